@@ -1,0 +1,3 @@
+from kdnas.cli import main
+
+main()

@@ -1,0 +1,9 @@
+"""The one exception that a user is meant to read."""
+
+
+class KdnasError(Exception):
+    """Bad input or a broken environment, told in one line.
+
+    The message names what was wrong, the value found, and what would be right. The command line
+    prints it without a traceback and exits with code 2.
+    """
