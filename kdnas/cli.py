@@ -1,0 +1,199 @@
+"""The commands. Each is thin: it reads its options and calls the room that does the work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from kdnas.config import Settings, load_settings
+from kdnas.console import say
+from kdnas.errors import KdnasError
+from kdnas.options import with_settings
+
+app = typer.Typer(
+    name="kdnas",
+    help="Finds, trains and ships the best small student of a transformer language model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="YAML file that sets any option; flags win.")
+]
+DATA_OPTIONS = ("data_dir", "max_length", "batch_size", "precision", "threads", "device")
+
+
+@app.command()
+@with_settings()
+def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
+    """Find, distil and evaluate the best student of a teacher for a task.
+
+    With no option: the embedded MiniLM teacher and Rotten Tomatoes snippets, in a few minutes.
+    """
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    settings = with_embedded_defaults(load_settings(config, flags), config, flags)
+    run = Run.create(settings)
+    say(f"run folder: {run.folder}")
+    _finish(run.folder, lambda: Pipeline(run).everything())
+
+
+@app.command()
+def resume(
+    run: RunFolder,
+    *,
+    trials: Annotated[int | None, typer.Option(help="New total of trials.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
+) -> None:
+    """Go on with a run that stopped, in whatever step, or give it more trials."""
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    opened = Run.open(run, trials=trials, threads=threads, device=device)
+    _finish(run, lambda: Pipeline(opened).everything())
+
+
+@app.command()
+def worker(run: RunFolder) -> None:
+    """Join a running study from another process, until its total is reached."""
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    opened = Run.open(run)
+    _interruptible(run, lambda: Pipeline(opened).search())
+
+
+@app.command("distill")
+def distil(
+    run: RunFolder,
+    *,
+    trial: Annotated[int | None, typer.Option(help="Number of the trial to distil.")] = None,
+    speedup: Annotated[
+        float | None, typer.Option(help="Distil the best trial at least this fast.")
+    ] = None,
+) -> None:
+    """Distil another trial of a study, into RUN/students/trial-N."""
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    if (trial is None) == (speedup is None):
+        raise KdnasError("give one of --trial N and --speedup X")
+    opened = Run.open(run)
+    _finish(run, lambda: Pipeline(opened).another(trial, speedup))
+
+
+@app.command()
+@with_settings("teacher")
+def space(
+    flags: dict[str, Any],
+    *,
+    config: ConfigFile = None,
+    json_out: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show the students that a search of a teacher would choose from."""
+    from kdnas.space.show import describe, lines
+
+    described = describe(load_settings(config, flags))
+    for line in [json.dumps(described, indent=2)] if json_out else lines(described):
+        say(line)
+
+
+@app.command()
+@with_settings("task", *DATA_OPTIONS)
+def evaluate(
+    flags: dict[str, Any],
+    model: Annotated[str, typer.Argument(help="A checkpoint: hub id or folder.")],
+    *,
+    config: ConfigFile = None,
+    json_out: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score a checkpoint on a task by the task's official metrics."""
+    from kdnas.evaluate import evaluate_checkpoint
+
+    scores = evaluate_checkpoint(model, load_settings(config, flags))
+    if json_out:
+        say(json.dumps(scores))
+    else:
+        for name, value in scores.items():
+            say(f"{name:<20} {value:.4f}")
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Rewrite a run's trials.csv, pareto.html and report from its study."""
+    from kdnas.report.rewrite import rewrite_report
+    from kdnas.run import Run
+
+    for line in rewrite_report(Run.open(run)):
+        say(line)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Folder; default: RUN/export.")] = None,
+) -> None:
+    """Copy a run's student to a folder as a plain transformers checkpoint."""
+    from kdnas.run import Run
+    from kdnas.student.ship import export_student
+
+    target = out or run / "export"
+    export_student(Run.open(run).folder / "student", target)
+    say(f"wrote {target}")
+
+
+def with_embedded_defaults(
+    settings: Settings, config: Path | None, flags: dict[str, Any]
+) -> Settings:
+    """The short settings of `kdnas/embedded.yaml` where neither teacher nor task is named."""
+    from kdnas.config import read_yaml, validated
+
+    if settings.teacher or settings.task:
+        return settings
+    short = read_yaml(Path(__file__).with_name("embedded.yaml"))
+    return validated({**short, **read_yaml(config), **flags})
+
+
+def main() -> None:
+    """Entry point: bad input ends in one line and exit code 2, Ctrl-C in 130."""
+    try:
+        code = app(standalone_mode=False)
+    except click.UsageError as error:
+        _complain(error.format_message())
+        code = 2
+    except KdnasError as error:
+        _complain(str(error))
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted")
+        code = 130
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str) -> None:
+    print(f"kdnas: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _finish(folder: Path, work: Any) -> None:
+    from kdnas.report.terminal import closing_lines
+
+    result = _interruptible(folder, work)
+    for line in closing_lines(result, str(folder)):
+        say(line)
+
+
+def _interruptible(folder: Path, work: Any) -> Any:
+    try:
+        return work()
+    except KeyboardInterrupt:
+        say(f"interrupted; go on with: kdnas resume {folder}")
+        raise

@@ -1,0 +1,184 @@
+"""The validated settings of a run: one object, read from YAML and flags, written to config.yaml."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kdnas.errors import KdnasError
+
+Precision = Literal["auto", "fp32", "bf16"]
+Objective = Literal["reward", "pareto"]
+Cost = Literal["latency", "macs", "params"]
+Normalisation = Literal["layer", "dimension", "raw"]
+
+
+def setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
+    """One option: its default, its help text, and the help panel of the command line."""
+    return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
+
+
+class Settings(BaseModel):
+    """Every option of `kdnas search`. A YAML key and a flag carry the same name."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+
+    teacher: str | None = setting(
+        None, "Hub id or local folder; default: the MiniLM of an installed package.", "Main"
+    )
+    task: str | None = setting(
+        None,
+        "Name of a task (the nine GLUE tasks, rotten-tomatoes), or a YAML file that defines one; "
+        "default: the Rotten Tomatoes snippets of an installed package.",
+        "Main",
+    )
+    out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.", "Main")
+    trials: int = setting(20, "Architectures to evaluate, in total.", "Main", ge=1)
+    seed: int = setting(0, "Seed of everything that is drawn.", "Main", ge=0)
+
+    data_dir: Path | None = setting(
+        None,
+        "Folder in the official GLUE layout, or <task>/{train,validation,test}.{csv,tsv,jsonl,"
+        "parquet}; default: KDNAS_DATA_DIR, else the hub.",
+        "Data",
+    )
+    corpus: str | None = setting(
+        None,
+        "Unlabelled text to distil on instead of the task's own: a text, JSON-lines or Parquet "
+        "file, a folder of them, or a hub data set (NAME or NAME:CONFIG).",
+        "Data",
+    )
+    corpus_rows: int = setting(50_000, "Texts drawn from the corpus at most.", "Data", ge=1)
+    max_train_rows: int | None = setting(
+        None, "Use a stratified sample of this many training rows.", "Data", ge=1
+    )
+    max_length: int = setting(128, "Longest input, in tokens.", "Data", ge=8)
+    tasks: dict[str, dict[str, Any]] = setting({}, "More tasks (YAML only).", "Data")
+
+    teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.", "Teacher")
+    teacher_epochs: float = setting(3, "Epochs of the teacher's fine-tuning.", "Teacher", gt=0)
+    teacher_lr: float = setting(5e-5, "Its peak learning rate.", "Teacher", gt=0)
+
+    space: dict[str, list[int | str]] = setting(
+        {}, "Choices that replace the derived ones, by config field (YAML only).", "Search"
+    )
+    sampler: str = setting("tpe", "tpe, random, nsga2, nsga3, qmc, gp, cmaes or lstm.", "Search")
+    objective: Objective = setting(
+        "reward", "reward (one number) or pareto (loss against cost).", "Search"
+    )
+    alpha: float = setting(-0.06, "Exponent of the cost in the reward.", "Search", le=0)
+    beta: float = setting(0.6, "Target share of the teacher's cost.", "Search", gt=0)
+    cost: Cost = setting("latency", "What the reward weighs: latency, macs or params.", "Search")
+    speedup: float | None = setting(
+        None, "Only students at least this many times as fast as the teacher.", "Search", gt=0
+    )
+    storage: str | None = setting(
+        None, "Optuna storage URL; default: study.db in the run folder.", "Search"
+    )
+    study: str = setting("kdnas", "Name of the study in the storage.", "Search")
+
+    proxy_fraction: float = setting(
+        0.3, "Share of the distillation data that mini-KD sees.", "Mini-KD", gt=0, le=1
+    )
+    heldout_fraction: float = setting(
+        0.1, "Share of the proxy held out for the score.", "Mini-KD", gt=0, lt=1
+    )
+    mini_epochs: float = setting(3, "Epochs of mini-KD a candidate.", "Mini-KD", gt=0)
+    mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", "Mini-KD", gt=0)
+    normalisation: Normalisation = setting(
+        "layer",
+        "Hidden-state loss: share of variance left unexplained per layer, per dimension, or the "
+        "raw mean squared error.",
+        "Mini-KD",
+    )
+    shared_projection: bool = setting(
+        False, "One projection for all layers instead of one a layer.", "Mini-KD"
+    )
+    mask_probability: float = setting(
+        0.0, "Share of tokens masked once, for teacher and student alike.", "Mini-KD", ge=0, lt=1
+    )
+    inherit: bool = setting(True, "Students start from the teacher's weights.", "Mini-KD")
+
+    epochs: float = setting(3, "Epochs of full KD on hidden states.", "Full KD", ge=0)
+    lr: float = setting(5e-4, "Its peak learning rate.", "Full KD", gt=0)
+    task_epochs: float = setting(3, "Epochs of the student on the task.", "Full KD", gt=0)
+    task_lr: float = setting(2e-4, "Their peak learning rate.", "Full KD", gt=0)
+    temperature: float = setting(2.0, "Temperature of the logit KD.", "Full KD", gt=0)
+    logit_weight: float = setting(1.0, "Weight of the logit KD in task training.", "Full KD", ge=0)
+    hidden_weight: float = setting(
+        1.0, "Weight of the hidden-state KD in task training.", "Full KD", ge=0
+    )
+
+    batch_size: int = setting(32, "Examples a batch.", "Machine", ge=1)
+    precision: Precision = setting(
+        "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively.", "Machine"
+    )
+    threads: int | None = setting(None, "CPU threads; default: torch's choice.", "Machine", ge=1)
+    device: str | None = setting(None, "cpu, cuda, mps; default: the best there is.", "Machine")
+    latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
+    latency_length: int = setting(128, "Tokens an example when it is.", "Machine", ge=1)
+
+
+def load_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
+    """Settings from a YAML file overridden by flags.
+
+    Args:
+        file: A YAML mapping of option names to values, or None.
+        flags: Options given on the command line; they win.
+
+    Raises:
+        KdnasError: The file cannot be read, a key is unknown, or a value is out of range.
+    """
+    return validated({**read_yaml(file), **flags})
+
+
+def validated(values: dict[str, Any]) -> Settings:
+    """Settings from plain values.
+
+    Raises:
+        KdnasError: A key is unknown (the nearest known one is named) or a value is out of range.
+    """
+    for key in values:
+        if key not in Settings.model_fields:
+            raise KdnasError(f"unknown option {key!r}{nearest(key, Settings.model_fields)}")
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise KdnasError(_one_line(error)) from None
+
+
+def read_yaml(file: Path | None) -> dict[str, Any]:
+    """The mapping in a YAML file, its keys with underscores; empty for None.
+
+    Raises:
+        KdnasError: The file is missing, is not YAML, or is not a mapping.
+    """
+    if file is None:
+        return {}
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise KdnasError(f"cannot read {file}: {error}") from None
+    except yaml.YAMLError as error:
+        raise KdnasError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values or {}, dict):
+        raise KdnasError(f"{file} holds a {type(values).__name__}; it should map options to values")
+    return {str(key).replace("-", "_"): value for key, value in (values or {}).items()}
+
+
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean 'x'?` for a mistyped word, or the list of what is known."""
+    words = [str(w) for w in known]
+    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(words))}"
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+    reason = first["msg"][0].lower() + first["msg"][1:]
+    return f"--{where} is {first['input']!r}: {reason}"

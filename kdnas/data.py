@@ -1,0 +1,82 @@
+"""The data of a run: what students are distilled on, what they are trained and scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.distill.masking import mask_tokens
+from kdnas.errors import KdnasError
+from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
+from kdnas.tasks.sample import stratified_sample
+from kdnas.teacher.load import longest_input
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Encoded examples.
+
+    Attributes:
+        spec: The task, its labels known.
+        train: The task's training examples.
+        evaluation: The examples that are scored, by split.
+        distillation: What mini-KD and full KD see: the corpus, or the training examples, masked
+            where that was asked for.
+    """
+
+    spec: TaskSpec
+    train: EncodedExamples
+    evaluation: dict[str, EncodedExamples]
+    distillation: EncodedExamples
+
+
+def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
+    """Encodes a task's examples and the corpus for a teacher.
+
+    Raises:
+        KdnasError: The corpus cannot be read, or an input length does not fit the teacher.
+    """
+    length = input_length(settings, tokenizer, config)
+    train = task.splits["train"]
+    if settings.max_train_rows and settings.max_train_rows < len(train):
+        rows = settings.max_train_rows
+        train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
+    encoded = encode(train, tokenizer, length)
+    corpus = encoded
+    if settings.corpus:
+        texts = load_corpus(settings.corpus, settings.corpus_rows, settings.seed)
+        corpus = encode(Examples(texts), tokenizer, length)
+    return RunData(
+        task.spec,
+        encoded,
+        encode_evaluation(task, tokenizer, length),
+        mask_tokens(corpus, tokenizer, settings.mask_probability, settings.seed),
+    )
+
+
+def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, EncodedExamples]:
+    """The splits that a task is scored on.
+
+    Raises:
+        KdnasError: One of them has no labels.
+    """
+    present = [split for split in task.spec.evaluation if split in task.splits]
+    for split in present:
+        if task.splits[split].labels is None:
+            raise KdnasError(f"task {task.spec.name!r}: its {split} split has no labels to score")
+    return {split: encode(task.splits[split], tokenizer, length) for split in present}
+
+
+def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
+    """Tokens at which inputs are cut.
+
+    Raises:
+        KdnasError: Latency was asked for at a length that the teacher cannot read.
+    """
+    longest = longest_input(config)
+    if settings.latency_length > longest:
+        raise KdnasError(
+            f"--latency-length is {settings.latency_length}; the teacher reads at most {longest}"
+        )
+    return min(settings.max_length, longest, int(tokenizer.model_max_length))

@@ -1,0 +1,40 @@
+"""A student in the making: the model and the projections it learns through, on disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from kdnas.distill.objective import HiddenTerm
+from kdnas.files import replace_folder
+
+
+@dataclass
+class Distilled:
+    """A student and the hidden-state term whose projections it was trained with."""
+
+    student: PreTrainedModel
+    hidden: HiddenTerm
+
+    def save(self, folder: Path) -> None:
+        """Keeps both, for a longer training to go on from."""
+        with replace_folder(folder) as partial:
+            for name, module in self._modules().items():
+                tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+                save_file(tensors, partial / f"{name}.safetensors")
+
+    def load(self, folder: Path) -> bool:
+        """Fills both from a folder; False where there is nothing."""
+        files = {name: folder / f"{name}.safetensors" for name in self._modules()}
+        if not all(path.exists() for path in files.values()):
+            return False
+        for name, module in self._modules().items():
+            module.load_state_dict(load_file(files[name]))
+        return True
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"student": self.student, "projections": self.hidden}

@@ -1,0 +1,62 @@
+"""A closed-form start for the projections, so that training spends its steps on the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdnas.distill.batches import Batch
+from kdnas.distill.objective import HiddenTerm
+from kdnas.distill.signal import TeacherSignal
+from kdnas.runtime import Runtime
+
+RIDGE = 1e-3
+
+
+@torch.no_grad()
+def fit_projections(
+    term: HiddenTerm,
+    student: PreTrainedModel,
+    batches: Iterable[Batch],
+    source: TeacherSignal,
+    runtime: Runtime,
+) -> None:
+    """Sets each projection to the ridge regression of its targets on the student's states.
+
+    Layers that share a projection share one regression.
+    """
+    sums = [_Sums() for _ in term.projections]
+    for batch in batches:
+        signal = source.fetch(batch, term.layers)
+        with runtime.autocast():
+            states = student(**batch.inputs, output_hidden_states=True).hidden_states[1:]
+        for i, layer in enumerate(states):
+            sums[i % len(sums)].add(layer[batch.tokens].float(), term.target(i, signal))
+    for projection, total in zip(term.projections, sums, strict=True):
+        assert isinstance(projection, nn.Linear)
+        total.solve_into(projection)
+
+
+class _Sums:
+    """Normal equations of a linear regression with an intercept."""
+
+    def __init__(self) -> None:
+        self.gram: Tensor | None = None
+        self.cross: Tensor | None = None
+
+    def add(self, states: Tensor, targets: Tensor) -> None:
+        inputs = torch.cat([states, torch.ones_like(states[:, :1])], dim=1)
+        gram, cross = inputs.T @ inputs, inputs.T @ targets
+        self.gram = gram if self.gram is None else self.gram + gram
+        self.cross = cross if self.cross is None else self.cross + cross
+
+    def solve_into(self, projection: nn.Linear) -> None:
+        assert self.gram is not None and self.cross is not None
+        diagonal = self.gram.diagonal()
+        ridge = torch.diag(RIDGE * diagonal.mean() + RIDGE * diagonal)
+        solution = torch.linalg.solve((self.gram + ridge).double(), self.cross.double())
+        projection.weight.copy_(solution[:-1].T)
+        projection.bias.copy_(solution[-1])

@@ -1,0 +1,64 @@
+"""Which teacher layers a student layer learns from. Layers count from 1; 0 is the embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+def last_layers(student_layers: int, teacher_layers: int) -> list[int]:
+    """Teacher layers `Lt - Ls + i` for student layers i = 1..Ls: the teacher's last ones.
+
+    Raises:
+        ValueError: The student is deeper than the teacher, or has no layer.
+    """
+    _check(student_layers, teacher_layers)
+    return [teacher_layers - student_layers + i for i in range(1, student_layers + 1)]
+
+
+def skip_layers(student_layers: int, teacher_layers: int) -> list[int]:
+    """Teacher layers `i * floor(Lt / Ls)` for student layers i = 1..Ls: every n-th one.
+
+    Sun et al. 2019, Patient Knowledge Distillation for BERT Model Compression.
+
+    Raises:
+        ValueError: The student is deeper than the teacher, or has no layer.
+    """
+    _check(student_layers, teacher_layers)
+    step = teacher_layers // student_layers
+    return [step * i for i in range(1, student_layers + 1)]
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """For each student layer, the teacher layers whose states it must predict, side by side."""
+
+    targets: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def skip_and_last(cls, student_layers: int, teacher_layers: int) -> LayerMap:
+        """Student layer i against `[skip(i) ; last(i)]`."""
+        skip = skip_layers(student_layers, teacher_layers)
+        last = last_layers(student_layers, teacher_layers)
+        return cls(tuple(zip(skip, last, strict=True)))
+
+    @property
+    def teacher_layers(self) -> tuple[int, ...]:
+        """Every teacher layer that is needed, ascending."""
+        return tuple(sorted({layer for target in self.targets for layer in target}))
+
+    @property
+    def width(self) -> int:
+        """Teacher layers beside one another in a target."""
+        return len(self.targets[0])
+
+    def __str__(self) -> str:
+        return ", ".join(
+            f"{i} <- {'+'.join(map(str, target))}" for i, target in enumerate(self.targets, 1)
+        )
+
+
+def _check(student_layers: int, teacher_layers: int) -> None:
+    if not 0 < student_layers <= teacher_layers:
+        raise ValueError(
+            f"a student of {student_layers} layers for {teacher_layers} teacher layers"
+        )

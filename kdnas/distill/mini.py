@@ -1,0 +1,113 @@
+"""Mini-KD: a short distillation on the proxy, whose held-out loss scores an architecture."""
+
+from __future__ import annotations
+
+import torch
+
+from kdnas.config import Settings
+from kdnas.distill.batches import collate, plan_epoch
+from kdnas.distill.core import Recipe, heldout_losses, train
+from kdnas.distill.distilled import Distilled
+from kdnas.distill.least_squares import fit_projections
+from kdnas.distill.mapping import LayerMap
+from kdnas.distill.objective import HiddenTerm, Objective
+from kdnas.distill.proxy import Proxy
+from kdnas.runtime import Runtime
+from kdnas.space import Architecture
+from kdnas.student import build_student
+from kdnas.teacher.load import Teacher
+
+FIT_BATCHES = 16
+
+
+class MiniKD:
+    """Trains any student of one teacher on one proxy; the teacher itself is not run.
+
+    Args:
+        teacher: Gives the students their weights.
+        proxy: Data and signal.
+        settings: Of the run.
+        runtime: Device and precision.
+    """
+
+    def __init__(
+        self, teacher: Teacher, proxy: Proxy, settings: Settings, runtime: Runtime
+    ) -> None:
+        self.teacher = teacher
+        self.proxy = proxy
+        self.settings = settings
+        self.runtime = runtime
+
+    def start(self, architecture: Architecture) -> Distilled:
+        """An untrained student; it keeps the hidden dimensions that vary most in the teacher."""
+        variance = self.proxy.store.variance
+        share = variance / variance.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        student = build_student(
+            self.teacher.model,
+            architecture,
+            inherit=self.settings.inherit,
+            hidden_importance=share.mean(dim=0),
+            seed=self.settings.seed,
+        )
+        return Distilled(student, self._hidden_term(architecture))
+
+    def run(self, distilled: Distilled, title: str = "mini-KD") -> float:
+        """Trains a student in place; returns its loss on the held-out part of the proxy."""
+        settings, proxy, pad = self.settings, self.proxy, self.teacher.pad_id
+        self._fit(distilled)
+        objective = Objective({"hidden": (1.0, distilled.hidden)})
+        train(
+            distilled.student,
+            objective,
+            proxy.data.take(proxy.training),
+            proxy.store.subset(proxy.training),
+            hidden_recipe(settings, settings.mini_epochs, settings.mini_lr),
+            self.runtime,
+            pad_id=pad,
+            title=title,
+        )
+        losses = heldout_losses(
+            distilled.student,
+            objective,
+            proxy.data.take(proxy.heldout),
+            proxy.store.subset(proxy.heldout),
+            self.runtime,
+            pad_id=pad,
+            batch_size=settings.batch_size,
+        )
+        return losses["hidden"]
+
+    def _hidden_term(self, architecture: Architecture) -> HiddenTerm:
+        store, depth = self.proxy.store, self.teacher.model.config.num_hidden_layers
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            return HiddenTerm(
+                LayerMap.skip_and_last(architecture.num_hidden_layers, depth),
+                architecture.hidden_size,
+                store.mean,
+                store.variance,
+                self.settings.normalisation,
+                self.settings.shared_projection,
+            )
+
+    def _fit(self, distilled: Distilled) -> None:
+        proxy, device = self.proxy, self.runtime.device
+        data = proxy.data.take(proxy.training)
+        plan = plan_epoch(data.lengths, self.settings.batch_size, self.settings.seed, 0)
+        plan = plan[:FIT_BATCHES]
+        distilled.student.to(device)  # type: ignore[arg-type]
+        distilled.hidden.to(device)
+        batches = (collate(data, indices, self.teacher.pad_id).to(device) for indices in plan)
+        source = proxy.store.subset(proxy.training)
+        fit_projections(distilled.hidden, distilled.student, batches, source, self.runtime)
+
+
+def hidden_recipe(settings: Settings, epochs: float, lr: float) -> Recipe:
+    """The recipe of hidden-state KD, short or long.
+
+    Inherited word embeddings stay as they are: they are most of a small student's weights, and
+    the teacher's already.
+    """
+    return Recipe(
+        epochs, lr, settings.batch_size, settings.seed, freeze_embeddings=settings.inherit
+    )

@@ -1,0 +1,34 @@
+"""Size and arithmetic of a model, counted, not timed."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+
+def count_params(model: PreTrainedModel) -> int:
+    """Parameters, each shared one once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+@torch.no_grad()
+def count_macs(model: PreTrainedModel, length: int) -> int:
+    """Multiply-accumulates of one forward pass over one example.
+
+    Matrix products alone are counted, attention scores among them, by torch's own counter.
+
+    Args:
+        model: As it is shipped, a sequence classifier.
+        length: Tokens of the example.
+    """
+    tokens = torch.ones(1, length, dtype=torch.long, device=model.device)
+    attention = model.config._attn_implementation
+    # The counter does not know every fused kernel; eager attention is plain matrix products.
+    model.set_attn_implementation("eager")
+    try:
+        with FlopCounterMode(display=False) as counter:
+            model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+    finally:
+        model.set_attn_implementation(attention)
+    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,258 @@
+"""The whole way, from a teacher and a task to a student and a report.
+
+Each step leaves its result in the run folder, and is skipped when that result is there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.console import say
+from kdnas.data import RunData, prepare_data
+from kdnas.distill.distilled import Distilled
+from kdnas.distill.full import Lesson, Trainer
+from kdnas.distill.mapping import LayerMap
+from kdnas.distill.mini import MiniKD
+from kdnas.distill.proxy import Proxy, draw_proxy, split_heldout
+from kdnas.measure import count_params
+from kdnas.report import Control, Results, write_report
+from kdnas.run import Run
+from kdnas.runtime import start_runtime
+from kdnas.search.candidate import Evaluator
+from kdnas.search.loop import SearchLoop
+from kdnas.search.samplers import make_sampler
+from kdnas.search.study import Direction, open_study, storage_url
+from kdnas.search.winner import choose_winner
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.handpicked import hand_picked
+from kdnas.student.ship import load_student, ship_student, shipped
+from kdnas.tasks import load_data, load_spec
+from kdnas.tasks.evaluate import evaluate_model
+from kdnas.teacher.load import Teacher, load_config, load_teacher, load_tokenizer, teacher_source
+from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store, stored_or_live
+from kdnas.teacher.store import SignalStore
+
+FINAL_REPEATS = 100
+DIRECTIONS: dict[str, list[Direction]] = {
+    "reward": ["maximize"],
+    "pareto": ["minimize", "minimize"],
+}
+
+
+class Pipeline:
+    """The steps of one run; what several of them need is made once, when it is first asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.settings = run.settings
+        self.runtime = start_runtime(run.settings)
+
+    def everything(self) -> dict[str, Any]:
+        """The seven steps; returns the content of report.json."""
+        with self.run.alone():
+            self.open_study()
+            self.search()
+            winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
+            return self.deliver(winner, self.run.folder)
+
+    def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
+        """Steps 5 to 7 for another trial of the study, in a folder of its own."""
+        with self.run.alone():
+            chosen = choose_winner(self.open_study(), number=number, speedup=speedup)
+            return self.deliver(chosen, self.run.folder / "students" / f"trial-{chosen.number}")
+
+    def deliver(self, winner: FrozenTrial, home: Path) -> dict[str, Any]:
+        """Steps 5 to 7 for one trial of the study; student and report go to `home`."""
+        architecture = Architecture.from_params(winner.params)
+        self.distil(architecture, winner.number, home / "student")
+        controls = self.controls(architecture, home / "controls")
+        results = self.results(winner, home, controls)
+        return write_report(self.run, self.open_study(), results)
+
+    # Step 1: the teacher and its data.
+
+    @cached_property
+    def data(self) -> RunData:
+        """The task and the corpus, encoded for the teacher."""
+        settings = self.settings
+        source = teacher_source(settings.teacher)
+        config, tokenizer = load_config(source), load_tokenizer(source)
+        spec = load_spec(settings.task or "rotten-tomatoes", settings.tasks)
+        task = load_data(spec, settings.data_dir)
+        return prepare_data(task, settings, tokenizer, config)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, fine-tuned on the task unless it is not to be or knows it already."""
+        data, folder = self.data, self.run.folder / "teacher"
+        source = teacher_source(self.settings.teacher)
+        tuned = (folder / "config.json").exists()
+        teacher = load_teacher(str(folder) if tuned else source, data.spec)
+        if not (teacher.has_head or self.settings.teacher_as_is):
+            say(f"fine-tuning the teacher on {len(data.train)} examples")
+            with self.run.timed("teacher"):
+                fine_tune_teacher(teacher, data.train, self.settings, self.runtime, folder)
+        teacher.name = source
+        teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
+        return teacher
+
+    # Step 2: the space.
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The students to choose from."""
+        source = teacher_source(self.settings.teacher)
+        return SearchSpace.from_teacher(load_config(source), source, self.settings.space)
+
+    # Step 3: the signal.
+
+    @cached_property
+    def mini(self) -> MiniKD:
+        """Mini-KD on the proxy, with the teacher's signal for it."""
+        settings, data, teacher = self.settings, self.data, self.teacher
+        chosen = draw_proxy(
+            data.distillation, settings.proxy_fraction, settings.batch_size, settings.seed
+        )
+        proxy = data.distillation.take(chosen)
+        depth = self.space.teacher.num_hidden_layers
+        depths = {int(n) for n in self.space.choices["num_hidden_layers"]}
+        maps = [LayerMap.skip_and_last(n, depth) for n in depths]
+        layers = sorted({layer for m in maps for layer in m.teacher_layers})
+        with self.run.timed("signal"):
+            store = open_or_build_store(teacher, proxy, layers, self.runtime, settings.batch_size)
+        training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
+        return MiniKD(teacher, Proxy(proxy, store, training, heldout), settings, self.runtime)
+
+    # Step 4: the search.
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Scores candidates."""
+        return Evaluator(self.mini, self.settings)
+
+    def open_study(self) -> Study:
+        """The run's study, with the run's sampler."""
+        settings = self.settings
+        identity = {
+            "teacher": settings.teacher or "embedded",
+            "task": settings.task or "rotten-tomatoes",
+            "objective": settings.objective,
+        }
+        sampler = make_sampler(settings.sampler, self.space, settings.seed, settings.trials)
+        url = storage_url(settings.storage, self.run.folder)
+        return open_study(url, settings.study, sampler, DIRECTIONS[settings.objective], identity)
+
+    def search(self) -> None:
+        """Evaluates candidates until the study has its total."""
+        evaluator = self.evaluator
+        with self.run.timed("search"):
+            loop = SearchLoop(
+                self.open_study(), self.space, evaluator, self.settings, self.run.folder
+            )
+            loop.run()
+
+    # Step 5: the winner in full.
+
+    def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
+        """Distils an architecture fully and ships it, going on from a trial's mini-KD."""
+        record = {"architecture": architecture.params, "trial": trial, "method": "distilled"}
+        if shipped(folder, record):
+            return
+        say(f"{folder.name}: distilling {architecture.label}")
+        work = self._work(folder, architecture)
+        with self.run.timed(f"distil {folder.name}"):
+            distilled = self._after_mini_kd(architecture, trial)
+            layers, trainer = distilled.hidden.layers, self.trainer
+            trainer.hidden_stage(
+                distilled, self._lesson(self.data.distillation, layers), work, folder.name
+            )
+            trainer.task_stage(distilled, self._lesson(self.data.train, layers), work, folder.name)
+            ship_student(folder, distilled.student, self.teacher.tokenizer, record)
+
+    @property
+    def trainer(self) -> Trainer:
+        """Trains at full length."""
+        return Trainer(self.settings, self.runtime, self.teacher.pad_id)
+
+    def _after_mini_kd(self, architecture: Architecture, trial: int | None) -> Distilled:
+        distilled = self.mini.start(architecture)
+        kept = self.run.folder / "trials" / str(trial)
+        if trial is None or not distilled.load(kept):
+            self.mini.run(distilled)
+        return distilled
+
+    def _lesson(self, data: Any, layers: tuple[int, ...]) -> Lesson:
+        source = stored_or_live(self.teacher, data, layers, self.runtime, self.settings.batch_size)
+        if isinstance(source, SignalStore):
+            return Lesson(data, source.everything(), self.teacher.has_head)
+        return Lesson(data, source, self.teacher.has_head)
+
+    # Step 6: evaluation, beside the controls.
+
+    def controls(self, winner: Architecture, folder: Path) -> list[Control]:
+        """The same student without KD, and a hand-picked one with it."""
+        self.fine_tune(winner, folder / "fine-tuned")
+        made = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
+        picked = hand_picked(self.space, winner)
+        if picked is not None:
+            self.distil(picked, None, folder / "hand-picked")
+            made.append(Control("hand-picked, same depth", picked, folder / "hand-picked"))
+        return made
+
+    def fine_tune(self, architecture: Architecture, folder: Path) -> None:
+        """Trains an architecture on labels alone, from the same start, and keeps it."""
+        record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
+        if shipped(folder, record):
+            return
+        say(f"{folder.name}: training {architecture.label} on labels alone")
+        work = self._work(folder, architecture)
+        with self.run.timed(f"control {folder.name}"):
+            student = self.mini.start(architecture).student
+            self.trainer.fine_tune(student, self.data.train, work, folder.name)
+            ship_student(folder, student, self.teacher.tokenizer, record)
+
+    def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
+        """Scores and costs of a shipped student, measured once."""
+        name = " ".join(("evaluate", *folder.relative_to(self.run.folder).parts))
+
+        def compute() -> dict[str, Any]:
+            model = load_student(folder)
+            costs = self.evaluator.costs(model, FINAL_REPEATS)
+            return {"costs": asdict(costs), "scores": self._scores(model)}
+
+        return self.run.once(name, architecture.params, compute)
+
+    def _work(self, folder: Path, architecture: Architecture) -> Path:
+        """Where an unfinished training keeps its state."""
+        return self.run.folder / "work" / folder.name / architecture.label.replace(" ", "-")
+
+    def _scores(self, model: Any) -> dict[str, float]:
+        data = self.data
+        return evaluate_model(model, data.evaluation, data.spec, self.runtime, self.teacher.pad_id)
+
+    def results(self, winner: FrozenTrial, home: Path, controls: list[Control]) -> Results:
+        """Everything that a report tells, apart from the trials."""
+        architecture = Architecture.from_params(winner.params)
+        teacher = self.teacher
+        scores = {}
+        if teacher.has_head:
+            scores = self.run.once("evaluate teacher", 0, lambda: self._scores(teacher.model))
+        return Results(
+            spec=self.data.spec,
+            teacher_name=self.settings.teacher or "all-MiniLM-L6-v2",
+            teacher_params=count_params(teacher.model),
+            teacher_scores=scores,
+            winner=winner.number,
+            architecture=architecture,
+            home=home,
+            student=self.measured(architecture, home / "student"),
+            controls=[(c, self.measured(c.architecture, c.folder)) for c in controls],
+            space_size=len(self.space.architectures),
+            environment=self.runtime.describe(),
+        )

@@ -1,0 +1,109 @@
+"""The model card that travels with the student."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CARD = """---
+{metadata}---
+# {name}
+
+A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {label}, {params:.1f}
+million parameters, {speedup:.2f} times as fast as its teacher (batch {batch}, {length} tokens,
+{threads} threads, {device}).
+
+```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+model = AutoModelForSequenceClassification.from_pretrained("PATH")
+tokenizer = AutoTokenizer.from_pretrained("PATH")
+```
+
+## Scores ({splits})
+
+{scores}
+
+The search saw {distinct} of {space} students (sampler `{sampler}`, seed {seed}); the winner is
+trial {trial}. Latencies are medians of passes that alternate with the teacher's.
+
+## Limits
+
+The student inherits its teacher's language, vocabulary, input length and biases, and was trained
+for this task alone. Speed-up differs between machines, batch sizes and lengths; measure it where
+the student will run.
+"""
+
+
+def model_card(report: dict[str, Any]) -> str:
+    """The card's text, from the content of report.json."""
+    environment, search = report["environment"], report["search"]
+    return CARD.format(
+        metadata=yaml.safe_dump(_metadata(report), sort_keys=False),
+        name=_name(report),
+        teacher=_teacher(report),
+        task=report["task"],
+        label=report["student"]["name"],
+        params=report["student"]["params"] / 1e6,
+        speedup=report["speedup"],
+        batch=environment["latency_batch"],
+        length=environment["latency_length"],
+        threads=environment["threads"],
+        device=environment["device"],
+        splits=", ".join(report["evaluation"]),
+        scores=score_table(report),
+        distinct=search["distinct"],
+        space=search["space"],
+        sampler=search["sampler"],
+        seed=search["seed"],
+        trial=report["student"]["trial"],
+    )
+
+
+def score_table(report: dict[str, Any]) -> str:
+    """Student, teacher and controls in one Markdown table."""
+    metrics = list(report["student"]["scores"])
+    rows = [("this student", report["student"], report["speedup"])]
+    rows += [("teacher", report["teacher"], 1.0)]
+    rows += [(control["name"], control, control["speedup"]) for control in report["controls"]]
+    lines = [
+        f"| | {' | '.join(metrics)} | parameters | speed-up |",
+        "|---" * (len(metrics) + 3) + "|",
+    ]
+    for name, row, speedup in rows:
+        scores = (f"{row['scores'][m]:.4f}" if m in row["scores"] else "" for m in metrics)
+        size = f"{row['params'] / 1e6:.1f}M"
+        lines.append(f"| {name} | {' | '.join(scores)} | {size} | {speedup:.2f} |")
+    return "\n".join(lines)
+
+
+def _metadata(report: dict[str, Any]) -> dict[str, Any]:
+    dataset = {"name": report["task"], "type": report["dataset"]}
+    scores = report["student"]["scores"]
+    metrics = [{"type": name, "value": value} for name, value in scores.items()]
+    task = {"type": "text-classification", "name": "Text Classification"}
+    return {
+        "library_name": "transformers",
+        "pipeline_tag": "text-classification",
+        "base_model": _teacher(report),
+        "tags": ["kdnas", "knowledge-distillation", "neural-architecture-search"],
+        "model-index": [
+            {
+                "name": _name(report),
+                "results": [{"task": task, "dataset": dataset, "metrics": metrics}],
+            }
+        ],
+    }
+
+
+def _teacher(report: dict[str, Any]) -> str:
+    name = str(report["teacher"]["name"])
+    return Path(name).name if Path(name).is_absolute() else name
+
+
+def _name(report: dict[str, Any]) -> str:
+    a = report["student"]["architecture"]
+    shape = f"{a['num_hidden_layers']}x{a['hidden_size']}"
+    return f"{Path(_teacher(report)).name}-{report['task']}-{shape}"

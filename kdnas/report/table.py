@@ -1,0 +1,50 @@
+"""The trial table, which every report and plot reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from kdnas.search.study import INFEASIBLE, REPEATS
+from kdnas.space.families import FIELDS
+
+NUMBERS = (
+    "params",
+    "macs",
+    "latency_ms",
+    "latency_iqr_ms",
+    "teacher_latency_ms",
+    "speedup",
+    "loss",
+    "reward",
+    "seconds",
+)
+MARKS = (REPEATS, INFEASIBLE, "retry_of", "error")
+COLUMNS = ("number", "state", *FIELDS, *NUMBERS, *MARKS)
+
+
+def trial_table(study: Study) -> pd.DataFrame:
+    """One row a trial, columns COLUMNS; trials that wait to be asked for are left out."""
+    trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+    table = pd.DataFrame([_row(trial) for trial in trials], columns=list(COLUMNS))
+    return table.astype({name: "Int64" for name in ("params", "macs", REPEATS, "retry_of")})
+
+
+def finished(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows that were evaluated, each architecture once."""
+    return table[(table.state == "COMPLETE") & table[REPEATS].isna()]
+
+
+def front(table: pd.DataFrame, cost: str = "latency_ms") -> pd.DataFrame:
+    """Finished rows that no other beats in both loss and cost, cheapest first."""
+    ordered = finished(table).sort_values([cost, "loss"])
+    return ordered[ordered.loss < ordered.loss.cummin().shift(fill_value=float("inf"))]
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    attributes = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
+    params = {name: trial.params.get(name) for name in FIELDS}
+    return {"number": trial.number, "state": trial.state.name, **params, **attributes}

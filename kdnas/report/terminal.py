@@ -1,0 +1,23 @@
+"""The last lines that a person sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
+    """Teacher, student and controls, a line each, at most 80 columns wide."""
+    rows = [("teacher", report["teacher"], 1.0), ("student", report["student"], report["speedup"])]
+    rows += [(c["name"], c, c["speedup"]) for c in report["controls"]]
+    lines = []
+    for name, row, speedup in rows:
+        scores = "  ".join(f"{metric} {value:.4f}" for metric, value in row["scores"].items())
+        size = f"{row['params'] / 1e6:.1f}M"
+        lines.append(f"{name:<24} {size:>7} {speedup:>6.2f}x  {scores or 'no head for this task'}")
+    search = report["search"]
+    lines.append(
+        f"search: {search['sampler']}, {search['distinct']} of {search['space']} students in "
+        f"{search['seconds']:.0f} s"
+    )
+    lines.append(f"student: {folder}/student   report: {folder}/report.json, {folder}/pareto.html")
+    return lines

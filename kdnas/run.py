@@ -1,0 +1,196 @@
+"""The run folder: settings, log, the results of finished steps, and who may write."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from filelock import FileLock, Timeout
+
+from kdnas.config import Settings, read_yaml, validated
+from kdnas.errors import KdnasError
+from kdnas.files import read_json, write_json, write_text
+
+# What may differ between the start of a run and its continuation.
+CHANGEABLE = ("trials", "threads", "device")
+
+T = TypeVar("T")
+
+
+class Run:
+    """One run folder.
+
+    Args:
+        folder: It exists.
+        settings: As in its config.yaml.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+
+    @classmethod
+    def create(cls, settings: Settings) -> Run:
+        """Starts a run in a new or empty folder, or goes on with the same run.
+
+        Raises:
+            KdnasError: The folder cannot be written, or holds another run or other files.
+        """
+        settings = resolve(settings)
+        assert settings.out is not None
+        folder = settings.out
+        if (folder / "config.yaml").exists():
+            _refuse_another(settings, cls.open(folder).settings, folder)
+        else:
+            _make_folder(folder)
+        write_text(folder / "config.yaml", dump(settings))
+        return cls(folder, settings)
+
+    @classmethod
+    def open(cls, folder: Path, **changes: Any) -> Run:
+        """Opens an existing run; changes are written to its settings.
+
+        Raises:
+            KdnasError: The folder holds no run, or a change is out of range.
+        """
+        file = folder / "config.yaml"
+        if not file.exists():
+            raise KdnasError(
+                f"{folder} holds no kdnas run (no config.yaml); kdnas search makes one"
+            )
+        given = {k: v for k, v in changes.items() if v is not None}
+        settings = validated({**read_yaml(file), **given})
+        if given:
+            write_text(file, dump(settings))
+        return cls(folder, settings)
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Appends one line to log.jsonl."""
+        line = {"time": round(time.time(), 3), "event": event, **fields}
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the run for this process.
+
+        Raises:
+            KdnasError: Another process holds it.
+        """
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise KdnasError(
+                f"another process works on {self.folder}; `kdnas worker {self.folder}` joins it"
+            ) from None
+
+    def once(self, name: str, key: Any, compute: Callable[[], T]) -> T:
+        """The JSON result of a step: from the folder where its key is the same, else computed.
+
+        Args:
+            name: Of the step; `steps/NAME.json` holds the result.
+            key: Plain values that decide the result.
+            compute: Makes it.
+        """
+        path = self.folder / "steps" / f"{name.replace(' ', '-')}.json"
+        stored = read_json(path)
+        if isinstance(stored, dict) and stored.get("key") == key:
+            result: T = stored["result"]
+            return result
+        with self.timed(name):
+            result = compute()
+        write_json(path, {"key": key, "result": result})
+        return result
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Logs how long a step took."""
+        start = time.perf_counter()
+        self.log("start", step=step)
+        yield
+        self.log("end", step=step, seconds=round(time.perf_counter() - start, 2))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by step, summed over all processes that worked on the run."""
+        total: dict[str, float] = {}
+        for line in self.events():
+            if line.get("event") == "end":
+                step = str(line["step"])
+                total[step] = round(total.get(step, 0.0) + float(line["seconds"]), 2)
+        return total
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The log, line by line; a line that a crash cut short is left out."""
+        path = self.folder / "log.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def resolve(settings: Settings) -> Settings:
+    """Settings that mean the same from any folder and in any shell."""
+    data_dir = settings.data_dir or os.environ.get("KDNAS_DATA_DIR")
+    teacher, task, corpus = settings.teacher, settings.task, settings.corpus
+    changes = {
+        "teacher": _absolute(teacher),
+        "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
+        "corpus": _absolute(corpus),
+        "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
+        "out": (settings.out or _default_out(settings)).expanduser().resolve(),
+    }
+    return settings.model_copy(update=changes)
+
+
+def dump(settings: Settings) -> str:
+    """Settings as YAML."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _absolute(name: str | None) -> str | None:
+    return (
+        str(Path(name).expanduser().resolve())
+        if name and Path(name).expanduser().exists()
+        else name
+    )
+
+
+def _default_out(settings: Settings) -> Path:
+    teacher = Path(settings.teacher).name if settings.teacher else "minilm"
+    task = Path(settings.task).stem if settings.task else "rotten-tomatoes"
+    return Path("runs") / f"{teacher}-{task}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None
+    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+    if others:
+        raise KdnasError(
+            f"{folder} is not empty and holds no kdnas run (it has {sorted(others)[0]!r}); choose "
+            "another --out"
+        )
+
+
+def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
+    for name in Settings.model_fields:
+        new, old = getattr(ours, name), getattr(theirs, name)
+        if name not in CHANGEABLE and new != old:
+            option = name.replace("_", "-")
+            raise KdnasError(
+                f"{folder} holds another study: its --{option} is {old!r}, not {new!r}; choose "
+                f"another --out, or go on with `kdnas resume {folder}`"
+            )

@@ -1,0 +1,203 @@
+"""The finite set of architectures that a controller chooses from, as rows of choice indices."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from kdnas.errors import KdnasError
+
+Code = tuple[int, ...]
+Codes = npt.NDArray[np.int64]
+IsValid = Callable[[dict[str, Any]], bool]
+
+MAX_ENUMERATED = 200_000
+POOL_SIZE = 20_000
+_MAX_CHOICES = 64
+_GRID_POINTS = 16
+_POOL_ROUNDS = 20
+
+
+def list_choices(distribution: BaseDistribution) -> list[Any]:
+    """Return the values a controller may choose for one parameter.
+
+    Categorical choices come in their own order. A numeric range gives every value when there are
+    at most 64, else 16 points from end to end, evenly spaced (in the logarithm where ``log``).
+
+    Raises:
+        KdnasError: If the distribution is of an unknown kind.
+    """
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return _int_choices(distribution)
+    if isinstance(distribution, FloatDistribution):
+        return _float_choices(distribution)
+    raise KdnasError(
+        f"cannot list the choices of {distribution!r}; give a categorical, int or float range"
+    )
+
+
+def _int_choices(distribution: IntDistribution) -> list[int]:
+    low, high, step = distribution.low, distribution.high, distribution.step
+    count = (high - low) // step + 1
+    if count <= _MAX_CHOICES:
+        return list(range(low, high + 1, step))
+    if distribution.log:
+        points = np.rint(np.geomspace(low, high, _GRID_POINTS))
+        return sorted({min(max(int(point), low), high) for point in points})
+    return [low + step * index for index in _spread(count)]
+
+
+def _float_choices(distribution: FloatDistribution) -> list[float]:
+    low, high, step = distribution.low, distribution.high, distribution.step
+    if low == high:
+        return [low]
+    if step is not None:
+        count = round((high - low) / step) + 1
+        indices = range(count) if count <= _MAX_CHOICES else _spread(count)
+        return [min(low + step * index, high) for index in indices]
+    space = np.geomspace if distribution.log else np.linspace
+    inner = [float(point) for point in space(low, high, _GRID_POINTS)[1:-1]]
+    return [low, *inner, high]
+
+
+def _spread(count: int) -> list[int]:
+    """Return 16 indices from 0 to ``count - 1``, exact for counts beyond a float's precision."""
+    return [(count - 1) * index // (_GRID_POINTS - 1) for index in range(_GRID_POINTS)]
+
+
+class CandidateSpace:
+    """Every architecture of a search space, and the way from parameters to indices and back.
+
+    Parameters are ordered by name, so that the codes don't depend on the order of a dictionary.
+
+    Args:
+        search_space: Parameter name to distribution.
+        is_valid: Says whether a full set of parameters is an architecture. Must be pure.
+    """
+
+    def __init__(
+        self, search_space: Mapping[str, BaseDistribution], is_valid: IsValid | None = None
+    ) -> None:
+        self.names = sorted(search_space)
+        self._distributions = [search_space[name] for name in self.names]
+        self._choices = [list_choices(distribution) for distribution in self._distributions]
+        self._is_valid = is_valid
+        self.sizes = [len(choices) for choices in self._choices]
+        self.size = math.prod(self.sizes)
+
+    @property
+    def blank(self) -> Code:
+        """The code that stands for "no architecture yet": one past the end of every list."""
+        return tuple(self.sizes)
+
+    def decode(self, code: Code) -> dict[str, Any]:
+        """Return the parameters of a code, as plain Python values."""
+        return {
+            name: choices[index]
+            for name, choices, index in zip(self.names, self._choices, code, strict=True)
+        }
+
+    def encode(self, params: Mapping[str, Any]) -> Code | None:
+        """Return the code of a trial's parameters, or None where they lie outside this space.
+
+        A value between two points of a grid counts as the nearer one.
+        """
+        if not params.keys() >= set(self.names):
+            return None
+        indices = [
+            _index_of(params[name], distribution, choices)
+            for name, distribution, choices in zip(
+                self.names, self._distributions, self._choices, strict=True
+            )
+        ]
+        return None if None in indices else tuple(index for index in indices if index is not None)
+
+    def decode_choice(self, choice: Mapping[str, int]) -> dict[str, Any]:
+        """Return the parameters of the named choice indices that exist in this space."""
+        return {
+            name: choices[choice[name]]
+            for name, choices in zip(self.names, self._choices, strict=True)
+            if name in choice and choice[name] < len(choices)
+        }
+
+    def candidates(self, rng: np.random.Generator, best: Code | None) -> Codes:
+        """Return the valid architectures to score, shape (candidates, parameters), no row twice.
+
+        All of them where the space has at most 200,000 points. A larger one gives a random pool
+        of 20,000 and every architecture that differs from ``best`` in one parameter.
+
+        Raises:
+            KdnasError: If no architecture is valid.
+        """
+        codes = self._all_valid if self.size <= MAX_ENUMERATED else self._pool(rng, best)
+        if len(codes) == 0:
+            raise KdnasError(
+                f"no valid architecture among the {self.size} points of the search space "
+                f"over {', '.join(self.names)}; widen it"
+            )
+        return codes
+
+    @functools.cached_property
+    def _all_valid(self) -> Codes:
+        # Digits of a mixed-radix number: np.indices refuses more than 64 parameters.
+        remaining, columns = np.arange(self.size), []
+        for size in reversed(self.sizes):
+            remaining, digits = np.divmod(remaining, size)
+            columns.append(digits)
+        return self._keep_valid(np.stack(columns[::-1], axis=1))
+
+    def _pool(self, rng: np.random.Generator, best: Code | None) -> Codes:
+        pool = np.empty((0, len(self.sizes)), dtype=np.int64)
+        if best is not None:
+            pool = self._keep_valid(self._neighbours(best))
+        target = POOL_SIZE + len(pool)
+        # A space with hardly any valid point must end the search for them too.
+        for _ in range(_POOL_ROUNDS):
+            drawn = rng.integers(self.sizes, size=(POOL_SIZE, len(self.sizes)))
+            pool = np.unique(np.concatenate([pool, self._keep_valid(drawn)]), axis=0)
+            if len(pool) >= target:
+                break
+        return pool
+
+    def _neighbours(self, code: Code) -> Codes:
+        rows = [
+            (*code[:position], index, *code[position + 1 :])
+            for position, size in enumerate(self.sizes)
+            for index in range(size)
+        ]
+        return np.unique(np.asarray(rows, dtype=np.int64), axis=0)
+
+    def _keep_valid(self, codes: Codes) -> Codes:
+        if self._is_valid is None:
+            return codes
+        mask = [self._is_valid(self.decode(tuple(row))) for row in codes.tolist()]
+        kept: Codes = codes[np.asarray(mask, dtype=bool)]
+        return kept
+
+
+def _index_of(value: Any, distribution: BaseDistribution, choices: list[Any]) -> int | None:
+    try:
+        internal = distribution.to_internal_repr(value)
+    except ValueError:
+        return None
+    if not distribution._contains(internal):
+        return None
+    if isinstance(distribution, CategoricalDistribution):
+        return int(internal)
+    grid, point = np.asarray(choices, dtype=float), internal
+    if isinstance(distribution, IntDistribution | FloatDistribution) and distribution.log:
+        grid, point = np.log(grid), math.log(internal)
+    return int(np.argmin(np.abs(grid - point)))

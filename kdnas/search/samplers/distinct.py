@@ -1,0 +1,116 @@
+"""Any Optuna sampler over a finite space, made to propose valid, untried architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from kdnas.search.samplers.lstm import LSTMControllerSampler
+from kdnas.search.samplers.qmc import QMCIndexSampler
+from kdnas.space import Architecture, SearchSpace
+
+ATTEMPTS = 30
+TAKEN = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED)
+
+WHOLE = (LSTMControllerSampler, QMCIndexSampler)
+
+MakeSampler = Callable[[int], BaseSampler]
+
+
+class DistinctSampler(BaseSampler):
+    """Asks another sampler until it proposes a valid architecture that no trial has had.
+
+    A sampler that keeps repeating itself is overruled by a random untried architecture; only when
+    none is left does a repetition go through. The inner sampler is made afresh for each trial with
+    a seed from the run's seed and the trial's number, so that a resumed study draws what an
+    uninterrupted one would have drawn, and workers do not draw the same.
+
+    Args:
+        make: Makes the inner sampler from a seed.
+        space: The students to choose from.
+        seed: The run's seed.
+    """
+
+    def __init__(self, make: MakeSampler, space: SearchSpace, seed: int) -> None:
+        self._make = make
+        self._space = space
+        self._seed = seed
+        self._inner = make(seed)
+
+    def reseed_rng(self) -> None:
+        """Nothing to do: seeds come from trial numbers."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The whole space: architectures are proposed as a whole."""
+        return self._space.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One architecture."""
+        taken = taken_architectures(study, but=trial.number)
+        proposal: dict[str, Any] = {}
+        for _ in range(ATTEMPTS):
+            proposal = self._propose(study, trial)
+            if self._space.is_valid(proposal) and Architecture.from_params(proposal) not in taken:
+                return proposal
+        return self._untried(taken, trial.number) or proposal
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A parameter outside the space."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Seeds the inner sampler for this trial."""
+        seed = np.random.SeedSequence((self._seed, trial.number)).generate_state(1)[0]
+        self._inner = self._make(int(seed))
+        self._inner.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        """Passed on."""
+        self._inner.after_trial(study, trial, state, values)
+
+    def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
+        inner = self._inner
+        space = self._space.distributions
+        # The space is fixed, so samplers that model it as a whole need not infer it from trials;
+        # those that draw each parameter alone infer none.
+        relative = inner.infer_relative_search_space(study, trial)
+        whole = space if relative or isinstance(inner, WHOLE) else {}
+        params = dict(inner.sample_relative(study, trial, whole))
+        for name, distribution in space.items():
+            if name not in params:
+                params[name] = inner.sample_independent(study, trial, name, distribution)
+        return params
+
+    def _untried(self, taken: set[Architecture], number: int) -> dict[str, Any] | None:
+        left = [a for a in self._space.architectures if a not in taken]
+        if not left:
+            return None
+        rng = np.random.default_rng((self._seed, number))
+        return dict(left[rng.integers(len(left))].params)
+
+
+def taken_architectures(study: Study, but: int | None = None) -> set[Architecture]:
+    """Architectures of trials that are finished or under way, except one trial's."""
+    trials = study.get_trials(deepcopy=False, states=TAKEN)
+    names = set(Architecture.__dataclass_fields__)
+    return {
+        Architecture.from_params(t.params)
+        for t in trials
+        if t.number != but and names <= t.params.keys()
+    }

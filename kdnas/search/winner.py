@@ -1,0 +1,57 @@
+"""Which trial of a study is distilled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.errors import KdnasError
+from kdnas.search.study import evaluated
+
+
+def choose_winner(
+    study: Study, *, number: int | None = None, speedup: float | None = None
+) -> FrozenTrial:
+    """A trial by number, the best loss at a given speed-up, or the best reward.
+
+    Raises:
+        KdnasError: There is no such trial.
+    """
+    trials = evaluated(study)
+    if not trials:
+        raise KdnasError(f"study {study.study_name!r} has no finished trial yet")
+    if number is not None:
+        return _by_number(trials, number)
+    if speedup is None:
+        return max(trials, key=lambda t: float(t.user_attrs["reward"]))
+    fast = [t for t in trials if t.user_attrs["speedup"] >= speedup]
+    if not fast:
+        best = max(t.user_attrs["speedup"] for t in trials)
+        raise KdnasError(f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times")
+    return min(fast, key=lambda t: float(t.user_attrs["loss"]))
+
+
+def pareto_front(trials: Sequence[FrozenTrial], cost: str = "latency_ms") -> list[FrozenTrial]:
+    """Trials that no other beats in both loss and cost, cheapest first."""
+    front: list[FrozenTrial] = []
+    for trial in sorted(trials, key=lambda t: (t.user_attrs[cost], t.user_attrs["loss"])):
+        if not front or trial.user_attrs["loss"] < front[-1].user_attrs["loss"]:
+            front.append(trial)
+    return front
+
+
+def kept_trials(study: Study) -> set[int]:
+    """Numbers of trials that may yet be distilled: the front's and the best reward's."""
+    trials = evaluated(study)
+    best = choose_winner(study)
+    return {best.number, *(t.number for t in pareto_front(trials))}
+
+
+def _by_number(trials: Sequence[FrozenTrial], number: int) -> FrozenTrial:
+    for trial in trials:
+        if trial.number == number:
+            return trial
+    numbers = ", ".join(str(t.number) for t in trials)
+    raise KdnasError(f"trial {number} is not a finished trial of this study; finished: {numbers}")

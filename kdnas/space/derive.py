@@ -1,0 +1,70 @@
+"""The rule that turns a teacher's config into the choices of the search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdnas.errors import KdnasError
+from kdnas.space.architecture import Architecture
+from kdnas.space.families import FIELDS, Family
+
+DEPTH_STEPS = 6
+WIDTH_STEPS = 8
+NEURON_STEPS = 4
+FEWEST_HEADS = 4
+
+Choices = dict[str, tuple[int | str, ...]]
+
+
+def teacher_architecture(config: Any, family: Family) -> Architecture:
+    """The five fields of a teacher's config."""
+    return Architecture(**{name: getattr(config, family.field_name(name)) for name in FIELDS})
+
+
+def derive_choices(teacher: Architecture) -> Choices:
+    """Choices for each field, every combination of which is a valid student.
+
+    - `num_hidden_layers`: sixths of the teacher's depth, rounded up.
+    - `num_attention_heads`: the divisors of the teacher's head count, from a quarter of it on.
+    - `hidden_size`: the teacher's head count times eighths of its head size. Every choice is a
+      multiple of the teacher's head count, so each of its divisors divides it too.
+    - `intermediate_size`: quarters of the teacher's.
+    - `hidden_act`: the teacher's own, and `relu`, which costs least.
+    """
+    heads, depth = teacher.num_attention_heads, teacher.num_hidden_layers
+    head_size = teacher.hidden_size // heads
+    return {
+        "num_hidden_layers": _shares(depth, DEPTH_STEPS, up=True),
+        "num_attention_heads": tuple(
+            n for n in range(1, heads + 1) if heads % n == 0 and n * FEWEST_HEADS >= heads
+        ),
+        "hidden_size": tuple(heads * size for size in _shares(head_size, WIDTH_STEPS)),
+        "intermediate_size": _shares(teacher.intermediate_size, NEURON_STEPS),
+        "hidden_act": tuple(dict.fromkeys((teacher.hidden_act, "relu"))),
+    }
+
+
+def replace_choices(choices: Choices, replacements: dict[str, list[int | str]]) -> Choices:
+    """The derived choices with some replaced by the user's.
+
+    Raises:
+        KdnasError: A field is unknown, its list is empty, or a value has the wrong type.
+    """
+    replaced = dict(choices)
+    for name, values in replacements.items():
+        if name not in FIELDS:
+            raise KdnasError(f"unknown field {name!r} in space; known: {', '.join(FIELDS)}")
+        kind = str if name == "hidden_act" else int
+        wrong = [v for v in values if type(v) is not kind]
+        if wrong or not values:
+            raise KdnasError(
+                f"space.{name} is {values!r}: a list of one or more {kind.__name__} values is right"
+            )
+        replaced[name] = tuple(dict.fromkeys(values))
+    return replaced
+
+
+def _shares(whole: int, steps: int, up: bool = False) -> tuple[int, ...]:
+    """`whole * k / steps` for k = 1..steps, rounded (up, or half up), each once, none below 1."""
+    offset = steps - 1 if up else steps // 2
+    return tuple(sorted({max(1, (whole * k + offset) // steps) for k in range(1, steps + 1)}))

@@ -1,0 +1,102 @@
+"""What differs between encoder families: the names of config fields and of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kdnas.errors import KdnasError
+
+FIELDS = (
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_size",
+    "intermediate_size",
+    "hidden_act",
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of encoders.
+
+    Attributes:
+        fields: Where the family's config spells a field differently.
+        follows: Config fields that must equal another field (`pooler_hidden_size`).
+        layers: Path of the module list of layers below the base model; None where layers share
+            their weights.
+        heads_out: Names of the linear maps whose outputs are split into heads: query, key, value
+            first.
+        heads_in: Names of the linear map that reads the concatenated heads.
+        neurons_in: Name of the linear map into the feed-forward neurons.
+        neurons_out: Name of the linear map out of them.
+        position_offset: Whether positions are counted from the padding token's id on.
+    """
+
+    fields: dict[str, str] = field(default_factory=dict)
+    follows: dict[str, str] = field(default_factory=dict)
+    layers: str | None = "encoder.layer"
+    heads_out: tuple[str, ...] = ("query", "key", "value")
+    heads_in: str = "attention.output.dense"
+    neurons_in: str = "intermediate.dense"
+    neurons_out: str = "output.dense"
+    position_offset: bool = False
+
+    def field_name(self, name: str) -> str:
+        """The config's own name of a field of the search space."""
+        return self.fields.get(name, name)
+
+
+BERT = Family()
+ROBERTA = Family(position_offset=True)
+DEBERTA_V2 = Family(
+    follows={"pooler_hidden_size": "hidden_size"},
+    heads_out=("query_proj", "key_proj", "value_proj", "pos_key_proj", "pos_query_proj"),
+)
+DISTILBERT = Family(
+    fields={
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "hidden_size": "dim",
+        "intermediate_size": "hidden_dim",
+        "hidden_act": "activation",
+    },
+    layers="transformer.layer",
+    heads_out=("q_lin", "k_lin", "v_lin"),
+    heads_in="attention.out_lin",
+    neurons_in="ffn.lin1",
+    neurons_out="ffn.lin2",
+)
+ALBERT = Family(layers=None, heads_in="attention.dense", neurons_in="ffn", neurons_out="ffn_output")
+MPNET = Family(heads_out=("attn.q", "attn.k", "attn.v"), heads_in="attn.o", position_offset=True)
+
+FAMILIES: dict[str, Family] = {
+    "albert": ALBERT,
+    "bert": BERT,
+    "camembert": ROBERTA,
+    "data2vec-text": ROBERTA,
+    "deberta-v2": DEBERTA_V2,
+    "distilbert": DISTILBERT,
+    "electra": BERT,
+    "ernie": BERT,
+    "mpnet": MPNET,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+}
+
+
+def family_of(model_type: str, name: str) -> Family:
+    """The family of a teacher.
+
+    Args:
+        model_type: `config.model_type`.
+        name: The teacher's name, for the message.
+
+    Raises:
+        KdnasError: The model is no encoder of a supported family.
+    """
+    if model_type not in FAMILIES:
+        raise KdnasError(
+            f"teacher {name!r} is a {model_type!r} model; kdnas distils encoders of the families "
+            f"{', '.join(sorted(FAMILIES))}"
+        )
+    return FAMILIES[model_type]

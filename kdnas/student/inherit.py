@@ -1,0 +1,202 @@
+"""Students that start from their teacher's weights.
+
+Layers follow the skip mapping (Sun et al. 2019, Patient KD). Hidden dimensions are the same
+everywhere in the residual stream; heads and feed-forward neurons are chosen layer by layer, by the
+norms of their weights. A student of the teacher's shape is an exact copy.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kdnas.distill.mapping import skip_layers
+from kdnas.space.architecture import Architecture
+from kdnas.space.derive import teacher_architecture
+from kdnas.space.families import Family, family_of
+
+Weights = dict[str, Tensor]
+LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
+
+
+@dataclass(frozen=True)
+class LayerCut:
+    """What one student layer keeps of its teacher layer.
+
+    Attributes:
+        heads: Shape (student hidden size,): rows of the query, key and value maps.
+        neurons: Shape (student intermediate size,): feed-forward neurons.
+    """
+
+    heads: Tensor
+    neurons: Tensor
+
+
+def inherit_weights(
+    student: PreTrainedModel, teacher: PreTrainedModel, hidden_importance: Tensor | None = None
+) -> None:
+    """Fills a student with its teacher's weights, in place.
+
+    Args:
+        student: Same family, no dimension larger than the teacher's.
+        teacher: The model to take from.
+        hidden_importance: Shape (teacher hidden size,); default: the variance of each dimension
+            of the word embeddings or, where these have a size of their own, of the first layer's
+            inputs' weights.
+    """
+    family = family_of(teacher.config.model_type, teacher.config.model_type)
+    cutter = _Cutter(student, teacher, family, hidden_importance)
+    weights = {name: cutter.cut(name, value) for name, value in student.state_dict().items()}
+    student.load_state_dict(weights)
+
+
+class _Cutter:
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        family: Family,
+        hidden_importance: Tensor | None,
+    ) -> None:
+        self.family = family
+        self.small = teacher_architecture(student.config, family)
+        self.large = teacher_architecture(teacher.config, family)
+        self.weights: Weights = {k: v.detach().cpu() for k, v in teacher.state_dict().items()}
+        self.source = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
+        if hidden_importance is None:
+            hidden_importance = _hidden_spread(self.weights, self.large.hidden_size)
+        self.hidden = _top(hidden_importance.cpu(), self.small.hidden_size)
+        self.cuts: dict[str, LayerCut] = {}
+
+    def cut(self, name: str, drawn: Tensor) -> Tensor:
+        """The teacher's part of one student tensor, or the drawn one where it has none."""
+        source = self._source_name(name)
+        if source not in self.weights:
+            return self._without_source(name, drawn)
+        value = self.weights[source]
+        for axis, indices in enumerate(self._indices(source, value, drawn)):
+            if indices is not None:
+                value = value.index_select(axis, indices)
+        if value.shape != drawn.shape:
+            return drawn
+        return self._rescaled(name, value).clone()
+
+    def _source_name(self, name: str) -> str:
+        if self.family.layers is None:
+            return name
+        marker = rf"(\.{re.escape(self.family.layers)}\.)(\d+)\."
+        return re.sub(marker, lambda m: f"{m[1]}{self.source[int(m[2])] - 1}.", name)
+
+    def _without_source(self, name: str, drawn: Tensor) -> Tensor:
+        # A teacher whose embeddings are as wide as its layers has no map between them; the
+        # student's map starts as the choice of dimensions that the other weights assume.
+        if name.endswith("embeddings_project.weight"):
+            return torch.eye(drawn.shape[1]).index_select(0, self.hidden)
+        return torch.zeros_like(drawn) if name.endswith("embeddings_project.bias") else drawn
+
+    def _indices(self, source: str, value: Tensor, drawn: Tensor) -> list[Tensor | None]:
+        role = self._role(source)
+        chosen = []
+        for axis, size in enumerate(value.shape):
+            indices = None
+            if role is not None and axis == role[1]:
+                indices = getattr(self._layer_cut(source), role[0])
+            elif size == self.large.hidden_size and drawn.shape[axis] == self.small.hidden_size:
+                indices = self.hidden
+            elif source.endswith("relative_attention_bias.weight") and axis == 1:
+                indices = self._head_table()
+            chosen.append(indices)
+        return chosen
+
+    def _role(self, source: str) -> tuple[str, int] | None:
+        """Which of a layer's own dimensions a tensor has, and on which axis."""
+        module = source.rsplit(".", 1)[0]
+        if any(module.endswith("." + name) for name in self.family.heads_out):
+            return "heads", 0
+        if module.endswith("." + self.family.heads_in):
+            return ("heads", 1) if source.endswith("weight") else None
+        if module.endswith("." + self.family.neurons_in):
+            return "neurons", 0
+        if module.endswith("." + self.family.neurons_out):
+            return ("neurons", 1) if source.endswith("weight") else None
+        return None
+
+    def _layer_cut(self, source: str) -> LayerCut:
+        layer = LAYER.match(source)
+        assert layer, source
+        if layer[0] not in self.cuts:
+            self.cuts[layer[0]] = self._make_cut(layer[0])
+        return self.cuts[layer[0]]
+
+    def _make_cut(self, layer: str) -> LayerCut:
+        family = self.family
+        weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
+        query, key, value = (_find(weights, name).norm(dim=1) for name in family.heads_out[:3])
+        out = _find(weights, family.heads_in).norm(dim=0)
+        neurons = _find(weights, family.neurons_in).norm(dim=1)
+        neurons = neurons * _find(weights, family.neurons_out, family.heads_in).norm(dim=0)
+        rows = head_rows(query * key + value * out, self.large, self.small)
+        return LayerCut(rows, _top(neurons, self.small.intermediate_size))
+
+    def _head_table(self) -> Tensor:
+        first = next(n for n in self.weights if self._role(n) == ("heads", 0))
+        head_size = self.small.hidden_size // self.small.num_attention_heads
+        rows = self._layer_cut(first).heads[::head_size]
+        head: Tensor = rows // (self.large.hidden_size // self.large.num_attention_heads)
+        return head
+
+    def _rescaled(self, name: str, value: Tensor) -> Tensor:
+        """Queries scaled so that the softmax keeps the temperature of the teacher's head size."""
+        if f".{self.family.heads_out[0]}." not in name:
+            return value
+        small = self.small.hidden_size / self.small.num_attention_heads
+        large = self.large.hidden_size / self.large.num_attention_heads
+        scaled: Tensor = value * (small / large) ** 0.5
+        return scaled
+
+
+def head_rows(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
+    """Rows of the attention maps that a student keeps.
+
+    A student head no wider than the teacher's keeps the best rows of one of the best teacher
+    heads. Wider heads are blocks of the best rows over all teacher heads, in the teacher's order.
+
+    Args:
+        importance: Shape (teacher hidden size,).
+        large: The teacher's architecture.
+        small: The student's.
+
+    Returns:
+        Shape (student hidden size,), int64.
+    """
+    large_size = large.hidden_size // large.num_attention_heads
+    small_size = small.hidden_size // small.num_attention_heads
+    if small_size > large_size:
+        return _top(importance, small.hidden_size)
+    best, rows = importance.view(large.num_attention_heads, large_size).topk(small_size, dim=1)
+    heads = _top(best.sum(dim=1), small.num_attention_heads)
+    rows = rows.sort(dim=1).values + torch.arange(large.num_attention_heads)[:, None] * large_size
+    return rows[heads].flatten()
+
+
+def _find(weights: Weights, module: str, but_not: str | None = None) -> Tensor:
+    ending = f".{module}.weight"
+    other = f".{but_not}.weight" if but_not else "\0"
+    return next(w for n, w in weights.items() if n.endswith(ending) and not n.endswith(other))
+
+
+def _hidden_spread(weights: Weights, hidden_size: int) -> Tensor:
+    table = next(w for n, w in weights.items() if n.endswith("word_embeddings.weight"))
+    if table.shape[1] == hidden_size:
+        return table.var(dim=0)
+    first = next(w for w in weights.values() if w.ndim == 2 and w.shape[0] == hidden_size)
+    norms: Tensor = first.norm(dim=1)
+    return norms
+
+
+def _top(importance: Tensor, count: int) -> Tensor:
+    return importance.topk(count).indices.sort().values

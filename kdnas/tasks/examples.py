@@ -1,0 +1,65 @@
+"""The examples of one split: text, and labels where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Texts with their labels.
+
+    Attributes:
+        text: The first (or only) text of each example.
+        text_pair: The second text, for tasks with two.
+        labels: int64 class ids, or float32 scores for regression; None where unlabelled.
+        dropped: Rows of the source that were left out.
+    """
+
+    text: list[str]
+    text_pair: list[str] | None = None
+    labels: NDArray[Any] | None = None
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    def take(self, indices: Sequence[int] | NDArray[Any]) -> Examples:
+        """The examples at these positions, in this order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return Examples(
+            text=[self.text[i] for i in chosen],
+            text_pair=None if self.text_pair is None else [self.text_pair[i] for i in chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+            dropped=self.dropped,
+        )
+
+
+@dataclass(frozen=True)
+class RawSplit:
+    """One split as its source gives it: the label cells not yet understood.
+
+    Attributes:
+        source: The file or hub split, as error messages name it.
+        text: The first text of each row that has all its texts.
+        text_pair: The second text, for tasks with two.
+        cells: The label cell of each row; None where the source has no label column.
+        places: Where each row stands, e.g. `line 7` without the word.
+        unit: The word: `line` or `row`.
+        dropped: The rows left out.
+        first_dropped: The first of them and why, for an error message.
+    """
+
+    source: str
+    text: list[str]
+    text_pair: list[str] | None
+    cells: list[Any] | None
+    places: list[int]
+    unit: str = "row"
+    dropped: int = 0
+    first_dropped: str = ""

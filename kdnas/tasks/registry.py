@@ -1,0 +1,118 @@
+"""Finding a task by its name: built in, in the user's configuration, or in a file of its own."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kdnas.config import nearest
+from kdnas.errors import KdnasError
+from kdnas.tasks.task import TaskSpec
+
+DEFAULT_TASK = "rotten-tomatoes"
+_BUILT_IN = Path(__file__).with_name("glue.yaml")
+
+
+def task_names() -> list[str]:
+    """The names of the built-in tasks."""
+    return list(_built_in())
+
+
+def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskSpec:
+    """The task of this name.
+
+    Args:
+        name: A name in `extra`, a built-in name, or a path to a YAML file that holds one entry.
+            Letter case, `-` and `_` do not matter in a name: SST-2 is sst2.
+        extra: The `tasks:` mapping of the user's configuration; it comes before the built-in tasks.
+
+    Raises:
+        KdnasError: Nothing has that name, or the entry is wrong.
+    """
+    if Path(name).suffix.lower() in (".yaml", ".yml"):
+        return _from_file(Path(name))
+    for entries, source in ((extra or {}, "tasks"), (_built_in(), _BUILT_IN.name)):
+        for key in entries:
+            if _plain(str(key)) == _plain(str(name)):
+                return parse_spec(str(key), entries[key], source)
+    known = [*map(str, extra or {}), *_built_in()]
+    raise KdnasError(f"unknown task {str(name)!r}; {_suggestion(str(name), known)}")
+
+
+def parse_spec(name: str, entry: Any, source: str) -> TaskSpec:
+    """A task from one entry of a YAML mapping.
+
+    Args:
+        name: The entry's key.
+        entry: The entry's value.
+        source: What holds the entry, for error messages.
+
+    Raises:
+        KdnasError: The entry is no mapping, has an unknown key, or holds a value that cannot be.
+    """
+    where = f"{source}: task {name!r}"
+    if not isinstance(entry, Mapping):
+        raise KdnasError(f"{where} is {entry!r}; it should map keys such as text, label, labels")
+    for key in entry:
+        if key not in TaskSpec.model_fields:
+            raise KdnasError(f"{where}: unknown key {key!r}{nearest(key, TaskSpec.model_fields)}")
+    try:
+        return TaskSpec.model_validate({"name": name, **entry})
+    except ValidationError as error:
+        raise KdnasError(f"{where}: {_one_line(error)}") from None
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    return f"{hint} (or give a YAML file that defines it)"
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
+
+
+@cache
+def _built_in() -> dict[str, Any]:
+    return _read_mapping(_BUILT_IN)
+
+
+def _from_file(path: Path) -> TaskSpec:
+    entries = _read_mapping(path)
+    if "text" in entries:
+        return parse_spec(str(entries.get("name", path.stem)), entries, str(path))
+    if len(entries) != 1:
+        raise KdnasError(f"{path} holds {_listing(entries)}; it should hold one task")
+    name, entry = next(iter(entries.items()))
+    return parse_spec(str(name), entry, str(path))
+
+
+def _listing(names: Iterable[Any]) -> str:
+    return f"the keys {', '.join(map(str, names))}" if names else "nothing"
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise KdnasError(f"cannot read the task file {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise KdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values or {}, dict):
+        raise KdnasError(f"{path} holds a {type(values).__name__}; it should map a name to a task")
+    return dict(values or {})
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ").replace("tuple", "list")
+    if not first["loc"]:
+        return reason
+    found = "" if first["type"] == "missing" else f" is {first['input']!r}"
+    return f"{'.'.join(str(part) for part in first['loc'])}{found}: {reason}"

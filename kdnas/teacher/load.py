@@ -1,0 +1,173 @@
+"""Loading a teacher: its config, its tokenizer, and a classifier for the task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+)
+from transformers.utils import logging as transformers_logging
+
+from kdnas.errors import KdnasError
+from kdnas.space import family_of
+from kdnas.tasks.embedded import embedded_teacher
+from kdnas.tasks.task import TaskSpec
+
+HEAD = "ForSequenceClassification"
+
+
+@dataclass
+class Teacher:
+    """A teacher ready to be asked.
+
+    Attributes:
+        name: As the user gave it.
+        model: A sequence classifier in evaluation mode.
+        tokenizer: Its tokenizer.
+        has_head: Whether its head was trained for the task, so that its logits mean something.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: Any
+    has_head: bool
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills short rows."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+
+def teacher_source(name: str | None) -> str:
+    """Hub id or folder of a teacher; the embedded one for None."""
+    return str(embedded_teacher()) if name is None else name
+
+
+def load_config(name: str) -> Any:
+    """A teacher's config.
+
+    Raises:
+        KdnasError: It cannot be found or is no encoder of a supported family.
+    """
+    _quiet()
+    config = _load(AutoConfig, name, "config")
+    if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
+        raise KdnasError(
+            f"teacher {name!r} is a decoder or encoder-decoder; kdnas distils encoders"
+        )
+    family_of(config.model_type, name)
+    return config
+
+
+def load_tokenizer(name: str) -> Any:
+    """A teacher's tokenizer.
+
+    Raises:
+        KdnasError: There is none.
+    """
+    folder = Path(name)
+    if folder.is_dir() and not _tokenizer_files(folder):
+        raise KdnasError(
+            f"teacher {name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
+            "*.model in the folder); save one there with tokenizer.save_pretrained"
+        )
+    return _load(AutoTokenizer, name, "tokenizer")
+
+
+def load_teacher(name: str, spec: TaskSpec) -> Teacher:
+    """A teacher with a head for the task: its own where it has one, else a fresh one.
+
+    Raises:
+        KdnasError: Some part of it cannot be loaded.
+    """
+    config = load_config(name)
+    tokenizer = load_tokenizer(name)
+    has_head = any(a.endswith(HEAD) for a in config.architectures or ())
+    has_head = has_head and config.num_labels == spec.num_labels
+    order = _label_order(config, spec) if has_head else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = _load(
+            AutoModelForSequenceClassification,
+            name,
+            "weights",
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            **head_config(spec),
+        )
+    if order is not None:
+        _reorder_head(model, order)
+    return Teacher(name, model.eval(), tokenizer, has_head)
+
+
+def head_config(spec: TaskSpec) -> dict[str, Any]:
+    """Config fields that describe a task's head."""
+    if spec.is_regression:
+        return {"num_labels": 1, "problem_type": "regression"}
+    names = spec.labels or ()
+    return {
+        "num_labels": spec.num_labels,
+        "problem_type": "single_label_classification",
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+def longest_input(config: Any) -> int:
+    """Tokens that fit a model's position table.
+
+    RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
+    """
+    offset = family_of(config.model_type, config.model_type).position_offset
+    lost = int(config.pad_token_id or 0) + 1 if offset else 0
+    return int(config.max_position_embeddings) - lost
+
+
+def _label_order(config: Any, spec: TaskSpec) -> list[int] | None:
+    """Where the head's outputs name the task's labels in another order: its row for each label."""
+    theirs = {str(name).lower(): int(i) for i, name in (config.id2label or {}).items()}
+    ours = [str(label).lower() for label in spec.labels or ()]
+    if set(theirs) != set(ours) or len(theirs) != len(ours):
+        return None
+    order = [theirs[label] for label in ours]
+    return None if order == list(range(len(order))) else order
+
+
+@torch.no_grad()
+def _reorder_head(model: PreTrainedModel, order: list[int]) -> None:
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1]
+    linear.weight.copy_(linear.weight[order])
+    if linear.bias is not None:
+        linear.bias.copy_(linear.bias[order])
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "bpe.codes")
+    return [path for name in names for path in folder.glob(name)]
+
+
+def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
+    if _looks_like_path(name) and not Path(name).is_dir():
+        raise KdnasError(f"teacher folder {name!r} does not exist")
+    try:
+        return loader.from_pretrained(name, **options)
+    except Exception as error:
+        hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
+        reason = " ".join(str(error).split())[:200]
+        raise KdnasError(f"cannot load the {part} of teacher {name!r}: {reason}{hint}") from None
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _quiet() -> None:
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,109 @@
+"""Steps 1 and 3: a teacher that knows its task, and its signal for a data set."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from kdnas.config import Settings
+from kdnas.console import say
+from kdnas.distill.core import Recipe, train
+from kdnas.distill.objective import Objective, TaskTerm
+from kdnas.distill.signal import LiveSignal, NoSignal
+from kdnas.errors import KdnasError
+from kdnas.files import replace_folder
+from kdnas.runtime import Runtime
+from kdnas.tasks.encode import EncodedExamples
+from kdnas.teacher.load import Teacher
+from kdnas.teacher.store import SignalStore, build_store, store_key
+
+DISK_SHARE = 0.5
+
+
+def fine_tune_teacher(
+    teacher: Teacher, data: EncodedExamples, settings: Settings, runtime: Runtime, folder: Path
+) -> None:
+    """Trains a teacher on its task, in place, and saves it to a folder with its tokenizer."""
+    train(
+        teacher.model,
+        Objective({"task": (1.0, TaskTerm())}),
+        data,
+        NoSignal(),
+        Recipe(
+            settings.teacher_epochs,
+            settings.teacher_lr,
+            settings.batch_size,
+            settings.seed,
+            dropout=True,
+        ),
+        runtime,
+        pad_id=teacher.pad_id,
+        title="teacher fine-tuning",
+        checkpoint=folder.with_name("teacher.pt"),
+    )
+    teacher.has_head = True
+    with replace_folder(folder) as partial:
+        teacher.model.save_pretrained(partial)
+        teacher.tokenizer.save_pretrained(partial)
+
+
+def open_or_build_store(
+    teacher: Teacher,
+    data: EncodedExamples,
+    layers: Sequence[int],
+    runtime: Runtime,
+    batch_size: int,
+) -> SignalStore:
+    """The teacher's signal for some data: found in the cache, or computed now.
+
+    A damaged store is named, thrown away and built again.
+
+    Raises:
+        KdnasError: The disk is too small for it.
+    """
+    folder = cache_folder() / "signal" / store_key(teacher, data, layers)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.exists():
+            try:
+                return SignalStore.open(folder)
+            except (OSError, ValueError, KeyError) as error:
+                say(f"the teacher's signal store is unusable ({error}); building it again")
+        needed = store_bytes(teacher, data, layers)
+        free = shutil.disk_usage(folder.parent).free
+        if needed > free * DISK_SHARE:
+            raise KdnasError(
+                f"the teacher's signal needs {needed / 1e9:.1f} GB in {folder.parent}, where "
+                f"{free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a "
+                "larger disk"
+            )
+        return build_store(folder, teacher, data, layers, runtime, batch_size=batch_size)
+
+
+def stored_or_live(
+    teacher: Teacher,
+    data: EncodedExamples,
+    layers: Sequence[int],
+    runtime: Runtime,
+    batch_size: int,
+) -> SignalStore | LiveSignal:
+    """A store where the disk has room for it, else the teacher itself, asked at every step."""
+    try:
+        return open_or_build_store(teacher, data, layers, runtime, batch_size)
+    except KdnasError as error:
+        say(f"{error}; running the teacher at every step instead")
+        return LiveSignal(teacher.model, runtime, teacher.has_head)
+
+
+def store_bytes(teacher: Teacher, data: EncodedExamples, layers: Sequence[int]) -> int:
+    """Size of a store, in bytes."""
+    return int(data.offsets[-1]) * len(layers) * int(teacher.model.config.hidden_size) * 2
+
+
+def cache_folder() -> Path:
+    """Where signal stores lie: KDNAS_CACHE, else ~/.cache/kdnas."""
+    return Path(os.environ.get("KDNAS_CACHE") or Path.home() / ".cache" / "kdnas").expanduser()

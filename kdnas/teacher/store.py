@@ -1,0 +1,228 @@
+"""The teacher's hidden states and logits on disk: computed once, read by every candidate.
+
+One flat file a layer, half precision, real tokens only, memory-mapped: a candidate reads the
+layers and the examples it needs and nothing else. The manifest is written last and holds a
+checksum of every file, so that a half-written or damaged store is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdnas.console import progress
+from kdnas.distill.batches import Batch, batches_once
+from kdnas.distill.signal import Signal, teacher_outputs
+from kdnas.files import read_json, replace_folder, write_json
+from kdnas.runtime import Runtime
+from kdnas.tasks.encode import EncodedExamples
+from kdnas.teacher.load import Teacher
+
+MANIFEST = "manifest.json"
+HALF_MAX = 65504.0
+CHUNK = 1 << 24
+
+
+@dataclass
+class SignalStore:
+    """A finished store, opened.
+
+    Attributes:
+        folder: Where it lies.
+        layers: Teacher layers in it; 0 is the embeddings.
+        mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
+        variance: Same shape.
+    """
+
+    folder: Path
+    layers: tuple[int, ...]
+    offsets: NDArray[np.int64]
+    hidden: dict[int, NDArray[np.float16]]
+    logits: Tensor | None
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def open(cls, folder: Path) -> SignalStore:
+        """Opens a store and checks it.
+
+        Raises:
+            ValueError: It is unfinished or damaged; the message names the file.
+        """
+        manifest = read_json(folder / MANIFEST)
+        if not isinstance(manifest, dict):
+            raise ValueError(f"{folder / MANIFEST} is missing or damaged")
+        for name, checksum in manifest["files"].items():
+            path = folder / name
+            if not path.exists() or _checksum(path) != checksum:
+                raise ValueError(f"{path} is missing or damaged")
+        offsets = np.load(folder / "offsets.npy")
+        shape = (int(offsets[-1]), manifest["hidden_size"])
+        hidden: dict[int, NDArray[np.float16]] = {
+            layer: np.memmap(folder / _layer_file(layer), np.float16, "r", shape=shape)
+            for layer in manifest["layers"]
+        }
+        statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
+        logits = folder / "logits.npy"
+        return cls(
+            folder,
+            tuple(manifest["layers"]),
+            offsets,
+            hidden,
+            torch.from_numpy(np.load(logits)) if logits.exists() else None,
+            statistics[0],
+            statistics[1],
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
+
+    def everything(self) -> StoredSignal:
+        """The signal for all examples, in the store's order."""
+        return self.subset(np.arange(len(self.offsets) - 1))
+
+    def subset(self, indices: NDArray[np.int64]) -> StoredSignal:
+        """The signal for some of the store's examples, in their order."""
+        return StoredSignal(self, indices)
+
+
+@dataclass(frozen=True)
+class StoredSignal:
+    """A teacher's signal, read from a store.
+
+    Attributes:
+        store: The store.
+        rows: Which of its examples the data set has, in the data set's order.
+    """
+
+    store: SignalStore
+    rows: NDArray[np.int64]
+
+    def fetch(self, batch: Batch, layers: Sequence[int]) -> Signal:
+        """Hidden states and logits of a batch, from disk."""
+        rows = self.rows[batch.indices]
+        device = batch.inputs["input_ids"].device
+        spans = [slice(self.store.offsets[r], self.store.offsets[r + 1]) for r in rows]
+        hidden = {}
+        for layer in layers:
+            states = np.concatenate([self.store.hidden[layer][span] for span in spans])
+            hidden[layer] = torch.from_numpy(states).to(device, non_blocking=True)
+        logits = None if self.store.logits is None else self.store.logits[rows].to(device)
+        return Signal(hidden, logits)
+
+
+def store_key(teacher: Teacher, data: EncodedExamples, layers: Sequence[int]) -> str:
+    """Names a store by all that decides its content: weights, config, data, layers."""
+    digest = hashlib.sha256()
+    for name, value in sorted(teacher.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    config = teacher.model.config.to_dict()
+    config.pop("_name_or_path", None)
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    digest.update(data.fingerprint().encode())
+    digest.update(json.dumps([sorted(layers), teacher.has_head]).encode())
+    return digest.hexdigest()[:24]
+
+
+def build_store(
+    folder: Path,
+    teacher: Teacher,
+    data: EncodedExamples,
+    layers: Sequence[int],
+    runtime: Runtime,
+    *,
+    batch_size: int,
+) -> SignalStore:
+    """Runs the teacher once over the data and writes what it says.
+
+    Args:
+        folder: The finished store; it appears whole or not at all.
+        teacher: Runs in evaluation mode.
+        data: Examples; their order is the store's.
+        layers: Teacher layers to keep.
+        runtime: Device and precision.
+        batch_size: Examples a forward pass.
+    """
+    with replace_folder(folder) as partial:
+        writer = _Writer(partial, teacher, data, layers)
+        teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
+        total = -(-len(data) // batch_size)
+        with torch.inference_mode(), progress("teacher signal", total) as advance:
+            for batch in batches_once(data, batch_size, teacher.pad_id, runtime.device):
+                every = range(writer.count)
+                writer.add(
+                    batch, teacher_outputs(teacher.model, batch, every, runtime, teacher.has_head)
+                )
+                advance("")
+        writer.finish()
+    return SignalStore.open(folder)
+
+
+class _Writer:
+    """Fills a store's files at the places of a batch's examples, and gathers statistics."""
+
+    def __init__(
+        self, folder: Path, teacher: Teacher, data: EncodedExamples, layers: Sequence[int]
+    ) -> None:
+        config: Any = teacher.model.config
+        self.folder, self.offsets, self.layers = folder, data.offsets, sorted(layers)
+        self.count, self.width = config.num_hidden_layers + 1, config.hidden_size
+        shape = (int(data.offsets[-1]), self.width)
+        self.files = {
+            layer: np.memmap(folder / _layer_file(layer), np.float16, "w+", shape=shape)
+            for layer in self.layers
+        }
+        self.logits = np.zeros((len(data), config.num_labels), np.float32)
+        self.has_logits = teacher.has_head
+        self.sums = torch.zeros(2, self.count, self.width, dtype=torch.float64)
+
+    def add(self, batch: Batch, signal: Signal) -> None:
+        for layer, states in signal.hidden.items():
+            exact = states.double().cpu()
+            self.sums[0, layer] += exact.sum(0)
+            self.sums[1, layer] += exact.square().sum(0)
+        lengths = batch.tokens.sum(1).tolist()
+        for layer in self.layers:
+            rows = signal.hidden[layer].float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
+            for index, part in zip(batch.indices, torch.split(rows, lengths), strict=True):
+                self.files[layer][self.offsets[index] : self.offsets[index + 1]] = part.numpy()
+        if signal.logits is not None:
+            self.logits[batch.indices] = signal.logits.cpu().numpy()
+
+    def finish(self) -> None:
+        for file in self.files.values():
+            file.flush()
+        mean, square = self.sums / max(1, int(self.offsets[-1]))
+        statistics = torch.stack([mean, (square - mean.square()).clamp_min(0)]).float()
+        np.save(self.folder / "statistics.npy", statistics.numpy())
+        np.save(self.folder / "offsets.npy", self.offsets)
+        if self.has_logits:
+            np.save(self.folder / "logits.npy", self.logits)
+        checksums = {path.name: _checksum(path) for path in sorted(self.folder.iterdir())}
+        manifest = {"layers": self.layers, "hidden_size": self.width, "files": checksums}
+        write_json(self.folder / MANIFEST, manifest)
+
+
+def _layer_file(layer: int) -> str:
+    return f"layer-{layer:02d}.f16"
+
+
+def _checksum(path: Path) -> int:
+    value = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            value = zlib.crc32(chunk, value)
+    return value

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from transformers import AutoConfig
+
+from kdnas.errors import KdnasError
+from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
+from kdnas.space.derive import derive_choices
+from kdnas.space.handpicked import hand_picked
+
+BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")
+MINILM = Architecture(6, 12, 384, 1536, "gelu")
+
+
+def test_golden_choices_of_bert_base() -> None:
+    assert derive_choices(BERT_BASE) == {
+        "num_hidden_layers": (2, 4, 6, 8, 10, 12),
+        "num_attention_heads": (3, 4, 6, 12),
+        "hidden_size": (96, 192, 288, 384, 480, 576, 672, 768),
+        "intermediate_size": (768, 1536, 2304, 3072),
+        "hidden_act": ("gelu", "relu"),
+    }
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 5, 7, 12, 24, 25])
+@pytest.mark.parametrize(("heads", "hidden"), [(1, 8), (7, 7), (7, 77), (12, 312), (16, 1024)])
+def test_every_combination_of_derived_choices_is_valid(
+    layers: int, heads: int, hidden: int
+) -> None:
+    teacher = Architecture(layers, heads, hidden, 4 * hidden + 1, "gelu_new")
+    space = SearchSpace(teacher, derive_choices(teacher))
+    combinations = 1
+    for values in space.choices.values():
+        combinations *= len(values)
+    assert len(space.architectures) == combinations
+    assert teacher in space.architectures
+    assert space.largest == teacher
+    assert all(a.hidden_size % a.num_attention_heads == 0 for a in space.architectures)
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_every_family_derives_a_space(model_type: str) -> None:
+    space = SearchSpace.from_teacher(AutoConfig.for_model(model_type), model_type)
+    assert len(space.architectures) > 100
+
+
+def test_a_decoder_is_refused() -> None:
+    with pytest.raises(KdnasError, match=r"'mine' is a 'gpt2' model; .* bert,"):
+        family_of("gpt2", "mine")
+
+
+def space_with(**replacements: list[int | str]) -> SearchSpace:
+    config = AutoConfig.for_model("bert")
+    return SearchSpace.from_teacher(config, "bert", replacements)
+
+
+def test_replaced_choices_leave_valid_students_only() -> None:
+    space = space_with(hidden_size=[128, 96], num_attention_heads=[2, 3, 12])
+    pairs = {(a.hidden_size, a.num_attention_heads) for a in space.architectures}
+    assert pairs == {(128, 2), (96, 2), (96, 3), (96, 12)}
+    assert not space.is_valid({**space.largest.params, "hidden_size": 128})
+
+
+@pytest.mark.parametrize(
+    ("replacements", "message"),
+    [
+        ({"depth": [1]}, "unknown field 'depth'"),
+        ({"hidden_size": [1000]}, "holds 1000; the teacher allows 1 to 768"),
+        ({"hidden_size": []}, "one or more int values"),
+        ({"hidden_size": ["wide"]}, "one or more int values"),
+        ({"hidden_act": ["gelux"]}, "'gelux', unknown to transformers"),
+        ({"hidden_size": [100], "num_attention_heads": [12]}, "no valid student"),
+    ],
+)
+def test_bad_choices_are_named(replacements: dict[str, list[int | str]], message: str) -> None:
+    with pytest.raises(KdnasError, match=message):
+        space_with(**replacements)
+
+
+def test_the_hand_picked_student_is_as_deep_and_half_as_wide() -> None:
+    space = SearchSpace(MINILM, derive_choices(MINILM))
+    winner = Architecture(3, 3, 96, 384, "relu")
+    picked = hand_picked(space, winner)
+    assert picked == Architecture(3, 6, 192, 768, "gelu")
+    assert hand_picked(space, picked) != picked

@@ -1,0 +1,67 @@
+"""Validation data held out of the training data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kdnas.errors import KdnasError
+from kdnas.tasks import Examples, hold_out, load_data, load_spec
+
+SPEC = load_spec("mine", {"mine": {"text": "text", "labels": ["neg", "pos"]}})
+
+
+def make(labels: list[int]) -> Examples:
+    texts = [f"text {i}" for i in range(len(labels))]
+    return Examples(texts, None, np.array(labels, dtype=np.int64))
+
+
+def write(path: Path, count: int) -> None:
+    rows = [f"text {i},{'pos' if i % 4 else 'neg'}\n" for i in range(count)]
+    path.write_text("text,label\n" + "".join(rows))
+
+
+def test_a_missing_validation_split_is_held_out_of_train(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", 200)
+    data = load_data(SPEC, tmp_path)
+    train, validation = data.splits["train"], data.splits["validation"]
+    assert (len(train), len(validation)) == (180, 20)
+    assert not set(train.text) & set(validation.text)
+    assert validation.labels is not None
+    assert np.bincount(validation.labels).tolist() == [5, 15]
+
+
+def test_the_held_out_rows_are_always_the_same(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", 200)
+    both = load_data(SPEC, tmp_path).splits
+    assert load_data(SPEC, tmp_path, splits=["train"]).splits["train"].text == both["train"].text
+    alone = load_data(SPEC, tmp_path, splits=["validation"]).splits
+    assert list(alone) == ["validation"]
+    assert alone["validation"].text == both["validation"].text
+
+
+def test_nothing_is_held_out_where_there_is_a_validation_file(tmp_path: Path) -> None:
+    write(tmp_path / "train.csv", 20)
+    write(tmp_path / "valid.csv", 4)
+    data = load_data(SPEC, tmp_path)
+    assert {split: len(part) for split, part in data.splits.items()} == {
+        "train": 20,
+        "validation": 4,
+    }
+
+
+@pytest.mark.parametrize("labels", [[0] * 9 + [1], [0, 1], list(range(12))])
+def test_classes_too_small_to_be_on_both_sides(labels: list[int]) -> None:
+    train, held_out = hold_out(make(labels))
+    assert (len(train), len(held_out)) == (len(labels) - 1, 1)
+
+
+def test_one_example_cannot_be_split() -> None:
+    with pytest.raises(KdnasError, match="give a validation file"):
+        hold_out(make([1]))
+
+
+def test_scores_are_held_out_without_strata() -> None:
+    scores = np.linspace(0, 5, 30, dtype=np.float32)
+    train, held_out = hold_out(Examples(["a"] * 30, None, scores))
+    assert (len(train), len(held_out)) == (27, 3)

@@ -1,0 +1,163 @@
+"""Tasks by name, from a mapping and from a file; what is wrong is said in one line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdnas.errors import KdnasError
+from kdnas.tasks import TaskSpec, load_spec, task_names
+
+GLUE = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+
+
+def test_built_in_names() -> None:
+    assert task_names() == [*GLUE, "rotten-tomatoes"]
+
+
+@pytest.mark.parametrize("name", GLUE)
+def test_glue_tasks_name_their_hub_data_set(name: str) -> None:
+    spec = load_spec(name)
+    assert spec.hub is not None
+    assert (spec.hub.path, spec.hub.name) == ("nyu-mll/glue", name)
+    assert spec.main_metric == {"cola": "mcc", "stsb": "pearson"}.get(name, "accuracy")
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        ("SST-2", "sst2"),
+        ("sst-2", "sst2"),
+        ("STS-B", "stsb"),
+        ("MNLI", "mnli"),
+        ("rotten_tomatoes", "rotten-tomatoes"),
+    ],
+)
+def test_letter_case_and_hyphens_do_not_matter(name: str, task: str) -> None:
+    assert load_spec(name).name == task
+
+
+def test_heads() -> None:
+    assert load_spec("mnli").num_labels == 3
+    assert load_spec("stsb").num_labels == 1
+    assert load_spec("stsb").is_regression
+    assert not load_spec("rte").is_regression
+
+
+def test_mnli_is_scored_twice() -> None:
+    spec = load_spec("mnli")
+    assert spec.evaluation == ("validation_matched", "validation_mismatched")
+    assert spec.test_splits == ("test_matched", "test_mismatched")
+    assert spec.main_score == "accuracy_matched"
+    assert load_spec("rte").main_score == "accuracy"
+
+
+def test_short_forms() -> None:
+    spec = load_spec("mine", {"mine": {"text": "review", "label": "stars", "hub": "org/set:en"}})
+    assert [column.name for column in spec.text] == ["review"]
+    assert spec.label.name == "stars"
+    assert spec.hub is not None
+    assert (spec.hub.path, spec.hub.name) == ("org/set", "en")
+    assert (spec.metrics, spec.labels, spec.evaluation) == (("accuracy",), None, ("validation",))
+
+
+def test_regression_has_its_own_default_metrics() -> None:
+    spec = load_spec("mine", {"mine": {"text": ["a", "b"], "regression": True}})
+    assert spec.metrics == ("pearson", "spearman")
+
+
+def test_a_user_task_comes_before_a_built_in_one() -> None:
+    spec = load_spec("rte", {"rte": {"text": "mine"}})
+    assert spec.text[0].name == "mine"
+
+
+@pytest.mark.parametrize("name", [*GLUE, "rotten-tomatoes"])
+def test_a_spec_survives_being_written_down(name: str) -> None:
+    spec = load_spec(name)
+    assert TaskSpec.model_validate(spec.model_dump()) == spec
+    assert TaskSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_a_yaml_file_holds_one_task(tmp_path: Path) -> None:
+    path = tmp_path / "polarity.yaml"
+    path.write_text('polarity:\n  text: {sentence: ["phrase"]}\n  labels: ["no", "yes"]\n')
+    spec = load_spec(path)
+    assert (spec.name, spec.labels) == ("polarity", ("no", "yes"))
+    assert spec.text[0].headers == ("sentence", "phrase")
+
+
+def test_a_yaml_file_may_be_the_entry_itself(tmp_path: Path) -> None:
+    path = tmp_path / "polarity.yml"
+    path.write_text("text: sentence\nlabels: [0, 1]\n")
+    spec = load_spec(str(path))
+    assert (spec.name, spec.labels) == ("polarity", ("0", "1"))
+
+
+def test_labels_must_be_known_to_count_them() -> None:
+    with pytest.raises(KdnasError, match="read its data first"):
+        _ = load_spec("mine", {"mine": {"text": "a"}}).num_labels
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("sst3", "unknown task 'sst3'; did you mean sst2"),
+        ("mrcp", "did you mean mrpc"),
+        ("mime", "did you mean mine"),
+        ("?", "known: mine, cola, sst2, mrpc"),
+        ("absent.yaml", "cannot read the task file absent.yaml"),
+    ],
+)
+def test_unknown_task(name: str, message: str) -> None:
+    assert_error(lambda: load_spec(name, {"mine": {"text": "a"}}), message)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"txt": "a"}, "tasks: task 'x': unknown key 'txt'; did you mean 'text'?"),
+        ({"text": "a", "metric": "f1"}, "unknown key 'metric'; did you mean 'metrics'?"),
+        ({}, "text: Field required"),
+        ("a", "task 'x' is 'a'; it should map keys"),
+        ({"text": []}, "text is ()"),
+        ({"text": ["a", "b", "c"]}, "at most 2 items"),
+        ({"text": "a", "label": 3}, "label is 3"),
+        ({"text": "a", "metrics": 3}, "metrics is 3"),
+        ({"text": "a", "metrics": "acuracy"}, "metric 'acuracy' does not fit; did you mean"),
+        ({"text": "a", "metrics": "pearson"}, "metric 'pearson' does not fit"),
+        ({"text": "a", "regression": True, "metrics": "f1"}, "metric 'f1' does not fit"),
+        ({"text": "a", "labels": [True, False]}, "put them in quotes"),
+        ({"text": "a", "labels": ["one"]}, "labels should be two or more"),
+        ({"text": "a", "labels": ["Yes", "yes"]}, "all different"),
+        ({"text": "a", "labels": ["p", "q"], "regression": True}, "regression has no labels"),
+        ({"text": "a", "labels": [1, 2, 3], "metrics": "f1"}, "use f1_macro"),
+        ({"text": "a", "files": {"dev": "d"}}, "files: unknown split 'dev'"),
+        ({"text": "a", "files": {"train": "b/c"}}, "without a folder"),
+        ({"text": "a", "headerless": ["b"]}, "headerless lacks the text column 'a'"),
+        ({"text": "a", "evaluation": "dev"}, "evaluation 'dev' should be validation"),
+    ],
+)
+def test_wrong_entry(entry: Any, message: str) -> None:
+    assert_error(lambda: load_spec("x", {"x": entry}), message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a\n", "holds a list; it should map a name to a task"),
+        ("", "holds nothing; it should hold one task"),
+        ("a: {text: t}\nb: {text: t}\n", "holds the keys a, b; it should hold one task"),
+    ],
+)
+def test_wrong_file(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(content)
+    assert_error(lambda: load_spec(path), message)
+
+
+def assert_error(call: Any, message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        call()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
