@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from kdnas.config import Settings, load_settings
@@ -21,6 +20,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+# Typer brings its own copy of click or uses the installed one, by version.
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
 ConfigFile = Annotated[
@@ -42,22 +44,18 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     settings = with_embedded_defaults(load_settings(config, flags), config, flags)
     run = Run.create(settings)
     say(f"run folder: {run.folder}")
-    _finish(run.folder, lambda: Pipeline(run).everything())
+    with run.forgotten_if_refused():
+        _finish(run.folder, lambda: Pipeline(run).everything())
 
 
 @app.command()
-def resume(
-    run: RunFolder,
-    *,
-    trials: Annotated[int | None, typer.Option(help="New total of trials.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.")] = None,
-) -> None:
-    """Go on with a run that stopped, in whatever step, or give it more trials."""
+@with_settings("trials", "threads", "device")
+def resume(flags: dict[str, Any], run: RunFolder) -> None:
+    """Go on with a run that stopped, in whatever step, or give it more trials (--trials TOTAL)."""
     from kdnas.pipeline import Pipeline
     from kdnas.run import Run
 
-    opened = Run.open(run, trials=trials, threads=threads, device=device)
+    opened = Run.open(run, **flags)
     _finish(run, lambda: Pipeline(opened).everything())
 
 
@@ -167,13 +165,15 @@ def main() -> None:
     """Entry point: bad input ends in one line and exit code 2, Ctrl-C in 130."""
     try:
         code = app(standalone_mode=False)
-    except click.UsageError as error:
-        _complain(error.format_message())
-        code = 2
+    except UsageError as error:
+        message = error.format_message()  # empty where `kdnas` alone has shown its help
+        if message:
+            _complain(message)
+        code = 2 if message else 0
     except KdnasError as error:
         _complain(str(error))
         code = 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         code = 130
     sys.exit(code if isinstance(code, int) else 0)

@@ -14,6 +14,7 @@ from kdnas.errors import KdnasError
 Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
 Cost = Literal["latency", "macs", "params"]
+Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
 Normalisation = Literal["layer", "dimension", "raw"]
 
 
@@ -66,7 +67,11 @@ class Settings(BaseModel):
     space: dict[str, list[int | str]] = setting(
         {}, "Choices that replace the derived ones, by config field (YAML only).", "Search"
     )
-    sampler: str = setting("tpe", "tpe, random, nsga2, nsga3, qmc, gp, cmaes or lstm.", "Search")
+    sampler: Sampler = setting(
+        "tpe",
+        "Who proposes architectures: a sampler of Optuna's, or our LSTM controller.",
+        "Search",
+    )
     objective: Objective = setting(
         "reward", "reward (one number) or pareto (loss against cost).", "Search"
     )
@@ -181,4 +186,4 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]).replace("_", "-")
     reason = first["msg"][0].lower() + first["msg"][1:]
-    return f"--{where} is {first['input']!r}: {reason}"
+    return f"--{where} is {first['input']}: {reason}"

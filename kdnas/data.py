@@ -35,8 +35,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     """Encodes a task's examples and the corpus for a teacher.
 
     Raises:
-        KdnasError: The corpus cannot be read, or an input length does not fit the teacher.
+        KdnasError: The corpus cannot be read, or latencies cannot be measured as asked.
     """
+    check_latency_length(settings, config)
     length = input_length(settings, tokenizer, config)
     train = task.splits["train"]
     if settings.max_train_rows and settings.max_train_rows < len(train):
@@ -69,14 +70,18 @@ def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, 
 
 
 def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
-    """Tokens at which inputs are cut.
+    """Tokens at which inputs are cut: what is asked for, as far as the model can read."""
+    return min(settings.max_length, longest_input(config), int(tokenizer.model_max_length))
+
+
+def check_latency_length(settings: Settings, config: Any) -> None:
+    """Refuses to time inputs that do not fit.
 
     Raises:
-        KdnasError: Latency was asked for at a length that the teacher cannot read.
+        KdnasError: The teacher cannot read so many tokens.
     """
     longest = longest_input(config)
     if settings.latency_length > longest:
         raise KdnasError(
             f"--latency-length is {settings.latency_length}; the teacher reads at most {longest}"
         )
-    return min(settings.max_length, longest, int(tokenizer.model_max_length))

@@ -13,6 +13,7 @@ import typer
 from kdnas.config import Settings
 
 PLAIN = (str, int, float, bool, Path)
+METAVARS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -56,7 +57,8 @@ def _parameter(name: str) -> inspect.Parameter:
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[_type(name) | None, option],  # type: ignore[operator]
+        # Values are read as text: the settings check them, and name the value in their refusal.
+        annotation=Annotated[bool | None if _type(name) is bool else str | None, option],
     )
 
 
@@ -71,7 +73,10 @@ def _type(name: str) -> type | None:
 
 def _metavar(name: str) -> str | None:
     annotation = Settings.model_fields[name].annotation
-    return "|".join(get_args(annotation)) if get_origin(annotation) is Literal else None
+    if get_origin(annotation) is Literal:
+        return "|".join(get_args(annotation))
+    kind = _type(name)
+    return None if kind in (bool, None) else METAVARS[kind]
 
 
 def _shown(default: Any) -> str:

@@ -56,6 +56,7 @@ class Pipeline:
     def everything(self) -> dict[str, Any]:
         """The seven steps; returns the content of report.json."""
         with self.run.alone():
+            _ = self.data, self.space  # bad input is told before anything is written
             self.open_study()
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)

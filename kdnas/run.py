@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,17 @@ class Run:
         if given:
             write_text(file, dump(settings))
         return cls(folder, settings)
+
+    @contextmanager
+    def forgotten_if_refused(self) -> Iterator[None]:
+        """Removes a run whose input turned out to be bad before anything was computed."""
+        try:
+            yield
+        except KdnasError:
+            names = {path.name for path in self.folder.iterdir()}
+            if names <= {"config.yaml", ".lock"}:
+                shutil.rmtree(self.folder)
+            raise
 
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""

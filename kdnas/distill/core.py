@@ -100,7 +100,7 @@ def train(
     first = state.load()
     result = TrainResult(steps, 0.0, state.curve)
     torch.manual_seed(recipe.seed + first)
-    with progress(title, steps - first) as advance:
+    with runtime.training_attention(model), progress(title, steps - first) as advance:
         for step, batch in _batches(data, recipe, steps, first, pad_id, runtime):
             with runtime.autocast():
                 loss = objective(model, batch, source)["total"]

@@ -30,6 +30,7 @@ class Family:
         neurons_in: Name of the linear map into the feed-forward neurons.
         neurons_out: Name of the linear map out of them.
         position_offset: Whether positions are counted from the padding token's id on.
+        padding_id: That id where the family's code fixes it, whatever the config says.
     """
 
     fields: dict[str, str] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Family:
     neurons_in: str = "intermediate.dense"
     neurons_out: str = "output.dense"
     position_offset: bool = False
+    padding_id: int | None = None
 
     def field_name(self, name: str) -> str:
         """The config's own name of a field of the search space."""
@@ -67,7 +69,12 @@ DISTILBERT = Family(
     neurons_out="ffn.lin2",
 )
 ALBERT = Family(layers=None, heads_in="attention.dense", neurons_in="ffn", neurons_out="ffn_output")
-MPNET = Family(heads_out=("attn.q", "attn.k", "attn.v"), heads_in="attn.o", position_offset=True)
+MPNET = Family(
+    heads_out=("attn.q", "attn.k", "attn.v"),
+    heads_in="attn.o",
+    position_offset=True,
+    padding_id=1,
+)
 
 FAMILIES: dict[str, Family] = {
     "albert": ALBERT,

@@ -9,7 +9,7 @@ from kdnas.measure import count_macs, count_params
 from kdnas.space.architecture import Architecture
 from kdnas.space.space import SearchSpace
 from kdnas.student import empty_student
-from kdnas.teacher.load import load_config, teacher_source
+from kdnas.teacher.load import load_config, longest_input, teacher_source
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     source = teacher_source(settings.teacher)
     config = load_config(source)
     space = SearchSpace.from_teacher(config, source, settings.space)
-    length = settings.latency_length
+    length = min(settings.latency_length, longest_input(config))
     return {
         "teacher": {"name": source, **_described(config, space.teacher, length)},
         "choices": {name: list(values) for name, values in space.choices.items()},

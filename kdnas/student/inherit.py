@@ -177,9 +177,10 @@ def head_rows(importance: Tensor, large: Architecture, small: Architecture) -> T
     small_size = small.hidden_size // small.num_attention_heads
     if small_size > large_size:
         return _top(importance, small.hidden_size)
-    best, rows = importance.view(large.num_attention_heads, large_size).topk(small_size, dim=1)
-    heads = _top(best.sum(dim=1), small.num_attention_heads)
-    rows = rows.sort(dim=1).values + torch.arange(large.num_attention_heads)[:, None] * large_size
+    table = importance.view(large.num_attention_heads, large_size)
+    rows = _top(table, small_size)
+    heads = _top(table.gather(1, rows).sum(dim=1), small.num_attention_heads)
+    rows = rows + torch.arange(large.num_attention_heads)[:, None] * large_size
     return rows[heads].flatten()
 
 
@@ -199,4 +200,6 @@ def _hidden_spread(weights: Weights, hidden_size: int) -> Tensor:
 
 
 def _top(importance: Tensor, count: int) -> Tensor:
-    return importance.topk(count).indices.sort().values
+    """Indices of the largest values of the last axis, ascending; of equals, the first."""
+    order = importance.argsort(dim=-1, descending=True, stable=True)
+    return order[..., :count].sort(dim=-1).values

@@ -125,8 +125,9 @@ def longest_input(config: Any) -> int:
 
     RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
     """
-    offset = family_of(config.model_type, config.model_type).position_offset
-    lost = int(config.pad_token_id or 0) + 1 if offset else 0
+    family = family_of(config.model_type, config.model_type)
+    padding = config.pad_token_id if family.padding_id is None else family.padding_id
+    lost = int(padding or 0) + 1 if family.position_offset else 0
     return int(config.max_position_embeddings) - lost
 
 

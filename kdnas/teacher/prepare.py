@@ -38,7 +38,6 @@ def fine_tune_teacher(
             settings.teacher_lr,
             settings.batch_size,
             settings.seed,
-            dropout=True,
         ),
         runtime,
         pad_id=teacher.pad_id,

@@ -35,7 +35,7 @@ def test_golden_hidden_loss() -> None:
     hidden = {1: torch.tensor([[2.0, 0.0], [0.0, 0.0]]), 2: torch.tensor([[0.0, 2.0], [2.0, 0.0]])}
     loss = term.loss(SimpleNamespace(hidden_states=states), batch, Signal(hidden))
     # Layer 1: (4 / 4 + 0) / 2 tokens, twice the same layer; layer 2: (4 / 4 + 4 / 4) / 2 tokens.
-    assert float(loss) == pytest.approx((0.5 + 1.0) / 2)
+    assert loss.item() == pytest.approx((0.5 + 1.0) / 2)
 
 
 def test_padding_never_counts() -> None:
@@ -46,7 +46,7 @@ def test_padding_never_counts() -> None:
     signal = Signal({1: torch.randn(2, 2), 2: torch.randn(2, 2)})
     short = term.loss(SimpleNamespace(hidden_states=[real] * 3), batch_of([[1, 1]]), signal)
     long = term.loss(SimpleNamespace(hidden_states=[padded] * 3), batch_of([[1, 1, 0, 0]]), signal)
-    assert float(short) == pytest.approx(float(long), rel=1e-6)
+    assert short.item() == pytest.approx(long.item(), rel=1e-6)
 
 
 def test_one_projection_a_layer_or_one_for_all() -> None:

@@ -57,12 +57,15 @@ class DistinctSampler(BaseSampler):
     ) -> dict[str, Any]:
         """One architecture."""
         taken = taken_architectures(study, but=trial.number)
-        proposal: dict[str, Any] = {}
+        last: dict[str, Any] = {}
         for _ in range(ATTEMPTS):
             proposal = self._propose(study, trial)
             if self._space.is_valid(proposal) and Architecture.from_params(proposal) not in taken:
                 return proposal
-        return self._untried(taken, trial.number) or proposal
+            if proposal == last:  # it may say so for ever, and each time may cost a training
+                break
+            last = proposal
+        return self._any_of(taken, trial.number)
 
     def sample_independent(
         self,
@@ -97,10 +100,10 @@ class DistinctSampler(BaseSampler):
                 params[name] = inner.sample_independent(study, trial, name, distribution)
         return params
 
-    def _untried(self, taken: set[Architecture], number: int) -> dict[str, Any] | None:
-        left = [a for a in self._space.architectures if a not in taken]
-        if not left:
-            return None
+    def _any_of(self, taken: set[Architecture], number: int) -> dict[str, Any]:
+        """A random untried architecture, or any at all where none is left."""
+        every = self._space.architectures
+        left = [a for a in every if a not in taken] or every
         rng = np.random.default_rng((self._seed, number))
         return dict(left[rng.integers(len(left))].params)
 

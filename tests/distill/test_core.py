@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import sentence
+
+import kdnas.distill.checkpoint as checkpoints
+from kdnas.distill.core import Recipe, heldout_losses, predict, train
+from kdnas.distill.objective import LogitTerm, Objective, TaskTerm
+from kdnas.distill.signal import LiveSignal, NoSignal
+from kdnas.runtime import Runtime
+from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
+from kdnas.teacher.load import Teacher, load_teacher
+
+RECIPE = Recipe(epochs=8, lr=5e-3, batch_size=16)
+
+
+@pytest.fixture
+def teacher(teacher_folder: Path) -> Teacher:
+    return load_teacher(str(teacher_folder), load_spec("sst2"))
+
+
+@pytest.fixture
+def data(teacher: Teacher) -> EncodedExamples:
+    rng = random.Random(0)
+    labels = np.arange(160) % 2
+    texts = [("good " if label else "bad ") + sentence(rng) for label in labels]
+    return encode(Examples(texts, None, labels), teacher.tokenizer, 32)
+
+
+def test_training_learns_the_task(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    objective = Objective({"task": (1.0, TaskTerm())})
+    before = heldout_losses(
+        teacher.model, objective, data, NoSignal(), runtime, pad_id=0, batch_size=16
+    )
+    result = train(teacher.model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0)
+    after = heldout_losses(
+        teacher.model, objective, data, NoSignal(), runtime, pad_id=0, batch_size=16
+    )
+    assert result.steps == 80
+    assert after["task"] < 0.2 * before["task"]
+    right = predict(teacher.model, data, runtime, pad_id=0).argmax(1).numpy() == data.labels
+    assert right.mean() > 0.95
+    assert not teacher.model.training
+
+
+def test_fractions_of_an_epoch_are_steps() -> None:
+    assert Recipe(0.5, 1e-3, 32).steps(100) == 2
+    assert Recipe(1.5, 1e-3, 32).steps(100) == 6
+    assert Recipe(0.01, 1e-3, 32).steps(10) == 1
+
+
+def test_a_killed_training_ends_like_an_unbroken_one(
+    teacher_folder: Path,
+    data: EncodedExamples,
+    runtime: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoints, "SECONDS", -1.0)
+
+    class KilledError(Exception):
+        pass
+
+    class Deadly(TaskTerm):
+        left = 1000
+
+        def loss(self, *arguments: object) -> torch.Tensor:
+            if self.left == 0:
+                raise KilledError
+            self.left -= 1
+            return super().loss(*arguments)  # type: ignore[arg-type]
+
+    def trained(file: Path | None, life: int) -> dict[str, torch.Tensor]:
+        model = load_teacher(str(teacher_folder), load_spec("sst2")).model
+        term = Deadly()
+        term.left = life
+        objective = Objective({"task": (1.0, term)})
+        train(model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0, checkpoint=file)
+        return {k: v.clone() for k, v in model.state_dict().items()}
+
+    unbroken = trained(None, 1000)
+    file = tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        trained(file, 23)
+    assert file.exists()
+    resumed = trained(file, 57)
+    assert not file.exists()
+    for name, value in unbroken.items():
+        torch.testing.assert_close(resumed[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_a_damaged_checkpoint_starts_over(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
+) -> None:
+    file = tmp_path / "state.pt"
+    file.write_bytes(b"half a file")
+    objective = Objective({"task": (1.0, TaskTerm())})
+    recipe = Recipe(0.2, 1e-3, 16)
+    result = train(
+        teacher.model, objective, data, NoSignal(), recipe, runtime, pad_id=0, checkpoint=file
+    )
+    assert result.steps == 2 and result.curve[-1][0] == 2
+
+
+def test_dropout_and_frozen_embeddings_are_as_asked(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    table = teacher.model.get_input_embeddings().weight
+    before = table.detach().clone()
+    frozen = Recipe(0.2, 1e-2, 16, freeze_embeddings=True)
+    objective = Objective({"task": (1.0, TaskTerm())})
+    train(teacher.model, objective, data, NoSignal(), frozen, runtime, pad_id=0)
+    assert torch.equal(table, before) and table.requires_grad
+
+
+def test_logit_kd_follows_the_teacher(
+    teacher: Teacher, teacher_folder: Path, data: EncodedExamples, runtime: Runtime
+) -> None:
+    objective = Objective({"task": (1.0, TaskTerm())})
+    train(teacher.model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0)
+    student = load_teacher(str(teacher_folder), load_spec("sst2")).model
+    live = LiveSignal(teacher.model, runtime, has_head=True)
+    logits = Objective({"logits": (1.0, LogitTerm(2.0)), "task": (0.0, TaskTerm())})
+    unlabelled = EncodedExamples(data.input_ids, data.token_type_ids, data.offsets)
+    train(student, logits, unlabelled, live, RECIPE, runtime, pad_id=0)
+    ours = predict(student, data, runtime, pad_id=0).argmax(1)
+    theirs = predict(teacher.model, data, runtime, pad_id=0).argmax(1)
+    assert (ours == theirs).float().mean() > 0.95

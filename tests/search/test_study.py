@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from kdnas.errors import KdnasError
+from kdnas.search.study import (
+    WORKER,
+    evaluated,
+    open_study,
+    read_study,
+    release_dead_trials,
+    running,
+    worker_name,
+)
+from kdnas.search.winner import choose_winner, kept_trials, pareto_front
+
+SPACE = {"x": optuna.distributions.CategoricalDistribution((1, 2, 3))}
+IDENTITY = {"teacher": "a", "task": "b"}
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/study.db"
+
+
+def new_study(url: str, **identity: str) -> optuna.Study:
+    return open_study(url, "s", None, ["maximize"], {**IDENTITY, **identity})
+
+
+def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
+    study = new_study(url)
+    child = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import psutil; p = psutil.Process(); print(p.pid, p.create_time())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    pid, start = child.stdout.split()
+    host = worker_name().rsplit(":", 2)[0]
+    alive = f"{psutil.Process().pid}:{psutil.Process().create_time():.0f}"
+    owners = {
+        "dead": f"{host}:{pid}:{float(start):.0f}",
+        "reused pid": f"{host}:{psutil.Process().pid}:12345",
+        "alive": f"{host}:{alive}",
+        "elsewhere": f"other-{host}:{pid}:{float(start):.0f}",
+    }
+    trials = {}
+    for name, owner in owners.items():
+        trials[name] = study.ask(SPACE)
+        trials[name].set_user_attr(WORKER, owner)
+    assert release_dead_trials(study) == 2
+    states = {name: study.trials[t.number].state for name, t in trials.items()}
+    assert states["dead"] == states["reused pid"] == TrialState.FAIL
+    assert states["alive"] == states["elsewhere"] == TrialState.RUNNING
+    assert running(study) == 2
+    retried = study.ask(SPACE)
+    assert retried.params == trials["dead"].params
+    assert retried.user_attrs["retry_of"] == trials["dead"].number
+
+
+def test_another_search_of_the_same_name_is_refused(url: str) -> None:
+    new_study(url)
+    with pytest.raises(KdnasError, match="its teacher is 'a', not 'z'"):
+        new_study(url, teacher="z")
+
+
+def test_a_damaged_database_is_named(tmp_path: Path, url: str) -> None:
+    (tmp_path / "study.db").write_bytes(b"not a database" * 100)
+    with pytest.raises(KdnasError, match=r"study\.db: file is not a database"):
+        new_study(url)
+
+
+def test_a_password_never_shows(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError) as caught:
+        new_study("postgresql+nodriver://me:secret@localhost/x")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_study_is_named(tmp_path: Path, url: str) -> None:
+    with pytest.raises(KdnasError, match="has no study yet"):
+        read_study(url, "s", tmp_path)
+
+
+def finished_study(url: str) -> optuna.Study:
+    study = new_study(url)
+    rows = [(0.5, 1.0, 8.0, 0.6), (0.3, 2.0, 4.0, 0.7), (0.4, 3.0, 2.7, 0.5), (0.1, 4.0, 2.0, 0.65)]
+    for loss, latency, speedup, reward in rows:
+        trial = study.ask()
+        for name, value in (
+            ("loss", loss),
+            ("latency_ms", latency),
+            ("speedup", speedup),
+            ("reward", reward),
+        ):
+            trial.set_user_attr(name, value)
+        study.tell(trial, reward)
+    return study
+
+
+def test_winner_front_and_what_is_kept(url: str) -> None:
+    study = finished_study(url)
+    assert choose_winner(study).number == 1
+    assert choose_winner(study, number=2).number == 2
+    assert choose_winner(study, speedup=2.5).number == 1
+    assert choose_winner(study, speedup=2.0).number == 3
+    assert [t.number for t in pareto_front(evaluated(study))] == [0, 1, 3]
+    assert kept_trials(study) == {0, 1, 3}
+    with pytest.raises(KdnasError, match="the fastest is 8.00 times"):
+        choose_winner(study, speedup=9)
+    with pytest.raises(KdnasError, match="trial 9 is not a finished trial"):
+        choose_winner(study, number=9)
+
+
+def test_a_study_without_trials_has_no_winner(url: str) -> None:
+    with pytest.raises(KdnasError, match="no finished trial"):
+        choose_winner(new_study(url))

@@ -1,0 +1,140 @@
+"""Students of every family: exact copies at the teacher's shape, valid at any other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import small_config
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
+from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
+from kdnas.student import build_student
+from kdnas.student.inherit import head_rows
+from kdnas.student.ship import load_student
+
+DISENTANGLED = {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]}
+VARIANTS = [(name, {}) for name in sorted(FAMILIES)] + [
+    ("deberta-v2", {**DISENTANGLED, "share_att_key": False, "norm_rel_ebd": "layer_norm"}),
+    ("electra", {"embedding_size": 32}),
+    ("albert", {"embedding_size": 16}),
+]
+TOKENS = torch.arange(5, 23).view(2, 9)
+
+
+def small_teacher(model_type: str, changes: dict[str, Any]) -> Any:
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(
+        small_config(model_type, **changes)
+    ).eval()
+
+
+@pytest.mark.parametrize(("model_type", "changes"), VARIANTS)
+def test_a_student_of_the_teachers_shape_is_an_exact_copy(
+    model_type: str, changes: dict[str, Any]
+) -> None:
+    teacher = small_teacher(model_type, changes)
+    space = SearchSpace.from_teacher(teacher.config, model_type)
+    student = build_student(teacher, space.teacher, seed=1)
+    torch.testing.assert_close(student(TOKENS).logits, teacher(TOKENS).logits, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("model_type", "changes"), VARIANTS)
+def test_smaller_students_run_inherit_everything_and_reload(
+    model_type: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    teacher = small_teacher(model_type, changes)
+    for architecture in (
+        Architecture(1, 1, 8, 16, "relu"),
+        Architecture(2, 2, 32, 64, "gelu"),
+        Architecture(3, 4, 24, 33, "relu"),
+    ):
+        student = build_student(teacher, architecture, seed=1)
+        drawn = build_student(teacher, architecture, inherit=False, seed=1).state_dict()
+        for name, value in student.named_parameters():
+            assert not (value.std() > 0 and torch.equal(value, drawn[name])), name
+        assert count_params(student) <= count_params(teacher)
+        assert 0 < count_macs(student, 9) < count_macs(teacher, 9)
+        student.save_pretrained(tmp_path / model_type)
+        again = load_student(tmp_path / model_type)
+        assert torch.equal(again(TOKENS).logits, student(TOKENS).logits)
+
+
+def test_only_the_five_fields_differ_from_the_teachers_config() -> None:
+    teacher = small_teacher("roberta", {"layer_norm_eps": 1e-5, "type_vocab_size": 1})
+    student = build_student(teacher, Architecture(1, 2, 16, 16, "relu"))
+    theirs, ours = teacher.config.to_dict(), student.config.to_dict()
+    changed = {k for k in theirs if theirs[k] != ours[k]}
+    assert changed - {"dtype"} == {
+        "num_hidden_layers",
+        "num_attention_heads",
+        "hidden_size",
+        "intermediate_size",
+        "hidden_act",
+    }
+
+
+def test_heads_are_whole_teacher_heads_cut_to_size() -> None:
+    large = Architecture(1, 3, 12, 4, "gelu")
+    importance = torch.tensor([0.0, 1, 2, 3, 9, 9, 9, 9, 5, 0, 0, 5])
+    rows = head_rows(importance, large, Architecture(1, 2, 4, 4, "gelu"))
+    assert rows.tolist() == [4, 5, 8, 11]
+    whole = head_rows(importance, large, large)
+    assert whole.tolist() == list(range(12))
+
+
+def mapped(weights: Path, model_type: str) -> Any:
+    """MiniLM's weights in another family's class; tables that differ in size are drawn."""
+    source = load_file(weights / "model.safetensors")
+    family = family_of(model_type, model_type)
+    bert = AutoConfig.from_pretrained(weights)
+    config = AutoConfig.for_model(model_type, vocab_size=bert.vocab_size, pad_token_id=0)
+    for name in ("num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"):
+        setattr(config, family.field_name(name), getattr(bert, name))
+    if model_type == "electra":
+        config.embedding_size = bert.hidden_size
+    torch.manual_seed(0)
+    model = AutoModel.from_config(config)
+    renamed = {_renamed(k, model_type): v for k, v in source.items()}
+    own = model.state_dict()
+    fitting = {k: v for k, v in renamed.items() if k in own and own[k].shape == v.shape}
+    assert sum(k in fitting for k in own if ".layer." in k) == 6 * 16
+    model.load_state_dict({**own, **fitting})
+    return model
+
+
+def _renamed(name: str, model_type: str) -> str:
+    if model_type != "distilbert":
+        return name
+    pairs = {
+        "encoder.layer": "transformer.layer",
+        "attention.self.query": "attention.q_lin",
+        "attention.self.key": "attention.k_lin",
+        "attention.self.value": "attention.v_lin",
+        "attention.output.dense": "attention.out_lin",
+        "attention.output.LayerNorm": "sa_layer_norm",
+        "intermediate.dense": "ffn.lin1",
+        "output.dense": "ffn.lin2",
+        "output.LayerNorm": "output_layer_norm",
+    }
+    for old, new in pairs.items():
+        name = name.replace(old, new)
+    return name
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "electra", "distilbert"])
+def test_real_weights_in_every_family(model_type: str, minilm: Path, tmp_path: Path) -> None:
+    mapped(minilm, model_type).save_pretrained(tmp_path)
+    teacher = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    space = SearchSpace.from_teacher(teacher.config, model_type)
+    assert len(space.architectures) == 6 * 4 * 8 * 4 * 2
+    copy = build_student(teacher, space.teacher)
+    tokens = torch.tensor([[101, 2023, 2143, 2003, 2307, 102]])
+    torch.testing.assert_close(copy(tokens).logits, teacher(tokens).logits, atol=1e-5, rtol=0)
+    half = build_student(teacher, Architecture(3, 12, 192, 768, "gelu"))
+    latency = measure_latency(half, teacher, LatencySettings(1, 32, 5))
+    assert latency.speedup > 1.2

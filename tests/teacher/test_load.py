@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_config, small_tokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification
+
+from kdnas.errors import KdnasError
+from kdnas.space import FAMILIES
+from kdnas.tasks import load_spec
+from kdnas.teacher.load import load_config, load_teacher, load_tokenizer, longest_input
+
+TOKENS = torch.arange(5, 14)[None]
+
+
+def test_a_base_model_gets_a_fresh_head(teacher_folder: Path) -> None:
+    teacher = load_teacher(str(teacher_folder), load_spec("stsb"))
+    assert not teacher.has_head
+    assert teacher.model(TOKENS).logits.shape == (1, 1)
+
+
+def save_with_head(folder: Path, labels: list[str]) -> torch.Tensor:
+    config = small_config(
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+    )
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    model.save_pretrained(folder)
+    small_tokenizer().save_pretrained(folder)
+    logits: torch.Tensor = model(TOKENS).logits.detach()
+    return logits
+
+
+def test_a_head_in_another_label_order_is_put_right(tmp_path: Path) -> None:
+    logits = save_with_head(tmp_path, ["CONTRADICTION", "NEUTRAL", "ENTAILMENT"])
+    teacher = load_teacher(str(tmp_path), load_spec("mnli"))
+    assert teacher.has_head
+    torch.testing.assert_close(teacher.model(TOKENS).logits, logits[:, [2, 1, 0]])
+    assert teacher.model.config.id2label[0] == "entailment"
+
+
+def test_a_head_of_another_size_is_replaced(tmp_path: Path) -> None:
+    save_with_head(tmp_path, ["a", "b", "c"])
+    assert not load_teacher(str(tmp_path), load_spec("sst2")).has_head
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match="absent' does not exist"):
+        load_config(str(tmp_path / "absent"))
+
+
+def test_a_folder_without_tokenizer_is_named(teacher_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(teacher_folder / "config.json", tmp_path)
+    with pytest.raises(KdnasError, match="has no tokenizer"):
+        load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "t5", "bart"])
+def test_what_is_no_encoder_is_refused(model_type: str, tmp_path: Path) -> None:
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    with pytest.raises(KdnasError, match="distils encoders"):
+        load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_the_longest_input_fits_and_one_more_does_not(
+    model_type: str, make_teacher: Callable[..., Path]
+) -> None:
+    folder = make_teacher(model_type, max_position_embeddings=20, position_biased_input=True)
+    model = load_teacher(str(folder), load_spec("sst2")).model
+    longest = longest_input(model.config)
+    model(torch.full((1, longest), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, longest + 1), 5))

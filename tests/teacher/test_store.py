@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import sentence
+
+from kdnas.distill.batches import batches_once
+from kdnas.distill.signal import LiveSignal
+from kdnas.runtime import Runtime
+from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
+from kdnas.teacher.load import Teacher, load_teacher
+from kdnas.teacher.prepare import cache_folder, open_or_build_store
+from kdnas.teacher.store import SignalStore, build_store, store_key
+
+LAYERS = (1, 3)
+
+
+@pytest.fixture(scope="module")
+def teacher(teacher_folder: Path) -> Teacher:
+    loaded = load_teacher(str(teacher_folder), load_spec("sst2"))
+    loaded.has_head = True
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def data(teacher: Teacher) -> EncodedExamples:
+    import random
+
+    rng = random.Random(0)
+    texts = [" ".join([sentence(rng)] * rng.randint(1, 4)) for _ in range(37)]
+    labels = np.arange(37) % 2
+    return encode(Examples(texts, None, labels), teacher.tokenizer, 64)
+
+
+def test_a_store_says_what_the_teacher_says(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
+) -> None:
+    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime, batch_size=8)
+    live = LiveSignal(teacher.model, runtime, has_head=True)
+    rows = np.array([30, 2, 17, 5, 9])
+    source, part = store.subset(rows), data.take(rows)
+    for batch in batches_once(part, 3, teacher.pad_id, runtime.device):
+        stored, asked = source.fetch(batch, LAYERS), live.fetch(batch, LAYERS)
+        assert stored.logits is not None and asked.logits is not None
+        torch.testing.assert_close(stored.logits, asked.logits, atol=1e-5, rtol=0)
+        for layer in LAYERS:
+            assert stored.hidden[layer].dtype == torch.float16
+            expected = asked.hidden[layer]
+            torch.testing.assert_close(stored.hidden[layer].float(), expected, atol=4e-3, rtol=0)
+
+
+def test_statistics_are_over_real_tokens(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
+) -> None:
+    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime, batch_size=8)
+    states = torch.from_numpy(np.asarray(store.hidden[3], dtype=np.float32))
+    assert states.shape == (int(data.offsets[-1]), 32)
+    torch.testing.assert_close(store.mean[3], states.mean(0), atol=1e-3, rtol=0)
+    expected = states.var(0, correction=0)
+    torch.testing.assert_close(store.variance[3], expected, atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
+def test_damage_is_noticed_named_and_repaired(
+    damage: str,
+    teacher: Teacher,
+    data: EncodedExamples,
+    runtime: Runtime,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    before = np.array(store.hidden[3])
+    file = store.folder / ("manifest.json" if damage == "manifest" else "layer-03.f16")
+    content = bytearray(file.read_bytes())
+    if damage == "remove":
+        file.unlink()
+    elif damage == "flip":
+        content[100] ^= 0xFF
+        file.write_bytes(content)
+    else:
+        file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=file.name):
+        SignalStore.open(store.folder)
+    again = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    assert file.name in capsys.readouterr().out
+    assert np.array_equal(again.hidden[3], before)
+
+
+def test_a_second_call_finds_the_store(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    first = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    stamp = (first.folder / "manifest.json").stat().st_mtime_ns
+    again = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    assert again.folder == first.folder and cache_folder() in again.folder.parents
+    assert (again.folder / "manifest.json").stat().st_mtime_ns == stamp
+
+
+def test_the_key_covers_weights_data_and_layers(
+    teacher: Teacher, data: EncodedExamples, teacher_folder: Path
+) -> None:
+    key = store_key(teacher, data, LAYERS)
+    assert key == store_key(teacher, data, LAYERS)
+    assert key != store_key(teacher, data, (1, 2, 3))
+    assert key != store_key(teacher, data.take(range(36)), LAYERS)
+    other = load_teacher(str(teacher_folder), load_spec("sst2"))
+    other.has_head = True
+    assert key == store_key(other, data, LAYERS)
+    with torch.no_grad():
+        next(other.model.parameters())[0, 0] += 1
+    assert key != store_key(other, data, LAYERS)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kdnas.config import Settings, load_settings, validated
+from kdnas.errors import KdnasError
+from kdnas.run import Run, resolve
+
+
+def test_flags_win_over_the_file_and_hyphens_are_underscores(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text("trials: 7\nmini-epochs: 2\n")
+    settings = load_settings(file, {"trials": 9})
+    assert (settings.trials, settings.mini_epochs, settings.alpha) == (9, 2, -0.06)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"trails": 3}, "unknown option 'trails'; did you mean 'trials'"),
+        ({"trials": 0}, "--trials is 0: input should be greater than or equal to 1"),
+        ({"alpha": 0.1}, "--alpha is 0.1: input should be less than or equal to 0"),
+        ({"proxy_fraction": 2}, "--proxy-fraction is 2"),
+        ({"trials": "many"}, "--trials is many"),
+        ({"cost": "money"}, "--cost is money: input should be 'latency', 'macs' or 'params'"),
+    ],
+)
+def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        validated(values)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["trials: [", "- a\n- b\n", "just words"])
+def test_a_file_that_is_no_mapping_is_named(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(text)
+    with pytest.raises(KdnasError, match=r"a\.yaml"):
+        load_settings(file, {})
+
+
+def test_every_setting_has_a_description_and_a_panel() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description and isinstance(field.json_schema_extra, dict), name
+
+
+def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
+    settings = Settings(out=tmp_path / "run", trials=3)
+    run = Run.create(settings)
+    assert Run.create(settings).settings == run.settings
+    assert Run.create(settings.model_copy(update={"trials": 9})).settings.trials == 9
+    with pytest.raises(KdnasError, match="holds another study: its --alpha is -0.06, not -0.5"):
+        Run.create(settings.model_copy(update={"alpha": -0.5}))
+    assert Run.open(tmp_path / "run", trials=12).settings.trials == 12
+    assert Run.open(tmp_path / "run").settings.trials == 12
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(KdnasError, match=r"not empty .* 'thesis\.tex'"):
+        Run.create(Settings(out=tmp_path))
+    with pytest.raises(KdnasError, match="holds no kdnas run"):
+        Run.open(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(KdnasError, match="cannot write to"):
+        Run.create(Settings(out=tmp_path / "file" / "run"))
+
+
+def test_paths_mean_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "teacher").mkdir()
+    monkeypatch.setenv("KDNAS_DATA_DIR", "data")
+    settings = resolve(Settings(teacher="teacher", task="mrpc"))
+    assert settings.teacher == str(tmp_path / "teacher")
+    assert settings.data_dir == tmp_path / "data"
+    assert settings.out == tmp_path / "runs" / "teacher-mrpc"
+    assert resolve(Settings(teacher="roberta-base")).teacher == "roberta-base"
+
+
+def test_a_step_is_done_once_for_each_key(tmp_path: Path) -> None:
+    run = Run.create(Settings(out=tmp_path / "run"))
+    calls: list[int] = []
+
+    def compute() -> int:
+        calls.append(1)
+        return len(calls)
+
+    assert [run.once("a", "k", compute), run.once("a", "k", compute)] == [1, 1]
+    assert run.once("a", "other", compute) == 2
+    (run.folder / "steps" / "a.json").write_text("{half")
+    assert run.once("a", "other", compute) == 3
+    assert set(run.seconds()) == {"a"}
+
+
+def test_two_processes_cannot_hold_a_run(tmp_path: Path) -> None:
+    run = Run.create(Settings(out=tmp_path / "run"))
+    with (
+        run.alone(),
+        pytest.raises(KdnasError, match="another process works on"),
+        Run.open(run.folder).alone(),
+    ):
+        pass
