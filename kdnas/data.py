@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdnas.config import Settings
+from kdnas.console import say
 from kdnas.distill.masking import mask_tokens
+from kdnas.distill.proxy import Indices, draw_proxy
 from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.sample import stratified_sample
@@ -23,23 +25,29 @@ class RunData:
         evaluation: The examples that are scored, by split.
         distillation: What mini-KD and full KD see: the corpus, or the training examples, masked
             where that was asked for.
+        proxy: The examples of `distillation` that mini-KD sees.
     """
 
     spec: TaskSpec
     train: EncodedExamples
     evaluation: dict[str, EncodedExamples]
     distillation: EncodedExamples
+    proxy: Indices
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
     """Encodes a task's examples and the corpus for a teacher.
 
     Raises:
-        KdnasError: The corpus cannot be read, or latencies cannot be measured as asked.
+        KdnasError: The corpus cannot be read, the proxy would be too small, or latencies cannot
+            be measured as asked.
     """
     check_latency_length(settings, config)
     length = input_length(settings, tokenizer, config)
     train = task.splits["train"]
+    for split, examples in task.splits.items():
+        if examples.dropped:
+            say(f"{split}: {examples.dropped} unusable row(s) left out")
     if settings.max_train_rows and settings.max_train_rows < len(train):
         rows = settings.max_train_rows
         train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
@@ -53,6 +61,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         encoded,
         encode_evaluation(task, tokenizer, length),
         mask_tokens(corpus, tokenizer, settings.mask_probability, settings.seed),
+        draw_proxy(corpus, settings.proxy_fraction, settings.batch_size, settings.seed),
     )
 
 

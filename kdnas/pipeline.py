@@ -19,7 +19,7 @@ from kdnas.distill.distilled import Distilled
 from kdnas.distill.full import Lesson, Trainer
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.mini import MiniKD
-from kdnas.distill.proxy import Proxy, draw_proxy, split_heldout
+from kdnas.distill.proxy import Proxy, split_heldout
 from kdnas.measure import count_params
 from kdnas.report import Control, Results, write_report
 from kdnas.run import Run
@@ -117,10 +117,7 @@ class Pipeline:
     def mini(self) -> MiniKD:
         """Mini-KD on the proxy, with the teacher's signal for it."""
         settings, data, teacher = self.settings, self.data, self.teacher
-        chosen = draw_proxy(
-            data.distillation, settings.proxy_fraction, settings.batch_size, settings.seed
-        )
-        proxy = data.distillation.take(chosen)
+        proxy = data.distillation.take(data.proxy)
         depth = self.space.teacher.num_hidden_layers
         depths = {int(n) for n in self.space.choices["num_hidden_layers"]}
         maps = [LayerMap.skip_and_last(n, depth) for n in depths]

@@ -30,7 +30,8 @@ def trial_table(study: Study) -> pd.DataFrame:
     """One row a trial, columns COLUMNS; trials that wait to be asked for are left out."""
     trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
     table = pd.DataFrame([_row(trial) for trial in trials], columns=list(COLUMNS))
-    return table.astype({name: "Int64" for name in ("params", "macs", REPEATS, "retry_of")})
+    whole = (*FIELDS[:-1], "params", "macs", REPEATS, "retry_of")
+    return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def finished(table: pd.DataFrame) -> pd.DataFrame:

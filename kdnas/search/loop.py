@@ -19,6 +19,7 @@ from kdnas.search.study import (
     REPEATS,
     WORKER,
     evaluated,
+    fail_unsigned_trials,
     release_dead_trials,
     running,
     worker_name,
@@ -88,7 +89,12 @@ class SearchLoop:
         return set(self.space.architectures)
 
     def _trial(self) -> None:
-        trial = self.study.ask(self.space.distributions)
+        try:
+            trial = self.study.ask(self.space.distributions)
+        except ValueError as error:
+            fail_unsigned_trials(self.study)
+            say(f"an enqueued trial is not of this space and was failed: {error}")
+            return
         trial.set_user_attr(WORKER, worker_name())
         architecture = Architecture.from_params(trial.params)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,14 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.errors import KdnasError
+from kdnas.space.families import FIELDS
 
 WORKER = "worker"
 REPEATS = "repeats"
 
 INFEASIBLE = "infeasible"
+
+UNSIGNED_GRACE = timedelta(seconds=10)
 
 Direction = Literal["minimize", "maximize"]
 
@@ -93,9 +97,16 @@ def release_dead_trials(study: Study) -> int:
     dead = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if _died(t)]
     for trial in dead:
         study.tell(trial.number, state=TrialState.FAIL)
-        if trial.params:
+        if set(FIELDS) <= trial.params.keys():
             study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
     return len(dead)
+
+
+def fail_unsigned_trials(study: Study) -> None:
+    """Fails trials that were asked for but never begun: their enqueued values fit no choice."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if WORKER not in trial.user_attrs:
+            study.tell(trial.number, state=TrialState.FAIL)
 
 
 def worker_name() -> str:
@@ -119,8 +130,9 @@ def _died(trial: FrozenTrial) -> bool:
     host, pid, start = str(trial.user_attrs.get(WORKER, "::")).rsplit(":", 2)
     if host and host != socket.gethostname():
         return False
-    if not pid:  # killed between asking and signing
-        return True
+    if not pid:  # killed between asking and signing, or just about to sign
+        start_time = trial.datetime_start or datetime.min
+        return datetime.now() - start_time > UNSIGNED_GRACE
     try:
         return f"{psutil.Process(int(pid)).create_time():.0f}" != start
     except psutil.NoSuchProcess:

@@ -20,8 +20,9 @@ from kdnas.search.study import (
     worker_name,
 )
 from kdnas.search.winner import choose_winner, kept_trials, pareto_front
+from kdnas.space.families import FIELDS
 
-SPACE = {"x": optuna.distributions.CategoricalDistribution((1, 2, 3))}
+SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 IDENTITY = {"teacher": "a", "task": "b"}
 
 

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import pytest
+import yaml
+
+from kdnas.report.card import model_card
+from kdnas.report.plots import pareto_figure, write_pareto
+from kdnas.report.table import COLUMNS, finished, front, trial_table
+from kdnas.report.terminal import closing_lines
+from kdnas.space.families import FIELDS
+
+ROWS = [  # loss, latency, speed-up, reward
+    (0.5, 1.0, 8.0, 0.60),
+    (0.3, 2.0, 4.0, 0.70),
+    (0.4, 3.0, 2.7, 0.50),
+    (0.1, 4.0, 2.0, 0.65),
+]
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    study = optuna.create_study(direction="maximize")
+    values = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    for i, (loss, latency, speedup, reward) in enumerate(ROWS):
+        params = {**values, "hidden_size": 32 + i, "hidden_act": "gelu"}
+        spaces = {k: optuna.distributions.CategoricalDistribution((v,)) for k, v in params.items()}
+        attributes = {
+            **{"loss": loss, "latency_ms": latency, "speedup": speedup, "reward": reward},
+            **{"params": 1000, "macs": 2000, "teacher_latency_ms": 8.0, "seconds": 1.5},
+        }
+        trial = optuna.create_trial(
+            params=params, distributions=spaces, value=reward, user_attrs=attributes
+        )
+        study.add_trial(trial)
+    study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL))
+    study.enqueue_trial({"hidden_size": 1})
+    return trial_table(study)
+
+
+def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
+    assert list(table.columns) == list(COLUMNS)
+    assert table.state.tolist() == ["COMPLETE"] * 4 + ["FAIL"]
+    assert len(finished(table)) == 4
+    assert front(table).number.tolist() == [0, 1, 3]
+
+
+def test_the_plot_marks_front_winner_and_teacher(table: pd.DataFrame, tmp_path: Path) -> None:
+    figure = pareto_figure(table, 1, "Students of x for y")
+    traces = {trace.name: trace for trace in figure.data}
+    assert set(traces) == {"Pareto front", "students", "winner", "teacher"}
+    assert list(traces["Pareto front"].x) == [8.0, 4.0, 2.0]
+    assert list(traces["winner"].x) == [4.0] and list(traces["winner"].y) == [0.7]
+    assert len(traces["students"].customdata[0]) == 10
+    assert [str(v) for v in traces["students"].customdata[0][1:6]] == ["2", "2", "32", "64", "gelu"]
+    write_pareto(tmp_path / "p.html", figure)
+    page = (tmp_path / "p.html").read_text()
+    assert "Students of x for y" in page and "src=" not in page.split("<body>")[0]
+
+
+def test_no_winner_and_no_trial_still_draw(table: pd.DataFrame) -> None:
+    assert len(pareto_figure(table, None, "t").data) == 4
+    assert len(pareto_figure(table.head(0), None, "t").data) == 4
+
+
+@pytest.fixture
+def report() -> dict[str, Any]:
+    architecture = dict(zip(FIELDS, (3, 6, 192, 768, "gelu"), strict=True))
+    scores = {"accuracy": 0.8125, "f1": 0.87}
+    student = {"params": 7_000_000, "scores": scores, "architecture": architecture}
+    return {
+        "task": "mrpc",
+        "dataset": "nyu-mll/glue",
+        "evaluation": ["validation"],
+        "teacher": {"name": "/models/minilm", "params": 22_000_000, "scores": scores},
+        "student": {**student, "name": "3x192 h6 f768 gelu", "trial": 4},
+        "speedup": 4.2,
+        "search": {"sampler": "tpe", "distinct": 12, "space": 1536, "seed": 0, "seconds": 99.0},
+        "controls": [{**student, "name": "hand-picked, same depth", "speedup": 4.0}],
+        "environment": {
+            **{"latency_batch": 1, "latency_length": 128, "threads": 2, "device": "cpu"}
+        },
+    }
+
+
+def test_the_card_is_metadata_and_a_table(report: dict[str, Any]) -> None:
+    card = model_card(report)
+    match = re.match(r"---\n(.*?)---\n(.*)", card, re.S)
+    assert match
+    metadata = yaml.safe_load(match[1])
+    assert metadata["base_model"] == "minilm"
+    result = metadata["model-index"][0]["results"][0]
+    assert result["dataset"]["type"] == "nyu-mll/glue"
+    assert {"type": "accuracy", "value": 0.8125} in result["metrics"]
+    assert "| hand-picked, same depth | 0.8125 | 0.8700 | 7.0M | 4.00 |" in match[2]
+    assert "/models" not in card
+    assert json.dumps(metadata)
+
+
+def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
+    lines = closing_lines(report, "runs/a")
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == ["teacher", "22.0M", "1.00x", "accuracy", "0.8125", "f1", "0.8700"]

@@ -1,0 +1,94 @@
+"""The search loop in this process, on a small real teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+from optuna.trial import TrialState
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.pipeline import Pipeline
+from kdnas.report.table import finished, front, trial_table
+from kdnas.run import Run
+from kdnas.search.candidate import Evaluator, Outcome
+from kdnas.search.study import REPEATS, evaluated
+from kdnas.space import Architecture
+
+
+@pytest.fixture
+def pipeline(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Pipeline:
+    settings = Settings(
+        teacher=str(teacher_folder),
+        task="mrpc",
+        data_dir=data_folder,
+        out=tmp_path / "run",
+        trials=2,
+        **QUICK,
+    )
+    return Pipeline(Run.create(settings))
+
+
+def more(pipeline: Pipeline, **changes: object) -> Pipeline:
+    return Pipeline(Run.open(pipeline.run.folder, **changes))
+
+
+def test_a_repeated_architecture_is_told_again_and_not_trained(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline.search()
+    study = pipeline.open_study()
+    first = evaluated(study)[0]
+    study.enqueue_trial(first.params)
+    more(pipeline, trials=3).search()
+    assert f"trial 2 repeats trial {first.number}" in capsys.readouterr().out
+    again = study.trials[2]
+    assert again.user_attrs[REPEATS] == first.number and again.value == first.value
+    assert again.user_attrs["seconds"] == 0
+    assert len(evaluated(study)) == 3 and len(study.trials) == 4
+    table = trial_table(study)
+    assert len(table) == 4 and len(finished(table)) == 3
+    assert set(front(table).number) <= set(finished(table).number)
+
+
+def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Pipeline) -> None:
+    study = pipeline.open_study()
+    study.enqueue_trial({"hidden_size": 7}, skip_if_exists=False)
+    pipeline.search()
+    assert len(evaluated(study)) == 2
+    assert study.trials[0].state == TrialState.FAIL
+
+
+def test_candidates_that_always_fail_end_the_search(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(self: Evaluator, architecture: Architecture) -> Outcome:
+        raise RuntimeError("out of memory\nat some line")
+
+    monkeypatch.setattr(Evaluator, "evaluate", explode)
+    with pytest.raises(KdnasError, match="3 candidates in a row failed, .* out of memory at some"):
+        pipeline.search()
+    states = {t.state for t in pipeline.open_study().trials}
+    assert states == {TrialState.FAIL}
+
+
+def test_only_students_that_may_win_are_kept(pipeline: Pipeline) -> None:
+    more(pipeline, trials=5).search()
+    study = pipeline.open_study()
+    kept = {int(p.name) for p in (pipeline.run.folder / "trials").iterdir()}
+    best = max(evaluated(study), key=lambda t: t.user_attrs["reward"])
+    assert kept == set(front(trial_table(study)).number) | {best.number}
+
+
+def test_the_score_is_a_share_of_variance_and_the_teacher_itself_scores_best(
+    pipeline: Pipeline,
+) -> None:
+    evaluator = pipeline.evaluator
+    same = evaluator.evaluate(pipeline.space.teacher)
+    small = evaluator.evaluate(pipeline.space.smallest)
+    assert same.score is not None and small.score is not None
+    assert 0 <= same.score.loss < 0.2 < small.score.loss < 1.2
+    assert same.costs.params == evaluator.teacher_params
+    assert same.costs.macs == evaluator.teacher_macs
