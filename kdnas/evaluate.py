@@ -5,6 +5,7 @@ from __future__ import annotations
 from kdnas.config import Settings
 from kdnas.data import encode_evaluation, input_length
 from kdnas.errors import KdnasError
+from kdnas.run import resolve
 from kdnas.runtime import start_runtime
 from kdnas.tasks import load_data, load_spec
 from kdnas.tasks.evaluate import evaluate_model
@@ -17,6 +18,7 @@ def evaluate_checkpoint(model: str, settings: Settings) -> dict[str, float]:
     Raises:
         KdnasError: The checkpoint or the data cannot be used, or it has no head for the task.
     """
+    settings = resolve(settings)
     if settings.task is None:
         raise KdnasError("--task is missing; name a task or a YAML file that defines one")
     runtime = start_runtime(settings)

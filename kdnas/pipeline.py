@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -93,12 +94,14 @@ class Pipeline:
         """The teacher, fine-tuned on the task unless it is not to be or knows it already."""
         data, folder = self.data, self.run.folder / "teacher"
         source = teacher_source(self.settings.teacher)
-        tuned = (folder / "config.json").exists()
-        teacher = load_teacher(str(folder) if tuned else source, data.spec)
-        if not (teacher.has_head or self.settings.teacher_as_is):
-            say(f"fine-tuning the teacher on {len(data.train)} examples")
-            with self.run.timed("teacher"):
-                fine_tune_teacher(teacher, data.train, self.settings, self.runtime, folder)
+        # A worker that joins meanwhile waits for the teacher rather than train another.
+        with FileLock(self.run.folder / ".teacher.lock"):
+            tuned = (folder / "config.json").exists()
+            teacher = load_teacher(str(folder) if tuned else source, data.spec)
+            if not (teacher.has_head or self.settings.teacher_as_is):
+                say(f"fine-tuning the teacher on {len(data.train)} examples")
+                with self.run.timed("teacher"):
+                    fine_tune_teacher(teacher, data.train, self.settings, self.runtime, folder)
         teacher.name = source
         teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
         return teacher
@@ -149,11 +152,9 @@ class Pipeline:
     def search(self) -> None:
         """Evaluates candidates until the study has its total."""
         evaluator = self.evaluator
+        evaluator.check_reachable(self.space.smallest)
         with self.run.timed("search"):
-            loop = SearchLoop(
-                self.open_study(), self.space, evaluator, self.settings, self.run.folder
-            )
-            loop.run()
+            SearchLoop(self.open_study(), self.space, evaluator, self.run).work()
 
     # Step 5: the winner in full.
 

@@ -78,7 +78,7 @@ class Run:
             yield
         except KdnasError:
             names = {path.name for path in self.folder.iterdir()}
-            if names <= {"config.yaml", ".lock"}:
+            if names <= {"config.yaml", ".lock", ".teacher.lock"}:
                 shutil.rmtree(self.folder)
             raise
 

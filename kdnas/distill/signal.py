@@ -59,7 +59,7 @@ class LiveSignal:
     runtime: Runtime
     has_head: bool
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def fetch(self, batch: Batch, layers: Sequence[int]) -> Signal:
         """One forward pass of the teacher."""
         return teacher_outputs(self.teacher, batch, layers, self.runtime, self.has_head)

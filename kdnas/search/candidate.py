@@ -10,9 +10,13 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
+from kdnas.errors import KdnasError
 from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
 from kdnas.search.reward import reward
 from kdnas.space import Architecture
+
+# The smallest student need not be the fastest, and timings are noisy.
+NEAR = 0.7
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,22 @@ class Evaluator:
         loss = self.mini.run(distilled)
         score = Score(loss, self._reward(loss, costs))
         return Outcome(costs, score, distilled, time.perf_counter() - start)
+
+    def check_reachable(self, smallest: Architecture) -> None:
+        """Refuses a speed-up that not even the space's smallest student comes near.
+
+        Raises:
+            KdnasError: It is out of reach.
+        """
+        wanted = self.settings.speedup
+        if wanted is None:
+            return
+        speedup = self.costs(self.mini.start(smallest).student).speedup
+        if speedup < NEAR * wanted:
+            raise KdnasError(
+                f"--speedup is {wanted:g}; the smallest student of the space, {smallest.label}, is "
+                f"{speedup:.2f} times as fast as the teacher"
+            )
 
     def costs(self, student: PreTrainedModel, repeats: int = 30) -> Costs:
         """Counts a student and times it beside the teacher."""

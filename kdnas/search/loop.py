@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from pathlib import Path
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from kdnas.config import Settings
 from kdnas.console import say
 from kdnas.errors import KdnasError
+from kdnas.run import Run
 from kdnas.search.candidate import Evaluator, Outcome
 from kdnas.search.samplers.distinct import taken_architectures
 from kdnas.search.study import (
@@ -39,26 +38,18 @@ class SearchLoop:
         study: With a sampler.
         space: The students to choose from.
         evaluator: Evaluates one.
-        settings: Of the run.
-        folder: Of the run; what candidates learnt is kept in `trials/NUMBER`.
+        run: Its settings; what candidates learnt is kept in its `trials/NUMBER`.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        space: SearchSpace,
-        evaluator: Evaluator,
-        settings: Settings,
-        folder: Path,
-    ) -> None:
+    def __init__(self, study: Study, space: SearchSpace, evaluator: Evaluator, run: Run) -> None:
         self.study = study
         self.space = space
         self.evaluator = evaluator
-        self.settings = settings
-        self.folder = folder
+        self.settings = run.settings
+        self.run = run
         self.failures = 0
 
-    def run(self) -> None:
+    def work(self) -> None:
         """Returns when the total is reached, or no architecture is left to try.
 
         Raises:
@@ -123,9 +114,10 @@ class SearchLoop:
             trial.set_user_attr(INFEASIBLE, True)
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
-            outcome.distilled.save(self.folder / "trials" / str(trial.number))
+            outcome.distilled.save(self.run.folder / "trials" / str(trial.number))
             self.study.tell(trial, self._values(outcome.attributes))
             self._drop_unneeded()
+        self.run.log("trial", number=trial.number, **architecture.params, **outcome.attributes)
         self._say(trial.number, architecture, outcome)
 
     def _say(self, number: int, architecture: Architecture, outcome: Outcome) -> None:
@@ -174,6 +166,6 @@ class SearchLoop:
         """Deletes what candidates learnt that can be no winner any more."""
         kept = {str(number) for number in kept_trials(self.study)}
         known = {str(t.number) for t in evaluated(self.study)}
-        for folder in (self.folder / "trials").iterdir():
+        for folder in (self.run.folder / "trials").iterdir():
             if folder.name in known - kept:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -74,6 +74,20 @@ def test_candidates_that_always_fail_end_the_search(
     assert states == {TrialState.FAIL}
 
 
+def test_students_that_are_too_slow_are_not_trained(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = more(pipeline, speedup=1.6)
+    study = slow.open_study()
+    study.enqueue_trial(slow.space.teacher.params)
+    slow.search()
+    assert "too slow for --speedup 1.6" in capsys.readouterr().out
+    first = study.trials[0]
+    assert first.state == TrialState.PRUNED and "loss" not in first.user_attrs
+    assert all(t.user_attrs["speedup"] >= 1.6 for t in evaluated(study))
+    assert len(evaluated(study)) == 2
+
+
 def test_only_students_that_may_win_are_kept(pipeline: Pipeline) -> None:
     more(pipeline, trials=5).search()
     study = pipeline.open_study()
