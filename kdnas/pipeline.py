@@ -39,6 +39,7 @@ from kdnas.teacher.load import Teacher, load_config, load_teacher, load_tokenize
 from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store, stored_or_live
 from kdnas.teacher.store import SignalStore
 
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 FINAL_REPEATS = 100
 DIRECTIONS: dict[str, list[Direction]] = {
     "reward": ["maximize"],
@@ -141,7 +142,7 @@ class Pipeline:
         """The run's study, with the run's sampler."""
         settings = self.settings
         identity = {
-            "teacher": settings.teacher or "embedded",
+            "teacher": settings.teacher or EMBEDDED_NAME,
             "task": settings.task or "rotten-tomatoes",
             "objective": settings.objective,
         }
@@ -244,7 +245,7 @@ class Pipeline:
             scores = self.run.once("evaluate teacher", 0, lambda: self._scores(teacher.model))
         return Results(
             spec=self.data.spec,
-            teacher_name=self.settings.teacher or "all-MiniLM-L6-v2",
+            teacher_name=self.settings.teacher or EMBEDDED_NAME,
             teacher_params=count_params(teacher.model),
             teacher_scores=scores,
             winner=winner.number,

@@ -17,6 +17,7 @@ HOVER = (
     "<br>%{customdata[8]:.2f} ms, %{x:.2f} times as fast"
     "<br>score %{y:.4f}, reward %{customdata[9]:.4f}<extra></extra>"
 )
+TICKS = [0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
 HOVER_COLUMNS = [
     "number",
     "num_hidden_layers",
@@ -56,7 +57,13 @@ def pareto_figure(table: pd.DataFrame, winner: int | None, title: str) -> go.Fig
     figure.update_layout(
         title=title,
         template="plotly_white",
-        xaxis={"title": "speed-up over the teacher (latency ratio)", "type": "log"},
+        height=560,
+        xaxis={
+            "title": "speed-up over the teacher (latency ratio)",
+            "type": "log",
+            "tickvals": TICKS,
+            "ticktext": [f"{tick:g}x" for tick in TICKS],
+        },
         yaxis={"title": "score: share of the teacher's variance explained"},
         legend={"orientation": "h", "y": -0.2},
     )

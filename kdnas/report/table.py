@@ -39,9 +39,9 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.state == "COMPLETE") & table[REPEATS].isna()]
 
 
-def front(table: pd.DataFrame, cost: str = "latency_ms") -> pd.DataFrame:
-    """Finished rows that no other beats in both loss and cost, cheapest first."""
-    ordered = finished(table).sort_values([cost, "loss"])
+def front(table: pd.DataFrame) -> pd.DataFrame:
+    """Finished rows that no other beats in both loss and speed-up, fastest first."""
+    ordered = finished(table).sort_values(["speedup", "loss"], ascending=[False, True])
     return ordered[ordered.loss < ordered.loss.cummin().shift(fill_value=float("inf"))]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from optuna.study import Study
 
 from kdnas.files import write_text
@@ -14,5 +16,6 @@ def write_trials(run: Run, study: Study, winner: int | None) -> None:
     """Writes both; `winner` is the trial to mark."""
     table = trial_table(study)
     write_text(run.folder / "trials.csv", table.to_csv(index=False))
-    title = f"Students of {study.user_attrs['teacher']} for {study.user_attrs['task']}"
+    teacher, task = (Path(study.user_attrs[key]).name for key in ("teacher", "task"))
+    title = f"Students of {teacher} for {task}"
     write_pareto(run.folder / "pareto.html", pareto_figure(table, winner, title))

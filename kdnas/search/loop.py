@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -92,14 +94,19 @@ class SearchLoop:
             self._evaluate(trial, architecture)
             self.failures = 0
         except KeyboardInterrupt:
-            self.study.tell(trial, state=TrialState.FAIL)
-            self.study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+            if self._fail(trial):
+                self.study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
             raise
         except KdnasError:
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._fail(trial)
             raise
         except Exception as error:
             self._failed(trial, architecture, error)
+
+    def _fail(self, trial: Trial) -> bool:
+        """Fails a trial unless its result was told before the interruption came."""
+        told = self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        return told.state == TrialState.FAIL
 
     def _evaluate(self, trial: Trial, architecture: Architecture) -> None:
         if not self.space.is_valid(trial.params):
@@ -135,8 +142,9 @@ class SearchLoop:
     def _values(self, attributes: dict[str, float]) -> list[float]:
         if self.settings.objective == "reward":
             return [attributes["reward"]]
-        cost = "latency_ms" if self.settings.cost == "latency" else self.settings.cost
-        return [attributes["loss"], attributes[cost]]
+        if self.settings.cost == "latency":  # relative: milliseconds drift, the ratio does not
+            return [attributes["loss"], 1 / attributes["speedup"]]
+        return [attributes["loss"], attributes[self.settings.cost]]
 
     def _before(self, architecture: Architecture) -> FrozenTrial | None:
         for trial in evaluated(self.study):
@@ -155,8 +163,9 @@ class SearchLoop:
 
     def _failed(self, trial: Trial, architecture: Architecture, error: Exception) -> None:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        trial.set_user_attr("error", reason)
-        self.study.tell(trial, state=TrialState.FAIL)
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr("error", reason)
+        self._fail(trial)
         say(f"trial {trial.number}  {architecture.label}  failed: {reason}")
         self.failures += 1
         if self.failures >= MOST_FAILURES:

@@ -33,10 +33,13 @@ def choose_winner(
     return min(fast, key=lambda t: float(t.user_attrs["loss"]))
 
 
-def pareto_front(trials: Sequence[FrozenTrial], cost: str = "latency_ms") -> list[FrozenTrial]:
-    """Trials that no other beats in both loss and cost, cheapest first."""
+def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Trials that no other beats in both loss and speed-up, fastest first.
+
+    Speed-up, not latency: milliseconds of trials that ran at different times do not compare.
+    """
     front: list[FrozenTrial] = []
-    for trial in sorted(trials, key=lambda t: (t.user_attrs[cost], t.user_attrs["loss"])):
+    for trial in sorted(trials, key=lambda t: (-t.user_attrs["speedup"], t.user_attrs["loss"])):
         if not front or trial.user_attrs["loss"] < front[-1].user_attrs["loss"]:
             front.append(trial)
     return front

@@ -74,6 +74,26 @@ def test_candidates_that_always_fail_end_the_search(
     assert states == {TrialState.FAIL}
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left")])
+def test_an_interruption_after_a_trial_was_told_leaves_its_result(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    log = Run.log
+
+    def log_once(self: Run, event: str, **values: object) -> None:
+        if event == "trial" and values["number"] == 0:
+            raise error
+        log(self, event, **values)
+
+    monkeypatch.setattr(Run, "log", log_once)
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.search()
+    pipeline.search()
+    states = [t.state for t in pipeline.open_study().trials]
+    assert states == [TrialState.COMPLETE] * 2
+
+
 def test_students_that_are_too_slow_are_not_trained(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:
