@@ -127,7 +127,7 @@ class Pipeline:
         maps = [LayerMap.skip_and_last(n, depth) for n in depths]
         layers = sorted({layer for m in maps for layer in m.teacher_layers})
         with self.run.timed("signal"):
-            store = open_or_build_store(teacher, proxy, layers, self.runtime, settings.batch_size)
+            store = open_or_build_store(teacher, proxy, layers, self.runtime)
         training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
         return MiniKD(teacher, Proxy(proxy, store, training, heldout), settings, self.runtime)
 
@@ -188,7 +188,7 @@ class Pipeline:
         return distilled
 
     def _lesson(self, data: Any, layers: tuple[int, ...]) -> Lesson:
-        source = stored_or_live(self.teacher, data, layers, self.runtime, self.settings.batch_size)
+        source = stored_or_live(self.teacher, data, layers, self.runtime)
         if isinstance(source, SignalStore):
             return Lesson(data, source.everything(), self.teacher.has_head)
         return Lesson(data, source, self.teacher.has_head)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -12,7 +11,6 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from transformers import PreTrainedModel
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
@@ -37,21 +35,6 @@ class Runtime:
         """Mixed precision for a forward pass; nothing in fp32."""
         context: contextlib.AbstractContextManager[Any] = self.accelerator.autocast()
         return context
-
-    @contextlib.contextmanager
-    def training_attention(self, model: PreTrainedModel) -> Iterator[None]:
-        """The attention that trains fastest here, for as long as the context lasts.
-
-        In bf16 on a CPU torch's fused attention has a slow backward pass: plain matrix products
-        took a fifth of its time at 32 tokens (docs/results.md).
-        """
-        usual = model.config._attn_implementation
-        if self.device.type == "cpu" and self.precision == "bf16":
-            model.set_attn_implementation("eager")
-        try:
-            yield
-        finally:
-            model.set_attn_implementation(usual)
 
     def describe(self) -> dict[str, Any]:
         """The environment that a report should name."""

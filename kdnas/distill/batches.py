@@ -1,19 +1,21 @@
-"""Batches of ragged examples: similar lengths together, padded to few distinct lengths."""
+"""Batches of ragged examples: about so many tokens each, similar lengths together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kdnas.distill.packing import Packing
 from kdnas.tasks.encode import EncodedExamples
 
 PAD_MULTIPLE = 16
 WINDOW = 50
+FORWARD_TOKENS = 2048
 
 Indices = NDArray[np.int64]
 
@@ -27,72 +29,95 @@ class Batch:
         inputs: `input_ids`, `attention_mask` and, where the tokenizer makes them,
             `token_type_ids`, each of shape (batch, length).
         labels: Shape (batch,), or None.
+        packing: Where the real tokens are.
+        sample: Which of the real tokens have their hidden states compared.
     """
 
     indices: Indices
     inputs: dict[str, Tensor]
     labels: Tensor | None
-
-    @property
-    def tokens(self) -> Tensor:
-        """Shape (batch, length), bool: the real tokens, not padding."""
-        return self.inputs["attention_mask"].bool()
+    packing: Packing
+    sample: slice = field(default_factory=lambda: slice(None))
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         inputs = {k: v.to(device, non_blocking=True) for k, v in self.inputs.items()}
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return Batch(self.indices, inputs, labels)
+        return replace(self, inputs=inputs, labels=labels, packing=self.packing.to(device))
 
 
 def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list[Indices]:
-    """The batches of one training epoch, each a set of examples of similar length.
+    """The batches of one training epoch: equally many tokens, about, in examples of similar length.
 
     Args:
         lengths: Shape (examples,): tokens of each.
-        batch_size: Examples a batch.
+        batch_size: Examples a batch, on average.
         seed: With the epoch, it decides the order.
         epoch: Counted from 0.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
+    tokens, window = batch_size * float(lengths.mean()), batch_size * WINDOW
     batches: list[Indices] = []
-    for start in range(0, len(order), batch_size * WINDOW):
-        window = order[start : start + batch_size * WINDOW]
-        window = window[np.argsort(lengths[window], kind="stable")]
-        batches += [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        batches += _cut(part[np.argsort(lengths[part], kind="stable")], lengths, tokens)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def plan_once(lengths: Indices, batch_size: int) -> list[Indices]:
+def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
     """Batches that go over the data once, by length, for evaluation."""
-    order = np.argsort(lengths, kind="stable")
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+    return _cut(np.argsort(lengths, kind="stable"), lengths, tokens)
 
 
-def collate(data: EncodedExamples, indices: Indices, pad_id: int) -> Batch:
-    """Pads examples on the right to a common multiple of 16 tokens."""
-    starts, ends = data.offsets[indices], data.offsets[indices + 1]
-    length = int(-(-(ends - starts).max() // PAD_MULTIPLE) * PAD_MULTIPLE)
-    shape = (len(indices), length)
-    ids = np.full(shape, pad_id, dtype=np.int64)
-    mask = np.zeros(shape, dtype=np.int64)
-    types = None if data.token_type_ids is None else np.zeros(shape, dtype=np.int64)
-    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        ids[row, : end - start] = data.input_ids[start:end]
-        mask[row, : end - start] = 1
-        if types is not None and data.token_type_ids is not None:
-            types[row, : end - start] = data.token_type_ids[start:end]
-    inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-    if types is not None:
-        inputs["token_type_ids"] = torch.from_numpy(types)
-    labels = None if data.labels is None else torch.from_numpy(data.labels[indices])
-    return Batch(indices, inputs, labels)
+def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1) -> Batch:
+    """Pads examples on the right to a common multiple of 16 tokens.
+
+    Args:
+        data: All examples.
+        indices: Those of the batch.
+        pad_id: Token that fills short rows.
+        stride: Every how many tokens hidden states are compared; where it starts differs from
+            batch to batch.
+    """
+    starts, lengths = data.offsets[indices], data.lengths[indices]
+    length = int(-(-lengths.max() // PAD_MULTIPLE) * PAD_MULTIPLE)
+    mask = np.arange(length) < lengths[:, None]
+    # In row-major order the mask's true cells are the examples' tokens, one after the other.
+    positions = np.repeat(starts - _starts(lengths), lengths) + np.arange(lengths.sum())
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = data.input_ids[positions]
+    inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    if data.token_type_ids is not None:
+        types = np.zeros(mask.shape, dtype=np.int64)
+        types[mask] = data.token_type_ids[positions]
+        inputs["token_type_ids"] = types
+    return Batch(
+        indices,
+        {name: torch.from_numpy(value) for name, value in inputs.items()},
+        None if data.labels is None else torch.from_numpy(data.labels[indices]),
+        Packing.of(mask),
+        slice(int(indices.sum()) % stride, None, stride),
+    )
 
 
-def batches_once(
-    data: EncodedExamples, batch_size: int, pad_id: int, device: torch.device
-) -> Iterator[Batch]:
+def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> Iterator[Batch]:
     """The data once, by length, on a device."""
-    for indices in plan_once(data.lengths, batch_size):
+    for indices in plan_once(data.lengths):
         yield collate(data, indices, pad_id).to(device)
+
+
+def _cut(order: Indices, lengths: Indices, tokens: float) -> list[Indices]:
+    """Cuts a sequence of examples into runs of about equally many tokens."""
+    sizes = lengths[order]
+    total = int(sizes.sum())
+    count = min(max(1, round(total / tokens)), len(order))
+    middles = np.cumsum(sizes) - sizes / 2
+    run = np.floor(middles * count / total).astype(np.int64)
+    cuts = np.flatnonzero(np.diff(run)) + 1
+    return [part for part in np.split(order, cuts) if len(part)]
+
+
+def _starts(lengths: Indices) -> Indices:
+    starts: Indices = np.cumsum(lengths) - lengths
+    return starts

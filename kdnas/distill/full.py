@@ -8,10 +8,11 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
-from kdnas.distill.core import Recipe, train
+from kdnas.distill.core import train
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import hidden_recipe
 from kdnas.distill.objective import LogitTerm, Objective, TaskTerm
+from kdnas.distill.recipe import Recipe
 from kdnas.distill.signal import NoSignal, TeacherSignal
 from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
+from kdnas.distill.forward import forward
 from kdnas.distill.objective import HiddenTerm
 from kdnas.distill.signal import TeacherSignal
 from kdnas.runtime import Runtime
@@ -32,9 +33,9 @@ def fit_projections(
     for batch in batches:
         signal = source.fetch(batch, term.layers)
         with runtime.autocast():
-            states = student(**batch.inputs, output_hidden_states=True).hidden_states[1:]
+            states = forward(student, batch, hidden=True, logits=False).hidden[1:]
         for i, layer in enumerate(states):
-            sums[i % len(sums)].add(layer[batch.tokens].float(), term.target(i, signal))
+            sums[i % len(sums)].add(layer[batch.sample].float(), term.target(i, signal))
     for projection, total in zip(term.projections, sums, strict=True):
         assert isinstance(projection, nn.Linear)
         total.solve_into(projection)

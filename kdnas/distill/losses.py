@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def weighted_squared_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Squared error summed over dimensions, averaged over tokens.
+def scaled_squared_error(predicted: Tensor, states: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Squared error against `(states - mean) * scale`: summed over dimensions, mean over tokens.
 
-    With targets scaled by `scales` below this is the share of variance left unexplained.
+    With `scales` below this is the share of variance left unexplained.
 
     Args:
         predicted: Shape (tokens, dimensions).
-        target: Shape (tokens, dimensions).
+        states: Shape (tokens, dimensions), of any precision.
+        mean: Shape (dimensions,).
+        scale: Shape (dimensions,).
     """
-    return (predicted.float() - target.float()).square().sum(dim=1).mean()
+    error: Tensor = _ScaledSquaredError.apply(predicted, states, mean, scale)  # type: ignore[no-untyped-call]
+    return error
+
+
+class _ScaledSquaredError(torch.autograd.Function):
+    """One fp32 buffer where autograd's chain of small steps would fill five."""
+
+    @staticmethod
+    def forward(ctx: Any, predicted: Tensor, states: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+        error = states.to(torch.float32, copy=True).sub_(mean).mul_(scale).sub_(predicted)
+        ctx.save_for_backward(error)
+        ctx.dtype = predicted.dtype
+        flat = error.flatten()
+        return torch.dot(flat, flat) / len(error)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (error,) = ctx.saved_tensors
+        factor = gradients[0] * (-2 / len(error))
+        return (error * factor).to(ctx.dtype), None, None, None
 
 
 def scales(variance: Tensor, normalisation: str) -> Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 
 from kdnas.config import Settings
-from kdnas.distill.batches import collate, plan_epoch
-from kdnas.distill.core import Recipe, heldout_losses, train
+from kdnas.distill.batches import collate
+from kdnas.distill.core import heldout_losses, train
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.least_squares import fit_projections
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.objective import HiddenTerm, Objective
 from kdnas.distill.proxy import Proxy
+from kdnas.distill.recipe import Recipe
 from kdnas.runtime import Runtime
 from kdnas.space import Architecture
 from kdnas.student import build_student
@@ -73,7 +74,6 @@ class MiniKD:
             proxy.store.subset(proxy.heldout),
             self.runtime,
             pad_id=pad,
-            batch_size=settings.batch_size,
         )
         return losses["hidden"]
 
@@ -93,8 +93,7 @@ class MiniKD:
     def _fit(self, distilled: Distilled) -> None:
         proxy, device = self.proxy, self.runtime.device
         data = proxy.data.take(proxy.training)
-        plan = plan_epoch(data.lengths, self.settings.batch_size, self.settings.seed, 0)
-        plan = plan[:FIT_BATCHES]
+        plan = hidden_recipe(self.settings, 1, 0).plan(data.lengths, 0)[:FIT_BATCHES]
         distilled.student.to(device)  # type: ignore[arg-type]
         distilled.hidden.to(device)
         batches = (collate(data, indices, self.teacher.pad_id).to(device) for indices in plan)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
-from kdnas.distill.losses import logit_loss, scales, task_loss, weighted_squared_error
+from kdnas.distill.forward import Outputs, forward
+from kdnas.distill.losses import logit_loss, scaled_squared_error, scales, task_loss
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.signal import Signal, TeacherSignal
 
 
 class Term(nn.Module):
-    """One loss. Subclasses say which teacher layers they read and whether they read logits."""
+    """One loss. Subclasses say which teacher layers they read, and what of the student."""
 
     layers: tuple[int, ...] = ()
     reads_hidden = False
+    reads_logits = False
 
-    def loss(self, output: Any, batch: Batch, signal: Signal) -> Tensor:
+    def loss(self, output: Outputs, batch: Batch, signal: Signal) -> Tensor:
         """A scalar, given the student's outputs and the teacher's signal for the same batch."""
         raise NotImplementedError
 
@@ -29,22 +30,26 @@ class Term(nn.Module):
 class TaskTerm(Term):
     """The task's own labels."""
 
-    def loss(self, output: Any, batch: Batch, signal: Signal) -> Tensor:
+    reads_logits = True
+
+    def loss(self, output: Outputs, batch: Batch, signal: Signal) -> Tensor:
         """Cross-entropy or squared error."""
-        assert batch.labels is not None
+        assert batch.labels is not None and output.logits is not None
         return task_loss(output.logits, batch.labels)
 
 
 class LogitTerm(Term):
     """The teacher's logits."""
 
+    reads_logits = True
+
     def __init__(self, temperature: float) -> None:
         super().__init__()
         self.temperature = temperature
 
-    def loss(self, output: Any, batch: Batch, signal: Signal) -> Tensor:
+    def loss(self, output: Outputs, batch: Batch, signal: Signal) -> Tensor:
         """Hinton's soft-target loss."""
-        assert signal.logits is not None
+        assert signal.logits is not None and output.logits is not None
         return logit_loss(output.logits, signal.logits, self.temperature)
 
 
@@ -52,7 +57,8 @@ class HiddenTerm(Term):
     """The teacher's hidden states, through learnable projections (one a student layer).
 
     Student layer i predicts the teacher layers that the map gives for i, side by side, each centred
-    and scaled so that a loss of 1 is what predicting the mean would earn.
+    and scaled so that a loss of 1 is what predicting the mean would earn. Where the
+    map gives the same layer twice it is predicted once, unless student layers share a projection.
 
     Args:
         layer_map: Which teacher layers each student layer predicts.
@@ -79,34 +85,39 @@ class HiddenTerm(Term):
         super().__init__()
         self.layer_map = layer_map
         self.layers = layer_map.teacher_layers
-        width = layer_map.width * mean.shape[1]
-        count = 1 if shared else len(layer_map.targets)
-        self.projections = nn.ModuleList(nn.Linear(student_size, width) for _ in range(count))
+        targets = layer_map.targets
+        once = tuple(t[:1] if len(set(t)) == 1 else t for t in targets)
+        self.targets = targets if shared else once
+        widths = [len(target) * mean.shape[1] for target in self.targets]
+        kept = widths[:1] if shared else widths
+        self.projections = nn.ModuleList(nn.Linear(student_size, width) for width in kept)
         self.register_buffer("mean", mean.float().clone())
         factors = torch.stack([scales(row.float(), normalisation) for row in variance])
         self.register_buffer("scale", factors)
 
-    def loss(self, output: Any, batch: Batch, signal: Signal) -> Tensor:
+    def loss(self, output: Outputs, batch: Batch, signal: Signal) -> Tensor:
         """Mean over student layers of the normalised squared error, real tokens only."""
-        tokens = batch.tokens
-        total = torch.zeros((), device=tokens.device)
-        for i, states in enumerate(output.hidden_states[1:]):
-            predicted = self.projection(i)(states[tokens])
-            error = weighted_squared_error(predicted, self.target(i, signal))
-            total = total + error / self.layer_map.width
-        return total / len(self.layer_map.targets)
+        errors = []
+        for i, states in enumerate(output.hidden[1:]):
+            predicted = self.projection(i)(states[batch.sample])
+            error = scaled_squared_error(predicted, *self._parts(i, signal))
+            errors.append(error / len(self.targets[i]))
+        return torch.stack(errors).mean()
 
     def projection(self, i: int) -> nn.Module:
         """The projection of student layer i, counted from 0."""
         return self.projections[i if len(self.projections) > 1 else 0]
 
     def target(self, i: int, signal: Signal) -> Tensor:
-        """Centred and scaled teacher states, shape (tokens, width * teacher hidden size)."""
-        parts = [
-            (signal.hidden[layer].float() - self.mean[layer]) * self.scale[layer]
-            for layer in self.layer_map.targets[i]
-        ]
-        return torch.cat(parts, dim=1)
+        """What layer i should predict: shape (tokens, targets * teacher hidden size), float32."""
+        states, mean, scale = self._parts(i, signal)
+        return (states.float() - mean) * scale
+
+    def _parts(self, i: int, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        """Teacher states side by side, with the mean and the scale of each column."""
+        chosen = list(self.targets[i])
+        states = torch.cat([signal.hidden[layer] for layer in chosen], dim=1)
+        return states, self.mean[chosen].flatten(), self.scale[chosen].flatten()
 
 
 class Objective(nn.Module):
@@ -132,8 +143,13 @@ class Objective(nn.Module):
     ) -> dict[str, Tensor]:
         """The student's losses on a batch by name, and their weighted sum as `total`."""
         signal = source.fetch(batch, self.layers)
-        reads_hidden = any(term.reads_hidden for term in self._terms())
-        output = student(**batch.inputs, output_hidden_states=reads_hidden)
+        terms = list(self._terms())
+        output = forward(
+            student,
+            batch,
+            hidden=any(term.reads_hidden for term in terms),
+            logits=any(term.reads_logits for term in terms),
+        )
         losses = {name: self._term(name).loss(output, batch, signal) for name in self.weights}
         total = sum(weight * losses[name] for name, weight in self.weights.items())
         return {**losses, "total": torch.as_tensor(total)}

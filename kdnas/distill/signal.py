@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
+from kdnas.distill.forward import forward
 from kdnas.runtime import Runtime
 
 
@@ -19,8 +20,8 @@ class Signal:
     """A teacher's outputs for one batch.
 
     Attributes:
-        hidden: By teacher layer, shape (real tokens of the batch, hidden size), in the order in
-            which the batch's attention mask lists them.
+        hidden: By teacher layer, shape (sampled tokens, hidden size): the batch's real tokens,
+            example after example, of which `batch.sample` picks some.
         logits: Shape (batch, classes), or None where the teacher has no head for the task.
     """
 
@@ -62,15 +63,6 @@ class LiveSignal:
     @torch.no_grad()
     def fetch(self, batch: Batch, layers: Sequence[int]) -> Signal:
         """One forward pass of the teacher."""
-        return teacher_outputs(self.teacher, batch, layers, self.runtime, self.has_head)
-
-
-def teacher_outputs(
-    teacher: PreTrainedModel, batch: Batch, layers: Sequence[int], runtime: Runtime, head: bool
-) -> Signal:
-    """Hidden states of the real tokens and, where wanted, logits of one batch."""
-    with runtime.autocast():
-        output = teacher(**batch.inputs, output_hidden_states=bool(layers))
-    tokens = batch.tokens
-    hidden = {layer: output.hidden_states[layer][tokens] for layer in layers}
-    return Signal(hidden, output.logits.float() if head else None)
+        with self.runtime.autocast():
+            said = forward(self.teacher, batch, hidden=bool(layers), logits=self.has_head)
+        return Signal({layer: said.hidden[layer][batch.sample] for layer in layers}, said.logits)

@@ -22,6 +22,7 @@ class Family:
     Attributes:
         fields: Where the family's config spells a field differently.
         follows: Config fields that must equal another field (`pooler_hidden_size`).
+        encoder: Path of the module of all layers below the base model.
         layers: Path of the module list of layers below the base model; None where layers share
             their weights.
         heads_out: Names of the linear maps whose outputs are split into heads: query, key, value
@@ -35,6 +36,7 @@ class Family:
 
     fields: dict[str, str] = field(default_factory=dict)
     follows: dict[str, str] = field(default_factory=dict)
+    encoder: str = "encoder"
     layers: str | None = "encoder.layer"
     heads_out: tuple[str, ...] = ("query", "key", "value")
     heads_in: str = "attention.output.dense"
@@ -62,6 +64,7 @@ DISTILBERT = Family(
         "intermediate_size": "hidden_dim",
         "hidden_act": "activation",
     },
+    encoder="transformer",
     layers="transformer.layer",
     heads_out=("q_lin", "k_lin", "v_lin"),
     heads_in="attention.out_lin",

@@ -11,8 +11,9 @@ from filelock import FileLock
 
 from kdnas.config import Settings
 from kdnas.console import say
-from kdnas.distill.core import Recipe, train
+from kdnas.distill.core import train
 from kdnas.distill.objective import Objective, TaskTerm
+from kdnas.distill.recipe import Recipe
 from kdnas.distill.signal import LiveSignal, NoSignal
 from kdnas.errors import KdnasError
 from kdnas.files import replace_folder
@@ -55,7 +56,6 @@ def open_or_build_store(
     data: EncodedExamples,
     layers: Sequence[int],
     runtime: Runtime,
-    batch_size: int,
 ) -> SignalStore:
     """The teacher's signal for some data: found in the cache, or computed now.
 
@@ -80,7 +80,7 @@ def open_or_build_store(
                 f"{free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a "
                 "larger disk"
             )
-        return build_store(folder, teacher, data, layers, runtime, batch_size=batch_size)
+        return build_store(folder, teacher, data, layers, runtime)
 
 
 def stored_or_live(
@@ -88,11 +88,10 @@ def stored_or_live(
     data: EncodedExamples,
     layers: Sequence[int],
     runtime: Runtime,
-    batch_size: int,
 ) -> SignalStore | LiveSignal:
     """A store where the disk has room for it, else the teacher itself, asked at every step."""
     try:
-        return open_or_build_store(teacher, data, layers, runtime, batch_size)
+        return open_or_build_store(teacher, data, layers, runtime)
     except KdnasError as error:
         say(f"{error}; running the teacher at every step instead")
         return LiveSignal(teacher.model, runtime, teacher.has_head)

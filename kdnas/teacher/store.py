@@ -11,6 +11,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnas.console import progress
-from kdnas.distill.batches import Batch, batches_once
-from kdnas.distill.signal import Signal, teacher_outputs
+from kdnas.distill.batches import Batch, batches_once, plan_once
+from kdnas.distill.signal import LiveSignal, Signal
+from kdnas.distill.weights import working_precision
 from kdnas.files import read_json, replace_folder, write_json
 from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
@@ -114,11 +116,13 @@ class StoredSignal:
         """Hidden states and logits of a batch, from disk."""
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
-        spans = [slice(self.store.offsets[r], self.store.offsets[r + 1]) for r in rows]
-        hidden = {}
-        for layer in layers:
-            states = np.concatenate([self.store.hidden[layer][span] for span in spans])
-            hidden[layer] = torch.from_numpy(states).to(device, non_blocking=True)
+        starts, ends = self.store.offsets[rows], self.store.offsets[rows + 1]
+        tokens = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
+        tokens = tokens[batch.sample]
+        hidden = {
+            layer: torch.from_numpy(self.store.hidden[layer][tokens]).to(device, non_blocking=True)
+            for layer in layers
+        }
         logits = None if self.store.logits is None else self.store.logits[rows].to(device)
         return Signal(hidden, logits)
 
@@ -143,8 +147,6 @@ def build_store(
     data: EncodedExamples,
     layers: Sequence[int],
     runtime: Runtime,
-    *,
-    batch_size: int,
 ) -> SignalStore:
     """Runs the teacher once over the data and writes what it says.
 
@@ -154,18 +156,17 @@ def build_store(
         data: Examples; their order is the store's.
         layers: Teacher layers to keep.
         runtime: Device and precision.
-        batch_size: Examples a forward pass.
     """
     with replace_folder(folder) as partial:
         writer = _Writer(partial, teacher, data, layers)
         teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
-        total = -(-len(data) // batch_size)
-        with torch.inference_mode(), progress("teacher signal", total) as advance:
-            for batch in batches_once(data, batch_size, teacher.pad_id, runtime.device):
-                every = range(writer.count)
-                writer.add(
-                    batch, teacher_outputs(teacher.model, batch, every, runtime, teacher.has_head)
-                )
+        signal = LiveSignal(teacher.model, runtime, teacher.has_head)
+        with ExitStack() as stack:
+            stack.enter_context(working_precision(teacher.model, runtime))
+            stack.enter_context(torch.inference_mode())
+            advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
+            for batch in batches_once(data, teacher.pad_id, runtime.device):
+                writer.add(batch, signal.fetch(batch, range(writer.count)))
                 advance("")
         writer.finish()
     return SignalStore.open(folder)
@@ -194,7 +195,7 @@ class _Writer:
             exact = states.double().cpu()
             self.sums[0, layer] += exact.sum(0)
             self.sums[1, layer] += exact.square().sum(0)
-        lengths = batch.tokens.sum(1).tolist()
+        lengths = batch.inputs["attention_mask"].sum(1).tolist()
         for layer in self.layers:
             rows = signal.hidden[layer].float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
             for index, part in zip(batch.indices, torch.split(rows, lengths), strict=True):

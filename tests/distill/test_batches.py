@@ -25,7 +25,7 @@ def test_batches_hold_similar_lengths() -> None:
     lengths = np.random.default_rng(0).integers(1, 120, 1600)
     spreads = [np.ptp(lengths[b]) for b in plan_epoch(lengths, 32, 0, 0)]
     assert np.mean(spreads) < 5
-    assert sorted(np.concatenate(plan_once(lengths, 64))) == list(range(1600))
+    assert sorted(np.concatenate(plan_once(lengths, 900))) == list(range(1600))
 
 
 def test_collate_pads_on_the_right_to_few_lengths() -> None:
@@ -38,10 +38,29 @@ def test_collate_pads_on_the_right_to_few_lengths() -> None:
     assert collate(data, np.array([2]), 9).inputs["input_ids"].shape == (1, 32)
 
 
-@pytest.mark.parametrize("size", [1, 7, 64])
-def test_the_mask_lists_tokens_in_the_order_of_the_data(size: int) -> None:
+def test_batches_have_about_equally_many_tokens() -> None:
+    lengths = np.random.default_rng(0).integers(1, 120, 1600)
+    plan = plan_epoch(lengths, 32, 0, 0)
+    tokens = [lengths[batch].sum() for batch in plan]
+    assert len(plan) == 50
+    assert max(tokens) < 1.15 * np.mean(tokens) and min(tokens) > 0.85 * np.mean(tokens)
+
+
+@pytest.mark.parametrize("tokens", [1, 10, 64])
+def test_the_real_tokens_are_in_the_order_of_the_data(tokens: int) -> None:
     data = ragged([4, 9, 2, 17, 1])
-    for indices in plan_once(data.lengths, size):
+    plan = plan_once(data.lengths, tokens)
+    assert sorted(np.concatenate(plan)) == [0, 1, 2, 3, 4]
+    for indices in plan:
         batch = collate(data, indices, 0)
         expected = np.concatenate([data.take([i]).input_ids for i in indices])
-        assert batch.inputs["input_ids"][batch.tokens].tolist() == expected.tolist()
+        assert batch.packing.real(batch.inputs["input_ids"][..., None])[:, 0].tolist() == list(
+            expected
+        )
+
+
+def test_a_stride_samples_tokens_from_different_places() -> None:
+    data = ragged([4, 9, 2, 17, 1])
+    samples = {collate(data, np.array([i]), 0, stride=2).sample.start for i in range(5)}
+    assert samples == {0, 1}
+    assert collate(data, np.array([3]), 0).sample == slice(0, None, 1)

@@ -9,8 +9,9 @@ import torch
 from conftest import sentence
 
 import kdnas.distill.checkpoint as checkpoints
-from kdnas.distill.core import Recipe, heldout_losses, predict, train
+from kdnas.distill.core import heldout_losses, predict, train
 from kdnas.distill.objective import LogitTerm, Objective, TaskTerm
+from kdnas.distill.recipe import Recipe
 from kdnas.distill.signal import LiveSignal, NoSignal
 from kdnas.runtime import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
@@ -36,13 +37,9 @@ def test_training_learns_the_task(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime
 ) -> None:
     objective = Objective({"task": (1.0, TaskTerm())})
-    before = heldout_losses(
-        teacher.model, objective, data, NoSignal(), runtime, pad_id=0, batch_size=16
-    )
+    before = heldout_losses(teacher.model, objective, data, NoSignal(), runtime, pad_id=0)
     result = train(teacher.model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0)
-    after = heldout_losses(
-        teacher.model, objective, data, NoSignal(), runtime, pad_id=0, batch_size=16
-    )
+    after = heldout_losses(teacher.model, objective, data, NoSignal(), runtime, pad_id=0)
     assert result.steps == 80
     assert after["task"] < 0.2 * before["task"]
     right = predict(teacher.model, data, runtime, pad_id=0).argmax(1).numpy() == data.labels
@@ -51,9 +48,11 @@ def test_training_learns_the_task(
 
 
 def test_fractions_of_an_epoch_are_steps() -> None:
-    assert Recipe(0.5, 1e-3, 32).steps(100) == 2
-    assert Recipe(1.5, 1e-3, 32).steps(100) == 6
-    assert Recipe(0.01, 1e-3, 32).steps(10) == 1
+    lengths = np.full(128, 10)
+    assert Recipe(0.5, 1e-3, 32).steps(lengths) == 2
+    assert Recipe(1.5, 1e-3, 32).steps(lengths) == 6
+    assert Recipe(0.01, 1e-3, 32).steps(lengths[:10]) == 1
+    assert Recipe(3, 1e-3, 32, max_steps=5).steps(lengths) == 5
 
 
 def test_a_killed_training_ends_like_an_unbroken_one(

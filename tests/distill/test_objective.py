@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from kdnas.distill.batches import Batch
+from kdnas.distill.forward import Outputs
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.objective import HiddenTerm
+from kdnas.distill.packing import Packing
 from kdnas.distill.signal import Signal
 
 
@@ -21,7 +23,7 @@ def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenTer
 def batch_of(mask: list[list[int]]) -> Batch:
     ids = torch.ones(len(mask), len(mask[0]), dtype=torch.long)
     inputs = {"input_ids": ids, "attention_mask": torch.tensor(mask)}
-    return Batch(np.arange(len(mask)), inputs, None)
+    return Batch(np.arange(len(mask)), inputs, None, Packing.of(np.array(mask, dtype=bool)))
 
 
 def test_golden_hidden_loss() -> None:
@@ -31,22 +33,24 @@ def test_golden_hidden_loss() -> None:
         torch.nn.init.zeros_(projection.weight)
         torch.nn.init.zeros_(projection.bias)
     batch = batch_of([[1, 1]])
-    states = [torch.zeros(1, 2, 2)] * 3
+    states = [torch.zeros(2, 2)] * 3
     hidden = {1: torch.tensor([[2.0, 0.0], [0.0, 0.0]]), 2: torch.tensor([[0.0, 2.0], [2.0, 0.0]])}
-    loss = term.loss(SimpleNamespace(hidden_states=states), batch, Signal(hidden))
+    loss = term.loss(Outputs(states, None), batch, Signal(hidden))
     # Layer 1: (4 / 4 + 0) / 2 tokens, twice the same layer; layer 2: (4 / 4 + 4 / 4) / 2 tokens.
     assert loss.item() == pytest.approx((0.5 + 1.0) / 2)
 
 
-def test_padding_never_counts() -> None:
+def test_a_sample_reads_the_same_tokens_of_both() -> None:
     torch.manual_seed(0)
     term = hidden_term()
-    real, padded = torch.randn(1, 2, 2), torch.randn(1, 4, 2) * 100
-    padded[:, :2] = real
-    signal = Signal({1: torch.randn(2, 2), 2: torch.randn(2, 2)})
-    short = term.loss(SimpleNamespace(hidden_states=[real] * 3), batch_of([[1, 1]]), signal)
-    long = term.loss(SimpleNamespace(hidden_states=[padded] * 3), batch_of([[1, 1, 0, 0]]), signal)
-    assert short.item() == pytest.approx(long.item(), rel=1e-6)
+    states = [torch.randn(5, 2) for _ in range(3)]
+    hidden = {1: torch.randn(5, 2), 2: torch.randn(5, 2)}
+    whole = batch_of([[1, 1, 1], [1, 1, 0]])
+    odd = replace(whole, sample=slice(1, None, 2))
+    sampled = term.loss(Outputs(states, None), odd, Signal({k: v[1::2] for k, v in hidden.items()}))
+    rest = [layer[1::2] for layer in states], {k: v[1::2] for k, v in hidden.items()}
+    alone = term.loss(Outputs(rest[0], None), batch_of([[1, 1]]), Signal(rest[1]))
+    assert sampled.item() == pytest.approx(alone.item(), rel=1e-6)
 
 
 def test_one_projection_a_layer_or_one_for_all() -> None:
@@ -55,3 +59,10 @@ def test_one_projection_a_layer_or_one_for_all() -> None:
     assert len(shared.projections) == 1
     assert shared.projection(0) is shared.projection(1)
     assert tuple(shared.projections[0].weight.shape) == (4, 2)
+
+
+def test_a_layer_named_twice_is_predicted_once() -> None:
+    term = hidden_term()
+    assert [tuple(p.weight.shape) for p in term.projections] == [(2, 2), (2, 2)]
+    mixed = HiddenTerm(LayerMap(((1, 2), (2, 2))), 2, torch.zeros(3, 2), torch.ones(3, 2))
+    assert [tuple(p.weight.shape) for p in mixed.projections] == [(4, 2), (2, 2)]

@@ -38,11 +38,11 @@ def data(teacher: Teacher) -> EncodedExamples:
 def test_a_store_says_what_the_teacher_says(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
 ) -> None:
-    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime, batch_size=8)
+    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime)
     live = LiveSignal(teacher.model, runtime, has_head=True)
     rows = np.array([30, 2, 17, 5, 9])
     source, part = store.subset(rows), data.take(rows)
-    for batch in batches_once(part, 3, teacher.pad_id, runtime.device):
+    for batch in batches_once(part, teacher.pad_id, runtime.device):
         stored, asked = source.fetch(batch, LAYERS), live.fetch(batch, LAYERS)
         assert stored.logits is not None and asked.logits is not None
         torch.testing.assert_close(stored.logits, asked.logits, atol=1e-5, rtol=0)
@@ -55,7 +55,7 @@ def test_a_store_says_what_the_teacher_says(
 def test_statistics_are_over_real_tokens(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
 ) -> None:
-    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime, batch_size=8)
+    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime)
     states = torch.from_numpy(np.asarray(store.hidden[3], dtype=np.float32))
     assert states.shape == (int(data.offsets[-1]), 32)
     torch.testing.assert_close(store.mean[3], states.mean(0), atol=1e-3, rtol=0)
@@ -71,7 +71,7 @@ def test_damage_is_noticed_named_and_repaired(
     runtime: Runtime,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    store = open_or_build_store(teacher, data, LAYERS, runtime)
     before = np.array(store.hidden[3])
     file = store.folder / ("manifest.json" if damage == "manifest" else "layer-03.f16")
     content = bytearray(file.read_bytes())
@@ -84,7 +84,7 @@ def test_damage_is_noticed_named_and_repaired(
         file.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=file.name):
         SignalStore.open(store.folder)
-    again = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    again = open_or_build_store(teacher, data, LAYERS, runtime)
     assert file.name in capsys.readouterr().out
     assert np.array_equal(again.hidden[3], before)
 
@@ -92,9 +92,9 @@ def test_damage_is_noticed_named_and_repaired(
 def test_a_second_call_finds_the_store(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime
 ) -> None:
-    first = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    first = open_or_build_store(teacher, data, LAYERS, runtime)
     stamp = (first.folder / "manifest.json").stat().st_mtime_ns
-    again = open_or_build_store(teacher, data, LAYERS, runtime, 8)
+    again = open_or_build_store(teacher, data, LAYERS, runtime)
     assert again.folder == first.folder and cache_folder() in again.folder.parents
     assert (again.folder / "manifest.json").stat().st_mtime_ns == stamp
 

@@ -1,0 +1,194 @@
+"""Encoders without padding: the layers see the real tokens alone, one after the other.
+
+Embeddings and heads keep the usual padded shape, and so does attention, example by example; all
+linear maps, activations and normalisations run over the packed tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
+
+NAME = "kdnas_packed"
+# Matrix libraries prepare a kernel for every new shape, so packed lengths fall into few buckets.
+ROW_MULTIPLE = 64
+NEVER = -1e9
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where a batch's real tokens are, padded and packed.
+
+    Packed rows after the last real token are fill; there is at least one, and all cells of padding
+    point to it.
+
+    Attributes:
+        shape: (batch, length) of the padded form.
+        count: Real tokens.
+        cells: Shape (packed rows,): the padded cell of each packed row; fill rows have cell 0.
+        rows: Shape (batch * length,): the packed row of each padded cell.
+        bias: Shape (batch, 1, length): 0 for real tokens, a very negative number for padding.
+    """
+
+    shape: tuple[int, int]
+    count: int
+    cells: Tensor
+    rows: Tensor
+    bias: Tensor
+    _by_head: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, mask: NDArray[np.bool_]) -> Packing:
+        """The packing of a batch, given which of its cells, shape (batch, length), are real."""
+        real = np.flatnonzero(mask)
+        size = -(-(len(real) + 1) // ROW_MULTIPLE) * ROW_MULTIPLE
+        cells = np.zeros(size, dtype=np.int64)
+        cells[: len(real)] = real
+        rows = np.full(mask.size, len(real), dtype=np.int64)
+        rows[real] = np.arange(len(real))
+        bias = np.where(mask, 0.0, NEVER).astype(np.float32)[:, None]
+        batch, length = mask.shape
+        tensors = [torch.from_numpy(part) for part in (cells, rows, bias)]
+        return cls((batch, length), len(real), tensors[0], tensors[1], tensors[2])
+
+    def to(self, device: torch.device) -> Packing:
+        """The packing on a device."""
+        parts = {n: getattr(self, n).to(device, non_blocking=True) for n in MOVED}
+        return replace(self, **parts, _by_head={})
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """From shape (batch, length, size) to (packed rows, size)."""
+        flat = padded.reshape(-1, padded.shape[-1])
+        return take(flat, self.cells, self.rows, len(self.rows))
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """From shape (packed rows, size) to (batch, length, size); padding holds fill."""
+        return take(packed, self.rows, self.cells, self.count).view(*self.shape, -1)
+
+    def real(self, padded: Tensor) -> Tensor:
+        """The real tokens of shape (batch, length, ...), shape (count, ...)."""
+        return padded.flatten(0, 1).index_select(0, self.cells[: self.count])
+
+    def by_head(self, heads: int) -> tuple[Tensor, Tensor]:
+        """The same two indices for rows (token, head) and cells (example, head, position)."""
+        if heads not in self._by_head:
+            length = self.shape[1]
+            head = torch.arange(heads, device=self.cells.device)
+            rows = self.rows.view(-1, 1, length) * heads + head[:, None]
+            example, position = self.cells // length, self.cells % length
+            cells = (example * heads * length + position)[:, None] + head * length
+            self._by_head[heads] = (cells.flatten(), rows.flatten())
+        return self._by_head[heads]
+
+    def split_heads(self, packed: Tensor) -> Tensor:
+        """From shape (1, heads, packed rows, size) to (batch * heads, length, size)."""
+        _, heads, _, size = packed.shape
+        cells, rows = self.by_head(heads)
+        flat = packed.transpose(1, 2).reshape(-1, size)
+        return take(flat, rows, cells, self.count * heads).view(-1, self.shape[1], size)
+
+    def join_heads(self, padded: Tensor, heads: int) -> Tensor:
+        """From shape (batch * heads, length, size) to (1, packed rows, heads, size)."""
+        cells, rows = self.by_head(heads)
+        size = padded.shape[-1]
+        flat = padded.reshape(-1, size)
+        return take(flat, cells, rows, len(rows)).view(1, -1, heads, size)
+
+
+MOVED = ("cells", "rows", "bias")
+
+
+def take(matrix: Tensor, index: Tensor, back: Tensor, count: int) -> Tensor:
+    """Rows of a matrix by index.
+
+    Another index leads back, so that the gradient needs no scatter-add, which is far slower.
+
+    Args:
+        matrix: Shape (rows, size).
+        index: Shape (taken,): rows to take.
+        back: Shape (rows,): where each row was taken to.
+        count: Rows from this one on are fill and take no gradient.
+
+    Returns:
+        Shape (taken, size).
+    """
+    taken: Tensor = _Take.apply(matrix, index, back, count)  # type: ignore[no-untyped-call]
+    return taken
+
+
+class _Take(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, index: Tensor, back: Tensor, count: int) -> Tensor:
+        ctx.save_for_backward(back)
+        ctx.count = count
+        return matrix.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (back,) = ctx.saved_tensors
+        gradient = gradients[0].index_select(0, back)
+        gradient[ctx.count :] = 0
+        return gradient, None, None, None
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packing: Packing,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention of packed tokens, each within its own example, for transformers' interface.
+
+    Args:
+        module: The attention layer.
+        query: Shape (1, heads, packed rows, head size).
+        key: Same shape.
+        value: Same shape.
+        attention_mask: Unused; the packing knows.
+        packing: Of the batch.
+        scaling: Of the scores.
+        dropout: Of the probabilities.
+
+    Returns:
+        Shape (1, packed rows, heads, head size), and no attention weights.
+    """
+    heads, scale = query.shape[1], scaling or query.shape[-1] ** -0.5
+    query, key, value = (packing.split_heads(x) for x in (query, key, value))
+    bias = packing.bias.to(query.dtype).repeat_interleave(heads, dim=0)
+    attend = _fused if query.device.type != "cpu" else _plain
+    return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
+    # On CPUs the backward pass of the fused kernel is the slower one, in bf16 by far.
+    scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=scale)
+    return torch.bmm(F.dropout(scores.softmax(-1), dropout), v)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
+    mask = bias.expand(-1, q.shape[1], -1)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
+
+
+def _no_mask(*_: Any, **__: Any) -> None:
+    return None
+
+
+AttentionInterface.register(NAME, packed_attention)
+_mask: Callable[..., Any] = _no_mask
+AttentionMaskInterface.register(NAME, _mask)

@@ -1,0 +1,64 @@
+"""Word embeddings cut to the tokens that occur, so that a step costs nothing for the others.
+
+A vocabulary is most of a small model's weights, and an optimiser visits all of them at every step.
+Rows of tokens that never occur get no gradient; here they are left out of the training altogether.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdnas.tasks.encode import EncodedExamples
+
+
+class CutEmbedding(nn.Module):
+    """Some rows of a table of word embeddings, looked up by the table's own ids.
+
+    Args:
+        whole: The table.
+        used: Shape (rows,): ids of the tokens to keep; the others may not be asked for.
+    """
+
+    place: Tensor
+
+    def __init__(self, whole: nn.Embedding, used: Tensor) -> None:
+        super().__init__()
+        self.used = used
+        self.weight = nn.Parameter(whole.weight.detach()[used])
+        place = torch.zeros(len(whole.weight), dtype=torch.long, device=used.device)
+        place[used] = torch.arange(len(used), device=used.device)
+        self.register_buffer("place", place, persistent=False)
+        # The padding's row is not trained, as in the whole table.
+        self.padding = None if whole.padding_idx is None else int(place[whole.padding_idx])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """From shape (...) to (..., embedding size)."""
+        return nn.functional.embedding(self.place[ids], self.weight, self.padding)
+
+
+@contextmanager
+def cut_vocabulary(model: PreTrainedModel, data: EncodedExamples, pad_id: int) -> Iterator[None]:
+    """The model with the word embeddings of some data alone; trained rows go back on leaving.
+
+    Args:
+        model: It can read this data alone meanwhile.
+        data: Examples.
+        pad_id: Token that fills short rows.
+    """
+    whole = model.get_input_embeddings()
+    assert isinstance(whole, nn.Embedding)
+    used = torch.from_numpy(np.union1d(data.input_ids, [pad_id]).astype(np.int64))
+    cut = CutEmbedding(whole, used.to(whole.weight.device))
+    model.set_input_embeddings(cut)
+    try:
+        yield
+    finally:
+        model.set_input_embeddings(whole)
+        with torch.no_grad():
+            whole.weight[cut.used] = cut.weight

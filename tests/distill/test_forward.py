@@ -1,0 +1,133 @@
+"""Packed, padded, rounded, cut: a model says and learns the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from kdnas.config import Settings
+from kdnas.distill.batches import Batch, collate
+from kdnas.distill.forward import can_pack, encoder_of, forward
+from kdnas.distill.vocabulary import cut_vocabulary
+from kdnas.distill.weights import working_precision
+from kdnas.runtime import Runtime, start_runtime
+from kdnas.space.families import FAMILIES
+from kdnas.tasks import EncodedExamples, load_spec
+from kdnas.teacher.load import load_teacher
+
+PAD = 0
+
+
+@pytest.fixture(scope="module")
+def data() -> EncodedExamples:
+    rng = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 30, 9))]).astype(np.int64)
+    ids = rng.integers(5, 150, offsets[-1]).astype(np.int32)
+    return EncodedExamples(ids, None, offsets, np.arange(9) % 2)
+
+
+@pytest.fixture
+def batch(data: EncodedExamples) -> Batch:
+    return collate(data, np.arange(9), PAD)
+
+
+def model_of(folder: Path) -> PreTrainedModel:
+    return load_teacher(str(folder), load_spec("sst2")).model.train(False)
+
+
+def usual(model: PreTrainedModel, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What plain transformers says of the padded batch: real tokens' states, and logits."""
+    output = model(**batch.inputs, output_hidden_states=True)
+    mask = batch.inputs["attention_mask"].bool()
+    return [layer[mask] for layer in output.hidden_states], output.logits
+
+
+def gradients(model: PreTrainedModel, hidden: list[torch.Tensor], logits: torch.Tensor) -> dict:
+    loss = logits.square().sum() + sum((i + 1) * h.square().sum() for i, h in enumerate(hidden))
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_says_and_learns_what_plain_transformers_does(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    model = model_of(make_teacher(family))
+    hidden, logits = usual(model, batch)
+    expected = gradients(model, hidden, logits)
+    said = forward(model, batch, hidden=True, logits=True)
+    assert said.logits is not None and len(said.hidden) == len(hidden)
+    for ours, theirs in zip(said.hidden, hidden, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(said.logits, logits, atol=2e-5, rtol=1e-4)
+    found = gradients(model, said.hidden, said.logits)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        atol = 1e-4 * float(gradient.abs().max()) + 2e-3
+        torch.testing.assert_close(found[name], gradient, atol=atol, rtol=1e-3)
+
+
+def test_all_families_but_two_run_packed(make_teacher: Callable[..., Path]) -> None:
+    padded = {f for f in FAMILIES if not can_pack(model_of(make_teacher(f)))}
+    assert padded == {"deberta-v2", "mpnet"}
+
+
+def test_the_model_is_left_as_it_was(teacher_folder: Path, batch: Batch) -> None:
+    model = model_of(teacher_folder)
+    before = model.config._attn_implementation
+    forward(model, batch, hidden=False, logits=True)
+    assert model.config._attn_implementation == before
+    encoder = encoder_of(model)
+    assert not encoder._forward_hooks and not encoder._forward_pre_hooks
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_bf16_is_close_and_leaves_the_weights_exact(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    low: Runtime = start_runtime(Settings(device="cpu", precision="bf16"))
+    model = model_of(make_teacher(family))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    hidden, logits = usual(model, batch)
+    with working_precision(model, low) as weights, low.autocast():
+        assert next(encoder_of(model).parameters()).dtype == torch.bfloat16
+        assert all(p.dtype == torch.float32 for p in weights.trained)
+        said = forward(model, batch, hidden=True, logits=True)
+        said.logits.square().sum().backward()
+        weights.take_gradients()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in weights.trained)
+        saved = weights.state_dict()
+        assert all(torch.equal(saved[f"model.{name}"], value) for name, value in before.items())
+    torch.testing.assert_close(said.hidden[-1].float(), hidden[-1], atol=0.1, rtol=0.1)
+    torch.testing.assert_close(said.logits, logits, atol=0.05, rtol=0.1)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_cut_vocabulary_trains_the_rows_that_occur(
+    family: str, make_teacher: Callable[..., Path], data: EncodedExamples, batch: Batch
+) -> None:
+    model = model_of(make_teacher(family))
+    table = model.get_input_embeddings().weight
+    before = table.detach().clone()
+    expected = forward(model, batch, hidden=False, logits=True).logits
+    with cut_vocabulary(model, data, PAD):
+        small = model.get_input_embeddings().weight
+        assert len(small) == len(np.union1d(data.input_ids, [PAD])) < len(before)
+        said = forward(model, batch, hidden=False, logits=True).logits
+        torch.testing.assert_close(said, expected)
+        with torch.no_grad():
+            small.add_(1)
+    assert model.get_input_embeddings().weight is table
+    used = torch.from_numpy(np.union1d(data.input_ids, [PAD]).astype(np.int64))
+    assert torch.equal(table[used], before[used] + 1)
+    rest = torch.ones(len(table), dtype=torch.bool)
+    rest[used] = False
+    assert torch.equal(table[rest], before[rest])
