@@ -94,6 +94,21 @@ class Settings(BaseModel):
     )
     mini_epochs: float = setting(3, "Epochs of mini-KD a candidate.", "Mini-KD", gt=0)
     mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", "Mini-KD", gt=0)
+    mini_steps: int | None = setting(None, "Steps of mini-KD a candidate at most.", "Mini-KD", ge=1)
+    mini_seconds: float | None = setting(
+        None,
+        "Seconds of mini-KD a candidate at most; the learning rate then falls with the clock, and "
+        "results depend on the machine.",
+        "Mini-KD",
+        gt=0,
+    )
+    mini_stride: int = setting(
+        2,
+        "Mini-KD compares hidden states at every n-th token while it trains, from another one on "
+        "each batch; the score is over all tokens.",
+        "Mini-KD",
+        ge=1,
+    )
     normalisation: Normalisation = setting(
         "layer",
         "Hidden-state loss: share of variance left unexplained per layer, per dimension, or the "

@@ -51,6 +51,20 @@ def encoder_of(model: PreTrainedModel) -> nn.Module:
     return encoder
 
 
+@contextmanager
+def packed_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Attention over packed tokens, where the model can; nested contexts cost nothing."""
+    usual = model.config._attn_implementation
+    switch = can_pack(model) and usual != packing.NAME
+    if switch:
+        model.set_attn_implementation(packing.NAME)
+    try:
+        yield
+    finally:
+        if switch:
+            model.set_attn_implementation(usual)
+
+
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether the model's attention can be replaced."""
     return bool(model._supports_attention_backend)
@@ -72,7 +86,6 @@ def _in_form(model: PreTrainedModel, batch: Batch) -> Iterator[list[Tensor]]:
     encoder, layout, packs = encoder_of(model), batch.packing, can_pack(model)
     dtype = next(encoder.parameters()).dtype
     names = tuple(inspect.signature(encoder.forward).parameters)
-    usual = model.config._attn_implementation
 
     def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
@@ -94,11 +107,9 @@ def _in_form(model: PreTrainedModel, batch: Batch) -> Iterator[list[Tensor]]:
         encoder.register_forward_pre_hook(enter, with_kwargs=True),
         encoder.register_forward_hook(leave),
     ]
-    if packs:
-        model.set_attn_implementation(packing.NAME)
     try:
-        yield last
+        with packed_attention(model):
+            yield last
     finally:
         for hook in hooks:
             hook.remove()
-        model.set_attn_implementation(usual)

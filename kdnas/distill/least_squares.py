@@ -12,6 +12,7 @@ from kdnas.distill.batches import Batch
 from kdnas.distill.forward import forward
 from kdnas.distill.objective import HiddenTerm
 from kdnas.distill.signal import TeacherSignal
+from kdnas.distill.weights import working_precision
 from kdnas.runtime import Runtime
 
 RIDGE = 1e-3
@@ -30,12 +31,13 @@ def fit_projections(
     Layers that share a projection share one regression.
     """
     sums = [_Sums() for _ in term.projections]
-    for batch in batches:
-        signal = source.fetch(batch, term.layers)
-        with runtime.autocast():
-            states = forward(student, batch, hidden=True, logits=False).hidden[1:]
-        for i, layer in enumerate(states):
-            sums[i % len(sums)].add(layer[batch.sample].float(), term.target(i, signal))
+    with working_precision(student, runtime):
+        for batch in batches:
+            signal = source.fetch(batch, term.layers)
+            with runtime.autocast():
+                states = forward(student, batch, hidden=True, logits=False).hidden[1:]
+            for i, layer in enumerate(states):
+                sums[i % len(sums)].add(layer[batch.sample].float(), term.target(i, signal))
     for projection, total in zip(term.projections, sums, strict=True):
         assert isinstance(projection, nn.Linear)
         total.solve_into(projection)

@@ -9,37 +9,33 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def scaled_squared_error(predicted: Tensor, states: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Squared error against `(states - mean) * scale`: summed over dimensions, mean over tokens.
+def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
+    """Squared error summed over dimensions, averaged over tokens.
 
-    With `scales` below this is the share of variance left unexplained.
+    With targets scaled by `scales` below this is the share of variance left unexplained.
 
     Args:
         predicted: Shape (tokens, dimensions).
-        states: Shape (tokens, dimensions), of any precision.
-        mean: Shape (dimensions,).
-        scale: Shape (dimensions,).
+        target: Shape (tokens, dimensions), float32; takes no gradient.
     """
-    error: Tensor = _ScaledSquaredError.apply(predicted, states, mean, scale)  # type: ignore[no-untyped-call]
+    error: Tensor = _SquaredError.apply(predicted, target)  # type: ignore[no-untyped-call]
     return error
 
 
-class _ScaledSquaredError(torch.autograd.Function):
-    """One fp32 buffer where autograd's chain of small steps would fill five."""
+class _SquaredError(torch.autograd.Function):
+    """One fp32 buffer where autograd's chain of small steps would fill four."""
 
     @staticmethod
-    def forward(ctx: Any, predicted: Tensor, states: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-        error = states.to(torch.float32, copy=True).sub_(mean).mul_(scale).sub_(predicted)
+    def forward(ctx: Any, predicted: Tensor, target: Tensor) -> Tensor:
+        error = target - predicted
         ctx.save_for_backward(error)
         ctx.dtype = predicted.dtype
-        flat = error.flatten()
-        return torch.dot(flat, flat) / len(error)
+        return torch.dot(error.flatten(), error.flatten()) / len(error)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (error,) = ctx.saved_tensors
-        factor = gradients[0] * (-2 / len(error))
-        return (error * factor).to(ctx.dtype), None, None, None
+        return (error * (gradients[0] * (-2 / len(error)))).to(ctx.dtype), None
 
 
 def scales(variance: Tensor, normalisation: str) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from kdnas.config import Settings
@@ -18,7 +20,7 @@ from kdnas.space import Architecture
 from kdnas.student import build_student
 from kdnas.teacher.load import Teacher
 
-FIT_BATCHES = 16
+FIT_BATCHES = 8
 
 
 class MiniKD:
@@ -62,7 +64,12 @@ class MiniKD:
             objective,
             proxy.data.take(proxy.training),
             proxy.store.subset(proxy.training),
-            hidden_recipe(settings, settings.mini_epochs, settings.mini_lr),
+            replace(
+                hidden_recipe(settings, settings.mini_epochs, settings.mini_lr),
+                stride=settings.mini_stride,
+                max_steps=settings.mini_steps,
+                max_seconds=settings.mini_seconds,
+            ),
             self.runtime,
             pad_id=pad,
             title=title,

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
 from kdnas.distill.forward import Outputs, forward
-from kdnas.distill.losses import logit_loss, scaled_squared_error, scales, task_loss
+from kdnas.distill.losses import logit_loss, scales, squared_error, task_loss
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.signal import Signal, TeacherSignal
 
@@ -100,7 +100,7 @@ class HiddenTerm(Term):
         errors = []
         for i, states in enumerate(output.hidden[1:]):
             predicted = self.projection(i)(states[batch.sample])
-            error = scaled_squared_error(predicted, *self._parts(i, signal))
+            error = squared_error(predicted, self.target(i, signal))
             errors.append(error / len(self.targets[i]))
         return torch.stack(errors).mean()
 
@@ -110,14 +110,12 @@ class HiddenTerm(Term):
 
     def target(self, i: int, signal: Signal) -> Tensor:
         """What layer i should predict: shape (tokens, targets * teacher hidden size), float32."""
-        states, mean, scale = self._parts(i, signal)
-        return (states.float() - mean) * scale
-
-    def _parts(self, i: int, signal: Signal) -> tuple[Tensor, Tensor, Tensor]:
-        """Teacher states side by side, with the mean and the scale of each column."""
-        chosen = list(self.targets[i])
-        states = torch.cat([signal.hidden[layer] for layer in chosen], dim=1)
-        return states, self.mean[chosen].flatten(), self.scale[chosen].flatten()
+        layers, size = self.targets[i], self.mean.shape[1]
+        first = signal.hidden[layers[0]]
+        target = torch.empty(len(first), len(layers) * size, device=first.device)
+        for layer, part in zip(layers, torch.split(target, size, dim=1), strict=True):
+            part.copy_(signal.hidden[layer]).sub_(self.mean[layer]).mul_(self.scale[layer])
+        return target
 
 
 class Objective(nn.Module):

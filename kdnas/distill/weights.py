@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.distill.forward import encoder_of
+from kdnas.distill.forward import encoder_of, packed_attention
 from kdnas.runtime import Runtime
 
 
@@ -77,11 +77,15 @@ class Masters:
 def working_precision(
     model: PreTrainedModel, runtime: Runtime, objective: nn.Module | None = None
 ) -> Iterator[Masters]:
-    """Encoder and objective in the runtime's precision, for as long as the context lasts."""
+    """Encoder and objective in the runtime's precision, for as long as the context lasts.
+
+    The model can only be run by `forward` meanwhile.
+    """
     modules = nn.ModuleDict({"model": model, "objective": objective or nn.Module()})
     heavy = (*encoder_of(model).parameters(), *modules["objective"].parameters())
     masters = Masters(modules, list(heavy) if runtime.precision == "bf16" else [])
     try:
-        yield masters
+        with packed_attention(model):
+            yield masters
     finally:
         masters.restore()

@@ -3,28 +3,21 @@ import math
 import pytest
 import torch
 
-from kdnas.distill.losses import logit_loss, scaled_squared_error, scales, task_loss
+from kdnas.distill.losses import logit_loss, scales, squared_error, task_loss
 
 
 def test_squared_error_sums_dimensions_and_averages_tokens() -> None:
     predicted = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
     target = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    zero, one = torch.zeros(2), torch.ones(2)
-    loss = scaled_squared_error(predicted, target, zero, one)
-    assert float(loss) == pytest.approx((5 + 25) / 2)
-    mean, scale = torch.tensor([1.0, 0.0]), torch.tensor([2.0, 0.5])
-    # Targets become (-2, 0) and (4, 2).
-    loss = scaled_squared_error(predicted, target, mean, scale)
-    assert float(loss) == pytest.approx((9 + 4 + 16 + 4) / 2)
+    assert float(squared_error(predicted, target)) == pytest.approx((5 + 25) / 2)
 
 
 def test_the_gradient_of_the_squared_error_is_its_derivative() -> None:
     generator = torch.Generator().manual_seed(0)
-    predicted, states = torch.randn(2, 5, 3, generator=generator)
-    mean, scale = torch.rand(2, 3, generator=generator)
+    predicted, target = torch.randn(2, 5, 3, generator=generator)
     ours, plain = (predicted.clone().requires_grad_() for _ in range(2))
-    (3 * scaled_squared_error(ours, states, mean, scale)).backward()
-    (3 * (plain - (states - mean) * scale).square().sum(1).mean()).backward()
+    (3 * squared_error(ours, target)).backward()
+    (3 * (plain - target).square().sum(1).mean()).backward()
     torch.testing.assert_close(ours.grad, plain.grad)
 
 
@@ -43,8 +36,9 @@ def test_golden_scales(normalisation: str, expected: list[float]) -> None:
 @pytest.mark.parametrize("normalisation", ["layer", "dimension"])
 def test_predicting_the_mean_leaves_all_variance(normalisation: str) -> None:
     states = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 9)
-    scale = scales(states.var(0, correction=0), normalisation)
-    loss = scaled_squared_error(torch.zeros_like(states), states, states.mean(0), scale)
+    centred = states - states.mean(0)
+    scaled = centred * scales(states.var(0, correction=0), normalisation)
+    loss = squared_error(torch.zeros_like(scaled), scaled)
     assert float(loss) == pytest.approx(1.0, abs=1e-4)
 
 
