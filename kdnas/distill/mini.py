@@ -64,12 +64,7 @@ class MiniKD:
             objective,
             proxy.data.take(proxy.training),
             proxy.store.subset(proxy.training),
-            replace(
-                hidden_recipe(settings, settings.mini_epochs, settings.mini_lr),
-                stride=settings.mini_stride,
-                max_steps=settings.mini_steps,
-                max_seconds=settings.mini_seconds,
-            ),
+            self.recipe(settings.mini_epochs, settings.mini_steps),
             self.runtime,
             pad_id=pad,
             title=title,
@@ -83,6 +78,16 @@ class MiniKD:
             pad_id=pad,
         )
         return losses["hidden"]
+
+    def recipe(self, epochs: float, steps: int | None) -> Recipe:
+        """How candidates are trained."""
+        settings = self.settings
+        return replace(
+            hidden_recipe(settings, epochs, settings.mini_lr),
+            stride=settings.mini_stride,
+            max_steps=steps,
+            max_seconds=settings.mini_seconds,
+        )
 
     def _hidden_term(self, architecture: Architecture) -> HiddenTerm:
         store, depth = self.proxy.store, self.teacher.model.config.num_hidden_layers

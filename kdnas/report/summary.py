@@ -73,6 +73,7 @@ def rounded(scores: dict[str, float]) -> dict[str, float]:
 def search_summary(settings: Settings, table: pd.DataFrame, space_size: int) -> dict[str, Any]:
     """How the search went; its seconds are those that trials took, over all processes."""
     complete = table[table.state == "COMPLETE"]
+    each = finished(table).seconds.astype(float)
     return {
         "sampler": settings.sampler,
         "objective": settings.objective,
@@ -80,6 +81,11 @@ def search_summary(settings: Settings, table: pd.DataFrame, space_size: int) -> 
         "distinct": len(finished(table)),
         "space": space_size,
         "seconds": round(float(table.seconds.fillna(0).sum()), 1),
+        "seconds_per_trial": {
+            "median": round(float(each.median()), 2),
+            "least": round(float(each.min()), 2),
+            "most": round(float(each.max()), 2),
+        },
         "alpha": settings.alpha,
         "beta": settings.beta,
         "cost": settings.cost,

@@ -15,9 +15,10 @@ def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
         size = f"{row['params'] / 1e6:.1f}M"
         lines.append(f"{name:<24} {size:>7} {speedup:>6.2f}x  {scores or 'no head for this task'}")
     search = report["search"]
+    each = search["seconds_per_trial"]
     lines.append(
         f"search: {search['sampler']}, {search['distinct']} of {search['space']} students in "
-        f"{search['seconds']:.0f} s"
+        f"{search['seconds']:.0f} s, {each['least']:.1f} to {each['most']:.1f} s each"
     )
     lines.append(f"student: {folder}/student   report: {folder}/report.json, {folder}/pareto.html")
     return lines

@@ -1,0 +1,84 @@
+"""How the seconds of one candidate grow with the proxy, the sentences and the student.
+
+A candidate's seconds are everything: building the student, the start of its projections,
+training, scoring. Three sweeps, each from the same base (3x384, 1,000 examples of 32 tokens, one
+epoch), every point the median over turns. Example:
+
+    python benchmarks/candidate_cost.py --html candidate_cost.html
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+from setting import Setting, make_setting, read_sentences, seconds_of
+
+from kdnas.config import Settings
+from kdnas.measure import count_params
+
+SHAPES = ("1x96", "2x128", "3x192", "6x192", "3x384", "6x384")
+EXAMPLES = (500, 1000, 2000, 4000)
+LENGTHS = (16, 32, 64, 128)
+BASE = ("3x384", 1000, 32)
+
+
+def texts_of(count: int, length: int, file: Path | None) -> list[str]:
+    """Texts that fill `length` tokens: sentences joined."""
+    joined = max(1, length // 6)
+    sentences = read_sentences(file, count * joined)
+    return [" ".join(sentences[i::count]) for i in range(count)]
+
+
+def candidate_seconds(setting: Setting, shape: str, turns: int) -> float:
+    """The median over turns of all that one candidate takes."""
+    mini, architecture = setting.mini, setting.architecture(shape)
+    times = [seconds_of(lambda: mini.run(mini.start(architecture))) for _ in range(turns)]
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Prints the sweeps; writes them with --json, and as a plot with --html."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--html", type=Path)
+    arguments = parser.parse_args()
+    settings = Settings(mini_epochs=1)
+
+    def point(shape: str, examples: int, length: int) -> tuple[float, int]:
+        setting = make_setting(texts_of(examples, length, arguments.text), length, settings)
+        student = setting.start(setting.architecture(shape))[0].student.base_model
+        outside = student.get_input_embeddings().weight.numel()
+        seconds = candidate_seconds(setting, shape, arguments.turns)
+        print(f"{shape}, {examples} examples of {length} tokens: {seconds:.2f} s", flush=True)
+        return seconds, count_params(student) - outside
+
+    shape, examples, length = BASE
+    sweeps = {
+        "examples in the proxy": [(n, point(shape, n, length)[0]) for n in EXAMPLES],
+        "tokens an example": [(n, point(shape, examples, n)[0]) for n in LENGTHS],
+        "student parameters without word embeddings": [
+            (size, seconds) for seconds, size in (point(each, examples, length) for each in SHAPES)
+        ],
+    }
+    if arguments.json:
+        arguments.json.write_text(json.dumps(sweeps, indent=2))
+    if arguments.html:
+        figure = make_subplots(1, 3, subplot_titles=list(sweeps), shared_yaxes=True)
+        for column, values in enumerate(sweeps.values(), 1):
+            x, y = zip(*values, strict=True)
+            figure.add_trace(go.Scatter(x=x, y=y, mode="lines+markers"), 1, column)
+        figure.update_xaxes(type="log")
+        figure.update_yaxes(type="log", title="seconds a candidate", col=1)
+        figure.update_layout(template="plotly_white", showlegend=False, height=420)
+        figure.write_html(arguments.html)
+
+
+if __name__ == "__main__":
+    main()

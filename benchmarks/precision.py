@@ -1,0 +1,64 @@
+"""Does bf16 rank students as fp32 does? Mini-KD of the same students in both, Kendall's tau.
+
+python benchmarks/precision.py --students 14
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import kendalltau
+from setting import make_setting, read_sentences
+
+from kdnas.config import Settings
+from kdnas.space import Architecture, SearchSpace
+
+
+def spread(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Random students of a space."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(space.architectures), count, replace=False)
+    return [space.architectures[i] for i in chosen]
+
+
+def main() -> None:
+    """Prints the losses and Kendall's tau and, with --json, writes them."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
+    parser.add_argument("--teacher")
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--students", type=int, default=14)
+    parser.add_argument("--examples", type=int, default=1200)
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    texts = read_sentences(arguments.text, arguments.examples)
+    losses: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
+    for precision in ("fp32", "bf16"):
+        settings = Settings(precision=precision, mini_epochs=arguments.epochs)
+        setting = make_setting(texts, 128, settings, arguments.teacher)
+        config = setting.teacher.model.config
+        space = SearchSpace.from_teacher(config, setting.teacher.name, {})
+        students = spread(space, arguments.students, arguments.seed)
+        mini = setting.mini
+        start = time.perf_counter()
+        losses[precision] = [mini.run(mini.start(student)) for student in students]
+        seconds[precision] = time.perf_counter() - start
+        for student, loss in zip(students, losses[precision], strict=True):
+            print(precision, student.label, f"{loss:.4f}")
+    tau = float(kendalltau(losses["fp32"], losses["bf16"]).statistic)
+    worst = float(np.abs(np.subtract(losses["fp32"], losses["bf16"])).max())
+    print(f"Kendall's tau {tau:.3f} over {len(students)} students; largest difference {worst:.4f}")
+    print(f"seconds: {seconds}")
+    if arguments.json:
+        report = {"tau": tau, "losses": losses, "students": [s.label for s in students]}
+        arguments.json.write_text(json.dumps({**report, "seconds": seconds}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

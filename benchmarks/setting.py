@@ -1,0 +1,103 @@
+"""What the mini-KD benchmarks share: real sentences, a teacher, its store, students of a shape."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kdnas.config import Settings
+from kdnas.distill.distilled import Distilled
+from kdnas.distill.mini import MiniKD
+from kdnas.distill.objective import Objective
+from kdnas.distill.proxy import Proxy, split_heldout
+from kdnas.runtime import Runtime, start_runtime
+from kdnas.space import Architecture
+from kdnas.space.derive import teacher_architecture
+from kdnas.space.families import family_of
+from kdnas.tasks import EncodedExamples, Examples, encode, load_data, load_spec
+from kdnas.teacher.load import Teacher, load_teacher, teacher_source
+from kdnas.teacher.store import build_store
+
+SENTENCES = Path(__file__).parents[2] / "shared" / "data" / "corpus" / "sentences.txt.gz"
+LABELS = 2
+
+
+@dataclass
+class Setting:
+    """A teacher, sentences and the teacher's signal for them."""
+
+    teacher: Teacher
+    runtime: Runtime
+    settings: Settings
+    proxy: Proxy
+    store_seconds: float
+
+    @property
+    def training(self) -> EncodedExamples:
+        """The sentences that are trained on."""
+        return self.proxy.data.take(self.proxy.training)
+
+    @property
+    def mini(self) -> MiniKD:
+        """Mini-KD on them."""
+        return MiniKD(self.teacher, self.proxy, self.settings, self.runtime)
+
+    def start(self, architecture: Architecture) -> tuple[Distilled, Objective]:
+        """A fresh student and what mini-KD minimises."""
+        distilled = self.mini.start(architecture)
+        return distilled, Objective({"hidden": (1.0, distilled.hidden)})
+
+    def architecture(self, shape: str) -> Architecture:
+        """From LAYERSxHIDDEN, with the teacher's heads as far as they divide, or `teacher`."""
+        config = self.teacher.model.config
+        whole = teacher_architecture(config, family_of(config.model_type, config.model_type))
+        if shape == "teacher":
+            return whole
+        layers, hidden = map(int, shape.split("x"))
+        heads = max(h for h in range(1, whole.num_attention_heads + 1) if hidden % h == 0)
+        return Architecture(layers, heads, hidden, 4 * hidden, whole.hidden_act)
+
+
+def read_sentences(file: Path | None, count: int, seed: int = 0) -> list[str]:
+    """Some lines of a text file (gzip or plain), else snippets of the embedded task."""
+    if file is None and not SENTENCES.exists():
+        lines = load_data(load_spec("rotten-tomatoes"), None).splits["train"].text
+    else:
+        path = file or SENTENCES
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+    chosen = np.random.default_rng(seed).permutation(len(lines))[:count]
+    return [lines[i] for i in chosen]
+
+
+def make_setting(
+    texts: list[str], length: int, settings: Settings, teacher_name: str | None = None
+) -> Setting:
+    """Loads the teacher, encodes the texts and builds the store, in a temporary folder."""
+    runtime = start_runtime(settings)
+    teacher = load_teacher(teacher_source(teacher_name), load_spec("sst2"))
+    teacher.has_head = True
+    labels = np.arange(len(texts)) % LABELS
+    data = encode(Examples(texts, None, labels), teacher.tokenizer, length)
+    folder = Path(tempfile.mkdtemp(prefix="kdnas-benchmark-"))
+    layers = range(1, teacher.model.config.num_hidden_layers + 1)
+    start = time.perf_counter()
+    store = build_store(folder / "store", teacher, data, layers, runtime)
+    seconds = time.perf_counter() - start
+    training, heldout = split_heldout(data, settings.heldout_fraction, settings.seed)
+    proxy = Proxy(data, store, training, heldout)
+    return Setting(teacher, runtime, settings, proxy, seconds)
+
+
+def seconds_of(work: Callable[[], None]) -> float:
+    """Wall time."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
