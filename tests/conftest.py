@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from kdnas.space import family_of
 from kdnas.tasks import embedded_teacher
 
 torch.set_num_threads(1)
+# Where the tests run in the background, the shell has them and their children ignore SIGINT.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 NOUNS = ["cat", "dog", "bird", "film", "actor", "plot", "river", "market", "bank", "city"]
