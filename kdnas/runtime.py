@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from torch import Tensor
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
@@ -47,6 +48,13 @@ class Runtime:
             "python": platform.python_version(),
             "platform": platform.platform(),
         }
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on a device; to a GPU it goes by pinned memory, without waiting."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def start_runtime(settings: Settings) -> Runtime:

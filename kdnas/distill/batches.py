@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnas.distill.packing import Packing
+from kdnas.runtime import moved
 from kdnas.tasks.encode import EncodedExamples
 
 PAD_MULTIPLE = 16
@@ -41,8 +42,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        inputs = {k: v.to(device, non_blocking=True) for k, v in self.inputs.items()}
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        inputs = {k: moved(v, device) for k, v in self.inputs.items()}
+        labels = None if self.labels is None else moved(self.labels, device)
         return replace(self, inputs=inputs, labels=labels, packing=self.packing.to(device))
 
 

@@ -7,7 +7,7 @@ linear maps, activations and normalisations run over the packed tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
+
+from kdnas.runtime import moved
 
 NAME = "kdnas_packed"
 # Matrix libraries prepare a kernel for every new shape, so packed lengths fall into few buckets.
@@ -62,8 +64,8 @@ class Packing:
 
     def to(self, device: torch.device) -> Packing:
         """The packing on a device."""
-        parts = {n: getattr(self, n).to(device, non_blocking=True) for n in MOVED}
-        return replace(self, **parts, _by_head={})
+        cells, rows, bias = (moved(part, device) for part in (self.cells, self.rows, self.bias))
+        return Packing(self.shape, self.count, cells, rows, bias)
 
     def pack(self, padded: Tensor) -> Tensor:
         """From shape (batch, length, size) to (packed rows, size)."""
@@ -102,9 +104,6 @@ class Packing:
         size = padded.shape[-1]
         flat = padded.reshape(-1, size)
         return take(flat, cells, rows, len(rows)).view(1, -1, heads, size)
-
-
-MOVED = ("cells", "rows", "bias")
 
 
 def take(matrix: Tensor, index: Tensor, back: Tensor, count: int) -> Tensor:

@@ -26,7 +26,7 @@ from kdnas.distill.batches import Batch, batches_once, plan_once
 from kdnas.distill.signal import LiveSignal, Signal
 from kdnas.distill.weights import working_precision
 from kdnas.files import read_json, replace_folder, write_json
-from kdnas.runtime import Runtime
+from kdnas.runtime import Runtime, moved
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.load import Teacher
 
@@ -120,10 +120,10 @@ class StoredSignal:
         tokens = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
         tokens = tokens[batch.sample]
         hidden = {
-            layer: torch.from_numpy(self.store.hidden[layer][tokens]).to(device, non_blocking=True)
+            layer: moved(torch.from_numpy(self.store.hidden[layer][tokens]), device)
             for layer in layers
         }
-        logits = None if self.store.logits is None else self.store.logits[rows].to(device)
+        logits = None if self.store.logits is None else moved(self.store.logits[rows], device)
         return Signal(hidden, logits)
 
 
