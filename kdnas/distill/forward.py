@@ -21,8 +21,8 @@ class Outputs:
     """What a model says of a batch.
 
     Attributes:
-        hidden: By layer, 0 the embeddings: shape (real tokens, hidden size), example after example.
-            Empty where not asked for.
+        hidden: By layer, 0 the embeddings: shape (sampled tokens, hidden size), those of the
+            batch's real tokens that `batch.sample` picks. Empty where not asked for.
         logits: Shape (batch, classes), float32; None where not asked for.
     """
 
@@ -39,7 +39,7 @@ def forward(model: PreTrainedModel, batch: Batch, *, hidden: bool, logits: bool)
     with _in_form(model, batch) as last:
         output = part(**batch.inputs, output_hidden_states=hidden)
     return Outputs(
-        _real_tokens(output.hidden_states, batch, last) if hidden else [],
+        _sampled(output.hidden_states, batch, last) if hidden else [],
         output.logits.float() if logits else None,
     )
 
@@ -70,10 +70,10 @@ def can_pack(model: PreTrainedModel) -> bool:
     return bool(model._supports_attention_backend)
 
 
-def _real_tokens(states: Any, batch: Batch, last: list[Tensor]) -> list[Tensor]:
+def _sampled(states: Any, batch: Batch, last: list[Tensor]) -> list[Tensor]:
     if not last:
-        return [batch.packing.real(layer) for layer in states]
-    return [layer[0, : batch.packing.count] for layer in (*states[:-1], last[0])]
+        return [batch.packing.real(layer, batch.sample) for layer in states]
+    return [batch.packing.sampled(layer, batch.sample) for layer in (*states[:-1], last[0])]
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def fit_projections(
             with runtime.autocast():
                 states = forward(student, batch, hidden=True, logits=False).hidden[1:]
             for i, layer in enumerate(states):
-                sums[i % len(sums)].add(layer[batch.sample].float(), term.target(i, signal))
+                sums[i % len(sums)].add(layer.float(), term.target(i, signal))
     for projection, total in zip(term.projections, sums, strict=True):
         assert isinstance(projection, nn.Linear)
         total.solve_into(projection)

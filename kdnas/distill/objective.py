@@ -99,7 +99,7 @@ class HiddenTerm(Term):
         """Mean over student layers of the normalised squared error, real tokens only."""
         errors = []
         for i, states in enumerate(output.hidden[1:]):
-            predicted = self.projection(i)(states[batch.sample])
+            predicted = self.projection(i)(states)
             error = squared_error(predicted, self.target(i, signal))
             errors.append(error / len(self.targets[i]))
         return torch.stack(errors).mean()

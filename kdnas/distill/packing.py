@@ -23,6 +23,7 @@ from kdnas.runtime import moved
 NAME = "kdnas_packed"
 # Matrix libraries prepare a kernel for every new shape, so packed lengths fall into few buckets.
 ROW_MULTIPLE = 64
+EXAMPLE_MULTIPLE = 8
 NEVER = -1e9
 
 
@@ -37,8 +38,9 @@ class Packing:
         shape: (batch, length) of the padded form.
         count: Real tokens.
         cells: Shape (packed rows,): the padded cell of each packed row; fill rows have cell 0.
-        rows: Shape (batch * length,): the packed row of each padded cell.
-        bias: Shape (batch, 1, length): 0 for real tokens, a very negative number for padding.
+        rows: Shape (blocks * length,): the packed row of each padded cell; blocks are the batch's
+            examples and as much fill as makes them a multiple of 8.
+        bias: Shape (blocks, 1, length): 0 for real tokens, a very negative number for padding.
     """
 
     shape: tuple[int, int]
@@ -55,10 +57,12 @@ class Packing:
         size = -(-(len(real) + 1) // ROW_MULTIPLE) * ROW_MULTIPLE
         cells = np.zeros(size, dtype=np.int64)
         cells[: len(real)] = real
-        rows = np.full(mask.size, len(real), dtype=np.int64)
-        rows[real] = np.arange(len(real))
-        bias = np.where(mask, 0.0, NEVER).astype(np.float32)[:, None]
         batch, length = mask.shape
+        blocks = -(-batch // EXAMPLE_MULTIPLE) * EXAMPLE_MULTIPLE
+        rows = np.full(blocks * length, len(real), dtype=np.int64)
+        rows[real] = np.arange(len(real))
+        bias = np.full((blocks, 1, length), NEVER, dtype=np.float32)
+        bias[:batch, 0][mask] = 0
         tensors = [torch.from_numpy(part) for part in (cells, rows, bias)]
         return cls((batch, length), len(real), tensors[0], tensors[1], tensors[2])
 
@@ -70,15 +74,22 @@ class Packing:
     def pack(self, padded: Tensor) -> Tensor:
         """From shape (batch, length, size) to (packed rows, size)."""
         flat = padded.reshape(-1, padded.shape[-1])
-        return take(flat, self.cells, self.rows, len(self.rows))
+        return take(flat, self.cells, self.rows[: len(flat)], len(flat))
 
     def unpack(self, packed: Tensor) -> Tensor:
         """From shape (packed rows, size) to (batch, length, size); padding holds fill."""
-        return take(packed, self.rows, self.cells, self.count).view(*self.shape, -1)
+        batch, length = self.shape
+        rows = self.rows[: batch * length]
+        return take(packed, rows, self.cells, self.count).view(batch, length, -1)
 
-    def real(self, padded: Tensor) -> Tensor:
-        """The real tokens of shape (batch, length, ...), shape (count, ...)."""
-        return padded.flatten(0, 1).index_select(0, self.cells[: self.count])
+    def real(self, padded: Tensor, sample: slice = slice(None)) -> Tensor:
+        """Some real tokens of shape (batch, length, ...), shape (sampled, ...)."""
+        return padded.flatten(0, 1).index_select(0, self.cells[: self.count][sample])
+
+    def sampled(self, packed: Tensor, sample: slice) -> Tensor:
+        """Some real tokens of shape (1, packed rows, size), shape (sampled, size)."""
+        rows: Tensor = _Sample.apply(packed, slice(sample.start, self.count, sample.step))  # type: ignore[no-untyped-call]
+        return rows
 
     def by_head(self, heads: int) -> tuple[Tensor, Tensor]:
         """The same two indices for rows (token, head) and cells (example, head, position)."""
@@ -137,6 +148,21 @@ class _Take(torch.autograd.Function):
         gradient = gradients[0].index_select(0, back)
         gradient[ctx.count :] = 0
         return gradient, None, None, None
+
+
+class _Sample(torch.autograd.Function):
+    """Rows of a slice; autograd's own chain of views would fill two buffers on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, packed: Tensor, rows: slice) -> Tensor:
+        ctx.shape, ctx.rows = packed.shape, rows
+        return packed[0, rows].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        whole = gradients[0].new_zeros(ctx.shape)
+        whole[0, ctx.rows] = gradients[0]
+        return whole, None
 
 
 def packed_attention(

@@ -65,4 +65,4 @@ class LiveSignal:
         """One forward pass of the teacher."""
         with self.runtime.autocast():
             said = forward(self.teacher, batch, hidden=bool(layers), logits=self.has_head)
-        return Signal({layer: said.hidden[layer][batch.sample] for layer in layers}, said.logits)
+        return Signal({layer: said.hidden[layer] for layer in layers}, said.logits)

@@ -30,6 +30,7 @@ class Masters:
     def __init__(self, modules: nn.Module, rounded: list[nn.Parameter]) -> None:
         self.modules = modules
         self.exact = {p: nn.Parameter(p.detach(), p.requires_grad) for p in rounded}
+        self.buffers: dict[nn.Parameter, Tensor] = {}
         for parameter in rounded:
             parameter.data = parameter.detach().to(torch.bfloat16)
 
@@ -39,12 +40,17 @@ class Masters:
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         return [self.exact.get(p, p) for p in parameters]
 
+    @torch.no_grad()
     def take_gradients(self) -> None:
-        """Moves the rounded parameters' gradients to the exact ones."""
-        for parameter, exact in self.exact.items():
-            if parameter.grad is not None:
-                exact.grad = parameter.grad.float()
-                parameter.grad = None
+        """Moves the rounded parameters' gradients to the exact ones, into the same memory."""
+        given = {p: p.grad for p in self.exact if p.grad is not None}
+        for parameter in given:
+            if parameter not in self.buffers:
+                self.buffers[parameter] = torch.empty_like(self.exact[parameter])
+            self.exact[parameter].grad = self.buffers[parameter]
+            parameter.grad = None
+        if given:
+            torch._foreach_copy_([self.buffers[p] for p in given], list(given.values()))
 
     @torch.no_grad()
     def publish(self) -> None:

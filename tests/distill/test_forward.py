@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,22 @@ def test_the_model_is_left_as_it_was(teacher_folder: Path, batch: Batch) -> None
     assert model.config._attn_implementation == before
     encoder = encoder_of(model)
     assert not encoder._forward_hooks and not encoder._forward_pre_hooks
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_a_sample_of_tokens_is_said_and_learnt_alone(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    model = model_of(make_teacher(family))
+    whole = forward(model, batch, hidden=True, logits=False).hidden
+    expected = gradients(model, [layer[1::2] for layer in whole], torch.zeros(1))
+    odd = replace(batch, sample=slice(1, None, 2))
+    sample = forward(model, odd, hidden=True, logits=False).hidden
+    for ours, theirs in zip(sample, whole, strict=True):
+        torch.testing.assert_close(ours, theirs[1::2])
+    found = gradients(model, sample, torch.zeros(1))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))

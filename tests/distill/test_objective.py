@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -38,19 +36,6 @@ def test_golden_hidden_loss() -> None:
     loss = term.loss(Outputs(states, None), batch, Signal(hidden))
     # Layer 1: (4 / 4 + 0) / 2 tokens, twice the same layer; layer 2: (4 / 4 + 4 / 4) / 2 tokens.
     assert loss.item() == pytest.approx((0.5 + 1.0) / 2)
-
-
-def test_a_sample_reads_the_same_tokens_of_both() -> None:
-    torch.manual_seed(0)
-    term = hidden_term()
-    states = [torch.randn(5, 2) for _ in range(3)]
-    hidden = {1: torch.randn(5, 2), 2: torch.randn(5, 2)}
-    whole = batch_of([[1, 1, 1], [1, 1, 0]])
-    odd = replace(whole, sample=slice(1, None, 2))
-    sampled = term.loss(Outputs(states, None), odd, Signal({k: v[1::2] for k, v in hidden.items()}))
-    rest = [layer[1::2] for layer in states], {k: v[1::2] for k, v in hidden.items()}
-    alone = term.loss(Outputs(rest[0], None), batch_of([[1, 1]]), Signal(rest[1]))
-    assert sampled.item() == pytest.approx(alone.item(), rel=1e-6)
 
 
 def test_one_projection_a_layer_or_one_for_all() -> None:
