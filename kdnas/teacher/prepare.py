@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock
+from safetensors import SafetensorError
 
 from kdnas.config import Settings
 from kdnas.console import say
@@ -19,6 +20,7 @@ from kdnas.errors import KdnasError
 from kdnas.files import replace_folder
 from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
+from kdnas.teacher.cache import cache_folder, teacher_key
 from kdnas.teacher.load import Teacher
 from kdnas.teacher.store import SignalStore, build_store, store_key
 
@@ -28,27 +30,53 @@ DISK_SHARE = 0.5
 def fine_tune_teacher(
     teacher: Teacher, data: EncodedExamples, settings: Settings, runtime: Runtime, folder: Path
 ) -> None:
-    """Trains a teacher on its task, in place, and saves it to a folder with its tokenizer."""
+    """Trains a teacher on its task, in place, and saves it to a folder with its tokenizer.
+
+    A teacher that was trained alike before, for another run, is taken from the cache.
+    """
+    recipe = Recipe(
+        settings.teacher_epochs, settings.teacher_lr, settings.batch_size, settings.seed
+    )
+    key = teacher_key(teacher, data, recipe=asdict(recipe), precision=runtime.precision)
+    cached = cache_folder() / "teachers" / key
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(cached.with_suffix(".lock")):
+        if not _found(teacher, cached):
+            _train(teacher, data, recipe, runtime, folder.with_name("teacher.pt"))
+            with replace_folder(cached) as partial:
+                teacher.model.save_pretrained(partial)
+                teacher.tokenizer.save_pretrained(partial)
+        with replace_folder(folder) as partial:
+            shutil.copytree(cached, partial, dirs_exist_ok=True)
+    teacher.has_head = True
+
+
+def _found(teacher: Teacher, cached: Path) -> bool:
+    if not cached.exists():
+        return False
+    try:
+        teacher.model = type(teacher.model).from_pretrained(cached).eval()
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        say(f"the fine-tuned teacher in {cached} is unusable ({error}); training it again")
+        return False
+    say(f"it was fine-tuned alike before: {cached}")
+    return True
+
+
+def _train(
+    teacher: Teacher, data: EncodedExamples, recipe: Recipe, runtime: Runtime, checkpoint: Path
+) -> None:
     train(
         teacher.model,
         Objective({"task": (1.0, TaskTerm())}),
         data,
         NoSignal(),
-        Recipe(
-            settings.teacher_epochs,
-            settings.teacher_lr,
-            settings.batch_size,
-            settings.seed,
-        ),
+        recipe,
         runtime,
         pad_id=teacher.pad_id,
         title="teacher fine-tuning",
-        checkpoint=folder.with_name("teacher.pt"),
+        checkpoint=checkpoint,
     )
-    teacher.has_head = True
-    with replace_folder(folder) as partial:
-        teacher.model.save_pretrained(partial)
-        teacher.tokenizer.save_pretrained(partial)
 
 
 def open_or_build_store(
@@ -100,8 +128,3 @@ def stored_or_live(
 def store_bytes(teacher: Teacher, data: EncodedExamples, layers: Sequence[int]) -> int:
     """Size of a store, in bytes."""
     return int(data.offsets[-1]) * len(layers) * int(teacher.model.config.hidden_size) * 2
-
-
-def cache_folder() -> Path:
-    """Where signal stores lie: KDNAS_CACHE, else ~/.cache/kdnas."""
-    return Path(os.environ.get("KDNAS_CACHE") or Path.home() / ".cache" / "kdnas").expanduser()

@@ -7,8 +7,6 @@ checksum of every file, so that a half-written or damaged store is noticed.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -28,6 +26,7 @@ from kdnas.distill.weights import working_precision
 from kdnas.files import read_json, replace_folder, write_json
 from kdnas.runtime import Runtime, moved
 from kdnas.tasks.encode import EncodedExamples
+from kdnas.teacher.cache import teacher_key
 from kdnas.teacher.load import Teacher
 
 MANIFEST = "manifest.json"
@@ -129,16 +128,7 @@ class StoredSignal:
 
 def store_key(teacher: Teacher, data: EncodedExamples, layers: Sequence[int]) -> str:
     """Names a store by all that decides its content: weights, config, data, layers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(teacher.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
-    config = teacher.model.config.to_dict()
-    config.pop("_name_or_path", None)
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    digest.update(data.fingerprint().encode())
-    digest.update(json.dumps([sorted(layers), teacher.has_head]).encode())
-    return digest.hexdigest()[:24]
+    return teacher_key(teacher, data, layers=sorted(layers), head=teacher.has_head)
 
 
 def build_store(

@@ -11,8 +11,9 @@ from kdnas.distill.batches import batches_once
 from kdnas.distill.signal import LiveSignal
 from kdnas.runtime import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
+from kdnas.teacher.cache import cache_folder
 from kdnas.teacher.load import Teacher, load_teacher
-from kdnas.teacher.prepare import cache_folder, open_or_build_store
+from kdnas.teacher.prepare import open_or_build_store
 from kdnas.teacher.store import SignalStore, build_store, store_key
 
 LAYERS = (1, 3)
