@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ class Setting:
         """The sentences that are trained on."""
         return self.proxy.data.take(self.proxy.training)
 
-    @property
+    @cached_property
     def mini(self) -> MiniKD:
         """Mini-KD on them."""
         return MiniKD(self.teacher, self.proxy, self.settings, self.runtime)

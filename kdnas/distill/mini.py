@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 
 from kdnas.config import Settings
-from kdnas.distill.batches import collate
+from kdnas.distill.batches import Batch, collate
 from kdnas.distill.core import heldout_losses, train
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.least_squares import fit_projections
@@ -18,6 +20,7 @@ from kdnas.distill.recipe import Recipe
 from kdnas.runtime import Runtime
 from kdnas.space import Architecture
 from kdnas.student import build_student
+from kdnas.student.importance import Importance, measure_importance
 from kdnas.teacher.load import Teacher
 
 FIT_BATCHES = 8
@@ -42,17 +45,23 @@ class MiniKD:
         self.runtime = runtime
 
     def start(self, architecture: Architecture) -> Distilled:
-        """An untrained student; it keeps the hidden dimensions that vary most in the teacher."""
-        variance = self.proxy.store.variance
-        share = variance / variance.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        """An untrained student; it keeps the parts of the teacher that matter most on the proxy."""
         student = build_student(
             self.teacher.model,
             architecture,
             inherit=self.settings.inherit,
-            hidden_importance=share.mean(dim=0),
+            importance=self.importance,
             seed=self.settings.seed,
         )
         return Distilled(student, self._hidden_term(architecture))
+
+    @cached_property
+    def importance(self) -> Importance:
+        """What matters in the teacher; its hidden dimensions by how much they vary."""
+        variance = self.proxy.store.variance
+        share = variance / variance.sum(dim=1, keepdim=True).clamp_min(1e-12)
+        batches = self._some_batches()
+        return measure_importance(self.teacher.model, share.mean(dim=0), batches, self.runtime)
 
     def run(self, distilled: Distilled, title: str = "mini-KD") -> float:
         """Trains a student in place; returns its loss on the held-out part of the proxy."""
@@ -103,14 +112,17 @@ class MiniKD:
             )
 
     def _fit(self, distilled: Distilled) -> None:
-        proxy, device = self.proxy, self.runtime.device
-        data = proxy.data.take(proxy.training)
-        plan = hidden_recipe(self.settings, 1, 0).plan(data.lengths, 0)[:FIT_BATCHES]
+        device = self.runtime.device
         distilled.student.to(device)  # type: ignore[arg-type]
         distilled.hidden.to(device)
-        batches = (collate(data, indices, self.teacher.pad_id).to(device) for indices in plan)
-        source = proxy.store.subset(proxy.training)
+        source = self.proxy.store.subset(self.proxy.training)
+        batches = self._some_batches()
         fit_projections(distilled.hidden, distilled.student, batches, source, self.runtime)
+
+    def _some_batches(self) -> Iterator[Batch]:
+        data, device = self.proxy.data.take(self.proxy.training), self.runtime.device
+        plan = hidden_recipe(self.settings, 1, 0).plan(data.lengths, 0)[:FIT_BATCHES]
+        return (collate(data, indices, self.teacher.pad_id).to(device) for indices in plan)
 
 
 def hidden_recipe(settings: Settings, epochs: float, lr: float) -> Recipe:

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.space import Architecture, Family, family_of
+from kdnas.student.importance import Importance
 from kdnas.student.inherit import inherit_weights
 
 
@@ -38,7 +39,7 @@ def build_student(
     architecture: Architecture,
     *,
     inherit: bool = True,
-    hidden_importance: torch.Tensor | None = None,
+    importance: Importance | None = None,
     seed: int = 0,
 ) -> PreTrainedModel:
     """A student, its weights taken from the teacher or drawn at random.
@@ -47,12 +48,12 @@ def build_student(
         teacher: A sequence classifier; it is not changed.
         architecture: The student's shape.
         inherit: Whether to take the teacher's weights, as far as they fit.
-        hidden_importance: Shape (teacher hidden size,): which hidden dimensions to keep first.
+        importance: Which parts of the teacher to keep first.
         seed: Seed of what is drawn.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = empty_student(teacher.config, architecture)
     if inherit:
-        inherit_weights(student, teacher, hidden_importance)
+        inherit_weights(student, teacher, importance)
     return student.eval()

@@ -1,8 +1,10 @@
 """Students that start from their teacher's weights.
 
 Layers follow the skip mapping (Sun et al. 2019, Patient KD). Hidden dimensions are the same
-everywhere in the residual stream; heads and feed-forward neurons are chosen layer by layer, by the
-norms of their weights. A student of the teacher's shape is an exact copy.
+everywhere in the residual stream; heads and feed-forward neurons are chosen layer by layer, by what
+they do on real examples or, where nothing was measured, by the norms of their weights. What neurons
+that are left out add on average goes into the bias. A student of the teacher's shape is an exact
+copy.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from kdnas.distill.mapping import skip_layers
 from kdnas.space.architecture import Architecture
 from kdnas.space.derive import teacher_architecture
 from kdnas.space.families import Family, family_of
+from kdnas.student.importance import LAYER, Importance
 
 Weights = dict[str, Tensor]
-LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,19 @@ class LayerCut:
 
 
 def inherit_weights(
-    student: PreTrainedModel, teacher: PreTrainedModel, hidden_importance: Tensor | None = None
+    student: PreTrainedModel, teacher: PreTrainedModel, importance: Importance | None = None
 ) -> None:
     """Fills a student with its teacher's weights, in place.
 
     Args:
         student: Same family, no dimension larger than the teacher's.
         teacher: The model to take from.
-        hidden_importance: Shape (teacher hidden size,); default: the variance of each dimension
-            of the word embeddings or, where these have a size of their own, of the first layer's
-            inputs' weights.
+        importance: Which parts matter; default: the norms of weights and, for the residual stream,
+            the variance of each dimension of the word embeddings or, where these have a size of
+            their own, the norms of the first weights that read it.
     """
     family = family_of(teacher.config.model_type, teacher.config.model_type)
-    cutter = _Cutter(student, teacher, family, hidden_importance)
+    cutter = _Cutter(student, teacher, family, importance)
     weights = {name: cutter.cut(name, value) for name, value in student.state_dict().items()}
     student.load_state_dict(weights)
 
@@ -60,16 +62,17 @@ class _Cutter:
         student: PreTrainedModel,
         teacher: PreTrainedModel,
         family: Family,
-        hidden_importance: Tensor | None,
+        importance: Importance | None,
     ) -> None:
         self.family = family
         self.small = teacher_architecture(student.config, family)
         self.large = teacher_architecture(teacher.config, family)
         self.weights: Weights = {k: v.detach().cpu() for k, v in teacher.state_dict().items()}
         self.source = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
-        if hidden_importance is None:
-            hidden_importance = _hidden_spread(self.weights, self.large.hidden_size)
-        self.hidden = _top(hidden_importance.cpu(), self.small.hidden_size)
+        self.importance = importance
+        spread = _hidden_spread(self.weights, self.large.hidden_size)
+        hidden = importance.hidden.cpu() if importance else spread
+        self.hidden = _top(hidden, self.small.hidden_size)
         self.cuts: dict[str, LayerCut] = {}
 
     def cut(self, name: str, drawn: Tensor) -> Tensor:
@@ -77,7 +80,7 @@ class _Cutter:
         source = self._source_name(name)
         if source not in self.weights:
             return self._without_source(name, drawn)
-        value = self.weights[source]
+        value = self._with_lost_means(source, self.weights[source])
         for axis, indices in enumerate(self._indices(source, value, drawn)):
             if indices is not None:
                 value = value.index_select(axis, indices)
@@ -112,6 +115,23 @@ class _Cutter:
             chosen.append(indices)
         return chosen
 
+    def _with_lost_means(self, source: str, value: Tensor) -> Tensor:
+        """The bias of the map out of the neurons, with what those left out add on average."""
+        module, _, kind = source.rpartition(".")
+        if (
+            not self.importance
+            or kind != "bias"
+            or self._role(f"{module}.weight") != ("neurons", 1)
+        ):
+            return value
+        cut = self._layer_cut(source)
+        lost = torch.ones(self.large.intermediate_size, dtype=torch.bool)
+        lost[cut.neurons] = False
+        layer = LAYER.match(source)
+        assert layer, source
+        means = self.importance.neuron_means[layer[0]]
+        return value + self.weights[f"{module}.weight"][:, lost] @ means[lost]
+
     def _role(self, source: str) -> tuple[str, int] | None:
         """Which of a layer's own dimensions a tensor has, and on which axis."""
         module = source.rsplit(".", 1)[0]
@@ -133,6 +153,11 @@ class _Cutter:
         return self.cuts[layer[0]]
 
     def _make_cut(self, layer: str) -> LayerCut:
+        if self.importance:
+            rows = head_rows(self.importance.rows[layer], self.large, self.small)
+            return LayerCut(
+                rows, _top(self.importance.neurons[layer], self.small.intermediate_size)
+            )
         family = self.family
         weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
         query, key, value = (_find(weights, name).norm(dim=1) for name in family.heads_out[:3])

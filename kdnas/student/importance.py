@@ -1,0 +1,152 @@
+"""Which parts of a teacher matter, measured on real examples.
+
+After Michel et al. 2019, Are Sixteen Heads Really Better than One?, and Sun et al. 2023, A Simple
+and Effective Pruning Approach for Large Language Models (Wanda): what a unit adds is how strongly
+its activity varies times the norm of the weights that read it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdnas.distill.batches import Batch
+from kdnas.distill.forward import can_pack, forward
+from kdnas.runtime import Runtime
+from kdnas.space.families import Family, family_of
+
+LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
+
+
+@dataclass(frozen=True)
+class Importance:
+    """How much each part of a teacher matters, and what is lost with it.
+
+    Attributes:
+        hidden: Shape (hidden size,): of the residual stream's dimensions, over all layers.
+        rows: By layer, shape (hidden size,): of the attention's rows, head after head.
+        neurons: By layer, shape (intermediate size,): of the feed-forward neurons.
+        neuron_means: By layer, shape (intermediate size,): their mean activations.
+    """
+
+    hidden: Tensor
+    rows: dict[str, Tensor]
+    neurons: dict[str, Tensor]
+    neuron_means: dict[str, Tensor]
+
+
+class _Moments:
+    """Mean and spread of a stream of vectors."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum: Tensor | float = 0.0
+        self.square: Tensor | float = 0.0
+
+    def add(self, states: Tensor) -> None:
+        states = states.float()
+        self.count += len(states)
+        self.sum = self.sum + states.sum(0)
+        self.square = self.square + states.square().sum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.as_tensor(self.sum).cpu() / self.count
+
+    @property
+    def deviation(self) -> Tensor:
+        mean_square = torch.as_tensor(self.square).cpu() / self.count
+        return (mean_square - self.mean.square()).clamp_min(0).sqrt()
+
+
+@torch.no_grad()
+def measure_importance(
+    teacher: PreTrainedModel, hidden: Tensor, batches: Iterable[Batch], runtime: Runtime
+) -> Importance:
+    """Runs the teacher over some batches and watches its parts.
+
+    Args:
+        teacher: In evaluation mode, on the batches' device.
+        hidden: Shape (hidden size,): the importance of the residual stream's dimensions.
+        batches: Some hundreds of examples are enough.
+        runtime: Gives the precision.
+    """
+    family = family_of(teacher.config.model_type, teacher.config.model_type)
+    moments: dict[tuple[str, str], _Moments] = {}
+    for batch in batches:
+        with _watched(teacher, family, batch, moments), runtime.autocast():
+            forward(teacher, batch, hidden=False, logits=False)
+    rows, neurons, means = {}, {}, {}
+    for layer in {layer for layer, _ in moments}:
+        part = {name: moments[layer, name] for name in ("query", "key", "context", "neurons")}
+        out, down = (_weights(teacher, layer, family, name) for name in ("context", "neurons"))
+        scores = part["query"].deviation * part["key"].deviation
+        values = part["context"].deviation * out
+        rows[layer] = scores / scores.mean() + values / values.mean()
+        neurons[layer] = part["neurons"].deviation * down
+        means[layer] = part["neurons"].mean
+    return Importance(hidden, rows, neurons, means)
+
+
+@contextmanager
+def _watched(
+    teacher: PreTrainedModel,
+    family: Family,
+    batch: Batch,
+    moments: dict[tuple[str, str], _Moments],
+) -> Iterator[None]:
+    layout, packed = batch.packing, can_pack(teacher)
+
+    def note(layer: str, name: str, states: Tensor) -> None:
+        real = layout.sampled(states, slice(None)) if packed else layout.real(states)
+        moments.setdefault((layer, name), _Moments()).add(real)
+
+    def outgoing(layer: str, name: str) -> Any:
+        return lambda module, args, output: note(layer, name, output)
+
+    def incoming(layer: str, name: str) -> Any:
+        return lambda module, args: note(layer, name, args[0])
+
+    hooks = []
+    for path, module in teacher.named_modules():
+        layer = LAYER.match(path)
+        part = part_of(path, family)
+        if layer is None or part is None:
+            continue
+        if part in ("query", "key"):
+            hooks.append(module.register_forward_hook(outgoing(layer[0], part)))
+        else:
+            hooks.append(module.register_forward_pre_hook(incoming(layer[0], part)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def part_of(path: str, family: Family) -> str | None:
+    """What a module of a layer is: query, key, or the reader of context or neurons."""
+    ends = {
+        "query": family.heads_out[0],
+        "key": family.heads_out[1],
+        "context": family.heads_in,
+        "neurons": family.neurons_out,
+    }
+    return next((part for part, end in ends.items() if path.endswith("." + end)), None)
+
+
+def _weights(teacher: PreTrainedModel, layer: str, family: Family, part: str) -> Tensor:
+    """Norms of the weights that read each unit."""
+    for path, module in teacher.named_modules():
+        if path.startswith(layer + ".") and part_of(path, family) == part:
+            assert isinstance(module, nn.Linear)
+            norms: Tensor = module.weight.detach().float().norm(dim=0).cpu()
+            return norms
+    raise AssertionError(f"{layer} has no {part}")
