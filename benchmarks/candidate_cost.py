@@ -41,6 +41,18 @@ def candidate_seconds(setting: Setting, shape: str, turns: int) -> float:
     return statistics.median(times)
 
 
+def plot(sweeps: dict[str, list[tuple[int, float]]]) -> go.Figure:
+    """The sweeps side by side, on log axes."""
+    figure = make_subplots(1, len(sweeps), shared_yaxes=True, horizontal_spacing=0.03)
+    for column, (name, values) in enumerate(sweeps.items(), 1):
+        x, y = zip(*values, strict=True)
+        figure.add_trace(go.Scatter(x=x, y=y, mode="lines+markers"), 1, column)
+        figure.update_xaxes(type="log", title=name, dtick="D2", row=1, col=column)
+    figure.update_yaxes(type="log", dtick="D2")
+    figure.update_yaxes(title="seconds a candidate", col=1)
+    return figure.update_layout(template="plotly_white", showlegend=False, height=420)
+
+
 def main() -> None:
     """Prints the sweeps; writes them with --json, and as a plot with --html."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
@@ -63,21 +75,14 @@ def main() -> None:
     sweeps = {
         "examples in the proxy": [(n, point(shape, n, length)[0]) for n in EXAMPLES],
         "tokens an example": [(n, point(shape, examples, n)[0]) for n in LENGTHS],
-        "student parameters without word embeddings": [
+        "parameters, word embeddings aside": [
             (size, seconds) for seconds, size in (point(each, examples, length) for each in SHAPES)
         ],
     }
     if arguments.json:
         arguments.json.write_text(json.dumps(sweeps, indent=2))
     if arguments.html:
-        figure = make_subplots(1, 3, subplot_titles=list(sweeps), shared_yaxes=True)
-        for column, values in enumerate(sweeps.values(), 1):
-            x, y = zip(*values, strict=True)
-            figure.add_trace(go.Scatter(x=x, y=y, mode="lines+markers"), 1, column)
-        figure.update_xaxes(type="log")
-        figure.update_yaxes(type="log", title="seconds a candidate", col=1)
-        figure.update_layout(template="plotly_white", showlegend=False, height=420)
-        figure.write_html(arguments.html)
+        plot(sweeps).write_html(arguments.html)
 
 
 if __name__ == "__main__":

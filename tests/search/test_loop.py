@@ -126,3 +126,18 @@ def test_the_score_is_a_share_of_variance_and_the_teacher_itself_scores_best(
     assert 0 <= same.score.loss < 0.2 < small.score.loss < 1.2
     assert same.costs.params == evaluator.teacher_params
     assert same.costs.macs == evaluator.teacher_macs
+
+
+def test_a_budget_of_steps_makes_candidates_cheap(pipeline: Pipeline) -> None:
+    curves = []
+    for steps in (1, 3):
+        brief = more(pipeline, mini_steps=steps)
+        assert (
+            brief.mini.recipe(5, brief.settings.mini_steps).steps(
+                brief.mini.proxy.data.take(brief.mini.proxy.training).lengths
+            )
+            == steps
+        )
+        curves.append(brief.evaluator.evaluate(brief.space.smallest).score)
+    assert curves[0] is not None and curves[1] is not None
+    assert curves[1].loss < curves[0].loss

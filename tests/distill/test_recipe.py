@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from kdnas.distill.recipe import Pace, Recipe
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    pace = Pace(Recipe(1, lr=1.0, warmup=0.2), steps=10)
+    rates = []
+    while not pace.done:
+        rates.append(pace.learning_rate)
+        pace.advance(torch.tensor(0.0))
+    assert rates[:2] == pytest.approx([0.25, 0.75])
+    assert rates[2] == pytest.approx(0.75 / 0.8)
+    assert rates[2:] == sorted(rates[2:], reverse=True) and rates[-1] == pytest.approx(0.05 / 0.8)
+
+
+def test_a_budget_of_seconds_ends_a_training_by_the_clock() -> None:
+    recipe = Recipe(100, lr=1.0, warmup=0.1, max_seconds=50)
+    pace = Pace(recipe, steps=1000, began=time.perf_counter() - 30)
+    assert pace.progress == pytest.approx(0.6, abs=0.02) and not pace.done
+    assert pace.learning_rate == pytest.approx(0.4 / 0.9, abs=0.03)
+    pace.began -= 30
+    assert pace.done
+
+
+def test_seconds_before_an_interruption_count() -> None:
+    first = Pace(Recipe(1, 1.0, max_seconds=50), steps=10, began=time.perf_counter() - 40)
+    first.advance(torch.tensor(0.5))
+    again = Pace(Recipe(1, 1.0, max_seconds=50), steps=10)
+    again.load_state_dict(first.state_dict())
+    assert again.seconds == pytest.approx(40, abs=1) and again.step == 1
+    assert again.curve == [(1, 0.5)]
+
+
+def test_the_first_and_last_step_are_noted() -> None:
+    pace = Pace(Recipe(1, 1.0), steps=45)
+    for step in range(45):
+        pace.advance(torch.tensor(float(step)))
+    assert pace.curve == [(1, 0.0), (21, 20.0), (41, 40.0), (45, 44.0)]
