@@ -194,20 +194,33 @@ def packed_attention(
     """
     heads, scale = query.shape[1], scaling or query.shape[-1] ** -0.5
     query, key, value = (packing.split_heads(x) for x in (query, key, value))
-    bias = packing.bias.to(query.dtype).repeat_interleave(heads, dim=0)
-    attend = _fused if query.device.type != "cpu" else _plain
+    bias = packing.bias.to(query.dtype)
+    attend = fused if query.device.type != "cpu" else plain
     return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
 
 
-def _plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
-    # On CPUs the backward pass of the fused kernel is the slower one, in bf16 by far.
-    scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=scale)
+def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
+    """Attention as matrix products: on CPUs the fused kernel's backward pass is the slower one.
+
+    Args:
+        q: Shape (blocks * heads, length, head size).
+        k: Same shape.
+        v: Same shape.
+        bias: Shape (blocks, 1, length), added to the scores.
+        scale: Of the scores.
+        dropout: Of the probabilities.
+    """
+    biases = bias.repeat_interleave(len(q) // len(bias), dim=0)
+    scores = torch.baddbmm(biases, q, k.transpose(1, 2), alpha=scale)
     return torch.bmm(F.dropout(scores.softmax(-1), dropout), v)
 
 
-def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
-    mask = bias.expand(-1, q.shape[1], -1)
-    return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale)
+def fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
+    """The same by torch's fused kernel, which wants (blocks, heads, length, head size)."""
+    blocks, length = bias.shape[0], q.shape[1]
+    q, k, v = (x.view(blocks, -1, length, x.shape[-1]) for x in (q, k, v))
+    mask = bias[:, None].expand(-1, q.shape[1], length, -1)
+    return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale).flatten(0, 1)
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
