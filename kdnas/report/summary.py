@@ -86,6 +86,7 @@ def search_summary(settings: Settings, table: pd.DataFrame, space_size: int) -> 
             "least": round(float(each.min()), 2),
             "most": round(float(each.max()), 2),
         },
+        "speedup_wanted": settings.speedup,
         "alpha": settings.alpha,
         "beta": settings.beta,
         "cost": settings.cost,

@@ -20,5 +20,8 @@ def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
         f"search: {search['sampler']}, {search['distinct']} of {search['space']} students in "
         f"{search['seconds']:.0f} s, {each['least']:.1f} to {each['most']:.1f} s each"
     )
+    wanted = search["speedup_wanted"]
+    if wanted and report["speedup"] < wanted:
+        lines.append(f"timed again, the student is not quite the {wanted:g}x that was asked for")
     lines.append(f"student: {folder}/student   report: {folder}/report.json, {folder}/pareto.html")
     return lines

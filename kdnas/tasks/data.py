@@ -74,7 +74,8 @@ def load_data(
         if split not in spec.splits:
             raise KdnasError(f"task {spec.name!r}: no split {split!r}{nearest(split, spec.splits)}")
     held_out = _held_out(spec, source)
-    wanted = [*required, *(split for split in extra if split not in required and source.has(split))]
+    there = [split for split in extra if source.has(split) or split == held_out]
+    wanted = [*required, *(split for split in there if split not in required)]
     names = set(wanted) - {held_out}
     if held_out in wanted or (spec.labels is None and not spec.is_regression):
         names.add("train")

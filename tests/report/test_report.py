@@ -81,7 +81,15 @@ def report() -> dict[str, Any]:
         "teacher": {"name": "/models/minilm", "params": 22_000_000, "scores": scores},
         "student": {**student, "name": "3x192 h6 f768 gelu", "trial": 4},
         "speedup": 4.2,
-        "search": {"sampler": "tpe", "distinct": 12, "space": 1536, "seed": 0, "seconds": 99.0},
+        "search": {
+            "seconds_per_trial": {"median": 5.0, "least": 2.5, "most": 30.1},
+            "speedup_wanted": None,
+            "sampler": "tpe",
+            "distinct": 12,
+            "space": 1536,
+            "seed": 0,
+            "seconds": 99.0,
+        },
         "controls": [{**student, "name": "hand-picked, same depth", "speedup": 4.0}],
         "environment": {
             **{"latency_batch": 1, "latency_length": 128, "threads": 2, "device": "cpu"}
@@ -107,3 +115,10 @@ def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
     lines = closing_lines(report, "runs/a")
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == ["teacher", "22.0M", "1.00x", "accuracy", "0.8125", "f1", "0.8700"]
+
+
+def test_a_missed_speedup_is_said(report: dict[str, Any]) -> None:
+    report["search"]["speedup_wanted"] = report["speedup"] + 0.01
+    assert any("not quite" in line for line in closing_lines(report, "runs/a"))
+    report["search"]["speedup_wanted"] = report["speedup"]
+    assert not any("not quite" in line for line in closing_lines(report, "runs/a"))

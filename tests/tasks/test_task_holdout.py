@@ -38,6 +38,8 @@ def test_the_held_out_rows_are_always_the_same(tmp_path: Path) -> None:
     alone = load_data(SPEC, tmp_path, splits=["validation"]).splits
     assert list(alone) == ["validation"]
     assert alone["validation"].text == both["validation"].text
+    wished = load_data(SPEC, tmp_path, splits=(), optional=("validation",)).splits
+    assert wished["validation"].text == both["validation"].text
 
 
 def test_nothing_is_held_out_where_there_is_a_validation_file(tmp_path: Path) -> None:
