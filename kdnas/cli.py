@@ -43,7 +43,6 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 
     settings = with_embedded_defaults(load_settings(config, flags), config, flags)
     run = Run.create(settings)
-    say(f"run folder: {run.folder}")
     with run.forgotten_if_refused():
         _finish(run.folder, lambda: Pipeline(run).everything())
 

@@ -59,6 +59,7 @@ class Pipeline:
         """The seven steps; returns the content of report.json."""
         with self.run.alone():
             _ = self.data, self.space  # bad input is told before anything is written
+            say(f"run folder: {self.run.folder}")
             self.open_study()
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
