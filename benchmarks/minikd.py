@@ -32,9 +32,11 @@ from kdnas.config import Settings
 from kdnas.distill.batches import collate
 from kdnas.distill.core import predict, train
 from kdnas.distill.forward import forward
-from kdnas.distill.objective import LogitTerm, Objective, TaskTerm
-from kdnas.distill.recipe import Recipe
+from kdnas.distill.objective import Objective
+from kdnas.distill.outputs import Wanted, hidden_states
+from kdnas.distill.schedule import Schedule
 from kdnas.distill.signal import NoSignal
+from kdnas.distill.terms import LogitTerm, TaskTerm
 from kdnas.distill.weights import working_precision
 from kdnas.space import Architecture
 from kdnas.teacher.load import teacher_source
@@ -52,7 +54,7 @@ def kdnas(setting: Setting, architecture: Architecture, steps: int | None) -> fl
         objective,
         setting.training,
         setting.proxy.store.subset(setting.proxy.training),
-        setting.mini.recipe(1, steps),
+        setting.mini.schedule(1, steps),
         setting.runtime,
         pad_id=setting.teacher.pad_id,
     )
@@ -64,14 +66,16 @@ def limit(setting: Setting, architecture: Architecture, steps: int | None) -> fl
     student = setting.start(architecture)[0].student
     student.get_input_embeddings().requires_grad_(False)
     data, runtime = setting.training, setting.runtime
-    plan = setting.mini.recipe(1, None).plan(data.lengths, 0)[:steps]
+    plan = setting.mini.schedule(1, None).plan(data.lengths, 0)[:steps]
     with working_precision(student, runtime) as weights:
         optimizer = torch.optim.AdamW(weights.trained, lr=1e-4, fused=True)
         start = time.perf_counter()
         for indices in plan:
             batch = collate(data, indices, setting.teacher.pad_id).to(runtime.device)
             with runtime.autocast():
-                states = forward(student, batch, hidden=True, logits=False).hidden[-1]
+                depth = student.config.num_hidden_layers
+                last = Wanted(hidden_states((depth,)))
+                states = forward(student, batch, last).hidden(depth)
                 loss = states.float().square().mean()
             loss.backward()
             weights.take_gradients()
@@ -85,7 +89,7 @@ def plain(setting: Setting, architecture: Architecture, steps: int | None) -> fl
     """Seconds of a Hugging Face student with padding and autocast, every weight trained."""
     student = setting.start(architecture)[0].student.base_model.train()
     data, runtime = setting.training, setting.runtime
-    plan = setting.mini.recipe(1, None).plan(data.lengths, 0)[:steps]
+    plan = setting.mini.schedule(1, None).plan(data.lengths, 0)[:steps]
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4, fused=True)
     start = time.perf_counter()
     for indices in plan:
@@ -163,7 +167,7 @@ def measure(shape: str, setting: Setting, arguments: Any) -> dict[str, Any]:
 def stages(setting: Setting) -> dict[str, float]:
     """Examples a second of everything else that trains or runs a model, on the same core."""
     data, runtime, pad = setting.training, setting.runtime, setting.teacher.pad_id
-    recipe = Recipe(1, 1e-6, setting.settings.batch_size)
+    schedule = Schedule(1, 1e-6, setting.settings.batch_size)
     source = setting.proxy.store.subset(setting.proxy.training)
     distilled, hidden = setting.start(setting.architecture("3x384"))
     task = Objective(
@@ -175,7 +179,7 @@ def stages(setting: Setting) -> dict[str, float]:
     )
 
     def fit(model: Any, objective: Objective, signal: Any) -> None:
-        train(model, objective, data, signal, recipe, runtime, pad_id=pad)
+        train(model, objective, data, signal, schedule, runtime, pad_id=pad)
 
     labels = Objective({"task": (1.0, TaskTerm())})
     jobs: dict[str, Callable[[], object]] = {

@@ -16,6 +16,7 @@ from kdnas.config import Settings
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
 from kdnas.distill.objective import Objective
+from kdnas.distill.outputs import hidden_states
 from kdnas.distill.proxy import Proxy, split_heldout
 from kdnas.runtime import Runtime, start_runtime
 from kdnas.space import Architecture
@@ -88,9 +89,9 @@ def make_setting(
     labels = np.arange(len(texts)) % LABELS
     data = encode(Examples(texts, None, labels), teacher.tokenizer, length)
     folder = Path(tempfile.mkdtemp(prefix="kdnas-benchmark-"))
-    layers = range(1, teacher.model.config.num_hidden_layers + 1)
+    states = hidden_states(range(1, teacher.depth + 1))
     start = time.perf_counter()
-    store = build_store(folder / "store", teacher, data, layers, runtime)
+    store = build_store(folder / "store", teacher, data, states, runtime)
     seconds = time.perf_counter() - start
     training, heldout = split_heldout(data, settings.heldout_fraction, settings.seed)
     proxy = Proxy(data, store, training, heldout)

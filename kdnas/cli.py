@@ -26,7 +26,10 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", help="YAML file that sets any option; flags win.")
+    list[Path] | None,
+    typer.Option(
+        "--config", help="YAML file that sets any option; may be repeated; flags win over all."
+    ),
 ]
 DATA_OPTIONS = ("data_dir", "max_length", "batch_size", "precision", "threads", "device")
 
@@ -149,15 +152,15 @@ def export(
 
 
 def with_embedded_defaults(
-    settings: Settings, config: Path | None, flags: dict[str, Any]
+    settings: Settings, config: list[Path] | None, flags: dict[str, Any]
 ) -> Settings:
     """The short settings of `kdnas/embedded.yaml` where neither teacher nor task is named."""
-    from kdnas.config import read_yaml, validated
+    from kdnas.config import read_yaml, read_yamls, validated
 
     if settings.teacher or settings.task:
         return settings
     short = read_yaml(Path(__file__).with_name("embedded.yaml"))
-    return validated({**short, **read_yaml(config), **flags})
+    return validated({**short, **read_yamls(config), **flags})
 
 
 def main() -> None:

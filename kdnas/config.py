@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdnas.errors import KdnasError
+from kdnas.stages import Stage, problem_of
 
 Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
 Cost = Literal["latency", "macs", "params"]
 Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
 Normalisation = Literal["layer", "dimension", "raw"]
+LayerMapping = Literal["skip+last", "skip", "last"]
+Augmentation = Literal["swap", "recombine", "neighbours", "mask", "replace", "span", "corpus"]
+# What the options of the recipe without `stages` are; a recipe with stages has its own.
+PLAIN_RECIPE = (
+    "epochs",
+    "lr",
+    "task_epochs",
+    "task_lr",
+    "temperature",
+    "logit_weight",
+    "hidden_weight",
+)
 
 
 def setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
@@ -60,6 +74,11 @@ class Settings(BaseModel):
     max_length: int = setting(128, "Longest input, in tokens.", "Data", ge=8)
     tasks: dict[str, dict[str, Any]] = setting({}, "More tasks (YAML only).", "Data")
 
+    general_teacher: str | None = setting(
+        None,
+        "Teacher of general stages; default: the teacher as it is before its fine-tuning.",
+        "Teacher",
+    )
     teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.", "Teacher")
     teacher_epochs: float = setting(3, "Epochs of the teacher's fine-tuning.", "Teacher", gt=0)
     teacher_lr: float = setting(5e-5, "Its peak learning rate.", "Teacher", gt=0)
@@ -115,6 +134,9 @@ class Settings(BaseModel):
         "raw mean squared error.",
         "Mini-KD",
     )
+    mapping: LayerMapping = setting(
+        "skip+last", "Which teacher layers student layers learn from.", "Mini-KD"
+    )
     shared_projection: bool = setting(
         False, "One projection for all layers instead of one a layer.", "Mini-KD"
     )
@@ -133,6 +155,24 @@ class Settings(BaseModel):
         1.0, "Weight of the hidden-state KD in task training.", "Full KD", ge=0
     )
 
+    stages: tuple[Stage, ...] = setting(
+        (), "Stages of full KD, in place of the two above (YAML only).", "Full KD"
+    )
+    transfer_rows: int = setting(
+        20_000, "Rows of the transfer set, the task's own among them.", "Full KD", ge=1
+    )
+    transfer_methods: dict[Augmentation, float] = setting(
+        {},
+        "Shares of the ways in which its other rows are made (YAML only); default: all that can "
+        "be gone.",
+        "Full KD",
+    )
+    transfer_tasks: tuple[str, ...] = setting(
+        (),
+        "Tasks whose texts, without their labels, are up to half of its other rows (YAML only).",
+        "Full KD",
+    )
+
     batch_size: int = setting(32, "Examples a batch.", "Machine", ge=1)
     precision: Precision = setting(
         "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively.", "Machine"
@@ -142,18 +182,61 @@ class Settings(BaseModel):
     latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
     latency_length: int = setting(128, "Tokens an example when it is.", "Machine", ge=1)
 
+    @property
+    def recipe(self) -> tuple[Stage, ...]:
+        """The stages of full KD."""
+        return self.stages or plain_recipe(self)
 
-def load_settings(file: Path | None, flags: dict[str, Any]) -> Settings:
-    """Settings from a YAML file overridden by flags.
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        problem = problem_of(self.stages, self.corpus)
+        if problem:
+            raise ValueError(problem)
+        for name in PLAIN_RECIPE if self.stages else ():
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} is {getattr(self, name)}, but the recipe has "
+                    "stages, which set their own; change it there"
+                )
+        return self
+
+
+def plain_recipe(settings: Settings) -> tuple[Stage, ...]:
+    """Hidden states first, then the task with the teacher's logits and hidden states."""
+    hidden = Stage(
+        name="hidden",
+        data="corpus" if settings.corpus else "task",
+        teacher="task",
+        losses={"hidden": 1.0},
+        epochs=settings.epochs or 1,
+        lr=settings.lr,
+    )
+    task = Stage(
+        name="task",
+        data="task",
+        losses={
+            "task": 1.0,
+            "logits": settings.logit_weight,
+            "hidden": settings.hidden_weight,
+        },
+        epochs=settings.task_epochs,
+        lr=settings.task_lr,
+        temperature=settings.temperature,
+    )
+    return (hidden, task) if settings.epochs else (task,)
+
+
+def load_settings(files: Sequence[Path] | None, flags: dict[str, Any]) -> Settings:
+    """Settings from YAML files overridden by flags.
 
     Args:
-        file: A YAML mapping of option names to values, or None.
-        flags: Options given on the command line; they win.
+        files: YAML mappings of option names to values; a later one wins.
+        flags: Options given on the command line; they win over all.
 
     Raises:
-        KdnasError: The file cannot be read, a key is unknown, or a value is out of range.
+        KdnasError: A file cannot be read, a key is unknown, or a value is out of range.
     """
-    return validated({**read_yaml(file), **flags})
+    return validated({**read_yamls(files), **flags})
 
 
 def validated(values: dict[str, Any]) -> Settings:
@@ -169,6 +252,15 @@ def validated(values: dict[str, Any]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise KdnasError(_one_line(error)) from None
+
+
+def read_yamls(files: Sequence[Path] | None) -> dict[str, Any]:
+    """The mappings in some YAML files, merged; a later file wins.
+
+    Raises:
+        KdnasError: One of them cannot be read.
+    """
+    return {key: value for file in files or () for key, value in read_yaml(file).items()}
 
 
 def read_yaml(file: Path | None) -> dict[str, Any]:
@@ -199,6 +291,12 @@ def nearest(word: str, known: Any) -> str:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
+    if not first["loc"] or first["type"] == "value_error":
+        return str(first["msg"]).removeprefix("Value error, ")
     where = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+    if first["type"] == "extra_forbidden":
+        return f"unknown option --{where}{nearest(str(first['loc'][-1]), Stage.model_fields)}"
+    if first["type"] == "missing":
+        return f"--{where} is missing"
     reason = first["msg"][0].lower() + first["msg"][1:]
     return f"--{where} is {first['input']}: {reason}"

@@ -26,6 +26,9 @@ class RunData:
         distillation: What mini-KD and full KD see: the corpus, or the training examples, masked
             where that was asked for.
         proxy: The examples of `distillation` that mini-KD sees.
+        examples: The texts of `train`.
+        corpus_texts: Those of the corpus; empty where there is none.
+        length: Tokens at which inputs are cut.
     """
 
     spec: TaskSpec
@@ -33,6 +36,9 @@ class RunData:
     evaluation: dict[str, EncodedExamples]
     distillation: EncodedExamples
     proxy: Indices
+    examples: Examples
+    corpus_texts: list[str]
+    length: int
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -52,9 +58,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         rows = settings.max_train_rows
         train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
     encoded = encode(train, tokenizer, length)
-    corpus = encoded
+    corpus, texts = encoded, []
     if settings.corpus:
-        texts = load_corpus(settings.corpus, settings.corpus_rows, settings.seed)
+        texts = load_corpus(settings.corpus, settings.corpus_rows)
         corpus = encode(Examples(texts), tokenizer, length)
     return RunData(
         task.spec,
@@ -62,6 +68,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         encode_evaluation(task, tokenizer, length),
         mask_tokens(corpus, tokenizer, settings.mask_probability, settings.seed),
         draw_proxy(corpus, settings.proxy_fraction, settings.batch_size, settings.seed),
+        train,
+        texts,
+        length,
     )
 
 

@@ -68,7 +68,7 @@ def _type(name: str) -> type | None:
     kinds = [k for k in get_args(annotation) or (annotation,) if k in PLAIN]
     if get_origin(annotation) is Literal:
         return str
-    return kinds[0] if kinds and get_origin(annotation) is not dict else None
+    return kinds[0] if kinds and get_origin(annotation) not in (dict, tuple) else None
 
 
 def _metavar(name: str) -> str | None:

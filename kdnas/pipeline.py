@@ -5,6 +5,7 @@ Each step leaves its result in the run folder, and is skipped when that result i
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +15,16 @@ from filelock import FileLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.classroom import Classroom
 from kdnas.console import say
 from kdnas.data import RunData, prepare_data
 from kdnas.distill.distilled import Distilled
-from kdnas.distill.full import Lesson, Trainer
+from kdnas.distill.full import FullKD
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.mini import MiniKD
+from kdnas.distill.outputs import hidden_states
 from kdnas.distill.proxy import Proxy, split_heldout
+from kdnas.distill.staging import check_logits, check_relations
 from kdnas.measure import count_params
 from kdnas.report import Control, Results, write_report
 from kdnas.run import Run
@@ -36,8 +40,7 @@ from kdnas.student.ship import load_student, ship_student, shipped
 from kdnas.tasks import load_data, load_spec
 from kdnas.tasks.evaluate import evaluate_model
 from kdnas.teacher.load import Teacher, load_config, load_teacher, load_tokenizer, teacher_source
-from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store, stored_or_live
-from kdnas.teacher.store import SignalStore
+from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 FINAL_REPEATS = 100
@@ -58,7 +61,9 @@ class Pipeline:
     def everything(self) -> dict[str, Any]:
         """The seven steps; returns the content of report.json."""
         with self.run.alone():
-            _ = self.data, self.space  # bad input is told before anything is written
+            # Bad input is told before anything is written.
+            _ = self.data
+            check_relations(self.settings.recipe, self.space)
             say(f"run folder: {self.run.folder}")
             self.open_study()
             self.search()
@@ -105,6 +110,7 @@ class Pipeline:
                 with self.run.timed("teacher"):
                     fine_tune_teacher(teacher, data.train, self.settings, self.runtime, folder)
         teacher.name = source
+        check_logits(self.settings.stages, teacher)
         teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
         return teacher
 
@@ -125,10 +131,10 @@ class Pipeline:
         proxy = data.distillation.take(data.proxy)
         depth = self.space.teacher.num_hidden_layers
         depths = {int(n) for n in self.space.choices["num_hidden_layers"]}
-        maps = [LayerMap.skip_and_last(n, depth) for n in depths]
-        layers = sorted({layer for m in maps for layer in m.teacher_layers})
+        maps = [LayerMap.named(settings.mapping, n, depth) for n in depths]
+        states = hidden_states(layer for m in maps for layer in m.teacher_layers)
         with self.run.timed("signal"):
-            store = open_or_build_store(teacher, proxy, layers, self.runtime)
+            store = open_or_build_store(teacher, proxy, states, self.runtime)
         training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
         return MiniKD(teacher, Proxy(proxy, store, training, heldout), settings, self.runtime)
 
@@ -168,18 +174,17 @@ class Pipeline:
         say(f"{folder.name}: distilling {architecture.label}")
         work = self._work(folder, architecture)
         with self.run.timed(f"distil {folder.name}"):
-            distilled = self._after_mini_kd(architecture, trial)
-            layers, trainer = distilled.hidden.layers, self.trainer
-            trainer.hidden_stage(
-                distilled, self._lesson(self.data.distillation, layers), work, folder.name
+            distilled = self.full.run(
+                architecture, lambda: self._after_mini_kd(architecture, trial), work, folder.name
             )
-            trainer.task_stage(distilled, self._lesson(self.data.train, layers), work, folder.name)
             ship_student(folder, distilled.student, self.teacher.tokenizer, record)
+        shutil.rmtree(work, ignore_errors=True)
 
-    @property
-    def trainer(self) -> Trainer:
+    @cached_property
+    def full(self) -> FullKD:
         """Trains at full length."""
-        return Trainer(self.settings, self.runtime, self.teacher.pad_id)
+        classroom = Classroom(self.run, self.data, lambda: self.teacher, self.runtime)
+        return FullKD(self.settings, self.runtime, classroom, self.teacher.pad_id)
 
     def _after_mini_kd(self, architecture: Architecture, trial: int | None) -> Distilled:
         distilled = self.mini.start(architecture)
@@ -187,12 +192,6 @@ class Pipeline:
         if trial is None or not distilled.load(kept):
             self.mini.run(distilled)
         return distilled
-
-    def _lesson(self, data: Any, layers: tuple[int, ...]) -> Lesson:
-        source = stored_or_live(self.teacher, data, layers, self.runtime)
-        if isinstance(source, SignalStore):
-            return Lesson(data, source.everything(), self.teacher.has_head)
-        return Lesson(data, source, self.teacher.has_head)
 
     # Step 6: evaluation, beside the controls.
 
@@ -215,7 +214,7 @@ class Pipeline:
         work = self._work(folder, architecture)
         with self.run.timed(f"control {folder.name}"):
             student = self.mini.start(architecture).student
-            self.trainer.fine_tune(student, self.data.train, work, folder.name)
+            self.full.fine_tune(student, self.data.train, work, folder.name)
             ship_student(folder, student, self.teacher.tokenizer, record)
 
     def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
@@ -225,7 +224,7 @@ class Pipeline:
         def compute() -> dict[str, Any]:
             model = load_student(folder)
             costs = self.evaluator.costs(model, FINAL_REPEATS)
-            return {"costs": asdict(costs), "scores": self._scores(model)}
+            return {"costs": asdict(costs), "scores": self.score(model)}
 
         return self.run.once(name, architecture.params, compute)
 
@@ -233,7 +232,8 @@ class Pipeline:
         """Where an unfinished training keeps its state."""
         return self.run.folder / "work" / folder.name / architecture.label.replace(" ", "-")
 
-    def _scores(self, model: Any) -> dict[str, float]:
+    def score(self, model: Any) -> dict[str, float]:
+        """A model's scores on the task's evaluation splits."""
         data = self.data
         return evaluate_model(model, data.evaluation, data.spec, self.runtime, self.teacher.pad_id)
 
@@ -243,7 +243,7 @@ class Pipeline:
         teacher = self.teacher
         scores = {}
         if teacher.has_head:
-            scores = self.run.once("evaluate teacher", 0, lambda: self._scores(teacher.model))
+            scores = self.run.once("evaluate teacher", 0, lambda: self.score(teacher.model))
         return Results(
             spec=self.data.spec,
             teacher_name=self.settings.teacher or EMBEDDED_NAME,

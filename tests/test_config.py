@@ -12,8 +12,16 @@ from kdnas.run import Run, resolve
 def test_flags_win_over_the_file_and_hyphens_are_underscores(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("trials: 7\nmini-epochs: 2\n")
-    settings = load_settings(file, {"trials": 9})
+    settings = load_settings([file], {"trials": 9})
     assert (settings.trials, settings.mini_epochs, settings.alpha) == (9, 2, -0.06)
+
+
+def test_a_later_file_wins(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("trials: 7\nalpha: -0.3\n")
+    second.write_text("trials: 8\n")
+    settings = load_settings([first, second], {})
+    assert (settings.trials, settings.alpha) == (8, -0.3)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +47,7 @@ def test_a_file_that_is_no_mapping_is_named(text: str, tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(text)
     with pytest.raises(KdnasError, match=r"a\.yaml"):
-        load_settings(file, {})
+        load_settings([file], {})
 
 
 def test_every_setting_has_a_description_and_a_panel() -> None:

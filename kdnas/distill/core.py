@@ -18,7 +18,8 @@ from kdnas.distill.batches import Batch, batches_once, collate
 from kdnas.distill.checkpoint import Checkpoint
 from kdnas.distill.forward import forward
 from kdnas.distill.objective import Objective
-from kdnas.distill.recipe import Pace, Recipe
+from kdnas.distill.outputs import Wanted
+from kdnas.distill.schedule import Pace, Schedule
 from kdnas.distill.signal import TeacherSignal
 from kdnas.distill.vocabulary import cut_vocabulary
 from kdnas.distill.weights import Masters, working_precision
@@ -40,7 +41,7 @@ def train(
     objective: Objective,
     data: EncodedExamples,
     source: TeacherSignal,
-    recipe: Recipe,
+    schedule: Schedule,
     runtime: Runtime,
     *,
     pad_id: int,
@@ -54,31 +55,31 @@ def train(
         objective: What is minimised.
         data: Examples to train on.
         source: The teacher's signal for the same examples.
-        recipe: How.
+        schedule: How.
         runtime: Where.
         pad_id: Token that fills short rows.
         title: Names the job where progress is shown.
         checkpoint: File that a killed training continues from; removed at the end.
     """
     start = time.perf_counter()
-    model.to(runtime.device).train(recipe.dropout)  # type: ignore[arg-type]
+    model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
     objective.to(runtime.device)
     with ExitStack() as stack:
         embeddings = model.get_input_embeddings()
-        embeddings.requires_grad_(not recipe.freeze_embeddings)
+        embeddings.requires_grad_(not schedule.freeze_embeddings)
         stack.callback(embeddings.requires_grad_, True)
-        if not recipe.freeze_embeddings:
+        if not schedule.freeze_embeddings:
             stack.enter_context(cut_vocabulary(model, data, pad_id))
         weights = stack.enter_context(working_precision(model, runtime, objective))
-        pace = Pace(recipe, recipe.steps(data.lengths))
-        optimizer = _optimizer(weights.trained, recipe)
+        pace = Pace(schedule, schedule.steps(data.lengths))
+        optimizer = _optimizer(weights.trained, schedule)
         state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
         state.load()
-        torch.manual_seed(recipe.seed + pace.step)
+        torch.manual_seed(schedule.seed + pace.step)
+        training = _Training(model, objective, source, weights, optimizer, pace, runtime)
         with progress(title, pace.steps - pace.step) as advance:
-            for batch in _batches(data, recipe, pace, pad_id, runtime):
-                loss = _step(model, objective, batch, source, weights, optimizer, pace, runtime)
-                pace.advance(loss)
+            for batch in _batches(data, schedule, pace, pad_id, runtime):
+                pace.advance(training.step(batch))
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_now_and_then()
         state.remove()
@@ -86,27 +87,32 @@ def train(
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
 
 
-def _step(
-    model: PreTrainedModel,
-    objective: Objective,
-    batch: Batch,
-    source: TeacherSignal,
-    weights: Masters,
-    optimizer: torch.optim.AdamW,
-    pace: Pace,
-    runtime: Runtime,
-) -> Tensor:
-    with runtime.autocast():
-        loss: Tensor = objective(model, batch, source)["total"]
-    runtime.accelerator.backward(loss)
-    weights.take_gradients()
-    runtime.accelerator.clip_grad_norm_(weights.trained, 1.0)
-    for group in optimizer.param_groups:
-        group["lr"] = pace.learning_rate
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    weights.publish()
-    return loss.detach()
+@dataclass(frozen=True)
+class _Training:
+    """All that one step touches."""
+
+    model: PreTrainedModel
+    objective: Objective
+    source: TeacherSignal
+    weights: Masters
+    optimizer: torch.optim.AdamW
+    pace: Pace
+    runtime: Runtime
+
+    def step(self, batch: Batch) -> Tensor:
+        """Forward, backward, update; returns the loss."""
+        self.objective.progress = self.pace.progress
+        with self.runtime.autocast():
+            loss: Tensor = self.objective(self.model, batch, self.source)["total"]
+        self.runtime.accelerator.backward(loss)
+        self.weights.take_gradients()
+        self.runtime.accelerator.clip_grad_norm_(self.weights.trained, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.pace.learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.weights.publish()
+        return loss.detach()
 
 
 @torch.no_grad()
@@ -145,29 +151,29 @@ def predict(
     with working_precision(model, runtime):
         for batch in batches_once(data, pad_id, runtime.device):
             with runtime.autocast():
-                said = forward(model, batch, hidden=False, logits=True)
+                said = forward(model, batch, Wanted(logits=True))
             assert said.logits is not None
             logits[torch.from_numpy(batch.indices)] = said.logits.cpu()
     return logits
 
 
 def _batches(
-    data: EncodedExamples, recipe: Recipe, pace: Pace, pad_id: int, runtime: Runtime
+    data: EncodedExamples, schedule: Schedule, pace: Pace, pad_id: int, runtime: Runtime
 ) -> Iterator[Batch]:
     """The batches that are still to be trained on, epoch after epoch."""
     skip = pace.step
     for epoch in itertools.count():
-        plan = recipe.plan(data.lengths, epoch)
+        plan = schedule.plan(data.lengths, epoch)
         for indices in plan[skip:]:
             if pace.done:
                 return
-            yield collate(data, indices, pad_id, recipe.stride).to(runtime.device)
+            yield collate(data, indices, pad_id, schedule.stride).to(runtime.device)
         skip = max(0, skip - len(plan))
 
 
-def _optimizer(trained: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
+    return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from kdnas.distill.objective import HiddenTerm
+from kdnas.distill.terms import HiddenTerm
 from kdnas.files import replace_folder
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,35 +12,26 @@ from transformers import PreTrainedModel
 
 from kdnas.distill import packing
 from kdnas.distill.batches import Batch
+from kdnas.distill.outputs import HEADS, Outputs, State, Wanted
 from kdnas.space.families import family_of
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a model says of a batch.
-
-    Attributes:
-        hidden: By layer, 0 the embeddings: shape (sampled tokens, hidden size), those of the
-            batch's real tokens that `batch.sample` picks. Empty where not asked for.
-        logits: Shape (batch, classes), float32; None where not asked for.
-    """
-
-    hidden: list[Tensor]
-    logits: Tensor | None
-
-
-def forward(model: PreTrainedModel, batch: Batch, *, hidden: bool, logits: bool) -> Outputs:
-    """Runs a sequence classifier, or without logits its encoder alone, on a batch.
+def forward(model: PreTrainedModel, batch: Batch, wanted: Wanted) -> Outputs:
+    """Runs a sequence classifier, or where no logits are wanted its encoder alone, on a batch.
 
     Families whose attention goes through transformers' interface run packed, the others padded.
     """
-    part = model if logits else model.base_model
-    with _in_form(model, batch) as last:
-        output = part(**batch.inputs, output_hidden_states=hidden)
-    return Outputs(
-        _sampled(output.hidden_states, batch, last) if hidden else [],
-        output.logits.float() if logits else None,
-    )
+    part = model if wanted.logits else model.base_model
+    layers = [state.layer for state in wanted.states if state.kind == "hidden"]
+    with _in_form(model, batch) as last, _listening(model, batch, wanted) as heard:
+        output = part(**batch.inputs, output_hidden_states=bool(layers))
+    states = {s: heard[s.kind][s.layer - 1] for s in wanted.states if s.kind != "hidden"}
+    if layers:
+        every = (*output.hidden_states[:-1], last[0]) if last else output.hidden_states
+        read = batch.packing.sampled if last else batch.packing.real
+        for layer in layers:
+            states[State("hidden", layer)] = read(every[layer], batch.sample)
+    return Outputs(states, output.logits.float() if wanted.logits else None)
 
 
 def encoder_of(model: PreTrainedModel) -> nn.Module:
@@ -70,10 +60,42 @@ def can_pack(model: PreTrainedModel) -> bool:
     return bool(model._supports_attention_backend)
 
 
-def _sampled(states: Any, batch: Batch, last: list[Tensor]) -> list[Tensor]:
-    if not last:
-        return [batch.packing.real(layer, batch.sample) for layer in states]
-    return [batch.packing.sampled(layer, batch.sample) for layer in (*states[:-1], last[0])]
+def real_tokens(model: PreTrainedModel, batch: Batch, states: Tensor) -> Tensor | None:
+    """The real tokens of what a part of the encoder gives or gets, shape (tokens, size).
+
+    None where it is not about the batch's tokens: DeBERTa sends its relative positions through the
+    same maps.
+    """
+    layout, packed = batch.packing, can_pack(model)
+    rows = (1, len(layout.cells)) if packed else layout.shape
+    if tuple(states.shape[:2]) != rows:
+        return None
+    return layout.sampled(states, slice(None)) if packed else layout.real(states)
+
+
+@contextmanager
+def _listening(
+    model: PreTrainedModel, batch: Batch, wanted: Wanted
+) -> Iterator[dict[str, list[Tensor]]]:
+    """Yields a dict that will hold queries, keys and values, layer after layer, where wanted."""
+    heard: dict[str, list[Tensor]] = {state.kind: [] for state in wanted.states}
+    kind = model.config.model_type
+    ends = dict(zip(HEADS, family_of(kind, kind).heads_out, strict=False))
+
+    def keep(name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+            tokens = real_tokens(model, batch, output)
+            if tokens is not None:
+                heard[name].append(tokens)
+
+        return hook
+
+    with ExitStack() as stack:
+        for path, module in encoder_of(model).named_modules():
+            for name in HEADS:
+                if name in heard and path.endswith("." + ends[name]):
+                    stack.callback(module.register_forward_hook(keep(name)).remove)
+        yield heard
 
 
 @contextmanager

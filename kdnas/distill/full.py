@@ -1,111 +1,186 @@
-"""Full KD and task training: the same core as mini-KD, longer, on the full data."""
+"""Full KD: the same core as mini-KD, stage after stage, on the full data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
+from filelock import FileLock
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
+from kdnas.console import say
 from kdnas.distill.core import train
 from kdnas.distill.distilled import Distilled
-from kdnas.distill.mini import hidden_recipe
-from kdnas.distill.objective import LogitTerm, Objective, TaskTerm
-from kdnas.distill.recipe import Recipe
-from kdnas.distill.signal import NoSignal, TeacherSignal
+from kdnas.distill.lesson import Lesson
+from kdnas.distill.objective import Objective
+from kdnas.distill.outputs import Wanted
+from kdnas.distill.schedule import Schedule
+from kdnas.distill.signal import NoSignal
+from kdnas.distill.staging import hidden_of, schedule_of, terms_of, wanted_of
+from kdnas.distill.start import Start
+from kdnas.distill.terms import TaskTerm
 from kdnas.runtime import Runtime
+from kdnas.space import Architecture
+from kdnas.stages import Stage
+from kdnas.student.inherit import take_body
 from kdnas.tasks.encode import EncodedExamples
+from kdnas.teacher.cache import cache_folder, teacher_key
+from kdnas.teacher.load import Teacher
+
+# A general student is made once for all runs, whatever their seed.
+GENERAL_SEED = 0
+# What a general student depends on, beside its teacher, its corpus and its stages.
+GENERAL_SETTINGS = ("inherit", "normalisation", "mapping", "shared_projection")
+
+
+class Classroom(Protocol):
+    """Where stages find their teachers and their data."""
+
+    def teacher(self, stage: Stage) -> Teacher:
+        """Who teaches a stage, on the runtime's device."""
+
+    def lesson(self, stage: Stage, wanted: Wanted) -> Lesson:
+        """A stage's data with the teacher's signal for them."""
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """A data set and the teacher's signal for it.
-
-    Attributes:
-        data: The examples.
-        source: The teacher's signal for them.
-        has_logits: Whether the signal holds logits.
-    """
-
-    data: EncodedExamples
-    source: TeacherSignal
-    has_logits: bool
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """Trains students at full length.
+class FullKD:
+    """Takes students through the stages of a recipe.
 
     Attributes:
         settings: Of the run.
         runtime: Device and precision.
+        classroom: Has the teachers and the data.
         pad_id: Token that fills short rows.
     """
 
     settings: Settings
     runtime: Runtime
+    classroom: Classroom
     pad_id: int
 
-    def hidden_stage(self, distilled: Distilled, lesson: Lesson, work: Path, title: str) -> None:
-        """Hidden-state KD that goes on from what mini-KD learnt, in place."""
-        if not self.settings.epochs or distilled.load(work / "hidden"):
-            return
-        train(
-            distilled.student,
-            Objective({"hidden": (1.0, distilled.hidden)}),
-            lesson.data,
-            lesson.source,
-            hidden_recipe(self.settings, self.settings.epochs, self.settings.lr),
-            self.runtime,
-            pad_id=self.pad_id,
-            title=f"{title}: full KD",
-            checkpoint=work / "hidden.pt",
-        )
-        distilled.save(work / "hidden")
+    def run(
+        self,
+        architecture: Architecture,
+        begin: Callable[[], Distilled] | None,
+        work: Path,
+        title: str,
+    ) -> Distilled:
+        """A student of an architecture after all stages.
 
-    def task_stage(self, distilled: Distilled, lesson: Lesson, work: Path, title: str) -> None:
-        """The task's labels together with the teacher's logits and hidden states, in place."""
-        settings = self.settings
-        objective = Objective(
-            {
-                "task": (1.0, TaskTerm()),
-                "logits": (
-                    settings.logit_weight if lesson.has_logits else 0.0,
-                    LogitTerm(settings.temperature),
-                ),
-                "hidden": (settings.hidden_weight, distilled.hidden),
-            }
-        )
-        self._train_task(distilled.student, objective, lesson, settings.task_epochs, work, title)
+        Args:
+            architecture: Its shape.
+            begin: Makes what the first stage goes on from; None for a fresh student. A recipe that
+                begins with general stages goes on from their result instead.
+            work: Folder that a killed run continues from.
+            title: Names the student where progress is shown.
+        """
+        general = [stage for stage in self.settings.recipe if stage.is_general]
+        own = self.settings.recipe[len(general) :]
+        projects = any("hidden" in stage.losses for stage in own)
+        start = self._start(self._lesson(own[0], architecture, projects))
+        distilled = start.student(architecture)
+        done = [i for i in reversed(range(len(own))) if (work / own[i].name).exists()]
+        following = next((i + 1 for i in done if distilled.load(work / own[i].name)), 0)
+        if not following and begin and not general:
+            distilled = begin()
+        elif not following:
+            if general:
+                take_body(distilled.student, self.general(architecture, general, title).student)
+            if projects:
+                start.fit(distilled.hidden, distilled)
+        for stage in own[following:]:
+            lesson = self._lesson(stage, architecture)
+            self._train(stage, distilled, architecture, lesson, work / f"{stage.name}.pt", title)
+            distilled.save(work / stage.name)
+        return distilled
+
+    def general(self, architecture: Architecture, stages: list[Stage], title: str) -> Distilled:
+        """A student that knows no task yet: from the cache, or trained now and kept there."""
+        if self.settings.seed != GENERAL_SEED:
+            settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
+            return replace(self, settings=settings).general(architecture, stages, title)
+        lesson = self._lesson(stages[0], architecture, hidden=True)
+        start = self._start(lesson)
+        distilled = start.student(architecture)
+        start.fit(distilled.hidden, distilled)
+        for i, stage in enumerate(stages):
+            folder = self._general_folder(architecture, stages[: i + 1], lesson)
+            with FileLock(folder.with_suffix(".lock")):
+                if distilled.load(folder):
+                    say(f"{title}: found the general student in {folder}")
+                    continue
+                lesson = self._lesson(stage, architecture)
+                checkpoint = folder.with_suffix(".pt")
+                self._train(stage, distilled, architecture, lesson, checkpoint, title)
+                distilled.save(folder)
+        return distilled
 
     def fine_tune(
         self, student: PreTrainedModel, data: EncodedExamples, work: Path, title: str
     ) -> None:
-        """The control without a teacher: labels alone, for as many epochs as both stages take."""
-        objective = Objective({"task": (1.0, TaskTerm())})
-        epochs = self.settings.epochs + self.settings.task_epochs
-        lesson = Lesson(data, NoSignal(), has_logits=False)
-        self._train_task(student, objective, lesson, epochs, work, title)
-
-    def _train_task(
-        self,
-        student: PreTrainedModel,
-        objective: Objective,
-        lesson: Lesson,
-        epochs: float,
-        work: Path,
-        title: str,
-    ) -> None:
-        settings = self.settings
+        """The control without a teacher: labels alone, as many epochs as the task's stages take."""
+        own = [stage for stage in self.settings.recipe if not stage.is_general]
+        epochs = sum(stage.epochs for stage in own)
         train(
             student,
-            objective,
-            lesson.data,
-            lesson.source,
-            Recipe(epochs, settings.task_lr, settings.batch_size, settings.seed),
+            Objective({"task": (1.0, TaskTerm())}),
+            data,
+            NoSignal(),
+            Schedule(epochs, own[-1].lr, self.settings.batch_size, self.settings.seed),
             self.runtime,
             pad_id=self.pad_id,
-            title=f"{title}: task",
-            checkpoint=work / "task.pt",
+            title=f"{title}: labels alone",
+            checkpoint=work / "fine-tuning.pt",
         )
+
+    def _train(
+        self,
+        stage: Stage,
+        distilled: Distilled,
+        architecture: Architecture,
+        lesson: Lesson,
+        checkpoint: Path,
+        title: str,
+    ) -> None:
+        train(
+            distilled.student,
+            Objective(terms_of(stage, distilled, architecture, self._start(lesson))),
+            lesson.data,
+            lesson.source,
+            schedule_of(stage, self.settings),
+            self.runtime,
+            pad_id=self.pad_id,
+            title=f"{title}: {stage.name}",
+            checkpoint=checkpoint,
+        )
+
+    def _lesson(self, stage: Stage, architecture: Architecture, hidden: bool = False) -> Lesson:
+        teacher = self.classroom.teacher(stage)
+        wanted = wanted_of(stage, architecture, teacher, self.settings)
+        if hidden:
+            wanted |= hidden_of(architecture, teacher, self.settings)
+        return self.classroom.lesson(stage, wanted)
+
+    def _start(self, lesson: Lesson) -> Start:
+        return Start(lesson, self.settings, self.runtime)
+
+    def _general_folder(
+        self, architecture: Architecture, stages: list[Stage], lesson: Lesson
+    ) -> Path:
+        settings = {name: getattr(self.settings, name) for name in GENERAL_SETTINGS}
+        key = teacher_key(
+            lesson.teacher,
+            lesson.data,
+            architecture=architecture.params,
+            stages=[stage.model_dump(mode="json", exclude={"name"}) for stage in stages],
+            settings=settings,
+            batch_size=self.settings.batch_size,
+            precision=self.runtime.precision,
+        )
+        folder = cache_folder() / "students" / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return folder

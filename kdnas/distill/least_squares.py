@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
 from kdnas.distill.forward import forward
-from kdnas.distill.objective import HiddenTerm
 from kdnas.distill.signal import TeacherSignal
+from kdnas.distill.terms import HiddenTerm
 from kdnas.distill.weights import working_precision
 from kdnas.runtime import Runtime
 
@@ -36,11 +36,12 @@ def fit_projections(
     sums = [_Sums() for _ in term.projections]
     with working_precision(student, runtime):
         for batch in batches:
-            signal = source.fetch(batch, term.layers)
+            signal = source.fetch(batch, term.of_teacher)
             with runtime.autocast():
-                states = forward(student, batch, hidden=True, logits=False).hidden[1:]
-            for i, layer in enumerate(states):
-                sums[i % len(sums)].add(layer.float(), term.target(i, signal))
+                output = forward(student, batch, term.of_student)
+            for i, layer in enumerate(term.layer_map.student_layers):
+                states = output.hidden(layer).float()
+                sums[i % len(sums)].add(states, term.target(i, signal))
     for projection, total in zip(term.projections, sums, strict=True):
         assert isinstance(projection, nn.Linear)
         total.solve_into(projection)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+LogitLoss = Literal["kl", "ce", "mse"]
+UNLABELLED = -100
 
 
 def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
@@ -60,22 +63,52 @@ def scales(variance: Tensor, normalisation: str) -> Tensor:
     return (variance.clamp_min(1e-6 * float(variance.mean()) + 1e-12) * count).rsqrt()
 
 
-def logit_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """KL divergence of softened class probabilities, times T squared; MSE for one output.
+def logit_loss(
+    student: Tensor, teacher: Tensor, temperature: float, kind: LogitLoss = "kl"
+) -> Tensor:
+    """How far softened class probabilities are apart, times T squared, or the logits themselves.
 
-    Hinton et al. 2015, Distilling the Knowledge in a Neural Network.
+    Hinton et al. 2015, Distilling the Knowledge in a Neural Network. `kl` is the divergence from
+    the teacher; `ce`, the soft cross-entropy, is larger by the teacher's entropy and has the same
+    gradient; `mse` is the squared error of the logits (Ba and Caruana 2014, Do Deep Nets Really
+    Need to be Deep?). Models with one output take `mse` whatever is asked for.
 
     Args:
         student: Shape (batch, classes).
         teacher: Shape (batch, classes).
-        temperature: T; regression ignores it.
+        temperature: T; `mse` ignores it.
+        kind: Which.
     """
     student, teacher = student.float(), teacher.float()
-    if student.shape[-1] == 1:
+    if kind == "mse" or student.shape[-1] == 1:
         return F.mse_loss(student, teacher)
-    wanted = F.log_softmax(teacher / temperature, dim=-1)
     given = F.log_softmax(student / temperature, dim=-1)
+    if kind == "ce":
+        return F.cross_entropy(given, (teacher / temperature).softmax(-1)) * temperature**2
+    wanted = F.log_softmax(teacher / temperature, dim=-1)
     return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
+
+
+def relation_loss(student: Tensor, teacher: Tensor, bias: Tensor) -> Tensor:
+    """KL divergence of self-attention relations, averaged over heads and real tokens.
+
+    A relation is the softmax over an example's tokens of the scaled products of one token's vector
+    with all of them. Wang et al. 2021, MiniLMv2: Multi-Head Self-Attention Relation Distillation.
+
+    Args:
+        student: Shape (examples, relation heads, length, size): queries, keys or values.
+        teacher: Same shape; the size may differ.
+        bias: Shape (examples, 1, 1, length): 0 for real tokens, a very negative number for padding.
+    """
+    ours, theirs = _relations(student, bias), _relations(teacher, bias)
+    divergence = (theirs.exp() * (theirs - ours)).sum(-1)
+    real = (bias == 0).transpose(-1, -2).squeeze(-1)
+    return (divergence * real).sum() / (real.sum() * divergence.shape[1])
+
+
+def _relations(states: Tensor, bias: Tensor) -> Tensor:
+    scores = states @ states.transpose(-1, -2) * states.shape[-1] ** -0.5
+    return F.log_softmax(scores.float() + bias, dim=-1)
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -83,8 +116,13 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: Shape (batch, classes).
-        labels: Shape (batch,): class ids, or targets of a regression.
+        labels: Shape (batch,): class ids, or targets of a regression. Examples without one (-100,
+            or NaN) do not count; without any label the loss is 0.
     """
     if logits.shape[-1] == 1:
-        return F.mse_loss(logits.float().squeeze(-1), labels.float())
-    return F.cross_entropy(logits.float(), labels.long())
+        known = labels.isfinite()
+        errors = (logits.float().squeeze(-1) - labels.float().nan_to_num()).square() * known
+        return errors.sum() / known.sum().clamp_min(1)
+    known = labels != UNLABELLED
+    total = F.cross_entropy(logits.float(), labels.long(), reduction="sum")
+    return total / known.sum().clamp_min(1)

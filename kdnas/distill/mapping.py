@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Mapping = Literal["skip+last", "skip", "last"]
 
 
 def last_layers(student_layers: int, teacher_layers: int) -> list[int]:
@@ -30,16 +33,40 @@ def skip_layers(student_layers: int, teacher_layers: int) -> list[int]:
 
 @dataclass(frozen=True)
 class LayerMap:
-    """For each student layer, the teacher layers whose states it must predict, side by side."""
+    """For student layers in their order, the teacher layers whose states each must predict.
+
+    Attributes:
+        targets: Of each student layer, side by side.
+        first: The first of these student layers; the others follow it.
+    """
 
     targets: tuple[tuple[int, ...], ...]
+    first: int = 1
+
+    @classmethod
+    def named(cls, name: Mapping, student_layers: int, teacher_layers: int) -> LayerMap:
+        """The mapping `skip+last`, `skip` or `last`."""
+        both = (
+            skip_layers(student_layers, teacher_layers),
+            last_layers(student_layers, teacher_layers),
+        )
+        chosen = {"skip": both[:1], "last": both[1:]}.get(name, both)
+        return cls(tuple(zip(*chosen, strict=True)))
 
     @classmethod
     def skip_and_last(cls, student_layers: int, teacher_layers: int) -> LayerMap:
         """Student layer i against `[skip(i) ; last(i)]`."""
-        skip = skip_layers(student_layers, teacher_layers)
-        last = last_layers(student_layers, teacher_layers)
-        return cls(tuple(zip(skip, last, strict=True)))
+        return cls.named("skip+last", student_layers, teacher_layers)
+
+    @classmethod
+    def embeddings(cls) -> LayerMap:
+        """The student's embeddings against the teacher's."""
+        return cls(((0,),), first=0)
+
+    @property
+    def student_layers(self) -> tuple[int, ...]:
+        """The student layers that learn."""
+        return tuple(range(self.first, self.first + len(self.targets)))
 
     @property
     def teacher_layers(self) -> tuple[int, ...]:
@@ -53,7 +80,8 @@ class LayerMap:
 
     def __str__(self) -> str:
         return ", ".join(
-            f"{i} <- {'+'.join(map(str, target))}" for i, target in enumerate(self.targets, 1)
+            f"{i} <- {'+'.join(map(str, target))}"
+            for i, target in zip(self.student_layers, self.targets, strict=True)
         )
 
 

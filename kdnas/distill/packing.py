@@ -91,6 +91,15 @@ class Packing:
         rows: Tensor = _Sample.apply(packed, slice(sample.start, self.count, sample.step))  # type: ignore[no-untyped-call]
         return rows
 
+    def spread_heads(self, tokens: Tensor, heads: int) -> Tensor:
+        """Real tokens, shape (count, size), as (blocks, heads, length, size / heads).
+
+        Padding holds zeros.
+        """
+        filled = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])
+        padded = take(filled, self.rows, self.cells[: len(filled)], self.count)
+        return padded.view(len(self.bias), self.shape[1], heads, -1).transpose(1, 2)
+
     def by_head(self, heads: int) -> tuple[Tensor, Tensor]:
         """The same two indices for rows (token, head) and cells (example, head, position)."""
         if heads not in self._by_head:

@@ -2,7 +2,8 @@
 
 After Michel et al. 2019, Are Sixteen Heads Really Better than One?, and Sun et al. 2023, A Simple
 and Effective Pruning Approach for Large Language Models (Wanda): what a unit adds is how strongly
-its activity varies times the norm of the weights that read it.
+its activity varies times the norm of the weights that read it. Of the residual stream, directions
+matter rather than dimensions: Ashkboos et al. 2024, SliceGPT.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
-from kdnas.distill.forward import can_pack, forward
+from kdnas.distill.forward import forward, real_tokens
+from kdnas.distill.outputs import Wanted, hidden_states
 from kdnas.runtime import Runtime
 from kdnas.space.families import Family, family_of
 
@@ -30,13 +32,14 @@ class Importance:
     """How much each part of a teacher matters, and what is lost with it.
 
     Attributes:
-        hidden: Shape (hidden size,): of the residual stream's dimensions, over all layers.
+        residual: Shape (hidden size, hidden size): covariance of the residual stream's dimensions,
+            each layer's as a share of its variance, averaged over layers.
         rows: By layer, shape (hidden size,): of the attention's rows, head after head.
         neurons: By layer, shape (intermediate size,): of the feed-forward neurons.
         neuron_means: By layer, shape (intermediate size,): their mean activations.
     """
 
-    hidden: Tensor
+    residual: Tensor
     rows: dict[str, Tensor]
     neurons: dict[str, Tensor]
     neuron_means: dict[str, Tensor]
@@ -66,23 +69,48 @@ class _Moments:
         return (mean_square - self.mean.square()).clamp_min(0).sqrt()
 
 
+class _Covariance:
+    """How the dimensions of a stream of vectors vary together."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum: Tensor | float = 0.0
+        self.product: Tensor | float = 0.0
+
+    def add(self, states: Tensor) -> None:
+        states = states.float()
+        self.count += len(states)
+        self.sum = self.sum + states.sum(0)
+        self.product = self.product + states.T @ states
+
+    @property
+    def share(self) -> Tensor:
+        """Covariances over the sum of all variances."""
+        mean = torch.as_tensor(self.sum).cpu() / self.count
+        covariance = torch.as_tensor(self.product).cpu() / self.count - torch.outer(mean, mean)
+        return covariance / covariance.trace().clamp_min(1e-12)
+
+
 @torch.no_grad()
 def measure_importance(
-    teacher: PreTrainedModel, hidden: Tensor, batches: Iterable[Batch], runtime: Runtime
+    teacher: PreTrainedModel, batches: Iterable[Batch], runtime: Runtime
 ) -> Importance:
     """Runs the teacher over some batches and watches its parts.
 
     Args:
         teacher: In evaluation mode, on the batches' device.
-        hidden: Shape (hidden size,): the importance of the residual stream's dimensions.
         batches: Some hundreds of examples are enough.
         runtime: Gives the precision.
     """
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     moments: dict[tuple[str, str], _Moments] = {}
+    residual = [_Covariance() for _ in range(int(teacher.config.num_hidden_layers) + 1)]
+    wanted = Wanted(hidden_states(range(len(residual))))
     for batch in batches:
         with _watched(teacher, family, batch, moments), runtime.autocast():
-            forward(teacher, batch, hidden=False, logits=False)
+            said = forward(teacher, batch, wanted)
+        for depth, sums in enumerate(residual):
+            sums.add(said.hidden(depth))
     rows, neurons, means = {}, {}, {}
     for layer in {layer for layer, _ in moments}:
         part = {name: moments[layer, name] for name in ("query", "key", "context", "neurons")}
@@ -92,7 +120,8 @@ def measure_importance(
         rows[layer] = scores / scores.mean() + values / values.mean()
         neurons[layer] = part["neurons"].deviation * down
         means[layer] = part["neurons"].mean
-    return Importance(hidden, rows, neurons, means)
+    shares = torch.stack([sums.share for sums in residual])
+    return Importance(shares.mean(0), rows, neurons, means)
 
 
 @contextmanager
@@ -102,11 +131,10 @@ def _watched(
     batch: Batch,
     moments: dict[tuple[str, str], _Moments],
 ) -> Iterator[None]:
-    layout, packed = batch.packing, can_pack(teacher)
-
     def note(layer: str, name: str, states: Tensor) -> None:
-        real = layout.sampled(states, slice(None)) if packed else layout.real(states)
-        moments.setdefault((layer, name), _Moments()).add(real)
+        tokens = real_tokens(teacher, batch, states)
+        if tokens is not None:
+            moments.setdefault((layer, name), _Moments()).add(tokens)
 
     def outgoing(layer: str, name: str) -> Any:
         return lambda module, args, output: note(layer, name, output)

@@ -1,19 +1,20 @@
 """Students that start from their teacher's weights.
 
-Layers follow the skip mapping (Sun et al. 2019, Patient KD). Hidden dimensions are the same
-everywhere in the residual stream; heads and feed-forward neurons are chosen layer by layer, by what
-they do on real examples or, where nothing was measured, by the norms of their weights. What neurons
-that are left out add on average goes into the bias. A student of the teacher's shape is an exact
-copy.
+Layers follow the skip mapping (Sun et al. 2019, Patient KD). A narrower student sees the residual
+stream in the basis of its principal components, the same everywhere, embeddings included (after
+Ashkboos et al. 2024, SliceGPT). Attention heads and feed-forward neurons are chosen by what they do
+on real examples or, where nothing was measured, by the norms of their weights. What neurons that
+are left out add on average goes into the bias. A student of the teacher's shape is an exact copy.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distill.mapping import skip_layers
@@ -21,6 +22,7 @@ from kdnas.space.architecture import Architecture
 from kdnas.space.derive import teacher_architecture
 from kdnas.space.families import Family, family_of
 from kdnas.student.importance import LAYER, Importance
+from kdnas.student.residual import chosen_basis, hidden_spread, principal_basis, top
 
 Weights = dict[str, Tensor]
 
@@ -47,13 +49,20 @@ def inherit_weights(
         student: Same family, no dimension larger than the teacher's.
         teacher: The model to take from.
         importance: Which parts matter; default: the norms of weights and, for the residual stream,
-            the variance of each dimension of the word embeddings or, where these have a size of
-            their own, the norms of the first weights that read it.
+            single dimensions by how they vary over the word embeddings or, where these have a size
+            of their own, by the norms of the first weights that read them.
     """
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     cutter = _Cutter(student, teacher, family, importance)
     weights = {name: cutter.cut(name, value) for name, value in student.state_dict().items()}
     student.load_state_dict(weights)
+
+
+def take_body(student: PreTrainedModel, taught: PreTrainedModel) -> None:
+    """Gives a student the embeddings and layers of another one of its shape; heads stay."""
+    weights = taught.base_model.state_dict()
+    body = {name: value for name, value in weights.items() if not name.startswith("pooler")}
+    student.base_model.load_state_dict(body, strict=False)
 
 
 class _Cutter:
@@ -70,9 +79,13 @@ class _Cutter:
         self.weights: Weights = {k: v.detach().cpu() for k, v in teacher.state_dict().items()}
         self.source = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
         self.importance = importance
-        spread = _hidden_spread(self.weights, self.large.hidden_size)
-        hidden = importance.hidden.cpu() if importance else spread
-        self.hidden = _top(hidden, self.small.hidden_size)
+        self.norms = {
+            f"{name}.weight"
+            for name, module in teacher.named_modules()
+            if isinstance(module, nn.LayerNorm)
+        }
+        self.head = _head_maps(teacher)
+        self.basis, self.gain = self._residual()
         self.cuts: dict[str, LayerCut] = {}
 
     def cut(self, name: str, drawn: Tensor) -> Tensor:
@@ -81,9 +94,14 @@ class _Cutter:
         if source not in self.weights:
             return self._without_source(name, drawn)
         value = self._with_lost_means(source, self.weights[source])
-        for axis, indices in enumerate(self._indices(source, value, drawn)):
-            if indices is not None:
-                value = value.index_select(axis, indices)
+        for axis, part in enumerate(self._parts(source, value, drawn)):
+            if part is self.basis and source in self.norms:
+                # A gain is a diagonal matrix, of which the new basis keeps the diagonal.
+                value = self.gain * (self.basis.square() * value[:, None]).sum(0)
+            elif part is self.basis:
+                value = (value.movedim(axis, -1) @ self.basis).movedim(-1, axis)
+            elif part is not None:
+                value = value.index_select(axis, part)
         if value.shape != drawn.shape:
             return drawn
         return self._rescaled(name, value).clone()
@@ -96,24 +114,44 @@ class _Cutter:
 
     def _without_source(self, name: str, drawn: Tensor) -> Tensor:
         # A teacher whose embeddings are as wide as its layers has no map between them; the
-        # student's map starts as the choice of dimensions that the other weights assume.
+        # student's map starts as the change of basis that the other weights assume.
         if name.endswith("embeddings_project.weight"):
-            return torch.eye(drawn.shape[1]).index_select(0, self.hidden)
+            return self.basis.T.contiguous()
         return torch.zeros_like(drawn) if name.endswith("embeddings_project.bias") else drawn
 
-    def _indices(self, source: str, value: Tensor, drawn: Tensor) -> list[Tensor | None]:
+    def _parts(self, source: str, value: Tensor, drawn: Tensor) -> list[Tensor | None]:
+        """What to do with each axis: change its basis, take some of its indices, or nothing."""
         role = self._role(source)
-        chosen = []
+        parts: list[Tensor | None] = []
         for axis, size in enumerate(value.shape):
-            indices = None
+            part = None
             if role is not None and axis == role[1]:
-                indices = getattr(self._layer_cut(source), role[0])
+                part = getattr(self._layer_cut(source), role[0])
             elif size == self.large.hidden_size and drawn.shape[axis] == self.small.hidden_size:
-                indices = self.hidden
+                part = self.pooled if self._is_pooled(source, axis) else self.basis
             elif source.endswith("relative_attention_bias.weight") and axis == 1:
-                indices = self._head_table()
-            chosen.append(indices)
-        return chosen
+                part = self._head_table()
+            parts.append(part)
+        return parts
+
+    def _residual(self) -> tuple[Tensor, float]:
+        size = self.small.hidden_size
+        if size == self.large.hidden_size:
+            return torch.eye(size), 1.0
+        if self.importance:
+            return principal_basis(self.importance.residual, size)
+        return chosen_basis(hidden_spread(self.weights, self.large.hidden_size), size)
+
+    def _is_pooled(self, source: str, axis: int) -> bool:
+        """Whether an axis is the outputs of the head's first map, behind its activation."""
+        module = source.rpartition(".")[0]
+        return module in self.head and (axis == 0) == (module != self.head[-1])
+
+    @cached_property
+    def pooled(self) -> Tensor:
+        """Those of its outputs that a student keeps, by the norms of the weights around them."""
+        first, last = (self.weights[f"{self.head[i]}.weight"] for i in (0, -1))
+        return top(first.norm(dim=1) * last.norm(dim=0), self.small.hidden_size)
 
     def _with_lost_means(self, source: str, value: Tensor) -> Tensor:
         """The bias of the map out of the neurons, with what those left out add on average."""
@@ -155,9 +193,7 @@ class _Cutter:
     def _make_cut(self, layer: str) -> LayerCut:
         if self.importance:
             rows = head_rows(self.importance.rows[layer], self.large, self.small)
-            return LayerCut(
-                rows, _top(self.importance.neurons[layer], self.small.intermediate_size)
-            )
+            return LayerCut(rows, top(self.importance.neurons[layer], self.small.intermediate_size))
         family = self.family
         weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
         query, key, value = (_find(weights, name).norm(dim=1) for name in family.heads_out[:3])
@@ -165,7 +201,7 @@ class _Cutter:
         neurons = _find(weights, family.neurons_in).norm(dim=1)
         neurons = neurons * _find(weights, family.neurons_out, family.heads_in).norm(dim=0)
         rows = head_rows(query * key + value * out, self.large, self.small)
-        return LayerCut(rows, _top(neurons, self.small.intermediate_size))
+        return LayerCut(rows, top(neurons, self.small.intermediate_size))
 
     def _head_table(self) -> Tensor:
         first = next(n for n in self.weights if self._role(n) == ("heads", 0))
@@ -201,10 +237,10 @@ def head_rows(importance: Tensor, large: Architecture, small: Architecture) -> T
     large_size = large.hidden_size // large.num_attention_heads
     small_size = small.hidden_size // small.num_attention_heads
     if small_size > large_size:
-        return _top(importance, small.hidden_size)
+        return top(importance, small.hidden_size)
     table = importance.view(large.num_attention_heads, large_size)
-    rows = _top(table, small_size)
-    heads = _top(table.gather(1, rows).sum(dim=1), small.num_attention_heads)
+    rows = top(table, small_size)
+    heads = top(table.gather(1, rows).sum(dim=1), small.num_attention_heads)
     rows = rows + torch.arange(large.num_attention_heads)[:, None] * large_size
     return rows[heads].flatten()
 
@@ -215,16 +251,11 @@ def _find(weights: Weights, module: str, but_not: str | None = None) -> Tensor:
     return next(w for n, w in weights.items() if n.endswith(ending) and not n.endswith(other))
 
 
-def _hidden_spread(weights: Weights, hidden_size: int) -> Tensor:
-    table = next(w for n, w in weights.items() if n.endswith("word_embeddings.weight"))
-    if table.shape[1] == hidden_size:
-        return table.var(dim=0)
-    first = next(w for w in weights.values() if w.ndim == 2 and w.shape[0] == hidden_size)
-    norms: Tensor = first.norm(dim=1)
-    return norms
-
-
-def _top(importance: Tensor, count: int) -> Tensor:
-    """Indices of the largest values of the last axis, ascending; of equals, the first."""
-    order = importance.argsort(dim=-1, descending=True, stable=True)
-    return order[..., :count].sort(dim=-1).values
+def _head_maps(model: PreTrainedModel) -> list[str]:
+    """The linear maps of a classifier's head, pooler included, in their order."""
+    inside = model.base_model_prefix + "."
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and (not name.startswith(inside) or "pooler" in name)
+    ]

@@ -44,6 +44,21 @@ class Teacher:
         """Token that fills short rows."""
         return int(self.tokenizer.pad_token_id or 0)
 
+    @property
+    def depth(self) -> int:
+        """Layers."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Dimensions of a hidden state."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def heads(self) -> int:
+        """Attention heads a layer."""
+        return int(self.model.config.num_attention_heads)
+
 
 def teacher_source(name: str | None) -> str:
     """Hub id or folder of a teacher; the embedded one for None."""
@@ -81,17 +96,18 @@ def load_tokenizer(name: str) -> Any:
     return _load(AutoTokenizer, name, "tokenizer")
 
 
-def load_teacher(name: str, spec: TaskSpec) -> Teacher:
+def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
+
+    Without a task it is as it was saved, and its head means nothing.
 
     Raises:
         KdnasError: Some part of it cannot be loaded.
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
-    has_head = any(a.endswith(HEAD) for a in config.architectures or ())
-    has_head = has_head and config.num_labels == spec.num_labels
-    order = _label_order(config, spec) if has_head else None
+    has_head = spec is not None and _has_head(config, spec)
+    order = _label_order(config, spec) if spec and has_head else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _load(
@@ -100,11 +116,16 @@ def load_teacher(name: str, spec: TaskSpec) -> Teacher:
             "weights",
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
-            **head_config(spec),
+            **(head_config(spec) if spec else {}),
         )
     if order is not None:
         _reorder_head(model, order)
     return Teacher(name, model.eval(), tokenizer, has_head)
+
+
+def _has_head(config: Any, spec: TaskSpec) -> bool:
+    trained = any(a.endswith(HEAD) for a in config.architectures or ())
+    return trained and config.num_labels == spec.num_labels
 
 
 def head_config(spec: TaskSpec) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from safetensors import SafetensorError
 from kdnas.config import Settings
 from kdnas.console import say
 from kdnas.distill.core import train
-from kdnas.distill.objective import Objective, TaskTerm
-from kdnas.distill.recipe import Recipe
+from kdnas.distill.objective import Objective
+from kdnas.distill.outputs import State
+from kdnas.distill.schedule import Schedule
 from kdnas.distill.signal import LiveSignal, NoSignal
+from kdnas.distill.terms import TaskTerm
 from kdnas.errors import KdnasError
 from kdnas.files import replace_folder
 from kdnas.runtime import Runtime
@@ -34,15 +36,15 @@ def fine_tune_teacher(
 
     A teacher that was trained alike before, for another run, is taken from the cache.
     """
-    recipe = Recipe(
+    schedule = Schedule(
         settings.teacher_epochs, settings.teacher_lr, settings.batch_size, settings.seed
     )
-    key = teacher_key(teacher, data, recipe=asdict(recipe), precision=runtime.precision)
+    key = teacher_key(teacher, data, schedule=asdict(schedule), precision=runtime.precision)
     cached = cache_folder() / "teachers" / key
     cached.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(cached.with_suffix(".lock")):
         if not _found(teacher, cached):
-            _train(teacher, data, recipe, runtime, folder.with_name("teacher.pt"))
+            _train(teacher, data, schedule, runtime, folder.with_name("teacher.pt"))
             with replace_folder(cached) as partial:
                 teacher.model.save_pretrained(partial)
                 teacher.tokenizer.save_pretrained(partial)
@@ -64,14 +66,14 @@ def _found(teacher: Teacher, cached: Path) -> bool:
 
 
 def _train(
-    teacher: Teacher, data: EncodedExamples, recipe: Recipe, runtime: Runtime, checkpoint: Path
+    teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime, checkpoint: Path
 ) -> None:
     train(
         teacher.model,
         Objective({"task": (1.0, TaskTerm())}),
         data,
         NoSignal(),
-        recipe,
+        schedule,
         runtime,
         pad_id=teacher.pad_id,
         title="teacher fine-tuning",
@@ -82,7 +84,7 @@ def _train(
 def open_or_build_store(
     teacher: Teacher,
     data: EncodedExamples,
-    layers: Sequence[int],
+    states: Collection[State],
     runtime: Runtime,
 ) -> SignalStore:
     """The teacher's signal for some data: found in the cache, or computed now.
@@ -92,7 +94,7 @@ def open_or_build_store(
     Raises:
         KdnasError: The disk is too small for it.
     """
-    folder = cache_folder() / "signal" / store_key(teacher, data, layers)
+    folder = cache_folder() / "signal" / store_key(teacher, data, states)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if folder.exists():
@@ -100,7 +102,7 @@ def open_or_build_store(
                 return SignalStore.open(folder)
             except (OSError, ValueError, KeyError) as error:
                 say(f"the teacher's signal store is unusable ({error}); building it again")
-        needed = store_bytes(teacher, data, layers)
+        needed = store_bytes(teacher, data, states)
         free = shutil.disk_usage(folder.parent).free
         if needed > free * DISK_SHARE:
             raise KdnasError(
@@ -108,23 +110,23 @@ def open_or_build_store(
                 f"{free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a "
                 "larger disk"
             )
-        return build_store(folder, teacher, data, layers, runtime)
+        return build_store(folder, teacher, data, states, runtime)
 
 
 def stored_or_live(
     teacher: Teacher,
     data: EncodedExamples,
-    layers: Sequence[int],
+    states: Collection[State],
     runtime: Runtime,
 ) -> SignalStore | LiveSignal:
     """A store where the disk has room for it, else the teacher itself, asked at every step."""
     try:
-        return open_or_build_store(teacher, data, layers, runtime)
+        return open_or_build_store(teacher, data, states, runtime)
     except KdnasError as error:
         say(f"{error}; running the teacher at every step instead")
-        return LiveSignal(teacher.model, runtime, teacher.has_head)
+        return LiveSignal(teacher.model, runtime)
 
 
-def store_bytes(teacher: Teacher, data: EncodedExamples, layers: Sequence[int]) -> int:
+def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[State]) -> int:
     """Size of a store, in bytes."""
-    return int(data.offsets[-1]) * len(layers) * int(teacher.model.config.hidden_size) * 2
+    return int(data.offsets[-1]) * len(states) * int(teacher.model.config.hidden_size) * 2

@@ -1,14 +1,14 @@
 """The teacher's hidden states and logits on disk: computed once, read by every candidate.
 
-One flat file a layer, half precision, real tokens only, memory-mapped: a candidate reads the
-layers and the examples it needs and nothing else. The manifest is written last and holds a
-checksum of every file, so that a half-written or damaged store is noticed.
+One flat file for each layer's states, half precision, real tokens only, memory-mapped: a candidate
+reads the layers and the examples it needs and nothing else. The manifest is written last and holds
+a checksum of every file, so that a half-written or damaged store is noticed.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,8 @@ from torch import Tensor
 
 from kdnas.console import progress
 from kdnas.distill.batches import Batch, batches_once, plan_once
-from kdnas.distill.signal import LiveSignal, Signal
+from kdnas.distill.outputs import Outputs, State, Wanted, hidden_states
+from kdnas.distill.signal import LiveSignal
 from kdnas.distill.weights import working_precision
 from kdnas.files import read_json, replace_folder, write_json
 from kdnas.runtime import Runtime, moved
@@ -30,6 +31,7 @@ from kdnas.teacher.cache import teacher_key
 from kdnas.teacher.load import Teacher
 
 MANIFEST = "manifest.json"
+ENDING = ".f16"
 HALF_MAX = 65504.0
 CHUNK = 1 << 24
 
@@ -40,15 +42,14 @@ class SignalStore:
 
     Attributes:
         folder: Where it lies.
-        layers: Teacher layers in it; 0 is the embeddings.
+        states: The teacher's states in it, each of shape (tokens, hidden size).
         mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
         variance: Same shape.
     """
 
     folder: Path
-    layers: tuple[int, ...]
     offsets: NDArray[np.int64]
-    hidden: dict[int, NDArray[np.float16]]
+    states: dict[State, NDArray[np.float16]]
     logits: Tensor | None
     mean: Tensor
     variance: Tensor
@@ -69,17 +70,16 @@ class SignalStore:
                 raise ValueError(f"{path} is missing or damaged")
         offsets = np.load(folder / "offsets.npy")
         shape = (int(offsets[-1]), manifest["hidden_size"])
-        hidden: dict[int, NDArray[np.float16]] = {
-            layer: np.memmap(folder / _layer_file(layer), np.float16, "r", shape=shape)
-            for layer in manifest["layers"]
+        states: dict[State, NDArray[np.float16]] = {
+            State.parse(name): np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
+            for name in manifest["states"]
         }
         statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
         logits = folder / "logits.npy"
         return cls(
             folder,
-            tuple(manifest["layers"]),
             offsets,
-            hidden,
+            states,
             torch.from_numpy(np.load(logits)) if logits.exists() else None,
             statistics[0],
             statistics[1],
@@ -111,31 +111,41 @@ class StoredSignal:
     store: SignalStore
     rows: NDArray[np.int64]
 
-    def fetch(self, batch: Batch, layers: Sequence[int]) -> Signal:
-        """Hidden states and logits of a batch, from disk."""
+    @property
+    def logits(self) -> Tensor | None:
+        """The teacher's logits, shape (examples, classes), in the data set's order."""
+        return None if self.store.logits is None else self.store.logits[self.rows]
+
+    def fetch(self, batch: Batch, wanted: Wanted) -> Outputs:
+        """States and logits of a batch, from disk."""
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         starts, ends = self.store.offsets[rows], self.store.offsets[rows + 1]
         tokens = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
-        tokens = tokens[batch.sample]
-        hidden = {
-            layer: moved(torch.from_numpy(self.store.hidden[layer][tokens]), device)
-            for layer in layers
-        }
-        logits = None if self.store.logits is None else moved(self.store.logits[rows], device)
-        return Signal(hidden, logits)
+        sampled = tokens[batch.sample]
+        states = {}
+        for state in wanted.states:
+            read = self.store.states[state][sampled if state.kind == "hidden" else tokens]
+            states[state] = moved(torch.from_numpy(read), device)
+        logits = self.store.logits if wanted.logits else None
+        return Outputs(states, None if logits is None else moved(logits[rows], device))
 
 
-def store_key(teacher: Teacher, data: EncodedExamples, layers: Sequence[int]) -> str:
-    """Names a store by all that decides its content: weights, config, data, layers."""
-    return teacher_key(teacher, data, layers=sorted(layers), head=teacher.has_head)
+def store_key(teacher: Teacher, data: EncodedExamples, states: Iterable[State]) -> str:
+    """Names a store by all that decides its content: weights, config, data, states."""
+    return teacher_key(teacher, data, states=names(states), head=teacher.has_head)
+
+
+def names(states: Iterable[State]) -> list[str]:
+    """Their names, in order."""
+    return sorted(map(str, states))
 
 
 def build_store(
     folder: Path,
     teacher: Teacher,
     data: EncodedExamples,
-    layers: Sequence[int],
+    states: Iterable[State],
     runtime: Runtime,
 ) -> SignalStore:
     """Runs the teacher once over the data and writes what it says.
@@ -144,19 +154,19 @@ def build_store(
         folder: The finished store; it appears whole or not at all.
         teacher: Runs in evaluation mode.
         data: Examples; their order is the store's.
-        layers: Teacher layers to keep.
+        states: What to keep.
         runtime: Device and precision.
     """
     with replace_folder(folder) as partial:
-        writer = _Writer(partial, teacher, data, layers)
+        writer = _Writer(partial, teacher, data, states)
         teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
-        signal = LiveSignal(teacher.model, runtime, teacher.has_head)
+        signal = LiveSignal(teacher.model, runtime)
         with ExitStack() as stack:
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
             advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
             for batch in batches_once(data, teacher.pad_id, runtime.device):
-                writer.add(batch, signal.fetch(batch, range(writer.count)))
+                writer.add(batch, signal.fetch(batch, writer.wanted))
                 advance("")
         writer.finish()
     return SignalStore.open(folder)
@@ -166,30 +176,32 @@ class _Writer:
     """Fills a store's files at the places of a batch's examples, and gathers statistics."""
 
     def __init__(
-        self, folder: Path, teacher: Teacher, data: EncodedExamples, layers: Sequence[int]
+        self, folder: Path, teacher: Teacher, data: EncodedExamples, states: Iterable[State]
     ) -> None:
         config: Any = teacher.model.config
-        self.folder, self.offsets, self.layers = folder, data.offsets, sorted(layers)
-        self.count, self.width = config.num_hidden_layers + 1, config.hidden_size
+        self.folder, self.offsets = folder, data.offsets
+        count, self.width = config.num_hidden_layers + 1, config.hidden_size
         shape = (int(data.offsets[-1]), self.width)
         self.files = {
-            layer: np.memmap(folder / _layer_file(layer), np.float16, "w+", shape=shape)
-            for layer in self.layers
+            state: np.memmap(folder / f"{state}{ENDING}", np.float16, "w+", shape=shape)
+            for state in states
         }
+        # The statistics are of every layer, whichever are kept.
+        self.wanted = Wanted(hidden_states(range(count)) | set(self.files), teacher.has_head)
         self.logits = np.zeros((len(data), config.num_labels), np.float32)
-        self.has_logits = teacher.has_head
-        self.sums = torch.zeros(2, self.count, self.width, dtype=torch.float64)
+        self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
 
-    def add(self, batch: Batch, signal: Signal) -> None:
-        for layer, states in signal.hidden.items():
-            exact = states.double().cpu()
-            self.sums[0, layer] += exact.sum(0)
-            self.sums[1, layer] += exact.square().sum(0)
+    def add(self, batch: Batch, signal: Outputs) -> None:
+        for state, values in signal.states.items():
+            if state.kind == "hidden":
+                exact = values.double().cpu()
+                self.sums[0, state.layer] += exact.sum(0)
+                self.sums[1, state.layer] += exact.square().sum(0)
         lengths = batch.inputs["attention_mask"].sum(1).tolist()
-        for layer in self.layers:
-            rows = signal.hidden[layer].float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
+        for state, file in self.files.items():
+            rows = signal.states[state].float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
             for index, part in zip(batch.indices, torch.split(rows, lengths), strict=True):
-                self.files[layer][self.offsets[index] : self.offsets[index + 1]] = part.numpy()
+                file[self.offsets[index] : self.offsets[index + 1]] = part.numpy()
         if signal.logits is not None:
             self.logits[batch.indices] = signal.logits.cpu().numpy()
 
@@ -200,15 +212,12 @@ class _Writer:
         statistics = torch.stack([mean, (square - mean.square()).clamp_min(0)]).float()
         np.save(self.folder / "statistics.npy", statistics.numpy())
         np.save(self.folder / "offsets.npy", self.offsets)
-        if self.has_logits:
+        if self.wanted.logits:
             np.save(self.folder / "logits.npy", self.logits)
         checksums = {path.name: _checksum(path) for path in sorted(self.folder.iterdir())}
-        manifest = {"layers": self.layers, "hidden_size": self.width, "files": checksums}
+        kept = names(self.files)
+        manifest = {"states": kept, "hidden_size": self.width, "files": checksums}
         write_json(self.folder / MANIFEST, manifest)
-
-
-def _layer_file(layer: int) -> str:
-    return f"layer-{layer:02d}.f16"
 
 
 def _checksum(path: Path) -> int:

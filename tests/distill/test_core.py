@@ -10,14 +10,15 @@ from conftest import sentence
 
 import kdnas.distill.checkpoint as checkpoints
 from kdnas.distill.core import heldout_losses, predict, train
-from kdnas.distill.objective import LogitTerm, Objective, TaskTerm
-from kdnas.distill.recipe import Recipe
+from kdnas.distill.objective import Objective
+from kdnas.distill.schedule import Schedule
 from kdnas.distill.signal import LiveSignal, NoSignal
+from kdnas.distill.terms import LogitTerm, TaskTerm
 from kdnas.runtime import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teacher.load import Teacher, load_teacher
 
-RECIPE = Recipe(epochs=8, lr=5e-3, batch_size=16)
+RECIPE = Schedule(epochs=8, lr=5e-3, batch_size=16)
 
 
 @pytest.fixture
@@ -49,10 +50,10 @@ def test_training_learns_the_task(
 
 def test_fractions_of_an_epoch_are_steps() -> None:
     lengths = np.full(128, 10)
-    assert Recipe(0.5, 1e-3, 32).steps(lengths) == 2
-    assert Recipe(1.5, 1e-3, 32).steps(lengths) == 6
-    assert Recipe(0.01, 1e-3, 32).steps(lengths[:10]) == 1
-    assert Recipe(3, 1e-3, 32, max_steps=5).steps(lengths) == 5
+    assert Schedule(0.5, 1e-3, 32).steps(lengths) == 2
+    assert Schedule(1.5, 1e-3, 32).steps(lengths) == 6
+    assert Schedule(0.01, 1e-3, 32).steps(lengths[:10]) == 1
+    assert Schedule(3, 1e-3, 32, max_steps=5).steps(lengths) == 5
 
 
 def test_a_killed_training_ends_like_an_unbroken_one(
@@ -101,9 +102,9 @@ def test_a_damaged_checkpoint_starts_over(
     file = tmp_path / "state.pt"
     file.write_bytes(b"half a file")
     objective = Objective({"task": (1.0, TaskTerm())})
-    recipe = Recipe(0.2, 1e-3, 16)
+    schedule = Schedule(0.2, 1e-3, 16)
     result = train(
-        teacher.model, objective, data, NoSignal(), recipe, runtime, pad_id=0, checkpoint=file
+        teacher.model, objective, data, NoSignal(), schedule, runtime, pad_id=0, checkpoint=file
     )
     assert result.steps == 2 and result.curve[-1][0] == 2
 
@@ -113,7 +114,7 @@ def test_dropout_and_frozen_embeddings_are_as_asked(
 ) -> None:
     table = teacher.model.get_input_embeddings().weight
     before = table.detach().clone()
-    frozen = Recipe(0.2, 1e-2, 16, freeze_embeddings=True)
+    frozen = Schedule(0.2, 1e-2, 16, freeze_embeddings=True)
     objective = Objective({"task": (1.0, TaskTerm())})
     train(teacher.model, objective, data, NoSignal(), frozen, runtime, pad_id=0)
     assert torch.equal(table, before) and table.requires_grad
@@ -125,7 +126,7 @@ def test_logit_kd_follows_the_teacher(
     objective = Objective({"task": (1.0, TaskTerm())})
     train(teacher.model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0)
     student = load_teacher(str(teacher_folder), load_spec("sst2")).model
-    live = LiveSignal(teacher.model, runtime, has_head=True)
+    live = LiveSignal(teacher.model, runtime)
     logits = Objective({"logits": (1.0, LogitTerm(2.0)), "task": (0.0, TaskTerm())})
     unlabelled = EncodedExamples(data.input_ids, data.token_type_ids, data.offsets)
     train(student, logits, unlabelled, live, RECIPE, runtime, pad_id=0)

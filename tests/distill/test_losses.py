@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from kdnas.distill.losses import logit_loss, scales, squared_error, task_loss
+from kdnas.distill.losses import logit_loss, relation_loss, scales, squared_error, task_loss
 
 
 def test_squared_error_sums_dimensions_and_averages_tokens() -> None:
@@ -62,3 +62,62 @@ def test_golden_task_loss() -> None:
     assert float(task_loss(logits, torch.tensor([0]))) == pytest.approx(math.log(1 + math.exp(-2)))
     scores = torch.tensor([[1.0], [3.0]])
     assert float(task_loss(scores, torch.tensor([0.0, 3.0]))) == pytest.approx(0.5)
+
+
+def test_golden_soft_cross_entropy_has_the_gradient_of_the_divergence() -> None:
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    p = torch.softmax(teacher / 2, -1)
+    entropy = float(-(p * p.log()).sum())
+    expected = float(logit_loss(student, teacher, 2.0)) + 4 * entropy
+    assert expected == pytest.approx(3.358433, abs=1e-5)
+    assert float(logit_loss(student, teacher, 2.0, "ce")) == pytest.approx(expected, abs=1e-6)
+    gradients = []
+    for kind in ("kl", "ce"):
+        logits = student.clone().requires_grad_()
+        logit_loss(logits, teacher, 2.0, kind).backward()
+        gradients.append(logits.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_golden_squared_error_of_logits() -> None:
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    assert float(logit_loss(student, teacher, 9.0, "mse")) == pytest.approx(2.5)
+
+
+def test_golden_relation_loss() -> None:
+    """One example of two real tokens and one of padding, one head of size 1."""
+    student = torch.tensor([0.0, 0.0, 5.0]).view(1, 1, 3, 1)
+    teacher = torch.tensor([1.0, 0.0, 7.0]).view(1, 1, 3, 1)
+    bias = torch.tensor([0.0, 0.0, -1e9]).view(1, 1, 1, 3)
+    p = math.e / (math.e + 1)
+    first = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
+    assert first / 2 == pytest.approx(0.055472, abs=1e-6)
+    assert float(relation_loss(student, teacher, bias)) == pytest.approx(first / 2, abs=1e-6)
+    assert float(relation_loss(teacher, teacher, bias)) == pytest.approx(0, abs=1e-7)
+
+
+def test_relations_are_scaled_by_the_size_of_a_head() -> None:
+    """A head of four equal numbers: scores of 4 a^2 over the root of 4."""
+    teacher = torch.full((1, 1, 2, 4), 0.5)
+    teacher[:, :, 1] = 0
+    small = torch.tensor([[[[0.5**0.5], [0.0]]]])
+    bias = torch.zeros(1, 1, 1, 2)
+    assert float(relation_loss(small, teacher, bias)) == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "gap"),
+    [
+        (torch.tensor([[2.0, 0.0], [0.0, 9.0]]), torch.tensor([0, -100]), -100),
+        (torch.tensor([[1.0], [7.0]]), torch.tensor([3.0, math.nan]), math.nan),
+    ],
+)
+def test_rows_without_a_label_do_not_count(
+    logits: torch.Tensor, labels: torch.Tensor, gap: float
+) -> None:
+    expected = float(task_loss(logits[:1], labels[:1]))
+    assert float(task_loss(logits, labels)) == pytest.approx(expected)
+    scored = logits.clone().requires_grad_()
+    none = task_loss(scored, torch.full_like(labels, gap))
+    none.backward()
+    assert float(none.detach()) == 0 and not scored.grad.any()

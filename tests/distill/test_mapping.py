@@ -32,3 +32,12 @@ def test_targets_are_skip_beside_last() -> None:
     assert layer_map.teacher_layers == (2, 4, 5, 6)
     assert layer_map.width == 2
     assert str(layer_map) == "1 <- 2+4, 2 <- 4+5, 3 <- 6+6"
+
+
+def test_mappings_by_name_and_that_of_the_embeddings() -> None:
+    assert LayerMap.named("skip", 3, 6).targets == ((2,), (4,), (6,))
+    assert LayerMap.named("last", 3, 6).targets == ((4,), (5,), (6,))
+    assert LayerMap.named("skip+last", 3, 6) == LayerMap.skip_and_last(3, 6)
+    assert LayerMap.named("skip", 3, 6).student_layers == (1, 2, 3)
+    embeddings = LayerMap.embeddings()
+    assert embeddings.student_layers == embeddings.teacher_layers == (0,)

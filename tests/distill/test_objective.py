@@ -5,11 +5,10 @@ import pytest
 import torch
 
 from kdnas.distill.batches import Batch
-from kdnas.distill.forward import Outputs
 from kdnas.distill.mapping import LayerMap
-from kdnas.distill.objective import HiddenTerm
+from kdnas.distill.outputs import Outputs, State
 from kdnas.distill.packing import Packing
-from kdnas.distill.signal import Signal
+from kdnas.distill.terms import HiddenTerm
 
 
 def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenTerm:
@@ -31,9 +30,10 @@ def test_golden_hidden_loss() -> None:
         torch.nn.init.zeros_(projection.weight)
         torch.nn.init.zeros_(projection.bias)
     batch = batch_of([[1, 1]])
-    states = [torch.zeros(2, 2)] * 3
-    hidden = {1: torch.tensor([[2.0, 0.0], [0.0, 0.0]]), 2: torch.tensor([[0.0, 2.0], [2.0, 0.0]])}
-    loss = term.loss(Outputs(states, None), batch, Signal(hidden))
+    states = {State("hidden", i): torch.zeros(2, 2) for i in (1, 2)}
+    first, second = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 2.0], [2.0, 0.0]])
+    signal = {State("hidden", 1): first, State("hidden", 2): second}
+    loss = term.loss(Outputs(states), batch, Outputs(signal))
     # Layer 1: (4 / 4 + 0) / 2 tokens, twice the same layer; layer 2: (4 / 4 + 4 / 4) / 2 tokens.
     assert loss.item() == pytest.approx((0.5 + 1.0) / 2)
 

@@ -133,7 +133,7 @@ def test_a_budget_of_steps_makes_candidates_cheap(pipeline: Pipeline) -> None:
     for steps in (1, 3):
         brief = more(pipeline, mini_steps=steps)
         assert (
-            brief.mini.recipe(5, brief.settings.mini_steps).steps(
+            brief.mini.schedule(5, brief.settings.mini_steps).steps(
                 brief.mini.proxy.data.take(brief.mini.proxy.training).lengths
             )
             == steps

@@ -29,8 +29,7 @@ def batch() -> Batch:
 
 
 def measured(model: torch.nn.Module, batch: Batch, runtime: Runtime) -> Importance:
-    hidden = torch.arange(model.config.hidden_size, dtype=torch.float32)
-    return measure_importance(model, hidden, [batch], runtime)
+    return measure_importance(model, [batch], runtime)
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))

@@ -8,6 +8,7 @@ import torch
 from conftest import sentence
 
 from kdnas.distill.batches import batches_once
+from kdnas.distill.outputs import State, Wanted, attention_states, hidden_states
 from kdnas.distill.signal import LiveSignal
 from kdnas.runtime import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
@@ -16,7 +17,8 @@ from kdnas.teacher.load import Teacher, load_teacher
 from kdnas.teacher.prepare import open_or_build_store
 from kdnas.teacher.store import SignalStore, build_store, store_key
 
-LAYERS = (1, 3)
+STATES = hidden_states((1, 3)) | attention_states(2)
+LAST = State("hidden", 3)
 
 
 @pytest.fixture(scope="module")
@@ -39,25 +41,27 @@ def data(teacher: Teacher) -> EncodedExamples:
 def test_a_store_says_what_the_teacher_says(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
 ) -> None:
-    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime)
-    live = LiveSignal(teacher.model, runtime, has_head=True)
+    store = build_store(tmp_path / "s", teacher, data, STATES, runtime)
+    live = LiveSignal(teacher.model, runtime)
+    wanted = Wanted(STATES, logits=True)
     rows = np.array([30, 2, 17, 5, 9])
     source, part = store.subset(rows), data.take(rows)
     for batch in batches_once(part, teacher.pad_id, runtime.device):
-        stored, asked = source.fetch(batch, LAYERS), live.fetch(batch, LAYERS)
+        stored, asked = source.fetch(batch, wanted), live.fetch(batch, wanted)
         assert stored.logits is not None and asked.logits is not None
         torch.testing.assert_close(stored.logits, asked.logits, atol=1e-5, rtol=0)
-        for layer in LAYERS:
-            assert stored.hidden[layer].dtype == torch.float16
-            expected = asked.hidden[layer]
-            torch.testing.assert_close(stored.hidden[layer].float(), expected, atol=4e-3, rtol=0)
+        assert stored.states.keys() == asked.states.keys() == STATES
+        for state, expected in asked.states.items():
+            found = stored.states[state]
+            assert found.dtype == torch.float16
+            torch.testing.assert_close(found.float(), expected, atol=4e-3, rtol=0)
 
 
 def test_statistics_are_over_real_tokens(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
 ) -> None:
-    store = build_store(tmp_path / "s", teacher, data, LAYERS, runtime)
-    states = torch.from_numpy(np.asarray(store.hidden[3], dtype=np.float32))
+    store = build_store(tmp_path / "s", teacher, data, STATES, runtime)
+    states = torch.from_numpy(np.asarray(store.states[LAST], dtype=np.float32))
     assert states.shape == (int(data.offsets[-1]), 32)
     torch.testing.assert_close(store.mean[3], states.mean(0), atol=1e-3, rtol=0)
     expected = states.var(0, correction=0)
@@ -72,9 +76,9 @@ def test_damage_is_noticed_named_and_repaired(
     runtime: Runtime,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    store = open_or_build_store(teacher, data, LAYERS, runtime)
-    before = np.array(store.hidden[3])
-    file = store.folder / ("manifest.json" if damage == "manifest" else "layer-03.f16")
+    store = open_or_build_store(teacher, data, STATES, runtime)
+    before = np.array(store.states[LAST])
+    file = store.folder / ("manifest.json" if damage == "manifest" else "hidden-03.f16")
     content = bytearray(file.read_bytes())
     if damage == "remove":
         file.unlink()
@@ -85,31 +89,31 @@ def test_damage_is_noticed_named_and_repaired(
         file.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=file.name):
         SignalStore.open(store.folder)
-    again = open_or_build_store(teacher, data, LAYERS, runtime)
+    again = open_or_build_store(teacher, data, STATES, runtime)
     assert file.name in capsys.readouterr().out
-    assert np.array_equal(again.hidden[3], before)
+    assert np.array_equal(again.states[LAST], before)
 
 
 def test_a_second_call_finds_the_store(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime
 ) -> None:
-    first = open_or_build_store(teacher, data, LAYERS, runtime)
+    first = open_or_build_store(teacher, data, STATES, runtime)
     stamp = (first.folder / "manifest.json").stat().st_mtime_ns
-    again = open_or_build_store(teacher, data, LAYERS, runtime)
+    again = open_or_build_store(teacher, data, STATES, runtime)
     assert again.folder == first.folder and cache_folder() in again.folder.parents
     assert (again.folder / "manifest.json").stat().st_mtime_ns == stamp
 
 
-def test_the_key_covers_weights_data_and_layers(
+def test_the_key_covers_weights_data_and_states(
     teacher: Teacher, data: EncodedExamples, teacher_folder: Path
 ) -> None:
-    key = store_key(teacher, data, LAYERS)
-    assert key == store_key(teacher, data, LAYERS)
-    assert key != store_key(teacher, data, (1, 2, 3))
-    assert key != store_key(teacher, data.take(range(36)), LAYERS)
+    key = store_key(teacher, data, STATES)
+    assert key == store_key(teacher, data, STATES)
+    assert key != store_key(teacher, data, hidden_states((1, 2, 3)))
+    assert key != store_key(teacher, data.take(range(36)), STATES)
     other = load_teacher(str(teacher_folder), load_spec("sst2"))
     other.has_head = True
-    assert key == store_key(other, data, LAYERS)
+    assert key == store_key(other, data, STATES)
     with torch.no_grad():
         next(other.model.parameters())[0, 0] += 1
-    assert key != store_key(other, data, LAYERS)
+    assert key != store_key(other, data, STATES)

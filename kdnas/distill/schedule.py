@@ -14,7 +14,7 @@ NOTE_EVERY = 20
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Schedule:
     """How long and how fast to train.
 
     Attributes:
@@ -58,13 +58,13 @@ class Pace:
     """How far a training is: steps, seconds, learning rate, and its losses now and then.
 
     Attributes:
-        recipe: What is followed.
+        schedule: What is followed.
         steps: Steps at most.
         step: Steps done.
         curve: (step, total loss) of some steps.
     """
 
-    recipe: Recipe
+    schedule: Schedule
     steps: int
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
@@ -79,7 +79,7 @@ class Pace:
     @property
     def progress(self) -> float:
         """Share of the training that is done, from 0 to 1."""
-        limit = self.recipe.max_seconds
+        limit = self.schedule.max_seconds
         share = self.step / self.steps
         return min(1.0, max(share, self.seconds / limit) if limit else share)
 
@@ -91,10 +91,10 @@ class Pace:
     @property
     def learning_rate(self) -> float:
         """Of the next step: up to the peak over the warm-up, then down to 0."""
-        warmup = self.recipe.warmup
+        warmup = self.schedule.warmup
         middle = min(1.0, self.progress + 0.5 / self.steps)
         share = middle / warmup if middle < warmup else (1 - middle) / (1 - warmup)
-        return self.recipe.lr * share
+        return self.schedule.lr * share
 
     def advance(self, loss: Tensor) -> None:
         """Counts a step; notes its loss now and then, since reading it waits for the device."""

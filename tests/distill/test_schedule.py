@@ -5,11 +5,11 @@ import time
 import pytest
 import torch
 
-from kdnas.distill.recipe import Pace, Recipe
+from kdnas.distill.schedule import Pace, Schedule
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
-    pace = Pace(Recipe(1, lr=1.0, warmup=0.2), steps=10)
+    pace = Pace(Schedule(1, lr=1.0, warmup=0.2), steps=10)
     rates = []
     while not pace.done:
         rates.append(pace.learning_rate)
@@ -20,8 +20,8 @@ def test_the_learning_rate_rises_and_falls() -> None:
 
 
 def test_a_budget_of_seconds_ends_a_training_by_the_clock() -> None:
-    recipe = Recipe(100, lr=1.0, warmup=0.1, max_seconds=50)
-    pace = Pace(recipe, steps=1000, began=time.perf_counter() - 30)
+    schedule = Schedule(100, lr=1.0, warmup=0.1, max_seconds=50)
+    pace = Pace(schedule, steps=1000, began=time.perf_counter() - 30)
     assert pace.progress == pytest.approx(0.6, abs=0.02) and not pace.done
     assert pace.learning_rate == pytest.approx(0.4 / 0.9, abs=0.03)
     pace.began -= 30
@@ -29,16 +29,16 @@ def test_a_budget_of_seconds_ends_a_training_by_the_clock() -> None:
 
 
 def test_seconds_before_an_interruption_count() -> None:
-    first = Pace(Recipe(1, 1.0, max_seconds=50), steps=10, began=time.perf_counter() - 40)
+    first = Pace(Schedule(1, 1.0, max_seconds=50), steps=10, began=time.perf_counter() - 40)
     first.advance(torch.tensor(0.5))
-    again = Pace(Recipe(1, 1.0, max_seconds=50), steps=10)
+    again = Pace(Schedule(1, 1.0, max_seconds=50), steps=10)
     again.load_state_dict(first.state_dict())
     assert again.seconds == pytest.approx(40, abs=1) and again.step == 1
     assert again.curve == [(1, 0.5)]
 
 
 def test_the_first_and_last_step_are_noted() -> None:
-    pace = Pace(Recipe(1, 1.0), steps=45)
+    pace = Pace(Schedule(1, 1.0), steps=45)
     for step in range(45):
         pace.advance(torch.tensor(float(step)))
     assert pace.curve == [(1, 0.0), (21, 20.0), (41, 40.0), (45, 44.0)]

@@ -1,0 +1,120 @@
+"""Where the stages of a recipe find their teachers and their data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from kdnas.console import say
+from kdnas.data import RunData
+from kdnas.distill.core import predict
+from kdnas.distill.lesson import Lesson
+from kdnas.distill.outputs import Wanted
+from kdnas.run import Run
+from kdnas.runtime import Runtime
+from kdnas.stages import Stage
+from kdnas.tasks import EncodedExamples, Examples, encode, load_data, load_spec
+from kdnas.teacher.load import Teacher, load_teacher, teacher_source
+from kdnas.teacher.store import StoredSignal
+from kdnas.transfer.make import (
+    FILE,
+    SHARES,
+    TransferSet,
+    as_rows_like,
+    check_ways,
+    make_transfer_set,
+    rows_of,
+)
+from kdnas.transfer.material import Material
+
+
+class Classroom:
+    """A run's teachers and data; what several stages need is made once, when it is asked for.
+
+    Args:
+        run: The run.
+        data: Its data.
+        task_teacher: Gives the teacher that knows the task.
+        runtime: Device and precision.
+    """
+
+    def __init__(
+        self, run: Run, data: RunData, task_teacher: Callable[[], Teacher], runtime: Runtime
+    ) -> None:
+        self.run = run
+        self.settings = run.settings
+        self.data = data
+        self.task_teacher = task_teacher
+        self.runtime = runtime
+
+    def teacher(self, stage: Stage) -> Teacher:
+        """Who teaches a stage."""
+        return self.general_teacher if stage.is_general else self.task_teacher()
+
+    def lesson(self, stage: Stage, wanted: Wanted) -> Lesson:
+        """A stage's data with the teacher's signal for them."""
+        with self.run.timed(f"signal {stage.name}"):
+            data, teacher = self._data(stage), self.teacher(stage)
+            lesson = Lesson.prepare(teacher, data, wanted, self.runtime)
+        if stage.data == "transfer":
+            self._keep_transfer(lesson)
+        return lesson
+
+    @cached_property
+    def general_teacher(self) -> Teacher:
+        """The teacher of general stages, as it was saved."""
+        settings = self.settings
+        teacher = load_teacher(teacher_source(settings.general_teacher or settings.teacher), None)
+        teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
+        return teacher
+
+    @cached_property
+    def transfer(self) -> TransferSet:
+        """The transfer set."""
+        settings, own, teacher = self.settings, self.data.examples, self.task_teacher()
+        with self.run.timed("transfer set"):
+            table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
+            new = max(0, settings.transfer_rows - len(own))
+            material = Material(
+                rows_of(own), teacher.tokenizer, table, self.data.corpus_texts, drawn=new
+            )
+            if settings.transfer_methods:
+                check_ways(settings.transfer_methods, material)
+            shares = settings.transfer_methods or SHARES
+            made = make_transfer_set(
+                own, self._other_tasks(own), material, shares, settings.transfer_rows, settings.seed
+            )
+        say(f"transfer set: {len(made.ways)} rows, {len(own)} of them the task's own")
+        return made
+
+    @cached_property
+    def transfer_encoded(self) -> EncodedExamples:
+        """The same, tokenised."""
+        tokenizer = self.task_teacher().tokenizer
+        return encode(self.transfer.examples, tokenizer, self.data.length)
+
+    def _other_tasks(self, own: Examples) -> dict[str, Examples]:
+        """The training rows of the tasks whose texts the transfer set takes."""
+        found = {}
+        for name in self.settings.transfer_tasks:
+            spec = load_spec(name, self.settings.tasks)
+            data = load_data(spec, self.settings.data_dir, splits=("train",), optional=())
+            found[spec.name] = as_rows_like(own, data.splits["train"], spec.name)
+        return found
+
+    def _keep_transfer(self, lesson: Lesson) -> None:
+        folder = self.run.folder
+        if (folder / FILE).exists():
+            return
+        source, teacher = lesson.source, lesson.teacher
+        stored = source.logits if isinstance(source, StoredSignal) else None
+        if stored is None:
+            stored = predict(teacher.model, lesson.data, self.runtime, pad_id=teacher.pad_id)
+        self.transfer.write(folder, stored.numpy())
+
+    def _data(self, stage: Stage) -> EncodedExamples:
+        if stage.data == "transfer":
+            return self.transfer_encoded
+        if stage.data == "corpus" or not (stage.learns_task or self.settings.corpus):
+            return self.data.distillation
+        return self.data.train

@@ -1,0 +1,131 @@
+"""From a stage's words to what is read, what is minimised, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kdnas.config import Settings
+from kdnas.distill.distilled import Distilled
+from kdnas.distill.mapping import LayerMap
+from kdnas.distill.objective import Weight
+from kdnas.distill.outputs import Wanted, attention_states, hidden_states
+from kdnas.distill.schedule import Schedule
+from kdnas.distill.start import Start
+from kdnas.distill.terms import LogitTerm, RelationTerm, TaskTerm, Term
+from kdnas.errors import KdnasError
+from kdnas.space import Architecture, SearchSpace
+from kdnas.stages import LossName, Stage
+from kdnas.teacher.load import Teacher
+
+
+def wanted_of(
+    stage: Stage, architecture: Architecture, teacher: Teacher, settings: Settings
+) -> Wanted:
+    """What a stage reads of its teacher."""
+    wanted = Wanted(logits="logits" in stage.losses and teacher.has_head)
+    if "hidden" in stage.losses:
+        wanted |= hidden_of(architecture, teacher, settings)
+    if "embeddings" in stage.losses:
+        wanted |= Wanted(hidden_states((0,)))
+    if "relations" in stage.losses:
+        wanted |= Wanted(attention_states(stage.relation_layer or teacher.depth))
+    return wanted
+
+
+def hidden_of(architecture: Architecture, teacher: Teacher, settings: Settings) -> Wanted:
+    """The hidden states that a student's layers learn from."""
+    layers = architecture.num_hidden_layers
+    layer_map = LayerMap.named(settings.mapping, layers, teacher.depth)
+    return Wanted(hidden_states(layer_map.teacher_layers))
+
+
+def terms_of(
+    stage: Stage, distilled: Distilled, architecture: Architecture, start: Start
+) -> dict[str, tuple[Weight, Term]]:
+    """A stage's losses with their weights.
+
+    Args:
+        stage: The stage.
+        distilled: The student; the hidden-state loss goes on with its projections.
+        architecture: Its shape.
+        start: Of the stage's lesson; makes the projection of the embeddings.
+    """
+    teacher = start.lesson.teacher
+
+    def make(name: LossName) -> Term:
+        if name == "logits":
+            return LogitTerm(stage.temperature, stage.logit_loss)
+        if name == "hidden":
+            return distilled.hidden
+        if name == "embeddings":
+            term = start.embedding_term(architecture)
+            start.fit(term, distilled)
+            return term
+        if name == "relations":
+            layer = stage.relation_layer or teacher.depth
+            heads = relation_heads(stage, teacher, architecture)
+            return RelationTerm(architecture.num_hidden_layers, layer, heads)
+        return TaskTerm()
+
+    # The recipe without stages asks for logits whether or not the teacher has a head.
+    names = [name for name in stage.losses if name != "logits" or teacher.has_head]
+    return {name: (stage.losses[name], make(name)) for name in names}
+
+
+def relation_heads(stage: Stage, teacher: Teacher, architecture: Architecture) -> int:
+    """Relation heads of a stage: as asked for, else as many as the teacher has, if they divide."""
+    if stage.relation_heads:
+        return stage.relation_heads
+    sizes = teacher.hidden_size, architecture.hidden_size
+    return max(n for n in range(1, teacher.heads + 1) if not any(size % n for size in sizes))
+
+
+def check_relations(stages: Iterable[Stage], space: SearchSpace) -> None:
+    """Refuses attention relations that the teacher or some student of a space cannot have.
+
+    Raises:
+        KdnasError: A layer that is not there, or a number of heads that does not divide a size.
+    """
+    depth, sizes = space.teacher.num_hidden_layers, {a.hidden_size for a in space.architectures}
+    for stage in stages:
+        if stage.relation_layer and stage.relation_layer > depth:
+            raise KdnasError(
+                f"stage {stage.name!r}: relation_layer is {stage.relation_layer}; the teacher has "
+                f"{depth} layers"
+            )
+        for size in (space.teacher.hidden_size, *sorted(sizes)):
+            if stage.relation_heads and size % stage.relation_heads:
+                raise KdnasError(
+                    f"stage {stage.name!r}: relation_heads is {stage.relation_heads}, which does "
+                    f"not divide the hidden size {size}; leave it out for what divides each"
+                )
+
+
+def check_logits(stages: Iterable[Stage], teacher: Teacher) -> None:
+    """Refuses stages that ask a teacher without the task's head for logits.
+
+    Raises:
+        KdnasError: One of them does.
+    """
+    for stage in stages:
+        if "logits" in stage.losses and not teacher.has_head:
+            raise KdnasError(
+                f"stage {stage.name!r} learns from logits, but teacher {teacher.name!r} has no "
+                "head for the task; leave logits or --teacher-as-is out"
+            )
+
+
+def schedule_of(stage: Stage, settings: Settings) -> Schedule:
+    """How long and how fast a stage trains."""
+    frozen = stage.freeze_embeddings
+    if frozen is None:
+        frozen = settings.inherit and not stage.learns_task
+    return Schedule(
+        stage.epochs,
+        stage.lr,
+        stage.batch_size or settings.batch_size,
+        settings.seed,
+        dropout=stage.dropout,
+        freeze_embeddings=frozen,
+        stride=stage.stride,
+    )

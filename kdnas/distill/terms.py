@@ -1,0 +1,163 @@
+"""The losses with all that they need to know: what they read, and what they learn beside it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from kdnas.distill.batches import Batch
+from kdnas.distill.losses import (
+    LogitLoss,
+    logit_loss,
+    relation_loss,
+    scales,
+    squared_error,
+    task_loss,
+)
+from kdnas.distill.mapping import LayerMap
+from kdnas.distill.outputs import (
+    HEADS,
+    Outputs,
+    State,
+    Wanted,
+    attention_states,
+    hidden_states,
+)
+
+LOGITS = Wanted(logits=True)
+
+
+class Term(nn.Module):
+    """One loss. Subclasses say what they read of the teacher and of the student."""
+
+    of_teacher = Wanted()
+    of_student = Wanted()
+
+    def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
+        """A scalar, given the student's outputs and the teacher's for the same batch."""
+        raise NotImplementedError
+
+
+class TaskTerm(Term):
+    """The task's own labels."""
+
+    of_student = LOGITS
+
+    def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
+        """Cross-entropy or squared error."""
+        assert batch.labels is not None and output.logits is not None
+        return task_loss(output.logits, batch.labels)
+
+
+class LogitTerm(Term):
+    """The teacher's logits.
+
+    Args:
+        temperature: Of both softmaxes.
+        kind: Which loss.
+    """
+
+    of_teacher = LOGITS
+    of_student = LOGITS
+
+    def __init__(self, temperature: float, kind: LogitLoss = "kl") -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.kind = kind
+
+    def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
+        """Hinton's soft-target loss, or squared error."""
+        assert signal.logits is not None and output.logits is not None
+        return logit_loss(output.logits, signal.logits, self.temperature, self.kind)
+
+
+class RelationTerm(Term):
+    """How strongly the teacher's queries resemble one another, its keys, and its values.
+
+    Args:
+        student_layer: Whose attention learns.
+        teacher_layer: From whose.
+        heads: Relation heads; they divide both hidden sizes.
+    """
+
+    def __init__(self, student_layer: int, teacher_layer: int, heads: int) -> None:
+        super().__init__()
+        self.student_layer, self.teacher_layer = student_layer, teacher_layer
+        self.heads = heads
+        self.of_teacher = Wanted(attention_states(teacher_layer))
+        self.of_student = Wanted(attention_states(student_layer))
+
+    def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
+        """Sum over queries, keys and values of the divergence of their relations."""
+        spread, bias = batch.packing.spread_heads, batch.packing.bias[:, None]
+        losses = []
+        for kind in HEADS:
+            ours = spread(output.states[State(kind, self.student_layer)], self.heads)
+            theirs = spread(signal.states[State(kind, self.teacher_layer)], self.heads)
+            losses.append(relation_loss(ours, theirs, bias))
+        return torch.stack(losses).sum()
+
+
+class HiddenTerm(Term):
+    """The teacher's hidden states, through learnable projections (one a student layer).
+
+    Each student layer of the map predicts its teacher layers, side by side, each centred and
+    scaled so that a loss of 1 is what predicting the mean would earn. Where the map gives the same
+    layer twice it is predicted once, unless student layers share a projection.
+
+    Args:
+        layer_map: Which teacher layers each student layer predicts.
+        student_size: The student's hidden size.
+        mean: Shape (teacher layers + 1, teacher hidden size), over the data's real tokens.
+        variance: Same shape.
+        normalisation: `layer`, `dimension` or `raw`.
+        shared: One projection for all layers.
+    """
+
+    scale: Tensor
+    mean: Tensor
+
+    def __init__(
+        self,
+        layer_map: LayerMap,
+        student_size: int,
+        mean: Tensor,
+        variance: Tensor,
+        normalisation: str = "layer",
+        shared: bool = False,
+    ) -> None:
+        super().__init__()
+        self.layer_map = layer_map
+        self.of_teacher = Wanted(hidden_states(layer_map.teacher_layers))
+        self.of_student = Wanted(hidden_states(layer_map.student_layers))
+        targets = layer_map.targets
+        once = tuple(t[:1] if len(set(t)) == 1 else t for t in targets)
+        self.targets = targets if shared else once
+        widths = [len(target) * mean.shape[1] for target in self.targets]
+        kept = widths[:1] if shared else widths
+        self.projections = nn.ModuleList(nn.Linear(student_size, width) for width in kept)
+        self.register_buffer("mean", mean.float().clone())
+        factors = torch.stack([scales(row.float(), normalisation) for row in variance])
+        self.register_buffer("scale", factors)
+
+    def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
+        """Mean over student layers of the normalised squared error, real tokens only."""
+        errors = []
+        for i, layer in enumerate(self.layer_map.student_layers):
+            predicted = self.projection(i)(output.hidden(layer))
+            error = squared_error(predicted, self.target(i, signal))
+            errors.append(error / len(self.targets[i]))
+        return torch.stack(errors).mean()
+
+    def projection(self, i: int) -> nn.Module:
+        """The projection of the map's student layer i, counted from 0."""
+        return self.projections[i if len(self.projections) > 1 else 0]
+
+    def target(self, i: int, signal: Outputs) -> Tensor:
+        """What that layer predicts: shape (tokens, targets * teacher hidden size), float32."""
+        layers, size = self.targets[i], self.mean.shape[1]
+        first = signal.hidden(layers[0])
+        target = torch.empty(len(first), len(layers) * size, device=first.device)
+        for layer, part in zip(layers, torch.split(target, size, dim=1), strict=True):
+            part.copy_(signal.hidden(layer)).sub_(self.mean[layer]).mul_(self.scale[layer])
+        return target

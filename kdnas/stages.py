@@ -1,0 +1,110 @@
+"""A recipe: the stages in which a student is trained, each with its data and its losses."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+LossName = Literal["task", "logits", "hidden", "embeddings", "relations"]
+OfTask = ("task", "logits")
+
+
+def _pair(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Share = Annotated[float, Field(ge=0)]
+Weight = Annotated[Share | tuple[Share, Share], BeforeValidator(_pair)]
+
+
+class Stage(BaseModel):
+    """One stage of a recipe, as an entry of `stages:` in a YAML file describes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Small letters, digits, dashes.")
+    data: Literal["corpus", "task", "transfer"] = Field(
+        description="The unlabelled corpus, the task's training rows, or the transfer set."
+    )
+    losses: dict[LossName, Weight] = Field(
+        min_length=1,
+        description="Each loss with its weight, or [first, last] of one that changes evenly.",
+    )
+    epochs: float = Field(gt=0, description="Passes over the data; fractions are allowed.")
+    lr: float = Field(gt=0, description="Peak learning rate.")
+    teacher: Literal["general", "task"] | None = Field(
+        default=None,
+        description="Who teaches: the general teacher, which knows no task, or the task's own; "
+        "default: the general teacher on a corpus.",
+    )
+    batch_size: int | None = Field(default=None, ge=1, description="Default: --batch-size.")
+    stride: int = Field(
+        default=1, ge=1, description="Hidden states are compared at every n-th token."
+    )
+    freeze_embeddings: bool | None = Field(
+        default=None,
+        description="Whether word embeddings stay as they are; default: where they were inherited "
+        "and nothing of the task is learnt.",
+    )
+    dropout: bool = Field(default=False, description="Whether the student's dropout is on.")
+    temperature: float = Field(default=2.0, gt=0, description="Of the logit loss.")
+    logit_loss: Literal["kl", "ce", "mse"] = Field(
+        default="kl",
+        description="KL divergence, soft cross-entropy, or squared error of the logits.",
+    )
+    relation_heads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Default: as many as the teacher has heads, where they divide.",
+    )
+    relation_layer: int | None = Field(
+        default=None, ge=1, description="Teacher layer of the relations; default: its last."
+    )
+
+    @property
+    def is_general(self) -> bool:
+        """Whether the stage knows nothing of a task, so that its result serves many."""
+        return (self.teacher or ("general" if self.data == "corpus" else "task")) == "general"
+
+    @property
+    def learns_task(self) -> bool:
+        """Whether the student's head is trained."""
+        return any(name in self.losses for name in OfTask)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Stage:
+        for loss in OfTask:
+            if self.is_general and loss in self.losses:
+                raise ValueError(
+                    f"stage {self.name!r} learns from {loss}, which a general teacher cannot give; "
+                    "teacher: task would be right"
+                )
+        if "task" in self.losses and self.data == "corpus":
+            raise ValueError(f"stage {self.name!r} learns from task labels, which a corpus lacks")
+        if self.is_general and self.data != "corpus":
+            raise ValueError(
+                f"stage {self.name!r} has a general teacher and the data of a task; data: corpus "
+                "or teacher: task would be right"
+            )
+        if not any(any(w) if isinstance(w, tuple) else w for w in self.losses.values()):
+            raise ValueError(f"all losses of stage {self.name!r} weigh 0")
+        return self
+
+
+def problem_of(stages: tuple[Stage, ...], corpus: str | None) -> str | None:
+    """What is wrong with a recipe as a whole, in words."""
+    names = [stage.name for stage in stages]
+    for name in names:
+        if names.count(name) > 1:
+            return f"two stages are called {name!r}"
+    for before, stage in pairwise(stages):
+        if stage.is_general and not before.is_general:
+            return f"the general stage {stage.name!r} should come before {before.name!r}"
+    for stage in stages:
+        if stage.data == "corpus" and corpus is None:
+            return f"stage {stage.name!r} learns from a corpus; name one with --corpus"
+    if stages and not stages[-1].learns_task:
+        return f"the last stage, {names[-1]!r}, should train the head: losses task or logits"
+    return None

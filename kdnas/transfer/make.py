@@ -1,0 +1,150 @@
+"""Making a transfer set, and keeping it with what the teacher says of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdnas.distill.losses import UNLABELLED
+from kdnas.errors import KdnasError
+from kdnas.files import replace_file
+from kdnas.tasks.examples import Examples
+from kdnas.transfer.material import Material, Row
+from kdnas.transfer.ways import WAYS, obstacle
+
+FILE = "transfer.jsonl.gz"
+TRIES = 20
+SHARES: dict[Any, float] = {
+    "swap": 1,
+    "recombine": 1,
+    "neighbours": 2,
+    "mask": 1,
+    "replace": 2,
+    "span": 1,
+    "corpus": 2,
+}
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """A task's rows and others.
+
+    Attributes:
+        examples: All rows; those that are not the task's own have no label (-100, or NaN).
+        ways: How each came about: `own`, the name of another task, or that of a way.
+    """
+
+    examples: Examples
+    ways: list[str]
+
+    def write(self, folder: Path, logits: NDArray[np.float32]) -> None:
+        """Keeps the rows and the teacher's logits, shape (rows, outputs), as gzipped JSON lines."""
+        with replace_file(folder / FILE) as partial, gzip.open(partial, "wt") as file:
+            rows = zip(rows_of(self.examples), self.ways, logits.tolist(), strict=True)
+            for (first, second), way, said in rows:
+                line = {"text": first, "text_pair": second, "way": way, "logits": said}
+                file.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
+
+
+def make_transfer_set(
+    own: Examples,
+    others: dict[str, Examples],
+    material: Material,
+    shares: dict[Any, float],
+    rows: int,
+    seed: int,
+) -> TransferSet:
+    """A task's own rows, then those of other tasks, then new ones until there are enough.
+
+    Other tasks give half of what is still needed, in equal parts, as far as they can. No row is
+    there twice.
+
+    Args:
+        own: The task's training rows.
+        others: Rows of other tasks by name; their labels are not used.
+        material: What new rows are made of.
+        shares: By way, how many of the new rows are made so; ways that cannot be gone are left out.
+        rows: Rows in all; own rows are all there however many.
+        seed: Decides what is drawn.
+    """
+    rng = np.random.default_rng((seed, 1))
+    found: dict[Row, str] = dict.fromkeys(rows_of(own), OWN)
+    part = max(0, rows - len(found)) // (2 * max(1, len(others)))
+    for name, examples in others.items():
+        texts = [row for row in dict.fromkeys(rows_of(examples)) if row not in found]
+        for i in rng.permutation(len(texts))[:part].tolist():
+            found[texts[i]] = name
+    _fill(found, material, shares, rows, rng)
+    return TransferSet(_examples(list(found), own), list(found.values()))
+
+
+def rows_of(examples: Examples) -> list[Row]:
+    """The texts of some examples."""
+    second: Sequence[str | None] = examples.text_pair or [None] * len(examples)
+    return list(zip(examples.text, second, strict=True))
+
+
+def as_rows_like(own: Examples, others: Examples, name: str) -> Examples:
+    """The texts of another task in rows of as many texts as the task's own.
+
+    Raises:
+        KdnasError: Single texts cannot become pairs.
+    """
+    if own.text_pair is not None and others.text_pair is None:
+        raise KdnasError(
+            f"transfer_tasks has {name}, whose rows have one text each where this task's have two"
+        )
+    if own.text_pair is None and others.text_pair is not None:
+        return Examples(list(dict.fromkeys([*others.text, *others.text_pair])))
+    return others
+
+
+def check_ways(shares: dict[Any, float], material: Material) -> None:
+    """Refuses ways that were asked for and cannot be gone.
+
+    Raises:
+        KdnasError: One of them.
+    """
+    for way, share in shares.items():
+        why = obstacle(way, material)
+        if share and why:
+            raise KdnasError(f"transfer_methods has {way}, but {why}; leave it out")
+
+
+def _fill(
+    found: dict[Row, str],
+    material: Material,
+    shares: dict[Any, float],
+    rows: int,
+    rng: np.random.Generator,
+) -> None:
+    open_ways = [way for way, share in shares.items() if share and not obstacle(way, material)]
+    if not open_ways:
+        return
+    weights = np.array([shares[way] for way in open_ways])
+    for _ in range(TRIES * max(0, rows - len(found))):
+        if len(found) >= rows:
+            return
+        way = open_ways[int(rng.choice(len(open_ways), p=weights / weights.sum()))]
+        row = WAYS[way](material, rng)
+        if row is not None and row[0] != row[1]:
+            found.setdefault(row, way)
+
+
+def _examples(rows: list[Row], own: Examples) -> Examples:
+    known = dict(zip(rows_of(own), own.labels, strict=True)) if own.labels is not None else {}
+    labels = None
+    if own.labels is not None:
+        gap = np.nan if own.labels.dtype.kind == "f" else UNLABELLED
+        labels = np.array([known.get(row, gap) for row in rows], dtype=own.labels.dtype)
+    first, second = zip(*rows, strict=True)
+    pairs = None if own.text_pair is None else [text or "" for text in second]
+    return Examples(list(first), pairs, labels)

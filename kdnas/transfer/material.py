@@ -1,0 +1,111 @@
+"""What new rows are made of: a task's texts, a corpus, and words that stand near one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+Row = tuple[str, str | None]
+
+NEAREST = 5
+NEAREST_WORDS = 8
+MOST_WORDS = 20_000
+CHUNK = 256
+# Words that more than a tenth of many texts share say little and cost most of the time.
+MANY_TEXTS = 1000
+FREQUENT = 0.1
+
+
+@dataclass
+class Material:
+    """Where new rows come from.
+
+    Attributes:
+        rows: The task's texts, one or two a row.
+        tokenizer: The teacher's.
+        table: Shape (vocabulary, size): the teacher's word embeddings.
+        corpus: Unlabelled texts; may be empty.
+        drawn: How many texts of the corpus will be asked for at most.
+    """
+
+    rows: list[Row]
+    tokenizer: Any
+    table: NDArray[np.float32]
+    corpus: list[str] = field(default_factory=list)
+    drawn: int = 0
+
+    @property
+    def pairs(self) -> bool:
+        """Whether rows have two texts."""
+        return self.rows[0][1] is not None
+
+    @cached_property
+    def near_texts(self) -> dict[str, list[str]]:
+        """For each text of the task, those of the others that share the most telling words."""
+        texts = list(dict.fromkeys(text for row in self.rows for text in row if text))
+        return _near(texts, texts)
+
+    @cached_property
+    def near_corpus(self) -> dict[str, list[str]]:
+        """The same for some texts of the corpus, among the corpus."""
+        rng = np.random.default_rng(0)
+        count = min(self.drawn, len(self.corpus))
+        asked = [self.corpus[i] for i in rng.choice(len(self.corpus), count, replace=False)]
+        return _near(asked, self.corpus)
+
+    @cached_property
+    def near_words(self) -> dict[str, list[str]]:
+        """For each common word of the task that is one token, the words nearest in the table."""
+        counts: dict[str, int] = {}
+        for row in self.rows:
+            for word in (word for text in row if text for word in text.split()):
+                counts[word] = counts.get(word, 0) + 1
+        common = sorted(counts, key=lambda w: (-counts[w], w))[:MOST_WORDS]
+        encoded = self.tokenizer([f" {w}" for w in common], add_special_tokens=False)["input_ids"]
+        single = {w: i[0] for w, i in zip(common, encoded, strict=True) if len(i) == 1}
+        words = [word for word in single if word.isalpha()]
+        if len(words) < 2:
+            return {}
+        vectors = self.table[[single[word] for word in words]]
+        vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+        near = {}
+        for start in range(0, len(words), CHUNK):
+            likeness = vectors[start : start + CHUNK] @ vectors.T
+            for word, best in zip(words[start:], _best(likeness, NEAREST_WORDS + 1), strict=False):
+                near[word] = [words[i] for i in best if words[i].lower() != word.lower()]
+        return near
+
+
+def _near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
+    """For each text the most similar others of a pool, by TF-IDF."""
+    if len(pool) < 2:
+        return {}
+    vectoriser = TfidfVectorizer(
+        sublinear_tf=True,
+        token_pattern=r"\S+",
+        max_df=FREQUENT if len(pool) > MANY_TEXTS else 1.0,
+        dtype=np.float32,
+    )
+    vectors = vectoriser.fit_transform(pool)
+    queries = vectoriser.transform(asked)
+    near = {}
+    for start in range(0, len(asked), CHUNK):
+        likeness = (queries[start : start + CHUNK] @ vectors.T).toarray()
+        for text, row in zip(asked[start:], likeness, strict=False):
+            best = _best(row[None], NEAREST + 1)[0]
+            near[text] = [pool[i] for i in best if row[i] > 0 and pool[i] != text]
+    return near
+
+
+def _best(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Columns of the largest values of each row, the largest first."""
+    count = min(count, likeness.shape[1])
+    best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+    order = np.argsort(-np.take_along_axis(likeness, best, 1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, 1)

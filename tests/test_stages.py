@@ -1,0 +1,72 @@
+"""Recipes: what a stage may be, and what a list of stages may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kdnas.config import Settings, validated
+from kdnas.errors import KdnasError
+from kdnas.stages import Stage
+
+GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}
+TASK = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}
+
+
+def test_without_stages_the_options_make_the_recipe() -> None:
+    hidden, task = Settings(epochs=2, task_epochs=4, temperature=3, logit_weight=0.5).recipe
+    assert (hidden.data, hidden.epochs, hidden.losses) == ("task", 2, {"hidden": 1})
+    assert (task.epochs, task.temperature, task.losses["logits"]) == (4, 3, 0.5)
+    assert not hidden.is_general and not hidden.learns_task and task.learns_task
+    (alone,) = Settings(epochs=0).recipe
+    assert alone.name == "task"
+    assert Settings(corpus="a.txt").recipe[0].data == "corpus"
+    assert not Settings(corpus="a.txt").recipe[0].is_general
+
+
+def test_a_stage_on_a_corpus_is_general_unless_the_task_teaches() -> None:
+    assert Stage(**GENERAL).is_general
+    assert not Stage(**GENERAL, teacher="task").is_general
+
+
+def test_stages_survive_the_way_through_a_file() -> None:
+    weights = {"hidden": [1, 0], "logits": 0.5}
+    settings = validated({"corpus": "a", "stages": [GENERAL, {**TASK, "losses": weights}]})
+    assert settings.stages[1].losses == {"hidden": (1.0, 0.0), "logits": 0.5}
+    assert validated(settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([GENERAL, TASK], "stage 'general' learns from a corpus; name one with --corpus"),
+        ([TASK, TASK], "two stages are called 'task'"),
+        ([{**TASK, "epoch": 1}], "unknown option --stages.0.epoch; did you mean 'epochs'?"),
+        ([{**TASK, "losses": {"hiden": 1}}], "--stages.0.losses.hiden.[key] is hiden"),
+        ([{**TASK, "losses": {"task": -1}}], "--stages.0.losses.task"),
+        ([{**TASK, "losses": {"task": 0}}], "all losses of stage 'task' weigh 0"),
+        ([{**TASK, "losses": {"hidden": 1}}], "the last stage, 'task', should train the head"),
+        ([{**TASK, "lr": 0}], "--stages.0.lr is 0"),
+        ([{k: v for k, v in TASK.items() if k != "lr"}], "--stages.0.lr is missing"),
+        ([{**TASK, "name": "../up"}], "--stages.0.name is ../up"),
+        ([{**TASK, "teacher": "general"}], "stage 'task' learns from task, which a general"),
+        ([{**GENERAL, "losses": {"logits": 1}}, TASK], "stage 'general' learns from logits"),
+        (
+            [{**GENERAL, "teacher": "task", "losses": {"task": 1}}],
+            "stage 'general' learns from task labels, which a corpus lacks",
+        ),
+        ([{**GENERAL, "teacher": "general", "data": "transfer"}], "the data of a task"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(stages: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        validated({"stages": stages})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_general_stages_come_first_and_options_do_not_mix_with_stages() -> None:
+    with pytest.raises(KdnasError, match="general stage 'general' should come before 'task'"):
+        validated({"corpus": "a", "stages": [TASK, GENERAL]})
+    with pytest.raises(KdnasError, match="--task-lr is 0.5, but the recipe has stages"):
+        validated({"stages": [TASK], "task_lr": 0.5})
