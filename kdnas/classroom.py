@@ -115,6 +115,9 @@ class Classroom:
     def _data(self, stage: Stage) -> EncodedExamples:
         if stage.data == "transfer":
             return self.transfer_encoded
-        if stage.data == "corpus" or not (stage.learns_task or self.settings.corpus):
-            return self.data.distillation
-        return self.data.train
+        if stage.data == "corpus":
+            assert self.data.corpus is not None, "the settings were checked"
+            return self.data.corpus
+        # What mini-KD learnt on masked rows goes on with them.
+        masked = self.settings.mask_probability and not stage.learns_task
+        return self.data.distillation if masked and not self.data.corpus else self.data.train

@@ -155,11 +155,13 @@ def with_embedded_defaults(
     settings: Settings, config: list[Path] | None, flags: dict[str, Any]
 ) -> Settings:
     """The short settings of `kdnas/embedded.yaml` where neither teacher nor task is named."""
-    from kdnas.config import read_yaml, read_yamls, validated
+    from kdnas.config import PLAIN_RECIPE, read_yaml, read_yamls, validated
 
     if settings.teacher or settings.task:
         return settings
     short = read_yaml(Path(__file__).with_name("embedded.yaml"))
+    if settings.stages:
+        short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
     return validated({**short, **read_yamls(config), **flags})
 
 

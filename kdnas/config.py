@@ -68,6 +68,14 @@ class Settings(BaseModel):
         "Data",
     )
     corpus_rows: int = setting(50_000, "Texts drawn from the corpus at most.", "Data", ge=1)
+    corpus_pairs: float | None = setting(
+        None,
+        "Share of its texts that are read in pairs with one like them; default: half where a "
+        "general stage reads it, else none.",
+        "Data",
+        ge=0,
+        le=1,
+    )
     max_train_rows: int | None = setting(
         None, "Use a stratified sample of this many training rows.", "Data", ge=1
     )

@@ -13,6 +13,7 @@ from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.sample import stratified_sample
 from kdnas.teacher.load import longest_input
+from kdnas.transfer.pairs import similar_pairs
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,9 @@ class RunData:
         spec: The task, its labels known.
         train: The task's training examples.
         evaluation: The examples that are scored, by split.
-        distillation: What mini-KD and full KD see: the corpus, or the training examples, masked
-            where that was asked for.
+        distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
+            general stages read it, the training examples; masked where that was asked for.
+        corpus: The corpus, masked likewise; None where there is none.
         proxy: The examples of `distillation` that mini-KD sees.
         examples: The texts of `train`.
         corpus_texts: Those of the corpus; empty where there is none.
@@ -35,6 +37,7 @@ class RunData:
     train: EncodedExamples
     evaluation: dict[str, EncodedExamples]
     distillation: EncodedExamples
+    corpus: EncodedExamples | None
     proxy: Indices
     examples: Examples
     corpus_texts: list[str]
@@ -58,20 +61,38 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         rows = settings.max_train_rows
         train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
     encoded = encode(train, tokenizer, length)
-    corpus, texts = encoded, []
-    if settings.corpus:
-        texts = load_corpus(settings.corpus, settings.corpus_rows)
-        corpus = encode(Examples(texts), tokenizer, length)
+    texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
+    # A general stage reads the corpus by itself; candidates then see the task's own rows.
+    general = any(stage.is_general for stage in settings.recipe)
+    share = settings.corpus_pairs
+    share = (0.5 if general else 0.0) if share is None else share
+    corpus = encode_corpus(texts, share, tokenizer, length) if texts else None
+    seen = encoded if corpus is None or general else corpus
+
+    def masked(data: EncodedExamples) -> EncodedExamples:
+        return mask_tokens(data, tokenizer, settings.mask_probability, settings.seed)
+
     return RunData(
         task.spec,
         encoded,
         encode_evaluation(task, tokenizer, length),
-        mask_tokens(corpus, tokenizer, settings.mask_probability, settings.seed),
-        draw_proxy(corpus, settings.proxy_fraction, settings.batch_size, settings.seed),
+        masked(seen),
+        None if corpus is None else masked(corpus),
+        draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
         train,
         texts,
         length,
     )
+
+
+def encode_corpus(texts: list[str], pairs: float, tokenizer: Any, length: int) -> EncodedExamples:
+    """The texts of a corpus, a share of them in pairs with similar ones."""
+    if not pairs:
+        return encode(Examples(texts), tokenizer, length)
+    alone, both = similar_pairs(texts, pairs)
+    joined = Examples([a for a, _ in both], [b for _, b in both])
+    singles = encode(Examples(alone), tokenizer, length)
+    return singles.joined(encode(joined, tokenizer, length)) if both else singles
 
 
 def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, EncodedExamples]:

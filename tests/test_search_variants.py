@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,45 @@ def test_pareto_with_corpus_and_mask(quick_flags: list[str], tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["search"]["objective"] == "pareto"
+
+
+RECIPE = """
+transfer_rows: 300
+stages:
+  - {name: general, data: corpus, losses: {hidden: 1, relations: 1}, epochs: 0.5, lr: 1.0e-3}
+  - {name: inter, data: transfer, losses: {hidden: 1, embeddings: 0.1}, epochs: 0.5, lr: 1.0e-3}
+  - name: prediction
+    data: transfer
+    losses: {task: 1, logits: 1, hidden: [1, 0]}
+    epochs: 0.5
+    lr: 5.0e-4
+  - {name: fine-tuning, data: task, losses: {task: 1}, epochs: 0.5, lr: 5.0e-5}
+"""
+
+
+def test_a_recipe_goes_the_whole_way_beside_another_file(
+    teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    words = ["good", "bad", "dull", "bright"]
+    corpus.write_text("\n".join(f"the {a} cat sees the {b} dog" for a in words for b in words))
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    (tmp_path / "study.yaml").write_text("trials: 1\ntask: mrpc\n")
+    flags = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
+    flags = {"teacher": teacher_folder, "data_dir": data_folder, "corpus": corpus, **flags}
+    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    run = tmp_path / "run"
+    files = ["--config", tmp_path / "recipe.yaml", "--config", tmp_path / "study.yaml"]
+    done = kdnas("search", *given, *files, "--out", run)
+    assert done.returncode == 0, done.stderr
+    assert (run / "student" / "model.safetensors").exists()
+    rows = gzip.decompress((run / "transfer.jsonl.gz").read_bytes()).decode().splitlines()
+    assert len(rows) == 300 and len(json.loads(rows[0])["logits"]) == 2
+    again = kdnas("search", *given, *files, "--out", run)
+    assert again.returncode == 0 and "distilling" not in again.stdout
+    mixed = kdnas("search", *given, *files, "--task-epochs", 4, "--out", tmp_path / "other")
+    assert mixed.returncode == 2
+    assert "--task-epochs is 4.0, but the recipe has stages" in mixed.stderr
 
 
 def test_a_spent_space_ends_the_search_early(quick_flags: list[str], tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from kdnas.distill.terms import TaskTerm
 from kdnas.runtime import Runtime
 from kdnas.space import Architecture
 from kdnas.stages import Stage
+from kdnas.student.importance import Importance
 from kdnas.student.inherit import take_body
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.cache import cache_folder, teacher_key
@@ -81,7 +82,9 @@ class FullKD:
         general = [stage for stage in self.settings.recipe if stage.is_general]
         own = self.settings.recipe[len(general) :]
         projects = any("hidden" in stage.losses for stage in own)
-        start = self._start(self._lesson(own[0], architecture, projects))
+        # Heads and layers fit each other only if both were cut alike.
+        cut = self._general_start(architecture, general[0]).importance if general else None
+        start = self._start(self._lesson(own[0], architecture, projects), cut)
         distilled = start.student(architecture)
         done = [i for i in reversed(range(len(own))) if (work / own[i].name).exists()]
         following = next((i + 1 for i in done if distilled.load(work / own[i].name)), 0)
@@ -89,7 +92,8 @@ class FullKD:
             distilled = begin()
         elif not following:
             if general:
-                take_body(distilled.student, self.general(architecture, general, title).student)
+                taught = self.general(architecture, general, title).student
+                take_body(distilled.student, taught)
             if projects:
                 start.fit(distilled.hidden, distilled)
         for stage in own[following:]:
@@ -101,11 +105,9 @@ class FullKD:
     def general(self, architecture: Architecture, stages: list[Stage], title: str) -> Distilled:
         """A student that knows no task yet: from the cache, or trained now and kept there."""
         if self.settings.seed != GENERAL_SEED:
-            settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
-            return replace(self, settings=settings).general(architecture, stages, title)
-        lesson = self._lesson(stages[0], architecture, hidden=True)
-        start = self._start(lesson)
-        distilled = start.student(architecture)
+            return self._for_all_seeds().general(architecture, stages, title)
+        start = self._general_start(architecture, stages[0])
+        lesson, distilled = start.lesson, start.student(architecture)
         start.fit(distilled.hidden, distilled)
         for i, stage in enumerate(stages):
             folder = self._general_folder(architecture, stages[: i + 1], lesson)
@@ -165,8 +167,15 @@ class FullKD:
             wanted |= hidden_of(architecture, teacher, self.settings)
         return self.classroom.lesson(stage, wanted)
 
-    def _start(self, lesson: Lesson) -> Start:
-        return Start(lesson, self.settings, self.runtime)
+    def _start(self, lesson: Lesson, importance: Importance | None = None) -> Start:
+        return Start(lesson, self.settings, self.runtime, importance)
+
+    def _general_start(self, architecture: Architecture, stage: Stage) -> Start:
+        return self._for_all_seeds()._start(self._lesson(stage, architecture, hidden=True))
+
+    def _for_all_seeds(self) -> FullKD:
+        settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
+        return replace(self, settings=settings)
 
     def _general_folder(
         self, architecture: Architecture, stages: list[Stage], lesson: Lesson

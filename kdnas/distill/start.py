@@ -27,10 +27,18 @@ class Start:
         runtime: Device and precision.
     """
 
-    def __init__(self, lesson: Lesson, settings: Settings, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        lesson: Lesson,
+        settings: Settings,
+        runtime: Runtime,
+        importance: Importance | None = None,
+    ) -> None:
         self.lesson = lesson
         self.settings = settings
         self.runtime = runtime
+        if importance:
+            self.importance = importance
 
     def student(self, architecture: Architecture) -> Distilled:
         """An untrained student; it keeps the parts of the teacher that matter most."""

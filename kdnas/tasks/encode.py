@@ -55,6 +55,17 @@ class EncodedExamples:
             labels=None if self.labels is None else self.labels[chosen],
         )
 
+    def joined(self, others: EncodedExamples) -> EncodedExamples:
+        """These examples and then the others, without labels."""
+        types = None
+        if self.token_type_ids is not None and others.token_type_ids is not None:
+            types = np.concatenate([self.token_type_ids, others.token_type_ids])
+        return EncodedExamples(
+            input_ids=np.concatenate([self.input_ids, others.input_ids]),
+            token_type_ids=types,
+            offsets=np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]]),
+        )
+
     def fingerprint(self) -> str:
         """A SHA-256 of the content, the same in every process and on every machine."""
         digest = hashlib.sha256()

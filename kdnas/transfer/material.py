@@ -49,7 +49,7 @@ class Material:
     def near_texts(self) -> dict[str, list[str]]:
         """For each text of the task, those of the others that share the most telling words."""
         texts = list(dict.fromkeys(text for row in self.rows for text in row if text))
-        return _near(texts, texts)
+        return near(texts, texts)
 
     @cached_property
     def near_corpus(self) -> dict[str, list[str]]:
@@ -57,7 +57,7 @@ class Material:
         rng = np.random.default_rng(0)
         count = min(self.drawn, len(self.corpus))
         asked = [self.corpus[i] for i in rng.choice(len(self.corpus), count, replace=False)]
-        return _near(asked, self.corpus)
+        return near(asked, self.corpus)
 
     @cached_property
     def near_words(self) -> dict[str, list[str]]:
@@ -82,9 +82,9 @@ class Material:
         return near
 
 
-def _near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
+def near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
     """For each text the most similar others of a pool, by TF-IDF."""
-    if len(pool) < 2:
+    if len(pool) < 2 or not asked:
         return {}
     vectoriser = TfidfVectorizer(
         sublinear_tf=True,
@@ -94,13 +94,13 @@ def _near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
     )
     vectors = vectoriser.fit_transform(pool)
     queries = vectoriser.transform(asked)
-    near = {}
+    found = {}
     for start in range(0, len(asked), CHUNK):
         likeness = (queries[start : start + CHUNK] @ vectors.T).toarray()
         for text, row in zip(asked[start:], likeness, strict=False):
             best = _best(row[None], NEAREST + 1)[0]
-            near[text] = [pool[i] for i in best if row[i] > 0 and pool[i] != text]
-    return near
+            found[text] = [pool[i] for i in best if row[i] > 0 and pool[i] != text]
+    return found
 
 
 def _best(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ADJECTIVES, NOUNS, sentence, small_tokenizer
 
+from kdnas.data import encode_corpus
 from kdnas.distill.losses import UNLABELLED
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import Examples
@@ -23,6 +24,7 @@ from kdnas.transfer.make import (
     rows_of,
 )
 from kdnas.transfer.material import Material
+from kdnas.transfer.pairs import similar_pairs
 from kdnas.transfer.ways import WAYS, obstacle
 
 TOKENIZER = small_tokenizer()
@@ -176,3 +178,26 @@ def test_rows_of_other_tasks_become_rows_like_the_tasks_own(
     assert flat.text_pair is None and set(flat.text) == {*pairs.text, *(pairs.text_pair or [])}
     with pytest.raises(KdnasError, match="transfer_tasks has x, whose rows have one text each"):
         as_rows_like(pairs, singles, "x")
+
+
+def test_a_corpus_in_pairs_holds_every_text_once_as_single_or_first() -> None:
+    rng = random.Random(3)
+    texts = list(dict.fromkeys(sentence(rng) for _ in range(200)))
+    alone, pairs = similar_pairs(texts, 0.5, seed=1)
+    assert sorted([*alone, *(first for first, _ in pairs)]) == sorted(texts)
+    assert abs(len(pairs) - len(texts) / 2) <= 2
+    assert all(first != second and second in texts for first, second in pairs)
+    assert similar_pairs(texts, 0.5, seed=1) == (alone, pairs)
+    assert similar_pairs(texts, 0, seed=1)[1] == []
+
+
+def test_an_encoded_corpus_in_pairs_is_as_long_as_its_texts() -> None:
+    rng = random.Random(4)
+    texts = list(dict.fromkeys(sentence(rng) for _ in range(60)))
+    whole, paired = (encode_corpus(texts, share, TOKENIZER, 64) for share in (0.0, 0.5))
+    assert len(whole) == len(paired) == len(texts)
+    separators = [
+        int((part.input_ids == TOKENIZER.convert_tokens_to_ids("[SEP]")).sum())
+        for part in (whole, paired)
+    ]
+    assert separators[0] == len(texts) and separators[1] > 1.4 * len(texts)

@@ -1,0 +1,189 @@
+"""What each part of a recipe is worth, and how much of the teacher's score students keep.
+
+    python benchmarks/quality.py --plan benchmarks/ablation.yaml --data-dir GLUE \
+        --corpus SENTENCES --out runs/quality
+
+A plan names tasks, students and variants (overrides of the settings). Every student is trained by
+the same full KD as a search's winner. Results go to `OUT/results.jsonl`, one line each; what is
+there is not computed again, so that the command can be stopped and repeated, and run beside itself
+for other tasks (`--tasks`). `--json docs/results.json` writes the retention: `student-quality`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from kdnas.config import validated
+from kdnas.files import read_json, write_json
+from kdnas.measure import LatencySettings, count_params, measure_latency
+from kdnas.pipeline import Pipeline
+from kdnas.run import Run
+from kdnas.space import Architecture
+from kdnas.student import empty_student
+from kdnas.teacher.load import teacher_source
+
+BANDS = (2, 4, 8)
+TEACHER = "steps/evaluate-teacher.json"
+
+
+def main() -> None:
+    args = _arguments()
+    plan = yaml.safe_load(args.plan.read_text())
+    out: Path = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "results.jsonl"
+    wanted = [name for name in plan["tasks"] if name in (args.tasks or plan["tasks"])]
+    for task in wanted:
+        pipeline = _pipeline(task, plan, args)
+        for seed in range(args.seeds):
+            for variant in plan["variants"]:
+                key = {"task": task, "variant": variant["name"], "seed": seed}
+                if seed < variant.get("seeds", args.seeds) and not _done(file, key):
+                    row = key | _result(pipeline, plan, variant, seed)
+                    with file.open("a") as stream:
+                        stream.write(json.dumps(row) + "\n")
+                    print(json.dumps(row), flush=True)
+    if args.json or args.table:
+        _report(file, plan, args)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="*")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--table", action="store_true", help="Print the table.")
+    parser.add_argument("--json", type=Path, help="Write the retention to this file.")
+    return parser.parse_args()
+
+
+def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Pipeline:
+    """A task's teacher and data, shared by all its students; its scores are kept beside it."""
+    settings = {
+        "task": task,
+        "data_dir": str(args.data_dir),
+        "corpus": str(args.corpus),
+        "threads": args.threads,
+        "out": str(args.out / task),
+        **plan.get("settings", {}),
+        **plan["tasks"][task],
+    }
+    pipeline = Pipeline(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
+    model = pipeline.teacher.model
+    pipeline.run.once("evaluate teacher", 0, lambda: pipeline.score(model))
+    return pipeline
+
+
+def _result(
+    pipeline: Pipeline, plan: dict[str, Any], variant: dict[str, Any], seed: int
+) -> dict[str, Any]:
+    """One student, from start to score."""
+    changed = {**pipeline.settings.model_dump(), **variant["settings"], "seed": seed}
+    full = replace(pipeline.full, settings=validated(changed))
+    architecture = Architecture(**plan["students"][variant["student"]])
+    name = f"{pipeline.settings.task} {variant['name']} {seed}"
+    work = pipeline.run.folder / "work" / name.replace(" ", "-")
+    start = time.perf_counter()
+    distilled = full.run(architecture, None, work, name)
+    seconds = time.perf_counter() - start
+    scores = pipeline.score(distilled.student)
+    shutil.rmtree(work)
+    return {"student": variant["student"], "scores": scores, "seconds": round(seconds, 1)}
+
+
+def _done(file: Path, key: dict[str, Any]) -> bool:
+    return any(key.items() <= row.items() for row in _rows(file))
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
+    frame = pd.DataFrame(_rows(file))
+    frame["score"] = [next(iter(scores.values())) for scores in frame.scores]
+    frame = frame[frame.task.isin(plan["tasks"])]
+    teachers = {
+        task: next(iter(read_json(args.out / task / TEACHER)["result"].values()))
+        for task in plan["tasks"]
+    }
+    teacher_mean = sum(teachers.values()) / len(teachers)
+    grouped = frame.groupby(["variant", "task"], sort=False).score.agg(["mean", "std"])
+    print("teacher", {task: round(score, 4) for task, score in teachers.items()})
+    means = frame.pivot_table(index=["variant", "seed"], columns="task", values="score")
+    for variant, rows in means.groupby(level=0, sort=False):
+        whole = rows.dropna().mean(axis=1)
+        cells = [
+            "{:.4f} ± {:.4f}".format(*grouped.loc[(variant, task)])
+            for task in plan["tasks"]
+            if (variant, task) in grouped.index
+        ]
+        kept = f"{whole.mean():.4f} ± {whole.std():.4f} | {whole.mean() / teacher_mean:.3f}"
+        seconds = frame[frame.variant == variant].seconds.median()
+        print(" | ".join([str(variant), *cells, kept, f"{seconds:.0f} s"]))
+    if args.json:
+        _write_retention(means, teacher_mean, plan, args)
+
+
+def _write_retention(
+    means: pd.DataFrame, teacher_mean: float, plan: dict[str, Any], args: argparse.Namespace
+) -> None:
+    """The best of a plan's `final` variants at each speed-up, as shares of the teacher's mean."""
+    costs = {name: _costs(shape, args.threads) for name, shape in plan["students"].items()}
+    retention, details = {}, {}
+    finals = {v["name"]: v["student"] for v in plan["variants"] if v.get("final")}
+    for band in BANDS:
+        able = {name: student for name, student in finals.items() if costs[student]["1x128"] > band}
+        if not able:
+            continue
+        nearest = min(able, key=lambda name: costs[able[name]]["1x128"])
+        mean = float(means.loc[nearest].dropna().mean(axis=1).mean())
+        retention[f"{band}x"] = round(mean / teacher_mean, 4)
+        details[f"{band}x"] = {
+            "student": plan["students"][able[nearest]],
+            "variant": nearest,
+            "speedup": costs[able[nearest]],
+            "mean": round(mean, 4),
+        }
+    whole = read_json(args.json) or {}
+    command = f"python benchmarks/quality.py --plan {args.plan} --data-dir GLUE --corpus SENTENCES"
+    whole["student-quality"] = {
+        "retention": retention,
+        "teacher_mean": round(teacher_mean, 4),
+        "students": details,
+        "command": f"{command} --out {args.out.name} --json {args.json}",
+    }
+    write_json(args.json, whole)
+
+
+def _costs(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
+    """Speed-ups at batch 1 and 128 tokens, and at 32 x 64."""
+    from kdnas.config import Settings
+    from kdnas.runtime import start_runtime
+    from kdnas.tasks import load_spec
+    from kdnas.teacher.load import load_teacher
+
+    start_runtime(Settings(threads=threads))
+    teacher = load_teacher(teacher_source(None), load_spec("sst2")).model
+    student = empty_student(teacher.config, Architecture(**shape)).eval()
+    single = measure_latency(student, teacher, LatencySettings(1, 128, 60))
+    batch = measure_latency(student, teacher, LatencySettings(32, 64, 5))
+    found = {"1x128": single.speedup, "32x64": batch.speedup, "params": count_params(student)}
+    return {name: round(value, 2) for name, value in found.items()}
+
+
+if __name__ == "__main__":
+    main()
