@@ -44,7 +44,7 @@ def main() -> None:
     wanted = [name for name in plan["tasks"] if name in (args.tasks or plan["tasks"])]
     for task in wanted:
         pipeline = _pipeline(task, plan, args)
-        for seed in range(args.seeds):
+        for seed in range(args.from_seed, args.seeds):
             for variant in plan["variants"]:
                 key = {"task": task, "variant": variant["name"], "seed": seed}
                 if seed < variant.get("seeds", args.seeds) and not _done(file, key):
@@ -64,6 +64,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--table", action="store_true", help="Print the table.")
     parser.add_argument("--json", type=Path, help="Write the retention to this file.")

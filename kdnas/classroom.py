@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
+import numpy as np
+
 from kdnas.console import say
 from kdnas.data import RunData
 from kdnas.distill.core import predict
@@ -18,6 +20,7 @@ from kdnas.teacher.load import Teacher, load_teacher, teacher_source
 from kdnas.teacher.store import StoredSignal
 from kdnas.transfer.make import (
     FILE,
+    OWN,
     SHARES,
     TransferSet,
     as_rows_like,
@@ -47,6 +50,17 @@ class Classroom:
         self.task_teacher = task_teacher
         self.runtime = runtime
 
+    def check(self) -> None:
+        """Refuses what the transfer set cannot be made of, before anything is computed.
+
+        Raises:
+            KdnasError: Another task's rows cannot be read or do not fit, or a way that was asked
+                for cannot be gone.
+        """
+        if any(stage.data == "transfer" for stage in self.settings.recipe):
+            _ = self._other_tasks
+            check_ways(self.settings.transfer_methods, self._material(None))
+
     def teacher(self, stage: Stage) -> Teacher:
         """Who teaches a stage."""
         return self.general_teacher if stage.is_general else self.task_teacher()
@@ -73,33 +87,41 @@ class Classroom:
         """The transfer set."""
         settings, own, teacher = self.settings, self.data.examples, self.task_teacher()
         with self.run.timed("transfer set"):
-            table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
-            new = max(0, settings.transfer_rows - len(own))
-            material = Material(
-                rows_of(own), teacher.tokenizer, table, self.data.corpus_texts, drawn=new
-            )
-            if settings.transfer_methods:
-                check_ways(settings.transfer_methods, material)
-            shares = settings.transfer_methods or SHARES
             made = make_transfer_set(
-                own, self._other_tasks(own), material, shares, settings.transfer_rows, settings.seed
+                own,
+                self._other_tasks,
+                self._material(teacher),
+                settings.transfer_methods or SHARES,
+                settings.transfer_rows,
+                settings.seed,
+                self.data.held_out,
             )
-        say(f"transfer set: {len(made.ways)} rows, {len(own)} of them the task's own")
+        say(f"transfer set: {len(made.ways)} rows, {made.ways.count(OWN)} of them the task's own")
         return made
 
     @cached_property
     def transfer_encoded(self) -> EncodedExamples:
         """The same, tokenised."""
-        tokenizer = self.task_teacher().tokenizer
-        return encode(self.transfer.examples, tokenizer, self.data.length)
+        return encode(self.transfer.examples, self.data.tokenizer, self.data.length)
 
-    def _other_tasks(self, own: Examples) -> dict[str, Examples]:
+    def _material(self, teacher: Teacher | None) -> Material:
+        """What new rows are made of; without a teacher no words near one another."""
+        own = self.data.examples
+        table = np.zeros((0, 0), np.float32)
+        if teacher:
+            table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
+        new = max(0, self.settings.transfer_rows - len(own))
+        return Material(rows_of(own), self.data.tokenizer, table, self.data.corpus_texts, new)
+
+    @cached_property
+    def _other_tasks(self) -> dict[str, Examples]:
         """The training rows of the tasks whose texts the transfer set takes."""
         found = {}
         for name in self.settings.transfer_tasks:
             spec = load_spec(name, self.settings.tasks)
             data = load_data(spec, self.settings.data_dir, splits=("train",), optional=())
-            found[spec.name] = as_rows_like(own, data.splits["train"], spec.name)
+            rows = as_rows_like(self.data.examples, data.splits["train"], spec.name)
+            found[spec.name] = rows
         return found
 
     def _keep_transfer(self, lesson: Lesson) -> None:
@@ -107,10 +129,10 @@ class Classroom:
         if (folder / FILE).exists():
             return
         source, teacher = lesson.source, lesson.teacher
-        stored = source.logits if isinstance(source, StoredSignal) else None
-        if stored is None:
-            stored = predict(teacher.model, lesson.data, self.runtime, pad_id=teacher.pad_id)
-        self.transfer.write(folder, stored.numpy())
+        logits = source.logits if isinstance(source, StoredSignal) else None
+        if logits is None and teacher.has_head:
+            logits = predict(teacher.model, lesson.data, self.runtime, pad_id=teacher.pad_id)
+        self.transfer.write(folder, None if logits is None else logits.numpy())
 
     def _data(self, stage: Stage) -> EncodedExamples:
         if stage.data == "transfer":

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdnas.errors import KdnasError
-from kdnas.stages import Stage, problem_of
+from kdnas.stages import Share, Stage, problem_of
 
 Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
@@ -169,7 +169,7 @@ class Settings(BaseModel):
     transfer_rows: int = setting(
         20_000, "Rows of the transfer set, the task's own among them.", "Full KD", ge=1
     )
-    transfer_methods: dict[Augmentation, float] = setting(
+    transfer_methods: dict[Augmentation, Share] = setting(
         {},
         "Shares of the ways in which its other rows are made (YAML only); default: all that can "
         "be gone.",
@@ -198,6 +198,8 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         problem = problem_of(self.stages, self.corpus)
+        if self.transfer_methods and not any(self.transfer_methods.values()):
+            problem = "all shares of transfer_methods are 0"
         if problem:
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():

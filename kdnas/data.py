@@ -30,6 +30,8 @@ class RunData:
         proxy: The examples of `distillation` that mini-KD sees.
         examples: The texts of `train`.
         corpus_texts: Those of the corpus; empty where there is none.
+        held_out: The texts that the task is scored on, or will be (its test rows).
+        tokenizer: The teacher's.
         length: Tokens at which inputs are cut.
     """
 
@@ -41,6 +43,8 @@ class RunData:
     proxy: Indices
     examples: Examples
     corpus_texts: list[str]
+    held_out: frozenset[str]
+    tokenizer: Any
     length: int
 
 
@@ -81,7 +85,20 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
         train,
         texts,
+        held_out_texts(task),
+        tokenizer,
         length,
+    )
+
+
+def held_out_texts(task: TaskData) -> frozenset[str]:
+    """The texts of all splits but the training one."""
+    splits = [examples for name, examples in task.splits.items() if name != "train"]
+    return frozenset(
+        text
+        for examples in splits
+        for texts in (examples.text, examples.text_pair or [])
+        for text in texts
     )
 
 
@@ -91,8 +108,8 @@ def encode_corpus(texts: list[str], pairs: float, tokenizer: Any, length: int) -
         return encode(Examples(texts), tokenizer, length)
     alone, both = similar_pairs(texts, pairs)
     joined = Examples([a for a, _ in both], [b for _, b in both])
-    singles = encode(Examples(alone), tokenizer, length)
-    return singles.joined(encode(joined, tokenizer, length)) if both else singles
+    parts = [encode(part, tokenizer, length) for part in (Examples(alone), joined) if len(part)]
+    return parts[0].joined(parts[1]) if len(parts) == 2 else parts[0]
 
 
 def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, EncodedExamples]:

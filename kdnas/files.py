@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -10,11 +11,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+
+def sweep(path: Path) -> None:
+    """Removes what killed processes had begun to write beside a path."""
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        pid = partial.name.split(".")[-2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            if partial.is_dir():
+                shutil.rmtree(partial, ignore_errors=True)
+            else:
+                partial.unlink(missing_ok=True)
+
 
 @contextmanager
 def replace_file(path: Path) -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it over `path` at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    sweep(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
@@ -28,6 +43,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     """Gives an empty folder beside `path` to fill, and moves it to `path` at the end."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    sweep(path)
     partial.mkdir(parents=True)
     try:
         yield partial

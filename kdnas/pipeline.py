@@ -39,7 +39,15 @@ from kdnas.space.handpicked import hand_picked
 from kdnas.student.ship import load_student, ship_student, shipped
 from kdnas.tasks import load_data, load_spec
 from kdnas.tasks.evaluate import evaluate_model
-from kdnas.teacher.load import Teacher, load_config, load_teacher, load_tokenizer, teacher_source
+from kdnas.teacher.general import check_general_teacher
+from kdnas.teacher.load import (
+    Teacher,
+    has_head,
+    load_config,
+    load_teacher,
+    load_tokenizer,
+    teacher_source,
+)
 from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -61,14 +69,27 @@ class Pipeline:
     def everything(self) -> dict[str, Any]:
         """The seven steps; returns the content of report.json."""
         with self.run.alone():
-            # Bad input is told before anything is written.
-            _ = self.data
-            check_relations(self.settings.recipe, self.space)
+            self.check()
             say(f"run folder: {self.run.folder}")
             self.open_study()
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
             return self.deliver(winner, self.run.folder)
+
+    def check(self) -> None:
+        """Tells bad input before anything is written.
+
+        Raises:
+            KdnasError: What is wrong.
+        """
+        settings, source = self.settings, teacher_source(self.settings.teacher)
+        config = load_config(source)
+        if settings.teacher_as_is:
+            check_logits(settings.stages, has_head(config, self.data.spec), source)
+        check_relations(settings.recipe, self.space)
+        if settings.general_teacher:
+            check_general_teacher(settings.general_teacher, config, self.data.tokenizer)
+        self.classroom.check()
 
     def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""
@@ -110,7 +131,6 @@ class Pipeline:
                 with self.run.timed("teacher"):
                     fine_tune_teacher(teacher, data.train, self.settings, self.runtime, folder)
         teacher.name = source
-        check_logits(self.settings.stages, teacher)
         teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
         return teacher
 
@@ -183,8 +203,12 @@ class Pipeline:
     @cached_property
     def full(self) -> FullKD:
         """Trains at full length."""
-        classroom = Classroom(self.run, self.data, lambda: self.teacher, self.runtime)
-        return FullKD(self.settings, self.runtime, classroom, self.teacher.pad_id)
+        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id)
+
+    @cached_property
+    def classroom(self) -> Classroom:
+        """Where its stages find their teachers and their data."""
+        return Classroom(self.run, self.data, lambda: self.teacher, self.runtime)
 
     def _after_mini_kd(self, architecture: Architecture, trial: int | None) -> Distilled:
         distilled = self.mini.start(architecture)

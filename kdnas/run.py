@@ -155,6 +155,7 @@ def resolve(settings: Settings) -> Settings:
     changes = {
         "teacher": _absolute(teacher),
         "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
+        "general_teacher": _absolute(settings.general_teacher),
         "corpus": _absolute(corpus),
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
         "out": (settings.out or _default_out(settings)).expanduser().resolve(),
@@ -200,6 +201,11 @@ def _make_folder(folder: Path) -> None:
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
+        if name == "stages" and new != old:
+            raise KdnasError(
+                f"{folder} holds another study: its recipe has other stages; choose another --out, "
+                f"or go on with `kdnas resume {folder}`"
+            )
         if name not in CHANGEABLE and new != old:
             option = name.replace("_", "-")
             raise KdnasError(

@@ -8,14 +8,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LossName = Literal["task", "logits", "hidden", "embeddings", "relations"]
-OfTask = ("task", "logits")
+OfTask: tuple[LossName, ...] = ("task", "logits")
 
 
 def _pair(value: object) -> object:
+    if isinstance(value, list | tuple) and len(value) != 2:
+        raise ValueError(f"a weight is {value}; a number or [first, last] would be right")
     return tuple(value) if isinstance(value, list) else value
 
 
-Share = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weight = Annotated[Share | tuple[Share, Share], BeforeValidator(_pair)]
 
 
@@ -32,7 +34,9 @@ class Stage(BaseModel):
         min_length=1,
         description="Each loss with its weight, or [first, last] of one that changes evenly.",
     )
-    epochs: float = Field(gt=0, description="Passes over the data; fractions are allowed.")
+    epochs: float = Field(
+        gt=0, allow_inf_nan=False, description="Passes over the data; fractions are allowed."
+    )
     lr: float = Field(gt=0, description="Peak learning rate.")
     teacher: Literal["general", "task"] | None = Field(
         default=None,
@@ -71,7 +75,12 @@ class Stage(BaseModel):
     @property
     def learns_task(self) -> bool:
         """Whether the student's head is trained."""
-        return any(name in self.losses for name in OfTask)
+        return any(self.weighs(name) for name in OfTask)
+
+    def weighs(self, loss: LossName) -> bool:
+        """Whether a loss counts at some time."""
+        weight = self.losses.get(loss, 0.0)
+        return any(weight) if isinstance(weight, tuple) else bool(weight)
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
@@ -88,7 +97,7 @@ class Stage(BaseModel):
                 f"stage {self.name!r} has a general teacher and the data of a task; data: corpus "
                 "or teacher: task would be right"
             )
-        if not any(any(w) if isinstance(w, tuple) else w for w in self.losses.values()):
+        if not any(self.weighs(loss) for loss in self.losses):
             raise ValueError(f"all losses of stage {self.name!r} weigh 0")
         return self
 

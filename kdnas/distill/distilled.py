@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
@@ -32,8 +33,12 @@ class Distilled:
         files = {name: folder / f"{name}.safetensors" for name in self._modules()}
         if not all(path.exists() for path in files.values()):
             return False
+        try:
+            states = {name: load_file(path) for name, path in files.items()}
+        except SafetensorError:  # a damaged disk: as if it had never been there
+            return False
         for name, module in self._modules().items():
-            module.load_state_dict(load_file(files[name]))
+            module.load_state_dict(states[name])
         return True
 
     def _modules(self) -> dict[str, nn.Module]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
@@ -22,6 +23,7 @@ from kdnas.distill.signal import NoSignal
 from kdnas.distill.staging import hidden_of, schedule_of, terms_of, wanted_of
 from kdnas.distill.start import Start
 from kdnas.distill.terms import TaskTerm
+from kdnas.files import replace_file
 from kdnas.runtime import Runtime
 from kdnas.space import Architecture
 from kdnas.stages import Stage
@@ -45,6 +47,15 @@ class Classroom(Protocol):
 
     def lesson(self, stage: Stage, wanted: Wanted) -> Lesson:
         """A stage's data with the teacher's signal for them."""
+
+
+@dataclass(frozen=True)
+class GeneralStudent:
+    """A student that knows no task, and what of its teacher it was cut from."""
+
+    architecture: Architecture
+    distilled: Distilled
+    cut: Importance
 
 
 @dataclass(frozen=True)
@@ -79,46 +90,61 @@ class FullKD:
             work: Folder that a killed run continues from.
             title: Names the student where progress is shown.
         """
-        general = [stage for stage in self.settings.recipe if stage.is_general]
+        general = tuple(stage for stage in self.settings.recipe if stage.is_general)
         own = self.settings.recipe[len(general) :]
         projects = any("hidden" in stage.losses for stage in own)
-        # Heads and layers fit each other only if both were cut alike.
-        cut = self._general_start(architecture, general[0]).importance if general else None
-        start = self._start(self._lesson(own[0], architecture, projects), cut)
+        start = self._start(self._lesson(own[0], architecture, projects))
         distilled = start.student(architecture)
         done = [i for i in reversed(range(len(own))) if (work / own[i].name).exists()]
         following = next((i + 1 for i in done if distilled.load(work / own[i].name)), 0)
-        if not following and begin and not general:
+        if not following and general:
+            distilled = self._after(self.general(architecture, general, title), start)
+        elif not following and begin:
             distilled = begin()
-        elif not following:
-            if general:
-                taught = self.general(architecture, general, title).student
-                take_body(distilled.student, taught)
-            if projects:
-                start.fit(distilled.hidden, distilled)
+        if not following and projects and (general or not begin):
+            start.fit(distilled.hidden, distilled)
         for stage in own[following:]:
             lesson = self._lesson(stage, architecture)
             self._train(stage, distilled, architecture, lesson, work / f"{stage.name}.pt", title)
             distilled.save(work / stage.name)
         return distilled
 
-    def general(self, architecture: Architecture, stages: list[Stage], title: str) -> Distilled:
+    def general(
+        self, architecture: Architecture, stages: tuple[Stage, ...], title: str
+    ) -> GeneralStudent:
         """A student that knows no task yet: from the cache, or trained now and kept there."""
-        if self.settings.seed != GENERAL_SEED:
-            return self._for_all_seeds().general(architecture, stages, title)
-        start = self._general_start(architecture, stages[0])
-        lesson, distilled = start.lesson, start.student(architecture)
-        start.fit(distilled.hidden, distilled)
-        for i, stage in enumerate(stages):
-            folder = self._general_folder(architecture, stages[: i + 1], lesson)
-            with FileLock(folder.with_suffix(".lock")):
-                if distilled.load(folder):
-                    say(f"{title}: found the general student in {folder}")
-                    continue
-                lesson = self._lesson(stage, architecture)
-                checkpoint = folder.with_suffix(".pt")
-                self._train(stage, distilled, architecture, lesson, checkpoint, title)
-                distilled.save(folder)
+        settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
+        whole = replace(self, settings=settings)
+        projects = any("hidden" in stage.losses for stage in stages)
+        start = whole._start(whole._lesson(stages[0], architecture, projects))
+        folders = [
+            whole._general_folder(architecture, stages[: i + 1], start.lesson)
+            for i in range(len(stages))
+        ]
+        with FileLock(folders[-1].with_suffix(".lock")):
+            start = whole._start(start.lesson, _cut(folders[0].with_suffix(".cut"), start))
+            distilled = start.student(architecture)
+            if distilled.load(folders[-1]):
+                say(f"{title}: found the general student in {folders[-1]}")
+                return GeneralStudent(architecture, distilled, start.importance)
+            if projects:
+                start.fit(distilled.hidden, distilled)
+            for stage, folder in zip(stages, folders, strict=True):
+                if not distilled.load(folder):
+                    lesson = whole._lesson(stage, architecture)
+                    checkpoint = folder.with_suffix(".pt")
+                    whole._train(stage, distilled, architecture, lesson, checkpoint, title)
+                    distilled.save(folder)
+        return GeneralStudent(architecture, distilled, start.importance)
+
+    def _after(self, general: GeneralStudent, start: Start) -> Distilled:
+        """The general student with the head of a stage's teacher.
+
+        Head and layers fit each other only if both were cut alike.
+        """
+        alike = self._start(start.lesson, general.cut)
+        distilled = alike.student(general.architecture)
+        take_body(distilled.student, general.distilled.student)
         return distilled
 
     def fine_tune(
@@ -127,12 +153,13 @@ class FullKD:
         """The control without a teacher: labels alone, as many epochs as the task's stages take."""
         own = [stage for stage in self.settings.recipe if not stage.is_general]
         epochs = sum(stage.epochs for stage in own)
+        lr = max(stage.lr for stage in own if stage.learns_task)
         train(
             student,
             Objective({"task": (1.0, TaskTerm())}),
             data,
             NoSignal(),
-            Schedule(epochs, own[-1].lr, self.settings.batch_size, self.settings.seed),
+            Schedule(epochs, lr, self.settings.batch_size, self.settings.seed),
             self.runtime,
             pad_id=self.pad_id,
             title=f"{title}: labels alone",
@@ -170,15 +197,8 @@ class FullKD:
     def _start(self, lesson: Lesson, importance: Importance | None = None) -> Start:
         return Start(lesson, self.settings, self.runtime, importance)
 
-    def _general_start(self, architecture: Architecture, stage: Stage) -> Start:
-        return self._for_all_seeds()._start(self._lesson(stage, architecture, hidden=True))
-
-    def _for_all_seeds(self) -> FullKD:
-        settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
-        return replace(self, settings=settings)
-
     def _general_folder(
-        self, architecture: Architecture, stages: list[Stage], lesson: Lesson
+        self, architecture: Architecture, stages: tuple[Stage, ...], lesson: Lesson
     ) -> Path:
         settings = {name: getattr(self.settings, name) for name in GENERAL_SETTINGS}
         key = teacher_key(
@@ -193,3 +213,13 @@ class FullKD:
         folder = cache_folder() / "students" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
         return folder
+
+
+def _cut(file: Path, start: Start) -> Importance:
+    """What matters in a general teacher: measured once, the same for all who take its student."""
+    try:
+        return Importance.load(file)
+    except (OSError, SafetensorError):
+        with replace_file(file) as partial:
+            start.importance.save(partial)
+        return start.importance

@@ -67,6 +67,6 @@ class _Sums:
         diagonal = self.gram.diagonal()
         share = max(RIDGE, FEW_TOKENS / self.tokens)
         ridge = torch.diag(share * diagonal.mean() + share * diagonal)
-        solution = torch.linalg.solve((self.gram + ridge).double(), self.cross.double())
+        solution = torch.linalg.solve((self.gram + ridge).cpu().double(), self.cross.cpu().double())
         projection.weight.copy_(solution[:-1].T)
         projection.bias.copy_(solution[-1])

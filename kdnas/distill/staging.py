@@ -101,16 +101,16 @@ def check_relations(stages: Iterable[Stage], space: SearchSpace) -> None:
                 )
 
 
-def check_logits(stages: Iterable[Stage], teacher: Teacher) -> None:
+def check_logits(stages: Iterable[Stage], has_head: bool, name: str) -> None:
     """Refuses stages that ask a teacher without the task's head for logits.
 
     Raises:
         KdnasError: One of them does.
     """
     for stage in stages:
-        if "logits" in stage.losses and not teacher.has_head:
+        if "logits" in stage.losses and not has_head:
             raise KdnasError(
-                f"stage {stage.name!r} learns from logits, but teacher {teacher.name!r} has no "
+                f"stage {stage.name!r} learns from logits, but teacher {name!r} has no "
                 "head for the task; leave logits or --teacher-as-is out"
             )
 

@@ -30,6 +30,8 @@ class Family:
         heads_in: Names of the linear map that reads the concatenated heads.
         neurons_in: Name of the linear map into the feed-forward neurons.
         neurons_out: Name of the linear map out of them.
+        drops_equal_map: Whether a hidden size equal to that of the embeddings leaves out the map
+            between them, so that the weights of no other size fit.
         position_offset: Whether positions are counted from the padding token's id on.
         padding_id: That id where the family's code fixes it, whatever the config says.
     """
@@ -42,6 +44,7 @@ class Family:
     heads_in: str = "attention.output.dense"
     neurons_in: str = "intermediate.dense"
     neurons_out: str = "output.dense"
+    drops_equal_map: bool = False
     position_offset: bool = False
     padding_id: int | None = None
 
@@ -51,6 +54,7 @@ class Family:
 
 
 BERT = Family()
+ELECTRA = Family(drops_equal_map=True)
 ROBERTA = Family(position_offset=True)
 DEBERTA_V2 = Family(
     follows={"pooler_hidden_size": "hidden_size"},
@@ -86,7 +90,7 @@ FAMILIES: dict[str, Family] = {
     "data2vec-text": ROBERTA,
     "deberta-v2": DEBERTA_V2,
     "distilbert": DISTILBERT,
-    "electra": BERT,
+    "electra": ELECTRA,
     "ernie": BERT,
     "mpnet": MPNET,
     "roberta": ROBERTA,

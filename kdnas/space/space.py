@@ -22,11 +22,15 @@ class SearchSpace:
     Attributes:
         teacher: The teacher's own architecture, the largest that is allowed.
         choices: Allowed values by field.
+        barred: Hidden sizes that students cannot have.
     """
 
-    def __init__(self, teacher: Architecture, choices: Choices) -> None:
+    def __init__(
+        self, teacher: Architecture, choices: Choices, barred: frozenset[int] = frozenset()
+    ) -> None:
         self.teacher = teacher
         self.choices = choices
+        self.barred = barred
 
     @classmethod
     def from_teacher(
@@ -39,7 +43,10 @@ class SearchSpace:
         """
         family: Family = family_of(config.model_type, name)
         teacher = teacher_architecture(config, family)
-        space = cls(teacher, replace_choices(derive_choices(teacher), replacements or {}))
+        choices = replace_choices(derive_choices(teacher), replacements or {})
+        own = getattr(config, "embedding_size", teacher.hidden_size)
+        dropped = family.drops_equal_map and own != teacher.hidden_size
+        space = cls(teacher, choices, frozenset({own} if dropped else ()))
         space.check()
         return space
 
@@ -70,7 +77,8 @@ class SearchSpace:
         """Every valid student, smallest choices first."""
         combinations = itertools.product(*(self.choices[name] for name in FIELDS))
         candidates = (Architecture(*values) for values in combinations)  # type: ignore[arg-type]
-        return tuple(a for a in candidates if a.fits(self.teacher))
+        fitting = (a for a in candidates if a.fits(self.teacher))
+        return tuple(a for a in fitting if a.hidden_size not in self.barred)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:

@@ -12,9 +12,11 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -24,6 +26,7 @@ from kdnas.distill.outputs import Wanted, hidden_states
 from kdnas.runtime import Runtime
 from kdnas.space.families import Family, family_of
 
+PARTS = ("rows", "neurons", "neuron_means")
 LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
 
 
@@ -43,6 +46,29 @@ class Importance:
     rows: dict[str, Tensor]
     neurons: dict[str, Tensor]
     neuron_means: dict[str, Tensor]
+
+    def save(self, file: Path) -> None:
+        """Keeps it in a safetensors file."""
+        tensors = {"residual": self.residual}
+        for part in PARTS:
+            tensors |= {f"{part}/{layer}": v for layer, v in getattr(self, part).items()}
+        save_file({name: value.contiguous() for name, value in tensors.items()}, file)
+
+    @classmethod
+    def load(cls, file: Path) -> Importance:
+        """What `save` kept.
+
+        Raises:
+            OSError: There is no such file.
+            SafetensorError: It is damaged.
+        """
+        tensors = load_file(file)
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
+        for name, value in tensors.items():
+            part, _, layer = name.partition("/")
+            if layer:
+                parts[part][layer] = value
+        return cls(tensors["residual"], **parts)
 
 
 class _Moments:

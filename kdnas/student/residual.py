@@ -23,7 +23,10 @@ def principal_basis(covariance: Tensor, size: int) -> tuple[Tensor, float]:
     """
     variances, directions = torch.linalg.eigh(covariance.double())
     kept = float(variances[-size:].sum() / variances.sum())
-    return directions.flip(1)[:, :size].float(), (kept * len(variances) / size) ** 0.5
+    basis = directions.flip(1)[:, :size]
+    # Of a direction and its opposite, the one whose largest entry is positive: for all machines.
+    basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
+    return basis.float(), (kept * len(variances) / size) ** 0.5
 
 
 def chosen_basis(spread: Tensor, size: int) -> tuple[Tensor, float]:

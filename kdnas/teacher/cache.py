@@ -11,6 +11,9 @@ from typing import Any
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.load import Teacher
 
+# Raised whenever what is cached would come out differently from the same inputs.
+FORMAT = 2
+
 
 def cache_folder() -> Path:
     """Where signal stores and fine-tuned teachers lie: KDNAS_CACHE, else ~/.cache/kdnas."""
@@ -25,7 +28,7 @@ def teacher_key(teacher: Teacher, data: EncodedExamples, **what: Any) -> str:
         data: Its content counts.
         what: Plain values: how it was made.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(str(FORMAT).encode())
     for name, value in sorted(teacher.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.cpu().contiguous().numpy().tobytes())

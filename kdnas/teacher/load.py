@@ -106,8 +106,8 @@ def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
-    has_head = spec is not None and _has_head(config, spec)
-    order = _label_order(config, spec) if spec and has_head else None
+    trained = spec is not None and has_head(config, spec)
+    order = _label_order(config, spec) if spec and trained else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _load(
@@ -120,10 +120,11 @@ def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
         )
     if order is not None:
         _reorder_head(model, order)
-    return Teacher(name, model.eval(), tokenizer, has_head)
+    return Teacher(name, model.eval(), tokenizer, trained)
 
 
-def _has_head(config: Any, spec: TaskSpec) -> bool:
+def has_head(config: Any, spec: TaskSpec) -> bool:
+    """Whether a checkpoint has a head for the task, judged by its config."""
     trained = any(a.endswith(HEAD) for a in config.architectures or ())
     return trained and config.num_labels == spec.num_labels
 

@@ -94,7 +94,7 @@ def open_or_build_store(
     Raises:
         KdnasError: The disk is too small for it.
     """
-    folder = cache_folder() / "signal" / store_key(teacher, data, states)
+    folder = cache_folder() / "signal" / store_key(teacher, data, states, runtime.precision)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if folder.exists():

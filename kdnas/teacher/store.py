@@ -131,9 +131,13 @@ class StoredSignal:
         return Outputs(states, None if logits is None else moved(logits[rows], device))
 
 
-def store_key(teacher: Teacher, data: EncodedExamples, states: Iterable[State]) -> str:
-    """Names a store by all that decides its content: weights, config, data, states."""
-    return teacher_key(teacher, data, states=names(states), head=teacher.has_head)
+def store_key(
+    teacher: Teacher, data: EncodedExamples, states: Iterable[State], precision: str
+) -> str:
+    """Names a store by all that decides its content: weights, config, data, states, precision."""
+    return teacher_key(
+        teacher, data, states=names(states), head=teacher.has_head, precision=precision
+    )
 
 
 def names(states: Iterable[State]) -> list[str]:
@@ -194,7 +198,7 @@ class _Writer:
     def add(self, batch: Batch, signal: Outputs) -> None:
         for state, values in signal.states.items():
             if state.kind == "hidden":
-                exact = values.double().cpu()
+                exact = values.cpu().double()
                 self.sums[0, state.layer] += exact.sum(0)
                 self.sums[1, state.layer] += exact.square().sum(0)
         lengths = batch.inputs["attention_mask"].sum(1).tolist()

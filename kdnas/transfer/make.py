@@ -45,10 +45,16 @@ class TransferSet:
     examples: Examples
     ways: list[str]
 
-    def write(self, folder: Path, logits: NDArray[np.float32]) -> None:
-        """Keeps the rows and the teacher's logits, shape (rows, outputs), as gzipped JSON lines."""
+    def write(self, folder: Path, logits: NDArray[np.float32] | None) -> None:
+        """Keeps the rows as gzipped JSON lines, with the teacher's logits where it has any.
+
+        Args:
+            folder: Gets the file.
+            logits: Shape (rows, outputs).
+        """
+        labels = [None] * len(self.ways) if logits is None else logits.tolist()
         with replace_file(folder / FILE) as partial, gzip.open(partial, "wt") as file:
-            rows = zip(rows_of(self.examples), self.ways, logits.tolist(), strict=True)
+            rows = zip(rows_of(self.examples), self.ways, labels, strict=True)
             for (first, second), way, said in rows:
                 line = {"text": first, "text_pair": second, "way": way, "logits": said}
                 file.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
@@ -61,6 +67,7 @@ def make_transfer_set(
     shares: dict[Any, float],
     rows: int,
     seed: int,
+    held_out: frozenset[str] = frozenset(),
 ) -> TransferSet:
     """A task's own rows, then those of other tasks, then new ones until there are enough.
 
@@ -74,15 +81,19 @@ def make_transfer_set(
         shares: By way, how many of the new rows are made so; ways that cannot be gone are left out.
         rows: Rows in all; own rows are all there however many.
         seed: Decides what is drawn.
+        held_out: Texts of evaluation rows. Public data sets share sentences: a row with one of
+            these, unless the task's own rows have it too, is left out.
     """
     rng = np.random.default_rng((seed, 1))
     found: dict[Row, str] = dict.fromkeys(rows_of(own), OWN)
+    barred = held_out.difference(text for row in found for text in row if text)
     part = max(0, rows - len(found)) // (2 * max(1, len(others)))
     for name, examples in others.items():
-        texts = [row for row in dict.fromkeys(rows_of(examples)) if row not in found]
+        fresh = (row for row in dict.fromkeys(rows_of(examples)) if row not in found)
+        texts = [row for row in fresh if not barred.intersection(row)]
         for i in rng.permutation(len(texts))[:part].tolist():
             found[texts[i]] = name
-    _fill(found, material, shares, rows, rng)
+    _fill(found, material, shares, rows, rng, barred)
     return TransferSet(_examples(list(found), own), list(found.values()))
 
 
@@ -125,6 +136,7 @@ def _fill(
     shares: dict[Any, float],
     rows: int,
     rng: np.random.Generator,
+    barred: frozenset[str],
 ) -> None:
     open_ways = [way for way, share in shares.items() if share and not obstacle(way, material)]
     if not open_ways:
@@ -135,7 +147,7 @@ def _fill(
             return
         way = open_ways[int(rng.choice(len(open_ways), p=weights / weights.sum()))]
         row = WAYS[way](material, rng)
-        if row is not None and row[0] != row[1]:
+        if row is not None and row[0] != row[1] and not barred.intersection(row):
             found.setdefault(row, way)
 
 

@@ -16,6 +16,7 @@ Row = tuple[str, str | None]
 NEAREST = 5
 NEAREST_WORDS = 8
 MOST_WORDS = 20_000
+MOST_TEXTS = 50_000
 CHUNK = 256
 # Words that more than a tenth of many texts share say little and cost most of the time.
 MANY_TEXTS = 1000
@@ -31,7 +32,7 @@ class Material:
         tokenizer: The teacher's.
         table: Shape (vocabulary, size): the teacher's word embeddings.
         corpus: Unlabelled texts; may be empty.
-        drawn: How many texts of the corpus will be asked for at most.
+        drawn: How many rows will be made at most.
     """
 
     rows: list[Row]
@@ -46,18 +47,20 @@ class Material:
         return self.rows[0][1] is not None
 
     @cached_property
-    def near_texts(self) -> dict[str, list[str]]:
-        """For each text of the task, those of the others that share the most telling words."""
+    def near_texts(self) -> list[tuple[str, list[str]]]:
+        """Texts of the task, each with those of the others that share the most telling words.
+
+        For as many texts as are needed, among so many that it takes no more than minutes.
+        """
         texts = list(dict.fromkeys(text for row in self.rows for text in row if text))
-        return near(texts, texts)
+        pool = _some(texts, MOST_TEXTS)
+        return _with_some(near(_some(pool, 2 * self.drawn), pool))
 
     @cached_property
-    def near_corpus(self) -> dict[str, list[str]]:
-        """The same for some texts of the corpus, among the corpus."""
-        rng = np.random.default_rng(0)
-        count = min(self.drawn, len(self.corpus))
-        asked = [self.corpus[i] for i in rng.choice(len(self.corpus), count, replace=False)]
-        return near(asked, self.corpus)
+    def near_corpus(self) -> list[tuple[str, list[str]]]:
+        """The same for texts of the corpus, among the corpus."""
+        pool = _some(self.corpus, MOST_TEXTS)
+        return _with_some(near(_some(pool, 2 * self.drawn), pool))
 
     @cached_property
     def near_words(self) -> dict[str, list[str]]:
@@ -82,17 +85,27 @@ class Material:
         return near
 
 
+def _with_some(found: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
+    return [(text, others) for text, others in found.items() if others]
+
+
+def _some(texts: list[str], count: int) -> list[str]:
+    """At most so many of some texts, drawn at random, always the same."""
+    if len(texts) <= count:
+        return texts
+    return [texts[i] for i in np.random.default_rng(0).choice(len(texts), count, replace=False)]
+
+
 def near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
     """For each text the most similar others of a pool, by TF-IDF."""
     if len(pool) < 2 or not asked:
         return {}
-    vectoriser = TfidfVectorizer(
-        sublinear_tf=True,
-        token_pattern=r"\S+",
-        max_df=FREQUENT if len(pool) > MANY_TEXTS else 1.0,
-        dtype=np.float32,
-    )
-    vectors = vectoriser.fit_transform(pool)
+    vectoriser = _vectoriser(FREQUENT if len(pool) > MANY_TEXTS else 1.0)
+    try:
+        vectors = vectoriser.fit_transform(pool)
+    except ValueError:  # every word is a frequent one
+        vectoriser = _vectoriser(1.0)
+        vectors = vectoriser.fit_transform(pool)
     queries = vectoriser.transform(asked)
     found = {}
     for start in range(0, len(asked), CHUNK):
@@ -101,6 +114,10 @@ def near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
             best = _best(row[None], NEAREST + 1)[0]
             found[text] = [pool[i] for i in best if row[i] > 0 and pool[i] != text]
     return found
+
+
+def _vectoriser(most: float) -> TfidfVectorizer:
+    return TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+", max_df=most, dtype=np.float32)
 
 
 def _best(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:

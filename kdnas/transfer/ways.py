@@ -36,9 +36,7 @@ def recombine(material: Material, rng: Random) -> Row | None:
 
 def neighbours(material: Material, rng: Random) -> Row | None:
     """A text with one of those of other rows that are most like it."""
-    text = _one_text(_pick(material.rows, rng), rng)
-    near = material.near_texts.get(text)
-    return (text, _pick(near, rng)) if near else None
+    return _beside_another(material.near_texts, rng)
 
 
 def mask(material: Material, rng: Random) -> Row | None:
@@ -75,9 +73,7 @@ def corpus(material: Material, rng: Random) -> Row | None:
     """A text of the corpus; for pairs, with one of those that are most like it."""
     if not material.pairs:
         return _pick(material.corpus, rng), None
-    text = _pick(list(material.near_corpus), rng)
-    near = material.near_corpus[text]
-    return (text, _pick(near, rng)) if near else None
+    return _beside_another(material.near_corpus, rng)
 
 
 WAYS: dict[str, Way] = {
@@ -97,8 +93,8 @@ def obstacle(way: str, material: Material) -> str | None:
         return "the task's rows have one text each"
     if way == "mask" and material.tokenizer.mask_token is None:
         return "the teacher's tokenizer has no mask token"
-    if way == "corpus" and not material.corpus:
-        return "there is no --corpus"
+    if way == "corpus" and len(material.corpus) < 2:
+        return "there is no --corpus, or it has a single text"
     return None
 
 
@@ -116,8 +112,11 @@ def _changed(
     return change(row[0]), None if row[1] is None else change(row[1])
 
 
-def _one_text(row: Row, rng: Random) -> str:
-    return row[1] if row[1] is not None and rng.random() < 0.5 else row[0]
+def _beside_another(found: list[tuple[str, list[str]]], rng: Random) -> Row | None:
+    if not found:
+        return None
+    text, others = _pick(found, rng)
+    return text, _pick(others, rng)
 
 
 def _pick(items: list[T], rng: Random) -> T:

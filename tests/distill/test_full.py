@@ -16,6 +16,7 @@ from kdnas.errors import KdnasError
 from kdnas.pipeline import Pipeline
 from kdnas.run import Run
 from kdnas.space import Architecture
+from kdnas.student import build_student
 from kdnas.teacher.cache import cache_folder
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
@@ -164,7 +165,7 @@ def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool) -> None
 
 def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Pipeline]) -> None:
     with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but teacher"):
-        _ = make("a", stages=[TRANSFER], teacher_as_is=True).teacher
+        make("a", stages=[TRANSFER], teacher_as_is=True).everything()
 
 
 @pytest.mark.parametrize(
@@ -192,3 +193,80 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
     for name, value in stored.items():
         torch.testing.assert_close(live[name], value, atol=0.05, rtol=0.05, msg=name)
     assert (make("b", stages=[GENERAL, TRANSFER]).run.folder / "transfer.jsonl.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transfer_tasks": ["nonesuch"]}, "unknown task 'nonesuch'"),
+        ({"transfer_tasks": ["sst2"]}, "SST-2"),
+        ({"transfer_methods": {"corpus": 1}, "corpus": None}, "transfer_methods has corpus, but"),
+        ({"transfer_methods": {"mask": 0}}, "all shares of transfer_methods are 0"),
+        ({"transfer_methods": {"mask": -1, "replace": 2}}, "--transfer-methods.mask is -1"),
+    ],
+)
+def test_a_transfer_set_that_cannot_be_made_is_refused_before_anything_is_computed(
+    changes: dict[str, Any], message: str, make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    with pytest.raises(KdnasError, match=message):
+        make("a", stages=[TRANSFER], **changes).everything()
+    assert not trained
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("electra", {}, "model_type electra, the teacher bert"),
+        ("bert", {"num_hidden_layers": 2}, "num_hidden_layers 2, the teacher 3"),
+        ("bert", {"vocab_size": 300}, "vocab_size 300, the teacher 200"),
+    ],
+)
+def test_a_general_teacher_of_another_make_is_refused(
+    family: str,
+    changes: dict[str, Any],
+    message: str,
+    make: Callable[..., Pipeline],
+    make_teacher: Callable[..., Path],
+) -> None:
+    other = str(make_teacher(family, **changes))
+    with pytest.raises(KdnasError, match=message):
+        make("a", stages=[GENERAL, TRANSFER], general_teacher=other).everything()
+    with pytest.raises(KdnasError, match="nowhere"):
+        make("b", stages=[GENERAL, TRANSFER], general_teacher="/nowhere").everything()
+
+
+def test_a_damaged_general_student_is_made_again(
+    make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    first = weights(make("a", stages=[GENERAL, TRANSFER]))
+    (folder,) = (p for p in (cache_folder() / "students").iterdir() if p.is_dir())
+    file = folder / "student.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    again = weights(make("b", stages=[GENERAL, TRANSFER]))
+    assert trained.count("student: general") == 2
+    for name, value in first.items():
+        torch.testing.assert_close(again[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_finished_general_student_gets_the_head_that_fits_it(
+    make: Callable[..., Pipeline],
+) -> None:
+    """Head and layers are cut in one basis, on whatever data the stages run."""
+    full = make("a", stages=[GENERAL, TRANSFER]).full
+    general = tuple(stage for stage in full.settings.recipe if stage.is_general)
+    found = full.general(SMALL, general, "student")
+    again = full.general(SMALL, general, "student")
+    torch.testing.assert_close(found.cut.residual, again.cut.residual)
+    assert found.cut.rows.keys() == again.cut.rows.keys()
+    start = full._start(full._lesson(full.settings.recipe[1], SMALL))
+    student = full._after(found, start).student
+    body = found.distilled.student.base_model.state_dict()
+    for name, value in student.base_model.state_dict().items():
+        if not name.startswith("pooler"):
+            torch.testing.assert_close(value, body[name], msg=name)
+    teacher = start.lesson.teacher.model
+    alike = build_student(teacher, SMALL, importance=found.cut)
+    torch.testing.assert_close(student.classifier.weight, alike.classifier.weight)
+    torch.testing.assert_close(
+        student.base_model.pooler.dense.weight, alike.base_model.pooler.dense.weight
+    )

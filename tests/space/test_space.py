@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import small_config
 from transformers import AutoConfig
 
 from kdnas.errors import KdnasError
@@ -83,3 +84,13 @@ def test_the_hand_picked_student_is_as_deep_and_half_as_wide() -> None:
     picked = hand_picked(space, winner)
     assert picked == Architecture(3, 6, 192, 768, "gelu")
     assert hand_picked(space, picked) != picked
+
+
+def test_electra_students_as_wide_as_the_embeddings_are_left_out() -> None:
+    """They would have no map from the embeddings, whose weights fit no other size."""
+    config = small_config("electra", embedding_size=16)
+    space = SearchSpace.from_teacher(config, "electra")
+    assert 16 in space.choices["hidden_size"]
+    assert 16 not in {a.hidden_size for a in space.architectures}
+    whole = SearchSpace.from_teacher(small_config("electra", embedding_size=32), "electra")
+    assert 32 in {a.hidden_size for a in whole.architectures}

@@ -55,6 +55,19 @@ def test_neurons_that_never_vary_go_first_and_cost_nothing(
     )
 
 
+def test_it_survives_the_way_through_a_file(
+    make_teacher: Callable[..., Path], batch: Batch, runtime: Runtime, tmp_path: Path
+) -> None:
+    importance = measured(load_teacher(str(make_teacher()), None).model, batch, runtime)
+    importance.save(tmp_path / "importance")
+    again = Importance.load(tmp_path / "importance")
+    assert torch.equal(again.residual, importance.residual)
+    for part in ("rows", "neurons", "neuron_means"):
+        ours, theirs = getattr(importance, part), getattr(again, part)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[layer], theirs[layer]) for layer in ours)
+
+
 def test_heads_that_say_nothing_go_first(
     make_teacher: Callable[..., Path], batch: Batch, runtime: Runtime
 ) -> None:

@@ -107,13 +107,14 @@ def test_a_second_call_finds_the_store(
 def test_the_key_covers_weights_data_and_states(
     teacher: Teacher, data: EncodedExamples, teacher_folder: Path
 ) -> None:
-    key = store_key(teacher, data, STATES)
-    assert key == store_key(teacher, data, STATES)
-    assert key != store_key(teacher, data, hidden_states((1, 2, 3)))
-    assert key != store_key(teacher, data.take(range(36)), STATES)
+    key = store_key(teacher, data, STATES, "fp32")
+    assert key == store_key(teacher, data, STATES, "fp32")
+    assert key != store_key(teacher, data, hidden_states((1, 2, 3)), "fp32")
+    assert key != store_key(teacher, data.take(range(36)), STATES, "fp32")
+    assert key != store_key(teacher, data, STATES, "bf16")
     other = load_teacher(str(teacher_folder), load_spec("sst2"))
     other.has_head = True
-    assert key == store_key(other, data, STATES)
+    assert key == store_key(other, data, STATES, "fp32")
     with torch.no_grad():
         next(other.model.parameters())[0, 0] += 1
-    assert key != store_key(other, data, STATES)
+    assert key != store_key(other, data, STATES, "fp32")

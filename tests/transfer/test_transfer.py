@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 from pathlib import Path
@@ -23,7 +24,7 @@ from kdnas.transfer.make import (
     make_transfer_set,
     rows_of,
 )
-from kdnas.transfer.material import Material
+from kdnas.transfer.material import MANY_TEXTS, Material
 from kdnas.transfer.pairs import similar_pairs
 from kdnas.transfer.ways import WAYS, obstacle
 
@@ -201,3 +202,26 @@ def test_an_encoded_corpus_in_pairs_is_as_long_as_its_texts() -> None:
         for part in (whole, paired)
     ]
     assert separators[0] == len(texts) and separators[1] > 1.4 * len(texts)
+
+
+def test_rows_with_texts_of_the_evaluation_are_left_out(pairs: Examples) -> None:
+    """Public data sets share sentences; a pair that is scored must not be taught."""
+    rng = random.Random(11)
+    other = Examples([sentence(rng) for _ in range(60)], [sentence(rng) for _ in range(60)])
+    assert other.text_pair is not None
+    held_out = frozenset([*other.text[:30], *other.text_pair[30:45], pairs.text[0]])
+    corpus = [*other.text[:20], *(sentence(rng) for _ in range(20))]
+    source = material(pairs, corpus)
+    made = make_transfer_set(pairs, {"other": other}, source, SHARES, 250, 0, held_out)
+    rows = rows_of(made.examples)
+    own = set(pairs.text) | set(pairs.text_pair or [])
+    for row, way in zip(rows, made.ways, strict=True):
+        assert way == "own" or not {t for t in row if t not in own} & held_out
+    assert pairs.text[0] in {text for row in rows for text in row}
+
+
+def test_frequent_words_alone_still_have_neighbours() -> None:
+    texts = [" ".join(words) for words in itertools.product("abcdef", repeat=4)]
+    assert len(texts) > MANY_TEXTS
+    alone, both = similar_pairs(texts, 0.5)
+    assert len(alone) + len(both) == len(texts) and both
