@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, spearmanr
 
+from kdnas.distill.lesson import Lesson
 from kdnas.distill.mini import MiniKD
+from kdnas.distill.outputs import Wanted, hidden_states
 from kdnas.files import read_json, write_json
 from kdnas.measure import count_params
 from kdnas.pipeline import Pipeline
@@ -37,6 +39,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="Scores so far; what is there is not repeated.")
     args = parser.parse_args()
     pipeline = Pipeline(Run.open(args.run))
+    everything = Wanted(hidden_states(range(1, pipeline.teacher.depth + 1)))
+    Lesson.prepare(pipeline.teacher, pipeline.data.train, everything, pipeline.runtime)
     space = pipeline.space.architectures
     chosen = np.random.default_rng(args.seed).choice(len(space), args.students, replace=False)
     rows: list[dict[str, Any]] = (read_json(args.json) if args.json else None) or []

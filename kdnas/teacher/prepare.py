@@ -24,7 +24,7 @@ from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.cache import cache_folder, teacher_key
 from kdnas.teacher.load import Teacher
-from kdnas.teacher.store import SignalStore, build_store, store_key
+from kdnas.teacher.store import SignalStore, build_store, holds, states_key, store_key
 
 DISK_SHARE = 0.5
 
@@ -89,19 +89,22 @@ def open_or_build_store(
 ) -> SignalStore:
     """The teacher's signal for some data: found in the cache, or computed now.
 
-    A damaged store is named, thrown away and built again.
+    A store that holds more states serves, too. A damaged one is named, thrown away and built again.
 
     Raises:
         KdnasError: The disk is too small for it.
     """
-    folder = cache_folder() / "signal" / store_key(teacher, data, states, runtime.precision)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
-        if folder.exists():
-            try:
-                return SignalStore.open(folder)
-            except (OSError, ValueError, KeyError) as error:
-                say(f"the teacher's signal store is unusable ({error}); building it again")
+    root = cache_folder() / "signal" / store_key(teacher, data, runtime.precision)
+    root.mkdir(parents=True, exist_ok=True)
+    folder = root / states_key(states)
+    with FileLock(root.with_suffix(".lock")):
+        others = (path for path in sorted(root.iterdir()) if holds(path, states))
+        for found in (folder, *others):
+            if found.exists():
+                try:
+                    return SignalStore.open(found)
+                except (OSError, ValueError, KeyError) as error:
+                    say(f"the teacher's signal store is unusable ({error}); building it again")
         needed = store_bytes(teacher, data, states)
         free = shutil.disk_usage(folder.parent).free
         if needed > free * DISK_SHARE:

@@ -7,6 +7,7 @@ a checksum of every file, so that a half-written or damaged store is noticed.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -131,13 +132,23 @@ class StoredSignal:
         return Outputs(states, None if logits is None else moved(logits[rows], device))
 
 
-def store_key(
-    teacher: Teacher, data: EncodedExamples, states: Iterable[State], precision: str
-) -> str:
-    """Names a store by all that decides its content: weights, config, data, states, precision."""
-    return teacher_key(
-        teacher, data, states=names(states), head=teacher.has_head, precision=precision
-    )
+def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
+    """Names what a teacher says of some data by all that decides it: weights, config, precision.
+
+    A folder of this name holds stores, each of some states.
+    """
+    return teacher_key(teacher, data, head=teacher.has_head, precision=precision)
+
+
+def states_key(states: Iterable[State]) -> str:
+    """Names a store among those of the same teacher and data."""
+    return hashlib.sha256(" ".join(names(states)).encode()).hexdigest()[:16]
+
+
+def holds(folder: Path, states: Iterable[State]) -> bool:
+    """Whether a store's manifest names all of some states."""
+    manifest = read_json(folder / MANIFEST)
+    return isinstance(manifest, dict) and set(names(states)) <= set(manifest["states"])
 
 
 def names(states: Iterable[State]) -> list[str]:

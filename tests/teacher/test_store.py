@@ -104,17 +104,26 @@ def test_a_second_call_finds_the_store(
     assert (again.folder / "manifest.json").stat().st_mtime_ns == stamp
 
 
-def test_the_key_covers_weights_data_and_states(
+def test_a_store_that_holds_more_serves_too(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    part = data.take(range(20))
+    large = open_or_build_store(teacher, part, hidden_states((1, 2, 3)), runtime)
+    assert open_or_build_store(teacher, part, hidden_states((2, 3)), runtime).folder == large.folder
+    more = open_or_build_store(teacher, part, hidden_states((0, 1)), runtime)
+    assert more.folder != large.folder and set(more.states) == hidden_states((0, 1))
+
+
+def test_the_key_covers_weights_data_and_precision(
     teacher: Teacher, data: EncodedExamples, teacher_folder: Path
 ) -> None:
-    key = store_key(teacher, data, STATES, "fp32")
-    assert key == store_key(teacher, data, STATES, "fp32")
-    assert key != store_key(teacher, data, hidden_states((1, 2, 3)), "fp32")
-    assert key != store_key(teacher, data.take(range(36)), STATES, "fp32")
-    assert key != store_key(teacher, data, STATES, "bf16")
+    key = store_key(teacher, data, "fp32")
+    assert key == store_key(teacher, data, "fp32")
+    assert key != store_key(teacher, data.take(range(36)), "fp32")
+    assert key != store_key(teacher, data, "bf16")
     other = load_teacher(str(teacher_folder), load_spec("sst2"))
     other.has_head = True
-    assert key == store_key(other, data, STATES, "fp32")
+    assert key == store_key(other, data, "fp32")
     with torch.no_grad():
         next(other.model.parameters())[0, 0] += 1
-    assert key != store_key(other, data, STATES, "fp32")
+    assert key != store_key(other, data, "fp32")
