@@ -29,6 +29,8 @@ tokenizer = AutoTokenizer.from_pretrained("PATH")
 The search saw {distinct} of {space} students (sampler `{sampler}`, seed {seed}); the winner is
 trial {trial}. Latencies are medians of passes that alternate with the teacher's.
 
+It was trained in these stages: {stages}.
+
 ## Limits
 
 The student inherits its teacher's language, vocabulary, input length and biases, and was trained
@@ -59,6 +61,7 @@ def model_card(report: dict[str, Any]) -> str:
         sampler=search["sampler"],
         seed=search["seed"],
         trial=report["student"]["trial"],
+        stages="; ".join(map(_stage, report["recipe"])),
     )
 
 
@@ -77,6 +80,15 @@ def score_table(report: dict[str, Any]) -> str:
         size = f"{row['params'] / 1e6:.1f}M"
         lines.append(f"| {name} | {' | '.join(scores)} | {size} | {speedup:.2f} |")
     return "\n".join(lines)
+
+
+def _stage(stage: dict[str, Any]) -> str:
+    places = {"corpus": "a corpus", "task": "the task's rows", "transfer": "a transfer set"}
+    losses = [name for name, weight in stage["losses"].items() if weight]
+    return (
+        f"{stage['name']} ({', '.join(losses)}; {places[stage['data']]}; "
+        f"{stage['epochs']:g} epochs at {stage['lr']:g})"
+    )
 
 
 def _metadata(report: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,9 @@ def summary(
             }
             for control, measured in results.controls
         ],
+        "recipe": [
+            stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe
+        ],
         "seconds": seconds,
         "environment": {
             **results.environment,

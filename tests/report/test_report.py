@@ -90,6 +90,16 @@ def report() -> dict[str, Any]:
             "seed": 0,
             "seconds": 99.0,
         },
+        "recipe": [
+            {"name": "a", "data": "corpus", "losses": {"hidden": 1.0}, "epochs": 2, "lr": 1e-3},
+            {
+                "name": "b",
+                "data": "transfer",
+                "losses": {"logits": [1, 0], "task": 0},
+                "epochs": 0.5,
+                "lr": 5e-4,
+            },
+        ],
         "controls": [{**student, "name": "hand-picked, same depth", "speedup": 4.0}],
         "environment": {
             **{"latency_batch": 1, "latency_length": 128, "threads": 2, "device": "cpu"}
@@ -108,6 +118,8 @@ def test_the_card_is_metadata_and_a_table(report: dict[str, Any]) -> None:
     assert {"type": "accuracy", "value": 0.8125} in result["metrics"]
     assert "| hand-picked, same depth | 0.8125 | 0.8700 | 7.0M | 4.00 |" in match[2]
     assert "/models" not in card
+    stages = "a (hidden; a corpus; 2 epochs at 0.001); b (logits; a transfer set; 0.5 epochs at"
+    assert stages in match[2]
     assert json.dumps(metadata)
 
 
