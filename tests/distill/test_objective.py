@@ -6,9 +6,10 @@ import torch
 
 from kdnas.distill.batches import Batch
 from kdnas.distill.mapping import LayerMap
-from kdnas.distill.outputs import Outputs, State
+from kdnas.distill.objective import Objective
+from kdnas.distill.outputs import Outputs, State, attention_states
 from kdnas.distill.packing import Packing
-from kdnas.distill.terms import HiddenTerm
+from kdnas.distill.terms import HiddenTerm, RelationTerm, TaskTerm
 
 
 def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenTerm:
@@ -51,3 +52,42 @@ def test_a_layer_named_twice_is_predicted_once() -> None:
     assert [tuple(p.weight.shape) for p in term.projections] == [(2, 2), (2, 2)]
     mixed = HiddenTerm(LayerMap(((1, 2), (2, 2))), 2, torch.zeros(3, 2), torch.ones(3, 2))
     assert [tuple(p.weight.shape) for p in mixed.projections] == [(4, 2), (2, 2)]
+
+
+def test_golden_embedding_loss() -> None:
+    """The same loss over the embeddings alone: a student that says the mean leaves everything."""
+    variance = torch.tensor([[1.0, 3.0], [9.0, 9.0], [9.0, 9.0]])
+    term = HiddenTerm(LayerMap.embeddings(), 2, torch.zeros(3, 2), variance)
+    with torch.no_grad():
+        term.projections[0].weight.copy_(torch.eye(2))
+        term.projections[0].bias.zero_()
+    assert term.of_student.states == term.of_teacher.states == {State("hidden", 0)}
+    said = Outputs({State("hidden", 0): torch.tensor([[0.5, 0.0]])})
+    signal = Outputs({State("hidden", 0): torch.tensor([[2.0, 0.0]])})
+    # Targets are scaled by 1 / sqrt(1 + 3): 1 against 0.5.
+    assert term.loss(said, batch_of([[1]]), signal).item() == pytest.approx(0.25)
+
+
+def test_relations_of_any_number_of_heads_ignore_padding() -> None:
+    """A student whose queries, keys and values are the teacher's in other heads' order of size."""
+    generator = torch.Generator().manual_seed(0)
+    batch = batch_of([[1, 1, 1], [1, 1, 0]])
+    theirs = {s: torch.randn(5, 12, generator=generator) for s in attention_states(6)}
+    ours = {State(s.kind, 2): v for s, v in theirs.items()}
+    for heads in (1, 2, 3, 4, 6, 12):
+        term = RelationTerm(2, 6, heads)
+        assert term.of_teacher.states == set(theirs) and term.of_student.states == set(ours)
+        assert term.loss(Outputs(ours), batch, Outputs(theirs)).item() == pytest.approx(0, abs=1e-6)
+    changed = {s: v.clone() for s, v in ours.items()}
+    changed[State("query", 2)][0] += 3
+    assert term.loss(Outputs(changed), batch, Outputs(theirs)).item() > 0.01
+
+
+def test_weights_change_evenly_over_the_training() -> None:
+    objective = Objective(
+        {"a": ((1.0, 0.0), TaskTerm()), "b": (2.0, TaskTerm()), "c": (0.0, TaskTerm())}
+    )
+    assert (objective.weight("a"), objective.weight("b")) == (1.0, 2.0)
+    objective.progress = 0.25
+    assert (objective.weight("a"), objective.weight("b")) == (0.75, 2.0)
+    assert set(objective.ends) == {"a", "b"}
