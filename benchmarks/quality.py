@@ -114,33 +114,41 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
+    """Prints a Markdown table; the mean is over seeds that have every task."""
     frame = pd.DataFrame(_rows(file))
     frame["score"] = [next(iter(scores.values())) for scores in frame.scores]
-    frame = frame[frame.task.isin(plan["tasks"])]
+    tasks = list(plan["tasks"])
     teachers = {
-        task: next(iter(read_json(args.out / task / TEACHER)["result"].values()))
-        for task in plan["tasks"]
+        task: next(iter(read_json(args.out / task / TEACHER)["result"].values())) for task in tasks
     }
     teacher_mean = sum(teachers.values()) / len(teachers)
-    grouped = frame.groupby(["variant", "task"], sort=False).score.agg(["mean", "std"])
-    print("teacher", {task: round(score, 4) for task, score in teachers.items()})
-    means = frame.pivot_table(index=["variant", "seed"], columns="task", values="score")
-    for variant, rows in means.groupby(level=0, sort=False):
-        whole = rows.dropna().mean(axis=1)
-        cells = [
-            "{:.4f} ± {:.4f}".format(*grouped.loc[(variant, task)])
-            for task in plan["tasks"]
-            if (variant, task) in grouped.index
-        ]
-        kept = f"{whole.mean():.4f} ± {whole.std():.4f} | {whole.mean() / teacher_mean:.3f}"
-        seconds = frame[frame.variant == variant].seconds.median()
-        print(" | ".join([str(variant), *cells, kept, f"{seconds:.0f} s"]))
+    table = frame.pivot_table(index=["variant", "seed"], columns="task", values="score")[tasks]
+    seconds = frame.pivot_table(index="variant", columns="task", values="seconds", aggfunc="median")
+    print("| |", " | ".join(tasks), "| mean | of the teacher | seconds |")
+    print("|---" * (len(tasks) + 4) + "|")
+    cells = [*(f"{score:.4f}" for score in teachers.values()), f"{teacher_mean:.4f}", "1.000", ""]
+    print("| teacher |", " | ".join(cells), "|")
+    for name in (variant["name"] for variant in plan["variants"]):
+        if name in table.index.get_level_values(0):
+            rows = table.loc[name]
+            cells = [_spread(rows[task].dropna()) for task in tasks]
+            whole = rows.dropna().mean(axis=1)
+            share = f"{whole.mean() / teacher_mean:.3f}" if len(whole) else ""
+            took = " / ".join(f"{value:.0f}" for value in seconds.loc[name, tasks])
+            print(f"| {name} |", " | ".join([*cells, _spread(whole), share, took]), "|")
     if args.json:
-        _write_retention(means, teacher_mean, plan, args)
+        _write_retention(table, teacher_mean, plan, args)
+
+
+def _spread(scores: pd.Series) -> str:
+    """Mean and standard deviation, or the one score."""
+    if len(scores) < 2:
+        return " ".join(f"{score:.4f}" for score in scores)
+    return f"{scores.mean():.4f} ± {scores.std():.4f}"
 
 
 def _write_retention(
-    means: pd.DataFrame, teacher_mean: float, plan: dict[str, Any], args: argparse.Namespace
+    table: pd.DataFrame, teacher_mean: float, plan: dict[str, Any], args: argparse.Namespace
 ) -> None:
     """The best of a plan's `final` variants at each speed-up, as shares of the teacher's mean."""
     costs = {name: _costs(shape, args.threads) for name, shape in plan["students"].items()}
@@ -151,7 +159,7 @@ def _write_retention(
         if not able:
             continue
         nearest = min(able, key=lambda name: costs[able[name]]["1x128"])
-        mean = float(means.loc[nearest].dropna().mean(axis=1).mean())
+        mean = float(table.loc[nearest].dropna().mean(axis=1).mean())
         retention[f"{band}x"] = round(mean / teacher_mean, 4)
         details[f"{band}x"] = {
             "student": plan["students"][able[nearest]],

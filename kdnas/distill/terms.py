@@ -93,7 +93,8 @@ class RelationTerm(Term):
         losses = []
         for kind in HEADS:
             ours = spread(output.states[State(kind, self.student_layer)], self.heads)
-            theirs = spread(signal.states[State(kind, self.teacher_layer)], self.heads)
+            # Stores hold half precision, which bf16 autocast does not mix with its own.
+            theirs = spread(signal.states[State(kind, self.teacher_layer)].float(), self.heads)
             losses.append(relation_loss(ours, theirs, bias))
         return torch.stack(losses).sum()
 

@@ -132,11 +132,13 @@ def test_a_finished_stage_is_not_repeated(
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
 
-@pytest.mark.parametrize("inherit", [True, False])
-def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool) -> None:
+@pytest.mark.parametrize(
+    ("inherit", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")]
+)
+def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool, precision: str) -> None:
     losses = {"task": 0.1, "logits": 1, "hidden": 1, "embeddings": 1, "relations": [0, 1]}
     stage = {**TRANSFER, "losses": losses, "epochs": 3, "freeze_embeddings": False}
-    pipeline = make("a", stages=[stage], inherit=inherit)
+    pipeline = make("a", stages=[stage], inherit=inherit, precision=precision)
     full = pipeline.full
     curves = []
     original = core.train
@@ -155,7 +157,7 @@ def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool) -> None
         module.train = original
     (curve,) = curves
     assert curve[-1][1] < curve[0][1]
-    untouched = make("b", stages=[stage], inherit=inherit).full
+    untouched = make("b", stages=[stage], inherit=inherit, precision=precision).full
     lesson = untouched._lesson(untouched.settings.recipe[0], SMALL)
     start = untouched._start(lesson).student(SMALL).student.state_dict()
     for name, value in distilled.student.state_dict().items():
