@@ -43,7 +43,12 @@ class Checkpoint:
 
     def save_now_and_then(self) -> None:
         """Writes the state if the last time is some seconds ago."""
-        if self.path is not None and time.monotonic() - self.saved > SECONDS:
+        if time.monotonic() - self.saved > SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the state."""
+        if self.path is not None:
             state = self._state()
             with replace_file(self.path) as partial:
                 torch.save(state, partial)

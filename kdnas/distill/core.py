@@ -47,6 +47,7 @@ def train(
     pad_id: int,
     title: str = "training",
     checkpoint: Path | None = None,
+    until: float = 1.0,
 ) -> TrainResult:
     """Trains a model, and the objective's own parameters, in place.
 
@@ -59,7 +60,9 @@ def train(
         runtime: Where.
         pad_id: Token that fills short rows.
         title: Names the job where progress is shown.
-        checkpoint: File that a killed training continues from; removed at the end.
+        checkpoint: File that a killed or paused training continues from; removed at the end.
+        until: Share of the training after which to pause; a later call with the same checkpoint
+            goes on from there.
     """
     start = time.perf_counter()
     model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
@@ -71,18 +74,18 @@ def train(
         if not schedule.freeze_embeddings:
             stack.enter_context(cut_vocabulary(model, data, pad_id))
         weights = stack.enter_context(working_precision(model, runtime, objective))
-        pace = Pace(schedule, schedule.steps(data.lengths))
+        pace = Pace(schedule, schedule.steps(data.lengths), until)
         optimizer = _optimizer(weights.trained, schedule)
         state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
         state.load()
         torch.manual_seed(schedule.seed + pace.step)
         training = _Training(model, objective, source, weights, optimizer, pace, runtime)
-        with progress(title, pace.steps - pace.step) as advance:
+        with progress(title, round(pace.until * pace.steps) - pace.step) as advance:
             for batch in _batches(data, schedule, pace, pad_id, runtime):
                 pace.advance(training.step(batch))
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_now_and_then()
-        state.remove()
+        state.remove() if pace.complete else state.save()
     model.eval()
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
 

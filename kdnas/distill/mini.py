@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kdnas.config import Settings
 from kdnas.distill.core import heldout_losses, train
 from kdnas.distill.distilled import Distilled
@@ -45,10 +47,25 @@ class MiniKD:
         """An untrained student; it keeps the parts of the teacher that matter most on the proxy."""
         return self.begin.student(architecture)
 
-    def run(self, distilled: Distilled, title: str = "mini-KD") -> float:
-        """Trains a student in place; returns its loss on the held-out part of the proxy."""
+    def run(
+        self,
+        distilled: Distilled,
+        *,
+        until: float = 1.0,
+        checkpoint: Path | None = None,
+        title: str = "mini-KD",
+    ) -> float:
+        """Trains a student in place; returns its loss on the held-out part of the proxy.
+
+        Args:
+            distilled: Fresh from `start`, also where a checkpoint has more.
+            until: Share of the training after which to pause and score.
+            checkpoint: File that keeps a paused training, for the next call to go on from.
+            title: Names the student where progress is shown.
+        """
         settings, proxy, pad = self.settings, self.proxy, self.teacher.pad_id
-        self.begin.fit(distilled.hidden, distilled)
+        if checkpoint is None or not checkpoint.exists():
+            self.begin.fit(distilled.hidden, distilled)
         objective = Objective({"hidden": (1.0, distilled.hidden)})
         train(
             distilled.student,
@@ -59,6 +76,8 @@ class MiniKD:
             self.runtime,
             pad_id=pad,
             title=title,
+            checkpoint=checkpoint,
+            until=until,
         )
         losses = heldout_losses(
             distilled.student,

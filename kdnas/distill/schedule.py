@@ -61,11 +61,13 @@ class Pace:
         schedule: What is followed.
         steps: Steps at most.
         step: Steps done.
+        until: Share of them after which to pause.
         curve: (step, total loss) of some steps.
     """
 
     schedule: Schedule
     steps: int
+    until: float = 1.0
     step: int = 0
     curve: list[tuple[int, float]] = field(default_factory=list)
     seconds_before: float = 0.0
@@ -85,7 +87,12 @@ class Pace:
 
     @property
     def done(self) -> bool:
-        """Whether to stop."""
+        """Whether to stop, for good or until the training is taken up again."""
+        return self.progress >= min(1.0, round(self.until * self.steps) / self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
         return self.progress >= 1
 
     @property

@@ -96,6 +96,30 @@ def test_a_killed_training_ends_like_an_unbroken_one(
         torch.testing.assert_close(resumed[name], value, atol=1e-5, rtol=1e-4)
 
 
+def test_a_training_in_three_parts_is_the_training_in_one(
+    teacher_folder: Path, data: EncodedExamples, runtime: Runtime, tmp_path: Path
+) -> None:
+    def trained(parts: list[float]) -> tuple[list[int], dict[str, torch.Tensor]]:
+        steps = []
+        for until in parts:  # a fresh model each time: all that counts lies in the checkpoint
+            model = load_teacher(str(teacher_folder), load_spec("sst2")).model
+            objective = Objective({"task": (1.0, TaskTerm())})
+            source, file = NoSignal(), tmp_path / f"{len(parts)}.pt"
+            result = train(
+                model, objective, data, source, RECIPE, runtime, pad_id=0, checkpoint=file,
+                until=until,
+            )  # fmt: skip
+            assert file.exists() == (until < 1)
+            steps.append(result.steps)
+        return steps, {k: v.clone() for k, v in model.state_dict().items()}
+
+    steps, whole = trained([1.0])
+    steps_of_parts, parts = trained([1 / 9, 1 / 3, 1.0])
+    assert steps == [80] and steps_of_parts == [9, 27, 80]
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, atol=1e-5, rtol=1e-4)
+
+
 def test_a_damaged_checkpoint_starts_over(
     teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
 ) -> None:

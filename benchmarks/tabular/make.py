@@ -1,0 +1,78 @@
+"""Evaluates every student of a space, into a table that searches can be replayed on.
+
+    python benchmarks/tabular/make.py --run runs/table --csv benchmarks/tabular/minilm.csv
+
+Each student is timed beside its teacher and trained by mini-KD, and scored after a ninth, after a
+third and at the end. Rows are kept in RUN/rows.jsonl as they come, so that the command can be
+stopped and repeated; `--part 0/2` and `--part 1/2` share the work between two processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kdnas.config import load_settings
+from kdnas.pipeline import Pipeline
+from kdnas.run import Run
+from kdnas.space import Architecture
+from kdnas.space.families import FIELDS
+
+RUNGS = {"loss_ninth": 1 / 9, "loss_third": 1 / 3, "loss": 1.0}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True, help="Folder to work in.")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("space.yaml"))
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th student, from the I-th on.")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--csv", type=Path, help="Write the table here, as far as it is.")
+    args = parser.parse_args()
+    part, parts = map(int, args.part.split("/"))
+    given = {"out": args.run.resolve(), "threads": args.threads}
+    settings = load_settings([args.config], {k: v for k, v in given.items() if v})
+    pipeline = Pipeline(Run.create(settings))
+    rows_file = args.run / "rows.jsonl"
+    todo = np.random.default_rng(0).permutation(len(pipeline.space.architectures))[part::parts]
+    for number, index in enumerate(todo):
+        architecture = pipeline.space.architectures[index]
+        if architecture.params not in [{n: r[n] for n in FIELDS} for r in _rows(rows_file)]:
+            row = evaluate(pipeline, architecture, args.run / f"part-{part}.pt")
+            with rows_file.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"{number + 1}/{len(todo)}  {architecture.label}  {row['loss']:.4f}", flush=True)
+    if args.csv:
+        frame = pd.DataFrame(_rows(rows_file)).sort_values(list(FIELDS))
+        frame.round(5).to_csv(args.csv, index=False)
+
+
+def evaluate(pipeline: Pipeline, architecture: Architecture, checkpoint: Path) -> dict[str, Any]:
+    """One row."""
+    start = time.perf_counter()
+    checkpoint.unlink(missing_ok=True)
+    mini = pipeline.mini
+    distilled = mini.start(architecture)
+    costs = pipeline.evaluator.costs(distilled.student)
+    losses = {
+        name: mini.run(distilled, until=share, checkpoint=checkpoint)
+        for name, share in RUNGS.items()
+    }
+    names = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
+    measured = {name: getattr(costs, name) for name in names}
+    seconds = time.perf_counter() - start
+    return {**architecture.params, **measured, **losses, "seconds": seconds}
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+if __name__ == "__main__":
+    main()
