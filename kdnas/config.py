@@ -17,6 +17,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
 Cost = Literal["latency", "macs", "params"]
 Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
+RandomControl = Literal["off", "search", "full"]
 Normalisation = Literal["layer", "dimension", "raw"]
 LayerMapping = Literal["skip+last", "skip", "last"]
 Augmentation = Literal["swap", "recombine", "neighbours", "mask", "replace", "span", "corpus"]
@@ -52,7 +53,9 @@ class Settings(BaseModel):
         "Main",
     )
     out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.", "Main")
-    trials: int = setting(20, "Architectures to evaluate, in total.", "Main", ge=1)
+    trials: int = setting(
+        20, "Architectures to evaluate, in total (with --rungs, their cost).", "Main", ge=1
+    )
     seed: int = setting(0, "Seed of everything that is drawn.", "Main", ge=0)
 
     data_dir: Path | None = setting(
@@ -107,6 +110,29 @@ class Settings(BaseModel):
     cost: Cost = setting("latency", "What the reward weighs: latency, macs or params.", "Search")
     speedup: float | None = setting(
         None, "Only students at least this many times as fast as the teacher.", "Search", gt=0
+    )
+    max_params: int | None = setting(
+        None, "Only students of at most so many parameters.", "Search", gt=0
+    )
+    rungs: int = setting(
+        1,
+        "Stops, the end among them, at which candidates are compared and the worse part dropped; "
+        "the total budget stays.",
+        "Search",
+        ge=1,
+        le=6,
+    )
+    reduction: int = setting(
+        3, "One candidate in so many goes on from a rung to the next.", "Search", ge=2
+    )
+    warm_start: bool = setting(
+        True, "Begin with the corners of the space and well-known student shapes.", "Search"
+    )
+    random_control: RandomControl = setting(
+        "search",
+        "Beside the search, random search with the same budget: search runs its trials, full "
+        "distils its winner too.",
+        "Search",
     )
     storage: str | None = setting(
         None, "Optuna storage URL; default: study.db in the run folder.", "Search"

@@ -31,8 +31,11 @@ from kdnas.run import Run
 from kdnas.runtime import start_runtime
 from kdnas.search.candidate import Evaluator
 from kdnas.search.loop import SearchLoop
+from kdnas.search.plan import Plan
+from kdnas.search.rungs import Ladder
 from kdnas.search.samplers import make_sampler
-from kdnas.search.study import Direction, open_study, storage_url
+from kdnas.search.study import Direction, control_name, evaluated, open_study, storage_url
+from kdnas.search.warmstart import warm_start
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.handpicked import hand_picked
@@ -50,6 +53,7 @@ from kdnas.teacher.load import (
 )
 from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store
 
+RANDOM_SEARCH = "random search"
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 FINAL_REPEATS = 100
 DIRECTIONS: dict[str, list[Direction]] = {
@@ -101,9 +105,10 @@ class Pipeline:
         """Steps 5 to 7 for one trial of the study; student and report go to `home`."""
         architecture = Architecture.from_params(winner.params)
         self.distil(architecture, winner.number, home / "student")
-        controls = self.controls(architecture, home / "controls")
+        drawn = self.random_search()
+        controls = self.controls(architecture, drawn, home / "controls")
         results = self.results(winner, home, controls)
-        return write_report(self.run, self.open_study(), results)
+        return write_report(self.run, self.open_study(), drawn, results)
 
     # Step 1: the teacher and its data.
 
@@ -165,24 +170,41 @@ class Pipeline:
         """Scores candidates."""
         return Evaluator(self.mini, self.settings)
 
-    def open_study(self) -> Study:
-        """The run's study, with the run's sampler."""
+    def open_study(self, control: str | None = None) -> Study:
+        """The run's study with the run's sampler, or that of a control, named by its sampler."""
         settings = self.settings
         identity = {
             "teacher": settings.teacher or EMBEDDED_NAME,
             "task": settings.task or "rotten-tomatoes",
             "objective": settings.objective,
         }
-        sampler = make_sampler(settings.sampler, self.space, settings.seed, settings.trials)
+        name = control or settings.sampler
+        sampler = make_sampler(name, self.space, settings.seed, settings.trials)
         url = storage_url(settings.storage, self.run.folder)
-        return open_study(url, settings.study, sampler, DIRECTIONS[settings.objective], identity)
+        study = control_name(settings.study, control) if control else settings.study
+        return open_study(url, study, sampler, DIRECTIONS[settings.objective], identity)
 
     def search(self) -> None:
         """Evaluates candidates until the study has its total."""
         evaluator = self.evaluator
         evaluator.check_reachable(self.space.smallest)
+        study = self.open_study()
+        if self.settings.warm_start:
+            warm_start(study, self.space, evaluator)
         with self.run.timed("search"):
-            SearchLoop(self.open_study(), self.space, evaluator, self.run).work()
+            SearchLoop(study, self.space, evaluator, self.run, Plan.of(self.settings)).work()
+
+    def random_search(self) -> Study | None:
+        """Random search with the search's budget, as a control; what both try is paid for once."""
+        settings = self.settings
+        if settings.random_control == "off" or settings.sampler == "random":
+            return None
+        known = {Architecture.from_params(t.params): t for t in evaluated(self.open_study())}
+        study = self.open_study("random")
+        plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
+        with self.run.timed(RANDOM_SEARCH):
+            SearchLoop(study, self.space, self.evaluator, self.run, plan).work()
+        return study
 
     # Step 5: the winner in full.
 
@@ -219,14 +241,19 @@ class Pipeline:
 
     # Step 6: evaluation, beside the controls.
 
-    def controls(self, winner: Architecture, folder: Path) -> list[Control]:
-        """The same student without KD, and a hand-picked one with it."""
+    def controls(self, winner: Architecture, drawn: Study | None, folder: Path) -> list[Control]:
+        """The same student without KD, and others with it: a hand-picked one, random search's."""
         self.fine_tune(winner, folder / "fine-tuned")
         made = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
         picked = hand_picked(self.space, winner)
         if picked is not None:
             self.distil(picked, None, folder / "hand-picked")
             made.append(Control("hand-picked, same depth", picked, folder / "hand-picked"))
+        if drawn and self.settings.random_control == "full":
+            best = choose_winner(drawn, speedup=self.settings.speedup)
+            found = Architecture.from_params(best.params)
+            self.distil(found, None, folder / "random-search")
+            made.append(Control(RANDOM_SEARCH, found, folder / "random-search"))
         return made
 
     def fine_tune(self, architecture: Architecture, folder: Path) -> None:

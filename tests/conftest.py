@@ -133,6 +133,7 @@ QUICK = {
     "threads": 1,
     "device": "cpu",
     "precision": "fp32",
+    "random_control": "off",
 }
 
 

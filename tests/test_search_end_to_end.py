@@ -41,7 +41,8 @@ def finished(
     run = tmp_path_factory.mktemp("runs") / "run"
     flags = {"teacher": teacher_folder, "task": "mrpc", "data_dir": data_folder, **QUICK}
     given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
-    done = kdnas("search", *given, "--trials", 4, "--sampler", "lstm", "--out", run)
+    given += ["--sampler", "lstm", "--random-control", "full"]
+    done = kdnas("search", *given, "--trials", 4, "--out", run)
     assert done.returncode == 0, done.stderr
     assert "teacher" in done.stdout and "fine-tuned without KD" in done.stdout
     return run
@@ -70,7 +71,14 @@ def test_the_report(finished: Path) -> None:
         assert set(model["scores"]) == {"accuracy", "f1"}
     assert report["search"].items() >= {"sampler": "lstm", "trials": 4, "distinct": 4}.items()
     controls = {c["name"]: c for c in report["controls"]}
-    assert set(controls) == {"fine-tuned without KD", "hand-picked, same depth"}
+    names = {"fine-tuned without KD", "hand-picked, same depth", "random search"}
+    assert set(controls) == names
+    search = report["search"]
+    assert search["random_search"]["evaluated"] == 4 and search["seen"] == 4
+    fastest = [b["search"] for b in search["budgets"] if b["search"]]
+    assert all(1 - best["score"] >= 0 for best in fastest)
+    drawn = pd.read_csv(finished / "random-search.csv")
+    assert (drawn.state == "COMPLETE").all() and len(drawn[CONTRACT[2:7]].drop_duplicates()) == 4
     same = controls["fine-tuned without KD"]
     assert same["params"] == report["student"]["params"]
     picked = controls["hand-picked, same depth"]["architecture"]

@@ -40,9 +40,8 @@ def main() -> None:
     settings = load_settings([args.config], {k: v for k, v in given.items() if v})
     pipeline = Pipeline(Run.create(settings))
     rows_file = args.run / "rows.jsonl"
-    todo = np.random.default_rng(0).permutation(len(pipeline.space.architectures))[part::parts]
-    for number, index in enumerate(todo):
-        architecture = pipeline.space.architectures[index]
+    todo = _order(pipeline)[part::parts]
+    for number, architecture in enumerate(todo):
         if architecture.params not in [{n: r[n] for n in FIELDS} for r in _rows(rows_file)]:
             row = evaluate(pipeline, architecture, args.run / f"part-{part}.pt")
             with rows_file.open("a") as file:
@@ -68,6 +67,13 @@ def evaluate(pipeline: Pipeline, architecture: Architecture, checkpoint: Path) -
     measured = {name: getattr(costs, name) for name in names}
     seconds = time.perf_counter() - start
     return {**architecture.params, **measured, **losses, "seconds": seconds}
+
+
+def _order(pipeline: Pipeline) -> list[Architecture]:
+    """At random, but the teacher's activation first: half of the space is then soon whole."""
+    every = pipeline.space.architectures
+    drawn = [every[i] for i in np.random.default_rng(0).permutation(len(every))]
+    return sorted(drawn, key=lambda a: a.hidden_act != pipeline.space.teacher.hidden_act)
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

@@ -32,11 +32,14 @@ HOVER_COLUMNS = [
 ]
 
 
-def pareto_figure(table: pd.DataFrame, winner: int | None, title: str) -> go.Figure:
+def pareto_figure(
+    table: pd.DataFrame, control: pd.DataFrame | None, winner: int | None, title: str
+) -> go.Figure:
     """Speed-up against mini-KD score (1 - held-out loss), the front drawn.
 
     Args:
         table: The trial table.
+        control: That of random search, whose front is drawn too, or None.
         winner: Number of the trial to mark, or None.
         title: Above the plot.
     """
@@ -44,6 +47,10 @@ def pareto_figure(table: pd.DataFrame, winner: int | None, title: str) -> go.Fig
     figure = go.Figure()
     line = {"x": best.speedup, "y": 1 - best.loss, "mode": "lines", "name": "Pareto front"}
     figure.add_scatter(**line, line={"color": "#d95f02", "width": 2}, hoverinfo="skip")
+    if control is not None:
+        drawn = front(control)
+        figure.add_trace(_dots(drawn, "random search, its front", color="#999999", size=7))
+        figure.data[-1].update(mode="lines+markers", line={"color": "#bbbbbb", "dash": "dot"})
     figure.add_trace(_dots(rows, "students", color="#1b6ca8", size=9))
     figure.add_trace(_dots(rows[rows.number == winner], "winner", color="#d95f02", symbol="star"))
     figure.add_scatter(

@@ -8,17 +8,22 @@ import pandas as pd
 
 from kdnas.config import Settings
 from kdnas.report.results import Results
-from kdnas.report.table import finished
+from kdnas.report.search import search_summary
 
 
 def summary(
-    settings: Settings, table: pd.DataFrame, results: Results, seconds: dict[str, float]
+    settings: Settings,
+    table: pd.DataFrame,
+    control: pd.DataFrame | None,
+    results: Results,
+    seconds: dict[str, float],
 ) -> dict[str, Any]:
     """The content of report.json.
 
     Args:
         settings: Of the run.
         table: The trial table.
+        control: That of random search, if there was one.
         results: Scores and costs.
         seconds: Wall time by step.
     """
@@ -45,7 +50,7 @@ def summary(
             "trial": results.winner,
         },
         "speedup": round(costs["speedup"], 3),
-        "search": search_summary(settings, table, results.space_size),
+        "search": search_summary(settings, table, control, results.space_size),
         "controls": [
             {
                 "name": control.name,
@@ -71,27 +76,3 @@ def summary(
 def rounded(scores: dict[str, float]) -> dict[str, float]:
     """Scores with five decimals."""
     return {name: round(value, 5) for name, value in scores.items()}
-
-
-def search_summary(settings: Settings, table: pd.DataFrame, space_size: int) -> dict[str, Any]:
-    """How the search went; its seconds are those that trials took, over all processes."""
-    complete = table[table.state == "COMPLETE"]
-    each = finished(table).seconds.astype(float)
-    return {
-        "sampler": settings.sampler,
-        "objective": settings.objective,
-        "trials": len(complete),
-        "distinct": len(finished(table)),
-        "space": space_size,
-        "seconds": round(float(table.seconds.fillna(0).sum()), 1),
-        "seconds_per_trial": {
-            "median": round(float(each.median()), 2),
-            "least": round(float(each.min()), 2),
-            "most": round(float(each.max()), 2),
-        },
-        "speedup_wanted": settings.speedup,
-        "alpha": settings.alpha,
-        "beta": settings.beta,
-        "cost": settings.cost,
-        "seed": settings.seed,
-    }

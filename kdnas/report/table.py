@@ -8,7 +8,8 @@ import pandas as pd
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.search.study import INFEASIBLE, REPEATS
+from kdnas.search.rungs import CONTINUES, RUNG
+from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS
 from kdnas.space.families import FIELDS
 
 NUMBERS = (
@@ -22,7 +23,7 @@ NUMBERS = (
     "reward",
     "seconds",
 )
-MARKS = (REPEATS, INFEASIBLE, "retry_of", "error")
+MARKS = (RUNG, CONTINUES, REPEATS, BORROWED, INFEASIBLE, "retry_of", "error")
 COLUMNS = ("number", "state", *FIELDS, *NUMBERS, *MARKS)
 
 
@@ -30,7 +31,7 @@ def trial_table(study: Study) -> pd.DataFrame:
     """One row a trial, columns COLUMNS; trials that wait to be asked for are left out."""
     trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
     table = pd.DataFrame([_row(trial) for trial in trials], columns=list(COLUMNS))
-    whole = (*FIELDS[:-1], "params", "macs", REPEATS, "retry_of")
+    whole = (*FIELDS[:-1], "params", "macs", CONTINUES, REPEATS, BORROWED, "retry_of")
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 

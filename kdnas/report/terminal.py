@@ -17,11 +17,23 @@ def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
     search = report["search"]
     each = search["seconds_per_trial"]
     lines.append(
-        f"search: {search['sampler']}, {search['distinct']} of {search['space']} students in "
+        f"search: {search['sampler']}, {search['seen']} of {search['space']} students in "
         f"{search['seconds']:.0f} s, {each['least']:.1f} to {each['most']:.1f} s each"
     )
+    lines += _beside_random(search)
     wanted = search["speedup_wanted"]
     if wanted and report["speedup"] < wanted:
         lines.append(f"timed again, the student is not quite the {wanted:g}x that was asked for")
     lines.append(f"student: {folder}/student   report: {folder}/report.json, {folder}/pareto.html")
     return lines
+
+
+def _beside_random(search: dict[str, Any]) -> list[str]:
+    """The best score of search and random search at some speed-ups."""
+    budgets = search["budgets"]
+    rows = [("best score at", [f"{b['speedup']:g}x" for b in budgets])]
+    for key, name in (("search", "  this search"), ("random_search", "  random search, as many")):
+        if search["random_search"] or key == "search":
+            found = [b[key] for b in budgets]
+            rows.append((name, [f"{f['score']:.4f}" if f else "-" for f in found]))
+    return [f"{name:<26}" + "".join(f"{cell:>9}" for cell in cells) for name, cells in rows]

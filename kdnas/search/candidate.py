@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
@@ -12,13 +13,12 @@ from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
 from kdnas.errors import KdnasError
 from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
+from kdnas.search.constraints import violations
 from kdnas.search.reward import reward
 from kdnas.space import Architecture
 
 # The smallest student need not be the fastest, and timings are noisy.
 NEAR = 0.7
-# A student that just passes would miss the wanted speed-up half of the time when it is timed again.
-MARGIN = 1.03
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One evaluated candidate; a candidate that is too slow has costs alone."""
+    """One evaluated candidate; one that breaks a limit has costs alone."""
 
     costs: Costs
+    constraints: dict[str, float]
     score: Score | None
     distilled: Distilled | None
     seconds: float
@@ -72,32 +73,55 @@ class Evaluator:
         self.teacher_params = count_params(self.teacher)
         self.teacher_macs = count_macs(self.teacher, settings.latency_length)
 
-    def evaluate(self, architecture: Architecture) -> Outcome:
-        """One candidate from architecture to score."""
+    def evaluate(
+        self,
+        architecture: Architecture,
+        *,
+        until: float = 1.0,
+        checkpoint: Path | None = None,
+        costs: Costs | None = None,
+    ) -> Outcome:
+        """One candidate from architecture to score.
+
+        Args:
+            architecture: Its shape.
+            until: Share of mini-KD after which it is scored.
+            checkpoint: File of its training so far, if any, and for more of it.
+            costs: Where they are known already.
+        """
         start = time.perf_counter()
         distilled = self.mini.start(architecture)
-        costs = self.costs(distilled.student)
-        wanted = self.settings.speedup
-        if wanted is not None and costs.speedup < MARGIN * wanted:
-            return Outcome(costs, None, None, time.perf_counter() - start)
-        loss = self.mini.run(distilled)
+        costs = costs or self.costs(distilled.student)
+        limits = violations(self.settings, costs.speedup, costs.params)
+        if any(value > 0 for value in limits.values()):
+            return Outcome(costs, limits, None, None, time.perf_counter() - start)
+        loss = self.mini.run(distilled, until=until, checkpoint=checkpoint)
         score = Score(loss, self._reward(loss, costs))
-        return Outcome(costs, score, distilled, time.perf_counter() - start)
+        return Outcome(costs, limits, score, distilled, time.perf_counter() - start)
 
     def check_reachable(self, smallest: Architecture) -> None:
-        """Refuses a speed-up that not even the space's smallest student comes near.
+        """Refuses limits that not even the space's smallest student comes near.
 
         Raises:
-            KdnasError: It is out of reach.
+            KdnasError: One is out of reach.
         """
-        wanted = self.settings.speedup
-        if wanted is None:
+        settings = self.settings
+        if settings.speedup is None and settings.max_params is None:
             return
-        speedup = self.costs(self.mini.start(smallest).student).speedup
-        if speedup < NEAR * wanted:
+        student = self.mini.start(smallest).student
+        params = count_params(student)
+        if settings.max_params is not None and params > settings.max_params:
             raise KdnasError(
-                f"--speedup is {wanted:g}; the smallest student of the space, {smallest.label}, is "
-                f"{speedup:.2f} times as fast as the teacher"
+                f"--max-params is {settings.max_params:,}; the smallest student of the space, "
+                f"{smallest.label}, has {params:,}"
+            )
+        if settings.speedup is None:
+            return
+        speedup = self.costs(student).speedup
+        if speedup < NEAR * settings.speedup:
+            raise KdnasError(
+                f"--speedup is {settings.speedup:g}; the smallest student of the space, "
+                f"{smallest.label}, is {speedup:.2f} times as fast as the teacher"
             )
 
     def costs(self, student: PreTrainedModel, repeats: int = 30) -> Costs:

@@ -17,12 +17,15 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.errors import KdnasError
+from kdnas.search.rungs import CONTINUES, UNITS
 from kdnas.space.families import FIELDS
 
 WORKER = "worker"
 REPEATS = "repeats"
 
 INFEASIBLE = "infeasible"
+# Of a control: the number of the search's own trial whose result it took over.
+BORROWED = "borrowed"
 
 UNSIGNED_GRACE = timedelta(seconds=10)
 
@@ -70,6 +73,11 @@ def open_study(
     return study
 
 
+def control_name(name: str, sampler: str) -> str:
+    """The name of the study in which a control searches beside the study of a run."""
+    return f"{name}-{sampler}"
+
+
 def read_study(url: str, name: str, folder: Path) -> Study:
     """An existing study, to be read.
 
@@ -89,6 +97,15 @@ def read_study(url: str, name: str, folder: Path) -> Study:
         ) from None
 
 
+def read_control(url: str, name: str, sampler: str) -> Study | None:
+    """The study of a control, to be read; None where there was none."""
+    try:
+        study = optuna.load_study(study_name=control_name(name, sampler), storage=url)
+    except KeyError:
+        return None
+    return study if evaluated(study) else None
+
+
 def release_dead_trials(study: Study) -> int:
     """Fails trials whose process died and queues their architectures again.
 
@@ -97,9 +114,16 @@ def release_dead_trials(study: Study) -> int:
     dead = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if _died(t)]
     for trial in dead:
         study.tell(trial.number, state=TrialState.FAIL)
-        if set(FIELDS) <= trial.params.keys():
-            study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+        retry(study, trial.number)
     return len(dead)
+
+
+def retry(study: Study, number: int) -> None:
+    """Queues a failed trial's architecture again, for what it was to cost."""
+    trial = study.get_trials(deepcopy=False)[number]
+    if set(FIELDS) <= trial.params.keys():
+        kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS) if k in trial.user_attrs}
+        study.enqueue_trial(trial.params, user_attrs={**kept, "retry_of": number})
 
 
 def fail_unsigned_trials(study: Study) -> None:

@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from kdnas.config import Settings
 from kdnas.report.card import model_card
 from kdnas.report.plots import pareto_figure, write_pareto
+from kdnas.report.search import search_summary
 from kdnas.report.table import COLUMNS, finished, front, trial_table
 from kdnas.report.terminal import closing_lines
 from kdnas.space.families import FIELDS
@@ -52,7 +54,7 @@ def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
 
 
 def test_the_plot_marks_front_winner_and_teacher(table: pd.DataFrame, tmp_path: Path) -> None:
-    figure = pareto_figure(table, 1, "Students of x for y")
+    figure = pareto_figure(table, None, 1, "Students of x for y")
     traces = {trace.name: trace for trace in figure.data}
     assert set(traces) == {"Pareto front", "students", "winner", "teacher"}
     assert list(traces["Pareto front"].x) == [8.0, 4.0, 2.0]
@@ -65,8 +67,27 @@ def test_the_plot_marks_front_winner_and_teacher(table: pd.DataFrame, tmp_path: 
 
 
 def test_no_winner_and_no_trial_still_draw(table: pd.DataFrame) -> None:
-    assert len(pareto_figure(table, None, "t").data) == 4
-    assert len(pareto_figure(table.head(0), None, "t").data) == 4
+    assert len(pareto_figure(table, None, None, "t").data) == 4
+    assert len(pareto_figure(table.head(0), None, None, "t").data) == 4
+
+
+def test_the_front_of_random_search_is_drawn_beside(table: pd.DataFrame) -> None:
+    drawn = {t.name: t for t in pareto_figure(table, table.tail(4), 1, "t").data}
+    assert list(drawn["random search, its front"].x) == [4.0, 2.0]
+
+
+def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
+    told = search_summary(Settings(speedup=3), table, table[table.number.isin([0, 2])], 50)
+    assert (told["seen"], told["distinct"], told["space"]) == (4, 4, 50)
+    assert [b["speedup"] for b in told["budgets"]] == [2, 3, 4, 8]
+    assert [b["search"]["score"] for b in told["budgets"]] == [0.9, 0.7, 0.7, 0.5]
+    drawn = [b["random_search"] for b in told["budgets"]]
+    assert [d and d["score"] for d in drawn] == [0.6, 0.5, 0.5, 0.5]
+    # (loss, 1 / speed-up) of trials 0 and 2: (0.5, 0.125) and (0.4, 0.37)
+    area = 0.6 * (1 - 1 / 2.7) + 0.5 * (1 / 2.7 - 1 / 8)
+    assert told["random_search"]["hypervolume"] == pytest.approx(area, abs=1e-5)
+    assert told["hypervolume"] > area
+    assert search_summary(Settings(), table, None, 50)["random_search"] is None
 
 
 @pytest.fixture
@@ -86,6 +107,16 @@ def report() -> dict[str, Any]:
             "speedup_wanted": None,
             "sampler": "tpe",
             "distinct": 12,
+            "seen": 12,
+            "random_search": {"evaluated": 12},
+            "budgets": [
+                {
+                    "speedup": 2.0,
+                    "search": {"score": 0.71},
+                    "random_search": {"score": 0.65},
+                },
+                {"speedup": 8.0, "search": {"score": 0.5}, "random_search": None},
+            ],
             "space": 1536,
             "seed": 0,
             "seconds": 99.0,

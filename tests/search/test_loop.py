@@ -64,7 +64,7 @@ def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Pipeline) -> Non
 def test_candidates_that_always_fail_end_the_search(
     pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def explode(self: Evaluator, architecture: Architecture) -> Outcome:
+    def explode(self: Evaluator, architecture: Architecture, **given: object) -> Outcome:
         raise RuntimeError("out of memory\nat some line")
 
     monkeypatch.setattr(Evaluator, "evaluate", explode)

@@ -1,0 +1,74 @@
+"""Which points no other point beats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+Point = Sequence[float]
+
+
+def nondominated_ranks(points: Sequence[Point]) -> list[int]:
+    """The front that each point lies on: 0 for those that no other beats, 1 for the next, ...
+
+    A point beats another that it equals or improves on everywhere, and improves on somewhere.
+    Non-dominated sorting of Deb et al. 2002, NSGA-II.
+
+    Args:
+        points: Each as long as the others; less is better in every coordinate.
+    """
+    ranks = [-1] * len(points)
+    left, rank = set(range(len(points))), 0
+    while left:
+        front = {i for i in left if not any(_beats(points[j], points[i]) for j in left)}
+        for i in front:
+            ranks[i] = rank
+        left -= front
+        rank += 1
+    return ranks
+
+
+def crowding_distances(points: Sequence[Point]) -> list[float]:
+    """How far apart each point's neighbours lie, infinite for the outermost; Deb et al. 2002.
+
+    Args:
+        points: Of one front.
+    """
+    distances = [0.0] * len(points)
+    for axis in range(len(points[0]) if points else 0):
+        order = sorted(range(len(points)), key=lambda i: points[i][axis])
+        span = points[order[-1]][axis] - points[order[0]][axis]
+        distances[order[0]] = distances[order[-1]] = math.inf
+        for before, here, after in zip(order, order[1:], order[2:], strict=False):
+            if span > 0:
+                distances[here] += (points[after][axis] - points[before][axis]) / span
+    return distances
+
+
+def best_first(points: Sequence[Point]) -> list[int]:
+    """Indices of points by rank, the lonelier first within one front; less is better."""
+    ranks = nondominated_ranks(points)
+    order: list[int] = []
+    for rank in range(max(ranks, default=-1) + 1):
+        members = [i for i, r in enumerate(ranks) if r == rank]
+        lonely = crowding_distances([points[i] for i in members])
+        order += [i for _, i in sorted(zip([-d for d in lonely], members, strict=True))]
+    return order
+
+
+def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float]) -> float:
+    """The area between some points and a reference that is worse, for two objectives.
+
+    Zitzler and Thiele 1998. Less is better; points beyond the reference add nothing.
+    """
+    area, lowest = 0.0, reference[1]
+    for x, y in sorted(points):
+        if x < reference[0] and y < lowest:
+            area += (reference[0] - x) * (lowest - y)
+            lowest = y
+    return area
+
+
+def _beats(a: Point, b: Point) -> bool:
+    pairs = list(zip(a, b, strict=True))
+    return all(x <= y for x, y in pairs) and any(x < y for x, y in pairs)
