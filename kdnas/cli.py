@@ -137,7 +137,7 @@ def fidelity(
 ) -> None:
     """Tell how well a run's mini-KD scores rank its students: rank correlation with final scores.
 
-    Distils students spread over the front fully; they are kept and never distilled again.
+    Distils students spread over the front fully. Each score is kept: a repeat costs nothing.
     """
     from kdnas.fidelity import fidelity as measure
     from kdnas.report.fidelity import fidelity_lines

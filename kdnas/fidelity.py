@@ -129,12 +129,14 @@ def final_scores(pipeline: Pipeline, student: Student, seed: int) -> dict[str, f
     name = f"fidelity {architecture.label} seed {seed}"
     work = pipeline.run.folder / "work" / "fidelity" / name.replace(" ", "-")
     settings = pipeline.settings.model_copy(update={"seed": seed})
+    recipe = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
+    key = {"architecture": architecture.params, "seed": seed, "recipe": recipe}
 
     def compute() -> dict[str, float]:
         full = replace(pipeline.full, settings=settings)
         return pipeline.score(full.run(architecture, None, work, architecture.label).student)
 
-    scores = pipeline.run.once(name, {"architecture": architecture.params, "seed": seed}, compute)
+    scores = pipeline.run.once(name, key, compute)
     shutil.rmtree(work, ignore_errors=True)
     return scores
 
