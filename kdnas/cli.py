@@ -68,7 +68,7 @@ def worker(run: RunFolder) -> None:
     from kdnas.run import Run
 
     opened = Run.open(run)
-    _interruptible(run, lambda: Pipeline(opened).search())
+    _interruptible(f"resume {run}", lambda: Pipeline(opened).search())
 
 
 @app.command("distill")
@@ -124,6 +124,31 @@ def evaluate(
     else:
         for name, value in scores.items():
             say(f"{name:<20} {value:.4f}")
+
+
+@app.command()
+@with_settings("threads", "device")
+def fidelity(
+    flags: dict[str, Any],
+    run: RunFolder,
+    *,
+    students: Annotated[int, typer.Option(help="Students to distil fully.")] = 16,
+    seeds: Annotated[int, typer.Option(help="Full trainings of each, one a seed.")] = 1,
+) -> None:
+    """Tell how well a run's mini-KD scores rank its students: rank correlation with final scores.
+
+    Distils students spread over the front fully. Each score is kept: a repeat costs nothing.
+    """
+    from kdnas.fidelity import fidelity as measure
+    from kdnas.report.fidelity import fidelity_lines
+    from kdnas.run import Run
+
+    opened = Run.open(run, **flags)
+    again = f"fidelity {run} --students {students} --seeds {seeds}"
+    for line in fidelity_lines(
+        _interruptible(again, lambda: measure(opened, students, seeds)), str(run)
+    ):
+        say(line)
 
 
 @app.command()
@@ -190,14 +215,14 @@ def _complain(message: str) -> None:
 def _finish(folder: Path, work: Any) -> None:
     from kdnas.report.terminal import closing_lines
 
-    result = _interruptible(folder, work)
+    result = _interruptible(f"resume {folder}", work)
     for line in closing_lines(result, str(folder)):
         say(line)
 
 
-def _interruptible(folder: Path, work: Any) -> Any:
+def _interruptible(command: str, work: Any) -> Any:
     try:
         return work()
     except KeyboardInterrupt:
-        say(f"interrupted; go on with: kdnas resume {folder}")
+        say(f"interrupted; go on with: kdnas {command}")
         raise

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kdnas.errors import KdnasError
-from kdnas.stages import Share, Stage, problem_of
+from kdnas.stages import MiniLoss, Share, Stage, Weight, problem_of, problem_of_mini
 
 Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
@@ -19,6 +19,7 @@ Cost = Literal["latency", "macs", "params"]
 Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
 RandomControl = Literal["off", "search", "full"]
 Normalisation = Literal["layer", "dimension", "raw"]
+MiniScore = Literal["hidden", "logits", "mean"]
 LayerMapping = Literal["skip+last", "skip", "last"]
 Augmentation = Literal["swap", "recombine", "neighbours", "mask", "replace", "span", "corpus"]
 # What the options of the recipe without `stages` are; a recipe with stages has its own.
@@ -162,6 +163,18 @@ class Settings(BaseModel):
         "Mini-KD",
         ge=1,
     )
+    mini_losses: dict[MiniLoss, Weight] = setting(
+        {"hidden": 1.0},
+        "What candidates learn from: each loss with its weight, as in a stage (YAML only).",
+        "Mini-KD",
+        min_length=1,
+    )
+    mini_score: MiniScore = setting(
+        "hidden",
+        "Whose held-out share left unexplained scores a candidate: hidden states, logits, or the "
+        "mean of both.",
+        "Mini-KD",
+    )
     normalisation: Normalisation = setting(
         "layer",
         "Hidden-state loss: share of variance left unexplained per layer, per dimension, or the "
@@ -221,9 +234,29 @@ class Settings(BaseModel):
         """The stages of full KD."""
         return self.stages or plain_recipe(self)
 
+    @property
+    def mini_stage(self) -> Stage:
+        """Mini-KD as one more stage, whose data are the proxy.
+
+        Inherited word embeddings stay as they are: they are most of a small student's weights, and
+        the teacher's already.
+        """
+        return Stage(
+            name="mini-kd",
+            data="corpus" if self.corpus else "task",
+            teacher="task",
+            losses={name: weight for name, weight in self.mini_losses.items()},
+            epochs=self.mini_epochs,
+            lr=self.mini_lr,
+            stride=self.mini_stride,
+            freeze_embeddings=self.inherit,
+            temperature=self.temperature,
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         problem = problem_of(self.stages, self.corpus)
+        problem = problem or problem_of_mini(self.mini_losses, self.mini_score)
         if self.transfer_methods and not any(self.transfer_methods.values()):
             problem = "all shares of transfer_methods are 0"
         if problem:

@@ -20,9 +20,7 @@ from kdnas.console import say
 from kdnas.data import RunData, prepare_data
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.full import FullKD
-from kdnas.distill.mapping import LayerMap
-from kdnas.distill.mini import MiniKD
-from kdnas.distill.outputs import hidden_states
+from kdnas.distill.mini import MiniKD, states_for
 from kdnas.distill.proxy import Proxy, split_heldout
 from kdnas.distill.staging import check_logits, check_relations
 from kdnas.measure import count_params
@@ -89,7 +87,8 @@ class Pipeline:
         settings, source = self.settings, teacher_source(self.settings.teacher)
         config = load_config(source)
         if settings.teacher_as_is:
-            check_logits(settings.stages, has_head(config, self.data.spec), source)
+            stages = (settings.mini_stage, *settings.stages)
+            check_logits(stages, has_head(config, self.data.spec), source)
         check_relations(settings.recipe, self.space)
         if settings.general_teacher:
             check_general_teacher(settings.general_teacher, config, self.data.tokenizer)
@@ -154,10 +153,7 @@ class Pipeline:
         """Mini-KD on the proxy, with the teacher's signal for it."""
         settings, data, teacher = self.settings, self.data, self.teacher
         proxy = data.distillation.take(data.proxy)
-        depth = self.space.teacher.num_hidden_layers
-        depths = {int(n) for n in self.space.choices["num_hidden_layers"]}
-        maps = [LayerMap.named(settings.mapping, n, depth) for n in depths]
-        states = hidden_states(layer for m in maps for layer in m.teacher_layers)
+        states = states_for(self.space, teacher, settings)
         with self.run.timed("signal"):
             store = open_or_build_store(teacher, proxy, states, self.runtime)
         training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LossName = Literal["task", "logits", "hidden", "embeddings", "relations"]
+MiniLoss = Literal["logits", "hidden", "embeddings", "relations"]
 OfTask: tuple[LossName, ...] = ("task", "logits")
 
 
@@ -19,6 +21,10 @@ def _pair(value: object) -> object:
 
 Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Weight = Annotated[Share | tuple[Share, Share], BeforeValidator(_pair)]
+
+
+def _weighs(weight: Weight) -> bool:
+    return any(weight) if isinstance(weight, tuple) else bool(weight)
 
 
 class Stage(BaseModel):
@@ -79,8 +85,7 @@ class Stage(BaseModel):
 
     def weighs(self, loss: LossName) -> bool:
         """Whether a loss counts at some time."""
-        weight = self.losses.get(loss, 0.0)
-        return any(weight) if isinstance(weight, tuple) else bool(weight)
+        return _weighs(self.losses.get(loss, 0.0))
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
@@ -100,6 +105,16 @@ class Stage(BaseModel):
         if not any(self.weighs(loss) for loss in self.losses):
             raise ValueError(f"all losses of stage {self.name!r} weigh 0")
         return self
+
+
+def problem_of_mini(losses: Mapping[MiniLoss, Weight], score: str) -> str | None:
+    """What is wrong with mini-KD's losses and with what scores candidates, in words."""
+    weighed = {name for name, weight in losses.items() if _weighs(weight)}
+    if not weighed:
+        return "all losses of mini_losses weigh 0"
+    if score != "hidden" and "logits" not in weighed:
+        return f"--mini-score is {score}, but mini_losses has no logits, so that no head is trained"
+    return None
 
 
 def problem_of(stages: tuple[Stage, ...], corpus: str | None) -> str | None:

@@ -128,16 +128,18 @@ def heldout_losses(
     *,
     pad_id: int,
 ) -> dict[str, float]:
-    """Each loss by name on held-out examples, dropout off, each token counting once."""
+    """Each loss by name on held-out examples, dropout off, each token or example counting once."""
     model.eval()
-    sums: dict[str, float] = {}
+    objective.to(runtime.device)
+    sums, totals = dict.fromkeys(objective.ends, 0.0), dict.fromkeys(objective.ends, 0)
     with working_precision(model, runtime):
         for batch in batches_once(data, pad_id, runtime.device):
             with runtime.autocast():
                 losses = objective(model, batch, source)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * batch.packing.count
-    return {name: value / int(data.offsets[-1]) for name, value in sums.items()}
+            for name, count in objective.counts(batch).items():
+                sums[name] += float(losses[name]) * count
+                totals[name] += count
+    return {name: value / totals[name] for name, value in sums.items()}
 
 
 @torch.no_grad()

@@ -12,12 +12,14 @@ from transformers import PreTrainedModel
 
 from kdnas.distill.terms import HiddenTerm
 from kdnas.files import replace_folder
+from kdnas.space import Architecture
 
 
 @dataclass
 class Distilled:
-    """A student and the hidden-state term whose projections it was trained with."""
+    """A student, its shape, and the hidden-state term whose projections it was trained with."""
 
+    architecture: Architecture
     student: PreTrainedModel
     hidden: HiddenTerm
 

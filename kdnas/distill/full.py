@@ -105,7 +105,7 @@ class FullKD:
             start.fit(distilled.hidden, distilled)
         for stage in own[following:]:
             lesson = self._lesson(stage, architecture)
-            self._train(stage, distilled, architecture, lesson, work / f"{stage.name}.pt", title)
+            self._train(stage, distilled, lesson, work / f"{stage.name}.pt", title)
             distilled.save(work / stage.name)
         return distilled
 
@@ -133,7 +133,7 @@ class FullKD:
                 if not distilled.load(folder):
                     lesson = whole._lesson(stage, architecture)
                     checkpoint = folder.with_suffix(".pt")
-                    whole._train(stage, distilled, architecture, lesson, checkpoint, title)
+                    whole._train(stage, distilled, lesson, checkpoint, title)
                     distilled.save(folder)
         return GeneralStudent(architecture, distilled, start.importance)
 
@@ -170,14 +170,13 @@ class FullKD:
         self,
         stage: Stage,
         distilled: Distilled,
-        architecture: Architecture,
         lesson: Lesson,
         checkpoint: Path,
         title: str,
     ) -> None:
         train(
             distilled.student,
-            Objective(terms_of(stage, distilled, architecture, self._start(lesson))),
+            Objective(terms_of(stage, distilled, self._start(lesson))),
             lesson.data,
             lesson.source,
             schedule_of(stage, self.settings),

@@ -89,6 +89,35 @@ def logit_loss(
     return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
 
 
+def logit_variance(logits: Tensor) -> float:
+    """Variance of a teacher's logits over examples, summed over outputs.
+
+    Args:
+        logits: Shape (examples, classes).
+    """
+    return float(_without_offset(logits).var(0, correction=0).sum())
+
+
+def unexplained_logits(student: Tensor, teacher: Tensor, variance: float) -> Tensor:
+    """Share of the variance of a teacher's logits that a student leaves unexplained.
+
+    0 for the teacher's own logits, 1 for predicting their mean everywhere. What is added to all
+    classes of an example alike changes no probability and does not count.
+
+    Args:
+        student: Shape (batch, classes).
+        teacher: Shape (batch, classes).
+        variance: From `logit_variance`.
+    """
+    errors = _without_offset(student) - _without_offset(teacher)
+    return errors.square().sum(-1).mean() / max(variance, 1e-12)
+
+
+def _without_offset(logits: Tensor) -> Tensor:
+    logits = logits.float()
+    return logits if logits.shape[-1] == 1 else logits - logits.mean(-1, keepdim=True)
+
+
 def relation_loss(student: Tensor, teacher: Tensor, bias: Tensor) -> Tensor:
     """KL divergence of self-attention relations, averaged over heads and real tokens.
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 from kdnas.config import Settings
 from kdnas.distill.core import heldout_losses, train
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.lesson import Lesson
 from kdnas.distill.objective import Objective
+from kdnas.distill.outputs import State, Wanted
 from kdnas.distill.proxy import Proxy
 from kdnas.distill.schedule import Schedule
+from kdnas.distill.staging import hidden_of, schedule_of, terms_of, wanted_of
 from kdnas.distill.start import Start
+from kdnas.distill.terms import LogitShareTerm, Term
 from kdnas.runtime import Runtime
-from kdnas.space import Architecture
+from kdnas.space import Architecture, SearchSpace
 from kdnas.teacher.load import Teacher
 
 
@@ -33,6 +38,7 @@ class MiniKD:
         self.teacher = teacher
         self.proxy = proxy
         self.settings = settings
+        self.stage = settings.mini_stage
         self.runtime = runtime
         self.lesson = Lesson(
             teacher,
@@ -63,13 +69,12 @@ class MiniKD:
             checkpoint: File that keeps a paused training, for the next call to go on from.
             title: Names the student where progress is shown.
         """
-        settings, proxy, pad = self.settings, self.proxy, self.teacher.pad_id
+        settings, pad = self.settings, self.teacher.pad_id
         if checkpoint is None or not checkpoint.exists():
             self.begin.fit(distilled.hidden, distilled)
-        objective = Objective({"hidden": (1.0, distilled.hidden)})
         train(
             distilled.student,
-            objective,
+            Objective(terms_of(self.stage, distilled, self.begin)),
             self.lesson.data,
             self.lesson.source,
             self.schedule(settings.mini_epochs, settings.mini_steps),
@@ -79,30 +84,46 @@ class MiniKD:
             checkpoint=checkpoint,
             until=until,
         )
+        if not self.stage.weighs("hidden"):  # its projections were not trained with the student
+            self.begin.fit(distilled.hidden, distilled)
+        return self.score(distilled)
+
+    def score(self, distilled: Distilled) -> float:
+        """The loss of a student on the held-out part: a share left unexplained, or their mean."""
+        proxy = self.proxy
         losses = heldout_losses(
             distilled.student,
-            objective,
+            Objective({name: (1.0, term) for name, term in self._scored(distilled).items()}),
             proxy.data.take(proxy.heldout),
             proxy.store.subset(proxy.heldout),
             self.runtime,
-            pad_id=pad,
+            pad_id=self.teacher.pad_id,
         )
-        return losses["hidden"]
+        return fmean(losses.values())
+
+    def _scored(self, distilled: Distilled) -> dict[str, Term]:
+        """The terms whose held-out losses are the score."""
+        terms: dict[str, Term] = {}
+        if self.settings.mini_score != "logits":
+            terms["hidden"] = distilled.hidden
+        if self.settings.mini_score != "hidden":
+            assert self.proxy.store.logits is not None, "the settings were checked"
+            terms["logits"] = LogitShareTerm(self.proxy.store.logits)
+        return terms
 
     def schedule(self, epochs: float, steps: int | None) -> Schedule:
-        """How candidates are trained.
+        """How candidates are trained."""
+        schedule = schedule_of(self.stage, self.settings)
+        seconds = self.settings.mini_seconds
+        return replace(schedule, epochs=epochs, max_steps=steps, max_seconds=seconds)
 
-        Inherited word embeddings stay as they are: they are most of a small student's weights, and
-        the teacher's already.
-        """
-        settings = self.settings
-        return Schedule(
-            epochs,
-            settings.mini_lr,
-            settings.batch_size,
-            settings.seed,
-            freeze_embeddings=settings.inherit,
-            stride=settings.mini_stride,
-            max_steps=steps,
-            max_seconds=settings.mini_seconds,
-        )
+
+def states_for(space: SearchSpace, teacher: Teacher, settings: Settings) -> frozenset[State]:
+    """What mini-KD reads of a teacher's states, whichever student of a space it trains."""
+    depths = {int(layers) for layers in space.choices["num_hidden_layers"]}
+    wanted = Wanted()
+    for shape in (replace(space.teacher, num_hidden_layers=layers) for layers in depths):
+        wanted |= wanted_of(settings.mini_stage, shape, teacher, settings)
+        # Projections are fitted to hidden states even where nothing is trained on them.
+        wanted |= hidden_of(shape, teacher, settings)
+    return wanted.states

@@ -45,6 +45,10 @@ class Objective(nn.Module):
         first, last = self.ends[name]
         return first + (last - first) * self.progress
 
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """What each loss of a batch is a mean over."""
+        return {name: self._term(name).count(batch) for name in self.ends}
+
     def forward(
         self, student: PreTrainedModel, batch: Batch, source: TeacherSignal
     ) -> dict[str, Tensor]:

@@ -39,18 +39,15 @@ def hidden_of(architecture: Architecture, teacher: Teacher, settings: Settings) 
     return Wanted(hidden_states(layer_map.teacher_layers))
 
 
-def terms_of(
-    stage: Stage, distilled: Distilled, architecture: Architecture, start: Start
-) -> dict[str, tuple[Weight, Term]]:
+def terms_of(stage: Stage, distilled: Distilled, start: Start) -> dict[str, tuple[Weight, Term]]:
     """A stage's losses with their weights.
 
     Args:
         stage: The stage.
         distilled: The student; the hidden-state loss goes on with its projections.
-        architecture: Its shape.
         start: Of the stage's lesson; makes the projection of the embeddings.
     """
-    teacher = start.lesson.teacher
+    teacher, architecture = start.lesson.teacher, distilled.architecture
 
     def make(name: LossName) -> Term:
         if name == "logits":

@@ -50,7 +50,7 @@ class Start:
             importance=self.importance if settings.inherit else None,
             seed=settings.seed,
         )
-        return Distilled(student, self._hidden_term(architecture))
+        return Distilled(architecture, student, self._hidden_term(architecture))
 
     @cached_property
     def importance(self) -> Importance:

@@ -9,10 +9,12 @@ from kdnas.distill.batches import Batch
 from kdnas.distill.losses import (
     LogitLoss,
     logit_loss,
+    logit_variance,
     relation_loss,
     scales,
     squared_error,
     task_loss,
+    unexplained_logits,
 )
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.outputs import (
@@ -37,11 +39,23 @@ class Term(nn.Module):
         """A scalar, given the student's outputs and the teacher's for the same batch."""
         raise NotImplementedError
 
+    def count(self, batch: Batch) -> int:
+        """What the loss of a batch is a mean over: its real tokens."""
+        return batch.packing.count
 
-class TaskTerm(Term):
-    """The task's own labels."""
+
+class ExampleTerm(Term):
+    """One loss over a model's outputs, of which each example has one."""
 
     of_student = LOGITS
+
+    def count(self, batch: Batch) -> int:
+        """Its examples."""
+        return len(batch.indices)
+
+
+class TaskTerm(ExampleTerm):
+    """The task's own labels."""
 
     def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
         """Cross-entropy or squared error."""
@@ -49,7 +63,7 @@ class TaskTerm(Term):
         return task_loss(output.logits, batch.labels)
 
 
-class LogitTerm(Term):
+class LogitTerm(ExampleTerm):
     """The teacher's logits.
 
     Args:
@@ -58,7 +72,6 @@ class LogitTerm(Term):
     """
 
     of_teacher = LOGITS
-    of_student = LOGITS
 
     def __init__(self, temperature: float, kind: LogitLoss = "kl") -> None:
         super().__init__()
@@ -69,6 +82,25 @@ class LogitTerm(Term):
         """Hinton's soft-target loss, or squared error."""
         assert signal.logits is not None and output.logits is not None
         return logit_loss(output.logits, signal.logits, self.temperature, self.kind)
+
+
+class LogitShareTerm(ExampleTerm):
+    """The share of the teacher's logits left unexplained: for scores, beside that of its states.
+
+    Args:
+        logits: Shape (examples, classes): all that the teacher says of the data.
+    """
+
+    of_teacher = LOGITS
+
+    def __init__(self, logits: Tensor) -> None:
+        super().__init__()
+        self.variance = logit_variance(logits)
+
+    def loss(self, output: Outputs, batch: Batch, signal: Outputs) -> Tensor:
+        """Squared error over variance."""
+        assert signal.logits is not None and output.logits is not None
+        return unexplained_logits(output.logits, signal.logits, self.variance)
 
 
 class RelationTerm(Term):

@@ -3,7 +3,15 @@ import math
 import pytest
 import torch
 
-from kdnas.distill.losses import logit_loss, relation_loss, scales, squared_error, task_loss
+from kdnas.distill.losses import (
+    logit_loss,
+    logit_variance,
+    relation_loss,
+    scales,
+    squared_error,
+    task_loss,
+    unexplained_logits,
+)
 
 
 def test_squared_error_sums_dimensions_and_averages_tokens() -> None:
@@ -121,3 +129,18 @@ def test_rows_without_a_label_do_not_count(
     none = task_loss(scored, torch.full_like(labels, gap))
     none.backward()
     assert float(none.detach()) == 0 and not scored.grad.any()
+
+
+def test_golden_share_of_logits_left_unexplained() -> None:
+    """Two classes: what is added to both alike says nothing; one output: it does."""
+    teacher = torch.tensor([[2.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    variance = logit_variance(teacher)
+    assert variance == pytest.approx(4 / 3)  # of +-1, -+1 and 0, 0: 2 / 3 for either class
+    assert unexplained_logits(torch.zeros(3, 2), teacher, variance).item() == pytest.approx(1)
+    shifted = teacher + torch.tensor([[5.0], [-1.0], [0.5]])
+    assert unexplained_logits(shifted, teacher, variance).item() == pytest.approx(0, abs=1e-6)
+    half = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # 0.5 ** 2 twice, of one in three
+    assert unexplained_logits(half, teacher, variance).item() == pytest.approx(0.125)
+    single = torch.tensor([[1.0], [3.0]])
+    assert logit_variance(single) == pytest.approx(1)
+    assert unexplained_logits(single + 2, single, 1.0).item() == pytest.approx(4)

@@ -1,0 +1,147 @@
+"""Which mini-KD ranks students best, and at what cost?
+
+    kdnas fidelity RUN --students 16
+    python benchmarks/fidelity.py RUN --plan benchmarks/fidelity.yaml --json fidelity.json
+
+The students of RUN/fidelity.json, whose final scores are known, are scored by mini-KD again under
+each variant of its settings that the plan names. Printed is a Markdown table: the median seconds of
+a student's mini-KD, Kendall's tau of its score with the final one (95% interval: bootstrap over
+students), Spearman's rho, and tau within the better half by final score. Every score goes to the
+JSON file at once and is not computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import yaml
+
+from kdnas.config import Settings, validated
+from kdnas.files import read_json, write_json
+from kdnas.measure.fidelity import agreements
+from kdnas.pipeline import Pipeline
+from kdnas.run import Run
+from kdnas.space import Architecture
+
+Row = dict[str, Any]
+BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}
+
+
+def main() -> None:
+    args = _arguments()
+    run = Run.open(args.run)
+    known = read_json(args.run / "fidelity.json")
+    if known is None:
+        raise SystemExit(f"{args.run} has no fidelity.json; `kdnas fidelity {args.run}` writes it")
+    plan = yaml.safe_load(args.plan.read_text())["variants"]
+    varied = {variant["name"]: settings_of(run.settings, variant) for variant in plan}
+    rows: list[Row] = (read_json(args.json) or {}).get("rows", [])
+    base = Pipeline(run)
+    for name, settings in varied.items():
+        changes = changes_of(run.settings, settings)
+        kept = [row for row in rows if row["variant"] == name and row["settings"] == changes]
+        rows = [row for row in rows if row["variant"] != name] + kept
+        done = {row["trial"] for row in kept}
+        missing = [s for s in known["students"] if s["trial"] not in done]
+        for row in scores(base, settings, missing):
+            rows.append({"variant": name, "settings": changes, **row})
+            print(json.dumps(rows[-1]), flush=True)
+            write_json(args.json, {"rows": rows})
+    result = {"metric": known["metric"], "rows": rows, "table": table(known, list(varied), rows)}
+    write_json(args.json, result)
+    print("\n".join(markdown(result)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--plan", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True, help="Scores so far, and the table.")
+    return parser.parse_args()
+
+
+def settings_of(own: Settings, variant: dict[str, Any]) -> Settings:
+    """A run's settings with a variant's changes."""
+    factor, steps, seconds = variant.get("budget", 1), own.mini_steps, own.mini_seconds
+    budget = {
+        "mini_epochs": own.mini_epochs * factor,
+        "mini_steps": steps and max(1, round(steps * factor)),
+        "mini_seconds": seconds and seconds * factor,
+    }
+    return validated({**own.model_dump(), **budget, **variant.get("settings", {})})
+
+
+def changes_of(own: Settings, varied: Settings) -> dict[str, Any]:
+    """What differs, in plain values."""
+    before, after = own.model_dump(mode="json"), varied.model_dump(mode="json")
+    return {key: value for key, value in after.items() if value != before[key]}
+
+
+def scores(base: Pipeline, settings: Settings, students: list[Row]) -> Any:
+    """Loss and seconds of each student's mini-KD, one after the other."""
+    if not students:
+        return
+    pipeline = Pipeline(Run(base.run.folder, settings))
+    pipeline.teacher = base.teacher
+    pipeline.check()
+    mini = pipeline.mini
+    mini.run(mini.start(pipeline.space.smallest), until=0.01)  # the first one pays for much
+    for student in students:
+        start = time.perf_counter()
+        loss = mini.run(mini.start(Architecture.from_params(student["architecture"])))
+        seconds = time.perf_counter() - start
+        yield {"trial": student["trial"], "loss": loss, "seconds": round(seconds, 2)}
+
+
+def table(known: dict[str, Any], variants: list[str], rows: list[Row]) -> list[Row]:
+    """Each variant's agreement with the final scores, and that of what costs nothing."""
+    students = known["students"]
+    predictors = {label: [s[key] for s in students] for key, label in BASELINES.items()}
+    seconds = {}
+    for name in variants:
+        own = {row["trial"]: row for row in rows if row["variant"] == name}
+        predictors[name] = [-own[s["trial"]]["loss"] for s in students]
+        seconds[name] = median(own[s["trial"]]["seconds"] for s in students)
+    found = agreements(predictors, [fmean(s["final"].values()) for s in students])
+    return [
+        {
+            "variant": name,
+            "seconds": seconds.get(name),
+            **asdict(found["all"][name]),
+            "tau_better_half": found["better_half"][name].tau,
+        }
+        for name in predictors
+    ]
+
+
+def markdown(result: dict[str, Any]) -> list[str]:
+    """The table as text."""
+    count = result["table"][0]["n"]
+    lines = [
+        f"{count} students, against {result['metric']}",
+        "",
+        "| mini-KD | seconds a student | tau (95% interval) | rho | tau, better half |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["table"]:
+        interval = row["tau_interval"]
+        between = f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else ""
+        cells = [_number(row[key]) for key in ("tau", "rho", "tau_better_half")]
+        seconds = "-" if row["seconds"] is None else f"{row['seconds']:.1f}"
+        cells[0] += between
+        lines.append(f"| {row['variant']} | {seconds} | {' | '.join(cells)} |")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""fidelity.html and the lines of `kdnas fidelity`: mini-KD's score against the final one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import plotly.graph_objects as go
+
+from kdnas.report.plots import write_pareto
+
+NAMES = {
+    "score": "mini-KD score",
+    "reward": "reward",
+    "params": "parameters",
+    "macs": "MACs",
+    "depth": "depth",
+    "-speedup": "speed-up, negated",
+}
+GROUPS = {"all": "all students", "better_half": "the better half by final score"}
+COSTS = ("params", "macs", "speedup")
+HOVER = (
+    "trial %{customdata[0]}<br>%{customdata[1]}"
+    "<br>%{customdata[2]:.3s} parameters, %{customdata[3]:.3s} MACs"
+    "<br>%{customdata[4]:.2f} times as fast"
+    "<br>mini-KD score %{x:.4f}, final %{y:.4f}<extra></extra>"
+)
+
+
+def fidelity_lines(result: dict[str, Any], folder: str) -> list[str]:
+    """The statistics as a table for the terminal, at most 80 columns wide."""
+    lines = []
+    for group, title in GROUPS.items():
+        statistics = result["statistics"][group]
+        count = next(iter(statistics.values()))["n"]
+        lines.append(f"{title} ({count}), against {result['metric']}:")
+        lines.append(f"  {'':<18} {'tau':>6}  {'95% interval':<16} {'rho':>6}  95% interval")
+        for name, row in statistics.items():
+            lines.append(
+                f"  {NAMES[name]:<18} {_number(row['tau']):>6}  "
+                f"{_between(row['tau_interval']):<16} {_number(row['rho']):>6}  "
+                f"{_between(row['rho_interval'])}"
+            )
+    return [*lines, f"written: {folder}/fidelity.json, {folder}/fidelity.html"]
+
+
+def fidelity_figure(result: dict[str, Any], title: str) -> go.Figure:
+    """Mini-KD score against final score: a dot a student, a bar from its worst to its best seed."""
+    students = result["students"]
+    finals = [fmean(s["final"].values()) for s in students]
+    above = [max(s["final"].values()) - mean for s, mean in zip(students, finals, strict=True)]
+    below = [mean - min(s["final"].values()) for s, mean in zip(students, finals, strict=True)]
+    figure = go.Figure(
+        go.Scatter(
+            x=[1 - s["loss"] for s in students],
+            y=finals,
+            error_y={"array": above, "arrayminus": below, "visible": any(above)},
+            mode="markers",
+            customdata=[[s[k] for k in ("trial", "label", *COSTS)] for s in students],
+            hovertemplate=HOVER,
+            marker={
+                "size": 11,
+                "color": [s["speedup"] for s in students],
+                "colorscale": "Blues",
+                "showscale": True,
+                "colorbar": {"title": "speed-up"},
+                "line": {"color": "#1b6ca8", "width": 1},
+            },
+        )
+    )
+    figure.update_layout(
+        title=title,
+        template="plotly_white",
+        height=560,
+        xaxis={"title": "mini-KD score: share of the teacher's variance explained"},
+        yaxis={"title": f"final {result['metric']}, after full KD"},
+    )
+    return figure
+
+
+def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
+    """Writes the figure as one self-contained page."""
+    row = result["statistics"]["all"]["score"]
+    title = f"{name}: tau {_number(row['tau'])} {_between(row['tau_interval'])}"
+    write_pareto(path, fidelity_figure(result, title))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"
