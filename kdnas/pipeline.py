@@ -32,7 +32,7 @@ from kdnas.search.loop import SearchLoop
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import Ladder
 from kdnas.search.samplers import make_sampler
-from kdnas.search.study import Direction, control_name, evaluated, open_study, storage_url
+from kdnas.search.study import Direction, control_name, open_study, settled, storage_url
 from kdnas.search.warmstart import warm_start
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture, SearchSpace
@@ -195,7 +195,7 @@ class Pipeline:
         settings = self.settings
         if settings.random_control == "off" or settings.sampler == "random":
             return None
-        known = {Architecture.from_params(t.params): t for t in evaluated(self.open_study())}
+        known = {Architecture.from_params(t.params): t for t in settled(self.open_study())}
         study = self.open_study("random")
         plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
         with self.run.timed(RANDOM_SEARCH):

@@ -26,7 +26,7 @@ tokenizer = AutoTokenizer.from_pretrained("PATH")
 
 {scores}
 
-The search saw {distinct} of {space} students (sampler `{sampler}`, seed {seed}); the winner is
+The search saw {seen} of {space} students (sampler `{sampler}`, seed {seed}); the winner is
 trial {trial}. Latencies are medians of passes that alternate with the teacher's.
 
 It was trained in these stages: {stages}.
@@ -56,7 +56,7 @@ def model_card(report: dict[str, Any]) -> str:
         device=environment["device"],
         splits=", ".join(report["evaluation"]),
         scores=score_table(report),
-        distinct=search["distinct"],
+        seen=search["seen"],
         space=search["space"],
         sampler=search["sampler"],
         seed=search["seed"],

@@ -145,6 +145,12 @@ def evaluated(study: Study) -> list[FrozenTrial]:
     return [t for t in trials if REPEATS not in t.user_attrs]
 
 
+def settled(study: Study) -> list[FrozenTrial]:
+    """Trials of which nothing more can be learnt: evaluated, or beyond a limit."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return evaluated(study) + [t for t in pruned if INFEASIBLE in t.user_attrs]
+
+
 def running(study: Study) -> int:
     """Trials that some process works on."""
     return len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))

@@ -69,11 +69,19 @@ class Teller:
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return f"trial {trial.number} is left to trial {other.number}, under way elsewhere"
         if (result := self.plan.known.get(architecture)) is not None:
-            self._copy(trial, result)
-            trial.set_user_attr(BORROWED, result.number)
-            self._score(trial, self._values(result.user_attrs), rung)
+            self._borrow(trial, result, rung)
             return f"trial {trial.number} is the search's own trial {result.number}"
         return None
+
+    def _borrow(self, trial: Trial, result: FrozenTrial, rung: int) -> None:
+        self._copy(trial, result)
+        trial.set_user_attr(BORROWED, result.number)
+        if INFEASIBLE in result.user_attrs:
+            trial.set_user_attr(INFEASIBLE, True)
+            trial.set_user_attr(UNITS, 0)
+            self.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._score(trial, self._values(result.user_attrs), rung)
 
     def costs_of(self, number: int) -> Costs | None:
         """What an earlier trial found its candidate to cost."""
@@ -82,7 +90,8 @@ class Teller:
 
     def _copy(self, trial: Trial, other: FrozenTrial) -> None:
         for name in (*COSTS, "loss", "reward"):
-            trial.set_user_attr(name, other.user_attrs[name])
+            if name in other.user_attrs:
+                trial.set_user_attr(name, other.user_attrs[name])
         trial.set_user_attr("seconds", 0.0)
         for name, value in other.constraints.items():
             trial.set_constraint(name, value)

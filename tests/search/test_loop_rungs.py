@@ -105,6 +105,22 @@ def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
     assert len(pipeline.open_study("random").trials) == before
 
 
+def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> None:
+    changes = {"random_control": "search", "rungs": 1, "speedup": 1.5}
+    settings = run.settings.model_copy(update=changes)
+    pipeline = Pipeline(Run(run.folder, settings))
+    study, slow = pipeline.open_study(), pipeline.space.teacher.params
+    study.enqueue_trial(slow)
+    pipeline.search()
+    control = pipeline.open_study("random")
+    control.enqueue_trial(slow)
+    pipeline.random_search()
+    first = control.trials[0]
+    assert first.user_attrs[BORROWED] == 0 and first.state == TrialState.PRUNED
+    assert first.constraints["speedup"] > 0 and first.user_attrs["seconds"] == 0
+    assert len(evaluated(control)) == 4
+
+
 def test_random_search_needs_no_control(run: Run) -> None:
     for changes in ({"sampler": "random"}, {"random_control": "off"}):
         settings = run.settings.model_copy(update={"random_control": "search", **changes})
