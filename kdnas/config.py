@@ -228,6 +228,11 @@ class Settings(BaseModel):
     device: str | None = setting(None, "cpu, cuda, mps; default: the best there is.", "Machine")
     latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
     latency_length: int = setting(128, "Tokens an example when it is.", "Machine", ge=1)
+    latency_quiet: bool = setting(
+        True,
+        "Measure latency while no other kdnas process of yours computes on the machine.",
+        "Machine",
+    )
 
     @property
     def recipe(self) -> tuple[Stage, ...]:

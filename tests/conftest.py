@@ -152,8 +152,9 @@ def quick_flags(teacher_folder: Path, data_folder: Path) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stores go to a folder of the test session."""
+    """Stores and locks go to a folder of the test session."""
     monkeypatch.setenv("KDNAS_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("KDNAS_LOCKS", str(tmp_path_factory.getbasetemp() / "locks"))
     monkeypatch.delenv("KDNAS_DATA_DIR", raising=False)
 
 

@@ -23,6 +23,7 @@ from kdnas.distill.schedule import Pace, Schedule
 from kdnas.distill.signal import TeacherSignal
 from kdnas.distill.vocabulary import cut_vocabulary
 from kdnas.distill.weights import Masters, working_precision
+from kdnas.measure.quiet import computing
 from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
 
@@ -68,6 +69,7 @@ def train(
     model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
     objective.to(runtime.device)
     with ExitStack() as stack:
+        let_pass = stack.enter_context(computing(runtime.device))
         embeddings = model.get_input_embeddings()
         embeddings.requires_grad_(not schedule.freeze_embeddings)
         stack.callback(embeddings.requires_grad_, True)
@@ -85,6 +87,7 @@ def train(
                 pace.advance(training.step(batch))
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_now_and_then()
+                let_pass()
         state.remove() if pace.complete else state.save()
     model.eval()
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
@@ -132,8 +135,9 @@ def heldout_losses(
     model.eval()
     objective.to(runtime.device)
     sums, totals = dict.fromkeys(objective.ends, 0.0), dict.fromkeys(objective.ends, 0)
-    with working_precision(model, runtime):
+    with computing(runtime.device) as let_pass, working_precision(model, runtime):
         for batch in batches_once(data, pad_id, runtime.device):
+            let_pass()
             with runtime.autocast():
                 losses = objective(model, batch, source)
             for name, count in objective.counts(batch).items():
@@ -153,8 +157,9 @@ def predict(
     """Logits in the order of the data, shape (examples, classes), float32 on the CPU."""
     model.to(runtime.device).eval()  # type: ignore[arg-type]
     logits = torch.empty(len(data), model.config.num_labels)
-    with working_precision(model, runtime):
+    with computing(runtime.device) as let_pass, working_precision(model, runtime):
         for batch in batches_once(data, pad_id, runtime.device):
+            let_pass()
             with runtime.autocast():
                 said = forward(model, batch, Wanted(logits=True))
             assert said.logits is not None

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.measure.quiet import measuring
+
 WARM_UP = 3
 
 
@@ -24,11 +26,13 @@ class LatencySettings:
         batch: Examples a forward pass.
         length: Tokens an example.
         repeats: Forward passes of each model.
+        quiet: Whether to wait until no other process of kdnas computes on this machine.
     """
 
     batch: int = 1
     length: int = 128
     repeats: int = 30
+    quiet: bool = True
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,12 @@ def measure_latency(
     Both models must be in the form that is shipped. Threads are torch's current ones.
     """
     ours, theirs = [], []
-    for turn in range(-WARM_UP, settings.repeats):
-        times = time_forward(student, settings), time_forward(teacher, settings)
-        if turn >= 0:
-            ours.append(times[0])
-            theirs.append(times[1])
+    with measuring(settings.quiet):
+        for turn in range(-WARM_UP, settings.repeats):
+            times = time_forward(student, settings), time_forward(teacher, settings)
+            if turn >= 0:
+                ours.append(times[0])
+                theirs.append(times[1])
     low, middle, high = np.percentile(ours, [25, 50, 75])
     return Latency(float(middle), float(np.median(theirs)), float(high - low))
 

@@ -13,6 +13,7 @@ from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
 from kdnas.errors import KdnasError
 from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
+from kdnas.measure.quiet import computing
 from kdnas.search.constraints import violations
 from kdnas.search.reward import reward
 from kdnas.space import Architecture
@@ -90,7 +91,7 @@ class Evaluator:
             costs: Where they are known already.
         """
         start = time.perf_counter()
-        distilled = self.mini.start(architecture)
+        distilled = self._start(architecture)
         costs = costs or self.costs(distilled.student)
         limits = violations(self.settings, costs.speedup, costs.params)
         if any(value > 0 for value in limits.values()):
@@ -108,7 +109,7 @@ class Evaluator:
         settings = self.settings
         if settings.speedup is None and settings.max_params is None:
             return
-        student = self.mini.start(smallest).student
+        student = self._start(smallest).student
         params = count_params(student)
         if settings.max_params is not None and params > settings.max_params:
             raise KdnasError(
@@ -128,7 +129,9 @@ class Evaluator:
         """Counts a student and times it beside the teacher."""
         settings = self.settings
         student.to(self.mini.runtime.device)  # type: ignore[arg-type]
-        what = LatencySettings(settings.latency_batch, settings.latency_length, repeats)
+        what = LatencySettings(
+            settings.latency_batch, settings.latency_length, repeats, settings.latency_quiet
+        )
         latency = measure_latency(student, self.teacher, what)
         return Costs(
             count_params(student),
@@ -138,6 +141,10 @@ class Evaluator:
             latency.teacher_ms,
             latency.speedup,
         )
+
+    def _start(self, architecture: Architecture) -> Distilled:
+        with computing(self.mini.runtime.device):
+            return self.mini.start(architecture)
 
     def _reward(self, loss: float, costs: Costs) -> float:
         pairs: dict[str, tuple[float, float]] = {

@@ -26,6 +26,7 @@ from kdnas.distill.outputs import Outputs, State, Wanted, hidden_states
 from kdnas.distill.signal import LiveSignal
 from kdnas.distill.weights import working_precision
 from kdnas.files import read_json, replace_folder, write_json
+from kdnas.measure.quiet import computing
 from kdnas.runtime import Runtime, moved
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.cache import teacher_key
@@ -177,12 +178,14 @@ def build_store(
         teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
         signal = LiveSignal(teacher.model, runtime)
         with ExitStack() as stack:
+            let_pass = stack.enter_context(computing(runtime.device))
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
             advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
             for batch in batches_once(data, teacher.pad_id, runtime.device):
                 writer.add(batch, signal.fetch(batch, writer.wanted))
                 advance("")
+                let_pass()
         writer.finish()
     return SignalStore.open(folder)
 
