@@ -139,6 +139,13 @@ class Settings(BaseModel):
         None, "Optuna storage URL; default: study.db in the run folder.", "Search"
     )
     study: str = setting("kdnas", "Name of the study in the storage.", "Search")
+    worker_timeout: int = setting(
+        120,
+        "Seconds without a sign of life after which a worker on another machine is taken for dead "
+        "and its candidate is tried again.",
+        "Search",
+        ge=4,
+    )
 
     proxy_fraction: float = setting(
         0.3, "Share of the distillation data that mini-KD sees.", "Mini-KD", gt=0, le=1

@@ -25,7 +25,8 @@ from kdnas.pipeline import Pipeline
 from kdnas.report.fidelity import write_fidelity
 from kdnas.run import Run
 from kdnas.search.front import nondominated_ranks
-from kdnas.search.study import evaluated, read_study, storage_url
+from kdnas.search.storage import storage_url
+from kdnas.search.study import evaluated, read_study
 from kdnas.space import Architecture
 
 FILE = "fidelity.json"

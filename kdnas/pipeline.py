@@ -32,7 +32,8 @@ from kdnas.search.loop import SearchLoop
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import Ladder
 from kdnas.search.samplers import make_sampler
-from kdnas.search.study import Direction, control_name, open_study, settled, storage_url
+from kdnas.search.storage import storage_url
+from kdnas.search.study import Direction, control_name, open_study, settled
 from kdnas.search.warmstart import warm_start
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture, SearchSpace
@@ -178,7 +179,8 @@ class Pipeline:
         sampler = make_sampler(name, self.space, settings.seed, settings.trials)
         url = storage_url(settings.storage, self.run.folder)
         study = control_name(settings.study, control) if control else settings.study
-        return open_study(url, study, sampler, DIRECTIONS[settings.objective], identity)
+        directions, timeout = DIRECTIONS[settings.objective], settings.worker_timeout
+        return open_study(url, study, sampler, directions, identity, timeout)
 
     def search(self) -> None:
         """Evaluates candidates until the study has its total."""

@@ -22,6 +22,7 @@ from kdnas.runtime import Runtime, start_runtime
 from kdnas.space import family_of
 from kdnas.tasks import embedded_teacher
 
+pytest_plugins = ["servers"]
 torch.set_num_threads(1)
 # Where the tests run in the background, the shell has them and their children ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)

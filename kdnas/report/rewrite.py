@@ -8,7 +8,8 @@ from kdnas.report.search import search_summary
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials import write_trials
 from kdnas.run import Run
-from kdnas.search.study import read_control, read_study, storage_url
+from kdnas.search.storage import storage_url
+from kdnas.search.study import read_control, read_study
 
 
 def rewrite_report(run: Run) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,22 +15,16 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdnas.console import say
 from kdnas.errors import KdnasError
 from kdnas.run import Run
+from kdnas.search.admission import GIVEN_BACK, LostTrialError, admit
 from kdnas.search.candidate import Evaluator
 from kdnas.search.constraints import described
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, ranked, scored_on, spent
 from kdnas.search.samplers.distinct import taken_architectures
-from kdnas.search.study import (
-    WORKER,
-    evaluated,
-    fail_unsigned_trials,
-    release_dead_trials,
-    retry,
-    running,
-    worker_name,
-)
+from kdnas.search.study import evaluated, running
 from kdnas.search.tell import Teller
 from kdnas.search.winner import kept_trials
+from kdnas.search.workers import Lookout, alive, fail_unsigned_trials, retry
 from kdnas.space import Architecture, SearchSpace
 
 MOST_FAILURES = 3
@@ -56,6 +51,7 @@ class SearchLoop:
         self.run = run
         self.plan = plan
         self.teller = Teller(study, run.settings, plan)
+        self.lookout = Lookout(study, run.settings.worker_timeout)
         self.failures = 0
 
     def work(self) -> None:
@@ -64,13 +60,13 @@ class SearchLoop:
         Raises:
             KdnasError: Several candidates in a row failed.
         """
-        if revived := release_dead_trials(self.study):
-            self._say(f"{revived} trial(s) of a process that died will be tried again")
         while self._worth_going_on():
             pass
 
     def _worth_going_on(self) -> bool:
         """Takes the next step; False where there is none."""
+        if revived := self.lookout.release_dead():
+            self._say(f"{revived} trial(s) of a process that died will be tried again")
         left = self.plan.units - spent(self.study.get_trials(deepcopy=False), self.plan.ladder)
         promotion = next_promotion(self.study, self.plan.ladder, left)
         if promotion:
@@ -84,7 +80,6 @@ class SearchLoop:
             self._trial()
         elif running(self.study):  # other processes hold the last trials; one of them may die
             time.sleep(POLL_SECONDS)
-            release_dead_trials(self.study)
         else:
             if fresh:
                 count = len(self.space.architectures)
@@ -102,15 +97,15 @@ class SearchLoop:
 
     def _trial(self) -> None:
         try:
-            trial = self.study.ask(self.space.distributions)
+            trial = self._ask()
         except ValueError as error:
             fail_unsigned_trials(self.study)
             self._say(f"an enqueued trial is not of this space and was failed: {error}")
             return
-        trial.set_user_attr(WORKER, worker_name())
         architecture = Architecture.from_params(trial.params)
         try:
-            self._evaluate(trial, architecture)
+            with alive(trial, self.run.settings.worker_timeout):
+                self._work_on(trial, architecture)
             self.failures = 0
         except KeyboardInterrupt:
             if self._fail(trial):
@@ -119,17 +114,32 @@ class SearchLoop:
         except KdnasError:
             self._fail(trial)
             raise
+        except (LostTrialError, UpdateFinishedTrialError):
+            self._say(f"trial {trial.number} went to another process; its result here is dropped")
         except Exception as error:
             self._failed(trial, architecture, error)
 
-    def _evaluate(self, trial: Trial, architecture: Architecture) -> None:
+    def _ask(self) -> Trial:
+        with warnings.catch_warnings():
+            # That signs of life are for Study.optimize alone; here `alive` gives them.
+            warnings.filterwarnings("ignore", message="Heartbeat of storage")
+            return self.study.ask(self.space.distributions)
+
+    def _work_on(self, trial: Trial, architecture: Architecture) -> None:
         if not self.space.is_valid(trial.params):
             raise ValueError("not a valid student of this space")
+        if reason := admit(self.study, trial, self.plan, self.lookout):
+            trial.set_user_attr(GIVEN_BACK, reason)
+            self._fail(trial)
+            return
         rung = self._rung(trial)
         trial.set_user_attr(UNITS, self.plan.ladder.cost(rung))
         if told := self.teller.known(trial, architecture, rung):
             self._say(told)
             return
+        self._evaluate(trial, architecture, rung)
+
+    def _evaluate(self, trial: Trial, architecture: Architecture, rung: int) -> None:
         share = self.plan.ladder.share(rung)
         before = trial.user_attrs.get(CONTINUES)
         costs = self.teller.costs_of(before) if before is not None else None
@@ -201,7 +211,7 @@ class SearchLoop:
             return
         kept = {str(number) for number in kept_trials(self.study)}
         known = {str(t.number) for t in evaluated(self.study)}
-        for folder in (self.run.folder / "trials").iterdir():
+        for folder in self.run.folder.glob("trials/*"):  # of this machine
             if folder.name in known - kept:
                 shutil.rmtree(folder, ignore_errors=True)
 

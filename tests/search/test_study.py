@@ -11,15 +11,13 @@ from optuna.trial import TrialState
 
 from kdnas.errors import KdnasError
 from kdnas.search.study import (
-    WORKER,
     evaluated,
     open_study,
     read_study,
-    release_dead_trials,
     running,
-    worker_name,
 )
 from kdnas.search.winner import choose_winner, kept_trials, pareto_front
+from kdnas.search.workers import WORKER, Lookout, worker_name
 from kdnas.space.families import FIELDS
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
@@ -60,7 +58,7 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     for name, owner in owners.items():
         trials[name] = study.ask(SPACE)
         trials[name].set_user_attr(WORKER, owner)
-    assert release_dead_trials(study) == 2
+    assert Lookout(study, 60).release_dead() == 2
     states = {name: study.trials[t.number].state for name, t in trials.items()}
     assert states["dead"] == states["reused pid"] == TrialState.FAIL
     assert states["alive"] == states["elsewhere"] == TrialState.RUNNING

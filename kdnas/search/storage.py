@@ -1,0 +1,177 @@
+"""Optuna's storages by URL: SQLite, PostgreSQL, MySQL, a journal file, Optuna's gRPC proxy."""
+
+from __future__ import annotations
+
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import optuna
+import sqlalchemy.exc
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.errors import KdnasError
+
+JOURNAL = "journal://"
+GRPC = "grpc://"
+# By database: the module that SQLAlchemy takes for a bare URL, the one that our extra installs,
+# and the name of the extra.
+DRIVERS = {
+    "postgresql": ("psycopg2", "psycopg", "postgresql"),
+    "mysql": ("MySQLdb", "pymysql", "mysql"),
+}
+# Processes that start together on an empty database make its tables at once; one of them wins.
+ATTEMPTS = 5
+READY_SECONDS = 20.0
+
+OnStale = Callable[[Study, FrozenTrial], None]
+
+
+def storage_url(storage: str | None, folder: Path) -> str:
+    """The user's storage, else SQLite in the run folder."""
+    return storage or f"sqlite:///{(folder / 'study.db').resolve()}"
+
+
+def make_storage(
+    url: str, worker_timeout: int | None = None, on_stale: OnStale | None = None
+) -> BaseStorage:
+    """A storage of Optuna's.
+
+    Args:
+        url: A database URL of SQLAlchemy's, `journal:///PATH` or `grpc://HOST:PORT`.
+        worker_timeout: Seconds after which a worker that gives no sign of life is dead, where
+            the storage is a database of several machines; None to read only.
+        on_stale: Called with each trial that was failed because its worker was dead.
+
+    Raises:
+        KdnasError: A driver is missing, or the URL is none.
+        Exception: As `failures` names them: the storage cannot be used.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if url.startswith(JOURNAL):
+        return _journal(Path(url.removeprefix(JOURNAL)))
+    if url.startswith(GRPC):
+        return _proxy(url)
+    url = with_driver(url)
+    if url.startswith("sqlite"):
+        return _database(url, {"connect_args": {"timeout": 60}})
+    beats: dict[str, Any] = {}
+    if worker_timeout:
+        beats = {
+            "heartbeat_interval": max(1, worker_timeout // 4),
+            "grace_period": worker_timeout,
+            "heartbeat_stale_trial_callback": on_stale,
+        }
+    return _database(url, {"pool_pre_ping": True}, **beats)
+
+
+@contextmanager
+def failures(what: str, url: str) -> Iterator[None]:
+    """Turns what storages raise into one line.
+
+    Args:
+        what: For example `cannot read the study 'x'`.
+        url: Of the storage; its password is not shown.
+
+    Raises:
+        KdnasError: The storage cannot be used.
+    """
+    try:
+        yield
+    except storage_errors() as error:
+        reason = _reason(error).replace(url, without_password(url))
+        raise KdnasError(f"{what} in {without_password(url)}: {reason}") from None
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """What a storage raises that cannot be used, or cannot for the moment."""
+    own = (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError)
+    return (*own, ImportError, OSError, *_grpc_errors())
+
+
+def with_driver(url: str) -> str:
+    """A database URL with the driver that is installed where it names none.
+
+    Raises:
+        KdnasError: None is installed.
+    """
+    scheme, separator, rest = url.partition("://")
+    database = "postgresql" if scheme == "postgres" else scheme
+    if not separator or database not in DRIVERS:
+        return url
+    usual, ours, extra = DRIVERS[database]
+    if find_spec(usual):
+        return f"{database}://{rest}"
+    if find_spec(ours):
+        return f"{database}+{ours}://{rest}"
+    raise KdnasError(f"{database}:// storages need {ours}: pip install 'kdnas[{extra}]'")
+
+
+def without_password(url: str) -> str:
+    """A storage's URL as it may be shown."""
+    return re.sub(r"(://[^/@:]*):.*@", r"\1:***@", url).removeprefix("sqlite:///")
+
+
+def _database(url: str, engine: dict[str, Any], **beats: Any) -> RDBStorage:
+    for attempt in reversed(range(ATTEMPTS)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                return RDBStorage(url, engine_kwargs=engine, **beats)
+        except (sqlalchemy.exc.SQLAlchemyError, OptunaError) as error:
+            if not attempt or not _made_by_another(error):
+                raise
+            time.sleep(0.3)
+    raise AssertionError("unreachable")
+
+
+def _made_by_another(error: Exception) -> bool:
+    said = str(error.__cause__ or error)
+    return "already exists" in said or "UNIQUE constraint" in said or "duplicate key" in said
+
+
+def _journal(file: Path) -> JournalStorage:
+    if not file.is_absolute():
+        raise KdnasError(f"--storage is {JOURNAL}{file}; {JOURNAL}/PATH/TO/FILE would be right")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(file)))
+
+
+def _proxy(url: str) -> GrpcStorageProxy:
+    if not find_spec("grpc"):
+        raise KdnasError("grpc:// storages need grpcio: pip install 'kdnas[grpc]'")
+    parts = urlsplit(url)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or not port:
+        raise KdnasError(f"--storage is {url}; {GRPC}HOST:PORT would be right")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        proxy = GrpcStorageProxy(host=host, port=port)
+    proxy.wait_server_ready(timeout=READY_SECONDS)
+    return proxy
+
+
+def _grpc_errors() -> tuple[type[Exception], ...]:
+    if not find_spec("grpc"):
+        return ()
+    import grpc
+
+    return (grpc.RpcError,)
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error.__cause__ or error
+    return " ".join(str(cause).split())[:200]

@@ -1,0 +1,158 @@
+"""Many workers at once: the budget is kept to the trial, and no student is paid for twice.
+
+Their candidates take milliseconds, so that they are nearly always asking.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from servers import PostgreSQL
+
+from kdnas.search.admission import LostTrialError, admit
+from kdnas.search.plan import Plan
+from kdnas.search.rungs import UNITS, Ladder
+from kdnas.search.study import open_study, read_study
+from kdnas.search.workers import RETRY_OF, WORKER, Lookout, worker_name
+from kdnas.space.families import FIELDS
+
+TRIALS = 20
+WORKER_SCRIPT = """
+import random, sys, time
+from pathlib import Path
+from kdnas.config import Settings
+from kdnas.run import Run
+from kdnas.search.candidate import Costs, Outcome, Score
+from kdnas.search.loop import SearchLoop
+from kdnas.search.plan import Plan
+from kdnas.search.samplers import make_sampler
+from kdnas.search.study import open_study
+from kdnas.space import SearchSpace
+from kdnas.teacher.load import load_config
+
+class Quick:
+    def evaluate(self, architecture, **given):
+        time.sleep(random.random() / 20)
+        return Outcome(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5, 0.5), None, 0.0)
+
+url, teacher, folder, trials = sys.argv[1:]
+choices = {"num_hidden_layers": [1, 2], "num_attention_heads": [4], "intermediate_size": [64]}
+space = SearchSpace.from_teacher(load_config(teacher), teacher, choices)
+settings = Settings(trials=int(trials), out=Path(folder))
+print(len(space.architectures), flush=True)
+sys.stdin.read()
+study = open_study(url, "s", make_sampler("random", space, 0, 20), ["maximize"], {"t": 1}, 60)
+SearchLoop(study, space, Quick(), Run(Path(folder), settings), Plan.of(settings)).work()
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/study.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.database()
+
+
+def test_many_workers_keep_the_budget_and_repeat_nothing(
+    url: str, teacher_folder: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", WORKER_SCRIPT, url, teacher_folder, tmp_path, TRIALS]
+    pipe = subprocess.PIPE
+    workers = [
+        subprocess.Popen(
+            list(map(str, command)), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(4)
+    ]
+    for worker in workers:
+        assert worker.stdout and TRIALS < int(worker.stdout.readline()) < 2 * TRIALS
+    for worker in workers:
+        assert worker.stdin
+        worker.stdin.close()
+        worker.stdin = None
+    for worker in workers:
+        output, _ = worker.communicate(timeout=120)
+        assert worker.returncode == 0, output
+    trials = read_study(url, "s", tmp_path).trials
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    assert len(complete) == TRIALS
+    assert len({tuple(t.params.values()) for t in complete}) == TRIALS
+    assert not [t for t in trials if t.state in (TrialState.RUNNING, TrialState.WAITING)]
+    assert len({t.user_attrs[WORKER] for t in complete}) > 1
+
+
+SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
+PLAN = Plan(2, Ladder())
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[optuna.Study]:
+    yield open_study(f"sqlite:///{tmp_path}/s.db", "s", None, ["maximize"], {}, 60)
+
+
+def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial:
+    study.enqueue_trial(dict.fromkeys(FIELDS, value), user_attrs=attributes)
+    trial = study.ask(SPACE)
+    trial.set_user_attr(WORKER, worker_name())
+    return trial
+
+
+def told(study: optuna.Study, trial: optuna.Trial) -> str | None:
+    return admit(study, trial, PLAN, Lookout(study, 60))
+
+
+def test_whoever_has_begun_goes_on(study: optuna.Study) -> None:
+    first, second = asked(study, 1), asked(study, 1)
+    assert told(study, second) == f"trial {first.number} is of the same student"
+    study.tell(second, state=TrialState.FAIL)
+    assert told(study, first) is None
+    third = asked(study, 2)
+    assert told(study, third) is None
+    assert told(study, asked(study, 3)) == "the budget is spent by others"
+
+
+def test_the_first_waits_for_a_later_one_to_decide(study: optuna.Study) -> None:
+    first, second = asked(study, 1), asked(study, 1)
+    script = (
+        "import sys, time; from kdnas.search.study import read_study; from pathlib import Path\n"
+        "trial = read_study(sys.argv[1], 's', Path()).trials[int(sys.argv[2])]\n"
+        "import optuna; from kdnas.search.storage import make_storage\n"
+        "time.sleep(1)\n"
+        "make_storage(sys.argv[1]).set_trial_user_attr(trial._trial_id, 'begun', True)"
+    )
+    url = study._storage._backend.url  # type: ignore[attr-defined]
+    decider = subprocess.Popen([sys.executable, "-c", script, url, str(second.number)])
+    start = time.monotonic()
+    assert told(study, first) == f"trial {second.number} is of the same student"
+    assert decider.wait() == 0 and time.monotonic() - start > 1
+
+
+def test_a_retry_is_worked_on_once(study: optuna.Study) -> None:
+    first, second = asked(study, 1, retry_of=7), asked(study, 2, retry_of=7)
+    assert told(study, second) == f"trial {first.number} repeats trial 7 already"
+    assert first.user_attrs[RETRY_OF] == 7 and told(study, first) is None
+
+
+def test_what_waits_with_its_cost_set_aside_is_counted(study: optuna.Study) -> None:
+    trial = asked(study, 1)
+    study.enqueue_trial(dict.fromkeys(FIELDS, 2), user_attrs={UNITS: 2})
+    late = study.ask(SPACE)
+    late.set_user_attr(WORKER, worker_name())
+    assert told(study, late) == "the budget is spent by others"
+    study.tell(late, state=TrialState.FAIL)
+    assert told(study, trial) is None
+
+
+def test_a_trial_that_another_process_began_is_left_to_it(study: optuna.Study) -> None:
+    trial = asked(study, 1)
+    assert told(study, trial) is None
+    with pytest.raises(LostTrialError):
+        told(study, trial)
