@@ -28,8 +28,10 @@ from kdnas.report import Control, Results, write_report
 from kdnas.run import Run
 from kdnas.runtime import start_runtime
 from kdnas.search.candidate import Evaluator
+from kdnas.search.join import check_same_teacher, identity, publish
 from kdnas.search.loop import SearchLoop
 from kdnas.search.plan import Plan
+from kdnas.search.presence import present, study_here
 from kdnas.search.rungs import Ladder
 from kdnas.search.samplers import make_sampler
 from kdnas.search.storage import storage_url
@@ -41,6 +43,7 @@ from kdnas.space.handpicked import hand_picked
 from kdnas.student.ship import load_student, ship_student, shipped
 from kdnas.tasks import load_data, load_spec
 from kdnas.tasks.evaluate import evaluate_model
+from kdnas.teacher.cache import fingerprint
 from kdnas.teacher.general import check_general_teacher
 from kdnas.teacher.load import (
     Teacher,
@@ -71,7 +74,7 @@ class Pipeline:
 
     def everything(self) -> dict[str, Any]:
         """The seven steps; returns the content of report.json."""
-        with self.run.alone():
+        with self.run.alone(), present(study_here(self.settings, self.run.folder)):
             self.check()
             say(f"run folder: {self.run.folder}")
             self.open_study()
@@ -131,6 +134,8 @@ class Pipeline:
         with FileLock(self.run.folder / ".teacher.lock"):
             tuned = (folder / "config.json").exists()
             teacher = load_teacher(str(folder) if tuned else source, data.spec)
+            if not tuned:
+                self.run.once("fingerprint", source, lambda: self._fingerprint(teacher))
             if not (teacher.has_head or self.settings.teacher_as_is):
                 say(f"fine-tuning the teacher on {len(data.train)} examples")
                 with self.run.timed("teacher"):
@@ -138,6 +143,9 @@ class Pipeline:
         teacher.name = source
         teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
         return teacher
+
+    def _fingerprint(self, teacher: Teacher) -> str:
+        return fingerprint(teacher, self.data.train, self.data.distillation)
 
     # Step 2: the space.
 
@@ -170,7 +178,8 @@ class Pipeline:
     def open_study(self, control: str | None = None) -> Study:
         """The run's study with the run's sampler, or that of a control, named by its sampler."""
         settings = self.settings
-        identity = {
+        joined = identity(self.run)
+        ours = joined or {
             "teacher": settings.teacher or EMBEDDED_NAME,
             "task": settings.task or "rotten-tomatoes",
             "objective": settings.objective,
@@ -178,15 +187,20 @@ class Pipeline:
         name = control or settings.sampler
         sampler = make_sampler(name, self.space, settings.seed, settings.trials)
         url = storage_url(settings.storage, self.run.folder)
-        study = control_name(settings.study, control) if control else settings.study
+        title = control_name(settings.study, control) if control else settings.study
         directions, timeout = DIRECTIONS[settings.objective], settings.worker_timeout
-        return open_study(url, study, sampler, directions, identity, timeout)
+        study = open_study(url, title, sampler, directions, ours, timeout)
+        if not (control or joined):
+            publish(study, settings)
+        return study
 
     def search(self) -> None:
         """Evaluates candidates until the study has its total."""
         evaluator = self.evaluator
         evaluator.check_reachable(self.space.smallest)
         study = self.open_study()
+        before = self.run.result("fingerprint")
+        check_same_teacher(study, before, self._fingerprint(self.teacher))
         if self.settings.warm_start:
             warm_start(study, self.space, evaluator)
         with self.run.timed("search"):

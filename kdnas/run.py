@@ -78,7 +78,7 @@ class Run:
             yield
         except KdnasError:
             names = {path.name for path in self.folder.iterdir()}
-            if names <= {"config.yaml", ".lock", ".teacher.lock"}:
+            if names <= {"config.yaml", "joined.json", ".lock", ".teacher.lock"}:
                 shutil.rmtree(self.folder)
             raise
 
@@ -111,7 +111,7 @@ class Run:
             key: Plain values that decide the result.
             compute: Makes it.
         """
-        path = self.folder / "steps" / f"{name.replace(' ', '-')}.json"
+        path = self._step(name)
         stored = read_json(path)
         if isinstance(stored, dict) and stored.get("key") == key:
             result: T = stored["result"]
@@ -120,6 +120,14 @@ class Run:
             result = compute()
         write_json(path, {"key": key, "result": result})
         return result
+
+    def result(self, name: str) -> Any | None:
+        """What `once` kept of a step; None where it was never taken."""
+        stored = read_json(self._step(name))
+        return stored["result"] if isinstance(stored, dict) else None
+
+    def _step(self, name: str) -> Path:
+        return self.folder / "steps" / f"{name.replace(' ', '-')}.json"
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:

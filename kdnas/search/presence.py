@@ -14,6 +14,12 @@ from filelock import FileLock, Timeout
 from kdnas.config import Settings
 from kdnas.console import say
 from kdnas.measure.quiet import lock_folder
+from kdnas.search.storage import storage_url, without_password
+
+
+def study_here(settings: Settings, folder: Path) -> str:
+    """Names a run's study among those that processes of this machine work on."""
+    return f"{without_password(storage_url(settings.storage, folder))} {settings.study}"
 
 
 @contextmanager
@@ -24,7 +30,7 @@ def present(study: str) -> Iterator[int]:
     kernel takes from a killed one.
 
     Args:
-        study: Storage and name.
+        study: As `study_here` names it.
     """
     folder = lock_folder() / hashlib.sha256(study.encode()).hexdigest()[:16]
     with ExitStack() as stack:

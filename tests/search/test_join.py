@@ -1,0 +1,142 @@
+"""A worker that has neither the run folder nor the teacher."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, kdnas
+from optuna.trial import TrialState
+from transformers import AutoModel
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.pipeline import Pipeline
+from kdnas.run import Run
+from kdnas.search.join import SETTINGS, join
+from kdnas.search.study import evaluated, read_study
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/shared.db"
+
+
+@pytest.fixture
+def begun(url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Pipeline:
+    """A search with one trial of three, on a machine whose folders are gone afterwards."""
+    for source, name in ((teacher_folder, "teacher"), (data_folder, "data")):
+        shutil.copytree(source, tmp_path / "first" / name)
+    settings = Settings(
+        teacher=str(tmp_path / "first" / "teacher"),
+        task="mrpc",
+        data_dir=tmp_path / "first" / "data",
+        out=tmp_path / "first" / "run",
+        storage=url,
+        study="shared",
+        trials=1,
+        **QUICK,
+    )
+    pipeline = Pipeline(Run.create(settings))
+    pipeline.search()
+    more = Pipeline(Run.open(pipeline.run.folder, trials=3))
+    more.open_study()
+    return more
+
+
+@pytest.fixture
+def flags(
+    begun: Pipeline, url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> dict[str, object]:
+    """What a worker elsewhere gives."""
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    return {
+        "storage": url,
+        "study": "shared",
+        "teacher": str(teacher_folder),
+        "data_dir": str(data_folder),
+        "out": str(tmp_path / "second"),
+        "threads": 1,
+        "device": "cpu",
+    }
+
+
+def test_a_worker_elsewhere_works_until_the_total_is_reached(
+    flags: dict[str, object], url: str, tmp_path: Path
+) -> None:
+    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    done = kdnas("worker", *given)
+    assert done.returncode == 0, done.stderr
+    assert "nothing is left to do" in done.stdout
+    study = read_study(url, "shared", tmp_path)
+    assert len(evaluated(study)) == 3 == len({tuple(t.params.values()) for t in evaluated(study)})
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
+    again = kdnas("worker", *given)
+    assert again.returncode == 0 and "fine-tuning" not in again.stdout
+    joined = kdnas("worker", tmp_path / "second", "--threads", 1)
+    assert joined.returncode == 0, joined.stderr
+    assert len(read_study(url, "shared", tmp_path).trials) == 3
+
+
+def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
+    begun: Pipeline, url: str, tmp_path: Path
+) -> None:
+    kept = read_study(url, "shared", tmp_path).user_attrs[SETTINGS]
+    assert json.loads(json.dumps(kept)) == kept
+    assert kept["trials"] == 3 and kept["mini_epochs"] == 0.5
+    assert not {"storage", "study", "out", "threads", "device"} & kept.keys()
+
+
+def test_a_teacher_fine_tuned_on_the_first_machine_serves(
+    flags: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = Pipeline(join({**flags, "teacher": str(tmp_path / "elsewhere/run/teacher")}))
+    capsys.readouterr()
+    pipeline.search()
+    assert "fine-tuning" not in capsys.readouterr().out
+    assert len(evaluated(pipeline.open_study())) == 3
+
+
+def test_another_teacher_is_refused(
+    flags: dict[str, object], teacher_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(teacher_folder, other)
+    model = AutoModel.from_pretrained(other)
+    with torch.no_grad():
+        next(iter(model.parameters())).add_(0.01)
+    model.save_pretrained(other)
+    with pytest.raises(KdnasError, match="are not those of the study"):
+        Pipeline(join({**flags, "teacher": str(other)})).search()
+
+
+def test_other_data_are_refused(
+    flags: dict[str, object], data_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(data_folder, other)
+    table = other / "MRPC" / "train.tsv"
+    table.write_text(table.read_text().replace("cat", "dog"))
+    with pytest.raises(KdnasError, match="are not those of the study"):
+        Pipeline(join({**flags, "data_dir": str(other)})).search()
+
+
+def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: Path) -> None:
+    without = {key: value for key, value in flags.items() if key != "teacher"}
+    with pytest.raises(KdnasError, match="not on this machine; name it with --teacher"):
+        join(without)
+    with pytest.raises(KdnasError, match="cannot join the study 'none'"):
+        join({**flags, "study": "none"})
+    with pytest.raises(KdnasError, match="holds a run of its own"):
+        join({**flags, "out": str(tmp_path / "elsewhere" / "run")})
+    assert not (tmp_path / "second").exists()
+
+
+def test_a_worker_needs_a_run_or_a_storage(begun: Pipeline) -> None:
+    neither = kdnas("worker")
+    assert neither.returncode == 2 and "give a run folder, or --storage URL" in neither.stderr
+    both = kdnas("worker", begun.run.folder, "--teacher", "x")
+    assert both.returncode == 2 and "--teacher goes with --storage" in both.stderr
