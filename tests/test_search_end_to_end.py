@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 from conftest import QUICK, kdnas
 
+from kdnas.measure.quiet import ALONE
+
 CONTRACT = [
     *("number", "state", "num_hidden_layers", "num_attention_heads", "hidden_size"),
     *("intermediate_size", "hidden_act", "params", "macs", "latency_ms", "teacher_latency_ms"),
@@ -85,6 +87,7 @@ def test_the_report(finished: Path) -> None:
     winner = report["student"]["architecture"]
     assert picked["num_hidden_layers"] == winner["num_hidden_layers"] and picked != winner
     assert report["speedup"] > 0 and report["environment"]["threads"] == 1
+    assert report["environment"]["latency_measured"] == ALONE
 
 
 def test_the_winner_has_the_best_reward(finished: Path) -> None:

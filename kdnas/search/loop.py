@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
@@ -21,6 +23,7 @@ from kdnas.search.constraints import described
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, ranked, scored_on, spent
 from kdnas.search.samplers.distinct import taken_architectures
+from kdnas.search.storage import outages, patiently
 from kdnas.search.study import evaluated, running
 from kdnas.search.tell import Teller
 from kdnas.search.winner import kept_trials
@@ -29,6 +32,8 @@ from kdnas.space import Architecture, SearchSpace
 
 MOST_FAILURES = 3
 POLL_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 class SearchLoop:
@@ -53,6 +58,8 @@ class SearchLoop:
         self.teller = Teller(study, run.settings, plan)
         self.lookout = Lookout(study, run.settings.worker_timeout)
         self.failures = 0
+        # Trials of this process that the storage was lost in the middle of.
+        self.interrupted: list[int] = []
 
     def work(self) -> None:
         """Returns when the budget is spent, or no architecture is left to try.
@@ -60,11 +67,17 @@ class SearchLoop:
         Raises:
             KdnasError: Several candidates in a row failed.
         """
-        while self._worth_going_on():
+        while self._patiently(self._worth_going_on):
             pass
+
+    def _patiently(self, work: Callable[[], T]) -> T:
+        return patiently(work, self._say)
 
     def _worth_going_on(self) -> bool:
         """Takes the next step; False where there is none."""
+        while self.interrupted:
+            self.lookout.give_up(self.interrupted[-1])
+            self.interrupted.pop()
         if revived := self.lookout.release_dead():
             self._say(f"{revived} trial(s) of a process that died will be tried again")
         left = self.plan.units - spent(self.study.get_trials(deepcopy=False), self.plan.ladder)
@@ -108,11 +121,15 @@ class SearchLoop:
                 self._work_on(trial, architecture)
             self.failures = 0
         except KeyboardInterrupt:
-            if self._fail(trial):
-                retry(self.study, trial.number)
+            with suppress(*outages()):  # others see that this process is gone
+                if self._fail(trial):
+                    retry(self.study, trial.number)
             raise
         except KdnasError:
             self._fail(trial)
+            raise
+        except outages():
+            self.interrupted.append(trial.number)
             raise
         except (LostTrialError, UpdateFinishedTrialError):
             self._say(f"trial {trial.number} went to another process; its result here is dropped")
@@ -149,7 +166,7 @@ class SearchLoop:
         )
         if outcome.distilled and share == 1 and not self.plan.title:
             outcome.distilled.save(self.run.folder / "trials" / str(trial.number))
-        self.teller.tell(trial, outcome, rung)
+        self._patiently(lambda: self.teller.tell(trial, outcome, rung))
         self._drop_unneeded(rung)
         fields = {**architecture.params, **outcome.attributes, "share": share}
         self.run.log("trial", study=self.study.study_name, number=trial.number, **fields)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy.exc
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -33,6 +33,10 @@ DRIVERS = {
 # Processes that start together on an empty database make its tables at once; one of them wins.
 ATTEMPTS = 5
 READY_SECONDS = 20.0
+PATIENCE_SECONDS = 600.0
+AGAIN_SECONDS = 2.0
+
+T = TypeVar("T")
 
 OnStale = Callable[[Study, FrozenTrial], None]
 
@@ -97,6 +101,35 @@ def storage_errors() -> tuple[type[Exception], ...]:
     """What a storage raises that cannot be used, or cannot for the moment."""
     own = (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError)
     return (*own, ImportError, OSError, *_grpc_errors())
+
+
+def outages() -> tuple[type[Exception], ...]:
+    """What an operation on a study raises while its storage is out of reach."""
+    return (StorageInternalError, sqlalchemy.exc.OperationalError, *_grpc_errors())
+
+
+def patiently(work: Callable[[], T], tell: Callable[[str], None]) -> T:
+    """Does something, again and again while the storage is out of reach.
+
+    Args:
+        work: May be begun several times.
+        tell: Is told once what is waited for.
+
+    Raises:
+        KdnasError: It has been out of reach for too long.
+    """
+    end = time.monotonic() + PATIENCE_SECONDS
+    told = False
+    while True:
+        try:
+            return work()
+        except outages() as error:
+            if time.monotonic() > end:
+                raise KdnasError(f"the study's storage is out of reach: {_reason(error)}") from None
+            if not told:
+                tell(f"the study's storage is out of reach; waiting for it ({_reason(error)})")
+            told = True
+            time.sleep(AGAIN_SECONDS)
 
 
 def with_driver(url: str) -> str:

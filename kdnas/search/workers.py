@@ -84,6 +84,11 @@ class Lookout:
             optuna.storages.fail_stale_trials(self._study)
         return released
 
+    def give_up(self, number: int) -> None:
+        """Fails a trial of this process, unless it was told after all, and queues it again."""
+        if self._study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING:
+            _release(self._study, number)
+
     def _died(self, trial: FrozenTrial) -> bool:
         host, pid, start = str(trial.user_attrs.get(WORKER, "::")).rsplit(":", 2)
         if not pid:
