@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TypeVar
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from kdnas.console import say
 from kdnas.errors import KdnasError
@@ -20,13 +18,13 @@ from kdnas.run import Run
 from kdnas.search.admission import GIVEN_BACK, LostTrialError, admit
 from kdnas.search.candidate import Evaluator
 from kdnas.search.constraints import described
+from kdnas.search.kept import Kept
+from kdnas.search.outage import outages, patiently
 from kdnas.search.plan import Plan
-from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, ranked, scored_on, spent
+from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, spent
 from kdnas.search.samplers.distinct import taken_architectures
-from kdnas.search.storage import outages, patiently
 from kdnas.search.study import evaluated, running
 from kdnas.search.tell import Teller
-from kdnas.search.winner import kept_trials
 from kdnas.search.workers import Lookout, alive, fail_unsigned_trials, retry
 from kdnas.space import Architecture, SearchSpace
 
@@ -57,6 +55,7 @@ class SearchLoop:
         self.plan = plan
         self.teller = Teller(study, run.settings, plan)
         self.lookout = Lookout(study, run.settings.worker_timeout)
+        self.kept = Kept(study, run.folder, plan)
         self.failures = 0
         # Trials of this process that the storage was lost in the middle of.
         self.interrupted: list[int] = []
@@ -160,14 +159,14 @@ class SearchLoop:
         share = self.plan.ladder.share(rung)
         before = trial.user_attrs.get(CONTINUES)
         costs = self.teller.costs_of(before) if before is not None else None
-        checkpoint = self._checkpoint(architecture)
+        checkpoint = self.kept.checkpoint(architecture)
         outcome = self.evaluator.evaluate(
             architecture, until=share, checkpoint=checkpoint, costs=costs
         )
         if outcome.distilled and share == 1 and not self.plan.title:
-            outcome.distilled.save(self.run.folder / "trials" / str(trial.number))
+            outcome.distilled.save(self.kept.student(trial.number))
         self._patiently(lambda: self.teller.tell(trial, outcome, rung))
-        self._drop_unneeded(rung)
+        self.kept.drop_unneeded(rung)
         fields = {**architecture.params, **outcome.attributes, "share": share}
         self.run.log("trial", study=self.study.study_name, number=trial.number, **fields)
         line = f"trial {trial.number}  {architecture.label}  {outcome.costs.speedup:.2f}x"
@@ -186,12 +185,6 @@ class SearchLoop:
             return 0
         ended = self.plan.ladder.rung_of(self.study.get_trials(deepcopy=False)[before])
         return 0 if ended is None else ended + 1
-
-    def _checkpoint(self, architecture: Architecture) -> Path | None:
-        """Where a candidate's training waits to go on."""
-        if self.plan.ladder.rungs == 1:
-            return None
-        return self.run.folder / "rungs" / f"{architecture.label.replace(' ', '-')}.pt"
 
     def _standing(self) -> str:
         """How far the search is, and the best so far."""
@@ -214,27 +207,6 @@ class SearchLoop:
         self.failures += 1
         if self.failures >= MOST_FAILURES:
             raise KdnasError(f"{self.failures} candidates in a row failed, the last with {reason}")
-
-    def _drop_unneeded(self, rung: int) -> None:
-        """Deletes what candidates learnt that can be no winner any more, or hardly."""
-        if rung < self.plan.ladder.rungs - 1:
-            seen = ranked(scored_on(self.study, self.plan.ladder, rung), self.study.directions)
-            for trial in seen[(len(seen) + 1) // 2 + 1 :]:
-                checkpoint = self._checkpoint(Architecture.from_params(trial.params))
-                if checkpoint and not self._goes_on(trial):
-                    checkpoint.unlink(missing_ok=True)
-            return
-        if self.plan.title or not evaluated(self.study):
-            return
-        kept = {str(number) for number in kept_trials(self.study)}
-        known = {str(t.number) for t in evaluated(self.study)}
-        for folder in self.run.folder.glob("trials/*"):  # of this machine
-            if folder.name in known - kept:
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def _goes_on(self, trial: FrozenTrial) -> bool:
-        others = self.study.get_trials(deepcopy=False)
-        return any(t.user_attrs.get(CONTINUES) == trial.number for t in others)
 
     def _say(self, message: str) -> None:
         say(f"{self.plan.title}: {message}" if self.plan.title else message)

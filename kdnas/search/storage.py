@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy.exc
-from optuna.exceptions import OptunaError, StorageInternalError
+from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -33,10 +33,6 @@ DRIVERS = {
 # Processes that start together on an empty database make its tables at once; one of them wins.
 ATTEMPTS = 5
 READY_SECONDS = 20.0
-PATIENCE_SECONDS = 600.0
-AGAIN_SECONDS = 2.0
-
-T = TypeVar("T")
 
 OnStale = Callable[[Study, FrozenTrial], None]
 
@@ -93,43 +89,14 @@ def failures(what: str, url: str) -> Iterator[None]:
     try:
         yield
     except storage_errors() as error:
-        reason = _reason(error).replace(url, without_password(url))
+        reason = reason_of(error).replace(url, without_password(url))
         raise KdnasError(f"{what} in {without_password(url)}: {reason}") from None
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
     """What a storage raises that cannot be used, or cannot for the moment."""
     own = (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError)
-    return (*own, ImportError, OSError, *_grpc_errors())
-
-
-def outages() -> tuple[type[Exception], ...]:
-    """What an operation on a study raises while its storage is out of reach."""
-    return (StorageInternalError, sqlalchemy.exc.OperationalError, *_grpc_errors())
-
-
-def patiently(work: Callable[[], T], tell: Callable[[str], None]) -> T:
-    """Does something, again and again while the storage is out of reach.
-
-    Args:
-        work: May be begun several times.
-        tell: Is told once what is waited for.
-
-    Raises:
-        KdnasError: It has been out of reach for too long.
-    """
-    end = time.monotonic() + PATIENCE_SECONDS
-    told = False
-    while True:
-        try:
-            return work()
-        except outages() as error:
-            if time.monotonic() > end:
-                raise KdnasError(f"the study's storage is out of reach: {_reason(error)}") from None
-            if not told:
-                tell(f"the study's storage is out of reach; waiting for it ({_reason(error)})")
-            told = True
-            time.sleep(AGAIN_SECONDS)
+    return (*own, ImportError, OSError, *grpc_errors())
 
 
 def with_driver(url: str) -> str:
@@ -197,7 +164,8 @@ def _proxy(url: str) -> GrpcStorageProxy:
     return proxy
 
 
-def _grpc_errors() -> tuple[type[Exception], ...]:
+def grpc_errors() -> tuple[type[Exception], ...]:
+    """What Optuna's proxy raises; empty where its client is not installed."""
     if not find_spec("grpc"):
         return ()
     import grpc
@@ -205,6 +173,7 @@ def _grpc_errors() -> tuple[type[Exception], ...]:
     return (grpc.RpcError,)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What lies behind an error, in one line."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
     return " ".join(str(cause).split())[:200]
