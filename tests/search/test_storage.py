@@ -11,11 +11,16 @@ from pathlib import Path
 
 import optuna
 import pytest
+from conftest import QUICK
 from optuna.storages import GrpcStorageProxy
 from optuna.trial import TrialState
 from servers import PostgreSQL, free_port, grpc_proxy
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.pipeline import Pipeline
+from kdnas.report.rewrite import rewrite_report
+from kdnas.run import Run
 from kdnas.search import workers
 from kdnas.search.storage import make_storage, with_driver, without_password
 from kdnas.search.study import open_study, read_study
@@ -56,6 +61,27 @@ def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
     assert new_study(url).best_value == 0.5
     with pytest.raises(KdnasError, match="cannot read the study 'another'"):
         read_study(url, "another", tmp_path)
+
+
+def test_a_search_on_a_journal_file(
+    teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    settings = Settings(
+        teacher=str(teacher_folder),
+        task="mrpc",
+        data_dir=data_folder,
+        out=tmp_path / "run",
+        storage=f"journal://{tmp_path}/logs/study.log",
+        trials=2,
+        **QUICK,
+    )
+    run = Run.create(settings)
+    with pytest.raises(KdnasError, match="has no study yet"):
+        rewrite_report(run)
+    Pipeline(run).search()
+    rewrite_report(run)
+    assert (tmp_path / "logs" / "study.log").exists() and not (run.folder / "study.db").exists()
+    assert (run.folder / "trials.csv").read_text().count("COMPLETE") == 2
 
 
 def test_the_trial_of_a_worker_that_fell_silent_elsewhere_is_queued_again_once(
