@@ -28,7 +28,10 @@ from kdnas.search.samplers._schedule import EpsilonSchedule
 _MIN_OBSERVATIONS = 2
 _RUNG_WEIGHT = 0.5
 # Deviation of a standardised constraint below which the ensemble is not believed to be certain.
-_LEAST_DOUBT = 0.1
+_LEAST_DOUBT = 0.3
+# A probability from which on an architecture counts as feasible. An infeasible one is found out
+# before it is trained, while the best one often lies right at the constraint.
+_LIKELY = 0.2
 
 
 class LSTMControllerSampler(EpisodeSampler):
@@ -40,7 +43,7 @@ class LSTMControllerSampler(EpisodeSampler):
     ensemble's spread.
 
     It learns from more than complete trials. Infeasible ones (``trial.set_constraint``, above 0)
-    teach where the constraints hold: the score is weighted by the predicted probability of that.
+    teach where the constraints hold: the score falls where that is unlikely.
     Trials that were stopped at a rung and told as pruned, with the user attributes ``rung`` and
     ``rung_values``, count half of a complete one, their values shifted to those of a full training.
 
@@ -178,11 +181,11 @@ class _Targets:
         return chebyshev((costs - low) / np.where(span > 0, span, 1.0), rng)
 
     def feasibility(self, predicted: Floats) -> Floats:
-        """Return the probability that all constraints hold, shape (candidates,)."""
+        """Return how far all constraints are likely to hold, 0 to 1, shape (candidates,)."""
         share = np.ones(predicted.shape[1])
         for threshold, margins in zip(
             self._thresholds, np.moveaxis(predicted[:, :, self.objectives :], 2, 0), strict=True
         ):
             doubt = np.hypot(margins.std(axis=0), _LEAST_DOUBT)
             share *= norm.cdf((margins.mean(axis=0) - threshold) / doubt)
-        return share
+        return np.minimum(1.0, share / _LIKELY)
