@@ -11,6 +11,8 @@ from optuna.study import StudyDirection
 Floats = npt.NDArray[np.float64]
 
 _AUGMENTATION = 0.05
+# A little beyond the worst that was seen, so that the ends of a front count.
+_REFERENCE = 1.1
 
 
 def signs(directions: Sequence[StudyDirection]) -> Floats:
@@ -57,6 +59,32 @@ def chebyshev(costs: Floats, rng: np.random.Generator) -> Floats:
     """
     weighted = rng.dirichlet(np.ones(costs.shape[-1])) * costs
     return np.asarray(-(weighted.max(axis=-1) + _AUGMENTATION * weighted.sum(axis=-1)))
+
+
+def hypervolume_gain(costs: Floats, seen: Floats) -> Floats:
+    """Return by how much points would enlarge the area that the seen ones dominate.
+
+    Averaged over predictions this is the expected hypervolume improvement of Emmerich, Giannakoglou
+    and Naujoks, "Single- and multiobjective evolutionary optimization assisted by Gaussian random
+    field metamodels" (IEEE TEC 2006).
+
+    Args:
+        costs: Shape (..., 2), scaled as ``seen``.
+        seen: Shape (trials, 2), each objective scaled to [0, 1].
+
+    Returns:
+        Shape (...).
+    """
+    corner, front, floor = _REFERENCE, [], np.inf
+    for first, second in sorted(map(tuple, seen.tolist())):
+        if second < floor:
+            front.append((first, second))
+            floor = second
+    # Strips between neighbours of the front, each with the height that is dominated from.
+    edges = np.array([-np.inf, *(first for first, _ in front), corner])
+    heights = np.array([corner, *(second for _, second in front)])
+    widths = np.maximum(0.0, edges[1:] - np.maximum(costs[..., :1], edges[:-1]))
+    return np.asarray((widths * np.maximum(0.0, heights - costs[..., 1:])).sum(axis=-1))
 
 
 def standardise(values: Floats) -> tuple[Floats, float, float]:

@@ -22,7 +22,13 @@ from kdnas.search.samplers._episodes import (
     refuse_below,
 )
 from kdnas.search.samplers._history import Observation, settle
-from kdnas.search.samplers._rewards import chebyshev, scalarise, signs, standardise
+from kdnas.search.samplers._rewards import (
+    chebyshev,
+    hypervolume_gain,
+    scalarise,
+    signs,
+    standardise,
+)
 from kdnas.search.samplers._schedule import EpsilonSchedule
 
 _MIN_OBSERVATIONS = 2
@@ -173,12 +179,19 @@ class _Targets:
         self._thresholds = [-mean / spread for _, mean, spread in columns[self.objectives :]]
 
     def rewards(self, predicted: Floats, rng: np.random.Generator) -> Floats:
-        """Join the predicted objectives, shape (members, candidates)."""
+        """Join the predicted objectives, shape (members, candidates).
+
+        Two by what they would add to the front, more by random weights.
+        """
         if self.objectives == 1:
             return np.asarray(predicted[:, :, 0])
         costs, seen = -predicted[:, :, : self.objectives], -self.scaled[:, : self.objectives]
-        low, span = np.nanmin(seen, axis=0), np.nanmax(seen, axis=0) - np.nanmin(seen, axis=0)
-        return chebyshev((costs - low) / np.where(span > 0, span, 1.0), rng)
+        seen = seen[np.isfinite(seen).all(axis=1)]
+        low, span = seen.min(axis=0), np.ptp(seen, axis=0)
+        span = np.where(span > 0, span, 1.0)
+        if self.objectives == 2:
+            return hypervolume_gain((costs - low) / span, (seen - low) / span)
+        return chebyshev((costs - low) / span, rng)
 
     def feasibility(self, predicted: Floats) -> Floats:
         """Return how far all constraints are likely to hold, 0 to 1, shape (candidates,)."""

@@ -250,13 +250,13 @@ def test_it_finds_better_architectures_than_random_search() -> None:
         worst_to_best = sum(np.ptp(list(effect.values())) for effect in effects.values())
         best = sum(max(effect.values()) for effect in effects.values())
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        run(study, 24, LARGE, lambda p: sum(effects[name][p[name]] for name in LARGE))
+        run(study, 30, LARGE, lambda p: sum(effects[name][p[name]] for name in LARGE))
         return float(1 - (best - study.best_value) / worst_to_best)
 
-    ours = [best_value(SpacedSampler(LARGE, seed, n_trials=24), seed) for seed in range(3)]
+    ours = [best_value(SpacedSampler(LARGE, seed, n_trials=30), seed) for seed in range(3)]
     random = [best_value(RandomSampler(seed), seed) for seed in range(3)]
     assert np.median(ours) > np.median(random)
-    assert np.median(ours) > 0.98
+    assert np.median(ours) > 0.95
 
 
 def test_it_stays_out_of_the_infeasible_region() -> None:

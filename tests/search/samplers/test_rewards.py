@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.study import StudyDirection
 
-from kdnas.search.samplers._rewards import scalarise, standardise
+from kdnas.search.samplers._rewards import hypervolume_gain, scalarise, standardise
 
 
 def test_standardised_rewards() -> None:
@@ -38,3 +38,13 @@ def test_several_objectives_are_joined_by_augmented_chebyshev() -> None:
     )
     other = scalarise(values, directions, np.random.default_rng(4))
     assert not np.allclose(rewards, other)
+
+
+def test_the_gain_in_hypervolume() -> None:
+    seen = np.array([[0.0, 1.0], [0.5, 0.5], [0.6, 0.8], [1.0, 0.0]])
+    points = np.array([[0.25, 0.25], [0.5, 0.5], [0.9, 0.9], [-0.5, 1.05], [0.7, -0.4]])
+    # The first: 0.25 wide, down from 1, and 0.5 wide, down from 0.5. The fourth: half a unit
+    # to the left of all, down from 1.1. The last: 0.3 down from 0.5 and 0.1 down from 0.
+    expected = [0.25 * 0.75 + 0.5 * 0.25, 0.0, 0.0, 0.5 * 0.05, 0.3 * 0.9 + 0.1 * 0.4]
+    assert hypervolume_gain(points, seen) == pytest.approx(expected)
+    assert hypervolume_gain(points[None], seen).shape == (1, 5)
