@@ -21,15 +21,13 @@ import optuna
 import torch
 from curves import plot
 from optuna.trial import TrialState
-from summary import summarise, to_markdown
+from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table
 
 from kdnas.search.samplers import SAMPLERS, make_sampler
 from kdnas.space import Architecture
 
 COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", "lstm-predecessor", "lstm")
-# Random search is cheap and needs long: its median should not be cut off.
-RANDOM_TIMES = 4
 MOST_ASKED = 6
 
 

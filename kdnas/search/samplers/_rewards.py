@@ -87,20 +87,21 @@ def hypervolume_gain(costs: Floats, seen: Floats) -> Floats:
     return np.asarray((widths * np.maximum(0.0, heights - costs[..., 1:])).sum(axis=-1))
 
 
-def standardise(values: Floats) -> tuple[Floats, float, float]:
+def standardise(values: Floats, *, lift: bool = True) -> tuple[Floats, float, float]:
     """Scale the finite values to mean 0 and variance 1; return them, the mean and the deviation.
 
     The learning rate then suits every study: rewards may lie within a thousandth of each other or
-    be losses in the hundreds, and the ranking of the candidates is the same. Values far below
-    the rest (a student that diverged) are lifted to the lower quartile less three interquartile
-    ranges, as one of them would otherwise press all the others into a single value.
+    be losses in the hundreds, and the ranking of the candidates is the same.
 
     Args:
         values: Shape (trials,), NaN where nothing was observed; higher is better.
+        lift: Lift values far below the rest (a student that diverged) to the lower quartile less
+            three interquartile ranges, as one of them would otherwise press all the others into a
+            single value.
     """
     known = values[np.isfinite(values)]
     lower, upper = np.quantile(known, [0.25, 0.75])
-    floor = lower - 3 * (upper - lower) if upper > lower else -np.inf
+    floor = lower - 3 * (upper - lower) if lift and upper > lower else -np.inf
     known = np.maximum(known, floor)
     mean, spread = float(known.mean()), float(known.std()) or 1.0
     return (np.maximum(values, floor) - mean) / spread, mean, spread

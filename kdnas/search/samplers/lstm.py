@@ -172,7 +172,9 @@ class _Targets:
         limits = [[constraints.get(key, np.nan) for key in keys] for constraints in known]
         # Margins: above 0 is feasible, so that higher is better here too.
         margins = -np.array(limits, dtype=float).reshape(len(observations), len(keys))
-        columns = [standardise(column) for column in np.hstack([values, margins]).T]
+        # Lifted, the one infeasible trial among many might pass for feasible.
+        columns = [standardise(column) for column in values.T]
+        columns += [standardise(column, lift=False) for column in margins.T]
         self.objectives = len(directions)
         self.scaled = np.stack([scaled for scaled, _, _ in columns], axis=1)
         self.weights = np.array([1.0 if s.share == 1 else _RUNG_WEIGHT for s in observations])

@@ -19,6 +19,8 @@ def test_standardised_rewards() -> None:
     # Quartiles 1 and 3: the outlier counts as 1 - 3 * 2.
     lifted = standardise(np.array([-1e9, 1.0, 2.0, 3.0, 4.0]))[0]
     assert lifted == pytest.approx(standardise(np.array([-5.0, 1.0, 2.0, 3.0, 4.0]))[0])
+    as_it_is = standardise(np.array([-1e9, 1.0, 2.0, 3.0, 4.0]), lift=False)[0]
+    assert as_it_is == pytest.approx([-2.0, 0.5, 0.5, 0.5, 0.5])
 
 
 def test_one_objective_keeps_its_values() -> None:
