@@ -17,12 +17,14 @@ from kdnas.search.samplers.qmc import QMCIndexSampler
 from kdnas.space import SearchSpace
 
 STARTUP_SHARE = 3
+MOST_STARTUP = 5
 Make = Callable[[int, int, SearchSpace], BaseSampler]
 
 
 def _startup(trials: int) -> int:
-    # The default of 10 random trials would be half of a short search.
-    return min(10, max(1, trials // STARTUP_SHARE))
+    # The default of 10 random trials would be half of a short search, and once choices are shown in
+    # their order, five are enough to begin with.
+    return min(MOST_STARTUP, max(1, trials // STARTUP_SHARE))
 
 
 def _tpe(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
