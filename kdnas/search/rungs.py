@@ -16,11 +16,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.front import best_first
+from kdnas.search.samplers.names import RUNG, RUNG_VALUES
 
-# Attributes of a trial: the share of a whole training that it has behind it, what it was worth
-# there, the trial that it goes on from, and what it costs, in units of the first rung.
-RUNG = "rung"
-RUNG_VALUES = "rung_values"
+# Attributes of a trial: the trial that it goes on from, and what it costs, in units of the first
+# rung. RUNG is the share of a whole training that it has behind it, RUNG_VALUES its values there.
 CONTINUES = "continues"
 UNITS = "units"
 

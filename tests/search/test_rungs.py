@@ -10,13 +10,12 @@ from optuna.trial import TrialState
 
 from kdnas.search.rungs import (
     CONTINUES,
-    RUNG,
-    RUNG_VALUES,
     UNITS,
     Ladder,
     next_promotion,
     spent,
 )
+from kdnas.search.samplers.names import RUNG, RUNG_VALUES
 
 LADDER = Ladder(3, 3)
 PLENTY = 1000
