@@ -34,15 +34,18 @@ def plot(
     )
     for position, (name, objective) in enumerate(parts.items()):
         place = {"row": position // columns + 1, "col": position % columns + 1}
+        top = 1.0
         for sampler, colour in zip(samplers, qualitative.D3, strict=False):
             own = [s for s in searches if s["objective"] == name and s["sampler"] == sampler]
             courses = [objective.course(s["rows"][:trials]) for s in own]
             courses = [course for course in courses if len(course) == trials]
             if courses:
+                # The first draws are luck and would press the rest to the floor.
+                top = max(top, 1.1 * float(np.quantile(courses, 0.75, axis=0)[min(7, trials - 1)]))
                 for trace in _traces(np.array(courses), sampler, colour, shown=position == 0):
                     figure.add_trace(trace, **place)
         figure.update_xaxes(title_text="evaluations", range=[1, trials], **place)
-        figure.update_yaxes(rangemode="tozero", **place)
+        figure.update_yaxes(range=[0, top], **place)
     title = f"{len(table.rows)} students, median and quartiles over seeds"
     figure.update_layout(template="plotly_white", title=title, width=1200, height=900)
     figure.write_html(file, include_plotlyjs=True)

@@ -17,7 +17,7 @@ from kdnas.space import Architecture, SearchSpace
 from kdnas.space.families import FIELDS
 
 SPEEDUP = 4.0
-FRONT_SHARE = 0.99
+FRONT_SHARE = 0.95
 Floats = npt.NDArray[np.float64]
 
 
