@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from kdnas.search.front import hypervolume
 from kdnas.search.reward import reward
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.families import FIELDS
@@ -95,19 +96,13 @@ class Objective:
     def _missing(self, rows: Sequence[int]) -> Floats:
         low, high = self.values.min(axis=0), self.values.max(axis=0)
         scaled = (self.values - low) / (high - low)
-        whole = hypervolume(scaled)
-        found = [hypervolume(scaled[list(rows[: n + 1])]) for n in range(len(rows))]
+        whole = _area(scaled)
+        found = [_area(scaled[list(rows[: n + 1])]) for n in range(len(rows))]
         return 100 * (1 - np.array(found) / whole)
 
 
-def hypervolume(costs: Floats) -> float:
-    """The area that points in the unit square dominate, seen from (1, 1)."""
-    area, floor = 0.0, 1.0
-    for first, second in sorted(map(tuple, costs.tolist())):
-        if second < floor:
-            area += (1 - first) * (floor - second)
-            floor = second
-    return area
+def _area(costs: Floats) -> float:
+    return hypervolume([(first, second) for first, second in costs.tolist()], (1.0, 1.0))
 
 
 def _single(table: Table, alpha: float, limit: float | None = None) -> Objective:

@@ -51,6 +51,11 @@ class Ladder:
         """Units from the rung before to this one."""
         return int(self.reduction**rung - (self.reduction ** (rung - 1) if rung else 0))
 
+    def candidates(self, trainings: int) -> int:
+        """Students that the cost of so many whole trainings is expected to look at."""
+        each = sum(self.cost(rung) / float(self.reduction**rung) for rung in range(self.rungs))
+        return round(trainings * self.top / each)
+
     def rung_of(self, trial: FrozenTrial) -> int | None:
         """The rung that a finished trial ended on; None where it was never scored."""
         if trial.state == TrialState.COMPLETE:
