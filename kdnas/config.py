@@ -16,7 +16,7 @@ from kdnas.stages import MiniLoss, Share, Stage, Weight, problem_of, problem_of_
 Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
 Cost = Literal["latency", "macs", "params"]
-Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
+Sampler = Literal["tpe", "lstm", "lstm-predecessor", "random", "nsga2", "nsga3", "qmc", "gp"]
 RandomControl = Literal["off", "search", "full"]
 Normalisation = Literal["layer", "dimension", "raw"]
 MiniScore = Literal["hidden", "logits", "mean"]

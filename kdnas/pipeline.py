@@ -185,7 +185,8 @@ class Pipeline:
             "objective": settings.objective,
         }
         name = control or settings.sampler
-        sampler = make_sampler(name, self.space, settings.seed, settings.trials)
+        planned = settings.trials if control else Plan.of(settings).candidates
+        sampler = make_sampler(name, self.space, settings.seed, planned)
         url = storage_url(settings.storage, self.run.folder)
         title = control_name(settings.study, control) if control else settings.study
         directions, timeout = DIRECTIONS[settings.objective], settings.worker_timeout

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -24,6 +25,7 @@ from kdnas.tasks import embedded_teacher
 
 pytest_plugins = ["servers"]
 torch.set_num_threads(1)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Where the tests run in the background, the shell has them and their children ignore SIGINT.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"

@@ -9,7 +9,7 @@ import pandas as pd
 from kdnas.config import Settings
 from kdnas.report.table import finished
 from kdnas.search.front import hypervolume
-from kdnas.search.rungs import RUNG
+from kdnas.search.samplers.names import RUNG
 from kdnas.search.study import INFEASIBLE
 from kdnas.space.families import FIELDS
 

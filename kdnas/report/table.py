@@ -8,7 +8,8 @@ import pandas as pd
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.search.rungs import CONTINUES, RUNG
+from kdnas.search.rungs import CONTINUES
+from kdnas.search.samplers.names import RUNG
 from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS
 from kdnas.space.families import FIELDS
 

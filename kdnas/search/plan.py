@@ -34,6 +34,11 @@ class Plan:
         return cls(settings.trials, Ladder(settings.rungs, settings.reduction))
 
     @property
+    def candidates(self) -> int:
+        """Students that the budget is expected to look at."""
+        return self.ladder.candidates(self.trials)
+
+    @property
     def units(self) -> int:
         """The budget in units of the first rung."""
         return self.trials * self.ladder.top

@@ -16,11 +16,10 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.front import best_first
+from kdnas.search.samplers.names import RUNG, RUNG_VALUES
 
-# Attributes of a trial: the share of a whole training that it has behind it, what it was worth
-# there, the trial that it goes on from, and what it costs, in units of the first rung.
-RUNG = "rung"
-RUNG_VALUES = "rung_values"
+# Attributes of a trial: the trial that it goes on from, and what it costs, in units of the first
+# rung. RUNG is the share of a whole training that it has behind it, RUNG_VALUES its values there.
 CONTINUES = "continues"
 UNITS = "units"
 
@@ -51,6 +50,11 @@ class Ladder:
     def cost(self, rung: int) -> int:
         """Units from the rung before to this one."""
         return int(self.reduction**rung - (self.reduction ** (rung - 1) if rung else 0))
+
+    def candidates(self, trainings: int) -> int:
+        """Students that the cost of so many whole trainings is expected to look at."""
+        each = sum(self.cost(rung) / float(self.reduction**rung) for rung in range(self.rungs))
+        return round(trainings * self.top / each)
 
     def rung_of(self, trial: FrozenTrial) -> int | None:
         """The rung that a finished trial ended on; None where it was never scored."""

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdnas.config import Settings
 from kdnas.search.candidate import Costs, Outcome
 from kdnas.search.plan import Plan
-from kdnas.search.rungs import CONTINUES, RUNG, RUNG_VALUES, UNITS
+from kdnas.search.rungs import CONTINUES, UNITS
+from kdnas.search.samplers.names import RUNG, RUNG_VALUES
 from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS
 from kdnas.space import Architecture
 

@@ -12,7 +12,8 @@ from kdnas.config import Settings
 from kdnas.pipeline import Pipeline
 from kdnas.report.table import trial_table
 from kdnas.run import Run
-from kdnas.search.rungs import CONTINUES, RUNG, RUNG_VALUES, Ladder, spent
+from kdnas.search.rungs import CONTINUES, Ladder, spent
+from kdnas.search.samplers.names import RUNG, RUNG_VALUES
 from kdnas.search.study import BORROWED, REPEATS, evaluated
 from kdnas.space import Architecture
 

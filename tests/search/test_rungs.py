@@ -10,13 +10,12 @@ from optuna.trial import TrialState
 
 from kdnas.search.rungs import (
     CONTINUES,
-    RUNG,
-    RUNG_VALUES,
     UNITS,
     Ladder,
     next_promotion,
     spent,
 )
+from kdnas.search.samplers.names import RUNG, RUNG_VALUES
 
 LADDER = Ladder(3, 3)
 PLENTY = 1000
@@ -51,6 +50,7 @@ def test_units_add_up_to_a_whole_training() -> None:
     assert [LADDER.share(r) for r in range(3)] == [1 / 9, 1 / 3, 1.0]
     assert [LADDER.cost(r) for r in range(3)] == [1, 2, 6] and LADDER.top == 9
     assert Ladder().top == Ladder().cost(0) == 1 and Ladder().share(0) == 1.0
+    assert [Ladder(r).candidates(20) for r in (1, 2, 3)] == [20, 36, 77]
     assert [Ladder(2, 4).cost(r) for r in range(2)] == [1, 3]
 
 

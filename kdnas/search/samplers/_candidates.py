@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from optuna.distributions import (
 from kdnas.errors import KdnasError
 
 Code = tuple[int, ...]
+Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 IsValid = Callable[[dict[str, Any]], bool]
 
@@ -103,6 +104,17 @@ class CandidateSpace:
         """The code that stands for "no architecture yet": one past the end of every list."""
         return tuple(self.sizes)
 
+    @functools.cached_property
+    def levels(self) -> list[Floats]:
+        """The numeric value of each choice of each parameter, scaled to [-1, 1].
+
+        Zeros where the choices have no order, or there is one only.
+        """
+        return [
+            _levels(choices, bool(getattr(distribution, "log", False)))
+            for choices, distribution in zip(self._choices, self._distributions, strict=True)
+        ]
+
     def decode(self, code: Code) -> dict[str, Any]:
         """Return the parameters of a code, as plain Python values."""
         return {
@@ -186,6 +198,23 @@ class CandidateSpace:
         mask = [self._is_valid(self.decode(tuple(row))) for row in codes.tolist()]
         kept: Codes = codes[np.asarray(mask, dtype=bool)]
         return kept
+
+
+def _levels(choices: list[Any], log: bool) -> Floats:
+    if not are_numbers(choices) or len(choices) == 1:
+        return np.zeros(len(choices))
+    points = np.array(choices, dtype=float)
+    points = np.log(points) if log else points
+    middle, half = (points.max() + points.min()) / 2, (points.max() - points.min()) / 2
+    return np.asarray((points - middle) / half)
+
+
+def are_numbers(choices: Sequence[Any]) -> bool:
+    """Return whether all choices are finite numbers, so that they have an order."""
+    return all(
+        isinstance(choice, int | float) and not isinstance(choice, bool) and math.isfinite(choice)
+        for choice in choices
+    )
 
 
 def _index_of(value: Any, distribution: BaseDistribution, choices: list[Any]) -> int | None:

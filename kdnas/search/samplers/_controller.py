@@ -1,186 +1,161 @@
-"""The recurrent network that predicts the reward of an architecture, and its training.
+"""The ensemble of recurrent networks that predicts what an architecture would give.
 
-The controller of LSTM-guided searches after Zoph and Le, "Neural Architecture Search with
-Reinforcement Learning" (ICLR 2017), used here as a regressor whose predictions rank candidates.
+After the controller of Zoph and Le, "Neural Architecture Search with Reinforcement Learning"
+(ICLR 2017) and the predictor of Liu et al., "Progressive Neural Architecture Search" (ECCV 2018:
+an LSTM as regressor, five of them averaged), with the spread of the ensemble as uncertainty after
+Lakshminarayanan et al., "Simple and Scalable Predictive Uncertainty Estimation using Deep
+Ensembles" (NeurIPS 2017).
 """
 
 from __future__ import annotations
 
-import bisect
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from kdnas.search.samplers._candidates import Code, Codes
+from kdnas.search.samplers._candidates import Codes
 
-EMBEDDING_SIZE = 32
+EMBEDDING_SIZE = 16
 HIDDEN_SIZE = 32
-_BATCH = 8
-_CHUNK = 16_384
+EMBEDDING_SCALE = 0.3
+_CHUNK = 4_096
+
+Floats = npt.NDArray[np.float64]
+State = tuple[torch.Tensor, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Observation:
-    """One finished trial: its number, its architecture, its reward (higher is better)."""
+class Controllers(nn.Module):
+    """Several LSTMs side by side, each over [best of the last episode, best so far, candidate].
 
-    number: int
-    code: Code
-    reward: float
-
-
-class Controller(nn.Module):
-    """Embeddings of the choices, an LSTM over three architectures, and a linear head.
+    An architecture is one step: an embedding a parameter, beside the numeric values of the choices.
+    The first two steps are the same for all candidates, so that the LSTM reads a candidate in the
+    light of what it has to beat. A linear path leads from the candidate's values around the LSTM
+    to the outputs: a handful of trials is enough to see which way a parameter works.
 
     Args:
-        sizes: Number of choices of each parameter. Each embedding has one row more, for the
-            blank architecture that stands in the context before there is a best one.
+        levels: Numeric value of each choice of each parameter, in [-1, 1].
+        members: Networks in the ensemble.
+        outputs: Numbers that each predicts.
+        generator: Draws the initial weights.
     """
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    offsets: torch.Tensor
+    levels: torch.Tensor
+
+    def __init__(
+        self, levels: Sequence[Floats], members: int, outputs: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleList(nn.Embedding(n + 1, EMBEDDING_SIZE) for n in sizes)
-        self.lstm = nn.LSTM(EMBEDDING_SIZE * len(sizes), HIDDEN_SIZE, batch_first=True)
-        self.head = nn.Linear(HIDDEN_SIZE, 1)
+        sizes = [len(values) for values in levels]
+        table = torch.zeros(sum(sizes), len(sizes))
+        offsets = [0, *itertools.accumulate(sizes[:-1])]
+        for column, (offset, values) in enumerate(zip(offsets, levels, strict=True)):
+            table[offset : offset + len(values), column] = torch.from_numpy(values)
+        self.register_buffer("offsets", torch.tensor(offsets))
+        self.register_buffer("levels", table)
+        bound = HIDDEN_SIZE**-0.5
 
-    def forward(self, sequences: torch.Tensor) -> torch.Tensor:
-        """Map codes of shape (batch, 3, parameters) to predicted rewards of shape (batch,)."""
-        states, _ = self.lstm(self._embed(sequences))
-        return self._read(states)
+        def uniform(*shape: int) -> nn.Parameter:
+            drawn = torch.rand(members, *shape, generator=generator)
+            return nn.Parameter((drawn * 2 - 1) * bound)
 
-    @torch.no_grad()
-    def predict(self, context: Codes, candidates: Codes) -> npt.NDArray[np.float32]:
-        """Return the predicted reward of each candidate, shape (candidates,).
+        embeddings = torch.randn(members, sum(sizes), EMBEDDING_SIZE, generator=generator)
+        self.embeddings = nn.Parameter(embeddings * EMBEDDING_SCALE)
+        self.input = uniform((EMBEDDING_SIZE + 1) * len(sizes), 4 * HIDDEN_SIZE)
+        self.recurrent = uniform(HIDDEN_SIZE, 4 * HIDDEN_SIZE)
+        self.gates = uniform(1, 4 * HIDDEN_SIZE)
+        self.head = uniform(HIDDEN_SIZE, outputs)
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+        self.linear = nn.Parameter(torch.zeros(members, len(sizes), outputs))
+
+    def forward(self, context: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        """Predict, shape (members, batch, outputs).
 
         Args:
-            context: Best of the previous episode and best so far, shape (2, parameters).
-            candidates: Shape (candidates, parameters).
+            context: The architectures that all candidates follow on, shape (steps, parameters).
+            codes: Candidates, shape (batch, parameters).
         """
-        # All candidates share the first two steps, so these run once.
-        _, (hidden, cell) = self.lstm(self._embed(torch.from_numpy(context)[None]))
-        predictions = []
-        for chunk in torch.split(torch.from_numpy(candidates), _CHUNK):
-            shape = (1, len(chunk), HIDDEN_SIZE)
-            state = (hidden.expand(shape).contiguous(), cell.expand(shape).contiguous())
-            states, _ = self.lstm(self._embed(chunk[:, None]), state)
-            predictions.append(self._read(states))
-        return torch.cat(predictions).numpy()
+        rows = torch.cat([context, codes]) + self.offsets
+        values = self.levels[rows].sum(1).expand(len(self.embeddings), -1, -1)
+        gates = torch.cat([self.embeddings[:, rows].flatten(2), values], dim=-1) @ self.input
+        state: State | None = None
+        for step in range(len(context)):
+            state = self._step(gates[:, step : step + 1], state)
+        hidden, _ = self._step(gates[:, len(context) :], state)
+        around = values[:, len(context) :] @ self.linear
+        predictions: torch.Tensor = hidden @ self.head + self.bias + around
+        return predictions
 
-    def _embed(self, codes: torch.Tensor) -> torch.Tensor:
-        return torch.cat([embed(codes[..., i]) for i, embed in enumerate(self.embeddings)], dim=-1)
-
-    def _read(self, states: torch.Tensor) -> torch.Tensor:
-        prediction: torch.Tensor = self.head(states[:, -1]).squeeze(-1)
-        return prediction
-
-
-def make_contexts(
-    observations: Sequence[Observation], numbers: Sequence[int], episode_size: int, blank: Code
-) -> Codes:
-    """Return what was known before each trial of ``numbers``, shape (numbers, 2, parameters).
-
-    The first row is the best architecture of the episode before the trial's own, the second the
-    best of all trials with a lower number; ``blank`` where there is none.
-
-    Args:
-        observations: Ordered by number.
-        numbers: Trial numbers.
-        episode_size: Trials in an episode.
-        blank: The code of no architecture.
-    """
-    best_in_episode: dict[int, Observation] = {}
-    best_so_far: list[Observation] = []
-    for seen in observations:
-        episode = seen.number // episode_size
-        best_in_episode[episode] = _better(best_in_episode.get(episode), seen)
-        best_so_far.append(_better(best_so_far[-1] if best_so_far else None, seen))
-    known = [seen.number for seen in observations]
-    contexts = []
-    for number in numbers:
-        previous = best_in_episode.get(number // episode_size - 1)
-        before = bisect.bisect_left(known, number)
-        contexts.append(
-            (
-                previous.code if previous else blank,
-                best_so_far[before - 1].code if before else blank,
-            )
-        )
-    return np.asarray(contexts, dtype=np.int64)
+    def _step(self, gates: torch.Tensor, state: State | None) -> State:
+        """One step of every member's LSTM; ``gates`` has shape (members, batch, 4 * hidden)."""
+        gates = gates + self.gates
+        if state is not None:
+            gates = gates + state[0] @ self.recurrent
+        enter, leave, keep, update = gates.chunk(4, dim=-1)
+        cell = enter.sigmoid() * update.tanh()
+        if state is not None:
+            cell = cell + keep.sigmoid() * state[1]
+        return leave.sigmoid() * cell.tanh(), cell
 
 
-def _better(incumbent: Observation | None, challenger: Observation) -> Observation:
-    if incumbent is None or challenger.reward > incumbent.reward:
-        return challenger
-    return incumbent
-
-
-def standardise(rewards: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Scale rewards to mean 0 and variance 1, shape kept.
-
-    The learning rate then suits every study: rewards may lie within a thousandth of each other or
-    be losses in the hundreds, and the ranking of the candidates is the same. Rewards far below
-    the rest (a student that diverged) are lifted to the lower quartile less three interquartile
-    ranges, as one of them would otherwise press all the others into a single value.
-    """
-    lower, upper = np.quantile(rewards, [0.25, 0.75])
-    if upper > lower:
-        rewards = np.maximum(rewards, lower - 3 * (upper - lower))
-    spread = rewards.std()
-    centred = rewards - rewards.mean()
-    scaled = centred / spread if spread > 0 else centred
-    return np.asarray(scaled, dtype=np.float32)
-
-
-def train_controller(
-    sizes: Sequence[int],
-    sequences: Codes,
-    rewards: npt.NDArray[np.float64],
+def train_controllers(
+    levels: Sequence[Floats],
+    context: Codes,
+    codes: Codes,
+    targets: Floats,
+    weights: Floats,
     *,
-    seed: int,
+    members: int,
+    steps: int,
     learning_rate: float,
-    passes: int,
-) -> Controller:
-    """Train a fresh controller by mean squared error with RMSprop.
+    seed: int,
+) -> Controllers:
+    """Train fresh controllers by weighted squared error, each on all trials.
 
-    Every draw comes from a generator of its own: the global random state is neither read nor
-    changed, so training a student between two proposals changes nothing here, nor the reverse.
+    They differ by their initial weights alone. Every draw comes from a generator of its own: the
+    global random state is neither read nor changed, so training a student between two proposals
+    changes nothing here, nor the reverse.
 
     Args:
-        sizes: Number of choices of each parameter.
-        sequences: Context and architecture of each finished trial, shape (trials, 3, parameters).
-        rewards: Higher is better, shape (trials,).
-        seed: Seed of the weights and of the order of the trials.
-        learning_rate: RMSprop's step.
-        passes: Times that every trial is seen.
+        levels: Numeric value of each choice of each parameter, in [-1, 1].
+        context: Best of the last episode and best so far, shape (2, parameters).
+        codes: Architecture of each trial, shape (trials, parameters).
+        targets: Shape (trials, outputs), of mean 0 and variance 1; NaN where nothing is known.
+        weights: Of each trial, shape (trials,).
+        members: Networks in the ensemble.
+        steps: Of AdamW, on all trials together.
+        learning_rate: The highest; it rises to it in a fifth of the steps and falls to 0.
+        seed: Of the initial weights.
     """
     generator = torch.Generator().manual_seed(seed)
     # A caller may hold inference mode or no_grad.
     with torch.inference_mode(False), torch.enable_grad():
-        controller = _new_controller(sizes, generator)
-        optimizer = torch.optim.RMSprop(controller.parameters(), lr=learning_rate)
-        inputs, targets = torch.from_numpy(sequences), torch.from_numpy(standardise(rewards))
-        for _ in range(passes):
-            for batch in torch.split(torch.randperm(len(inputs), generator=generator), _BATCH):
-                loss = nn.functional.mse_loss(controller(inputs[batch]), targets[batch])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-    return controller.eval()
+        controllers = Controllers(levels, members, targets.shape[1], generator)
+        optimizer = torch.optim.Adam(controllers.parameters(), lr=learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, learning_rate, total_steps=steps, pct_start=0.2
+        )
+        before, inputs = torch.from_numpy(context), torch.from_numpy(codes)
+        wanted = torch.from_numpy(np.nan_to_num(targets)).float()
+        known = torch.from_numpy(np.isfinite(targets) * weights[:, None]).float()
+        known = known / known.sum(0)
+        for _ in range(steps):
+            # A sum over members: none slows another down.
+            loss = (known * (controllers(before, inputs) - wanted) ** 2).sum()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+    return controllers.eval()
 
 
-def _new_controller(sizes: Sequence[int], generator: torch.Generator) -> Controller:
-    """Build a controller with PyTorch's usual initial weights, drawn from ``generator``."""
-    with torch.device("meta"):
-        controller = Controller(sizes)
-    controller = controller.to_empty(device="cpu")
-    bound = HIDDEN_SIZE**-0.5
-    with torch.no_grad():
-        for embedding in controller.embeddings.parameters():
-            embedding.normal_(generator=generator)
-        for module in (controller.lstm, controller.head):
-            for weight in module.parameters():
-                weight.uniform_(-bound, bound, generator=generator)
-    return controller
+@torch.no_grad()
+def predict(controllers: Controllers, context: Codes, codes: Codes) -> Floats:
+    """Return each member's predictions, shape (members, candidates, outputs)."""
+    before = torch.from_numpy(context)
+    chunks = torch.split(torch.from_numpy(codes), _CHUNK)
+    return torch.cat([controllers(before, chunk) for chunk in chunks], dim=1).double().numpy()

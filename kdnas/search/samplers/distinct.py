@@ -11,14 +11,16 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.search.samplers.lstm import LSTMControllerSampler
+from kdnas.search.samplers._episodes import EpisodeSampler
+from kdnas.search.samplers.names import FIXED_ATTR
+from kdnas.search.samplers.ordinal import OrdinalSampler
 from kdnas.search.samplers.qmc import QMCIndexSampler
 from kdnas.space import Architecture, SearchSpace
 
 ATTEMPTS = 30
-TAKEN = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED)
+TAKEN = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED, TrialState.WAITING)
 
-WHOLE = (LSTMControllerSampler, QMCIndexSampler)
+WHOLE = (EpisodeSampler, QMCIndexSampler, OrdinalSampler)
 
 MakeSampler = Callable[[int], BaseSampler]
 
@@ -109,11 +111,8 @@ class DistinctSampler(BaseSampler):
 
 
 def taken_architectures(study: Study, but: int | None = None) -> set[Architecture]:
-    """Architectures of trials that are finished or under way, except one trial's."""
+    """Architectures of trials that are finished, under way or enqueued, except one trial's."""
     trials = study.get_trials(deepcopy=False, states=TAKEN)
+    params = [{**t.system_attrs.get(FIXED_ATTR, {}), **t.params} for t in trials if t.number != but]
     names = set(Architecture.__dataclass_fields__)
-    return {
-        Architecture.from_params(t.params)
-        for t in trials
-        if t.number != but and names <= t.params.keys()
-    }
+    return {Architecture.from_params(p) for p in params if names <= p.keys()}

@@ -11,26 +11,51 @@ from kdnas.config import nearest
 from kdnas.errors import KdnasError
 from kdnas.search.samplers.distinct import DistinctSampler
 from kdnas.search.samplers.lstm import LSTMControllerSampler
+from kdnas.search.samplers.ordinal import OrdinalSampler
+from kdnas.search.samplers.predecessor import PredecessorControllerSampler
 from kdnas.search.samplers.qmc import QMCIndexSampler
 from kdnas.space import SearchSpace
 
-TPE_STARTUP_SHARE = 3
+STARTUP_SHARE = 3
+MOST_STARTUP = 5
 Make = Callable[[int, int, SearchSpace], BaseSampler]
 
 
+def _startup(trials: int) -> int:
+    # The default of 10 random trials would be half of a short search, and once choices are shown in
+    # their order, five are enough to begin with.
+    return min(MOST_STARTUP, max(1, trials // STARTUP_SHARE))
+
+
 def _tpe(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
-    # The default of 10 random trials would be half of a short search.
-    startup = min(10, max(1, trials // TPE_STARTUP_SHARE))
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, multivariate=True)
+    return OrdinalSampler(
+        optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=_startup(trials), multivariate=True, constant_liar=True
+        )
+    )
+
+
+def _gp(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    return OrdinalSampler(
+        optuna.samplers.GPSampler(
+            seed=seed, n_startup_trials=_startup(trials), deterministic_objective=False
+        ),
+        learns_from_infeasible=True,
+    )
 
 
 def _lstm(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
     return LSTMControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
 
 
+def _predecessor(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    return PredecessorControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
+
+
 SAMPLERS: dict[str, Make] = {
-    "gp": lambda seed, trials, space: optuna.samplers.GPSampler(seed=seed),
+    "gp": _gp,
     "lstm": _lstm,
+    "lstm-predecessor": _predecessor,
     "nsga2": lambda seed, trials, space: optuna.samplers.NSGAIISampler(
         seed=seed, population_size=min(50, max(2, trials // 3))
     ),
@@ -44,7 +69,7 @@ SAMPLERS: dict[str, Make] = {
 
 # These keep a sequence of their own, by trial number or in the study; the rest draw from a
 # generator, which each trial seeds afresh.
-SELF_SEEDED = ("lstm", "qmc")
+SELF_SEEDED = ("lstm", "lstm-predecessor", "qmc")
 
 
 def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseSampler:

@@ -1,11 +1,10 @@
-"""Optuna's own conformance suite, run on the controller sampler."""
+"""Optuna's own conformance suite, run on the controllers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import torch
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
@@ -13,15 +12,7 @@ from optuna.testing.pytest_samplers import (
     RelativeSamplerTestCase,
 )
 
-from kdnas.search.samplers.lstm import LSTMControllerSampler
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+from kdnas.search.samplers import LSTMControllerSampler, PredecessorControllerSampler
 
 
 class TestLSTMControllerSampler(
@@ -32,9 +23,19 @@ class TestLSTMControllerSampler(
         return LSTMControllerSampler
 
 
-class TestLSTMControllerSamplerInShortStudies(RelativeSamplerTestCase):
+class TestLSTMControllerSamplerInShortStudies(
+    RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
+):
     """With a plan this short, the controller proposes from the third trial on."""
 
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
         return lambda: LSTMControllerSampler(seed=0, n_trials=3)
+
+
+class TestPredecessorControllerSampler(
+    BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
+):
+    @pytest.fixture
+    def sampler(self) -> Callable[[], BaseSampler]:
+        return PredecessorControllerSampler

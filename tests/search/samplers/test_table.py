@@ -6,9 +6,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from kdnas.errors import KdnasError
-from kdnas.search.samplers import SAMPLERS, make_sampler
+from kdnas.search.samplers import RUNG, RUNG_VALUES, SAMPLERS, make_sampler
+from kdnas.search.samplers.distinct import taken_architectures
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.derive import derive_choices
 
@@ -66,3 +68,35 @@ def test_a_spent_space_repeats_rather_than_fails(tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(KdnasError, match="unknown sampler 'tpr'; did you mean 'tpe'"):
         make_sampler("tpr", SPACE, 0, 10)
+
+
+@pytest.mark.parametrize("name", ["lstm", "tpe"])
+def test_an_enqueued_architecture_is_taken(name: str) -> None:
+    sampler = make_sampler(name, TINY, seed=7, trials=6)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    running = study.ask()  # its parameters are asked for once the others are enqueued
+    left = TINY.architectures[3]
+    for architecture in set(TINY.architectures) - {left}:
+        study.enqueue_trial(dict(architecture.params))
+    assert taken_architectures(study) == set(TINY.architectures) - {left}
+    params = {name: running._suggest(name, d) for name, d in TINY.distributions.items()}
+    assert Architecture.from_params(params) == left
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS))
+def test_infeasible_and_stopped_trials_are_taken_as_they_come(name: str) -> None:
+    sampler = make_sampler(name, SPACE, seed=7, trials=12)
+    study = optuna.create_study(sampler=sampler, directions=["minimize", "minimize"])
+    for number in range(12):
+        trial = study.ask(SPACE.distributions)
+        values = [float(trial.params["num_hidden_layers"]), float(trial.params["hidden_size"])]
+        trial.set_constraint("speedup", 20.0 - trial.params["hidden_size"])
+        if trial.params["hidden_size"] < 20:
+            study.tell(trial, state=TrialState.PRUNED)
+        elif number % 2:
+            trial.set_user_attr(RUNG, 1 / 3)
+            trial.set_user_attr(RUNG_VALUES, values)
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, values)
+    assert len({Architecture.from_params(t.params) for t in study.trials}) == 12

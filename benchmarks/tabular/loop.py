@@ -1,0 +1,122 @@
+"""What rungs and warm starts are worth: the product's own search loop, replayed on a table.
+
+    python benchmarks/tabular/loop.py --table benchmarks/tabular/minilm.csv --seeds 50 --trials 20
+
+Nothing is trained: losses after a third (two rungs), after a ninth and a third (three) and at the
+end come from the table, each for its share of a whole training. Printed are the medians over seeds
+of the per cent of students that are better than the best one found, or of the front's hypervolume
+that is missing, after the whole budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from tables import OBJECTIVES, Table
+
+from kdnas.config import Settings
+from kdnas.run import Run
+from kdnas.search.candidate import Costs, Outcome, Score
+from kdnas.search.loop import SearchLoop
+from kdnas.search.plan import Plan
+from kdnas.search.reward import reward
+from kdnas.search.rungs import Ladder
+from kdnas.search.samplers import make_sampler
+from kdnas.search.study import evaluated
+from kdnas.search.warmstart import warm_start
+from kdnas.space import Architecture
+
+ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
+LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}
+
+
+class TableEvaluator:
+    """Looks candidates up instead of training them."""
+
+    def __init__(self, table: Table, settings: Settings) -> None:
+        self.table = table
+        self.settings = settings
+
+    def evaluate(self, architecture: Architecture, *, until: float = 1.0, **_: Any) -> Outcome:
+        """As `Evaluator.evaluate`."""
+        row = self.table.frame.iloc[self.table.rows[architecture]]
+        costs = Costs(**{name: float(row[name]) for name in Costs.__dataclass_fields__})
+        column = next(name for share, name in LOSSES.items() if abs(share - until) < 1e-6)
+        loss = float(row[column])
+        score = Score(loss, reward(loss, 1 / costs.speedup, 1.0, self.settings.alpha))
+        return Outcome(costs, {}, score, None, 0.0)
+
+
+def search(
+    table: Table, objective: str, sampler: str, rungs: int, warm: bool, trials: int, seed: int
+) -> tuple[list[int], int]:
+    """One search: rows of the whole trainings in their order, and how many students it saw."""
+    name = "pareto" if objective == "pareto" else "reward"
+    settings = Settings(objective=name, alpha=ALPHAS[objective], rungs=rungs, trials=trials)
+    ladder = Ladder(rungs)
+    study = optuna.create_study(
+        directions=OBJECTIVES[objective](table).directions,
+        sampler=make_sampler(sampler, table, seed, ladder.candidates(trials)),
+    )
+    evaluator: Any = TableEvaluator(table, settings)
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(None):
+        run = Run(Path(folder), settings)
+        if warm:
+            warm_start(study, table, evaluator)
+        plan = Plan(trials, ladder, title="replay")
+        SearchLoop(study, table, evaluator, run, plan).work()
+    rows = [table.rows[Architecture.from_params(t.params)] for t in evaluated(study)]
+    seen = {Architecture.from_params(t.params) for t in study.trials if t.params}
+    return rows, len(seen)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--samplers", nargs="+", default=["random", "tpe"])
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=20, help="Whole trainings of a search.")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
+    table, found = Table(args.table), []
+    print("| objective | sampler | rungs | warm start | median [quartiles] | students seen |")
+    print("|---|---|---|---|---|---|")
+    for objective, sampler, rungs, warm in _cases(args.samplers):
+        ends, seen = [], []
+        for seed in range(args.seeds):
+            rows, count = search(table, objective, sampler, rungs, warm, args.trials, seed)
+            ends.append(float(OBJECTIVES[objective](table).course(rows)[-1]))
+            seen.append(count)
+        low, middle, high = np.quantile(ends, [0.25, 0.5, 0.75])
+        cell = f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+        print(
+            f"| {objective} | {sampler} | {rungs} | {'yes' if warm else 'no'} | {cell} "
+            f"| {np.median(seen):.0f} |",
+            flush=True,
+        )
+        case = {"objective": objective, "sampler": sampler, "rungs": rungs, "warm_start": warm}
+        found.append({**case, "ends": ends, "seen": seen})
+    if args.json:
+        args.json.write_text(json.dumps(found) + "\n")
+
+
+def _cases(samplers: list[str]) -> Iterator[tuple[str, str, int, bool]]:
+    for objective, sampler in itertools.product(ALPHAS, samplers):
+        yield from ((objective, sampler, rungs, False) for rungs in (1, 2, 3))
+        yield objective, sampler, 1, True
+
+
+if __name__ == "__main__":
+    main()

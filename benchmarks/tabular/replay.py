@@ -1,0 +1,107 @@
+"""Replays searches on a table of evaluated students: no training, many seeds.
+
+    python benchmarks/tabular/replay.py --table minilm.csv --json out.json --html out.html
+
+Samplers propose as they do in a search; loss and latency come from the table. Every finished search
+is kept in OUT.jsonl, so that the command can be stopped and repeated; `--part 0/2` and `--part 1/2`
+share the work between two processes. Delete that file when a sampler has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from curves import plot
+from optuna.trial import TrialState
+from summary import RANDOM_TIMES, summarise, to_markdown
+from tables import OBJECTIVES, Objective, Table
+
+from kdnas.search.samplers import SAMPLERS, make_sampler
+from kdnas.space import Architecture
+
+COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", "lstm-predecessor", "lstm")
+MOST_ASKED = 6
+
+
+def replay(sampler: str, table: Table, objective: Objective, seed: int, trials: int) -> dict:
+    """One search of so many evaluations.
+
+    Returns:
+        Rows in the order of their evaluation, how many infeasible students had been proposed before
+        each, and the mean seconds of a proposal.
+    """
+    study = optuna.create_study(
+        directions=objective.directions, sampler=make_sampler(sampler, table, seed, trials)
+    )
+    rows: list[int] = []
+    infeasible: list[int] = []
+    refused, seconds = 0, 0.0
+    while len(rows) < trials and len(study.trials) < min(MOST_ASKED * trials, len(table.rows)):
+        start = time.perf_counter()
+        trial = study.ask(table.distributions)
+        seconds += time.perf_counter() - start
+        row = table.rows[Architecture.from_params(trial.params)]
+        if objective.excess is not None:
+            trial.set_constraint("speedup", float(objective.excess[row]))
+        if not objective.feasible(row):
+            study.tell(trial, state=TrialState.PRUNED)
+            refused += 1
+            continue
+        study.tell(trial, objective.values[row].tolist())
+        rows.append(row)
+        infeasible.append(refused)
+    return {"rows": rows, "infeasible": infeasible, "seconds": seconds / len(study.trials)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--table", type=Path, required=True, help="CSV of benchmarks/tabular/make.py."
+    )
+    parser.add_argument("--samplers", nargs="+", default=list(COMPARED), choices=sorted(SAMPLERS))
+    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--trials", type=int, default=40, help="Evaluations of a search.")
+    parser.add_argument("--part", default="0/1", help="I/N: every N-th search, from the I-th on.")
+    parser.add_argument("--json", type=Path, required=True, help="Figures; searches in OUT.jsonl.")
+    parser.add_argument("--html", type=Path, help="Curves.")
+    args = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    torch.set_num_threads(1)
+    table = Table(args.table)
+    # Seeds outermost: a run that was stopped has something of every sampler.
+    wanted = itertools.product(range(args.seeds), args.objectives, args.samplers)
+    part, parts = map(int, args.part.split("/"))
+    digest = hashlib.sha256(args.table.read_bytes()).hexdigest()[:12]
+    file = args.json.with_suffix(".jsonl")
+    for seed, objective, sampler in itertools.islice(wanted, part, None, parts):
+        trials = args.trials * (RANDOM_TIMES if sampler == "random" else 1)
+        key = {"table": digest, "sampler": sampler, "objective": objective, "seed": seed}
+        key |= {"trials": trials}
+        if not any(key.items() <= search.items() for search in read(file)):
+            search = replay(sampler, table, OBJECTIVES[objective](table), seed, trials)
+            with file.open("a") as out:
+                out.write(json.dumps(key | search) + "\n")
+    searches = [search for search in read(file) if search["table"] == digest]
+    summary = summarise(searches, table, args.objectives, args.samplers, args.trials)
+    args.json.write_text(json.dumps(summary, indent=2) + "\n")
+    print(to_markdown(summary))
+    if args.html:
+        plot(searches, table, args.objectives, args.samplers, args.trials, args.html)
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The searches in a file."""
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+if __name__ == "__main__":
+    main()
