@@ -99,8 +99,8 @@ class Settings(BaseModel):
         {}, "Choices that replace the derived ones, by config field (YAML only).", "Search"
     )
     sampler: Sampler = setting(
-        "tpe",
-        "Who proposes architectures: a sampler of Optuna's, or our LSTM controller.",
+        "lstm",
+        "Who proposes architectures: our LSTM controller, or a sampler of Optuna's.",
         "Search",
     )
     objective: Objective = setting(
