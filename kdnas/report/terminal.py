@@ -31,9 +31,10 @@ def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
 def _beside_random(search: dict[str, Any]) -> list[str]:
     """The best score of search and random search at some speed-ups."""
     budgets = search["budgets"]
-    rows = [("best score at", [f"{b['speedup']:g}x" for b in budgets])]
+    rows = [("best reward; score at", ["", *(f"{b['speedup']:g}x" for b in budgets)])]
     for key, name in (("search", "  this search"), ("random_search", "  random search, as many")):
-        if search["random_search"] or key == "search":
-            found = [b[key] for b in budgets]
-            rows.append((name, [f"{f['score']:.4f}" if f else "-" for f in found]))
+        whole = search if key == "search" else search["random_search"]
+        if whole:
+            scores = [f"{b[key]['score']:.4f}" if b[key] else "-" for b in budgets]
+            rows.append((name, [f"{whole['best_reward']:.4f}", *scores]))
     return [f"{name:<26}" + "".join(f"{cell:>9}" for cell in cells) for name, cells in rows]
