@@ -42,13 +42,13 @@ def test_known_shapes_of_bert_base() -> None:
     assert len(set(first)) == len(first) and set(first) <= set(space.architectures)
 
 
-def test_a_quarter_of_the_trials_at_most_and_only_once(run: Run) -> None:
+def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
     pipeline = Pipeline(run)
     study = pipeline.open_study()
     warm_start(study, pipeline.space, pipeline.evaluator)
     warm_start(study, pipeline.space, pipeline.evaluator)
     queued = [t.system_attrs["fixed_params"] for t in study.trials]
-    assert queued == [a.params for a in first_students(pipeline.space)[:2]]
+    assert queued == [a.params for a in first_students(pipeline.space)[:1]]
 
 
 def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:
