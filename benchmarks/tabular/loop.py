@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
+from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
 from kdnas.config import Settings
@@ -91,6 +92,8 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
     table, found = Table(args.table), []
+    for alpha in sorted(set(ALPHAS.values())):
+        print(f"rank correlation with the end, alpha {alpha}: {_rank_correlations(table, alpha)}")
     print("| objective | sampler | rungs | warm start | median [quartiles] | students seen |")
     print("|---|---|---|---|---|---|")
     for objective, sampler, rungs, warm in _cases(args.samplers):
@@ -110,6 +113,19 @@ def main() -> None:
         found.append({**case, "ends": ends, "seen": seen})
     if args.json:
         args.json.write_text(json.dumps(found) + "\n")
+
+
+def _rank_correlations(table: Table, alpha: float) -> dict[str, float]:
+    """Spearman's rho of each rung's rewards with those of a whole training."""
+    rewards = {
+        name: [
+            reward(loss, cost, 1.0, alpha)
+            for loss, cost in zip(table.frame[name], table.costs, strict=True)
+        ]
+        for name in LOSSES.values()
+    }
+    whole = rewards["loss"]
+    return {n: round(float(spearmanr(r, whole).statistic), 2) for n, r in rewards.items()}
 
 
 def _cases(samplers: list[str]) -> Iterator[tuple[str, str, int, bool]]:
