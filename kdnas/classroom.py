@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from kdnas.config.stages import Stage
 from kdnas.console import say
 from kdnas.data import RunData
 from kdnas.distill.core import predict
@@ -14,7 +15,6 @@ from kdnas.distill.lesson import Lesson
 from kdnas.distill.outputs import Wanted
 from kdnas.run import Run
 from kdnas.runtime import Runtime
-from kdnas.stages import Stage
 from kdnas.tasks import EncodedExamples, Examples, encode, load_data, load_spec
 from kdnas.teacher.load import Teacher, load_teacher, teacher_source
 from kdnas.teacher.store import StoredSignal

@@ -16,7 +16,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 from scipy.optimize import linear_sum_assignment
 
-from kdnas.config import Cost
+from kdnas.config.choices import Cost
 from kdnas.console import say
 from kdnas.errors import KdnasError
 from kdnas.files import write_json

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
+from kdnas.config.stages import Stage
 from kdnas.console import say
 from kdnas.distill.core import train
 from kdnas.distill.distilled import Distilled
@@ -26,7 +27,6 @@ from kdnas.distill.terms import TaskTerm
 from kdnas.files import replace_file
 from kdnas.runtime import Runtime
 from kdnas.space import Architecture
-from kdnas.stages import Stage
 from kdnas.student.importance import Importance
 from kdnas.student.inherit import take_body
 from kdnas.tasks.encode import EncodedExamples

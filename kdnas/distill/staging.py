@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kdnas.config import Settings
+from kdnas.config.stages import LossName, Stage
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mapping import LayerMap
 from kdnas.distill.objective import Weight
@@ -14,7 +15,6 @@ from kdnas.distill.start import Start
 from kdnas.distill.terms import LogitTerm, RelationTerm, TaskTerm, Term
 from kdnas.errors import KdnasError
 from kdnas.space import Architecture, SearchSpace
-from kdnas.stages import LossName, Stage
 from kdnas.teacher.load import Teacher
 
 

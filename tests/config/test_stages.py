@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kdnas.config import Settings, validated
+from kdnas.config.stages import Stage
 from kdnas.errors import KdnasError
-from kdnas.stages import Stage
 
 GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}
 TASK = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}

@@ -1,0 +1,35 @@
+"""kdnas fidelity: how far to trust a study's scores."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from kdnas.commands.shared import RunFolder, interruptible
+from kdnas.config.options import with_settings
+from kdnas.console import say
+
+
+@with_settings("threads", "device")
+def fidelity(
+    flags: dict[str, Any],
+    run: RunFolder,
+    *,
+    students: Annotated[int, typer.Option(help="Students to distil fully.")] = 16,
+    seeds: Annotated[int, typer.Option(help="Full trainings of each, one a seed.")] = 1,
+) -> None:
+    """Tell how well a run's mini-KD scores rank its students: rank correlation with final scores.
+
+    Distils students spread over the front fully. Each score is kept: a repeat costs nothing.
+    """
+    from kdnas.fidelity import fidelity as measure
+    from kdnas.report.fidelity import fidelity_lines
+    from kdnas.run import Run
+
+    opened = Run.open(run, **flags)
+    again = f"fidelity {run} --students {students} --seeds {seeds}"
+    for line in fidelity_lines(
+        interruptible(again, lambda: measure(opened, students, seeds)), str(run)
+    ):
+        say(line)

@@ -1,0 +1,72 @@
+"""kdnas search, resume, distill: the whole way, or the rest of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdnas.commands.shared import ConfigFile, RunFolder, finish
+from kdnas.config import Settings, load_settings
+from kdnas.config.options import with_settings
+from kdnas.errors import KdnasError
+
+EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
+
+
+@with_settings()
+def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
+    """Find, distil and evaluate the best student of a teacher for a task.
+
+    With no option: the embedded MiniLM teacher and Rotten Tomatoes snippets, in a few minutes.
+    """
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    settings = with_embedded_defaults(load_settings(config, flags), config, flags)
+    run = Run.create(settings)
+    with run.forgotten_if_refused():
+        finish(run.folder, lambda: Pipeline(run).everything())
+
+
+@with_settings("trials", "threads", "device")
+def resume(flags: dict[str, Any], run: RunFolder) -> None:
+    """Go on with a run that stopped, in whatever step, or give it more trials (--trials TOTAL)."""
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    opened = Run.open(run, **flags)
+    finish(run, lambda: Pipeline(opened).everything())
+
+
+def distil(
+    run: RunFolder,
+    *,
+    trial: Annotated[int | None, typer.Option(help="Number of the trial to distil.")] = None,
+    speedup: Annotated[
+        float | None, typer.Option(help="Distil the best trial at least this fast.")
+    ] = None,
+) -> None:
+    """Distil another trial of a study, into RUN/students/trial-N."""
+    from kdnas.pipeline import Pipeline
+    from kdnas.run import Run
+
+    if (trial is None) == (speedup is None):
+        raise KdnasError("give one of --trial N and --speedup X")
+    opened = Run.open(run)
+    finish(run, lambda: Pipeline(opened).another(trial, speedup))
+
+
+def with_embedded_defaults(
+    settings: Settings, config: list[Path] | None, flags: dict[str, Any]
+) -> Settings:
+    """The short settings of `config/embedded.yaml` where neither teacher nor task is named."""
+    from kdnas.config import PLAIN_RECIPE, read_yaml, read_yamls, validated
+
+    if settings.teacher or settings.task:
+        return settings
+    short = read_yaml(EMBEDDED)
+    if settings.stages:
+        short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
+    return validated({**short, **read_yamls(config), **flags})

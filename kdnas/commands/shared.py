@@ -1,0 +1,35 @@
+"""What several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdnas.console import say
+
+RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
+ConfigFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", help="YAML file that sets any option; may be repeated; flags win over all."
+    ),
+]
+JsonOut = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def finish(folder: Path, work: Any) -> None:
+    from kdnas.report.terminal import closing_lines
+
+    result = interruptible(f"resume {folder}", work)
+    for line in closing_lines(result, str(folder)):
+        say(line)
+
+
+def interruptible(command: str, work: Any) -> Any:
+    try:
+        return work()
+    except KeyboardInterrupt:
+        say(f"interrupted; go on with: kdnas {command}")
+        raise

@@ -1,0 +1,58 @@
+"""kdnas worker: one more process at a study."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kdnas.commands.shared import interruptible
+from kdnas.config.options import with_settings
+from kdnas.console import say
+from kdnas.errors import KdnasError
+
+# What a worker on another machine may have elsewhere.
+PLACE_OPTIONS = ("storage", "study", "out", "teacher", "task", "data_dir", "corpus")
+
+
+@with_settings(*PLACE_OPTIONS, "general_teacher", "threads", "device")
+def worker(
+    flags: dict[str, Any],
+    *,
+    run: Annotated[
+        Path | None, typer.Argument(help="A run folder; without one, --storage names the study.")
+    ] = None,
+) -> None:
+    """Join a running study from another process or machine, until its total is reached."""
+    from kdnas.pipeline import Pipeline
+    from kdnas.search.presence import present, share_of_cores, study_here
+
+    opened = _joined(run, flags)
+    with present(study_here(opened.settings, opened.folder)) as processes:
+        opened.settings = share_of_cores(opened.settings, processes)
+        pipeline = Pipeline(opened)
+        with nullcontext() if run else opened.forgotten_if_refused():
+            if run is None:
+                pipeline.check()
+            interruptible(f"worker {opened.folder}", pipeline.search)
+    say(f"study {opened.settings.study}: nothing is left to do")
+
+
+def _joined(folder: Path | None, flags: dict[str, Any]) -> Any:
+    """The run that a worker works on: an existing one, or one for a study elsewhere."""
+    from kdnas.config import validated
+    from kdnas.run import Run
+    from kdnas.search.join import join
+
+    if folder is None:
+        if "storage" not in flags:
+            raise KdnasError("give a run folder, or --storage URL (and --study NAME) of a study")
+        return join(flags)
+    for name in flags.keys() - {"threads", "device"}:
+        option = name.replace("_", "-")
+        raise KdnasError(f"--{option} goes with --storage; {folder} has its settings already")
+    opened = Run.open(folder)
+    opened.settings = validated({**opened.settings.model_dump(), **flags})
+    return opened

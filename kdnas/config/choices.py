@@ -1,0 +1,13 @@
+"""Words that an option may be set to."""
+
+from typing import Literal
+
+Precision = Literal["auto", "fp32", "bf16"]
+Objective = Literal["reward", "pareto"]
+Cost = Literal["latency", "macs", "params"]
+Sampler = Literal["tpe", "lstm", "lstm-predecessor", "random", "nsga2", "nsga3", "qmc", "gp"]
+RandomControl = Literal["off", "search", "full"]
+Normalisation = Literal["layer", "dimension", "raw"]
+MiniScore = Literal["hidden", "logits", "mean"]
+LayerMapping = Literal["skip+last", "skip", "last"]
+Augmentation = Literal["swap", "recombine", "neighbours", "mask", "replace", "span", "corpus"]

@@ -1,0 +1,79 @@
+"""Steps 6 and 7: the winner beside its teacher and its controls, and the report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.measure import count_params
+from kdnas.report import Control, Results
+from kdnas.search.winner import choose_winner
+from kdnas.space import Architecture
+from kdnas.space.handpicked import hand_picked
+from kdnas.steps.distil import Trained
+from kdnas.steps.prepare import EMBEDDED_NAME
+from kdnas.steps.search import RANDOM_SEARCH
+from kdnas.student.ship import load_student
+from kdnas.tasks.evaluate import evaluate_model
+
+FINAL_REPEATS = 100
+
+
+class Delivered(Trained):
+    """Evaluates shipped students and tells of them."""
+
+    def controls(self, winner: Architecture, drawn: Study | None, folder: Path) -> list[Control]:
+        """The same student without KD, and others with it: a hand-picked one, random search's."""
+        self.fine_tune(winner, folder / "fine-tuned")
+        made = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
+        picked = hand_picked(self.space, winner)
+        if picked is not None:
+            self.distil(picked, None, folder / "hand-picked")
+            made.append(Control("hand-picked, same depth", picked, folder / "hand-picked"))
+        if drawn and self.settings.random_control == "full":
+            best = choose_winner(drawn, speedup=self.settings.speedup)
+            found = Architecture.from_params(best.params)
+            self.distil(found, None, folder / "random-search")
+            made.append(Control(RANDOM_SEARCH, found, folder / "random-search"))
+        return made
+
+    def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
+        """Scores and costs of a shipped student, measured once."""
+        name = " ".join(("evaluate", *folder.relative_to(self.run.folder).parts))
+
+        def compute() -> dict[str, Any]:
+            model = load_student(folder)
+            costs = self.evaluator.costs(model, FINAL_REPEATS)
+            return {"costs": asdict(costs), "scores": self.score(model)}
+
+        return self.run.once(name, architecture.params, compute)
+
+    def score(self, model: Any) -> dict[str, float]:
+        """A model's scores on the task's evaluation splits."""
+        data = self.data
+        return evaluate_model(model, data.evaluation, data.spec, self.runtime, self.teacher.pad_id)
+
+    def results(self, winner: FrozenTrial, home: Path, controls: list[Control]) -> Results:
+        """Everything that a report tells, apart from the trials."""
+        architecture = Architecture.from_params(winner.params)
+        teacher = self.teacher
+        scores = {}
+        if teacher.has_head:
+            scores = self.run.once("evaluate teacher", 0, lambda: self.score(teacher.model))
+        return Results(
+            spec=self.data.spec,
+            teacher_name=self.settings.teacher or EMBEDDED_NAME,
+            teacher_params=count_params(teacher.model),
+            teacher_scores=scores,
+            winner=winner.number,
+            architecture=architecture,
+            home=home,
+            student=self.measured(architecture, home / "student"),
+            controls=[(c, self.measured(c.architecture, c.folder)) for c in controls],
+            space_size=len(self.space.architectures),
+            environment=self.runtime.describe(),
+        )

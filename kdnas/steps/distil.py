@@ -1,0 +1,66 @@
+"""Step 5: students at full length, the winner and its controls."""
+
+from __future__ import annotations
+
+import shutil
+from functools import cached_property
+from pathlib import Path
+
+from kdnas.classroom import Classroom
+from kdnas.console import say
+from kdnas.distill.distilled import Distilled
+from kdnas.distill.full import FullKD
+from kdnas.space import Architecture
+from kdnas.steps.search import Searched
+from kdnas.student.ship import ship_student, shipped
+
+
+class Trained(Searched):
+    """Trains students fully and ships them."""
+
+    def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
+        """Distils an architecture fully and ships it, going on from a trial's mini-KD."""
+        record = {"architecture": architecture.params, "trial": trial, "method": "distilled"}
+        if shipped(folder, record):
+            return
+        say(f"{folder.name}: distilling {architecture.label}")
+        work = self._work(folder, architecture)
+        with self.run.timed(f"distil {folder.name}"):
+            distilled = self.full.run(
+                architecture, lambda: self._after_mini_kd(architecture, trial), work, folder.name
+            )
+            ship_student(folder, distilled.student, self.teacher.tokenizer, record)
+        shutil.rmtree(work, ignore_errors=True)
+
+    @cached_property
+    def full(self) -> FullKD:
+        """Trains at full length."""
+        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id)
+
+    @cached_property
+    def classroom(self) -> Classroom:
+        """Where its stages find their teachers and their data."""
+        return Classroom(self.run, self.data, lambda: self.teacher, self.runtime)
+
+    def _after_mini_kd(self, architecture: Architecture, trial: int | None) -> Distilled:
+        distilled = self.mini.start(architecture)
+        kept = self.run.folder / "trials" / str(trial)
+        if trial is None or not distilled.load(kept):
+            self.mini.run(distilled)
+        return distilled
+
+    def fine_tune(self, architecture: Architecture, folder: Path) -> None:
+        """Trains an architecture on labels alone, from the same start, and keeps it."""
+        record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
+        if shipped(folder, record):
+            return
+        say(f"{folder.name}: training {architecture.label} on labels alone")
+        work = self._work(folder, architecture)
+        with self.run.timed(f"control {folder.name}"):
+            student = self.mini.start(architecture).student
+            self.full.fine_tune(student, self.data.train, work, folder.name)
+            ship_student(folder, student, self.teacher.tokenizer, record)
+
+    def _work(self, folder: Path, architecture: Architecture) -> Path:
+        """Where an unfinished training keeps its state."""
+        return self.run.folder / "work" / folder.name / architecture.label.replace(" ", "-")

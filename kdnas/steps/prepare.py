@@ -1,0 +1,101 @@
+"""Steps 1 to 3: the teacher and its data, the space, the signal."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from filelock import FileLock
+
+from kdnas.console import say
+from kdnas.data import RunData, prepare_data
+from kdnas.distill.mini import MiniKD, states_for
+from kdnas.distill.proxy import Proxy, split_heldout
+from kdnas.run import Run
+from kdnas.runtime import start_runtime
+from kdnas.search.candidate import Evaluator
+from kdnas.space import SearchSpace
+from kdnas.tasks import load_data, load_spec
+from kdnas.teacher.cache import fingerprint
+from kdnas.teacher.load import (
+    Teacher,
+    load_config,
+    load_teacher,
+    load_tokenizer,
+    teacher_source,
+)
+from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store
+
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+class Prepared:
+    """What every step needs, each made once, when it is first asked for.
+
+    Args:
+        run: The run folder and its settings.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.settings = run.settings
+        self.runtime = start_runtime(run.settings)
+
+    # Step 1: the teacher and its data.
+
+    @cached_property
+    def data(self) -> RunData:
+        """The task and the corpus, encoded for the teacher."""
+        settings = self.settings
+        source = teacher_source(settings.teacher)
+        config, tokenizer = load_config(source), load_tokenizer(source)
+        spec = load_spec(settings.task or "rotten-tomatoes", settings.tasks)
+        task = load_data(spec, settings.data_dir)
+        return prepare_data(task, settings, tokenizer, config)
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """The teacher, fine-tuned on the task unless it is not to be or knows it already."""
+        data, folder = self.data, self.run.folder / "teacher"
+        source = teacher_source(self.settings.teacher)
+        # A worker that joins meanwhile waits for the teacher rather than train another.
+        with FileLock(self.run.folder / ".teacher.lock"):
+            tuned = (folder / "config.json").exists()
+            teacher = load_teacher(str(folder) if tuned else source, data.spec)
+            if not tuned:
+                self.run.once("fingerprint", source, lambda: self._fingerprint(teacher))
+            if not (teacher.has_head or self.settings.teacher_as_is):
+                say(f"fine-tuning the teacher on {len(data.train)} examples")
+                with self.run.timed("teacher"):
+                    fine_tune_teacher(teacher, data.train, self.settings, self.runtime, folder)
+        teacher.name = source
+        teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
+        return teacher
+
+    def _fingerprint(self, teacher: Teacher) -> str:
+        return fingerprint(teacher, self.data.train, self.data.distillation)
+
+    # Step 2: the space.
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The students to choose from."""
+        source = teacher_source(self.settings.teacher)
+        return SearchSpace.from_teacher(load_config(source), source, self.settings.space)
+
+    # Step 3: the signal.
+
+    @cached_property
+    def mini(self) -> MiniKD:
+        """Mini-KD on the proxy, with the teacher's signal for it."""
+        settings, data, teacher = self.settings, self.data, self.teacher
+        proxy = data.distillation.take(data.proxy)
+        states = states_for(self.space, teacher, settings)
+        with self.run.timed("signal"):
+            store = open_or_build_store(teacher, proxy, states, self.runtime)
+        training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
+        return MiniKD(teacher, Proxy(proxy, store, training, heldout), settings, self.runtime)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Scores candidates."""
+        return Evaluator(self.mini, self.settings)

@@ -1,0 +1,70 @@
+"""Step 4: the search, and random search beside it."""
+
+from __future__ import annotations
+
+from optuna.study import Study
+
+from kdnas.search.join import check_same_teacher, identity, publish
+from kdnas.search.loop import SearchLoop
+from kdnas.search.plan import Plan
+from kdnas.search.rungs import Ladder
+from kdnas.search.samplers import make_sampler
+from kdnas.search.storage import storage_url
+from kdnas.search.study import Direction, control_name, open_study, settled
+from kdnas.search.warmstart import warm_start
+from kdnas.space import Architecture
+from kdnas.steps.prepare import EMBEDDED_NAME, Prepared
+
+RANDOM_SEARCH = "random search"
+DIRECTIONS: dict[str, list[Direction]] = {
+    "reward": ["maximize"],
+    "pareto": ["minimize", "minimize"],
+}
+
+
+class Searched(Prepared):
+    """The run's study and what fills it."""
+
+    def open_study(self, control: str | None = None) -> Study:
+        """The run's study with the run's sampler, or that of a control, named by its sampler."""
+        settings = self.settings
+        joined = identity(self.run)
+        ours = joined or {
+            "teacher": settings.teacher or EMBEDDED_NAME,
+            "task": settings.task or "rotten-tomatoes",
+            "objective": settings.objective,
+        }
+        name = control or settings.sampler
+        planned = settings.trials if control else Plan.of(settings).candidates
+        sampler = make_sampler(name, self.space, settings.seed, planned)
+        url = storage_url(settings.storage, self.run.folder)
+        title = control_name(settings.study, control) if control else settings.study
+        directions, timeout = DIRECTIONS[settings.objective], settings.worker_timeout
+        study = open_study(url, title, sampler, directions, ours, timeout)
+        if not (control or joined):
+            publish(study, settings)
+        return study
+
+    def search(self) -> None:
+        """Evaluates candidates until the study has its total."""
+        evaluator = self.evaluator
+        evaluator.check_reachable(self.space.smallest)
+        study = self.open_study()
+        before = self.run.result("fingerprint")
+        check_same_teacher(study, before, self._fingerprint(self.teacher))
+        if self.settings.warm_start:
+            warm_start(study, self.space, evaluator)
+        with self.run.timed("search"):
+            SearchLoop(study, self.space, evaluator, self.run, Plan.of(self.settings)).work()
+
+    def random_search(self) -> Study | None:
+        """Random search with the search's budget, as a control; what both try is paid for once."""
+        settings = self.settings
+        if settings.random_control == "off" or settings.sampler == "random":
+            return None
+        known = {Architecture.from_params(t.params): t for t in settled(self.open_study())}
+        study = self.open_study("random")
+        plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
+        with self.run.timed(RANDOM_SEARCH):
+            SearchLoop(study, self.space, self.evaluator, self.run, plan).work()
+        return study
