@@ -10,13 +10,17 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType
 from torch import Tensor
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.team import Team, team
 
 ResolvedPrecision = Literal["fp32", "bf16"]
+# Ways to launch that split a model over processes.
+SPLITTING = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class Runtime:
         """The device that models and batches go to."""
         device: torch.device = self.accelerator.device
         return device
+
+    @property
+    def team(self) -> Team:
+        """The processes that train together, where the command was launched so."""
+        return team()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process's copy has the same settings on a device of its own."""
+        return _like, (self.device.type, self.precision, torch.get_num_threads())
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision for a forward pass; nothing in fp32."""
@@ -80,11 +93,21 @@ def resolve_precision(wanted: str, device: torch.device) -> ResolvedPrecision:
 @cache
 def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
-    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
+    if accelerator.distributed_type in SPLITTING:
+        raise KdnasError(
+            f"launched for {accelerator.distributed_type.value}, which splits a model over "
+            "processes; students are small: accelerate launch --multi_gpu would be right"
+        )
     return Runtime(accelerator, precision)
+
+
+def _like(device: str, precision: ResolvedPrecision, threads: int) -> Runtime:
+    torch.set_num_threads(threads)
+    return _runtime(torch.device(device), precision)
 
 
 def _checked_device(name: str | None) -> torch.device:
