@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -11,7 +12,6 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 from torch import Tensor
 
 from kdnas.config import Settings
@@ -19,8 +19,8 @@ from kdnas.errors import KdnasError
 from kdnas.team import Team, team
 
 ResolvedPrecision = Literal["fp32", "bf16"]
-# Ways to launch that split a model over processes.
-SPLITTING = (DistributedType.DEEPSPEED, DistributedType.FSDP, DistributedType.MEGATRON_LM)
+# What `accelerate launch` sets where it is to split a model over processes.
+SPLITTING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,14 @@ def start_runtime(settings: Settings) -> Runtime:
     """Sets threads and picks device and precision.
 
     Raises:
-        KdnasError: The device does not exist.
+        KdnasError: The device does not exist, or models are to be split over several.
     """
+    for name in SPLITTING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise KdnasError(
+                f"launched for {name}, which splits a model over processes; students are small: "
+                "accelerate launch --multi_gpu would be right"
+            )
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = _checked_device(settings.device)
@@ -97,11 +103,6 @@ def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
-    if accelerator.distributed_type in SPLITTING:
-        raise KdnasError(
-            f"launched for {accelerator.distributed_type.value}, which splits a model over "
-            "processes; students are small: accelerate launch --multi_gpu would be right"
-        )
     return Runtime(accelerator, precision)
 
 

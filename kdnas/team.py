@@ -23,6 +23,10 @@ from kdnas.errors import KdnasError
 PATIENCE = timedelta(days=30)
 
 
+class LostError(KdnasError):
+    """Another process of a training ended."""
+
+
 class Team:
     """This process among those that train together.
 
@@ -67,10 +71,13 @@ class Team:
             problem, call = None, None
             try:
                 call = self.told(None)
-            except KdnasError:
+            except LostError:
                 raise
             except Exception as error:
-                problem = f"process {self.rank} cannot take part in the training: {error}"
+                problem = (
+                    f"process {self.rank} cannot take part in the training: {error}; KDNAS_CACHE "
+                    "must lie where all processes see it"
+                )
             if call is None and problem is None:
                 return
             if self._check(problem) and call:
@@ -128,7 +135,7 @@ def lead_or_follow(command: Callable[[], int]) -> int:
     dist.init_process_group(backend, timeout=PATIENCE)
     _team = Team(dist.get_rank(), dist.get_world_size())
     if not _team.leads:
-        with suppress(KdnasError, KeyboardInterrupt):  # the leading process says what there is
+        with suppress(LostError, KeyboardInterrupt):  # the leading process says what there is
             _team.serve()
         return 0
     code = command()
@@ -143,7 +150,7 @@ def _connected() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        raise KdnasError(
+        raise LostError(
             f"another process of this training ended ({' '.join(str(error).split())[:120]}); what "
             "it had reached is kept: kdnas resume goes on"
         ) from None

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 from conftest import QUICK, sentence
+from servers import free_port
 
 from kdnas.config import Settings
 from kdnas.distill.batches import collate, part_of
@@ -23,10 +24,11 @@ from kdnas.distill.mapping import LayerMap
 from kdnas.distill.objective import Objective
 from kdnas.distill.outputs import Wanted, attention_states, hidden_states
 from kdnas.distill.terms import HiddenTerm, LogitTerm, RelationTerm, TaskTerm
+from kdnas.errors import KdnasError
 from kdnas.files import read_json
 from kdnas.pipeline import Pipeline
 from kdnas.run import Run
-from kdnas.runtime import Runtime
+from kdnas.runtime import Runtime, start_runtime
 from kdnas.student.ship import load_student
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teacher.load import load_teacher
@@ -48,6 +50,40 @@ def slow(self, indices):
     return step(self, indices)
 core._Training.step = slow
 main()
+"""
+
+# Three calls: one that the other process cannot follow, one that it can, and one that breaks off.
+CALLS = """
+import torch
+from kdnas.errors import KdnasError
+from kdnas.team import lead_or_follow, team
+
+def missing():
+    raise ValueError("x/manifest.json is missing")
+
+class Store:
+    def __reduce__(self):
+        return missing, ()
+
+def job(number, team):
+    print(f"rank {team.rank} does {number}", flush=True)
+    return team.total(torch.ones(1))
+
+def command():
+    try:
+        with team().calling(job, Store()):
+            print("never")
+    except KdnasError as error:
+        print(f"refused: {error}", flush=True)
+    with team().calling(job, 1):
+        print(job(1, team()).item(), flush=True)
+    try:
+        with team().calling(job, 2):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return 130
+
+raise SystemExit(lead_or_follow(command))
 """
 
 
@@ -122,11 +158,41 @@ def test_what_the_others_get_is_the_same(lesson: Lesson, runtime: Runtime) -> No
     assert len(_packed(lesson.source)) < 3_000  # the store itself stays on the disk
 
 
+def test_a_launch_that_would_split_the_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(KdnasError, match="launched for FSDP.*--multi_gpu would be right"):
+        start_runtime(Settings())
+
+
 def test_alone_nobody_is_called() -> None:
     team = Team()
     with team.calling(print, "never"):
         assert team.leads and team.told(3) == 3
     assert team.total(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_who_cannot_follow_is_named_and_who_is_left_alone_ends(tmp_path: Path) -> None:
+    script = tmp_path / "calls.py"
+    script.write_text(CALLS)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, **place, "RANK": rank, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in started)
+    assert [process.returncode for process in started] == [130, 0], first + second
+    refused, *rest = first.splitlines()
+    why = "process 1 cannot take part in the training: x/manifest.json is missing; KDNAS_CACHE"
+    assert refused.startswith(f"refused: {why}")
+    assert rest == ["rank 0 does 1", "2.0"]
+    assert second.splitlines() == ["rank 1 does 1", "rank 1 does 2"]
 
 
 def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(

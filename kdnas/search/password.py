@@ -46,8 +46,11 @@ def with_password(url: str, folder: Path) -> str:
         url: As in the run's settings.
         folder: The run's.
     """
-    file, given = folder / FILE, from_environment(url)
-    kept = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    given = from_environment(url)
+    try:
+        kept = (folder / FILE).read_text(encoding="utf-8").strip()
+    except OSError:  # none, or another user's
+        kept = ""
     return kept if kept and bare(kept) == given else given
 
 
