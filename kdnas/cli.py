@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -32,7 +33,20 @@ app.command("distill")(distil)
 
 
 def main() -> None:
-    """Entry point: bad input ends in one line and exit code 2, Ctrl-C in 130."""
+    """Entry point, also of each process that `accelerate launch` starts."""
+    if "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from kdnas.team import lead_or_follow
+
+        sys.exit(lead_or_follow(run))
+    sys.exit(run())
+
+
+def run() -> int:
+    """Runs the command of the command line; bad input ends in one line and 2, Ctrl-C in 130.
+
+    Returns:
+        The exit code.
+    """
     try:
         code = app(standalone_mode=False)
     except UsageError as error:
@@ -46,7 +60,7 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")
         code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _complain(message: str) -> None:

@@ -26,12 +26,19 @@ def sweep(path: Path) -> None:
 
 
 @contextmanager
-def replace_file(path: Path) -> Iterator[Path]:
-    """Gives a path beside `path` to write to, and renames it over `path` at the end."""
+def replace_file(path: Path, private: bool = False) -> Iterator[Path]:
+    """Gives a path beside `path` to write to, and renames it over `path` at the end.
+
+    Args:
+        path: The file.
+        private: Whether its owner alone may read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     sweep(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        if private:
+            partial.touch(mode=0o600)
         yield partial
         partial.replace(path)
     finally:
@@ -55,9 +62,9 @@ def replace_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, private: bool = False) -> None:
     """Writes a text file, whole or not at all."""
-    with replace_file(path) as partial:
+    with replace_file(path, private) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from kdnas.config import Settings, read_yaml, validated
 from kdnas.errors import KdnasError
 from kdnas.files import read_json, write_json, write_text
+from kdnas.search import password
 
 # What may differ between the start of a run and its continuation.
 CHANGEABLE = ("trials", "threads", "device")
@@ -46,10 +47,13 @@ class Run:
         settings = resolve(settings)
         assert settings.out is not None
         folder = settings.out
+        storage = settings.storage
+        settings = _without_password(settings)
         if (folder / "config.yaml").exists():
             _refuse_another(settings, cls.open(folder).settings, folder)
         else:
             _make_folder(folder)
+        password.put_away(storage, folder)
         write_text(folder / "config.yaml", dump(settings))
         return cls(folder, settings)
 
@@ -66,8 +70,10 @@ class Run:
                 f"{folder} holds no kdnas run (no config.yaml); kdnas search makes one"
             )
         given = {k: v for k, v in changes.items() if v is not None}
-        settings = validated({**read_yaml(file), **given})
-        if given:
+        found = validated({**read_yaml(file), **given})
+        settings = _without_password(found)
+        password.put_away(found.storage, folder)
+        if given or settings != found:
             write_text(file, dump(settings))
         return cls(folder, settings)
 
@@ -78,7 +84,7 @@ class Run:
             yield
         except KdnasError:
             names = {path.name for path in self.folder.iterdir()}
-            if names <= {"config.yaml", "joined.json", ".lock", ".teacher.lock"}:
+            if names <= {"config.yaml", "joined.json", ".lock", ".teacher.lock", password.FILE}:
                 shutil.rmtree(self.folder)
             raise
 
@@ -174,6 +180,11 @@ def resolve(settings: Settings) -> Settings:
 def dump(settings: Settings) -> str:
     """Settings as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _without_password(settings: Settings) -> Settings:
+    storage = settings.storage and password.bare(settings.storage)
+    return settings.model_copy(update={"storage": storage})
 
 
 def _absolute(name: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from dataclasses import dataclass
 from functools import cache
@@ -10,13 +11,16 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.team import Team, team
 
 ResolvedPrecision = Literal["fp32", "bf16"]
+# What `accelerate launch` sets where it is to split a model over processes.
+SPLITTING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,15 @@ class Runtime:
         """The device that models and batches go to."""
         device: torch.device = self.accelerator.device
         return device
+
+    @property
+    def team(self) -> Team:
+        """The processes that train together, where the command was launched so."""
+        return team()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process's copy has the same settings on a device of its own."""
+        return _like, (self.device.type, self.precision, torch.get_num_threads())
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision for a forward pass; nothing in fp32."""
@@ -61,8 +74,14 @@ def start_runtime(settings: Settings) -> Runtime:
     """Sets threads and picks device and precision.
 
     Raises:
-        KdnasError: The device does not exist.
+        KdnasError: The device does not exist, or models are to be split over several.
     """
+    for name in SPLITTING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise KdnasError(
+                f"launched for {name}, which splits a model over processes; students are small: "
+                "accelerate launch --multi_gpu would be right"
+            )
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = _checked_device(settings.device)
@@ -80,11 +99,16 @@ def resolve_precision(wanted: str, device: torch.device) -> ResolvedPrecision:
 @cache
 def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
-    AcceleratorState._reset_state(reset_partial_state=PartialState().num_processes == 1)
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
     return Runtime(accelerator, precision)
+
+
+def _like(device: str, precision: ResolvedPrecision, threads: int) -> Runtime:
+    torch.set_num_threads(threads)
+    return _runtime(torch.device(device), precision)
 
 
 def _checked_device(name: str | None) -> torch.device:

@@ -17,6 +17,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
+from kdnas.cli import run
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime import Runtime, start_runtime
@@ -170,6 +171,26 @@ def kdnas(*arguments: object, timeout: float = 240) -> subprocess.CompletedProce
         timeout=timeout,
         check=False,
     )
+
+
+class Said:
+    """Runs a command in this process; keeps all that it printed."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
+        self.all = ""
+
+    def __call__(self, *arguments: object) -> tuple[int, str]:
+        self.monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments)])
+        code = run()
+        out, error = self.capfd.readouterr()
+        self.all += out + error
+        return code, error
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Said:
+    return Said(monkeypatch, capfd)
 
 
 @pytest.fixture(scope="session")

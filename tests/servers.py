@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -21,6 +22,10 @@ import sys
 from optuna.storages import get_storage, run_grpc_proxy_server
 run_grpc_proxy_server(get_storage(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
 """
+
+
+# With what a URL must encode; tests look for its first six letters where it must not be.
+PASSWORD = "secret@1/%3A"
 
 
 class PostgreSQL:
@@ -35,7 +40,10 @@ class PostgreSQL:
     def __init__(self, programs: Path, folder: Path, user: str | None) -> None:
         self.programs, self.folder, self.user = programs, folder, user
         self.port = free_port()
-        setup = ("-U", "kdnas", "-A", "trust", "--no-sync", "--locale=C", "-E", "UTF8")
+        setup = ["-U", "kdnas", "-A", "scram-sha-256", "--no-sync", "--locale=C", "-E", "UTF8"]
+        (folder / "password").write_text(PASSWORD)
+        (folder / "password").chmod(0o644)
+        setup.append(f"--pwfile={folder / 'password'}")
         self._run("initdb", "-D", folder / "data", *setup)
         self.start()
 
@@ -60,7 +68,7 @@ class PostgreSQL:
         """The URL of a new database, as a user writes it."""
         name = f"d{time.monotonic_ns()}"
         self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "kdnas", name)
-        return f"postgresql://kdnas:secret@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://kdnas:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{name}"
 
     def _run(self, program: str, *arguments: object, check: bool = True) -> int:
         done = subprocess.run(
@@ -70,6 +78,7 @@ class PostgreSQL:
             user=self.user,
             cwd=self.folder,
             check=False,
+            env={**os.environ, "PGPASSWORD": PASSWORD},
         )
         assert not check or done.returncode == 0, done.stderr
         return done.returncode

@@ -65,7 +65,7 @@ def read_yaml(file: Path | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise KdnasError(f"cannot read {file}: {error}") from None
     except yaml.YAMLError as error:
-        raise KdnasError(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise KdnasError(f"{file} is not YAML: {_place(error)}") from None
     if not isinstance(values or {}, dict):
         raise KdnasError(f"{file} holds a {type(values).__name__}; it should map options to values")
     return {str(key).replace("-", "_"): value for key, value in (values or {}).items()}
@@ -76,6 +76,13 @@ def nearest(word: str, known: Any) -> str:
     words = [str(w) for w in known]
     match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(words))}"
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """What is wrong and where, without the line itself, which may hold a password."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    said = str(problem or type(error).__name__)
+    return f"{said} in line {mark.line + 1}, column {mark.column + 1}" if mark else said
 
 
 def _one_line(error: ValidationError) -> str:

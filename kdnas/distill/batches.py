@@ -71,6 +71,29 @@ def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
     return _cut(np.argsort(lengths, kind="stable"), lengths, tokens)
 
 
+def part_of(
+    data: EncodedExamples, indices: Indices, pad_id: int, stride: int, rank: int, size: int
+) -> Batch:
+    """What one of several processes computes of a batch: whole examples, about equally many.
+
+    The parts together compare the tokens that the whole batch would. A process for which nothing
+    is left gets the first example, to be weighed by nothing.
+
+    Args:
+        data: All examples.
+        indices: Those of the whole batch.
+        pad_id: As of `collate`.
+        stride: As of `collate`.
+        rank: The process.
+        size: How many there are.
+    """
+    own = np.array_split(indices, size)[rank]
+    first = sum(map(len, np.array_split(indices, size)[:rank]))
+    part = collate(data, own if len(own) else indices[:1], pad_id)
+    before = int(data.lengths[indices[:first]].sum())
+    return replace(part, sample=slice((int(indices.sum()) - before) % stride, None, stride))
+
+
 def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1) -> Batch:
     """Pads examples on the right to a common multiple of 16 tokens.
 

@@ -31,13 +31,13 @@ class Checkpoint:
         """Restores the parts; False where there is nothing usable."""
         if self.path is None or not self.path.exists():
             return False
-        before = copy.deepcopy(self._state())
+        before = copy.deepcopy(self.state_dict())
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            self._restore(state)
+            self.load_state_dict(state)
         except Exception:  # a file of another version or a damaged disk: start over
             self.path.unlink(missing_ok=True)
-            self._restore(before)
+            self.load_state_dict(before)
             return False
         return True
 
@@ -49,7 +49,7 @@ class Checkpoint:
     def save(self) -> None:
         """Writes the state."""
         if self.path is not None:
-            state = self._state()
+            state = self.state_dict()
             with replace_file(self.path) as partial:
                 torch.save(state, partial)
             self.saved = time.monotonic()
@@ -59,9 +59,11 @@ class Checkpoint:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
-    def _state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
+        """The state of all parts."""
         return {name: part.state_dict() for name, part in self.parts.items()}
 
-    def _restore(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])

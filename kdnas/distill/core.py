@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.console import progress
-from kdnas.distill.batches import Batch, batches_once, collate
+from kdnas.distill.batches import Batch, Indices, batches_once, collate, part_of
 from kdnas.distill.checkpoint import Checkpoint
 from kdnas.distill.forward import forward
 from kdnas.distill.objective import Objective
@@ -26,6 +26,10 @@ from kdnas.distill.weights import Masters, working_precision
 from kdnas.measure.quiet import computing
 from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
+from kdnas.team import ALONE, Team
+
+# What dropout drops must differ between processes that share a batch.
+NEXT_SEED = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ def train(
     title: str = "training",
     checkpoint: Path | None = None,
     until: float = 1.0,
+    team: Team = ALONE,
 ) -> TrainResult:
     """Trains a model, and the objective's own parameters, in place.
 
@@ -64,12 +69,20 @@ def train(
         checkpoint: File that a killed or paused training continues from; removed at the end.
         until: Share of the training after which to pause; a later call with the same checkpoint
             goes on from there.
+        team: Processes that share each batch; only the leading one need call this.
+
+    Raises:
+        KdnasError: Another process of the team died.
     """
     start = time.perf_counter()
-    model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
-    objective.to(runtime.device)
     with ExitStack() as stack:
-        let_pass = stack.enter_context(computing(runtime.device))
+        work = (model, objective, data, source, schedule, runtime)
+        stack.enter_context(team.calling(train, *work, pad_id=pad_id, until=until))
+        model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
+        objective.to(runtime.device)
+        # The others have nothing to do while the leading process stands still.
+        quiet = computing(runtime.device) if team.leads else nullcontext(_unseen)
+        let_pass = stack.enter_context(quiet)
         embeddings = model.get_input_embeddings()
         embeddings.requires_grad_(not schedule.freeze_embeddings)
         stack.callback(embeddings.requires_grad_, True)
@@ -79,12 +92,17 @@ def train(
         pace = Pace(schedule, schedule.steps(data.lengths), until)
         optimizer = _optimizer(weights.trained, schedule)
         state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
-        state.load()
-        torch.manual_seed(schedule.seed + pace.step)
-        training = _Training(model, objective, source, weights, optimizer, pace, runtime)
-        with progress(title, round(pace.until * pace.steps) - pace.step) as advance:
-            for batch in _batches(data, schedule, pace, pad_id, runtime):
-                pace.advance(training.step(batch))
+        found = team.told(state.state_dict() if state.load() else None)
+        if found and not team.leads:
+            state.load_state_dict(found)
+        torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
+        training = _Training(
+            model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
+        )
+        left = round(pace.until * pace.steps) - pace.step
+        with progress(title, left) if team.leads else nullcontext(_unseen) as advance:
+            for indices in _plans(data.lengths, pace):
+                pace.advance(training.step(indices))
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_now_and_then()
                 let_pass()
@@ -99,26 +117,56 @@ class _Training:
 
     model: PreTrainedModel
     objective: Objective
+    data: EncodedExamples
     source: TeacherSignal
+    pad_id: int
     weights: Masters
     optimizer: torch.optim.AdamW
     pace: Pace
     runtime: Runtime
+    team: Team
 
-    def step(self, batch: Batch) -> Tensor:
-        """Forward, backward, update; returns the loss."""
+    def step(self, indices: Indices) -> Tensor:
+        """Forward, backward, update on some examples; returns the loss."""
+        batch, shares = self._part(indices)
         self.objective.progress = self.pace.progress
         with self.runtime.autocast():
-            loss: Tensor = self.objective(self.model, batch, self.source)["total"]
+            loss: Tensor = self.objective(self.model, batch, self.source, shares)["total"]
         self.runtime.accelerator.backward(loss)
         self.weights.take_gradients()
+        loss = self._summed(loss.detach())
         self.runtime.accelerator.clip_grad_norm_(self.weights.trained, 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.pace.learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.weights.publish()
-        return loss.detach()
+        return loss
+
+    def _part(self, indices: Indices) -> tuple[Batch, dict[str, float] | None]:
+        """What this process computes of a batch, and what its losses count for in the batch's."""
+        device, stride = self.runtime.device, self.pace.schedule.stride
+        whole = collate(self.data, indices, self.pad_id, stride)
+        if self.team.size == 1:
+            return whole.to(device), None
+        rank, size = self.team.rank, self.team.size
+        part = part_of(self.data, indices, self.pad_id, stride, rank, size)
+        shares = self.objective.shares(part, whole)
+        nothing_left = rank >= len(indices)
+        return part.to(device), dict.fromkeys(shares, 0.0) if nothing_left else shares
+
+    def _summed(self, loss: Tensor) -> Tensor:
+        """The whole batch's loss; the gradients, in place, become the whole batch's, too."""
+        if self.team.size == 1:
+            return loss
+        gradients = [p.grad for p in self.weights.trained if p.grad is not None]
+        flat = torch.cat([loss.float().view(1), *(g.flatten() for g in gradients)])
+        sums = torch.split(self.team.total(flat), [1, *(g.numel() for g in gradients)])
+        torch._foreach_copy_(
+            gradients, [s.view_as(g) for s, g in zip(sums[1:], gradients, strict=True)]
+        )
+        total: Tensor = sums[0].view(())
+        return total
 
 
 @torch.no_grad()
@@ -167,17 +215,15 @@ def predict(
     return logits
 
 
-def _batches(
-    data: EncodedExamples, schedule: Schedule, pace: Pace, pad_id: int, runtime: Runtime
-) -> Iterator[Batch]:
-    """The batches that are still to be trained on, epoch after epoch."""
+def _plans(lengths: Indices, pace: Pace) -> Iterator[Indices]:
+    """The examples of each batch that is still to be trained on, epoch after epoch."""
     skip = pace.step
     for epoch in itertools.count():
-        plan = schedule.plan(data.lengths, epoch)
+        plan = pace.schedule.plan(lengths, epoch)
         for indices in plan[skip:]:
             if pace.done:
                 return
-            yield collate(data, indices, pad_id, schedule.stride).to(runtime.device)
+            yield indices
         skip = max(0, skip - len(plan))
 
 
@@ -187,3 +233,7 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.A
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+
+
+def _unseen(*_: str) -> None:
+    """What only the leading process does."""

@@ -164,6 +164,7 @@ class FullKD:
             pad_id=self.pad_id,
             title=f"{title}: labels alone",
             checkpoint=work / "fine-tuning.pt",
+            team=self.runtime.team,
         )
 
     def _train(
@@ -184,6 +185,7 @@ class FullKD:
             pad_id=self.pad_id,
             title=f"{title}: {stage.name}",
             checkpoint=checkpoint,
+            team=self.runtime.team,
         )
 
     def _lesson(self, stage: Stage, architecture: Architecture, hidden: bool = False) -> Lesson:

@@ -33,12 +33,12 @@ class _SquaredError(torch.autograd.Function):
         error = target - predicted
         ctx.save_for_backward(error)
         ctx.dtype = predicted.dtype
-        return torch.dot(error.flatten(), error.flatten()) / len(error)
+        return torch.dot(error.flatten(), error.flatten()) / max(1, len(error))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (error,) = ctx.saved_tensors
-        return (error * (gradients[0] * (-2 / len(error)))).to(ctx.dtype), None
+        return (error * (gradients[0] * (-2 / max(1, len(error))))).to(ctx.dtype), None
 
 
 def scales(variance: Tensor, normalisation: str) -> Tensor:
@@ -140,6 +140,11 @@ def _relations(states: Tensor, bias: Tensor) -> Tensor:
     return F.log_softmax(scores.float() + bias, dim=-1)
 
 
+def labelled(labels: Tensor) -> Tensor:
+    """Which examples have a label: class ids other than -100, targets other than NaN."""
+    return labels.isfinite() if labels.is_floating_point() else labels != UNLABELLED
+
+
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy with class ids; MSE where the model has one output.
 
@@ -149,9 +154,9 @@ def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
             or NaN) do not count; without any label the loss is 0.
     """
     if logits.shape[-1] == 1:
-        known = labels.isfinite()
+        known = labelled(labels)
         errors = (logits.float().squeeze(-1) - labels.float().nan_to_num()).square() * known
         return errors.sum() / known.sum().clamp_min(1)
-    known = labels != UNLABELLED
+    known = labelled(labels)
     total = F.cross_entropy(logits.float(), labels.long(), reduction="sum")
     return total / known.sum().clamp_min(1)

@@ -49,14 +49,31 @@ class Objective(nn.Module):
         """What each loss of a batch is a mean over."""
         return {name: self._term(name).count(batch) for name in self.ends}
 
+    def shares(self, part: Batch, whole: Batch) -> dict[str, float]:
+        """What each loss of a part of a batch counts for in that of the whole."""
+        of = self.counts(whole)
+        return {name: count / max(1, of[name]) for name, count in self.counts(part).items()}
+
     def forward(
-        self, student: PreTrainedModel, batch: Batch, source: TeacherSignal
+        self,
+        student: PreTrainedModel,
+        batch: Batch,
+        source: TeacherSignal,
+        shares: dict[str, float] | None = None,
     ) -> dict[str, Tensor]:
-        """The student's losses on a batch by name, and their weighted sum as `total`."""
+        """The student's losses on a batch by name, and their weighted sum as `total`.
+
+        Args:
+            student: The model.
+            batch: Examples.
+            source: The teacher's signal for them.
+            shares: Factors of the losses in the sum, where the batch is part of another.
+        """
         signal = source.fetch(batch, self.wanted)
         output = forward(student, batch, _union(term.of_student for term in self._terms()))
         losses = {name: self._term(name).loss(output, batch, signal) for name in self.ends}
-        total = sum(self.weight(name) * loss for name, loss in losses.items())
+        factors = {name: self.weight(name) * (shares or {}).get(name, 1.0) for name in losses}
+        total = sum(factors[name] * loss for name, loss in losses.items())
         return {**losses, "total": torch.as_tensor(total)}
 
     def _terms(self) -> Iterable[Term]:

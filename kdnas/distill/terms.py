@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from kdnas.distill.batches import Batch
 from kdnas.distill.losses import (
     LogitLoss,
+    labelled,
     logit_loss,
     logit_variance,
     relation_loss,
@@ -61,6 +62,11 @@ class TaskTerm(ExampleTerm):
         """Cross-entropy or squared error."""
         assert batch.labels is not None and output.logits is not None
         return task_loss(output.logits, batch.labels)
+
+    def count(self, batch: Batch) -> int:
+        """Its examples with a label."""
+        assert batch.labels is not None
+        return int(labelled(batch.labels).sum())
 
 
 class LogitTerm(ExampleTerm):
@@ -181,6 +187,10 @@ class HiddenTerm(Term):
             error = squared_error(predicted, self.target(i, signal))
             errors.append(error / len(self.targets[i]))
         return torch.stack(errors).mean()
+
+    def count(self, batch: Batch) -> int:
+        """Its real tokens that are compared."""
+        return len(range(batch.packing.count)[batch.sample])
 
     def projection(self, i: int) -> nn.Module:
         """The projection of the map's student layer i, counted from 0."""

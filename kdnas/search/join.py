@@ -15,6 +15,7 @@ from kdnas.config import Settings, validated
 from kdnas.errors import KdnasError
 from kdnas.files import read_json, write_json
 from kdnas.run import Run
+from kdnas.search.password import from_environment
 from kdnas.search.storage import failures, make_storage, without_password
 
 # Attributes of a study: the settings of its run, and what its teacher and data are.
@@ -45,7 +46,7 @@ def join(flags: dict[str, Any]) -> Run:
         KdnasError: There is no such study, what it needs is not on this machine, or the folder
             holds something else.
     """
-    url, name = flags["storage"], flags.get("study", "kdnas")
+    url, name = from_environment(flags["storage"]), flags.get("study", "kdnas")
     with failures(f"cannot join the study {name!r}", url):
         attributes = optuna.load_study(study_name=name, storage=make_storage(url)).user_attrs
     if SETTINGS not in attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
+from kdnas.search import password
 
 JOURNAL = "journal://"
 GRPC = "grpc://"
@@ -38,8 +38,10 @@ OnStale = Callable[[Study, FrozenTrial], None]
 
 
 def storage_url(storage: str | None, folder: Path) -> str:
-    """The user's storage, else SQLite in the run folder."""
-    return storage or f"sqlite:///{(folder / 'study.db').resolve()}"
+    """The user's storage with its password, else SQLite in the run folder."""
+    if storage:
+        return password.with_password(storage, folder)
+    return f"sqlite:///{(folder / 'study.db').resolve()}"
 
 
 def make_storage(
@@ -57,6 +59,8 @@ def make_storage(
         KdnasError: A driver is missing, or the URL is none.
         Exception: As `failures` names them: the storage cannot be used.
     """
+    password.remember(url)
+    password.check(url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url.startswith(JOURNAL):
         return _journal(Path(url.removeprefix(JOURNAL)))
@@ -89,8 +93,7 @@ def failures(what: str, url: str) -> Iterator[None]:
     try:
         yield
     except storage_errors() as error:
-        reason = reason_of(error).replace(url, without_password(url))
-        raise KdnasError(f"{what} in {without_password(url)}: {reason}") from None
+        raise KdnasError(f"{what} in {without_password(url)}: {reason_of(error)}") from None
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
@@ -119,7 +122,7 @@ def with_driver(url: str) -> str:
 
 def without_password(url: str) -> str:
     """A storage's URL as it may be shown."""
-    return re.sub(r"(://[^/@:]*):.*@", r"\1:***@", url).removeprefix("sqlite:///")
+    return password.shown(url).removeprefix("sqlite:///")
 
 
 def _database(url: str, engine: dict[str, Any], **beats: Any) -> RDBStorage:
@@ -156,7 +159,7 @@ def _proxy(url: str) -> GrpcStorageProxy:
     except ValueError:
         host = port = None
     if not host or not port:
-        raise KdnasError(f"--storage is {url}; {GRPC}HOST:PORT would be right")
+        raise KdnasError(f"--storage is {without_password(url)}; {GRPC}HOST:PORT would be right")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         proxy = GrpcStorageProxy(host=host, port=port)
@@ -174,6 +177,6 @@ def grpc_errors() -> tuple[type[Exception], ...]:
 
 
 def reason_of(error: Exception) -> str:
-    """What lies behind an error, in one line."""
+    """What lies behind an error, in one line without a password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
-    return " ".join(str(cause).split())[:200]
+    return password.hidden(" ".join(str(cause).split()))[:200]

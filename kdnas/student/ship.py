@@ -34,7 +34,7 @@ def shipped(folder: Path, record: dict[str, Any]) -> bool:
 def load_student(folder: Path) -> PreTrainedModel:
     """A shipped student, in evaluation mode and full precision."""
     model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32
+        folder, dtype=torch.float32, trust_remote_code=False, weights_only=True
     )
     return model.eval()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
@@ -69,10 +72,11 @@ def load_config(name: str) -> Any:
     """A teacher's config.
 
     Raises:
-        KdnasError: It cannot be found or is no encoder of a supported family.
+        KdnasError: It cannot be found, is no encoder of a supported family, or comes with code.
     """
     _quiet()
-    config = _load(AutoConfig, name, "config")
+    _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
+    config = _load(AutoConfig.from_pretrained, name, "config")
     if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
         raise KdnasError(
             f"teacher {name!r} is a decoder or encoder-decoder; kdnas distils encoders"
@@ -85,7 +89,7 @@ def load_tokenizer(name: str) -> Any:
     """A teacher's tokenizer.
 
     Raises:
-        KdnasError: There is none.
+        KdnasError: There is none, or it comes with code.
     """
     folder = Path(name)
     if folder.is_dir() and not _tokenizer_files(folder):
@@ -93,7 +97,8 @@ def load_tokenizer(name: str) -> Any:
             f"teacher {name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
             "*.model in the folder); save one there with tokenizer.save_pretrained"
         )
-    return _load(AutoTokenizer, name, "tokenizer")
+    _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
+    return _load(AutoTokenizer.from_pretrained, name, "tokenizer")
 
 
 def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
@@ -111,9 +116,10 @@ def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = _load(
-            AutoModelForSequenceClassification,
+            AutoModelForSequenceClassification.from_pretrained,
             name,
             "weights",
+            weights_only=True,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             **(head_config(spec) if spec else {}),
@@ -176,11 +182,34 @@ def _tokenizer_files(folder: Path) -> list[Path]:
     return [path for name in names for path in folder.glob(name)]
 
 
+def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
+    """Refuses checkpoints with Python code of their own.
+
+    Where transformers has a class of the same name it would leave that code out without a word,
+    and the model would be another.
+
+    Raises:
+        KdnasError: There is such code.
+    """
+    classes = config.get("auto_map")
+    if classes:
+        one = next(iter(classes.values())) if isinstance(classes, dict) else classes
+        raise KdnasError(
+            f"the {part} of teacher {name!r} needs code of its own ({one}), which kdnas never "
+            "runs; a checkpoint of a family that transformers itself has would be right"
+        )
+
+
 def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
     if _looks_like_path(name) and not Path(name).is_dir():
         raise KdnasError(f"teacher folder {name!r} does not exist")
     try:
-        return loader.from_pretrained(name, **options)
+        return loader(name, trust_remote_code=False, **options)
+    except UnpicklingError:
+        raise KdnasError(
+            f"cannot load the {part} of teacher {name!r}: its .bin file holds more than weights, "
+            "which might be code; a checkpoint in safetensors would be right"
+        ) from None
     except Exception as error:
         hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
         reason = " ".join(str(error).split())[:200]

@@ -78,6 +78,7 @@ def _train(
         pad_id=teacher.pad_id,
         title="teacher fine-tuning",
         checkpoint=checkpoint,
+        team=runtime.team,
     )
 
 

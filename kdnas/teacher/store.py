@@ -87,6 +87,10 @@ class SignalStore:
             statistics[1],
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the files itself."""
+        return SignalStore.open, (self.folder,)
+
     @property
     def size(self) -> int:
         """Bytes on disk."""
