@@ -14,6 +14,7 @@ from kdnas.commands.report import report
 from kdnas.commands.search import distil, resume, search
 from kdnas.commands.space import space
 from kdnas.commands.worker import worker
+from kdnas.disk import is_full
 from kdnas.errors import KdnasError
 
 app = typer.Typer(
@@ -42,6 +43,11 @@ def main() -> None:
         code = 2 if message else 0
     except KdnasError as error:
         _complain(str(error))
+        code = 2
+    except OSError as error:  # anything that has no better words for it
+        if not is_full(error):
+            raise
+        _complain(f"no space left on the disk of {error.filename or 'a file'}")
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")

@@ -39,8 +39,7 @@ class Searched(Prepared):
         sampler = make_sampler(name, self.space, settings.seed, planned)
         url = storage_url(settings.storage, self.run.folder)
         title = control_name(settings.study, control) if control else settings.study
-        directions, timeout = DIRECTIONS[settings.objective], settings.worker_timeout
-        study = open_study(url, title, sampler, directions, ours, timeout)
+        study = open_study(url, title, sampler, DIRECTIONS[settings.objective], ours)
         if not (control or joined):
             publish(study, settings)
         return study

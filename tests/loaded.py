@@ -1,0 +1,13 @@
+"""What the fork server imports once."""
+
+from __future__ import annotations
+
+import conftest  # noqa: F401
+import pytest  # noqa: F401
+import sqlalchemy.dialects.postgresql
+import sqlalchemy.dialects.sqlite  # noqa: F401
+import transformers.models.bert.modeling_bert  # noqa: F401
+
+import kdnas.cli
+import kdnas.pipeline
+import kdnas.search.join  # noqa: F401
