@@ -19,6 +19,7 @@ from kdnas.errors import KdnasError
 from kdnas.run import Run
 from kdnas.runtime import Runtime, start_runtime
 from kdnas.tasks import embedded_teacher
+from kdnas.testing import processes
 from kdnas.testing.tiny import (  # noqa: F401
     ADJECTIVES,
     NOUNS,
@@ -30,6 +31,7 @@ from kdnas.testing.tiny import (  # noqa: F401
 )
 
 pytest_plugins = ["servers"]
+processes.PRELOADED.append("conftest")
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Where the tests run in the background, the shell has them and their children ignore SIGINT.

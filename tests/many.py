@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from processes import Child
 
 from kdnas.run import Run
 from kdnas.search.storage import storage_url
 from kdnas.search.study import read_study
 from kdnas.search.workers import WORKER
+from kdnas.testing.processes import Child
 
 MakeRun = Callable[..., Run]
 

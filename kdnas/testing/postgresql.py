@@ -35,9 +35,11 @@ class PostgreSQL:
     def start(self) -> None:
         """Starts it and waits until it answers."""
         command = [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder]
-        command += ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        options = ["-p", self.port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user)
+            self.process = subprocess.Popen(
+                list(map(str, command + options)), stdout=log, stderr=log, user=self.user
+            )
         for _ in range(150):
             if self._run("pg_isready", "-h", "127.0.0.1", "-p", self.port, check=False) == 0:
                 return

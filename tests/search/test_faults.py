@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from many import MakeRun, check_complete, study_of, working
 from optuna.trial import TrialState
-from processes import Child, command, kdnas_child
 from servers import PostgreSQL, grpc_proxy
 from transformers import AutoModelForSequenceClassification
 
@@ -26,6 +25,7 @@ from kdnas.search.winner import choose_winner
 from kdnas.search.workers import RETRY_OF
 from kdnas.space import Architecture
 from kdnas.teacher.cache import cache_folder
+from kdnas.testing.processes import Child, command, kdnas_child
 
 
 def dies(folder: Path, where: str) -> None:

@@ -1,9 +1,5 @@
-"""What the fork server imports once."""
+"""What the fork server imports once for all its processes."""
 
-from __future__ import annotations
-
-import conftest  # noqa: F401
-import pytest  # noqa: F401
 import sqlalchemy.dialects.postgresql
 import sqlalchemy.dialects.sqlite  # noqa: F401
 import transformers.models.bert.modeling_bert  # noqa: F401

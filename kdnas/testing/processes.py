@@ -1,4 +1,4 @@
-"""Processes of the tests' own, forked from one that has imported everything already."""
+"""Processes of one's own, forked from one that has imported everything already."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ import signal
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
+# Modules that the server imports before it forks; tests add theirs.
+PRELOADED = ["kdnas.testing.loaded"]
 
 
 def _start_server() -> None:
     """Starts the server with this process's path, which it does not take over by itself."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
-    FORKS.set_forkserver_preload(["loaded"])
+    FORKS.set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()
     if before is None:
         del os.environ["PYTHONPATH"]
@@ -40,6 +43,7 @@ class Child:
         handle, name = tempfile.mkstemp(prefix="kdnas-child-")
         os.close(handle)
         self._file = Path(name)
+        weakref.finalize(self, self._file.unlink, missing_ok=True)
         around = (dict(os.environ), str(Path.cwd()), name)
         _start_server()
         self._process = FORKS.Process(target=_run, args=(around, work, given), daemon=True)
@@ -47,6 +51,7 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Its number."""
         pid = self._process.pid
         assert pid
         return pid
@@ -62,6 +67,7 @@ class Child:
         return self._file.read_text()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
+        """Sends it a signal."""
         os.kill(self.pid, number)
 
     def wait(self, seconds: float = 200) -> int:
