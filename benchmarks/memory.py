@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py
 
-A search of 200 trials in one process over a tiny teacher and space made on purpose, everything real,
-mini-KD included. Prints its resident memory (RSS, MB) after some trials.
+A search of 200 trials in one process over a tiny teacher and space made on purpose; everything else
+is real, mini-KD included. Prints its resident memory (RSS, MB) after some trials.
 """
 
 from __future__ import annotations
@@ -73,9 +73,8 @@ def _watch(pipeline: Pipeline, moments: list[int]) -> None:
         done += 1
         if done in moments:
             rss = process.memory_info().rss / 1e6
-            print(
-                f"RSS at trial {done}: {rss:.1f} MB, {len(gc.get_objects()):,} objects", flush=True
-            )
+            objects = len(gc.get_objects())
+            print(f"RSS at trial {done}: {rss:.1f} MB, {objects:,} objects", flush=True)
         return outcome
 
     pipeline.evaluator.evaluate = counted  # type: ignore[method-assign]

@@ -56,6 +56,11 @@ class Searched(Prepared):
         with self.run.timed("search"):
             SearchLoop(study, self.space, evaluator, self.run, Plan.of(self.settings)).work()
 
+    def work(self) -> None:
+        """What a worker does: the search, then random search beside it."""
+        self.search()
+        self.random_search()
+
     def random_search(self) -> Study | None:
         """Random search with the search's budget, as a control; what both try is paid for once."""
         settings = self.settings

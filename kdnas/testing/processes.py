@@ -67,8 +67,9 @@ class Child:
         return self._file.read_text()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Sends it a signal."""
-        os.kill(self.pid, number)
+        """Sends it a signal, if it still runs."""
+        if self.code is None:
+            os.kill(self.pid, number)
 
     def wait(self, seconds: float = 200) -> int:
         """Its exit code, when it has ended."""
