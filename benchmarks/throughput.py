@@ -4,7 +4,8 @@
 
 The loop is the one of `kdnas worker`: ask, sign, admission, tell, signs of life. Only the
 evaluation of candidates is replaced by nothing, and the sampler draws at random. Prints, for each
-storage, the median trials a second of 1, 2 and 4 workers that start together, and their ratio to 1 worker.
+storage, the median trials a second of 1, 2 and 4 workers that start together, and their ratio to
+1 worker.
 """
 
 from __future__ import annotations
