@@ -15,6 +15,7 @@ from kdnas.commands.report import report
 from kdnas.commands.search import distil, resume, search
 from kdnas.commands.space import space
 from kdnas.commands.worker import worker
+from kdnas.disk import is_full
 from kdnas.errors import KdnasError
 
 app = typer.Typer(
@@ -56,6 +57,11 @@ def run() -> int:
         code = 2 if message else 0
     except KdnasError as error:
         _complain(str(error))
+        code = 2
+    except OSError as error:  # anything that has no better words for it
+        if not is_full(error):
+            raise
+        _complain(f"no space left on the disk of {error.filename or 'a file'}")
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from kdnas.disk import told_if_full
+
 
 def sweep(path: Path) -> None:
     """Removes what killed processes had begun to write beside a path."""
@@ -26,45 +28,59 @@ def sweep(path: Path) -> None:
 
 
 @contextmanager
-def replace_file(path: Path, private: bool = False) -> Iterator[Path]:
+def replace_file(path: Path, needed: int | None = None, *, private: bool = False) -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it over `path` at the end.
 
     Args:
-        path: The file.
+        path: Keeps what it has if anything fails.
+        needed: Bytes that will be written, where that is known.
         private: Whether its owner alone may read it.
+
+    Raises:
+        KdnasError: The disk is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sweep(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        if private:
-            partial.touch(mode=0o600)
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with told_if_full(path, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        try:
+            if private:
+                partial.touch(mode=0o600)
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def replace_folder(path: Path) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill, and moves it to `path` at the end."""
+def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
+    """Gives an empty folder beside `path` to fill, and moves it to `path` at the end.
+
+    Args:
+        path: Keeps what it has if anything fails.
+        needed: Bytes that will be written, where that is known.
+
+    Raises:
+        KdnasError: The disk is full.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     sweep(path)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        for file in partial.rglob("*"):  # safetensors makes files that their owner alone can read
-            file.chmod(file.stat().st_mode | 0o444)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with told_if_full(path, needed):
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            for file in partial.rglob("*"):  # safetensors' are for their owner alone to read
+                file.chmod(file.stat().st_mode | 0o444)
+            shutil.rmtree(path, ignore_errors=True)
+            partial.replace(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path: Path, text: str, private: bool = False) -> None:
     """Writes a text file, whole or not at all."""
-    with replace_file(path, private) as partial:
+    with replace_file(path, private=private) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

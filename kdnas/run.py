@@ -15,6 +15,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from kdnas.config import Settings, read_yaml, validated
+from kdnas.disk import told_if_full
 from kdnas.errors import KdnasError
 from kdnas.files import read_json, write_json, write_text
 from kdnas.search import password
@@ -91,7 +92,8 @@ class Run:
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
         line = {"time": round(time.time(), 3), "event": event, **fields}
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        path = self.folder / "log.jsonl"
+        with told_if_full(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     @contextmanager

@@ -2,108 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from urllib.parse import quote
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
-PROXY = """
-import sys
-from optuna.storages import get_storage, run_grpc_proxy_server
-run_grpc_proxy_server(get_storage(sys.argv[1]), host="127.0.0.1", port=int(sys.argv[2]))
-"""
-
-
-# With what a URL must encode; tests look for its first six letters where it must not be.
-PASSWORD = "secret@1/%3A"
-
-
-class PostgreSQL:
-    """A server of the tests' own in a temporary folder.
-
-    Args:
-        programs: Folder of its programs.
-        folder: Empty; owned by `user`.
-        user: Who runs it, since it refuses root; None for who runs the tests.
-    """
-
-    def __init__(self, programs: Path, folder: Path, user: str | None) -> None:
-        self.programs, self.folder, self.user = programs, folder, user
-        self.port = free_port()
-        setup = ["-U", "kdnas", "-A", "scram-sha-256", "--no-sync", "--locale=C", "-E", "UTF8"]
-        (folder / "password").write_text(PASSWORD)
-        (folder / "password").chmod(0o644)
-        setup.append(f"--pwfile={folder / 'password'}")
-        self._run("initdb", "-D", folder / "data", *setup)
-        self.start()
-
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
-        command = [self.programs / "postgres", "-D", self.folder / "data", "-k", self.folder]
-        command += ["-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, user=self.user)
-        for _ in range(150):
-            if self._run("pg_isready", "-h", "127.0.0.1", "-p", self.port, check=False) == 0:
-                return
-            time.sleep(0.2)
-        raise AssertionError((self.folder / "log").read_text())
-
-    def stop(self) -> None:
-        """Stops it at once; connections break."""
-        self.process.send_signal(3)
-        self.process.wait(timeout=60)
-
-    def database(self) -> str:
-        """The URL of a new database, as a user writes it."""
-        name = f"d{time.monotonic_ns()}"
-        self._run("createdb", "-h", "127.0.0.1", "-p", self.port, "-U", "kdnas", name)
-        return f"postgresql://kdnas:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{name}"
-
-    def _run(self, program: str, *arguments: object, check: bool = True) -> int:
-        done = subprocess.run(
-            [self.programs / program, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            user=self.user,
-            cwd=self.folder,
-            check=False,
-            env={**os.environ, "PGPASSWORD": PASSWORD},
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done.returncode
+from kdnas.errors import KdnasError
+from kdnas.search.storage import with_driver
+from kdnas.testing.postgresql import PostgreSQL, free_port, own_postgresql
+from kdnas.testing.processes import Child
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """A PostgreSQL server; tests that need it are skipped where there is none to start."""
     pytest.importorskip("psycopg", reason="no psycopg (pip install 'kdnas[postgresql]')")
-    programs = postgresql_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server (apt-get install postgresql)")
-    user = other_user() if os.geteuid() == 0 else None
-    # Not in pytest's folder, which other users may not enter.
-    folder = Path(tempfile.mkdtemp(prefix="kdnas-pg-"))
-    try:
-        if user:
-            shutil.chown(folder, user)
-        server = PostgreSQL(programs, folder, user)
+    with ExitStack() as stack:
         try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            server = stack.enter_context(own_postgresql())
+        except KdnasError as error:
+            pytest.skip(str(error))
+        yield server
 
 
 @contextmanager
@@ -111,7 +30,7 @@ def grpc_proxy(url: str) -> Iterator[str]:
     """Optuna's proxy in a process of its own; yields its URL."""
     pytest.importorskip("grpc", reason="no grpcio (pip install 'kdnas[grpc]')")
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-c", PROXY, url, str(port)])
+    server = Child(_serve, with_driver(url), port)
     try:
         yield f"grpc://127.0.0.1:{port}"
     finally:
@@ -119,21 +38,7 @@ def grpc_proxy(url: str) -> Iterator[str]:
         server.wait()
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def _serve(url: str, port: int) -> None:
+    from optuna.storages import get_storage, run_grpc_proxy_server
 
-
-def postgresql_programs() -> Path | None:
-    """The folder of Debian's newest server, or of the one on the PATH."""
-    found = [Path(p) for p in (shutil.which("initdb"), shutil.which("postgres")) if p]
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return (debian or found)[-1].parent if debian or len(found) == 2 else None
-
-
-def other_user() -> str:
-    """A user without rights."""
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in ("postgres", "nobody") if name in names)
+    run_grpc_proxy_server(get_storage(url), host="127.0.0.1", port=port)

@@ -15,7 +15,6 @@ import psutil
 import pytest
 import torch
 from conftest import QUICK, sentence
-from servers import free_port
 
 from kdnas.config import Settings
 from kdnas.distill.batches import collate, part_of
@@ -33,6 +32,7 @@ from kdnas.student.ship import load_student
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teacher.load import load_teacher
 from kdnas.team import Team, _packed, _unpacked
+from kdnas.testing.postgresql import free_port
 
 LAUNCH = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes"]
 # The command itself, with a checkpoint after every step and slow enough to be killed in time.

@@ -36,7 +36,7 @@ def worker(
         with nullcontext() if run else opened.forgotten_if_refused():
             if run is None:
                 pipeline.check()
-            interruptible(f"worker {opened.folder}", pipeline.search)
+            interruptible(f"worker {opened.folder}", pipeline.work)
     say(f"study {opened.settings.study}: nothing is left to do")
 
 

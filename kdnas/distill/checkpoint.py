@@ -50,14 +50,10 @@ class Checkpoint:
         """Writes the state."""
         if self.path is not None:
             state = self.state_dict()
-            with replace_file(self.path) as partial:
-                torch.save(state, partial)
+            # Through Python's file, whose errors tell of a full disk; torch's own do not.
+            with replace_file(self.path, _size(state)) as partial, partial.open("wb") as file:
+                torch.save(state, file)
             self.saved = time.monotonic()
-
-    def remove(self) -> None:
-        """Deletes the file: the training is done."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of all parts."""
@@ -67,3 +63,11 @@ class Checkpoint:
         """Restores what `state_dict` gave."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+
+
+def _size(state: Any) -> int:
+    """Bytes of the tensors in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state
+    return sum(map(_size, parts)) if isinstance(state, dict | list | tuple) else 0

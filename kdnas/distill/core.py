@@ -66,7 +66,8 @@ def train(
         runtime: Where.
         pad_id: Token that fills short rows.
         title: Names the job where progress is shown.
-        checkpoint: File that a killed or paused training continues from; removed at the end.
+        checkpoint: File that a killed or paused training continues from; whoever calls this
+            removes it when the result is safe.
         until: Share of the training after which to pause; a later call with the same checkpoint
             goes on from there.
         team: Processes that share each batch; only the leading one need call this.
@@ -106,7 +107,8 @@ def train(
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_now_and_then()
                 let_pass()
-        state.remove() if pace.complete else state.save()
+        if not pace.complete:
+            state.save()
     model.eval()
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
 

@@ -25,7 +25,8 @@ class Distilled:
 
     def save(self, folder: Path) -> None:
         """Keeps both, for a longer training to go on from."""
-        with replace_folder(folder) as partial:
+        size = sum(t.nbytes for m in self._modules().values() for t in m.state_dict().values())
+        with replace_folder(folder, size) as partial:
             for name, module in self._modules().items():
                 tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
                 save_file(tensors, partial / f"{name}.safetensors")

@@ -105,8 +105,7 @@ class FullKD:
             start.fit(distilled.hidden, distilled)
         for stage in own[following:]:
             lesson = self._lesson(stage, architecture)
-            self._train(stage, distilled, lesson, work / f"{stage.name}.pt", title)
-            distilled.save(work / stage.name)
+            self._train(stage, distilled, lesson, work / stage.name, title)
         return distilled
 
     def general(
@@ -132,9 +131,7 @@ class FullKD:
             for stage, folder in zip(stages, folders, strict=True):
                 if not distilled.load(folder):
                     lesson = whole._lesson(stage, architecture)
-                    checkpoint = folder.with_suffix(".pt")
-                    whole._train(stage, distilled, lesson, checkpoint, title)
-                    distilled.save(folder)
+                    whole._train(stage, distilled, lesson, folder, title)
         return GeneralStudent(architecture, distilled, start.importance)
 
     def _after(self, general: GeneralStudent, start: Start) -> Distilled:
@@ -172,9 +169,11 @@ class FullKD:
         stage: Stage,
         distilled: Distilled,
         lesson: Lesson,
-        checkpoint: Path,
+        folder: Path,
         title: str,
     ) -> None:
+        """Takes a student through a stage and keeps it in a folder."""
+        checkpoint = folder.with_name(f"{folder.name}.pt")
         train(
             distilled.student,
             Objective(terms_of(stage, distilled, self._start(lesson))),
@@ -187,6 +186,8 @@ class FullKD:
             checkpoint=checkpoint,
             team=self.runtime.team,
         )
+        distilled.save(folder)
+        checkpoint.unlink(missing_ok=True)
 
     def _lesson(self, stage: Stage, architecture: Architecture, hidden: bool = False) -> Lesson:
         teacher = self.classroom.teacher(stage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -109,7 +108,7 @@ class SearchLoop:
 
     def _trial(self) -> None:
         try:
-            trial = self._ask()
+            trial = self.study.ask(self.space.distributions)
         except ValueError as error:
             fail_unsigned_trials(self.study)
             self._say(f"an enqueued trial is not of this space and was failed: {error}")
@@ -119,13 +118,10 @@ class SearchLoop:
             with alive(trial, self.run.settings.worker_timeout):
                 self._work_on(trial, architecture)
             self.failures = 0
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, KdnasError):
             with suppress(*outages()):  # others see that this process is gone
                 if self._fail(trial):
                     retry(self.study, trial.number)
-            raise
-        except KdnasError:
-            self._fail(trial)
             raise
         except outages():
             self.interrupted.append(trial.number)
@@ -134,12 +130,6 @@ class SearchLoop:
             self._say(f"trial {trial.number} went to another process; its result here is dropped")
         except Exception as error:
             self._failed(trial, architecture, error)
-
-    def _ask(self) -> Trial:
-        with warnings.catch_warnings():
-            # That signs of life are for Study.optimize alone; here `alive` gives them.
-            warnings.filterwarnings("ignore", message="Heartbeat of storage")
-            return self.study.ask(self.space.distributions)
 
     def _work_on(self, trial: Trial, architecture: Architecture) -> None:
         if not self.space.is_valid(trial.params):
@@ -163,9 +153,13 @@ class SearchLoop:
         outcome = self.evaluator.evaluate(
             architecture, until=share, checkpoint=checkpoint, costs=costs
         )
-        if outcome.distilled and share == 1 and not self.plan.title:
-            outcome.distilled.save(self.kept.student(trial.number))
-        self._patiently(lambda: self.teller.tell(trial, outcome, rung))
+        try:
+            if outcome.distilled and share == 1 and not self.plan.title:
+                outcome.distilled.save(self.kept.student(trial.number))
+        finally:  # where it cannot be kept, what it scored still counts
+            self._patiently(lambda: self.teller.tell(trial, outcome, rung))
+        if checkpoint and share == 1:
+            checkpoint.unlink(missing_ok=True)
         self.kept.drop_unneeded(rung)
         fields = {**architecture.params, **outcome.attributes, "share": share}
         self.run.log("trial", study=self.study.study_name, number=trial.number, **fields)

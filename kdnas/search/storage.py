@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,8 +16,6 @@ import sqlalchemy.exc
 from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
 from kdnas.search import password
@@ -34,8 +32,6 @@ DRIVERS = {
 ATTEMPTS = 5
 READY_SECONDS = 20.0
 
-OnStale = Callable[[Study, FrozenTrial], None]
-
 
 def storage_url(storage: str | None, folder: Path) -> str:
     """The user's storage with its password, else SQLite in the run folder."""
@@ -44,16 +40,11 @@ def storage_url(storage: str | None, folder: Path) -> str:
     return f"sqlite:///{(folder / 'study.db').resolve()}"
 
 
-def make_storage(
-    url: str, worker_timeout: int | None = None, on_stale: OnStale | None = None
-) -> BaseStorage:
+def make_storage(url: str) -> BaseStorage:
     """A storage of Optuna's.
 
     Args:
         url: A database URL of SQLAlchemy's, `journal:///PATH` or `grpc://HOST:PORT`.
-        worker_timeout: Seconds after which a worker that gives no sign of life is dead, where
-            the storage is a database of several machines; None to read only.
-        on_stale: Called with each trial that was failed because its worker was dead.
 
     Raises:
         KdnasError: A driver is missing, or the URL is none.
@@ -69,14 +60,7 @@ def make_storage(
     url = with_driver(url)
     if url.startswith("sqlite"):
         return _database(url, {"connect_args": {"timeout": 60}})
-    beats: dict[str, Any] = {}
-    if worker_timeout:
-        beats = {
-            "heartbeat_interval": max(1, worker_timeout // 4),
-            "grace_period": worker_timeout,
-            "heartbeat_stale_trial_callback": on_stale,
-        }
-    return _database(url, {"pool_pre_ping": True}, **beats)
+    return _database(url, {"pool_pre_ping": True})
 
 
 @contextmanager
@@ -125,12 +109,10 @@ def without_password(url: str) -> str:
     return password.shown(url).removeprefix("sqlite:///")
 
 
-def _database(url: str, engine: dict[str, Any], **beats: Any) -> RDBStorage:
+def _database(url: str, engine: dict[str, Any]) -> RDBStorage:
     for attempt in reversed(range(ATTEMPTS)):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return RDBStorage(url, engine_kwargs=engine, **beats)
+            return RDBStorage(url, engine_kwargs=engine)
         except (sqlalchemy.exc.SQLAlchemyError, OptunaError) as error:
             if not attempt or not _made_by_another(error):
                 raise

@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.errors import KdnasError
 from kdnas.search.storage import JOURNAL, failures, make_storage
-from kdnas.search.workers import retry_stale
 
 REPEATS = "repeats"
 
@@ -30,7 +29,6 @@ def open_study(
     sampler: BaseSampler | None,
     directions: Sequence[Direction],
     identity: dict[str, Any],
-    worker_timeout: int | None = None,
 ) -> Study:
     """Creates a study or joins the one of that name.
 
@@ -40,15 +38,13 @@ def open_study(
         sampler: Proposes trials; None to read only.
         directions: `minimize` or `maximize` by objective.
         identity: Plain values that a study of the same name must agree on.
-        worker_timeout: Seconds without a sign of life after which workers on other machines are
-            taken for dead; None where nobody works.
 
     Raises:
         KdnasError: The storage cannot be used, or the study belongs to another search.
     """
     with failures(f"cannot use the study {name!r}", url):
         study = optuna.create_study(
-            storage=make_storage(url, worker_timeout, retry_stale),
+            storage=make_storage(url),
             study_name=name,
             sampler=sampler,
             directions=directions,

@@ -3,62 +3,53 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import optuna
-import psutil
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, GrpcStorageProxy, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdnas.search.process import is_here, lives, process_name
 from kdnas.search.rungs import CONTINUES, UNITS
 from kdnas.space.families import FIELDS
 
 # Attributes of a trial: its worker, and the trial that was lost before it with its worker.
 WORKER = "worker"
 RETRY_OF = "retry_of"
-# What a worker counts up while it lives, where the storage has no heartbeat of its own.
+# What a worker counts up while it lives. Optuna's own heartbeat is a time by the database's clock:
+# it ages while the database is gone, and when that clock jumps. Not every storage has it, either.
 BEAT = "kdnas:beat"
 # A trial without a worker's name was asked for this moment, or its worker was killed meanwhile.
 UNSIGNED_SECONDS = 20.0
 
 
 def worker_name() -> str:
-    """This process, so that others can tell whether it still lives: host:pid:start."""
-    process = psutil.Process()
-    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.0f}"
+    """This process, so that others can tell whether it still lives."""
+    return process_name()
 
 
 @contextmanager
-def alive(trial: Trial, timeout: int) -> Iterator[None]:
+def alive(trial: Trial, timeout: float) -> Iterator[None]:
     """Signs a trial and gives a sign of life for as long as this process works on it.
-
-    Where only processes of one machine meet (SQLite, a journal file), they see each other without.
 
     Args:
         trial: Just asked for.
         timeout: Seconds without a sign after which others take this process for dead.
     """
     stopped = threading.Event()
-    thread = None
-    if beat := _beat(trial):
-        beat(0)  # before the signature: a signed trial has had one
-        work = (beat, max(1.0, timeout / 4), stopped, trial.study._storage, os.getpid())
-        thread = threading.Thread(target=_keep_beating, args=work, daemon=True)
-        thread.start()
+    _beat(trial, 0)  # before the signature: a signed trial has had one
+    work = (trial, timeout / 4, stopped, os.getpid())
+    thread = threading.Thread(target=_keep_beating, args=work, daemon=True)
+    thread.start()
     try:
         trial.set_user_attr(WORKER, worker_name())
         yield
     finally:
         stopped.set()
-        if thread:
-            thread.join(timeout=5)
+        thread.join(timeout=5)
 
 
 class Lookout:
@@ -69,20 +60,17 @@ class Lookout:
         timeout: Seconds without a sign of life after which a worker on another machine is dead.
     """
 
-    def __init__(self, study: Study, timeout: int) -> None:
+    def __init__(self, study: Study, timeout: float) -> None:
         self._study = study
         self._timeout = timeout
-        self._seen: dict[int, tuple[object, float]] = {}
+        # By trial: its sign of life, when it was looked at last, and for how long it stood still.
+        self._seen: dict[int, tuple[object, float, float]] = {}
 
     def release_dead(self) -> int:
         """Fails dead trials, queues their architectures again, and returns how many."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         dead = [t for t in running if self._died(t)]
-        released = sum(_release(self._study, t.number) for t in dead)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            optuna.storages.fail_stale_trials(self._study)
-        return released
+        return sum(_release(self._study, t.number) for t in dead)
 
     def give_up(self, number: int) -> None:
         """Fails a trial of this process, unless it was told after all, and queues it again."""
@@ -90,25 +78,22 @@ class Lookout:
             _release(self._study, number)
 
     def _died(self, trial: FrozenTrial) -> bool:
-        host, pid, start = str(trial.user_attrs.get(WORKER, "::")).rsplit(":", 2)
-        if not pid:
+        worker = trial.user_attrs.get(WORKER)
+        if worker is None:
             return self._silent(trial, UNSIGNED_SECONDS)
-        if host != socket.gethostname():
-            by_attribute = isinstance(self._study._storage, GrpcStorageProxy)
-            return by_attribute and self._silent(trial, self._timeout)
-        try:
-            return f"{psutil.Process(int(pid)).create_time():.0f}" != start
-        except psutil.NoSuchProcess:
-            return True
+        return not lives(worker) if is_here(worker) else self._silent(trial, self._timeout)
 
     def _silent(self, trial: FrozenTrial, seconds: float) -> bool:
-        """Whether a trial's sign of life stood still, by this process's own clock."""
+        """Whether a trial's sign of life stood still, by this process's own clock.
+
+        Between two looks half the time counts at most: the storage may have been gone meanwhile, so
+        that nobody could give a sign.
+        """
         sign, now = trial.system_attrs.get(BEAT), time.monotonic()
-        before, since = self._seen.get(trial.number, (None, now))
-        if trial.number not in self._seen or before != sign:
-            self._seen[trial.number] = (sign, now)
-            return False
-        return now - since > seconds
+        before, last, still = self._seen.get(trial.number, (object(), now, 0.0))
+        still = still + min(now - last, seconds / 2) if before == sign else 0.0
+        self._seen[trial.number] = (sign, now, still)
+        return still >= seconds
 
 
 def retry(study: Study, number: int) -> None:
@@ -117,11 +102,6 @@ def retry(study: Study, number: int) -> None:
     if set(FIELDS) <= trial.params.keys():
         kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS) if k in trial.user_attrs}
         study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: number})
-
-
-def retry_stale(study: Study, trial: FrozenTrial) -> None:
-    """Queues a trial that its storage failed for want of a heartbeat."""
-    retry(study, trial.number)
 
 
 def fail_unsigned_trials(study: Study) -> None:
@@ -142,29 +122,15 @@ def _release(study: Study, number: int) -> bool:
     return True
 
 
-def _beat(trial: Trial) -> Callable[[int], None] | None:
-    """Gives one sign of life; None where the storage needs none."""
-    # Optuna gives signs of life within Study.optimize only, which knows no promotions.
-    storage, trial_id = trial.study._storage, trial._trial_id
-    backend = getattr(storage, "_backend", storage)
-    if isinstance(storage, GrpcStorageProxy):
-        return lambda count: storage.set_trial_system_attr(trial_id, BEAT, count)
-    if isinstance(backend, RDBStorage) and backend.get_heartbeat_interval():
-        return lambda count: backend.record_heartbeat(trial_id)
-    return None
+def _beat(trial: Trial, count: int) -> None:
+    trial.study._storage.set_trial_system_attr(trial._trial_id, BEAT, count)
 
 
-def _keep_beating(
-    beat: Callable[[int], None],
-    seconds: float,
-    stopped: threading.Event,
-    storage: BaseStorage,
-    process: int,
-) -> None:
+def _keep_beating(trial: Trial, seconds: float, stopped: threading.Event, process: int) -> None:
     count = 0
     while not stopped.wait(seconds) and os.getpid() == process:
         count += 1
         # A storage out of reach for a moment is no reason to fall silent for good.
         with suppress(Exception):
-            beat(count)
-    storage.remove_session()
+            _beat(trial, count)
+    trial.study._storage.remove_session()

@@ -60,6 +60,7 @@ class Trained(Searched):
             student = self.mini.start(architecture).student
             self.full.fine_tune(student, self.data.train, work, folder.name)
             ship_student(folder, student, self.teacher.tokenizer, record)
+        shutil.rmtree(work, ignore_errors=True)
 
     def _work(self, folder: Path, architecture: Architecture) -> Path:
         """Where an unfinished training keeps its state."""

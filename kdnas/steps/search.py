@@ -39,8 +39,7 @@ class Searched(Prepared):
         sampler = make_sampler(name, self.space, settings.seed, planned)
         url = storage_url(settings.storage, self.run.folder)
         title = control_name(settings.study, control) if control else settings.study
-        directions, timeout = DIRECTIONS[settings.objective], settings.worker_timeout
-        study = open_study(url, title, sampler, directions, ours, timeout)
+        study = open_study(url, title, sampler, DIRECTIONS[settings.objective], ours)
         if not (control or joined):
             publish(study, settings)
         return study
@@ -56,6 +55,11 @@ class Searched(Prepared):
             warm_start(study, self.space, evaluator)
         with self.run.timed("search"):
             SearchLoop(study, self.space, evaluator, self.run, Plan.of(self.settings)).work()
+
+    def work(self) -> None:
+        """What a worker does: the search, then random search beside it."""
+        self.search()
+        self.random_search()
 
     def random_search(self) -> Study | None:
         """Random search with the search's budget, as a control; what both try is paid for once."""

@@ -20,7 +20,7 @@ def ship_student(
 ) -> None:
     """Saves a checkpoint, its tokenizer, and a record of how it came about; whole or not at all."""
     model.config.architectures = [type(model).__name__]
-    with replace_folder(folder) as partial:
+    with replace_folder(folder, sum(t.nbytes for t in model.state_dict().values())) as partial:
         model.to("cpu").save_pretrained(partial)  # type: ignore[arg-type]
         tokenizer.save_pretrained(partial)
         write_json(partial / RECORD, record)

@@ -24,7 +24,14 @@ from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.cache import cache_folder, teacher_key
 from kdnas.teacher.load import Teacher
-from kdnas.teacher.store import SignalStore, build_store, holds, states_key, store_key
+from kdnas.teacher.store import (
+    SignalStore,
+    build_store,
+    holds,
+    states_key,
+    store_bytes,
+    store_key,
+)
 
 DISK_SHARE = 0.5
 
@@ -43,13 +50,15 @@ def fine_tune_teacher(
     cached = cache_folder() / "teachers" / key
     cached.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(cached.with_suffix(".lock")):
+        checkpoint = folder.with_name("teacher.pt")
         if not _found(teacher, cached):
-            _train(teacher, data, schedule, runtime, folder.with_name("teacher.pt"))
+            _train(teacher, data, schedule, runtime, checkpoint)
             with replace_folder(cached) as partial:
                 teacher.model.save_pretrained(partial)
                 teacher.tokenizer.save_pretrained(partial)
         with replace_folder(folder) as partial:
             shutil.copytree(cached, partial, dirs_exist_ok=True)
+        checkpoint.unlink(missing_ok=True)
     teacher.has_head = True
 
 
@@ -129,8 +138,3 @@ def stored_or_live(
     except KdnasError as error:
         say(f"{error}; running the teacher at every step instead")
         return LiveSignal(teacher.model, runtime)
-
-
-def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[State]) -> int:
-    """Size of a store, in bytes."""
-    return int(data.offsets[-1]) * len(states) * int(teacher.model.config.hidden_size) * 2

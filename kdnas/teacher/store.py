@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from kdnas.teacher.load import Teacher
 
 MANIFEST = "manifest.json"
 ENDING = ".f16"
-HALF_MAX = 65504.0
+HALF_MAX, HALF_BYTES = 65504.0, 2
 CHUNK = 1 << 24
 
 
@@ -177,36 +177,48 @@ def build_store(
         states: What to keep.
         runtime: Device and precision.
     """
-    with replace_folder(folder) as partial:
-        writer = _Writer(partial, teacher, data, states)
+    states = list(states)
+    with (
+        replace_folder(folder, store_bytes(teacher, data, states)) as partial,
+        ExitStack() as stack,
+    ):
+        writer = _Writer(stack, partial, teacher, data, states)
         teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
         signal = LiveSignal(teacher.model, runtime)
-        with ExitStack() as stack:
-            let_pass = stack.enter_context(computing(runtime.device))
-            stack.enter_context(working_precision(teacher.model, runtime))
-            stack.enter_context(torch.inference_mode())
-            advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
-            for batch in batches_once(data, teacher.pad_id, runtime.device):
-                writer.add(batch, signal.fetch(batch, writer.wanted))
-                advance("")
-                let_pass()
+        let_pass = stack.enter_context(computing(runtime.device))
+        stack.enter_context(working_precision(teacher.model, runtime))
+        stack.enter_context(torch.inference_mode())
+        advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
+        for batch in batches_once(data, teacher.pad_id, runtime.device):
+            writer.add(batch, signal.fetch(batch, writer.wanted))
+            advance("")
+            let_pass()
         writer.finish()
     return SignalStore.open(folder)
+
+
+def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[State]) -> int:
+    """Size of a store, in bytes."""
+    return int(data.offsets[-1]) * len(states) * int(teacher.model.config.hidden_size) * HALF_BYTES
 
 
 class _Writer:
     """Fills a store's files at the places of a batch's examples, and gathers statistics."""
 
     def __init__(
-        self, folder: Path, teacher: Teacher, data: EncodedExamples, states: Iterable[State]
+        self,
+        stack: ExitStack,
+        folder: Path,
+        teacher: Teacher,
+        data: EncodedExamples,
+        states: Iterable[State],
     ) -> None:
         config: Any = teacher.model.config
         self.folder, self.offsets = folder, data.offsets
         count, self.width = config.num_hidden_layers + 1, config.hidden_size
-        shape = (int(data.offsets[-1]), self.width)
+        # Not memory-mapped: there a full disk kills the process instead of raising an error.
         self.files = {
-            state: np.memmap(folder / f"{state}{ENDING}", np.float16, "w+", shape=shape)
-            for state in states
+            state: stack.enter_context((folder / f"{state}{ENDING}").open("wb")) for state in states
         }
         # The statistics are of every layer, whichever are kept.
         self.wanted = Wanted(hidden_states(range(count)) | set(self.files), teacher.has_head)
@@ -223,7 +235,8 @@ class _Writer:
         for state, file in self.files.items():
             rows = signal.states[state].float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
             for index, part in zip(batch.indices, torch.split(rows, lengths), strict=True):
-                file[self.offsets[index] : self.offsets[index + 1]] = part.numpy()
+                file.seek(int(self.offsets[index]) * self.width * HALF_BYTES)
+                file.write(part.numpy().tobytes())
         if signal.logits is not None:
             self.logits[batch.indices] = signal.logits.cpu().numpy()
 

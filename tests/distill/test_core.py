@@ -91,7 +91,7 @@ def test_a_killed_training_ends_like_an_unbroken_one(
         trained(file, 23)
     assert file.exists()
     resumed = trained(file, 57)
-    assert not file.exists()
+    assert file.exists()  # until the result is safe
     for name, value in unbroken.items():
         torch.testing.assert_close(resumed[name], value, atol=1e-5, rtol=1e-4)
 
@@ -109,7 +109,7 @@ def test_a_training_in_three_parts_is_the_training_in_one(
                 model, objective, data, source, RECIPE, runtime, pad_id=0, checkpoint=file,
                 until=until,
             )  # fmt: skip
-            assert file.exists() == (until < 1)
+            assert file.exists() == (len(parts) > 1)
             steps.append(result.steps)
         return steps, {k: v.clone() for k, v in model.state_dict().items()}
 

@@ -5,10 +5,10 @@ Their candidates take milliseconds, so that they are nearly always asking.
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import random
 import time
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import optuna
@@ -16,41 +16,43 @@ import pytest
 from optuna.trial import TrialState
 from servers import PostgreSQL
 
-from kdnas.search.admission import LostTrialError, admit
-from kdnas.search.plan import Plan
-from kdnas.search.rungs import UNITS, Ladder
-from kdnas.search.study import open_study, read_study
-from kdnas.search.workers import RETRY_OF, WORKER, Lookout, worker_name
-from kdnas.space.families import FIELDS
-
-TRIALS = 20
-WORKER_SCRIPT = """
-import random, sys, time
-from pathlib import Path
 from kdnas.config import Settings
 from kdnas.run import Run
+from kdnas.search.admission import LostTrialError, admit
 from kdnas.search.candidate import Costs, Outcome, Score
 from kdnas.search.loop import SearchLoop
 from kdnas.search.plan import Plan
+from kdnas.search.rungs import UNITS, Ladder
 from kdnas.search.samplers import make_sampler
-from kdnas.search.study import open_study
-from kdnas.space import SearchSpace
+from kdnas.search.storage import make_storage
+from kdnas.search.study import open_study, read_study
+from kdnas.search.workers import RETRY_OF, WORKER, Lookout, worker_name
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.families import FIELDS
 from kdnas.teacher.load import load_config
+from kdnas.testing.processes import FORKS, Child
+
+TRIALS = 20
+
 
 class Quick:
-    def evaluate(self, architecture, **given):
+    """Evaluates in no time."""
+
+    def evaluate(self, architecture: Architecture, **given: object) -> Outcome:
         time.sleep(random.random() / 20)
         return Outcome(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5, 0.5), None, 0.0)
 
-url, teacher, folder, trials = sys.argv[1:]
-choices = {"num_hidden_layers": [1, 2], "num_attention_heads": [4], "intermediate_size": [64]}
-space = SearchSpace.from_teacher(load_config(teacher), teacher, choices)
-settings = Settings(trials=int(trials), out=Path(folder))
-print(len(space.architectures), flush=True)
-sys.stdin.read()
-study = open_study(url, "s", make_sampler("random", space, 0, 20), ["maximize"], {"t": 1}, 60)
-SearchLoop(study, space, Quick(), Run(Path(folder), settings), Plan.of(settings)).work()
-"""
+
+def work(barrier: Barrier, url: str, teacher: str, folder: Path) -> None:
+    """A worker that begins when all have come to the barrier."""
+    choices = {"num_hidden_layers": [1, 2], "num_attention_heads": [4], "intermediate_size": [64]}
+    space = SearchSpace.from_teacher(load_config(teacher), teacher, choices)
+    assert TRIALS < len(space.architectures) < 2 * TRIALS
+    settings = Settings(trials=TRIALS, out=folder)
+    sampler = make_sampler("random", space, 0, TRIALS)
+    barrier.wait(60)
+    study = open_study(url, "s", sampler, ["maximize"], {"t": 1})
+    SearchLoop(study, space, Quick(), Run(folder, settings), Plan.of(settings)).work()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -64,23 +66,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_many_workers_keep_the_budget_and_repeat_nothing(
     url: str, teacher_folder: Path, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", WORKER_SCRIPT, url, teacher_folder, tmp_path, TRIALS]
-    pipe = subprocess.PIPE
-    workers = [
-        subprocess.Popen(
-            list(map(str, command)), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, text=True
-        )
-        for _ in range(4)
-    ]
+    barrier = FORKS.Barrier(4)
+    workers = [Child(work, barrier, url, str(teacher_folder), tmp_path) for _ in range(4)]
     for worker in workers:
-        assert worker.stdout and TRIALS < int(worker.stdout.readline()) < 2 * TRIALS
-    for worker in workers:
-        assert worker.stdin
-        worker.stdin.close()
-        worker.stdin = None
-    for worker in workers:
-        output, _ = worker.communicate(timeout=120)
-        assert worker.returncode == 0, output
+        assert worker.wait() == 0, worker.output
     trials = read_study(url, "s", tmp_path).trials
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     assert len(complete) == TRIALS
@@ -95,7 +84,7 @@ PLAN = Plan(2, Ladder())
 
 @pytest.fixture
 def study(tmp_path: Path) -> Iterator[optuna.Study]:
-    yield open_study(f"sqlite:///{tmp_path}/s.db", "s", None, ["maximize"], {}, 60)
+    yield open_study(f"sqlite:///{tmp_path}/s.db", "s", None, ["maximize"], {})
 
 
 def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial:
@@ -121,18 +110,16 @@ def test_whoever_has_begun_goes_on(study: optuna.Study) -> None:
 
 def test_the_first_waits_for_a_later_one_to_decide(study: optuna.Study) -> None:
     first, second = asked(study, 1), asked(study, 1)
-    script = (
-        "import sys, time; from kdnas.search.study import read_study; from pathlib import Path\n"
-        "trial = read_study(sys.argv[1], 's', Path()).trials[int(sys.argv[2])]\n"
-        "import optuna; from kdnas.search.storage import make_storage\n"
-        "time.sleep(1)\n"
-        "make_storage(sys.argv[1]).set_trial_user_attr(trial._trial_id, 'begun', True)"
-    )
     url = study._storage._backend.url  # type: ignore[attr-defined]
-    decider = subprocess.Popen([sys.executable, "-c", script, url, str(second.number)])
+    decider = Child(decide_late, url, second._trial_id)
     start = time.monotonic()
     assert told(study, first) == f"trial {second.number} is of the same student"
-    assert decider.wait() == 0 and time.monotonic() - start > 1
+    assert decider.wait() == 0 and time.monotonic() - start > 0.5
+
+
+def decide_late(url: str, trial: int) -> None:
+    time.sleep(0.5)
+    make_storage(url).set_trial_user_attr(trial, "begun", True)
 
 
 def test_a_retry_is_worked_on_once(study: optuna.Study) -> None:

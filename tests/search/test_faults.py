@@ -4,119 +4,124 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
+import socket
 import time
 from collections.abc import Callable
+from functools import reduce
+from importlib import import_module
 from pathlib import Path
 
-import optuna
 import pytest
-from conftest import QUICK, kdnas
+from many import MakeRun, check_complete, study_of, working
 from optuna.trial import TrialState
 from servers import PostgreSQL, grpc_proxy
+from transformers import AutoModelForSequenceClassification
 
-from kdnas.config import Settings
+from kdnas.distill import full
 from kdnas.pipeline import Pipeline
 from kdnas.run import Run
-from kdnas.search.storage import storage_url
-from kdnas.search.study import read_study
-from kdnas.search.workers import RETRY_OF, WORKER
-
-# A search that is killed when its first result is half told.
-KILLED_TELLING = """
-import os, signal, sys
-from pathlib import Path
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
-from kdnas.search.tell import Teller
-
-def killed(self, trial, values, rung):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-Teller._score = killed
-Pipeline(Run.open(Path(sys.argv[1]))).search()
-"""
-
-MakeRun = Callable[..., Run]
+from kdnas.search import loop, outage, workers
+from kdnas.search.winner import choose_winner
+from kdnas.search.workers import RETRY_OF
+from kdnas.space import Architecture
+from kdnas.teacher.cache import cache_folder
+from kdnas.testing.processes import Child, command, kdnas_child
 
 
-@pytest.fixture
-def make_run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> MakeRun:
-    """Makes a run that nobody has begun."""
-
-    def make(**changes: object) -> Run:
-        values = {
-            "teacher": str(teacher_folder),
-            "task": "mrpc",
-            "data_dir": data_folder,
-            "out": tmp_path / "run",
-            "trials": 4,
-            **QUICK,
-            **changes,
-        }
-        return Run.create(Settings(**values))
-
-    return make
+def dies(folder: Path, where: str) -> None:
+    """Works on a run, to its student, and is killed where it first calls something."""
+    module, _, path = where.partition(":")
+    *owners, name = path.split(".")
+    owner = reduce(getattr, owners, import_module(module))
+    setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+    pipeline = Pipeline(Run.open(folder))
+    pipeline.search()
+    distil(pipeline)
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """A command in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "kdnas", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def distil(pipeline: Pipeline) -> Path:
+    winner = choose_winner(pipeline.open_study())
+    home = pipeline.run.folder / "student"
+    pipeline.distil(Architecture.from_params(winner.params), winner.number, home)
+    return home
 
 
-def study_of(run: Run) -> optuna.Study:
-    url = storage_url(run.settings.storage, run.folder)
-    return read_study(url, run.settings.study, run.folder)
+def killed(run: Run, where: str) -> None:
+    child = Child(dies, run.folder, where)
+    assert child.wait() == -signal.SIGKILL, child.output
 
 
-def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
-    """Waits until something is so while a process runs."""
-    end = time.monotonic() + 200
-    while not ready():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def working(run: Run, process: subprocess.Popen[str]) -> Callable[[], bool]:
-    """Whether a process trains a candidate."""
-
-    def ready() -> bool:
-        try:
-            trials = study_of(run).get_trials(states=(TrialState.RUNNING,))
-        except Exception:
-            return False
-        return any(
-            f":{process.pid}:" in t.user_attrs.get(WORKER, "") and "begun" in t.user_attrs
-            for t in trials
-        )
-
-    return ready
-
-
-def check_complete(run: Run, total: int) -> list[optuna.trial.FrozenTrial]:
-    """The total to the trial, no student twice, nothing open."""
-    trials = study_of(run).trials
-    complete = [t for t in trials if t.state == TrialState.COMPLETE]
-    assert len(complete) == total
-    assert len({tuple(t.params.values()) for t in complete}) == total
-    assert {t.state for t in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
-    return trials
+def elsewhere(name: str, *arguments: str) -> None:
+    """A command on a machine of another name, where lost storages are asked for again soon."""
+    socket.gethostname = lambda: name
+    outage.AGAIN_SECONDS = 0.3
+    command(*arguments)
 
 
 def test_two_workers_start_at_the_same_instant_on_an_empty_run(make_run: MakeRun) -> None:
     run = make_run(trials=6)
-    workers = [start("worker", run.folder) for _ in range(2)]
-    for worker in workers:
-        output, _ = worker.communicate(timeout=240)
-        assert worker.returncode == 0, output
+    children = [kdnas_child("worker", run.folder) for _ in range(2)]
+    for child in children:
+        assert child.wait() == 0, child.output
     check_complete(run, 6)
+
+
+@pytest.mark.parametrize(
+    ("where", "known"),
+    [
+        ("kdnas.search.loop:alive", set()),  # it has asked, and nobody knows who it was
+        ("kdnas.search.loop:admit", {"worker"}),
+        ("kdnas.distill.mini:MiniKD.run", {"worker", "begun"}),
+        ("kdnas.search.tell:Teller._score", {"worker", "begun", "reward"}),
+    ],
+    ids=["before signing", "before beginning", "before training", "while telling"],
+)
+def test_a_worker_killed_in_a_trial_costs_its_candidate(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, where: str, known: set[str]
+) -> None:
+    monkeypatch.setattr(workers, "UNSIGNED_SECONDS", 0.5)
+    monkeypatch.setattr(loop, "POLL_SECONDS", 0.1)
+    run = make_run(trials=2)
+    killed(run, where)
+    (lost,) = study_of(run).trials
+    assert lost.state == TrialState.RUNNING
+    assert {"worker", "begun", "reward"} & lost.user_attrs.keys() == known
+    Pipeline(run).search()
+    trials = check_complete(run, 2)
+    again = [t for t in trials if t.user_attrs.get(RETRY_OF) == lost.number]
+    assert len(again) == 1 and again[0].params == lost.params and len(trials) == 3
+
+
+def test_a_worker_killed_while_it_writes_the_store(
+    make_run: MakeRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    run = make_run(trials=2)
+    killed(run, "kdnas.teacher.store:_checksum")
+    (half,) = cache_folder().glob("signal/*/.*.partial")
+    assert not (half / "manifest.json").exists()
+    Pipeline(run).search()
+    assert not list(cache_folder().glob("signal/*/.*.partial"))
+    assert "fine-tuning" not in capsys.readouterr().out
+    check_complete(run, 2)
+
+
+def test_a_search_killed_while_it_exports_its_student_does_not_train_it_again(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(trials=2)
+    killed(run, "kdnas.student.ship:write_json")
+    check_complete(run, 2)
+    (half,) = run.folder.glob(".student.*.partial")
+    assert (half / "model.safetensors").exists() and not (run.folder / "student").exists()
+    monkeypatch.setattr(full, "train", lambda *_, **__: pytest.fail("it trains again"))
+    student = distil(Pipeline(run))
+    assert AutoModelForSequenceClassification.from_pretrained(student)
+    assert not half.exists() and not list((run.folder / "work").rglob("*.pt"))
+    check_complete(run, 2)
 
 
 def test_a_worker_killed_in_mid_training_costs_its_candidate(
@@ -127,71 +132,65 @@ def test_a_worker_killed_in_mid_training_costs_its_candidate(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The search on a database, its worker elsewhere behind the proxy."""
+    """The search on a database, its worker behind the proxy."""
     try:
         server: PostgreSQL = request.getfixturevalue("postgresql")
         url = server.database()
     except pytest.skip.Exception:
         url = f"sqlite:///{tmp_path}/shared.db"
-    run = make_run(trials=3, storage=url, study="shared", mini_epochs=40)
+    run = make_run(trials=2, storage=url, study="shared", mini_epochs=20)
     Pipeline(run).open_study()
-    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache of its own"))
-    with grpc_proxy(url) as proxy:
+    with grpc_proxy(url) as proxy, monkeypatch.context() as patch:
+        patch.setenv("KDNAS_CACHE", str(tmp_path / "cache of its own"))
         places = ("--teacher", teacher_folder, "--data-dir", data_folder, "--threads", 1)
-        elsewhere = tmp_path / "elsewhere"
-        worker = start(
-            *("worker", "--storage", proxy, "--study", "shared", "--out", elsewhere),
+        worker = kdnas_child(
+            *("worker", "--storage", proxy, "--study", "shared", "--out", tmp_path / "second"),
             *(*places, "--device", "cpu"),
         )
-        wait_for(worker, working(run, worker))
-        worker.send_signal(signal.SIGKILL)
+        worker.wait_until(working(run, worker))
+        worker.kill()
         worker.wait()
-    done = kdnas("worker", run.folder)
-    assert done.returncode == 0, done.stderr
-    assert "1 trial(s) of a process that died will be tried again" in done.stdout
-    trials = check_complete(run, 3)
-    lost = [t for t in trials if t.state == TrialState.FAIL]
-    assert [t.user_attrs.get(RETRY_OF) for t in trials].count(lost[0].number) == 1
-    assert len(lost) == 1
-
-
-def test_a_worker_killed_while_telling_costs_its_candidate(make_run: MakeRun) -> None:
-    run = make_run(trials=3)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED_TELLING, run.folder], capture_output=True, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    half = [t for t in study_of(run).trials if t.state == TrialState.RUNNING]
-    assert len(half) == 1 and "reward" in half[0].user_attrs
-    Pipeline(run).search()
-    trials = check_complete(run, 3)
-    again = [t for t in trials if t.user_attrs.get(RETRY_OF) == half[0].number]
-    assert len(again) == 1 and again[0].params == half[0].params
+    done = kdnas_child("worker", run.folder)
+    assert done.wait() == 0, done.output
+    assert "1 trial(s) of a process that died will be tried again" in done.output
+    trials = check_complete(run, 2)
+    (lost,) = (t for t in trials if t.state == TrialState.FAIL)
+    assert [t.user_attrs.get(RETRY_OF) for t in trials].count(lost.number) == 1
 
 
 def test_ctrl_c_twice_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
-    run = make_run(trials=3, mini_epochs=40)
-    worker = start("worker", run.folder)
-    wait_for(worker, working(run, worker))
+    run = make_run(trials=2, mini_epochs=20)
+    worker = kdnas_child("worker", run.folder)
+    worker.wait_until(working(run, worker))
     for _ in range(2):
-        os.kill(worker.pid, signal.SIGINT)
+        worker.kill(signal.SIGINT)
         time.sleep(0.05)
-    output, _ = worker.communicate(timeout=60)
-    assert worker.returncode in (130, -signal.SIGINT), output
-    assert kdnas("worker", run.folder).returncode == 0
-    check_complete(run, 3)
+    assert worker.wait() in (130, -signal.SIGINT), worker.output
+    Pipeline(run).search()
+    check_complete(run, 2)
 
 
-def test_a_database_that_is_gone_for_some_seconds_is_waited_for(
+def test_a_database_gone_for_longer_than_the_worker_timeout_costs_nothing(
     make_run: MakeRun, postgresql: PostgreSQL
 ) -> None:
-    run = make_run(trials=4, storage=postgresql.database(), mini_epochs=20)
-    worker = start("worker", run.folder)
-    wait_for(worker, working(run, worker))
+    run = make_run(trials=6, storage=postgresql.database(), mini_epochs=20, worker_timeout=4)
+    Pipeline(run).open_study()
+    children = [Child(elsewhere, name, "worker", str(run.folder)) for name in ("one", "two")]
+    for child in children:
+        child.wait_until(working(run, child))
     postgresql.stop()
-    time.sleep(8)
-    postgresql.start()
-    output, _ = worker.communicate(timeout=240)
-    assert worker.returncode == 0, output
-    assert "out of reach" in output and "Traceback" not in output
-    check_complete(run, 4)
+    try:
+        for child in children:
+            child.wait_until(_says(child, "out of reach"))
+        time.sleep(6)
+    finally:
+        postgresql.start()
+    for child in children:
+        assert child.wait() == 0, child.output
+        assert "Traceback" not in child.output
+        assert "of a process that died" not in child.output
+    check_complete(run, 6)
+
+
+def _says(child: Child, words: str) -> Callable[[], bool]:
+    return lambda: words in child.output

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, kdnas
+from conftest import QUICK
 from optuna.trial import TrialState
 from transformers import AutoModel
 
@@ -18,6 +18,7 @@ from kdnas.pipeline import Pipeline
 from kdnas.run import Run
 from kdnas.search.join import SETTINGS, join
 from kdnas.search.study import evaluated, read_study
+from kdnas.testing.processes import kdnas_child
 
 
 @pytest.fixture
@@ -68,16 +69,16 @@ def test_a_worker_elsewhere_works_until_the_total_is_reached(
     flags: dict[str, object], url: str, tmp_path: Path
 ) -> None:
     given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
-    done = kdnas("worker", *given)
-    assert done.returncode == 0, done.stderr
-    assert "nothing is left to do" in done.stdout
+    done = kdnas_child("worker", *given)
+    assert done.wait() == 0, done.output
+    assert "nothing is left to do" in done.output
     study = read_study(url, "shared", tmp_path)
     assert len(evaluated(study)) == 3 == len({tuple(t.params.values()) for t in evaluated(study)})
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
-    again = kdnas("worker", *given)
-    assert again.returncode == 0 and "fine-tuning" not in again.stdout
-    joined = kdnas("worker", tmp_path / "second", "--threads", 1)
-    assert joined.returncode == 0, joined.stderr
+    again = kdnas_child("worker", *given)
+    assert again.wait() == 0 and "fine-tuning" not in again.output
+    joined = kdnas_child("worker", tmp_path / "second", "--threads", 1)
+    assert joined.wait() == 0, joined.output
     assert len(read_study(url, "shared", tmp_path).trials) == 3
 
 
@@ -136,7 +137,7 @@ def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: 
 
 
 def test_a_worker_needs_a_run_or_a_storage(begun: Pipeline) -> None:
-    neither = kdnas("worker")
-    assert neither.returncode == 2 and "give a run folder, or --storage URL" in neither.stderr
-    both = kdnas("worker", begun.run.folder, "--teacher", "x")
-    assert both.returncode == 2 and "--teacher goes with --storage" in both.stderr
+    neither = kdnas_child("worker")
+    assert neither.wait() == 2 and "give a run folder, or --storage URL" in neither.output
+    both = kdnas_child("worker", begun.run.folder, "--teacher", "x")
+    assert both.wait() == 2 and "--teacher goes with --storage" in both.output

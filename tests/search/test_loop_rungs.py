@@ -122,6 +122,16 @@ def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> Non
     assert len(evaluated(control)) == 4
 
 
+def test_a_worker_does_random_search_too(run: Run) -> None:
+    settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
+    pipeline = Pipeline(Run(run.folder, settings))
+    pipeline.work()
+    assert len(evaluated(pipeline.open_study("random"))) == 4
+    before = len(pipeline.open_study("random").trials)
+    assert pipeline.random_search() is not None
+    assert len(pipeline.open_study("random").trials) == before
+
+
 def test_random_search_needs_no_control(run: Run) -> None:
     for changes in ({"sampler": "random"}, {"random_control": "off"}):
         settings = run.settings.model_copy(update={"random_control": "search", **changes})

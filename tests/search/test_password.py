@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Said
-from servers import PASSWORD, PostgreSQL, free_port
 
 from kdnas.run import Run
 from kdnas.search.join import join
 from kdnas.search.password import VARIABLE, bare, hidden, remember, shown, with_password
 from kdnas.search.storage import storage_url
 from kdnas.search.study import read_study
+from kdnas.testing.postgresql import PASSWORD, PostgreSQL, free_port
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-from conftest import kdnas
 from optuna.trial import TrialState
 from servers import PostgreSQL
 
 from kdnas.search.study import read_study
 from kdnas.search.workers import WORKER
+from kdnas.testing.processes import kdnas_child
 
 
 def test_a_search_and_a_worker_reach_exactly_the_total(
@@ -21,20 +18,13 @@ def test_a_search_and_a_worker_reach_exactly_the_total(
 ) -> None:
     run, url = tmp_path / "run", postgresql.database()
     assert url.startswith("postgresql://")
-    given = ["--trials", "8", "--storage", url, "--mini-epochs", "40", "--out", str(run)]
-    search = subprocess.Popen(
-        [sys.executable, "-m", "kdnas", "search", *quick_flags, *given],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    while not (run / "config.yaml").exists():
-        assert search.poll() is None, search.communicate()[0]
-        time.sleep(0.1)
-    worker = kdnas("worker", run, "--threads", 1)
-    output, _ = search.communicate(timeout=240)
-    assert worker.returncode == search.returncode == 0, output + worker.stderr
-    assert "secret" not in output + worker.stdout
+    given = ["--trials", "8", "--storage", url, "--mini-epochs", "10", "--out", str(run)]
+    search = kdnas_child("search", *quick_flags, *given)
+    search.wait_until((run / "config.yaml").exists)
+    worker = kdnas_child("worker", run, "--threads", 1)
+    assert worker.wait() == 0, worker.output
+    assert search.wait() == 0, search.output
+    assert "secret" not in search.output + worker.output
     study = read_study(url, "kdnas", run)
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == 8 == len({tuple(t.params.values()) for t in complete})

@@ -1,26 +1,24 @@
 from __future__ import annotations
 
-import subprocess
-import sys
+import time
 
 import pytest
 import torch
 
 from kdnas.config import Settings
 from kdnas.search.presence import present, share_of_cores
-
-WORKER = """
-import time
-from kdnas.search.presence import present
-with present("study"):
-    print("here", flush=True)
-    time.sleep(600)
-"""
+from kdnas.testing.processes import Child
 
 
-def worker() -> subprocess.Popen[str]:
-    child = subprocess.Popen([sys.executable, "-c", WORKER], stdout=subprocess.PIPE, text=True)
-    assert child.stdout and child.stdout.readline() == "here\n"
+def here() -> None:
+    with present("study"):
+        print("here", flush=True)
+        time.sleep(600)
+
+
+def worker() -> Child:
+    child = Child(here)
+    child.wait_until(lambda: child.output == "here\n")
     return child
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import optuna
@@ -26,6 +25,7 @@ from kdnas.search.storage import make_storage, with_driver, without_password
 from kdnas.search.study import open_study, read_study
 from kdnas.search.workers import RETRY_OF, Lookout, alive
 from kdnas.space.families import FIELDS
+from kdnas.testing.processes import FORKS, Child
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 KINDS = ("sqlite", "journal", "postgresql", "grpc")
@@ -48,7 +48,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def new_study(url: str, name: str = "s") -> optuna.Study:
-    return open_study(url, name, None, ["maximize"], {"task": "t"}, 4)
+    return open_study(url, name, None, ["maximize"], {"task": "t"})
 
 
 def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
@@ -105,20 +105,21 @@ def _silent_worker(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None
     study = new_study(url, name)
     living, dead = study.ask(SPACE), study.ask(SPACE)
     monkeypatch.setattr(workers, "worker_name", lambda: "elsewhere:1:1")
-    with alive(dead, 4):
+    with alive(dead, 1):
         pass
-    onlookers = [Lookout(new_study(url, name), 4) for _ in range(2)]
-    with alive(living, 4):
+    onlookers = [Lookout(new_study(url, name), 1) for _ in range(2)]
+    with alive(living, 1):
         end = time.monotonic() + 30
         while study.trials[dead.number].state == TrialState.RUNNING:
             assert time.monotonic() < end
             for onlooker in onlookers:
                 onlooker.release_dead()
-            time.sleep(0.5)
+            time.sleep(0.1)
         assert study.trials[dead.number].state == TrialState.FAIL
-        time.sleep(5)
-        for onlooker in onlookers:
-            onlooker.release_dead()
+        for _ in range(15):
+            time.sleep(0.1)
+            for onlooker in onlookers:
+                onlooker.release_dead()
         assert study.trials[living.number].state == TrialState.RUNNING
     again = [t for t in study.trials if t.user_attrs.get(RETRY_OF) == dead.number]
     assert [t.state for t in again] == [TrialState.WAITING]
@@ -127,24 +128,15 @@ def _silent_worker(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_tables_made_by_several_processes_at_once(postgresql: PostgreSQL) -> None:
-    script = (
-        "import sys; from kdnas.search.study import open_study\n"
-        "sys.stdin.read()\n"
-        "print(open_study(sys.argv[1], 's', None, ['maximize'], {'task': 't'}, 60).study_name)"
-    )
-    command = [sys.executable, "-c", script, postgresql.database()]
-    pipe = subprocess.PIPE
-    children = [
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)
-    ]
-    time.sleep(6)  # all are loaded and wait for their input to end
+    barrier, url = FORKS.Barrier(4), postgresql.database()
+    children = [Child(make_tables, barrier, url) for _ in range(4)]
     for child in children:
-        assert child.stdin
-        child.stdin.close()
-        child.stdin = None
-    for child in children:
-        output, errors = child.communicate(timeout=120)
-        assert output == "s\n", errors
+        assert child.wait() == 0 and child.output == "s\n", child.output
+
+
+def make_tables(barrier: Barrier, url: str) -> None:
+    barrier.wait(60)
+    print(new_study(url).study_name)
 
 
 def test_a_bare_url_takes_the_driver_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

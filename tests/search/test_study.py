@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
+import time
 from pathlib import Path
 
 import optuna
-import psutil
 import pytest
 from optuna.trial import TrialState
 
 from kdnas.errors import KdnasError
+from kdnas.search import process
 from kdnas.search.study import (
     evaluated,
     open_study,
@@ -19,6 +19,7 @@ from kdnas.search.study import (
 from kdnas.search.winner import choose_winner, kept_trials, pareto_front
 from kdnas.search.workers import WORKER, Lookout, worker_name
 from kdnas.space.families import FIELDS
+from kdnas.testing.processes import Child
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 IDENTITY = {"teacher": "a", "task": "b"}
@@ -35,37 +36,38 @@ def new_study(url: str, **identity: str) -> optuna.Study:
 
 def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     study = new_study(url)
-    child = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import psutil; p = psutil.Process(); print(p.pid, p.create_time())",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    pid, start = child.stdout.split()
-    host = worker_name().rsplit(":", 2)[0]
-    alive = f"{psutil.Process().pid}:{psutil.Process().create_time():.0f}"
+    child, zombie = Child(say_name), subprocess.Popen(["sleep", "600"])
+    child.wait()
+    host, pid, _ = worker_name().rsplit(":", 2)
+    never_buried = f"{host}:{zombie.pid}:{process._start(zombie.pid)}"
+    assert process.lives(never_buried)
+    zombie.kill()
     owners = {
-        "dead": f"{host}:{pid}:{float(start):.0f}",
-        "reused pid": f"{host}:{psutil.Process().pid}:12345",
-        "alive": f"{host}:{alive}",
-        "elsewhere": f"other-{host}:{pid}:{float(start):.0f}",
+        "dead": child.output,
+        "reused pid": f"{host}:{pid}:12345",
+        "never buried": never_buried,
+        "alive": worker_name(),
+        "elsewhere": f"other-{child.output}",
     }
+    while process.lives(never_buried):
+        time.sleep(0.01)
     trials = {}
     for name, owner in owners.items():
         trials[name] = study.ask(SPACE)
         trials[name].set_user_attr(WORKER, owner)
-    assert Lookout(study, 60).release_dead() == 2
+    assert Lookout(study, 60).release_dead() == 3
+    zombie.wait()
     states = {name: study.trials[t.number].state for name, t in trials.items()}
-    assert states["dead"] == states["reused pid"] == TrialState.FAIL
+    assert states["dead"] == states["reused pid"] == states["never buried"] == TrialState.FAIL
     assert states["alive"] == states["elsewhere"] == TrialState.RUNNING
     assert running(study) == 2
     retried = study.ask(SPACE)
     assert retried.params == trials["dead"].params
     assert retried.user_attrs["retry_of"] == trials["dead"].number
+
+
+def say_name() -> None:
+    print(worker_name(), end="")
 
 
 def test_another_search_of_the_same_name_is_refused(url: str) -> None:

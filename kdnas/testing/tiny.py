@@ -1,0 +1,95 @@
+"""Teachers of a family's own kind that take milliseconds, and data that they can learn."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedTokenizerFast
+
+from kdnas.space import family_of
+
+NOUNS = ["cat", "dog", "bird", "film", "actor", "plot", "river", "market", "bank", "city"]
+VERBS = ["likes", "sees", "sells", "finds", "follows", "helps"]
+ADJECTIVES = ["good", "bad", "dull", "bright", "slow", "quick"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def sentence(rng: random.Random) -> str:
+    """A short English sentence."""
+    words = [rng.choice(part) for part in (ADJECTIVES, NOUNS, VERBS, ADJECTIVES, NOUNS)]
+    return " ".join(["the", *words[:3], "the", *words[3:]])
+
+
+def small_tokenizer() -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer trained on such sentences."""
+    rng = random.Random(0)
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL)
+    tokenizer.train_from_iterator((sentence(rng) for _ in range(500)), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+    )
+
+
+SHAPE = {
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+}
+
+
+def small_config(model_type: str = "bert", **changes: Any) -> Any:
+    """A config of a family, small and otherwise with the family's own values."""
+    config = AutoConfig.for_model(model_type)
+    family = family_of(model_type, model_type)
+    for name, value in SHAPE.items():
+        setattr(config, family.field_name(name), value)
+    for follower, leader in family.follows.items():
+        setattr(config, follower, getattr(config, leader))
+    values = {"vocab_size": 200, "pad_token_id": 0, "max_position_embeddings": 70, **changes}
+    for name, value in values.items():
+        setattr(config, name, value)
+    return config
+
+
+def save_teacher(folder: Path, model_type: str = "bert", **changes: Any) -> Path:
+    """A small teacher and its tokenizer in a folder, without a head."""
+    torch.manual_seed(0)
+    config = small_config(model_type, **changes)
+    AutoModelForSequenceClassification.from_config(config).base_model.save_pretrained(folder)
+    small_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def save_mrpc(folder: Path) -> Path:
+    """MRPC in the official layout: 240 training and 40 validation pairs that can be learnt."""
+    (folder / "MRPC").mkdir()
+    rng = random.Random(1)
+    for name, rows in (("train", 240), ("dev", 40)):
+        lines = ["Quality\t#1 ID\t#2 ID\t#1 String\t#2 String"]
+        for i in range(rows):
+            first = sentence(rng)
+            label = rng.randint(0, 1)
+            second = first if label else sentence(rng)
+            lines.append(f"{label}\t{i}\t{i}\t{first}\t{second}")
+        text = "\n".join(lines) + "\n"
+        (folder / "MRPC" / f"{name}.tsv").write_text(text, encoding="utf-8")
+    return folder
