@@ -23,7 +23,7 @@ from kdnas.runtime import Runtime, start_runtime
 from kdnas.space import family_of
 from kdnas.tasks import embedded_teacher
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["servers", "glue_layout"]
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 # Where the tests run in the background, the shell has them and their children ignore SIGINT.

@@ -21,6 +21,7 @@ from kdnas.tasks.embedded import embedded_teacher
 from kdnas.tasks.task import TaskSpec
 
 HEAD = "ForSequenceClassification"
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass
