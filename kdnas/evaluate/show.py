@@ -33,8 +33,8 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
     if task["tuned"]:
         best, points, seeds = task["best"], task["grid_points"], len(task["seeds"])
         words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {best['epochs']:g} epochs"]
-        words += [f"best of {points} grid points"] * (points > 1)
-        words += [f"mean of {seeds} seeds ± standard deviation"] * (seeds > 1)
+        words += [f"best of {points} points"] * (points > 1)
+        words += [f"{seeds} seeds ± std"] * (seeds > 1)
         lines.append("; ".join(words))
     if task.get("diverged"):
         lines.append(f"diverged: {len(task['diverged'])} of the fine-tunings")

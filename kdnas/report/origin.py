@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, hf_hub_download
+from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -41,10 +41,10 @@ def origin_of(teacher: str) -> Origin:
     """
     folder = Path(teacher)
     if folder.is_dir() or folder.is_absolute():
-        data = _card_data(folder / CARD)
+        data = _card_in(folder)
         name = (read_json(folder / "config.json") or {}).get("_name_or_path")
     else:
-        data, name = _card_data(_card_of(teacher)), teacher
+        data, name = _card_of(teacher), teacher
     base = name if _is_hub_id(name) else data.get("base_model")
     return Origin(base if _is_hub_id(base) else None, data.get("license"), data.get("language"))
 
@@ -60,20 +60,21 @@ def _is_hub_id(name: Any) -> bool:
     return name.count("/") <= 1
 
 
-def _card_of(teacher: str) -> Path | None:
-    """The card of a hub model: in the installed package, in the hub's cache, or from the hub."""
+def _card_of(teacher: str) -> dict[str, Any]:
+    """What the card of a hub model says: that of the installed package, or the hub's."""
     try:
         if teacher == EMBEDDED_NAME:
-            return embedded_teacher() / CARD
-        return Path(hf_hub_download(teacher, CARD, etag_timeout=SECONDS))
-    except Exception:  # no package, no network, no card, no access: the card then says less
-        return None
-
-
-def _card_data(file: Path | None) -> dict[str, Any]:
-    if file is None or not file.is_file():
+            return _card_in(embedded_teacher())
+        info = HfApi().model_info(teacher, timeout=SECONDS)
+        known: Any = info.card_data  # whose own methods carry no types
+        return dict(known.to_dict()) if known else {}
+    except Exception:  # no package, no network, no access: our card then says less
         return {}
+
+
+def _card_in(folder: Path) -> dict[str, Any]:
     try:
-        return dict(ModelCard.load(file, ignore_metadata_errors=True).data.to_dict())
-    except Exception:  # whatever a card by hand makes the hub's reader raise
+        card = ModelCard.load(folder / CARD, ignore_metadata_errors=True)
+        return dict(card.data.to_dict())
+    except Exception:  # no card, or one by hand that the hub's reader refuses
         return {}

@@ -17,6 +17,12 @@ from kdnas.tasks.rules import CLASS_METRICS, REGRESSION_METRICS
 CARD = "---\nlanguage: en\nlicense: mit\nbase_model: org/elder\n---\n# A teacher\n"
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the hub says of a teacher must not decide."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
 def report_of(teacher: str, **changes: Any) -> dict[str, Any]:
     """As much of report.json as a card tells."""
     architecture = {"num_hidden_layers": 3, "hidden_size": 192}
@@ -109,7 +115,7 @@ def test_a_local_teacher_tells_what_it_was_made_from(tmp_path: Path) -> None:
     assert origin_of(str(tmp_path)).base_model == "org/elder"
     (tmp_path / "README.md").write_text("---\n: not YAML: [\n---\n")
     assert origin_of(str(tmp_path)).base_model is None
-    assert "/" not in ModelCard(model_card(report_of(str(tmp_path)))).data.to_dict()["model_name"]
+    assert "/" not in ModelCard(model_card(report_of(str(tmp_path)))).data.model_name
 
 
 @pytest.mark.usefixtures("minilm")

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import constants
 
+from kdnas.cli import main
 from kdnas.config import Settings
 from kdnas.run import dump
 
@@ -92,28 +92,35 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def export(run: Path, *flags: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`kdnas export RUN` without the tokens and the offline mode of who runs the tests."""
-    dropped = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE", "HF_TOKEN_PATH")
-    kept = {k: v for k, v in os.environ.items() if k not in dropped}
-    return subprocess.run(
-        [sys.executable, "-m", "kdnas", "export", str(run), *map(str, flags)],
-        env={**kept, "HF_HOME": str(run.parent / "hf"), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.fixture
+def export(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """`kdnas export RUN ...` with a hub and a token: exit code, output, complaint."""
+
+    def call(address: str, token: str | None, *flags: object) -> tuple[int, str, str]:
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        if token:
+            monkeypatch.setenv("HF_TOKEN", token)
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(run / "no-token"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(sys, "argv", ["kdnas", "export", str(run), *map(str, flags)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return int(ended.value.code or 0), told.out, told.err
+
+    return call
 
 
 def test_the_student_and_its_card_are_uploaded(
-    run: Path, hub: tuple[str, list[Request]], tmp_path: Path
+    run: Path, hub: tuple[str, list[Request]], export: Callable[..., tuple[int, str, str]]
 ) -> None:
     address, requests = hub
-    flags = ("--push-to-hub", "me/student", "--private")
-    done = export(run, *flags, HF_ENDPOINT=address, HF_TOKEN="hf_right")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"pushed to {address}/me/student"
+    code, out, err = export(address, "hf_right", "--push-to-hub", "me/student", "--private")
+    assert (code, out) == (0, f"pushed to {address}/me/student\n"), err
     made = next(json.loads(body) for _, path, _, body in requests if path.endswith("create"))
     assert made["name"] == "student" and (made.get("private") or made["visibility"] == "private")
     commit = next(body for _, path, _, body in requests if "/commit/" in path)
@@ -130,17 +137,19 @@ def test_the_student_and_its_card_are_uploaded(
 
 
 def test_what_cannot_be_pushed_is_told_in_one_line_before_any_work(
-    run: Path, hub: tuple[str, list[Request]]
+    run: Path, hub: tuple[str, list[Request]], export: Callable[..., tuple[int, str, str]]
 ) -> None:
     address, requests = hub
     flags = ("--push-to-hub", "me/student", "--out", run / "out")
-    without = export(run, *flags, HF_ENDPOINT=address)
-    assert "needs a token" in without.stderr and "hf auth login" in without.stderr
-    assert not requests
-    wrong = export(run, *flags, HF_ENDPOINT=address, HF_TOKEN="hf_wrong")
-    assert "the hub refuses me/student" in wrong.stderr
-    nowhere = export(run, *flags, HF_ENDPOINT="http://127.0.0.1:9", HF_TOKEN="hf_right")
-    assert "the hub cannot be reached" in nowhere.stderr
-    for done in (without, wrong, nowhere):
-        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
+    cases = [
+        (address, None, "needs a token of the Hugging Face hub: run `hf auth login`"),
+        (address, "hf_wrong", "the hub refuses me/student"),
+        ("http://127.0.0.1:9", "hf_right", "the hub cannot be reached"),
+    ]
+    for place, token, expected in cases:
+        code, out, err = export(place, token, *flags)
+        assert (code, out, err.count("\n")) == (2, "", 1) and expected in err, err
+    assert {path for _, path, _, _ in requests} == {"/api/whoami-v2"}
+    code, _, err = export(address, "hf_right", "--push-to-hub", "a/b/c")
+    assert code == 2 and "--push-to-hub is 'a/b/c'" in err
     assert not (run / "out").exists()
