@@ -62,7 +62,7 @@ def evaluate(
         typer.Option(help="Batch sizes: 16,32.", rich_help_panel=TUNING, metavar="LIST"),
     ] = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Epochs. [default: 3]", rich_help_panel=TUNING)
+        float | None, typer.Option(help="Epochs; default: 3.", rich_help_panel=TUNING)
     ] = None,
     seeds: Annotated[
         int,
@@ -75,7 +75,7 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Folder that keeps fine-tuned results; the same command goes on from there. "
-            "[default: runs/MODEL-evaluation]",
+            "Default: runs/MODEL-evaluation.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,

@@ -30,8 +30,7 @@ def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[Ta
     names = benchmark_names() if whole else settings.task.split(",")
     specs = {spec.name: spec for spec in (load_spec(n.strip(), settings.tasks) for n in names)}
     needed = ("train",) if tuned or (tuned is None and len(specs) > 1) else ()
-    reasons = {name: _lacks(spec, settings, needed) for name, spec in specs.items()}
-    missing = {name: reason for name, reason in reasons.items() if reason}
+    missing = _missing(specs, settings, needed)
     if missing:
         first = next(iter(missing.values()))
         found = f"no data for {', '.join(missing)}: {first}"
@@ -59,6 +58,20 @@ def tasks_to_predict(spec: TaskSpec, settings: Settings) -> list[tuple[TaskSpec,
         if splits:
             found.append((one, splits))
     return found
+
+
+def _missing(
+    specs: dict[str, TaskSpec], settings: Settings, needed: tuple[str, ...]
+) -> dict[str, str]:
+    """Why tasks cannot be evaluated, for those that cannot."""
+    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}  # hub data sets: asking again in vain takes half a minute each
+    for name, spec in specs.items():
+        on_hub = spec.hub.path if spec.hub and settings.data_dir is None else name
+        reason = failed.get(on_hub) or _lacks(spec, settings, needed)
+        if reason:
+            missing[name] = failed[on_hub] = reason
+    return missing
 
 
 def _lacks(spec: TaskSpec, settings: Settings, needed: tuple[str, ...]) -> str | None:

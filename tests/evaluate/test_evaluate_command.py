@@ -85,3 +85,16 @@ def test_the_command_prints_json_alone_and_writes_nothing_uncalled_for(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["tasks"]["sst2"]
     assert list(told["scores"]) == ["accuracy"] and told["rows"] == {"validation": 30}
+
+
+def test_the_hub_is_not_asked_nine_times_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fails(path: str, name: str, **_: Any) -> None:
+        asked.append(name)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("datasets.load_dataset", fails)
+    with pytest.raises(KdnasError, match="no data for cola, sst2.*no network.*--data-dir"):
+        find_tasks(Settings(task="all"), None, False)
+    assert asked == ["cola"]
