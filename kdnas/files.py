@@ -6,14 +6,16 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
 from kdnas.disk import told_if_full
+
+T = TypeVar("T")
 
 
 def sweep(path: Path) -> None:
@@ -95,3 +97,20 @@ def read_json(path: Path) -> Any | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def once(path: Path, key: Any, compute: Callable[[], T]) -> T:
+    """A JSON value that was computed before, by the same key, else computed now and kept.
+
+    Args:
+        path: The file that keeps it.
+        key: Plain values that decide the result.
+        compute: Makes it.
+    """
+    stored = read_json(path)
+    if isinstance(stored, dict) and stored.get("key") == key:
+        result: T = stored["result"]
+        return result
+    result = compute()
+    write_json(path, {"key": key, "result": result})
+    return result

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -17,13 +17,11 @@ from filelock import FileLock, Timeout
 from kdnas.config import Settings, read_yaml, validated
 from kdnas.disk import told_if_full
 from kdnas.errors import KdnasError
-from kdnas.files import read_json, write_json, write_text
+from kdnas.files import T, once, read_json, write_text
 from kdnas.search import password
 
 # What may differ between the start of a run and its continuation.
 CHANGEABLE = ("trials", "threads", "device")
-
-T = TypeVar("T")
 
 
 class Run:
@@ -119,15 +117,12 @@ class Run:
             key: Plain values that decide the result.
             compute: Makes it.
         """
-        path = self._step(name)
-        stored = read_json(path)
-        if isinstance(stored, dict) and stored.get("key") == key:
-            result: T = stored["result"]
-            return result
-        with self.timed(name):
-            result = compute()
-        write_json(path, {"key": key, "result": result})
-        return result
+
+        def timed() -> T:
+            with self.timed(name):
+                return compute()
+
+        return once(self._step(name), key, timed)
 
     def result(self, name: str) -> Any | None:
         """What `once` kept of a step; None where it was never taken."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
 
@@ -47,8 +47,15 @@ class Runtime:
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision for a forward pass; nothing in fp32."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
         context: contextlib.AbstractContextManager[Any] = self.accelerator.autocast()
         return context
+
+    @property
+    def exact(self) -> Runtime:
+        """The same device in fp32, as official scores are computed."""
+        return replace(self, precision="fp32")
 
     def describe(self) -> dict[str, Any]:
         """The environment that a report should name."""

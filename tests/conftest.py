@@ -31,7 +31,7 @@ from kdnas.testing.tiny import (  # noqa: F401
     small_tokenizer,
 )
 
-pytest_plugins = ["servers"]
+pytest_plugins = ["servers", "glue_layout"]
 processes.PRELOADED.append("conftest")
 torch.set_num_threads(1)
 optuna.logging.set_verbosity(optuna.logging.ERROR)

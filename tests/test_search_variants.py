@@ -129,4 +129,4 @@ def test_own_data_need_a_yaml_entry_and_no_code(teacher_folder: Path, tmp_path: 
         *("evaluate", run / "student", "--config", tmp_path / "mine.yaml"),
         *("--data-dir", tmp_path / "data", "--json"),
     )
-    assert set(json.loads(shown.stdout)) == {"pearson"}
+    assert set(json.loads(shown.stdout)["tasks"]["reviews"]["scores"]) == {"pearson"}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from kdnas import __version__
+from kdnas.report.metadata import card_data
 
 CARD = """---
-{metadata}---
+{metadata}
+---
 # {name}
 
 A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {label}, {params:.1f}
@@ -26,8 +28,8 @@ tokenizer = AutoTokenizer.from_pretrained("PATH")
 
 {scores}
 
-The search saw {seen} of {space} students (sampler `{sampler}`, seed {seed}); the winner is
-trial {trial}. Latencies are medians of passes that alternate with the teacher's.
+The search (kdnas {version}) saw {seen} of {space} students (sampler `{sampler}`, seed {seed}); the
+winner is trial {trial}. Latencies are medians of passes that alternate with the teacher's.
 
 It was trained in these stages: {stages}.
 
@@ -43,7 +45,8 @@ def model_card(report: dict[str, Any]) -> str:
     """The card's text, from the content of report.json."""
     environment, search = report["environment"], report["search"]
     return CARD.format(
-        metadata=yaml.safe_dump(_metadata(report), sort_keys=False),
+        metadata=card_data(report, _name(report)).to_yaml(),
+        version=report.get("kdnas", __version__),
         name=_name(report),
         teacher=_teacher(report),
         task=report["task"],
@@ -89,25 +92,6 @@ def _stage(stage: dict[str, Any]) -> str:
         f"{stage['name']} ({', '.join(losses)}; {places[stage['data']]}; "
         f"{stage['epochs']:g} epochs at {stage['lr']:g})"
     )
-
-
-def _metadata(report: dict[str, Any]) -> dict[str, Any]:
-    dataset = {"name": report["task"], "type": report["dataset"]}
-    scores = report["student"]["scores"]
-    metrics = [{"type": name, "value": value} for name, value in scores.items()]
-    task = {"type": "text-classification", "name": "Text Classification"}
-    return {
-        "library_name": "transformers",
-        "pipeline_tag": "text-classification",
-        "base_model": _teacher(report),
-        "tags": ["kdnas", "knowledge-distillation", "neural-architecture-search"],
-        "model-index": [
-            {
-                "name": _name(report),
-                "results": [{"task": task, "dataset": dataset, "metrics": metrics}],
-            }
-        ],
-    }
 
 
 def _teacher(report: dict[str, Any]) -> str:

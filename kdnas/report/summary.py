@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from kdnas import __version__
 from kdnas.config import Settings
 from kdnas.measure.quiet import how_measured
 from kdnas.report.results import Results
@@ -31,7 +32,10 @@ def summary(
     costs = results.student["costs"]
     return {
         "task": results.spec.name,
+        "kdnas": __version__,
         "dataset": results.spec.hub.path if results.spec.hub else results.spec.name,
+        "dataset_config": results.spec.hub.name if results.spec.hub else None,
+        "dataset_name": " ".join(filter(None, (results.spec.benchmark, results.spec.name.upper()))),
         "evaluation": list(results.spec.evaluation),
         "main_score": results.main_score,
         "teacher": {

@@ -15,10 +15,10 @@ from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.space.handpicked import hand_picked
 from kdnas.steps.distil import Trained
-from kdnas.steps.prepare import EMBEDDED_NAME
 from kdnas.steps.search import RANDOM_SEARCH
 from kdnas.student.ship import load_student
 from kdnas.tasks.evaluate import evaluate_model
+from kdnas.teacher.load import EMBEDDED_NAME
 
 FINAL_REPEATS = 100
 

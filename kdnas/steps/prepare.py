@@ -25,8 +25,6 @@ from kdnas.teacher.load import (
 )
 from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store
 
-EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-
 
 class Prepared:
     """What every step needs, each made once, when it is first asked for.

@@ -13,7 +13,8 @@ from kdnas.search.storage import storage_url
 from kdnas.search.study import Direction, control_name, open_study, settled
 from kdnas.search.warmstart import warm_start
 from kdnas.space import Architecture
-from kdnas.steps.prepare import EMBEDDED_NAME, Prepared
+from kdnas.steps.prepare import Prepared
+from kdnas.teacher.load import EMBEDDED_NAME
 
 RANDOM_SEARCH = "random search"
 DIRECTIONS: dict[str, list[Direction]] = {

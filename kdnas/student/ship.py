@@ -39,14 +39,23 @@ def load_student(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
+def check_student(student: Path) -> None:
+    """Makes sure that a run has shipped a student.
+
+    Raises:
+        KdnasError: There is none yet.
+    """
+    if not (student / "config.json").exists():
+        raise KdnasError(f"{student} holds no student yet; kdnas resume finishes the run")
+
+
 def export_student(student: Path, target: Path) -> None:
     """Copies a shipped checkpoint.
 
     Raises:
         KdnasError: There is no student yet, or the target is not empty.
     """
-    if not (student / "config.json").exists():
-        raise KdnasError(f"{student} holds no student yet; kdnas resume finishes the run")
+    check_student(student)
     if target.exists() and any(target.iterdir()):
         raise KdnasError(f"{target} is not empty; choose another --out")
     with replace_folder(target) as partial:

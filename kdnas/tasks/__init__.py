@@ -7,7 +7,7 @@ from kdnas.tasks.encode import EncodedExamples, encode
 from kdnas.tasks.examples import Examples
 from kdnas.tasks.holdout import hold_out
 from kdnas.tasks.metrics import compute_metrics
-from kdnas.tasks.registry import DEFAULT_TASK, load_spec, task_names
+from kdnas.tasks.registry import DEFAULT_TASK, benchmark_names, load_spec, task_names
 from kdnas.tasks.task import TaskSpec
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Examples",
     "TaskData",
     "TaskSpec",
+    "benchmark_names",
     "compute_metrics",
     "embedded_snippets",
     "embedded_teacher",

@@ -39,11 +39,13 @@ class TaskData:
         spec: The task, its labels known.
         splits: The examples by split name.
         source: Where they come from, in words.
+        held_out: The validation split that was taken from the training data, if any was.
     """
 
     spec: TaskSpec
     splits: dict[str, Examples]
     source: str
+    held_out: str | None = None
 
 
 def load_data(
@@ -87,7 +89,8 @@ def load_data(
     }
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
-    return TaskData(known, {split: parts[split] for split in wanted}, source.description)
+    chosen = {split: parts[split] for split in wanted}
+    return TaskData(known, chosen, source.description, held_out if held_out in chosen else None)
 
 
 def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:

@@ -41,6 +41,16 @@ class Hub(BaseModel):
     name: str | None = None
 
 
+class Submission(BaseModel):
+    """The predictions file that a benchmark takes for an unlabelled test split."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: dict[str, str] = {}
+    ids: bool = False
+    bounds: tuple[float, float] | None = None
+
+
 def _columns(value: Any) -> Any:
     """`sentence`, `[premise, hypothesis]` or `{premise: [sentence1]}` as columns."""
     if isinstance(value, str):

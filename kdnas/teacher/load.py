@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -24,6 +24,7 @@ from kdnas.tasks.embedded import embedded_teacher
 from kdnas.tasks.task import TaskSpec
 
 HEAD = "ForSequenceClassification"
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @dataclass
@@ -101,10 +102,11 @@ def load_tokenizer(name: str) -> Any:
     return _load(AutoTokenizer.from_pretrained, name, "tokenizer")
 
 
-def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
+def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
-    Without a task it is as it was saved, and its head means nothing.
+    Without a task it is as it was saved, and its head means nothing. What the checkpoint lacks is
+    drawn by the seed.
 
     Raises:
         KdnasError: Some part of it cannot be loaded.
@@ -114,7 +116,7 @@ def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
     trained = spec is not None and has_head(config, spec)
     order = _label_order(config, spec) if spec and trained else None
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         model = _load(
             AutoModelForSequenceClassification.from_pretrained,
             name,
@@ -127,6 +129,15 @@ def load_teacher(name: str, spec: TaskSpec | None) -> Teacher:
     if order is not None:
         _reorder_head(model, order)
     return Teacher(name, model.eval(), tokenizer, trained)
+
+
+def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
+    """The teacher's encoder under a head that knows nothing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = type(teacher.model)(teacher.model.config)
+    model.base_model.load_state_dict(teacher.model.base_model.state_dict())
+    return replace(teacher, model=model.eval(), has_head=False)
 
 
 def has_head(config: Any, spec: TaskSpec) -> bool:

@@ -52,7 +52,7 @@ def fine_tune_teacher(
     with FileLock(cached.with_suffix(".lock")):
         checkpoint = folder.with_name("teacher.pt")
         if not _found(teacher, cached):
-            _train(teacher, data, schedule, runtime, checkpoint)
+            fine_tune(teacher, data, schedule, runtime, checkpoint, "teacher fine-tuning")
             with replace_folder(cached) as partial:
                 teacher.model.save_pretrained(partial)
                 teacher.tokenizer.save_pretrained(partial)
@@ -74,9 +74,15 @@ def _found(teacher: Teacher, cached: Path) -> bool:
     return True
 
 
-def _train(
-    teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime, checkpoint: Path
+def fine_tune(
+    teacher: Teacher,
+    data: EncodedExamples,
+    schedule: Schedule,
+    runtime: Runtime,
+    checkpoint: Path,
+    title: str,
 ) -> None:
+    """Trains a classifier on labels alone, in place; a killed training goes on from its file."""
     train(
         teacher.model,
         Objective({"task": (1.0, TaskTerm())}),
@@ -85,7 +91,7 @@ def _train(
         schedule,
         runtime,
         pad_id=teacher.pad_id,
-        title="teacher fine-tuning",
+        title=title,
         checkpoint=checkpoint,
         team=runtime.team,
     )

@@ -32,7 +32,7 @@ def write_csv(folder: Path, cells: list[Any], name: str = "train.csv") -> None:
 
 def read(folder: Path, spec: TaskSpec) -> Examples:
     """The whole training file: one that is also called the validation file loses nothing to it."""
-    whole = spec.model_copy(update={"files": {"validation": "train", **spec.files}})
+    whole = spec.model_copy(update={"files": {"validation": ("train",), **spec.files}})
     return load_data(whole, folder, splits=["train"]).splits["train"]
 
 

@@ -1,0 +1,117 @@
+"""One checkpoint on one task: its data, encoded, and whether it must be fine-tuned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.data import encode_evaluation, input_length
+from kdnas.errors import KdnasError
+from kdnas.evaluate.places import tasks_to_predict
+from kdnas.tasks import EncodedExamples, TaskData, TaskSpec, encode, load_data
+from kdnas.tasks.sample import stratified_sample
+from kdnas.tasks.submission import check_complete
+from kdnas.teacher.load import has_head, load_config, load_tokenizer
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint and a task.
+
+    Attributes:
+        model: Hub id or folder.
+        settings: Data, length, device.
+        spec: The task, its labels known.
+        evaluation: The examples that are scored, by split.
+        tokenizer: The checkpoint's.
+        length: Tokens at which inputs are cut.
+        tuned: Whether it has to be fine-tuned.
+        stands_in: Whether a tenth of the training data stands in for a validation split.
+    """
+
+    model: str
+    settings: Settings
+    spec: TaskSpec
+    evaluation: dict[str, EncodedExamples]
+    tokenizer: Any
+    length: int
+    tuned: bool
+    stands_in: bool
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills short rows."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @classmethod
+    def of(cls, model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) -> Subject:
+        """Reads what is scored.
+
+        Args:
+            model: Hub id or folder.
+            spec: The task.
+            settings: Data, length, device.
+            tuned: Whether to fine-tune it; None: if it has no head for the task.
+
+        Raises:
+            KdnasError: The checkpoint or the data cannot be used, or it is to be scored as it is
+                and has no head for the task.
+        """
+        config, tokenizer = load_config(model), load_tokenizer(model)
+        task = load_data(spec, settings.data_dir, splits=(), optional=spec.evaluation)
+        if not task.splits:
+            raise KdnasError(
+                f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score"
+            )
+        headed = has_head(config, task.spec)
+        if tuned is False and not headed:
+            raise KdnasError(
+                f"{model!r} has no head with {task.spec.num_labels} output(s) for task "
+                f"{spec.name!r} (it has {config.num_labels}); leave out --no-fine-tune"
+            )
+        length = input_length(settings, tokenizer, config)
+        evaluation = encode_evaluation(task, tokenizer, length)
+        return cls(
+            model,
+            settings,
+            task.spec,
+            evaluation,
+            tokenizer,
+            length,
+            not headed if tuned is None else tuned,
+            task.held_out is not None,
+        )
+
+    def train(self) -> EncodedExamples:
+        """The training examples, or the part of them that was asked for.
+
+        Raises:
+            KdnasError: There are none.
+        """
+        settings = self.settings
+        optional = self.spec.evaluation if self.stands_in else ()
+        task = load_data(self.spec, settings.data_dir, splits=("train",), optional=optional)
+        train, rows = task.splits["train"], settings.max_train_rows
+        if rows and rows < len(train):
+            train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
+        return encode(train, self.tokenizer, self.length)
+
+    def tests(self) -> list[tuple[TaskSpec, str, EncodedExamples]]:
+        """The test splits that want predictions.
+
+        Raises:
+            KdnasError: A row of one cannot be read.
+        """
+        found = []
+        for spec, splits in tasks_to_predict(self.spec, self.settings):
+            known = self.spec if spec.name == self.spec.name else spec
+            data = self._read(known, splits)
+            for split in splits:
+                examples = data.splits[split]
+                check_complete(known, split, examples)
+                found.append((known, split, encode(examples, self.tokenizer, self.length)))
+        return found
+
+    def _read(self, spec: TaskSpec, splits: list[str]) -> TaskData:
+        return load_data(spec, self.settings.data_dir, splits=splits, optional=())

@@ -1,0 +1,125 @@
+"""The card's metadata against the hub's own reader and the fields that its schema requires."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from kdnas.report.card import model_card
+from kdnas.report.metadata import METRICS
+from kdnas.report.origin import origin_of
+from kdnas.tasks.rules import CLASS_METRICS, REGRESSION_METRICS
+
+CARD = "---\nlanguage: en\nlicense: mit\nbase_model: org/elder\n---\n# A teacher\n"
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the hub says of a teacher must not decide."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def report_of(teacher: str, **changes: Any) -> dict[str, Any]:
+    """As much of report.json as a card tells."""
+    architecture = {"num_hidden_layers": 3, "hidden_size": 192}
+    scores = changes.pop("scores", {"accuracy": 0.75, "f1": 0.8})
+    part = {"params": 7_000_000, "scores": scores, "architecture": architecture}
+    search = {"seen": 12, "space": 1536, "sampler": "tpe", "seed": 0}
+    report = {
+        **{"task": "mrpc", "dataset": "nyu-mll/glue", "dataset_config": "mrpc"},
+        **{"dataset_name": "GLUE MRPC", "evaluation": ["validation"], "kdnas": "0.1.0"},
+        "teacher": {**part, "name": teacher},
+        "student": {**part, "name": "3x192 h6 f768 gelu", "trial": 4},
+        **{"speedup": 4.2, "search": search, "recipe": [], "controls": []},
+        "environment": {"latency_batch": 1, "latency_length": 128, "threads": 2, "device": "cpu"},
+    }
+    return {**report, **changes}
+
+
+def check_model_index(index: Any) -> None:
+    """What the hub's documentation requires of a model-index."""
+    assert isinstance(index, list) and isinstance(index[0]["name"], str)
+    for result in index[0]["results"]:
+        assert isinstance(result["task"]["type"], str)
+        assert isinstance(result["dataset"]["type"], str)
+        assert isinstance(result["dataset"]["name"], str)
+        for optional in ("config", "split"):
+            assert isinstance(result["dataset"].get(optional, ""), str)
+        assert result["metrics"]
+        for metric in result["metrics"]:
+            assert isinstance(metric["type"], str) and isinstance(metric["value"], float)
+
+
+def test_the_hubs_reader_finds_every_score() -> None:
+    card = ModelCard(model_card(report_of("bert-base-uncased")))
+    results = card.data.eval_results
+    assert [(r.metric_type, r.metric_name, r.metric_value) for r in results] == [
+        ("accuracy", "Accuracy", 0.75),
+        ("f1", "F1", 0.8),
+    ]
+    first = results[0]
+    assert (first.task_type, first.task_name) == ("text-classification", "Text Classification")
+    assert (first.dataset_type, first.dataset_name) == ("nyu-mll/glue", "GLUE MRPC")
+    assert (first.dataset_config, first.dataset_split) == ("mrpc", "validation")
+    data = card.data.to_dict()
+    check_model_index(data["model-index"])
+    assert json.loads(json.dumps(data)) == data
+    assert data["base_model"] == "bert-base-uncased" and data["datasets"] == ["nyu-mll/glue"]
+    assert data["library_name"] == "transformers" and data["metrics"] == ["accuracy", "f1"]
+    assert data["pipeline_tag"] == "text-classification" and "kdnas" in data["tags"]
+    assert data["kdnas"]["sampler"] == "tpe" and data["kdnas"]["space"] == 1536
+    assert "license" not in data, "it is not known here"
+    assert "sampler `tpe`, seed 0" in card.text and "## Limits" in card.text
+
+
+def test_mnlis_splits_are_two_results() -> None:
+    report = report_of(
+        "bert-base-uncased",
+        scores={"accuracy_matched": 0.8, "accuracy_mismatched": 0.81},
+        evaluation=["validation_matched", "validation_mismatched"],
+        dataset_config="mnli",
+    )
+    results = ModelCard(model_card(report)).data.eval_results
+    assert [(r.dataset_split, r.metric_type, r.metric_value) for r in results] == [
+        ("validation_matched", "accuracy", 0.8),
+        ("validation_mismatched", "accuracy", 0.81),
+    ]
+
+
+def test_a_task_of_ones_own_names_no_hub_data_set() -> None:
+    changes = {"task": "mail", "dataset": "mail", "dataset_config": None, "dataset_name": "MAIL"}
+    data = ModelCard(model_card(report_of("org/teacher", **changes))).data.to_dict()
+    check_model_index(data["model-index"])
+    assert "datasets" not in data
+    assert data["model-index"][0]["results"][0]["dataset"] == {
+        **{"name": "MAIL", "type": "mail", "split": "validation"}
+    }
+
+
+def test_every_metric_has_a_name_on_the_hub() -> None:
+    assert set(METRICS) == {*CLASS_METRICS, *REGRESSION_METRICS}
+
+
+def test_a_local_teacher_tells_what_it_was_made_from(tmp_path: Path) -> None:
+    assert origin_of(str(tmp_path)).base_model is None
+    (tmp_path / "README.md").write_text(CARD)
+    origin = origin_of(str(tmp_path))
+    assert (origin.base_model, origin.licence, origin.language) == ("org/elder", "mit", "en")
+    (tmp_path / "config.json").write_text('{"_name_or_path": "bert-base-uncased"}')
+    assert origin_of(str(tmp_path)).base_model == "bert-base-uncased"
+    (tmp_path / "config.json").write_text('{"_name_or_path": "/home/me/models/mine"}')
+    assert origin_of(str(tmp_path)).base_model == "org/elder"
+    (tmp_path / "README.md").write_text("---\n: not YAML: [\n---\n")
+    assert origin_of(str(tmp_path)).base_model is None
+    assert "/" not in ModelCard(model_card(report_of(str(tmp_path)))).data.model_name
+
+
+@pytest.mark.usefixtures("minilm")
+def test_the_embedded_teacher_is_a_hub_model_with_a_licence() -> None:
+    data = ModelCard(model_card(report_of("sentence-transformers/all-MiniLM-L6-v2"))).data
+    assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert (data.license, data.language) == ("apache-2.0", "en")
