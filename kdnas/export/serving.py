@@ -88,7 +88,7 @@ class Serving:
             plain.unlink()
         return {
             "files": files,
-            "inputs": list(self.names),
+            "inputs": list(session.names),
             "pad_token": [self.tokenizer.pad_token, self.tokenizer.pad_token_id],
             "longest": min(self.longest, self.settings.max_length),
             "labels": self._labels,

@@ -13,11 +13,9 @@ from kdnas.search.candidate import Costs, Outcome
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS
 from kdnas.search.samplers.names import RUNG, RUNG_VALUES
-from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS
+from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS, RUNTIME
 from kdnas.space import Architecture
 
-# The runtime that a trial was timed in.
-RUNTIME = "latency_runtime"
 COSTS = tuple(Costs.__dataclass_fields__)
 
 
