@@ -9,9 +9,10 @@ from pathlib import Path
 from kdnas.errors import KdnasError
 from kdnas.export.formats import FILES
 from kdnas.export.readme import append_readme
-from kdnas.export.serving import Serving
+from kdnas.export.serving import serve
 from kdnas.export.session import require_onnx
 from kdnas.export.show import table_lines
+from kdnas.export.subject import Subject
 from kdnas.files import replace_folder, write_json
 from kdnas.run import Run
 
@@ -55,8 +56,8 @@ def export_run(
         left_out = None if "torch" in formats else shutil.ignore_patterns(WEIGHTS)
         shutil.copytree(student, partial, dirs_exist_ok=True, ignore=left_out)
         if files:
-            serving = Serving(run, student, max_drop)
-            summary = {"trial": trial, "formats": list(formats), **serving.write(partial, files)}
+            found = serve(Subject(run, student), partial, files, max_drop)
+            summary = {"trial": trial, "formats": list(formats), **found}
             write_json(partial / SUMMARY, summary)
             append_readme(partial, summary, whole="torch" in formats)
             lines = table_lines(summary)

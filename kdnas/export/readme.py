@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 USE = """
 ## In ONNX Runtime
 
-{what} batch and length are free. It needs the packages `onnxruntime`, `tokenizers` and
-`numpy` alone; run this in the folder:
+{what}, for any batch and length. The packages `onnxruntime`,
+`tokenizers` and `numpy` are enough; in this folder:
 
 ```python
 import numpy as np
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")
 tokenizer.enable_truncation({longest})
-tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token!r})
+tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token})
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 
 texts = ["a text"]  # or pairs: [("a text", "another")]
@@ -68,13 +69,14 @@ def use(summary: dict[str, Any]) -> str:
     points = [f"{at['batch']} x {at['length']}" for at in summary["models"][0]["latency"]]
     answer = "print(logits[:, 0])"
     if labels:
-        answer = f"labels = {labels!r}\nprint([labels[i] for i in logits.argmax(-1)])"
+        named = json.dumps(labels, ensure_ascii=False)
+        answer = f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
     return USE.format(
-        what=" and ".join(f"`{file}`" for file in files.values()) + ":",
+        what=" and ".join(f"`{file}`" for file in files.values()),
         file=next(iter(files.values())),
         longest=summary["longest"],
         pad_id=pad_id,
-        pad_token=token,
+        pad_token=json.dumps(token),
         inputs="\n".join(_input(name) for name in summary["inputs"]),
         answer=answer,
         points=" | ".join(points),

@@ -19,7 +19,7 @@ from kdnas.export.convert import LOGITS, to_onnx
 from kdnas.measure import InTorch, Timed
 from kdnas.measure.timed import Pass
 
-PACKAGES = ("onnx", "onnxruntime")
+PACKAGES = ("onnxruntime", "onnx")
 
 
 def require_onnx(option: str) -> None:

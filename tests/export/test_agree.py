@@ -73,9 +73,9 @@ def test_padding_counts_for_nothing() -> None:
 
 
 def test_both_runtimes_are_timed_by_one_mechanism() -> None:
-    deep = decided(num_hidden_layers=6, hidden_size=64, intermediate_size=256)
-    flat = decided(num_hidden_layers=1, hidden_size=64, intermediate_size=256)
-    settings = LatencySettings(1, 32, 9)
+    wide = {"hidden_size": 128, "intermediate_size": 512}
+    deep, flat = decided(num_hidden_layers=8, **wide), decided(num_hidden_layers=1, **wide)
+    settings = LatencySettings(1, 64, 15)
     for runtime in (InTorch, in_onnx):
         latency = measure_latency(runtime(flat), runtime(deep), settings)
         assert latency.speedup > 1.5 and latency.student_ms > 0
