@@ -2,14 +2,16 @@
 
 Every student and the teacher, in both runtimes, take turns in one process, in an order that is
 drawn anew each turn; figures are medians. Speed-ups are against the teacher in the same column.
-Example:
+With `--cpu-time`, one thread's processor time is taken instead of the wall clock: other work on the
+machine makes a long pass wait, and a short one not. Example:
 
-    python benchmarks/runtimes.py --threads 1 --json runtimes.json
+    python benchmarks/runtimes.py --cpu-time --json runtimes.json
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from kdnas.config import Settings
 from kdnas.export.session import in_runtime, runtime_name
 from kdnas.files import write_json
 from kdnas.measure import LatencySettings, Timed, take_turns
+from kdnas.measure.latency import Clock
 from kdnas.runtime import start_runtime
 from kdnas.student import empty_student
 from kdnas.tasks import load_spec
@@ -34,12 +37,12 @@ SHAPES = (
 )
 
 
-def medians(models: list[Timed], turns: int) -> dict[tuple[int, int], np.ndarray]:
+def medians(models: list[Timed], turns: int, clock: Clock) -> dict[tuple[int, int], np.ndarray]:
     """Milliseconds by (batch, length), shape (models,)."""
     found = {}
     for batch, length in POINTS:
         repeats = turns if batch == 1 else max(3, turns // 5)
-        times = take_turns(models, LatencySettings(batch, length, repeats))
+        times = take_turns(models, LatencySettings(batch, length, repeats), clock)
         found[batch, length] = np.median(times, axis=1)
         print(f"{batch} x {length} tokens: {repeats} turns", flush=True)
     return found
@@ -69,15 +72,17 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="+", default=SHAPES)
     parser.add_argument("--turns", type=int, default=50)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    start_runtime(Settings(threads=args.threads, device="cpu"))
+    clock = time.thread_time if args.cpu_time else time.perf_counter
+    start_runtime(Settings(threads=1 if args.cpu_time else args.threads, device="cpu"))
     teacher = load_teacher(teacher_source(None), load_spec("sst2")).model
     torch.manual_seed(0)
     students = [empty_student(teacher.config, shaped(teacher.config, s)) for s in args.shapes]
     everyone = [teacher, *(student.eval() for student in students)]
     timed = [in_runtime(model, runtime) for runtime in RUNTIMES for model in everyone]
-    found = medians(timed, args.turns)
+    found = medians(timed, args.turns, clock)
     columns, teachers = {}, {}
     for point, both in found.items():
         for runtime, ms in zip(RUNTIMES, np.split(both, len(RUNTIMES)), strict=True):
@@ -85,7 +90,10 @@ def main() -> None:
             columns[name], teachers[name] = ms[0] / ms[1:], ms[:1]
     taus = agreement(columns)
     names = ", ".join(runtime_name(runtime) for runtime in RUNTIMES)
-    print(f"\nspeed-up, {names}, {torch.get_num_threads()} thread(s)\n")
+    print(
+        f"\nspeed-up, {names}, {torch.get_num_threads()} thread(s), "
+        f"{'processor' if args.cpu_time else 'wall'} time\n"
+    )
     print(table(list(args.shapes), columns, 2))
     print(f"\nthe teacher's milliseconds\n\n{table(['teacher'], teachers, 1)}")
     print(f"\nKendall's tau between columns\n\n{table(list(columns), taus, 2)}")
