@@ -1,8 +1,8 @@
 """int8: weights of matrix products and embeddings in 8 bits, activations quantised as they come.
 
 Word embeddings count: they are most of a small student's bytes. Weights use 7 of their 8 bits, so
-that sums of products do not overflow on processors without VNNI, and the score that was checked here
-holds there.
+that sums of products do not overflow on processors without VNNI, and the score that was checked
+here holds there.
 """
 
 from __future__ import annotations

@@ -13,14 +13,14 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
     """
     models, score = summary["models"], summary["main_score"]
     points = [f"{at['batch']} x {at['length']} tokens" for at in models[0]["latency"]]
-    lines = [f"{'':<17}{'on disk':>10}" + "".join(f"{p:>20}" for p in points)]
-    lines[0] += f"{score or '':>12}"
+    lines = [f"{'':<17}{'on disk':>10}" + "".join(f"{p:>18}" for p in points)]
+    lines[0] += f"{score or '':>17}"
     for row in models:
-        times = "".join(f"{at['ms']:>10.1f} ms{at['speedup']:>6.1f}x" for at in row["latency"])
+        times = "".join(f"{at['ms']:>8.1f} ms{at['speedup']:>6.1f}x" for at in row["latency"])
         known = row["scores"].get(score)
         lines.append(
             f"{row['model']}, {row['runtime']:<8}{row['bytes'] / 1e6:>7.1f} MB{times}"
-            f"{'-' if known is None else f'{known:.4f}':>12}"
+            f"{'-' if known is None else format(known, '.4f'):>17}"
         )
     environment = summary["environment"]
     lines.append(
