@@ -24,7 +24,7 @@ import yaml
 
 from kdnas.config import validated
 from kdnas.files import read_json, write_json
-from kdnas.measure import LatencySettings, count_params, measure_latency
+from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.pipeline import Pipeline
 from kdnas.run import Run
 from kdnas.space import Architecture
@@ -188,8 +188,8 @@ def _costs(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
     start_runtime(Settings(threads=threads))
     teacher = load_teacher(teacher_source(None), load_spec("sst2")).model
     student = empty_student(teacher.config, Architecture(**shape)).eval()
-    single = measure_latency(student, teacher, LatencySettings(1, 128, 60))
-    batch = measure_latency(student, teacher, LatencySettings(32, 64, 5))
+    single = measure_latency(InTorch(student), InTorch(teacher), LatencySettings(1, 128, 60))
+    batch = measure_latency(InTorch(student), InTorch(teacher), LatencySettings(32, 64, 5))
     found = {"1x128": single.speedup, "32x64": batch.speedup, "params": count_params(student)}
     return {name: round(value, 2) for name, value in found.items()}
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,14 +57,18 @@ class Setting:
         return distilled, Objective({"hidden": (1.0, distilled.hidden)})
 
     def architecture(self, shape: str) -> Architecture:
-        """From LAYERSxHIDDEN, with the teacher's heads as far as they divide, or `teacher`."""
-        config = self.teacher.model.config
-        whole = teacher_architecture(config, family_of(config.model_type, config.model_type))
-        if shape == "teacher":
-            return whole
-        layers, hidden = map(int, shape.split("x"))
-        heads = max(h for h in range(1, whole.num_attention_heads + 1) if hidden % h == 0)
-        return Architecture(layers, heads, hidden, 4 * hidden, whole.hidden_act)
+        """As `shaped` says, or `teacher`."""
+        return shaped(self.teacher.model.config, shape)
+
+
+def shaped(config: Any, shape: str) -> Architecture:
+    """From LAYERSxHIDDEN, with the teacher's heads as far as they divide, or `teacher`."""
+    whole = teacher_architecture(config, family_of(config.model_type, config.model_type))
+    if shape == "teacher":
+        return whole
+    layers, hidden = map(int, shape.split("x"))
+    heads = max(h for h in range(1, whole.num_attention_heads + 1) if hidden % h == 0)
+    return Architecture(layers, heads, hidden, 4 * hidden, whole.hidden_act)
 
 
 def read_sentences(file: Path | None, count: int, seed: int = 0) -> list[str]:

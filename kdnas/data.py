@@ -10,6 +10,7 @@ from kdnas.console import say
 from kdnas.distill.masking import mask_tokens
 from kdnas.distill.proxy import Indices, draw_proxy
 from kdnas.errors import KdnasError
+from kdnas.export.session import require_onnx
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.sample import stratified_sample
 from kdnas.teacher.load import longest_input
@@ -55,7 +56,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         KdnasError: The corpus cannot be read, the proxy would be too small, or latencies cannot
             be measured as asked.
     """
-    check_latency_length(settings, config)
+    check_latency(settings, config)
     length = input_length(settings, tokenizer, config)
     train = task.splits["train"]
     for split, examples in task.splits.items():
@@ -130,12 +131,14 @@ def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
     return min(settings.max_length, longest_input(config), int(tokenizer.model_max_length))
 
 
-def check_latency_length(settings: Settings, config: Any) -> None:
-    """Refuses to time inputs that do not fit.
+def check_latency(settings: Settings, config: Any) -> None:
+    """Refuses to time where there is no such runtime, or inputs that do not fit.
 
     Raises:
-        KdnasError: The teacher cannot read so many tokens.
+        KdnasError: ONNX Runtime is missing, or the teacher cannot read so many tokens.
     """
+    if settings.latency_runtime == "onnx":
+        require_onnx("--latency-runtime onnx")
     longest = longest_input(config)
     if settings.latency_length > longest:
         raise KdnasError(

@@ -16,8 +16,23 @@ def export(
     *,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder; default: RUN/export, or none with --push-to-hub."),
+        typer.Option(
+            help="Folder; default: RUN/export, or none where --push-to-hub takes the checkpoint."
+        ),
     ] = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="torch (the plain checkpoint), onnx, int8; several between commas or repeated.",
+            metavar="torch|onnx|int8",
+        ),
+    ] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="A student that kdnas distill made; default: the winner.")
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, help="Main score that int8 may lose; more is refused.")
+    ] = 0.01,
     push_to_hub: Annotated[
         str | None,
         typer.Option(help="Upload it, with its card, to this repository.", metavar="REPO"),
@@ -26,18 +41,22 @@ def export(
         bool, typer.Option("--private", help="A new repository is private.")
     ] = False,
 ) -> None:
-    """Copy a run's student to a folder or the hub as a plain transformers checkpoint."""
+    """Write a run's student to a folder or the hub, for transformers or for ONNX Runtime.
+
+    ONNX files are checked against PyTorch, scored on the task, and timed beside the teacher.
+    """
+    from kdnas.export.folder import export_run, finished_student
+    from kdnas.export.formats import read_formats
     from kdnas.run import Run
     from kdnas.student.push import check_login, push
-    from kdnas.student.ship import check_student, export_student
 
-    student = Run.open(run).folder / "student"
-    check_student(student)
+    opened, formats = Run.open(run), read_formats(format or ["torch"])
+    folder = finished_student(opened, trial)
     if push_to_hub:
         check_login(push_to_hub)
-    if out or not push_to_hub:
-        target = out or run / "export"
-        export_student(student, target)
-        say(f"wrote {target}")
+    if out or not push_to_hub or formats != ("torch",):
+        folder, lines = export_run(opened, formats, trial=trial, target=out, max_drop=max_drop)
+        for line in [*lines, f"wrote {folder}"]:
+            say(line)
     if push_to_hub:
-        say(f"pushed to {push(out or student, push_to_hub, private)}")
+        say(f"pushed to {push(folder, push_to_hub, private)}")

@@ -4,6 +4,7 @@ from typing import Literal
 
 Precision = Literal["auto", "fp32", "bf16"]
 Objective = Literal["reward", "pareto"]
+LatencyRuntime = Literal["torch", "onnx"]
 Cost = Literal["latency", "macs", "params"]
 Sampler = Literal["tpe", "lstm", "lstm-predecessor", "random", "nsga2", "nsga3", "qmc", "gp"]
 RandomControl = Literal["off", "search", "full"]

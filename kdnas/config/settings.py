@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from kdnas.config.choices import (
     Augmentation,
     Cost,
+    LatencyRuntime,
     LayerMapping,
     MiniScore,
     Normalisation,
@@ -233,6 +234,12 @@ class Settings(BaseModel):
     device: str | None = setting(None, "cpu, cuda, mps; default: the best there is.", "Machine")
     latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
     latency_length: int = setting(128, "Tokens an example when it is.", "Machine", ge=1)
+    latency_runtime: LatencyRuntime = setting(
+        "torch",
+        "Where students will be served and latency is measured: torch (eager) or onnx (ONNX "
+        "Runtime, on the CPU).",
+        "Machine",
+    )
     latency_quiet: bool = setting(
         True,
         "Measure latency while no other kdnas process of yours computes on the machine.",

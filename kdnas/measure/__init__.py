@@ -1,6 +1,16 @@
 """What a model costs: latency, multiply-accumulates, parameters."""
 
-from kdnas.measure.latency import Latency, LatencySettings, measure_latency
+from kdnas.measure.latency import Latency, LatencySettings, measure_latency, take_turns
 from kdnas.measure.macs import count_macs, count_params
+from kdnas.measure.timed import InTorch, Timed
 
-__all__ = ["Latency", "LatencySettings", "count_macs", "count_params", "measure_latency"]
+__all__ = [
+    "InTorch",
+    "Latency",
+    "LatencySettings",
+    "Timed",
+    "count_macs",
+    "count_params",
+    "measure_latency",
+    "take_turns",
+]

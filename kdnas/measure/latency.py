@@ -6,16 +6,20 @@ figures are medians over the same stretch of time.
 
 from __future__ import annotations
 
+import random
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from transformers import PreTrainedModel
+from numpy.typing import NDArray
 
 from kdnas.measure.quiet import measuring
+from kdnas.measure.timed import Timed
 
 WARM_UP = 3
+
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -49,37 +53,44 @@ class Latency:
         return self.teacher_ms / self.student_ms
 
 
-def measure_latency(
-    student: PreTrainedModel, teacher: PreTrainedModel, settings: LatencySettings
-) -> Latency:
-    """Times student and teacher in turn, on the device they are on, without gradients.
-
-    Both models must be in the form that is shipped. Threads are torch's current ones.
-    """
-    ours, theirs = [], []
-    with measuring(settings.quiet):
-        for turn in range(-WARM_UP, settings.repeats):
-            times = time_forward(student, settings), time_forward(teacher, settings)
-            if turn >= 0:
-                ours.append(times[0])
-                theirs.append(times[1])
+def measure_latency(student: Timed, teacher: Timed, settings: LatencySettings) -> Latency:
+    """Times student and teacher in turn, each in the runtime that serves it."""
+    ours, theirs = take_turns([student, teacher], settings)
     low, middle, high = np.percentile(ours, [25, 50, 75])
     return Latency(float(middle), float(np.median(theirs)), float(high - low))
 
 
-@torch.inference_mode()
-def time_forward(model: PreTrainedModel, settings: LatencySettings) -> float:
+def take_turns(
+    models: Sequence[Timed], settings: LatencySettings, clock: Clock = time.perf_counter
+) -> NDArray[np.float64]:
+    """Times models in turn: milliseconds a forward pass, shape (models, repeats).
+
+    Their order is drawn anew each turn (always the same way), so that nothing that comes back
+    regularly, such as the end of a time slice, meets the same model each time.
+
+    Args:
+        models: Each in its runtime.
+        settings: What is timed.
+        clock: In seconds; on a machine that others load, `time.thread_time` leaves out the time
+            for which a single thread had to wait.
+    """
+    rng, order = random.Random(0), list(range(len(models)))
+    times = np.empty((len(models), settings.repeats))
+    with measuring(settings.quiet):
+        for turn in range(-WARM_UP, settings.repeats):
+            rng.shuffle(order)
+            for i in order:
+                spent = time_forward(models[i], settings, clock)
+                if turn >= 0:
+                    times[i, turn] = spent
+    return times
+
+
+def time_forward(
+    model: Timed, settings: LatencySettings, clock: Clock = time.perf_counter
+) -> float:
     """One forward pass over full-length examples, in milliseconds."""
-    device = model.device
-    tokens = torch.ones(settings.batch, settings.length, dtype=torch.long, device=device)
-    mask = torch.ones_like(tokens)
-    _wait(device)
-    start = time.perf_counter()
-    model(input_ids=tokens, attention_mask=mask)
-    _wait(device)
-    return (time.perf_counter() - start) * 1000
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()
+    once = model.ready(settings.batch, settings.length)
+    start = clock()
+    once()
+    return (clock() - start) * 1000

@@ -8,6 +8,7 @@ import pandas as pd
 
 from kdnas import __version__
 from kdnas.config import Settings
+from kdnas.export.session import runtime_name
 from kdnas.measure.quiet import how_measured
 from kdnas.report.results import Results
 from kdnas.report.search import search_summary
@@ -74,6 +75,7 @@ def summary(
             **results.environment,
             "latency_batch": settings.latency_batch,
             "latency_length": settings.latency_length,
+            "latency_runtime": runtime_name(settings.latency_runtime),
             "latency_measured": how_measured(settings.latency_quiet),
         },
     }

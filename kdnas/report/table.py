@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.rungs import CONTINUES
 from kdnas.search.samplers.names import RUNG
-from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS
+from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS, RUNTIME
 from kdnas.space.families import FIELDS
 
 NUMBERS = (
@@ -24,7 +24,7 @@ NUMBERS = (
     "reward",
     "seconds",
 )
-MARKS = (RUNG, CONTINUES, REPEATS, BORROWED, INFEASIBLE, "retry_of", "error")
+MARKS = (RUNG, CONTINUES, REPEATS, BORROWED, INFEASIBLE, RUNTIME, "retry_of", "error")
 COLUMNS = ("number", "state", *FIELDS, *NUMBERS, *MARKS)
 
 

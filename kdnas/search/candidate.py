@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -12,7 +13,8 @@ from kdnas.config import Settings
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
 from kdnas.errors import KdnasError
-from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
+from kdnas.export.session import in_runtime
+from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
 from kdnas.measure.quiet import computing
 from kdnas.search.constraints import violations
 from kdnas.search.reward import reward
@@ -132,7 +134,8 @@ class Evaluator:
         what = LatencySettings(
             settings.latency_batch, settings.latency_length, repeats, settings.latency_quiet
         )
-        latency = measure_latency(student, self.teacher, what)
+        timed = in_runtime(student, settings.latency_runtime)
+        latency = measure_latency(timed, self.timed_teacher, what)
         return Costs(
             count_params(student),
             count_macs(student, settings.latency_length),
@@ -141,6 +144,11 @@ class Evaluator:
             latency.teacher_ms,
             latency.speedup,
         )
+
+    @cached_property
+    def timed_teacher(self) -> Timed:
+        """The teacher in the runtime that students are timed in."""
+        return in_runtime(self.teacher, self.settings.latency_runtime)
 
     def _start(self, architecture: Architecture) -> Distilled:
         with computing(self.mini.runtime.device):

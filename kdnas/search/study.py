@@ -19,6 +19,8 @@ REPEATS = "repeats"
 INFEASIBLE = "infeasible"
 # Of a control: the number of the search's own trial whose result it took over.
 BORROWED = "borrowed"
+# The runtime that a trial was timed in, with its version.
+RUNTIME = "latency_runtime"
 
 Direction = Literal["minimize", "maximize"]
 

@@ -8,11 +8,12 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.config import Settings
+from kdnas.export.session import runtime_name
 from kdnas.search.candidate import Costs, Outcome
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS
 from kdnas.search.samplers.names import RUNG, RUNG_VALUES
-from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS
+from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS, RUNTIME
 from kdnas.space import Architecture
 
 COSTS = tuple(Costs.__dataclass_fields__)
@@ -36,6 +37,7 @@ class Teller:
         """The result of an evaluation on a rung."""
         for name, value in outcome.attributes.items():
             trial.set_user_attr(name, value)
+        trial.set_user_attr(RUNTIME, runtime_name(self.settings.latency_runtime))
         for name, value in outcome.constraints.items():
             trial.set_constraint(name, value)
         if outcome.score is None:
@@ -90,7 +92,7 @@ class Teller:
         return Costs(**{name: known[name] for name in COSTS}) if set(COSTS) <= set(known) else None
 
     def _copy(self, trial: Trial, other: FrozenTrial) -> None:
-        for name in (*COSTS, "loss", "reward"):
+        for name in (*COSTS, RUNTIME, "loss", "reward"):
             if name in other.user_attrs:
                 trial.set_user_attr(name, other.user_attrs[name])
         trial.set_user_attr("seconds", 0.0)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from kdnas.errors import KdnasError
 from kdnas.files import read_json, replace_folder, write_json
 
 RECORD = "kdnas.json"
@@ -37,26 +35,3 @@ def load_student(folder: Path) -> PreTrainedModel:
         folder, dtype=torch.float32, trust_remote_code=False, weights_only=True
     )
     return model.eval()
-
-
-def check_student(student: Path) -> None:
-    """Makes sure that a run has shipped a student.
-
-    Raises:
-        KdnasError: There is none yet.
-    """
-    if not (student / "config.json").exists():
-        raise KdnasError(f"{student} holds no student yet; kdnas resume finishes the run")
-
-
-def export_student(student: Path, target: Path) -> None:
-    """Copies a shipped checkpoint.
-
-    Raises:
-        KdnasError: There is no student yet, or the target is not empty.
-    """
-    check_student(student)
-    if target.exists() and any(target.iterdir()):
-        raise KdnasError(f"{target} is not empty; choose another --out")
-    with replace_folder(target) as partial:
-        shutil.copytree(student, partial, dirs_exist_ok=True)

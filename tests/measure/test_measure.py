@@ -5,7 +5,7 @@ import torch
 from conftest import small_config
 from transformers import AutoModelForSequenceClassification
 
-from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
+from kdnas.measure import InTorch, LatencySettings, count_macs, count_params, measure_latency
 
 
 def model(**shape: int):  # noqa: ANN201
@@ -43,8 +43,8 @@ def test_a_model_is_about_as_fast_as_itself_and_a_smaller_one_faster() -> None:
     torch.manual_seed(0)
     large = model(hidden_size=128, intermediate_size=512, num_hidden_layers=6)
     small = model(hidden_size=128, intermediate_size=512, num_hidden_layers=1)
-    same = measure_latency(large, large, LatencySettings(1, 64, 15))
+    same = measure_latency(InTorch(large), InTorch(large), LatencySettings(1, 64, 15))
     assert same.speedup == pytest.approx(1.0, abs=0.35)
-    faster = measure_latency(small, large, LatencySettings(1, 64, 15))
+    faster = measure_latency(InTorch(small), InTorch(large), LatencySettings(1, 64, 15))
     assert faster.speedup > 2
     assert faster.student_ms > 0 and faster.student_iqr_ms >= 0

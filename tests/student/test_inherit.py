@@ -11,7 +11,7 @@ from conftest import small_config
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
-from kdnas.measure import LatencySettings, count_macs, count_params, measure_latency
+from kdnas.measure import InTorch, LatencySettings, count_macs, count_params, measure_latency
 from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
 from kdnas.student import build_student
 from kdnas.student.inherit import head_rows
@@ -136,5 +136,5 @@ def test_real_weights_in_every_family(model_type: str, minilm: Path, tmp_path: P
     tokens = torch.tensor([[101, 2023, 2143, 2003, 2307, 102]])
     torch.testing.assert_close(copy(tokens).logits, teacher(tokens).logits, atol=1e-5, rtol=0)
     half = build_student(teacher, Architecture(3, 12, 192, 768, "gelu"))
-    latency = measure_latency(half, teacher, LatencySettings(1, 32, 5))
+    latency = measure_latency(InTorch(half), InTorch(teacher), LatencySettings(1, 32, 5))
     assert latency.speedup > 1.2

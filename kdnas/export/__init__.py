@@ -1,0 +1,1 @@
+"""Students where they are served: ONNX files, int8, and what they cost and score there."""

@@ -1,0 +1,30 @@
+"""The comparison as a table of at most 80 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def table_lines(summary: dict[str, Any]) -> list[str]:
+    """Size, latencies and main score of each model.
+
+    Args:
+        summary: The content of export.json.
+    """
+    models, score = summary["models"], summary["main_score"]
+    points = [f"{at['batch']} x {at['length']} tokens" for at in models[0]["latency"]]
+    lines = [f"{'':<17}{'on disk':>10}" + "".join(f"{p:>18}" for p in points)]
+    lines[0] += f"{score or '':>17}"
+    for row in models:
+        times = "".join(f"{at['ms']:>8.1f} ms{at['speedup']:>6.1f}x" for at in row["latency"])
+        known = row["scores"].get(score)
+        lines.append(
+            f"{row['model']}, {row['runtime']:<8}{row['bytes'] / 1e6:>7.1f} MB{times}"
+            f"{'-' if known is None else format(known, '.4f'):>17}"
+        )
+    environment = summary["environment"]
+    lines.append(
+        f"medians, taken in turn, {environment['threads']} thread(s); logits in ONNX within "
+        f"{summary['largest_difference']:.0e} of PyTorch's"
+    )
+    return lines
