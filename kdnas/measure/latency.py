@@ -6,6 +6,7 @@ figures are medians over the same stretch of time.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -37,11 +38,21 @@ class LatencySettings:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one forward pass in milliseconds: medians, and the spread of the student's."""
+    """Times of one forward pass in milliseconds: medians, and their spread.
+
+    Attributes:
+        student_ms: The student's median.
+        teacher_ms: The teacher's.
+        student_iqr_ms: How far the student's quartiles are apart.
+        student_quartiles_ms: The lower and the upper one.
+        teacher_quartiles_ms: The teacher's.
+    """
 
     student_ms: float
     teacher_ms: float
     student_iqr_ms: float
+    student_quartiles_ms: tuple[float, float] = (math.nan, math.nan)
+    teacher_quartiles_ms: tuple[float, float] = (math.nan, math.nan)
 
     @property
     def speedup(self) -> float:
@@ -63,8 +74,10 @@ def measure_latency(
             if turn >= 0:
                 ours.append(times[0])
                 theirs.append(times[1])
-    low, middle, high = np.percentile(ours, [25, 50, 75])
-    return Latency(float(middle), float(np.median(theirs)), float(high - low))
+    (low, middle, high), (least, median, most) = (
+        np.percentile(times, [25, 50, 75]).tolist() for times in (ours, theirs)
+    )
+    return Latency(middle, median, high - low, (low, high), (least, most))
 
 
 @torch.inference_mode()

@@ -37,6 +37,8 @@ def summary(
         "teacher": {
             "name": results.teacher_name,
             "params": results.teacher_params,
+            "macs": results.teacher_macs,
+            "architecture": results.teacher_architecture.params,
             "latency_ms": round(costs["teacher_latency_ms"], 3),
             "scores": rounded(results.teacher_scores),
         },
@@ -62,6 +64,7 @@ def summary(
             }
             for control, measured in results.controls
         ],
+        "latency": results.grid,
         "recipe": [
             stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe
         ],

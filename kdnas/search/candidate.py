@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
+from kdnas.curves import MINI_KD
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
 from kdnas.errors import KdnasError
@@ -81,6 +82,7 @@ class Evaluator:
         until: float = 1.0,
         checkpoint: Path | None = None,
         costs: Costs | None = None,
+        title: str = MINI_KD,
     ) -> Outcome:
         """One candidate from architecture to score.
 
@@ -89,6 +91,7 @@ class Evaluator:
             until: Share of mini-KD after which it is scored.
             checkpoint: File of its training so far, if any, and for more of it.
             costs: Where they are known already.
+            title: Names the candidate where progress is shown and recorded.
         """
         start = time.perf_counter()
         distilled = self._start(architecture)
@@ -96,7 +99,7 @@ class Evaluator:
         limits = violations(self.settings, costs.speedup, costs.params)
         if any(value > 0 for value in limits.values()):
             return Outcome(costs, limits, None, None, time.perf_counter() - start)
-        loss = self.mini.run(distilled, until=until, checkpoint=checkpoint)
+        loss = self.mini.run(distilled, until=until, checkpoint=checkpoint, title=title)
         score = Score(loss, self._reward(loss, costs))
         return Outcome(costs, limits, score, distilled, time.perf_counter() - start)
 

@@ -161,7 +161,11 @@ class SearchLoop:
         costs = self.teller.costs_of(before) if before is not None else None
         checkpoint = self.kept.checkpoint(architecture)
         outcome = self.evaluator.evaluate(
-            architecture, until=share, checkpoint=checkpoint, costs=costs
+            architecture,
+            until=share,
+            checkpoint=checkpoint,
+            costs=costs,
+            title=self._titled(f"trial {trial.number}"),
         )
         if outcome.distilled and share == 1 and not self.plan.title:
             outcome.distilled.save(self.kept.student(trial.number))
@@ -209,4 +213,7 @@ class SearchLoop:
             raise KdnasError(f"{self.failures} candidates in a row failed, the last with {reason}")
 
     def _say(self, message: str) -> None:
-        say(f"{self.plan.title}: {message}" if self.plan.title else message)
+        say(self._titled(message))
+
+    def _titled(self, words: str) -> str:
+        return f"{self.plan.title}: {words}" if self.plan.title else words

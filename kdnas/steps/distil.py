@@ -25,28 +25,32 @@ class Trained(Searched):
             return
         say(f"{folder.name}: distilling {architecture.label}")
         work = self._work(folder, architecture)
+
+        def begin() -> Distilled:
+            return self._after_mini_kd(architecture, trial, folder.name)
+
         with self.run.timed(f"distil {folder.name}"):
-            distilled = self.full.run(
-                architecture, lambda: self._after_mini_kd(architecture, trial), work, folder.name
-            )
+            distilled = self.full.run(architecture, begin, work, folder.name)
             ship_student(folder, distilled.student, self.teacher.tokenizer, record)
         shutil.rmtree(work, ignore_errors=True)
 
     @cached_property
     def full(self) -> FullKD:
         """Trains at full length."""
-        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id)
+        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id, self.record)
 
     @cached_property
     def classroom(self) -> Classroom:
         """Where its stages find their teachers and their data."""
         return Classroom(self.run, self.data, lambda: self.teacher, self.runtime)
 
-    def _after_mini_kd(self, architecture: Architecture, trial: int | None) -> Distilled:
+    def _after_mini_kd(
+        self, architecture: Architecture, trial: int | None, title: str
+    ) -> Distilled:
         distilled = self.mini.start(architecture)
         kept = self.run.folder / "trials" / str(trial)
         if trial is None or not distilled.load(kept):
-            self.mini.run(distilled)
+            self.mini.run(distilled, title=title)
         return distilled
 
     def fine_tune(self, architecture: Architecture, folder: Path) -> None:
