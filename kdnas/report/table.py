@@ -44,10 +44,21 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.state == "COMPLETE") & table[REPEATS].isna()]
 
 
-def front(table: pd.DataFrame) -> pd.DataFrame:
-    """Finished rows that no other beats in both loss and speed-up, fastest first."""
-    ordered = finished(table).sort_values(["speedup", "loss"], ascending=[False, True])
+def front(table: pd.DataFrame, cost: str = "speedup", *, descending: bool = True) -> pd.DataFrame:
+    """Finished rows that no other beats in both loss and cost, the cheapest first.
+
+    Args:
+        table: The trial table.
+        cost: A column.
+        descending: Whether more of it is cheaper, as of the speed-up.
+    """
+    ordered = finished(table).sort_values([cost, "loss"], ascending=[not descending, True])
     return ordered[ordered.loss < ordered.loss.cummin().shift(fill_value=float("inf"))]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Its rows as plain mappings by column."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:

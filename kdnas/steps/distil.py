@@ -24,13 +24,13 @@ class Trained(Searched):
         if shipped(folder, record):
             return
         say(f"{folder.name}: distilling {architecture.label}")
-        work = self._work(folder, architecture)
+        work, title = self._work(folder, architecture), self._title(folder)
 
         def begin() -> Distilled:
-            return self._after_mini_kd(architecture, trial, folder.name)
+            return self._after_mini_kd(architecture, trial, title)
 
         with self.run.timed(f"distil {folder.name}"):
-            distilled = self.full.run(architecture, begin, work, folder.name)
+            distilled = self.full.run(architecture, begin, work, title)
             ship_student(folder, distilled.student, self.teacher.tokenizer, record)
         shutil.rmtree(work, ignore_errors=True)
 
@@ -62,8 +62,13 @@ class Trained(Searched):
         work = self._work(folder, architecture)
         with self.run.timed(f"control {folder.name}"):
             student = self.mini.start(architecture).student
-            self.full.fine_tune(student, self.data.train, work, folder.name)
+            self.full.fine_tune(student, self.data.train, work, self._title(folder))
             ship_student(folder, student, self.teacher.tokenizer, record)
+
+    def _title(self, folder: Path) -> str:
+        """A student's name among all of the run: `student`, `hand-picked`, `trial-3 student`."""
+        parts = folder.relative_to(self.run.folder).parts
+        return " ".join(part for part in parts if part not in ("controls", "students"))
 
     def _work(self, folder: Path, architecture: Architecture) -> Path:
         """Where an unfinished training keeps its state."""
