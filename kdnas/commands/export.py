@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdnas.commands.shared import RunFolder
-from kdnas.console import say
+from kdnas.console import conclude
 
 
 def export(
@@ -22,4 +22,4 @@ def export(
 
     target = out or run / "export"
     export_student(Run.open(run).folder / "student", target)
-    say(f"wrote {target}")
+    conclude({"folder": str(target)}, [f"wrote {target}"])

@@ -8,7 +8,7 @@ import typer
 
 from kdnas.commands.shared import RunFolder, interruptible
 from kdnas.config.options import with_settings
-from kdnas.console import say
+from kdnas.console import conclude
 
 
 @with_settings("threads", "device")
@@ -29,7 +29,5 @@ def fidelity(
 
     opened = Run.open(run, **flags)
     again = f"fidelity {run} --students {students} --seeds {seeds}"
-    for line in fidelity_lines(
-        interruptible(again, lambda: measure(opened, students, seeds)), str(run)
-    ):
-        say(line)
+    result = interruptible(again, lambda: measure(opened, students, seeds))
+    conclude(result, fidelity_lines(result, str(run)))

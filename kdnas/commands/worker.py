@@ -10,7 +10,7 @@ import typer
 
 from kdnas.commands.shared import interruptible
 from kdnas.config.options import with_settings
-from kdnas.console import say
+from kdnas.console import conclude
 from kdnas.errors import KdnasError
 
 # What a worker on another machine may have elsewhere.
@@ -37,7 +37,8 @@ def worker(
             if run is None:
                 pipeline.check()
             interruptible(f"worker {opened.folder}", pipeline.search)
-    say(f"study {opened.settings.study}: nothing is left to do")
+    name = opened.settings.study
+    conclude({"study": name}, [f"study {name}: nothing is left to do"])
 
 
 def _joined(folder: Path | None, flags: dict[str, Any]) -> Any:

@@ -52,7 +52,7 @@ def lead(facts: Facts) -> list[str]:
     student, teacher, search = report["student"], report["teacher"], report["search"]
     metric = main_metric(report)
     against = teacher["scores"].get(metric)
-    beside = "" if against is None else f", its teacher {against:.4f}"
+    beside = "" if against is None else f", its teacher's {against:.4f}"
     return [
         f"The student, {student['name']} (trial {student['trial']}), is {report['speedup']:.2f} "
         f"times as fast as its teacher with {student['params'] / 1e6:.1f} of "

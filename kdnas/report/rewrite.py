@@ -11,18 +11,17 @@ from kdnas.report.facts import Facts
 from kdnas.report.page import Plotly
 from kdnas.report.report_page import write_report_page
 from kdnas.report.search import search_summary
-from kdnas.report.terminal import closing_lines
 from kdnas.report.write import write_trials
 from kdnas.run import Run
 from kdnas.search.storage import storage_url
 from kdnas.search.study import read_control, read_study
 
 
-def rewrite_report(run: Run, plotly: Plotly = "inline") -> list[str]:
+def rewrite_report(run: Run, plotly: Plotly = "inline") -> Facts:
     """Writes the trial table and the pages and, where a student is there, its report and card.
 
     Returns:
-        Lines for the terminal.
+        What is known of the run.
 
     Raises:
         KdnasError: The run has no study yet.
@@ -32,12 +31,7 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> list[str]:
     if facts.report:
         facts = replace(facts, report=_renewed(run, facts))
     write_report_page(run.folder / "report.html", facts, plotly)
-    if facts.report:
-        return closing_lines(facts.report, str(run.folder))
-    return [
-        f"wrote trials.csv, pareto.html and report.html to {run.folder}",
-        f"no student yet: kdnas resume {run.folder}",
-    ]
+    return facts
 
 
 def read_facts(run: Run) -> Facts:

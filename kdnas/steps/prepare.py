@@ -7,7 +7,7 @@ from functools import cached_property
 from filelock import FileLock
 
 from kdnas.console import say
-from kdnas.curves import Curves, Record, forget
+from kdnas.curves import Curves, Record
 from kdnas.data import RunData, prepare_data
 from kdnas.distill.mini import MiniKD, states_for
 from kdnas.distill.proxy import Proxy, split_heldout
@@ -43,9 +43,8 @@ class Prepared:
 
     @property
     def record(self) -> Record:
-        """Keeps the curves of trainings in the run folder, once where several processes train."""
-        main = self.runtime.accelerator.is_main_process
-        return Curves(self.run.folder).record if main else forget
+        """Keeps the curves of trainings in the run folder."""
+        return Curves(self.run.folder).record
 
     # Step 1: the teacher and its data.
 

@@ -35,12 +35,7 @@ def final_figure(report: dict[str, Any]) -> go.Figure:
             hovertemplate=f"{style.plain(name)}<br>{row['params'] / 1e6:.1f}M parameters"
             f"<br>%{{x:.2f}} times as fast<br>{style.plain(metric)} %{{y:.4f}}<extra></extra>",
         )
-    figure.update_xaxes(
-        title={"text": "speed-up over the teacher (latency ratio)"},
-        type="log",
-        tickvals=[1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64],
-        ticksuffix="x",
-    )
+    figure.update_xaxes(style.SPEEDUPS)
     figure.update_yaxes(title={"text": style.plain(metric)})
     return figure
 

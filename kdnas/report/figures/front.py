@@ -16,7 +16,7 @@ from kdnas.report.page import Section, Table
 from kdnas.report.search import budgets_of
 from kdnas.report.table import finished, front, records
 
-SCORE = "score: share of the teacher's variance explained"
+SCORE = "score"
 HOVER = (
     "trial %{customdata[0]}<br>%{customdata[1]} layers x %{customdata[3]} hidden"
     "<br>%{customdata[2]} heads, %{customdata[4]} neurons, %{customdata[5]}"
@@ -28,7 +28,6 @@ HOVER_COLUMNS = [
     *("number", "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"),
     *("hidden_act", "params", "macs", "latency_ms", "speedup", "reward"),
 ]
-TICKS = [0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128]
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Axis:
 
 
 AXES = {
-    "speed-up": Axis("speedup", "speed-up over the teacher (latency ratio)", True),
+    "speed-up": Axis("speedup", "speed-up over the teacher", True),
     "parameters": Axis("params", "parameters"),
     "MACs": Axis("macs", "multiply-accumulates of one example"),
 }
@@ -59,8 +58,9 @@ def front_section(facts: Facts) -> Section:
     if facts.report and facts.report["teacher"]["scores"]:
         views["final score"] = final_figure(facts.report)
     told = (
-        "Each dot is a student that was distilled briefly; up is closer to the teacher. No student "
-        "beats those on the line. Dotted lines are speed-ups that one may have to reach."
+        "Each dot is a student that was distilled briefly; its score is the share of the teacher's "
+        "variance that it explains. No student beats those on the line. Dotted lines: speed-ups "
+        "that one may have to reach."
     )
     missing = "" if len(finished(facts.table)) else "No trial is finished yet."
     return Section("front", "Pareto front", told, views, _table(facts), missing)
@@ -77,9 +77,9 @@ def front_figure(facts: Facts, axis: Axis = AXES["speed-up"], title: str = "") -
     rows = finished(facts.table)
     figure = style.figure(height=480, title=title or None)
     if facts.control is not None:
-        drawn = dots(_front(facts.control, axis), axis, "front of random search", style.RANDOM, 6)
+        drawn = dots(front_of(facts.control, axis), axis, "random search", style.RANDOM, 6)
         figure.add_trace(drawn.update(mode="lines+markers", line={"dash": "dot", "width": 1.5}))
-    best = _front(facts.table, axis)
+    best = front_of(facts.table, axis)
     line = {"x": best[axis.column], "y": 1 - best.loss, "mode": "lines", "hoverinfo": "skip"}
     figure.add_scatter(**line, name="Pareto front", line={"color": style.FRONT, "width": 2})
     figure.add_trace(dots(rows, axis, "students", style.STUDENT, 9))
@@ -88,7 +88,8 @@ def front_figure(facts: Facts, axis: Axis = AXES["speed-up"], title: str = "") -
     name = "winner" if facts.report else "best so far"
     figure.add_trace(dots(chosen, axis, name, style.FRONT, 17, "star"))
     mark_teacher(figure, facts, axis.column)
-    _axes(figure, axis)
+    figure.update_xaxes(axis_layout(axis))
+    figure.update_yaxes(title={"text": SCORE})
     if axis.column == "speedup":
         for speedup in budgets_of(facts.settings):
             _budget(figure, speedup)
@@ -115,25 +116,15 @@ def dots(
     )
 
 
-def speedup_axis() -> dict[str, Any]:
-    """The layout of an axis of speed-ups."""
-    return {
-        "title": {"text": AXES["speed-up"].title},
-        "type": "log",
-        "tickvals": TICKS,
-        "ticktext": [f"{tick:g}x" for tick in TICKS],
-    }
-
-
-def _axes(figure: go.Figure, axis: Axis) -> None:
+def axis_layout(axis: Axis) -> dict[str, Any]:
+    """How a cost's axis looks."""
     if axis.column == "speedup":
-        figure.update_xaxes(speedup_axis())
-    else:
-        figure.update_xaxes(title={"text": axis.title}, type="log", tickformat=".2~s", nticks=8)
-    figure.update_yaxes(title={"text": SCORE})
+        return style.SPEEDUPS
+    return {"title": {"text": axis.title}, "type": "log", "tickformat": ".2~s", "nticks": 8}
 
 
-def _front(table: pd.DataFrame, axis: Axis) -> pd.DataFrame:
+def front_of(table: pd.DataFrame, axis: Axis) -> pd.DataFrame:
+    """Students that no other beats in both score and a cost."""
     return front(table, axis.column, descending=axis.more_is_better)
 
 

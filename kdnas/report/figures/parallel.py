@@ -32,7 +32,7 @@ def parallel_section(facts: Facts) -> Section:
     figure.add_parcoords(
         dimensions=[
             *(_choices(NAMES[field], rows[field]) for field in FIELDS),
-            {"label": "log2 speed-up", "values": np.log2(rows.speedup.astype(float))},
+            _speedups(rows.speedup.astype(float)),
             {"label": "score", "values": score},
             {"label": "reward", "values": rows.reward.astype(float)},
         ],
@@ -49,6 +49,16 @@ def parallel_section(facts: Facts) -> Section:
         {"all": figure},
         least_width=680,
     )
+
+
+def _speedups(column: pd.Series) -> dict[str, Any]:
+    """An axis on which each doubling takes the same room."""
+    return {
+        "label": "speed-up",
+        "values": np.log2(column),
+        "tickvals": list(style.DOUBLINGS),
+        "ticktext": style.SPEEDUPS["ticktext"],
+    }
 
 
 def _choices(name: str, column: pd.Series) -> dict[str, Any]:

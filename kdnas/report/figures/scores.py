@@ -15,6 +15,7 @@ TOLD = (
     "The task's own metrics after full training. Controls say what the search and the "
     "distillation were worth."
 )
+COLOURS = {"teacher": style.TEACHER, "student": style.FRONT}
 
 
 def scores_section(facts: Facts) -> Section:
@@ -50,7 +51,7 @@ def _figure(models: list[tuple[str, dict[str, Any], float]], metrics: list[str])
             marker={
                 "symbol": style.SYMBOLS[i % len(style.SYMBOLS)],
                 "size": 12,
-                "color": style.SEVERAL[i % len(style.SEVERAL)],
+                "color": [COLOURS.get(name, style.CONTROL) for name, _ in having],
             },
             hovertemplate=f"%{{y}}<br>{style.plain(metric)} %{{x:.4f}}<extra></extra>",
         )

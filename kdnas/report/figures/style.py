@@ -30,6 +30,15 @@ LIGHT = {
     **{"control": "#6a3d9a", "good": "#1b7f4d", "low": "#c6dbef", "high": "#08457e"},
 }
 
+DOUBLINGS = range(-1, 8)
+# The layout of an axis of speed-ups.
+SPEEDUPS: dict[str, Any] = {
+    "title": {"text": "speed-up over the teacher"},
+    "type": "log",
+    "tickvals": [2.0**n for n in DOUBLINGS],
+    "ticktext": [f"{2.0**n:g}x" for n in DOUBLINGS],
+}
+
 _AXIS = {
     "gridcolor": GRID,
     "linecolor": GRID,

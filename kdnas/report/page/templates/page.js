@@ -1,6 +1,8 @@
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const shown = {};
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const narrow = matchMedia("(max-width: 37.5rem)");
   const config = {
     responsive: true,
     displaylogo: false,
@@ -21,6 +23,11 @@
   const draw = (key) => {
     const plot = document.getElementById("plot-" + key);
     const figure = coloured(figures[key][shown[key]], getComputedStyle(document.documentElement));
+    if (narrow.matches) {
+      figure.layout.margin = { l: 36, r: 8, t: 16, b: 40, ...figure.layout.margin };
+      figure.layout.legend = { font: { size: 11 }, ...figure.layout.legend };
+      figure.layout.height += 40;
+    }
     return Plotly.react(plot, figure.data, figure.layout, config);
   };
   const drawAll = () => Promise.all(Object.keys(figures).map(draw));
@@ -37,6 +44,6 @@
     });
   }
   if (!Object.keys(figures).length) return;
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  for (const query of [dark, narrow]) query.addEventListener("change", drawAll);
   drawAll().then(() => { document.documentElement.dataset.drawn = "true"; });
 })();
