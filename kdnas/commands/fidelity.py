@@ -19,9 +19,10 @@ def fidelity(
     students: Annotated[int, typer.Option(help="Students to distil fully.")] = 16,
     seeds: Annotated[int, typer.Option(help="Full trainings of each, one a seed.")] = 1,
 ) -> None:
-    """Tell how well a run's mini-KD scores rank its students: rank correlation with final scores.
+    """Tell how well a run's mini-KD scores rank its students.
 
-    Distils students spread over the front fully. Each score is kept: a repeat costs nothing.
+    Distils students spread over the front fully and tells the rank correlation of both scores.
+    Each score is kept: a repeat costs nothing.
     """
     from kdnas.fidelity import fidelity as measure
     from kdnas.report.fidelity import fidelity_lines

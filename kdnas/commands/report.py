@@ -43,7 +43,10 @@ def report(
         ),
     ] = "inline",
 ) -> None:
-    """Write a run's report.html, trials.csv and report.json anew, or compare several runs."""
+    """Write a run's report.html anew, or compare several runs.
+
+    trials.csv, report.json and pareto.html are written anew, too.
+    """
     if plotly_js not in PLOTLY:
         raise KdnasError(f"--plotly-js is {plotly_js!r}; {' or '.join(PLOTLY)} would be right")
     if png:

@@ -11,7 +11,7 @@ Group = typer.core.TyperGroup
 
 LEAD = "kdnas finds, trains and ships the best small student of a transformer encoder."
 WAYS = (
-    ("kdnas search", "a first search, in a few minutes"),
+    ("kdnas search", "a first one, in minutes"),
     ("kdnas search --teacher roberta-base --task mrpc", "your teacher, your task"),
     ("kdnas report RUN --open", "what it found"),
 )

@@ -25,7 +25,10 @@ def worker(
         Path | None, typer.Argument(help="A run folder; without one, --storage names the study.")
     ] = None,
 ) -> None:
-    """Join a running study from another process or machine, until its total is reached."""
+    """Join a running study from another process or machine.
+
+    It works until the study's total is reached.
+    """
     from kdnas.pipeline import Pipeline
     from kdnas.search.presence import present, share_of_cores, study_here
 

@@ -16,8 +16,8 @@ from kdnas.search.samplers.names import RUNG
 from kdnas.search.study import INFEASIBLE, REPEATS
 
 TOLD = (
-    "Each dot is a trial, higher is better; the line is the best reward so far, beside that of "
-    "random search with the same budget."
+    "Each dot is a trial, higher is better; lines are the best reward so far, of this search and "
+    "of random search with the same budget. What lies beyond a limit is not trained."
 )
 EXPLORED = " Below: the share of trials that the controller leaves to chance."
 HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
@@ -38,15 +38,15 @@ def _figure(facts: Facts, explored: bool) -> go.Figure:
     table, rows = facts.table, finished(facts.table)
     figure = style.figure(height=520 if explored else 420)
     if facts.control is not None:
-        _best_line(figure, facts.control, "random search, best so far", style.RANDOM, "dot")
+        _best_line(figure, facts.control, "random search", style.RANDOM, "dot")
     _best_line(figure, table, "best so far", style.FRONT, "solid")
     _dots(figure, rows, "evaluated", style.STUDENT, "circle")
     rungs = table[table[RUNG].notna() & table[REPEATS].isna()]
     _dots(figure, rungs, "stopped on a rung", style.STUDENT, "circle-open")
-    _dots(figure, table[table[REPEATS].notna()], "repeated, unpaid", style.CONTROL, "diamond-open")
+    _dots(figure, table[table[REPEATS].notna()], "repeated", style.CONTROL, "diamond-open")
     lowest = float(table.reward.min())
     beyond = table[table[INFEASIBLE].notna()].assign(reward=lowest)
-    _dots(figure, beyond, "beyond a limit, untrained", style.MUTED, "x-thin-open")
+    _dots(figure, beyond, "beyond a limit", style.MUTED, "x-thin-open")
     failed = table[table.state == "FAIL"].assign(reward=lowest)
     _dots(figure, failed, "failed", style.FRONT, "x")
     figure.update_xaxes(title={"text": "trial"})
@@ -94,7 +94,7 @@ def _exploration(figure: go.Figure, table: pd.DataFrame) -> None:
         x=known.number.astype(int),
         y=known.epsilon.astype(float),
         mode="lines",
-        name="share left to chance",
+        name="left to chance",
         yaxis="y2",
         line={"shape": "hv", "color": style.GOOD, "width": 2},
         fill="tozeroy",

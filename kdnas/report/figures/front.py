@@ -120,7 +120,7 @@ def axis_layout(axis: Axis) -> dict[str, Any]:
     """How a cost's axis looks."""
     if axis.column == "speedup":
         return style.SPEEDUPS
-    return {"title": {"text": axis.title}, "type": "log", "tickformat": ".2~s", "nticks": 8}
+    return style.log_axis(axis.title, (1, 2, 5))
 
 
 def front_of(table: pd.DataFrame, axis: Axis) -> pd.DataFrame:

@@ -70,7 +70,7 @@ def _speedups(cells: list[dict[str, Any]]) -> go.Figure:
 def _empty(title: str) -> go.Figure:
     figure = style.figure(height=440)
     figure.update_xaxes(title={"text": "tokens"}, type="category", categoryorder="array")
-    figure.update_yaxes(title={"text": title}, type="log")
+    figure.update_yaxes(style.log_axis(title), tickformat="~g")
     return figure
 
 

@@ -83,7 +83,7 @@ def _full(curves: list[dict[str, Any]]) -> go.Figure:
 def _empty() -> go.Figure:
     figure = style.figure()
     figure.update_xaxes(title={"text": "step"})
-    figure.update_yaxes(title={"text": "training loss"}, type="log")
+    figure.update_yaxes(style.log_axis("training loss"), tickformat="~g")
     return figure
 
 

@@ -53,11 +53,15 @@ def parallel_section(facts: Facts) -> Section:
 
 def _speedups(column: pd.Series) -> dict[str, Any]:
     """An axis on which each doubling takes the same room."""
+    values = np.log2(column)
+    low, high = int(np.floor(values.min())), int(np.ceil(values.max()))
+    doublings = range(low, max(high, low + 1) + 1)
     return {
         "label": "speed-up",
-        "values": np.log2(column),
-        "tickvals": list(style.DOUBLINGS),
-        "ticktext": style.SPEEDUPS["ticktext"],
+        "values": values,
+        "tickvals": list(doublings),
+        "ticktext": [f"{2.0**n:g}x" for n in doublings],
+        "range": [doublings[0], doublings[-1]],
     }
 
 

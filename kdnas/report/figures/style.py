@@ -27,7 +27,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 LIGHT = {
     **{"paper": "#ffffff", "ink": "#1d2530", "muted": "#5b6675", "grid": "#dfe3e8"},
     **{"student": "#1b6ca8", "front": "#d95f02", "random": "#8a8f98", "teacher": "#3a3f47"},
-    **{"control": "#6a3d9a", "good": "#1b7f4d", "low": "#c6dbef", "high": "#08457e"},
+    **{"control": "#6a3d9a", "good": "#1b7f4d", "low": "#a9cbe8", "high": "#08457e"},
 }
 
 DOUBLINGS = range(-1, 8)
@@ -38,6 +38,13 @@ SPEEDUPS: dict[str, Any] = {
     "tickvals": [2.0**n for n in DOUBLINGS],
     "ticktext": [f"{2.0**n:g}x" for n in DOUBLINGS],
 }
+
+
+def log_axis(title: str, digits: tuple[int, ...] = (1, 2, 3, 5, 7)) -> dict[str, Any]:
+    """The layout of a logarithmic axis, with ticks at these multiples of powers of ten."""
+    ticks = [digit * 10.0**power for power in range(-4, 13) for digit in digits]
+    return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": "~s"}
+
 
 _AXIS = {
     "gridcolor": GRID,
