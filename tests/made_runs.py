@@ -87,10 +87,8 @@ def _fill_the_rest(
         (optuna.trial.TrialState.COMPLETE, {REPEATS: 5}),
         (optuna.trial.TrialState.FAIL, {"error": "ValueError: <b>no</b>"}),
     ):
-        known = {
-            k: v for k, v in attributes.items() if RUNG in marks or k not in ("loss", "reward")
-        }
-        known = attributes if REPEATS in marks else known
+        scored = RUNG in marks or REPEATS in marks
+        known = {k: v for k, v in attributes.items() if scored or k not in ("loss", "reward")}
         study.add_trial(
             optuna.create_trial(
                 state=state,
@@ -128,9 +126,7 @@ def report_of(old: bool) -> dict[str, Any]:
             }
             for name in ("fine-tuned without KD", "hand-picked, same depth", HOSTILE)
         ],
-        "recipe": [
-            {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}
-        ],
+        "recipe": [{"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}],
         "seconds": {},
         "environment": {
             **{"device": "cpu", "device_name": "x86_64", "precision": "fp32", "threads": 1},
@@ -159,6 +155,8 @@ def _write_curves(folder: Path, trials: int, finished: bool) -> None:
         {"name": f"trial {n}", "stage": "mini-KD", "heldout": 0.4, "points": _falling(n)}
         for n in range(trials)
     ]
+    if finished:
+        curves.append({**curves[0], "name": "hand-picked"})
     for name in ("student", "hand-picked") if finished else ():
         for stage in ("hidden", "task"):
             curves.append({"name": name, "stage": stage, "heldout": None, "points": _falling(3)})

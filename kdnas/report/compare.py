@@ -18,8 +18,8 @@ from kdnas.report.search import BUDGETS, search_summary
 from kdnas.report.table import finished
 
 TOLD = (
-    "The front of each run, stars mark the winners. Scores compare where the teacher is the same: "
-    "they are shares of its variance."
+    "The front of each run, stars mark the winners. Scores compare where teacher and task are the "
+    "same: they are shares of the teacher's variance."
 )
 COLUMNS = {
     **{"name": "run", "teacher": "teacher", "task": "task", "sampler": "sampler"},
