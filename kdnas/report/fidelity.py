@@ -70,7 +70,7 @@ def fidelity_figure(result: dict[str, Any]) -> go.Figure:
     finals = [fmean(s["final"].values()) for s in students]
     above = [max(s["final"].values()) - mean for s, mean in zip(students, finals, strict=True)]
     below = [mean - min(s["final"].values()) for s, mean in zip(students, finals, strict=True)]
-    figure = style.figure(height=480)
+    figure = style.figure(height=480, margin=style.NO_LEGEND)
     figure.add_trace(
         go.Scatter(
             x=[1 - s["loss"] for s in students],

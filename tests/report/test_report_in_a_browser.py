@@ -90,6 +90,7 @@ def test_the_plots_draw(open_page: Open, name: str, plots: str) -> None:
     assert page.locator("#plot-front .scatterlayer .point, #plot-fronts .point").count() > 5
     assert "onerror" in page.inner_text("main") + page.title()  # shown as text, not obeyed
     assert page.locator("img").count() == 0
+    assert page.locator("[data-title*=hare]").count() == 0  # nothing is sent anywhere
 
 
 def test_a_student_tells_its_architecture_under_the_pointer(open_page: Open) -> None:

@@ -40,7 +40,9 @@ def scores_section(facts: Facts) -> Section:
 
 
 def _figure(models: list[tuple[str, dict[str, Any], float]], metrics: list[str]) -> go.Figure:
-    figure = style.figure(height=130 + 34 * len(models), showlegend=len(metrics) > 1)
+    several = len(metrics) > 1
+    margin = None if several else style.NO_LEGEND
+    figure = style.figure(height=130 + 34 * len(models), showlegend=several, margin=margin)
     for i, metric in enumerate(metrics):
         having = [(name, row["scores"]) for name, row, _ in models if metric in row["scores"]]
         figure.add_scatter(

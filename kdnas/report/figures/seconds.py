@@ -24,7 +24,7 @@ def seconds_section(facts: Facts) -> Section:
     if not shown:
         missing = "" if rows else "The run has no log yet."
         return Section("seconds", TITLE, told, {}, Table(("step", "seconds", ""), rows), missing)
-    figure = style.figure(height=110 + 24 * len(shown))
+    figure = style.figure(height=80 + 24 * len(shown), margin=style.NO_LEGEND)
     figure.add_bar(
         x=[seconds for _, seconds in shown],
         y=[style.plain(step) for step, _ in shown],

@@ -46,6 +46,9 @@ def log_axis(title: str, digits: tuple[int, ...] = (1, 2, 3, 5, 7)) -> dict[str,
     return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": "~s"}
 
 
+# The margin above a plot whose legend needs no room.
+NO_LEGEND = {"t": 24}
+
 _AXIS = {
     "gridcolor": GRID,
     "linecolor": GRID,
@@ -63,9 +66,13 @@ _TEMPLATE = go.layout.Template(
         "colorway": SEVERAL,
         "xaxis": _AXIS,
         "yaxis": _AXIS,
-        "hoverlabel": {"bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK}},
+        "hoverlabel": {
+            "bgcolor": PAPER,
+            "bordercolor": MUTED,
+            "font": {"color": INK, "family": "system-ui, sans-serif"},
+        },
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
-        "margin": {"l": 48, "r": 16, "t": 24, "b": 48},
+        "margin": {"l": 48, "r": 16, "t": 56, "b": 48},
         "hovermode": "closest",
     }
 )

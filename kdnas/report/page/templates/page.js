@@ -6,7 +6,9 @@
   const config = {
     responsive: true,
     displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    // A run's figures are nobody else's business: no button sends them anywhere.
+    plotlyServerURL: "",
+    modeBarButtonsToRemove: ["sendChartToCloud", "select2d", "lasso2d", "autoScale2d"],
   };
 
   // Figures name their colours as the style sheet does; plotly wants the values.
@@ -28,7 +30,10 @@
       figure.layout.legend = { font: { size: 11 }, ...figure.layout.legend };
       figure.layout.height += 40;
     }
-    return Plotly.react(plot, figure.data, figure.layout, config);
+    return Plotly.react(plot, figure.data, figure.layout, {
+      ...config,
+      displayModeBar: narrow.matches ? false : "hover",
+    });
   };
   const drawAll = () => Promise.all(Object.keys(figures).map(draw));
 
