@@ -11,6 +11,7 @@ from kdnas.report.facts import Facts
 from kdnas.report.page import Plotly
 from kdnas.report.report_page import write_report_page
 from kdnas.report.search import search_summary
+from kdnas.report.summary import recipe_of
 from kdnas.report.write import write_trials
 from kdnas.run import Run
 from kdnas.search.storage import storage_url
@@ -56,7 +57,7 @@ def studies_of(run: Run) -> tuple[Any, Any]:
 
 def _renewed(run: Run, facts: Facts) -> dict[str, Any]:
     assert facts.report
-    report = dict(facts.report)
+    report = {"recipe": recipe_of(run.settings), **facts.report}  # the oldest have none
     size = report["search"]["space"]
     report["search"] = search_summary(run.settings, facts.table, facts.control, size)
     report["seconds"] = run.seconds()

@@ -65,9 +65,7 @@ def summary(
             for control, measured in results.controls
         ],
         "latency": results.grid,
-        "recipe": [
-            stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe
-        ],
+        "recipe": recipe_of(settings),
         "seconds": seconds,
         "environment": {
             **results.environment,
@@ -76,6 +74,11 @@ def summary(
             "latency_measured": how_measured(settings.latency_quiet),
         },
     }
+
+
+def recipe_of(settings: Settings) -> list[dict[str, Any]]:
+    """The stages of full KD as plain values, without what is as usual."""
+    return [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
 
 
 def rounded(scores: dict[str, float]) -> dict[str, float]:

@@ -12,7 +12,9 @@ import pytest
 from made_runs import HOSTILE, make_run
 
 from kdnas.report.compare import write_comparison
+from kdnas.report.picture import write_picture
 from kdnas.report.rewrite import read_facts, rewrite_report
+from kdnas.run import Run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRAWN = "document.documentElement.dataset.drawn === 'true'"
@@ -146,6 +148,12 @@ def test_plots_follow_the_dark(open_page: Open) -> None:
     page.emulate_media(color_scheme="light")
     page.wait_for_function(f"{paper} === '#ffffff'", timeout=20_000)
     assert dark != "#ffffff"
+
+
+def test_the_front_as_a_picture(browser: Any, folder: Path) -> None:
+    pytest.importorskip("kaleido", reason="kaleido is not installed")
+    write_picture(folder / "front.png", read_facts(Run.open(folder / "new")))
+    assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
 
 
 def _rgb(colour: str) -> str:
