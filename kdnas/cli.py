@@ -14,14 +14,14 @@ from kdnas.commands.fidelity import fidelity
 from kdnas.commands.report import report
 from kdnas.commands.search import distil, resume, search
 from kdnas.commands.space import space
+from kdnas.commands.talking import talking
+from kdnas.commands.welcome import welcome
 from kdnas.commands.worker import worker
 from kdnas.disk import is_full
 from kdnas.errors import KdnasError
 
 app = typer.Typer(
     name="kdnas",
-    help="Finds, trains and ships the best small student of a transformer language model.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
@@ -29,8 +29,16 @@ app = typer.Typer(
 UsageError: Any = typer.BadParameter.__mro__[1]
 
 for command in (search, resume, worker, space, evaluate, fidelity, report, export):
-    app.command()(command)
-app.command("distill")(distil)
+    app.command()(talking(command))
+app.command("distill")(talking(distil))
+
+
+@app.callback(invoke_without_command=True)
+def alone(context: typer.Context) -> None:
+    """Finds, trains and ships the best small student of a transformer language model."""
+    if context.invoked_subcommand is None:
+        for line in welcome(context):
+            typer.echo(line)
 
 
 def main() -> None:
@@ -51,10 +59,8 @@ def run() -> int:
     try:
         code = app(standalone_mode=False)
     except UsageError as error:
-        message = error.format_message()  # empty where `kdnas` alone has shown its help
-        if message:
-            _complain(message)
-        code = 2 if message else 0
+        _complain(error.format_message())
+        code = 2
     except KdnasError as error:
         _complain(str(error))
         code = 2

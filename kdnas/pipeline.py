@@ -5,6 +5,7 @@ Each step leaves its result in the run folder, and is skipped when that result i
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Pipeline(Delivered):
         with self.run.alone(), present(study_here(self.settings, self.run.folder)):
             self.check()
             say(f"run folder: {self.run.folder}")
+            self.run.log("machine", host=platform.node(), **self.runtime.describe())
             self.open_study()
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
@@ -57,6 +59,7 @@ class Pipeline(Delivered):
     def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""
         with self.run.alone():
+            self.run.log("machine", host=platform.node(), **self.runtime.describe())
             chosen = choose_winner(self.open_study(), number=number, speedup=speedup)
             return self.deliver(chosen, self.run.folder / "students" / f"trial-{chosen.number}")
 

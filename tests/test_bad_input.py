@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import kdnas
+from made_runs import make_run
 
 from kdnas.cli import main
 
@@ -117,3 +118,12 @@ def test_a_damaged_study_is_named_and_left_alone(
 
 def test_distill_needs_one_choice(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "--trial N and --speedup X" in refused("distill", tmp_path)
+
+
+def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", trials=1).folder
+    assert "--plotly-js is 'file'" in refused("report", run, "--plotly-js", "file")
+    assert "--png is a.txt" in refused("report", run, "--png", "a.txt")
+    assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
+    assert "--out goes with several runs" in refused("report", run, "--out", "a.html")
+    assert "nowhere holds no kdnas run" in refused("report", run, tmp_path / "nowhere")

@@ -53,6 +53,7 @@ def finished(
 def test_the_run_folder_keeps_its_contract(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
     files = {"config.yaml", "study.db", "trials.csv", "report.json", "pareto.html", "log.jsonl"}
+    files |= {"report.html", "curves.jsonl"}
     assert files | {"student", "teacher"} <= names
     student = {path.name for path in (finished / "student").iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "README.md"} <= student

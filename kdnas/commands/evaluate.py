@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import ConfigFile, JsonOut, interruptible
+from kdnas.commands.shared import ConfigFile, interruptible
 from kdnas.config import load_settings
 from kdnas.config.options import with_settings
-from kdnas.console import say
+from kdnas.console import conclude
 
 OPTIONS = (
     *("data_dir", "max_length", "max_train_rows", "seed"),
@@ -86,7 +83,6 @@ def evaluate(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    json_out: JsonOut = False,
 ) -> None:
     """Score a checkpoint on one or more tasks by their official metrics, in fp32.
 
@@ -100,13 +96,8 @@ def evaluate(
     given = {"lrs": lrs, "batch_sizes": batch_sizes, "epochs": epochs, "seeds": seeds}
     tuning = Tuning.of(settings, grid=grid, **given)  # type: ignore[arg-type]
     places = {"out": out, "predictions": predictions}
-    with redirect_stdout(sys.stderr) if json_out else nullcontext():
-        result = interruptible(
-            f"evaluate {model} with the same options",
-            lambda: run(model, settings, tuning, fine_tune=fine_tune, **places),
-        )
-    if json_out:
-        say(json.dumps(result))
-    else:
-        for line in closing_lines(result):
-            say(line)
+    result = interruptible(
+        f"evaluate {model} with the same options",
+        lambda: run(model, settings, tuning, fine_tune=fine_tune, **places),
+    )
+    conclude(result, closing_lines(result))

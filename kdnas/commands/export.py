@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kdnas.commands.shared import RunFolder
-from kdnas.console import say
+from kdnas.console import conclude
 
 
 def export(
@@ -54,9 +54,13 @@ def export(
     folder = finished_student(opened, trial)
     if push_to_hub:
         check_login(push_to_hub)
+    lines: list[str] = []
+    result: dict[str, str] = {}
     if out or not push_to_hub or formats != ("torch",):
         folder, lines = export_run(opened, formats, trial=trial, target=out, max_drop=max_drop)
-        for line in [*lines, f"wrote {folder}"]:
-            say(line)
+        lines.append(f"wrote {folder}")
+        result["folder"] = str(folder)
     if push_to_hub:
-        say(f"pushed to {push(folder, push_to_hub, private)}")
+        result["pushed"] = push(folder, push_to_hub, private)
+        lines.append(f"pushed to {result['pushed']}")
+    conclude(result, lines)

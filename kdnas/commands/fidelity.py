@@ -8,7 +8,7 @@ import typer
 
 from kdnas.commands.shared import RunFolder, interruptible
 from kdnas.config.options import with_settings
-from kdnas.console import say
+from kdnas.console import conclude
 
 
 @with_settings("threads", "device")
@@ -19,9 +19,10 @@ def fidelity(
     students: Annotated[int, typer.Option(help="Students to distil fully.")] = 16,
     seeds: Annotated[int, typer.Option(help="Full trainings of each, one a seed.")] = 1,
 ) -> None:
-    """Tell how well a run's mini-KD scores rank its students: rank correlation with final scores.
+    """Tell how well a run's mini-KD scores rank its students.
 
-    Distils students spread over the front fully. Each score is kept: a repeat costs nothing.
+    Distils students spread over the front fully and tells the rank correlation of both scores.
+    Each score is kept: a repeat costs nothing.
     """
     from kdnas.fidelity import fidelity as measure
     from kdnas.report.fidelity import fidelity_lines
@@ -29,7 +30,5 @@ def fidelity(
 
     opened = Run.open(run, **flags)
     again = f"fidelity {run} --students {students} --seeds {seeds}"
-    for line in fidelity_lines(
-        interruptible(again, lambda: measure(opened, students, seeds)), str(run)
-    ):
-        say(line)
+    result = interruptible(again, lambda: measure(opened, students, seeds))
+    conclude(result, fidelity_lines(result, str(run)))

@@ -32,7 +32,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 
 @with_settings("trials", "threads", "device")
 def resume(flags: dict[str, Any], run: RunFolder) -> None:
-    """Go on with a run that stopped, in whatever step, or give it more trials (--trials TOTAL)."""
+    """Go on with a run that stopped, or give it more trials (--trials TOTAL)."""
     from kdnas.pipeline import Pipeline
     from kdnas.run import Run
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.console import say
+from kdnas.console import conclude, say
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
 ConfigFile = Annotated[
@@ -16,15 +16,19 @@ ConfigFile = Annotated[
         "--config", help="YAML file that sets any option; may be repeated; flags win over all."
     ),
 ]
-JsonOut = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOut = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="The result as JSON on standard output, all else on standard error."
+    ),
+]
 
 
 def finish(folder: Path, work: Any) -> None:
     from kdnas.report.terminal import closing_lines
 
     result = interruptible(f"resume {folder}", work)
-    for line in closing_lines(result, str(folder)):
-        say(line)
+    conclude(result, closing_lines(result, str(folder)))
 
 
 def interruptible(command: str, work: Any) -> Any:

@@ -10,7 +10,7 @@ import typer
 
 from kdnas.commands.shared import interruptible
 from kdnas.config.options import with_settings
-from kdnas.console import say
+from kdnas.console import conclude
 from kdnas.errors import KdnasError
 
 # What a worker on another machine may have elsewhere.
@@ -25,7 +25,10 @@ def worker(
         Path | None, typer.Argument(help="A run folder; without one, --storage names the study.")
     ] = None,
 ) -> None:
-    """Join a running study from another process or machine, until its total is reached."""
+    """Join a running study from another process or machine.
+
+    It works until the study's total is reached.
+    """
     from kdnas.pipeline import Pipeline
     from kdnas.search.presence import present, share_of_cores, study_here
 
@@ -37,7 +40,8 @@ def worker(
             if run is None:
                 pipeline.check()
             interruptible(f"worker {opened.folder}", pipeline.work)
-    say(f"study {opened.settings.study}: nothing is left to do")
+    name = opened.settings.study
+    conclude({"study": name}, [f"study {name}: nothing is left to do"])
 
 
 def _joined(folder: Path | None, flags: dict[str, Any]) -> Any:

@@ -43,7 +43,7 @@ def _parameter(name: str) -> inspect.Parameter:
     field = Settings.model_fields[name]
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
-    shown = "" if field.default is None else f" [default: {_shown(field.default)}]"
+    shown = "" if field.default is None else f" \\[default: {_shown(field.default)}]"
     flag = f"--{name.replace('_', '-')}"
     names = (f"{flag}/--no-{flag[2:]}",) if _type(name) is bool else (flag,)
     option = typer.Option(
@@ -52,6 +52,7 @@ def _parameter(name: str) -> inspect.Parameter:
         rich_help_panel=str(extra["panel"]),
         metavar=_metavar(name),
         show_default=False,
+        autocompletion=_completion(name),
     )
     return inspect.Parameter(
         name,
@@ -77,6 +78,14 @@ def _metavar(name: str) -> str | None:
         return "|".join(get_args(annotation))
     kind = _type(name)
     return None if kind in (bool, None) else METAVARS[kind]
+
+
+def _completion(name: str) -> Callable[[str], list[str]] | None:
+    """Offers a shell the words that a setting may be; None where it may be anything."""
+    annotation = Settings.model_fields[name].annotation
+    if get_origin(annotation) is not Literal:
+        return None
+    return lambda incomplete: [w for w in get_args(annotation) if w.startswith(incomplete)]
 
 
 def _shown(default: Any) -> str:

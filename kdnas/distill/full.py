@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.config.stages import Stage
 from kdnas.console import say
+from kdnas.curves import Record, forget
 from kdnas.distill.core import train
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.lesson import Lesson
@@ -67,12 +68,14 @@ class FullKD:
         runtime: Device and precision.
         classroom: Has the teachers and the data.
         pad_id: Token that fills short rows.
+        record: Takes note of each training.
     """
 
     settings: Settings
     runtime: Runtime
     classroom: Classroom
     pad_id: int
+    record: Record = forget
 
     def run(
         self,
@@ -151,7 +154,7 @@ class FullKD:
         own = [stage for stage in self.settings.recipe if not stage.is_general]
         epochs = sum(stage.epochs for stage in own)
         lr = max(stage.lr for stage in own if stage.learns_task)
-        train(
+        trained = train(
             student,
             Objective({"task": (1.0, TaskTerm())}),
             data,
@@ -163,6 +166,7 @@ class FullKD:
             checkpoint=work / "fine-tuning.pt",
             team=self.runtime.team,
         )
+        self.record(title, "labels alone", trained.curve)
 
     def _train(
         self,
@@ -174,7 +178,7 @@ class FullKD:
     ) -> None:
         """Takes a student through a stage and keeps it in a folder."""
         checkpoint = folder.with_name(f"{folder.name}.pt")
-        train(
+        trained = train(
             distilled.student,
             Objective(terms_of(stage, distilled, self._start(lesson))),
             lesson.data,
@@ -188,6 +192,7 @@ class FullKD:
         )
         distilled.save(folder)
         checkpoint.unlink(missing_ok=True)
+        self.record(title, stage.name, trained.curve)
 
     def _lesson(self, stage: Stage, architecture: Architecture, hidden: bool = False) -> Lesson:
         teacher = self.classroom.teacher(stage)

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from kdnas.config import Settings
+from kdnas.curves import MINI_KD, Record, forget
 from kdnas.distill.core import heldout_losses, train
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.lesson import Lesson
@@ -30,16 +31,23 @@ class MiniKD:
         proxy: Data and signal.
         settings: Of the run.
         runtime: Device and precision.
+        record: Takes note of each training.
     """
 
     def __init__(
-        self, teacher: Teacher, proxy: Proxy, settings: Settings, runtime: Runtime
+        self,
+        teacher: Teacher,
+        proxy: Proxy,
+        settings: Settings,
+        runtime: Runtime,
+        record: Record = forget,
     ) -> None:
         self.teacher = teacher
         self.proxy = proxy
         self.settings = settings
         self.stage = settings.mini_stage
         self.runtime = runtime
+        self.record = record
         self.lesson = Lesson(
             teacher,
             proxy.data.take(proxy.training),
@@ -59,7 +67,7 @@ class MiniKD:
         *,
         until: float = 1.0,
         checkpoint: Path | None = None,
-        title: str = "mini-KD",
+        title: str = MINI_KD,
     ) -> float:
         """Trains a student in place; returns its loss on the held-out part of the proxy.
 
@@ -67,12 +75,12 @@ class MiniKD:
             distilled: Fresh from `start`, also where a checkpoint has more.
             until: Share of the training after which to pause and score.
             checkpoint: File that keeps a paused training, for the next call to go on from.
-            title: Names the student where progress is shown.
+            title: Names the student where progress is shown and recorded.
         """
         settings, pad = self.settings, self.teacher.pad_id
         if checkpoint is None or not checkpoint.exists():
             self.begin.fit(distilled.hidden, distilled)
-        train(
+        trained = train(
             distilled.student,
             Objective(terms_of(self.stage, distilled, self.begin)),
             self.lesson.data,
@@ -86,7 +94,9 @@ class MiniKD:
         )
         if not self.stage.weighs("hidden"):  # its projections were not trained with the student
             self.begin.fit(distilled.hidden, distilled)
-        return self.score(distilled)
+        loss = self.score(distilled)
+        self.record(title, MINI_KD, trained.curve, loss)
+        return loss
 
     def score(self, distilled: Distilled) -> float:
         """The loss of a student on the held-out part: a share left unexplained, or their mean."""

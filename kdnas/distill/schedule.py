@@ -10,7 +10,9 @@ from torch import Tensor
 
 from kdnas.distill.batches import Indices, plan_epoch
 
+# Losses are noted every so many steps, and more often in a training of fewer than their product.
 NOTE_EVERY = 20
+NOTES = 20
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,11 @@ class Pace:
     def advance(self, loss: Tensor) -> None:
         """Counts a step; notes its loss now and then, since reading it waits for the device."""
         self.step += 1
-        if self.step % NOTE_EVERY == 1 or self.step == self.steps:
+        every = max(1, min(NOTE_EVERY, self.steps // NOTES))
+        if (self.step - 1) % every == 0 or self.step in (
+            self.steps,
+            round(self.until * self.steps),
+        ):
             self.curve.append((self.step, float(loss)))
 
     def state_dict(self) -> dict[str, Any]:

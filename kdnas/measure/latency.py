@@ -41,11 +41,21 @@ class LatencySettings:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one forward pass in milliseconds: medians, and the spread of the student's."""
+    """Times of one forward pass in milliseconds: medians, and their spread.
+
+    Attributes:
+        student_ms: The student's median.
+        teacher_ms: The teacher's.
+        student_iqr_ms: How far the student's quartiles are apart.
+        student_quartiles_ms: The lower and the upper one.
+        teacher_quartiles_ms: The teacher's.
+    """
 
     student_ms: float
     teacher_ms: float
     student_iqr_ms: float
+    student_quartiles_ms: tuple[float, float]
+    teacher_quartiles_ms: tuple[float, float]
 
     @property
     def speedup(self) -> float:
@@ -55,9 +65,11 @@ class Latency:
 
 def measure_latency(student: Timed, teacher: Timed, settings: LatencySettings) -> Latency:
     """Times student and teacher in turn, each in the runtime that serves it."""
-    ours, theirs = take_turns([student, teacher], settings)
-    low, middle, high = np.percentile(ours, [25, 50, 75])
-    return Latency(float(middle), float(np.median(theirs)), float(high - low))
+    (low, middle, high), (least, median, most) = (
+        np.percentile(times, [25, 50, 75]).tolist()
+        for times in take_turns([student, teacher], settings)
+    )
+    return Latency(middle, median, high - low, (low, high), (least, most))
 
 
 def take_turns(

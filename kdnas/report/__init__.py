@@ -1,7 +1,6 @@
-"""Reports: the trial table, report.json, the Pareto plot, the model card."""
+"""Reports: the trial table, report.json, the pages, the model card."""
 
 from kdnas.report.results import Control, Results
-from kdnas.report.trials import write_trials
 from kdnas.report.write import write_report
 
-__all__ = ["Control", "Results", "write_report", "write_trials"]
+__all__ = ["Control", "Results", "write_report"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from kdnas.report.plots import write_pareto
+from kdnas.report.figures import style
+from kdnas.report.page import Section, Table, write_page
 
 NAMES = {
     "score": "mini-KD score",
@@ -45,13 +46,32 @@ def fidelity_lines(result: dict[str, Any], folder: str) -> list[str]:
     return [*lines, f"written: {folder}/fidelity.json, {folder}/fidelity.html"]
 
 
-def fidelity_figure(result: dict[str, Any], title: str) -> go.Figure:
+def fidelity_table(result: dict[str, Any]) -> Table:
+    """The same for a page."""
+    head = ("ranked by", "students", "tau", "95% interval", "rho", "95% interval")
+    rows = [
+        (
+            f"{NAMES[name]}, {title}",
+            f"{row['n']}",
+            _number(row["tau"]),
+            _between(row["tau_interval"]),
+            _number(row["rho"]),
+            _between(row["rho_interval"]),
+        )
+        for group, title in GROUPS.items()
+        for name, row in result["statistics"][group].items()
+    ]
+    return Table(head, rows)
+
+
+def fidelity_figure(result: dict[str, Any]) -> go.Figure:
     """Mini-KD score against final score: a dot a student, a bar from its worst to its best seed."""
     students = result["students"]
     finals = [fmean(s["final"].values()) for s in students]
     above = [max(s["final"].values()) - mean for s, mean in zip(students, finals, strict=True)]
     below = [mean - min(s["final"].values()) for s, mean in zip(students, finals, strict=True)]
-    figure = go.Figure(
+    figure = style.figure(height=480, margin=style.NO_LEGEND)
+    figure.add_trace(
         go.Scatter(
             x=[1 - s["loss"] for s in students],
             y=finals,
@@ -62,19 +82,16 @@ def fidelity_figure(result: dict[str, Any], title: str) -> go.Figure:
             marker={
                 "size": 11,
                 "color": [s["speedup"] for s in students],
-                "colorscale": "Blues",
+                "colorscale": style.SCALE,
                 "showscale": True,
-                "colorbar": {"title": "speed-up"},
-                "line": {"color": "#1b6ca8", "width": 1},
+                "colorbar": {"title": {"text": "speed-up"}, "thickness": 12},
+                "line": {"color": style.STUDENT, "width": 1},
             },
         )
     )
     figure.update_layout(
-        title=title,
-        template="plotly_white",
-        height=560,
-        xaxis={"title": "mini-KD score: share of the teacher's variance explained"},
-        yaxis={"title": f"final {result['metric']}, after full KD"},
+        xaxis={"title": {"text": "mini-KD score: share of the teacher's variance explained"}},
+        yaxis={"title": {"text": f"final {style.plain(result['metric'])}, after full KD"}},
     )
     return figure
 
@@ -82,8 +99,10 @@ def fidelity_figure(result: dict[str, Any], title: str) -> go.Figure:
 def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
     """Writes the figure as one self-contained page."""
     row = result["statistics"]["all"]["score"]
-    title = f"{name}: tau {_number(row['tau'])} {_between(row['tau_interval'])}"
-    write_pareto(path, fidelity_figure(result, title))
+    told = f"Kendall's tau {_number(row['tau'])}, 95% interval {_between(row['tau_interval'])}."
+    views = {"scores": fidelity_figure(result)}
+    section = Section("scores", "Scores", told, views, fidelity_table(result))
+    write_page(path, name, [section])
 
 
 def _number(value: float | None) -> str:

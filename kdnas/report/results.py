@@ -33,12 +33,15 @@ class Results:
         spec: The task.
         teacher_name: As the user gave it.
         teacher_params: Its parameters.
+        teacher_macs: Its multiply-accumulates, for an example of the length that is timed.
+        teacher_architecture: Its shape.
         teacher_scores: By metric; empty where the teacher has no head for the task.
         winner: Number of the trial that was distilled.
         architecture: Its architecture.
         home: Folder of `student/` and `report.json`.
         student: `{"costs": ..., "scores": ...}`, measured on the shipped checkpoint.
         controls: The same for each control.
+        grid: Latencies by batch size and length.
         space_size: Valid students in the search space.
         environment: Device, precision, threads, versions.
     """
@@ -46,12 +49,15 @@ class Results:
     spec: TaskSpec
     teacher_name: str
     teacher_params: int
+    teacher_macs: int
+    teacher_architecture: Architecture
     teacher_scores: dict[str, float]
     winner: int
     architecture: Architecture
     home: Path
     student: dict[str, Any]
     controls: list[tuple[Control, dict[str, Any]]]
+    grid: list[dict[str, Any]]
     space_size: int
     environment: dict[str, Any]
 

@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from kdnas.files import read_json, write_json, write_text
 from kdnas.report.card import model_card
+from kdnas.report.facts import Facts
+from kdnas.report.page import Plotly
+from kdnas.report.report_page import write_report_page
 from kdnas.report.search import search_summary
-from kdnas.report.terminal import closing_lines
-from kdnas.report.trials import write_trials
+from kdnas.report.summary import recipe_of
+from kdnas.report.write import write_trials
 from kdnas.run import Run
 from kdnas.search.storage import storage_url
 from kdnas.search.study import read_control, read_study
 
 
-def rewrite_report(run: Run) -> list[str]:
-    """Writes the trial table and the plot and, where a student is there, its report and card.
+def rewrite_report(run: Run, plotly: Plotly = "inline") -> Facts:
+    """Writes the trial table and the pages and, where a student is there, its report and card.
 
     Returns:
-        Lines for the terminal.
+        What is known of the run.
+
+    Raises:
+        KdnasError: The run has no study yet.
+    """
+    study, control = studies_of(run)
+    facts = write_trials(run, study, control, plotly)
+    if facts.report:
+        facts = replace(facts, report=_renewed(run, facts))
+    write_report_page(run.folder / "report.html", facts, plotly)
+    return facts
+
+
+def read_facts(run: Run) -> Facts:
+    """What is known of a run, without writing anything.
+
+    Raises:
+        KdnasError: The run has no study yet.
+    """
+    return Facts.of(run, *studies_of(run), read_json(run.folder / "report.json"))
+
+
+def studies_of(run: Run) -> tuple[Any, Any]:
+    """A run's study and that of random search, if there is one.
 
     Raises:
         KdnasError: The run has no study yet.
     """
     url = storage_url(run.settings.storage, run.folder)
     study = read_study(url, run.settings.study, run.folder)
-    control = read_control(url, run.settings.study, "random")
-    report = read_json(run.folder / "report.json")
-    winner = report["student"]["trial"] if report else None
-    table, drawn = write_trials(run, study, control, winner)
-    if not report:
-        return [f"wrote {run.folder}/trials.csv and pareto.html; no student yet: kdnas resume"]
+    return study, read_control(url, run.settings.study, "random")
+
+
+def _renewed(run: Run, facts: Facts) -> dict[str, Any]:
+    assert facts.report
+    report = {"recipe": recipe_of(run.settings), **facts.report}  # the oldest have none
     size = report["search"]["space"]
-    report["search"] = search_summary(run.settings, table, drawn, size)
+    report["search"] = search_summary(run.settings, facts.table, facts.control, size)
     report["seconds"] = run.seconds()
     write_json(run.folder / "report.json", report)
     write_text(run.folder / "student" / "README.md", model_card(report))
-    return closing_lines(report, str(run.folder))
+    return report

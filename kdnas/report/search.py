@@ -43,7 +43,7 @@ def search_summary(
             "least": round(float(each.min()), 2),
             "most": round(float(each.max()), 2),
         },
-        "budgets": [_budget(speedup, table, control) for speedup in _budgets(settings)],
+        "budgets": [_budget(speedup, table, control) for speedup in budgets_of(settings)],
         "random_search": None if control is None else _found(control),
         "rungs": settings.rungs,
         "speedup_wanted": settings.speedup,
@@ -67,7 +67,8 @@ def _found(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _budgets(settings: Settings) -> list[float]:
+def budgets_of(settings: Settings) -> list[float]:
+    """The speed-ups at which students are compared."""
     # Told to look beyond one limit, a search does not look elsewhere.
     return [settings.speedup] if settings.speedup else list(BUDGETS)
 

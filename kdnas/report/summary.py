@@ -42,6 +42,8 @@ def summary(
         "teacher": {
             "name": results.teacher_name,
             "params": results.teacher_params,
+            "macs": results.teacher_macs,
+            "architecture": results.teacher_architecture.params,
             "latency_ms": round(costs["teacher_latency_ms"], 3),
             "scores": rounded(results.teacher_scores),
         },
@@ -67,9 +69,8 @@ def summary(
             }
             for control, measured in results.controls
         ],
-        "recipe": [
-            stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe
-        ],
+        "latency": results.grid,
+        "recipe": recipe_of(settings),
         "seconds": seconds,
         "environment": {
             **results.environment,
@@ -79,6 +80,11 @@ def summary(
             "latency_measured": how_measured(settings.latency_quiet),
         },
     }
+
+
+def recipe_of(settings: Settings) -> list[dict[str, Any]]:
+    """The stages of full KD as plain values, without what is as usual."""
+    return [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
 
 
 def rounded(scores: dict[str, float]) -> dict[str, float]:

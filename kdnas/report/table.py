@@ -9,8 +9,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.rungs import CONTINUES
-from kdnas.search.samplers.names import RUNG
+from kdnas.search.samplers.names import EPSILON_ATTR, FIXED_ATTR, PROPOSAL_ATTR, RUNG
 from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS, RUNTIME
+from kdnas.search.workers import WORKER
 from kdnas.space.families import FIELDS
 
 NUMBERS = (
@@ -25,7 +26,9 @@ NUMBERS = (
     "seconds",
 )
 MARKS = (RUNG, CONTINUES, REPEATS, BORROWED, INFEASIBLE, RUNTIME, "retry_of", "error")
-COLUMNS = ("number", "state", *FIELDS, *NUMBERS, *MARKS)
+# Who proposed a trial, the share of random trials in its episode, and whose machine worked on it.
+ORIGINS = ("proposed", "epsilon", "machine")
+COLUMNS = ("number", "state", *FIELDS, *NUMBERS, *MARKS, *ORIGINS)
 
 
 def trial_table(study: Study) -> pd.DataFrame:
@@ -41,13 +44,36 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.state == "COMPLETE") & table[REPEATS].isna()]
 
 
-def front(table: pd.DataFrame) -> pd.DataFrame:
-    """Finished rows that no other beats in both loss and speed-up, fastest first."""
-    ordered = finished(table).sort_values(["speedup", "loss"], ascending=[False, True])
+def front(table: pd.DataFrame, cost: str = "speedup", *, descending: bool = True) -> pd.DataFrame:
+    """Finished rows that no other beats in both loss and cost, the cheapest first.
+
+    Args:
+        table: The trial table.
+        cost: A column.
+        descending: Whether more of it is cheaper, as of the speed-up.
+    """
+    ordered = finished(table).sort_values([cost, "loss"], ascending=[not descending, True])
     return ordered[ordered.loss < ordered.loss.cummin().shift(fill_value=float("inf"))]
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Its rows as plain mappings by column."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     attributes = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
     params = {name: trial.params.get(name) for name in FIELDS}
-    return {"number": trial.number, "state": trial.state.name, **params, **attributes}
+    known = {**params, **attributes, **_origin(trial)}
+    return {"number": trial.number, "state": trial.state.name, **known}
+
+
+def _origin(trial: FrozenTrial) -> dict[str, Any]:
+    proposed = trial.system_attrs.get(PROPOSAL_ATTR)
+    if CONTINUES in trial.user_attrs:
+        proposed = "promoted"
+    elif FIXED_ATTR in trial.system_attrs:
+        proposed = "enqueued"
+    machine = str(trial.user_attrs.get(WORKER, "")).partition(":")[0] or None
+    epsilon = trial.system_attrs.get(EPSILON_ATTR)
+    return {"proposed": proposed, "epsilon": epsilon, "machine": machine}

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
+from kdnas.curves import MINI_KD
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
 from kdnas.errors import KdnasError
@@ -83,6 +84,7 @@ class Evaluator:
         until: float = 1.0,
         checkpoint: Path | None = None,
         costs: Costs | None = None,
+        title: str = MINI_KD,
     ) -> Outcome:
         """One candidate from architecture to score.
 
@@ -91,6 +93,7 @@ class Evaluator:
             until: Share of mini-KD after which it is scored.
             checkpoint: File of its training so far, if any, and for more of it.
             costs: Where they are known already.
+            title: Names the candidate where progress is shown and recorded.
         """
         start = time.perf_counter()
         distilled = self._start(architecture)
@@ -98,7 +101,7 @@ class Evaluator:
         limits = violations(self.settings, costs.speedup, costs.params)
         if any(value > 0 for value in limits.values()):
             return Outcome(costs, limits, None, None, time.perf_counter() - start)
-        loss = self.mini.run(distilled, until=until, checkpoint=checkpoint)
+        loss = self.mini.run(distilled, until=until, checkpoint=checkpoint, title=title)
         score = Score(loss, self._reward(loss, costs))
         return Outcome(costs, limits, score, distilled, time.perf_counter() - start)
 
@@ -130,11 +133,10 @@ class Evaluator:
     def costs(self, student: PreTrainedModel, repeats: int = 30) -> Costs:
         """Counts a student and times it beside the teacher."""
         settings = self.settings
-        student.to(self.mini.runtime.device)  # type: ignore[arg-type]
+        timed = self.timed(student)
         what = LatencySettings(
             settings.latency_batch, settings.latency_length, repeats, settings.latency_quiet
         )
-        timed = in_runtime(student, settings.latency_runtime)
         latency = measure_latency(timed, self.timed_teacher, what)
         return Costs(
             count_params(student),
@@ -144,6 +146,11 @@ class Evaluator:
             latency.teacher_ms,
             latency.speedup,
         )
+
+    def timed(self, student: PreTrainedModel) -> Timed:
+        """A student in the runtime that students are timed in."""
+        student.to(self.mini.runtime.device)  # type: ignore[arg-type]
+        return in_runtime(student, self.settings.latency_runtime)
 
     @cached_property
     def timed_teacher(self) -> Timed:

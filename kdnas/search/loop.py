@@ -11,7 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from kdnas.console import say
+from kdnas.console import progress, say
 from kdnas.errors import KdnasError
 from kdnas.run import Run
 from kdnas.search.admission import GIVEN_BACK, LostTrialError, admit
@@ -65,8 +65,11 @@ class SearchLoop:
         Raises:
             KdnasError: Several candidates in a row failed.
         """
-        while self._patiently(self._worth_going_on):
-            pass
+        done, best = self._patiently(self._standing)
+        with progress(self.plan.title or "search", self.plan.trials, done) as advance:
+            while self._patiently(self._worth_going_on):
+                done, best = self._patiently(self._standing)
+                advance(best, done)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         return patiently(work, self._say)
@@ -147,11 +150,16 @@ class SearchLoop:
 
     def _evaluate(self, trial: Trial, architecture: Architecture, rung: int) -> None:
         share = self.plan.ladder.share(rung)
+        name = f"{self.plan.title or 'trial'} {trial.number}"
         before = trial.user_attrs.get(CONTINUES)
         costs = self.teller.costs_of(before) if before is not None else None
         checkpoint = self.kept.checkpoint(architecture)
         outcome = self.evaluator.evaluate(
-            architecture, until=share, checkpoint=checkpoint, costs=costs
+            architecture,
+            until=share,
+            checkpoint=checkpoint,
+            costs=costs,
+            title=name,
         )
         try:
             if outcome.distilled and share == 1 and not self.plan.title:
@@ -163,15 +171,12 @@ class SearchLoop:
         self.kept.drop_unneeded(rung)
         fields = {**architecture.params, **outcome.attributes, "share": share}
         self.run.log("trial", study=self.study.study_name, number=trial.number, **fields)
-        line = f"trial {trial.number}  {architecture.label}  {outcome.costs.speedup:.2f}x"
+        line = f"{name}  {architecture.label}  {outcome.costs.speedup:.2f}x"
         if outcome.score is None:
-            self._say(f"{line}  {described(self.run.settings, outcome.constraints)}")
+            say(f"{line}  {described(self.run.settings, outcome.constraints)}")
             return
         part = f"{share:.0%} " if share < 1 else ""
-        self._say(
-            f"{line}  {part}loss {outcome.score.loss:.4f}  reward {outcome.score.reward:.4f}  "
-            f"{outcome.seconds:.1f} s  {self._standing()}"
-        )
+        say(f"{line}  {part}loss {outcome.score.loss:.4f}  reward {outcome.score.reward:.4f}")
 
     def _rung(self, trial: Trial) -> int:
         before = trial.user_attrs.get(CONTINUES)
@@ -180,12 +185,12 @@ class SearchLoop:
         ended = self.plan.ladder.rung_of(self.study.get_trials(deepcopy=False)[before])
         return 0 if ended is None else ended + 1
 
-    def _standing(self) -> str:
-        """How far the search is, and the best so far."""
+    def _standing(self) -> tuple[float, str]:
+        """How many whole trainings are paid for, and the best so far."""
         used = spent(self.study.get_trials(deepcopy=False), self.plan.ladder)
         rewards = [float(t.user_attrs["reward"]) for t in evaluated(self.study)]
-        best = f", best {max(rewards):.4f}" if rewards else ""
-        return f"({used / self.plan.ladder.top:.3g}/{self.plan.trials}{best})"
+        best = f"best reward {max(rewards):.4f}" if rewards else ""
+        return used / self.plan.ladder.top, best
 
     def _fail(self, trial: Trial) -> bool:
         """Fails a trial unless its result was told before the interruption came."""

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.measure import count_params
+from kdnas.measure.grid import cells_for, latency_grid
 from kdnas.report import Control, Results
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
@@ -52,6 +53,25 @@ class Delivered(Trained):
 
         return self.run.once(name, architecture.params, compute)
 
+    def grid(self, architecture: Architecture, folder: Path) -> list[dict[str, Any]]:
+        """Latencies of a shipped student and its teacher by batch size and length, once."""
+        settings = self.settings
+        name = " ".join(("latency", *folder.relative_to(self.run.folder).parts))
+        cells = cells_for(self.data.length, settings.latency_batch, settings.latency_length)
+
+        def compute() -> list[dict[str, Any]]:
+            timed, teacher = (
+                self.evaluator.timed(load_student(folder)),
+                self.evaluator.timed_teacher,
+            )
+            return latency_grid(timed, teacher, cells, settings.latency_quiet)
+
+        return self.run.once(
+            name,
+            {"architecture": architecture.params, "cells": [list(cell) for cell in cells]},
+            compute,
+        )
+
     def score(self, model: Any) -> dict[str, float]:
         """A model's scores on the task's evaluation splits."""
         data = self.data
@@ -68,12 +88,15 @@ class Delivered(Trained):
             spec=self.data.spec,
             teacher_name=self.settings.teacher or EMBEDDED_NAME,
             teacher_params=count_params(teacher.model),
+            teacher_macs=self.evaluator.teacher_macs,
+            teacher_architecture=self.space.teacher,
             teacher_scores=scores,
             winner=winner.number,
             architecture=architecture,
             home=home,
             student=self.measured(architecture, home / "student"),
             controls=[(c, self.measured(c.architecture, c.folder)) for c in controls],
+            grid=self.grid(architecture, home / "student"),
             space_size=len(self.space.architectures),
             environment=self.runtime.describe(),
         )

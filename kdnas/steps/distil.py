@@ -24,29 +24,33 @@ class Trained(Searched):
         if shipped(folder, record):
             return
         say(f"{folder.name}: distilling {architecture.label}")
-        work = self._work(folder, architecture)
+        work, title = self._work(folder, architecture), self._title(folder)
+
+        def begin() -> Distilled:
+            return self._after_mini_kd(architecture, trial, title)
+
         with self.run.timed(f"distil {folder.name}"):
-            distilled = self.full.run(
-                architecture, lambda: self._after_mini_kd(architecture, trial), work, folder.name
-            )
+            distilled = self.full.run(architecture, begin, work, title)
             ship_student(folder, distilled.student, self.teacher.tokenizer, record)
         shutil.rmtree(work, ignore_errors=True)
 
     @cached_property
     def full(self) -> FullKD:
         """Trains at full length."""
-        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id)
+        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id, self.record)
 
     @cached_property
     def classroom(self) -> Classroom:
         """Where its stages find their teachers and their data."""
         return Classroom(self.run, self.data, lambda: self.teacher, self.runtime)
 
-    def _after_mini_kd(self, architecture: Architecture, trial: int | None) -> Distilled:
+    def _after_mini_kd(
+        self, architecture: Architecture, trial: int | None, title: str
+    ) -> Distilled:
         distilled = self.mini.start(architecture)
         kept = self.run.folder / "trials" / str(trial)
         if trial is None or not distilled.load(kept):
-            self.mini.run(distilled)
+            self.mini.run(distilled, title=title)
         return distilled
 
     def fine_tune(self, architecture: Architecture, folder: Path) -> None:
@@ -58,9 +62,14 @@ class Trained(Searched):
         work = self._work(folder, architecture)
         with self.run.timed(f"control {folder.name}"):
             student = self.mini.start(architecture).student
-            self.full.fine_tune(student, self.data.train, work, folder.name)
+            self.full.fine_tune(student, self.data.train, work, self._title(folder))
             ship_student(folder, student, self.teacher.tokenizer, record)
         shutil.rmtree(work, ignore_errors=True)
+
+    def _title(self, folder: Path) -> str:
+        """A student's name among all of the run: `student`, `hand-picked`, `trial-3 student`."""
+        parts = folder.relative_to(self.run.folder).parts
+        return " ".join(part for part in parts if part not in ("controls", "students"))
 
     def _work(self, folder: Path, architecture: Architecture) -> Path:
         """Where an unfinished training keeps its state."""

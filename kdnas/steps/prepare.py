@@ -7,6 +7,7 @@ from functools import cached_property
 from filelock import FileLock
 
 from kdnas.console import say
+from kdnas.curves import Curves, Record
 from kdnas.data import RunData, prepare_data
 from kdnas.distill.mini import MiniKD, states_for
 from kdnas.distill.proxy import Proxy, split_heldout
@@ -37,6 +38,11 @@ class Prepared:
         self.run = run
         self.settings = run.settings
         self.runtime = start_runtime(run.settings)
+
+    @property
+    def record(self) -> Record:
+        """Keeps the curves of trainings in the run folder."""
+        return Curves(self.run.folder).record
 
     # Step 1: the teacher and its data.
 
@@ -91,7 +97,8 @@ class Prepared:
         with self.run.timed("signal"):
             store = open_or_build_store(teacher, proxy, states, self.runtime)
         training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
-        return MiniKD(teacher, Proxy(proxy, store, training, heldout), settings, self.runtime)
+        seen = Proxy(proxy, store, training, heldout)
+        return MiniKD(teacher, seen, settings, self.runtime, self.record)
 
     @cached_property
     def evaluator(self) -> Evaluator:

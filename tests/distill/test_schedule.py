@@ -38,7 +38,16 @@ def test_seconds_before_an_interruption_count() -> None:
 
 
 def test_the_first_and_last_step_are_noted() -> None:
-    pace = Pace(Schedule(1, 1.0), steps=45)
+    for steps, noted in (
+        (450, [*range(1, 450, 20), 450]),
+        (90, [*range(1, 90, 4), 90]),
+        (3, [1, 2, 3]),
+    ):
+        pace = Pace(Schedule(1, 1.0), steps=steps)
+        for step in range(steps):
+            pace.advance(torch.tensor(float(step)))
+        assert pace.curve == [(step, step - 1.0) for step in noted]
+    paused = Pace(Schedule(1, 1.0), steps=450, until=0.1)
     for step in range(45):
-        pace.advance(torch.tensor(float(step)))
-    assert pace.curve == [(1, 0.0), (21, 20.0), (41, 40.0), (45, 44.0)]
+        paused.advance(torch.tensor(float(step)))
+    assert paused.curve[-1] == (45, 44.0)

@@ -30,7 +30,7 @@ def result() -> dict[str, Any]:
 
 
 def test_dots_lie_at_mini_kd_score_and_mean_final_score(result: dict[str, Any]) -> None:
-    dots = fidelity_figure(result, "title").data[0]
+    dots = fidelity_figure(result).data[0]
     assert list(dots.x) == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     assert list(dots.y) == pytest.approx([0.85, 0.75, 0.65, 0.55, 0.45, 0.35])
     assert list(dots.error_y.array) == pytest.approx([0.05] * 6)

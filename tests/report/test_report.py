@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -12,7 +11,6 @@ import yaml
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
-from kdnas.report.plots import pareto_figure, write_pareto
 from kdnas.report.search import search_summary
 from kdnas.report.table import COLUMNS, finished, front, trial_table
 from kdnas.report.terminal import closing_lines
@@ -51,29 +49,6 @@ def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
     assert table.state.tolist() == ["COMPLETE"] * 4 + ["FAIL"]
     assert len(finished(table)) == 4
     assert front(table).number.tolist() == [0, 1, 3]
-
-
-def test_the_plot_marks_front_winner_and_teacher(table: pd.DataFrame, tmp_path: Path) -> None:
-    figure = pareto_figure(table, None, 1, "Students of x for y")
-    traces = {trace.name: trace for trace in figure.data}
-    assert set(traces) == {"Pareto front", "students", "winner", "teacher"}
-    assert list(traces["Pareto front"].x) == [8.0, 4.0, 2.0]
-    assert list(traces["winner"].x) == [4.0] and list(traces["winner"].y) == [0.7]
-    assert len(traces["students"].customdata[0]) == 10
-    assert [str(v) for v in traces["students"].customdata[0][1:6]] == ["2", "2", "32", "64", "gelu"]
-    write_pareto(tmp_path / "p.html", figure)
-    page = (tmp_path / "p.html").read_text()
-    assert "Students of x for y" in page and "src=" not in page.split("<body>")[0]
-
-
-def test_no_winner_and_no_trial_still_draw(table: pd.DataFrame) -> None:
-    assert len(pareto_figure(table, None, None, "t").data) == 4
-    assert len(pareto_figure(table.head(0), None, None, "t").data) == 4
-
-
-def test_the_front_of_random_search_is_drawn_beside(table: pd.DataFrame) -> None:
-    drawn = {t.name: t for t in pareto_figure(table, table.tail(4), 1, "t").data}
-    assert list(drawn["random search, its front"].x) == [4.0, 2.0]
 
 
 def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
@@ -162,7 +137,14 @@ def test_the_card_is_metadata_and_a_table(report: dict[str, Any]) -> None:
 def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
     lines = closing_lines(report, "runs/a")
     assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["teacher", "22.0M", "1.00x", "accuracy", "0.8125", "f1", "0.8700"]
+    assert lines[0].split() == ["size", "speed", "accuracy", "f1"]
+    assert lines[1].split() == ["teacher", "22.0M", "1.00x", "0.8125", "0.8700"]
+    names = ("accuracy_matched", "accuracy_mismatched", "matthews_correlation", "another")
+    report["student"]["scores"] = dict.fromkeys(names, 0.5)
+    report["teacher"]["scores"] = {}
+    lines = closing_lines(report, "runs/a")
+    assert max(map(len, lines)) <= 80
+    assert lines[1].split() == ["teacher", "22.0M", "1.00x", "-", "-"]
 
 
 def test_a_missed_speedup_is_said(report: dict[str, Any]) -> None:

@@ -1,0 +1,140 @@
+"""The course of a search, trial by trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from kdnas.report.facts import Facts, label_of
+from kdnas.report.figures import style
+from kdnas.report.page import Section, Table
+from kdnas.report.table import finished, records
+from kdnas.search.rungs import CONTINUES
+from kdnas.search.samplers.names import RUNG
+from kdnas.search.study import INFEASIBLE, REPEATS
+
+TOLD = (
+    "Each dot is a trial, higher is better; lines are the best reward so far, of this search and "
+    "of random search with the same budget. What lies beyond a limit is not trained."
+)
+EXPLORED = " Below: the share of trials that the controller leaves to chance."
+HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
+
+
+def course_section(facts: Facts) -> Section:
+    """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
+    explored = bool(facts.table.epsilon.notna().any())
+    told = TOLD + (EXPLORED if explored else "")
+    if facts.table.reward.isna().all():
+        return Section("search", "Course of the search", told, missing="No trial is scored yet.")
+    return Section(
+        "search", "Course of the search", told, {"course": _figure(facts, explored)}, _table(facts)
+    )
+
+
+def _figure(facts: Facts, explored: bool) -> go.Figure:
+    table, rows = facts.table, finished(facts.table)
+    figure = style.figure(height=520 if explored else 420)
+    if facts.control is not None:
+        _best_line(figure, facts.control, "random search", style.RANDOM, "dot")
+    _best_line(figure, table, "best so far", style.FRONT, "solid")
+    _dots(figure, rows, "evaluated", style.STUDENT, "circle")
+    rungs = table[table[RUNG].notna() & table[REPEATS].isna()]
+    _dots(figure, rungs, "stopped on a rung", style.STUDENT, "circle-open")
+    _dots(figure, table[table[REPEATS].notna()], "repeated", style.CONTROL, "diamond-open")
+    lowest = float(table.reward.min())
+    beyond = table[table[INFEASIBLE].notna()].assign(reward=lowest)
+    _dots(figure, beyond, "beyond a limit", style.MUTED, "x-thin-open")
+    failed = table[table.state == "FAIL"].assign(reward=lowest)
+    _dots(figure, failed, "failed", style.FRONT, "x")
+    figure.update_xaxes(title={"text": "trial"})
+    figure.update_yaxes(title={"text": "reward"})
+    if explored:
+        _exploration(figure, table)
+    return figure
+
+
+def _best_line(figure: go.Figure, table: pd.DataFrame, name: str, colour: str, dash: str) -> None:
+    rows = finished(table)
+    figure.add_scatter(
+        x=rows.number.astype(int),
+        y=rows.reward.astype(float).cummax(),
+        mode="lines",
+        name=name,
+        line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
+        hoverinfo="skip",
+    )
+
+
+def _dots(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str) -> None:
+    shown = rows[rows.num_hidden_layers.notna()]
+    if shown.empty:
+        return
+    text = [f"{label_of(row)}{_by(row)}" for row in records(shown)]
+    figure.add_scatter(
+        x=shown.number.astype(int),
+        y=shown.reward.astype(float),
+        mode="markers",
+        name=name,
+        text=[style.plain(t).replace("; ", "<br>") for t in text],
+        marker={"color": colour, "symbol": symbol, "size": 8},
+        hovertemplate=f"{HOVER}<extra>{name}</extra>",
+    )
+
+
+def _by(row: dict[str, Any]) -> str:
+    return "" if pd.isna(row["proposed"]) else f"; proposed: {row['proposed']}"
+
+
+def _exploration(figure: go.Figure, table: pd.DataFrame) -> None:
+    known = table[table.epsilon.notna()]
+    figure.add_scatter(
+        x=known.number.astype(int),
+        y=known.epsilon.astype(float),
+        mode="lines",
+        name="left to chance",
+        yaxis="y2",
+        line={"shape": "hv", "color": style.GOOD, "width": 2},
+        fill="tozeroy",
+        hovertemplate="trial %{x}<br>%{y:.0%} left to chance<extra></extra>",
+    )
+    figure.update_layout(
+        yaxis={"domain": [0.32, 1]},
+        yaxis2={"domain": [0, 0.2], "range": [0, 1.05], "tickformat": ".0%", "nticks": 3},
+        xaxis={"anchor": "y2"},
+    )
+
+
+def _table(facts: Facts) -> Table:
+    head = ("trial", "student", "state", "reward", "score", "speed-up", "proposed", "seconds")
+    rows = [
+        (
+            f"{row['number']}",
+            label_of(row),
+            _state(row),
+            _number(row["reward"], ".4f"),
+            _number(None if pd.isna(row["loss"]) else 1 - row["loss"], ".4f"),
+            _number(row["speedup"], ".2f"),
+            "" if pd.isna(row["proposed"]) else str(row["proposed"]),
+            _number(row["seconds"], ".1f"),
+        )
+        for row in records(facts.table[facts.table.num_hidden_layers.notna()])
+    ]
+    return Table(head, rows)
+
+
+def _state(row: dict[str, Any]) -> str:
+    if pd.notna(row[REPEATS]):
+        return f"repeats {row[REPEATS]}"
+    if pd.notna(row[INFEASIBLE]):
+        return "beyond a limit"
+    if pd.notna(row[RUNG]):
+        return f"stopped at {row[RUNG]:.0%}"
+    went_on = f", went on from {row[CONTINUES]}" if pd.notna(row[CONTINUES]) else ""
+    return f"{row['state'].lower()}{went_on}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None or pd.isna(value) else format(value, form)

@@ -1,0 +1,170 @@
+"""Run folders as a search leaves them, made by hand in a moment; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from kdnas.config import Settings
+from kdnas.files import write_json
+from kdnas.run import Run
+from kdnas.search.samplers.names import EPSILON_ATTR, PROPOSAL_ATTR, RUNG, RUNG_VALUES
+from kdnas.search.storage import storage_url
+from kdnas.search.study import INFEASIBLE, REPEATS
+from kdnas.space import Architecture
+from kdnas.space.derive import derive_choices
+
+TEACHER = Architecture(6, 12, 384, 1536, "gelu")
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def make_run(folder: Path, *, trials: int = 14, finished: bool = True, old: bool = False) -> Run:
+    """A run with a study and, where it is finished, with all that a report tells.
+
+    Args:
+        folder: Its place.
+        trials: Evaluated students.
+        finished: Whether its winner is distilled and measured.
+        old: As versions before the report was a page left it.
+    """
+    settings = Settings(teacher=HOSTILE, task="sst2", out=folder, sampler="lstm")
+    run = Run.create(settings)
+    url = storage_url(None, run.folder)
+    for name, seed in (("kdnas", 0), ("kdnas-random", 3)):
+        study = optuna.create_study(storage=url, study_name=name, direction="maximize")
+        study.set_user_attr("teacher", f"/somewhere/{HOSTILE}".replace("/img", "img"))
+        study.set_user_attr("task", "sst2")
+        _fill(study, trials, seed, old)
+    run.log("start", step="search")
+    run.log("end", step="search", seconds=12.5)
+    if finished:
+        write_json(run.folder / "report.json", report_of(old))
+        (run.folder / "student").mkdir()
+    if not old:
+        _write_curves(run.folder, trials, finished)
+    return run
+
+
+def _fill(study: optuna.Study, trials: int, seed: int, old: bool) -> None:
+    choices = derive_choices(TEACHER)
+    spaces = {k: optuna.distributions.CategoricalDistribution(v) for k, v in choices.items()}
+    for i in range(trials):
+        params = {k: v[(3 * i + 7 * seed + n) % len(v)] for n, (k, v) in enumerate(choices.items())}
+        size = params["num_hidden_layers"] * params["hidden_size"]
+        speedup, loss = 1 + 4000 / size, 0.2 + 100 / (size + 150 + 10 * (i % 3))
+        known = {"lstm:proposal": "random"} if i < 4 else {"lstm:proposal": "controller"}
+        known |= {EPSILON_ATTR: max(0.0, 1 - i / 5)}
+        attributes = {
+            **{"params": size * 3000, "macs": size * 90_000, "seconds": 1.5 + i % 3},
+            **{"latency_ms": 60 / speedup, "latency_iqr_ms": 0.4, "teacher_latency_ms": 60.0},
+            **{"speedup": speedup, "loss": loss, "worker": f"{'ab'[i % 2]}:1:1"},
+            **{"reward": (1 - loss) * speedup**0.1},
+        }
+        assert PROPOSAL_ATTR in known
+        trial = optuna.create_trial(
+            params=params,
+            distributions=spaces,
+            value=attributes["reward"],
+            user_attrs=attributes,
+            system_attrs={} if old else known,
+        )
+        study.add_trial(trial)
+        if i == 5 and not old:
+            _fill_the_rest(study, trial, attributes)
+
+
+def _fill_the_rest(
+    study: optuna.Study, trial: optuna.trial.FrozenTrial, attributes: dict[str, Any]
+) -> None:
+    """Trials that count for nothing: on a rung, beyond a limit, repeated, failed."""
+    pruned = optuna.trial.TrialState.PRUNED
+    for state, marks in (
+        (pruned, {RUNG: 1 / 3, RUNG_VALUES: [0.4]}),
+        (pruned, {INFEASIBLE: True}),
+        (optuna.trial.TrialState.COMPLETE, {REPEATS: 5}),
+        (optuna.trial.TrialState.FAIL, {"error": "ValueError: <b>no</b>"}),
+    ):
+        scored = RUNG in marks or REPEATS in marks
+        known = {k: v for k, v in attributes.items() if scored or k not in ("loss", "reward")}
+        study.add_trial(
+            optuna.create_trial(
+                state=state,
+                params=trial.params,
+                distributions=trial.distributions,
+                value=trial.value if REPEATS in marks else None,
+                user_attrs={**known, **marks},
+            )
+        )
+
+
+def report_of(old: bool) -> dict[str, Any]:
+    """The content of a report.json."""
+    shape = Architecture(3, 6, 192, 768, "gelu")
+    scores = {"accuracy": 0.84, "f1": 0.86}
+    report: dict[str, Any] = {
+        "task": "sst2",
+        "dataset": "nyu-mll/glue",
+        "evaluation": ["validation"],
+        "main_score": "accuracy",
+        "teacher": {"name": HOSTILE, "params": 22_713_986, "latency_ms": 60.0, "scores": scores},
+        "student": {
+            **{"name": shape.label, "params": 7_000_000, "macs": 188_000_000, "latency_ms": 12.0},
+            **{"latency_iqr_ms": 0.4, "scores": scores, "architecture": shape.params, "trial": 2},
+        },
+        "speedup": 5.0,
+        "search": {"space": 1536},
+        "controls": [
+            {
+                "name": name,
+                "architecture": shape.params,
+                "params": 7_000_000,
+                "speedup": 4.5,
+                "scores": {"accuracy": 0.8, "f1": 0.81},
+            }
+            for name in ("fine-tuned without KD", "hand-picked, same depth", HOSTILE)
+        ],
+        "recipe": [{"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}],
+        "seconds": {},
+        "environment": {
+            **{"device": "cpu", "device_name": "x86_64", "precision": "fp32", "threads": 1},
+            **{"torch": "2", "python": "3", "platform": "Linux", "latency_batch": 1},
+            **{"latency_length": 128},
+        },
+    }
+    if old:
+        del report["recipe"], report["main_score"]
+    else:
+        report["teacher"] |= {"macs": 1_400_000_000, "architecture": TEACHER.params}
+        report["latency"] = [_cell(batch, length) for batch in (1, 8) for length in (16, 64)]
+        report["latency"].append({"batch": 32, "length": 64, "repeats": 0})
+    return report
+
+
+def _cell(batch: int, length: int) -> dict[str, Any]:
+    base = 1.0 + batch * length / 100
+    return {
+        **{"batch": batch, "length": length, "repeats": 20},
+        **{"student_ms": base, "student_quartiles_ms": [0.9 * base, 1.2 * base]},
+        **{"teacher_ms": 4 * base, "teacher_quartiles_ms": [3.9 * base, 4.3 * base]},
+    }
+
+
+def _write_curves(folder: Path, trials: int, finished: bool) -> None:
+    curves: list[dict[str, Any]] = [
+        {"name": f"trial {n}", "stage": "mini-KD", "heldout": 0.4, "points": _falling(n)}
+        for n in range(trials)
+    ]
+    if finished:
+        curves.append({**curves[0], "name": "hand-picked"})
+    for name in ("student", "hand-picked") if finished else ():
+        for stage in ("hidden", "task"):
+            curves.append({"name": name, "stage": stage, "heldout": None, "points": _falling(3)})
+    text = "\n".join(map(json.dumps, curves))
+    (folder / "curves.jsonl").write_text(f'{text}\n{{"name": "cut sho', encoding="utf-8")
+
+
+def _falling(n: int) -> list[list[float]]:
+    return [[step, 1 / (1 + step / (20 + n))] for step in range(1, 200, 20)]

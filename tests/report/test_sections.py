@@ -1,0 +1,149 @@
+"""What each section of a report says, of runs with everything, with nothing yet, and old ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_runs import HOSTILE, TEACHER, make_run
+
+from kdnas.errors import KdnasError
+from kdnas.report.compare import comparison, comparison_lines
+from kdnas.report.facts import Facts
+from kdnas.report.figures.course import course_section
+from kdnas.report.figures.front import AXES, front_figure, front_section
+from kdnas.report.figures.latency import latency_section
+from kdnas.report.figures.layers import layers_section
+from kdnas.report.figures.losses import losses_section
+from kdnas.report.figures.matter import matter_section
+from kdnas.report.figures.scores import scores_section
+from kdnas.report.figures.seconds import seconds_section
+from kdnas.report.figures.style import fixed
+from kdnas.report.page import Section, write_page
+from kdnas.report.rewrite import read_facts
+from kdnas.report.table import finished, front
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return read_facts(make_run(tmp_path_factory.mktemp("runs") / "new"))
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Facts:
+    return read_facts(
+        make_run(tmp_path_factory.mktemp("runs") / "bare", trials=3, finished=False, old=True)
+    )
+
+
+def test_the_front_has_teacher_winner_controls_and_budgets(facts: Facts) -> None:
+    figure = front_figure(facts)
+    traces = {trace.name: trace for trace in figure.data}
+    names = {"Pareto front", "students", "winner", "teacher", "random search", "controls"}
+    assert set(traces) == names
+    assert len(traces["students"].x) == len(finished(facts.table)) == 14
+    assert list(traces["Pareto front"].x) == list(front(facts.table).speedup)
+    assert traces["winner"].customdata[0][0] == 2
+    assert [shape.x0 for shape in figure.layout.shapes] == [2, 4, 8]
+    by_size = {t.name: t for t in front_figure(facts, AXES["parameters"]).data}
+    assert list(by_size["teacher"].x) == [22_713_986]
+    assert list(by_size["Pareto front"].x) == sorted(by_size["Pareto front"].x)
+    assert list(traces["controls"].y) == [0.6] and list(traces["controls"].x) == [4.5]
+    views = front_section(facts).views
+    assert list(views) == ["speed-up", "parameters", "MACs", "final score"]
+    assert HOSTILE not in views["final score"].to_json()
+
+
+def test_a_wanted_speedup_is_the_only_budget(facts: Facts) -> None:
+    wanted = facts.settings.model_copy(update={"speedup": 3.0})
+    figure = front_figure(replace(facts, settings=wanted))
+    assert [shape.x0 for shape in figure.layout.shapes] == [3]
+
+
+def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> None:
+    section = course_section(facts)
+    names = {trace.name for trace in section.views["course"].data}
+    assert {"stopped on a rung", "repeated", "beyond a limit", "failed", "left to chance"} <= names
+    assert section.table
+    states = [row[2] for row in section.table.rows]
+    assert {"stopped at 33%", "beyond a limit", "repeats 5", "fail", "complete"} == set(states)
+    names = {trace.name for trace in course_section(bare).views["course"].data}
+    assert names == {"random search", "best so far", "evaluated"}
+
+
+def test_what_matters_needs_some_trials(facts: Facts, bare: Facts) -> None:
+    table = matter_section(facts).table
+    assert table and [row[0] for row in table.rows][:2] == ["layers", "heads"]
+    for column in (1, 2, 3):
+        shares = [float(row[column].rstrip("%")) for row in table.rows]
+        assert sum(shares) == pytest.approx(100, abs=0.5)
+    assert "3 finished trial(s) say too little" in matter_section(bare).missing
+
+
+def test_the_layer_map_is_that_of_the_winner(facts: Facts, bare: Facts) -> None:
+    assert facts.teacher == TEACHER and facts.winner_shape
+    section = layers_section(facts)
+    depth = facts.winner_shape.num_hidden_layers
+    step = 6 // depth
+    assert section.table
+    rows = [(str(i), str(i * step), str(6 - depth + i)) for i in range(1, depth + 1)]
+    assert list(section.table.rows) == rows
+    assert "not known" in layers_section(bare).missing
+
+
+def test_curves_latencies_and_scores(facts: Facts) -> None:
+    losses = losses_section(facts)
+    assert list(losses.views) == ["mini-KD", "full KD"]
+    assert [t.name for t in losses.views["mini-KD"].data][-1] == "winner, trial 2"
+    assert len(losses.views["full KD"].data) == 4
+    latency = latency_section(facts)
+    student = next(t for t in latency.views["milliseconds"].data if t.name == "student, batch 8")
+    assert student.error_y.array[0] == pytest.approx(0.2 * student.y[0])
+    assert list(latency.views["speed-up"].data[0].y) == pytest.approx([4, 4])
+    assert latency.table and latency.table.rows[-1][1] == "too slow to time"
+    scores = scores_section(facts).table
+    assert scores and scores.rows[0] == ("teacher", "0.8400", "0.8600", "22.71M", "1.00x")
+
+
+def test_a_run_without_a_student_says_what_is_missing(bare: Facts) -> None:
+    assert bare.report is None and bare.winner is not None
+    assert "kdnas resume" in scores_section(bare).missing
+    assert "curves.jsonl" in losses_section(bare).missing
+    assert "Not measured" in latency_section(bare).missing
+    assert [t.name for t in front_figure(bare).data][-2:] == ["best so far", "teacher"]
+    assert seconds_section(bare).table
+
+
+def test_the_machines_of_a_search_are_told_apart(facts: Facts) -> None:
+    assert "a: 7 trials, 16 s" in seconds_section(facts).told
+
+
+def test_a_picture_has_colours_of_its_own(facts: Facts) -> None:
+    assert "var(--" in front_figure(facts).to_json()
+    assert "var(--" not in fixed(front_figure(facts)).to_json()
+
+
+def test_a_page_holds_plotly_once_or_refers_to_it(facts: Facts, tmp_path: Path) -> None:
+    section = front_section(facts)
+    write_page(tmp_path / "a.html", "<b>", [section, replace(section, key="again")])
+    page = (tmp_path / "a.html").read_text()
+    assert page.count("plotly.js v") == 1 and "<title>&lt;b&gt;</title>" in page
+    assert "<script src" not in page
+    write_page(tmp_path / "b.html", "b", [section], plotly="cdn")
+    page = (tmp_path / "b.html").read_text()
+    assert len(page) < 200_000 and 'src="https://cdn.plot.ly/plotly-' in page
+    assert 'integrity="sha256-' in page
+    write_page(tmp_path / "c.html", "c", [Section("a", "A", "a", missing="none")])
+    assert len((tmp_path / "c.html").read_text()) < 20_000
+
+
+def test_runs_compare(facts: Facts, bare: Facts) -> None:
+    rows = comparison({"one": facts, "a/very/long/name/of/a/folder/two": bare})
+    assert [row["evaluated"] for row in rows] == [14, 3]
+    assert rows[0]["final"] == 0.84 and rows[1]["final"] is None
+    lines = comparison_lines(rows)
+    assert max(map(len, lines)) <= 80 and lines[2].startswith("...")
+    empty = replace(bare, table=bare.table.head(0))
+    with pytest.raises(KdnasError, match="two has no finished trial"):
+        comparison({"one": facts, "two": empty})
