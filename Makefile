@@ -10,7 +10,7 @@ search: $(READY)
 	$(BIN)/kdnas search $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
