@@ -1,0 +1,123 @@
+"""What the order of sums does to a full distillation: gradients of a batch in parts, and losses.
+
+    python benchmarks/rounding.py RUN [--reversed | --parts 2]
+    accelerate launch --multi_gpu --num_processes 2 benchmarks/rounding.py RUN
+
+Prints the losses of the first steps of RUN's first stage, distilling its trial 0; before that,
+where one process does it, how far the first batch's gradients in two and four parts, and in reverse
+order, are from those of the whole. With --parts, one process adds up the gradients of such parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+
+from kdnas.distill import core, schedule
+from kdnas.distill.batches import collate, part_of
+from kdnas.distill.distilled import Distilled
+from kdnas.distill.lesson import Lesson
+from kdnas.distill.objective import Objective
+from kdnas.distill.staging import schedule_of, terms_of
+from kdnas.distill.weights import working_precision
+from kdnas.pipeline import Pipeline
+from kdnas.run import Run
+from kdnas.space import Architecture
+from kdnas.team import lead_or_follow
+
+
+def compare(pipeline: Pipeline, distilled: Distilled, objective: Objective, lesson: Lesson) -> None:
+    """Prints relative distances of gradients, shape (all weights,), from the whole batch's."""
+    student, pad = distilled.student.eval(), pipeline.teacher.pad_id
+    weights = [*student.parameters(), *objective.parameters()]
+    plan = schedule_of(pipeline.settings.recipe[0], pipeline.settings)
+    indices = plan.plan(lesson.data.lengths, 0)[0]
+    whole = collate(lesson.data, indices, pad)
+
+    def gradients(parts: list[core.Batch]) -> torch.Tensor:
+        for weight in weights:
+            weight.grad = None
+        with working_precision(student, pipeline.runtime, objective):
+            for part in parts:
+                shares = objective.shares(part, whole)
+                objective(student, part, lesson.source, shares)["total"].backward()
+        return torch.cat([w.grad.flatten() for w in weights if w.grad is not None]).double()
+
+    exact = gradients([whole])
+    found = {"reversed": [collate(lesson.data, indices[::-1].copy(), pad)]}
+    for size in (2, 4):
+        parts = [part_of(lesson.data, indices, pad, 1, rank, size) for rank in range(size)]
+        found[f"{size} parts"] = parts
+    for name, parts in found.items():
+        print(f"{name}: {float((gradients(parts) - exact).norm() / exact.norm()):.1e}")
+    for weight in weights:
+        weight.grad = None
+
+
+class InParts(core._Training):
+    """One process that computes what several would, part after part."""
+
+    size = 2
+
+    def _summed(self, loss: torch.Tensor) -> torch.Tensor:
+        for rank in range(1, self.size):
+            part, shares = self._of(rank)
+            more = self.objective(self.model, part, self.source, shares)["total"]
+            more.backward()
+            loss = loss + more.detach()
+        self.weights.take_gradients()
+        return loss
+
+    def _part(self, indices: core.Indices) -> tuple[core.Batch, dict[str, float]]:
+        object.__setattr__(self, "indices", indices)
+        return self._of(0)
+
+    def _of(self, rank: int) -> tuple[core.Batch, dict[str, float]]:
+        given = self.data, self.indices, self.pad_id
+        part = part_of(*given, 1, rank, self.size)
+        return part, self.objective.shares(part, collate(*given))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--steps", type=int, default=42)
+    parser.add_argument("--reversed", action="store_true", help="Each batch in reverse order.")
+    parser.add_argument("--parts", type=int, help="Each batch in so many parts; fp32 only.")
+    given = parser.parse_args()
+    if given.parts:
+        InParts.size, core._Training = given.parts, InParts
+    schedule.NOTE_EVERY = 2
+    if given.reversed:
+        usual = core.collate
+        core.collate = lambda data, indices, *rest: usual(data, indices[::-1].copy(), *rest)
+    pipeline = Pipeline(Run.open(given.run))
+    settings, full, stage = pipeline.settings, pipeline.full, pipeline.settings.recipe[0]
+    architecture = Architecture.from_params(pipeline.open_study().trials[0].params)
+    distilled = pipeline._after_mini_kd(architecture, 0)
+    lesson = full._lesson(stage, architecture)
+    objective = Objective(terms_of(stage, distilled, full._start(lesson)))
+    if pipeline.runtime.team.size == 1:
+        compare(pipeline, distilled, objective, lesson)
+    plan = schedule_of(stage, settings)
+    result = core.train(
+        distilled.student,
+        objective,
+        lesson.data,
+        lesson.source,
+        plan,
+        pipeline.runtime,
+        pad_id=pipeline.teacher.pad_id,
+        until=given.steps / plan.steps(lesson.data.lengths),
+        team=pipeline.runtime.team,
+    )
+    for step, loss in result.curve:
+        print(f"step {step}: {loss:.6f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(lead_or_follow(main) if "WORLD_SIZE" in os.environ else main())
