@@ -52,7 +52,11 @@ class Nothing:
 
 def main() -> None:
     args = _arguments()
-    print("| storage |", " | ".join(f"{n} worker(s)" for n in args.workers), "|")
+    print(
+        "| storage |",
+        " | ".join(f"{n} workers" if n > 1 else "1 worker" for n in args.workers),
+        "|",
+    )
     print("|---" * (len(args.workers) + 1) + "|")
     with own_postgresql() as server:
         for kind in args.storages:
