@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from kdnas.files import append_line
+
 FILE = "curves.jsonl"
 MINI_KD = "mini-KD"
 # A curve keeps so many points at most, evenly spread, so that the file stays small.
@@ -48,8 +50,7 @@ class Curves:
         """
         kept = [[step, round(loss, 5)] for step, loss in thinned(points)]
         line = {"name": name, "stage": stage, "points": kept, "heldout": heldout}
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.file, json.dumps(line))
 
     def read(self) -> list[dict[str, Any]]:
         """Every curve, the last of each student and stage; none where the file is missing."""

@@ -99,6 +99,16 @@ def read_json(path: Path) -> Any | None:
         return None
 
 
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a text file.
+
+    Raises:
+        KdnasError: The disk is full.
+    """
+    with told_if_full(path), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
 def once(path: Path, key: Any, compute: Callable[[], T]) -> T:
     """A JSON value that was computed before, by the same key, else computed now and kept.
 

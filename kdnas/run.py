@@ -15,9 +15,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from kdnas.config import Settings, read_yaml, validated
-from kdnas.disk import told_if_full
 from kdnas.errors import KdnasError
-from kdnas.files import T, once, read_json, write_text
+from kdnas.files import T, append_line, once, read_json, write_text
 from kdnas.search import password
 
 # What may differ between the start of a run and its continuation.
@@ -90,9 +89,7 @@ class Run:
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
         line = {"time": round(time.time(), 3), "event": event, **fields}
-        path = self.folder / "log.jsonl"
-        with told_if_full(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.folder / "log.jsonl", json.dumps(line))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from kdnas.run import Run
 from kdnas.runtime import Runtime, start_runtime
 from kdnas.tasks import embedded_teacher
 from kdnas.testing import processes
+from kdnas.testing.processes import Child
 from kdnas.testing.tiny import (  # noqa: F401
     ADJECTIVES,
     NOUNS,
@@ -109,14 +110,19 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 def kdnas(*arguments: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """Runs the command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "kdnas", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    """Runs the command in a process of its own, forked from one that has imported everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        streams = [Path(folder) / name for name in ("stdout", "stderr")]
+        child = Child(command_apart, *map(str, (*streams, *arguments)))
+        code = child.wait(timeout)
+        return subprocess.CompletedProcess(arguments, code, *(s.read_text() for s in streams))
+
+
+def command_apart(stdout: str, stderr: str, *arguments: str) -> None:
+    """The command, its two streams in files."""
+    for stream, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    processes.command(*arguments)
 
 
 class Said:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +24,7 @@ from kdnas.report.fidelity import fidelity_lines
 from kdnas.run import Run
 from kdnas.search.study import evaluated
 from kdnas.space import Architecture
+from kdnas.testing.processes import kdnas_child
 
 TASK = {"text": ["text"], "label": "stars", "regression": True, "metrics": ["pearson"]}
 
@@ -100,11 +98,8 @@ def test_a_killed_command_goes_on_with_the_next_student(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Run.open(run.folder, task_epochs=4)  # long enough to be killed in time
-    command = [sys.executable, "-m", "kdnas", "fidelity", str(run.folder), "--students", "4"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    while not steps(run):
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = kdnas_child("fidelity", run.folder, "--students", 4)
+    process.wait_until(lambda: bool(steps(run)))
     process.kill()
     process.wait()
     before = steps(run)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from conftest import QUICK, kdnas
 
 from kdnas.measure.quiet import ALONE
+from kdnas.testing.processes import kdnas_child
 
 CONTRACT = [
     *("number", "state", "num_hidden_layers", "num_attention_heads", "hidden_size"),
@@ -175,22 +175,11 @@ def test_distill_takes_another_trial(finished: Path, tmp_path: Path) -> None:
 
 def kill_when(run: Path, command: list[str], ready: Callable[[], bool], how: int) -> str:
     """Starts a command, sends it a signal as soon as something is so, and returns its output."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kdnas", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    deadline = time.monotonic() + 120
-    while not ready():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(how)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode != 0
-    return output
+    process = kdnas_child(*command)
+    process.wait_until(ready)
+    process.kill(how)
+    assert process.wait(60) != 0
+    return process.output
 
 
 def started(run: Path, step: str) -> Callable[[], bool]:

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kdnas.files import write_text
+
 USE = """
 ## In ONNX Runtime
 
@@ -59,7 +61,7 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
     file = folder / "README.md"
     card = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"
     note = "" if whole else ONLY_ONNX.format(files=", ".join(summary["files"].values()))
-    file.write_text(card + note + use(summary), encoding="utf-8")
+    write_text(file, card + note + use(summary))
 
 
 def use(summary: dict[str, Any]) -> str:
