@@ -143,9 +143,8 @@ def test_the_package_neither_unpickles_nor_writes_in_place() -> None:
             in_place = name.endswith((".write_text", ".write_bytes"))
             assert not in_place or name.startswith("partial."), where
             assert ", 'w'" not in call.replace("(partial, 'wt'", "") or "memmap" in name, where
-            assert ".open('w" not in call.replace("partial.open(", "") and "(mode='w" not in call, (
-                where
-            )
+            beside = "partial.open(" in call or "(partial / " in call
+            assert beside or (".open('w" not in call and "(mode='w" not in call), where
 
 
 def test_no_sampler_or_storage_of_ours_unpickles() -> None:

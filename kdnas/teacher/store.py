@@ -208,17 +208,18 @@ class _Writer:
     def __init__(
         self,
         stack: ExitStack,
-        folder: Path,
+        partial: Path,
         teacher: Teacher,
         data: EncodedExamples,
         states: Iterable[State],
     ) -> None:
         config: Any = teacher.model.config
-        self.folder, self.offsets = folder, data.offsets
+        self.folder, self.offsets = partial, data.offsets
         count, self.width = config.num_hidden_layers + 1, config.hidden_size
         # Not memory-mapped: there a full disk kills the process instead of raising an error.
         self.files = {
-            state: stack.enter_context((folder / f"{state}{ENDING}").open("wb")) for state in states
+            state: stack.enter_context((partial / f"{state}{ENDING}").open("wb"))
+            for state in states
         }
         # The statistics are of every layer, whichever are kept.
         self.wanted = Wanted(hidden_states(range(count)) | set(self.files), teacher.has_head)
