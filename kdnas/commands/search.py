@@ -10,6 +10,7 @@ import typer
 from kdnas.commands.shared import ConfigFile, RunFolder, finish
 from kdnas.config import Settings, load_settings
 from kdnas.config.options import with_settings
+from kdnas.console import say
 from kdnas.errors import KdnasError
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
@@ -19,13 +20,14 @@ EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
 def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     """Find, distil and evaluate the best student of a teacher for a task.
 
-    With no option: the embedded MiniLM teacher and Rotten Tomatoes snippets, in a few minutes.
+    With neither --teacher nor --task: an embedded example with shorter settings of its own.
     """
-    from kdnas.pipeline import Pipeline
     from kdnas.run import Run
 
     settings = with_embedded_defaults(load_settings(config, flags), config, flags)
     run = Run.create(settings)
+    from kdnas.pipeline import Pipeline  # slow to import, and what is above may refuse
+
     with run.forgotten_if_refused():
         finish(run.folder, lambda: Pipeline(run).everything())
 
@@ -33,10 +35,11 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 @with_settings("trials", "threads", "device")
 def resume(flags: dict[str, Any], run: RunFolder) -> None:
     """Go on with a run that stopped, or give it more trials (--trials TOTAL)."""
-    from kdnas.pipeline import Pipeline
     from kdnas.run import Run
 
     opened = Run.open(run, **flags)
+    from kdnas.pipeline import Pipeline
+
     finish(run, lambda: Pipeline(opened).everything())
 
 
@@ -49,12 +52,13 @@ def distil(
     ] = None,
 ) -> None:
     """Distil another trial of a study, into RUN/students/trial-N."""
-    from kdnas.pipeline import Pipeline
     from kdnas.run import Run
 
     if (trial is None) == (speedup is None):
         raise KdnasError("give one of --trial N and --speedup X")
     opened = Run.open(run)
+    from kdnas.pipeline import Pipeline
+
     finish(run, lambda: Pipeline(opened).another(trial, speedup))
 
 
@@ -69,4 +73,5 @@ def with_embedded_defaults(
     short = read_yaml(EMBEDDED)
     if settings.stages:
         short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
+    say("the embedded example; what was not given is as in kdnas/config/embedded.yaml")
     return validated({**short, **read_yamls(config), **flags})

@@ -22,7 +22,7 @@ from kdnas.tasks import TaskSpec
 from kdnas.tasks.evaluate import evaluate_model
 from kdnas.tasks.metrics import task_score
 from kdnas.tasks.submission import write_predictions
-from kdnas.teacher.load import load_teacher
+from kdnas.teacher.load import load_config, load_teacher
 
 
 def evaluate_checkpoint(model: str, settings: Settings) -> dict[str, float]:
@@ -64,6 +64,7 @@ def evaluate(
         KdnasError: The checkpoint or the data cannot be used.
     """
     settings = resolve(settings)
+    load_config(model)  # a checkpoint that is not there is told of before data are looked for
     specs = find_tasks(settings, fine_tune, predictions is not None)
     if len(specs) > 1 and fine_tune is None:
         fine_tune = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -211,20 +213,24 @@ def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
         )
 
 
+# The hub's client tells of each of its retries; what became of them is in our one line.
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
 def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
     if _looks_like_path(name) and not Path(name).is_dir():
-        raise KdnasError(f"teacher folder {name!r} does not exist")
+        raise KdnasError(f"folder {name!r} does not exist; a checkpoint or a hub id would be right")
     try:
         return loader(name, trust_remote_code=False, **options)
     except UnpicklingError:
         raise KdnasError(
-            f"cannot load the {part} of teacher {name!r}: its .bin file holds more than weights, "
+            f"cannot load the {part} of {name!r}: its .bin file holds more than weights, "
             "which might be code; a checkpoint in safetensors would be right"
         ) from None
     except Exception as error:
         hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
-        reason = " ".join(str(error).split())[:200]
-        raise KdnasError(f"cannot load the {part} of teacher {name!r}: {reason}{hint}") from None
+        reason = shorten(str(error), 200, placeholder=" ...")
+        raise KdnasError(f"cannot load the {part} of {name!r}: {reason}{hint}") from None
 
 
 def _looks_like_path(name: str) -> bool:
