@@ -97,7 +97,7 @@ def main() -> int:
     pipeline = Pipeline(Run.open(given.run))
     settings, full, stage = pipeline.settings, pipeline.full, pipeline.settings.recipe[0]
     architecture = Architecture.from_params(pipeline.open_study().trials[0].params)
-    distilled = pipeline._after_mini_kd(architecture, 0)
+    distilled = pipeline._after_mini_kd(architecture, 0, "rounding")
     lesson = full._lesson(stage, architecture)
     objective = Objective(terms_of(stage, distilled, full._start(lesson)))
     if pipeline.runtime.team.size == 1:

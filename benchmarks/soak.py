@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from optuna.study import Study
 from optuna.trial import TrialState
 
 from kdnas.config import Settings
@@ -31,6 +32,7 @@ from kdnas.pipeline import Pipeline
 from kdnas.run import Run
 from kdnas.search.admission import GIVEN_BACK
 from kdnas.search.process import is_here
+from kdnas.search.storage import storage_url
 from kdnas.search.study import evaluated, read_study
 from kdnas.search.workers import RETRY_OF, WORKER
 from kdnas.testing.postgresql import own_postgresql
@@ -103,7 +105,7 @@ def soak(run: Run, args: argparse.Namespace) -> tuple[int, list[int]]:
     """Works on a run and kills; returns how many were killed, and how the others ended."""
     rng = random.Random(args.seed)
     moments = sorted(rng.uniform(0, UNTIL * args.trials) for _ in range(args.kills))
-    study = read_study(run.settings.storage or "", run.settings.study, run.folder)
+    study = _study(run)
     workers = {place: _worker(run, place) for place in range(args.workers)}
     kills = 0
     for moment in moments:
@@ -132,7 +134,7 @@ def soak(run: Run, args: argparse.Namespace) -> tuple[int, list[int]]:
 
 def counted(run: Run, kills: int) -> dict[str, Any]:
     """What became of the study."""
-    study = read_study(run.settings.storage or "", run.settings.study, run.folder)
+    study = _study(run)
     trials = study.trials
     states = Counter(t.state for t in trials)
     paid = evaluated(study)
@@ -147,6 +149,10 @@ def counted(run: Run, kills: int) -> dict[str, Any]:
         "given_back": sum(GIVEN_BACK in t.user_attrs for t in trials),
         "on_other_hosts": sum(not is_here(t.user_attrs[WORKER]) for t in paid),
     }
+
+
+def _study(run: Run) -> Study:
+    return read_study(storage_url(run.settings.storage, run.folder), run.settings.study, run.folder)
 
 
 def _worker(run: Run, place: int) -> Child:

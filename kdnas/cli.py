@@ -65,9 +65,12 @@ def run() -> int:
         _complain(str(error))
         code = 2
     except OSError as error:  # anything that has no better words for it
-        if not is_full(error):
+        if is_full(error):
+            _complain(f"no space left on the disk of {error.filename or 'a file'}")
+        elif error.filename and error.strerror:
+            _complain(f"cannot use {error.filename}: {error.strerror}")
+        else:
             raise
-        _complain(f"no space left on the disk of {error.filename or 'a file'}")
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         _complain("interrupted")

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.console import say
+from kdnas.distill.batches import PAD_MULTIPLE, padded
 from kdnas.distill.masking import mask_tokens
 from kdnas.distill.proxy import Indices, draw_proxy
 from kdnas.errors import KdnasError
@@ -127,8 +128,18 @@ def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, 
 
 
 def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
-    """Tokens at which inputs are cut: what is asked for, as far as the model can read."""
-    return min(settings.max_length, longest_input(config), int(tokenizer.model_max_length))
+    """Tokens at which inputs are cut: what is asked for, as far as the model can read.
+
+    Raises:
+        KdnasError: The model reads too few.
+    """
+    longest = longest_input(config)
+    asked = min(settings.max_length, longest, int(tokenizer.model_max_length))
+    # A batch is padded to a multiple, which must fit, too.
+    length = asked if padded(asked) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
+    if not length:
+        raise KdnasError(f"the teacher reads {longest} tokens at most, fewer than {PAD_MULTIPLE}")
+    return length
 
 
 def check_latency(settings: Settings, config: Any) -> None:

@@ -57,6 +57,7 @@ def fidelity(run: Run, count: int, seeds: int) -> dict[str, Any]:
     with run.alone():
         pipeline = Pipeline(run)
         pipeline.check()
+        pipeline.check_same_data()
         students = [student_of(trial) for trial in chosen]
         for seed in range(run.settings.seed, run.settings.seed + seeds):
             for i, student in enumerate(students):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import psutil
 
 from kdnas.disk import told_if_full
+from kdnas.errors import KdnasError
 
 T = TypeVar("T")
 
@@ -78,6 +79,21 @@ def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
             partial.replace(path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_writable(folder: Path) -> None:
+    """Makes a folder, where there is none, and sees whether files can be written to it.
+
+    Raises:
+        KdnasError: It cannot be made or written.
+    """
+    probe = folder / f".writable.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def write_text(path: Path, text: str, private: bool = False) -> None:

@@ -33,9 +33,10 @@ class Pipeline(Delivered):
         """The seven steps; returns the content of report.json."""
         with self.run.alone(), present(study_here(self.settings, self.run.folder)):
             self.check()
+            self.run.save()
             say(f"run folder: {self.run.folder}")
-            self.run.log("machine", host=platform.node(), **self.runtime.describe())
             self.open_study()
+            self.run.log("machine", host=platform.node(), **self.runtime.describe())
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
             return self.deliver(winner, self.run.folder)
@@ -59,6 +60,7 @@ class Pipeline(Delivered):
     def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""
         with self.run.alone():
+            self.check_same_data()
             self.run.log("machine", host=platform.node(), **self.runtime.describe())
             chosen = choose_winner(self.open_study(), number=number, speedup=speedup)
             return self.deliver(chosen, self.run.folder / "students" / f"trial-{chosen.number}")

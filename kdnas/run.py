@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from filelock import FileLock, Timeout
 
 from kdnas.config import Settings, read_yaml, validated
 from kdnas.errors import KdnasError
-from kdnas.files import T, append_line, once, read_json, write_text
+from kdnas.files import T, append_line, make_writable, once, read_json, write_text
 from kdnas.search import password
+from kdnas.search.address import absolute
 
 # What may differ between the start of a run and its continuation.
 CHANGEABLE = ("trials", "threads", "device")
@@ -34,6 +34,8 @@ class Run:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
+        # Whether this process began the run, and whether it made the folder for it.
+        self._begun_here = self._made_here = False
 
     @classmethod
     def create(cls, settings: Settings) -> Run:
@@ -46,18 +48,19 @@ class Run:
         assert settings.out is not None
         folder = settings.out
         storage = settings.storage
-        settings = _without_password(settings)
+        run = cls(folder, _without_password(settings))
         if (folder / "config.yaml").exists():
-            _refuse_another(settings, cls.open(folder).settings, folder)
+            _refuse_another(run.settings, cls.open(folder).settings, folder)
         else:
+            run._made_here, run._begun_here = not folder.exists(), True
             _make_folder(folder)
+            run.save()
         password.put_away(storage, folder)
-        write_text(folder / "config.yaml", dump(settings))
-        return cls(folder, settings)
+        return run
 
     @classmethod
     def open(cls, folder: Path, **changes: Any) -> Run:
-        """Opens an existing run; changes are written to its settings.
+        """Opens an existing run, with changes to its settings that `save` makes lasting.
 
         Raises:
             KdnasError: The folder holds no run, or a change is out of range.
@@ -71,20 +74,35 @@ class Run:
         found = validated({**read_yaml(file), **given})
         settings = _without_password(found)
         password.put_away(found.storage, folder)
-        if given or settings != found:
-            write_text(file, dump(settings))
-        return cls(folder, settings)
+        run = cls(folder, settings)
+        if settings != found:
+            run.save()
+        return run
+
+    def save(self) -> None:
+        """Writes the settings to config.yaml."""
+        write_text(self.folder / "config.yaml", dump(self.settings))
 
     @contextmanager
     def forgotten_if_refused(self) -> Iterator[None]:
-        """Removes a run whose input turned out to be bad before anything was computed."""
+        """Removes a run begun here whose input proves bad before anything was computed."""
         try:
             yield
         except KdnasError:
-            names = {path.name for path in self.folder.iterdir()}
-            if names <= {"config.yaml", "joined.json", ".lock", ".teacher.lock", password.FILE}:
-                shutil.rmtree(self.folder)
+            if self._begun_here:
+                # Another process that joined it meanwhile holds it, and goes on.
+                with suppress(KdnasError, OSError), self.alone():
+                    self._forget()
             raise
+
+    def _forget(self) -> None:
+        ours = {"config.yaml", "joined.json", ".lock", ".teacher.lock", password.FILE}
+        files = list(self.folder.iterdir())
+        if {path.name for path in files} <= ours:
+            for path in files:
+                path.unlink()
+            if self._made_here:
+                self.folder.rmdir()
 
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
@@ -165,6 +183,7 @@ def resolve(settings: Settings) -> Settings:
         "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
         "general_teacher": _absolute(settings.general_teacher),
         "corpus": _absolute(corpus),
+        "storage": absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
         "out": (settings.out or _default_out(settings)).expanduser().resolve(),
     }
@@ -196,13 +215,7 @@ def _default_out(settings: Settings) -> Path:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None
+    make_writable(folder)
     others = [path.name for path in folder.iterdir() if path.name != ".lock"]
     if others:
         raise KdnasError(
@@ -214,6 +227,8 @@ def _make_folder(folder: Path) -> None:
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
+        if name == "storage" and old:  # older runs have it as it was given
+            old = absolute(old)
         if name == "stages" and new != old:
             raise KdnasError(
                 f"{folder} holds another study: its recipe has other stages; choose another --out, "

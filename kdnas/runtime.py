@@ -106,6 +106,8 @@ def resolve_precision(wanted: str, device: torch.device) -> ResolvedPrecision:
 @cache
 def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
+    if device.type != "cpu" and device.index is not None:
+        torch.accelerator.set_device_index(device.index)
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
@@ -128,6 +130,9 @@ def _checked_device(name: str | None) -> torch.device:
         raise KdnasError(f"--device is {name!r}; cpu, cuda or mps would be right") from None
     if device.type != "cpu" and (best is None or best.type != device.type):
         raise KdnasError(f"--device is {name!r}, which this machine lacks; cpu would work")
+    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
+        count = torch.accelerator.device_count()
+        raise KdnasError(f"--device is {name!r}, but this machine has {count} such device(s)")
     return device
 
 

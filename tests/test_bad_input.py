@@ -12,6 +12,8 @@ from conftest import kdnas
 from made_runs import make_run
 
 from kdnas.cli import main
+from kdnas.errors import KdnasError
+from kdnas.files import make_writable
 
 
 @pytest.fixture
@@ -44,6 +46,30 @@ def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path:
     line = refused("search", *quick_flags, *out, "--config", tmp_path / "a.yaml")
     assert "unknown option 'trails'; did you mean 'trials'" in line
     assert "such command" in refused("serch").lower()
+
+
+def test_a_refused_resume_changes_nothing(refused: Callable[..., str], tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    before = (run.folder / "config.yaml").read_text()
+    assert "which this machine lacks" in refused("resume", run.folder, "--device", "xpu")
+    assert (run.folder / "config.yaml").read_text() == before
+
+
+def test_places_that_cannot_be_used(
+    refused: Callable[..., str],
+    quick_flags: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "file"))
+    line = refused("search", *quick_flags, "--out", tmp_path / "run")
+    assert f"cannot use {tmp_path}/file" in line
+    run = make_run(tmp_path / "made").folder
+    line = refused("report", run, run, "--out", tmp_path)
+    assert "which is a folder" in line
+    with pytest.raises(KdnasError, match="cannot write to .*/file: File exists"):
+        make_writable(tmp_path / "file")
 
 
 def test_tasks_and_data(

@@ -97,7 +97,7 @@ def test_the_final_score_is_that_of_full_kd_from_a_fresh_start(run: Run, tmp_pat
 def test_a_killed_command_goes_on_with_the_next_student(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Run.open(run.folder, task_epochs=4)  # long enough to be killed in time
+    Run.open(run.folder, task_epochs=4).save()  # long enough to be killed in time
     process = kdnas_child("fidelity", run.folder, "--students", 4)
     process.wait_until(lambda: bool(steps(run)))
     process.kill()

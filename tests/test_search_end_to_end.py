@@ -74,7 +74,7 @@ def test_the_report(finished: Path) -> None:
         assert set(model["scores"]) == {"accuracy", "f1"}
     assert report["search"].items() >= {"sampler": "lstm", "trials": 4, "distinct": 4}.items()
     controls = {c["name"]: c for c in report["controls"]}
-    names = {"fine-tuned without KD", "hand-picked, same depth", "random search"}
+    names = {"fine-tuned without KD", "hand-picked, as fast", "random search"}
     assert set(controls) == names
     search = report["search"]
     assert search["random_search"]["evaluated"] == 4 and search["seen"] == 4
@@ -84,9 +84,9 @@ def test_the_report(finished: Path) -> None:
     assert (drawn.state == "COMPLETE").all() and len(drawn[CONTRACT[2:7]].drop_duplicates()) == 4
     same = controls["fine-tuned without KD"]
     assert same["params"] == report["student"]["params"]
-    picked = controls["hand-picked, same depth"]["architecture"]
-    winner = report["student"]["architecture"]
-    assert picked["num_hidden_layers"] == winner["num_hidden_layers"] and picked != winner
+    picked = controls["hand-picked, as fast"]["architecture"]
+    half = (report["teacher"]["architecture"]["num_hidden_layers"] + 1) // 2
+    assert picked["num_hidden_layers"] == half and picked != report["student"]["architecture"]
     assert report["speedup"] > 0 and report["environment"]["threads"] == 1
     assert report["environment"]["latency_measured"] == ALONE
 

@@ -33,6 +33,10 @@ def export(
     max_drop: Annotated[
         float, typer.Option(min=0, help="Main score that int8 may lose; more is refused.")
     ] = 0.01,
+    timing: Annotated[
+        bool,
+        typer.Option("--timing/--no-timing", help="Time ONNX files beside student and teacher."),
+    ] = True,
     push_to_hub: Annotated[
         str | None,
         typer.Option(help="Upload it, with its card, to this repository.", metavar="REPO"),
@@ -48,16 +52,19 @@ def export(
     from kdnas.export.folder import export_run, finished_student
     from kdnas.export.formats import read_formats
     from kdnas.run import Run
-    from kdnas.student.push import check_login, push
+    from kdnas.student.push import check_described, check_login, push
 
     opened, formats = Run.open(run), read_formats(format or ["torch"])
     folder = finished_student(opened, trial)
     if push_to_hub:
+        check_described(folder)
         check_login(push_to_hub)
     lines: list[str] = []
     result: dict[str, str] = {}
     if out or not push_to_hub or formats != ("torch",):
-        folder, lines = export_run(opened, formats, trial=trial, target=out, max_drop=max_drop)
+        folder, lines = export_run(
+            opened, formats, trial=trial, target=out, max_drop=max_drop, timing=timing
+        )
         lines.append(f"wrote {folder}")
         result["folder"] = str(folder)
     if push_to_hub:

@@ -88,6 +88,8 @@ def _several(folders: list[Path], png: Path | None, out: Path | None, plotly_js:
         raise KdnasError("--png draws the front of one run; name one")
     runs = {str(folder): read_facts(Run.open(folder)) for folder in folders}
     page = out or Path("compare.html")
+    if page.is_dir():
+        raise KdnasError(f"--out is {page}, which is a folder; {page / 'compare.html'} would do")
     write_comparison(page, runs, plotly_js)  # type: ignore[arg-type]
     rows = comparison(runs)
     conclude(rows, [*comparison_lines(rows), f"wrote {page}"])

@@ -43,7 +43,9 @@ def resume(flags: dict[str, Any], run: RunFolder) -> None:
     finish(run, lambda: Pipeline(opened).everything())
 
 
+@with_settings("threads", "device")
 def distil(
+    flags: dict[str, Any],
     run: RunFolder,
     *,
     trial: Annotated[int | None, typer.Option(help="Number of the trial to distil.")] = None,
@@ -56,10 +58,11 @@ def distil(
 
     if (trial is None) == (speedup is None):
         raise KdnasError("give one of --trial N and --speedup X")
-    opened = Run.open(run)
+    opened = Run.open(run, **flags)
     from kdnas.pipeline import Pipeline
 
-    finish(run, lambda: Pipeline(opened).another(trial, speedup))
+    which = f"--trial {trial}" if speedup is None else f"--speedup {speedup:g}"
+    finish(run, lambda: Pipeline(opened).another(trial, speedup), f"distill {run} {which}")
 
 
 def with_embedded_defaults(

@@ -24,11 +24,19 @@ JsonOut = Annotated[
 ]
 
 
-def finish(folder: Path, work: Any) -> None:
+def finish(folder: Path, work: Any, beside: str = "") -> None:
+    """Takes a run's last steps and tells the result.
+
+    Args:
+        folder: The run's.
+        work: Returns the report.
+        beside: The command for a student beside the winner, which has a folder of its own.
+    """
     from kdnas.report.terminal import closing_lines
 
-    result = interruptible(f"resume {folder}", work)
-    conclude(result, closing_lines(result, str(folder)))
+    report = interruptible(beside or f"resume {folder}", work)
+    home = folder / "students" / f"trial-{report['student']['trial']}" if beside else folder
+    conclude(report, closing_lines(report, str(home)))
 
 
 def interruptible(command: str, work: Any) -> Any:

@@ -74,7 +74,7 @@ def read_yaml(file: Path | None) -> dict[str, Any]:
 def nearest(word: str, known: Any) -> str:
     """`; did you mean 'x'?` for a mistyped word, or the list of what is known."""
     words = [str(w) for w in known]
-    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(words))}"
 
 

@@ -41,7 +41,9 @@ def setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
 class Settings(BaseModel):
     """Every option of `kdnas search`. A YAML key and a flag carry the same name."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True, frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", validate_default=True, frozen=True, allow_inf_nan=False
+    )
 
     teacher: str | None = setting(
         None, "Hub id or local folder; default: the MiniLM of an installed package.", "Main"
@@ -56,7 +58,7 @@ class Settings(BaseModel):
     trials: int = setting(
         20, "Architectures to evaluate, in total (with --rungs, their cost).", "Main", ge=1
     )
-    seed: int = setting(0, "Seed of everything that is drawn.", "Main", ge=0)
+    seed: int = setting(0, "Seed of what is drawn (but for the texts of a corpus).", "Main", ge=0)
 
     data_dir: Path | None = setting(
         None,
@@ -269,6 +271,20 @@ class Settings(BaseModel):
             freeze_embeddings=self.inherit,
             temperature=self.temperature,
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_switches(cls, values: Any) -> Any:
+        """YAML reads a bare `off` as false, and pydantic a `true` as 1."""
+        values = dict(values)
+        if values.get("random_control") is False:
+            values["random_control"] = "off"
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field and field.annotation is not bool:
+                said = str(value).lower()
+                raise ValueError(f"--{name.replace('_', '-')} is {said}, which is for switches")
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

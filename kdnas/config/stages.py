@@ -30,7 +30,9 @@ def _weighs(weight: Weight) -> bool:
 class Stage(BaseModel):
     """One stage of a recipe, as an entry of `stages:` in a YAML file describes it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Small letters, digits, dashes.")
     data: Literal["corpus", "task", "transfer"] = Field(

@@ -94,6 +94,11 @@ def part_of(
     return replace(part, sample=slice((int(indices.sum()) - before) % stride, None, stride))
 
 
+def padded(length: int) -> int:
+    """Tokens of a batch whose longest example has so many."""
+    return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
+
+
 def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1) -> Batch:
     """Pads examples on the right to a common multiple of 16 tokens.
 
@@ -105,7 +110,7 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
             batch to batch.
     """
     starts, lengths = data.offsets[indices], data.lengths[indices]
-    length = int(-(-lengths.max() // PAD_MULTIPLE) * PAD_MULTIPLE)
+    length = padded(int(lengths.max()))
     mask = np.arange(length) < lengths[:, None]
     # In row-major order the mask's true cells are the examples' tokens, one after the other.
     positions = np.repeat(starts - _starts(lengths), lengths) + np.arange(lengths.sum())

@@ -96,13 +96,14 @@ def train(
         found = team.told(state.state_dict() if state.load() else None)
         if found and not team.leads:
             state.load_state_dict(found)
-        torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
         training = _Training(
             model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
         )
         left = round(pace.until * pace.steps) - pace.step
         with progress(title, left) if team.leads else nullcontext(_unseen) as advance:
             for indices in _plans(data.lengths, pace):
+                # Afresh at each step: what dropout draws is then the same after an interruption.
+                torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
                 pace.advance(training.step(indices))
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_now_and_then()

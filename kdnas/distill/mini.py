@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
+from zipfile import is_zipfile
 
 from kdnas.config import Settings
 from kdnas.curves import MINI_KD, Record, forget
@@ -78,7 +79,8 @@ class MiniKD:
             title: Names the student where progress is shown and recorded.
         """
         settings, pad = self.settings, self.teacher.pad_id
-        if checkpoint is None or not checkpoint.exists():
+        # torch.save writes a zip archive, whose end a damaged file lacks.
+        if checkpoint is None or not is_zipfile(checkpoint):
             self.begin.fit(distilled.hidden, distilled)
         trained = train(
             distilled.student,

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from kdnas.errors import KdnasError
-from kdnas.files import read_json, write_json
+from kdnas.files import make_writable, read_json, write_json
 
 RESULTS = "evaluation.json"
 
@@ -22,15 +22,13 @@ def claimed(folder: Path, model: str) -> Iterator[None]:
     Raises:
         KdnasError: It holds something else, cannot be written, or another process holds it.
     """
+    make_writable(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock", timeout=0):
             _check(folder, model)
             yield
     except Timeout:
         raise KdnasError(f"another process evaluates into {folder}; choose another --out") from None
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None
 
 
 def keep(folder: Path, result: dict[str, Any]) -> None:
@@ -39,7 +37,9 @@ def keep(folder: Path, result: dict[str, Any]) -> None:
 
 
 def _check(folder: Path, model: str) -> None:
-    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+    others = [
+        path.name for path in folder.iterdir() if not path.name.startswith((".lock", ".writable"))
+    ]
     stored = read_json(folder / RESULTS)
     if others and not isinstance(stored, dict):
         raise KdnasError(f"{folder} is not empty and holds no evaluation; choose another --out")

@@ -16,6 +16,7 @@ from kdnas.evaluate.places import find_tasks
 from kdnas.evaluate.subject import Subject
 from kdnas.evaluate.tuned import Tuned
 from kdnas.evaluate.tuning import Tuning
+from kdnas.files import make_writable
 from kdnas.run import resolve
 from kdnas.runtime import Runtime, start_runtime
 from kdnas.tasks import TaskSpec
@@ -69,7 +70,9 @@ def evaluate(
     if len(specs) > 1 and fine_tune is None:
         fine_tune = True
     runtime = start_runtime(settings)
-    folder = out or Path("runs") / f"{Path(model).resolve().name}-evaluation"
+    folder = out or Path("runs") / f"{_short_name(model)}-evaluation"
+    if predictions:
+        make_writable(predictions)
     result: dict[str, Any] = {"model": model, "tasks": {}, "predictions": []}
     for spec in specs:
         subject = Subject.of(model, spec, settings, fine_tune)
@@ -94,6 +97,12 @@ def evaluate(
             if kept:
                 keep(folder, result)
     return result
+
+
+def _short_name(model: str) -> str:
+    """A checkpoint's folder name; a run's for the student in it."""
+    place = Path(model).resolve()
+    return f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
 
 
 def _scored_as_it_is(subject: Subject, model: Any, runtime: Runtime) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kdnas.evaluate.places import tasks_to_predict
 from kdnas.tasks import EncodedExamples, TaskData, TaskSpec, encode, load_data
 from kdnas.tasks.sample import stratified_sample
 from kdnas.tasks.submission import check_complete
-from kdnas.teacher.load import has_head, load_config, load_tokenizer
+from kdnas.teacher.load import has_head, head_of_another_task, load_config, load_tokenizer
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,17 @@ class Subject:
             )
         headed = has_head(config, task.spec)
         if tuned is False and not headed:
+            kind = f", {config.problem_type}" if config.problem_type else ""
             raise KdnasError(
                 f"{model!r} has no head with {task.spec.num_labels} output(s) for task "
-                f"{spec.name!r} (it has {config.num_labels}); leave out --no-fine-tune"
+                f"{spec.name!r} (it has {config.num_labels}{kind}); leave out --no-fine-tune"
+            )
+        outputs = head_of_another_task(config, task.spec) if headed else None
+        if tuned is None and outputs:
+            raise KdnasError(
+                f"the outputs of {model!r} are called {outputs}, the classes of task {spec.name!r} "
+                f"{', '.join(task.spec.labels or ())}; say --fine-tune to train it for the task, "
+                "or --no-fine-tune to take them one for one"
             )
         length = input_length(settings, tokenizer, config)
         evaluation = encode_evaluation(task, tokenizer, length)

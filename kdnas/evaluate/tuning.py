@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 from typing import TypeVar
 
 from kdnas.config import Settings
@@ -81,7 +82,7 @@ class Tuning:
         usual_sizes = GRID_BATCH_SIZES if grid else (settings.batch_size,)
         epochs = settings.teacher_epochs if epochs is None else epochs
         for name, value in (("--epochs", epochs), ("--seeds", seeds)):
-            if not value > 0:
+            if not 0 < value < inf:
                 raise KdnasError(f"{name} is {value}; it should be above 0")
         return cls(
             usual_lrs if lrs is None else _numbers("--lrs", lrs, float),

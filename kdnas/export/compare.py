@@ -36,6 +36,16 @@ class Entry:
     bytes: int
     scores: dict[str, float]
 
+    def described(self, latency: list[dict[str, Any]]) -> dict[str, Any]:
+        """As export.json holds it."""
+        return {
+            "model": self.who,
+            "runtime": self.runtime,
+            "bytes": self.bytes,
+            "scores": {name: round(value, 5) for name, value in self.scores.items()},
+            "latency": latency,
+        }
+
 
 def compared(entries: list[Entry], settings: Settings, longest: int) -> list[dict[str, Any]]:
     """Each entry with its medians and interquartile ranges in milliseconds, and its speed-ups.
@@ -62,13 +72,4 @@ def compared(entries: list[Entry], settings: Settings, longest: int) -> list[dic
         for known, ms, iqr in zip(latencies, middle, high - low, strict=True):
             found = {"ms": ms, "iqr_ms": iqr, "speedup": middle[0] / ms}
             known.append({**at, **{name: round(float(v), 3) for name, v in found.items()}})
-    return [
-        {
-            "model": entry.who,
-            "runtime": entry.runtime,
-            "bytes": entry.bytes,
-            "scores": {name: round(value, 5) for name, value in entry.scores.items()},
-            "latency": known,
-        }
-        for entry, known in zip(entries, latencies, strict=True)
-    ]
+    return [entry.described(known) for entry, known in zip(entries, latencies, strict=True)]

@@ -28,6 +28,7 @@ def export_run(
     trial: int | None = None,
     target: Path | None = None,
     max_drop: float = MAX_DROP,
+    timing: bool = True,
 ) -> tuple[Path, list[str]]:
     """Exports a run's student, checked and measured where it is no plain checkpoint.
 
@@ -37,6 +38,7 @@ def export_run(
         trial: Whose student, of those that `kdnas distill` made; None for the winner.
         target: The folder to write; default: `export` beside the student.
         max_drop: By how much int8 may lower the main score.
+        timing: Whether ONNX files are timed, beside the student and the teacher in PyTorch.
 
     Returns:
         The folder, and lines that tell what was measured.
@@ -57,7 +59,7 @@ def export_run(
         left_out = None if "torch" in formats else shutil.ignore_patterns(WEIGHTS)
         shutil.copytree(student, partial, dirs_exist_ok=True, ignore=left_out)
         if files:
-            found = serve(Subject(run, student), partial, files, max_drop)
+            found = serve(Subject(run, student), partial, files, max_drop, timing)
             summary = {"trial": trial, "formats": list(formats), **found}
             write_json(partial / SUMMARY, summary)
             append_readme(partial, summary, whole="torch" in formats)

@@ -32,10 +32,12 @@ logits = session.run(["logits"], {{
 {answer}
 ```
 
-| | MB | {points} | {score} |
+| {head} |
 |{rule}
 {rows}
+"""
 
+TIMES = """
 Milliseconds, medians of passes taken in turn on one machine ({threads} thread(s), {processor});
 speed-ups are against the first row.
 """
@@ -73,7 +75,8 @@ def use(summary: dict[str, Any]) -> str:
     if labels:
         named = json.dumps(labels, ensure_ascii=False)
         answer = f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
-    return USE.format(
+    head = ["", "MB", *points, score or "score"]
+    text = USE.format(
         what=" and ".join(f"`{file}`" for file in files.values()),
         file=next(iter(files.values())),
         longest=summary["longest"],
@@ -81,13 +84,13 @@ def use(summary: dict[str, Any]) -> str:
         pad_token=json.dumps(token),
         inputs="\n".join(_input(name) for name in summary["inputs"]),
         answer=answer,
-        points=" | ".join(points),
-        score=score or "score",
-        rule="---|" * (len(points) + 3),
+        head=" | ".join(head),
+        rule="---|" * len(head),
         rows="\n".join(_row(model, score) for model in summary["models"]),
-        threads=summary["environment"]["threads"],
-        processor=summary["environment"]["device_name"],
     )
+    environment = summary["environment"]
+    threads, processor = environment["threads"], environment["device_name"]
+    return text + (TIMES.format(threads=threads, processor=processor) if points else "")
 
 
 def _input(name: str) -> str:

@@ -22,7 +22,9 @@ from kdnas.measure import InTorch, count_params
 from kdnas.measure.quiet import how_measured
 
 
-def serve(subject: Subject, folder: Path, files: dict[str, str], max_drop: float) -> dict[str, Any]:
+def serve(
+    subject: Subject, folder: Path, files: dict[str, str], max_drop: float, timing: bool = True
+) -> dict[str, Any]:
     """Writes a student's ONNX files, and returns what was found, as `export.json` holds it.
 
     Args:
@@ -30,6 +32,7 @@ def serve(subject: Subject, folder: Path, files: dict[str, str], max_drop: float
         folder: Of the export.
         files: Paths in it, by format.
         max_drop: By how much int8 may lower the main score.
+        timing: Whether all are timed, and the teacher, too; without, the teacher is left out.
 
     Raises:
         KdnasError: The logits differ from PyTorch's, or int8 lowers the score too much.
@@ -47,8 +50,11 @@ def serve(subject: Subject, folder: Path, files: dict[str, str], max_drop: float
     ]
     if "int8" in files:
         entries.append(_int8(subject, plain, folder / FILES["int8"], entries[0], max_drop))
-    with _teachers(subject) as teachers:
-        models = compared([*teachers, *entries], subject.settings, subject.longest)
+    if timing:
+        with _teachers(subject) as teachers:
+            models = compared([*teachers, *entries], subject.settings, subject.longest)
+    else:
+        models = [entry.described([]) for entry in entries]
     if "onnx" not in files:
         plain.unlink()
     tokenizer, settings = subject.tokenizer, subject.settings

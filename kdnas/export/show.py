@@ -23,8 +23,6 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
             f"{'-' if known is None else format(known, '.4f'):>17}"
         )
     environment = summary["environment"]
-    lines.append(
-        f"medians, taken in turn, {environment['threads']} thread(s); logits in ONNX within "
-        f"{summary['largest_difference']:.0e} of PyTorch's"
-    )
+    how = f"medians, taken in turn, {environment['threads']} thread(s); " if points else ""
+    lines.append(f"{how}logits in ONNX within {summary['largest_difference']:.0e} of PyTorch's")
     return lines

@@ -71,22 +71,31 @@ class Latency:
         return max(self.student_iqr_ms / self.student_ms, (high - low) / self.teacher_ms)
 
 
-def measure_latency(student: Timed, teacher: Timed, settings: LatencySettings) -> Latency:
+def measure_latency(
+    student: Timed, teacher: Timed, settings: LatencySettings, clock: Clock = time.perf_counter
+) -> Latency:
     """Times student and teacher in turn, each in the runtime that serves it.
 
     Where something else kept the machine busy meanwhile, so that the times scatter, it is done
     once more, and the calmer measurement counts.
+
+    Args:
+        student: In its runtime.
+        teacher: In its own.
+        settings: What is timed.
+        clock: As `take_turns` takes it.
     """
-    latency = _measured(student, teacher, settings)
+    latency = _measured(student, teacher, settings, clock)
     if latency.scatter <= CALM:
         return latency
-    return min(latency, _measured(student, teacher, settings), key=lambda each: each.scatter)
+    again = _measured(student, teacher, settings, clock)
+    return min(latency, again, key=lambda each: each.scatter)
 
 
-def _measured(student: Timed, teacher: Timed, settings: LatencySettings) -> Latency:
+def _measured(student: Timed, teacher: Timed, settings: LatencySettings, clock: Clock) -> Latency:
     (low, middle, high), (least, median, most) = (
         np.percentile(times, [25, 50, 75]).tolist()
-        for times in take_turns([student, teacher], settings)
+        for times in take_turns([student, teacher], settings, clock)
     )
     return Latency(middle, median, high - low, (low, high), (least, most))
 

@@ -26,9 +26,14 @@ def count_macs(model: PreTrainedModel, length: int) -> int:
     attention = model.config._attn_implementation
     # The counter does not know every fused kernel; eager attention is plain matrix products.
     model.set_attn_implementation("eager")
+    # It follows what a backward pass would do, and stumbles over parameters that a layer is given.
+    trained = [p for p in model.parameters() if p.requires_grad]
+    model.requires_grad_(False)
     try:
         with FlopCounterMode(display=False) as counter:
             model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
     finally:
         model.set_attn_implementation(attention)
+        for parameter in trained:
+            parameter.requires_grad_(True)
     return int(counter.get_total_flops()) // 2

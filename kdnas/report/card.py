@@ -7,6 +7,7 @@ from typing import Any
 
 from kdnas import __version__
 from kdnas.report.metadata import card_data
+from kdnas.report.summary import timed_on
 
 CARD = """---
 {metadata}
@@ -15,7 +16,7 @@ CARD = """---
 
 A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {label}, {params:.1f}
 million parameters, {speedup:.2f} times as fast as its teacher (batch {batch}, {length} tokens,
-{threads} threads, {device}).
+{threads} threads, {where}).
 
 ```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -56,7 +57,7 @@ def model_card(report: dict[str, Any]) -> str:
         batch=environment["latency_batch"],
         length=environment["latency_length"],
         threads=environment["threads"],
-        device=environment["device"],
+        where=timed_on(environment),
         splits=", ".join(report["evaluation"]),
         scores=score_table(report),
         seen=search["seen"],

@@ -76,6 +76,6 @@ def _metric_and_split(key: str, splits: list[str]) -> tuple[str, str]:
     """`accuracy_matched` is accuracy on validation_matched; alone, a split is not in the key."""
     for split in splits:
         suffix = f"_{split.partition('_')[2]}"
-        if len(splits) > 1 and key.endswith(suffix):
+        if len(splits) > 1 and key.removesuffix(suffix) in METRICS and key not in METRICS:
             return key.removesuffix(suffix), split
     return key, splits[0]

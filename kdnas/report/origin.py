@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from kdnas.teacher.load import EMBEDDED_NAME
 
 CARD = "README.md"
 SECONDS = 3.0
+# The trainer of transformers names folders so, and configs remember them.
+CHECKPOINT = re.compile(r"(^|/)checkpoint-\d+$")
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ def origin_of(teacher: str) -> Origin:
         teacher: A hub id, or a local folder.
     """
     folder = Path(teacher)
-    if folder.is_dir() or folder.is_absolute():
+    local = folder.is_dir() or folder.is_absolute()
+    if local:
         data = _card_in(folder)
         name = (read_json(folder / "config.json") or {}).get("_name_or_path")
     else:
         data, name = _card_of(teacher), teacher
-    base = name if _is_hub_id(name) else data.get("base_model")
+    base = next(filter(_is_hub_id, (data.get("base_model"), name)), None) if local else name
     return Origin(base if _is_hub_id(base) else None, data.get("license"), data.get("language"))
 
 
@@ -57,7 +61,7 @@ def _is_hub_id(name: Any) -> bool:
         validate_repo_id(name)
     except HFValidationError:
         return False
-    return name.count("/") <= 1
+    return name.count("/") <= 1 and not CHECKPOINT.search(name)
 
 
 def _card_of(teacher: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from kdnas.report.write import write_trials
 from kdnas.run import Run
 from kdnas.search.storage import storage_url
 from kdnas.search.study import read_control, read_study
+from kdnas.student.ship import CARD, RECORD
 
 
 def rewrite_report(run: Run, plotly: Plotly = "inline") -> Facts:
@@ -62,5 +63,8 @@ def _renewed(run: Run, facts: Facts) -> dict[str, Any]:
     report["search"] = search_summary(run.settings, facts.table, facts.control, size)
     report["seconds"] = run.seconds()
     write_json(run.folder / "report.json", report)
-    write_text(run.folder / "student" / "README.md", model_card(report))
+    student = run.folder / "student"
+    # While a new winner's controls are trained, the report is still that of the old one.
+    if (read_json(student / RECORD) or {}).get("trial") == report["student"]["trial"]:
+        write_text(student / CARD, model_card(report))
     return report

@@ -87,6 +87,12 @@ def recipe_of(settings: Settings) -> list[dict[str, Any]]:
     return [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
 
 
+def timed_on(environment: dict[str, Any]) -> str:
+    """Device and runtime of a report's latencies: `cuda`, or `cpu in onnxruntime 1.20.0`."""
+    runtime = str(environment.get("latency_runtime", "torch"))
+    return str(environment["device"]) if runtime.startswith("torch") else f"cpu in {runtime}"
+
+
 def rounded(scores: dict[str, float]) -> dict[str, float]:
     """Scores with five decimals."""
     return {name: round(value, 5) for name, value in scores.items()}

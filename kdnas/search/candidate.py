@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -102,6 +103,8 @@ class Evaluator:
         if any(value > 0 for value in limits.values()):
             return Outcome(costs, limits, None, None, time.perf_counter() - start)
         loss = self.mini.run(distilled, until=until, checkpoint=checkpoint, title=title)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"its loss is {loss}; lower --mini-lr")
         score = Score(loss, self._reward(loss, costs))
         return Outcome(costs, limits, score, distilled, time.perf_counter() - start)
 
@@ -129,6 +132,10 @@ class Evaluator:
                 f"--speedup is {settings.speedup:g}; the smallest student of the space, "
                 f"{smallest.label}, is {speedup:.2f} times as fast as the teacher"
             )
+
+    def speedup(self, architecture: Architecture) -> float:
+        """How many times as fast as the teacher students of an architecture are."""
+        return self.costs(self._start(architecture).student).speedup
 
     def costs(self, student: PreTrainedModel, repeats: int = 30) -> Costs:
         """Counts a student and times it beside the teacher."""

@@ -14,7 +14,7 @@ from optuna.study import Study
 from kdnas.config import Settings, validated
 from kdnas.errors import KdnasError
 from kdnas.files import read_json, write_json
-from kdnas.run import Run
+from kdnas.run import CHANGEABLE, Run
 from kdnas.search.password import from_environment
 from kdnas.search.storage import failures, make_storage, without_password
 
@@ -26,13 +26,22 @@ IDENTITY = ("teacher", "task", "objective")
 JOINED = "joined.json"
 OF_A_MACHINE = ("storage", "study", "out", "threads", "device")
 # What may be a path on the machine where the study began.
+# Settings too long to be told in a line.
+LONG = ("stages", "tasks", "space")
 PLACES = ("teacher", "task", "corpus", "general_teacher")
 
 
 def publish(study: Study, settings: Settings) -> None:
-    """Keeps a run's settings in its study, without what is of one machine alone."""
+    """Keeps a run's settings in its study, without what is of one machine alone.
+
+    Raises:
+        KdnasError: The study is that of a run with other settings.
+    """
     shared = settings.model_dump(mode="json", exclude=set(OF_A_MACHINE))
-    if study.user_attrs.get(SETTINGS) != shared:
+    before = study.user_attrs.get(SETTINGS)
+    if before is not None:
+        _refuse_other_settings(study.study_name, settings, before)
+    if before != shared:
         study.set_user_attr(SETTINGS, shared)
 
 
@@ -72,7 +81,7 @@ def check_same_teacher(study: Study, source: str | None, tuned: str) -> None:
     """Refuses another teacher or other data than the study's; the first worker's are the study's.
 
     A teacher that was fine-tuned here from the same weights and data will do: machines differ in
-    the last bits.
+    the last bits. One that the study took as it was has to be the same.
 
     Args:
         study: The search's.
@@ -85,11 +94,27 @@ def check_same_teacher(study: Study, source: str | None, tuned: str) -> None:
     theirs = study.user_attrs.get(FINGERPRINTS)
     if theirs is None:
         study.set_user_attr(FINGERPRINTS, {"source": source, "tuned": tuned})
-    elif tuned != theirs["tuned"] and (source is None or source != theirs["source"]):
+    elif tuned != theirs["tuned"] and (
+        source is None or source != theirs["source"] or theirs["tuned"] == theirs["source"]
+    ):
         raise KdnasError(
             "the teacher or the data here are not those of the study: their content differs "
             "(--teacher, --data-dir, --corpus)"
         )
+
+
+def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -> None:
+    theirs = validated({k: v for k, v in shared.items() if k in Settings.model_fields})
+    for name in Settings.model_fields:
+        if name in (*OF_A_MACHINE, *PLACES, "data_dir", *CHANGEABLE):
+            continue
+        new, old = getattr(ours, name), getattr(theirs, name)
+        if new != old:
+            told = "" if name in LONG else f" ({old!r}, not {new!r})"
+            raise KdnasError(
+                f"the storage has a study {study!r} with another --{name.replace('_', '-')}{told}; "
+                "name this one with --study, or give that one's settings"
+            )
 
 
 def _of_this_machine(shared: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:

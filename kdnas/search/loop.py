@@ -16,18 +16,20 @@ from kdnas.errors import KdnasError
 from kdnas.run import Run
 from kdnas.search.admission import GIVEN_BACK, LostTrialError, admit
 from kdnas.search.candidate import Evaluator
-from kdnas.search.constraints import described
+from kdnas.search.constraints import all_beyond, described
 from kdnas.search.kept import Kept
 from kdnas.search.outage import outages, patiently
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, spent
 from kdnas.search.samplers.distinct import taken_architectures
-from kdnas.search.study import evaluated, running
+from kdnas.search.study import anybody_scored, beyond_limits, evaluated, running
 from kdnas.search.tell import Teller
 from kdnas.search.workers import Lookout, alive, fail_unsigned_trials, retry
 from kdnas.space import Architecture, SearchSpace
 
 MOST_FAILURES = 3
+# Students beyond the limits, timed one after the other, after which no other one is looked for.
+MOST_BEYOND = 100
 POLL_SECONDS = 2.0
 
 T = TypeVar("T")
@@ -66,6 +68,8 @@ class SearchLoop:
             KdnasError: Several candidates in a row failed.
         """
         done, best = self._patiently(self._standing)
+        if done > self.plan.trials:
+            self._say(f"{done:g} trials are done, and only {self.plan.trials} were asked for")
         with progress(self.plan.title or "search", self.plan.trials, done) as advance:
             while self._patiently(self._worth_going_on):
                 done, best = self._patiently(self._standing)
@@ -82,6 +86,8 @@ class SearchLoop:
         if revived := self.lookout.release_dead():
             self._say(f"{revived} trial(s) of a process that died will be tried again")
         left = self.plan.units - spent(self.study.get_trials(deepcopy=False), self.plan.ladder)
+        if self._all_beyond_limits():
+            return False
         promotion = next_promotion(self.study, self.plan.ladder, left)
         if promotion:
             attributes = {
@@ -101,6 +107,24 @@ class SearchLoop:
             return False
         return True
 
+    def _all_beyond_limits(self) -> bool:
+        """Whether students are tried and tried and none keeps the limits.
+
+        Raises:
+            KdnasError: So it is in the run's own search.
+        """
+        broken = beyond_limits(self.study)
+        most = max(MOST_BEYOND, 3 * self.plan.trials)
+        if running(self.study):  # one of them may be the first that keeps them
+            most *= 2
+        if len(broken) < most or anybody_scored(self.study):
+            return False
+        told = all_beyond(broken, self.run.settings)
+        if not self.plan.title:
+            raise KdnasError(told)
+        self._say(told)
+        return True
+
     def _waiting(self, paid: bool) -> bool:
         """Whether trials wait to be asked for; optionally, those whose cost is set aside."""
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -110,10 +134,15 @@ class SearchLoop:
         return set(self.space.architectures) <= taken_architectures(self.study)
 
     def _trial(self) -> None:
+        waited = self._waiting(paid=False)
         try:
             trial = self.study.ask(self.space.distributions)
         except ValueError as error:
             fail_unsigned_trials(self.study)
+            if not waited:
+                raise KdnasError(
+                    f"study {self.study.study_name!r} has another space: {error}"
+                ) from None
             self._say(f"an enqueued trial is not of this space and was failed: {error}")
             return
         architecture = Architecture.from_params(trial.params)

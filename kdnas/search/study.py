@@ -93,10 +93,21 @@ def evaluated(study: Study) -> list[FrozenTrial]:
     return [t for t in trials if REPEATS not in t.user_attrs]
 
 
+def beyond_limits(study: Study) -> list[FrozenTrial]:
+    """Trials whose student was timed and counted, but breaks a limit."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return [t for t in pruned if INFEASIBLE in t.user_attrs]
+
+
+def anybody_scored(study: Study) -> bool:
+    """Whether a student was trained and scored, on a lower rung at least."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    return any("loss" in t.user_attrs for t in study.get_trials(deepcopy=False, states=states))
+
+
 def settled(study: Study) -> list[FrozenTrial]:
     """Trials of which nothing more can be learnt: evaluated, or beyond a limit."""
-    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
-    return evaluated(study) + [t for t in pruned if INFEASIBLE in t.user_attrs]
+    return evaluated(study) + beyond_limits(study)
 
 
 def running(study: Study) -> int:

@@ -8,7 +8,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
-from kdnas.search.study import evaluated
+from kdnas.search.constraints import all_beyond
+from kdnas.search.study import anybody_scored, beyond_limits, evaluated
 
 
 def choose_winner(
@@ -20,6 +21,8 @@ def choose_winner(
         KdnasError: There is no such trial.
     """
     trials = evaluated(study)
+    if not anybody_scored(study) and (broken := beyond_limits(study)):
+        raise KdnasError(all_beyond(broken))
     if not trials:
         raise KdnasError(f"study {study.study_name!r} has no finished trial yet")
     if number is not None:

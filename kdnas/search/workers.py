@@ -12,13 +12,18 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from kdnas.console import say
 from kdnas.search.process import is_here, lives, process_name
 from kdnas.search.rungs import CONTINUES, UNITS
+from kdnas.search.samplers.names import GIVEN_UP
 from kdnas.space.families import FIELDS
 
 # Attributes of a trial: its worker, and the trial that was lost before it with its worker.
 WORKER = "worker"
 RETRY_OF = "retry_of"
+# How many workers died over this student, and how many may before it is left alone.
+DEATHS = "deaths"
+MOST_DEATHS = 5
 # What a worker counts up while it lives. Optuna's own heartbeat is a time by the database's clock:
 # it ages while the database is gone, and when that clock jumps. Not every storage has it, either.
 BEAT = "kdnas:beat"
@@ -70,12 +75,13 @@ class Lookout:
         """Fails dead trials, queues their architectures again, and returns how many."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         dead = [t for t in running if self._died(t)]
-        return sum(_release(self._study, t.number) for t in dead)
+        return sum(_release(self._study, t, died=True) for t in dead)
 
     def give_up(self, number: int) -> None:
         """Fails a trial of this process, unless it was told after all, and queues it again."""
-        if self._study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING:
-            _release(self._study, number)
+        trial = self._study.get_trials(deepcopy=False)[number]
+        if trial.state == TrialState.RUNNING:
+            _release(self._study, trial, died=False)
 
     def _died(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
@@ -96,11 +102,20 @@ class Lookout:
         return still >= seconds
 
 
-def retry(study: Study, number: int) -> None:
-    """Queues a failed trial's architecture again, for what it was to cost."""
+def retry(study: Study, number: int, deaths: int | None = None) -> None:
+    """Queues a failed trial's architecture again, for what it was to cost.
+
+    Args:
+        study: Of the trial.
+        number: The trial's.
+        deaths: How many workers died over it; None: as many as before.
+    """
     trial = study.get_trials(deepcopy=False)[number]
     if set(FIELDS) <= trial.params.keys():
-        kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS) if k in trial.user_attrs}
+        names = (CONTINUES, UNITS, DEATHS)
+        kept = {k: trial.user_attrs[k] for k in names if k in trial.user_attrs}
+        if deaths is not None:
+            kept[DEATHS] = deaths
         study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: number})
 
 
@@ -112,13 +127,26 @@ def fail_unsigned_trials(study: Study) -> None:
                 study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _release(study: Study, number: int) -> bool:
-    """Fails a trial; False where another process was quicker, which queues it again then."""
+def _release(study: Study, trial: FrozenTrial, *, died: bool) -> bool:
+    """Fails a trial and queues it again, unless it kills its workers.
+
+    Returns:
+        Whether it did; False where another process was quicker, too.
+    """
+    deaths = int(trial.user_attrs.get(DEATHS, 0)) + died
+    deadly = deaths >= MOST_DEATHS
     try:
-        study.tell(number, state=TrialState.FAIL)
+        if deadly:
+            mark = study._storage.set_trial_user_attr
+            mark(trial._trial_id, "error", f"{deaths} workers died over it")
+            mark(trial._trial_id, GIVEN_UP, True)
+        study.tell(trial.number, state=TrialState.FAIL)
     except (UpdateFinishedTrialError, ValueError):
         return False
-    retry(study, number)
+    if deadly:
+        say(f"trial {trial.number} is given up: {deaths} workers died over its student")
+        return False
+    retry(study, trial.number, deaths)
     return True
 
 

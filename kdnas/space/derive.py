@@ -21,6 +21,25 @@ def teacher_architecture(config: Any, family: Family) -> Architecture:
     return Architecture(**{name: getattr(config, family.field_name(name)) for name in FIELDS})
 
 
+def check_regular(config: Any, teacher: Architecture, name: str) -> None:
+    """Refuses encoders whose layers are not what the five fields say.
+
+    Raises:
+        KdnasError: A layer has several inner ones, or heads of a size of their own.
+    """
+    inner = getattr(config, "inner_group_num", 1)
+    if inner != 1:
+        raise KdnasError(
+            f"teacher {name!r} has inner_group_num {inner}; kdnas distils those with 1"
+        )
+    size = vars(config).get("attention_head_size")
+    if size and size * teacher.num_attention_heads != teacher.hidden_size:
+        raise KdnasError(
+            f"teacher {name!r} has {teacher.num_attention_heads} heads of {size} dimensions, which "
+            f"are not its hidden size, {teacher.hidden_size}; kdnas cannot cut students from it"
+        )
+
+
 def derive_choices(teacher: Architecture) -> Choices:
     """Choices for each field, every combination of which is a valid student.
 

@@ -12,7 +12,13 @@ from transformers.activations import ACT2FN
 
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
-from kdnas.space.derive import Choices, derive_choices, replace_choices, teacher_architecture
+from kdnas.space.derive import (
+    Choices,
+    check_regular,
+    derive_choices,
+    replace_choices,
+    teacher_architecture,
+)
 from kdnas.space.families import FIELDS, Family, family_of
 
 
@@ -43,6 +49,7 @@ class SearchSpace:
         """
         family: Family = family_of(config.model_type, name)
         teacher = teacher_architecture(config, family)
+        check_regular(config, teacher, name)
         choices = replace_choices(derive_choices(teacher), replacements or {})
         own = getattr(config, "embedding_size", teacher.hidden_size)
         dropped = family.drops_equal_map and own != teacher.hidden_size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import platform
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.console import say
 from kdnas.measure import count_params
 from kdnas.measure.grid import cells_for, latency_grid
 from kdnas.report import Control, Results
@@ -19,9 +22,10 @@ from kdnas.steps.distil import Trained
 from kdnas.steps.search import RANDOM_SEARCH
 from kdnas.student.ship import load_student
 from kdnas.tasks.evaluate import evaluate_model
-from kdnas.teacher.load import EMBEDDED_NAME
+from kdnas.teacher.load import EMBEDDED_NAME, load_teacher
 
 FINAL_REPEATS = 100
+HAND_PICKED = "hand-picked, as fast"
 
 
 class Delivered(Trained):
@@ -31,10 +35,10 @@ class Delivered(Trained):
         """The same student without KD, and others with it: a hand-picked one, random search's."""
         self.fine_tune(winner, folder / "fine-tuned")
         made = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
-        picked = hand_picked(self.space, winner)
+        picked = self.hand_picked(winner, folder.parent / "student")
         if picked is not None:
             self.distil(picked, None, folder / "hand-picked")
-            made.append(Control("hand-picked, same depth", picked, folder / "hand-picked"))
+            made.append(Control(HAND_PICKED, picked, folder / "hand-picked"))
         if drawn and self.settings.random_control == "full":
             best = choose_winner(drawn, speedup=self.settings.speedup)
             found = Architecture.from_params(best.params)
@@ -42,16 +46,41 @@ class Delivered(Trained):
             made.append(Control(RANDOM_SEARCH, found, folder / "random-search"))
         return made
 
+    def hand_picked(self, winner: Architecture, student: Path) -> Architecture | None:
+        """Of the students that one would pick by hand, the one whose speed-up is the winner's.
+
+        Args:
+            winner: The student that was searched for.
+            student: Its checkpoint.
+
+        Returns:
+            The one nearest to it; None where the space has no other than the winner.
+        """
+        candidates = hand_picked(self.space, winner)
+        if not candidates:
+            return None
+        wanted = self.measured(winner, student)["costs"]["speedup"]
+
+        def compute() -> dict[str, int | str]:
+            say(f"timing {len(candidates)} students that one would pick by hand")
+            return min(
+                candidates, key=lambda a: abs(math.log(self.evaluator.speedup(a) / wanted))
+            ).params
+
+        name = " ".join((HAND_PICKED, *student.parent.relative_to(self.run.folder).parts))
+        return Architecture.from_params(self.run.once(name, winner.params, compute))
+
     def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
         """Scores and costs of a shipped student, measured once."""
         name = " ".join(("evaluate", *folder.relative_to(self.run.folder).parts))
 
         def compute() -> dict[str, Any]:
-            model = load_student(folder)
+            # With its classes in the task's order, also where an older version had another one.
+            model = load_teacher(str(folder), self.data.spec).model
             costs = self.evaluator.costs(model, FINAL_REPEATS)
             return {"costs": asdict(costs), "scores": self.score(model)}
 
-        return self.run.once(name, architecture.params, compute)
+        return self.run.once(name, {"architecture": architecture.params, **self.here}, compute)
 
     def grid(self, architecture: Architecture, folder: Path) -> list[dict[str, Any]]:
         """Latencies of a shipped student and its teacher by batch size and length, once."""
@@ -68,14 +97,23 @@ class Delivered(Trained):
 
         return self.run.once(
             name,
-            {"architecture": architecture.params, "cells": [list(cell) for cell in cells]},
+            {
+                "architecture": architecture.params,
+                "cells": [list(cell) for cell in cells],
+                **self.here,
+            },
             compute,
         )
 
+    @property
+    def here(self) -> dict[str, Any]:
+        """The machine that latencies are of: on another one they are measured again."""
+        return {"host": platform.node(), "environment": self.runtime.describe()}
+
     def score(self, model: Any) -> dict[str, float]:
-        """A model's scores on the task's evaluation splits."""
-        data = self.data
-        return evaluate_model(model, data.evaluation, data.spec, self.runtime, self.teacher.pad_id)
+        """A model's scores on the task's evaluation splits, in fp32 as official scores are."""
+        data, exact = self.data, self.runtime.exact
+        return evaluate_model(model, data.evaluation, data.spec, exact, self.teacher.pad_id)
 
     def results(self, winner: FrozenTrial, home: Path, controls: list[Control]) -> Results:
         """Everything that a report tells, apart from the trials."""

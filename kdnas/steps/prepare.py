@@ -11,6 +11,7 @@ from kdnas.curves import Curves, Record
 from kdnas.data import RunData, prepare_data
 from kdnas.distill.mini import MiniKD, states_for
 from kdnas.distill.proxy import Proxy, split_heldout
+from kdnas.errors import KdnasError
 from kdnas.run import Run
 from kdnas.runtime import start_runtime
 from kdnas.search.candidate import Evaluator
@@ -19,10 +20,12 @@ from kdnas.tasks import load_data, load_spec
 from kdnas.teacher.cache import fingerprint
 from kdnas.teacher.load import (
     Teacher,
+    head_of_another_task,
     load_config,
     load_teacher,
     load_tokenizer,
     teacher_source,
+    with_fresh_head,
 )
 from kdnas.teacher.prepare import fine_tune_teacher, open_or_build_store
 
@@ -64,9 +67,10 @@ class Prepared:
         # A worker that joins meanwhile waits for the teacher rather than train another.
         with FileLock(self.run.folder / ".teacher.lock"):
             tuned = (folder / "config.json").exists()
-            teacher = load_teacher(str(folder) if tuned else source, data.spec)
+            teacher = load_teacher(str(folder) if tuned else source, data.spec, self.settings.seed)
             if not tuned:
                 self.run.once("fingerprint", source, lambda: self._fingerprint(teacher))
+                teacher = self._knowing_this_task(teacher)
             if not (teacher.has_head or self.settings.teacher_as_is):
                 say(f"fine-tuning the teacher on {len(data.train)} examples")
                 with self.run.timed("teacher"):
@@ -74,6 +78,37 @@ class Prepared:
         teacher.name = source
         teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
         return teacher
+
+    def _knowing_this_task(self, teacher: Teacher) -> Teacher:
+        """The teacher, without its head where that is of another task with as many classes."""
+        if not teacher.has_head or self.settings.teacher_as_is:
+            return teacher
+        outputs = head_of_another_task(load_config(teacher.name), self.data.spec)
+        if outputs is None:
+            return teacher
+        labels = ", ".join(self.data.spec.labels or ())
+        say(
+            f"the teacher's head tells {outputs}; this task wants {labels}: it gets a new one "
+            "(--teacher-as-is takes the old one, class by class)"
+        )
+        return with_fresh_head(teacher, self.settings.seed)
+
+    def check_same_data(self) -> None:
+        """Refuses to go on with other data than the run began with.
+
+        Raises:
+            KdnasError: They have changed since.
+        """
+        data = self.data
+        now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
+        found = {name: examples.fingerprint() for name, examples in now.items()}
+        before = self.run.once("data", 0, lambda: found)
+        for name, content in found.items():
+            if before.get(name, content) != content:
+                raise KdnasError(
+                    f"the {name} data changed since {self.run.folder} began; put the old files "
+                    "back, or start another run with --out"
+                )
 
     def _fingerprint(self, teacher: Teacher) -> str:
         return fingerprint(teacher, self.data.train, self.data.distillation)

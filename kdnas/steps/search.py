@@ -10,7 +10,7 @@ from kdnas.search.plan import Plan
 from kdnas.search.rungs import Ladder
 from kdnas.search.samplers import make_sampler
 from kdnas.search.storage import storage_url
-from kdnas.search.study import Direction, control_name, open_study, settled
+from kdnas.search.study import Direction, control_name, evaluated, open_study, settled
 from kdnas.search.warmstart import warm_start
 from kdnas.space import Architecture
 from kdnas.steps.prepare import Prepared
@@ -46,7 +46,12 @@ class Searched(Prepared):
         return study
 
     def search(self) -> None:
-        """Evaluates candidates until the study has its total."""
+        """Evaluates candidates until the study has its total.
+
+        Raises:
+            KdnasError: The limits, the teacher or the data do not allow it.
+        """
+        self.check_same_data()
         evaluator = self.evaluator
         evaluator.check_reachable(self.space.smallest)
         study = self.open_study()
@@ -72,4 +77,4 @@ class Searched(Prepared):
         plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
         with self.run.timed(RANDOM_SEARCH):
             SearchLoop(study, self.space, self.evaluator, self.run, plan).work()
-        return study
+        return study if evaluated(study) else None

@@ -21,6 +21,8 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
     for follower, leader in family.follows.items():
         if getattr(teacher_config, follower, None) == getattr(teacher_config, leader):
             setattr(config, follower, getattr(config, leader))
+    if vars(teacher_config).get("attention_head_size"):  # DeBERTa-v2's, beside the heads
+        config.attention_head_size = architecture.hidden_size // architecture.num_attention_heads
     return config
 
 

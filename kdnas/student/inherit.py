@@ -25,6 +25,8 @@ from kdnas.student.importance import LAYER, Importance
 from kdnas.student.residual import chosen_basis, hidden_spread, principal_basis, top
 
 Weights = dict[str, Tensor]
+# MPNet's bias of relative positions: one table for all layers, a column a head.
+SHARED_BIAS = "relative_attention_bias.weight"
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,8 @@ class _Cutter:
                 part = getattr(self._layer_cut(source), role[0])
             elif size == self.large.hidden_size and drawn.shape[axis] == self.small.hidden_size:
                 part = self.pooled if self._is_pooled(source, axis) else self.basis
-            elif source.endswith("relative_attention_bias.weight") and axis == 1:
-                part = self._head_table()
+            elif source.endswith(SHARED_BIAS) and axis == 1:
+                part = self.shared_heads
             parts.append(part)
         return parts
 
@@ -191,28 +193,46 @@ class _Cutter:
         return self.cuts[layer[0]]
 
     def _make_cut(self, layer: str) -> LayerCut:
-        if self.importance:
-            rows = head_rows(self.importance.rows[layer], self.large, self.small)
-            return LayerCut(rows, top(self.importance.neurons[layer], self.small.intermediate_size))
-        family = self.family
-        weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
-        query, key, value = (_find(weights, name).norm(dim=1) for name in family.heads_out[:3])
-        out = _find(weights, family.heads_in).norm(dim=0)
-        neurons = _find(weights, family.neurons_in).norm(dim=1)
-        neurons = neurons * _find(weights, family.neurons_out, family.heads_in).norm(dim=0)
-        rows = head_rows(query * key + value * out, self.large, self.small)
+        rows = head_rows(self._row_importance(layer), self.large, self.small, self.shared_heads)
+        neurons = self._neuron_importance(layer)
         return LayerCut(rows, top(neurons, self.small.intermediate_size))
 
-    def _head_table(self) -> Tensor:
-        first = next(n for n in self.weights if self._role(n) == ("heads", 0))
-        head_size = self.small.hidden_size // self.small.num_attention_heads
-        rows = self._layer_cut(first).heads[::head_size]
-        head: Tensor = rows // (self.large.hidden_size // self.large.num_attention_heads)
-        return head
+    def _row_importance(self, layer: str) -> Tensor:
+        """Of the attention's rows, head after head."""
+        if self.importance:
+            return self.importance.rows[layer]
+        weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
+        names = self.family.heads_out[:3]
+        query, key, value = (_find(weights, name).norm(dim=1) for name in names)
+        rows: Tensor = query * key + value * _find(weights, self.family.heads_in).norm(dim=0)
+        return rows
+
+    def _neuron_importance(self, layer: str) -> Tensor:
+        """Of the feed-forward neurons."""
+        if self.importance:
+            return self.importance.neurons[layer]
+        weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
+        into = _find(weights, self.family.neurons_in).norm(dim=1)
+        out = _find(weights, self.family.neurons_out, self.family.heads_in).norm(dim=0)
+        neurons: Tensor = into * out
+        return neurons
+
+    @cached_property
+    def shared_heads(self) -> Tensor | None:
+        """The heads that every layer keeps where layers share a bias for each; None elsewhere."""
+        if not any(name.endswith(SHARED_BIAS) for name in self.weights):
+            return None
+        found = (LAYER.match(name) for name in self.weights if self._role(name) == ("heads", 0))
+        layers = dict.fromkeys(match[0] for match in found if match)
+        kept = [name for i, name in enumerate(layers, start=1) if i in self.source]
+        shares = [rows / rows.sum() for rows in map(self._row_importance, kept)]
+        return best_heads(torch.stack(shares).sum(dim=0), self.large, self.small)
 
     def _rescaled(self, name: str, value: Tensor) -> Tensor:
         """Queries scaled so that the softmax keeps the temperature of the teacher's head size."""
-        if f".{self.family.heads_out[0]}." not in name:
+        query = self.family.heads_out[0]
+        # DeBERTa's queries of positions may have a map of their own.
+        if not (f".{query}." in name or f".pos_{query}." in name):
             return value
         small = self.small.hidden_size / self.small.num_attention_heads
         large = self.large.hidden_size / self.large.num_attention_heads
@@ -220,7 +240,25 @@ class _Cutter:
         return scaled
 
 
-def head_rows(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
+def best_heads(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
+    """The teacher heads whose best rows matter most, as many as the student has.
+
+    Args:
+        importance: Shape (teacher hidden size,).
+        large: The teacher's architecture.
+        small: The student's.
+
+    Returns:
+        Shape (student heads,), int64, ascending.
+    """
+    table = importance.view(large.num_attention_heads, -1)
+    rows = min(small.hidden_size // small.num_attention_heads, table.shape[1])
+    return top(table.topk(rows, dim=1).values.sum(dim=1), small.num_attention_heads)
+
+
+def head_rows(
+    importance: Tensor, large: Architecture, small: Architecture, heads: Tensor | None = None
+) -> Tensor:
     """Rows of the attention maps that a student keeps.
 
     A student head no wider than the teacher's keeps the best rows of one of the best teacher
@@ -230,6 +268,7 @@ def head_rows(importance: Tensor, large: Architecture, small: Architecture) -> T
         importance: Shape (teacher hidden size,).
         large: The teacher's architecture.
         small: The student's.
+        heads: The teacher heads to keep, shape (student heads,); default: the best.
 
     Returns:
         Shape (student hidden size,), int64.
@@ -240,7 +279,7 @@ def head_rows(importance: Tensor, large: Architecture, small: Architecture) -> T
         return top(importance, small.hidden_size)
     table = importance.view(large.num_attention_heads, large_size)
     rows = top(table, small_size)
-    heads = top(table.gather(1, rows).sum(dim=1), small.num_attention_heads)
+    heads = best_heads(importance, large, small) if heads is None else heads
     rows = rows + torch.arange(large.num_attention_heads)[:, None] * large_size
     return rows[heads].flatten()
 

@@ -11,8 +11,21 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdnas.errors import KdnasError
+from kdnas.student.ship import CARD
 
 UNAUTHORISED = (401, 403)
+
+
+def check_described(student: Path) -> None:
+    """Refuses to push a checkpoint that has no model card yet.
+
+    Raises:
+        KdnasError: There is none: its run is not finished.
+    """
+    if not (student / CARD).exists():
+        raise KdnasError(
+            f"{student} has no model card yet, since its run is not finished; kdnas resume goes on"
+        )
 
 
 def check_login(repo: str) -> None:

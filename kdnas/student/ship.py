@@ -11,6 +11,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from kdnas.files import read_json, replace_folder, write_json
 
 RECORD = "kdnas.json"
+CARD = "README.md"
 
 
 def ship_student(

@@ -53,6 +53,7 @@ class RawSplit:
         unit: The word: `line` or `row`.
         dropped: The rows left out.
         first_dropped: The first of them and why, for an error message.
+        classes: The names of all classes in the order of their ids, where the source tells.
     """
 
     source: str
@@ -63,3 +64,4 @@ class RawSplit:
     unit: str = "row"
     dropped: int = 0
     first_dropped: str = ""
+    classes: tuple[str, ...] = ()

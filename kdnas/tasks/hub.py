@@ -81,7 +81,9 @@ def hub_rows(dataset: Any, description: str, split: str) -> Rows:
     """The rows of one split, class ids replaced by the names that the data set gives them."""
     header = list(dataset.column_names)
     names = [getattr(dataset.features[column], "names", None) for column in header]
-    return Rows(f"{description} split {split!r}", header, _cells(dataset, header, names))
+    classes = {at: found for at, found in enumerate(names) if found}
+    cells = _cells(dataset, header, names)
+    return Rows(f"{description} split {split!r}", header, cells, classes=classes)
 
 
 def _cells(

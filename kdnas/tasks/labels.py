@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
@@ -46,7 +47,8 @@ def label_word(cell: Any) -> str:
 def find_labels(spec: TaskSpec, train: RawSplit) -> TaskSpec:
     """The task with its class names, taken from the training data where the task lists none.
 
-    Numbers are sorted by value, words alphabetically; -1 counts as a class.
+    A hub data set tells the order of its classes. Elsewhere numbers are sorted by value, words
+    alphabetically; -1 counts as a class.
 
     Raises:
         KdnasError: The training labels look like scores, or there are fewer than two.
@@ -66,9 +68,24 @@ def find_labels(spec: TaskSpec, train: RawSplit) -> TaskSpec:
     if len(names) < 2:
         found = f"only the label {names[0]!r}" if names else "no label"
         raise KdnasError(f"{train.source}: found {found}; classification needs two or more")
-    numeric = all(_WHOLE.fullmatch(name) for name in names)
-    ordered = sorted(names, key=int) if numeric else sorted(names, key=str.casefold)
-    return TaskSpec.model_validate({**spec.model_dump(), "labels": ordered})
+    try:
+        return TaskSpec.model_validate({**spec.model_dump(), "labels": _ordered(names, train)})
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        found = ", ".join(sorted(names))
+        raise KdnasError(
+            f"{train.source} has the labels {found}; task {spec.name!r}: {problem}"
+        ) from None
+
+
+def _ordered(names: list[str], train: RawSplit) -> list[str]:
+    """The labels found, in the order of their ids."""
+    told = [label_word(name) for name in train.classes]
+    if {word.casefold() for word in told} >= {word.casefold() for word in names}:
+        return told
+    if all(_WHOLE.fullmatch(name) for name in names):
+        return sorted(names, key=int)
+    return sorted(names, key=str.casefold)
 
 
 def parse_labels(raw: RawSplit, spec: TaskSpec) -> list[Label]:
@@ -98,10 +115,14 @@ def parse_labels(raw: RawSplit, spec: TaskSpec) -> list[Label]:
 
 
 class _ClassIds:
-    """Class name (letter case aside) or class id to class id; None where it is neither."""
+    """Class name (letter case aside) or class id to class id; None where it is neither.
+
+    Where names are numbers, a number is a name.
+    """
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._ids = {label_word(label).casefold(): i for i, label in enumerate(labels)}
+        self._numbered = any(map(_WHOLE.fullmatch, self._ids))
 
     def __call__(self, word: str) -> Label | None:
         if not word:
@@ -111,6 +132,8 @@ class _ClassIds:
         if word in ("-", "-1"):
             return Gap.UNLABELLED
         number = _BOOLEANS.get(word.casefold(), int(word) if _WHOLE.fullmatch(word) else -1)
+        if self._numbered:
+            return self._ids.get(str(number)) if word.casefold() in _BOOLEANS else None
         return number if 0 <= number < len(self._ids) else None
 
 
@@ -128,4 +151,5 @@ def _expected(spec: TaskSpec) -> str:
     if spec.is_regression:
         return "a number"
     labels = spec.labels or ()
-    return f"one of {', '.join(labels)}, or their ids 0 to {len(labels) - 1}"
+    ids = "" if any(map(_WHOLE.fullmatch, labels)) else f", or their ids 0 to {len(labels) - 1}"
+    return f"one of {', '.join(labels)}{ids}"

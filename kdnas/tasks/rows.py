@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from kdnas.errors import KdnasError
 from kdnas.tasks.textfile import read_text
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
+
+# Characters: whole documents are fields, too.
+LONGEST_FIELD = 2**31 - 1
 
 IsHeader = Callable[[list[str]], bool]
 Numbered = Iterator[tuple[int, list[Any]]]
@@ -32,12 +35,15 @@ class Rows:
         header: The column names.
         cells: Each row's number and its cells; a malformed row has too few or too many.
         unit: What the numbers count: `line` or `row`.
+        classes: By column, the names of its classes in the order of their ids, where the source
+            tells.
     """
 
     source: str
     header: list[str]
     cells: Numbered
     unit: str = "row"
+    classes: Mapping[int, list[str]] = field(default_factory=dict)
 
 
 def read_rows(path: Path, headerless: tuple[str, ...], is_header: IsHeader) -> Rows:
@@ -141,6 +147,7 @@ def _tsv_lines(text: str) -> Numbered:
 
 
 def _csv_lines(path: Path, text: str) -> Numbered:
+    csv.field_size_limit(LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:

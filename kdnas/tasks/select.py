@@ -59,6 +59,7 @@ def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
         unit=rows.unit,
         dropped=dropped,
         first_dropped=first_dropped,
+        classes=tuple(rows.classes.get(label[0], ())) if label else (),
     )
 
 

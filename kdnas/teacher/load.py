@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -145,7 +146,21 @@ def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
 def has_head(config: Any, spec: TaskSpec) -> bool:
     """Whether a checkpoint has a head for the task, judged by its config."""
     trained = any(a.endswith(HEAD) for a in config.architectures or ())
-    return trained and config.num_labels == spec.num_labels
+    kind = head_config(spec)["problem_type"]
+    alike = getattr(config, "problem_type", None) in (None, kind)
+    return trained and alike and config.num_labels == spec.num_labels
+
+
+def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
+    """What the outputs of a head are called, where that tells that it was trained for another task.
+
+    `LABEL_0`, numbers and the like tell nothing.
+    """
+    theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    ours = [str(label) for label in spec.labels or ()]
+    telling = all(any(map(_tells, names)) for names in (theirs, ours))
+    same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
+    return ", ".join(theirs) if telling and not same else None
 
 
 def head_config(spec: TaskSpec) -> dict[str, Any]:
@@ -172,14 +187,24 @@ def longest_input(config: Any) -> int:
     return int(config.max_position_embeddings) - lost
 
 
+def _tells(name: str) -> bool:
+    """Whether the name of a class says what it means."""
+    return re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
 def _label_order(config: Any, spec: TaskSpec) -> list[int] | None:
     """Where the head's outputs name the task's labels in another order: its row for each label."""
-    theirs = {str(name).lower(): int(i) for i, name in (config.id2label or {}).items()}
-    ours = [str(label).lower() for label in spec.labels or ()]
-    if set(theirs) != set(ours) or len(theirs) != len(ours):
-        return None
-    order = [theirs[label] for label in ours]
-    return None if order == list(range(len(order))) else order
+    for spelled in (str.lower, _plain):  # the latter may not tell -1 from 1
+        theirs = {spelled(str(name)): int(i) for i, name in (config.id2label or {}).items()}
+        ours = [spelled(str(label)) for label in spec.labels or ()]
+        if set(theirs) == set(ours) and len(theirs) == len(ours):
+            order = [theirs[label] for label in ours]
+            return None if order == list(range(len(order))) else order
+    return None
 
 
 @torch.no_grad()

@@ -33,6 +33,9 @@ def test_a_later_file_wins(tmp_path: Path) -> None:
         ({"proxy_fraction": 2}, "--proxy-fraction is 2"),
         ({"trials": "many"}, "--trials is many"),
         ({"cost": "money"}, "--cost is money: input should be 'latency', 'macs' or 'params'"),
+        ({"epochs": float("inf")}, "--epochs is inf: input should be a finite number"),
+        ({"alpha": -float("inf")}, "--alpha is -inf"),
+        ({"trials": True}, "--trials is true, which is for switches"),
     ],
 )
 def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str) -> None:
@@ -40,6 +43,12 @@ def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str
         validated(values)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_yaml_reads_a_bare_off_as_false(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("random_control: off\nwarm_start: off\n")
+    settings = load_settings([tmp_path / "a.yaml"], {})
+    assert settings.random_control == "off" and settings.warm_start is False
 
 
 @pytest.mark.parametrize("text", ["trials: [", "- a\n- b\n", "just words"])
@@ -62,8 +71,29 @@ def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
     assert Run.create(settings.model_copy(update={"trials": 9})).settings.trials == 9
     with pytest.raises(KdnasError, match="holds another study: its --alpha is -0.06, not -0.5"):
         Run.create(settings.model_copy(update={"alpha": -0.5}))
-    assert Run.open(tmp_path / "run", trials=12).settings.trials == 12
+    more = Run.open(tmp_path / "run", trials=12)
+    assert more.settings.trials == 12 and Run.open(tmp_path / "run").settings.trials == 3
+    more.save()
     assert Run.open(tmp_path / "run").settings.trials == 12
+
+
+def test_a_refused_search_is_forgotten_unless_another_process_has_it(tmp_path: Path) -> None:
+    def refused(run: Run) -> None:
+        with pytest.raises(KdnasError, match="no good"), run.forgotten_if_refused():
+            raise KdnasError("no good")
+
+    run = Run.create(Settings(out=tmp_path / "run"))
+    second = Run.create(Settings(out=tmp_path / "run"))
+    with run.alone():
+        refused(second)
+        refused(run)
+    refused(second)
+    assert (run.folder / "config.yaml").exists()
+    refused(run)
+    assert not run.folder.exists()
+    (tmp_path / "mine").mkdir()
+    refused(Run.create(Settings(out=tmp_path / "mine")))
+    assert not list((tmp_path / "mine").iterdir())
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
@@ -90,6 +120,11 @@ def test_paths_mean_the_same_from_everywhere(
     assert settings.teacher == str(tmp_path / "teacher")
     assert settings.data_dir == tmp_path / "data"
     assert settings.out == tmp_path / "runs" / "teacher-mrpc"
+    assert resolve(Settings(storage="sqlite:///a/b.db")).storage == f"sqlite:///{tmp_path}/a/b.db"
+    assert resolve(Settings(storage="grpc://host:1")).storage == "grpc://host:1"
+    for lost in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(KdnasError, match="gone with the process; sqlite:///PATH"):
+            resolve(Settings(storage=lost))
     assert resolve(Settings(teacher="roberta-base")).teacher == "roberta-base"
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -56,14 +57,17 @@ def test_fractions_of_an_epoch_are_steps() -> None:
     assert Schedule(3, 1e-3, 32, max_steps=5).steps(lengths) == 5
 
 
+@pytest.mark.parametrize("dropout", [False, True])
 def test_a_killed_training_ends_like_an_unbroken_one(
     teacher_folder: Path,
     data: EncodedExamples,
     runtime: Runtime,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    dropout: bool,
 ) -> None:
     monkeypatch.setattr(checkpoints, "SECONDS", -1.0)
+    schedule = replace(RECIPE, dropout=dropout)
 
     class KilledError(Exception):
         pass
@@ -82,7 +86,7 @@ def test_a_killed_training_ends_like_an_unbroken_one(
         term = Deadly()
         term.left = life
         objective = Objective({"task": (1.0, term)})
-        train(model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0, checkpoint=file)
+        train(model, objective, data, NoSignal(), schedule, runtime, pad_id=0, checkpoint=file)
         return {k: v.clone() for k, v in model.state_dict().items()}
 
     unbroken = trained(None, 1000)

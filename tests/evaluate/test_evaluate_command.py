@@ -77,6 +77,18 @@ def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
         evaluate(str(teacher_folder), settings, Tuning.of(settings), fine_tune=False)
 
 
+def test_a_head_of_another_task_is_not_scored_unasked(
+    glue_folder: Path, make_classifier: Callable[..., Path]
+) -> None:
+    model = str(make_classifier(("joy", "anger")))
+    settings = Settings(task="sst2", data_dir=glue_folder)
+    called = "are called joy, anger, the classes of task 'sst2' negative, positive; say --fine-tune"
+    with pytest.raises(KdnasError, match=called):
+        evaluate(model, settings, Tuning.of(settings))
+    taken = evaluate(model, settings, Tuning.of(settings), fine_tune=False)
+    assert list(taken["tasks"]["sst2"]["scores"]) == ["accuracy"]
+
+
 def test_the_command_prints_json_alone_and_writes_nothing_uncalled_for(
     glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -153,6 +153,19 @@ def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixt
     assert len(lines) == 5
 
 
+def test_without_timing(run: Run) -> None:
+    target, lines = export_run(run, ("onnx",), timing=False)
+    models = json.loads((target / "export.json").read_text())["models"]
+    assert [(row["model"], row["runtime"]) for row in models] == [
+        ("student", "PyTorch"),
+        ("student", "ONNX"),
+    ]
+    assert all(row["latency"] == [] and row["scores"]["accuracy"] == 1 for row in models)
+    card = (target / "README.md").read_text()
+    assert "|  | MB | accuracy |\n|---|---|---|\n" in card and "Milliseconds" not in card
+    assert len(lines) == 4 and all(len(line) <= 80 for line in lines)
+
+
 def test_bad_input(
     run: Run, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,16 @@ from conftest import QUICK
 from optuna.trial import TrialState
 
 from kdnas.config import Settings
+from kdnas.distill.mini import MiniKD
 from kdnas.errors import KdnasError
 from kdnas.pipeline import Pipeline
 from kdnas.report.table import finished, front, trial_table
 from kdnas.run import Run
+from kdnas.search import loop
 from kdnas.search.candidate import Evaluator, Outcome
-from kdnas.search.study import REPEATS, evaluated
+from kdnas.search.samplers.distinct import taken_architectures
+from kdnas.search.study import INFEASIBLE, REPEATS, evaluated
+from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 
 
@@ -51,6 +56,60 @@ def test_a_repeated_architecture_is_told_again_and_not_trained(
     table = trial_table(study)
     assert len(table) == 4 and len(finished(table)) == 3
     assert set(front(table).number) <= set(finished(table).number)
+
+
+def test_limits_that_nobody_keeps_end_the_search(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MOST_BEYOND", 3)
+    fast = Pipeline(Run(pipeline.run.folder, pipeline.settings.model_copy(update={"speedup": 99})))
+    monkeypatch.setattr(Evaluator, "check_reachable", lambda *_: None)
+    told = r"none of the 6 students tried keeps --speedup 99: the fastest, with [\d,]+ parameters"
+    with pytest.raises(KdnasError, match=told):
+        fast.search()
+    with pytest.raises(KdnasError, match="none of the 6 students tried keeps the run's limits"):
+        choose_winner(fast.open_study())
+    assert all(INFEASIBLE in t.user_attrs for t in fast.open_study().trials)
+
+
+def test_a_loss_that_is_no_number_is_a_failure(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MiniKD, "run", lambda *_, **__: float("nan"))
+    with pytest.raises(KdnasError, match="3 candidates in a row failed, .* its loss is nan"):
+        pipeline.search()
+    study = pipeline.open_study()
+    assert [t.state for t in study.trials] == [TrialState.FAIL] * 3
+    once = Architecture.from_params(study.trials[0].params)
+    assert once not in taken_architectures(study)
+    study.enqueue_trial(study.trials[0].params)
+    with pytest.raises(KdnasError, match="3 candidates in a row failed"):
+        pipeline.search()
+    assert once in taken_architectures(study)
+
+
+def test_data_that_changed_are_noticed(pipeline: Pipeline, data_folder: Path) -> None:
+    pipeline.search()
+    moved = shutil.copytree(data_folder, pipeline.run.folder.parent / "data")
+    changed = {"data_dir": moved, "trials": 3}
+    run = Run(pipeline.run.folder, pipeline.settings.model_copy(update=changed))
+    Pipeline(run).search()
+    file = moved / "MRPC" / "dev.tsv"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]))
+    with pytest.raises(KdnasError, match="the validation data changed since .*run began; put"):
+        Pipeline(run).search()
+
+
+def test_one_storage_holds_one_search_under_a_name(pipeline: Pipeline, tmp_path: Path) -> None:
+    shared = {"storage": f"sqlite:///{tmp_path}/shared.db", "out": tmp_path / "a"}
+    first = pipeline.settings.model_copy(update=shared)
+    Pipeline(Run.create(first)).open_study()
+    other = first.model_copy(update={"out": tmp_path / "b", "alpha": -0.5})
+    with pytest.raises(KdnasError, match=r"another --alpha \(-0.06, not -0.5\); name .* --study"):
+        Pipeline(Run.create(other)).open_study()
+    same = first.model_copy(update={"out": tmp_path / "c", "trials": 5, "threads": 2})
+    assert Pipeline(Run.create(same)).open_study()
 
 
 def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Pipeline) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 
 from kdnas.errors import KdnasError
 from kdnas.search import process
+from kdnas.search.samplers.distinct import taken_architectures
 from kdnas.search.study import (
     evaluated,
     open_study,
@@ -17,7 +18,8 @@ from kdnas.search.study import (
     running,
 )
 from kdnas.search.winner import choose_winner, kept_trials, pareto_front
-from kdnas.search.workers import WORKER, Lookout, worker_name
+from kdnas.search.workers import MOST_DEATHS, WORKER, Lookout, worker_name
+from kdnas.space import Architecture
 from kdnas.space.families import FIELDS
 from kdnas.testing.processes import Child
 
@@ -64,6 +66,46 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     retried = study.ask(SPACE)
     assert retried.params == trials["dead"].params
     assert retried.user_attrs["retry_of"] == trials["dead"].number
+
+
+def test_a_student_that_kills_its_workers_is_given_up(
+    url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, child = new_study(url), Child(say_name)
+    child.wait()
+    deadly = study.ask(SPACE)
+    architecture = Architecture.from_params(deadly.params)
+    for death in range(MOST_DEATHS):
+        trial = deadly if death == 0 else study.ask(SPACE)
+        assert trial.params == deadly.params
+        trial.set_user_attr(WORKER, child.output)
+        assert Lookout(study, 60).release_dead() == (death < MOST_DEATHS - 1)
+    last = MOST_DEATHS - 1
+    assert f"trial {last} is given up" in capsys.readouterr().out
+    assert study.trials[last].user_attrs["error"] == f"{MOST_DEATHS} workers died over it"
+    assert not study.get_trials(states=(TrialState.WAITING, TrialState.RUNNING))
+    assert architecture in taken_architectures(study)
+
+
+def test_a_student_that_was_scored_on_a_rung_keeps_the_limits(url: str) -> None:
+    study = new_study(url)
+    for known in ({"infeasible": True}, {"loss": 0.5}):
+        trial = study.ask(SPACE)
+        for name, value in {"speedup": 1.5, "params": 7, **known}.items():
+            trial.set_user_attr(name, value)
+        told = "no finished trial yet" if "loss" in known else "none of the 1 students tried keeps"
+        study.tell(trial, state=TrialState.PRUNED)
+        with pytest.raises(KdnasError, match=told):
+            choose_winner(study)
+
+
+def test_a_trial_that_was_interrupted_often_is_not_given_up(url: str) -> None:
+    study = new_study(url)
+    for _ in range(2 * MOST_DEATHS):
+        trial = study.ask(SPACE)
+        Lookout(study, 60).give_up(trial.number)
+    assert len({str(t.params) for t in study.trials[:-1]}) == 1
+    assert study.trials[-1].state == TrialState.WAITING
 
 
 def say_name() -> None:

@@ -55,6 +55,20 @@ def space_with(**replacements: list[int | str]) -> SearchSpace:
     return SearchSpace.from_teacher(config, "bert", replacements)
 
 
+@pytest.mark.parametrize(
+    ("model_type", "changes", "message"),
+    [
+        ("albert", {"inner_group_num": 2}, "has inner_group_num 2; kdnas distils those with 1"),
+        ("deberta-v2", {"attention_head_size": 16}, "has 4 heads of 16 dimensions, which are not"),
+    ],
+)
+def test_layers_of_another_build_are_refused(
+    model_type: str, changes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(KdnasError, match=message):
+        SearchSpace.from_teacher(small_config(model_type, **changes), "t")
+
+
 def test_replaced_choices_leave_valid_students_only() -> None:
     space = space_with(hidden_size=[128, 96], num_attention_heads=[2, 3, 12])
     pairs = {(a.hidden_size, a.num_attention_heads) for a in space.architectures}
@@ -78,12 +92,22 @@ def test_bad_choices_are_named(replacements: dict[str, list[int | str]], message
         space_with(**replacements)
 
 
-def test_the_hand_picked_student_is_as_deep_and_half_as_wide() -> None:
+def test_students_picked_by_hand_are_half_as_deep_and_in_proportion() -> None:
     space = SearchSpace(MINILM, derive_choices(MINILM))
-    winner = Architecture(3, 3, 96, 384, "relu")
-    picked = hand_picked(space, winner)
-    assert picked == Architecture(3, 6, 192, 768, "gelu")
-    assert hand_picked(space, picked) != picked
+    picked = hand_picked(space, Architecture(5, 3, 96, 384, "relu"))
+    assert [a.hidden_size for a in picked] == list(space.choices["hidden_size"])
+    assert {a.num_hidden_layers for a in picked} == {3}
+    assert picked[3] == Architecture(3, 6, 192, 768, "gelu")
+    assert picked[-1] == Architecture(3, 12, 384, 1536, "gelu")
+    assert picked[3] not in hand_picked(space, picked[3])
+    alone = space_with(
+        num_hidden_layers=[6],
+        num_attention_heads=[12],
+        hidden_size=[384],
+        intermediate_size=[1536],
+        hidden_act=["gelu"],
+    )
+    assert hand_picked(alone, alone.architectures[0]) == []
 
 
 def test_electra_students_as_wide_as_the_embeddings_are_left_out() -> None:

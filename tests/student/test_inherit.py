@@ -20,6 +20,7 @@ from kdnas.student.ship import load_student
 DISENTANGLED = {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]}
 VARIANTS = [(name, {}) for name in sorted(FAMILIES)] + [
     ("deberta-v2", {**DISENTANGLED, "share_att_key": False, "norm_rel_ebd": "layer_norm"}),
+    ("deberta-v2", {**DISENTANGLED, "attention_head_size": 8}),
     ("electra", {"embedding_size": 32}),
     ("albert", {"embedding_size": 16}),
 ]
@@ -85,6 +86,38 @@ def test_heads_are_whole_teacher_heads_cut_to_size() -> None:
     assert rows.tolist() == [4, 5, 8, 11]
     whole = head_rows(importance, large, large)
     assert whole.tolist() == list(range(12))
+
+
+def test_layers_that_share_a_bias_for_each_head_keep_the_same_heads() -> None:
+    teacher = small_teacher("mpnet", {"num_hidden_layers": 4})
+    layers = teacher.mpnet.encoder.layer
+    with torch.no_grad():
+        teacher.mpnet.encoder.relative_attention_bias.weight.copy_(torch.arange(4.0).expand(32, 4))
+        # The first layer, which is not inherited, would keep heads 0 and 1, the last one 0 and 3.
+        for layer, loud in ((0, (0, 1)), (1, (1, 3)), (3, (0, 3))):
+            rows = torch.zeros(4, 8)
+            rows[list(loud)] = 1.0 if layer != 3 else torch.tensor([[0.5], [3.0]])
+            layers[layer].attention.attn.v.weight.mul_(rows.flatten()[:, None])
+            layers[layer].attention.attn.q.weight.mul_(rows.flatten()[:, None])
+    student = build_student(teacher, Architecture(2, 2, 16, 64, "gelu"))
+    assert student.mpnet.encoder.relative_attention_bias.weight[0].tolist() == [1.0, 3.0]
+    own = build_student(teacher, Architecture(2, 2, 16, 64, "gelu"), seed=1)
+    assert torch.equal(
+        own.mpnet.encoder.layer[1].attention.attn.q.weight,
+        student.mpnet.encoder.layer[1].attention.attn.q.weight,
+    )
+
+
+def test_queries_of_positions_keep_the_temperature_too() -> None:
+    teacher = small_teacher("deberta-v2", {**DISENTANGLED, "share_att_key": False})
+    name = "deberta.encoder.layer.2.attention.self.pos_query_proj.weight"
+    with torch.no_grad():
+        teacher.get_parameter(name).copy_(torch.eye(32))
+    student = build_student(teacher, Architecture(3, 4, 16, 64, "gelu"))
+    norms = student.get_parameter(name).norm(dim=1)
+    whole = build_student(teacher, Architecture(3, 4, 32, 64, "gelu")).get_parameter(name)
+    assert torch.equal(whole, torch.eye(32))
+    assert 0 < norms.max() <= 0.5**0.5 + 1e-6
 
 
 def mapped(weights: Path, model_type: str) -> Any:

@@ -106,6 +106,21 @@ def test_unknown_label(
     assert "it should be one of neg, pos, or their ids 0 to 1" in message
 
 
+def test_where_labels_are_numbers_another_number_is_no_id(tmp_path: Path) -> None:
+    rows = b"text,label\na,1\nb,2\nc,4\nd,5\n"
+    (tmp_path / "train.csv").write_bytes(rows)
+    (tmp_path / "validation.csv").write_bytes(rows + b"e,3\n")
+    message = error_of(load_spec("mine", {"mine": {"text": "text"}}), tmp_path)
+    assert message.endswith("line 6: the label is '3'; it should be one of 1, 2, 4, 5")
+
+
+def test_a_metric_that_does_not_fit_the_labels_found(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_bytes(b"text,label\na,x\nb,y\nc,z\n")
+    spec = load_spec("mine", {"mine": {"text": "text", "metrics": ["f1"]}})
+    message = error_of(spec, tmp_path, splits=["train"])
+    assert "train.csv has the labels x, y, z; task 'mine': " in message and "f1" in message
+
+
 @pytest.mark.parametrize("cell", [b"2", b"-2", b"0.5"])
 def test_id_out_of_range(broken: Callable[[str, bytes], str], cell: bytes) -> None:
     message = broken("train.csv", b"text,label\na,pos\nb," + cell + b"\n")

@@ -70,7 +70,7 @@ def test_classes_are_named_by_the_hub(hub: dict[str, Any]) -> None:
     hub["org/set:None"] = datasets.DatasetDict(train=split([0, 1, 2] * 10 + [-1]))
     spec = load_spec("mine", {"mine": {"text": ["premise", "hypothesis"], "hub": "org/set"}})
     data = load_data(spec, None)
-    assert data.spec.labels == ("contradiction", "entailment", "neutral")
+    assert data.spec.labels == ("entailment", "neutral", "contradiction")
     assert (len(data.splits["train"]), len(data.splits["validation"])) == (27, 3)
 
 

@@ -12,7 +12,14 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES
 from kdnas.tasks import load_spec
-from kdnas.teacher.load import load_config, load_teacher, load_tokenizer, longest_input
+from kdnas.teacher.load import (
+    has_head,
+    head_of_another_task,
+    load_config,
+    load_teacher,
+    load_tokenizer,
+    longest_input,
+)
 
 TOKENS = torch.arange(5, 14)[None]
 
@@ -45,9 +52,50 @@ def test_a_head_in_another_label_order_is_put_right(tmp_path: Path) -> None:
     assert teacher.model.config.id2label[0] == "entailment"
 
 
+def test_the_order_counts_however_labels_are_spelled(tmp_path: Path) -> None:
+    logits = save_with_head(tmp_path, ["Equivalent", "Not Equivalent"])
+    teacher = load_teacher(str(tmp_path), load_spec("mrpc"))
+    torch.testing.assert_close(teacher.model(TOKENS).logits, logits[:, [1, 0]])
+
+
+def test_labels_that_differ_by_a_sign_are_told_apart(tmp_path: Path) -> None:
+    logits = save_with_head(tmp_path, ["0", "1", "-1"])
+    spec = load_spec("mine", {"mine": {"text": "text", "labels": ["-1", "0", "1"]}})
+    teacher = load_teacher(str(tmp_path), spec)
+    torch.testing.assert_close(teacher.model(TOKENS).logits, logits[:, [2, 0, 1]])
+
+
+def test_a_head_that_answers_several_classes_at_once_is_another(tmp_path: Path) -> None:
+    save_with_head(tmp_path, ["a", "b"])
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert has_head(config, load_spec("sst2"))
+    config.problem_type = "multi_label_classification"
+    assert not has_head(config, load_spec("sst2"))
+
+
 def test_a_head_of_another_size_is_replaced(tmp_path: Path) -> None:
     save_with_head(tmp_path, ["a", "b", "c"])
     assert not load_teacher(str(tmp_path), load_spec("sst2")).has_head
+
+
+@pytest.mark.parametrize(
+    ("outputs", "task", "found"),
+    [
+        (("NEGATIVE", "POSITIVE"), "sst2", None),
+        (("NEGATIVE", "POSITIVE"), "mrpc", "NEGATIVE, POSITIVE"),
+        (("Not Equivalent", "Equivalent"), "mrpc", None),
+        (("LABEL_0", "LABEL_1"), "mrpc", None),
+        (("negative", "neutral", "positive"), "mnli", "negative, neutral, positive"),
+        (("0", "1"), "mrpc", None),
+        (("entailment", "not_entailment"), "rte", None),
+        (("LABEL_0",), "stsb", None),
+    ],
+)
+def test_a_head_of_another_task_shows_by_its_classes(
+    outputs: tuple[str, ...], task: str, found: str | None
+) -> None:
+    config = small_config(id2label=dict(enumerate(outputs)))
+    assert head_of_another_task(config, load_spec(task)) == found
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import sentence
+from conftest import QUICK, sentence
 
 from kdnas.config import Settings
+from kdnas.run import Run
 from kdnas.runtime import Runtime
+from kdnas.steps.prepare import Prepared
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teacher.cache import cache_folder
 from kdnas.teacher.load import Teacher, load_teacher
@@ -41,6 +45,29 @@ def tuned(
     state = teacher.model.state_dict()
     assert all(torch.equal(value, state[n]) for n, value in saved.model.state_dict().items())
     return state
+
+
+def test_a_head_of_another_task_is_replaced_unless_it_is_wanted(
+    glue_folder: Path,
+    make_classifier: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = str(make_classifier(("joy", "anger")))
+    given: dict[str, Any] = {"teacher": model, "task": "sst2", "data_dir": glue_folder, **QUICK}
+    given |= {"batch_size": 2, "teacher_lr": 1e-2}
+
+    def weights(name: str, **more: Any) -> torch.Tensor:
+        settings = Settings(out=tmp_path / name, **given, **more)
+        return Prepared(Run.create(settings)).teacher.model.classifier.weight
+
+    before = load_teacher(model, load_spec("sst2")).model.classifier.weight
+    assert torch.equal(weights("as it is", teacher_as_is=True), before)
+    assert "the teacher's head" not in capsys.readouterr().out
+    assert not torch.allclose(weights("new"), before, atol=0.01)
+    said = capsys.readouterr().out
+    assert "head tells joy, anger; this task wants negative, positive" in said
+    assert "fine-tuning the teacher" in said
 
 
 def test_a_second_run_takes_the_teacher_from_the_cache(

@@ -28,7 +28,13 @@ def course_section(facts: Facts) -> Section:
     explored = bool(facts.table.epsilon.notna().any())
     told = TOLD + (EXPLORED if explored else "")
     if facts.table.reward.isna().all():
-        return Section("search", "Course of the search", told, missing="No trial is scored yet.")
+        return Section(
+            "search",
+            "Course of the search",
+            told,
+            table=_table(facts),
+            missing="No trial is scored yet.",
+        )
     return Section(
         "search", "Course of the search", told, {"course": _figure(facts, explored)}, _table(facts)
     )
@@ -48,7 +54,7 @@ def _figure(facts: Facts, explored: bool) -> go.Figure:
     beyond = table[table[INFEASIBLE].notna()].assign(reward=lowest)
     _dots(figure, beyond, "beyond a limit", style.MUTED, "x-thin-open")
     failed = table[table.state == "FAIL"].assign(reward=lowest)
-    _dots(figure, failed, "failed", style.FRONT, "x")
+    _dots(figure, failed, "failed", style.CONTROL, "x")
     figure.update_xaxes(title={"text": "trial"})
     figure.update_yaxes(title={"text": "reward"})
     if explored:

@@ -62,18 +62,26 @@ def _scores(facts: Facts) -> dict[str, float]:
         for row in records(finished(table))
     }
     found = {}
+    trial = facts.report["student"]["trial"] if facts.report else None
     for control in facts.report["controls"] if facts.report else ():
         folder = FOLDERS.get(control["name"])
         if folder is None:
             continue
-        loss = trained.get(folder, tried.get(Architecture.from_params(control["architecture"])))
+        known = tried.get(Architecture.from_params(control["architecture"]))
+        # A student that was distilled beside the winner has controls of its own.
+        loss = trained.get(f"trial-{trial} {folder}", trained.get(folder, known))
         if loss is not None:
             found[control["name"]] = 1 - loss
     return found
 
 
 # Under which name the trainings of a control are recorded; the one without KD has no score.
-FOLDERS = {"hand-picked, same depth": "hand-picked", "random search": "random-search"}
+# "Same depth" is how older versions picked one by hand.
+FOLDERS = {
+    "hand-picked, as fast": "hand-picked",
+    "hand-picked, same depth": "hand-picked",
+    "random search": "random-search",
+}
 
 
 def _costs(row: dict[str, Any]) -> dict[str, float]:

@@ -9,6 +9,7 @@ import pandas as pd
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
+from kdnas.report.summary import timed_on
 from kdnas.report.table import records
 
 TITLE = "How long, and where"
@@ -54,7 +55,8 @@ def _where(environment: dict[str, Any]) -> list[str]:
     return [
         f"On {environment['device']} ({environment['device_name']}), {environment['threads']} "
         f"thread(s), {environment['precision']}, torch {environment['torch']}, Python "
-        f"{environment['python']}, {environment['platform']}."
+        f"{environment['python']}, {environment['platform']}; latencies on "
+        f"{timed_on(environment)}."
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,16 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.samplers._episodes import EpisodeSampler
-from kdnas.search.samplers.names import FIXED_ATTR
+from kdnas.search.samplers.names import FIXED_ATTR, GIVEN_UP
 from kdnas.search.samplers.ordinal import OrdinalSampler
 from kdnas.search.samplers.qmc import QMCIndexSampler
 from kdnas.space import Architecture, SearchSpace
 
 ATTEMPTS = 30
 TAKEN = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED, TrialState.WAITING)
+
+# What failed once may be tried again, what failed twice not.
+MOST_FAILURES = 2
 
 WHOLE = (EpisodeSampler, QMCIndexSampler, OrdinalSampler)
 
@@ -111,8 +115,28 @@ class DistinctSampler(BaseSampler):
 
 
 def taken_architectures(study: Study, but: int | None = None) -> set[Architecture]:
-    """Architectures of trials that are finished, under way or enqueued, except one trial's."""
-    trials = study.get_trials(deepcopy=False, states=TAKEN)
-    params = [{**t.system_attrs.get(FIXED_ATTR, {}), **t.params} for t in trials if t.number != but]
+    """Architectures of trials that are finished, under way, enqueued or given up for good.
+
+    Args:
+        study: Whose trials.
+        but: Number of a trial that does not count.
+    """
+    trials = [t for t in study.get_trials(deepcopy=False) if t.number != but]
+    failures = Counter(str(t.params) for t in trials if _failed(t))
+    params = [
+        {**t.system_attrs.get(FIXED_ATTR, {}), **t.params}
+        for t in trials
+        if _takes(t) or failures[str(t.params)] >= MOST_FAILURES
+    ]
     names = set(Architecture.__dataclass_fields__)
     return {Architecture.from_params(p) for p in params if names <= p.keys()}
+
+
+def _failed(trial: FrozenTrial) -> bool:
+    """Whether a trial's own work failed; one that was interrupted tells no error."""
+    return trial.state == TrialState.FAIL and "error" in trial.user_attrs
+
+
+def _takes(trial: FrozenTrial) -> bool:
+    """Whether nobody needs to try a trial's architecture again."""
+    return trial.state in TAKEN or GIVEN_UP in trial.user_attrs

@@ -8,6 +8,9 @@ RUNG = "rung"
 RUNG_VALUES = "rung_values"
 """User attribute of a pruned trial: its objective values at that rung, as the study's values."""
 
+GIVEN_UP = "given_up"
+"""User attribute of a failed trial whose parameters are not to be tried again."""
+
 PROPOSAL_ATTR = "lstm:proposal"
 """System attribute: who proposed the trial, `random` or `controller`."""
 
