@@ -19,6 +19,7 @@ from kdnas.commands.welcome import welcome
 from kdnas.commands.worker import worker
 from kdnas.disk import is_full
 from kdnas.errors import KdnasError
+from kdnas.interrupt import listening
 
 app = typer.Typer(
     name="kdnas",
@@ -57,7 +58,8 @@ def run() -> int:
         The exit code.
     """
     try:
-        code = app(standalone_mode=False)
+        with listening():
+            code = app(standalone_mode=False)
     except UsageError as error:
         _complain(error.format_message())
         code = 2

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kdnas.interrupt import check
+
 LINE_SECONDS = 15.0
 # Trials take from seconds to minutes; the speed is their mean over so long.
 SPEED_SECONDS = 3600.0
@@ -87,7 +89,7 @@ def conclude(result: Any, lines: Iterable[str]) -> None:
 
 @contextmanager
 def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
-    """Shows how far a job of `total` steps is.
+    """Shows how far a job of `total` steps is, and ends it on Ctrl-C.
 
     Yields a function to call once a step with a short note, such as the current loss. On a
     terminal it moves a bar that vanishes at the end, below those of the jobs that this one is part
@@ -99,12 +101,20 @@ def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
         done: Those that were done before.
     """
     if _manner.quiet:
-        yield _silent
+        yield _interruptible(_silent)
     elif sys.stdout.isatty():
         with _bar(title, total, done) as advance:
-            yield advance
+            yield _interruptible(advance)
     else:
-        yield _lines(title, total, done)
+        yield _interruptible(_lines(title, total, done))
+
+
+def _interruptible(advance: Advance) -> Advance:
+    def interruptible(note: str, done: float | None = None) -> None:
+        check()
+        advance(note, done)
+
+    return interruptible
 
 
 def _silent(note: str, done: float | None = None) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnas.distill.packing import Packing
+from kdnas.interrupt import check
 from kdnas.runtime import moved
 from kdnas.tasks.encode import EncodedExamples
 
@@ -131,8 +132,9 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
 
 
 def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> Iterator[Batch]:
-    """The data once, by length, on a device."""
+    """The data once, by length, on a device; ends on Ctrl-C."""
     for indices in plan_once(data.lengths):
+        check()
         yield collate(data, indices, pad_id).to(device)
 
 

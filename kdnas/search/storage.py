@@ -18,6 +18,7 @@ from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBSt
 from optuna.storages.journal import JournalFileBackend
 
 from kdnas.errors import KdnasError
+from kdnas.interrupt import held
 from kdnas.search import password
 
 JOURNAL = "journal://"
@@ -61,6 +62,14 @@ def make_storage(url: str) -> BaseStorage:
     if url.startswith("sqlite"):
         return _database(url, {"connect_args": {"timeout": 60}})
     return _database(url, {"pool_pre_ping": True})
+
+
+def hold_whole(storage: BaseStorage) -> None:
+    """Makes Ctrl-C wait until an operation of the storage is done; pressed again, it does not."""
+    for name in dir(BaseStorage):
+        operation = getattr(storage, name)
+        if callable(operation) and not name.startswith("_"):
+            setattr(storage, name, held()(operation))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.errors import KdnasError
-from kdnas.search.storage import JOURNAL, failures, make_storage
+from kdnas.search.storage import JOURNAL, failures, hold_whole, make_storage
 
 REPEATS = "repeats"
 
@@ -53,6 +53,7 @@ def open_study(
             load_if_exists=True,
         )
         _check_identity(study, identity)
+    hold_whole(study._storage)
     return study
 
 
