@@ -15,7 +15,6 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
 from kdnas.config import Settings
+from kdnas.console import manner
 from kdnas.run import Run
 from kdnas.search.candidate import Costs, Outcome, Score
 from kdnas.search.loop import SearchLoop
@@ -70,7 +70,7 @@ def search(
         sampler=make_sampler(sampler, table, seed, ladder.candidates(trials)),
     )
     evaluator: Any = TableEvaluator(table, settings)
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(None):
+    with tempfile.TemporaryDirectory() as folder, manner(quiet=True):
         run = Run(Path(folder), settings)
         if warm:
             warm_start(study, table, evaluator)
