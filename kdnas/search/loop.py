@@ -14,7 +14,7 @@ from optuna.trial import Trial, TrialState
 from kdnas.console import progress, say
 from kdnas.errors import KdnasError
 from kdnas.run import Run
-from kdnas.search.admission import GIVEN_BACK, LostTrialError, admit
+from kdnas.search.admission import LostTrialError, admit
 from kdnas.search.candidate import Evaluator
 from kdnas.search.constraints import all_beyond, described
 from kdnas.search.kept import Kept
@@ -22,6 +22,7 @@ from kdnas.search.outage import outages, patiently
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, spent
 from kdnas.search.samplers.distinct import taken_architectures
+from kdnas.search.samplers.names import GIVEN_BACK
 from kdnas.search.study import anybody_scored, beyond_limits, evaluated, running
 from kdnas.search.tell import Teller
 from kdnas.search.workers import Lookout, alive, fail_unsigned_trials, retry

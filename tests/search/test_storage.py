@@ -21,9 +21,10 @@ from kdnas.pipeline import Pipeline
 from kdnas.report.rewrite import rewrite_report
 from kdnas.run import Run
 from kdnas.search import workers
+from kdnas.search.samplers.names import RETRY_OF
 from kdnas.search.storage import make_storage, with_driver, without_password
 from kdnas.search.study import open_study, read_study
-from kdnas.search.workers import RETRY_OF, Lookout, alive
+from kdnas.search.workers import Lookout, alive
 from kdnas.space.families import FIELDS
 from kdnas.testing.processes import FORKS, Child
 
