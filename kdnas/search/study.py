@@ -100,6 +100,13 @@ def beyond_limits(study: Study) -> list[FrozenTrial]:
     return [t for t in pruned if INFEASIBLE in t.user_attrs]
 
 
+def beyond_in_a_row(study: Study) -> list[FrozenTrial]:
+    """Those beyond the limits that came after the last trial that was scored."""
+    trials = study.get_trials(deepcopy=False)
+    scored = max((t.number for t in trials if "loss" in t.user_attrs), default=-1)
+    return [t for t in beyond_limits(study) if t.number > scored]
+
+
 def anybody_scored(study: Study) -> bool:
     """Whether a student was trained and scored, on a lower rung at least."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
