@@ -55,6 +55,11 @@ def test_the_front_has_teacher_winner_controls_and_budgets(facts: Facts) -> None
     assert HOSTILE not in views["final score"].to_json()
 
 
+def test_a_title_is_text(facts: Facts) -> None:
+    title = front_figure(facts, title=facts.title).layout.title.text
+    assert "<" not in title and "&lt;img src=x" in title
+
+
 def test_a_wanted_speedup_is_the_only_budget(facts: Facts) -> None:
     wanted = facts.settings.model_copy(update={"speedup": 3.0})
     figure = front_figure(replace(facts, settings=wanted))

@@ -75,7 +75,7 @@ def front_figure(facts: Facts, axis: Axis = AXES["speed-up"], title: str = "") -
         title: Above the plot, where it stands alone.
     """
     rows = finished(facts.table)
-    figure = style.figure(height=480, title=title or None)
+    figure = style.figure(height=480, title=style.plain(title) or None)
     if facts.control is not None:
         drawn = dots(front_of(facts.control, axis), axis, "random search", style.RANDOM, 6)
         figure.add_trace(drawn.update(mode="lines+markers", line={"dash": "dot", "width": 1.5}))
