@@ -72,7 +72,7 @@ def _row(name: str, facts: Facts) -> dict[str, Any]:
     return {
         "name": name,
         "teacher": Path(facts.study.user_attrs["teacher"]).name,
-        "task": Path(facts.study.user_attrs["task"]).name,
+        "task": facts.task,
         "sampler": found["sampler"],
         "evaluated": found["evaluated"],
         "reward": found["best_reward"],

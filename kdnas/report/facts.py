@@ -19,6 +19,7 @@ from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.space.derive import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.tasks import load_spec
 from kdnas.teacher.load import load_config, teacher_source
 
 
@@ -28,6 +29,7 @@ class Facts:
 
     Attributes:
         title: Whose students for which task.
+        task: The task's own name.
         settings: Of the run.
         study: Of the search.
         table: Its trials.
@@ -41,6 +43,7 @@ class Facts:
     """
 
     title: str
+    task: str
     settings: Settings
     study: Study
     table: pd.DataFrame
@@ -57,9 +60,10 @@ class Facts:
         cls, run: Run, study: Study, control: Study | None, report: dict[str, Any] | None
     ) -> Facts:
         """The facts of a run as it is now."""
-        teacher, task = (Path(study.user_attrs[key]).name for key in ("teacher", "task"))
+        teacher, task = Path(study.user_attrs["teacher"]).name, _task(run, study, report)
         return cls(
             title=f"Students of {teacher} for {task}",
+            task=task,
             settings=run.settings,
             study=study,
             table=trial_table(study),
@@ -82,6 +86,17 @@ class Facts:
 def label_of(row: Any) -> str:
     """A row's architecture in short."""
     return Architecture.from_params(row).label
+
+
+def _task(run: Run, study: Study, report: dict[str, Any] | None) -> str:
+    """What the task calls itself; of a file that is gone since, the file's name."""
+    if report:
+        return str(report["task"])
+    named = str(study.user_attrs["task"])
+    try:
+        return load_spec(named, run.settings.tasks).name
+    except KdnasError:
+        return Path(named).stem
 
 
 def _best(study: Study, settings: Settings) -> int | None:

@@ -143,6 +143,17 @@ def test_a_page_holds_plotly_once_or_refers_to_it(facts: Facts, tmp_path: Path) 
     assert len((tmp_path / "c.html").read_text()) < 20_000
 
 
+def test_a_task_of_a_file_has_its_own_name(tmp_path: Path) -> None:
+    file = tmp_path / "stars.yaml"
+    file.write_text("reviews: {text: {text: []}}")
+    run = make_run(tmp_path / "run", trials=3, finished=False, task=str(file))
+    found = read_facts(run)
+    assert found.title.endswith(" for reviews")
+    assert comparison({"run": found})[0]["task"] == "reviews"
+    file.unlink()
+    assert read_facts(run).task == "stars"
+
+
 def test_runs_compare(facts: Facts, bare: Facts) -> None:
     rows = comparison({"one": facts, "a/very/long/name/of/a/folder/two": bare})
     assert [row["evaluated"] for row in rows] == [14, 3]
