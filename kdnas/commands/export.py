@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,7 @@ def export(
     """
     from kdnas.export.folder import export_run, finished_student
     from kdnas.export.formats import read_formats
+    from kdnas.export.show import table_lines
     from kdnas.run import Run
     from kdnas.student.push import check_described, check_login, push
 
@@ -60,13 +61,13 @@ def export(
         check_described(folder)
         check_login(push_to_hub)
     lines: list[str] = []
-    result: dict[str, str] = {}
+    result: dict[str, Any] = {}
     if out or not push_to_hub or formats != ("torch",):
-        folder, lines = export_run(
+        folder, summary = export_run(
             opened, formats, trial=trial, target=out, max_drop=max_drop, timing=timing
         )
-        lines.append(f"wrote {folder}")
-        result["folder"] = str(folder)
+        lines = [*(table_lines(summary) if summary else ()), f"wrote {folder}"]
+        result = {"folder": str(folder), **summary}
     if push_to_hub:
         result["pushed"] = push(folder, push_to_hub, private)
         lines.append(f"pushed to {result['pushed']}")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kdnas.export.show import int8_line
 from kdnas.files import write_text
 
 USE = """
@@ -90,7 +91,8 @@ def use(summary: dict[str, Any]) -> str:
     )
     environment = summary["environment"]
     threads, processor = environment["threads"], environment["device_name"]
-    return text + (TIMES.format(threads=threads, processor=processor) if points else "")
+    times = TIMES.format(threads=threads, processor=processor) if points else ""
+    return text + times + "".join(f"\n{line}.\n" for line in int8_line(summary))
 
 
 def _input(name: str) -> str:
