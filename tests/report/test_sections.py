@@ -23,6 +23,7 @@ from kdnas.report.figures.style import fixed
 from kdnas.report.page import Section, write_page
 from kdnas.report.rewrite import read_facts
 from kdnas.report.table import finished, front
+from kdnas.search.rungs import CONTINUES
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,26 @@ def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> No
     assert {"stopped at 33%", "beyond a limit", "repeats 5", "fail", "complete"} == set(states)
     names = {trace.name for trace in course_section(bare).views["course"].data}
     assert names == {"random search", "best so far", "evaluated"}
+
+
+def test_the_course_tells_who_went_on_from_a_rung(facts: Facts) -> None:
+    table = facts.table.copy()
+    table.loc[table.number.isin([9, 10, 11]), CONTINUES] = 6  # of which 9 failed
+    section = course_section(replace(facts, table=table))
+    assert section.table
+    states = {row[0]: row[2] for row in section.table.rows}
+    assert (states["6"], states["10"]) == ("went on as trial 10", "complete, continues 6")
+    drawn = {trace.name: list(trace.x) for trace in section.views["course"].data}
+    assert drawn["went on"] == [6] and "stopped on a rung" not in drawn
+
+
+def test_lines_of_a_search_go_on_to_its_end(facts: Facts) -> None:
+    one = replace(facts, control=facts.control.head(1), table=facts.table.head(12))
+    drawn = {t.name: t for t in course_section(one).views["course"].data}
+    for name in ("random search", "best so far", "left to chance"):
+        assert drawn[name].x[-1] == 11 and "markers" in drawn[name].mode
+    assert list(drawn["random search"].x) == [0, 11]
+    assert len(set(drawn["random search"].y)) == 1
 
 
 def test_what_matters_needs_some_trials(facts: Facts, bare: Facts) -> None:
