@@ -7,6 +7,7 @@ from typing import Any
 
 from kdnas import __version__
 from kdnas.report.metadata import card_data
+from kdnas.report.models import models_of
 from kdnas.report.summary import timed_on
 
 CARD = """---
@@ -72,9 +73,8 @@ def model_card(report: dict[str, Any]) -> str:
 def score_table(report: dict[str, Any]) -> str:
     """Student, teacher and controls in one Markdown table."""
     metrics = list(report["student"]["scores"])
-    rows = [("this student", report["student"], report["speedup"])]
-    rows += [("teacher", report["teacher"], 1.0)]
-    rows += [(control["name"], control, control["speedup"]) for control in report["controls"]]
+    teacher, student, *controls = models_of(report)
+    rows = [("this student", *student[1:]), teacher, *controls]
     lines = [
         f"| | {' | '.join(metrics)} | parameters | speed-up |",
         "|---" * (len(metrics) + 3) + "|",

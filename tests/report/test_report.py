@@ -11,6 +11,7 @@ import yaml
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
+from kdnas.report.results import HAND_PICKED
 from kdnas.report.search import search_summary
 from kdnas.report.table import COLUMNS, finished, front, trial_table
 from kdnas.report.terminal import closing_lines
@@ -145,6 +146,20 @@ def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
     lines = closing_lines(report, "runs/a")
     assert max(map(len, lines)) <= 80
     assert lines[1].split() == ["teacher", "22.0M", "1.00x", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("speedup", "name"),
+    [(4.2, "as fast"), (3.6, "as fast"), (3.5, "nearest in speed"), (4.9, "nearest in speed")],
+)
+def test_a_hand_picked_student_is_called_as_fast_where_it_is(
+    report: dict[str, Any], speedup: float, name: str
+) -> None:
+    report["controls"][0] |= {"name": HAND_PICKED, "speedup": speedup}
+    assert f"| hand-picked, {name} |" in model_card(report)
+    lines = closing_lines(report, "runs/a")
+    assert any(line.startswith(f"hand-picked, {name}  ") for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_missed_speedup_is_said(report: dict[str, Any]) -> None:

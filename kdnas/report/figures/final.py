@@ -7,12 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from kdnas.report.figures import style
-
-
-def models_of(report: dict[str, Any]) -> list[tuple[str, dict[str, Any], float]]:
-    """(name, its part of report.json, speed-up) of teacher, student and controls."""
-    rows = [("teacher", report["teacher"], 1.0), ("student", report["student"], report["speedup"])]
-    return rows + [(c["name"], c, c["speedup"]) for c in report["controls"]]
+from kdnas.report.models import models_of
 
 
 def final_figure(report: dict[str, Any]) -> go.Figure:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
-from kdnas.report.figures.final import models_of
+from kdnas.report.models import models_of
 from kdnas.report.page import Section, Table
 
 TOLD = (
