@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdnas.words import several
+
 
 def metrics_line(scores: dict[str, float], spread: dict[str, float] | None = None) -> str:
     """`accuracy 0.8186  f1 0.8733`, each with its spread over seeds where there is one."""
@@ -32,7 +34,8 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
     lines = []
     if task["tuned"]:
         best, points, seeds = task["best"], task["grid_points"], len(task["seeds"])
-        words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {best['epochs']:g} epochs"]
+        epochs = several(format(best["epochs"], "g"), "epoch")
+        words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {epochs}"]
         words += [f"best of {points} points"] * (points > 1)
         words += [f"{seeds} seeds ± std"] * (seeds > 1)
         lines.append("; ".join(words))

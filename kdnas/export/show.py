@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdnas.words import several
+
 
 def table_lines(summary: dict[str, Any]) -> list[str]:
     """Size, latencies and main score of each model.
@@ -22,8 +24,8 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
             f"{row['model']}, {row['runtime']:<8}{row['bytes'] / 1e6:>7.1f} MB{times}"
             f"{'-' if known is None else format(known, '.4f'):>17}"
         )
-    environment = summary["environment"]
-    how = f"medians, taken in turn, {environment['threads']} thread(s); " if points else ""
+    threads = several(summary["environment"]["threads"], "thread")
+    how = f"medians, taken in turn, {threads}; " if points else ""
     lines.append(f"{how}logits in ONNX within {summary['largest_difference']:.0e} of PyTorch's")
     return [*lines, *int8_line(summary)]
 

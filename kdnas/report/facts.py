@@ -21,6 +21,7 @@ from kdnas.space.derive import teacher_architecture
 from kdnas.space.families import family_of
 from kdnas.tasks import load_spec
 from kdnas.teacher.load import load_config, teacher_source
+from kdnas.words import several
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _steps(run: Run) -> list[tuple[str, float, str]]:
     machine = ""
     for event in run.events():
         if event.get("event") == "machine":
-            machine = f"{event['host']}, {event['device']}, {event['threads']} threads"
+            threads = several(event["threads"], "thread")
+            machine = f"{event['host']}, {event['device']}, {threads}"
         elif event.get("event") == "end":
             key = (str(event["step"]), machine)
             steps[key] = steps.get(key, 0.0) + float(event["seconds"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdnas.report.facts import Facts
 from kdnas.report.models import models_of
+from kdnas.words import in_millions
 
 WIDTH = 80
 NAME, WIDEST = 24, 30
@@ -45,7 +46,7 @@ def _models(report: dict[str, Any]) -> list[str]:
     for name, row, speedup in rows:
         scores = [f"{row['scores'][m]:.4f}" if m in row["scores"] else "-" for m in metrics]
         cells = "".join(f"{cell:>{width}}" for cell, width in zip(scores, widths, strict=True))
-        size = f"{row['params'] / 1e6:.1f}M"
+        size = in_millions(row["params"])
         lines.append(f"{name[: first - 1]:<{first}}{size:>7}{speedup:>8.2f}x{cells}")
     return lines
 
@@ -53,7 +54,7 @@ def _models(report: dict[str, Any]) -> list[str]:
 def _search(search: dict[str, Any]) -> list[str]:
     each = search["seconds_per_trial"]
     line = (
-        f"search: {search['sampler']}, {search['seen']} of {search['space']} students in "
+        f"search: {search['sampler']}, {search['seen']} of {search['space']} students; trials took "
         f"{search['seconds']:.0f} s, {each['least']:.1f} to {each['most']:.1f} s each"
     )
     return [line, *_beside_random(search)]

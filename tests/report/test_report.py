@@ -135,6 +135,21 @@ def test_the_card_is_metadata_and_a_table(report: dict[str, Any]) -> None:
     assert json.dumps(metadata)
 
 
+def test_a_card_of_a_tiny_student_with_an_odd_teacher(report: dict[str, Any]) -> None:
+    report["teacher"]["name"] = "/models/a<b>"
+    report["student"]["params"] = 63_000
+    report["environment"]["threads"] = 1
+    report["recipe"][0]["epochs"] = 1.0
+    card = model_card(report)
+    assert "\n# a&lt;b&gt;-mrpc-3x192\n" in card
+    assert "63k parameters" in card and "1 thread, cpu" in card and "; 1 epoch at" in card
+
+
+def test_seconds_are_those_of_trials(report: dict[str, Any]) -> None:
+    lines = closing_lines(report, "runs/a")
+    assert "search: tpe, 12 of 1536 students; trials took 99 s, 2.5 to 30.1 s each" in lines
+
+
 def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
     lines = closing_lines(report, "runs/a")
     assert max(map(len, lines)) <= 80

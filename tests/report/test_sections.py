@@ -104,7 +104,7 @@ def test_what_matters_needs_some_trials(facts: Facts, bare: Facts) -> None:
     for column in (1, 2, 3):
         shares = [float(row[column].rstrip("%")) for row in table.rows]
         assert sum(shares) == pytest.approx(100, abs=0.5)
-    assert "3 finished trial(s) say too little" in matter_section(bare).missing
+    assert "3 finished trials: too few" in matter_section(bare).missing
 
 
 def test_the_layer_map_is_that_of_the_winner(facts: Facts, bare: Facts) -> None:

@@ -15,6 +15,7 @@ from kdnas.report.figures.marks import mark_controls, mark_teacher
 from kdnas.report.page import Section, Table
 from kdnas.report.search import budgets_of
 from kdnas.report.table import finished, front, records
+from kdnas.words import in_millions
 
 SCORE = "score"
 HOVER = (
@@ -140,8 +141,8 @@ def _table(facts: Facts) -> Table:
             label_of(row),
             f"{row['number']}",
             f"{row['speedup']:.2f}x",
-            f"{row['params'] / 1e6:.2f}M",
-            f"{row['macs'] / 1e6:.0f}M",
+            in_millions(row["params"], 2),
+            in_millions(row["macs"], 0),
             f"{row['latency_ms']:.2f}",
             f"{1 - row['loss']:.4f}",
             f"{row['reward']:.4f}",
