@@ -9,16 +9,17 @@ import pytest
 from made_runs import HOSTILE, TEACHER, make_run
 
 from kdnas.errors import KdnasError
-from kdnas.report.compare import comparison, comparison_lines
+from kdnas.report.compare import comparison, comparison_lines, write_comparison
 from kdnas.report.facts import Facts
 from kdnas.report.figures.course import course_section
-from kdnas.report.figures.front import AXES, front_figure, front_section
+from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.latency import latency_section
 from kdnas.report.figures.layers import layers_section
 from kdnas.report.figures.losses import losses_section
 from kdnas.report.figures.matter import matter_section
 from kdnas.report.figures.scores import scores_section
 from kdnas.report.figures.seconds import seconds_section
+from kdnas.report.figures.students import AXES
 from kdnas.report.figures.style import fixed
 from kdnas.report.page import Section, write_page
 from kdnas.report.rewrite import read_facts
@@ -56,15 +57,33 @@ def test_the_front_has_teacher_winner_controls_and_budgets(facts: Facts) -> None
     assert HOSTILE not in views["final score"].to_json()
 
 
+def test_the_star_is_where_the_winner_was_timed_again(facts: Facts, bare: Facts) -> None:
+    seen = facts.table.speedup[facts.table.number == 2].item()
+    traces = {trace.name: trace for trace in front_figure(facts).data}
+    assert list(traces["winner"].x) == [5.0] and seen in list(traces["students"].x)
+    assert f"timed again at the end; the search saw {seen:.2f}x" in traces["winner"].hovertemplate
+    note = front_section(facts).notes["speed-up"]
+    assert "timed again" in note and "speed-ups one may need" in note
+    best = bare.table.speedup[bare.table.number == bare.winner].item()
+    assert list(front_figure(bare).data[-2].x) == [best]
+    assert "timed again" not in front_section(bare).notes["speed-up"]
+
+
+def test_limits_are_drawn_and_told_where_they_hold(facts: Facts) -> None:
+    limits = facts.settings.model_copy(update={"speedup": 3.0, "max_params": 900_000})
+    limited = replace(facts, settings=limits)
+    views, notes = front_section(limited).views, front_section(limited).notes
+    drawn = {name: [shape.x0 for shape in view.layout.shapes] for name, view in views.items()}
+    assert drawn == {"speed-up": [3], "parameters": [900_000], "MACs": [], "final score": []}
+    told = {name: note.rpartition("Dotted")[2] for name, note in notes.items() if "Dotted" in note}
+    assert told.keys() == {"speed-up", "parameters"}
+    assert "the speed-up asked for" in told["speed-up"] and "allowed" in told["parameters"]
+    assert "briefly" not in notes["final score"]
+
+
 def test_a_title_is_text(facts: Facts) -> None:
     title = front_figure(facts, title=facts.title).layout.title.text
     assert "<" not in title and "&lt;img src=x" in title
-
-
-def test_a_wanted_speedup_is_the_only_budget(facts: Facts) -> None:
-    wanted = facts.settings.model_copy(update={"speedup": 3.0})
-    figure = front_figure(replace(facts, settings=wanted))
-    assert [shape.x0 for shape in figure.layout.shapes] == [3]
 
 
 def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> None:
@@ -184,3 +203,10 @@ def test_runs_compare(facts: Facts, bare: Facts) -> None:
     empty = replace(bare, table=bare.table.head(0))
     with pytest.raises(KdnasError, match="two has no finished trial"):
         comparison({"one": facts, "two": empty})
+
+
+def test_a_comparison_says_where_scores_do_not_compare(facts: Facts, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    for other, told in ((facts, False), (replace(facts, task="rte"), True)):
+        write_comparison(page, {"one": facts, "two": other}, "cdn")
+        assert ("several tasks (sst2, rte)" in page.read_text()) == told
