@@ -60,8 +60,9 @@ def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     make_run(tmp_path / "b", trials=3, finished=False)
     out, _ = told("report", tmp_path / "a", "--json")
     assert json.loads(out)["student"]["trial"] == 2
+    assert json.loads(out)["page"] == str(tmp_path / "a" / "report.html")
     out, _ = told("report", tmp_path / "b", "--json", "--plotly-js", "cdn")
-    assert json.loads(out)["report"] is None
+    assert json.loads(out)["report"] is None and json.loads(out)["progress"]["trials"] == 3
     assert (tmp_path / "b" / "report.html").stat().st_size < 1e6
     page = tmp_path / "c.html"
     out, _ = told("report", tmp_path / "a", tmp_path / "b", "--out", page, "--json")

@@ -18,6 +18,7 @@ from kdnas.report.figures.scores import scores_section
 from kdnas.report.figures.seconds import seconds_section
 from kdnas.report.figures.trust import trust_section
 from kdnas.report.page import Plotly, write_page
+from kdnas.report.progress import progress_told
 from kdnas.words import in_millions, several
 
 SECTIONS = (
@@ -48,7 +49,8 @@ def write_front_page(path: Path, facts: Facts, plotly: Plotly = "inline") -> Non
 def lead(facts: Facts) -> list[str]:
     """The outcome in a sentence or two."""
     if not facts.report:
-        return ["The search is not finished, or its winner is not distilled yet."]
+        told = ". ".join(line[0].upper() + line[1:] for line in progress_told(facts))
+        return [f"{told}.", "No student is finished yet: kdnas resume goes on."]
     report: dict[str, Any] = facts.report
     student, teacher, search = report["student"], report["teacher"], report["search"]
     metric = main_metric(report)

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdnas.report.facts import Facts
 from kdnas.report.models import models_of
+from kdnas.report.progress import progress_told
 from kdnas.words import in_millions
 
 WIDTH = 80
@@ -27,8 +28,8 @@ def report_lines(facts: Facts, folder: Path, picture: Path | None) -> list[str]:
     if facts.report:
         lines = closing_lines(facts.report, str(folder))
     else:
-        lines = [f"no student yet; it goes on with: kdnas resume {folder}"]
-        lines.append(f"report:  {folder}/report.html")
+        lines = [*progress_told(facts), f"no student yet; it goes on with: kdnas resume {folder}"]
+        lines += ["", f"report:  {folder}/report.html"]
     return lines + ([f"picture: {picture}"] if picture else [])
 
 

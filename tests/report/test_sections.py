@@ -22,8 +22,11 @@ from kdnas.report.figures.seconds import seconds_section
 from kdnas.report.figures.students import AXES
 from kdnas.report.figures.style import fixed
 from kdnas.report.page import Section, write_page
+from kdnas.report.progress import progress_of, progress_told
+from kdnas.report.report_page import lead
 from kdnas.report.rewrite import read_facts
 from kdnas.report.table import finished, front
+from kdnas.report.terminal import report_lines
 from kdnas.search.rungs import CONTINUES
 
 
@@ -158,6 +161,19 @@ def test_a_run_without_a_student_says_what_is_missing(bare: Facts) -> None:
     assert "Not measured" in latency_section(bare).missing
     assert [t.name for t in front_figure(bare).data][-2:] == ["best so far", "teacher"]
     assert seconds_section(bare).table
+
+
+def test_an_unfinished_run_says_how_far_it_is(bare: Facts) -> None:
+    best = bare.table.reward.max()
+    first, second = progress_told(bare)
+    assert first == f"3 of 20 trials are done; best reward {best:.4f}"
+    assert f"(trial {bare.winner}), score " in second
+    assert progress_of(bare)["best"]["reward"] == pytest.approx(best, abs=1e-5)
+    assert lead(bare)[0] == f"{first}. B{second[1:]}."
+    empty = replace(bare, table=bare.table.head(0), winner=None)
+    assert progress_of(empty)["best"] is None and len(progress_told(empty)) == 1
+    lines = report_lines(bare, Path("runs/a"), None)
+    assert lines[:2] == [first, second] and max(map(len, lines)) <= 80
 
 
 def test_the_machines_of_a_search_are_told_apart(facts: Facts) -> None:
