@@ -11,6 +11,12 @@ from kdnas.commands.shared import RunFolder
 from kdnas.console import conclude
 
 
+def _formats() -> list[str]:
+    from kdnas.export.formats import FORMATS
+
+    return list(FORMATS)
+
+
 def export(
     run: RunFolder,
     *,
@@ -25,6 +31,7 @@ def export(
         typer.Option(
             help="torch (the plain checkpoint), onnx, int8; several between commas or repeated.",
             metavar="torch|onnx|int8",
+            autocompletion=_formats,
         ),
     ] = None,
     trial: Annotated[
@@ -45,7 +52,7 @@ def export(
         bool, typer.Option("--private", help="A new repository is private.")
     ] = False,
 ) -> None:
-    """Write a run's student to a folder or the hub, for transformers or for ONNX Runtime.
+    """Write a run's student for transformers, ONNX Runtime or the hub.
 
     ONNX files are checked against PyTorch, scored on the task, and timed beside the teacher.
     """
