@@ -43,7 +43,7 @@ def test_kdnas_alone_shows_the_way_in(told: Run) -> None:
     out, _ = told()
     assert out.index("kdnas search") < out.index("kdnas report RUN") < out.index("  resume")
     assert all(f"\n  {name} " in out for name in COMMANDS)
-    assert widest(out) <= 80
+    assert widest(out) <= 80 and "..." not in out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -60,8 +60,9 @@ def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     make_run(tmp_path / "b", trials=3, finished=False)
     out, _ = told("report", tmp_path / "a", "--json")
     assert json.loads(out)["student"]["trial"] == 2
+    assert json.loads(out)["page"] == str(tmp_path / "a" / "report.html")
     out, _ = told("report", tmp_path / "b", "--json", "--plotly-js", "cdn")
-    assert json.loads(out)["report"] is None
+    assert json.loads(out)["report"] is None and json.loads(out)["progress"]["trials"] == 3
     assert (tmp_path / "b" / "report.html").stat().st_size < 1e6
     page = tmp_path / "c.html"
     out, _ = told("report", tmp_path / "a", tmp_path / "b", "--out", page, "--json")
@@ -69,6 +70,15 @@ def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     out, _ = told("report", tmp_path / "a", "--quiet")
     assert out.splitlines()[1].startswith("teacher")
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
+
+
+def test_without_a_browser_it_is_said_where_the_page_is(
+    told: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "a", trials=3, finished=False)
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    out, _ = told("report", tmp_path / "a", "--open")
+    assert out.endswith(f"no browser could be opened; the page is {tmp_path}/a/report.html\n")
 
 
 def test_a_quiet_search_that_tells_json(
@@ -149,6 +159,7 @@ def test_a_terminal_shows_trial_best_and_time_left() -> None:
         ("kdnas se", "search"),
         ("kdnas search --sampler l", "lstm"),
         ("kdnas report --plotly-js c", "cdn"),
+        ("kdnas export --format i", "int8"),
         ("kdnas search --mini-ep", "--mini-epochs"),
     ],
 )

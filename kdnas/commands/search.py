@@ -34,7 +34,10 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 
 @with_settings("trials", "threads", "device")
 def resume(flags: dict[str, Any], run: RunFolder) -> None:
-    """Go on with a run that stopped, or give it more trials (--trials TOTAL)."""
+    """Go on with a run that stopped, or give it more trials.
+
+    --trials is their total.
+    """
     from kdnas.run import Run
 
     opened = Run.open(run, **flags)

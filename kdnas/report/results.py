@@ -9,6 +9,8 @@ from typing import Any
 from kdnas.space import Architecture
 from kdnas.tasks.task import TaskSpec
 
+HAND_PICKED = "hand-picked, as fast"
+
 
 @dataclass(frozen=True)
 class Control:

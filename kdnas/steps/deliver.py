@@ -15,6 +15,7 @@ from kdnas.console import say
 from kdnas.measure import count_params
 from kdnas.measure.grid import cells_for, latency_grid
 from kdnas.report import Control, Results
+from kdnas.report.results import HAND_PICKED
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.space.handpicked import hand_picked
@@ -25,7 +26,6 @@ from kdnas.tasks.evaluate import evaluate_model
 from kdnas.teacher.load import EMBEDDED_NAME, load_teacher
 
 FINAL_REPEATS = 100
-HAND_PICKED = "hand-picked, as fast"
 
 
 class Delivered(Trained):
