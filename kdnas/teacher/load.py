@@ -91,7 +91,7 @@ def load_config(name: str) -> Any:
 
 
 def load_tokenizer(name: str) -> Any:
-    """A teacher's tokenizer.
+    """A teacher's tokenizer; it gives no token types to a model that has one kind.
 
     Raises:
         KdnasError: There is none, or it comes with code.
@@ -103,7 +103,9 @@ def load_tokenizer(name: str) -> Any:
             "*.model in the folder); save one there with tokenizer.save_pretrained"
         )
     _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
-    return _load(AutoTokenizer.from_pretrained, name, "tokenizer")
+    one_type = getattr(load_config(name), "type_vocab_size", None) == 1
+    inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
+    return _load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs)
 
 
 def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
