@@ -95,7 +95,7 @@ class FullKD:
         """
         general = tuple(stage for stage in self.settings.recipe if stage.is_general)
         own = self.settings.recipe[len(general) :]
-        projects = any("hidden" in stage.losses for stage in own)
+        projects = any(stage.weighs("hidden") for stage in own)
         start = self._start(self._lesson(own[0], architecture, projects))
         distilled = start.student(architecture)
         done = [i for i in reversed(range(len(own))) if (work / own[i].name).exists()]
@@ -117,7 +117,7 @@ class FullKD:
         """A student that knows no task yet: from the cache, or trained now and kept there."""
         settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
         whole = replace(self, settings=settings)
-        projects = any("hidden" in stage.losses for stage in stages)
+        projects = any(stage.weighs("hidden") for stage in stages)
         start = whole._start(whole._lesson(stages[0], architecture, projects))
         folders = [
             whole._general_folder(architecture, stages[: i + 1], start.lesson)

@@ -165,6 +165,16 @@ def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool, precisi
             assert not torch.equal(value, start[name]) or "position" in name, name
 
 
+def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
+    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {**TRANSFER, "losses": {"task": 1, "hidden": 0, "logits": [0, 0]}}
+    asked: list[Any] = []
+    monkeypatch.setattr("kdnas.distill.lesson.stored_or_live", asked.append)
+    alone = weights(make("a", stages=[{**labels, "data": "task"}]))
+    assert not asked and all(value.isfinite().all() for value in alone.values())
+
+
 def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Pipeline]) -> None:
     with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but teacher"):
         make("a", stages=[TRANSFER], teacher_as_is=True).everything()
