@@ -117,25 +117,27 @@ class FullKD:
         """A student that knows no task yet: from the cache, or trained now and kept there."""
         settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
         whole = replace(self, settings=settings)
-        projects = any(stage.weighs("hidden") for stage in stages)
-        start = whole._start(whole._lesson(stages[0], architecture, projects))
+        start = whole._start(self.classroom.lesson(stages[0], Wanted()))
         folders = [
             whole._general_folder(architecture, stages[: i + 1], start.lesson)
             for i in range(len(stages))
         ]
         with FileLock(folders[-1].with_suffix(".lock")):
-            start = whole._start(start.lesson, _cut(folders[0].with_suffix(".cut"), start))
-            distilled = start.student(architecture)
+            cut = _cut(folders[0].with_suffix(".cut"), start)
+            distilled = whole._start(start.lesson, cut).student(architecture)
             if distilled.load(folders[-1]):
                 say(f"{title}: found the general student in {folders[-1]}")
-                return GeneralStudent(architecture, distilled, start.importance)
+                return GeneralStudent(architecture, distilled, cut)
+            projects = any(stage.weighs("hidden") for stage in stages)
+            start = whole._start(whole._lesson(stages[0], architecture, projects), cut)
+            distilled = start.student(architecture)
             if projects:
                 start.fit(distilled.hidden, distilled)
             for stage, folder in zip(stages, folders, strict=True):
                 if not distilled.load(folder):
                     lesson = whole._lesson(stage, architecture)
                     whole._train(stage, distilled, lesson, folder, title)
-        return GeneralStudent(architecture, distilled, start.importance)
+        return GeneralStudent(architecture, distilled, cut)
 
     def _after(self, general: GeneralStudent, start: Start) -> Distilled:
         """The general student with the head of a stage's teacher.
