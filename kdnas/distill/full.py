@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from filelock import FileLock
 from safetensors import SafetensorError
@@ -214,7 +214,7 @@ class FullKD:
             lesson.teacher,
             lesson.data,
             architecture=architecture.params,
-            stages=[stage.model_dump(mode="json", exclude={"name"}) for stage in stages],
+            stages=[self._what_counts(stage) for stage in stages],
             settings=settings,
             batch_size=self.settings.batch_size,
             precision=self.runtime.precision,
@@ -222,6 +222,11 @@ class FullKD:
         folder = cache_folder() / "students" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _what_counts(self, stage: Stage) -> dict[str, Any]:
+        frozen = schedule_of(stage, self.settings).freeze_embeddings
+        resolved = stage.model_copy(update={"freeze_embeddings": frozen})
+        return resolved.model_dump(mode="json", exclude={"name"})
 
 
 def _cut(file: Path, start: Start) -> Importance:

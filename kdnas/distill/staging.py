@@ -117,7 +117,8 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
     """How long and how fast a stage trains."""
     frozen = stage.freeze_embeddings
     if frozen is None:
-        frozen = settings.inherit and not stage.learns_task
+        learns_words = stage.learns_task or stage.weighs("embeddings")
+        frozen = settings.inherit and not learns_words
     return Schedule(
         stage.epochs,
         stage.lr,
