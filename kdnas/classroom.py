@@ -16,6 +16,7 @@ from kdnas.distill.outputs import Wanted
 from kdnas.run import Run
 from kdnas.runtime import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_data, load_spec
+from kdnas.teacher.inputs import check_inputs
 from kdnas.teacher.load import Teacher, load_teacher, teacher_source
 from kdnas.teacher.store import StoredSignal
 from kdnas.transfer.make import (
@@ -102,7 +103,8 @@ class Classroom:
     @cached_property
     def transfer_encoded(self) -> EncodedExamples:
         """The same, tokenised."""
-        return encode(self.transfer.examples, self.data.tokenizer, self.data.length)
+        data = encode(self.transfer.examples, self.data.tokenizer, self.data.length)
+        return check_inputs(data, self.data.tokenizer, self.task_teacher().model.config)
 
     def _material(self, teacher: Teacher | None) -> Material:
         """What new rows are made of; without a teacher no words near one another."""

@@ -14,6 +14,7 @@ from kdnas.errors import KdnasError
 from kdnas.export.session import require_onnx
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.sample import stratified_sample
+from kdnas.teacher.inputs import check_inputs
 from kdnas.teacher.load import longest_input
 from kdnas.transfer.pairs import similar_pairs
 
@@ -54,8 +55,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     """Encodes a task's examples and the corpus for a teacher.
 
     Raises:
-        KdnasError: The corpus cannot be read, the proxy would be too small, or latencies cannot
-            be measured as asked.
+        KdnasError: The corpus cannot be read, the proxy would be too small, latencies cannot be
+            measured as asked, or the tokenizer gives what the teacher cannot read.
     """
     check_latency(settings, config)
     length = input_length(settings, tokenizer, config)
@@ -78,12 +79,15 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     def masked(data: EncodedExamples) -> EncodedExamples:
         return mask_tokens(data, tokenizer, settings.mask_probability, settings.seed)
 
+    distillation, evaluation = masked(seen), encode_evaluation(task, tokenizer, length)
+    for part in (encoded, distillation, *evaluation.values()):
+        check_inputs(part, tokenizer, config)
     return RunData(
         task.spec,
         encoded,
-        encode_evaluation(task, tokenizer, length),
-        masked(seen),
-        None if corpus is None else masked(corpus),
+        evaluation,
+        distillation,
+        None if corpus is None else check_inputs(masked(corpus), tokenizer, config),
         draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
         train,
         texts,

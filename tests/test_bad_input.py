@@ -95,7 +95,11 @@ def test_tasks_and_data(
 
 
 def test_teachers(
-    refused: Callable[..., str], quick_flags: list[str], teacher_folder: Path, tmp_path: Path
+    refused: Callable[..., str],
+    quick_flags: list[str],
+    teacher_folder: Path,
+    make_teacher: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     from transformers import AutoConfig
 
@@ -108,6 +112,8 @@ def test_teachers(
     for name in ("config.json", "model.safetensors"):
         shutil.copy(teacher_folder / name, bare)
     assert "has no tokenizer" in refused(*given, bare)
+    line = refused(*given, make_teacher(vocab_size=50))
+    assert "gives token 1" in line and "vocab_size is 50" in line
     assert "distils encoders" in refused("space", "--teacher", tmp_path / "gpt2")
 
 

@@ -58,7 +58,7 @@ class Stage(BaseModel):
     freeze_embeddings: bool | None = Field(
         default=None,
         description="Whether word embeddings stay as they are; default: where they were inherited "
-        "and nothing of the task is learnt.",
+        "and neither the task nor embeddings are learnt.",
     )
     dropout: bool = Field(default=False, description="Whether the student's dropout is on.")
     temperature: float = Field(default=2.0, gt=0, description="Of the logit loss.")

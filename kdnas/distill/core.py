@@ -132,7 +132,7 @@ class _Training:
     def step(self, indices: Indices) -> Tensor:
         """Forward, backward, update on some examples; returns the loss."""
         batch, shares = self._part(indices)
-        self.objective.progress = self.pace.progress
+        self.objective.ramp = self.pace.ramp
         with self.runtime.autocast():
             loss: Tensor = self.objective(self.model, batch, self.source, shares)["total"]
         self.runtime.accelerator.backward(loss)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -60,17 +60,27 @@ def can_pack(model: PreTrainedModel) -> bool:
     return bool(model._supports_attention_backend)
 
 
-def real_tokens(model: PreTrainedModel, batch: Batch, states: Tensor) -> Tensor | None:
-    """The real tokens of what a part of the encoder gives or gets, shape (tokens, size).
+def real_tokens(model: PreTrainedModel, batch: Batch, states: Tensor) -> Tensor:
+    """The real tokens of what a part of the encoder gives or gets, shape (tokens, size)."""
+    layout = batch.packing
+    return layout.sampled(states, slice(None)) if can_pack(model) else layout.real(states)
 
-    None where it is not about the batch's tokens: DeBERTa sends its relative positions through the
-    same maps.
+
+def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
+    """Tells during one forward pass, at each call of a map, whether it is about the batch's tokens.
+
+    DeBERTa sends its relative positions through the same maps, after the tokens. Where layers share
+    their weights each call is of another layer.
     """
-    layout, packed = batch.packing, can_pack(model)
-    rows = (1, len(layout.cells)) if packed else layout.shape
-    if tuple(states.shape[:2]) != rows:
-        return None
-    return layout.sampled(states, slice(None)) if packed else layout.real(states)
+    kind = model.config.model_type
+    shared, seen = family_of(kind, kind).layers is None, set()
+
+    def on_tokens(module: nn.Module) -> bool:
+        first = shared or module not in seen
+        seen.add(module)
+        return first
+
+    return on_tokens
 
 
 @contextmanager
@@ -81,12 +91,12 @@ def _listening(
     heard: dict[str, list[Tensor]] = {state.kind: [] for state in wanted.states}
     kind = model.config.model_type
     ends = dict(zip(HEADS, family_of(kind, kind).heads_out, strict=False))
+    on_tokens = calls_on_tokens(model)
 
     def keep(name: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
-            tokens = real_tokens(model, batch, output)
-            if tokens is not None:
-                heard[name].append(tokens)
+        def hook(module: nn.Module, _: Any, output: Tensor) -> None:
+            if on_tokens(module):
+                heard[name].append(real_tokens(model, batch, output))
 
         return hook
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from filelock import FileLock
 from safetensors import SafetensorError
@@ -95,7 +95,7 @@ class FullKD:
         """
         general = tuple(stage for stage in self.settings.recipe if stage.is_general)
         own = self.settings.recipe[len(general) :]
-        projects = any("hidden" in stage.losses for stage in own)
+        projects = any(stage.weighs("hidden") for stage in own)
         start = self._start(self._lesson(own[0], architecture, projects))
         distilled = start.student(architecture)
         done = [i for i in reversed(range(len(own))) if (work / own[i].name).exists()]
@@ -117,25 +117,27 @@ class FullKD:
         """A student that knows no task yet: from the cache, or trained now and kept there."""
         settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
         whole = replace(self, settings=settings)
-        projects = any("hidden" in stage.losses for stage in stages)
-        start = whole._start(whole._lesson(stages[0], architecture, projects))
+        start = whole._start(self.classroom.lesson(stages[0], Wanted()))
         folders = [
             whole._general_folder(architecture, stages[: i + 1], start.lesson)
             for i in range(len(stages))
         ]
         with FileLock(folders[-1].with_suffix(".lock")):
-            start = whole._start(start.lesson, _cut(folders[0].with_suffix(".cut"), start))
-            distilled = start.student(architecture)
+            cut = _cut(folders[0].with_suffix(".cut"), start)
+            distilled = whole._start(start.lesson, cut).student(architecture)
             if distilled.load(folders[-1]):
                 say(f"{title}: found the general student in {folders[-1]}")
-                return GeneralStudent(architecture, distilled, start.importance)
+                return GeneralStudent(architecture, distilled, cut)
+            projects = any(stage.weighs("hidden") for stage in stages)
+            start = whole._start(whole._lesson(stages[0], architecture, projects), cut)
+            distilled = start.student(architecture)
             if projects:
                 start.fit(distilled.hidden, distilled)
             for stage, folder in zip(stages, folders, strict=True):
                 if not distilled.load(folder):
                     lesson = whole._lesson(stage, architecture)
                     whole._train(stage, distilled, lesson, folder, title)
-        return GeneralStudent(architecture, distilled, start.importance)
+        return GeneralStudent(architecture, distilled, cut)
 
     def _after(self, general: GeneralStudent, start: Start) -> Distilled:
         """The general student with the head of a stage's teacher.
@@ -212,7 +214,7 @@ class FullKD:
             lesson.teacher,
             lesson.data,
             architecture=architecture.params,
-            stages=[stage.model_dump(mode="json", exclude={"name"}) for stage in stages],
+            stages=[self._what_counts(stage) for stage in stages],
             settings=settings,
             batch_size=self.settings.batch_size,
             precision=self.runtime.precision,
@@ -220,6 +222,11 @@ class FullKD:
         folder = cache_folder() / "students" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def _what_counts(self, stage: Stage) -> dict[str, Any]:
+        frozen = schedule_of(stage, self.settings).freeze_embeddings
+        resolved = stage.model_copy(update={"freeze_embeddings": frozen})
+        return resolved.model_dump(mode="json", exclude={"name"})
 
 
 def _cut(file: Path, start: Start) -> Importance:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdnas.distill.batches import Batch, collate, plan_epoch
 from kdnas.distill.outputs import Wanted, hidden_states
-from kdnas.distill.signal import LiveSignal, TeacherSignal
+from kdnas.distill.signal import LiveSignal, NoSignal, TeacherSignal
 from kdnas.runtime import Runtime
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teacher.load import Teacher
@@ -45,12 +45,17 @@ class Lesson:
     ) -> Lesson:
         """The teacher's signal from a store, or where the disk is too small, live.
 
+        Where nothing is wanted the teacher is not run, and nothing is known of its states.
+
         Args:
             teacher: On the runtime's device.
             data: The examples.
             wanted: What will be read of the teacher.
             runtime: Device and precision.
         """
+        if wanted == Wanted():
+            shape = (teacher.depth + 1, teacher.hidden_size)
+            return cls(teacher, data, NoSignal(), torch.zeros(shape), torch.ones(shape))
         found = stored_or_live(teacher, data, wanted.states, runtime)
         if isinstance(found, SignalStore):
             return cls(teacher, data, found.everything(), found.mean, found.variance)

@@ -25,7 +25,7 @@ class Objective(nn.Module):
             changes evenly over the training. Terms that never weigh anything are left out.
 
     Attributes:
-        progress: Share of the training that is done; the training core keeps it.
+        ramp: Where the step is between the first, 0, and the last, 1; the training core keeps it.
     """
 
     def __init__(self, terms: dict[str, tuple[Weight, Term]]) -> None:
@@ -33,7 +33,7 @@ class Objective(nn.Module):
         ends = {name: _ends(weight) for name, (weight, _) in terms.items()}
         self.ends = {name: both for name, both in ends.items() if any(both)}
         self.terms = nn.ModuleDict({name: terms[name][1] for name in self.ends})
-        self.progress = 0.0
+        self.ramp = 0.0
 
     @property
     def wanted(self) -> Wanted:
@@ -43,7 +43,7 @@ class Objective(nn.Module):
     def weight(self, name: str) -> float:
         """What a term weighs now."""
         first, last = self.ends[name]
-        return first + (last - first) * self.progress
+        return first + (last - first) * self.ramp
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """What each loss of a batch is a mean over."""

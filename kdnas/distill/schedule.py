@@ -88,6 +88,15 @@ class Pace:
         return min(1.0, max(share, self.seconds / limit) if limit else share)
 
     @property
+    def ramp(self) -> float:
+        """Where the next step is between the first, 0, and the last, 1; an only step is the last.
+
+        Of a training by the clock nobody knows the last step; there it is the share of the time.
+        """
+        share = self.step / (self.steps - 1) if self.steps > 1 else 1.0
+        return min(1.0, max(share, self.progress))
+
+    @property
     def done(self) -> bool:
         """Whether to stop, for good or until the training is taken up again."""
         return self.progress >= min(1.0, round(self.until * self.steps) / self.steps)

@@ -22,12 +22,12 @@ def wanted_of(
     stage: Stage, architecture: Architecture, teacher: Teacher, settings: Settings
 ) -> Wanted:
     """What a stage reads of its teacher."""
-    wanted = Wanted(logits="logits" in stage.losses and teacher.has_head)
-    if "hidden" in stage.losses:
+    wanted = Wanted(logits=stage.weighs("logits") and teacher.has_head)
+    if stage.weighs("hidden"):
         wanted |= hidden_of(architecture, teacher, settings)
-    if "embeddings" in stage.losses:
+    if stage.weighs("embeddings"):
         wanted |= Wanted(hidden_states((0,)))
-    if "relations" in stage.losses:
+    if stage.weighs("relations"):
         wanted |= Wanted(attention_states(stage.relation_layer or teacher.depth))
     return wanted
 
@@ -65,7 +65,8 @@ def terms_of(stage: Stage, distilled: Distilled, start: Start) -> dict[str, tupl
         return TaskTerm()
 
     # The recipe without stages asks for logits whether or not the teacher has a head.
-    names = [name for name in stage.losses if name != "logits" or teacher.has_head]
+    weighed = [name for name in stage.losses if stage.weighs(name)]
+    names = [name for name in weighed if name != "logits" or teacher.has_head]
     return {name: (stage.losses[name], make(name)) for name in names}
 
 
@@ -116,7 +117,8 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
     """How long and how fast a stage trains."""
     frozen = stage.freeze_embeddings
     if frozen is None:
-        frozen = settings.inherit and not stage.learns_task
+        learns_words = stage.learns_task or stage.weighs("embeddings")
+        frozen = settings.inherit and not learns_words
     return Schedule(
         stage.epochs,
         stage.lr,

@@ -8,9 +8,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from transformers import PreTrainedModel
+
 from kdnas.config import Settings
 from kdnas.console import say
 from kdnas.distill.core import predict
+from kdnas.errors import KdnasError
 from kdnas.evaluate.folder import claimed, keep
 from kdnas.evaluate.places import find_tasks
 from kdnas.evaluate.subject import Subject
@@ -85,7 +88,7 @@ def evaluate(
                 result["tasks"][spec.name] = _scored_when_tuned(tuned)
                 scored = tuned.model() if tests else None
             else:
-                scored = load_teacher(model, subject.spec).model
+                scored = _as_it_is(model, subject.spec)
                 result["tasks"][spec.name] = _scored_as_it_is(subject, scored, runtime)
             result["mean"] = fmean(task["score"] for task in result["tasks"].values())
             result["mean_name"] = _mean_name(specs)
@@ -103,6 +106,15 @@ def _short_name(model: str) -> str:
     """A checkpoint's folder name; a run's for the student in it."""
     place = Path(model).resolve()
     return f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
+
+
+def _as_it_is(model: str, spec: TaskSpec) -> PreTrainedModel:
+    teacher = load_teacher(model, spec)
+    if not teacher.has_head:
+        raise KdnasError(
+            f"{model!r} lacks weights of the head that its config tells of; --fine-tune trains one"
+        )
+    return teacher.model
 
 
 def _scored_as_it_is(subject: Subject, model: Any, runtime: Runtime) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from kdnas.config import Settings
 from kdnas.data import encode_evaluation, input_length
 from kdnas.errors import KdnasError
 from kdnas.evaluate.places import tasks_to_predict
-from kdnas.tasks import EncodedExamples, TaskData, TaskSpec, encode, load_data
+from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_data
 from kdnas.tasks.sample import stratified_sample
 from kdnas.tasks.submission import check_complete
+from kdnas.teacher.inputs import check_inputs
 from kdnas.teacher.load import has_head, head_of_another_task, load_config, load_tokenizer
 
 
@@ -80,6 +81,8 @@ class Subject:
             )
         length = input_length(settings, tokenizer, config)
         evaluation = encode_evaluation(task, tokenizer, length)
+        for data in evaluation.values():
+            check_inputs(data, tokenizer, config)
         return cls(
             model,
             settings,
@@ -103,7 +106,7 @@ class Subject:
         train, rows = task.splits["train"], settings.max_train_rows
         if rows and rows < len(train):
             train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
-        return encode(train, self.tokenizer, self.length)
+        return self._encoded(train)
 
     def tests(self) -> list[tuple[TaskSpec, str, EncodedExamples]]:
         """The test splits that want predictions.
@@ -118,8 +121,12 @@ class Subject:
             for split in splits:
                 examples = data.splits[split]
                 check_complete(known, split, examples)
-                found.append((known, split, encode(examples, self.tokenizer, self.length)))
+                found.append((known, split, self._encoded(examples)))
         return found
+
+    def _encoded(self, examples: Examples) -> EncodedExamples:
+        data = encode(examples, self.tokenizer, self.length)
+        return check_inputs(data, self.tokenizer, load_config(self.model))
 
     def _read(self, spec: TaskSpec, splits: list[str]) -> TaskData:
         return load_data(spec, self.settings.data_dir, splits=splits, optional=())

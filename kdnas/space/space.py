@@ -73,11 +73,20 @@ class SearchSpace:
             if act not in ACT2FN:
                 raise KdnasError(f"space.hidden_act holds {act!r}, unknown to transformers")
         if not self.architectures:
-            heads, sizes = self.choices["num_attention_heads"], self.choices["hidden_size"]
-            raise KdnasError(
-                f"no valid student: none of num_attention_heads {heads} divides any of "
-                f"hidden_size {sizes}"
-            )
+            raise KdnasError(f"no valid student: {self._why_none()}")
+
+    def _why_none(self) -> str:
+        heads, sizes = self.choices["num_attention_heads"], self.choices["hidden_size"]
+        left = tuple(size for size in sizes if size not in self.barred)
+        said = [
+            f"hidden_size {size} is that of the embeddings, which such a model would read without "
+            "the map whose weights the teacher has; another would be right"
+            for size in sizes
+            if size in self.barred
+        ]
+        if left:
+            said.append(f"none of num_attention_heads {heads} divides any of hidden_size {left}")
+        return "; ".join(said)
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distill.batches import Batch
-from kdnas.distill.forward import forward, real_tokens
+from kdnas.distill.forward import calls_on_tokens, forward, real_tokens
 from kdnas.distill.outputs import Wanted, hidden_states
 from kdnas.runtime import Runtime
 from kdnas.space.families import Family, family_of
@@ -157,16 +157,18 @@ def _watched(
     batch: Batch,
     moments: dict[tuple[str, str], _Moments],
 ) -> Iterator[None]:
-    def note(layer: str, name: str, states: Tensor) -> None:
-        tokens = real_tokens(teacher, batch, states)
-        if tokens is not None:
+    on_tokens = calls_on_tokens(teacher)
+
+    def note(module: nn.Module, layer: str, name: str, states: Tensor) -> None:
+        if on_tokens(module):
+            tokens = real_tokens(teacher, batch, states)
             moments.setdefault((layer, name), _Moments()).add(tokens)
 
     def outgoing(layer: str, name: str) -> Any:
-        return lambda module, args, output: note(layer, name, output)
+        return lambda module, args, output: note(module, layer, name, output)
 
     def incoming(layer: str, name: str) -> Any:
-        return lambda module, args: note(layer, name, args[0])
+        return lambda module, args: note(module, layer, name, args[0])
 
     hooks = []
     for path, module in teacher.named_modules():

@@ -78,7 +78,10 @@ class _Cutter:
         self.family = family
         self.small = teacher_architecture(student.config, family)
         self.large = teacher_architecture(teacher.config, family)
-        self.weights: Weights = {k: v.detach().cpu() for k, v in teacher.state_dict().items()}
+        # Copies: what a product rounds to depends on how its factors lie in memory.
+        self.weights: Weights = {
+            k: v.detach().cpu().clone() for k, v in teacher.state_dict().items()
+        }
         self.source = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
         self.importance = importance
         self.norms = {

@@ -25,6 +25,7 @@ from kdnas.errors import KdnasError
 from kdnas.space import family_of
 from kdnas.tasks.embedded import embedded_teacher
 from kdnas.tasks.task import TaskSpec
+from kdnas.teacher.weights import check_encoder, check_finite, head_is_whole
 
 HEAD = "ForSequenceClassification"
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -90,7 +91,7 @@ def load_config(name: str) -> Any:
 
 
 def load_tokenizer(name: str) -> Any:
-    """A teacher's tokenizer.
+    """A teacher's tokenizer; it gives no token types to a model that has one kind.
 
     Raises:
         KdnasError: There is none, or it comes with code.
@@ -102,33 +103,38 @@ def load_tokenizer(name: str) -> Any:
             "*.model in the folder); save one there with tokenizer.save_pretrained"
         )
     _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
-    return _load(AutoTokenizer.from_pretrained, name, "tokenizer")
+    one_type = getattr(load_config(name), "type_vocab_size", None) == 1
+    inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
+    return _load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs)
 
 
 def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
-    Without a task it is as it was saved, and its head means nothing. What the checkpoint lacks is
-    drawn by the seed.
+    Without a task it is as it was saved, and its head means nothing. What the checkpoint lacks of
+    the head is drawn by the seed.
 
     Raises:
-        KdnasError: Some part of it cannot be loaded.
+        KdnasError: Some part of it cannot be loaded, or its encoder is not what its config says.
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
-    trained = spec is not None and has_head(config, spec)
-    order = _label_order(config, spec) if spec and trained else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _load(
+        model, info = _load(
             AutoModelForSequenceClassification.from_pretrained,
             name,
             "weights",
             weights_only=True,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
             **(head_config(spec) if spec else {}),
         )
+    check_encoder(name, model, info)
+    check_finite(name, model)
+    trained = spec is not None and has_head(config, spec) and head_is_whole(model, info)
+    order = _label_order(config, spec) if spec and trained else None
     if order is not None:
         _reorder_head(model, order)
     return Teacher(name, model.eval(), tokenizer, trained)

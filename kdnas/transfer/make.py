@@ -71,8 +71,8 @@ def make_transfer_set(
 ) -> TransferSet:
     """A task's own rows, then those of other tasks, then new ones until there are enough.
 
-    Other tasks give half of what is still needed, in equal parts, as far as they can. No row is
-    there twice.
+    Other tasks give half of what is still needed, in equal parts, as far as they can. No row that
+    is not the task's own is there twice.
 
     Args:
         own: The task's training rows.
@@ -85,16 +85,19 @@ def make_transfer_set(
             these, unless the task's own rows have it too, is left out.
     """
     rng = np.random.default_rng((seed, 1))
-    found: dict[Row, str] = dict.fromkeys(rows_of(own), OWN)
-    barred = held_out.difference(text for row in found for text in row if text)
-    part = max(0, rows - len(found)) // (2 * max(1, len(others)))
+    first, needed = rows_of(own), max(0, rows - len(own))
+    taken = set(first)
+    barred = held_out.difference(text for row in first for text in row if text)
+    found: dict[Row, str] = {}
+    part = needed // (2 * max(1, len(others)))
     for name, examples in others.items():
-        fresh = (row for row in dict.fromkeys(rows_of(examples)) if row not in found)
+        unique = dict.fromkeys(rows_of(examples))
+        fresh = (row for row in unique if row not in taken and row not in found)
         texts = [row for row in fresh if not barred.intersection(row)]
         for i in rng.permutation(len(texts))[:part].tolist():
             found[texts[i]] = name
-    _fill(found, material, shares, rows, rng, barred)
-    return TransferSet(_examples(list(found), own), list(found.values()))
+    _fill(found, material, shares, needed, rng, taken, barred)
+    return TransferSet(_followed(own, list(found)), [OWN] * len(own) + list(found.values()))
 
 
 def rows_of(examples: Examples) -> list[Row]:
@@ -134,29 +137,31 @@ def _fill(
     found: dict[Row, str],
     material: Material,
     shares: dict[Any, float],
-    rows: int,
+    needed: int,
     rng: np.random.Generator,
+    taken: set[Row],
     barred: frozenset[str],
 ) -> None:
     open_ways = [way for way, share in shares.items() if share and not obstacle(way, material)]
     if not open_ways:
         return
     weights = np.array([shares[way] for way in open_ways])
-    for _ in range(TRIES * max(0, rows - len(found))):
-        if len(found) >= rows:
+    for _ in range(TRIES * max(0, needed - len(found))):
+        if len(found) >= needed:
             return
         way = open_ways[int(rng.choice(len(open_ways), p=weights / weights.sum()))]
         row = WAYS[way](material, rng)
-        if row is not None and row[0] != row[1] and not barred.intersection(row):
-            found.setdefault(row, way)
+        if row is None or row in taken or row[0] == row[1] or barred.intersection(row):
+            continue
+        found.setdefault(row, way)
 
 
-def _examples(rows: list[Row], own: Examples) -> Examples:
-    known = dict(zip(rows_of(own), own.labels, strict=True)) if own.labels is not None else {}
+def _followed(own: Examples, others: list[Row]) -> Examples:
+    """A task's own rows, then others without labels."""
     labels = None
     if own.labels is not None:
         gap = np.nan if own.labels.dtype.kind == "f" else UNLABELLED
-        labels = np.array([known.get(row, gap) for row in rows], dtype=own.labels.dtype)
-    first, second = zip(*rows, strict=True)
-    pairs = None if own.text_pair is None else [text or "" for text in second]
-    return Examples(list(first), pairs, labels)
+        labels = np.concatenate([own.labels, np.full(len(others), gap, own.labels.dtype)])
+    second = [text or "" for _, text in others]
+    pairs = None if own.text_pair is None else [*own.text_pair, *second]
+    return Examples([*own.text, *(text for text, _ in others)], pairs, labels)

@@ -110,6 +110,18 @@ def test_queries_keys_and_values_are_those_of_the_layer(
         torch.testing.assert_close(said[State(kind, depth)], expected, atol=2e-5, rtol=1e-4)
 
 
+def test_relative_positions_are_not_taken_for_tokens(make_teacher: Callable[..., Path]) -> None:
+    """DeBERTa reads 2 * 8 of them, here as many as there are tokens."""
+    model = model_of(make_teacher("deberta-v2", **DISENTANGLED))
+    ids = np.tile(np.arange(5, 21, dtype=np.int32), 2)
+    twice = EncodedExamples(ids, None, np.array([0, 16, 32]))
+    wanted = Wanted(attention_states(2))
+    expected = forward(model, collate(twice, np.arange(2), PAD), wanted).states
+    found = forward(model, collate(twice, np.arange(1), PAD), wanted).states
+    for state, value in found.items():
+        torch.testing.assert_close(value, expected[state][:16], atol=2e-5, rtol=1e-4)
+
+
 def test_all_families_but_two_run_packed(make_teacher: Callable[..., Path]) -> None:
     padded = {f for f in FAMILIES if not can_pack(model_of(make_teacher(f)))}
     assert padded == {"deberta-v2", "mpnet"}

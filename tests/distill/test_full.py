@@ -165,6 +165,16 @@ def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool, precisi
             assert not torch.equal(value, start[name]) or "position" in name, name
 
 
+def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
+    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {**TRANSFER, "losses": {"task": 1, "hidden": 0, "logits": [0, 0]}}
+    asked: list[Any] = []
+    monkeypatch.setattr("kdnas.distill.lesson.stored_or_live", asked.append)
+    alone = weights(make("a", stages=[{**labels, "data": "task"}]))
+    assert not asked and all(value.isfinite().all() for value in alone.values())
+
+
 def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Pipeline]) -> None:
     with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but teacher"):
         make("a", stages=[TRANSFER], teacher_as_is=True).everything()
@@ -251,13 +261,15 @@ def test_a_damaged_general_student_is_made_again(
 
 
 def test_a_finished_general_student_gets_the_head_that_fits_it(
-    make: Callable[..., Pipeline],
+    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Head and layers are cut in one basis, on whatever data the stages run."""
     full = make("a", stages=[GENERAL, TRANSFER]).full
     general = tuple(stage for stage in full.settings.recipe if stage.is_general)
     found = full.general(SMALL, general, "student")
-    again = full.general(SMALL, general, "student")
+    with monkeypatch.context() as patch:  # what lies there needs no signal
+        patch.setattr("kdnas.distill.lesson.stored_or_live", None)
+        again = full.general(SMALL, general, "student")
     torch.testing.assert_close(found.cut.residual, again.cut.residual)
     assert found.cut.rows.keys() == again.cut.rows.keys()
     start = full._start(full._lesson(full.settings.recipe[1], SMALL))

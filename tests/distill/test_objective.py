@@ -88,6 +88,6 @@ def test_weights_change_evenly_over_the_training() -> None:
         {"a": ((1.0, 0.0), TaskTerm()), "b": (2.0, TaskTerm()), "c": (0.0, TaskTerm())}
     )
     assert (objective.weight("a"), objective.weight("b")) == (1.0, 2.0)
-    objective.progress = 0.25
+    objective.ramp = 0.25
     assert (objective.weight("a"), objective.weight("b")) == (0.75, 2.0)
     assert set(objective.ends) == {"a", "b"}

@@ -5,7 +5,9 @@ import time
 import pytest
 import torch
 
+from kdnas.distill.objective import Objective
 from kdnas.distill.schedule import Pace, Schedule
+from kdnas.distill.terms import TaskTerm
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -26,6 +28,26 @@ def test_a_budget_of_seconds_ends_a_training_by_the_clock() -> None:
     assert pace.learning_rate == pytest.approx(0.4 / 0.9, abs=0.03)
     pace.began -= 30
     assert pace.done
+
+
+@pytest.mark.parametrize(
+    ("steps", "weights"),
+    [(5, [1.0, 0.75, 0.5, 0.25, 0.0]), (2, [1.0, 0.0]), (1, [0.0])],
+)
+def test_a_weight_goes_from_its_first_value_to_its_last(steps: int, weights: list[float]) -> None:
+    pace, objective = Pace(Schedule(1, 1.0), steps), Objective({"a": ((1.0, 0.0), TaskTerm())})
+    found = []
+    while not pace.done:
+        objective.ramp = pace.ramp
+        found.append(objective.weight("a"))
+        pace.advance(torch.tensor(0.0))
+    assert found == weights
+
+
+def test_a_weight_changes_with_the_clock_where_that_ends_the_training() -> None:
+    schedule = Schedule(100, lr=1.0, max_seconds=50)
+    pace = Pace(schedule, steps=1000, began=time.perf_counter() - 30)
+    assert pace.ramp == pytest.approx(0.6, abs=0.02)
 
 
 def test_seconds_before_an_interruption_count() -> None:

@@ -77,6 +77,18 @@ def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
         evaluate(str(teacher_folder), settings, Tuning.of(settings), fine_tune=False)
 
 
+def test_a_head_that_is_told_of_and_missing_is_not_scored(
+    make_teacher: Callable[..., Path], data_folder: Path
+) -> None:
+    folder = make_teacher(num_labels=2)
+    settings = Settings(task="mrpc", data_dir=data_folder)
+    file = folder / "config.json"
+    told = {"architectures": ["BertForSequenceClassification"]}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
+    with pytest.raises(KdnasError, match="lacks weights of the head that its config tells of"):
+        evaluate(str(folder), settings, Tuning.of(settings))
+
+
 def test_a_head_of_another_task_is_not_scored_unasked(
     glue_folder: Path, make_classifier: Callable[..., Path]
 ) -> None:

@@ -116,5 +116,12 @@ def test_electra_students_as_wide_as_the_embeddings_are_left_out() -> None:
     space = SearchSpace.from_teacher(config, "electra")
     assert 16 in space.choices["hidden_size"]
     assert 16 not in {a.hidden_size for a in space.architectures}
+    with pytest.raises(KdnasError, match="student: hidden_size 16 is that of the embeddings, .*t$"):
+        SearchSpace.from_teacher(config, "electra", {"hidden_size": [16]})
+    two = {"hidden_size": [16, 18], "num_attention_heads": [4]}
+    with pytest.raises(
+        KdnasError, match=r"size 16 is .*; none of .* \(4,\) .* hidden_size \(18,\)$"
+    ):
+        SearchSpace.from_teacher(config, "electra", two)
     whole = SearchSpace.from_teacher(small_config("electra", embedding_size=32), "electra")
     assert 32 in {a.hidden_size for a in whole.architectures}

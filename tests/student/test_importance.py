@@ -55,6 +55,20 @@ def test_neurons_that_never_vary_go_first_and_cost_nothing(
     )
 
 
+def test_relative_positions_are_not_measured(
+    make_teacher: Callable[..., Path], runtime: Runtime
+) -> None:
+    """DeBERTa reads 2 * 8 of them, here as many as there are tokens."""
+    changes = {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]}
+    folder = make_teacher("deberta-v2", share_att_key=True, **changes)
+    model = load_teacher(str(folder), load_spec("sst2")).model
+    ids = np.tile(np.arange(5, 21, dtype=np.int32), 2)
+    twice = EncodedExamples(ids, None, np.array([0, 16, 32]))
+    one, two = (measured(model, collate(twice, np.arange(n), 0), runtime) for n in (1, 2))
+    for layer, rows in two.rows.items():
+        torch.testing.assert_close(one.rows[layer], rows, atol=1e-4, rtol=1e-3)
+
+
 def test_it_survives_the_way_through_a_file(
     make_teacher: Callable[..., Path], batch: Batch, runtime: Runtime, tmp_path: Path
 ) -> None:

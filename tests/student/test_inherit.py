@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from kdnas.measure import InTorch, LatencySettings, count_macs, count_params, measure_latency
 from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
 from kdnas.student import build_student
+from kdnas.student.importance import Importance
 from kdnas.student.inherit import head_rows
 from kdnas.student.ship import load_student
 
@@ -106,6 +108,31 @@ def test_layers_that_share_a_bias_for_each_head_keep_the_same_heads() -> None:
         own.mpnet.encoder.layer[1].attention.attn.q.weight,
         student.mpnet.encoder.layer[1].attention.attn.q.weight,
     )
+
+
+def moved_off_the_grid(model: Any) -> Any:
+    """The same model with its tensors where a file mapped into memory may put them."""
+    other = copy.deepcopy(model)
+    for parameter in other.parameters():
+        room = torch.empty(parameter.numel() + 1)
+        room[1:] = parameter.detach().flatten()
+        parameter.data = room[1:].view(parameter.shape)
+    return other
+
+
+def test_where_the_teachers_weights_lie_in_memory_does_not_matter() -> None:
+    teacher = small_teacher("bert", {})
+    moved = moved_off_the_grid(teacher)
+    layers = [f"bert.encoder.layer.{i}" for i in range(3)]
+    states = torch.randn(500, 32)
+    rows, neurons = ({layer: torch.rand(n) for layer in layers} for n in (32, 64))
+    importance = Importance(states.T @ states, rows, neurons, neurons)
+    expected, found = (
+        build_student(m, Architecture(2, 2, 16, 32, "gelu"), importance=importance).state_dict()
+        for m in (teacher, moved)
+    )
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
 
 
 def test_queries_of_positions_keep_the_temperature_too() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_config, small_tokenizer
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES
@@ -107,6 +108,19 @@ def test_a_folder_without_tokenizer_is_named(teacher_folder: Path, tmp_path: Pat
     shutil.copy(teacher_folder / "config.json", tmp_path)
     with pytest.raises(KdnasError, match="has no tokenizer"):
         load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize(("types", "given"), [(2, True), (1, False), (0, True)])
+def test_a_model_with_one_token_type_is_given_none(
+    types: int, given: bool, make_teacher: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_teacher(type_vocab_size=types)
+    file = folder / "tokenizer_config.json"
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_input_names": names}))
+    load_tokenizer(str(folder)).save_pretrained(tmp_path)
+    shipped = AutoTokenizer.from_pretrained(tmp_path)("the cat", "the dog")
+    assert ("token_type_ids" in shipped) is given
 
 
 @pytest.mark.parametrize("model_type", ["gpt2", "t5", "bart"])

@@ -117,6 +117,16 @@ def test_corpus_rows(pairs: Examples, singles: Examples) -> None:
         assert first in corpus and second in corpus and first != second
 
 
+def test_own_rows_that_labels_disagree_on_are_all_kept(pairs: Examples) -> None:
+    texts = [*pairs.text[:4], pairs.text[0]]
+    own = Examples(texts, None, np.array([0, 1, 0, 1, 1]))
+    made = make_transfer_set(own, {}, material(own), SHARES, 9, 0)
+    assert made.examples.text[:5] == texts and made.ways.count("own") == 5
+    assert made.examples.labels is not None
+    assert made.examples.labels.tolist() == [0, 1, 0, 1, 1, *[UNLABELLED] * 4]
+    assert not set(made.examples.text[5:]) & set(texts)
+
+
 def test_a_set_is_whole_labelled_where_it_can_be_and_the_same_again(pairs: Examples) -> None:
     rng = random.Random(7)
     other = Examples([sentence(rng) for _ in range(90)], [sentence(rng) for _ in range(90)])
