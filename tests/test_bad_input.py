@@ -144,6 +144,25 @@ def test_a_damaged_study_is_named_and_left_alone(
 
 def test_distill_needs_one_choice(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "--trial N and --speedup X" in refused("distill", tmp_path)
+    assert "--trial is -1; the number of a trial" in refused("distill", tmp_path, "--trial", -1)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "problem"),
+    [
+        ("-1", "input should be greater than 0"),
+        ("0", "input should be greater than 0"),
+        ("nan", "input should be a finite number"),
+        ("inf", "input should be a finite number"),
+        ("fast", "input should be a valid number"),
+    ],
+)
+def test_distill_wants_a_speedup_as_search_does(
+    refused: Callable[..., str], tmp_path: Path, speedup: str, problem: str
+) -> None:
+    assert f"--speedup is {speedup}: {problem}" in refused(
+        "distill", tmp_path, "--speedup", speedup
+    )
 
 
 def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kdnas.commands.shared import ConfigFile, RunFolder, finish
-from kdnas.config import Settings, load_settings
+from kdnas.config import Settings, load_settings, validated
 from kdnas.config.options import with_settings
 from kdnas.console import say
 from kdnas.errors import KdnasError
@@ -50,7 +50,8 @@ def distil(
     *,
     trial: Annotated[int | None, typer.Option(help="Number of the trial to distil.")] = None,
     speedup: Annotated[
-        float | None, typer.Option(help="Distil the best trial at least this fast.")
+        str | None,
+        typer.Option(help="Distil the best trial at least this fast.", metavar="NUMBER"),
     ] = None,
 ) -> None:
     """Distil another trial of a study, into RUN/students/trial-N."""
@@ -58,18 +59,21 @@ def distil(
 
     if (trial is None) == (speedup is None):
         raise KdnasError("give one of --trial N and --speedup X")
+    if trial is not None and trial < 0:
+        raise KdnasError(f"--trial is {trial}; the number of a trial, 0 or more, would be right")
+    wanted = validated({"speedup": speedup}).speedup
     opened = Run.open(run, **flags)
     from kdnas.pipeline import Pipeline
 
-    which = f"--trial {trial}" if speedup is None else f"--speedup {speedup:g}"
-    finish(run, lambda: Pipeline(opened).another(trial, speedup), f"distill {run} {which}")
+    which = f"--trial {trial}" if wanted is None else f"--speedup {wanted:g}"
+    finish(run, lambda: Pipeline(opened).another(trial, wanted), f"distill {run} {which}")
 
 
 def with_embedded_defaults(
     settings: Settings, config: list[Path] | None, flags: dict[str, Any]
 ) -> Settings:
     """The short settings of `config/embedded.yaml` where neither teacher nor task is named."""
-    from kdnas.config import PLAIN_RECIPE, read_yaml, read_yamls, validated
+    from kdnas.config import PLAIN_RECIPE, read_yaml, read_yamls
 
     if settings.teacher or settings.task:
         return settings
