@@ -15,6 +15,7 @@ from kdnas.console import say
 from kdnas.distill.staging import check_logits, check_relations
 from kdnas.report import write_report
 from kdnas.search.presence import present, study_here
+from kdnas.search.reach import check_reach
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.steps.deliver import Delivered
@@ -33,6 +34,7 @@ class Pipeline(Delivered):
         """The seven steps; returns the content of report.json."""
         with self.run.alone(), present(study_here(self.settings, self.run.folder)):
             self.check()
+            self.check_limits()
             self.run.save()
             say(f"run folder: {self.run.folder}")
             self.open_study()
@@ -56,6 +58,15 @@ class Pipeline(Delivered):
         if settings.general_teacher:
             check_general_teacher(settings.general_teacher, config, self.data.tokenizer)
         self.classroom.check()
+
+    def check_limits(self) -> None:
+        """Refuses limits that no student keeps, before the teacher is trained.
+
+        Raises:
+            KdnasError: One is out of reach.
+        """
+        config = load_config(teacher_source(self.settings.teacher))
+        check_reach(self.settings, self.space, config, self.data.spec, self.runtime)
 
     def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""

@@ -53,7 +53,6 @@ class Searched(Prepared):
         """
         self.check_same_data()
         evaluator = self.evaluator
-        evaluator.check_reachable(self.space.smallest)
         study = self.open_study()
         before = self.run.result("fingerprint")
         check_same_teacher(study, before, self._fingerprint(self.teacher))
