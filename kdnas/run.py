@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from kdnas.config import Settings, read_yaml, validated
+from kdnas.config import Settings, load_settings
 from kdnas.errors import KdnasError
 from kdnas.files import T, append_line, make_writable, once, read_json, write_text
 from kdnas.search import password
@@ -71,7 +71,7 @@ class Run:
                 f"{folder} holds no kdnas run (no config.yaml); kdnas search makes one"
             )
         given = {k: v for k, v in changes.items() if v is not None}
-        found = validated({**read_yaml(file), **given})
+        found = load_settings([file], given)
         settings = _without_password(found)
         password.put_away(found.storage, folder)
         run = cls(folder, settings)

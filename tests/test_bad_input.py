@@ -44,7 +44,7 @@ def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path:
     assert "--device is 'cud'" in refused("search", *quick_flags, *out, "--device", "cud")
     (tmp_path / "a.yaml").write_text("trails: 3")
     line = refused("search", *quick_flags, *out, "--config", tmp_path / "a.yaml")
-    assert "unknown option 'trails'; did you mean 'trials'" in line
+    assert f"{tmp_path}/a.yaml: unknown option 'trails'; did you mean 'trials'" in line
     assert "such command" in refused("serch").lower()
 
 

@@ -73,7 +73,7 @@ def with_embedded_defaults(
     settings: Settings, config: list[Path] | None, flags: dict[str, Any]
 ) -> Settings:
     """The short settings of `config/embedded.yaml` where neither teacher nor task is named."""
-    from kdnas.config import PLAIN_RECIPE, read_yaml, read_yamls
+    from kdnas.config import PLAIN_RECIPE, read_yaml
 
     if settings.teacher or settings.task:
         return settings
@@ -81,4 +81,4 @@ def with_embedded_defaults(
     if settings.stages:
         short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
     say("the embedded example; what was not given is as in kdnas/config/embedded.yaml")
-    return validated({**short, **read_yamls(config), **flags})
+    return load_settings(config, flags, short)

@@ -45,6 +45,37 @@ def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("trails: 5", "unknown option 'trails'; did you mean 'trials'?"),
+        ("::: not yaml [", "unknown option '::'; kdnas search --help lists them"),
+        ("trials: many", "trials is many: input should be a valid integer"),
+        ("mini-epochs: -1", "mini_epochs is -1: input should be greater than 0"),
+        ("trials: true", "trials is true, which is for switches"),
+        ("stages: 5", "stages is 5: input should be a valid list"),
+        ("space: [1]", "space is [1]: input should be a valid mapping"),
+        ("mini_losses: {hidden: 0}", "all losses of mini_losses weigh 0"),
+    ],
+)
+def test_the_file_that_holds_a_bad_value_is_named(text: str, told: str, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("trials: 5\nstudy: a\n")
+    bad.write_text(text)
+    with pytest.raises(KdnasError) as caught:
+        load_settings([good, bad], {})
+    assert str(caught.value).startswith(f"{bad}: {told}") and len(str(caught.value)) < 300
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(KdnasError, match=rf"^{tmp_path}/config\.yaml: "):
+        Run.open(tmp_path)
+
+
+def test_a_bad_flag_is_told_as_such_beside_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("trials: 5\n")
+    with pytest.raises(KdnasError, match="^--trials is 0: "):
+        load_settings([tmp_path / "a.yaml"], {"trials": 0})
+
+
 def test_yaml_reads_a_bare_off_as_false(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("random_control: off\nwarm_start: off\n")
     settings = load_settings([tmp_path / "a.yaml"], {})
