@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import RunFolder, interruptible
+from kdnas.commands.shared import OF_THE_RUN, RunFolder, interruptible
 from kdnas.config.options import with_settings
 from kdnas.console import conclude
 
 
-@with_settings("threads", "device")
+@with_settings(**OF_THE_RUN)
 def fidelity(
     flags: dict[str, Any],
     run: RunFolder,

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import ConfigFile, RunFolder, finish
+from kdnas.commands.shared import OF_THE_RUN, ConfigFile, RunFolder, finish
 from kdnas.config import Settings, load_settings, validated
 from kdnas.config.options import with_settings
 from kdnas.console import say
@@ -32,7 +32,10 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
         finish(run.folder, lambda: Pipeline(run).everything())
 
 
-@with_settings("trials", "threads", "device")
+@with_settings(
+    trials="Architectures to evaluate, in total, those of before among them; default: the run's.",
+    **OF_THE_RUN,
+)
 def resume(flags: dict[str, Any], run: RunFolder) -> None:
     """Go on with a run that stopped, or give it more trials (--trials TOTAL)."""
     from kdnas.run import Run
@@ -43,7 +46,7 @@ def resume(flags: dict[str, Any], run: RunFolder) -> None:
     finish(run, lambda: Pipeline(opened).everything())
 
 
-@with_settings("threads", "device")
+@with_settings(**OF_THE_RUN)
 def distil(
     flags: dict[str, Any],
     run: RunFolder,
@@ -54,7 +57,10 @@ def distil(
         typer.Option(help="Distil the best trial at least this fast.", metavar="NUMBER"),
     ] = None,
 ) -> None:
-    """Distil another trial of a study, into RUN/students/trial-N."""
+    """Distil another trial of a study, into RUN/students/trial-N.
+
+    Its two controls are trained beside it: the same student on labels alone, and a hand-picked one.
+    """
     from kdnas.run import Run
 
     if (trial is None) == (speedup is None):

@@ -16,6 +16,11 @@ ConfigFile = Annotated[
         "--config", help="YAML file that sets any option; may be repeated; flags win over all."
     ),
 ]
+# Settings that a run has and a command may be given others of.
+OF_THE_RUN = {
+    "threads": "CPU threads; default: the run's.",
+    "device": "cpu, cuda, mps; default: the run's.",
+}
 JsonOut = Annotated[
     bool,
     typer.Option(

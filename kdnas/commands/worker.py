@@ -8,16 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import interruptible
+from kdnas.commands.shared import OF_THE_RUN, interruptible
 from kdnas.config.options import with_settings
 from kdnas.console import conclude
 from kdnas.errors import KdnasError
 
 # What a worker on another machine may have elsewhere.
-PLACE_OPTIONS = ("storage", "study", "out", "teacher", "task", "data_dir", "corpus")
+PLACES = {
+    "storage": "Optuna storage URL of a study that began on another machine.",
+    "study": "Its name in the storage; default: kdnas.",
+    "out": "This machine's run folder for it; default: runs/worker-HOST-STUDY-HASH.",
+    "teacher": "Its teacher here, hub id or folder; default: the study's.",
+    "task": "Its task here, a name or a YAML file; default: the study's.",
+    "data_dir": "Its data here; default: the study's folder, else KDNAS_DATA_DIR, else the hub.",
+    "corpus": "Its corpus here; default: the study's.",
+    "general_teacher": "Its teacher of general stages here; default: the study's.",
+}
 
 
-@with_settings(*PLACE_OPTIONS, "general_teacher", "threads", "device")
+@with_settings(**PLACES, **OF_THE_RUN)
 def worker(
     flags: dict[str, Any],
     *,
