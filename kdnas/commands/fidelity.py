@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import OF_THE_RUN, RunFolder, interruptible
+from kdnas.commands.shared import OF_THE_RUN, RunFolder, interruptible, spelled
 from kdnas.config.options import with_settings
 from kdnas.console import conclude
 
@@ -29,6 +29,6 @@ def fidelity(
     from kdnas.run import Run
 
     opened = Run.open(run, **flags)
-    again = f"fidelity {run} --students {students} --seeds {seeds}"
+    again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
     result = interruptible(again, lambda: measure(opened, students, seeds))
     conclude(result, fidelity_lines(result, str(run)))

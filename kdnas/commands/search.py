@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import OF_THE_RUN, ConfigFile, RunFolder, finish
+from kdnas.commands.shared import OF_THE_RUN, ConfigFile, RunFolder, finish, spelled
 from kdnas.config import Settings, load_settings, validated
 from kdnas.config.options import with_settings
 from kdnas.console import say
@@ -72,7 +72,8 @@ def distil(
     from kdnas.pipeline import Pipeline
 
     which = f"--trial {trial}" if wanted is None else f"--speedup {wanted:g}"
-    finish(run, lambda: Pipeline(opened).another(trial, wanted), f"distill {run} {which}")
+    again = f"distill {run} {which}{spelled(flags)}"
+    finish(run, lambda: Pipeline(opened).another(trial, wanted), again)
 
 
 def with_embedded_defaults(

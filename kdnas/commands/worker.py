@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import OF_THE_RUN, interruptible
+from kdnas.commands.shared import OF_THE_RUN, interruptible, spelled
 from kdnas.config.options import with_settings
-from kdnas.console import conclude
+from kdnas.console import conclude, say
 from kdnas.errors import KdnasError
 
 # What a worker on another machine may have elsewhere.
@@ -38,18 +38,19 @@ def worker(
 
     It works until the study's total is reached.
     """
-    from kdnas.pipeline import Pipeline
+    opened = _joined(run, flags)
+    name = opened.settings.study
+    say(f"joining the study {name} of {opened.folder}")
+    from kdnas.pipeline import Pipeline  # slow to import
     from kdnas.search.presence import present, share_of_cores, study_here
 
-    opened = _joined(run, flags)
     with present(study_here(opened.settings, opened.folder)) as processes:
         opened.settings = share_of_cores(opened.settings, processes)
         pipeline = Pipeline(opened)
         with nullcontext() if run else opened.forgotten_if_refused():
             if run is None:
                 pipeline.check()
-            interruptible(f"worker {opened.folder}", pipeline.work)
-    name = opened.settings.study
+            interruptible(f"worker {opened.folder}{spelled(flags if run else {})}", pipeline.work)
     conclude({"study": name}, [f"study {name}: nothing is left to do"])
 
 
