@@ -103,6 +103,11 @@ def test_teachers(
     assert "nowhere' does not exist" in refused(*given, tmp_path / "nowhere")
     AutoConfig.for_model("gpt2").save_pretrained(tmp_path / "gpt2")
     assert "distils encoders" in refused(*given, tmp_path / "gpt2")
+    (tmp_path / "empty").mkdir()
+    assert "empty' has no config.json; a folder" in refused(*given, tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    line = refused(*given, tmp_path / "empty")
+    assert "it names no model_type" in line and "hub" not in line
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -113,7 +118,7 @@ def test_teachers(
 
 def test_folders(refused: Callable[..., str], quick_flags: list[str], tmp_path: Path) -> None:
     assert "holds no kdnas run" in refused("resume", tmp_path)
-    assert "holds no kdnas run" in refused("report", tmp_path / "absent")
+    assert "absent does not exist" in refused("report", tmp_path / "absent")
     (tmp_path / "file").touch()
     given = ["search", *quick_flags, "--out"]
     assert "cannot write to" in refused(*given, tmp_path / "file" / "run")
@@ -171,4 +176,4 @@ def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "--png is a.txt" in refused("report", run, "--png", "a.txt")
     assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
     assert "--out goes with several runs" in refused("report", run, "--out", "a.html")
-    assert "nowhere holds no kdnas run" in refused("report", run, tmp_path / "nowhere")
+    assert "nowhere does not exist" in refused("report", run, tmp_path / "nowhere")

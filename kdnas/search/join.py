@@ -13,7 +13,7 @@ from optuna.study import Study
 from kdnas.config import Settings, validated
 from kdnas.errors import KdnasError
 from kdnas.files import read_json, write_json
-from kdnas.run import CHANGEABLE, Run
+from kdnas.run import CHANGEABLE, Run, difference
 from kdnas.search.address import absolute
 from kdnas.search.password import from_environment
 from kdnas.search.storage import without_password
@@ -110,7 +110,7 @@ def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -
             continue
         new, old = getattr(ours, name), getattr(theirs, name)
         if new != old:
-            told = "" if name in LONG else f" ({old!r}, not {new!r})"
+            told = "" if name in LONG else f" (which {difference(old, new)})"
             raise KdnasError(
                 f"the storage has a study {study!r} with another --{name.replace('_', '-')}{told}; "
                 "name this one with --study, or give that one's settings"

@@ -102,6 +102,14 @@ def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
     assert Run.create(settings.model_copy(update={"trials": 9})).settings.trials == 9
     with pytest.raises(KdnasError, match="holds another study: its --alpha is -0.06, not -0.5"):
         Run.create(settings.model_copy(update={"alpha": -0.5}))
+    with pytest.raises(KdnasError, match="its --max-params is not set, and here it is 10;"):
+        Run.create(settings.model_copy(update={"max_params": 10}))
+    limited = Settings(out=tmp_path / "limited", data_dir=tmp_path, max_params=10)
+    Run.create(limited)
+    with pytest.raises(KdnasError, match="its --max-params is 10, and none is given here;"):
+        Run.create(limited.model_copy(update={"max_params": None}))
+    with pytest.raises(KdnasError, match=f"its --data-dir is {tmp_path}, and none is given"):
+        Run.create(limited.model_copy(update={"data_dir": None}))
     more = Run.open(tmp_path / "run", trials=12)
     assert more.settings.trials == 12 and Run.open(tmp_path / "run").settings.trials == 3
     more.save()
@@ -133,6 +141,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         Run.create(Settings(out=tmp_path))
     with pytest.raises(KdnasError, match="holds no kdnas run"):
         Run.open(tmp_path)
+    with pytest.raises(KdnasError, match="the run folder .*/nowhere does not exist"):
+        Run.open(tmp_path / "nowhere")
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
