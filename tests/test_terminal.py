@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import QUICK
 from made_runs import make_run
 
-from kdnas.cli import main
+from kdnas import __version__
+from kdnas.cli import app, main
 from kdnas.console import conclude, manner, progress, say
 
 COMMANDS = ("search", "resume", "distill", "worker", "space", "evaluate", "fidelity", "report")
@@ -53,6 +56,19 @@ def test_help_fits_and_names_defaults(told: Run, command: str) -> None:
     assert "--quiet" in out and "--json" in out
     if command == "search":
         assert "[default: 20]" in out and "[default: lstm]" in out
+    if command in ("resume", "distill", "worker", "fidelity"):
+        assert "default: the run's" in out and "[default: 20]" not in out
+
+
+def test_no_help_text_loses_its_brackets(told: Run) -> None:
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        for text in (command.help, *(getattr(each, "help", "") for each in command.params)):
+            assert not re.search(r"(?<!\\)\[", text or ""), f"{name}: {text}"
+    assert "kdnas[png]" in told("report", "--help")[0]
+
+
+def test_the_version(told: Run) -> None:
+    assert told("--version") == (f"kdnas {__version__}\n", "")
 
 
 def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def report(
     png: Annotated[
         Path | None,
         typer.Option(
-            help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas[png] and a "
+            help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas\\[png] and a "
             "Chrome or Chromium.",
             metavar="FILE",
         ),

@@ -60,7 +60,7 @@ def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
     study.tell(trial, 0.5)
     assert read_study(url, "s", tmp_path).best_value == 0.5
     assert new_study(url).best_value == 0.5
-    with pytest.raises(KdnasError, match="cannot read the study 'another'"):
+    with pytest.raises(KdnasError, match="there is no study 'another' in .*; it has 's'"):
         read_study(url, "another", tmp_path)
 
 
