@@ -49,7 +49,7 @@ class Pipeline(Delivered):
             self.run.log("machine", host=platform.node(), **self.runtime.describe())
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
-            return self.deliver(winner, self.run.folder)
+            return self.deliver(winner, self.run.folder, self.settings.speedup)
 
     def check(self) -> None:
         """Tells bad input before anything is written.
@@ -104,7 +104,7 @@ class Pipeline(Delivered):
             self.check_same_data()
             self.run.log("machine", host=platform.node(), **self.runtime.describe())
             chosen = choose_winner(self.open_study(), number=number, speedup=speedup)
-            return self.deliver(chosen, self.home(chosen))
+            return self.deliver(chosen, self.home(chosen), speedup)
 
     def home(self, trial: FrozenTrial) -> Path:
         """Where the student of a trial goes: the run's own place where it is there already."""
@@ -117,11 +117,17 @@ class Pipeline(Delivered):
         say(f"trial {trial.number} is distilled already: it is the run's own student")
         return folder
 
-    def deliver(self, winner: FrozenTrial, home: Path) -> dict[str, Any]:
-        """Steps 5 to 7 for one trial of the study; student and report go to `home`."""
+    def deliver(self, winner: FrozenTrial, home: Path, speedup: float | None) -> dict[str, Any]:
+        """Steps 5 to 7 for one trial of the study; student and report go to `home`.
+
+        Args:
+            winner: The trial.
+            home: Folder.
+            speedup: For which it was chosen; None where it was chosen otherwise.
+        """
         architecture = Architecture.from_params(winner.params)
         self.distil(architecture, winner.number, home / "student")
         drawn = self.random_search()
         controls = self.controls(architecture, drawn, home / "controls")
-        results = self.results(winner, home, controls)
+        results = self.results(winner, home, controls, speedup)
         return write_report(self.run, self.open_study(), drawn, results)

@@ -17,7 +17,7 @@ NAME, WIDEST = 24, 30
 def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
     """Teacher, student and controls, a line each, at most 80 columns wide; and where files are."""
     lines = [*_models(report), "", *_search(report["search"])]
-    wanted = report["search"]["speedup_wanted"]
+    wanted = report.get("speedup_wanted")
     if wanted and report["speedup"] < wanted:
         lines.append(f"timed again, the student is not quite the {wanted:g}x that was asked for")
     return [*lines, "", f"student: {folder}/student", f"report:  {folder}/report.html"]

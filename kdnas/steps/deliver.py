@@ -115,7 +115,9 @@ class Delivered(Trained):
         data, exact = self.data, self.runtime.exact
         return evaluate_model(model, data.evaluation, data.spec, exact, self.teacher.pad_id)
 
-    def results(self, winner: FrozenTrial, home: Path, controls: list[Control]) -> Results:
+    def results(
+        self, winner: FrozenTrial, home: Path, controls: list[Control], speedup: float | None
+    ) -> Results:
         """Everything that a report tells, apart from the trials."""
         architecture = Architecture.from_params(winner.params)
         teacher = self.teacher
@@ -131,6 +133,7 @@ class Delivered(Trained):
             teacher_scores=scores,
             winner=winner.number,
             architecture=architecture,
+            speedup_wanted=speedup,
             home=home,
             student=self.measured(architecture, home / "student"),
             controls=[(c, self.measured(c.architecture, c.folder)) for c in controls],

@@ -178,7 +178,7 @@ def test_a_hand_picked_student_is_called_as_fast_where_it_is(
 
 
 def test_a_missed_speedup_is_said(report: dict[str, Any]) -> None:
-    report["search"]["speedup_wanted"] = report["speedup"] + 0.01
+    report["speedup_wanted"] = report["speedup"] + 0.01
     assert any("not quite" in line for line in closing_lines(report, "runs/a"))
-    report["search"]["speedup_wanted"] = report["speedup"]
+    report["speedup_wanted"] = report["speedup"]
     assert not any("not quite" in line for line in closing_lines(report, "runs/a"))
