@@ -104,7 +104,9 @@ class Pipeline(Delivered):
             self.check_same_data()
             self.run.log("machine", host=platform.node(), **self.runtime.describe())
             chosen = choose_winner(self.open_study(), number=number, speedup=speedup)
-            return self.deliver(chosen, self.home(chosen), speedup)
+            home = self.home(chosen)
+            own = home == self.run.folder
+            return self.deliver(chosen, home, self.settings.speedup if own else speedup)
 
     def home(self, trial: FrozenTrial) -> Path:
         """Where the student of a trial goes: the run's own place where it is there already."""

@@ -118,7 +118,7 @@ def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path
         fidelity(run, 3, 1)
     with pytest.raises(KdnasError, match="--seeds is 0"):
         fidelity(run, 4, 0)
-    with pytest.raises(KdnasError, match="no kdnas run"):
+    with pytest.raises(KdnasError, match="absent does not exist"):
         app(["fidelity", str(tmp_path / "absent")], standalone_mode=False)
     (run.folder / "study.db").unlink()
     with pytest.raises(KdnasError, match="has no study yet"):

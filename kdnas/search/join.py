@@ -110,7 +110,7 @@ def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -
             continue
         new, old = getattr(ours, name), getattr(theirs, name)
         if new != old:
-            told = "" if name in LONG else f" (which {difference(old, new)})"
+            told = "" if name in LONG else f" ({difference(old, new).removeprefix('is ')})"
             raise KdnasError(
                 f"the storage has a study {study!r} with another --{name.replace('_', '-')}{told}; "
                 "name this one with --study, or give that one's settings"
