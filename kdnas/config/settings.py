@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,7 +19,8 @@ from kdnas.config.choices import (
     RandomControl,
     Sampler,
 )
-from kdnas.config.stages import MiniLoss, Share, Stage, Weight, problem_of, problem_of_mini
+from kdnas.config.stages import MiniLoss, Stage, problem_of, problem_of_mini
+from kdnas.config.weights import Share, Weight, problem_of_shares, problem_of_weights
 
 # What the options of the recipe without `stages` are; a recipe with stages has its own.
 PLAIN_RECIPE = (
@@ -284,6 +285,26 @@ class Settings(BaseModel):
             if isinstance(value, bool) and field and field.annotation is not bool:
                 said = str(value).lower()
                 raise ValueError(f"--{name.replace('_', '-')} is {said}, which is for switches")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_words(cls, values: Any) -> Any:
+        """Refuses what pydantic would tell of in words of its own."""
+        problem = None
+        for name in ("stages", "transfer_tasks"):
+            if not isinstance(values.get(name, ()), list | tuple):
+                problem = f"--{name.replace('_', '-')} is {values[name]!r}; a list would be right"
+        if "mini_losses" in values:
+            given = values["mini_losses"]
+            problem = problem or problem_of_weights("mini_losses", given, get_args(MiniLoss))
+        if "transfer_methods" in values:
+            given = values["transfer_methods"]
+            problem = problem or problem_of_shares(
+                "transfer_methods", given, get_args(Augmentation)
+            )
+        if problem:
+            raise ValueError(problem)
         return values
 
     @model_validator(mode="after")

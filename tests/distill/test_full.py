@@ -214,7 +214,10 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
         ({"transfer_tasks": ["sst2"]}, "SST-2"),
         ({"transfer_methods": {"corpus": 1}, "corpus": None}, "transfer_methods has corpus, but"),
         ({"transfer_methods": {"mask": 0}}, "all shares of transfer_methods are 0"),
-        ({"transfer_methods": {"mask": -1, "replace": 2}}, "--transfer-methods.mask is -1"),
+        (
+            {"transfer_methods": {"mask": -1, "replace": 2}},
+            "transfer_methods has mask -1; a number not",
+        ),
     ],
 )
 def test_a_transfer_set_that_cannot_be_made_is_refused_before_anything_is_computed(
