@@ -236,7 +236,12 @@ class Settings(BaseModel):
     threads: int | None = setting(None, "CPU threads; default: torch's choice.", "Machine", ge=1)
     device: str | None = setting(None, "cpu, cuda, mps; default: the best there is.", "Machine")
     latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
-    latency_length: int = setting(128, "Tokens an example when it is.", "Machine", ge=1)
+    latency_length: int = setting(
+        128,
+        "Tokens an example when it is; by default no more than the teacher reads.",
+        "Machine",
+        ge=1,
+    )
     latency_runtime: LatencyRuntime = setting(
         "torch",
         "Where students will be served and latency is measured: torch (eager) or onnx (ONNX "
