@@ -59,7 +59,9 @@ class Settings(BaseModel):
     trials: int = setting(
         20, "Architectures to evaluate, in total (with --rungs, their cost).", "Main", ge=1
     )
-    seed: int = setting(0, "Seed of what is drawn (but for the texts of a corpus).", "Main", ge=0)
+    seed: int = setting(
+        0, "Seed of what is drawn (but for the texts and masks of a corpus).", "Main", ge=0
+    )
 
     data_dir: Path | None = setting(
         None,

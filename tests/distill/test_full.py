@@ -105,6 +105,14 @@ def test_one_general_student_serves_other_tasks_and_seeds(
     assert trained[3:] == ["student: general", "student: transfer"]
 
 
+def test_masks_of_the_corpus_are_the_same_for_all_seeds(
+    make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    for seed in (0, 3):
+        weights(make(f"run{seed}", stages=[GENERAL, TRANSFER], mask_probability=0.2, seed=seed))
+    assert trained == ["student: general", "student: transfer", "student: transfer"]
+
+
 def test_a_finished_stage_is_not_repeated(
     make: Callable[..., Pipeline], trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
