@@ -18,6 +18,8 @@ from kdnas.teacher.inputs import check_inputs
 from kdnas.teacher.load import longest_input
 from kdnas.transfer.pairs import similar_pairs
 
+CORPUS_SEED = 0
+
 
 @dataclass(frozen=True)
 class RunData:
@@ -77,7 +79,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     seen = encoded if corpus is None or general else corpus
 
     def masked(data: EncodedExamples) -> EncodedExamples:
-        return mask_tokens(data, tokenizer, settings.mask_probability, settings.seed)
+        # A corpus's masks, like its texts, are the same for all seeds: its students serve them all.
+        seed = CORPUS_SEED if data is corpus else settings.seed
+        return mask_tokens(data, tokenizer, settings.mask_probability, seed)
 
     distillation, evaluation = masked(seen), encode_evaluation(task, tokenizer, length)
     for part in (encoded, distillation, *evaluation.values()):

@@ -66,6 +66,7 @@ class Pipeline(Delivered):
         if settings.general_teacher:
             check_general_teacher(settings.general_teacher, config, self.data.tokenizer)
         self.classroom.check()
+        self.check_teacher()
 
     def check_total(self) -> None:
         """Refuses a total that lowers the run's below what it has already.

@@ -50,10 +50,12 @@ class Run:
         storage = settings.storage
         run = cls(folder, _without_password(settings))
         if (folder / "config.yaml").exists():
+            run.settings = _with_inputs_to_time(run.settings)
             _refuse_another(run.settings, cls.open(folder).settings, folder)
         else:
             run._made_here, run._begun_here = not folder.exists(), True
             _make_folder(folder)
+            run.settings = _with_inputs_to_time(run.settings)
             run.save()
         password.put_away(storage, folder)
         return run
@@ -195,6 +197,20 @@ def resolve(settings: Settings) -> Settings:
 def dump(settings: Settings) -> str:
     """Settings as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _with_inputs_to_time(settings: Settings) -> Settings:
+    """Where nobody said how long timed inputs are, they are no longer than the teacher reads."""
+    if settings.teacher is None or "latency_length" in settings.model_fields_set:
+        return settings
+    from kdnas.teacher.load import load_config, longest_input  # slow to import
+
+    try:
+        longest = longest_input(load_config(settings.teacher))
+    except KdnasError:  # it is told of when the teacher is loaded
+        return settings
+    length = min(settings.latency_length, longest)
+    return settings.model_copy(update={"latency_length": length})
 
 
 def _without_password(settings: Settings) -> Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -19,7 +19,8 @@ from kdnas.config.choices import (
     RandomControl,
     Sampler,
 )
-from kdnas.config.stages import MiniLoss, Share, Stage, Weight, problem_of, problem_of_mini
+from kdnas.config.stages import MiniLoss, Stage, problem_of, problem_of_mini
+from kdnas.config.weights import Share, Weight, problem_of_shares, problem_of_weights
 
 # What the options of the recipe without `stages` are; a recipe with stages has its own.
 PLAIN_RECIPE = (
@@ -58,7 +59,9 @@ class Settings(BaseModel):
     trials: int = setting(
         20, "Architectures to evaluate, in total (with --rungs, their cost).", "Main", ge=1
     )
-    seed: int = setting(0, "Seed of what is drawn (but for the texts of a corpus).", "Main", ge=0)
+    seed: int = setting(
+        0, "Seed of what is drawn (but for the texts and masks of a corpus).", "Main", ge=0
+    )
 
     data_dir: Path | None = setting(
         None,
@@ -235,7 +238,12 @@ class Settings(BaseModel):
     threads: int | None = setting(None, "CPU threads; default: torch's choice.", "Machine", ge=1)
     device: str | None = setting(None, "cpu, cuda, mps; default: the best there is.", "Machine")
     latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
-    latency_length: int = setting(128, "Tokens an example when it is.", "Machine", ge=1)
+    latency_length: int = setting(
+        128,
+        "Tokens an example when it is; by default no more than the teacher reads.",
+        "Machine",
+        ge=1,
+    )
     latency_runtime: LatencyRuntime = setting(
         "torch",
         "Where students will be served and latency is measured: torch (eager) or onnx (ONNX "
@@ -284,6 +292,26 @@ class Settings(BaseModel):
             if isinstance(value, bool) and field and field.annotation is not bool:
                 said = str(value).lower()
                 raise ValueError(f"--{name.replace('_', '-')} is {said}, which is for switches")
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_words(cls, values: Any) -> Any:
+        """Refuses what pydantic would tell of in words of its own."""
+        problem = None
+        for name in ("stages", "transfer_tasks"):
+            if not isinstance(values.get(name, ()), list | tuple):
+                problem = f"--{name.replace('_', '-')} is {values[name]!r}; a list would be right"
+        if "mini_losses" in values:
+            given = values["mini_losses"]
+            problem = problem or problem_of_weights("mini_losses", given, get_args(MiniLoss))
+        if "transfer_methods" in values:
+            given = values["transfer_methods"]
+            problem = problem or problem_of_shares(
+                "transfer_methods", given, get_args(Augmentation)
+            )
+        if problem:
+            raise ValueError(problem)
         return values
 
     @model_validator(mode="after")

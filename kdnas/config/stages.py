@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from kdnas.config.weights import Weight, problem_of_weights, weighs
 
 LossName = Literal["task", "logits", "hidden", "embeddings", "relations"]
 MiniLoss = Literal["logits", "hidden", "embeddings", "relations"]
 OfTask: tuple[LossName, ...] = ("task", "logits")
-
-
-def _pair(value: object) -> object:
-    if isinstance(value, list | tuple) and len(value) != 2:
-        raise ValueError(f"a weight is {value}; a number or [first, last] would be right")
-    return tuple(value) if isinstance(value, list) else value
-
-
-Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Weight = Annotated[Share | tuple[Share, Share], BeforeValidator(_pair)]
-
-
-def _weighs(weight: Weight) -> bool:
-    return any(weight) if isinstance(weight, tuple) else bool(weight)
 
 
 class Stage(BaseModel):
@@ -87,7 +75,22 @@ class Stage(BaseModel):
 
     def weighs(self, loss: LossName) -> bool:
         """Whether a loss counts at some time."""
-        return _weighs(self.losses.get(loss, 0.0))
+        return weighs(self.losses.get(loss, 0.0))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_words(cls, values: Any) -> Any:
+        """Refuses what pydantic would tell of in words of its own."""
+        if isinstance(values, Stage):
+            return values
+        if not isinstance(values, dict):
+            raise ValueError(f"stages has {values!r}; each stage maps keys such as name to values")
+        where = f"losses of stage {values.get('name')!r}"
+        if "losses" in values:
+            problem = problem_of_weights(where, values["losses"], get_args(LossName))
+            if problem:
+                raise ValueError(problem)
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
@@ -111,7 +114,7 @@ class Stage(BaseModel):
 
 def problem_of_mini(losses: Mapping[MiniLoss, Weight], score: str) -> str | None:
     """What is wrong with mini-KD's losses and with what scores candidates, in words."""
-    weighed = {name for name, weight in losses.items() if _weighs(weight)}
+    weighed = {name for name, weight in losses.items() if weighs(weight)}
     if not weighed:
         return "all losses of mini_losses weigh 0"
     if score != "hidden" and "logits" not in weighed:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,20 @@ def test_a_file_that_is_no_mapping_is_named(text: str, tmp_path: Path) -> None:
 def test_every_setting_has_a_description_and_a_panel() -> None:
     for name, field in Settings.model_fields.items():
         assert field.description and isinstance(field.json_schema_extra, dict), name
+
+
+def test_timed_inputs_fit_the_teacher_unless_their_length_was_given(
+    tmp_path: Path, make_teacher: Callable[..., Path]
+) -> None:
+    short = str(make_teacher("roberta", max_position_embeddings=50, pad_token_id=1))
+    run = Run.create(Settings(teacher=short, out=tmp_path / "run"))
+    assert run.settings.latency_length == 48
+    assert Run.open(tmp_path / "run").settings.latency_length == 48
+    Run.create(Settings(teacher=short, out=tmp_path / "run"))  # the same study
+    given = Settings(teacher=short, latency_length=128, out=tmp_path / "other")
+    assert Run.create(given).settings.latency_length == 128
+    long = str(make_teacher(max_position_embeddings=200))
+    assert Run.create(Settings(teacher=long, out=tmp_path / "c")).settings.latency_length == 128
 
 
 def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:

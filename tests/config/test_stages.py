@@ -30,6 +30,11 @@ def test_a_stage_on_a_corpus_is_general_unless_the_task_teaches() -> None:
     assert not Stage(**GENERAL, teacher="task").is_general
 
 
+def test_numbers_that_yaml_reads_as_texts_are_weights() -> None:
+    stage = Stage(**{**GENERAL, "losses": {"hidden": "1e-1", "relations": ["1e-1", 0]}})
+    assert stage.losses == {"hidden": 0.1, "relations": (0.1, 0.0)}
+
+
 def test_stages_survive_the_way_through_a_file() -> None:
     weights = {"hidden": [1, 0], "logits": 0.5}
     settings = validated({"corpus": "a", "stages": [GENERAL, {**TASK, "losses": weights}]})
@@ -43,8 +48,19 @@ def test_stages_survive_the_way_through_a_file() -> None:
         ([GENERAL, TASK], "stage 'general' learns from a corpus; name one with --corpus"),
         ([TASK, TASK], "two stages are called 'task'"),
         ([{**TASK, "epoch": 1}], "unknown option --stages.0.epoch; did you mean 'epochs'?"),
-        ([{**TASK, "losses": {"hiden": 1}}], "--stages.0.losses.hiden.[key] is hiden"),
-        ([{**TASK, "losses": {"task": -1}}], "--stages.0.losses.task"),
+        (3, "--stages is 3; a list would be right"),
+        ([3], "stages has 3; each stage maps keys such as name to values"),
+        (
+            [{**TASK, "losses": {"hiden": 1}}],
+            "losses of stage 'task' has 'hiden'; known: task, log",
+        ),
+        ([{**TASK, "losses": {"task": -1}}], "losses of stage 'task' has task -1; a number that"),
+        ([{**TASK, "losses": {"task": [1, 2, 3]}}], "stage 'task' has task [1, 2, 3]; a number"),
+        ([{**TASK, "losses": {"task": [1, -1]}}], "stage 'task' has task [1, -1]; a number"),
+        ([{**TASK, "losses": {"task": True}}], "stage 'task' has task True; a number"),
+        ([{**TASK, "losses": {"task": "nan"}}], "stage 'task' has task 'nan'; a number"),
+        ([{**TASK, "losses": [1]}], "losses of stage 'task' is [1]; names with numbers, as in"),
+        ([{**TASK, "losses": {}}], "losses of stage 'task' is {}; one loss or more with its"),
         ([{**TASK, "losses": {"task": 0}}], "all losses of stage 'task' weigh 0"),
         ([{**TASK, "losses": {"hidden": 1}}], "the last stage, 'task', should train the head"),
         ([{**TASK, "lr": 0}], "--stages.0.lr is 0"),
@@ -59,9 +75,25 @@ def test_stages_survive_the_way_through_a_file() -> None:
         ([{**GENERAL, "teacher": "general", "data": "transfer"}], "the data of a task"),
     ],
 )
-def test_what_cannot_be_is_told_in_one_line(stages: list[dict[str, Any]], message: str) -> None:
+def test_what_cannot_be_is_told_in_one_line(stages: Any, message: str) -> None:
     with pytest.raises(KdnasError) as caught:
         validated({"stages": stages})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"transfer_tasks": "sst2"}, "--transfer-tasks is 'sst2'; a list would be right"),
+        ({"transfer_methods": {"maks": 1}}, "transfer_methods has 'maks'; known: swap, recombine"),
+        ({"transfer_methods": ["mask"]}, "transfer_methods is ['mask']; names with numbers, as"),
+    ],
+)
+def test_a_transfer_set_that_cannot_be_is_told_likewise(
+    given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KdnasError) as caught:
+        validated(given)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,14 @@ def test_one_general_student_serves_other_tasks_and_seeds(
     assert len([p for p in (cache_folder() / "students").iterdir() if p.is_dir()]) == 1
     weights(make("c", stages=[{**GENERAL, "lr": 2e-3}, TRANSFER]))
     assert trained[3:] == ["student: general", "student: transfer"]
+
+
+def test_masks_of_the_corpus_are_the_same_for_all_seeds(
+    make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    for seed in (0, 3):
+        weights(make(f"run{seed}", stages=[GENERAL, TRANSFER], mask_probability=0.2, seed=seed))
+    assert trained == ["student: general", "student: transfer", "student: transfer"]
 
 
 def test_a_finished_stage_is_not_repeated(
@@ -214,7 +223,10 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
         ({"transfer_tasks": ["sst2"]}, "SST-2"),
         ({"transfer_methods": {"corpus": 1}, "corpus": None}, "transfer_methods has corpus, but"),
         ({"transfer_methods": {"mask": 0}}, "all shares of transfer_methods are 0"),
-        ({"transfer_methods": {"mask": -1, "replace": 2}}, "--transfer-methods.mask is -1"),
+        (
+            {"transfer_methods": {"mask": -1, "replace": 2}},
+            "transfer_methods has mask -1; a number not",
+        ),
     ],
 )
 def test_a_transfer_set_that_cannot_be_made_is_refused_before_anything_is_computed(
@@ -245,6 +257,17 @@ def test_a_general_teacher_of_another_make_is_refused(
         make("a", stages=[GENERAL, TRANSFER], general_teacher=other).everything()
     with pytest.raises(KdnasError, match="nowhere"):
         make("b", stages=[GENERAL, TRANSFER], general_teacher="/nowhere").everything()
+
+
+def test_a_general_teacher_that_does_not_load_is_refused_at_once(
+    make: Callable[..., Pipeline], make_teacher: Callable[..., Path], trained: list[str]
+) -> None:
+    other = make_teacher()
+    shutil.copy(make_teacher(intermediate_size=32) / "model.safetensors", other)
+    pipeline = make("a", stages=[GENERAL, TRANSFER], general_teacher=str(other))
+    with pytest.raises(KdnasError, match="do not fit its config"):
+        pipeline.everything()
+    assert not trained and not (pipeline.run.folder / "study.db").exists()
 
 
 def test_a_damaged_general_student_is_made_again(

@@ -105,9 +105,12 @@ def test_logits_of_a_teacher_without_head_are_refused_before_anything_is_compute
     [
         ({"mini_score": "logits"}, "--mini-score is logits, but mini_losses has no logits"),
         ({"mini_losses": {"hidden": 0}}, "all losses of mini_losses weigh 0"),
-        ({"mini_losses": {}}, "--mini-losses is {}"),
-        ({"mini_losses": {"task": 1}}, "--mini-losses.task"),
-        ({"mini_losses": {"hidden": -1}}, "--mini-losses.hidden"),
+        ({"mini_losses": {}}, "mini_losses is {}; one loss or more"),
+        ({"mini_losses": {"task": 1}}, "mini_losses has 'task'; known: logits, hidden"),
+        (
+            {"mini_losses": {"hidden": -1}},
+            "mini_losses has hidden -1; a number that is not below 0, or",
+        ),
     ],
 )
 def test_losses_that_cannot_be_are_told_in_one_line(values: dict[str, Any], message: str) -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from kdnas.config import Settings
-from kdnas.config.stages import LossName, Stage, Weight
+from kdnas.config.stages import LossName, Stage
+from kdnas.config.weights import Weight
 from kdnas.distill.staging import schedule_of
 
 
