@@ -14,7 +14,6 @@ from kdnas.config import Settings
 from kdnas.curves import MINI_KD
 from kdnas.distill.distilled import Distilled
 from kdnas.distill.mini import MiniKD
-from kdnas.errors import KdnasError
 from kdnas.export.session import in_runtime
 from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
 from kdnas.measure.quiet import computing
@@ -22,8 +21,6 @@ from kdnas.search.constraints import violations
 from kdnas.search.reward import reward
 from kdnas.space import Architecture
 
-# The smallest student need not be the fastest, and timings are noisy.
-NEAR = 0.7
 ROUGH_REPEATS = 3
 
 
@@ -108,31 +105,6 @@ class Evaluator:
             raise FloatingPointError(f"its loss is {loss}; lower --mini-lr")
         score = Score(loss, self._reward(loss, costs))
         return Outcome(costs, limits, score, distilled, time.perf_counter() - start)
-
-    def check_reachable(self, smallest: Architecture) -> None:
-        """Refuses limits that not even the space's smallest student comes near.
-
-        Raises:
-            KdnasError: One is out of reach.
-        """
-        settings = self.settings
-        if settings.speedup is None and settings.max_params is None:
-            return
-        student = self._start(smallest).student
-        params = count_params(student)
-        if settings.max_params is not None and params > settings.max_params:
-            raise KdnasError(
-                f"--max-params is {settings.max_params:,}; the smallest student of the space, "
-                f"{smallest.label}, has {params:,}"
-            )
-        if settings.speedup is None:
-            return
-        speedup = self.costs(student).speedup
-        if speedup < NEAR * settings.speedup:
-            raise KdnasError(
-                f"--speedup is {settings.speedup:g}; the smallest student of the space, "
-                f"{smallest.label}, is {speedup:.2f} times as fast as the teacher"
-            )
 
     def speedup(self, architecture: Architecture) -> float:
         """How many times as fast as the teacher students of an architecture are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,9 +39,10 @@ def check_login(repo: str) -> None:
     try:
         validate_repo_id(repo)
     except HFValidationError:
+        name = re.sub(r"[^\w.-]+|--+|\.\.+", "-", Path(repo).name).strip("-.") or "student"
         raise KdnasError(
-            f"--push-to-hub is {repo!r}; the name of a repository such as you/{Path(repo).name} "
-            "would be right"
+            f"--push-to-hub is {repo!r}; the name of a repository such as you/{name[:90]} would be "
+            "right"
         ) from None
     if get_token() is None:
         raise KdnasError(

@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import constants
+from huggingface_hub.utils import validate_repo_id
 
 from kdnas.cli import main
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.run import dump
+from kdnas.student.push import check_login
 
 Request = tuple[str, str, str, bytes]
 
@@ -153,3 +156,10 @@ def test_what_cannot_be_pushed_is_told_in_one_line_before_any_work(
     code, _, err = export(address, "hf_right", "--push-to-hub", "a/b/c")
     assert code == 2 and "--push-to-hub is 'a/b/c'" in err
     assert not (run / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["bad name!", "a/b/c", "--", "x" * 200])
+def test_the_name_that_would_be_right_is(name: str) -> None:
+    with pytest.raises(KdnasError, match="such as you/") as told:
+        check_login(name)
+    validate_repo_id(str(told.value).split("such as ")[1].split()[0])
