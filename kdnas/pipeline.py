@@ -56,6 +56,7 @@ class Pipeline(Delivered):
         if settings.general_teacher:
             check_general_teacher(settings.general_teacher, config, self.data.tokenizer)
         self.classroom.check()
+        self.check_teacher()
 
     def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""

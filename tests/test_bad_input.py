@@ -114,6 +114,11 @@ def test_teachers(
     assert "has no tokenizer" in refused(*given, bare)
     line = refused(*given, make_teacher(vocab_size=50))
     assert "gives token 1" in line and "vocab_size is 50" in line
+    narrower = make_teacher(intermediate_size=32)
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(narrower / name, bare)
+    assert "do not fit its config: bert.encoder.layer.0" in refused(*given, bare)
+    assert not (tmp_path / "run").exists()
     assert "distils encoders" in refused("space", "--teacher", tmp_path / "gpt2")
 
 

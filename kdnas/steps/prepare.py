@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 from filelock import FileLock
 
@@ -59,6 +60,26 @@ class Prepared:
         task = load_data(spec, settings.data_dir)
         return prepare_data(task, settings, tokenizer, config)
 
+    @property
+    def _tuned(self) -> Path | None:
+        """The folder of the fine-tuned teacher, where there is one."""
+        folder = self.run.folder / "teacher"
+        return folder if (folder / "config.json").exists() else None
+
+    @cached_property
+    def _untuned(self) -> Teacher:
+        source = teacher_source(self.settings.teacher)
+        return load_teacher(source, self.data.spec, self.settings.seed)
+
+    def check_teacher(self) -> None:
+        """Refuses a teacher that cannot be used.
+
+        Raises:
+            KdnasError: It cannot be loaded, or read what its tokenizer gives.
+        """
+        if not self._tuned:
+            _ = self._untuned
+
     @cached_property
     def teacher(self) -> Teacher:
         """The teacher, fine-tuned on the task unless it is not to be or knows it already."""
@@ -66,8 +87,8 @@ class Prepared:
         source = teacher_source(self.settings.teacher)
         # A worker that joins meanwhile waits for the teacher rather than train another.
         with FileLock(self.run.folder / ".teacher.lock"):
-            tuned = (folder / "config.json").exists()
-            teacher = load_teacher(str(folder) if tuned else source, data.spec, self.settings.seed)
+            tuned = self._tuned  # asked anew: another process may have made it meanwhile
+            teacher = load_teacher(str(tuned), data.spec) if tuned else self._untuned
             if not tuned:
                 self.run.once("fingerprint", source, lambda: self._fingerprint(teacher))
                 teacher = self._knowing_this_task(teacher)

@@ -7,7 +7,7 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.space.derive import teacher_architecture
 from kdnas.space.families import family_of
-from kdnas.teacher.load import load_config, load_tokenizer
+from kdnas.teacher.load import load_config, load_teacher, load_tokenizer
 
 
 def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
@@ -31,6 +31,7 @@ def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
             )
     if load_tokenizer(name).get_vocab() != tokenizer.get_vocab():
         raise KdnasError(f"--general-teacher {name!r} has another vocabulary than the teacher")
+    load_teacher(name, None)  # needed after the search alone, but told of before
 
 
 def _shape(config: Any) -> dict[str, Any]:

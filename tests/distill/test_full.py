@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -256,6 +257,21 @@ def test_a_general_teacher_of_another_make_is_refused(
         make("a", stages=[GENERAL, TRANSFER], general_teacher=other).everything()
     with pytest.raises(KdnasError, match="nowhere"):
         make("b", stages=[GENERAL, TRANSFER], general_teacher="/nowhere").everything()
+
+
+def test_a_general_teacher_that_does_not_load_is_refused_at_once(
+    make: Callable[..., Pipeline],
+    make_teacher: Callable[..., Path],
+    teacher_folder: Path,
+    tmp_path: Path,
+    trained: list[str],
+) -> None:
+    other = shutil.copytree(teacher_folder, tmp_path / "other")
+    shutil.copy(make_teacher(intermediate_size=32) / "model.safetensors", other)
+    pipeline = make("a", stages=[GENERAL, TRANSFER], general_teacher=str(other))
+    with pytest.raises(KdnasError, match="do not fit its config"):
+        pipeline.everything()
+    assert not trained and not (pipeline.run.folder / "study.db").exists()
 
 
 def test_a_damaged_general_student_is_made_again(
