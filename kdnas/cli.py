@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from kdnas import __version__
 from kdnas.commands.evaluate import evaluate
 from kdnas.commands.export import export
 from kdnas.commands.fidelity import fidelity
@@ -34,8 +35,20 @@ for command in (search, resume, worker, space, evaluate, fidelity, report, expor
 app.command("distill")(talking(distil))
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"kdnas {__version__}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def alone(context: typer.Context) -> None:
+def alone(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="The version.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
     """Finds, trains and ships the best small student of a transformer language model."""
     if context.invoked_subcommand is None:
         for line in welcome(context):

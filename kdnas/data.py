@@ -147,6 +147,9 @@ def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
     length = asked if padded(asked) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
     if not length:
         raise KdnasError(f"the teacher reads {longest} tokens at most, fewer than {PAD_MULTIPLE}")
+    if length < settings.max_length:
+        told = f"inputs are cut at {length} tokens, as far as the teacher reads"
+        say(f"--max-length is {settings.max_length:,}; {told}")
     return length
 
 

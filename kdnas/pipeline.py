@@ -5,6 +5,7 @@ Each step leaves its result in the run folder, and is skipped when that result i
 
 from __future__ import annotations
 
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,18 @@ from optuna.trial import FrozenTrial
 
 from kdnas.console import say
 from kdnas.distill.staging import check_logits, check_relations
+from kdnas.errors import KdnasError
 from kdnas.report import write_report
+from kdnas.run import Run
+from kdnas.search.plan import Plan
 from kdnas.search.presence import present, study_here
+from kdnas.search.reach import check_reach
+from kdnas.search.rungs import spent
+from kdnas.search.study import read_study
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.steps.deliver import Delivered
+from kdnas.student.ship import shipped
 from kdnas.teacher.general import check_general_teacher
 from kdnas.teacher.load import (
     has_head,
@@ -33,13 +41,15 @@ class Pipeline(Delivered):
         """The seven steps; returns the content of report.json."""
         with self.run.alone(), present(study_here(self.settings, self.run.folder)):
             self.check()
+            self.check_total()
+            self.check_limits()
             self.run.save()
             say(f"run folder: {self.run.folder}")
             self.open_study()
             self.run.log("machine", host=platform.node(), **self.runtime.describe())
             self.search()
             winner = choose_winner(self.open_study(), speedup=self.settings.speedup)
-            return self.deliver(winner, self.run.folder)
+            return self.deliver(winner, self.run.folder, self.settings.speedup)
 
     def check(self) -> None:
         """Tells bad input before anything is written.
@@ -58,19 +68,67 @@ class Pipeline(Delivered):
         self.classroom.check()
         self.check_teacher()
 
+    def check_total(self) -> None:
+        """Refuses a total that lowers the run's below what it has already.
+
+        Raises:
+            KdnasError: It is too low.
+        """
+        settings, folder = self.settings, self.run.folder
+        if settings.trials >= Run.open(folder).settings.trials:
+            return
+        try:
+            study = read_study(self.storage, settings.study, folder)
+        except KdnasError:  # nobody has begun it
+            return
+        ladder = Plan.of(settings).ladder
+        done = spent(study.get_trials(deepcopy=False), ladder) / ladder.top
+        if settings.trials < done:
+            raise KdnasError(
+                f"--trials is {settings.trials}, but {done:g} are done already; it is the total: "
+                f"{math.ceil(done)} ends the search with them, more go on"
+            )
+
+    def check_limits(self) -> None:
+        """Refuses limits that no student keeps, before the teacher is trained.
+
+        Raises:
+            KdnasError: One is out of reach.
+        """
+        config = load_config(teacher_source(self.settings.teacher))
+        check_reach(self.settings, self.space, config, self.data.spec, self.runtime)
+
     def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""
         with self.run.alone():
+            read_study(self.storage, self.settings.study, self.run.folder)  # or tells of none
             self.check_same_data()
             self.run.log("machine", host=platform.node(), **self.runtime.describe())
             chosen = choose_winner(self.open_study(), number=number, speedup=speedup)
-            return self.deliver(chosen, self.run.folder / "students" / f"trial-{chosen.number}")
+            return self.deliver(chosen, self.home(chosen), speedup)
 
-    def deliver(self, winner: FrozenTrial, home: Path) -> dict[str, Any]:
-        """Steps 5 to 7 for one trial of the study; student and report go to `home`."""
+    def home(self, trial: FrozenTrial) -> Path:
+        """Where the student of a trial goes: the run's own place where it is there already."""
+        folder, beside = self.run.folder, self.run.folder / "students" / f"trial-{trial.number}"
+        if (beside / "student").exists():
+            return beside
+        record = self.record_of(Architecture.from_params(trial.params), trial.number)
+        if not shipped(folder / "student", record):
+            return beside
+        say(f"trial {trial.number} is distilled already: it is the run's own student")
+        return folder
+
+    def deliver(self, winner: FrozenTrial, home: Path, speedup: float | None) -> dict[str, Any]:
+        """Steps 5 to 7 for one trial of the study; student and report go to `home`.
+
+        Args:
+            winner: The trial.
+            home: Folder.
+            speedup: For which it was chosen; None where it was chosen otherwise.
+        """
         architecture = Architecture.from_params(winner.params)
         self.distil(architecture, winner.number, home / "student")
         drawn = self.random_search()
         controls = self.controls(architecture, drawn, home / "controls")
-        results = self.results(winner, home, controls)
+        results = self.results(winner, home, controls, speedup)
         return write_report(self.run, self.open_study(), drawn, results)

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from kdnas.config import Settings, read_yaml, validated
+from kdnas.config import Settings, load_settings
 from kdnas.errors import KdnasError
 from kdnas.files import T, append_line, make_writable, once, read_json, write_text
 from kdnas.search import password
@@ -68,12 +68,14 @@ class Run:
             KdnasError: The folder holds no run, or a change is out of range.
         """
         file = folder / "config.yaml"
+        if not folder.exists():
+            raise KdnasError(f"the run folder {folder} does not exist; kdnas search makes one")
         if not file.exists():
             raise KdnasError(
                 f"{folder} holds no kdnas run (no config.yaml); kdnas search makes one"
             )
         given = {k: v for k, v in changes.items() if v is not None}
-        found = validated({**read_yaml(file), **given})
+        found = load_settings([file], given)
         settings = _without_password(found)
         password.put_away(found.storage, folder)
         run = cls(folder, settings)
@@ -251,8 +253,16 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
                 f"or go on with `kdnas resume {folder}`"
             )
         if name not in CHANGEABLE and new != old:
-            option = name.replace("_", "-")
             raise KdnasError(
-                f"{folder} holds another study: its --{option} is {old!r}, not {new!r}; choose "
-                f"another --out, or go on with `kdnas resume {folder}`"
+                f"{folder} holds another study: its --{name.replace('_', '-')} "
+                f"{difference(old, new)}; choose another --out, or go on with `kdnas resume "
+                f"{folder}`"
             )
+
+
+def difference(theirs: Any, ours: Any) -> str:
+    """How a setting of a run or a study differs from what is asked for."""
+    old, new = (str(value) if isinstance(value, Path) else repr(value) for value in (theirs, ours))
+    if ours is None:
+        return f"is {old}, and none is given here"
+    return f"is {old}, not {new}" if theirs is not None else f"is not set, and here it is {new}"

@@ -21,7 +21,14 @@ TEACHER = Architecture(6, 12, 384, 1536, "gelu")
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
 
-def make_run(folder: Path, *, trials: int = 14, finished: bool = True, old: bool = False) -> Run:
+def make_run(
+    folder: Path,
+    *,
+    trials: int = 14,
+    finished: bool = True,
+    old: bool = False,
+    task: str = "sst2",
+) -> Run:
     """A run with a study and, where it is finished, with all that a report tells.
 
     Args:
@@ -29,14 +36,15 @@ def make_run(folder: Path, *, trials: int = 14, finished: bool = True, old: bool
         trials: Evaluated students.
         finished: Whether its winner is distilled and measured.
         old: As versions before the report was a page left it.
+        task: As `--task` names it.
     """
-    settings = Settings(teacher=HOSTILE, task="sst2", out=folder, sampler="lstm")
+    settings = Settings(teacher=HOSTILE, task=task, out=folder, sampler="lstm")
     run = Run.create(settings)
     url = storage_url(None, run.folder)
     for name, seed in (("kdnas", 0), ("kdnas-random", 3)):
         study = optuna.create_study(storage=url, study_name=name, direction="maximize")
         study.set_user_attr("teacher", f"/somewhere/{HOSTILE}".replace("/img", "img"))
-        study.set_user_attr("task", "sst2")
+        study.set_user_attr("task", task)
         _fill(study, trials, seed, old)
     run.log("start", step="search")
     run.log("end", step="search", seconds=12.5)

@@ -44,7 +44,7 @@ def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path:
     assert "--device is 'cud'" in refused("search", *quick_flags, *out, "--device", "cud")
     (tmp_path / "a.yaml").write_text("trails: 3")
     line = refused("search", *quick_flags, *out, "--config", tmp_path / "a.yaml")
-    assert "unknown option 'trails'; did you mean 'trials'" in line
+    assert f"{tmp_path}/a.yaml: unknown option 'trails'; did you mean 'trials'" in line
     assert "such command" in refused("serch").lower()
 
 
@@ -107,6 +107,11 @@ def test_teachers(
     assert "nowhere' does not exist" in refused(*given, tmp_path / "nowhere")
     AutoConfig.for_model("gpt2").save_pretrained(tmp_path / "gpt2")
     assert "distils encoders" in refused(*given, tmp_path / "gpt2")
+    (tmp_path / "empty").mkdir()
+    assert "empty' has no config.json; a folder" in refused(*given, tmp_path / "empty")
+    (tmp_path / "empty" / "config.json").write_text("{}")
+    line = refused(*given, tmp_path / "empty")
+    assert "it names no model_type" in line and "hub" not in line
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -124,7 +129,7 @@ def test_teachers(
 
 def test_folders(refused: Callable[..., str], quick_flags: list[str], tmp_path: Path) -> None:
     assert "holds no kdnas run" in refused("resume", tmp_path)
-    assert "holds no kdnas run" in refused("report", tmp_path / "absent")
+    assert "absent does not exist" in refused("report", tmp_path / "absent")
     (tmp_path / "file").touch()
     given = ["search", *quick_flags, "--out"]
     assert "cannot write to" in refused(*given, tmp_path / "file" / "run")
@@ -155,6 +160,25 @@ def test_a_damaged_study_is_named_and_left_alone(
 
 def test_distill_needs_one_choice(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "--trial N and --speedup X" in refused("distill", tmp_path)
+    assert "--trial is -1; the number of a trial" in refused("distill", tmp_path, "--trial", -1)
+
+
+@pytest.mark.parametrize(
+    ("speedup", "problem"),
+    [
+        ("-1", "input should be greater than 0"),
+        ("0", "input should be greater than 0"),
+        ("nan", "input should be a finite number"),
+        ("inf", "input should be a finite number"),
+        ("fast", "input should be a valid number"),
+    ],
+)
+def test_distill_wants_a_speedup_as_search_does(
+    refused: Callable[..., str], tmp_path: Path, speedup: str, problem: str
+) -> None:
+    assert f"--speedup is {speedup}: {problem}" in refused(
+        "distill", tmp_path, "--speedup", speedup
+    )
 
 
 def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -163,4 +187,4 @@ def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "--png is a.txt" in refused("report", run, "--png", "a.txt")
     assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
     assert "--out goes with several runs" in refused("report", run, "--out", "a.html")
-    assert "nowhere holds no kdnas run" in refused("report", run, tmp_path / "nowhere")
+    assert "nowhere does not exist" in refused("report", run, tmp_path / "nowhere")

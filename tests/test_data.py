@@ -33,6 +33,16 @@ def test_inputs_fit_the_position_table_when_they_are_padded(
     assert found == length and padded(found) <= longest_input(config)
 
 
+def test_a_length_beyond_the_teachers_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    config = small_config("bert", max_position_embeddings=512)
+    tokenizer = SimpleNamespace(model_max_length=10**30)
+    assert input_length(Settings(max_length=16), tokenizer, config) == 16
+    assert not capsys.readouterr().out
+    assert input_length(Settings(max_length=1_000_000), tokenizer, config) == 512
+    told = "--max-length is 1,000,000; inputs are cut at 512 tokens, as far as the"
+    assert capsys.readouterr().out.startswith(told)
+
+
 def test_a_model_that_reads_next_to_nothing_is_refused() -> None:
     config = small_config("bert", max_position_embeddings=10)
     with pytest.raises(KdnasError, match="reads 10 tokens at most, fewer than 16"):

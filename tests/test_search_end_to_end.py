@@ -173,6 +173,33 @@ def test_distill_takes_another_trial(finished: Path, tmp_path: Path) -> None:
     assert refused.returncode == 2 and "the fastest is" in refused.stderr
 
 
+def test_distill_does_not_train_the_winner_again(finished: Path, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path)
+    winner = json.loads((run / "report.json").read_text())["student"]["trial"]
+    done = kdnas("distill", run, "--trial", winner)
+    assert done.returncode == 0, done.stderr
+    assert f"trial {winner} is distilled already: it is the run's own student" in done.stdout
+    assert "distilling" not in done.stdout and f"student: {run}/student" in done.stdout
+    assert not (run / "students").exists()
+
+
+def test_distill_of_a_lost_study_makes_no_other(finished: Path, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path)
+    (run / "study.db").unlink()
+    done = kdnas("distill", run, "--trial", 0)
+    assert done.returncode == 2 and "has no study yet (no study.db)" in done.stderr
+    assert not (run / "study.db").exists()
+
+
+def test_a_total_below_what_is_done_is_refused_and_not_kept(finished: Path, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path)
+    before = (run / "config.yaml").read_text()
+    done = kdnas("resume", run, "--trials", 3)
+    assert done.returncode == 2
+    assert "--trials is 3, but 4 are done already; it is the total: 4 ends" in done.stderr
+    assert (run / "config.yaml").read_text() == before
+
+
 def kill_when(run: Path, command: list[str], ready: Callable[[], bool], how: int) -> str:
     """Starts a command, sends it a signal as soon as something is so, and returns its output."""
     process = kdnas_child(*command)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from conftest import QUICK
 from made_runs import make_run
 
-from kdnas.cli import main
+from kdnas import __version__
+from kdnas.cli import app, main
 from kdnas.console import conclude, manner, progress, say
 
 COMMANDS = ("search", "resume", "distill", "worker", "space", "evaluate", "fidelity", "report")
@@ -43,7 +46,7 @@ def test_kdnas_alone_shows_the_way_in(told: Run) -> None:
     out, _ = told()
     assert out.index("kdnas search") < out.index("kdnas report RUN") < out.index("  resume")
     assert all(f"\n  {name} " in out for name in COMMANDS)
-    assert widest(out) <= 80
+    assert widest(out) <= 80 and "..." not in out
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -53,6 +56,19 @@ def test_help_fits_and_names_defaults(told: Run, command: str) -> None:
     assert "--quiet" in out and "--json" in out
     if command == "search":
         assert "[default: 20]" in out and "[default: lstm]" in out
+    if command in ("resume", "distill", "worker", "fidelity"):
+        assert "default: the run's" in out and "[default: 20]" not in out
+
+
+def test_no_help_text_loses_its_brackets(told: Run) -> None:
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        for text in (command.help, *(getattr(each, "help", "") for each in command.params)):
+            assert not re.search(r"(?<!\\)\[", text or ""), f"{name}: {text}"
+    assert "kdnas[png]" in told("report", "--help")[0]
+
+
+def test_the_version(told: Run) -> None:
+    assert told("--version") == (f"kdnas {__version__}\n", "")
 
 
 def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
@@ -60,8 +76,9 @@ def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     make_run(tmp_path / "b", trials=3, finished=False)
     out, _ = told("report", tmp_path / "a", "--json")
     assert json.loads(out)["student"]["trial"] == 2
+    assert json.loads(out)["page"] == str(tmp_path / "a" / "report.html")
     out, _ = told("report", tmp_path / "b", "--json", "--plotly-js", "cdn")
-    assert json.loads(out)["report"] is None
+    assert json.loads(out)["report"] is None and json.loads(out)["progress"]["trials"] == 3
     assert (tmp_path / "b" / "report.html").stat().st_size < 1e6
     page = tmp_path / "c.html"
     out, _ = told("report", tmp_path / "a", tmp_path / "b", "--out", page, "--json")
@@ -69,6 +86,15 @@ def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     out, _ = told("report", tmp_path / "a", "--quiet")
     assert out.splitlines()[1].startswith("teacher")
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
+
+
+def test_without_a_browser_it_is_said_where_the_page_is(
+    told: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run(tmp_path / "a", trials=3, finished=False)
+    monkeypatch.setattr("webbrowser.open", lambda _: False)
+    out, _ = told("report", tmp_path / "a", "--open")
+    assert out.endswith(f"no browser could be opened; the page is {tmp_path}/a/report.html\n")
 
 
 def test_a_quiet_search_that_tells_json(
@@ -149,6 +175,7 @@ def test_a_terminal_shows_trial_best_and_time_left() -> None:
         ("kdnas se", "search"),
         ("kdnas search --sampler l", "lstm"),
         ("kdnas report --plotly-js c", "cdn"),
+        ("kdnas export --format i", "int8"),
         ("kdnas search --mini-ep", "--mini-epochs"),
     ],
 )

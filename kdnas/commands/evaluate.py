@@ -84,9 +84,10 @@ def evaluate(
         ),
     ] = None,
 ) -> None:
-    """Score a checkpoint on one or more tasks by their official metrics, in fp32.
+    """Score a checkpoint on tasks, by their official metrics.
 
     A checkpoint with a head for the task is scored as it is; another one is fine-tuned first.
+    Scores are computed in fp32.
     """
     from kdnas.evaluate import Tuning
     from kdnas.evaluate import evaluate as run

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kdnas.commands.shared import RunFolder
 from kdnas.console import conclude
+
+
+def _formats() -> list[str]:
+    from kdnas.export.formats import FORMATS
+
+    return list(FORMATS)
 
 
 def export(
@@ -25,6 +31,7 @@ def export(
         typer.Option(
             help="torch (the plain checkpoint), onnx, int8; several between commas or repeated.",
             metavar="torch|onnx|int8",
+            autocompletion=_formats,
         ),
     ] = None,
     trial: Annotated[
@@ -45,12 +52,13 @@ def export(
         bool, typer.Option("--private", help="A new repository is private.")
     ] = False,
 ) -> None:
-    """Write a run's student to a folder or the hub, for transformers or for ONNX Runtime.
+    """Write a run's student for transformers, ONNX Runtime or the hub.
 
     ONNX files are checked against PyTorch, scored on the task, and timed beside the teacher.
     """
     from kdnas.export.folder import export_run, finished_student
     from kdnas.export.formats import read_formats
+    from kdnas.export.show import table_lines
     from kdnas.run import Run
     from kdnas.student.push import check_described, check_login, push
 
@@ -60,13 +68,13 @@ def export(
         check_described(folder)
         check_login(push_to_hub)
     lines: list[str] = []
-    result: dict[str, str] = {}
+    result: dict[str, Any] = {}
     if out or not push_to_hub or formats != ("torch",):
-        folder, lines = export_run(
+        folder, summary = export_run(
             opened, formats, trial=trial, target=out, max_drop=max_drop, timing=timing
         )
-        lines.append(f"wrote {folder}")
-        result["folder"] = str(folder)
+        lines = [*(table_lines(summary) if summary else ()), f"wrote {folder}"]
+        result = {"folder": str(folder), **summary}
     if push_to_hub:
         result["pushed"] = push(folder, push_to_hub, private)
         lines.append(f"pushed to {result['pushed']}")

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import RunFolder, interruptible
+from kdnas.commands.shared import OF_THE_RUN, RunFolder, interruptible, spelled
 from kdnas.config.options import with_settings
 from kdnas.console import conclude
 
 
-@with_settings("threads", "device")
+@with_settings(**OF_THE_RUN)
 def fidelity(
     flags: dict[str, Any],
     run: RunFolder,
@@ -29,6 +29,6 @@ def fidelity(
     from kdnas.run import Run
 
     opened = Run.open(run, **flags)
-    again = f"fidelity {run} --students {students} --seeds {seeds}"
+    again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
     result = interruptible(again, lambda: measure(opened, students, seeds))
     conclude(result, fidelity_lines(result, str(run)))

@@ -23,7 +23,7 @@ def report(
     png: Annotated[
         Path | None,
         typer.Option(
-            help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas[png] and a "
+            help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas\\[png] and a "
             "Chrome or Chromium.",
             metavar="FILE",
         ),
@@ -64,6 +64,7 @@ def report(
 
 def _one(folder: Path, png: Path | None, out: Path | None, plotly_js: str) -> Path:
     from kdnas.report.picture import write_picture
+    from kdnas.report.progress import progress_of
     from kdnas.report.rewrite import rewrite_report
     from kdnas.report.terminal import report_lines
     from kdnas.run import Run
@@ -75,7 +76,8 @@ def _one(folder: Path, png: Path | None, out: Path | None, plotly_js: str) -> Pa
     if png:
         write_picture(png, facts)
     page = folder / "report.html"
-    conclude(facts.report or {"report": None, "page": str(page)}, report_lines(facts, folder, png))
+    result = facts.report or {"report": None, "progress": progress_of(facts)}
+    conclude({**result, "page": str(page)}, report_lines(facts, folder, png))
     return page
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import ConfigFile, RunFolder, finish
-from kdnas.config import Settings, load_settings
+from kdnas.commands.shared import OF_THE_RUN, ConfigFile, RunFolder, finish, spelled
+from kdnas.config import Settings, load_settings, validated
 from kdnas.config.options import with_settings
 from kdnas.console import say
 from kdnas.errors import KdnasError
@@ -32,9 +32,15 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
         finish(run.folder, lambda: Pipeline(run).everything())
 
 
-@with_settings("trials", "threads", "device")
+@with_settings(
+    trials="Architectures to evaluate, in total, those of before among them; default: the run's.",
+    **OF_THE_RUN,
+)
 def resume(flags: dict[str, Any], run: RunFolder) -> None:
-    """Go on with a run that stopped, or give it more trials (--trials TOTAL)."""
+    """Go on with a run that stopped, or give it more trials.
+
+    --trials is their total.
+    """
     from kdnas.run import Run
 
     opened = Run.open(run, **flags)
@@ -43,33 +49,41 @@ def resume(flags: dict[str, Any], run: RunFolder) -> None:
     finish(run, lambda: Pipeline(opened).everything())
 
 
-@with_settings("threads", "device")
+@with_settings(**OF_THE_RUN)
 def distil(
     flags: dict[str, Any],
     run: RunFolder,
     *,
     trial: Annotated[int | None, typer.Option(help="Number of the trial to distil.")] = None,
     speedup: Annotated[
-        float | None, typer.Option(help="Distil the best trial at least this fast.")
+        str | None,
+        typer.Option(help="Distil the best trial at least this fast.", metavar="NUMBER"),
     ] = None,
 ) -> None:
-    """Distil another trial of a study, into RUN/students/trial-N."""
+    """Distil another trial of a study, into RUN/students/trial-N.
+
+    Its two controls are trained beside it: the same student on labels alone, and a hand-picked one.
+    """
     from kdnas.run import Run
 
     if (trial is None) == (speedup is None):
         raise KdnasError("give one of --trial N and --speedup X")
+    if trial is not None and trial < 0:
+        raise KdnasError(f"--trial is {trial}; the number of a trial, 0 or more, would be right")
+    wanted = validated({"speedup": speedup}).speedup
     opened = Run.open(run, **flags)
     from kdnas.pipeline import Pipeline
 
-    which = f"--trial {trial}" if speedup is None else f"--speedup {speedup:g}"
-    finish(run, lambda: Pipeline(opened).another(trial, speedup), f"distill {run} {which}")
+    which = f"--trial {trial}" if wanted is None else f"--speedup {wanted:g}"
+    again = f"distill {run} {which}{spelled(flags)}"
+    finish(run, lambda: Pipeline(opened).another(trial, wanted), again)
 
 
 def with_embedded_defaults(
     settings: Settings, config: list[Path] | None, flags: dict[str, Any]
 ) -> Settings:
     """The short settings of `config/embedded.yaml` where neither teacher nor task is named."""
-    from kdnas.config import PLAIN_RECIPE, read_yaml, read_yamls, validated
+    from kdnas.config import PLAIN_RECIPE, read_yaml
 
     if settings.teacher or settings.task:
         return settings
@@ -77,4 +91,4 @@ def with_embedded_defaults(
     if settings.stages:
         short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
     say("the embedded example; what was not given is as in kdnas/config/embedded.yaml")
-    return validated({**short, **read_yamls(config), **flags})
+    return load_settings(config, flags, short)

@@ -8,16 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.commands.shared import interruptible
+from kdnas.commands.shared import OF_THE_RUN, interruptible, spelled
 from kdnas.config.options import with_settings
-from kdnas.console import conclude
+from kdnas.console import conclude, say
 from kdnas.errors import KdnasError
 
 # What a worker on another machine may have elsewhere.
-PLACE_OPTIONS = ("storage", "study", "out", "teacher", "task", "data_dir", "corpus")
+PLACES = {
+    "storage": "Optuna storage URL of a study that began on another machine.",
+    "study": "Its name in the storage; default: kdnas.",
+    "out": "This machine's run folder for it; default: runs/worker-HOST-STUDY-HASH.",
+    "teacher": "Its teacher here, hub id or folder; default: the study's.",
+    "task": "Its task here, a name or a YAML file; default: the study's.",
+    "data_dir": "Its data here; default: the study's folder, else KDNAS_DATA_DIR, else the hub.",
+    "corpus": "Its corpus here; default: the study's.",
+    "general_teacher": "Its teacher of general stages here; default: the study's.",
+}
 
 
-@with_settings(*PLACE_OPTIONS, "general_teacher", "threads", "device")
+@with_settings(**PLACES, **OF_THE_RUN)
 def worker(
     flags: dict[str, Any],
     *,
@@ -29,18 +38,19 @@ def worker(
 
     It works until the study's total is reached.
     """
-    from kdnas.pipeline import Pipeline
+    opened = _joined(run, flags)
+    name = opened.settings.study
+    say(f"joining the study {name} of {opened.folder}")
+    from kdnas.pipeline import Pipeline  # slow to import
     from kdnas.search.presence import present, share_of_cores, study_here
 
-    opened = _joined(run, flags)
     with present(study_here(opened.settings, opened.folder)) as processes:
         opened.settings = share_of_cores(opened.settings, processes)
         pipeline = Pipeline(opened)
         with nullcontext() if run else opened.forgotten_if_refused():
             if run is None:
                 pipeline.check()
-            interruptible(f"worker {opened.folder}", pipeline.work)
-    name = opened.settings.study
+            interruptible(f"worker {opened.folder}{spelled(flags if run else {})}", pipeline.work)
     conclude({"study": name}, [f"study {name}: nothing is left to do"])
 
 

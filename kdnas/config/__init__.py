@@ -1,6 +1,6 @@
 """Every option: its default, its help text, how it is read from YAML and flags."""
 
-from kdnas.config.read import load_settings, nearest, read_yaml, read_yamls, validated
+from kdnas.config.read import load_settings, nearest, read_yaml, validated
 from kdnas.config.settings import PLAIN_RECIPE, Settings
 
 __all__ = [
@@ -9,6 +9,5 @@ __all__ = [
     "load_settings",
     "nearest",
     "read_yaml",
-    "read_yamls",
     "validated",
 ]

@@ -16,22 +16,27 @@ PLAIN = (str, int, float, bool, Path)
 METAVARS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
 
 
-def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_settings(*names: str, **told: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Gives a command a flag for each setting (or for the named ones).
 
     The command receives those that were given on the command line as its first argument, `flags`.
+
+    Args:
+        names: Settings.
+        told: More of them by name, with the help texts of what they are for this command.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        fields = [name for name in names or Settings.model_fields if _type(name) is not None]
+        wanted = (*names, *told) or Settings.model_fields
+        fields = [name for name in wanted if _type(name) is not None]
 
         @functools.wraps(command)
         def wrapped(**given: Any) -> None:
             flags = {name: given.pop(name) for name in fields}
             command({k: v for k, v in flags.items() if v is not None}, **given)
 
-        parameters = [*own, *(_parameter(name) for name in fields)]
+        parameters = [*own, *(_parameter(name, told.get(name)) for name in fields)]
         wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
         return wrapped
@@ -39,7 +44,7 @@ def with_settings(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     return decorate
 
 
-def _parameter(name: str) -> inspect.Parameter:
+def _parameter(name: str, told: str | None) -> inspect.Parameter:
     field = Settings.model_fields[name]
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
@@ -48,7 +53,7 @@ def _parameter(name: str) -> inspect.Parameter:
     names = (f"{flag}/--no-{flag[2:]}",) if _type(name) is bool else (flag,)
     option = typer.Option(
         *names,
-        help=f"{field.description}{shown}",
+        help=told or f"{field.description}{shown}",
         rich_help_panel=str(extra["panel"]),
         metavar=_metavar(name),
         show_default=False,

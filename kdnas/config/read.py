@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,52 +15,66 @@ from kdnas.config.settings import Settings
 from kdnas.config.stages import Stage
 from kdnas.errors import KdnasError
 
+# A longer list of words is no help in a line.
+MOST_LISTED = 20
+# What YAML has, in place of what Python makes of it.
+WORDS = {"tuple": "list", "dictionary": "mapping"}
+# Options whose contradictions name no flag.
+OF_FILES = ("stages", "mini_losses", "transfer_methods")
 
-def load_settings(files: Sequence[Path] | None, flags: dict[str, Any]) -> Settings:
+
+def load_settings(
+    files: Sequence[Path] | None,
+    flags: dict[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> Settings:
     """Settings from YAML files overridden by flags.
 
     Args:
         files: YAML mappings of option names to values; a later one wins.
         flags: Options given on the command line; they win over all.
+        defaults: What holds where neither says anything.
 
     Raises:
         KdnasError: A file cannot be read, a key is unknown, or a value is out of range.
     """
-    return validated({**read_yamls(files), **flags})
+    values, origins = dict(defaults or {}), dict[str, Path]()
+    for file in files or ():
+        found = read_yaml(file)
+        values |= found
+        origins |= dict.fromkeys(found, file)
+    return validated(
+        {**values, **flags}, {key: file for key, file in origins.items() if key not in flags}
+    )
 
 
-def validated(values: dict[str, Any]) -> Settings:
+def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None) -> Settings:
     """Settings from plain values.
+
+    Args:
+        values: By option.
+        origins: The files that some of them were read from.
 
     Raises:
         KdnasError: A key is unknown (the nearest known one is named) or a value is out of range.
     """
+    origins = origins or {}
     for key in values:
         if key not in Settings.model_fields:
-            raise KdnasError(f"unknown option {key!r}{nearest(key, Settings.model_fields)}")
+            hint = nearest(key, Settings.model_fields) or "; kdnas search --help lists them"
+            raise KdnasError(_from_file(f"unknown option {key!r}{hint}", origins.get(key)))
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise KdnasError(_one_line(error)) from None
+        raise KdnasError(_with_origin(_one_line(error), origins)) from None
 
 
-def read_yamls(files: Sequence[Path] | None) -> dict[str, Any]:
-    """The mappings in some YAML files, merged; a later file wins.
-
-    Raises:
-        KdnasError: One of them cannot be read.
-    """
-    return {key: value for file in files or () for key, value in read_yaml(file).items()}
-
-
-def read_yaml(file: Path | None) -> dict[str, Any]:
-    """The mapping in a YAML file, its keys with underscores; empty for None.
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, its keys with underscores.
 
     Raises:
         KdnasError: The file is missing, is not YAML, or is not a mapping.
     """
-    if file is None:
-        return {}
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -72,10 +87,28 @@ def read_yaml(file: Path | None) -> dict[str, Any]:
 
 
 def nearest(word: str, known: Any) -> str:
-    """`; did you mean 'x'?` for a mistyped word, or the list of what is known."""
+    """`; did you mean 'x'?` for a mistyped word, or the list of what is known if it is short."""
     words = [str(w) for w in known]
     match = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(sorted(words))}"
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    return f"; known: {', '.join(sorted(words))}" if len(words) <= MOST_LISTED else ""
+
+
+def _with_origin(told: str, origins: Mapping[str, Path]) -> str:
+    """Names the file that holds what is wrong, and its key in place of a flag nobody typed."""
+    option = re.match(r"--([a-z-]+)", told)
+    if option is None:
+        # A contradiction in or between options that only files can hold.
+        return _from_file(told, next((origins[key] for key in OF_FILES if key in origins), None))
+    key = option[1].replace("-", "_")
+    if key not in origins:
+        return told
+    return _from_file(f"{key}{told.removeprefix(option[0])}", origins[key])
+
+
+def _from_file(told: str, file: Path | None) -> str:
+    return f"{file}: {told}" if file else told
 
 
 def _place(error: yaml.YAMLError) -> str:
@@ -95,4 +128,6 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"--{where} is missing"
     reason = first["msg"][0].lower() + first["msg"][1:]
+    for theirs, ours in WORDS.items():
+        reason = reason.replace(theirs, ours)
     return f"--{where} is {first['input']}: {reason}"

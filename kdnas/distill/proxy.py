@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +45,7 @@ def draw_proxy(data: EncodedExamples, fraction: float, batch_size: int, seed: in
     if count < 2 * batch_size:
         raise KdnasError(
             f"the proxy would hold {count} of {len(data)} examples, fewer than two batches of "
-            f"{batch_size}; raise --proxy-fraction or lower --batch-size"
+            f"{batch_size}; {_remedy(len(data), fraction, batch_size)} would be right"
         )
     return stratified_sample(data.labels, len(data), count, seed)
 
@@ -54,3 +55,20 @@ def split_heldout(data: EncodedExamples, fraction: float, seed: int) -> tuple[In
     count = min(MOST_HELDOUT, max(1, round(len(data) * fraction)))
     heldout = stratified_sample(data.labels, len(data), count, seed + 1)
     return np.setdiff1d(np.arange(len(data)), heldout), heldout
+
+
+def _remedy(examples: int, fraction: float, batch_size: int) -> str:
+    """What makes two batches of some examples."""
+    if examples < 2:
+        return "more examples"
+    if examples >= 2 * batch_size:
+        enough = math.ceil(200 * batch_size / examples) / 100
+        ways = [f"--proxy-fraction {enough:g}"]
+    else:
+        ways = ["more examples"]
+    smaller = round(examples * fraction) // 2
+    if smaller:
+        ways.append(f"--batch-size {smaller}")
+    elif examples < 2 * batch_size:
+        ways.append(f"--proxy-fraction 1 with --batch-size {examples // 2}")
+    return " or ".join(ways)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdnas.words import several
+
+WIDTH = 80
+
 
 def metrics_line(scores: dict[str, float], spread: dict[str, float] | None = None) -> str:
     """`accuracy 0.8186  f1 0.8733`, each with its spread over seeds where there is one."""
@@ -12,6 +16,12 @@ def metrics_line(scores: dict[str, float], spread: dict[str, float] | None = Non
         more = f" ± {spread[name]:.4f}" if spread else ""
         words.append(f"{name} {value:.4f}{more}")
     return "  ".join(words)
+
+
+def point_lines(place: str, label: str, told: str, spent: str) -> list[str]:
+    """What one fine-tuning gave, in a line, or in two where that would be too wide."""
+    line = f"  {place}: {label}: {told} ({spent})"
+    return [line] if len(line) <= WIDTH else [f"  {place}: {label} ({spent}):", f"    {told}"]
 
 
 def closing_lines(result: dict[str, Any]) -> list[str]:
@@ -32,7 +42,8 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
     lines = []
     if task["tuned"]:
         best, points, seeds = task["best"], task["grid_points"], len(task["seeds"])
-        words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {best['epochs']:g} epochs"]
+        epochs = several(format(best["epochs"], "g"), "epoch")
+        words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {epochs}"]
         words += [f"best of {points} points"] * (points > 1)
         words += [f"{seeds} seeds ± std"] * (seeds > 1)
         lines.append("; ".join(words))

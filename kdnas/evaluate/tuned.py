@@ -10,7 +10,7 @@ from typing import Any
 
 from kdnas.console import say
 from kdnas.errors import DivergedError, KdnasError
-from kdnas.evaluate.show import metrics_line
+from kdnas.evaluate.show import metrics_line, point_lines
 from kdnas.evaluate.subject import Subject
 from kdnas.evaluate.tuning import Point, Tuning
 from kdnas.files import once, read_json
@@ -87,7 +87,8 @@ class Tuned:
         told = metrics_line(scores) if scores else "has diverged"
         spent = "kept from before" if before else f"{time.perf_counter() - start:.0f} s"
         total = len(self.tuning.grid) + self.tuning.seeds - 1
-        say(f"  {self.name} {len(self.done)}/{total}: {point.label}: {told} ({spent})")
+        for line in point_lines(f"{self.name} {len(self.done)}/{total}", point.label, told, spent):
+            say(line)
 
     def _scores(self, point: Point, key: str) -> dict[str, float]:
         """Fine-tunes and scores; ships the checkpoint if none so far was better."""

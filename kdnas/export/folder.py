@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from kdnas.errors import KdnasError
 from kdnas.export.formats import FILES
 from kdnas.export.readme import append_readme
 from kdnas.export.serving import serve
 from kdnas.export.session import require_onnx
-from kdnas.export.show import table_lines
 from kdnas.export.subject import Subject
 from kdnas.files import replace_folder, write_json
 from kdnas.run import Run
@@ -29,7 +29,7 @@ def export_run(
     target: Path | None = None,
     max_drop: float = MAX_DROP,
     timing: bool = True,
-) -> tuple[Path, list[str]]:
+) -> tuple[Path, dict[str, Any]]:
     """Exports a run's student, checked and measured where it is no plain checkpoint.
 
     Args:
@@ -41,7 +41,8 @@ def export_run(
         timing: Whether ONNX files are timed, beside the student and the teacher in PyTorch.
 
     Returns:
-        The folder, and lines that tell what was measured.
+        The folder, and the content of its export.json; nothing where there is none, of a plain
+        checkpoint.
 
     Raises:
         KdnasError: There is no such student, the target is not empty, ONNX Runtime is missing, the
@@ -54,7 +55,7 @@ def export_run(
     files = {name: FILES[name] for name in formats if name in FILES}
     if files:
         require_onnx(f"--format {','.join(files)}")
-    lines: list[str] = []
+    summary: dict[str, Any] = {}
     with replace_folder(target) as partial:
         left_out = None if "torch" in formats else shutil.ignore_patterns(WEIGHTS)
         shutil.copytree(student, partial, dirs_exist_ok=True, ignore=left_out)
@@ -63,8 +64,7 @@ def export_run(
             summary = {"trial": trial, "formats": list(formats), **found}
             write_json(partial / SUMMARY, summary)
             append_readme(partial, summary, whole="torch" in formats)
-            lines = table_lines(summary)
-    return target, lines
+    return target, summary
 
 
 def finished_student(run: Run, trial: int | None) -> Path:

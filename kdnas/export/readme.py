@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kdnas.export.show import int8_line
 from kdnas.files import write_text
+from kdnas.words import several
 
 USE = """
 ## In ONNX Runtime
@@ -38,7 +40,7 @@ logits = session.run(["logits"], {{
 """
 
 TIMES = """
-Milliseconds, medians of passes taken in turn on one machine ({threads} thread(s), {processor});
+Milliseconds, medians of passes taken in turn on one machine ({threads}, {processor});
 speed-ups are against the first row.
 """
 
@@ -89,8 +91,10 @@ def use(summary: dict[str, Any]) -> str:
         rows="\n".join(_row(model, score) for model in summary["models"]),
     )
     environment = summary["environment"]
-    threads, processor = environment["threads"], environment["device_name"]
-    return text + (TIMES.format(threads=threads, processor=processor) if points else "")
+    threads = several(environment["threads"], "thread")
+    processor = environment["device_name"]
+    times = TIMES.format(threads=threads, processor=processor) if points else ""
+    return text + times + "".join(f"\n{line}.\n" for line in int8_line(summary))
 
 
 def _input(name: str) -> str:

@@ -65,6 +65,7 @@ def serve(
         "longest": min(subject.longest, settings.max_length),
         "labels": subject.labels,
         "largest_difference": difference,
+        "int8_change": _change(entries) if "int8" in files else {},
         "max_drop": max_drop,
         "main_score": subject.main_score,
         "models": models,
@@ -89,6 +90,12 @@ def _int8(subject: Subject, plain: Path, small: Path, student: Entry, max_drop: 
                 f"{max_drop:g}; nothing was exported (--format onnx keeps the score)"
             )
     return entry
+
+
+def _change(entries: list[Entry]) -> dict[str, float]:
+    """What int8, the last of a student's entries, adds to each of its scores in PyTorch."""
+    before, after = entries[0].scores, entries[-1].scores
+    return {name: round(after[name] - before[name], 5) for name in before}
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""The comparison as a table of at most 80 columns."""
+"""The comparison as a table of at most 80 columns, and what int8 costs."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from kdnas.words import several
 
 
 def table_lines(summary: dict[str, Any]) -> list[str]:
@@ -22,7 +24,14 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
             f"{row['model']}, {row['runtime']:<8}{row['bytes'] / 1e6:>7.1f} MB{times}"
             f"{'-' if known is None else format(known, '.4f'):>17}"
         )
-    environment = summary["environment"]
-    how = f"medians, taken in turn, {environment['threads']} thread(s); " if points else ""
+    threads = several(summary["environment"]["threads"], "thread")
+    how = f"medians, taken in turn, {threads}; " if points else ""
     lines.append(f"{how}logits in ONNX within {summary['largest_difference']:.0e} of PyTorch's")
-    return lines
+    return [*lines, *int8_line(summary)]
+
+
+def int8_line(summary: dict[str, Any]) -> list[str]:
+    """What int8 does to the main score; nothing where there is no int8, or no score."""
+    score = summary["main_score"]
+    change = summary["int8_change"].get(score)
+    return [] if change is None else [f"int8 changes {score} by {change:+.4f}"]

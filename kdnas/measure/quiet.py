@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
@@ -27,6 +28,11 @@ except ImportError:  # Windows
 
 ALONE = "alone: no other kdnas process of this user computed on the machine meanwhile"
 BESIDE = "beside whatever else the machine did"
+
+# After so long a wait is told, and so is what it is for.
+TELL_SECONDS = 10.0
+TO_MEASURE = "latency is measured while none of them computes (--no-latency-quiet does not wait)"
+TO_COMPUTE = "one of them measures latency, and nobody computes meanwhile"
 
 # How many parts of this process are computing; only the outermost holds the lock.
 _depth = 0
@@ -83,8 +89,9 @@ def measuring(quiet: bool = True) -> Iterator[None]:
     with ExitStack() as stack:
         if quiet and not _problem(lock_folder()):
             gate, work = _open(stack, "gate"), _open(stack, "work")
-            _lock(gate, "LOCK_EX")  # from here on nobody starts, so that the wait ends
-            _lock(work, "LOCK_EX")
+            with _told(TO_MEASURE):
+                _lock(gate, "LOCK_EX")  # from here on nobody starts, so that the wait ends
+                _lock(work, "LOCK_EX")
         yield
 
 
@@ -116,9 +123,10 @@ class _Turnstile:
             self._enter()
 
     def _enter(self) -> None:
-        _lock(self._gate, "LOCK_SH")
-        _lock(self._work, "LOCK_SH")
-        _lock(self._gate, "LOCK_UN")
+        with _told(TO_COMPUTE):
+            _lock(self._gate, "LOCK_SH")
+            _lock(self._work, "LOCK_SH")
+            _lock(self._gate, "LOCK_UN")
 
     def _drain(self) -> None:
         if self._device.type != "cpu":
@@ -152,6 +160,24 @@ def _open(stack: ExitStack, name: str) -> int:
     file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     stack.callback(os.close, file)
     return file
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Says what is waited for where that takes long."""
+    timer = threading.Timer(TELL_SECONDS, _tell, (what,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@cache
+def _tell(what: str) -> None:
+    """Says once in a process what it waits for."""
+    say(f"waiting for other kdnas processes of this user on the machine: {what}")
 
 
 def _lock(file: int, *how: str) -> None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
 from kdnas import __version__
 from kdnas.report.metadata import card_data
+from kdnas.report.models import models_of
 from kdnas.report.summary import timed_on
+from kdnas.words import in_millions, several
 
 CARD = """---
 {metadata}
 ---
-# {name}
+# {heading}
 
-A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {label}, {params:.1f}
-million parameters, {speedup:.2f} times as fast as its teacher (batch {batch}, {length} tokens,
-{threads} threads, {where}).
+A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {label},
+{params} parameters, {speedup:.2f} times as fast as its teacher (batch {batch}, {length} tokens,
+{threads}, {where}).
 
 ```python
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -48,15 +51,15 @@ def model_card(report: dict[str, Any]) -> str:
     return CARD.format(
         metadata=card_data(report, _name(report)).to_yaml(),
         version=report.get("kdnas", __version__),
-        name=_name(report),
+        heading=html.escape(_name(report), quote=False),
         teacher=_teacher(report),
         task=report["task"],
         label=report["student"]["name"],
-        params=report["student"]["params"] / 1e6,
+        params=in_millions(report["student"]["params"]),
         speedup=report["speedup"],
         batch=environment["latency_batch"],
         length=environment["latency_length"],
-        threads=environment["threads"],
+        threads=several(environment["threads"], "thread"),
         where=timed_on(environment),
         splits=", ".join(report["evaluation"]),
         scores=score_table(report),
@@ -72,16 +75,15 @@ def model_card(report: dict[str, Any]) -> str:
 def score_table(report: dict[str, Any]) -> str:
     """Student, teacher and controls in one Markdown table."""
     metrics = list(report["student"]["scores"])
-    rows = [("this student", report["student"], report["speedup"])]
-    rows += [("teacher", report["teacher"], 1.0)]
-    rows += [(control["name"], control, control["speedup"]) for control in report["controls"]]
+    teacher, student, *controls = models_of(report)
+    rows = [("this student", *student[1:]), teacher, *controls]
     lines = [
         f"| | {' | '.join(metrics)} | parameters | speed-up |",
         "|---" * (len(metrics) + 3) + "|",
     ]
     for name, row, speedup in rows:
         scores = (f"{row['scores'][m]:.4f}" if m in row["scores"] else "" for m in metrics)
-        size = f"{row['params'] / 1e6:.1f}M"
+        size = in_millions(row["params"])
         lines.append(f"| {name} | {' | '.join(scores)} | {size} | {speedup:.2f} |")
     return "\n".join(lines)
 
@@ -91,7 +93,7 @@ def _stage(stage: dict[str, Any]) -> str:
     losses = [name for name, weight in stage["losses"].items() if weight]
     return (
         f"{stage['name']} ({', '.join(losses)}; {places[stage['data']]}; "
-        f"{stage['epochs']:g} epochs at {stage['lr']:g})"
+        f"{several(format(stage['epochs'], 'g'), 'epoch')} at {stage['lr']:g})"
     )
 
 

@@ -12,15 +12,13 @@ from kdnas.errors import KdnasError
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
 from kdnas.report.figures.final import main_metric
-from kdnas.report.figures.front import AXES, SCORE, axis_layout, dots, front_of
+from kdnas.report.figures.students import AXES, SCORE, axis_layout, dots, front_of, winner_rows
 from kdnas.report.page import Plotly, Section, Table, write_page
 from kdnas.report.search import BUDGETS, search_summary
 from kdnas.report.table import finished
 
-TOLD = (
-    "The front of each run, stars mark the winners. Scores compare where teacher and task are the "
-    "same: they are shares of the teacher's variance."
-)
+TOLD = "The front of each run; stars are the winners, timed again at the end."
+SHARES = "Scores are shares of the teacher's variance"
 COLUMNS = {
     **{"name": "run", "teacher": "teacher", "task": "task", "sampler": "sampler"},
     **{"evaluated": "students", "reward": "best reward", "hypervolume": "hypervolume"},
@@ -48,7 +46,7 @@ def write_comparison(path: Path, runs: dict[str, Facts], plotly: Plotly = "inlin
     table = Table(
         list(COLUMNS.values()), [[_shown(row[key]) for key in COLUMNS] for row in rows], open=True
     )
-    section = Section("fronts", "Pareto fronts", TOLD, views, table)
+    section = Section("fronts", "Pareto fronts", _told(rows), views, table)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
 
 
@@ -63,6 +61,17 @@ def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _told(rows: Sequence[dict[str, Any]]) -> str:
+    """How to read the plot, and whether the scores of these runs compare at all."""
+    found = {key: list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("teacher", "task")}
+    differ = [f"{key}s ({', '.join(names)})" for key, names in found.items() if len(names) > 1]
+    if differ:
+        return (
+            f"{TOLD} {SHARES}; these runs have several {' and '.join(differ)}: do not compare them."
+        )
+    return f"{TOLD} {SHARES}."
+
+
 def _row(name: str, facts: Facts) -> dict[str, Any]:
     settings = facts.settings.model_copy(update={"speedup": None})
     found = search_summary(settings, facts.table, facts.control, 0)
@@ -72,7 +81,7 @@ def _row(name: str, facts: Facts) -> dict[str, Any]:
     return {
         "name": name,
         "teacher": Path(facts.study.user_attrs["teacher"]).name,
-        "task": Path(facts.study.user_attrs["task"]).name,
+        "task": facts.task,
         "sampler": found["sampler"],
         "evaluated": found["evaluated"],
         "reward": found["best_reward"],
@@ -93,8 +102,7 @@ def _figure(runs: dict[str, Facts], view: str) -> go.Figure:
         symbol = style.SYMBOLS[i // len(style.SEVERAL) % len(style.SYMBOLS)]
         drawn = dots(front_of(facts.table, axis), axis, name, colour, 8, symbol)
         figure.add_trace(drawn.update(mode="lines+markers", line={"color": colour, "width": 2}))
-        rows = finished(facts.table)
-        star = dots(rows[rows.number == facts.winner], axis, f"{name}, winner", colour, 17, "star")
+        star = dots(winner_rows(facts), axis, f"{name}, winner", colour, 17, "star")
         figure.add_trace(star.update(showlegend=False))
     figure.update_xaxes(axis_layout(axis))
     figure.update_yaxes(title={"text": SCORE})

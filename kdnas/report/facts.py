@@ -19,7 +19,9 @@ from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.space.derive import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.tasks import load_spec
 from kdnas.teacher.load import load_config, teacher_source
+from kdnas.words import several
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Facts:
 
     Attributes:
         title: Whose students for which task.
+        task: The task's own name.
         settings: Of the run.
         study: Of the search.
         table: Its trials.
@@ -41,6 +44,7 @@ class Facts:
     """
 
     title: str
+    task: str
     settings: Settings
     study: Study
     table: pd.DataFrame
@@ -57,9 +61,10 @@ class Facts:
         cls, run: Run, study: Study, control: Study | None, report: dict[str, Any] | None
     ) -> Facts:
         """The facts of a run as it is now."""
-        teacher, task = (Path(study.user_attrs[key]).name for key in ("teacher", "task"))
+        teacher, task = Path(study.user_attrs["teacher"]).name, _task(run, study, report)
         return cls(
             title=f"Students of {teacher} for {task}",
+            task=task,
             settings=run.settings,
             study=study,
             table=trial_table(study),
@@ -82,6 +87,17 @@ class Facts:
 def label_of(row: Any) -> str:
     """A row's architecture in short."""
     return Architecture.from_params(row).label
+
+
+def _task(run: Run, study: Study, report: dict[str, Any] | None) -> str:
+    """What the task calls itself; of a file that is gone since, the file's name."""
+    if report:
+        return str(report["task"])
+    named = str(study.user_attrs["task"])
+    try:
+        return load_spec(named, run.settings.tasks).name
+    except KdnasError:
+        return Path(named).stem
 
 
 def _best(study: Study, settings: Settings) -> int | None:
@@ -113,7 +129,8 @@ def _steps(run: Run) -> list[tuple[str, float, str]]:
     machine = ""
     for event in run.events():
         if event.get("event") == "machine":
-            machine = f"{event['host']}, {event['device']}, {event['threads']} threads"
+            threads = several(event["threads"], "thread")
+            machine = f"{event['host']}, {event['device']}, {threads}"
         elif event.get("event") == "end":
             key = (str(event["step"]), machine)
             steps[key] = steps.get(key, 0.0) + float(event["seconds"])

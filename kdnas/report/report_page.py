@@ -18,6 +18,8 @@ from kdnas.report.figures.scores import scores_section
 from kdnas.report.figures.seconds import seconds_section
 from kdnas.report.figures.trust import trust_section
 from kdnas.report.page import Plotly, write_page
+from kdnas.report.progress import progress_told
+from kdnas.words import in_millions, several
 
 SECTIONS = (
     front_section,
@@ -47,7 +49,8 @@ def write_front_page(path: Path, facts: Facts, plotly: Plotly = "inline") -> Non
 def lead(facts: Facts) -> list[str]:
     """The outcome in a sentence or two."""
     if not facts.report:
-        return ["The search is not finished, or its winner is not distilled yet."]
+        told = ". ".join(line[0].upper() + line[1:] for line in progress_told(facts))
+        return [f"{told}.", "No student is finished yet: kdnas resume goes on."]
     report: dict[str, Any] = facts.report
     student, teacher, search = report["student"], report["teacher"], report["search"]
     metric = main_metric(report)
@@ -55,9 +58,9 @@ def lead(facts: Facts) -> list[str]:
     beside = "" if against is None else f", its teacher's {against:.4f}"
     return [
         f"The student, {student['name']} (trial {student['trial']}), is {report['speedup']:.2f} "
-        f"times as fast as its teacher with {student['params'] / 1e6:.1f} of "
-        f"{teacher['params'] / 1e6:.1f} million parameters; its {metric} is "
+        f"times as fast as its teacher with {in_millions(student['params'])} of "
+        f"{in_millions(teacher['params'])} parameters; its {metric} is "
         f"{student['scores'][metric]:.4f}{beside}.",
-        f"The search ({search['sampler']}) saw {search['seen']} of {search['space']} students in "
-        f"{search['seconds']:.0f} seconds.",
+        f"The search ({search['sampler']}) saw {search['seen']} of {search['space']} students; its "
+        f"trials took {several(format(search['seconds'], '.0f'), 'second')} in all.",
     ]

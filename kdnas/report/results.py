@@ -9,6 +9,8 @@ from typing import Any
 from kdnas.space import Architecture
 from kdnas.tasks.task import TaskSpec
 
+HAND_PICKED = "hand-picked, as fast"
+
 
 @dataclass(frozen=True)
 class Control:
@@ -38,6 +40,7 @@ class Results:
         teacher_scores: By metric; empty where the teacher has no head for the task.
         winner: Number of the trial that was distilled.
         architecture: Its architecture.
+        speedup_wanted: For which it was chosen, if for one.
         home: Folder of `student/` and `report.json`.
         student: `{"costs": ..., "scores": ...}`, measured on the shipped checkpoint.
         controls: The same for each control.
@@ -54,6 +57,7 @@ class Results:
     teacher_scores: dict[str, float]
     winner: int
     architecture: Architecture
+    speedup_wanted: float | None
     home: Path
     student: dict[str, Any]
     controls: list[tuple[Control, dict[str, Any]]]

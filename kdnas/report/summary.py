@@ -58,6 +58,7 @@ def summary(
             "trial": results.winner,
         },
         "speedup": round(costs["speedup"], 3),
+        "speedup_wanted": results.speedup_wanted,
         "search": search_summary(settings, table, control, results.space_size),
         "controls": [
             {

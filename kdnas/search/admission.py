@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import UNITS, spent
-from kdnas.search.workers import RETRY_OF, WORKER, Lookout, worker_name
+from kdnas.search.samplers.names import RETRY_OF
+from kdnas.search.workers import WORKER, Lookout, worker_name
 
 BEGUN = "begun"
-GIVEN_BACK = "given_back"
 UNDECIDED_SECONDS = 0.05
 
 

@@ -24,6 +24,7 @@ from kdnas.space import Architecture
 
 # The smallest student need not be the fastest, and timings are noisy.
 NEAR = 0.7
+ROUGH_REPEATS = 3
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Evaluator:
         """
         start = time.perf_counter()
         distilled = self._start(architecture)
-        costs = costs or self.costs(distilled.student)
+        costs = costs or self._costs_within(distilled.student)
         limits = violations(self.settings, costs.speedup, costs.params)
         if any(value > 0 for value in limits.values()):
             return Outcome(costs, limits, None, None, time.perf_counter() - start)
@@ -137,13 +138,14 @@ class Evaluator:
         """How many times as fast as the teacher students of an architecture are."""
         return self.costs(self._start(architecture).student).speedup
 
-    def costs(self, student: PreTrainedModel, repeats: int = 30) -> Costs:
-        """Counts a student and times it beside the teacher."""
+    def costs(
+        self, student: PreTrainedModel, repeats: int = 30, *, quiet: bool | None = None
+    ) -> Costs:
+        """Counts a student and times it beside the teacher, as quietly as the settings say."""
         settings = self.settings
         timed = self.timed(student)
-        what = LatencySettings(
-            settings.latency_batch, settings.latency_length, repeats, settings.latency_quiet
-        )
+        quiet = settings.latency_quiet if quiet is None else quiet
+        what = LatencySettings(settings.latency_batch, settings.latency_length, repeats, quiet)
         latency = measure_latency(timed, self.timed_teacher, what)
         return Costs(
             count_params(student),
@@ -153,6 +155,13 @@ class Evaluator:
             latency.teacher_ms,
             latency.speedup,
         )
+
+    def _costs_within(self, student: PreTrainedModel) -> Costs:
+        """Costs, latencies roughly where the student is too large anyway."""
+        most = self.settings.max_params
+        if most is None or count_params(student) <= most:
+            return self.costs(student)
+        return self.costs(student, ROUGH_REPEATS, quiet=False)
 
     def timed(self, student: PreTrainedModel) -> Timed:
         """A student in the runtime that students are timed in."""

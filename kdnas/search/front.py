@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 
 Point = Sequence[float]
@@ -17,6 +19,29 @@ def nondominated_ranks(points: Sequence[Point]) -> list[int]:
     Args:
         points: Each as long as the others; less is better in every coordinate.
     """
+    if not points or len(points[0]) > 2:
+        return _by_comparison(points)
+    # One objective is two of which the second is always the same.
+    return _by_sweep([(point[0], point[-1] if len(point) > 1 else 0.0) for point in points])
+
+
+def _by_sweep(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Ranks of pairs, from left to right: each front is known by its lowest point so far."""
+    ranks, lowest = [0] * len(points), list[float]()
+    before: tuple[tuple[float, float], int] | None = None
+    for point, i in sorted((point, i) for i, point in enumerate(points)):
+        if before and before[0] == point:
+            ranks[i] = before[1]
+            continue
+        # Lower fronts lie lower, and one beats the point that is as low or lower.
+        rank = bisect.bisect_right(lowest, point[1])
+        lowest[rank : rank + 1] = [point[1]]
+        ranks[i] = rank
+        before = (point, rank)
+    return ranks
+
+
+def _by_comparison(points: Sequence[Point]) -> list[int]:
     ranks = [-1] * len(points)
     left, rank = set(range(len(points))), 0
     while left:
@@ -47,10 +72,11 @@ def crowding_distances(points: Sequence[Point]) -> list[float]:
 
 def best_first(points: Sequence[Point]) -> list[int]:
     """Indices of points by rank, the lonelier first within one front; less is better."""
-    ranks = nondominated_ranks(points)
+    fronts: dict[int, list[int]] = defaultdict(list)
+    for i, rank in enumerate(nondominated_ranks(points)):
+        fronts[rank].append(i)
     order: list[int] = []
-    for rank in range(max(ranks, default=-1) + 1):
-        members = [i for i, r in enumerate(ranks) if r == rank]
+    for _, members in sorted(fronts.items()):
         lonely = crowding_distances([points[i] for i in members])
         order += [i for _, i in sorted(zip([-d for d in lonely], members, strict=True))]
     return order

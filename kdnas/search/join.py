@@ -8,15 +8,16 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.study import Study
 
 from kdnas.config import Settings, validated
 from kdnas.errors import KdnasError
 from kdnas.files import read_json, write_json
-from kdnas.run import CHANGEABLE, Run
+from kdnas.run import CHANGEABLE, Run, difference
+from kdnas.search.address import absolute
 from kdnas.search.password import from_environment
-from kdnas.search.storage import failures, make_storage, without_password
+from kdnas.search.storage import without_password
+from kdnas.search.study import existing_study
 
 # Attributes of a study: the settings of its run, and what its teacher and data are.
 SETTINGS = "settings"
@@ -55,9 +56,8 @@ def join(flags: dict[str, Any]) -> Run:
         KdnasError: There is no such study, what it needs is not on this machine, or the folder
             holds something else.
     """
-    url, name = from_environment(flags["storage"]), flags.get("study", "kdnas")
-    with failures(f"cannot join the study {name!r}", url):
-        attributes = optuna.load_study(study_name=name, storage=make_storage(url)).user_attrs
+    url, name = from_environment(absolute(flags["storage"])), flags.get("study", "kdnas")
+    attributes = existing_study(url, name).user_attrs
     if SETTINGS not in attributes:
         raise KdnasError(f"study {name!r} is no kdnas study, or its search has not begun yet")
     shared = _of_this_machine(attributes[SETTINGS], flags)
@@ -110,7 +110,7 @@ def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -
             continue
         new, old = getattr(ours, name), getattr(theirs, name)
         if new != old:
-            told = "" if name in LONG else f" ({old!r}, not {new!r})"
+            told = "" if name in LONG else f" (which {difference(old, new)})"
             raise KdnasError(
                 f"the storage has a study {study!r} with another --{name.replace('_', '-')}{told}; "
                 "name this one with --study, or give that one's settings"

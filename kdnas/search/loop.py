@@ -14,7 +14,7 @@ from optuna.trial import Trial, TrialState
 from kdnas.console import progress, say
 from kdnas.errors import KdnasError
 from kdnas.run import Run
-from kdnas.search.admission import GIVEN_BACK, LostTrialError, admit
+from kdnas.search.admission import LostTrialError, admit
 from kdnas.search.candidate import Evaluator
 from kdnas.search.constraints import all_beyond, described
 from kdnas.search.kept import Kept
@@ -22,7 +22,8 @@ from kdnas.search.outage import outages, patiently
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import CONTINUES, UNITS, next_promotion, spent
 from kdnas.search.samplers.distinct import taken_architectures
-from kdnas.search.study import anybody_scored, beyond_limits, evaluated, running
+from kdnas.search.samplers.names import GIVEN_BACK
+from kdnas.search.study import anybody_scored, beyond_in_a_row, evaluated, running
 from kdnas.search.tell import Teller
 from kdnas.search.workers import Lookout, alive, fail_unsigned_trials, retry
 from kdnas.space import Architecture, SearchSpace
@@ -86,39 +87,41 @@ class SearchLoop:
         if revived := self.lookout.release_dead():
             self._say(f"{revived} trial(s) of a process that died will be tried again")
         left = self.plan.units - spent(self.study.get_trials(deepcopy=False), self.plan.ladder)
-        if self._all_beyond_limits():
-            return False
-        promotion = next_promotion(self.study, self.plan.ladder, left)
+        beyond = self._all_beyond_limits()
+        fresh = left >= self.plan.ladder.top and not beyond and not self._exhausted()
+        promotion = next_promotion(self.study, self.plan.ladder, left, fresh=fresh)
         if promotion:
             attributes = {
                 CONTINUES: promotion.trial.number,
                 UNITS: self.plan.ladder.cost(promotion.rung),
             }
             self.study.enqueue_trial(promotion.trial.params, user_attrs=attributes)
-        fresh = left >= self.plan.ladder.top
-        if self._waiting(paid=not fresh) or (fresh and not self._exhausted()):
+        if fresh or self._waiting(paid=left < self.plan.ladder.top):
             self._trial()
         elif running(self.study):  # other processes hold the last trials; one of them may die
             time.sleep(POLL_SECONDS)
         else:
-            if fresh:
+            if left >= self.plan.ladder.top and not beyond:
                 count = len(self.space.architectures)
                 self._say(f"all {count} students of the space were tried")
             return False
         return True
 
     def _all_beyond_limits(self) -> bool:
-        """Whether students are tried and tried and none keeps the limits.
+        """Whether students are tried and tried and none keeps the limits any more.
 
         Raises:
-            KdnasError: So it is in the run's own search.
+            KdnasError: None ever did, in the run's own search.
         """
-        broken = beyond_limits(self.study)
+        broken = beyond_in_a_row(self.study)
         most = max(MOST_BEYOND, 3 * self.plan.trials)
         if running(self.study):  # one of them may be the first that keeps them
             most *= 2
-        if len(broken) < most or anybody_scored(self.study):
+        if len(broken) < most:
             return False
+        if anybody_scored(self.study):
+            self._say(f"none of the last {len(broken)} students tried keeps the limits")
+            return True
         told = all_beyond(broken, self.run.settings)
         if not self.plan.title:
             raise KdnasError(told)

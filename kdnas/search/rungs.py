@@ -77,19 +77,19 @@ class Promotion:
     rung: int
 
 
-def next_promotion(study: Study, ladder: Ladder, left: int) -> Promotion | None:
+def next_promotion(study: Study, ladder: Ladder, left: int, *, fresh: bool) -> Promotion | None:
     """Who goes on next, from the highest rung down; None where nobody has earned it.
 
     Args:
         study: With the trials so far.
         ladder: The rungs.
         left: Units that may still be spent; nobody goes on who could not reach the top with them.
-            Where no new candidate could, the best that wait go on, whatever their number.
+        fresh: Whether new candidates come. Where none does, the best that wait go on, whatever
+            their number.
     """
-    everybody = left < ladder.top
     for rung in reversed(range(ladder.rungs - 1)):
         seen = scored_on(study, ladder, rung)
-        quota = len(seen) if everybody else len(seen) // ladder.reduction
+        quota = len(seen) // ladder.reduction if fresh else len(seen)
         gone_on = _gone_on(study)
         for trial in ranked(seen, study.directions)[:quota]:
             if trial.number not in gone_on and ladder.top - ladder.reduction**rung <= left:

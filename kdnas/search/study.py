@@ -12,7 +12,17 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.errors import KdnasError
-from kdnas.search.storage import JOURNAL, failures, hold_whole, make_storage
+from kdnas.search.address import SQLITE
+from kdnas.search.storage import (
+    JOURNAL,
+    failures,
+    hold_whole,
+    make_storage,
+    without_password,
+)
+
+# Studies of a storage that a message names.
+MOST_NAMED = 5
 
 REPEATS = "repeats"
 
@@ -73,8 +83,30 @@ def read_study(url: str, name: str, folder: Path) -> Study:
         raise KdnasError(
             f"{folder} has no study yet (no {file.name}); kdnas resume goes on with it"
         )
+    return existing_study(url, name)
+
+
+def existing_study(url: str, name: str) -> Study:
+    """A study that somebody began; where there is none, no storage is made for it.
+
+    Raises:
+        KdnasError: There is none, or its storage cannot be read.
+    """
+    file = _file(url)
+    if file and file.is_absolute() and not file.exists():
+        raise KdnasError(
+            f"there is no study {name!r}: {file} does not exist; the storage of a search that has "
+            "begun would be right"
+        )
     with failures(f"cannot read the study {name!r}", url):
-        return optuna.load_study(study_name=name, storage=make_storage(url))
+        storage = make_storage(url)
+        try:
+            return optuna.load_study(study_name=name, storage=storage)
+        except KeyError:
+            others = sorted(study.study_name for study in storage.get_all_studies())
+    named = ", ".join(map(repr, others[:MOST_NAMED])) or "none"
+    more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+    raise KdnasError(f"there is no study {name!r} in {without_password(url)}; it has {named}{more}")
 
 
 def read_control(url: str, name: str, sampler: str) -> Study | None:
@@ -98,6 +130,13 @@ def beyond_limits(study: Study) -> list[FrozenTrial]:
     """Trials whose student was timed and counted, but breaks a limit."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     return [t for t in pruned if INFEASIBLE in t.user_attrs]
+
+
+def beyond_in_a_row(study: Study) -> list[FrozenTrial]:
+    """Those beyond the limits that came after the last trial that was scored."""
+    trials = study.get_trials(deepcopy=False)
+    scored = max((t.number for t in trials if "loss" in t.user_attrs), default=-1)
+    return [t for t in beyond_limits(study) if t.number > scored]
 
 
 def anybody_scored(study: Study) -> bool:
@@ -127,7 +166,9 @@ def _check_identity(study: Study, identity: dict[str, Any]) -> None:
 
 def _file(url: str) -> Path | None:
     """The file that a storage is, if it is one."""
-    for scheme in ("sqlite:///", JOURNAL):
-        if url.startswith(scheme):
-            return Path(url.removeprefix(scheme))
-    return None
+    if url.startswith(JOURNAL):
+        return Path(url.removeprefix(JOURNAL))
+    scheme, _, place = url.partition(":///")
+    if scheme.partition("+")[0] != SQLITE or place.startswith("file:"):
+        return None
+    return Path(place.partition("?")[0])

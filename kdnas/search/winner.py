@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
-from kdnas.search.constraints import all_beyond
+from kdnas.search.constraints import MARGIN, all_beyond
 from kdnas.search.study import anybody_scored, beyond_limits, evaluated
 
 
@@ -16,6 +16,8 @@ def choose_winner(
     study: Study, *, number: int | None = None, speedup: float | None = None
 ) -> FrozenTrial:
     """A trial by number, the best loss at a given speed-up, or the best reward.
+
+    Of trials at a speed-up, those with a margin: timed again, they shall still have it.
 
     Raises:
         KdnasError: There is no such trial.
@@ -29,11 +31,12 @@ def choose_winner(
         return _by_number(trials, number)
     if speedup is None:
         return max(trials, key=lambda t: float(t.user_attrs["reward"]))
-    fast = [t for t in trials if t.user_attrs["speedup"] >= speedup]
-    if not fast:
-        best = max(t.user_attrs["speedup"] for t in trials)
-        raise KdnasError(f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times")
-    return min(fast, key=lambda t: float(t.user_attrs["loss"]))
+    for least in (MARGIN * speedup, speedup):
+        fast = [t for t in trials if t.user_attrs["speedup"] >= least]
+        if fast:
+            return min(fast, key=lambda t: float(t.user_attrs["loss"]))
+    best = max(t.user_attrs["speedup"] for t in trials)
+    raise KdnasError(f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times")
 
 
 def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

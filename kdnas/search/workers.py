@@ -15,12 +15,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdnas.console import say
 from kdnas.search.process import is_here, lives, process_name
 from kdnas.search.rungs import CONTINUES, UNITS
-from kdnas.search.samplers.names import GIVEN_UP
+from kdnas.search.samplers.names import GIVEN_UP, RETRY_OF
 from kdnas.space.families import FIELDS
 
-# Attributes of a trial: its worker, and the trial that was lost before it with its worker.
+# Attribute of a trial: its worker.
 WORKER = "worker"
-RETRY_OF = "retry_of"
 # How many workers died over this student, and how many may before it is left alone.
 DEATHS = "deaths"
 MOST_DEATHS = 5

@@ -15,6 +15,7 @@ from kdnas.console import say
 from kdnas.measure import count_params
 from kdnas.measure.grid import cells_for, latency_grid
 from kdnas.report import Control, Results
+from kdnas.report.results import HAND_PICKED
 from kdnas.search.winner import choose_winner
 from kdnas.space import Architecture
 from kdnas.space.handpicked import hand_picked
@@ -25,7 +26,6 @@ from kdnas.tasks.evaluate import evaluate_model
 from kdnas.teacher.load import EMBEDDED_NAME, load_teacher
 
 FINAL_REPEATS = 100
-HAND_PICKED = "hand-picked, as fast"
 
 
 class Delivered(Trained):
@@ -115,7 +115,9 @@ class Delivered(Trained):
         data, exact = self.data, self.runtime.exact
         return evaluate_model(model, data.evaluation, data.spec, exact, self.teacher.pad_id)
 
-    def results(self, winner: FrozenTrial, home: Path, controls: list[Control]) -> Results:
+    def results(
+        self, winner: FrozenTrial, home: Path, controls: list[Control], speedup: float | None
+    ) -> Results:
         """Everything that a report tells, apart from the trials."""
         architecture = Architecture.from_params(winner.params)
         teacher = self.teacher
@@ -131,6 +133,7 @@ class Delivered(Trained):
             teacher_scores=scores,
             winner=winner.number,
             architecture=architecture,
+            speedup_wanted=speedup,
             home=home,
             student=self.measured(architecture, home / "student"),
             controls=[(c, self.measured(c.architecture, c.folder)) for c in controls],

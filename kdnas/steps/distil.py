@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kdnas.classroom import Classroom
 from kdnas.console import say
@@ -20,7 +21,7 @@ class Trained(Searched):
 
     def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
         """Distils an architecture fully and ships it, going on from a trial's mini-KD."""
-        record = {"architecture": architecture.params, "trial": trial, "method": "distilled"}
+        record = self.record_of(architecture, trial)
         if shipped(folder, record):
             return
         say(f"{folder.name}: distilling {architecture.label}")
@@ -33,6 +34,11 @@ class Trained(Searched):
             distilled = self.full.run(architecture, begin, work, title)
             ship_student(folder, distilled.student, self.teacher.tokenizer, record)
         shutil.rmtree(work, ignore_errors=True)
+
+    @staticmethod
+    def record_of(architecture: Architecture, trial: int | None) -> dict[str, Any]:
+        """What a distilled student's folder says of it."""
+        return {"architecture": architecture.params, "trial": trial, "method": "distilled"}
 
     @cached_property
     def full(self) -> FullKD:

@@ -26,6 +26,11 @@ DIRECTIONS: dict[str, list[Direction]] = {
 class Searched(Prepared):
     """The run's study and what fills it."""
 
+    @property
+    def storage(self) -> str:
+        """The URL of the storage that holds the study."""
+        return storage_url(self.settings.storage, self.run.folder)
+
     def open_study(self, control: str | None = None) -> Study:
         """The run's study with the run's sampler, or that of a control, named by its sampler."""
         settings = self.settings
@@ -38,9 +43,8 @@ class Searched(Prepared):
         name = control or settings.sampler
         planned = settings.trials if control else Plan.of(settings).candidates
         sampler = make_sampler(name, self.space, settings.seed, planned)
-        url = storage_url(settings.storage, self.run.folder)
         title = control_name(settings.study, control) if control else settings.study
-        study = open_study(url, title, sampler, DIRECTIONS[settings.objective], ours)
+        study = open_study(self.storage, title, sampler, DIRECTIONS[settings.objective], ours)
         if not (control or joined):
             publish(study, settings)
         return study
@@ -53,7 +57,6 @@ class Searched(Prepared):
         """
         self.check_same_data()
         evaluator = self.evaluator
-        evaluator.check_reachable(self.space.smallest)
         study = self.open_study()
         before = self.run.result("fingerprint")
         check_same_teacher(study, before, self._fingerprint(self.teacher))

@@ -71,8 +71,9 @@ def open_folder(spec: TaskSpec, data_dir: Path) -> FolderSource:
         found = sorted(path.name for path in data_dir.iterdir())[:12]
         raise KdnasError(
             f"{data_dir} has no folder for task {spec.name!r}; found "
-            f"{', '.join(found) or 'nothing'}; it should hold "
-            f"{' or '.join([spec.name, *spec.folders])} with files such as train.tsv and dev.tsv"
+            f"{', '.join(found) or 'nothing'}; it should hold a "
+            f"folder {' or '.join([spec.name, *spec.folders])} (letter case aside) with files such "
+            "as train.tsv and dev.tsv"
         )
     return source
 

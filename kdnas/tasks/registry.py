@@ -116,6 +116,9 @@ def _read_mapping(path: Path) -> dict[str, Any]:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
+    if first["type"] in ("too_long", "too_short"):  # of the text columns alone
+        count = first["ctx"]["actual_length"]
+        return f"{first['loc'][0]} has {count} columns; one or two would be right"
     reason = first["msg"].removeprefix("Value error, ").replace("tuple", "list")
     if not first["loc"]:
         return reason

@@ -80,6 +80,11 @@ def load_config(name: str) -> Any:
         KdnasError: It cannot be found, is no encoder of a supported family, or comes with code.
     """
     _quiet()
+    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
+        raise KdnasError(
+            f"teacher {name!r} has no config.json; a folder that save_pretrained wrote model and "
+            "tokenizer to would be right"
+        )
     _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
     config = _load(AutoConfig.from_pretrained, name, "config")
     if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
@@ -261,6 +266,8 @@ def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
     except Exception as error:
         hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
         reason = shorten(str(error), 200, placeholder=" ...")
+        if reason.startswith("Unrecognized model"):  # and then all that transformers knows
+            reason, hint = 'it names no model_type; one such as "bert" would be right', ""
         raise KdnasError(f"cannot load the {part} of {name!r}: {reason}{hint}") from None
 
 

@@ -46,6 +46,37 @@ def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("trails: 5", "unknown option 'trails'; did you mean 'trials'?"),
+        ("::: not yaml [", "unknown option '::'; kdnas search --help lists them"),
+        ("trials: many", "trials is many: input should be a valid integer"),
+        ("mini-epochs: -1", "mini_epochs is -1: input should be greater than 0"),
+        ("trials: true", "trials is true, which is for switches"),
+        ("stages: 5", "stages is 5: input should be a valid list"),
+        ("space: [1]", "space is [1]: input should be a valid mapping"),
+        ("mini_losses: {hidden: 0}", "all losses of mini_losses weigh 0"),
+    ],
+)
+def test_the_file_that_holds_a_bad_value_is_named(text: str, told: str, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("trials: 5\nstudy: a\n")
+    bad.write_text(text)
+    with pytest.raises(KdnasError) as caught:
+        load_settings([good, bad], {})
+    assert str(caught.value).startswith(f"{bad}: {told}") and len(str(caught.value)) < 300
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(KdnasError, match=rf"^{tmp_path}/config\.yaml: "):
+        Run.open(tmp_path)
+
+
+def test_a_bad_flag_is_told_as_such_beside_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("trials: 5\n")
+    with pytest.raises(KdnasError, match="^--trials is 0: "):
+        load_settings([tmp_path / "a.yaml"], {"trials": 0})
+
+
 def test_yaml_reads_a_bare_off_as_false(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("random_control: off\nwarm_start: off\n")
     settings = load_settings([tmp_path / "a.yaml"], {})
@@ -86,6 +117,14 @@ def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
     assert Run.create(settings.model_copy(update={"trials": 9})).settings.trials == 9
     with pytest.raises(KdnasError, match="holds another study: its --alpha is -0.06, not -0.5"):
         Run.create(settings.model_copy(update={"alpha": -0.5}))
+    with pytest.raises(KdnasError, match="its --max-params is not set, and here it is 10;"):
+        Run.create(settings.model_copy(update={"max_params": 10}))
+    limited = Settings(out=tmp_path / "limited", data_dir=tmp_path, max_params=10)
+    Run.create(limited)
+    with pytest.raises(KdnasError, match="its --max-params is 10, and none is given here;"):
+        Run.create(limited.model_copy(update={"max_params": None}))
+    with pytest.raises(KdnasError, match=f"its --data-dir is {tmp_path}, and none is given"):
+        Run.create(limited.model_copy(update={"data_dir": None}))
     more = Run.open(tmp_path / "run", trials=12)
     assert more.settings.trials == 12 and Run.open(tmp_path / "run").settings.trials == 3
     more.save()
@@ -117,6 +156,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
         Run.create(Settings(out=tmp_path))
     with pytest.raises(KdnasError, match="holds no kdnas run"):
         Run.open(tmp_path)
+    with pytest.raises(KdnasError, match="the run folder .*/nowhere does not exist"):
+        Run.open(tmp_path / "nowhere")
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

@@ -67,3 +67,26 @@ def test_a_tokenizer_without_mask_is_refused() -> None:
     tokenizer.mask_token = None
     with pytest.raises(KdnasError, match="no mask token"):
         mask_tokens(examples(np.zeros(4, np.int64)), tokenizer, 0.2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "batch", "remedies"),
+    [
+        (1000, 0.03, 32, ["--proxy-fraction 0.07", "--batch-size 15"]),
+        (65, 0.3, 32, ["--proxy-fraction 0.99", "--batch-size 10"]),
+        (40, 1.0, 32, ["more examples", "--batch-size 20"]),
+        (4, 0.1, 32, ["more examples", "--proxy-fraction 1 with --batch-size 2"]),
+        (1, 1.0, 32, ["more examples"]),
+    ],
+)
+def test_what_is_advised_for_a_small_proxy_works(
+    count: int, fraction: float, batch: int, remedies: list[str]
+) -> None:
+    data = examples(np.arange(count) % 2)
+    with pytest.raises(KdnasError) as caught:
+        draw_proxy(data, fraction, batch, seed=0)
+    assert str(caught.value).endswith(f"; {' or '.join(remedies)} would be right")
+    for words in (remedy.split() for remedy in remedies if remedy.startswith("--")):
+        given = dict(zip(words[::3], words[1::3], strict=True))
+        size = int(given.get("--batch-size", batch))
+        assert len(draw_proxy(data, float(given.get("--proxy-fraction", fraction)), size, 0))

@@ -68,7 +68,7 @@ def test_the_best_point_is_repeated_with_other_seeds(finished: tuple[Path, Any])
 def test_the_lines_say_how(finished: tuple[Path, Any]) -> None:
     text = "\n".join(closing_lines(finished[1]))
     assert "GLUE mean" in text and "over 2 tasks: rte, stsb" in text
-    assert "batch 8, 1 epochs; best of 2 points; 3 seeds ± std" in text
+    assert "batch 8, 1 epoch; best of 2 points; 3 seeds ± std" in text
     assert max(map(len, text.split("\n"))) <= 80
     assert "chosen on the validation splits that are scored" in text
 

@@ -19,6 +19,7 @@ from kdnas.cli import main
 from kdnas.config import Settings
 from kdnas.export.folder import export_run
 from kdnas.export.formats import read_formats
+from kdnas.export.show import table_lines
 from kdnas.run import Run, dump
 from kdnas.student.ship import load_student, ship_student
 
@@ -94,10 +95,11 @@ def refused(
 
 
 def test_it_runs_without_torch(run: Run) -> None:
-    target, lines = export_run(run, read_formats(["onnx", "int8,torch"]), max_drop=0.2)
+    target, found = export_run(run, read_formats(["onnx", "int8,torch"]), max_drop=0.2)
     assert target == run.folder / "export"
     assert load_student(target).config.num_hidden_layers == 2
     summary = json.loads((target / "export.json").read_text())
+    assert summary == found
     assert summary["formats"] == ["torch", "onnx", "int8"]
     assert 0 < summary["largest_difference"] < 1e-4
     rows = {(row["model"], row["runtime"]): row for row in summary["models"]}
@@ -107,9 +109,13 @@ def test_it_runs_without_torch(run: Run) -> None:
     assert rows["student", "int8"]["bytes"] < rows["student", "ONNX"]["bytes"]
     assert {("teacher", "PyTorch"), ("teacher", "ONNX")} < rows.keys()
     assert all([at["length"] for at in row["latency"]] == [16, 64] for row in rows.values())
-    assert all(len(line) <= 80 for line in lines) and len(lines) == 7
+    change = rows["student", "int8"]["scores"]["accuracy"] - 1
+    assert summary["int8_change"] == {"accuracy": pytest.approx(change, abs=1e-5)}
+    lines, card = table_lines(summary), (target / "README.md").read_text()
+    assert all(len(line) <= 80 for line in lines) and len(lines) == 8
+    assert lines[-1] == f"int8 changes accuracy by {change:+.4f}" and f"{lines[-1]}." in card
 
-    code = re.findall(r"```python\n(.*?)```", (target / "README.md").read_text(), re.DOTALL)[-1]
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[-1]
     moved = shutil.copytree(target, run.folder.parent / "elsewhere")
     for weights in moved.glob("*.safetensors"):
         weights.unlink()
@@ -143,18 +149,34 @@ def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixt
     run = Run(run.folder, run.settings.model_copy(update=gone))
     student = run.folder / "students" / "trial-5" / "student"
     shutil.copytree(run.folder / "student", student)
-    target, lines = export_run(run, ("int8",), trial=5)
+    target, summary = export_run(run, ("int8",), trial=5)
     assert target == student.parent / "export"
     said = capsys.readouterr().out
     assert "no scores: " in said and "no teacher beside it: " in said
     assert [path.name for path in (target / "onnx").iterdir()] == ["model_int8.onnx"]
     assert not list(target.glob("*.safetensors")) and (target / "tokenizer.json").exists()
     assert "no PyTorch weights: onnx/model_int8.onnx" in (target / "README.md").read_text()
-    assert len(lines) == 5
+    assert len(table_lines(summary)) == 5, "nothing is said of a score that is not known"
+
+
+def test_json_holds_what_was_measured(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for formats, keys in (("torch", {"folder"}), ("onnx", {"folder", "models", "formats"})):
+        place = run.folder.parent / formats
+        arguments = ["export", run.folder, "--format", formats, "--out", place]
+        monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments), "--no-timing", "--json"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = json.loads(capsys.readouterr().out)
+        assert caught.value.code == 0 and keys <= set(told)
+        assert told.pop("folder") == str(place)
+    assert told == json.loads((place / "export.json").read_text())
 
 
 def test_without_timing(run: Run) -> None:
-    target, lines = export_run(run, ("onnx",), timing=False)
+    target, summary = export_run(run, ("onnx",), timing=False)
+    lines = table_lines(summary)
     models = json.loads((target / "export.json").read_text())["models"]
     assert [(row["model"], row["runtime"]) for row in models] == [
         ("student", "PyTorch"),

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kdnas.measure import quiet
 from kdnas.measure.quiet import ALONE, BESIDE, computing, how_measured, lock_folder, measuring
 
 CPU = torch.device("cpu")
@@ -122,6 +124,28 @@ def test_whoever_computes_waits_while_another_measures() -> None:
             assert not select.select([waits.stdout], [], [], 1)[0]
             child.kill()
             assert waits.stdout.readline() == "holds\n"
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [("measuring", "one of them measures latency"), ("computing", "--no-latency-quiet does not")],
+)
+def test_a_long_wait_is_told_once(
+    held: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(quiet, "TELL_SECONDS", 0.2)
+    quiet._tell.cache_clear()
+    for heard in (1, 0):
+        with process(HOLD, held) as child:
+            assert child.stdout and child.stdout.readline() == "holds\n"
+            threading.Timer(1, child.kill).start()
+            with computing(CPU) if held == "measuring" else measuring():
+                pass
+        out = capsys.readouterr().out
+        assert out.count("waiting for other kdnas processes") == out.count(told) == heard
+    with computing(CPU):
+        time.sleep(0.4)
+    assert not capsys.readouterr().out, "nobody waited"
 
 
 def test_measuring_in_the_middle_of_a_computation_is_a_mistake() -> None:

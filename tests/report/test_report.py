@@ -11,6 +11,7 @@ import yaml
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
+from kdnas.report.results import HAND_PICKED
 from kdnas.report.search import search_summary
 from kdnas.report.table import COLUMNS, finished, front, trial_table
 from kdnas.report.terminal import closing_lines
@@ -134,6 +135,21 @@ def test_the_card_is_metadata_and_a_table(report: dict[str, Any]) -> None:
     assert json.dumps(metadata)
 
 
+def test_a_card_of_a_tiny_student_with_an_odd_teacher(report: dict[str, Any]) -> None:
+    report["teacher"]["name"] = "/models/a<b>"
+    report["student"]["params"] = 63_000
+    report["environment"]["threads"] = 1
+    report["recipe"][0]["epochs"] = 1.0
+    card = model_card(report)
+    assert "\n# a&lt;b&gt;-mrpc-3x192\n" in card
+    assert "63k parameters" in card and "1 thread, cpu" in card and "; 1 epoch at" in card
+
+
+def test_seconds_are_those_of_trials(report: dict[str, Any]) -> None:
+    lines = closing_lines(report, "runs/a")
+    assert "search: tpe, 12 of 1536 students; trials took 99 s, 2.5 to 30.1 s each" in lines
+
+
 def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
     lines = closing_lines(report, "runs/a")
     assert max(map(len, lines)) <= 80
@@ -147,8 +163,22 @@ def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
     assert lines[1].split() == ["teacher", "22.0M", "1.00x", "-", "-"]
 
 
+@pytest.mark.parametrize(
+    ("speedup", "name"),
+    [(4.2, "as fast"), (3.6, "as fast"), (3.5, "nearest in speed"), (4.9, "nearest in speed")],
+)
+def test_a_hand_picked_student_is_called_as_fast_where_it_is(
+    report: dict[str, Any], speedup: float, name: str
+) -> None:
+    report["controls"][0] |= {"name": HAND_PICKED, "speedup": speedup}
+    assert f"| hand-picked, {name} |" in model_card(report)
+    lines = closing_lines(report, "runs/a")
+    assert any(line.startswith(f"hand-picked, {name}  ") for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
 def test_a_missed_speedup_is_said(report: dict[str, Any]) -> None:
-    report["search"]["speedup_wanted"] = report["speedup"] + 0.01
+    report["speedup_wanted"] = report["speedup"] + 0.01
     assert any("not quite" in line for line in closing_lines(report, "runs/a"))
-    report["search"]["speedup_wanted"] = report["speedup"]
+    report["speedup_wanted"] = report["speedup"]
     assert not any("not quite" in line for line in closing_lines(report, "runs/a"))

@@ -127,6 +127,8 @@ def test_everything_can_be_reached_with_a_keyboard(open_page: Open) -> None:
     page.wait_for_function(f"{title} === 'parameters'", timeout=20_000)
     pressed = page.locator("#front button[aria-pressed=true]")
     assert pressed.all_inner_texts() == ["parameters"]
+    shown = page.locator("#front [data-note]:not([hidden])")
+    assert shown.evaluate_all("all => all.map(e => e.dataset.note)") == ["parameters"]
     page.locator("#search summary").focus()
     page.keyboard.press("Enter")
     assert page.locator("#search tbody tr").first.is_visible()

@@ -9,20 +9,25 @@ import pytest
 from made_runs import HOSTILE, TEACHER, make_run
 
 from kdnas.errors import KdnasError
-from kdnas.report.compare import comparison, comparison_lines
+from kdnas.report.compare import comparison, comparison_lines, write_comparison
 from kdnas.report.facts import Facts
 from kdnas.report.figures.course import course_section
-from kdnas.report.figures.front import AXES, front_figure, front_section
+from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.latency import latency_section
 from kdnas.report.figures.layers import layers_section
 from kdnas.report.figures.losses import losses_section
 from kdnas.report.figures.matter import matter_section
 from kdnas.report.figures.scores import scores_section
 from kdnas.report.figures.seconds import seconds_section
+from kdnas.report.figures.students import AXES
 from kdnas.report.figures.style import fixed
 from kdnas.report.page import Section, write_page
+from kdnas.report.progress import progress_of, progress_told
+from kdnas.report.report_page import lead
 from kdnas.report.rewrite import read_facts
 from kdnas.report.table import finished, front
+from kdnas.report.terminal import report_lines
+from kdnas.search.rungs import CONTINUES
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +60,33 @@ def test_the_front_has_teacher_winner_controls_and_budgets(facts: Facts) -> None
     assert HOSTILE not in views["final score"].to_json()
 
 
-def test_a_wanted_speedup_is_the_only_budget(facts: Facts) -> None:
-    wanted = facts.settings.model_copy(update={"speedup": 3.0})
-    figure = front_figure(replace(facts, settings=wanted))
-    assert [shape.x0 for shape in figure.layout.shapes] == [3]
+def test_the_star_is_where_the_winner_was_timed_again(facts: Facts, bare: Facts) -> None:
+    seen = facts.table.speedup[facts.table.number == 2].item()
+    traces = {trace.name: trace for trace in front_figure(facts).data}
+    assert list(traces["winner"].x) == [5.0] and seen in list(traces["students"].x)
+    assert f"timed again at the end; the search saw {seen:.2f}x" in traces["winner"].hovertemplate
+    note = front_section(facts).notes["speed-up"]
+    assert "timed again" in note and "speed-ups one may need" in note
+    best = bare.table.speedup[bare.table.number == bare.winner].item()
+    assert list(front_figure(bare).data[-2].x) == [best]
+    assert "timed again" not in front_section(bare).notes["speed-up"]
+
+
+def test_limits_are_drawn_and_told_where_they_hold(facts: Facts) -> None:
+    limits = facts.settings.model_copy(update={"speedup": 3.0, "max_params": 900_000})
+    limited = replace(facts, settings=limits)
+    views, notes = front_section(limited).views, front_section(limited).notes
+    drawn = {name: [shape.x0 for shape in view.layout.shapes] for name, view in views.items()}
+    assert drawn == {"speed-up": [3], "parameters": [900_000], "MACs": [], "final score": []}
+    told = {name: note.rpartition("Dotted")[2] for name, note in notes.items() if "Dotted" in note}
+    assert told.keys() == {"speed-up", "parameters"}
+    assert "the speed-up asked for" in told["speed-up"] and "allowed" in told["parameters"]
+    assert "briefly" not in notes["final score"]
+
+
+def test_a_title_is_text(facts: Facts) -> None:
+    title = front_figure(facts, title=facts.title).layout.title.text
+    assert "<" not in title and "&lt;img src=x" in title
 
 
 def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> None:
@@ -72,13 +100,33 @@ def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> No
     assert names == {"random search", "best so far", "evaluated"}
 
 
+def test_the_course_tells_who_went_on_from_a_rung(facts: Facts) -> None:
+    table = facts.table.copy()
+    table.loc[table.number.isin([9, 10, 11]), CONTINUES] = 6  # of which 9 failed
+    section = course_section(replace(facts, table=table))
+    assert section.table
+    states = {row[0]: row[2] for row in section.table.rows}
+    assert (states["6"], states["10"]) == ("went on as trial 10", "complete, continues 6")
+    drawn = {trace.name: list(trace.x) for trace in section.views["course"].data}
+    assert drawn["went on"] == [6] and "stopped on a rung" not in drawn
+
+
+def test_lines_of_a_search_go_on_to_its_end(facts: Facts) -> None:
+    one = replace(facts, control=facts.control.head(1), table=facts.table.head(12))
+    drawn = {t.name: t for t in course_section(one).views["course"].data}
+    for name in ("random search", "best so far", "left to chance"):
+        assert drawn[name].x[-1] == 11 and "markers" in drawn[name].mode
+    assert list(drawn["random search"].x) == [0, 11]
+    assert len(set(drawn["random search"].y)) == 1
+
+
 def test_what_matters_needs_some_trials(facts: Facts, bare: Facts) -> None:
     table = matter_section(facts).table
     assert table and [row[0] for row in table.rows][:2] == ["layers", "heads"]
     for column in (1, 2, 3):
         shares = [float(row[column].rstrip("%")) for row in table.rows]
         assert sum(shares) == pytest.approx(100, abs=0.5)
-    assert "3 finished trial(s) say too little" in matter_section(bare).missing
+    assert "3 finished trials: too few" in matter_section(bare).missing
 
 
 def test_the_layer_map_is_that_of_the_winner(facts: Facts, bare: Facts) -> None:
@@ -115,6 +163,19 @@ def test_a_run_without_a_student_says_what_is_missing(bare: Facts) -> None:
     assert seconds_section(bare).table
 
 
+def test_an_unfinished_run_says_how_far_it_is(bare: Facts) -> None:
+    best = bare.table.reward.max()
+    first, second = progress_told(bare)
+    assert first == f"3 of 20 trials are done; best reward {best:.4f}"
+    assert f"(trial {bare.winner}), score " in second
+    assert progress_of(bare)["best"]["reward"] == pytest.approx(best, abs=1e-5)
+    assert lead(bare)[0] == f"{first}. B{second[1:]}."
+    empty = replace(bare, table=bare.table.head(0), winner=None)
+    assert progress_of(empty)["best"] is None and len(progress_told(empty)) == 1
+    lines = report_lines(bare, Path("runs/a"), None)
+    assert lines[:2] == [first, second] and max(map(len, lines)) <= 80
+
+
 def test_the_machines_of_a_search_are_told_apart(facts: Facts) -> None:
     assert "a: 7 trials, 16 s" in seconds_section(facts).told
 
@@ -138,6 +199,17 @@ def test_a_page_holds_plotly_once_or_refers_to_it(facts: Facts, tmp_path: Path) 
     assert len((tmp_path / "c.html").read_text()) < 20_000
 
 
+def test_a_task_of_a_file_has_its_own_name(tmp_path: Path) -> None:
+    file = tmp_path / "stars.yaml"
+    file.write_text("reviews: {text: {text: []}}")
+    run = make_run(tmp_path / "run", trials=3, finished=False, task=str(file))
+    found = read_facts(run)
+    assert found.title.endswith(" for reviews")
+    assert comparison({"run": found})[0]["task"] == "reviews"
+    file.unlink()
+    assert read_facts(run).task == "stars"
+
+
 def test_runs_compare(facts: Facts, bare: Facts) -> None:
     rows = comparison({"one": facts, "a/very/long/name/of/a/folder/two": bare})
     assert [row["evaluated"] for row in rows] == [14, 3]
@@ -147,3 +219,10 @@ def test_runs_compare(facts: Facts, bare: Facts) -> None:
     empty = replace(bare, table=bare.table.head(0))
     with pytest.raises(KdnasError, match="two has no finished trial"):
         comparison({"one": facts, "two": empty})
+
+
+def test_a_comparison_says_where_scores_do_not_compare(facts: Facts, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    for other, told in ((facts, False), (replace(facts, task="rte"), True)):
+        write_comparison(page, {"one": facts, "two": other}, "cdn")
+        assert ("several tasks (sst2, rte)" in page.read_text()) == told

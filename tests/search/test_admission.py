@@ -24,9 +24,10 @@ from kdnas.search.loop import SearchLoop
 from kdnas.search.plan import Plan
 from kdnas.search.rungs import UNITS, Ladder
 from kdnas.search.samplers import make_sampler
+from kdnas.search.samplers.names import RETRY_OF
 from kdnas.search.storage import make_storage
 from kdnas.search.study import open_study, read_study
-from kdnas.search.workers import RETRY_OF, WORKER, Lookout, worker_name
+from kdnas.search.workers import WORKER, Lookout, worker_name
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.families import FIELDS
 from kdnas.teacher.load import load_config

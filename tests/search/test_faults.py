@@ -21,8 +21,8 @@ from kdnas.distill import full
 from kdnas.pipeline import Pipeline
 from kdnas.run import Run
 from kdnas.search import loop, outage, workers
+from kdnas.search.samplers.names import RETRY_OF
 from kdnas.search.winner import choose_winner
-from kdnas.search.workers import RETRY_OF
 from kdnas.space import Architecture
 from kdnas.teacher.cache import cache_folder
 from kdnas.testing.processes import Child, command, kdnas_child

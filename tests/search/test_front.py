@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
+from kdnas.search import front
 from kdnas.search.front import best_first, crowding_distances, hypervolume, nondominated_ranks
 
 POINTS = [(1.0, 5.0), (2.0, 3.0), (4.0, 1.0), (3.0, 4.0), (5.0, 5.0), (2.0, 3.0)]
@@ -15,6 +17,14 @@ def test_ranks_are_fronts_peeled_off_one_by_one() -> None:
     assert nondominated_ranks(POINTS) == [0, 0, 0, 1, 2, 0]
     assert nondominated_ranks([]) == []
     assert nondominated_ranks([(3.0,), (1.0,), (2.0,)]) == [2, 0, 1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("objectives", [1, 2])
+def test_sweeping_ranks_as_comparing_does(seed: int, objectives: int) -> None:
+    rng = random.Random(seed)
+    points = [tuple(float(rng.randrange(8)) for _ in range(objectives)) for _ in range(60)]
+    assert nondominated_ranks(points) == front._by_comparison(points)
 
 
 def test_crowding_is_the_span_of_the_neighbours() -> None:

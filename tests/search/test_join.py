@@ -129,11 +129,15 @@ def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: 
     without = {key: value for key, value in flags.items() if key != "teacher"}
     with pytest.raises(KdnasError, match="not on this machine; name it with --teacher"):
         join(without)
-    with pytest.raises(KdnasError, match="cannot join the study 'none'"):
+    told = "there is no study 'none' in .*shared.db; it has 'shared'"
+    with pytest.raises(KdnasError, match=told):
         join({**flags, "study": "none"})
     with pytest.raises(KdnasError, match="holds a run of its own"):
         join({**flags, "out": str(tmp_path / "elsewhere" / "run")})
-    assert not (tmp_path / "second").exists()
+    lost = tmp_path / "lost.db"
+    with pytest.raises(KdnasError, match="there is no study 'shared': .*lost.db does not exist"):
+        join({**flags, "storage": f"sqlite:///{lost}"})
+    assert not (tmp_path / "second").exists() and not lost.exists()
 
 
 def test_a_worker_needs_a_run_or_a_storage(begun: Pipeline) -> None:

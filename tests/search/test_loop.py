@@ -63,13 +63,29 @@ def test_limits_that_nobody_keeps_end_the_search(
 ) -> None:
     monkeypatch.setattr(loop, "MOST_BEYOND", 3)
     fast = Pipeline(Run(pipeline.run.folder, pipeline.settings.model_copy(update={"speedup": 99})))
-    monkeypatch.setattr(Evaluator, "check_reachable", lambda *_: None)
     told = r"none of the 6 students tried keeps --speedup 99: the fastest, with [\d,]+ parameters"
     with pytest.raises(KdnasError, match=told):
         fast.search()
     with pytest.raises(KdnasError, match="none of the 6 students tried keeps the run's limits"):
         choose_winner(fast.open_study())
     assert all(INFEASIBLE in t.user_attrs for t in fast.open_study().trials)
+
+
+def test_a_search_ends_where_limits_are_kept_no_more(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(loop, "MOST_BEYOND", 3)
+    smallest = pipeline.space.smallest
+    most = pipeline.evaluator._start(smallest).student.num_parameters()
+    limited = pipeline.settings.model_copy(update={"max_params": most, "trials": 7})
+    tight = Pipeline(Run(pipeline.run.folder, limited))
+    tight.open_study().enqueue_trial(smallest.params)
+    tight.search()
+    states = [t.state for t in tight.open_study().trials]
+    assert 1 <= states.count(TrialState.COMPLETE) < 7
+    assert states[-21:] == [TrialState.PRUNED] * 21
+    assert "none of the last 21 students tried keeps the limits" in capsys.readouterr().out
+    assert choose_winner(tight.open_study())
 
 
 def test_a_loss_that_is_no_number_is_a_failure(

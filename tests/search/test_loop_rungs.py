@@ -50,6 +50,16 @@ def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str
     assert table[RUNG].notna().sum() == len(ended) and len(table) == len(study.trials)
 
 
+def test_a_space_that_is_soon_exhausted_goes_on_to_the_top(run: Run) -> None:
+    few = {"num_hidden_layers": [1], "hidden_size": [16, 32], "hidden_act": ["gelu"]}
+    few |= {"num_attention_heads": [2], "intermediate_size": [32]}
+    pipeline = Pipeline(Run(run.folder, run.settings.model_copy(update={"space": few})))
+    count = len(pipeline.space.architectures)
+    assert count == 2
+    pipeline.search()
+    assert len(evaluated(pipeline.open_study())) == count
+
+
 def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path) -> None:
     pipeline = Pipeline(run)
     evaluator, small = pipeline.evaluator, pipeline.space.smallest

@@ -41,8 +41,11 @@ def stopped(
     study.tell(trial, state=TrialState.PRUNED)
 
 
-def promoted(study: optuna.Study, left: int = PLENTY) -> tuple[int, int] | None:
-    found = next_promotion(study, LADDER, left)
+def promoted(
+    study: optuna.Study, left: int = PLENTY, *, fresh: bool | None = None
+) -> tuple[int, int] | None:
+    fresh = left >= LADDER.top if fresh is None else fresh
+    found = next_promotion(study, LADDER, left, fresh=fresh)
     return found and (found.trial.number, found.rung)
 
 
@@ -65,6 +68,11 @@ def test_the_best_third_goes_on_once() -> None:
     for value in (0.2, 0.3, 0.8):
         stopped(study, [value], 0)
     assert promoted(study) == (6, 1)
+
+
+def test_all_that_wait_go_on_where_nobody_comes_after_them() -> None:
+    study = study_with([[0.1], [0.9]])
+    assert promoted(study) is None and promoted(study, fresh=False) == (1, 1)
 
 
 def test_higher_rungs_go_first() -> None:

@@ -21,9 +21,10 @@ from kdnas.pipeline import Pipeline
 from kdnas.report.rewrite import rewrite_report
 from kdnas.run import Run
 from kdnas.search import workers
+from kdnas.search.samplers.names import RETRY_OF
 from kdnas.search.storage import make_storage, with_driver, without_password
 from kdnas.search.study import open_study, read_study
-from kdnas.search.workers import RETRY_OF, Lookout, alive
+from kdnas.search.workers import Lookout, alive
 from kdnas.space.families import FIELDS
 from kdnas.testing.processes import FORKS, Child
 
@@ -59,7 +60,7 @@ def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
     study.tell(trial, 0.5)
     assert read_study(url, "s", tmp_path).best_value == 0.5
     assert new_study(url).best_value == 0.5
-    with pytest.raises(KdnasError, match="cannot read the study 'another'"):
+    with pytest.raises(KdnasError, match="there is no study 'another' in .*; it has 's'"):
         read_study(url, "another", tmp_path)
 
 

@@ -8,7 +8,6 @@ import pytest
 from conftest import QUICK
 
 from kdnas.config import Settings
-from kdnas.errors import KdnasError
 from kdnas.pipeline import Pipeline
 from kdnas.run import Run
 from kdnas.search.constraints import MARGIN, violations
@@ -89,8 +88,3 @@ def test_students_that_are_too_large_are_not_trained(
     assert "loss" not in first.user_attrs and first.constraints["params"] > 0
     assert all(t.user_attrs["params"] <= limit for t in evaluated(study))
     assert all(t.constraints["params"] <= 0 for t in evaluated(study))
-
-
-def test_a_limit_below_the_smallest_student_is_refused(run: Run) -> None:
-    with pytest.raises(KdnasError, match="--max-params is 10; the smallest student"):
-        changed(run, max_params=10).search()

@@ -42,7 +42,7 @@ def test_missing_task_folder(tmp_path: Path) -> None:
     (tmp_path / "MRPC").mkdir()
     message = error_of(load_spec("sst2"), tmp_path)
     assert "no folder for task 'sst2'; found MRPC" in message
-    assert "it should hold sst2 or SST-2" in message
+    assert "it should hold a folder sst2 or SST-2 (letter case aside)" in message
 
 
 def test_missing_split_file(tmp_path: Path) -> None:

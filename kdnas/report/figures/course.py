@@ -19,6 +19,10 @@ TOLD = (
     "Each dot is a trial, higher is better; lines are the best reward so far, of this search and "
     "of random search with the same budget. What lies beyond a limit is not trained."
 )
+RUNGS = (
+    " Dots with a core went on from their rung as another trial; random search trains all of its "
+    "students to the end, so that its line ends flat."
+)
 EXPLORED = " Below: the share of trials that the controller leaves to chance."
 HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
 
@@ -26,7 +30,7 @@ HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
 def course_section(facts: Facts) -> Section:
     """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
     explored = bool(facts.table.epsilon.notna().any())
-    told = TOLD + (EXPLORED if explored else "")
+    told = TOLD + (RUNGS if facts.settings.rungs > 1 else "") + (EXPLORED if explored else "")
     if facts.table.reward.isna().all():
         return Section(
             "search",
@@ -43,12 +47,15 @@ def course_section(facts: Facts) -> Section:
 def _figure(facts: Facts, explored: bool) -> go.Figure:
     table, rows = facts.table, finished(facts.table)
     figure = style.figure(height=520 if explored else 420)
+    end = max(int(t.number.max()) for t in (table, facts.control) if t is not None)
     if facts.control is not None:
-        _best_line(figure, facts.control, "random search", style.RANDOM, "dot")
-    _best_line(figure, table, "best so far", style.FRONT, "solid")
+        _best_line(figure, facts.control, end, "random search", style.RANDOM, "dot")
+    _best_line(figure, table, end, "best so far", style.FRONT, "solid")
     _dots(figure, rows, "evaluated", style.STUDENT, "circle")
     rungs = table[table[RUNG].notna() & table[REPEATS].isna()]
-    _dots(figure, rungs, "stopped on a rung", style.STUDENT, "circle-open")
+    gone_on = rungs.number.isin(_successors(table))
+    _dots(figure, rungs[~gone_on], "stopped on a rung", style.STUDENT, "circle-open")
+    _dots(figure, rungs[gone_on], "went on", style.STUDENT, "circle-open-dot")
     _dots(figure, table[table[REPEATS].notna()], "repeated", style.CONTROL, "diamond-open")
     lowest = float(table.reward.min())
     beyond = table[table[INFEASIBLE].notna()].assign(reward=lowest)
@@ -58,18 +65,32 @@ def _figure(facts: Facts, explored: bool) -> go.Figure:
     figure.update_xaxes(title={"text": "trial"})
     figure.update_yaxes(title={"text": "reward"})
     if explored:
-        _exploration(figure, table)
+        _exploration(figure, table, end)
     return figure
 
 
-def _best_line(figure: go.Figure, table: pd.DataFrame, name: str, colour: str, dash: str) -> None:
+def _successors(table: pd.DataFrame) -> dict[int, int]:
+    """By trial that went on from its rung: as which one."""
+    later = table[table[CONTINUES].notna() & (table.state != "FAIL")]
+    pairs = zip(later[CONTINUES].astype(int), later.number.astype(int), strict=True)
+    return dict(reversed(list(pairs)))  # of several, all but the first are left to it
+
+
+def _best_line(
+    figure: go.Figure, table: pd.DataFrame, end: int, name: str, colour: str, dash: str
+) -> None:
     rows = finished(table)
+    if rows.empty:
+        return
+    best = rows.reward.astype(float).cummax()
+    better = best > best.shift(fill_value=float("-inf"))
     figure.add_scatter(
-        x=rows.number.astype(int),
-        y=rows.reward.astype(float).cummax(),
-        mode="lines",
+        x=[*rows.number[better].astype(int), end],
+        y=[*best[better], best.iloc[-1]],
+        mode="lines+markers",  # a line of one trial has no length
         name=name,
         line={"shape": "hv", "color": colour, "dash": dash, "width": 2},
+        marker={"size": 5},
         hoverinfo="skip",
     )
 
@@ -94,12 +115,14 @@ def _by(row: dict[str, Any]) -> str:
     return "" if pd.isna(row["proposed"]) else f"; proposed: {row['proposed']}"
 
 
-def _exploration(figure: go.Figure, table: pd.DataFrame) -> None:
+def _exploration(figure: go.Figure, table: pd.DataFrame, end: int) -> None:
     known = table[table.epsilon.notna()]
+    shares = known.epsilon.astype(float)
     figure.add_scatter(
-        x=known.number.astype(int),
-        y=known.epsilon.astype(float),
-        mode="lines",
+        x=[*known.number.astype(int), end],
+        y=[*shares, shares.iloc[-1]],
+        mode="lines+markers",
+        marker={"size": 4},
         name="left to chance",
         yaxis="y2",
         line={"shape": "hv", "color": style.GOOD, "width": 2},
@@ -114,12 +137,13 @@ def _exploration(figure: go.Figure, table: pd.DataFrame) -> None:
 
 
 def _table(facts: Facts) -> Table:
+    successors = _successors(facts.table)
     head = ("trial", "student", "state", "reward", "score", "speed-up", "proposed", "seconds")
     rows = [
         (
             f"{row['number']}",
             label_of(row),
-            _state(row),
+            _state(row, successors.get(row["number"])),
             _number(row["reward"], ".4f"),
             _number(None if pd.isna(row["loss"]) else 1 - row["loss"], ".4f"),
             _number(row["speedup"], ".2f"),
@@ -131,15 +155,17 @@ def _table(facts: Facts) -> Table:
     return Table(head, rows)
 
 
-def _state(row: dict[str, Any]) -> str:
+def _state(row: dict[str, Any], successor: int | None) -> str:
     if pd.notna(row[REPEATS]):
         return f"repeats {row[REPEATS]}"
     if pd.notna(row[INFEASIBLE]):
         return "beyond a limit"
+    state = str(row["state"]).lower()
     if pd.notna(row[RUNG]):
-        return f"stopped at {row[RUNG]:.0%}"
-    went_on = f", went on from {row[CONTINUES]}" if pd.notna(row[CONTINUES]) else ""
-    return f"{row['state'].lower()}{went_on}"
+        state = f"stopped at {row[RUNG]:.0%}"
+    if successor is not None:
+        state = f"went on as trial {successor}"
+    return state + (f", continues {row[CONTINUES]}" if pd.notna(row[CONTINUES]) else "")
 
 
 def _number(value: float | None, form: str) -> str:

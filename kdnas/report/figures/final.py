@@ -7,12 +7,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from kdnas.report.figures import style
-
-
-def models_of(report: dict[str, Any]) -> list[tuple[str, dict[str, Any], float]]:
-    """(name, its part of report.json, speed-up) of teacher, student and controls."""
-    rows = [("teacher", report["teacher"], 1.0), ("student", report["student"], report["speedup"])]
-    return rows + [(c["name"], c, c["speedup"]) for c in report["controls"]]
+from kdnas.report.models import models_of
+from kdnas.words import in_millions
 
 
 def final_figure(report: dict[str, Any]) -> go.Figure:
@@ -32,7 +28,7 @@ def final_figure(report: dict[str, Any]) -> go.Figure:
             mode="markers",
             name=style.plain(name),
             marker={"symbol": symbol, "color": colour, "size": size},
-            hovertemplate=f"{style.plain(name)}<br>{row['params'] / 1e6:.1f}M parameters"
+            hovertemplate=f"{style.plain(name)}<br>{in_millions(row['params'])} parameters"
             f"<br>%{{x:.2f}} times as fast<br>{style.plain(metric)} %{{y:.4f}}<extra></extra>",
         )
     figure.update_xaxes(style.SPEEDUPS)

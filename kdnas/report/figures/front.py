@@ -2,68 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
 import plotly.graph_objects as go
 
 from kdnas.report.facts import Facts, label_of
 from kdnas.report.figures import style
 from kdnas.report.figures.final import final_figure
 from kdnas.report.figures.marks import mark_controls, mark_teacher
+from kdnas.report.figures.students import (
+    AXES,
+    HOVER,
+    SCORE,
+    Axis,
+    axis_layout,
+    dots,
+    front_of,
+    winner_rows,
+)
 from kdnas.report.page import Section, Table
 from kdnas.report.search import budgets_of
 from kdnas.report.table import finished, front, records
+from kdnas.words import in_millions
 
-SCORE = "score"
-HOVER = (
-    "trial %{customdata[0]}<br>%{customdata[1]} layers x %{customdata[3]} hidden"
-    "<br>%{customdata[2]} heads, %{customdata[4]} neurons, %{customdata[5]}"
-    "<br>%{customdata[6]:.3s} parameters, %{customdata[7]:.3s} MACs"
-    "<br>%{customdata[8]:.2f} ms, %{customdata[9]:.2f} times as fast"
-    "<br>score %{y:.4f}, reward %{customdata[10]:.4f}"
+TOLD = "How good students are, against what they cost."
+BRIEFLY = (
+    "Each dot is a student that was distilled briefly; its score is the share of the teacher's "
+    "variance that it explains. No student beats those on the line."
 )
-HOVER_COLUMNS = [
-    *("number", "num_hidden_layers", "num_attention_heads", "hidden_size", "intermediate_size"),
-    *("hidden_act", "params", "macs", "latency_ms", "speedup", "reward"),
-]
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A cost to look at.
-
-    Attributes:
-        column: Of the trial table.
-        title: Under the plot.
-        more_is_better: Whether the best lie on the right.
-    """
-
-    column: str
-    title: str
-    more_is_better: bool = False
-
-
-AXES = {
-    "speed-up": Axis("speedup", "speed-up over the teacher", True),
-    "parameters": Axis("params", "parameters"),
-    "MACs": Axis("macs", "multiply-accumulates of one example"),
-}
+FULLY = "Student and controls after full training, beside the teacher, by the task's own metric."
+AGAIN = "The star is the winner, timed again at the end; its dot is where the search saw it."
 
 
 def front_section(facts: Facts) -> Section:
     """The front by each cost, and of finished students the final score."""
     views = {name: front_figure(facts, axis) for name, axis in AXES.items()}
+    notes = {name: _note(facts, axis) for name, axis in AXES.items()}
     if facts.report and facts.report["teacher"]["scores"]:
-        views["final score"] = final_figure(facts.report)
-    told = (
-        "Each dot is a student that was distilled briefly; its score is the share of the teacher's "
-        "variance that it explains. No student beats those on the line. Dotted lines: speed-ups "
-        "that one may have to reach."
-    )
+        views["final score"], notes["final score"] = final_figure(facts.report), FULLY
     missing = "" if len(finished(facts.table)) else "No trial is finished yet."
-    return Section("front", "Pareto front", told, views, _table(facts), missing)
+    return Section("front", "Pareto front", TOLD, views, _table(facts), missing, notes)
 
 
 def front_figure(facts: Facts, axis: Axis = AXES["speed-up"], title: str = "") -> go.Figure:
@@ -75,7 +51,7 @@ def front_figure(facts: Facts, axis: Axis = AXES["speed-up"], title: str = "") -
         title: Above the plot, where it stands alone.
     """
     rows = finished(facts.table)
-    figure = style.figure(height=480, title=title or None)
+    figure = style.figure(height=480, title=style.plain(title) or None)
     if facts.control is not None:
         drawn = dots(front_of(facts.control, axis), axis, "random search", style.RANDOM, 6)
         figure.add_trace(drawn.update(mode="lines+markers", line={"dash": "dot", "width": 1.5}))
@@ -84,53 +60,43 @@ def front_figure(facts: Facts, axis: Axis = AXES["speed-up"], title: str = "") -
     figure.add_scatter(**line, name="Pareto front", line={"color": style.FRONT, "width": 2})
     figure.add_trace(dots(rows, axis, "students", style.STUDENT, 9))
     mark_controls(figure, facts, axis.column)
-    chosen = rows[rows.number == facts.winner]
-    name = "winner" if facts.report else "best so far"
-    figure.add_trace(dots(chosen, axis, name, style.FRONT, 17, "star"))
+    figure.add_trace(_star(facts, axis))
     mark_teacher(figure, facts, axis.column)
     figure.update_xaxes(axis_layout(axis))
     figure.update_yaxes(title={"text": SCORE})
-    if axis.column == "speedup":
-        for speedup in budgets_of(facts.settings):
-            _budget(figure, speedup)
+    for value in _budgets(facts, axis):
+        line = {"color": style.MUTED, "width": 1, "dash": "dot"}
+        figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper", line=line)
     return figure
 
 
-def dots(
-    rows: pd.DataFrame, axis: Axis, name: str, colour: str, size: int, symbol: str = "circle"
-) -> go.Scatter:
-    """Students as dots that tell their architecture under the pointer."""
-    return go.Scatter(
-        x=rows[axis.column].astype(float),
-        y=1 - rows.loss.astype(float),
-        mode="markers",
-        name=style.plain(name),
-        customdata=rows[HOVER_COLUMNS].astype(object).to_numpy().tolist(),
-        hovertemplate=f"{HOVER}<extra>{style.plain(name)}</extra>",
-        marker={
-            "size": size,
-            "color": colour,
-            "symbol": symbol,
-            "line": {"color": style.PAPER, "width": 1},
-        },
-    )
+def _star(facts: Facts, axis: Axis) -> go.Scatter:
+    name = "winner" if facts.report else "best so far"
+    star = dots(winner_rows(facts), axis, name, style.FRONT, 17, "star")
+    if facts.report:
+        seen = facts.table.speedup[facts.table.number == facts.winner]
+        told = "".join(f"<br>timed again at the end; the search saw {s:.2f}x" for s in seen)
+        star.update(hovertemplate=f"{HOVER}{told}<extra>{name}</extra>")
+    return star
 
 
-def axis_layout(axis: Axis) -> dict[str, Any]:
-    """How a cost's axis looks."""
+def _budgets(facts: Facts, axis: Axis) -> list[float]:
+    """What students must keep, or may have to."""
     if axis.column == "speedup":
-        return style.SPEEDUPS
-    return style.log_axis(axis.title, (1, 2, 5))
+        return budgets_of(facts.settings)
+    limit = facts.settings.max_params
+    return [limit] if axis.column == "params" and limit else []
 
 
-def front_of(table: pd.DataFrame, axis: Axis) -> pd.DataFrame:
-    """Students that no other beats in both score and a cost."""
-    return front(table, axis.column, descending=axis.more_is_better)
-
-
-def _budget(figure: go.Figure, speedup: float) -> None:
-    line = {"color": style.MUTED, "width": 1, "dash": "dot"}
-    figure.add_shape(type="line", x0=speedup, x1=speedup, y0=0, y1=1, yref="paper", line=line)
+def _note(facts: Facts, axis: Axis) -> str:
+    words = [BRIEFLY]
+    if axis.column == "speedup":
+        asked = "the speed-up asked for" if facts.settings.speedup else "speed-ups one may need"
+        words.append(f"Dotted verticals: {asked}.")
+        words += [AGAIN] if facts.report else []
+    elif _budgets(facts, axis):
+        words.append("Dotted vertical: the most parameters allowed.")
+    return " ".join(words)
 
 
 def _table(facts: Facts) -> Table:
@@ -140,8 +106,8 @@ def _table(facts: Facts) -> Table:
             label_of(row),
             f"{row['number']}",
             f"{row['speedup']:.2f}x",
-            f"{row['params'] / 1e6:.2f}M",
-            f"{row['macs'] / 1e6:.0f}M",
+            in_millions(row["params"], 2),
+            in_millions(row["macs"], 0),
             f"{row['latency_ms']:.2f}",
             f"{1 - row['loss']:.4f}",
             f"{row['reward']:.4f}",

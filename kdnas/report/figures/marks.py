@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 from kdnas.curves import MINI_KD
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
+from kdnas.report.models import shown_name
+from kdnas.report.results import HAND_PICKED
 from kdnas.report.table import finished, records
 from kdnas.space import Architecture
 
@@ -31,13 +33,16 @@ def mark_teacher(figure: go.Figure, facts: Facts, column: str) -> None:
 
 def mark_controls(figure: go.Figure, facts: Facts, column: str) -> None:
     """Rings around the controls that have a mini-KD score; without KD there is none."""
+    if facts.report is None:
+        return
     scores = _scores(facts)
     found = []
-    for control in facts.report["controls"] if facts.report else ():
+    for control in facts.report["controls"]:
         cost = {"speedup": control["speedup"], **_costs(control)}.get(column)
         if control["name"] in scores and cost:
             label = Architecture.from_params(control["architecture"]).label
-            found.append((cost, scores[control["name"]], f"{control['name']}<br>{label}"))
+            name = shown_name(control, facts.report)
+            found.append((cost, scores[control["name"]], f"{name}<br>{label}"))
     if found:
         x, y, text = zip(*found, strict=True)
         ring = {"symbol": "square-open", "size": 13, "color": style.CONTROL, "line": {"width": 2}}
@@ -78,7 +83,7 @@ def _scores(facts: Facts) -> dict[str, float]:
 # Under which name the trainings of a control are recorded; the one without KD has no score.
 # "Same depth" is how older versions picked one by hand.
 FOLDERS = {
-    "hand-picked, as fast": "hand-picked",
+    HAND_PICKED: "hand-picked",
     "hand-picked, same depth": "hand-picked",
     "random search": "random-search",
 }

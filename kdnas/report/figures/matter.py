@@ -14,6 +14,7 @@ from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.search.study import evaluated
 from kdnas.space.families import FIELDS
+from kdnas.words import several
 
 TITLE = "What matters"
 TOLD = (
@@ -29,7 +30,8 @@ def matter_section(facts: Facts) -> Section:
     """A bar a parameter, for score, speed-up and reward."""
     count = len(evaluated(facts.study))
     if count < FEWEST:
-        missing = f"{count} finished trial(s) say too little; from {FEWEST} on this is shown."
+        trials = several(count, "finished trial")
+        missing = f"{trials}: too few to tell; from {FEWEST} on this is shown."
         return Section("matter", TITLE, TOLD, missing=missing)
     shares = {name: importances(facts.study, key) for name, key in TARGETS.items()}
     figure = style.figure(height=380, barmode="group")

@@ -8,8 +8,9 @@ import plotly.graph_objects as go
 
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
-from kdnas.report.figures.final import models_of
+from kdnas.report.models import models_of
 from kdnas.report.page import Section, Table
+from kdnas.words import in_millions
 
 TOLD = (
     "The task's own metrics after full training. Controls say what the search and the "
@@ -29,7 +30,7 @@ def scores_section(facts: Facts) -> Section:
         (
             name,
             *(f"{row['scores'][m]:.4f}" if m in row["scores"] else "-" for m in metrics),
-            f"{row['params'] / 1e6:.2f}M",
+            in_millions(row["params"], 2),
             f"{speedup:.2f}x",
         )
         for name, row, speedup in models

@@ -11,6 +11,7 @@ from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.report.summary import timed_on
 from kdnas.report.table import records
+from kdnas.words import several
 
 TITLE = "How long, and where"
 LEAST_SECONDS = 0.5
@@ -53,10 +54,10 @@ def _where(environment: dict[str, Any]) -> list[str]:
     if not environment:
         return ["Seconds by step; steps that were taken up again count with all their parts."]
     return [
-        f"On {environment['device']} ({environment['device_name']}), {environment['threads']} "
-        f"thread(s), {environment['precision']}, torch {environment['torch']}, Python "
-        f"{environment['python']}, {environment['platform']}; latencies on "
-        f"{timed_on(environment)}."
+        f"On {environment['device']} ({environment['device_name']}), "
+        f"{several(environment['threads'], 'thread')}, {environment['precision']}, "
+        f"torch {environment['torch']}, Python {environment['python']}, "
+        f"{environment['platform']}; latencies on {timed_on(environment)}."
     ]
 
 
@@ -67,5 +68,8 @@ def _workers(table: pd.DataFrame) -> list[str]:
         seconds.setdefault(row["machine"], []).append(row["seconds"])
     if len(seconds) < 2:
         return []
-    parts = [f"{name}: {len(each)} trials, {sum(each):.0f} s" for name, each in seconds.items()]
+    parts = [
+        f"{name}: {several(len(each), 'trial')}, {sum(each):.0f} s"
+        for name, each in seconds.items()
+    ]
     return [f"The search by machine: {'; '.join(parts)}."]

@@ -34,6 +34,7 @@ class Section:
         views: Figures by the name of the button that shows each; the first is shown first.
         table: Its numbers.
         missing: Why there is no plot, where there is none.
+        notes: What is to be said of one view alone, by its name.
         least_width: Pixels below which the plot scrolls sideways within its frame.
     """
 
@@ -43,4 +44,5 @@ class Section:
     views: dict[str, go.Figure] = field(default_factory=dict)
     table: Table | None = None
     missing: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
     least_width: int = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +34,15 @@ _POOL_ROUNDS = 20
 def list_choices(distribution: BaseDistribution) -> list[Any]:
     """Return the values a controller may choose for one parameter.
 
-    Categorical choices come in their own order. A numeric range gives every value when there are
+    Categorical choices come in their own order, those that Optuna takes for the same (0 and False)
+    once. A numeric range gives every value when there are
     at most 64, else 16 points from end to end, evenly spaced (in the logarithm where ``log``).
 
     Raises:
         KdnasError: If the distribution is of an unknown kind.
     """
     if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
+        return [distribution.choices[index] for index in _distinct(distribution)]
     if isinstance(distribution, IntDistribution):
         return _int_choices(distribution)
     if isinstance(distribution, FloatDistribution):
@@ -56,7 +58,7 @@ def _int_choices(distribution: IntDistribution) -> list[int]:
     if count <= _MAX_CHOICES:
         return list(range(low, high + 1, step))
     if distribution.log:
-        points = np.rint(np.geomspace(low, high, _GRID_POINTS))
+        points = np.rint(np.geomspace(float(low), float(high), _GRID_POINTS))
         return sorted({min(max(int(point), low), high) for point in points})
     return [low + step * index for index in _spread(count)]
 
@@ -72,6 +74,12 @@ def _float_choices(distribution: FloatDistribution) -> list[float]:
     space = np.geomspace if distribution.log else np.linspace
     inner = [float(point) for point in space(low, high, _GRID_POINTS)[1:-1]]
     return [low, *inner, high]
+
+
+def _distinct(distribution: CategoricalDistribution) -> list[int]:
+    """Return the indices of the choices that come back as themselves from Optuna's storages."""
+    choices = enumerate(distribution.choices)
+    return [index for index, choice in choices if distribution.to_internal_repr(choice) == index]
 
 
 def _spread(count: int) -> list[int]:
@@ -225,7 +233,7 @@ def _index_of(value: Any, distribution: BaseDistribution, choices: list[Any]) ->
     if not distribution._contains(internal):
         return None
     if isinstance(distribution, CategoricalDistribution):
-        return int(internal)
+        return bisect.bisect_left(_distinct(distribution), int(internal))
     grid, point = np.asarray(choices, dtype=float), internal
     if isinstance(distribution, IntDistribution | FloatDistribution) and distribution.log:
         grid, point = np.log(grid), math.log(internal)

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from kdnas.search.samplers._candidates import Codes
 
@@ -23,6 +25,8 @@ EMBEDDING_SIZE = 16
 HIDDEN_SIZE = 32
 EMBEDDING_SCALE = 0.3
 _CHUNK = 4_096
+# Steps that are enough for a rate that rises and falls.
+_LEAST_CYCLE = 6
 
 Floats = npt.NDArray[np.float64]
 State = tuple[torch.Tensor, torch.Tensor]
@@ -127,18 +131,17 @@ def train_controllers(
         targets: Shape (trials, outputs), of mean 0 and variance 1; NaN where nothing is known.
         weights: Of each trial, shape (trials,).
         members: Networks in the ensemble.
-        steps: Of AdamW, on all trials together.
-        learning_rate: The highest; it rises to it in a fifth of the steps and falls to 0.
+        steps: Of Adam, on all trials together.
+        learning_rate: The highest; it rises to it in a fifth of the steps and falls to 0. Fewer
+            than 6 steps are all of this size.
         seed: Of the initial weights.
     """
     generator = torch.Generator().manual_seed(seed)
     # A caller may hold inference mode or no_grad.
     with torch.inference_mode(False), torch.enable_grad():
         controllers = Controllers(levels, members, targets.shape[1], generator)
-        optimizer = torch.optim.Adam(controllers.parameters(), lr=learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, learning_rate, total_steps=steps, pct_start=0.2
-        )
+        optimizer = Adam(controllers.parameters(), lr=learning_rate)
+        schedule = _schedule(optimizer, learning_rate, steps)
         before, inputs = torch.from_numpy(context), torch.from_numpy(codes)
         wanted = torch.from_numpy(np.nan_to_num(targets)).float()
         known = torch.from_numpy(np.isfinite(targets) * weights[:, None]).float()
@@ -151,6 +154,12 @@ def train_controllers(
             optimizer.step()
             schedule.step()
     return controllers.eval()
+
+
+def _schedule(optimizer: Adam, learning_rate: float, steps: int) -> LRScheduler:
+    if steps < _LEAST_CYCLE:
+        return LambdaLR(optimizer, lambda step: 1.0)
+    return OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.2)
 
 
 @torch.no_grad()

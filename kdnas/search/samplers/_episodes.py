@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from kdnas.search.samplers._candidates import CandidateSpace, Code, Codes
 from kdnas.search.samplers._history import Observation, count_undecided, find_taken, observe
 from kdnas.search.samplers._rewards import scalarise
 from kdnas.search.samplers._schedule import EpsilonSchedule
+from kdnas.search.samplers._turns import Turns
 from kdnas.search.samplers.names import CHOICE_ATTR, EPSILON_ATTR, PROPOSAL_ATTR
 
 Floats = npt.NDArray[np.float64]
@@ -31,7 +33,7 @@ PICK_STREAM, POOL_STREAM, WEIGHTS_STREAM, NETWORK_STREAM, INDEPENDENT_STREAM = r
 class EpisodeSampler(BaseSampler):
     """Proposes at random for a share of each episode, and what it scores highest for the rest.
 
-    It keeps nothing but caches: a proposal depends on the seed, the trial's number and the trials
+    It keeps nothing but caches: a proposal depends on the seed, the trial's turn and the trials
     in the study. A study that is resumed with a new sampler of the same seed therefore continues
     as if it had never stopped. Every proposal is marked in the trial's system attributes, see
     :mod:`kdnas.search.samplers.names`.
@@ -95,23 +97,39 @@ class EpisodeSampler(BaseSampler):
             self._mark(study, trial, "random", None)
             return {}
         space = self._space(search_space)
-        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        observations = observe(others, space)
-        best = self._best(study, observations, trial.number)
-        codes = space.candidates(self._rng(trial.number, POOL_STREAM), best)
+        trials = study.get_trials(deepcopy=False)
+        turns = Turns(trials)
+        turn = turns.of(trial.number)
+        others = [other for other in trials if other.number != trial.number]
+        observations = [
+            replace(seen, number=turns.of(seen.number)) for seen in observe(others, space)
+        ]
+        best = self._best(study, observations, turn)
+        codes = space.candidates(self._rng(turn, POOL_STREAM), best)
         untried = _exclude(codes, find_taken(others, space))
         pool = untried if len(untried) else codes
         scores = None
-        if not (len(untried) and self._schedule.is_random(trial.number)):
-            scores = self._score(study, observations, space, pool, trial.number)
-        if scores is None:
-            index = int(self._rng(trial.number, PICK_STREAM).integers(len(pool)))
-        else:
-            index = _pick(scores, count_undecided(others, trial.number))
-        code = tuple(pool[index].tolist())
-        kind = "random" if scores is None else "controller"
-        self._mark(study, trial, kind, dict(zip(space.names, code, strict=True)))
-        return space.decode(code)
+        if not (len(untried) and self._schedule.is_random(turn)):
+            scores = self._score(study, observations, space, pool, turn)
+        ahead = count_undecided(others, trial.number)
+        choose = _Chooser(pool, scores, self._rng(turn, PICK_STREAM), ahead)
+        return space.decode(self._agree(study, trial, space, choose))
+
+    def _agree(
+        self, study: Study, trial: FrozenTrial, space: CandidateSpace, choose: _Chooser
+    ) -> Code:
+        """Choose, sign, and look whether another worker signed the same meanwhile; then again.
+
+        Of two that choose the same at one moment each sees the other, as both sign first.
+        """
+        kind = "random" if choose.scores is None else "controller"
+        while True:
+            code = choose()
+            self._mark(study, trial, kind, dict(zip(space.names, code, strict=True)))
+            trials = study.get_trials(deepcopy=False)
+            taken = find_taken((t for t in trials if t.number != trial.number), space)
+            if code not in taken or not choose.leave(taken):
+                return code
 
     def sample_independent(
         self,
@@ -149,7 +167,8 @@ class EpisodeSampler(BaseSampler):
     def _mark(
         self, study: Study, trial: FrozenTrial, kind: str, choice: dict[str, int] | None
     ) -> None:
-        storage, epsilon = study._storage, self._schedule.epsilon(trial.number)
+        storage, turns = study._storage, Turns(study.get_trials(deepcopy=False))
+        epsilon = self._schedule.epsilon(turns.of(trial.number))
         # The choice first: other workers are waiting to see it.
         if choice is not None:
             storage.set_trial_system_attr(trial._trial_id, CHOICE_ATTR, choice)
@@ -167,13 +186,39 @@ def refuse_below(least: float, name: str, value: float) -> None:
         raise KdnasError(f"{name} must be at least {least}, got {value}")
 
 
-def _pick(scores: Floats, ahead: int) -> int:
-    """Return the position of the highest score, leaving the first ``ahead`` to other workers.
+class _Chooser:
+    """Takes from the candidates one at a time: by score, or at random where there is none.
 
-    Workers that start at one moment see the same history and would all choose the same.
+    Args:
+        pool: Candidates, shape (candidates, parameters).
+        scores: Of each, higher is better; None to draw.
+        rng: Draws.
+        ahead: How many of the best are left to other workers at first. Those that start at one
+            moment see the same history and would all choose the same.
     """
-    order = np.argsort(-scores, kind="stable")
-    return int(order[min(ahead, len(order) - 1)])
+
+    def __init__(
+        self, pool: Codes, scores: Floats | None, rng: np.random.Generator, ahead: int
+    ) -> None:
+        self.pool, self.scores = pool, scores
+        self._rng = rng
+        self._ahead = ahead
+
+    def __call__(self) -> Code:
+        if self.scores is None:
+            index = int(self._rng.integers(len(self.pool)))
+        else:
+            order = np.argsort(-self.scores, kind="stable")
+            index = int(order[min(self._ahead, len(order) - 1)])
+        return tuple(self.pool[index].tolist())
+
+    def leave(self, taken: set[Code]) -> bool:
+        """Choose among the others from now on; False where there is none."""
+        left = [tuple(row) not in taken for row in self.pool.tolist()]
+        if any(left):
+            self.pool = self.pool[left]
+            self.scores = None if self.scores is None else self.scores[left]
+        return any(left)
 
 
 def _exclude(codes: Codes, taken: set[Code]) -> Codes:

@@ -12,9 +12,12 @@ import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.samplers._candidates import CandidateSpace, Code
+from kdnas.search.samplers._turns import Turns
 from kdnas.search.samplers.names import CHOICE_ATTR, FIXED_ATTR, RUNG, RUNG_VALUES
 
 _MAX_FAILURES = 2
+# Squares of what lies further out would overflow. A penalty of the largest float is meant as "bad".
+_FARTHEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,13 @@ def _observation(trial: FrozenTrial, space: CandidateSpace) -> Observation | Non
     code = space.encode(trial.params)
     if code is None or (values is None and not trial.constraints):
         return None
-    return Observation(trial.number, code, values, share, trial.constraints)
+    constraints = {key: _nearer(value) for key, value in trial.constraints.items()}
+    values = values and tuple(map(_nearer, values))
+    return Observation(trial.number, code, values, share, constraints)
+
+
+def _nearer(value: float) -> float:
+    return max(-_FARTHEST, min(_FARTHEST, value)) if math.isfinite(value) else value
 
 
 def settle(observations: Sequence[Observation]) -> list[Observation]:
@@ -103,12 +112,16 @@ def _shift(
 
 
 def find_taken(trials: Iterable[FrozenTrial], space: CandidateSpace) -> set[Code]:
-    """Return the architectures that need no further trial."""
+    """Return the architectures that need no further trial; one that was interrupted does."""
+    trials = list(trials)
+    lost = Turns(trials).lost
     taken: set[Code] = set()
     failures: Counter[Code] = Counter()
     for trial in trials:
         code = _code_of(trial, space)
         if code is None:
+            continue
+        if trial.number in lost:
             continue
         if trial.state == TrialState.FAIL:
             failures[code] += 1

@@ -13,6 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.search.samplers._episodes import EpisodeSampler
+from kdnas.search.samplers._turns import Turns
 from kdnas.search.samplers.names import FIXED_ATTR, GIVEN_UP
 from kdnas.search.samplers.ordinal import OrdinalSampler
 from kdnas.search.samplers.qmc import QMCIndexSampler
@@ -34,8 +35,9 @@ class DistinctSampler(BaseSampler):
 
     A sampler that keeps repeating itself is overruled by a random untried architecture; only when
     none is left does a repetition go through. The inner sampler is made afresh for each trial with
-    a seed from the run's seed and the trial's number, so that a resumed study draws what an
-    uninterrupted one would have drawn, and workers do not draw the same.
+    a seed from the run's seed and the trial's turn, so that a resumed study draws what an
+    uninterrupted one would have drawn (NSGA-II after an interrupted trial may not), and workers do
+    not draw the same.
 
     Args:
         make: Makes the inner sampler from a seed.
@@ -50,7 +52,7 @@ class DistinctSampler(BaseSampler):
         self._inner = make(seed)
 
     def reseed_rng(self) -> None:
-        """Nothing to do: seeds come from trial numbers."""
+        """Nothing to do: seeds come from the trials."""
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -71,7 +73,7 @@ class DistinctSampler(BaseSampler):
             if proposal == last:  # it may say so for ever, and each time may cost a training
                 break
             last = proposal
-        return self._any_of(taken, trial.number)
+        return self._any_of(taken, self._turn(study, trial))
 
     def sample_independent(
         self,
@@ -85,7 +87,8 @@ class DistinctSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seeds the inner sampler for this trial."""
-        seed = np.random.SeedSequence((self._seed, trial.number)).generate_state(1)[0]
+        turn = self._turn(study, trial)
+        seed = np.random.SeedSequence((self._seed, turn)).generate_state(1)[0]
         self._inner = self._make(int(seed))
         self._inner.before_trial(study, trial)
 
@@ -106,11 +109,14 @@ class DistinctSampler(BaseSampler):
                 params[name] = inner.sample_independent(study, trial, name, distribution)
         return params
 
-    def _any_of(self, taken: set[Architecture], number: int) -> dict[str, Any]:
+    def _turn(self, study: Study, trial: FrozenTrial) -> int:
+        return Turns(study.get_trials(deepcopy=False)).of(trial.number)
+
+    def _any_of(self, taken: set[Architecture], turn: int) -> dict[str, Any]:
         """A random untried architecture, or any at all where none is left."""
         every = self._space.architectures
         left = [a for a in every if a not in taken] or every
-        rng = np.random.default_rng((self._seed, number))
+        rng = np.random.default_rng((self._seed, turn))
         return dict(left[rng.integers(len(left))].params)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class LSTMControllerSampler(EpisodeSampler):
 
     In a study whose search space is not given (``study.optimize``), the space is the intersection
     of the finished trials' and the first trials are sampled parameter by parameter, where
-    ``is_valid`` can't be asked. Numeric ranges are read as a grid of at most 64 points.
+    ``is_valid`` can't be asked. Numeric ranges of more than 64 values are read as a grid of 16.
 
     Args:
         seed: Non-negative; None draws one.
@@ -68,9 +69,9 @@ class LSTMControllerSampler(EpisodeSampler):
         is_valid: Says whether a full set of parameters is an architecture. Must be pure, as its
             answers are kept. None accepts all.
         members: Networks in the ensemble.
-        steps: Of AdamW on all finished trials together. The controllers are trained afresh for
+        steps: Of Adam on all finished trials together. The controllers are trained afresh for
             each of their proposals.
-        learning_rate: AdamW's highest.
+        learning_rate: Adam's highest.
         curiosity: Weight of the ensemble's spread in the score.
 
     Raises:
@@ -114,10 +115,16 @@ class LSTMControllerSampler(EpisodeSampler):
         number: int,
     ) -> Floats | None:
         seen = settle(observations)
-        if sum(one.values is not None for one in seen) < _MIN_OBSERVATIONS:
-            return None
-        targets = _Targets(seen, study.directions)
-        context = self._context(seen, study.directions, number)
+        if sum(one.values is not None for one in seen) >= _MIN_OBSERVATIONS:
+            targets = _Targets(seen, study.directions)
+            context = self._context(seen, study.directions, number)
+        else:  # nothing to climb yet; where constraints hold can be learnt all the same
+            seen = [replace(one, values=()) for one in seen if _limits(one)]
+            if len(seen) < _MIN_OBSERVATIONS:
+                return None
+            targets = _Targets(seen, ())
+            nearest = min(seen, key=lambda one: max(_limits(one).values()))
+            context = np.array([nearest.code, nearest.code])
         controllers = train_controllers(
             space.levels,
             context,
@@ -130,9 +137,12 @@ class LSTMControllerSampler(EpisodeSampler):
             seed=int(self._rng(number, NETWORK_STREAM).integers(2**63)),
         )
         predicted = predict(controllers, context, pool)
+        if not targets.objectives:
+            return targets.log_feasibility(predicted)
         rewards = targets.rewards(predicted, self._rng(number, WEIGHTS_STREAM))
         score = rewards.mean(axis=0) + self._curiosity * rewards.std(axis=0)
-        return np.asarray((score - score.min()) * targets.feasibility(predicted))
+        feasible = np.minimum(1.0, np.exp(targets.log_feasibility(predicted)) / _LIKELY)
+        return np.asarray((score - score.min()) * feasible)
 
     def _context(
         self, seen: Sequence[Observation], directions: Sequence[StudyDirection], number: int
@@ -154,6 +164,8 @@ class LSTMControllerSampler(EpisodeSampler):
 class _Targets:
     """What the controllers are to predict: a column an objective, then a column a constraint.
 
+    Without directions, constraints alone.
+
     Attributes:
         scaled: Shape (trials, columns), each column standardised, NaN where nothing was observed.
         weights: Of each trial, shape (trials,).
@@ -162,10 +174,7 @@ class _Targets:
     def __init__(
         self, observations: Sequence[Observation], directions: Sequence[StudyDirection]
     ) -> None:
-        known = [
-            {key: value for key, value in seen.constraints.items() if math.isfinite(value)}
-            for seen in observations
-        ]
+        known = [_limits(seen) for seen in observations]
         keys = sorted({key for constraints in known for key in constraints})
         nothing = [np.nan] * len(directions)
         values = np.array([seen.values or nothing for seen in observations]) * -signs(directions)
@@ -195,12 +204,16 @@ class _Targets:
             return hypervolume_gain((costs - low) / span, (seen - low) / span)
         return chebyshev((costs - low) / span, rng)
 
-    def feasibility(self, predicted: Floats) -> Floats:
-        """Return how far all constraints are likely to hold, 0 to 1, shape (candidates,)."""
-        share = np.ones(predicted.shape[1])
+    def log_feasibility(self, predicted: Floats) -> Floats:
+        """Return the logarithm of the probability that all constraints hold, (candidates,)."""
+        log = np.zeros(predicted.shape[1])
         for threshold, margins in zip(
             self._thresholds, np.moveaxis(predicted[:, :, self.objectives :], 2, 0), strict=True
         ):
             doubt = np.hypot(margins.std(axis=0), _LEAST_DOUBT)
-            share *= norm.cdf((margins.mean(axis=0) - threshold) / doubt)
-        return np.minimum(1.0, share / _LIKELY)
+            log += norm.logcdf((margins.mean(axis=0) - threshold) / doubt)
+        return log
+
+
+def _limits(seen: Observation) -> dict[str, float]:
+    return {key: value for key, value in seen.constraints.items() if math.isfinite(value)}

@@ -11,6 +11,12 @@ RUNG_VALUES = "rung_values"
 GIVEN_UP = "given_up"
 """User attribute of a failed trial whose parameters are not to be tried again."""
 
+RETRY_OF = "retry_of"
+"""User attribute of a trial: the number of the trial whose architecture it tries again."""
+
+GIVEN_BACK = "given_back"
+"""User attribute of a failed trial that ended before it began: what it was at odds with."""
+
 PROPOSAL_ATTR = "lstm:proposal"
 """System attribute: who proposed the trial, `random` or `controller`."""
 

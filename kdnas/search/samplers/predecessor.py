@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -100,13 +101,13 @@ class PredecessorControllerSampler(EpisodeSampler):
         return self._cached_controller[1]
 
     def _train(self, space: CandidateSpace, past: Sequence[Rewarded], episode: int) -> Controller:
-        controller = new_controller(space.sizes, self._seed_of(0))
+        controller, trained = self._begun(space, past, episode)
         numbers = [seen.number for seen in past]
         contexts = make_contexts(past, numbers, self._schedule.size, space.blank)
         codes = np.array([seen.code for seen in past], dtype=np.int64)
         sequences = np.concatenate([contexts, codes[:, None]], axis=1) if past else None
         rewards = np.array([seen.reward for seen in past])
-        for ended in range(1, episode + 1):
+        for ended in range(trained + 1, episode + 1):
             count = sum(number < ended * self._schedule.size for number in numbers)
             if sequences is None or count == 0:
                 continue
@@ -119,6 +120,18 @@ class PredecessorControllerSampler(EpisodeSampler):
                 passes=_PASSES,
             )
         return controller.eval()
+
+    def _begun(
+        self, space: CandidateSpace, past: Sequence[Rewarded], episode: int
+    ) -> tuple[Controller, int]:
+        """Return a copy of the one that is kept, where it learnt from the same, and its episode."""
+        if self._cached_controller is not None:
+            (sizes, trained, known), controller = self._cached_controller
+            ended = trained * self._schedule.size
+            same = known == tuple(seen for seen in past if seen.number < ended)
+            if sizes == tuple(space.sizes) and trained <= episode and same:
+                return copy.deepcopy(controller), trained
+        return new_controller(space.sizes, self._seed_of(0)), 0
 
     def _seed_of(self, episode: int) -> int:
         return int(self._rng(episode, NETWORK_STREAM).integers(2**63))

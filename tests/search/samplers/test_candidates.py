@@ -23,6 +23,7 @@ from studies import SMALL
     ("distribution", "expected"),
     [
         (CategoricalDistribution(["gelu", None, 3]), ["gelu", None, 3]),
+        (CategoricalDistribution([False, 0, 2, True, 1.0]), [False, 2, True]),
         (IntDistribution(2, 8, step=3), [2, 5, 8]),
         (IntDistribution(3, 3), [3]),
         (FloatDistribution(0.5, 0.5), [0.5]),
@@ -42,6 +43,7 @@ def test_choices_of_a_distribution(distribution: BaseDistribution, expected: lis
     [
         FloatDistribution(1e-5, 1e-1, log=True),
         IntDistribution(1, 32_768, log=True),
+        IntDistribution(1, 10**30, log=True),
         FloatDistribution(-10.2, 10.2, step=0.1),
         IntDistribution(0, 7 * 10**17, step=7),
     ],
@@ -107,3 +109,16 @@ def test_levels_are_the_values_scaled() -> None:
     assert [act.tolist(), bias.tolist(), one.tolist()] == [[0.0, 0.0], [0.0, 0.0], [0.0]]
     assert hidden == pytest.approx([-1.0, 1.0, -1 / 3])
     assert rate == pytest.approx(np.linspace(-1, 1, 16))
+
+
+def test_choices_that_optuna_takes_for_the_same_have_one_code() -> None:
+    space = CandidateSpace({"x": CategoricalDistribution([0, False, "a", 1, True])})
+    assert space.sizes == [3]
+    assert [space.encode({"x": x}) for x in (0, False, "a", 1, True)] == [
+        (0,),
+        (0,),
+        (1,),
+        (2,),
+        (2,),
+    ]
+    assert [space.decode((i,))["x"] for i in range(3)] == [0, "a", 1]

@@ -32,7 +32,7 @@ def test_epsilon_falls_from_one_to_the_floor(
         (1, "r"),
         (2, "rc"),
         (3, "rrc"),
-        (15, "rrrrr" + "rrrcc" + "rcccc"),
+        (15, "rrrrr" + "rrrcc" + "ccccc"),
         (100, "".join("r" * n + "c" * (10 - n) for n in range(10, 0, -1))),
     ],
 )
@@ -49,6 +49,14 @@ def test_shares_do_not_drift() -> None:
     # 0.3 of 5 is one and a half, rounded up; the float 0.3 lies below three tenths.
     short = EpsilonSchedule(n_trials=15, episode_size=10, floor=0.3)
     assert sum(short.is_random(number) for number in range(10, 15)) == 2
+
+
+@pytest.mark.parametrize("floor", [0.01, 0.05, 0.09, 0.1, 0.3, 0.5, 0.95])
+@pytest.mark.parametrize("size", [1, 5, 8])
+def test_the_floor_is_what_is_random_in_the_long_run(floor: float, size: int) -> None:
+    schedule = EpsilonSchedule(n_trials=100, episode_size=size, floor=floor, fall=0.5)
+    later = [schedule.is_random(number) for number in range(100, 1100)]
+    assert sum(later) == pytest.approx(1000 * floor, abs=1)
 
 
 @pytest.mark.parametrize("n_trials", [1, 2, 3, 7, 12, 40, 101])
@@ -72,3 +80,9 @@ def test_a_subtractive_epsilon_does_not_know_the_plan() -> None:
     schedule = SubtractiveSchedule(n_trials=15, episode_size=10, floor=0.1, step=0.05)
     assert schedule.size == 10
     assert [schedule.epsilon(number) for number in (0, 10, 50, 500)] == [1.0, 0.95, 0.75, 0.1]
+
+
+def test_the_predecessor_counts_each_episode_by_itself() -> None:
+    schedule = SubtractiveSchedule(n_trials=15, episode_size=8, floor=0.05, step=0.5)
+    assert [schedule.is_random(number) for number in range(8, 16)] == [True] * 4 + [False] * 4
+    assert not any(schedule.is_random(number) for number in range(16, 800))

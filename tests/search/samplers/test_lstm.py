@@ -114,7 +114,7 @@ def test_proposals_are_marked() -> None:
     run(study, 12, SMALL)
     study.enqueue_trial({"layers": 2, "hidden": 128, "heads": 2}, skip_if_exists=False)
     run(study, 3, SMALL)
-    assert kinds(study) == "rrrrr" + "rrrcc" + "rc-cc"
+    assert kinds(study) == "rrrrr" + "rrrcc" + "cc-cc"
     epsilons = [trial.system_attrs.get("lstm:epsilon") for trial in study.trials]
     assert epsilons == [1.0] * 5 + [0.55] * 5 + [0.1, 0.1, None, 0.1, 0.1]
 
@@ -151,6 +151,38 @@ def test_workers_that_start_at_one_moment_choose_differently() -> None:
     first, second = study.ask(), study.ask()
     assert second.relative_params != alone
     assert first.relative_params == alone
+
+
+@pytest.mark.parametrize("plan", [12, 60], ids=["controller", "random"])
+def test_what_another_worker_signed_meanwhile_is_left_to_it(
+    plan: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = optuna.create_study(sampler=SpacedSampler(SMALL, n_trials=plan, episode_size=20))
+    run(study, 12, SMALL)
+    storage, mark = study._storage, SpacedSampler._mark
+    rival = storage.create_new_trial(study._study_id)
+    signed = []
+
+    def sign_at_one_moment(self: Any, study: Study, trial: Any, kind: str, choice: Any) -> None:
+        if not signed:
+            signed.append(choice)
+            storage.set_trial_system_attr(rival, "lstm:choice", choice)
+        mark(self, study, trial, kind, choice)
+
+    monkeypatch.setattr(SpacedSampler, "_mark", sign_at_one_moment)
+    params = study.ask(SMALL).params
+    assert study.trials[-1].system_attrs["lstm:choice"] != signed[0]
+    assert params not in [trial.params for trial in study.trials[:12]]
+
+
+def test_many_threads_never_try_an_architecture_twice() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        params = {name: trial._suggest(name, distribution) for name, distribution in SMALL.items()}
+        return grow(params)
+
+    study = optuna.create_study(sampler=SpacedSampler(SMALL, n_trials=40, steps=2, members=2))
+    study.optimize(objective, n_trials=40, n_jobs=4)
+    assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 40
 
 
 def test_enqueued_architectures_are_not_proposed() -> None:
@@ -278,6 +310,35 @@ def test_it_stays_out_of_the_infeasible_region() -> None:
     assert np.mean([refused for refused, _ in ours]) < np.mean([refused for refused, _ in random])
     # The best that is allowed, 6 layers of 128.
     assert np.median([best for _, best in ours]) == pytest.approx(6 * 128**0.5)
+
+
+def test_it_finds_the_feasible_corner_before_anything_is_scored() -> None:
+    def asks(sampler: BaseSampler) -> int:
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for count in range(150):
+            trial = study.ask(LARGE)
+            sizes = [trial.params[name] for name in ("layers", "hidden", "intermediate")]
+            trial.set_constraint("size", np.prod(sizes) / (2 * 192 * 256) - 1)
+            if np.prod(sizes) <= 2 * 192 * 256:  # 1.3% of the space
+                return count + 1
+            study.tell(trial, state=TrialState.PRUNED)
+        return 150
+
+    ours = [asks(SpacedSampler(LARGE, seed, n_trials=20)) for seed in range(5)]
+    random = [asks(RandomSampler(seed)) for seed in range(5)]
+    assert np.median(ours) <= 10 < np.median(random)
+
+
+@pytest.mark.parametrize("penalty", [np.finfo(float).max, 1e308])
+def test_penalties_of_any_size_are_borne(penalty: float) -> None:
+    def objective(params: dict[str, Any]) -> tuple[float, float]:
+        sign = 1 if params["layers"] > 3 else -1
+        return sign * penalty, -sign * penalty if params["heads"] > 4 else grow(params)
+
+    sampler = SpacedSampler(SMALL, n_trials=9)
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+    run(study, 9, SMALL, objective)
+    assert kinds(study) == "rrr" + "c" * 6
 
 
 def test_it_learns_from_trials_that_were_stopped_at_a_rung() -> None:

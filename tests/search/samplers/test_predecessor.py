@@ -13,7 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
-from kdnas.search.samplers import PredecessorControllerSampler
+from kdnas.search.samplers import PredecessorControllerSampler, predecessor
 from kdnas.search.samplers._predecessor import new_controller, train_controller
 from studies import SMALL, Space, kinds, run
 
@@ -72,3 +72,26 @@ def test_epsilon_loses_the_same_step_each_episode_and_a_resumed_study_goes_on() 
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(KdnasError, match="epsilon_step must be at least 0, got -0.1"):
         PredecessorControllerSampler(epsilon_step=-0.1)
+
+
+def test_what_is_kept_between_episodes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def count(controller: Any, sequences: Any, *rest: Any, **options: Any) -> None:
+        seen.append(len(sequences))
+        train_controller(controller, sequences, *rest, **options)
+
+    monkeypatch.setattr(predecessor, "train_controller", count)
+
+    def search(*, forgets: bool) -> list[dict[str, Any]]:
+        sampler = SpacedPredecessor(0, episode_size=3, epsilon_step=0.5)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for _ in range(15):
+            if forgets:
+                sampler._cached_controller = None
+            params = run(study, 1, SMALL)
+        return params
+
+    kept = search(forgets=False)
+    assert seen == [3, 6, 9, 12]  # each episode is learnt from once
+    assert search(forgets=True) == kept

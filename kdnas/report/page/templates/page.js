@@ -45,6 +45,9 @@
       for (const other of document.querySelectorAll(`button[data-section="${section}"]`)) {
         other.setAttribute("aria-pressed", String(other === button));
       }
+      for (const note of document.querySelectorAll(`[data-note][data-section="${section}"]`)) {
+        note.hidden = note.dataset.note !== view;
+      }
       draw(section);
     });
   }
