@@ -298,19 +298,14 @@ class Settings(BaseModel):
     @classmethod
     def _in_words(cls, values: Any) -> Any:
         """Refuses what pydantic would tell of in words of its own."""
-        problem = None
-        for name in ("stages", "transfer_tasks"):
-            if not isinstance(values.get(name, ()), list | tuple):
-                problem = f"--{name.replace('_', '-')} is {values[name]!r}; a list would be right"
+        problems = []
         if "mini_losses" in values:
             given = values["mini_losses"]
-            problem = problem or problem_of_weights("mini_losses", given, get_args(MiniLoss))
+            problems.append(problem_of_weights("mini_losses", given, get_args(MiniLoss)))
         if "transfer_methods" in values:
             given = values["transfer_methods"]
-            problem = problem or problem_of_shares(
-                "transfer_methods", given, get_args(Augmentation)
-            )
-        if problem:
+            problems.append(problem_of_shares("transfer_methods", given, get_args(Augmentation)))
+        for problem in filter(None, problems):
             raise ValueError(problem)
         return values
 

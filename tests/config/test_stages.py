@@ -48,7 +48,7 @@ def test_stages_survive_the_way_through_a_file() -> None:
         ([GENERAL, TASK], "stage 'general' learns from a corpus; name one with --corpus"),
         ([TASK, TASK], "two stages are called 'task'"),
         ([{**TASK, "epoch": 1}], "unknown option --stages.0.epoch; did you mean 'epochs'?"),
-        (3, "--stages is 3; a list would be right"),
+        (3, "stages is 3: input should be a valid list"),
         ([3], "stages has 3; each stage maps keys such as name to values"),
         (
             [{**TASK, "losses": {"hiden": 1}}],
@@ -84,7 +84,7 @@ def test_what_cannot_be_is_told_in_one_line(stages: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"transfer_tasks": "sst2"}, "--transfer-tasks is 'sst2'; a list would be right"),
+        ({"transfer_tasks": "sst2"}, "--transfer-tasks is sst2: input should be a valid list"),
         ({"transfer_methods": {"maks": 1}}, "transfer_methods has 'maks'; known: swap, recombine"),
         ({"transfer_methods": ["mask"]}, "transfer_methods is ['mask']; names with numbers, as"),
     ],

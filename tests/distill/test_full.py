@@ -260,9 +260,13 @@ def test_a_general_teacher_of_another_make_is_refused(
 
 
 def test_a_general_teacher_that_does_not_load_is_refused_at_once(
-    make: Callable[..., Pipeline], make_teacher: Callable[..., Path], trained: list[str]
+    make: Callable[..., Pipeline],
+    make_teacher: Callable[..., Path],
+    teacher_folder: Path,
+    tmp_path: Path,
+    trained: list[str],
 ) -> None:
-    other = make_teacher()
+    other = shutil.copytree(teacher_folder, tmp_path / "other")
     shutil.copy(make_teacher(intermediate_size=32) / "model.safetensors", other)
     pipeline = make("a", stages=[GENERAL, TRANSFER], general_teacher=str(other))
     with pytest.raises(KdnasError, match="do not fit its config"):
