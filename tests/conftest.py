@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from kdnas.cli import run
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.interrupt import listening
 from kdnas.run import Run
 from kdnas.runtime import Runtime, start_runtime
 from kdnas.tasks import embedded_teacher
@@ -99,6 +100,15 @@ def make_run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callabl
         return Run.create(Settings(**{**places, "task": "mrpc", **QUICK, **changes}))
 
     return make
+
+
+@pytest.fixture
+def hearing_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is taken care of as while a command runs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with listening():
+        yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -2,21 +2,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from kdnas.console import manner, progress
 from kdnas.interrupt import check, held, listening
 
-
-@pytest.fixture(autouse=True)
-def command() -> Iterator[None]:
-    """As a command runs."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with listening():
-        yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("hearing_ctrl_c")
 
 
 class Finalized:

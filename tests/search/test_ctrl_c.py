@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -11,20 +10,13 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from kdnas.interrupt import listening
 from kdnas.search.study import open_study
 from kdnas.space.families import FIELDS
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 
 
-@pytest.fixture(autouse=True)
-def command() -> Iterator[None]:
-    """As a command runs."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with listening():
-        yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("hearing_ctrl_c")
 
 
 @pytest.mark.parametrize("table", ["trials", "trial_params", "trial_values"])
