@@ -23,11 +23,11 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, validated
-from kdnas.files import read_json, write_json
-from kdnas.measure.fidelity import agreements
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
+from kdnas.files.atomic import read_json, write_json
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.rank_agreement import agreements
 from kdnas.space import Architecture
+from kdnas.workflow.pipeline import Pipeline
 
 Row = dict[str, Any]
 BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}

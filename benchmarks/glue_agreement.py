@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.config import Settings
-from kdnas.evaluate import evaluate_checkpoint
+from kdnas.evaluation import evaluate_checkpoint
 from kdnas.tasks import Examples, compute_metrics, load_data, load_spec
 
 WAYS = ((8, "max_length"), (8, "longest"), (32, "longest"))

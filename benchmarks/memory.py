@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 
 from kdnas.config import validated
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
+from kdnas.runs.run_folder import Run
 from kdnas.testing.tiny import save_mrpc, save_teacher
+from kdnas.workflow.pipeline import Pipeline
 
 SPACE = {
     "num_hidden_layers": [1, 2, 3],

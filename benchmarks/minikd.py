@@ -29,17 +29,17 @@ from predecessor import Predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
-from kdnas.distill.batches import collate
-from kdnas.distill.core import predict, train
-from kdnas.distill.forward import forward
-from kdnas.distill.objective import Objective
-from kdnas.distill.outputs import Wanted, hidden_states
-from kdnas.distill.schedule import Schedule
-from kdnas.distill.signal import NoSignal
-from kdnas.distill.terms import LogitTerm, TaskTerm
-from kdnas.distill.weights import working_precision
+from kdnas.distillation.batches import collate
+from kdnas.distillation.forward import forward
+from kdnas.distillation.losses.table import LogitsLoss, TaskLoss
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import OutputRequest, hidden_states
+from kdnas.distillation.precision import working_precision
+from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signal import NoSignal
+from kdnas.distillation.training import predict, train
 from kdnas.space import Architecture
-from kdnas.teacher.load import teacher_source
+from kdnas.teachers.load import teacher_source
 
 METHODS = ("predecessor", "kdnas", "limit", "plain")
 RATIOS = ("predecessor", "limit", "plain")
@@ -74,7 +74,7 @@ def limit(setting: Setting, architecture: Architecture, steps: int | None) -> fl
             batch = collate(data, indices, setting.teacher.pad_id).to(runtime.device)
             with runtime.autocast():
                 depth = student.config.num_hidden_layers
-                last = Wanted(hidden_states((depth,)))
+                last = OutputRequest(hidden_states((depth,)))
                 states = forward(student, batch, last).hidden(depth)
                 loss = states.float().square().mean()
             loss.backward()
@@ -170,18 +170,18 @@ def stages(setting: Setting) -> dict[str, float]:
     schedule = Schedule(1, 1e-6, setting.settings.batch_size)
     source = setting.proxy.store.subset(setting.proxy.training)
     distilled, hidden = setting.start(setting.architecture("3x384"))
-    task = Objective(
+    task = WeightedLosses(
         {
-            "task": (1.0, TaskTerm()),
-            "logits": (1.0, LogitTerm(2.0)),
+            "task": (1.0, TaskLoss()),
+            "logits": (1.0, LogitsLoss(2.0)),
             "hidden": (1.0, distilled.hidden),
         }
     )
 
-    def fit(model: Any, objective: Objective, signal: Any) -> None:
+    def fit(model: Any, objective: WeightedLosses, signal: Any) -> None:
         train(model, objective, data, signal, schedule, runtime, pad_id=pad)
 
-    labels = Objective({"task": (1.0, TaskTerm())})
+    labels = WeightedLosses({"task": (1.0, TaskLoss())})
     jobs: dict[str, Callable[[], object]] = {
         "teacher fine-tuning": lambda: fit(setting.teacher.model, labels, NoSignal()),
         "full KD, hidden states (3x384)": lambda: fit(distilled.student, hidden, source),

@@ -10,7 +10,7 @@ import time
 
 import optuna
 
-from kdnas.search.samplers import LSTMControllerSampler
+from kdnas.study.samplers import LSTMControllerSampler
 
 
 def objective(trial: optuna.Trial) -> float:

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from transformers import AutoModelForMaskedLM, logging
 
-from kdnas.distill.batches import Indices
-from kdnas.distill.mapping import LayerMap
+from kdnas.distillation.batches import Indices
+from kdnas.distillation.layer_map import LayerMap
 from kdnas.space import Architecture
 from kdnas.space.families import family_of
-from kdnas.student.build import student_config
+from kdnas.students.build import student_config
 from kdnas.tasks import EncodedExamples
 
 

@@ -23,13 +23,13 @@ import pandas as pd
 import yaml
 
 from kdnas.config import validated
-from kdnas.files import read_json, write_json
+from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
+from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
-from kdnas.student import empty_student
-from kdnas.teacher.load import teacher_source
+from kdnas.students import empty_student
+from kdnas.teachers.load import teacher_source
+from kdnas.workflow.pipeline import Pipeline
 
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"
@@ -181,9 +181,9 @@ def _write_retention(
 def _costs(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
     """Speed-ups at batch 1 and 128 tokens, and at 32 x 64."""
     from kdnas.config import Settings
-    from kdnas.runtime import start_runtime
+    from kdnas.runtime.device import start_runtime
     from kdnas.tasks import load_spec
-    from kdnas.teacher.load import load_teacher
+    from kdnas.teachers.load import load_teacher
 
     start_runtime(Settings(threads=threads))
     teacher = load_teacher(teacher_source(None), load_spec("sst2")).model

@@ -16,20 +16,22 @@ from pathlib import Path
 
 import torch
 
-from kdnas.distill import core, schedule
-from kdnas.distill.batches import collate, part_of
-from kdnas.distill.distilled import Distilled
-from kdnas.distill.lesson import Lesson
-from kdnas.distill.objective import Objective
-from kdnas.distill.staging import schedule_of, terms_of
-from kdnas.distill.weights import working_precision
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
+from kdnas.distillation import core, schedule
+from kdnas.distillation.batches import collate, part_of
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.precision import working_precision
+from kdnas.recipes.stages import schedule_of, terms_of
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.distributed import lead_or_follow
 from kdnas.space import Architecture
-from kdnas.team import lead_or_follow
+from kdnas.students.state import StudentState
+from kdnas.teachers.distillation_data import DistillationData
+from kdnas.workflow.pipeline import Pipeline
 
 
-def compare(pipeline: Pipeline, distilled: Distilled, objective: Objective, lesson: Lesson) -> None:
+def compare(
+    pipeline: Pipeline, distilled: StudentState, objective: WeightedLosses, lesson: DistillationData
+) -> None:
     """Prints relative distances of gradients, shape (all weights,), from the whole batch's."""
     student, pad = distilled.student.eval(), pipeline.teacher.pad_id
     weights = [*student.parameters(), *objective.parameters()]
@@ -99,7 +101,7 @@ def main() -> int:
     architecture = Architecture.from_params(pipeline.open_study().trials[0].params)
     distilled = pipeline._after_mini_kd(architecture, 0, "rounding")
     lesson = full._lesson(stage, architecture)
-    objective = Objective(terms_of(stage, distilled, full._start(lesson)))
+    objective = WeightedLosses(terms_of(stage, distilled, full._start(lesson)))
     if pipeline.runtime.team.size == 1:
         compare(pipeline, distilled, objective, lesson)
     plan = schedule_of(stage, settings)

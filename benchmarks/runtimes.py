@@ -20,14 +20,14 @@ from scipy.stats import kendalltau
 from setting import shaped
 
 from kdnas.config import Settings
-from kdnas.export.session import in_runtime, runtime_name
-from kdnas.files import write_json
+from kdnas.files.atomic import write_json
 from kdnas.measure import LatencySettings, Timed, take_turns
 from kdnas.measure.latency import Clock
-from kdnas.runtime import start_runtime
-from kdnas.student import empty_student
+from kdnas.measure.onnx_session import in_runtime, runtime_name
+from kdnas.runtime.device import start_runtime
+from kdnas.students import empty_student
 from kdnas.tasks import load_spec
-from kdnas.teacher.load import load_teacher, teacher_source
+from kdnas.teachers.load import load_teacher, teacher_source
 
 RUNTIMES = ("torch", "onnx")
 POINTS = ((1, 50), (1, 128), (32, 64))

@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 
 from kdnas.config import Settings
-from kdnas.distill.distilled import Distilled
-from kdnas.distill.mini import MiniKD
-from kdnas.distill.objective import Objective
-from kdnas.distill.outputs import hidden_states
-from kdnas.distill.proxy import Proxy, split_heldout
-from kdnas.runtime import Runtime, start_runtime
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import hidden_states
+from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.scoring.mini_kd import MiniKD
+from kdnas.scoring.proxy import Proxy, split_heldout
 from kdnas.space import Architecture
-from kdnas.space.derive import teacher_architecture
+from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, Examples, encode, load_data, load_spec
-from kdnas.teacher.load import Teacher, load_teacher, teacher_source
-from kdnas.teacher.store import build_store
+from kdnas.teachers.load import Teacher, load_teacher, teacher_source
+from kdnas.teachers.store import build_store
 
 SENTENCES = Path(__file__).parents[2] / "shared" / "data" / "corpus" / "sentences.txt.gz"
 LABELS = 2
@@ -51,10 +51,10 @@ class Setting:
         """Mini-KD on them."""
         return MiniKD(self.teacher, self.proxy, self.settings, self.runtime)
 
-    def start(self, architecture: Architecture) -> tuple[Distilled, Objective]:
+    def start(self, architecture: Architecture) -> tuple[StudentState, WeightedLosses]:
         """A fresh student and what mini-KD minimises."""
         distilled = self.mini.start(architecture)
-        return distilled, Objective({"hidden": (1.0, distilled.hidden)})
+        return distilled, WeightedLosses({"hidden": (1.0, distilled.hidden)})
 
     def architecture(self, shape: str) -> Architecture:
         """As `shaped` says, or `teacher`."""

@@ -26,18 +26,18 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from kdnas.config import Settings
-from kdnas.console import say
-from kdnas.files import read_json, write_json
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
-from kdnas.search.admission import GIVEN_BACK
-from kdnas.search.process import is_here
-from kdnas.search.storage import storage_url
-from kdnas.search.study import evaluated, read_study
-from kdnas.search.workers import RETRY_OF, WORKER
+from kdnas.files.atomic import read_json, write_json
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import say
+from kdnas.runtime.process import is_here
+from kdnas.study.conflicts import GIVEN_BACK
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import evaluated, read_study
+from kdnas.study.workers import RETRY_OF, WORKER
 from kdnas.testing.postgresql import own_postgresql
 from kdnas.testing.processes import Child, command
 from kdnas.testing.tiny import save_mrpc, save_teacher
+from kdnas.workflow.pipeline import Pipeline
 
 SPACE = {
     "num_hidden_layers": [1, 2, 3],

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from kdnas.config import Settings
 from kdnas.space import Architecture
-from kdnas.teacher.load import teacher_source
+from kdnas.teachers.load import teacher_source
 
 LENGTH = 50
 STEPS = 12

@@ -19,13 +19,13 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from kdnas.config import Settings
-from kdnas.run import Run
-from kdnas.search.candidate import Costs, Outcome, Score
-from kdnas.search.loop import SearchLoop
-from kdnas.search.plan import Plan
-from kdnas.search.samplers import make_sampler
-from kdnas.search.study import evaluated, open_study, read_study
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.evaluator import Costs, Outcome, Score
 from kdnas.space import Architecture, SearchSpace
+from kdnas.study.budget import Plan
+from kdnas.study.loop import SearchLoop
+from kdnas.study.samplers import make_sampler
+from kdnas.study.trials import evaluated, open_study, read_study
 from kdnas.testing.postgresql import PostgreSQL, own_postgresql
 from kdnas.testing.processes import FORKS, Child
 

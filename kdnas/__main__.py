@@ -1,3 +1,3 @@
-from kdnas.cli import main
+from kdnas.cli.app import main
 
 main()

@@ -14,12 +14,12 @@ import optuna
 import pytest
 import torch
 
-from kdnas.cli import run
+from kdnas.cli.app import run
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.interrupt import listening
-from kdnas.run import Run
-from kdnas.runtime import Runtime, start_runtime
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.interrupt import listening
 from kdnas.tasks import embedded_teacher
 from kdnas.testing import processes
 from kdnas.testing.processes import Child

@@ -9,13 +9,13 @@ from typing import Any
 import optuna
 
 from kdnas.config import Settings
-from kdnas.files import write_json
-from kdnas.run import Run
-from kdnas.search.samplers.names import EPSILON_ATTR, PROPOSAL_ATTR, RUNG, RUNG_VALUES
-from kdnas.search.storage import storage_url
-from kdnas.search.study import INFEASIBLE, REPEATS
+from kdnas.files.atomic import write_json
+from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
-from kdnas.space.derive import derive_choices
+from kdnas.space.derivation import derive_choices
+from kdnas.study.samplers.names import EPSILON_ATTR, PROPOSAL_ATTR, RUNG, RUNG_VALUES
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import INFEASIBLE, REPEATS
 
 TEACHER = Architecture(6, 12, 384, 1536, "gelu")
 HOSTILE = "</script><img src=x onerror=alert(1)>"

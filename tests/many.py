@@ -7,10 +7,10 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.run import Run
-from kdnas.search.storage import storage_url
-from kdnas.search.study import read_study
-from kdnas.search.workers import WORKER
+from kdnas.runs.run_folder import Run
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import read_study
+from kdnas.study.workers import WORKER
 from kdnas.testing.processes import Child
 
 MakeRun = Callable[..., Run]

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.search.storage import with_driver
+from kdnas.study.storage import with_driver
 from kdnas.testing.postgresql import PostgreSQL, free_port, own_postgresql
 from kdnas.testing.processes import Child
 

@@ -25,17 +25,17 @@ from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
 from kdnas.config import Settings
-from kdnas.console import manner
-from kdnas.run import Run
-from kdnas.search.candidate import Costs, Outcome, Score
-from kdnas.search.loop import SearchLoop
-from kdnas.search.plan import Plan
-from kdnas.search.reward import reward
-from kdnas.search.rungs import Ladder
-from kdnas.search.samplers import make_sampler
-from kdnas.search.study import evaluated
-from kdnas.search.warmstart import warm_start
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import manner
+from kdnas.scoring.evaluator import Costs, Outcome, Score
+from kdnas.scoring.reward import reward
 from kdnas.space import Architecture
+from kdnas.study.budget import Plan
+from kdnas.study.loop import SearchLoop
+from kdnas.study.rungs import Ladder
+from kdnas.study.samplers import make_sampler
+from kdnas.study.trials import evaluated
+from kdnas.study.warm_start import warm_start
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 
 from kdnas.config import load_settings
-from kdnas.pipeline import Pipeline
-from kdnas.run import Run
+from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.families import FIELDS
+from kdnas.workflow.pipeline import Pipeline
 
 RUNGS = {"loss_ninth": 1 / 9, "loss_third": 1 / 3, "loss": 1.0}
 

@@ -24,8 +24,8 @@ from optuna.trial import TrialState
 from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table
 
-from kdnas.search.samplers import SAMPLERS, make_sampler
 from kdnas.space import Architecture
+from kdnas.study.samplers import SAMPLERS, make_sampler
 
 COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", "lstm-predecessor", "lstm")
 MOST_ASKED = 6

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from kdnas.search.front import hypervolume
-from kdnas.search.reward import reward
+from kdnas.scoring.reward import reward
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.families import FIELDS
+from kdnas.study.pareto import hypervolume
 
 SPEEDUP = 4.0
 FRONT_SHARE = 0.95

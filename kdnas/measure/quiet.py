@@ -18,7 +18,7 @@ from types import ModuleType
 
 import torch
 
-from kdnas.console import say
+from kdnas.runtime.console import say
 
 fcntl: ModuleType | None
 try:

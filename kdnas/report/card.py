@@ -10,7 +10,7 @@ from kdnas import __version__
 from kdnas.report.metadata import card_data
 from kdnas.report.models import models_of
 from kdnas.report.summary import timed_on
-from kdnas.words import in_millions, several
+from kdnas.runtime.formatting import in_millions, several
 
 CARD = """---
 {metadata}

@@ -10,18 +10,18 @@ import pandas as pd
 from optuna.study import Study
 
 from kdnas.config import Settings
-from kdnas.curves import Curves
 from kdnas.errors import KdnasError
-from kdnas.files import read_json
+from kdnas.files.atomic import read_json
+from kdnas.files.curves import Curves
 from kdnas.report.table import records, trial_table
-from kdnas.run import Run
-from kdnas.search.winner import choose_winner
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.formatting import several
 from kdnas.space import Architecture
-from kdnas.space.derive import teacher_architecture
+from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.study.winner import choose_winner
 from kdnas.tasks import load_spec
-from kdnas.teacher.load import load_config, teacher_source
-from kdnas.words import several
+from kdnas.teachers.load import load_config, teacher_source
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from kdnas.files import read_json
+from kdnas.files.atomic import read_json
 from kdnas.tasks import embedded_teacher
-from kdnas.teacher.load import EMBEDDED_NAME
+from kdnas.teachers.load import EMBEDDED_NAME
 
 CARD = "README.md"
 SECONDS = 3.0

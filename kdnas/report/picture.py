@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from kdnas.errors import KdnasError
-from kdnas.files import replace_file
+from kdnas.files.atomic import replace_file
 from kdnas.report.facts import Facts
 from kdnas.report.figures.front import front_figure
 from kdnas.report.figures.style import fixed

@@ -8,8 +8,8 @@ from optuna.trial import TrialState
 
 from kdnas.report.facts import Facts, label_of
 from kdnas.report.table import finished, records
-from kdnas.search.plan import Plan
-from kdnas.search.rungs import spent
+from kdnas.study.budget import Plan
+from kdnas.study.rungs import spent
 
 
 def progress_of(facts: Facts) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from kdnas.report.figures.seconds import seconds_section
 from kdnas.report.figures.trust import trust_section
 from kdnas.report.page import Plotly, write_page
 from kdnas.report.progress import progress_told
-from kdnas.words import in_millions, several
+from kdnas.runtime.formatting import in_millions, several
 
 SECTIONS = (
     front_section,

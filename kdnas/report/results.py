@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.space import Architecture
-from kdnas.tasks.task import TaskSpec
+from kdnas.tasks.spec import TaskSpec
 
 HAND_PICKED = "hand-picked, as fast"
 

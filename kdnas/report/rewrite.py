@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from kdnas.files import read_json, write_json, write_text
+from kdnas.files.atomic import read_json, write_json, write_text
 from kdnas.report.card import model_card
 from kdnas.report.facts import Facts
 from kdnas.report.page import Plotly
@@ -13,10 +13,10 @@ from kdnas.report.report_page import write_report_page
 from kdnas.report.search import search_summary
 from kdnas.report.summary import recipe_of
 from kdnas.report.write import write_trials
-from kdnas.run import Run
-from kdnas.search.storage import storage_url
-from kdnas.search.study import read_control, read_study
-from kdnas.student.ship import CARD, RECORD
+from kdnas.runs.run_folder import Run
+from kdnas.students.checkpoint import CARD, RECORD
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import read_control, read_study
 
 
 def rewrite_report(run: Run, plotly: Plotly = "inline") -> Facts:

@@ -8,10 +8,10 @@ import pandas as pd
 
 from kdnas.config import Settings
 from kdnas.report.table import finished
-from kdnas.search.front import hypervolume
-from kdnas.search.samplers.names import RUNG
-from kdnas.search.study import INFEASIBLE
 from kdnas.space.families import FIELDS
+from kdnas.study.pareto import hypervolume
+from kdnas.study.samplers.names import RUNG
+from kdnas.study.trials import INFEASIBLE
 
 BUDGETS = (2.0, 4.0, 8.0)
 

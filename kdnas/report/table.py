@@ -8,11 +8,11 @@ import pandas as pd
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.search.rungs import CONTINUES
-from kdnas.search.samplers.names import EPSILON_ATTR, FIXED_ATTR, PROPOSAL_ATTR, RUNG
-from kdnas.search.study import BORROWED, INFEASIBLE, REPEATS, RUNTIME
-from kdnas.search.workers import WORKER
 from kdnas.space.families import FIELDS
+from kdnas.study.rungs import CONTINUES
+from kdnas.study.samplers.names import EPSILON_ATTR, FIXED_ATTR, PROPOSAL_ATTR, RUNG
+from kdnas.study.trials import BORROWED, INFEASIBLE, REPEATS, RUNTIME
+from kdnas.study.workers import WORKER
 
 NUMBERS = (
     "params",

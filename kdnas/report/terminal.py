@@ -8,7 +8,7 @@ from typing import Any
 from kdnas.report.facts import Facts
 from kdnas.report.models import models_of
 from kdnas.report.progress import progress_told
-from kdnas.words import in_millions
+from kdnas.runtime.formatting import in_millions
 
 WIDTH = 80
 NAME, WIDEST = 24, 30

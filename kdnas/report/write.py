@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from kdnas.files import read_json, write_json, write_text
+from kdnas.files.atomic import read_json, write_json, write_text
 from kdnas.report.card import model_card
 from kdnas.report.facts import Facts
 from kdnas.report.page import Plotly
@@ -15,7 +15,7 @@ from kdnas.report.report_page import write_front_page, write_report_page
 from kdnas.report.results import Results
 from kdnas.report.summary import summary
 from kdnas.report.table import trial_table
-from kdnas.run import Run
+from kdnas.runs.run_folder import Run
 
 
 def write_report(run: Run, study: Study, control: Study | None, results: Results) -> dict[str, Any]:

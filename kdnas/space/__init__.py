@@ -2,6 +2,6 @@
 
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import FAMILIES, Family, family_of
-from kdnas.space.space import SearchSpace
+from kdnas.space.search_space import SearchSpace
 
 __all__ = ["FAMILIES", "Architecture", "Family", "SearchSpace", "family_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kdnas.space.architecture import Architecture
-from kdnas.space.space import SearchSpace
+from kdnas.space.search_space import SearchSpace
 
 
 def hand_picked(space: SearchSpace, winner: Architecture) -> list[Architecture]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from kdnas.space.architecture import Architecture
-from kdnas.space.space import SearchSpace
+from kdnas.space.search_space import SearchSpace
 
 # Layers, heads, hidden size and neurons of students of BERT-base, relative to its own.
 SHAPES = (

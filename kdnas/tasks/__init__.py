@@ -1,14 +1,14 @@
 """Tasks: what they are, where their data come from, how they are scored."""
 
-from kdnas.tasks.corpus import load_corpus
-from kdnas.tasks.data import TaskData, load_data
-from kdnas.tasks.embedded import embedded_snippets, embedded_teacher
 from kdnas.tasks.encode import EncodedExamples, encode
 from kdnas.tasks.examples import Examples
+from kdnas.tasks.formats.corpus import load_corpus
+from kdnas.tasks.formats.embedded import embedded_snippets, embedded_teacher
 from kdnas.tasks.holdout import hold_out
+from kdnas.tasks.load import TaskData, load_data
 from kdnas.tasks.metrics import compute_metrics
 from kdnas.tasks.registry import DEFAULT_TASK, benchmark_names, load_spec, task_names
-from kdnas.tasks.task import TaskSpec
+from kdnas.tasks.spec import TaskSpec
 
 __all__ = [
     "DEFAULT_TASK",

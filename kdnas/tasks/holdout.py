@@ -6,7 +6,7 @@ import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import Examples
-from kdnas.tasks.sample import stratified_sample
+from kdnas.tasks.sampling import stratified_sample
 
 HELD_OUT_SHARE = 0.1
 

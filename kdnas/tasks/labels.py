@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.task import TaskSpec
+from kdnas.tasks.spec import TaskSpec
 
 _WHOLE = re.compile(r"([+-]?\d+)(\.0*)?")
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.task import TaskSpec
+from kdnas.tasks.spec import TaskSpec
 
 DEFAULT_TASK = "rotten-tomatoes"
 _BUILT_IN = Path(__file__).with_name("glue.yaml")

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
-from kdnas.files import write_text
+from kdnas.files.atomic import write_text
 from kdnas.tasks.examples import Examples
-from kdnas.tasks.task import TaskSpec
+from kdnas.tasks.spec import TaskSpec
 
 
 def check_complete(spec: TaskSpec, split: str, examples: Examples) -> None:

@@ -3,7 +3,3 @@
 import sqlalchemy.dialects.postgresql
 import sqlalchemy.dialects.sqlite  # noqa: F401
 import transformers.models.bert.modeling_bert  # noqa: F401
-
-import kdnas.cli
-import kdnas.pipeline
-import kdnas.search.join  # noqa: F401

@@ -93,7 +93,7 @@ def kdnas_child(*arguments: object) -> Child:
 
 def command(*arguments: str) -> None:
     """What `python -m kdnas` does."""
-    from kdnas.cli import main
+    from kdnas.cli.app import main
 
     sys.argv = ["kdnas", *arguments]
     main()

@@ -7,7 +7,7 @@ import pytest
 
 from kdnas.config import Settings, load_settings, validated
 from kdnas.errors import KdnasError
-from kdnas.run import Run, resolve
+from kdnas.runs.run_folder import Run, resolve
 
 
 def test_flags_win_over_the_file_and_hyphens_are_underscores(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from kdnas.report.card import model_card
 from kdnas.report.metadata import METRICS
 from kdnas.report.origin import origin_of
-from kdnas.tasks.rules import CLASS_METRICS, REGRESSION_METRICS
+from kdnas.tasks.spec_rules import CLASS_METRICS, REGRESSION_METRICS
 
 CARD = "---\nlanguage: en\nlicense: mit\nbase_model: org/elder\n---\n# A teacher\n"
 

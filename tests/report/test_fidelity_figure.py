@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kdnas.fidelity import summarise
 from kdnas.report.fidelity import fidelity_figure, fidelity_lines
+from kdnas.workflow.fidelity import summarise
 
 
 @pytest.fixture

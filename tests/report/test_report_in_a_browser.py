@@ -14,7 +14,7 @@ from made_runs import HOSTILE, make_run
 from kdnas.report.compare import write_comparison
 from kdnas.report.picture import write_picture
 from kdnas.report.rewrite import read_facts, rewrite_report
-from kdnas.run import Run
+from kdnas.runs.run_folder import Run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 DRAWN = "document.documentElement.dataset.drawn === 'true'"

@@ -27,7 +27,7 @@ from kdnas.report.report_page import lead
 from kdnas.report.rewrite import read_facts
 from kdnas.report.table import finished, front
 from kdnas.report.terminal import report_lines
-from kdnas.search.rungs import CONTINUES
+from kdnas.study.rungs import CONTINUES
 
 
 @pytest.fixture(scope="module")

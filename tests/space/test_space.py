@@ -6,7 +6,7 @@ from transformers import AutoConfig
 
 from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
-from kdnas.space.derive import derive_choices
+from kdnas.space.derivation import derive_choices
 from kdnas.space.handpicked import hand_picked
 
 BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")

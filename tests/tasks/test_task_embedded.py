@@ -15,7 +15,7 @@ from kdnas.tasks import (
     load_data,
     load_spec,
 )
-from kdnas.tasks import embedded as room
+from kdnas.tasks.formats import embedded as room
 
 
 def installed(distribution: str) -> bool:
@@ -57,7 +57,8 @@ def test_no_film_and_no_text_is_in_two_splits() -> None:
 
 def test_the_split_of_a_film_depends_on_its_name_alone() -> None:
     names = ["About Schmidt", "Abandon", "8 Women"]
-    code = f"from kdnas.tasks.embedded import _split_of; print([_split_of(n) for n in {names!r}])"
+    where = "kdnas.tasks.formats.embedded"
+    code = f"from {where} import _split_of; print([_split_of(n) for n in {names!r}])"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str([room._split_of(name) for name in names])
 

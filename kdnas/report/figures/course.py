@@ -11,9 +11,9 @@ from kdnas.report.facts import Facts, label_of
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.report.table import finished, records
-from kdnas.search.rungs import CONTINUES
-from kdnas.search.samplers.names import RUNG
-from kdnas.search.study import INFEASIBLE, REPEATS
+from kdnas.study.rungs import CONTINUES
+from kdnas.study.samplers.names import RUNG
+from kdnas.study.trials import INFEASIBLE, REPEATS
 
 TOLD = (
     "Each dot is a trial, higher is better; lines are the best reward so far, of this search and "

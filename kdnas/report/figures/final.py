@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from kdnas.report.figures import style
 from kdnas.report.models import models_of
-from kdnas.words import in_millions
+from kdnas.runtime.formatting import in_millions
 
 
 def final_figure(report: dict[str, Any]) -> go.Figure:

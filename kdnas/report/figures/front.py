@@ -21,7 +21,7 @@ from kdnas.report.figures.students import (
 from kdnas.report.page import Section, Table
 from kdnas.report.search import budgets_of
 from kdnas.report.table import finished, front, records
-from kdnas.words import in_millions
+from kdnas.runtime.formatting import in_millions
 
 TOLD = "How good students are, against what they cost."
 BRIEFLY = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from kdnas.distill.mapping import LayerMap
+from kdnas.distillation.layer_map import LayerMap
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from kdnas.curves import MINI_KD
+from kdnas.files.curves import MINI_KD
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table

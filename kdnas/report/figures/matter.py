@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial
 from kdnas.report.facts import Facts
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
-from kdnas.search.study import evaluated
+from kdnas.runtime.formatting import several
 from kdnas.space.families import FIELDS
-from kdnas.words import several
+from kdnas.study.trials import evaluated
 
 TITLE = "What matters"
 TOLD = (

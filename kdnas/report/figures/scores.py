@@ -10,7 +10,7 @@ from kdnas.report.facts import Facts
 from kdnas.report.figures import style
 from kdnas.report.models import models_of
 from kdnas.report.page import Section, Table
-from kdnas.words import in_millions
+from kdnas.runtime.formatting import in_millions
 
 TOLD = (
     "The task's own metrics after full training. Controls say what the search and the "

@@ -11,7 +11,7 @@ from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.report.summary import timed_on
 from kdnas.report.table import records
-from kdnas.words import several
+from kdnas.runtime.formatting import several
 
 TITLE = "How long, and where"
 LEAST_SECONDS = 0.5

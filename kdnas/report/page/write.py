@@ -13,7 +13,7 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from kdnas.files import write_text
+from kdnas.files.atomic import write_text
 from kdnas.report.page.section import Section
 
 Plotly = Literal["inline", "cdn"]

@@ -1,0 +1,98 @@
+"""kdnas report: what a person reads, anew."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdnas.errors import KdnasError
+from kdnas.runtime.console import conclude, say
+
+PLOTLY = ("inline", "cdn")
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="A run folder, or several to compare.", metavar="RUN...")
+    ],
+    *,
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+    png: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas\\[png] and a "
+            "Chrome or Chromium.",
+            metavar="FILE",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page of a comparison. \\[default: compare.html]", metavar="FILE"),
+    ] = None,
+    plotly_js: Annotated[
+        str,
+        typer.Option(
+            help="inline: pages work offline, 5 MB each; cdn: plotly's script comes from its "
+            "server. \\[default: inline]",
+            metavar="|".join(PLOTLY),
+            show_default=False,
+            autocompletion=lambda: list(PLOTLY),
+        ),
+    ] = "inline",
+) -> None:
+    """Write a run's report.html anew, or compare several runs.
+
+    trials.csv, report.json and pareto.html are written anew, too.
+    """
+    if plotly_js not in PLOTLY:
+        raise KdnasError(f"--plotly-js is {plotly_js!r}; {' or '.join(PLOTLY)} would be right")
+    if png:
+        from kdnas.report.picture import check_picture
+
+        check_picture(png)
+    page = (
+        _one(runs[0], png, out, plotly_js)
+        if len(runs) == 1
+        else _several(runs, png, out, plotly_js)
+    )
+    if open_ and not webbrowser.open(page.resolve().as_uri()):
+        say(f"no browser could be opened; the page is {page}")
+
+
+def _one(folder: Path, png: Path | None, out: Path | None, plotly_js: str) -> Path:
+    from kdnas.report.picture import write_picture
+    from kdnas.report.progress import progress_of
+    from kdnas.report.rewrite import rewrite_report
+    from kdnas.report.terminal import report_lines
+    from kdnas.runs.run_folder import Run
+
+    if out:
+        raise KdnasError("--out goes with several runs; the report of one lies in its folder")
+    run = Run.open(folder)
+    facts = rewrite_report(run, plotly_js)  # type: ignore[arg-type]
+    if png:
+        write_picture(png, facts)
+    page = folder / "report.html"
+    result = facts.report or {"report": None, "progress": progress_of(facts)}
+    conclude({**result, "page": str(page)}, report_lines(facts, folder, png))
+    return page
+
+
+def _several(folders: list[Path], png: Path | None, out: Path | None, plotly_js: str) -> Path:
+    from kdnas.report.compare import comparison, comparison_lines, write_comparison
+    from kdnas.report.rewrite import read_facts
+    from kdnas.runs.run_folder import Run
+
+    if png:
+        raise KdnasError("--png draws the front of one run; name one")
+    runs = {str(folder): read_facts(Run.open(folder)) for folder in folders}
+    page = out or Path("compare.html")
+    if page.is_dir():
+        raise KdnasError(f"--out is {page}, which is a folder; {page / 'compare.html'} would do")
+    write_comparison(page, runs, plotly_js)  # type: ignore[arg-type]
+    rows = comparison(runs)
+    conclude(rows, [*comparison_lines(rows), f"wrote {page}"])
+    return page

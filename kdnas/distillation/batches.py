@@ -1,0 +1,154 @@
+"""Batches of ragged examples: about so many tokens each, similar lengths together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdnas.distillation.packing import Packing
+from kdnas.runtime.device import moved
+from kdnas.runtime.interrupt import check
+from kdnas.tasks.encode import EncodedExamples
+
+PAD_MULTIPLE = 16
+WINDOW = 50
+FORWARD_TOKENS = 2048
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded examples.
+
+    Attributes:
+        indices: Shape (batch,): which examples of the data these are.
+        inputs: `input_ids`, `attention_mask` and, where the tokenizer makes them,
+            `token_type_ids`, each of shape (batch, length).
+        labels: Shape (batch,), or None.
+        packing: Where the real tokens are.
+        sample: Which of the real tokens have their hidden states compared.
+    """
+
+    indices: Indices
+    inputs: dict[str, Tensor]
+    labels: Tensor | None
+    packing: Packing
+    sample: slice = field(default_factory=lambda: slice(None))
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        inputs = {k: moved(v, device) for k, v in self.inputs.items()}
+        labels = None if self.labels is None else moved(self.labels, device)
+        return replace(self, inputs=inputs, labels=labels, packing=self.packing.to(device))
+
+
+def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list[Indices]:
+    """The batches of one training epoch: equally many tokens, about, in examples of similar length.
+
+    Args:
+        lengths: Shape (examples,): tokens of each.
+        batch_size: Examples a batch, on average.
+        seed: With the epoch, it decides the order.
+        epoch: Counted from 0.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    order = rng.permutation(len(lengths))
+    tokens, window = batch_size * float(lengths.mean()), batch_size * WINDOW
+    batches: list[Indices] = []
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        batches += _cut(part[np.argsort(lengths[part], kind="stable")], lengths, tokens)
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
+    """Batches that go over the data once, by length, for evaluation."""
+    return _cut(np.argsort(lengths, kind="stable"), lengths, tokens)
+
+
+def part_of(
+    data: EncodedExamples, indices: Indices, pad_id: int, stride: int, rank: int, size: int
+) -> Batch:
+    """What one of several processes computes of a batch: whole examples, about equally many.
+
+    The parts together compare the tokens that the whole batch would. A process for which nothing
+    is left gets the first example, to be weighed by nothing.
+
+    Args:
+        data: All examples.
+        indices: Those of the whole batch.
+        pad_id: As of `collate`.
+        stride: As of `collate`.
+        rank: The process.
+        size: How many there are.
+    """
+    own = np.array_split(indices, size)[rank]
+    first = sum(map(len, np.array_split(indices, size)[:rank]))
+    part = collate(data, own if len(own) else indices[:1], pad_id)
+    before = int(data.lengths[indices[:first]].sum())
+    return replace(part, sample=slice((int(indices.sum()) - before) % stride, None, stride))
+
+
+def padded(length: int) -> int:
+    """Tokens of a batch whose longest example has so many."""
+    return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
+
+
+def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1) -> Batch:
+    """Pads examples on the right to a common multiple of 16 tokens.
+
+    Args:
+        data: All examples.
+        indices: Those of the batch.
+        pad_id: Token that fills short rows.
+        stride: Every how many tokens hidden states are compared; where it starts differs from
+            batch to batch.
+    """
+    starts, lengths = data.offsets[indices], data.lengths[indices]
+    length = padded(int(lengths.max()))
+    mask = np.arange(length) < lengths[:, None]
+    # In row-major order the mask's true cells are the examples' tokens, one after the other.
+    positions = np.repeat(starts - _starts(lengths), lengths) + np.arange(lengths.sum())
+    ids = np.full(mask.shape, pad_id, dtype=np.int64)
+    ids[mask] = data.input_ids[positions]
+    inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
+    if data.token_type_ids is not None:
+        types = np.zeros(mask.shape, dtype=np.int64)
+        types[mask] = data.token_type_ids[positions]
+        inputs["token_type_ids"] = types
+    return Batch(
+        indices,
+        {name: torch.from_numpy(value) for name, value in inputs.items()},
+        None if data.labels is None else torch.from_numpy(data.labels[indices]),
+        Packing.of(mask),
+        slice(int(indices.sum()) % stride, None, stride),
+    )
+
+
+def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> Iterator[Batch]:
+    """The data once, by length, on a device; ends on Ctrl-C."""
+    for indices in plan_once(data.lengths):
+        check()
+        yield collate(data, indices, pad_id).to(device)
+
+
+def _cut(order: Indices, lengths: Indices, tokens: float) -> list[Indices]:
+    """Cuts a sequence of examples into runs of about equally many tokens."""
+    sizes = lengths[order]
+    total = int(sizes.sum())
+    count = min(max(1, round(total / tokens)), len(order))
+    middles = np.cumsum(sizes) - sizes / 2
+    run = np.floor(middles * count / total).astype(np.int64)
+    cuts = np.flatnonzero(np.diff(run)) + 1
+    return [part for part in np.split(order, cuts) if len(part)]
+
+
+def _starts(lengths: Indices) -> Indices:
+    starts: Indices = np.cumsum(lengths) - lengths
+    return starts

@@ -1,0 +1,73 @@
+"""Where a killed training continues."""
+
+from __future__ import annotations
+
+import copy
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdnas.files.atomic import replace_file
+
+SECONDS = 20.0
+
+
+class Checkpoint:
+    """The state of one training in one file, written now and then, never half.
+
+    Args:
+        path: The file; None keeps nothing.
+        parts: What makes up the state, each with `state_dict` and `load_state_dict`.
+    """
+
+    def __init__(self, path: Path | None, **parts: Any) -> None:
+        self.path = path
+        self.parts = parts
+        self.saved = time.monotonic()
+
+    def load(self) -> bool:
+        """Restores the parts; False where there is nothing usable."""
+        if self.path is None or not self.path.exists():
+            return False
+        before = copy.deepcopy(self.state_dict())
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            self.load_state_dict(state)
+        except Exception:  # a file of another version or a damaged disk: start over
+            self.path.unlink(missing_ok=True)
+            self.load_state_dict(before)
+            return False
+        return True
+
+    def save_now_and_then(self) -> None:
+        """Writes the state if the last time is some seconds ago."""
+        if time.monotonic() - self.saved > SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the state."""
+        if self.path is not None:
+            state = self.state_dict()
+            # Through Python's file, whose errors tell of a full disk; torch's own do not.
+            with replace_file(self.path, _size(state)) as partial, partial.open("wb") as file:
+                torch.save(state, file)
+            self.saved = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of all parts."""
+        return {name: part.state_dict() for name, part in self.parts.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+
+
+def _size(state: Any) -> int:
+    """Bytes of the tensors in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return state.nbytes
+    parts = state.values() if isinstance(state, dict) else state
+    return sum(map(_size, parts)) if isinstance(state, dict | list | tuple) else 0

@@ -1,0 +1,97 @@
+"""Mixed precision: an encoder that multiplies in bf16 while exact weights are kept beside it.
+
+Micikevicius et al. 2018, Mixed Precision Training: the optimiser updates fp32 master weights. Here
+the layers themselves are in bf16, so that neither weights nor activations are converted at every
+use, as autocast alone would do; embeddings and heads stay in fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdnas.distillation.forward import encoder_of, packed_attention
+from kdnas.runtime.device import Runtime
+
+
+class Masters:
+    """Exact weights, all fp32; some of the modules' own are rounded copies of them.
+
+    Args:
+        modules: In fp32.
+        rounded: Parameters that the modules shall hold in bf16.
+    """
+
+    def __init__(self, modules: nn.Module, rounded: list[nn.Parameter]) -> None:
+        self.modules = modules
+        self.exact = {p: nn.Parameter(p.detach(), p.requires_grad) for p in rounded}
+        self.buffers: dict[nn.Parameter, Tensor] = {}
+        for parameter in rounded:
+            parameter.data = parameter.detach().to(torch.bfloat16)
+
+    @property
+    def trained(self) -> list[nn.Parameter]:
+        """What an optimiser should update."""
+        parameters = [p for p in self.modules.parameters() if p.requires_grad]
+        return [self.exact.get(p, p) for p in parameters]
+
+    @torch.no_grad()
+    def take_gradients(self) -> None:
+        """Moves the rounded parameters' gradients to the exact ones, into the same memory."""
+        given = {p: p.grad for p in self.exact if p.grad is not None}
+        for parameter in given:
+            if parameter not in self.buffers:
+                self.buffers[parameter] = torch.empty_like(self.exact[parameter])
+            self.exact[parameter].grad = self.buffers[parameter]
+            parameter.grad = None
+        if given:
+            torch._foreach_copy_([self.buffers[p] for p in given], list(given.values()))
+
+    @torch.no_grad()
+    def publish(self) -> None:
+        """Rounds the exact weights into the model."""
+        pairs = [(p, exact) for p, exact in self.exact.items() if exact.requires_grad]
+        if pairs:
+            torch._foreach_copy_([p for p, _ in pairs], [exact for _, exact in pairs])
+
+    def restore(self) -> None:
+        """Puts the exact weights back into the model."""
+        for parameter, exact in self.exact.items():
+            parameter.data = exact.data
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The modules' state with exact weights."""
+        named = self.modules.named_parameters(remove_duplicate=False)
+        exact = {name: self.exact[p].detach() for name, p in named if p in self.exact}
+        return {**self.modules.state_dict(), **exact}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        self.modules.load_state_dict(state)
+        for name, parameter in self.modules.named_parameters():
+            if parameter in self.exact:
+                self.exact[parameter].copy_(state[name])
+
+
+@contextmanager
+def working_precision(
+    model: PreTrainedModel, runtime: Runtime, objective: nn.Module | None = None
+) -> Iterator[Masters]:
+    """Encoder and objective in the runtime's precision, for as long as the context lasts.
+
+    The model can only be run by `forward` meanwhile.
+    """
+    modules = nn.ModuleDict({"model": model, "objective": objective or nn.Module()})
+    heavy = (*encoder_of(model).parameters(), *modules["objective"].parameters())
+    masters = Masters(modules, list(heavy) if runtime.precision == "bf16" else [])
+    try:
+        with packed_attention(model):
+            yield masters
+    finally:
+        masters.restore()

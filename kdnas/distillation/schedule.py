@@ -1,0 +1,134 @@
+"""How long and how fast to train, and how far a training is."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from kdnas.distillation.batches import Indices, plan_epoch
+
+# Losses are noted every so many steps, and more often in a training of fewer than their product.
+NOTE_EVERY = 20
+NOTES = 20
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Attributes:
+        epochs: Passes over the data; fractions are allowed.
+        lr: Peak learning rate of AdamW.
+        batch_size: Examples a step, on average: steps have about equally many tokens.
+        seed: Decides the order of the examples and what dropout drops.
+        warmup: Share of the training over which the learning rate rises; then it falls to 0.
+        weight_decay: Of the matrices; biases and normalisations have none.
+        dropout: Whether the model's dropout is on.
+        freeze_embeddings: Whether the word embeddings stay as they are.
+        stride: Hidden states are compared at every n-th token.
+        max_steps: Steps at most.
+        max_seconds: Seconds at most; the learning rate then falls with the clock.
+    """
+
+    epochs: float
+    lr: float
+    batch_size: int = 32
+    seed: int = 0
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    dropout: bool = False
+    freeze_embeddings: bool = False
+    stride: int = 1
+    max_steps: int | None = None
+    max_seconds: float | None = None
+
+    def plan(self, lengths: Indices, epoch: int) -> list[Indices]:
+        """The batches of one epoch."""
+        return plan_epoch(lengths, self.batch_size, self.seed, epoch)
+
+    def steps(self, lengths: Indices) -> int:
+        """Steps in all, at least 1."""
+        steps = max(1, round(self.epochs * len(self.plan(lengths, 0))))
+        return min(steps, self.max_steps or steps)
+
+
+@dataclass
+class Pace:
+    """How far a training is: steps, seconds, learning rate, and its losses now and then.
+
+    Attributes:
+        schedule: What is followed.
+        steps: Steps at most.
+        step: Steps done.
+        until: Share of them after which to pause.
+        curve: (step, total loss) of some steps.
+    """
+
+    schedule: Schedule
+    steps: int
+    until: float = 1.0
+    step: int = 0
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    seconds_before: float = 0.0
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds trained, those before an interruption included."""
+        return self.seconds_before + time.perf_counter() - self.began
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, from 0 to 1."""
+        limit = self.schedule.max_seconds
+        share = self.step / self.steps
+        return min(1.0, max(share, self.seconds / limit) if limit else share)
+
+    @property
+    def ramp(self) -> float:
+        """Where the next step is between the first, 0, and the last, 1; an only step is the last.
+
+        Of a training by the clock nobody knows the last step; there it is the share of the time.
+        """
+        share = self.step / (self.steps - 1) if self.steps > 1 else 1.0
+        return min(1.0, max(share, self.progress))
+
+    @property
+    def done(self) -> bool:
+        """Whether to stop, for good or until the training is taken up again."""
+        return self.progress >= min(1.0, round(self.until * self.steps) / self.steps)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.progress >= 1
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step: up to the peak over the warm-up, then down to 0."""
+        warmup = self.schedule.warmup
+        middle = min(1.0, self.progress + 0.5 / self.steps)
+        share = middle / warmup if middle < warmup else (1 - middle) / (1 - warmup)
+        return self.schedule.lr * share
+
+    def advance(self, loss: Tensor) -> None:
+        """Counts a step; notes its loss now and then, since reading it waits for the device."""
+        self.step += 1
+        every = max(1, min(NOTE_EVERY, self.steps // NOTES))
+        if (self.step - 1) % every == 0 or self.step in (
+            self.steps,
+            round(self.until * self.steps),
+        ):
+            self.curve.append((self.step, float(loss)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"step": self.step, "seconds": self.seconds, "curve": list(self.curve)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        self.step, self.seconds_before = state["step"], state["seconds"]
+        self.curve = [(int(step), float(loss)) for step, loss in state["curve"]]

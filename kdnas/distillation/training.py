@@ -1,0 +1,242 @@
+"""The training core: mini-KD, full KD, task training and teacher fine-tuning are all this loop."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdnas.distillation.batches import Batch, Indices, batches_once, collate, part_of
+from kdnas.distillation.checkpoint import Checkpoint
+from kdnas.distillation.embedding_rows import cut_vocabulary
+from kdnas.distillation.forward import forward
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import OutputRequest
+from kdnas.distillation.precision import Masters, working_precision
+from kdnas.distillation.schedule import Pace, Schedule
+from kdnas.distillation.signal import TeacherSignal
+from kdnas.measure.quiet import computing
+from kdnas.runtime.console import progress
+from kdnas.runtime.device import Runtime
+from kdnas.runtime.distributed import ALONE, Team
+from kdnas.tasks.encode import EncodedExamples
+
+# What dropout drops must differ between processes that share a batch.
+NEXT_SEED = 1_000_003
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training did: steps, wall seconds, and (step, total loss) now and then."""
+
+    steps: int
+    seconds: float
+    curve: list[tuple[int, float]]
+
+
+def train(
+    model: PreTrainedModel,
+    objective: WeightedLosses,
+    data: EncodedExamples,
+    source: TeacherSignal,
+    schedule: Schedule,
+    runtime: Runtime,
+    *,
+    pad_id: int,
+    title: str = "training",
+    checkpoint: Path | None = None,
+    until: float = 1.0,
+    team: Team = ALONE,
+) -> TrainResult:
+    """Trains a model, and the objective's own parameters, in place.
+
+    Args:
+        model: On return it is in evaluation mode, on the runtime's device.
+        objective: What is minimised.
+        data: Examples to train on.
+        source: The teacher's signal for the same examples.
+        schedule: How.
+        runtime: Where.
+        pad_id: Token that fills short rows.
+        title: Names the job where progress is shown.
+        checkpoint: File that a killed or paused training continues from; whoever calls this
+            removes it when the result is safe.
+        until: Share of the training after which to pause; a later call with the same checkpoint
+            goes on from there.
+        team: Processes that share each batch; only the leading one need call this.
+
+    Raises:
+        KdnasError: Another process of the team died.
+    """
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        work = (model, objective, data, source, schedule, runtime)
+        stack.enter_context(team.calling(train, *work, pad_id=pad_id, until=until))
+        model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
+        objective.to(runtime.device)
+        # The others have nothing to do while the leading process stands still.
+        quiet = computing(runtime.device) if team.leads else nullcontext(_unseen)
+        let_pass = stack.enter_context(quiet)
+        embeddings = model.get_input_embeddings()
+        embeddings.requires_grad_(not schedule.freeze_embeddings)
+        stack.callback(embeddings.requires_grad_, True)
+        if not schedule.freeze_embeddings:
+            stack.enter_context(cut_vocabulary(model, data, pad_id))
+        weights = stack.enter_context(working_precision(model, runtime, objective))
+        pace = Pace(schedule, schedule.steps(data.lengths), until)
+        optimizer = _optimizer(weights.trained, schedule)
+        state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
+        found = team.told(state.state_dict() if state.load() else None)
+        if found and not team.leads:
+            state.load_state_dict(found)
+        training = _Training(
+            model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
+        )
+        left = round(pace.until * pace.steps) - pace.step
+        with progress(title, left) if team.leads else nullcontext(_unseen) as advance:
+            for indices in _plans(data.lengths, pace):
+                # Afresh at each step: what dropout draws is then the same after an interruption.
+                torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
+                pace.advance(training.step(indices))
+                advance(f"loss {pace.curve[-1][1]:.4f}")
+                state.save_now_and_then()
+                let_pass()
+        if not pace.complete:
+            state.save()
+    model.eval()
+    return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """All that one step touches."""
+
+    model: PreTrainedModel
+    objective: WeightedLosses
+    data: EncodedExamples
+    source: TeacherSignal
+    pad_id: int
+    weights: Masters
+    optimizer: torch.optim.AdamW
+    pace: Pace
+    runtime: Runtime
+    team: Team
+
+    def step(self, indices: Indices) -> Tensor:
+        """Forward, backward, update on some examples; returns the loss."""
+        batch, shares = self._part(indices)
+        self.objective.ramp = self.pace.ramp
+        with self.runtime.autocast():
+            loss: Tensor = self.objective(self.model, batch, self.source, shares)["total"]
+        self.runtime.accelerator.backward(loss)
+        self.weights.take_gradients()
+        loss = self._summed(loss.detach())
+        self.runtime.accelerator.clip_grad_norm_(self.weights.trained, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.pace.learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.weights.publish()
+        return loss
+
+    def _part(self, indices: Indices) -> tuple[Batch, dict[str, float] | None]:
+        """What this process computes of a batch, and what its losses count for in the batch's."""
+        device, stride = self.runtime.device, self.pace.schedule.stride
+        whole = collate(self.data, indices, self.pad_id, stride)
+        if self.team.size == 1:
+            return whole.to(device), None
+        rank, size = self.team.rank, self.team.size
+        part = part_of(self.data, indices, self.pad_id, stride, rank, size)
+        shares = self.objective.shares(part, whole)
+        nothing_left = rank >= len(indices)
+        return part.to(device), dict.fromkeys(shares, 0.0) if nothing_left else shares
+
+    def _summed(self, loss: Tensor) -> Tensor:
+        """The whole batch's loss; the gradients, in place, become the whole batch's, too."""
+        if self.team.size == 1:
+            return loss
+        gradients = [p.grad for p in self.weights.trained if p.grad is not None]
+        flat = torch.cat([loss.float().view(1), *(g.flatten() for g in gradients)])
+        sums = torch.split(self.team.total(flat), [1, *(g.numel() for g in gradients)])
+        torch._foreach_copy_(
+            gradients, [s.view_as(g) for s, g in zip(sums[1:], gradients, strict=True)]
+        )
+        total: Tensor = sums[0].view(())
+        return total
+
+
+@torch.no_grad()
+def heldout_losses(
+    model: PreTrainedModel,
+    objective: WeightedLosses,
+    data: EncodedExamples,
+    source: TeacherSignal,
+    runtime: Runtime,
+    *,
+    pad_id: int,
+) -> dict[str, float]:
+    """Each loss by name on held-out examples, dropout off, each token or example counting once."""
+    model.eval()
+    objective.to(runtime.device)
+    sums, totals = dict.fromkeys(objective.ends, 0.0), dict.fromkeys(objective.ends, 0)
+    with computing(runtime.device) as let_pass, working_precision(model, runtime):
+        for batch in batches_once(data, pad_id, runtime.device):
+            let_pass()
+            with runtime.autocast():
+                losses = objective(model, batch, source)
+            for name, count in objective.counts(batch).items():
+                sums[name] += float(losses[name]) * count
+                totals[name] += count
+    return {name: value / totals[name] for name, value in sums.items()}
+
+
+@torch.no_grad()
+def predict(
+    model: PreTrainedModel,
+    data: EncodedExamples,
+    runtime: Runtime,
+    *,
+    pad_id: int,
+) -> torch.Tensor:
+    """Logits in the order of the data, shape (examples, classes), float32 on the CPU."""
+    model.to(runtime.device).eval()  # type: ignore[arg-type]
+    logits = torch.empty(len(data), model.config.num_labels)
+    with computing(runtime.device) as let_pass, working_precision(model, runtime):
+        for batch in batches_once(data, pad_id, runtime.device):
+            let_pass()
+            with runtime.autocast():
+                said = forward(model, batch, OutputRequest(logits=True))
+            assert said.logits is not None
+            logits[torch.from_numpy(batch.indices)] = said.logits.cpu()
+    return logits
+
+
+def _plans(lengths: Indices, pace: Pace) -> Iterator[Indices]:
+    """The examples of each batch that is still to be trained on, epoch after epoch."""
+    skip = pace.step
+    for epoch in itertools.count():
+        plan = pace.schedule.plan(lengths, epoch)
+        for indices in plan[skip:]:
+            if pace.done:
+                return
+            yield indices
+        skip = max(0, skip - len(plan))
+
+
+def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+
+
+def _unseen(*_: str) -> None:
+    """What only the leading process does."""

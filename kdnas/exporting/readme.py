@@ -1,0 +1,108 @@
+"""What an exported folder says of how to run it, without torch or transformers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kdnas.exporting.show import int8_line
+from kdnas.files.atomic import write_text
+from kdnas.runtime.formatting import several
+
+USE = """
+## In ONNX Runtime
+
+{what}, for any batch and length. The packages `onnxruntime`,
+`tokenizers` and `numpy` are enough; in this folder:
+
+```python
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("tokenizer.json")
+tokenizer.enable_truncation({longest})
+tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token})
+session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+
+texts = ["a text"]  # or pairs: [("a text", "another")]
+rows = tokenizer.encode_batch(texts)
+logits = session.run(["logits"], {{
+{inputs}
+}})[0]
+{answer}
+```
+
+| {head} |
+|{rule}
+{rows}
+"""
+
+TIMES = """
+Milliseconds, medians of passes taken in turn on one machine ({threads}, {processor});
+speed-ups are against the first row.
+"""
+
+INPUTS = {
+    "input_ids": "ids",
+    "attention_mask": "attention_mask",
+    "token_type_ids": "type_ids",
+}
+ONLY_ONNX = """
+This folder holds no PyTorch weights: {files}.
+"""
+
+
+def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None:
+    """Adds to the README.md of an export how its ONNX files run, and what was measured.
+
+    Args:
+        folder: Of the export; a model card in it stays as it is.
+        summary: The content of export.json.
+        whole: Whether PyTorch's weights are there, too.
+    """
+    file = folder / "README.md"
+    card = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"
+    note = "" if whole else ONLY_ONNX.format(files=", ".join(summary["files"].values()))
+    write_text(file, card + note + use(summary))
+
+
+def use(summary: dict[str, Any]) -> str:
+    """The section's text."""
+    files, labels, score = summary["files"], summary["labels"], summary["main_score"]
+    token, pad_id = summary["pad_token"]
+    points = [f"{at['batch']} x {at['length']}" for at in summary["models"][0]["latency"]]
+    answer = "print(logits[:, 0])"
+    if labels:
+        named = json.dumps(labels, ensure_ascii=False)
+        answer = f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
+    head = ["", "MB", *points, score or "score"]
+    text = USE.format(
+        what=" and ".join(f"`{file}`" for file in files.values()),
+        file=next(iter(files.values())),
+        longest=summary["longest"],
+        pad_id=pad_id,
+        pad_token=json.dumps(token),
+        inputs="\n".join(_input(name) for name in summary["inputs"]),
+        answer=answer,
+        head=" | ".join(head),
+        rule="---|" * len(head),
+        rows="\n".join(_row(model, score) for model in summary["models"]),
+    )
+    environment = summary["environment"]
+    threads = several(environment["threads"], "thread")
+    processor = environment["device_name"]
+    times = TIMES.format(threads=threads, processor=processor) if points else ""
+    return text + times + "".join(f"\n{line}.\n" for line in int8_line(summary))
+
+
+def _input(name: str) -> str:
+    return f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'
+
+
+def _row(model: dict[str, Any], score: str | None) -> str:
+    times = (f"{at['ms']:.1f} ({at['speedup']:.1f}x)" for at in model["latency"])
+    known = model["scores"].get(score)
+    cells = [f"{model['model']}, {model['runtime']}", f"{model['bytes'] / 1e6:.1f}", *times]
+    return f"| {' | '.join(cells)} | {'' if known is None else f'{known:.4f}'} |"

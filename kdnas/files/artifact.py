@@ -1,0 +1,174 @@
+"""What a step leaves on disk, and the only notion of "already done".
+
+An artifact is a file or a folder with a key: plain values that decide its content. It counts as
+done when its manifest, which is written last, names the same key, and every file has the size and
+the checksum that the manifest lists. Anything else is as if it had never been made.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from kdnas.files.atomic import read_json, replace_file, replace_folder, write_json
+
+T = TypeVar("T")
+
+MANIFEST = "kdnas.json"
+CHUNK = 1 << 24
+
+
+class DamagedArtifactError(Exception):
+    """A file of an artifact is missing, cut short or altered."""
+
+
+@dataclass(frozen=True)
+class Artifact(Generic[T]):
+    """A result on disk.
+
+    Attributes:
+        path: A folder, or a file; `save` decides which.
+        key: Plain values: all that decides the content, and nothing else.
+        load: Reads the value from the path.
+        save: Writes the value to a temporary path, which then takes the place of `path`.
+        is_folder: Whether `save` fills a folder.
+        unchecked: Names of files that may change afterwards (a model card).
+        size: Bytes that a value takes on disk, where that is known beforehand.
+    """
+
+    path: Path
+    key: Mapping[str, Any]
+    load: Callable[[Path], T]
+    save: Callable[[T, Path], object]
+    is_folder: bool = True
+    unchecked: Collection[str] = ()
+    size: Callable[[T], int] | None = field(default=None, compare=False)
+
+    @property
+    def manifest(self) -> Path:
+        """The file that says what the artifact was made from."""
+        return manifest_of(self.path, is_folder=self.is_folder)
+
+    def done(self) -> bool:
+        """Whether the artifact is there, of this key and undamaged."""
+        known = read_json(self.manifest)
+        if not isinstance(known, dict) or known.get("key") != _plain(self.key):
+            return False
+        return damage(self.path, is_folder=self.is_folder) is None
+
+    def read(self) -> T:
+        """The value on disk.
+
+        Raises:
+            DamagedArtifactError: It is not there, of another key, or damaged.
+        """
+        if not self.done():
+            raise DamagedArtifactError(f"{self.path} is missing, damaged or of another key")
+        return self.load(self.path)
+
+    def write(self, value: T) -> None:
+        """Puts a value on disk, whole or not at all; what was there stays until then.
+
+        Raises:
+            KdnasError: The disk is full.
+        """
+        needed = self.size(value) if self.size else None
+        if self.is_folder:
+            with replace_folder(self.path, needed) as partial:
+                self.save(value, partial)
+                write_json(partial / MANIFEST, self._described(partial))
+            return
+        self.manifest.unlink(missing_ok=True)
+        with replace_file(self.path, needed) as partial:
+            self.save(value, partial)
+            described = self._described(partial)
+        write_json(self.manifest, described)
+
+    def get(self, make: Callable[[], T]) -> T:
+        """The value: read where it is done, else made now and kept.
+
+        Args:
+            make: Computes it.
+        """
+        if self.done():
+            return self.load(self.path)
+        value = make()
+        self.write(value)
+        return value
+
+    def _described(self, partial: Path) -> dict[str, Any]:
+        files = [f for f in sorted(partial.rglob("*")) if f.is_file()] if self.is_folder else []
+        listed = {
+            file.relative_to(partial).as_posix(): _fingerprint(file)
+            for file in files
+            if file.name not in self.unchecked
+        }
+        if not self.is_folder:
+            listed = {self.path.name: _fingerprint(partial)}
+        return {"key": _plain(self.key), "files": listed}
+
+
+def json_artifact(path: Path, key: Mapping[str, Any]) -> Artifact[Any]:
+    """An artifact whose value is plain JSON in one file."""
+    return Artifact(
+        path,
+        key,
+        load=lambda file: json.loads(file.read_text(encoding="utf-8")),
+        save=lambda value, file: file.write_text(json.dumps(value, indent=2) + "\n", "utf-8"),
+        is_folder=False,
+    )
+
+
+def manifest_of(path: Path, *, is_folder: bool = True) -> Path:
+    """Where the manifest of an artifact lies: in its folder, or hidden beside its file."""
+    return path / MANIFEST if is_folder else path.with_name(f".{path.name}.{MANIFEST}")
+
+
+def key_of(path: Path, *, is_folder: bool = True) -> dict[str, Any] | None:
+    """The key that an artifact was made with; None where there is no manifest."""
+    known = read_json(manifest_of(path, is_folder=is_folder))
+    key = known.get("key") if isinstance(known, dict) else None
+    return key if isinstance(key, dict) else None
+
+
+def damage(path: Path, *, is_folder: bool = True) -> str | None:
+    """What is wrong with an artifact's files, in words; None where nothing is.
+
+    A checksum is computed once a process for each state of a file.
+    """
+    known = read_json(manifest_of(path, is_folder=is_folder))
+    files = known.get("files") if isinstance(known, dict) else None
+    if not isinstance(files, dict):
+        return f"{manifest_of(path, is_folder=is_folder)} is missing or damaged"
+    for name, expected in files.items():
+        file = path / name if is_folder else path
+        if not file.is_file():
+            return f"{file} is missing"
+        if _fingerprint(file) != expected:
+            return f"{file} is damaged: size or checksum differ from {MANIFEST}"
+    return None
+
+
+def _plain(key: Mapping[str, Any]) -> Any:
+    """A key as it comes back from JSON."""
+    return json.loads(json.dumps(key))
+
+
+def _fingerprint(file: Path) -> list[int]:
+    state = file.stat()
+    return [state.st_size, _checksum(file, state.st_ino, state.st_size, state.st_mtime_ns)]
+
+
+@lru_cache(maxsize=4096)
+def _checksum(file: Path, inode: int, size: int, modified: int) -> int:
+    """CRC-32 of a file; what follows the path tells its states apart."""
+    value = 0
+    with file.open("rb") as opened:
+        while chunk := opened.read(CHUNK):
+            value = zlib.crc32(chunk, value)
+    return value

@@ -1,0 +1,72 @@
+"""RUN/curves.jsonl: the loss of each training, step by step, a line a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from kdnas.files.atomic import append_line
+
+FILE = "curves.jsonl"
+MINI_KD = "mini-KD"
+# A curve keeps so many points at most, evenly spread, so that the file stays small.
+MOST_POINTS = 100
+
+Points = Sequence[tuple[int, float]]
+
+
+class Record(Protocol):
+    """Takes note of a finished training."""
+
+    def __call__(
+        self, name: str, stage: str, points: Points, heldout: float | None = None
+    ) -> None: ...
+
+
+def forget(name: str, stage: str, points: Points, heldout: float | None = None) -> None:
+    """Takes no note."""
+
+
+class Curves:
+    """The curves of a run.
+
+    Args:
+        folder: Of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / FILE
+
+    def record(self, name: str, stage: str, points: Points, heldout: float | None = None) -> None:
+        """Appends a curve.
+
+        Args:
+            name: Of the student: `trial 3`, `student`, ...
+            stage: What it was trained in.
+            points: (step, loss), ascending.
+            heldout: Its loss on held-out examples afterwards.
+        """
+        kept = [[step, round(loss, 5)] for step, loss in thinned(points)]
+        line = {"name": name, "stage": stage, "points": kept, "heldout": heldout}
+        append_line(self.file, json.dumps(line))
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every curve, the last of each student and stage; none where the file is missing."""
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
+        for line in text.splitlines():
+            try:
+                curve = json.loads(line)
+                found[curve["name"], curve["stage"]] = curve
+            except (ValueError, KeyError, TypeError):  # a crash cut it short
+                continue
+        return list(found.values())
+
+
+def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[int, float]]:
+    """At most so many of some points, evenly spread, the first and the last among them."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

@@ -1,0 +1,168 @@
+"""The data of a run: what students are distilled on, what they are trained and scored on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.distillation.batches import PAD_MULTIPLE, padded
+from kdnas.distillation.masking import mask_tokens
+from kdnas.errors import KdnasError
+from kdnas.measure.onnx_session import require_onnx
+from kdnas.recipes.transfer.pairs import similar_pairs
+from kdnas.runtime.console import say
+from kdnas.scoring.proxy import Indices, draw_proxy
+from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
+from kdnas.tasks.sampling import stratified_sample
+from kdnas.teachers.inputs import check_inputs
+from kdnas.teachers.load import longest_input
+
+CORPUS_SEED = 0
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Encoded examples.
+
+    Attributes:
+        spec: The task, its labels known.
+        train: The task's training examples.
+        evaluation: The examples that are scored, by split.
+        distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
+            general stages read it, the training examples; masked where that was asked for.
+        corpus: The corpus, masked likewise; None where there is none.
+        proxy: The examples of `distillation` that mini-KD sees.
+        examples: The texts of `train`.
+        corpus_texts: Those of the corpus; empty where there is none.
+        held_out: The texts that the task is scored on, or will be (its test rows).
+        tokenizer: The teacher's.
+        length: Tokens at which inputs are cut.
+    """
+
+    spec: TaskSpec
+    train: EncodedExamples
+    evaluation: dict[str, EncodedExamples]
+    distillation: EncodedExamples
+    corpus: EncodedExamples | None
+    proxy: Indices
+    examples: Examples
+    corpus_texts: list[str]
+    held_out: frozenset[str]
+    tokenizer: Any
+    length: int
+
+
+def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
+    """Encodes a task's examples and the corpus for a teacher.
+
+    Raises:
+        KdnasError: The corpus cannot be read, the proxy would be too small, latencies cannot be
+            measured as asked, or the tokenizer gives what the teacher cannot read.
+    """
+    check_latency(settings, config)
+    length = input_length(settings, tokenizer, config)
+    train = task.splits["train"]
+    for split, examples in task.splits.items():
+        if examples.dropped:
+            say(f"{split}: {examples.dropped} unusable row(s) left out")
+    if settings.max_train_rows and settings.max_train_rows < len(train):
+        rows = settings.max_train_rows
+        train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
+    encoded = encode(train, tokenizer, length)
+    texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
+    # A general stage reads the corpus by itself; candidates then see the task's own rows.
+    general = any(stage.is_general for stage in settings.recipe)
+    share = settings.corpus_pairs
+    share = (0.5 if general else 0.0) if share is None else share
+    corpus = encode_corpus(texts, share, tokenizer, length) if texts else None
+    seen = encoded if corpus is None or general else corpus
+
+    def masked(data: EncodedExamples) -> EncodedExamples:
+        # A corpus's masks, like its texts, are the same for all seeds: its students serve them all.
+        seed = CORPUS_SEED if data is corpus else settings.seed
+        return mask_tokens(data, tokenizer, settings.mask_probability, seed)
+
+    distillation, evaluation = masked(seen), encode_evaluation(task, tokenizer, length)
+    for part in (encoded, distillation, *evaluation.values()):
+        check_inputs(part, tokenizer, config)
+    return RunData(
+        task.spec,
+        encoded,
+        evaluation,
+        distillation,
+        None if corpus is None else check_inputs(masked(corpus), tokenizer, config),
+        draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
+        train,
+        texts,
+        held_out_texts(task),
+        tokenizer,
+        length,
+    )
+
+
+def held_out_texts(task: TaskData) -> frozenset[str]:
+    """The texts of all splits but the training one."""
+    splits = [examples for name, examples in task.splits.items() if name != "train"]
+    return frozenset(
+        text
+        for examples in splits
+        for texts in (examples.text, examples.text_pair or [])
+        for text in texts
+    )
+
+
+def encode_corpus(texts: list[str], pairs: float, tokenizer: Any, length: int) -> EncodedExamples:
+    """The texts of a corpus, a share of them in pairs with similar ones."""
+    if not pairs:
+        return encode(Examples(texts), tokenizer, length)
+    alone, both = similar_pairs(texts, pairs)
+    joined = Examples([a for a, _ in both], [b for _, b in both])
+    parts = [encode(part, tokenizer, length) for part in (Examples(alone), joined) if len(part)]
+    return parts[0].joined(parts[1]) if len(parts) == 2 else parts[0]
+
+
+def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, EncodedExamples]:
+    """The splits that a task is scored on.
+
+    Raises:
+        KdnasError: One of them has no labels.
+    """
+    present = [split for split in task.spec.evaluation if split in task.splits]
+    for split in present:
+        if task.splits[split].labels is None:
+            raise KdnasError(f"task {task.spec.name!r}: its {split} split has no labels to score")
+    return {split: encode(task.splits[split], tokenizer, length) for split in present}
+
+
+def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
+    """Tokens at which inputs are cut: what is asked for, as far as the model can read.
+
+    Raises:
+        KdnasError: The model reads too few.
+    """
+    longest = longest_input(config)
+    asked = min(settings.max_length, longest, int(tokenizer.model_max_length))
+    # A batch is padded to a multiple, which must fit, too.
+    length = asked if padded(asked) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
+    if not length:
+        raise KdnasError(f"the teacher reads {longest} tokens at most, fewer than {PAD_MULTIPLE}")
+    if length < settings.max_length:
+        told = f"inputs are cut at {length} tokens, as far as the teacher reads"
+        say(f"--max-length is {settings.max_length:,}; {told}")
+    return length
+
+
+def check_latency(settings: Settings, config: Any) -> None:
+    """Refuses to time where there is no such runtime, or inputs that do not fit.
+
+    Raises:
+        KdnasError: ONNX Runtime is missing, or the teacher cannot read so many tokens.
+    """
+    if settings.latency_runtime == "onnx":
+        require_onnx("--latency-runtime onnx")
+    longest = longest_input(config)
+    if settings.latency_length > longest:
+        raise KdnasError(
+            f"--latency-length is {settings.latency_length}; the teacher reads at most {longest}"
+        )

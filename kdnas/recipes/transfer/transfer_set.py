@@ -1,0 +1,167 @@
+"""Making a transfer set, and keeping it with what the teacher says of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdnas.distillation.losses.functions import UNLABELLED
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import replace_file
+from kdnas.recipes.transfer.augmentations import WAYS, obstacle
+from kdnas.recipes.transfer.sources import Material, Row
+from kdnas.tasks.examples import Examples
+
+FILE = "transfer.jsonl.gz"
+TRIES = 20
+SHARES: dict[Any, float] = {
+    "swap": 1,
+    "recombine": 1,
+    "neighbours": 2,
+    "mask": 1,
+    "replace": 2,
+    "span": 1,
+    "corpus": 2,
+}
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class TransferSet:
+    """A task's rows and others.
+
+    Attributes:
+        examples: All rows; those that are not the task's own have no label (-100, or NaN).
+        ways: How each came about: `own`, the name of another task, or that of a way.
+    """
+
+    examples: Examples
+    ways: list[str]
+
+    def write(self, folder: Path, logits: NDArray[np.float32] | None) -> None:
+        """Keeps the rows as gzipped JSON lines, with the teacher's logits where it has any.
+
+        Args:
+            folder: Gets the file.
+            logits: Shape (rows, outputs).
+        """
+        labels = [None] * len(self.ways) if logits is None else logits.tolist()
+        with replace_file(folder / FILE) as partial, gzip.open(partial, "wt") as file:
+            rows = zip(rows_of(self.examples), self.ways, labels, strict=True)
+            for (first, second), way, said in rows:
+                line = {"text": first, "text_pair": second, "way": way, "logits": said}
+                file.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
+
+
+def make_transfer_set(
+    own: Examples,
+    others: dict[str, Examples],
+    material: Material,
+    shares: dict[Any, float],
+    rows: int,
+    seed: int,
+    held_out: frozenset[str] = frozenset(),
+) -> TransferSet:
+    """A task's own rows, then those of other tasks, then new ones until there are enough.
+
+    Other tasks give half of what is still needed, in equal parts, as far as they can. No row that
+    is not the task's own is there twice.
+
+    Args:
+        own: The task's training rows.
+        others: Rows of other tasks by name; their labels are not used.
+        material: What new rows are made of.
+        shares: By way, how many of the new rows are made so; ways that cannot be gone are left out.
+        rows: Rows in all; own rows are all there however many.
+        seed: Decides what is drawn.
+        held_out: Texts of evaluation rows. Public data sets share sentences: a row with one of
+            these, unless the task's own rows have it too, is left out.
+    """
+    rng = np.random.default_rng((seed, 1))
+    first, needed = rows_of(own), max(0, rows - len(own))
+    taken = set(first)
+    barred = held_out.difference(text for row in first for text in row if text)
+    found: dict[Row, str] = {}
+    part = needed // (2 * max(1, len(others)))
+    for name, examples in others.items():
+        unique = dict.fromkeys(rows_of(examples))
+        fresh = (row for row in unique if row not in taken and row not in found)
+        texts = [row for row in fresh if not barred.intersection(row)]
+        for i in rng.permutation(len(texts))[:part].tolist():
+            found[texts[i]] = name
+    _fill(found, material, shares, needed, rng, taken, barred)
+    return TransferSet(_followed(own, list(found)), [OWN] * len(own) + list(found.values()))
+
+
+def rows_of(examples: Examples) -> list[Row]:
+    """The texts of some examples."""
+    second: Sequence[str | None] = examples.text_pair or [None] * len(examples)
+    return list(zip(examples.text, second, strict=True))
+
+
+def as_rows_like(own: Examples, others: Examples, name: str) -> Examples:
+    """The texts of another task in rows of as many texts as the task's own.
+
+    Raises:
+        KdnasError: Single texts cannot become pairs.
+    """
+    if own.text_pair is not None and others.text_pair is None:
+        raise KdnasError(
+            f"transfer_tasks has {name}, whose rows have one text each where this task's have two"
+        )
+    if own.text_pair is None and others.text_pair is not None:
+        return Examples(list(dict.fromkeys([*others.text, *others.text_pair])))
+    return others
+
+
+def check_ways(shares: dict[Any, float], material: Material) -> None:
+    """Refuses ways that were asked for and cannot be gone.
+
+    Raises:
+        KdnasError: One of them.
+    """
+    for way, share in shares.items():
+        why = obstacle(way, material)
+        if share and why:
+            raise KdnasError(f"transfer_methods has {way}, but {why}; leave it out")
+
+
+def _fill(
+    found: dict[Row, str],
+    material: Material,
+    shares: dict[Any, float],
+    needed: int,
+    rng: np.random.Generator,
+    taken: set[Row],
+    barred: frozenset[str],
+) -> None:
+    open_ways = [way for way, share in shares.items() if share and not obstacle(way, material)]
+    if not open_ways:
+        return
+    weights = np.array([shares[way] for way in open_ways])
+    for _ in range(TRIES * max(0, needed - len(found))):
+        if len(found) >= needed:
+            return
+        way = open_ways[int(rng.choice(len(open_ways), p=weights / weights.sum()))]
+        row = WAYS[way](material, rng)
+        if row is None or row in taken or row[0] == row[1] or barred.intersection(row):
+            continue
+        found.setdefault(row, way)
+
+
+def _followed(own: Examples, others: list[Row]) -> Examples:
+    """A task's own rows, then others without labels."""
+    labels = None
+    if own.labels is not None:
+        gap = np.nan if own.labels.dtype.kind == "f" else UNLABELLED
+        labels = np.concatenate([own.labels, np.full(len(others), gap, own.labels.dtype)])
+    second = [text or "" for _, text in others]
+    pairs = None if own.text_pair is None else [*own.text_pair, *second]
+    return Examples([*own.text, *(text for text, _ in others)], pairs, labels)

@@ -1,0 +1,267 @@
+"""The run folder: settings, log, the results of finished steps, and who may write."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from kdnas.config import Settings, load_settings, password
+from kdnas.config.address import absolute
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import T, append_line, make_writable, once, read_json, write_text
+
+# What may differ between the start of a run and its continuation.
+CHANGEABLE = ("trials", "threads", "device")
+
+
+class Run:
+    """One run folder.
+
+    Args:
+        folder: It exists.
+        settings: As in its config.yaml.
+    """
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+        # Whether this process began the run, and whether it made the folder for it.
+        self._begun_here = self._made_here = False
+
+    @classmethod
+    def create(cls, settings: Settings) -> Run:
+        """Starts a run in a new or empty folder, or goes on with the same run.
+
+        Raises:
+            KdnasError: The folder cannot be written, or holds another run or other files.
+        """
+        settings = resolve(settings)
+        assert settings.out is not None
+        folder = settings.out
+        storage = settings.storage
+        run = cls(folder, _without_password(settings))
+        if (folder / "config.yaml").exists():
+            run.settings = _with_inputs_to_time(run.settings)
+            _refuse_another(run.settings, cls.open(folder).settings, folder)
+        else:
+            run._made_here, run._begun_here = not folder.exists(), True
+            _make_folder(folder)
+            run.settings = _with_inputs_to_time(run.settings)
+            run.save()
+        password.put_away(storage, folder)
+        return run
+
+    @classmethod
+    def open(cls, folder: Path, **changes: Any) -> Run:
+        """Opens an existing run, with changes to its settings that `save` makes lasting.
+
+        Raises:
+            KdnasError: The folder holds no run, or a change is out of range.
+        """
+        file = folder / "config.yaml"
+        if not folder.exists():
+            raise KdnasError(f"the run folder {folder} does not exist; kdnas search makes one")
+        if not file.exists():
+            raise KdnasError(
+                f"{folder} holds no kdnas run (no config.yaml); kdnas search makes one"
+            )
+        given = {k: v for k, v in changes.items() if v is not None}
+        found = load_settings([file], given)
+        settings = _without_password(found)
+        password.put_away(found.storage, folder)
+        run = cls(folder, settings)
+        if settings != found:
+            run.save()
+        return run
+
+    def save(self) -> None:
+        """Writes the settings to config.yaml."""
+        write_text(self.folder / "config.yaml", dump(self.settings))
+
+    @contextmanager
+    def forgotten_if_refused(self) -> Iterator[None]:
+        """Removes a run begun here whose input proves bad before anything was computed."""
+        try:
+            yield
+        except KdnasError:
+            if self._begun_here:
+                # Another process that joined it meanwhile holds it, and goes on.
+                with suppress(KdnasError, OSError), self.alone():
+                    self._forget()
+            raise
+
+    def _forget(self) -> None:
+        ours = {"config.yaml", "joined.json", ".lock", ".teacher.lock", password.FILE}
+        files = list(self.folder.iterdir())
+        if {path.name for path in files} <= ours:
+            for path in files:
+                path.unlink()
+            if self._made_here:
+                self.folder.rmdir()
+
+    def log(self, event: str, **fields: Any) -> None:
+        """Appends one line to log.jsonl."""
+        line = {"time": round(time.time(), 3), "event": event, **fields}
+        append_line(self.folder / "log.jsonl", json.dumps(line))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Holds the run for this process.
+
+        Raises:
+            KdnasError: Another process holds it.
+        """
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                yield
+        except Timeout:
+            raise KdnasError(
+                f"another process works on {self.folder}; `kdnas worker {self.folder}` joins it"
+            ) from None
+
+    def once(self, name: str, key: Any, compute: Callable[[], T]) -> T:
+        """The JSON result of a step: from the folder where its key is the same, else computed.
+
+        Args:
+            name: Of the step; `steps/NAME.json` holds the result.
+            key: Plain values that decide the result.
+            compute: Makes it.
+        """
+
+        def timed() -> T:
+            with self.timed(name):
+                return compute()
+
+        return once(self._step(name), key, timed)
+
+    def result(self, name: str) -> Any | None:
+        """What `once` kept of a step; None where it was never taken."""
+        stored = read_json(self._step(name))
+        return stored["result"] if isinstance(stored, dict) else None
+
+    def _step(self, name: str) -> Path:
+        return self.folder / "steps" / f"{name.replace(' ', '-')}.json"
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Logs how long a step took."""
+        start = time.perf_counter()
+        self.log("start", step=step)
+        yield
+        self.log("end", step=step, seconds=round(time.perf_counter() - start, 2))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by step, summed over all processes that worked on the run."""
+        total: dict[str, float] = {}
+        for line in self.events():
+            if line.get("event") == "end":
+                step = str(line["step"])
+                total[step] = round(total.get(step, 0.0) + float(line["seconds"]), 2)
+        return total
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """The log, line by line; a line that a crash cut short is left out."""
+        path = self.folder / "log.jsonl"
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+
+def resolve(settings: Settings) -> Settings:
+    """Settings that mean the same from any folder and in any shell."""
+    data_dir = settings.data_dir or os.environ.get("KDNAS_DATA_DIR")
+    teacher, task, corpus = settings.teacher, settings.task, settings.corpus
+    changes = {
+        "teacher": _absolute(teacher),
+        "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
+        "general_teacher": _absolute(settings.general_teacher),
+        "corpus": _absolute(corpus),
+        "storage": absolute(settings.storage) if settings.storage else None,
+        "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
+        "out": (settings.out or _default_out(settings)).expanduser().resolve(),
+    }
+    return settings.model_copy(update=changes)
+
+
+def dump(settings: Settings) -> str:
+    """Settings as YAML."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _with_inputs_to_time(settings: Settings) -> Settings:
+    """Where nobody said how long timed inputs are, they are no longer than the teacher reads."""
+    if settings.teacher is None or "latency_length" in settings.model_fields_set:
+        return settings
+    from kdnas.teachers.load import load_config, longest_input  # slow to import
+
+    try:
+        longest = longest_input(load_config(settings.teacher))
+    except KdnasError:  # it is told of when the teacher is loaded
+        return settings
+    length = min(settings.latency_length, longest)
+    return settings.model_copy(update={"latency_length": length})
+
+
+def _without_password(settings: Settings) -> Settings:
+    storage = settings.storage and password.bare(settings.storage)
+    return settings.model_copy(update={"storage": storage})
+
+
+def _absolute(name: str | None) -> str | None:
+    return (
+        str(Path(name).expanduser().resolve())
+        if name and Path(name).expanduser().exists()
+        else name
+    )
+
+
+def _default_out(settings: Settings) -> Path:
+    teacher = Path(settings.teacher).name if settings.teacher else "minilm"
+    task = Path(settings.task).stem if settings.task else "rotten-tomatoes"
+    return Path("runs") / f"{teacher}-{task}"
+
+
+def _make_folder(folder: Path) -> None:
+    make_writable(folder)
+    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
+    if others:
+        raise KdnasError(
+            f"{folder} is not empty and holds no kdnas run (it has {sorted(others)[0]!r}); choose "
+            "another --out"
+        )
+
+
+def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
+    for name in Settings.model_fields:
+        new, old = getattr(ours, name), getattr(theirs, name)
+        if name == "storage" and old:  # older runs have it as it was given
+            old = absolute(old)
+        if name == "stages" and new != old:
+            raise KdnasError(
+                f"{folder} holds another study: its recipe has other stages; choose another --out, "
+                f"or go on with `kdnas resume {folder}`"
+            )
+        if name not in CHANGEABLE and new != old:
+            raise KdnasError(
+                f"{folder} holds another study: its --{name.replace('_', '-')} "
+                f"{difference(old, new)}; choose another --out, or go on with `kdnas resume "
+                f"{folder}`"
+            )
+
+
+def difference(theirs: Any, ours: Any) -> str:
+    """How a setting of a run or a study differs from what is asked for."""
+    old, new = (str(value) if isinstance(value, Path) else repr(value) for value in (theirs, ours))
+    if ours is None:
+        return f"is {old}, and none is given here"
+    return f"is {old}, not {new}" if theirs is not None else f"is not set, and here it is {new}"

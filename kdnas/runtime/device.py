@@ -1,0 +1,149 @@
+"""Where and how tensors are multiplied: device, precision, threads. Accelerate does the work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.runtime.distributed import Team, team
+
+ResolvedPrecision = Literal["fp32", "bf16"]
+# What `accelerate launch` sets where it is to split a model over processes.
+SPLITTING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The device and precision that every training step and every forward pass shares."""
+
+    accelerator: Accelerator
+    precision: ResolvedPrecision
+
+    @property
+    def device(self) -> torch.device:
+        """The device that models and batches go to."""
+        device: torch.device = self.accelerator.device
+        return device
+
+    @property
+    def team(self) -> Team:
+        """The processes that train together, where the command was launched so."""
+        return team()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process's copy has the same settings on a device of its own."""
+        return _like, (self.device.type, self.precision, torch.get_num_threads())
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Mixed precision for a forward pass; nothing in fp32."""
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        context: contextlib.AbstractContextManager[Any] = self.accelerator.autocast()
+        return context
+
+    @property
+    def exact(self) -> Runtime:
+        """The same device in fp32, as official scores are computed."""
+        return replace(self, precision="fp32")
+
+    def describe(self) -> dict[str, Any]:
+        """The environment that a report should name."""
+        return {
+            "device": str(self.device),
+            "device_name": _device_name(self.device),
+            "precision": self.precision,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on a device; to a GPU it goes by pinned memory, without waiting."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def start_runtime(settings: Settings) -> Runtime:
+    """Sets threads and picks device and precision.
+
+    Raises:
+        KdnasError: The device does not exist, or models are to be split over several.
+    """
+    for name in SPLITTING:
+        if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
+            raise KdnasError(
+                f"launched for {name}, which splits a model over processes; students are small: "
+                "accelerate launch --multi_gpu would be right"
+            )
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    device = _checked_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    return _runtime(device, precision)
+
+
+def resolve_precision(wanted: str, device: torch.device) -> ResolvedPrecision:
+    """bf16 only where the hardware multiplies it natively, unless it is asked for."""
+    if wanted == "auto":
+        return "bf16" if _has_bf16(device) else "fp32"
+    return "bf16" if wanted == "bf16" else "fp32"
+
+
+@cache
+def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
+    # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
+    if device.type != "cpu" and device.index is not None:
+        torch.accelerator.set_device_index(device.index)
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    accelerator = Accelerator(
+        cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
+    )
+    return Runtime(accelerator, precision)
+
+
+def _like(device: str, precision: ResolvedPrecision, threads: int) -> Runtime:
+    torch.set_num_threads(threads)
+    return _runtime(torch.device(device), precision)
+
+
+def _checked_device(name: str | None) -> torch.device:
+    best = torch.accelerator.current_accelerator(check_available=True)
+    if name is None:
+        return best or torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise KdnasError(f"--device is {name!r}; cpu, cuda or mps would be right") from None
+    if device.type != "cpu" and (best is None or best.type != device.type):
+        raise KdnasError(f"--device is {name!r}, which this machine lacks; cpu would work")
+    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
+        count = torch.accelerator.device_count()
+        raise KdnasError(f"--device is {name!r}, but this machine has {count} such device(s)")
+    return device
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cpu":
+        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return platform.processor() or platform.machine()

@@ -1,0 +1,141 @@
+"""Mini-KD: a short distillation on the proxy, whose held-out loss scores an architecture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from zipfile import is_zipfile
+
+from kdnas.config import Settings
+from kdnas.distillation.losses.table import DistillationLoss, UnexplainedLogits
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import OutputRequest, State
+from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.training import heldout_losses, train
+from kdnas.files.curves import MINI_KD, Record, forget
+from kdnas.recipes.stages import hidden_of, schedule_of, terms_of, wanted_of
+from kdnas.runtime.device import Runtime
+from kdnas.scoring.proxy import Proxy
+from kdnas.space import Architecture, SearchSpace
+from kdnas.students.initialiser import StudentInitialiser
+from kdnas.students.state import StudentState
+from kdnas.teachers.distillation_data import DistillationData
+from kdnas.teachers.load import Teacher
+
+
+class MiniKD:
+    """Trains any student of one teacher on one proxy; the teacher itself is not run.
+
+    Args:
+        teacher: Gives the students their weights.
+        proxy: Data and signal.
+        settings: Of the run.
+        runtime: Device and precision.
+        record: Takes note of each training.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        proxy: Proxy,
+        settings: Settings,
+        runtime: Runtime,
+        record: Record = forget,
+    ) -> None:
+        self.teacher = teacher
+        self.proxy = proxy
+        self.settings = settings
+        self.stage = settings.mini_stage
+        self.runtime = runtime
+        self.record = record
+        self.lesson = DistillationData(
+            teacher,
+            proxy.data.take(proxy.training),
+            proxy.store.subset(proxy.training),
+            proxy.store.mean,
+            proxy.store.variance,
+        )
+        self.begin = StudentInitialiser(self.lesson, settings, runtime)
+
+    def start(self, architecture: Architecture) -> StudentState:
+        """An untrained student; it keeps the parts of the teacher that matter most on the proxy."""
+        return self.begin.student(architecture)
+
+    def run(
+        self,
+        distilled: StudentState,
+        *,
+        until: float = 1.0,
+        checkpoint: Path | None = None,
+        title: str = MINI_KD,
+    ) -> float:
+        """Trains a student in place; returns its loss on the held-out part of the proxy.
+
+        Args:
+            distilled: Fresh from `start`, also where a checkpoint has more.
+            until: Share of the training after which to pause and score.
+            checkpoint: File that keeps a paused training, for the next call to go on from.
+            title: Names the student where progress is shown and recorded.
+        """
+        settings, pad = self.settings, self.teacher.pad_id
+        # torch.save writes a zip archive, whose end a damaged file lacks.
+        if checkpoint is None or not is_zipfile(checkpoint):
+            self.begin.fit(distilled.hidden, distilled)
+        trained = train(
+            distilled.student,
+            WeightedLosses(terms_of(self.stage, distilled, self.begin)),
+            self.lesson.data,
+            self.lesson.source,
+            self.schedule(settings.mini_epochs, settings.mini_steps),
+            self.runtime,
+            pad_id=pad,
+            title=title,
+            checkpoint=checkpoint,
+            until=until,
+        )
+        if not self.stage.weighs("hidden"):  # its projections were not trained with the student
+            self.begin.fit(distilled.hidden, distilled)
+        loss = self.score(distilled)
+        self.record(title, MINI_KD, trained.curve, loss)
+        return loss
+
+    def score(self, distilled: StudentState) -> float:
+        """The loss of a student on the held-out part: a share left unexplained, or their mean."""
+        proxy = self.proxy
+        losses = heldout_losses(
+            distilled.student,
+            WeightedLosses({name: (1.0, term) for name, term in self._scored(distilled).items()}),
+            proxy.data.take(proxy.heldout),
+            proxy.store.subset(proxy.heldout),
+            self.runtime,
+            pad_id=self.teacher.pad_id,
+        )
+        return fmean(losses.values())
+
+    def _scored(self, distilled: StudentState) -> dict[str, DistillationLoss]:
+        """The terms whose held-out losses are the score."""
+        terms: dict[str, DistillationLoss] = {}
+        if self.settings.mini_score != "logits":
+            terms["hidden"] = distilled.hidden
+        if self.settings.mini_score != "hidden":
+            assert self.proxy.store.logits is not None, "the settings were checked"
+            terms["logits"] = UnexplainedLogits(self.proxy.store.logits)
+        return terms
+
+    def schedule(self, epochs: float, steps: int | None) -> Schedule:
+        """How candidates are trained."""
+        schedule = schedule_of(self.stage, self.settings)
+        seconds = self.settings.mini_seconds
+        return replace(schedule, epochs=epochs, max_steps=steps, max_seconds=seconds)
+
+
+def states_for(space: SearchSpace, teacher: Teacher, settings: Settings) -> frozenset[State]:
+    """What mini-KD reads of a teacher's states, whichever student of a space it trains."""
+    depths = {int(layers) for layers in space.choices["num_hidden_layers"]}
+    wanted = OutputRequest()
+    for shape in (replace(space.teacher, num_hidden_layers=layers) for layers in depths):
+        wanted |= wanted_of(settings.mini_stage, shape, teacher, settings)
+        # Projections are fitted to hidden states even where nothing is trained on them.
+        wanted |= hidden_of(shape, teacher, settings)
+    return wanted.states

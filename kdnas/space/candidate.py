@@ -1,0 +1,65 @@
+"""What a study chooses between: a student's shape, how it is trained, and what it reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from kdnas.space.architecture import Architecture
+
+DEFAULT_RECIPE = "default"
+TEACHERS_VOCABULARY = "teacher"
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """One student that a study may try. Equality is the key.
+
+    Attributes:
+        architecture: The shape.
+        recipe: Name of the recipe that trains it.
+        vocabulary: Name of the vocabulary that it reads.
+    """
+
+    architecture: Architecture
+    recipe: str = DEFAULT_RECIPE
+    vocabulary: str = TEACHERS_VOCABULARY
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Candidate:
+        """The candidate that a trial's parameters, or a row of YAML, spell.
+
+        A dimension that a study does not search over is left out of its trials.
+
+        Raises:
+            KeyError: A field of the architecture is missing.
+        """
+        return cls(
+            Architecture.from_params(params),
+            str(params.get("recipe", DEFAULT_RECIPE)),
+            str(params.get("vocabulary", TEACHERS_VOCABULARY)),
+        )
+
+    @property
+    def params(self) -> dict[str, int | str]:
+        """All fields as plain values; `from_params` reads them back."""
+        own: dict[str, int | str] = {"recipe": self.recipe, "vocabulary": self.vocabulary}
+        return {**self.architecture.params, **own}
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of all fields, the same on every machine: 16 hexadecimal digits."""
+        text = json.dumps(self.params, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """Short name, `6x384 h12 f1536 gelu`; what is not the default follows."""
+        parts = [self.architecture.label]
+        parts += [self.recipe] * (self.recipe != DEFAULT_RECIPE)
+        parts += [self.vocabulary] * (self.vocabulary != TEACHERS_VOCABULARY)
+        return " ".join(parts)

@@ -1,0 +1,156 @@
+"""What the trials of a study say about architectures, in the form that controllers learn from."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from optuna.trial import FrozenTrial, TrialState
+
+from kdnas.study.samplers._candidates import CandidateSpace, Code
+from kdnas.study.samplers._turns import Turns
+from kdnas.study.samplers.names import CHOICE_ATTR, FIXED_ATTR, RUNG, RUNG_VALUES
+
+_MAX_FAILURES = 2
+# Squares of what lies further out would overflow. A penalty of the largest float is meant as "bad".
+_FARTHEST = 1e100
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One trial that ended.
+
+    Attributes:
+        number: Of the trial.
+        code: Its architecture.
+        values: One an objective, or None where it was not trained.
+        share: Of the full training that the values come from; 1 for a complete trial.
+        constraints: By key; an architecture is feasible where none exceeds 0.
+    """
+
+    number: int
+    code: Code
+    values: tuple[float, ...] | None
+    share: float
+    constraints: Mapping[str, float]
+
+
+def rung_of(trial: FrozenTrial) -> tuple[float, tuple[float, ...]] | None:
+    """Return a pruned trial's rung and values there, or None where it has none that are finite."""
+    share, values = trial.user_attrs.get(RUNG), trial.user_attrs.get(RUNG_VALUES)
+    if trial.state != TrialState.PRUNED or share is None or values is None:
+        return None
+    numbers = tuple(float(value) for value in values)
+    return (float(share), numbers) if all(map(math.isfinite, numbers)) else None
+
+
+def observe(trials: Iterable[FrozenTrial], space: CandidateSpace) -> list[Observation]:
+    """Return what the ended trials of this space show, by number.
+
+    Values that are not finite count as none; a trial that shows nothing at all is left out.
+    """
+    found = (_observation(trial, space) for trial in sorted(trials, key=lambda t: t.number))
+    return [seen for seen in found if seen is not None]
+
+
+def _observation(trial: FrozenTrial, space: CandidateSpace) -> Observation | None:
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+        return None
+    share, values = rung_of(trial) or (1.0, None)
+    if trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values)):
+        values = tuple(trial.values)
+    code = space.encode(trial.params)
+    if code is None or (values is None and not trial.constraints):
+        return None
+    constraints = {key: _nearer(value) for key, value in trial.constraints.items()}
+    values = values and tuple(map(_nearer, values))
+    return Observation(trial.number, code, values, share, constraints)
+
+
+def _nearer(value: float) -> float:
+    return max(-_FARTHEST, min(_FARTHEST, value)) if math.isfinite(value) else value
+
+
+def settle(observations: Sequence[Observation]) -> list[Observation]:
+    """Make values of all rungs comparable, and keep the longest training of each architecture.
+
+    The rung of the longest training is the yardstick. A lower rung's values are shifted by the mean
+    difference among the architectures that were seen at both; where none was, by the difference
+    of the two rungs' medians.
+
+    Returns:
+        Observations in the order given. ``share`` still says what the values come from.
+    """
+    trained = [seen for seen in observations if seen.values is not None]
+    shares = sorted({seen.share for seen in trained})
+    shift = {share: _shift(trained, share, shares[-1]) for share in shares}
+    longest: dict[Code, float] = {}
+    for seen in trained:
+        longest[seen.code] = max(seen.share, longest.get(seen.code, 0.0))
+    return [
+        seen
+        if seen.values is None
+        else replace(seen, values=tuple((np.array(seen.values) + shift[seen.share]).tolist()))
+        for seen in observations
+        if seen.values is None or seen.share == longest[seen.code]
+    ]
+
+
+def _shift(
+    trained: Sequence[Observation], share: float, yardstick: float
+) -> npt.NDArray[np.float64]:
+    """Return what to add to the values of a rung, shape (objectives,)."""
+    low = {seen.code: np.array(seen.values) for seen in trained if seen.share == share}
+    high = {seen.code: np.array(seen.values) for seen in trained if seen.share == yardstick}
+    if both := low.keys() & high.keys():
+        return np.asarray(np.mean([high[code] - low[code] for code in sorted(both)], axis=0))
+    return np.asarray(np.median([*high.values()], axis=0) - np.median([*low.values()], axis=0))
+
+
+def find_taken(trials: Iterable[FrozenTrial], space: CandidateSpace) -> set[Code]:
+    """Return the architectures that need no further trial; one that was interrupted does."""
+    trials = list(trials)
+    lost = Turns(trials).lost
+    taken: set[Code] = set()
+    failures: Counter[Code] = Counter()
+    for trial in trials:
+        code = _code_of(trial, space)
+        if code is None:
+            continue
+        if trial.number in lost:
+            continue
+        if trial.state == TrialState.FAIL:
+            failures[code] += 1
+        else:
+            taken.add(code)
+    return taken | {code for code, count in failures.items() if count >= _MAX_FAILURES}
+
+
+def _code_of(trial: FrozenTrial, space: CandidateSpace) -> Code | None:
+    """Return what a trial evaluates or is about to, or None where that isn't in this space.
+
+    A trial with further parameters is no architecture of this space: the same choices with other
+    values of those are worth another trial.
+    """
+    if not trial.params.keys() <= set(space.names):
+        return None
+    if trial.state.is_finished():
+        return space.encode(trial.params)
+    planned = space.decode_choice(trial.system_attrs.get(CHOICE_ATTR, {}))
+    return space.encode({**planned, **trial.system_attrs.get(FIXED_ATTR, {}), **trial.params})
+
+
+def count_undecided(trials: Iterable[FrozenTrial], number: int) -> int:
+    """Return how many trials started before trial ``number`` and have not chosen yet."""
+    return sum(
+        trial.state == TrialState.RUNNING
+        and trial.number < number
+        and not trial.params
+        and CHOICE_ATTR not in trial.system_attrs
+        and FIXED_ATTR not in trial.system_attrs
+        for trial in trials
+    )

@@ -1,0 +1,133 @@
+"""Samplers that are shown the indices of ordered choices instead of a set of labels.
+
+A categorical parameter tells a model nothing of 192 lying between 144 and 240. Here an Optuna
+sampler sees a copy of the study in which each list of numbers is an integer range over its indices.
+The copy also says what Optuna's samplers don't read from the study itself: values at a rung.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from kdnas.study.samplers._candidates import CandidateSpace, are_numbers
+from kdnas.study.samplers._history import Observation, observe, settle
+
+Space = dict[str, BaseDistribution]
+
+
+class OrdinalSampler(BaseSampler):
+    """Shows a study to another sampler with choice indices as ordered integers.
+
+    Args:
+        inner: Proposes.
+        learns_from_infeasible: Show infeasible trials that have no values as completed ones with
+            the worst values seen: for samplers that look at completed trials alone.
+    """
+
+    def __init__(self, inner: BaseSampler, learns_from_infeasible: bool = False) -> None:
+        self._inner = inner
+        self._learns_from_infeasible = learns_from_infeasible
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
+        """None of its own: the caller gives the space."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: Space
+    ) -> dict[str, Any]:
+        """One point of the space."""
+        if not search_space:
+            return {}
+        ordinal = {name: _ordinal(d) for name, d in search_space.items()}
+        view = self._view(study, trial, search_space, ordinal)
+        storage = view._storage
+        # Samplers leave notes on the trial, so that it must exist in the view as well.
+        shown = storage.get_trial(storage.create_new_trial(view._study_id))
+        point = self._inner.sample_relative(view, shown, ordinal)
+        for name, distribution in ordinal.items():
+            if name not in point:
+                point[name] = self._inner.sample_independent(view, shown, name, distribution)
+        return {name: _from_index(search_space[name], point[name]) for name in search_space}
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Passed on: a parameter outside the space."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def _view(self, study: Study, trial: FrozenTrial, space: Space, ordinal: Space) -> Study:
+        view = optuna.create_study(
+            storage=InMemoryStorage(), directions=study.directions, sampler=self._inner
+        )
+        others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+        candidates = CandidateSpace(space)
+        observations = {seen.number: seen for seen in settle(observe(others, candidates))}
+        worst = _worst_values(list(observations.values()), study)
+        for other in others:
+            if candidates.encode(other.params) is None:
+                continue
+            values, state = other.values, other.state
+            seen = observations.get(other.number)
+            if state == TrialState.PRUNED and seen is not None:
+                if seen.values is not None:
+                    values, state = list(seen.values), TrialState.COMPLETE
+                elif self._learns_from_infeasible and worst is not None:
+                    values, state = worst, TrialState.COMPLETE
+            view.add_trial(_indexed(other, ordinal, space, values, state))
+        return view
+
+
+def _worst_values(observations: list[Observation], study: Study) -> list[float] | None:
+    rows = [seen.values for seen in observations if seen.values is not None]
+    if not rows:
+        return None
+    extremes = [
+        min if direction == optuna.study.StudyDirection.MAXIMIZE else max
+        for direction in study.directions
+    ]
+    return [worst(column) for worst, column in zip(extremes, zip(*rows, strict=True), strict=True)]
+
+
+def _indexed(
+    trial: FrozenTrial,
+    ordinal: Space,
+    space: Space,
+    values: list[float] | None,
+    state: TrialState,
+) -> FrozenTrial:
+    return create_trial(
+        state=state,
+        values=values if state == TrialState.COMPLETE else None,
+        params={name: _to_index(space[name], trial.params[name]) for name in space},
+        distributions=ordinal,
+        constraints=trial.constraints,
+    )
+
+
+def _ordinal(distribution: BaseDistribution) -> BaseDistribution:
+    if _is_ordered(distribution):
+        return IntDistribution(0, len(distribution.choices) - 1)
+    return distribution
+
+
+def _to_index(distribution: BaseDistribution, value: Any) -> Any:
+    return distribution.choices.index(value) if _is_ordered(distribution) else value
+
+
+def _from_index(distribution: BaseDistribution, value: Any) -> Any:
+    return distribution.choices[value] if _is_ordered(distribution) else value
+
+
+def _is_ordered(distribution: BaseDistribution) -> TypeGuard[CategoricalDistribution]:
+    return isinstance(distribution, CategoricalDistribution) and are_numbers(distribution.choices)

@@ -1,0 +1,93 @@
+"""The table of samplers: Optuna's own and the LSTM controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optuna
+from optuna.samplers import BaseSampler
+
+from kdnas.config import nearest
+from kdnas.errors import KdnasError
+from kdnas.space import SearchSpace
+from kdnas.study.samplers.distinct import DistinctSampler
+from kdnas.study.samplers.lstm import LSTMControllerSampler
+from kdnas.study.samplers.ordinal import OrdinalSampler
+from kdnas.study.samplers.predecessor import PredecessorControllerSampler
+from kdnas.study.samplers.qmc import QMCIndexSampler
+
+STARTUP_SHARE = 3
+MOST_STARTUP = 5
+Make = Callable[[int, int, SearchSpace], BaseSampler]
+
+
+def _startup(trials: int) -> int:
+    # The default of 10 random trials would be half of a short search, and once choices are shown in
+    # their order, five are enough to begin with.
+    return min(MOST_STARTUP, max(1, trials // STARTUP_SHARE))
+
+
+def _tpe(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    return OrdinalSampler(
+        optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=_startup(trials), multivariate=True, constant_liar=True
+        )
+    )
+
+
+def _gp(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    return OrdinalSampler(
+        optuna.samplers.GPSampler(
+            seed=seed, n_startup_trials=_startup(trials), deterministic_objective=False
+        ),
+        learns_from_infeasible=True,
+    )
+
+
+def _lstm(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    return LSTMControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
+
+
+def _predecessor(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    return PredecessorControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
+
+
+SAMPLERS: dict[str, Make] = {
+    "gp": _gp,
+    "lstm": _lstm,
+    "lstm-predecessor": _predecessor,
+    "nsga2": lambda seed, trials, space: optuna.samplers.NSGAIISampler(
+        seed=seed, population_size=min(50, max(2, trials // 3))
+    ),
+    "nsga3": lambda seed, trials, space: optuna.samplers.NSGAIIISampler(
+        seed=seed, population_size=min(50, max(2, trials // 3))
+    ),
+    "qmc": lambda seed, trials, space: QMCIndexSampler(seed),
+    "random": lambda seed, trials, space: optuna.samplers.RandomSampler(seed=seed),
+    "tpe": _tpe,
+}
+
+# These keep a sequence of their own, by trial number or in the study; the rest draw from a
+# generator, which each trial seeds afresh.
+SELF_SEEDED = ("lstm", "lstm-predecessor", "qmc")
+
+
+def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseSampler:
+    """A sampler by name that proposes each valid architecture once.
+
+    Args:
+        name: A key of SAMPLERS.
+        space: The students to choose from.
+        seed: The run's seed.
+        trials: Planned in total; samplers with phases spread these over it.
+
+    Raises:
+        KdnasError: The name is unknown.
+    """
+    if name not in SAMPLERS:
+        raise KdnasError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
+    make = SAMPLERS[name]
+    if name in SELF_SEEDED:
+        sampler = make(seed, trials, space)
+        return DistinctSampler(lambda _: sampler, space, seed)
+    return DistinctSampler(lambda drawn: make(drawn, trials, space), space, seed)

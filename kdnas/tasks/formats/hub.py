@@ -1,0 +1,101 @@
+"""Reading a task from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from kdnas.errors import KdnasError
+from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.formats.columns import select_columns
+from kdnas.tasks.formats.tables import Rows
+from kdnas.tasks.spec import TaskSpec
+from kdnas.tasks.spec_fields import Hub
+
+
+class HubSource:
+    """The splits of a task on the hub, fetched when first asked for."""
+
+    def __init__(self, spec: TaskSpec, hub: Hub) -> None:
+        self.spec = spec
+        self.hub = hub
+        self.description = hub.path if hub.name is None else f"{hub.path} ({hub.name})"
+
+    def has(self, split: str) -> bool:
+        """Whether the data set has the split.
+
+        Raises:
+            KdnasError: The hub cannot be reached, or has no such data set.
+        """
+        return self._name(split) in self._splits
+
+    def read(self, split: str) -> RawSplit:
+        """The split's rows.
+
+        Raises:
+            KdnasError: The hub cannot be reached, or the split or a column is missing.
+        """
+        if not self.has(split):
+            raise KdnasError(
+                f"{self.description} on the hub has no split {split!r}; found "
+                f"{', '.join(self._splits)}"
+            )
+        rows = hub_rows(self._splits[self._name(split)], self.description, split)
+        return select_columns(rows, self.spec, needs_labels=split not in self.spec.test_splits)
+
+    def _name(self, split: str) -> str:
+        """The data set's own name of a split."""
+        return next((n for n in self.spec.files.get(split, ()) if n in self._splits), split)
+
+    @cached_property
+    def _splits(self) -> Any:
+        return fetch(self.hub.path, self.hub.name, "give the data with --data-dir")
+
+
+def fetch(path: str, name: str | None, advice: str, split: str | None = None) -> Any:
+    """A data set of the hub: a mapping of splits, or one split.
+
+    Args:
+        path: The data set's id.
+        name: Its configuration, where it has several.
+        advice: What to do where the hub cannot be reached; ends the error message.
+        split: The split wanted; None for all.
+
+    Raises:
+        KdnasError: It cannot be had.
+    """
+    from datasets import load_dataset  # half a second that local files need not wait for
+
+    try:
+        return load_dataset(path, name, split=split)
+    except Exception as error:  # whatever a missing network, data set or token makes it raise
+        reason = (str(error).splitlines() or [""])[0]
+        raise KdnasError(
+            f"cannot load {path!r}{f' ({name})' if name else ''} from the hub: "
+            f"{type(error).__name__}: {reason}; {advice}"
+        ) from None
+
+
+def hub_rows(dataset: Any, description: str, split: str) -> Rows:
+    """The rows of one split, class ids replaced by the names that the data set gives them."""
+    header = list(dataset.column_names)
+    names = [getattr(dataset.features[column], "names", None) for column in header]
+    classes = {at: found for at, found in enumerate(names) if found}
+    cells = _cells(dataset, header, names)
+    return Rows(f"{description} split {split!r}", header, cells, classes=classes)
+
+
+def _cells(
+    dataset: Any, header: list[str], names: list[list[str] | None]
+) -> Iterator[tuple[int, list[Any]]]:
+    columns = (list(dataset[column]) for column in header)
+    for number, row in enumerate(zip(*columns, strict=True), start=1):
+        yield number, [_named(cell, words) for cell, words in zip(row, names, strict=True)]
+
+
+def _named(cell: Any, names: list[str] | None) -> Any:
+    """The class name of an id; `-`, which says unlabelled, for -1."""
+    if names is None or not isinstance(cell, int):
+        return cell
+    return names[cell] if 0 <= cell < len(names) else "-"

@@ -1,0 +1,280 @@
+"""Loading a teacher: its config, its tokenizer, and a classifier for the task."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from pickle import UnpicklingError
+from textwrap import shorten
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.utils import logging as transformers_logging
+
+from kdnas.errors import KdnasError
+from kdnas.space import family_of
+from kdnas.tasks.formats.embedded import embedded_teacher
+from kdnas.tasks.spec import TaskSpec
+from kdnas.teachers.weights import check_encoder, check_finite, head_is_whole
+
+HEAD = "ForSequenceClassification"
+EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+
+
+@dataclass
+class Teacher:
+    """A teacher ready to be asked.
+
+    Attributes:
+        name: As the user gave it.
+        model: A sequence classifier in evaluation mode.
+        tokenizer: Its tokenizer.
+        has_head: Whether its head was trained for the task, so that its logits mean something.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: Any
+    has_head: bool
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills short rows."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def depth(self) -> int:
+        """Layers."""
+        return int(self.model.config.num_hidden_layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Dimensions of a hidden state."""
+        return int(self.model.config.hidden_size)
+
+    @property
+    def heads(self) -> int:
+        """Attention heads a layer."""
+        return int(self.model.config.num_attention_heads)
+
+
+def teacher_source(name: str | None) -> str:
+    """Hub id or folder of a teacher; the embedded one for None."""
+    return str(embedded_teacher()) if name is None else name
+
+
+def load_config(name: str) -> Any:
+    """A teacher's config.
+
+    Raises:
+        KdnasError: It cannot be found, is no encoder of a supported family, or comes with code.
+    """
+    _quiet()
+    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
+        raise KdnasError(
+            f"teacher {name!r} has no config.json; a folder that save_pretrained wrote model and "
+            "tokenizer to would be right"
+        )
+    _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
+    config = _load(AutoConfig.from_pretrained, name, "config")
+    if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
+        raise KdnasError(
+            f"teacher {name!r} is a decoder or encoder-decoder; kdnas distils encoders"
+        )
+    family_of(config.model_type, name)
+    return config
+
+
+def load_tokenizer(name: str) -> Any:
+    """A teacher's tokenizer; it gives no token types to a model that has one kind.
+
+    Raises:
+        KdnasError: There is none, or it comes with code.
+    """
+    folder = Path(name)
+    if folder.is_dir() and not _tokenizer_files(folder):
+        raise KdnasError(
+            f"teacher {name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
+            "*.model in the folder); save one there with tokenizer.save_pretrained"
+        )
+    _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
+    one_type = getattr(load_config(name), "type_vocab_size", None) == 1
+    inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
+    return _load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs)
+
+
+def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
+    """A teacher with a head for the task: its own where it has one, else a fresh one.
+
+    Without a task it is as it was saved, and its head means nothing. What the checkpoint lacks of
+    the head is drawn by the seed.
+
+    Raises:
+        KdnasError: Some part of it cannot be loaded, or its encoder is not what its config says.
+    """
+    config = load_config(name)
+    tokenizer = load_tokenizer(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, info = _load(
+            AutoModelForSequenceClassification.from_pretrained,
+            name,
+            "weights",
+            weights_only=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **(head_config(spec) if spec else {}),
+        )
+    check_encoder(name, model, info)
+    check_finite(name, model)
+    trained = spec is not None and has_head(config, spec) and head_is_whole(model, info)
+    order = _label_order(config, spec) if spec and trained else None
+    if order is not None:
+        _reorder_head(model, order)
+    return Teacher(name, model.eval(), tokenizer, trained)
+
+
+def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
+    """The teacher's encoder under a head that knows nothing."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = type(teacher.model)(teacher.model.config)
+    model.base_model.load_state_dict(teacher.model.base_model.state_dict())
+    return replace(teacher, model=model.eval(), has_head=False)
+
+
+def has_head(config: Any, spec: TaskSpec) -> bool:
+    """Whether a checkpoint has a head for the task, judged by its config."""
+    trained = any(a.endswith(HEAD) for a in config.architectures or ())
+    kind = head_config(spec)["problem_type"]
+    alike = getattr(config, "problem_type", None) in (None, kind)
+    return trained and alike and config.num_labels == spec.num_labels
+
+
+def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
+    """What the outputs of a head are called, where that tells that it was trained for another task.
+
+    `LABEL_0`, numbers and the like tell nothing.
+    """
+    theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    ours = [str(label) for label in spec.labels or ()]
+    telling = all(any(map(_tells, names)) for names in (theirs, ours))
+    same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
+    return ", ".join(theirs) if telling and not same else None
+
+
+def head_config(spec: TaskSpec) -> dict[str, Any]:
+    """Config fields that describe a task's head."""
+    if spec.is_regression:
+        return {"num_labels": 1, "problem_type": "regression"}
+    names = spec.labels or ()
+    return {
+        "num_labels": spec.num_labels,
+        "problem_type": "single_label_classification",
+        "id2label": dict(enumerate(names)),
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+def longest_input(config: Any) -> int:
+    """Tokens that fit a model's position table.
+
+    RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
+    """
+    family = family_of(config.model_type, config.model_type)
+    padding = config.pad_token_id if family.padding_id is None else family.padding_id
+    lost = int(padding or 0) + 1 if family.position_offset else 0
+    return int(config.max_position_embeddings) - lost
+
+
+def _tells(name: str) -> bool:
+    """Whether the name of a class says what it means."""
+    return re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def _label_order(config: Any, spec: TaskSpec) -> list[int] | None:
+    """Where the head's outputs name the task's labels in another order: its row for each label."""
+    for spelled in (str.lower, _plain):  # the latter may not tell -1 from 1
+        theirs = {spelled(str(name)): int(i) for i, name in (config.id2label or {}).items()}
+        ours = [spelled(str(label)) for label in spec.labels or ()]
+        if set(theirs) == set(ours) and len(theirs) == len(ours):
+            order = [theirs[label] for label in ours]
+            return None if order == list(range(len(order))) else order
+    return None
+
+
+@torch.no_grad()
+def _reorder_head(model: PreTrainedModel, order: list[int]) -> None:
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1]
+    linear.weight.copy_(linear.weight[order])
+    if linear.bias is not None:
+        linear.bias.copy_(linear.bias[order])
+
+
+def _tokenizer_files(folder: Path) -> list[Path]:
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "bpe.codes")
+    return [path for name in names for path in folder.glob(name)]
+
+
+def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
+    """Refuses checkpoints with Python code of their own.
+
+    Where transformers has a class of the same name it would leave that code out without a word,
+    and the model would be another.
+
+    Raises:
+        KdnasError: There is such code.
+    """
+    classes = config.get("auto_map")
+    if classes:
+        one = next(iter(classes.values())) if isinstance(classes, dict) else classes
+        raise KdnasError(
+            f"the {part} of teacher {name!r} needs code of its own ({one}), which kdnas never "
+            "runs; a checkpoint of a family that transformers itself has would be right"
+        )
+
+
+# The hub's client tells of each of its retries; what became of them is in our one line.
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
+    if _looks_like_path(name) and not Path(name).is_dir():
+        raise KdnasError(f"folder {name!r} does not exist; a checkpoint or a hub id would be right")
+    try:
+        return loader(name, trust_remote_code=False, **options)
+    except UnpicklingError:
+        raise KdnasError(
+            f"cannot load the {part} of {name!r}: its .bin file holds more than weights, "
+            "which might be code; a checkpoint in safetensors would be right"
+        ) from None
+    except Exception as error:
+        hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
+        reason = shorten(str(error), 200, placeholder=" ...")
+        if reason.startswith("Unrecognized model"):  # and then all that transformers knows
+            reason, hint = 'it names no model_type; one such as "bert" would be right', ""
+        raise KdnasError(f"cannot load the {part} of {name!r}: {reason}{hint}") from None
+
+
+def _looks_like_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or name.count("/") > 1
+
+
+def _quiet() -> None:
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,181 @@
+"""Does a run's mini-KD score rank students as their final score does?
+
+Students spread over the front are distilled fully and evaluated; each result is kept in the run
+folder as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial
+from scipy.optimize import linear_sum_assignment
+
+from kdnas.config.choices import Cost
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import write_json
+from kdnas.report.fidelity import write_fidelity
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import say
+from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
+from kdnas.space import Architecture
+from kdnas.study.pareto import nondominated_ranks
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import evaluated, read_study
+from kdnas.workflow.pipeline import Pipeline
+
+FILE = "fidelity.json"
+LEAST = 4
+Student = dict[str, Any]
+
+
+def fidelity(run: Run, count: int, seeds: int) -> dict[str, Any]:
+    """Distils and evaluates students of a run; writes RUN/fidelity.json and fidelity.html.
+
+    Args:
+        run: With a study.
+        count: Students.
+        seeds: Full trainings of each; the mean of their scores is the final one.
+
+    Returns:
+        The content of fidelity.json.
+
+    Raises:
+        KdnasError: The study has too few finished trials, or another process holds the run.
+    """
+    if seeds < 1:
+        raise KdnasError(f"--seeds is {seeds}; at least 1 would be right")
+    url = storage_url(run.settings.storage, run.folder)
+    trials = evaluated(read_study(url, run.settings.study, run.folder))
+    check_count(len(trials), count, run)
+    chosen = choose_students(trials, count, run.settings.cost)
+    with run.alone():
+        pipeline = Pipeline(run)
+        pipeline.check()
+        pipeline.check_same_data()
+        students = [student_of(trial) for trial in chosen]
+        for seed in range(run.settings.seed, run.settings.seed + seeds):
+            for i, student in enumerate(students):
+                scores = final_scores(pipeline, student, seed)
+                student["final"][str(seed)] = scores[pipeline.data.spec.main_score]
+                say(_line(pipeline, student, seed, f"{i + 1}/{count}"))
+        result = summarise(students, pipeline.data.spec.main_score)
+        write_json(run.folder / FILE, result)
+        write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
+    return result
+
+
+def check_count(finished: int, count: int, run: Run) -> None:
+    """Refuses what the study has too few trials for.
+
+    Raises:
+        KdnasError: Too few, or fewer than 4 students are asked for.
+    """
+    if count < LEAST:
+        raise KdnasError(f"--students is {count}; a rank correlation needs at least {LEAST}")
+    if finished >= count:
+        return
+    instead = f", or ask for --students {finished}" if finished >= LEAST else ""
+    raise KdnasError(
+        f"--students is {count}, but the study has {finished} finished trials; give it more with "
+        f"`kdnas resume {run.folder} --trials {count}`{instead}"
+    )
+
+
+def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> list[FrozenTrial]:
+    """Trials on the best fronts of loss against cost, evenly spread by the log of the speed-up.
+
+    Whole fronts are taken until they hold enough trials. Among those, the ones that lie nearest to
+    evenly spaced values are chosen (smallest sum of distances), fastest last.
+    """
+    ranks = nondominated_ranks([(t.user_attrs["loss"], _cost(t, cost)) for t in trials])
+    last = sorted(ranks)[count - 1]
+    pool = [trial for trial, rank in zip(trials, ranks, strict=True) if rank <= last]
+    pool.sort(key=lambda t: (t.user_attrs["speedup"], t.number))
+    places = np.log([t.user_attrs["speedup"] for t in pool])
+    wanted = np.linspace(places[0], places[-1], count)
+    _, taken = linear_sum_assignment(np.abs(wanted[:, None] - places[None]))
+    return [pool[i] for i in sorted(taken)]
+
+
+def student_of(trial: FrozenTrial) -> Student:
+    """What the study knows of a trial, with an empty mapping of final scores by seed."""
+    architecture = Architecture.from_params(trial.params)
+    known = trial.user_attrs
+    return {
+        "trial": trial.number,
+        "label": architecture.label,
+        "architecture": architecture.params,
+        "params": int(known["params"]),
+        "macs": int(known["macs"]),
+        "speedup": float(known["speedup"]),
+        "depth": architecture.num_hidden_layers,
+        "loss": float(known["loss"]),
+        "reward": float(known["reward"]),
+        "final": {},
+    }
+
+
+def final_scores(pipeline: Pipeline, student: Student, seed: int) -> dict[str, float]:
+    """Every metric of a student after full KD by the run's recipe; computed once.
+
+    It starts afresh, not from its mini-KD, of which only few trials' is kept: the final score then
+    owes nothing to the score that it is compared with.
+    """
+    architecture = Architecture.from_params(student["architecture"])
+    name = f"fidelity {architecture.label} seed {seed}"
+    work = pipeline.run.folder / "work" / "fidelity" / name.replace(" ", "-")
+    settings = pipeline.settings.model_copy(update={"seed": seed})
+    recipe = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
+    key = {"architecture": architecture.params, "seed": seed, "recipe": recipe}
+
+    def compute() -> dict[str, float]:
+        full = replace(pipeline.full, settings=settings)
+        return pipeline.score(full.run(architecture, None, work, architecture.label).student)
+
+    scores = pipeline.run.once(name, key, compute)
+    shutil.rmtree(work, ignore_errors=True)
+    return scores
+
+
+def summarise(students: list[Student], metric: str) -> dict[str, Any]:
+    """The content of fidelity.json: the students, and how well each figure ranks them.
+
+    Every predictor is turned so that more of it is expected to be better; the speed-up is negated.
+    """
+    final = [fmean(student["final"].values()) for student in students]
+    predictors = {
+        "score": [1 - s["loss"] for s in students],
+        **{name: [s[name] for s in students] for name in ("reward", "params", "macs", "depth")},
+        "-speedup": [-s["speedup"] for s in students],
+    }
+    found = agreements(predictors, final)
+    return {
+        "metric": metric,
+        "seeds": sorted({int(seed) for s in students for seed in s["final"]}),
+        "students": students,
+        "statistics": {
+            group: {name: asdict(value) for name, value in values.items()}
+            for group, values in found.items()
+        },
+        "interval": f"{CONFIDENCE:.0%} percentile bootstrap over students, {RESAMPLES} resamples",
+    }
+
+
+def _cost(trial: FrozenTrial, cost: Cost) -> float:
+    # Milliseconds of trials that ran at different times do not compare; their ratios do.
+    known = trial.user_attrs
+    return -float(known["speedup"]) if cost == "latency" else float(known[cost])
+
+
+def _line(pipeline: Pipeline, student: Student, seed: int, place: str) -> str:
+    return (
+        f"{place}  trial {student['trial']}  {student['label']}  {student['speedup']:.2f}x  "
+        f"mini-KD {1 - student['loss']:.4f}  {pipeline.data.spec.main_score} "
+        f"{student['final'][str(seed)]:.4f}  (seed {seed})"
+    )

@@ -1,0 +1,128 @@
+"""No password is shown, or kept where others read."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import Said
+
+from kdnas.config.password import VARIABLE, bare, hidden, remember, shown, with_password
+from kdnas.runs.run_folder import Run
+from kdnas.study.join import join
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import read_study
+from kdnas.testing.postgresql import PASSWORD, PostgreSQL, free_port
+
+
+@pytest.mark.parametrize(
+    ("url", "seen", "kept"),
+    [
+        ("postgresql://me:a%40b@h:1/d", "postgresql://me:***@h:1/d", "postgresql://me@h:1/d"),
+        ("mysql://me:x@h/d?a=b", "mysql://me:***@h/d?a=b", "mysql://me@h/d?a=b"),
+        (
+            "postgresql://h/d?user=me&password=x&sslmode=require",
+            "postgresql://h/d?user=me&password=***&sslmode=require",
+            "postgresql://h/d?user=me&sslmode=require",
+        ),
+        ("postgresql://h/d?password=x", "postgresql://h/d?password=***", "postgresql://h/d"),
+        ("postgresql://me@h:5432/d", "postgresql://me@h:5432/d", "postgresql://me@h:5432/d"),
+        ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+    ],
+)
+def test_urls_are_shown_and_kept_without_passwords(url: str, seen: str, kept: str) -> None:
+    assert shown(url) == seen and bare(url) == kept
+
+
+def test_passwords_are_hidden_in_every_spelling() -> None:
+    remember("postgresql://me:open%40sesame%2F@h/d?sslpassword=hush+hush")
+    said = "open%40sesame%2F, open@sesame/, hush+hush, hush hush"
+    assert hidden(said) == "***, ***, ***, ***"
+
+
+def test_the_environment_gives_the_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, "a@b")
+    assert with_password("mysql://me@h/d", tmp_path) == "mysql://me:a%40b@h/d"
+    assert with_password("mysql://h/d", tmp_path) == "mysql://h/d"
+    assert with_password("mysql://me:x@h/d", tmp_path) == "mysql://me:x@h/d"
+
+
+def test_a_password_stays_in_one_file_of_its_owner(
+    postgresql: PostgreSQL,
+    quick_flags: list[str],
+    tmp_path: Path,
+    command: Said,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, url = tmp_path / "run", postgresql.database()
+    few = ["--trials", "1", "--mini-steps", "2", "--epochs", "0"]
+    code, error = command("search", *quick_flags, *few, "--storage", url, "--out", run)
+    assert code == 0, error
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    place = url.partition("@")[2]
+    assert config["storage"] == f"postgresql://kdnas@{place}"
+    assert stat.S_IMODE((run / ".storage").stat().st_mode) == 0o600
+    assert holding(b"secret", run) == [".storage"]
+    assert command("resume", run, "--trials", 2)[0] == 0
+    assert command("report", run)[0] == 0
+    study = read_study(storage_url(config["storage"], run), "kdnas", run)
+    assert len(study.trials) == 2
+    attributes = [study.user_attrs, study._storage.get_study_system_attrs(study._study_id)]
+    for trial in study.trials:
+        attributes += [trial.user_attrs, trial.system_attrs]
+    assert "secret" not in json.dumps(attributes)
+
+    # Its owner may prefer to give it again each time.
+    (run / ".storage").unlink()
+    code, error = command("report", run)
+    assert code == 2 and "password" in error
+    monkeypatch.setenv(VARIABLE, PASSWORD)
+    assert command("report", run)[0] == 0
+    joined = join({"storage": config["storage"], "study": "kdnas", "out": tmp_path / "joined"})
+    assert joined.settings.storage == config["storage"]
+    assert holding(b"secret", tmp_path) == [] and "secret" not in command.all
+
+
+def test_no_error_line_shows_a_password(
+    postgresql: PostgreSQL, quick_flags: list[str], tmp_path: Path, command: Said
+) -> None:
+    url = postgresql.database()
+    encoded = url.partition("://kdnas:")[2].partition("@")[0]
+    wrong = {
+        "authentication failed": url.replace(encoded, "secretwrong%40"),
+        "refused": url.replace(str(postgresql.port), str(free_port())),
+        "does not exist": f"{url}-elsewhere",
+        "%40": url.replace(encoded, "secret@1"),
+        "no-such-host": url.replace("127.0.0.1", "no-such-host.invalid"),
+    }
+    for message, storage in wrong.items():
+        run = tmp_path / str(len(command.all))
+        code, error = command("search", *quick_flags, "--storage", storage, "--out", run)
+        assert code == 2 and message in error and error.count("\n") == 1, error
+        code, error = command("worker", "--storage", storage, "--study", "x", "--out", run)
+        assert code == 2 and message in error, error
+        assert set(holding(b"secret", tmp_path)) <= {f"{run.name}/.storage"}
+        shutil.rmtree(run, ignore_errors=True)
+    assert "secret" not in command.all
+
+
+def test_a_run_that_kept_its_password_elsewhere_is_put_right(
+    quick_flags: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("storage: mysql://me:secret@h/d\n")
+    run = Run.open(tmp_path)
+    assert run.settings.storage == "mysql://me@h/d"
+    assert storage_url(run.settings.storage, tmp_path) == "mysql://me:secret@h/d"
+    assert holding(b"secret", tmp_path) == [".storage"]
+
+
+def holding(word: bytes, folder: Path) -> list[str]:
+    """The files below a folder that hold a word."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [str(path.relative_to(folder)) for path in files if word in path.read_bytes()]

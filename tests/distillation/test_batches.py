@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdnas.distillation.batches import PAD_MULTIPLE, collate, plan_epoch, plan_once
+from kdnas.tasks import EncodedExamples
+
+
+def ragged(lengths: list[int]) -> EncodedExamples:
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    ids = np.arange(1, offsets[-1] + 1, dtype=np.int32)
+    return EncodedExamples(ids, None, offsets, np.arange(len(lengths), dtype=np.int64))
+
+
+def test_an_epoch_has_each_example_once_in_an_order_of_its_own() -> None:
+    lengths = np.random.default_rng(0).integers(1, 40, 1000)
+    first, again, other = (plan_epoch(lengths, 32, 0, epoch) for epoch in (0, 0, 1))
+    assert sorted(np.concatenate(first)) == list(range(1000))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(other))
+
+
+def test_batches_hold_similar_lengths() -> None:
+    lengths = np.random.default_rng(0).integers(1, 120, 1600)
+    spreads = [np.ptp(lengths[b]) for b in plan_epoch(lengths, 32, 0, 0)]
+    assert np.mean(spreads) < 5
+    assert sorted(np.concatenate(plan_once(lengths, 900))) == list(range(1600))
+
+
+def test_collate_pads_on_the_right_to_few_lengths() -> None:
+    data = ragged([3, 5, 20])
+    batch = collate(data, np.array([1, 0]), pad_id=9)
+    assert batch.inputs["input_ids"].shape == (2, PAD_MULTIPLE)
+    assert batch.inputs["input_ids"][0, :6].tolist() == [4, 5, 6, 7, 8, 9]
+    assert batch.inputs["attention_mask"].sum(1).tolist() == [5, 3]
+    assert batch.labels is not None and batch.labels.tolist() == [1, 0]
+    assert collate(data, np.array([2]), 9).inputs["input_ids"].shape == (1, 32)
+
+
+def test_batches_have_about_equally_many_tokens() -> None:
+    lengths = np.random.default_rng(0).integers(1, 120, 1600)
+    plan = plan_epoch(lengths, 32, 0, 0)
+    tokens = [lengths[batch].sum() for batch in plan]
+    assert len(plan) == 50
+    assert max(tokens) < 1.15 * np.mean(tokens) and min(tokens) > 0.85 * np.mean(tokens)
+
+
+@pytest.mark.parametrize("tokens", [1, 10, 64])
+def test_the_real_tokens_are_in_the_order_of_the_data(tokens: int) -> None:
+    data = ragged([4, 9, 2, 17, 1])
+    plan = plan_once(data.lengths, tokens)
+    assert sorted(np.concatenate(plan)) == [0, 1, 2, 3, 4]
+    for indices in plan:
+        batch = collate(data, indices, 0)
+        expected = np.concatenate([data.take([i]).input_ids for i in indices])
+        assert batch.packing.real(batch.inputs["input_ids"][..., None])[:, 0].tolist() == list(
+            expected
+        )
+
+
+def test_a_stride_samples_tokens_from_different_places() -> None:
+    data = ragged([4, 9, 2, 17, 1])
+    samples = {collate(data, np.array([i]), 0, stride=2).sample.start for i in range(5)}
+    assert samples == {0, 1}
+    assert collate(data, np.array([3]), 0).sample == slice(0, None, 1)

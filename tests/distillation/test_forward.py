@@ -1,0 +1,199 @@
+"""Packed, padded, rounded, cut: a model says and learns the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from kdnas.config import Settings
+from kdnas.distillation.batches import Batch, collate
+from kdnas.distillation.embedding_rows import cut_vocabulary
+from kdnas.distillation.forward import can_pack, encoder_of, forward
+from kdnas.distillation.outputs import HEADS, OutputRequest, State, attention_states, hidden_states
+from kdnas.distillation.precision import working_precision
+from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.space.families import FAMILIES, family_of
+from kdnas.tasks import EncodedExamples, load_spec
+from kdnas.teachers.load import load_teacher
+
+DISENTANGLED = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+}
+PAD = 0
+
+
+@pytest.fixture(scope="module")
+def data() -> EncodedExamples:
+    rng = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 30, 9))]).astype(np.int64)
+    ids = rng.integers(5, 150, offsets[-1]).astype(np.int32)
+    return EncodedExamples(ids, None, offsets, np.arange(9) % 2)
+
+
+@pytest.fixture
+def batch(data: EncodedExamples) -> Batch:
+    return collate(data, np.arange(9), PAD)
+
+
+def model_of(folder: Path) -> PreTrainedModel:
+    return load_teacher(str(folder), load_spec("sst2")).model.train(False)
+
+
+def usual(model: PreTrainedModel, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """What plain transformers says of the padded batch: real tokens' states, and logits."""
+    output = model(**batch.inputs, output_hidden_states=True)
+    mask = batch.inputs["attention_mask"].bool()
+    return [layer[mask] for layer in output.hidden_states], output.logits
+
+
+def everything(hidden: list[torch.Tensor]) -> OutputRequest:
+    return OutputRequest(hidden_states(range(len(hidden))), logits=True)
+
+
+def gradients(model: PreTrainedModel, hidden: list[torch.Tensor], logits: torch.Tensor) -> dict:
+    loss = logits.square().sum() + sum((i + 1) * h.square().sum() for i, h in enumerate(hidden))
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_says_and_learns_what_plain_transformers_does(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    model = model_of(make_teacher(family))
+    hidden, logits = usual(model, batch)
+    expected = gradients(model, hidden, logits)
+    said = forward(model, batch, everything(hidden))
+    assert said.logits is not None
+    states = [said.hidden(layer) for layer in range(len(hidden))]
+    for ours, theirs in zip(states, hidden, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(said.logits, logits, atol=2e-5, rtol=1e-4)
+    found = gradients(model, states, said.logits)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        atol = 1e-4 * float(gradient.abs().max()) + 2e-3
+        torch.testing.assert_close(found[name], gradient, atol=atol, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_queries_keys_and_values_are_those_of_the_layer(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    changes = DISENTANGLED if family == "deberta-v2" else {}
+    model = model_of(make_teacher(family, **changes))
+    depth = 2
+    heard: dict[str, list[torch.Tensor]] = {}
+    ends = family_of(family, family).heads_out
+    for path, module in model.named_modules():
+        for kind, end in zip(HEADS, ends, strict=False):
+            if path.endswith("." + end):
+                note = heard.setdefault(kind, []).append
+                module.register_forward_hook(lambda m, a, output, note=note: note(output))
+    model(**batch.inputs)
+    mask = batch.inputs["attention_mask"].bool()
+    tokens = {k: [o for o in v if o.shape[:2] == mask.shape] for k, v in heard.items()}
+    said = forward(model, batch, OutputRequest(attention_states(depth))).states
+    assert set(said) == attention_states(depth)
+    for kind in HEADS:
+        expected = tokens[kind][depth - 1][mask]
+        torch.testing.assert_close(said[State(kind, depth)], expected, atol=2e-5, rtol=1e-4)
+
+
+def test_relative_positions_are_not_taken_for_tokens(make_teacher: Callable[..., Path]) -> None:
+    """DeBERTa reads 2 * 8 of them, here as many as there are tokens."""
+    model = model_of(make_teacher("deberta-v2", **DISENTANGLED))
+    ids = np.tile(np.arange(5, 21, dtype=np.int32), 2)
+    twice = EncodedExamples(ids, None, np.array([0, 16, 32]))
+    wanted = OutputRequest(attention_states(2))
+    expected = forward(model, collate(twice, np.arange(2), PAD), wanted).states
+    found = forward(model, collate(twice, np.arange(1), PAD), wanted).states
+    for state, value in found.items():
+        torch.testing.assert_close(value, expected[state][:16], atol=2e-5, rtol=1e-4)
+
+
+def test_all_families_but_two_run_packed(make_teacher: Callable[..., Path]) -> None:
+    padded = {f for f in FAMILIES if not can_pack(model_of(make_teacher(f)))}
+    assert padded == {"deberta-v2", "mpnet"}
+
+
+def test_the_model_is_left_as_it_was(teacher_folder: Path, batch: Batch) -> None:
+    model = model_of(teacher_folder)
+    before = model.config._attn_implementation
+    forward(model, batch, OutputRequest(logits=True))
+    assert model.config._attn_implementation == before
+    encoder = encoder_of(model)
+    assert not encoder._forward_hooks and not encoder._forward_pre_hooks
+
+
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_a_sample_of_tokens_is_said_and_learnt_alone(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    model = model_of(make_teacher(family))
+    wanted = OutputRequest(hidden_states(range(4)))
+    whole = list(forward(model, batch, wanted).states.values())
+    expected = gradients(model, [layer[1::2] for layer in whole], torch.zeros(1))
+    odd = replace(batch, sample=slice(1, None, 2))
+    sample = list(forward(model, odd, wanted).states.values())
+    for ours, theirs in zip(sample, whole, strict=True):
+        torch.testing.assert_close(ours, theirs[1::2])
+    found = gradients(model, sample, torch.zeros(1))
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_bf16_is_close_and_leaves_the_weights_exact(
+    family: str, make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    low: Runtime = start_runtime(Settings(device="cpu", precision="bf16"))
+    model = model_of(make_teacher(family))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    hidden, logits = usual(model, batch)
+    with working_precision(model, low) as weights, low.autocast():
+        assert next(encoder_of(model).parameters()).dtype == torch.bfloat16
+        assert all(p.dtype == torch.float32 for p in weights.trained)
+        said = forward(model, batch, everything(hidden))
+        said.logits.square().sum().backward()
+        weights.take_gradients()
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in weights.trained)
+        saved = weights.state_dict()
+        assert all(torch.equal(saved[f"model.{name}"], value) for name, value in before.items())
+    torch.testing.assert_close(said.hidden(len(hidden) - 1).float(), hidden[-1], atol=0.1, rtol=0.1)
+    torch.testing.assert_close(said.logits, logits, atol=0.05, rtol=0.1)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_a_cut_vocabulary_trains_the_rows_that_occur(
+    family: str, make_teacher: Callable[..., Path], data: EncodedExamples, batch: Batch
+) -> None:
+    model = model_of(make_teacher(family))
+    table = model.get_input_embeddings().weight
+    before = table.detach().clone()
+    expected = forward(model, batch, OutputRequest(logits=True)).logits
+    with cut_vocabulary(model, data, PAD):
+        small = model.get_input_embeddings().weight
+        assert len(small) == len(np.union1d(data.input_ids, [PAD])) < len(before)
+        said = forward(model, batch, OutputRequest(logits=True)).logits
+        torch.testing.assert_close(said, expected)
+        with torch.no_grad():
+            small.add_(1)
+    assert model.get_input_embeddings().weight is table
+    used = torch.from_numpy(np.union1d(data.input_ids, [PAD]).astype(np.int64))
+    assert torch.equal(table[used], before[used] + 1)
+    rest = torch.ones(len(table), dtype=torch.bool)
+    rest[used] = False
+    assert torch.equal(table[rest], before[rest])

@@ -1,0 +1,43 @@
+import pytest
+
+from kdnas.distillation.layer_map import LayerMap, last_layers, skip_layers
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "last", "skip"),
+    [
+        (4, 12, [9, 10, 11, 12], [3, 6, 9, 12]),
+        (5, 12, [8, 9, 10, 11, 12], [2, 4, 6, 8, 10]),
+        (10, 12, list(range(3, 13)), list(range(1, 11))),
+        (3, 6, [4, 5, 6], [2, 4, 6]),
+        (6, 6, [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
+        (1, 24, [24], [24]),
+    ],
+)
+def test_golden_layers(student: int, teacher: int, last: list[int], skip: list[int]) -> None:
+    assert last_layers(student, teacher) == last
+    assert skip_layers(student, teacher) == skip
+
+
+@pytest.mark.parametrize(("student", "teacher"), [(7, 6), (0, 6), (-1, 6)])
+def test_a_student_deeper_than_its_teacher_is_refused(student: int, teacher: int) -> None:
+    for mapping in (last_layers, skip_layers):
+        with pytest.raises(ValueError, match=f"{student} layers for {teacher}"):
+            mapping(student, teacher)
+
+
+def test_targets_are_skip_beside_last() -> None:
+    layer_map = LayerMap.skip_and_last(3, 6)
+    assert layer_map.targets == ((2, 4), (4, 5), (6, 6))
+    assert layer_map.teacher_layers == (2, 4, 5, 6)
+    assert layer_map.width == 2
+    assert str(layer_map) == "1 <- 2+4, 2 <- 4+5, 3 <- 6+6"
+
+
+def test_mappings_by_name_and_that_of_the_embeddings() -> None:
+    assert LayerMap.named("skip", 3, 6).targets == ((2,), (4,), (6,))
+    assert LayerMap.named("last", 3, 6).targets == ((4,), (5,), (6,))
+    assert LayerMap.named("skip+last", 3, 6) == LayerMap.skip_and_last(3, 6)
+    assert LayerMap.named("skip", 3, 6).student_layers == (1, 2, 3)
+    embeddings = LayerMap.embeddings()
+    assert embeddings.student_layers == embeddings.teacher_layers == (0,)

@@ -1,0 +1,146 @@
+import math
+
+import pytest
+import torch
+
+from kdnas.distillation.losses.functions import (
+    logit_loss,
+    logit_variance,
+    relation_loss,
+    scales,
+    squared_error,
+    task_loss,
+    unexplained_logits,
+)
+
+
+def test_squared_error_sums_dimensions_and_averages_tokens() -> None:
+    predicted = torch.tensor([[1.0, 2.0], [0.0, 0.0]])
+    target = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
+    assert float(squared_error(predicted, target)) == pytest.approx((5 + 25) / 2)
+
+
+def test_the_gradient_of_the_squared_error_is_its_derivative() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, target = torch.randn(2, 5, 3, generator=generator)
+    ours, plain = (predicted.clone().requires_grad_() for _ in range(2))
+    (3 * squared_error(ours, target)).backward()
+    (3 * (plain - target).square().sum(1).mean()).backward()
+    torch.testing.assert_close(ours.grad, plain.grad)
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "expected"),
+    [
+        ("raw", [2**-0.5, 2**-0.5]),
+        ("layer", [4**-0.5, 4**-0.5]),
+        ("dimension", [1 / math.sqrt(2), 1 / math.sqrt(6)]),
+    ],
+)
+def test_golden_scales(normalisation: str, expected: list[float]) -> None:
+    assert scales(torch.tensor([1.0, 3.0]), normalisation).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("normalisation", ["layer", "dimension"])
+def test_predicting_the_mean_leaves_all_variance(normalisation: str) -> None:
+    states = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)) * torch.arange(1, 9)
+    centred = states - states.mean(0)
+    scaled = centred * scales(states.var(0, correction=0), normalisation)
+    loss = squared_error(torch.zeros_like(scaled), scaled)
+    assert float(loss) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_golden_logit_loss() -> None:
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    p = torch.softmax(teacher / 2, -1)
+    q = torch.softmax(student / 2, -1)
+    expected = 4 * float((p * (p.log() - q.log())).sum())
+    assert expected == pytest.approx(1.029613, abs=1e-5)
+    assert float(logit_loss(student, teacher, 2.0)) == pytest.approx(expected, abs=1e-6)
+    assert float(logit_loss(teacher, teacher, 2.0)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_logit_loss_of_a_regression_is_squared_error() -> None:
+    student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
+    assert float(logit_loss(student, teacher, 7.0)) == pytest.approx(2.5)
+
+
+def test_golden_task_loss() -> None:
+    logits = torch.tensor([[2.0, 0.0]])
+    assert float(task_loss(logits, torch.tensor([0]))) == pytest.approx(math.log(1 + math.exp(-2)))
+    scores = torch.tensor([[1.0], [3.0]])
+    assert float(task_loss(scores, torch.tensor([0.0, 3.0]))) == pytest.approx(0.5)
+
+
+def test_golden_soft_cross_entropy_has_the_gradient_of_the_divergence() -> None:
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    p = torch.softmax(teacher / 2, -1)
+    entropy = float(-(p * p.log()).sum())
+    expected = float(logit_loss(student, teacher, 2.0)) + 4 * entropy
+    assert expected == pytest.approx(3.358433, abs=1e-5)
+    assert float(logit_loss(student, teacher, 2.0, "ce")) == pytest.approx(expected, abs=1e-6)
+    gradients = []
+    for kind in ("kl", "ce"):
+        logits = student.clone().requires_grad_()
+        logit_loss(logits, teacher, 2.0, kind).backward()
+        gradients.append(logits.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_golden_squared_error_of_logits() -> None:
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    assert float(logit_loss(student, teacher, 9.0, "mse")) == pytest.approx(2.5)
+
+
+def test_golden_relation_loss() -> None:
+    """One example of two real tokens and one of padding, one head of size 1."""
+    student = torch.tensor([0.0, 0.0, 5.0]).view(1, 1, 3, 1)
+    teacher = torch.tensor([1.0, 0.0, 7.0]).view(1, 1, 3, 1)
+    bias = torch.tensor([0.0, 0.0, -1e9]).view(1, 1, 1, 3)
+    p = math.e / (math.e + 1)
+    first = p * math.log(p / 0.5) + (1 - p) * math.log((1 - p) / 0.5)
+    assert first / 2 == pytest.approx(0.055472, abs=1e-6)
+    assert float(relation_loss(student, teacher, bias)) == pytest.approx(first / 2, abs=1e-6)
+    assert float(relation_loss(teacher, teacher, bias)) == pytest.approx(0, abs=1e-7)
+
+
+def test_relations_are_scaled_by_the_size_of_a_head() -> None:
+    """A head of four equal numbers: scores of 4 a^2 over the root of 4."""
+    teacher = torch.full((1, 1, 2, 4), 0.5)
+    teacher[:, :, 1] = 0
+    small = torch.tensor([[[[0.5**0.5], [0.0]]]])
+    bias = torch.zeros(1, 1, 1, 2)
+    assert float(relation_loss(small, teacher, bias)) == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "gap"),
+    [
+        (torch.tensor([[2.0, 0.0], [0.0, 9.0]]), torch.tensor([0, -100]), -100),
+        (torch.tensor([[1.0], [7.0]]), torch.tensor([3.0, math.nan]), math.nan),
+    ],
+)
+def test_rows_without_a_label_do_not_count(
+    logits: torch.Tensor, labels: torch.Tensor, gap: float
+) -> None:
+    expected = float(task_loss(logits[:1], labels[:1]))
+    assert float(task_loss(logits, labels)) == pytest.approx(expected)
+    scored = logits.clone().requires_grad_()
+    none = task_loss(scored, torch.full_like(labels, gap))
+    none.backward()
+    assert float(none.detach()) == 0 and not scored.grad.any()
+
+
+def test_golden_share_of_logits_left_unexplained() -> None:
+    """Two classes: what is added to both alike says nothing; one output: it does."""
+    teacher = torch.tensor([[2.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+    variance = logit_variance(teacher)
+    assert variance == pytest.approx(4 / 3)  # of +-1, -+1 and 0, 0: 2 / 3 for either class
+    assert unexplained_logits(torch.zeros(3, 2), teacher, variance).item() == pytest.approx(1)
+    shifted = teacher + torch.tensor([[5.0], [-1.0], [0.5]])
+    assert unexplained_logits(shifted, teacher, variance).item() == pytest.approx(0, abs=1e-6)
+    half = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # 0.5 ** 2 twice, of one in three
+    assert unexplained_logits(half, teacher, variance).item() == pytest.approx(0.125)
+    single = torch.tensor([[1.0], [3.0]])
+    assert logit_variance(single) == pytest.approx(1)
+    assert unexplained_logits(single + 2, single, 1.0).item() == pytest.approx(4)

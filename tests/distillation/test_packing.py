@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from kdnas.distillation.packing import EXAMPLE_MULTIPLE, ROW_MULTIPLE, Packing, fused, plain
+
+MASK = np.arange(16) < np.array([[3], [16], [7]])
+
+
+def test_packing_keeps_real_tokens_and_their_order() -> None:
+    packing = Packing.of(MASK)
+    padded = torch.arange(3 * 16 * 2, dtype=torch.float32).view(3, 16, 2)
+    packed = packing.pack(padded)
+    assert packing.count == 26 and len(packed) == ROW_MULTIPLE
+    assert torch.equal(packed[:26], padded[torch.from_numpy(MASK)])
+    assert torch.equal(packing.unpack(packed)[torch.from_numpy(MASK)], packed[:26])
+
+
+def test_a_full_bucket_still_has_a_row_of_fill() -> None:
+    packing = Packing.of(np.ones((4, 16), dtype=bool))
+    assert packing.count == 64 and len(packing.cells) == 2 * ROW_MULTIPLE
+
+
+def test_gradients_reach_each_real_token_once() -> None:
+    packing = Packing.of(MASK)
+    padded = torch.randn(3, 16, 2, requires_grad=True)
+    weights = torch.randn(26, 2)
+    (packing.unpack(packing.pack(padded))[torch.from_numpy(MASK)] * weights).sum().backward()
+    assert padded.grad is not None
+    assert torch.equal(padded.grad[torch.from_numpy(MASK)], weights)
+    assert not padded.grad[torch.from_numpy(~MASK)].any()
+
+
+def test_heads_are_split_and_joined() -> None:
+    packing = Packing.of(MASK)
+    packed = torch.randn(1, 4, len(packing.cells), 5)
+    split = packing.split_heads(packed)
+    assert split.shape == (EXAMPLE_MULTIPLE * 4, 16, 5)
+    # Example 1, head 2, position 6 is packed row 3 + 6.
+    assert torch.equal(split[1 * 4 + 2, 6], packed[0, 2, 9])
+    joined = packing.join_heads(split, 4)
+    assert torch.equal(joined[0, :26], packed.transpose(1, 2)[0, :26])
+
+
+def test_both_ways_to_attend_agree() -> None:
+    packing = Packing.of(MASK)
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn(3, EXAMPLE_MULTIPLE * 4, 16, 8, generator=generator)
+    ours = plain(q, k, v, packing.bias, 0.3, 0.0)
+    theirs = fused(q, k, v, packing.bias, 0.3, 0.0)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    # A token of the first example sees that example's 3 tokens alone.
+    scores = (q[0, 0] @ k[0, :3].T * 0.3).softmax(-1)
+    torch.testing.assert_close(ours[0, 0], scores @ v[0, :3], atol=1e-5, rtol=1e-4)

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kdnas.distillation.batches import Batch
+from kdnas.distillation.layer_map import LayerMap
+from kdnas.distillation.losses.table import HiddenLoss, RelationsLoss, TaskLoss
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import ModelOutputs, State, attention_states
+from kdnas.distillation.packing import Packing
+
+
+def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenLoss:
+    mean = torch.zeros(3, 2)
+    variance = torch.tensor([[1.0, 1.0], [1.0, 3.0], [2.0, 2.0]])
+    return HiddenLoss(LayerMap.skip_and_last(2, 2), 2, mean, variance, normalisation, shared)
+
+
+def batch_of(mask: list[list[int]]) -> Batch:
+    ids = torch.ones(len(mask), len(mask[0]), dtype=torch.long)
+    inputs = {"input_ids": ids, "attention_mask": torch.tensor(mask)}
+    return Batch(np.arange(len(mask)), inputs, None, Packing.of(np.array(mask, dtype=bool)))
+
+
+def test_golden_hidden_loss() -> None:
+    """Projections of zero leave the targets themselves: hand-computed shares of variance."""
+    term = hidden_term()
+    for projection in term.projections:
+        torch.nn.init.zeros_(projection.weight)
+        torch.nn.init.zeros_(projection.bias)
+    batch = batch_of([[1, 1]])
+    states = {State("hidden", i): torch.zeros(2, 2) for i in (1, 2)}
+    first, second = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 2.0], [2.0, 0.0]])
+    signal = {State("hidden", 1): first, State("hidden", 2): second}
+    loss = term.loss(ModelOutputs(states), batch, ModelOutputs(signal))
+    # Layer 1: (4 / 4 + 0) / 2 tokens, twice the same layer; layer 2: (4 / 4 + 4 / 4) / 2 tokens.
+    assert loss.item() == pytest.approx((0.5 + 1.0) / 2)
+
+
+def test_one_projection_a_layer_or_one_for_all() -> None:
+    assert len(hidden_term().projections) == 2
+    shared = hidden_term(shared=True)
+    assert len(shared.projections) == 1
+    assert shared.projection(0) is shared.projection(1)
+    assert tuple(shared.projections[0].weight.shape) == (4, 2)
+
+
+def test_a_layer_named_twice_is_predicted_once() -> None:
+    term = hidden_term()
+    assert [tuple(p.weight.shape) for p in term.projections] == [(2, 2), (2, 2)]
+    mixed = HiddenLoss(LayerMap(((1, 2), (2, 2))), 2, torch.zeros(3, 2), torch.ones(3, 2))
+    assert [tuple(p.weight.shape) for p in mixed.projections] == [(4, 2), (2, 2)]
+
+
+def test_golden_embedding_loss() -> None:
+    """The same loss over the embeddings alone: a student that says the mean leaves everything."""
+    variance = torch.tensor([[1.0, 3.0], [9.0, 9.0], [9.0, 9.0]])
+    term = HiddenLoss(LayerMap.embeddings(), 2, torch.zeros(3, 2), variance)
+    with torch.no_grad():
+        term.projections[0].weight.copy_(torch.eye(2))
+        term.projections[0].bias.zero_()
+    assert term.of_student.states == term.of_teacher.states == {State("hidden", 0)}
+    said = ModelOutputs({State("hidden", 0): torch.tensor([[0.5, 0.0]])})
+    signal = ModelOutputs({State("hidden", 0): torch.tensor([[2.0, 0.0]])})
+    # Targets are scaled by 1 / sqrt(1 + 3): 1 against 0.5.
+    assert term.loss(said, batch_of([[1]]), signal).item() == pytest.approx(0.25)
+
+
+def test_relations_of_any_number_of_heads_ignore_padding() -> None:
+    """A student whose queries, keys and values are the teacher's in other heads' order of size."""
+    generator = torch.Generator().manual_seed(0)
+    batch = batch_of([[1, 1, 1], [1, 1, 0]])
+    theirs = {s: torch.randn(5, 12, generator=generator) for s in attention_states(6)}
+    ours = {State(s.kind, 2): v for s, v in theirs.items()}
+    for heads in (1, 2, 3, 4, 6, 12):
+        term = RelationsLoss(2, 6, heads)
+        assert term.of_teacher.states == set(theirs) and term.of_student.states == set(ours)
+        assert term.loss(ModelOutputs(ours), batch, ModelOutputs(theirs)).item() == pytest.approx(
+            0, abs=1e-6
+        )
+    changed = {s: v.clone() for s, v in ours.items()}
+    changed[State("query", 2)][0] += 3
+    assert term.loss(ModelOutputs(changed), batch, ModelOutputs(theirs)).item() > 0.01
+
+
+def test_weights_change_evenly_over_the_training() -> None:
+    objective = WeightedLosses(
+        {"a": ((1.0, 0.0), TaskLoss()), "b": (2.0, TaskLoss()), "c": (0.0, TaskLoss())}
+    )
+    assert (objective.weight("a"), objective.weight("b")) == (1.0, 2.0)
+    objective.ramp = 0.25
+    assert (objective.weight("a"), objective.weight("b")) == (0.75, 2.0)
+    assert set(objective.ends) == {"a", "b"}

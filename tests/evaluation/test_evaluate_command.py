@@ -1,0 +1,124 @@
+"""What a user of `kdnas evaluate` is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import kdnas
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.evaluation import Tuning, evaluate
+from kdnas.evaluation.find_tasks import find_tasks
+from kdnas.evaluation.folder import claimed
+from kdnas.evaluation.grid import GRID_BATCH_SIZES, GRID_LRS
+
+
+def names(task: str, data: Path, **given: Any) -> list[str]:
+    settings = Settings(task=task, data_dir=data)
+    return [spec.name for spec in find_tasks(settings, given.get("tuned"), False)]
+
+
+def test_all_leaves_out_what_has_no_data(
+    data_folder: Path, glue_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(names("all", glue_folder)) == 9
+    assert names("all", data_folder) == ["mrpc"]
+    assert "left out, no data for cola, sst2, stsb, qqp" in capsys.readouterr().out
+
+
+def test_named_tasks_must_have_data(data_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match="no data for cola, rte: .* has no folder for task 'cola'"):
+        names("mrpc,cola,rte", data_folder)
+    with pytest.raises(KdnasError, match="unknown task 'mprc'; did you mean mrpc"):
+        names("mprc,rte", data_folder)
+    (tmp_path / "RTE").mkdir()
+    (tmp_path / "RTE" / "dev.tsv").write_text("sentence1\tsentence2\tlabel\na\tb\tentailment\n")
+    assert names("rte", tmp_path) == ["rte"]
+    with pytest.raises(KdnasError, match="no train file for task 'rte'"):
+        names("rte", tmp_path, tuned=True)
+    with pytest.raises(KdnasError, match="--task is missing"):
+        find_tasks(Settings(), None, False)
+
+
+def test_the_grid_and_its_parts() -> None:
+    whole = Tuning.of(Settings(), grid=True, seeds=5)
+    assert (whole.lrs, whole.batch_sizes) == (GRID_LRS, GRID_BATCH_SIZES)
+    assert len(whole.grid) == 20 and len(whole.repeats(whole.grid[3])) == 4
+    part = Tuning.of(Settings(seed=7), grid=True, lrs="1e-4", epochs=4)
+    assert [(p.lr, p.epochs, p.seed) for p in part.grid] == [(1e-4, 4, 7)] * 5
+    plain = Tuning.of(Settings(), batch_sizes="8,16")
+    assert [p.batch_size for p in plain.grid] == [8, 16] and plain.epochs == 3
+    for wrong in ({"lrs": "fast"}, {"batch_sizes": "8,0"}, {"lrs": ""}, {"epochs": 0.0}):
+        with pytest.raises(KdnasError, match="--(lrs|batch-sizes|epochs) is"):
+            Tuning.of(Settings(), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_one_models(tmp_path: Path) -> None:
+    out, refused = tmp_path / "out", pytest.raises(KdnasError, match="another process evaluates")
+    with claimed(out, "bert"), refused, claimed(out, "bert"):
+        pass
+    with pytest.raises(KdnasError, match="holds the evaluation of 'bert'"):
+        claimed(tmp_path / "out", "roberta").__enter__()
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(KdnasError, match="is not empty and holds no evaluation"):
+        claimed(tmp_path, "bert").__enter__()
+
+
+def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
+    teacher_folder: Path, glue_folder: Path
+) -> None:
+    settings = Settings(task="mnli", data_dir=glue_folder)
+    with pytest.raises(KdnasError, match="no head with 3 output.* leave out --no-fine-tune"):
+        evaluate(str(teacher_folder), settings, Tuning.of(settings), fine_tune=False)
+
+
+def test_a_head_that_is_told_of_and_missing_is_not_scored(
+    make_teacher: Callable[..., Path], data_folder: Path
+) -> None:
+    folder = make_teacher(num_labels=2)
+    settings = Settings(task="mrpc", data_dir=data_folder)
+    file = folder / "config.json"
+    told = {"architectures": ["BertForSequenceClassification"]}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
+    with pytest.raises(KdnasError, match="lacks weights of the head that its config tells of"):
+        evaluate(str(folder), settings, Tuning.of(settings))
+
+
+def test_a_head_of_another_task_is_not_scored_unasked(
+    glue_folder: Path, make_classifier: Callable[..., Path]
+) -> None:
+    model = str(make_classifier(("joy", "anger")))
+    settings = Settings(task="sst2", data_dir=glue_folder)
+    called = "are called joy, anger, the classes of task 'sst2' negative, positive; say --fine-tune"
+    with pytest.raises(KdnasError, match=called):
+        evaluate(model, settings, Tuning.of(settings))
+    taken = evaluate(model, settings, Tuning.of(settings), fine_tune=False)
+    assert list(taken["tasks"]["sst2"]["scores"]) == ["accuracy"]
+
+
+def test_the_command_prints_json_alone_and_writes_nothing_uncalled_for(
+    glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = make_classifier(("0", "1"))
+    done = kdnas("evaluate", model, "--task", "sst2", "--data-dir", glue_folder, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)["tasks"]["sst2"]
+    assert list(told["scores"]) == ["accuracy"] and told["rows"] == {"validation": 30}
+
+
+def test_the_hub_is_not_asked_nine_times_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def fails(path: str, name: str, **_: Any) -> None:
+        asked.append(name)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("datasets.load_dataset", fails)
+    with pytest.raises(KdnasError, match="no data for cola, sst2.*no network.*--data-dir"):
+        find_tasks(Settings(task="all"), None, False)
+    assert asked == ["cola"]

@@ -1,0 +1,156 @@
+"""Checkpoints that are fine-tuned before they are scored: grid, seeds, what is kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.evaluation import Tuning, evaluate, evaluate_checkpoint
+from kdnas.evaluation import fine_tuned as tuned_module
+from kdnas.evaluation.fine_tuned import Tuned
+from kdnas.evaluation.show import closing_lines
+
+
+def settings_for(task: str, data: Path) -> Settings:
+    return Settings(task=task, data_dir=data, device="cpu", precision="fp32", threads=1)
+
+
+def run(model: Path, task: str, data: Path, out: Path, **given: Any) -> dict[str, Any]:
+    """An evaluation of one epoch a point."""
+    settings = settings_for(task, data)
+    options = {"epochs": 1.0, "batch_sizes": "8", **given}
+    places = {key: options.pop(key) for key in ("fine_tune", "predictions") if key in options}
+    return evaluate(str(model), settings, Tuning.of(settings, **options), out=out, **places)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    teacher_folder: Path, glue_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any]]:
+    """RTE and STS-B, two learning rates, three seeds."""
+    out = tmp_path_factory.mktemp("evaluated") / "out"
+    result = run(
+        *(teacher_folder, "rte,stsb", glue_folder, out),
+        **{"lrs": "1e-4,1e-3", "seeds": 3, "predictions": out.parent / "predictions"},
+    )
+    return out, result
+
+
+def test_the_best_point_is_repeated_with_other_seeds(finished: tuple[Path, Any]) -> None:
+    out, result = finished
+    for name, task in result["tasks"].items():
+        points = {path.stem: json.loads(path.read_text()) for path in (out / name).glob("*.json")}
+        assert len(points) == 2 + 2
+        grid = {
+            lr: fmean(points[f"lr{lr:g}-batch8-epochs1-seed0"]["result"].values())
+            for lr in (1e-4, 1e-3)
+        }
+        assert task["best"]["lr"] == max(grid, key=grid.__getitem__)
+        assert set(task["seeds"]) == {0, 1, 2} and task["grid_points"] == 2
+        for metric, mean in task["scores"].items():
+            values = [scores[metric] for scores in task["seeds"].values()]
+            assert mean == pytest.approx(fmean(values))
+            assert task["spread"][metric] == pytest.approx(stdev(values))
+    rte, stsb = result["tasks"]["rte"], result["tasks"]["stsb"]
+    assert stsb["score"] == pytest.approx(fmean(stsb["scores"].values()))
+    assert result["mean"] == pytest.approx((rte["score"] + stsb["score"]) / 2)
+    assert len(set(map(str, stsb["seeds"].values()))) == 3, "seeds should differ"
+
+
+def test_the_lines_say_how(finished: tuple[Path, Any]) -> None:
+    text = "\n".join(closing_lines(finished[1]))
+    assert "GLUE mean" in text and "over 2 tasks: rte, stsb" in text
+    assert "batch 8, 1 epoch; best of 2 points; 3 seeds ± std" in text
+    assert max(map(len, text.split("\n"))) <= 80
+    assert "chosen on the validation splits that are scored" in text
+
+
+def test_the_best_checkpoint_is_kept_and_gives_the_predictions(
+    finished: tuple[Path, Any], glue_folder: Path
+) -> None:
+    out, result = finished
+    best = max(fmean(scores.values()) for scores in result["tasks"]["rte"]["seeds"].values())
+    model = out / "rte" / "model"
+    scores = evaluate_checkpoint(str(model), settings_for("rte", glue_folder))
+    assert scores["accuracy"] >= best - 1e-9
+    assert AutoModelForSequenceClassification.from_pretrained(model).config.id2label == {
+        0: "entailment",
+        1: "not_entailment",
+    }
+    files = {path.name for path in (out.parent / "predictions").iterdir()}
+    assert files == {"RTE.tsv", "STS-B.tsv"}
+
+
+def test_a_stopped_evaluation_goes_on_where_it_stopped(
+    finished: tuple[Path, Any],
+    teacher_folder: Path,
+    glue_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, calls, real = tmp_path / "out", [], tuned_module.fine_tune
+
+    def stops(*given: Any) -> None:
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(*given)
+
+    given = (teacher_folder, "rte,stsb", glue_folder, out)
+    options = {"lrs": "1e-4,1e-3", "seeds": 3}
+    monkeypatch.setattr(tuned_module, "fine_tune", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run(*given, **options)
+    assert run(*given, **options)["tasks"] == finished[1]["tasks"]
+    assert len(calls) == 8 + 1, "the two finished points are not trained again"
+    shutil.rmtree(out / "rte" / "model")
+    run(*given, **options, predictions=tmp_path / "predictions")
+    assert len(calls) == 8 + 2, "only the best one is, for its predictions"
+
+
+def test_new_data_are_a_new_evaluation(
+    teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(data_folder, data)
+    given = (teacher_folder, "mrpc", data, tmp_path / "out")
+    first = run(*given, epochs=0.3)
+    assert first["tasks"]["mrpc"]["tuned"], "the teacher has no head"
+    file = data / "MRPC" / "dev.tsv"
+    file.write_text("\n".join(file.read_text().splitlines()[:21]) + "\n")
+    assert run(*given, epochs=0.3)["tasks"]["mrpc"]["rows"] == {"validation": 20}
+
+
+def test_a_diverged_point_does_not_count(
+    teacher_folder: Path, glue_folder: Path, tmp_path: Path
+) -> None:
+    found = run(teacher_folder, "wnli", glue_folder, tmp_path / "a", lrs="1e38,1e-4", epochs=3)
+    assert found["tasks"]["wnli"]["best"]["lr"] == 1e-4
+    assert found["tasks"]["wnli"]["diverged"] == ["lr 1e+38, batch 8, seed 0"]
+    with pytest.raises(KdnasError, match="every fine-tuning has diverged"):
+        run(teacher_folder, "wnli", glue_folder, tmp_path / "b", lrs="1e38", epochs=3)
+
+
+def test_a_fine_tuned_checkpoint_begins_with_a_fresh_head(
+    finished: tuple[Path, Any], glue_folder: Path, tmp_path: Path
+) -> None:
+    settings = settings_for("rte", glue_folder)
+    from kdnas.evaluation.subject import Subject
+    from kdnas.runtime.device import start_runtime
+    from kdnas.tasks import load_spec
+
+    model = finished[0] / "rte" / "model"
+    subject = Subject.of(str(model), load_spec("rte"), settings, True)
+    fresh = Tuned(subject, Tuning.of(settings), start_runtime(settings), tmp_path)._fresh(0).model
+    kept = AutoModelForSequenceClassification.from_pretrained(model)
+    assert not fresh.classifier.weight.equal(kept.classifier.weight)
+    ours, theirs = fresh.base_model.state_dict(), kept.base_model.state_dict()
+    assert all(ours[name].equal(theirs[name]) for name in theirs)

@@ -1,0 +1,208 @@
+"""kdnas export, as a user has it: what comes out runs elsewhere, and bad input is told."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK, small_config, small_tokenizer
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from kdnas.cli.app import main
+from kdnas.config import Settings
+from kdnas.exporting.folder import export_run
+from kdnas.exporting.formats import read_formats
+from kdnas.exporting.show import table_lines
+from kdnas.runs.run_folder import Run, dump
+from kdnas.students.checkpoint import load_student, ship_student
+
+TEXTS = [f"the {a} {n} {v} the {b} bank" for a in ("good", "bad", "dull") for b in ("slow", "quick")
+         for n in ("cat", "film", "city") for v in ("likes", "sells", "finds")]  # fmt: skip
+# Runs in a process where what an exported folder must not need cannot be imported.
+ELSEWHERE = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "kdnas", "onnx"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def student_of(layers: int) -> PreTrainedModel:
+    """A small classifier whose answers on TEXTS vary."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(
+        small_config("bert", num_hidden_layers=layers, id2label={0: "negative", 1: "positive"})
+    ).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.mul_(3)
+        model.classifier.bias.copy_(-logits_of(model).median(0).values)
+    return model
+
+
+@torch.no_grad()
+def logits_of(model: PreTrainedModel) -> torch.Tensor:
+    tokenizer = small_tokenizer()
+    rows = [model(**tokenizer(text, return_tensors="pt")).logits[0] for text in TEXTS]
+    return torch.stack(rows)
+
+
+@pytest.fixture
+def run(tmp_path: Path, teacher_folder: Path) -> Run:
+    """A run whose student is always right: its data are labelled by it."""
+    student = student_of(2)
+    data = tmp_path / "glue" / "SST-2"
+    data.mkdir(parents=True)
+    labels = logits_of(student).argmax(1).tolist()
+    assert 0.3 < sum(labels) / len(labels) < 0.7
+    rows = ["sentence\tlabel", *(f"{t}\t{label}" for t, label in zip(TEXTS, labels, strict=True))]
+    for name in ("train", "dev"):
+        (data / f"{name}.tsv").write_text("\n".join(rows) + "\n")
+    folder = tmp_path / "run"
+    ship_student(folder / "student", student, small_tokenizer(), {"trial": 3})
+    settings = Settings(
+        teacher=str(teacher_folder), task="sst2", data_dir=tmp_path / "glue", **QUICK
+    )
+    (folder / "config.yaml").write_text(dump(settings))
+    return Run.open(folder)
+
+
+@pytest.fixture
+def refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs kdnas with arguments that must be refused; returns the line it printed."""
+
+    def tell(*arguments: object) -> str:
+        monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        error = capsys.readouterr().err
+        assert caught.value.code == 2 and error.count("\n") == 1
+        return error
+
+    return tell
+
+
+def test_it_runs_without_torch(run: Run) -> None:
+    target, found = export_run(run, read_formats(["onnx", "int8,torch"]), max_drop=0.2)
+    assert target == run.folder / "export"
+    assert load_student(target).config.num_hidden_layers == 2
+    summary = json.loads((target / "export.json").read_text())
+    assert summary == found
+    assert summary["formats"] == ["torch", "onnx", "int8"]
+    assert 0 < summary["largest_difference"] < 1e-4
+    rows = {(row["model"], row["runtime"]): row for row in summary["models"]}
+    assert rows["student", "PyTorch"]["scores"] == {"accuracy": 1.0}
+    assert rows["student", "ONNX"]["scores"] == {"accuracy": 1.0}
+    assert rows["student", "int8"]["scores"]["accuracy"] >= 0.8  # tiny ones suffer
+    assert rows["student", "int8"]["bytes"] < rows["student", "ONNX"]["bytes"]
+    assert {("teacher", "PyTorch"), ("teacher", "ONNX")} < rows.keys()
+    assert all([at["length"] for at in row["latency"]] == [16, 64] for row in rows.values())
+    change = rows["student", "int8"]["scores"]["accuracy"] - 1
+    assert summary["int8_change"] == {"accuracy": pytest.approx(change, abs=1e-5)}
+    lines, card = table_lines(summary), (target / "README.md").read_text()
+    assert all(len(line) <= 80 for line in lines) and len(lines) == 8
+    assert lines[-1] == f"int8 changes accuracy by {change:+.4f}" and f"{lines[-1]}." in card
+
+    code = re.findall(r"```python\n(.*?)```", card, re.DOTALL)[-1]
+    moved = shutil.copytree(target, run.folder.parent / "elsewhere")
+    for weights in moved.glob("*.safetensors"):
+        weights.unlink()
+    code = re.sub(r"texts = .*", f"texts = {TEXTS!r}", code)
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE + code],
+        cwd=moved,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    names = ("negative", "positive")
+    expected = [names[i] for i in logits_of(load_student(target)).argmax(1)]
+    assert done.stdout.strip() == repr(expected)
+
+
+def test_a_score_that_int8_ruins_is_refused(run: Run, refused: Callable[..., str]) -> None:
+    model = load_student(run.folder / "student")
+    with torch.no_grad():  # one token that never occurs, so large that no other has a value left
+        model.get_input_embeddings().weight[1] = 300
+    ship_student(run.folder / "student", model, small_tokenizer(), {"trial": 3})
+    line = refused("export", run.folder, "--format", "int8", "--max-drop", 0.2)
+    assert re.search(r"int8 lowers accuracy from 1.0000 to 0\.\d+, more than --max-drop 0.2", line)
+    assert not (run.folder / "export").exists()
+
+
+def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(run.settings.data_dir / "SST-2")
+    gone = {"teacher": str(run.folder / "gone")}
+    run = Run(run.folder, run.settings.model_copy(update=gone))
+    student = run.folder / "students" / "trial-5" / "student"
+    shutil.copytree(run.folder / "student", student)
+    target, summary = export_run(run, ("int8",), trial=5)
+    assert target == student.parent / "export"
+    said = capsys.readouterr().out
+    assert "no scores: " in said and "no teacher beside it: " in said
+    assert [path.name for path in (target / "onnx").iterdir()] == ["model_int8.onnx"]
+    assert not list(target.glob("*.safetensors")) and (target / "tokenizer.json").exists()
+    assert "no PyTorch weights: onnx/model_int8.onnx" in (target / "README.md").read_text()
+    assert len(table_lines(summary)) == 5, "nothing is said of a score that is not known"
+
+
+def test_json_holds_what_was_measured(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for formats, keys in (("torch", {"folder"}), ("onnx", {"folder", "models", "formats"})):
+        place = run.folder.parent / formats
+        arguments = ["export", run.folder, "--format", formats, "--out", place]
+        monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments), "--no-timing", "--json"])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        told = json.loads(capsys.readouterr().out)
+        assert caught.value.code == 0 and keys <= set(told)
+        assert told.pop("folder") == str(place)
+    assert told == json.loads((place / "export.json").read_text())
+
+
+def test_without_timing(run: Run) -> None:
+    target, summary = export_run(run, ("onnx",), timing=False)
+    lines = table_lines(summary)
+    models = json.loads((target / "export.json").read_text())["models"]
+    assert [(row["model"], row["runtime"]) for row in models] == [
+        ("student", "PyTorch"),
+        ("student", "ONNX"),
+    ]
+    assert all(row["latency"] == [] and row["scores"]["accuracy"] == 1 for row in models)
+    card = (target / "README.md").read_text()
+    assert "|  | MB | accuracy |\n|---|---|---|\n" in card and "Milliseconds" not in card
+    assert len(lines) == 4 and all(len(line) <= 80 for line in lines)
+
+
+def test_bad_input(
+    run: Run, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert "--format is 'onx'; did you mean 'onnx'?" in refused(
+        "export", run.folder, "--format", "onx"
+    )
+    line = refused("export", run.folder, "--trial", 7)
+    assert "trial-7/student holds no student yet" in line and "--trial 7` makes it" in line
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert "full is not empty" in refused("export", run.folder, "--out", tmp_path / "full")
+    assert "--max-drop" in refused("export", run.folder, "--max-drop", -1)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+    line = refused("export", run.folder, "--format", "onnx,int8")
+    assert "--format onnx,int8 needs the package(s) onnxruntime" in line and "kdnas[onnx]" in line
+    shutil.rmtree(run.folder / "student")
+    assert "`kdnas resume" in refused("export", run.folder)
+    assert not (run.folder / "export").exists()

@@ -1,0 +1,81 @@
+"""Every family in ONNX Runtime: the same logits at any batch, length and padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import small_config, small_tokenizer
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from kdnas.errors import KdnasError
+from kdnas.exporting.agreement import TOLERANCE, check_agreement, inputs_for
+from kdnas.measure import InTorch, LatencySettings, measure_latency
+from kdnas.measure.onnx_convert import input_names, to_onnx
+from kdnas.measure.onnx_session import Session, in_onnx
+from kdnas.space.families import FAMILIES
+from kdnas.teachers.load import longest_input
+
+DISENTANGLED = {
+    "relative_attention": True,
+    "position_buckets": 8,
+    "pos_att_type": ["p2c", "c2p"],
+    "share_att_key": True,
+}
+VARIANTS = [*((family, {}) for family in FAMILIES), ("deberta-v2", DISENTANGLED)]
+
+
+def decided(model_type: str = "bert", seed: int = 0, **changes: Any) -> PreTrainedModel:
+    """A small classifier with weights so large that its logits depend on its input."""
+    torch.manual_seed(seed)
+    config = small_config(model_type, **changes)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.ndim > 1:
+                weights.mul_(6)
+    return model
+
+
+@pytest.mark.parametrize(("model_type", "changes"), VARIANTS)
+def test_same_logits(model_type: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    model = decided(model_type, **changes)
+    longest = longest_input(model.config)
+    attention = model.config._attn_implementation
+    tokenizer = small_tokenizer()
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    names = input_names(model, tokenizer)
+    assert ("token_type_ids" in names) == (model_type not in ("distilbert", "mpnet"))
+    to_onnx(model, tmp_path / "model.onnx", names)
+    session = Session(tmp_path / "model.onnx")
+    assert set(session.names) <= set(names)  # DeBERTa has no kinds of tokens
+    assert check_agreement(model, session, longest) <= TOLERANCE
+    assert not model.training and model.config._attn_implementation == attention
+    said = torch.cat([torch.from_numpy(session.logits(i)) for i in inputs_for(model, names, 64)])
+    assert said.std(0).min() > 100 * TOLERANCE, "the logits hardly depend on the input"
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    to_onnx(decided(seed=1), tmp_path / "model.onnx")
+    with pytest.raises(KdnasError, match="differ from PyTorch's by .* at 1 x 1 tokens"):
+        check_agreement(decided(), Session(tmp_path / "model.onnx"), 64)
+
+
+def test_padding_counts_for_nothing() -> None:
+    model = decided()
+    session = in_onnx(model)
+    for inputs in inputs_for(model, session.names, 32):
+        ends = inputs["attention_mask"].sum(1)
+        alone = {name: rows[:1, : ends[0]] for name, rows in inputs.items()}
+        assert abs(session.logits(inputs)[:1] - session.logits(alone)).max() < TOLERANCE
+
+
+def test_both_runtimes_are_timed_by_one_mechanism() -> None:
+    wide = {"hidden_size": 128, "intermediate_size": 512}
+    deep, flat = decided(num_hidden_layers=8, **wide), decided(num_hidden_layers=1, **wide)
+    settings = LatencySettings(1, 64, 15)
+    for runtime in (InTorch, in_onnx):
+        latency = measure_latency(runtime(flat), runtime(deep), settings)
+        assert latency.speedup > 1.5 and latency.student_ms > 0

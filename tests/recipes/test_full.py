@@ -1,0 +1,313 @@
+"""Stages: general students are made once, killed runs go on, losses are what a stage says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import QUICK
+
+from kdnas.config import validated
+from kdnas.distillation import training as core
+from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import Run
+from kdnas.space import Architecture
+from kdnas.students import build_student
+from kdnas.teachers.cache import cache_folder
+from kdnas.workflow.pipeline import Pipeline
+
+SMALL = Architecture(2, 2, 16, 32, "gelu")
+GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}
+TRANSFER = {
+    "name": "transfer",
+    "data": "transfer",
+    "losses": {"task": 1, "logits": 1, "hidden": [1, 0.5]},
+    "epochs": 0.5,
+    "lr": 1e-3,
+}
+PLAIN = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    file = tmp_path / "corpus.txt"
+    words = ["good", "bad", "dull", "bright", "slow", "quick"]
+    lines = [f"the {a} {b} cat sees a {c} dog" for a in words for b in words for c in words]
+    file.write_text("\n".join(lines))
+    return file
+
+
+@pytest.fixture
+def make(
+    teacher_folder: Path,
+    data_folder: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Pipeline]:
+    """Makes a pipeline on the small teacher, with a cache of the test's own."""
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+
+    def pipeline(name: str, **changes: Any) -> Pipeline:
+        settings = {
+            **PLAIN,
+            "teacher": str(teacher_folder),
+            "task": "mrpc",
+            "data_dir": str(data_folder),
+            "corpus": str(corpus),
+            "transfer_rows": 300,
+            "out": str(tmp_path / name),
+            **changes,
+        }
+        return Pipeline(Run.create(validated(settings)))
+
+    return pipeline
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of all trainings."""
+    titles: list[str] = []
+
+    def watched(*args: Any, title: str = "", **options: Any) -> Any:
+        titles.append(title)
+        return core.train(*args, title=title, **options)
+
+    monkeypatch.setattr("kdnas.recipes.full.train", watched)
+    return titles
+
+
+def weights(pipeline: Pipeline, work: str = "work") -> dict[str, torch.Tensor]:
+    distilled = pipeline.full.run(SMALL, None, pipeline.run.folder / work, "student")
+    return distilled.student.state_dict()
+
+
+def test_one_general_student_serves_other_tasks_and_seeds(
+    make: Callable[..., Pipeline], trained: list[str], tmp_path: Path, data_folder: Path
+) -> None:
+    weights(make("a", stages=[GENERAL, TRANSFER]))
+    assert trained == ["student: general", "student: transfer"]
+    scores = tmp_path / "data" / "STS-B"
+    scores.mkdir(parents=True)
+    for name in ("train", "dev"):
+        lines = (data_folder / "MRPC" / f"{name}.tsv").read_text().splitlines()[1:]
+        rows = [line.split("\t") for line in lines]
+        text = "\n".join(f"{i}\t{r[3]}\t{r[4]}\t{5 * int(r[0])}" for i, r in enumerate(rows))
+        (scores / f"{name}.tsv").write_text("index\tsentence1\tsentence2\tscore\n" + text + "\n")
+    other = {"task": "stsb", "data_dir": str(tmp_path / "data"), "seed": 3}
+    weights(make("b", stages=[GENERAL, TRANSFER], **other))
+    assert trained[2:] == ["student: transfer"]
+    assert len([p for p in (cache_folder() / "students").iterdir() if p.is_dir()]) == 1
+    weights(make("c", stages=[{**GENERAL, "lr": 2e-3}, TRANSFER]))
+    assert trained[3:] == ["student: general", "student: transfer"]
+
+
+def test_masks_of_the_corpus_are_the_same_for_all_seeds(
+    make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    for seed in (0, 3):
+        weights(make(f"run{seed}", stages=[GENERAL, TRANSFER], mask_probability=0.2, seed=seed))
+    assert trained == ["student: general", "student: transfer", "student: transfer"]
+
+
+def test_a_finished_stage_is_not_repeated(
+    make: Callable[..., Pipeline], trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = {**TRANSFER, "name": "last", "data": "task", "losses": {"task": 1}}
+    stages = [GENERAL, TRANSFER, last]
+    expected = weights(make("whole", stages=stages))
+    del trained[:]
+    stopped = make("stopped", stages=stages)
+    calls = 0
+
+    def stop(*args: Any, title: str = "", **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return core.train(*args, title=title, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kdnas.recipes.full.train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            weights(stopped)
+    found = weights(make("stopped", stages=stages))
+    assert trained == ["student: last"]
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("inherit", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")]
+)
+def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool, precision: str) -> None:
+    losses = {"task": 0.1, "logits": 1, "hidden": 1, "embeddings": 1, "relations": [0, 1]}
+    stage = {**TRANSFER, "losses": losses, "epochs": 3, "freeze_embeddings": False}
+    pipeline = make("a", stages=[stage], inherit=inherit, precision=precision)
+    full = pipeline.full
+    curves = []
+    original = core.train
+
+    def noted(*args: Any, **options: Any) -> Any:
+        result = original(*args, **options)
+        curves.append(result.curve)
+        return result
+
+    import kdnas.recipes.full as module
+
+    module.train = noted
+    try:
+        distilled = full.run(SMALL, None, pipeline.run.folder / "work", "student")
+    finally:
+        module.train = original
+    (curve,) = curves
+    assert curve[-1][1] < curve[0][1]
+    untouched = make("b", stages=[stage], inherit=inherit, precision=precision).full
+    lesson = untouched._lesson(untouched.settings.recipe[0], SMALL)
+    start = untouched._start(lesson).student(SMALL).student.state_dict()
+    for name, value in distilled.student.state_dict().items():
+        if value.is_floating_point() and "position_ids" not in name:
+            assert not torch.equal(value, start[name]) or "position" in name, name
+
+
+def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
+    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = {**TRANSFER, "losses": {"task": 1, "hidden": 0, "logits": [0, 0]}}
+    asked: list[Any] = []
+    monkeypatch.setattr("kdnas.teachers.distillation_data.stored_or_live", asked.append)
+    alone = weights(make("a", stages=[{**labels, "data": "task"}]))
+    assert not asked and all(value.isfinite().all() for value in alone.values())
+
+
+def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Pipeline]) -> None:
+    with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but teacher"):
+        make("a", stages=[TRANSFER], teacher_as_is=True).everything()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"relation_heads": 3}, "relation_heads is 3, which does not divide the hidden size"),
+        ({"relation_layer": 4}, "relation_layer is 4; the teacher has 3 layers"),
+    ],
+)
+def test_relations_that_cannot_be_are_refused_before_anything_is_trained(
+    change: dict[str, int], message: str, make: Callable[..., Pipeline]
+) -> None:
+    stage = {**TRANSFER, "losses": {"relations": 1, "task": 1}, **change}
+    with pytest.raises(KdnasError, match=message):
+        make("a", stages=[stage]).everything()
+
+
+def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
+    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = weights(make("a", stages=[GENERAL, TRANSFER]))
+    monkeypatch.setattr("kdnas.teachers.fine_tune.DISK_SHARE", 0)
+    monkeypatch.setenv("KDNAS_CACHE", str(cache_folder().with_name("other")))
+    live = weights(make("b", stages=[GENERAL, TRANSFER]))
+    for name, value in stored.items():
+        torch.testing.assert_close(live[name], value, atol=0.05, rtol=0.05, msg=name)
+    assert (make("b", stages=[GENERAL, TRANSFER]).run.folder / "transfer.jsonl.gz").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"transfer_tasks": ["nonesuch"]}, "unknown task 'nonesuch'"),
+        ({"transfer_tasks": ["sst2"]}, "SST-2"),
+        ({"transfer_methods": {"corpus": 1}, "corpus": None}, "transfer_methods has corpus, but"),
+        ({"transfer_methods": {"mask": 0}}, "all shares of transfer_methods are 0"),
+        (
+            {"transfer_methods": {"mask": -1, "replace": 2}},
+            "transfer_methods has mask -1; a number not",
+        ),
+    ],
+)
+def test_a_transfer_set_that_cannot_be_made_is_refused_before_anything_is_computed(
+    changes: dict[str, Any], message: str, make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    with pytest.raises(KdnasError, match=message):
+        make("a", stages=[TRANSFER], **changes).everything()
+    assert not trained
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "message"),
+    [
+        ("electra", {}, "model_type electra, the teacher bert"),
+        ("bert", {"num_hidden_layers": 2}, "num_hidden_layers 2, the teacher 3"),
+        ("bert", {"vocab_size": 300}, "vocab_size 300, the teacher 200"),
+    ],
+)
+def test_a_general_teacher_of_another_make_is_refused(
+    family: str,
+    changes: dict[str, Any],
+    message: str,
+    make: Callable[..., Pipeline],
+    make_teacher: Callable[..., Path],
+) -> None:
+    other = str(make_teacher(family, **changes))
+    with pytest.raises(KdnasError, match=message):
+        make("a", stages=[GENERAL, TRANSFER], general_teacher=other).everything()
+    with pytest.raises(KdnasError, match="nowhere"):
+        make("b", stages=[GENERAL, TRANSFER], general_teacher="/nowhere").everything()
+
+
+def test_a_general_teacher_that_does_not_load_is_refused_at_once(
+    make: Callable[..., Pipeline],
+    make_teacher: Callable[..., Path],
+    teacher_folder: Path,
+    tmp_path: Path,
+    trained: list[str],
+) -> None:
+    other = shutil.copytree(teacher_folder, tmp_path / "other")
+    shutil.copy(make_teacher(intermediate_size=32) / "model.safetensors", other)
+    pipeline = make("a", stages=[GENERAL, TRANSFER], general_teacher=str(other))
+    with pytest.raises(KdnasError, match="do not fit its config"):
+        pipeline.everything()
+    assert not trained and not (pipeline.run.folder / "study.db").exists()
+
+
+def test_a_damaged_general_student_is_made_again(
+    make: Callable[..., Pipeline], trained: list[str]
+) -> None:
+    first = weights(make("a", stages=[GENERAL, TRANSFER]))
+    (folder,) = (p for p in (cache_folder() / "students").iterdir() if p.is_dir())
+    file = folder / "student.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    again = weights(make("b", stages=[GENERAL, TRANSFER]))
+    assert trained.count("student: general") == 2
+    for name, value in first.items():
+        torch.testing.assert_close(again[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_finished_general_student_gets_the_head_that_fits_it(
+    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Head and layers are cut in one basis, on whatever data the stages run."""
+    full = make("a", stages=[GENERAL, TRANSFER]).full
+    general = tuple(stage for stage in full.settings.recipe if stage.is_general)
+    found = full.general(SMALL, general, "student")
+    with monkeypatch.context() as patch:  # what lies there needs no signal
+        patch.setattr("kdnas.teachers.distillation_data.stored_or_live", None)
+        again = full.general(SMALL, general, "student")
+    torch.testing.assert_close(found.cut.residual, again.cut.residual)
+    assert found.cut.rows.keys() == again.cut.rows.keys()
+    start = full._start(full._lesson(full.settings.recipe[1], SMALL))
+    student = full._after(found, start).student
+    body = found.distilled.student.base_model.state_dict()
+    for name, value in student.base_model.state_dict().items():
+        if not name.startswith("pooler"):
+            torch.testing.assert_close(value, body[name], msg=name)
+    teacher = start.lesson.teacher.model
+    alike = build_student(teacher, SMALL, importance=found.cut)
+    torch.testing.assert_close(student.classifier.weight, alike.classifier.weight)
+    torch.testing.assert_close(
+        student.base_model.pooler.dense.weight, alike.base_model.pooler.dense.weight
+    )

@@ -1,0 +1,279 @@
+"""Several processes that train one student: what they make is what one process makes."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from conftest import QUICK, sentence
+
+from kdnas.config import Settings
+from kdnas.distillation.batches import collate, part_of
+from kdnas.distillation.layer_map import LayerMap
+from kdnas.distillation.losses.table import HiddenLoss, LogitsLoss, RelationsLoss, TaskLoss
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import read_json
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.distributed import Team, _packed, _unpacked
+from kdnas.students.checkpoint import load_student
+from kdnas.tasks import Examples, encode, load_spec
+from kdnas.teachers.distillation_data import DistillationData
+from kdnas.teachers.load import load_teacher
+from kdnas.testing.postgresql import free_port
+from kdnas.workflow.pipeline import Pipeline
+
+LAUNCH = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes"]
+# The command itself, with a checkpoint after every step and slow enough to be killed in time.
+SLOW = """
+import os, time
+import kdnas.distillation.checkpoint as checkpoints
+import kdnas.distillation.training as core
+from kdnas.cli.app import main
+
+checkpoints.SECONDS = -1.0
+step = core._Training.step
+def slow(self, indices):
+    if self.pace.step == 3 and os.environ["SLOW"] == str(len(self.objective.ends)):
+        time.sleep(60)
+    return step(self, indices)
+core._Training.step = slow
+main()
+"""
+
+# Three calls: one that the other process cannot follow, one that it can, and one that breaks off.
+CALLS = """
+import torch
+from kdnas.errors import KdnasError
+from kdnas.runtime.distributed import lead_or_follow, team
+
+def missing():
+    raise ValueError("x/manifest.json is missing")
+
+class Store:
+    def __reduce__(self):
+        return missing, ()
+
+def job(number, team):
+    print(f"rank {team.rank} does {number}", flush=True)
+    return team.total(torch.ones(1))
+
+def command():
+    try:
+        with team().calling(job, Store()):
+            print("never")
+    except KdnasError as error:
+        print(f"refused: {error}", flush=True)
+    with team().calling(job, 1):
+        print(job(1, team()).item(), flush=True)
+    try:
+        with team().calling(job, 2):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return 130
+
+raise SystemExit(lead_or_follow(command))
+"""
+
+
+@pytest.fixture
+def lesson(teacher_folder: Path, runtime: Runtime) -> DistillationData:
+    rng = random.Random(0)
+    teacher = load_teacher(str(teacher_folder), load_spec("sst2"))
+    teacher.has_head = True
+    texts = [" ".join(sentence(rng) for _ in range(rng.randint(1, 3))) for _ in range(13)]
+    labels = np.array([0, 1, -100, 1, 0, -100, -100, 1, 1, 0, 0, 1, 1])
+    data = encode(Examples(texts, None, labels), teacher.tokenizer, 48)
+    wanted = OutputRequest(hidden_states(range(4)) | attention_states(3), True)
+    return DistillationData.prepare(teacher, data, wanted, runtime)
+
+
+@pytest.mark.parametrize("examples", [13, 2])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_the_parts_of_a_batch_have_the_whole_batchs_gradients(
+    lesson: DistillationData, runtime: Runtime, teacher_folder: Path, stride: int, examples: int
+) -> None:
+    student = load_teacher(str(teacher_folder), load_spec("sst2")).model
+    torch.manual_seed(1)
+    hidden = HiddenLoss(LayerMap.named("skip+last", 3, 3), 32, lesson.mean, lesson.variance)
+    objective = WeightedLosses(
+        {
+            "hidden": (1.0, hidden),
+            "logits": ((2.0, 1.0), LogitsLoss(2.0)),
+            "relations": (0.5, RelationsLoss(3, 3, 2)),
+            "task": (1.0, TaskLoss()),
+        }
+    )
+    parameters = [*student.parameters(), *hidden.parameters()]
+    indices = np.random.default_rng(0).permutation(13)[:examples]
+    whole = collate(lesson.data, indices, 0, stride)
+
+    def gradients(size: int) -> tuple[float, list[torch.Tensor]]:
+        total = 0.0
+        for rank in range(size):
+            part = part_of(lesson.data, indices, 0, stride, rank, size)
+            shares = objective.shares(part, whole)
+            if rank >= len(indices):
+                shares = dict.fromkeys(shares, 0.0)
+            loss = objective(student, part, lesson.source, shares)["total"]
+            loss.backward()
+            total += float(loss.detach())
+        found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        return total, found
+
+    loss, expected = gradients(1)
+    assert max(float(each.abs().max()) for each in expected) > 0.01
+    for size in (2, 3):
+        total, found = gradients(size)
+        assert total == pytest.approx(loss, rel=1e-5)
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_what_the_others_get_is_the_same(lesson: DistillationData, runtime: Runtime) -> None:
+    batch = collate(lesson.data, np.arange(4), 0)
+    wanted = OutputRequest(hidden_states([1, 3]), True)
+    lesson.source.fetch(batch, wanted)
+    model = lesson.teacher.model
+    model(**batch.inputs, output_hidden_states=True)  # hooks of transformers' are there now
+    copy, source, place = _unpacked(_packed((model, lesson.source, runtime)))
+    assert place.device == runtime.device and place.precision == runtime.precision
+    for name, value in model.state_dict().items():
+        assert torch.equal(copy.state_dict()[name], value)
+    theirs, ours = source.fetch(batch, wanted), lesson.source.fetch(batch, wanted)
+    assert all(torch.equal(theirs.states[s], ours.states[s]) for s in ours.states)
+    assert len(_packed(lesson.source)) < 3_000  # the store itself stays on the disk
+
+
+def test_a_launch_that_would_split_the_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(KdnasError, match="launched for FSDP.*--multi_gpu would be right"):
+        start_runtime(Settings())
+
+
+def test_alone_nobody_is_called() -> None:
+    team = Team()
+    with team.calling(print, "never"):
+        assert team.leads and team.told(3) == 3
+    assert team.total(torch.ones(2)).tolist() == [1, 1]
+
+
+def test_who_cannot_follow_is_named_and_who_is_left_alone_ends(tmp_path: Path) -> None:
+    script = tmp_path / "calls.py"
+    script.write_text(CALLS)
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            env={**os.environ, **place, "RANK": rank, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in started)
+    assert [process.returncode for process in started] == [130, 0], first + second
+    refused, *rest = first.splitlines()
+    why = "process 1 cannot take part in the training: x/manifest.json is missing; KDNAS_CACHE"
+    assert refused.startswith(f"refused: {why}")
+    assert rest == ["rank 0 does 1", "2.0"]
+    assert second.splitlines() == ["rank 1 does 1", "rank 1 does 2"]
+
+
+def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(
+    teacher_folder: Path,
+    data_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    given = {
+        **QUICK,
+        "teacher": str(teacher_folder),
+        "task": "mrpc",
+        "data_dir": data_folder,
+        "teacher_lr": 5e-4,
+        "batch_size": 15,
+        "trials": 1,
+        "cost": "params",
+        "latency_quiet": False,
+    }
+    one = Run.create(Settings(**given, out=tmp_path / "one"))
+    Pipeline(one).everything()
+
+    script, two = tmp_path / "slow.py", tmp_path / "two"
+    script.write_text(SLOW)
+    flags = [part for k, v in given.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    flags = [*(f for f in flags if f not in ("--latency-quiet", "False")), "--no-latency-quiet"]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]),
+        "KDNAS_CACHE": str(tmp_path / "another-cache"),
+        "SLOW": "3",  # the task's stage, with labels, logits and hidden states
+    }
+    launched = subprocess.Popen(
+        [sys.executable, *LAUNCH, "2", str(script), "search", *flags, "--out", str(two)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(lambda: any(two.glob("work/student/*/task.pt")), launched)
+    ranks = processes(launched.pid)
+    ranks["1"].kill()
+    output, _ = launched.communicate(timeout=60)
+    assert launched.returncode != 0
+    assert not [p.pid for p in ranks.values() if p.is_running() and p.status() != "zombie"]
+    for line in ("run folder: ", "fine-tuning the teacher", "student: distilling"):
+        assert output.count(line) == 1, output
+    assert not (two / "student").exists()
+
+    # The rest by one process, from where two had come.
+    Pipeline(Run.open(two)).everything()
+    teachers = [logits(load_student(folder / "teacher")) for folder in (one.folder, two)]
+    students = [logits(load_student(folder / "student")) for folder in (one.folder, two)]
+    for ours, theirs in (teachers, students):
+        assert float(ours.std()) > 1e-3
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    scores = [
+        read_json(folder / "report.json")["student"]["scores"] for folder in (one.folder, two)
+    ]
+    assert scores[0] == scores[1]
+    capfd.readouterr()
+
+
+def logits(model: torch.nn.Module) -> torch.Tensor:
+    ids = torch.arange(5, 165).view(8, 20)
+    with torch.no_grad():
+        said: torch.Tensor = model(ids).logits
+    return said
+
+
+def processes(launcher: int) -> dict[str, psutil.Process]:
+    """The launched processes by rank."""
+    children = psutil.Process(launcher).children(recursive=True)
+    return {found.environ().get("RANK", ""): found for found in children}
+
+
+def wait_for(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 240
+    while not done():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.1)

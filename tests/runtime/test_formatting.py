@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from kdnas.runtime.formatting import in_millions, several
+
+
+def test_nouns_follow_their_count() -> None:
+    assert several(1, "thread") == "1 thread"
+    assert several(0, "trial") == "0 trials"
+    assert several(f"{0.5:g}", "epoch") == "0.5 epochs"
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "shown"),
+    [
+        (14_520_000, 1, "14.5M"),
+        (14_520_000, 2, "14.52M"),
+        (100_000, 1, "0.1M"),
+        (63_400, 1, "63k"),
+        (63_400, 2, "63k"),
+        (940_000, 0, "940k"),
+        (188_000_000, 0, "188M"),
+    ],
+)
+def test_small_models_are_not_rounded_to_nothing(number: int, digits: int, shown: str) -> None:
+    assert in_millions(number, digits) == shown

@@ -1,0 +1,119 @@
+"""Mini-KD with other losses and other scores than the hidden states'."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import QUICK
+
+from kdnas.config import validated
+from kdnas.distillation.losses.functions import logit_variance, unexplained_logits
+from kdnas.distillation.training import predict
+from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.mini_kd import MiniKD
+from kdnas.space import Architecture
+from kdnas.workflow.pipeline import Pipeline
+
+SMALL = Architecture(2, 2, 16, 32, "gelu")
+ALL = {"hidden": 1, "logits": 0.5, "relations": [1, 0], "embeddings": 0.1}
+
+
+@pytest.fixture
+def make(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callable[..., Pipeline]:
+    """Makes a pipeline on the small teacher."""
+
+    def pipeline(name: str = "run", **changes: Any) -> Pipeline:
+        settings = {"teacher": str(teacher_folder), "task": "mrpc", "data_dir": data_folder}
+        own = {**settings, **QUICK, "out": tmp_path / name, **changes}
+        return Pipeline(Run.create(validated(own)))
+
+    return pipeline
+
+
+def scored_by(mini: MiniKD, score: str) -> MiniKD:
+    settings = mini.settings.model_copy(update={"mini_score": score})
+    return MiniKD(mini.teacher, mini.proxy, settings, mini.runtime)
+
+
+def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
+    make: Callable[..., Pipeline],
+) -> None:
+    mini = make(mini_losses=ALL, mini_score="mean").mini
+    distilled = mini.start(SMALL)
+    mean = mini.run(distilled)
+    hidden, logits = (scored_by(mini, name).score(distilled) for name in ("hidden", "logits"))
+    assert 0 < hidden < 1 and logits > 0 and mean == pytest.approx((hidden + logits) / 2)
+
+    proxy, store = mini.proxy, mini.proxy.store
+    assert store.logits is not None
+    heldout = proxy.data.take(proxy.heldout)
+    said = predict(distilled.student, heldout, mini.runtime, pad_id=0)
+    variance = logit_variance(store.logits)
+    by_hand = unexplained_logits(said, store.logits[proxy.heldout], variance)
+    assert logits == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_the_teacher_itself_leaves_nothing_of_its_logits_unexplained(
+    make: Callable[..., Pipeline],
+) -> None:
+    pipeline = make(mini_losses={"logits": 1}, mini_score="logits")
+    same = pipeline.mini.start(pipeline.space.teacher)
+    assert pipeline.mini.score(same) == pytest.approx(0, abs=1e-4)
+
+
+def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
+    make: Callable[..., Pipeline],
+) -> None:
+    mini = make(mini_losses={"logits": 1}, mini_epochs=4, mini_lr=1e-3).mini
+    distilled = mini.start(SMALL)
+    before = scored_by(mini, "logits").score(distilled)
+    fitted = [p.clone() for p in distilled.hidden.parameters()]
+    loss = mini.run(distilled)
+    assert 0 < loss < 1 and scored_by(mini, "logits").score(distilled) < before
+    changed = zip(fitted, distilled.hidden.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in changed)
+
+
+def test_a_training_that_paused_ends_where_one_that_did_not_ends(
+    make: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    mini = make(mini_losses=ALL, mini_score="mean", mini_epochs=2).mini
+    straight = mini.run(mini.start(SMALL))
+    file = tmp_path / "paused.pt"
+    half = mini.run(mini.start(SMALL), until=0.5, checkpoint=file)
+    assert mini.run(mini.start(SMALL), checkpoint=file) == pytest.approx(straight, rel=1e-5)
+    assert half != pytest.approx(straight, rel=1e-3)
+
+
+def test_logits_of_a_teacher_without_head_are_refused_before_anything_is_computed(
+    make: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    pipeline = make(teacher_as_is=True, mini_losses={"hidden": 1, "logits": 1})
+    with pytest.raises(KdnasError, match="stage 'mini-kd' learns from logits, but teacher .* head"):
+        pipeline.everything()
+    assert {p.name for p in (tmp_path / "run").iterdir()} <= {"config.yaml", ".lock"}
+    make("other", teacher_as_is=True).check()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mini_score": "logits"}, "--mini-score is logits, but mini_losses has no logits"),
+        ({"mini_losses": {"hidden": 0}}, "all losses of mini_losses weigh 0"),
+        ({"mini_losses": {}}, "mini_losses is {}; one loss or more"),
+        ({"mini_losses": {"task": 1}}, "mini_losses has 'task'; known: logits, hidden"),
+        (
+            {"mini_losses": {"hidden": -1}},
+            "mini_losses has hidden -1; a number that is not below 0, or",
+        ),
+    ],
+)
+def test_losses_that_cannot_be_are_told_in_one_line(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        validated(values)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)

@@ -1,0 +1,56 @@
+"""Spaces, an objective and a loop for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.study.samplers import LSTMControllerSampler
+
+Space = dict[str, BaseDistribution]
+
+SMALL: Space = {
+    "layers": CategoricalDistribution([2, 3, 4, 6]),
+    "hidden": CategoricalDistribution([128, 256, 312]),
+    "heads": IntDistribution(2, 8, step=2),
+}
+LARGE: Space = {
+    "layers": CategoricalDistribution([2, 3, 4, 5, 6, 8]),
+    "heads": CategoricalDistribution([2, 4, 6, 8, 12]),
+    "hidden": CategoricalDistribution([128, 192, 256, 312, 384]),
+    "intermediate": CategoricalDistribution([256, 512, 768, 1024, 1536]),
+    "act": CategoricalDistribution(["gelu", "relu"]),
+}
+
+
+class SpacedSampler(LSTMControllerSampler):
+    """Knows the whole space from the first trial on, as kdnas does."""
+
+    def __init__(self, space: Space, seed: int = 0, **options: Any) -> None:
+        super().__init__(seed, **options)
+        self.space = space
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
+        return self.space
+
+
+def grow(params: dict[str, Any]) -> float:
+    """An objective that rises with every parameter of the small space."""
+    return params["layers"] / 6 + params["hidden"] / 312 + params["heads"] / 8
+
+
+def run(
+    study: Study, n_trials: int, space: Space, objective: Callable[..., Any] = grow
+) -> list[dict[str, Any]]:
+    for _ in range(n_trials):
+        trial = study.ask(space)
+        study.tell(trial, objective(trial.params))
+    return [trial.params for trial in study.trials]
+
+
+def kinds(study: Study) -> str:
+    return "".join(trial.system_attrs.get("lstm:proposal", "-")[0] for trial in study.trials)

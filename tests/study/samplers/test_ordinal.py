@@ -1,0 +1,88 @@
+"""What a sampler sees behind the view of ordered choices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from kdnas.study.samplers import RUNG, RUNG_VALUES
+from kdnas.study.samplers.ordinal import OrdinalSampler
+
+SPACE: dict[str, BaseDistribution] = {
+    "act": CategoricalDistribution(["gelu", "relu"]),
+    "hidden": CategoricalDistribution([128, 256, 312]),
+}
+
+
+class Spy(RandomSampler):
+    """Proposes the last of each, and remembers what it was shown."""
+
+    seen: list[FrozenTrial]
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        self.seen = [t for t in study.get_trials() if t.number != trial.number]
+        assert search_space == {"act": SPACE["act"], "hidden": IntDistribution(0, 2)}
+        return {"act": "relu", "hidden": 2}
+
+
+class Whole(OrdinalSampler):
+    """Knows the space from the first trial on."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return SPACE
+
+
+def tell_each_kind(study: Study) -> None:
+    study.tell(study.ask(SPACE), 0.5)
+    infeasible = study.ask(SPACE)
+    infeasible.set_constraint("speedup", 1.5)
+    study.tell(infeasible, state=TrialState.PRUNED)
+    stopped = study.ask(SPACE)
+    stopped.set_user_attr(RUNG, 0.5)
+    stopped.set_user_attr(RUNG_VALUES, [0.2])
+    study.tell(stopped, state=TrialState.PRUNED)
+    study.tell(study.ask(SPACE), 0.9)
+    study.tell(study.ask(SPACE), state=TrialState.FAIL)
+
+
+@pytest.mark.parametrize(
+    ("direction", "learns", "infeasible"),
+    [("maximize", False, None), ("maximize", True, 0.5), ("minimize", True, 0.9)],
+)
+def test_the_view_of_a_study(direction: str, learns: bool, infeasible: float | None) -> None:
+    spy = Spy()
+    study = optuna.create_study(direction=direction, sampler=Whole(spy, learns))
+    tell_each_kind(study)
+    assert study.ask(SPACE).params == {"act": "relu", "hidden": 312}
+    assert [t.params for t in spy.seen] == [{"act": "relu", "hidden": 2}] * 5
+    # The same architecture in full has 0.7 on average: that is what the rung's value becomes, and
+    # the trials in full say it better. Rungs of other architectures are shown, see below.
+    assert [t.value for t in spy.seen] == [0.5, infeasible, None, 0.9, None]
+    assert spy.seen[1].constraints == {"speedup": 1.5}
+
+
+def test_values_at_a_rung_are_shown_as_of_a_full_training() -> None:
+    spy = Spy()
+    study = optuna.create_study(sampler=Whole(spy))
+    study.enqueue_trial({"act": "gelu", "hidden": 128})
+    study.enqueue_trial({"act": "gelu", "hidden": 256})
+    study.tell(study.ask(SPACE), 1.0)
+    stopped = study.ask(SPACE)
+    stopped.set_user_attr(RUNG, 0.5)
+    stopped.set_user_attr(RUNG_VALUES, [3.0])
+    study.tell(stopped, state=TrialState.PRUNED)
+    study.ask(SPACE)
+    assert [(t.state, t.value) for t in spy.seen] == [
+        (TrialState.COMPLETE, 1.0),
+        (TrialState.COMPLETE, 1.0),
+    ]

@@ -1,0 +1,146 @@
+"""Many workers at once: the budget is kept to the trial, and no student is paid for twice.
+
+Their candidates take milliseconds, so that they are nearly always asking.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from servers import PostgreSQL
+
+from kdnas.config import Settings
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.evaluator import Costs, Outcome, Score
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.families import FIELDS
+from kdnas.study.budget import Plan
+from kdnas.study.conflicts import LostTrialError, admit
+from kdnas.study.loop import SearchLoop
+from kdnas.study.rungs import UNITS, Ladder
+from kdnas.study.samplers import make_sampler
+from kdnas.study.samplers.names import RETRY_OF
+from kdnas.study.storage import make_storage
+from kdnas.study.trials import open_study, read_study
+from kdnas.study.workers import WORKER, Lookout, worker_name
+from kdnas.teachers.load import load_config
+from kdnas.testing.processes import FORKS, Child
+
+TRIALS = 20
+
+
+class Quick:
+    """Evaluates in no time."""
+
+    def evaluate(self, architecture: Architecture, **given: object) -> Outcome:
+        time.sleep(random.random() / 20)
+        return Outcome(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5, 0.5), None, 0.0)
+
+
+def work(barrier: Barrier, url: str, teacher: str, folder: Path) -> None:
+    """A worker that begins when all have come to the barrier."""
+    choices = {"num_hidden_layers": [1, 2], "num_attention_heads": [4], "intermediate_size": [64]}
+    space = SearchSpace.from_teacher(load_config(teacher), teacher, choices)
+    assert TRIALS < len(space.architectures) < 2 * TRIALS
+    settings = Settings(trials=TRIALS, out=folder)
+    sampler = make_sampler("random", space, 0, TRIALS)
+    barrier.wait(60)
+    study = open_study(url, "s", sampler, ["maximize"], {"t": 1})
+    SearchLoop(study, space, Quick(), Run(folder, settings), Plan.of(settings)).work()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/study.db"
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return server.database()
+
+
+def test_many_workers_keep_the_budget_and_repeat_nothing(
+    url: str, teacher_folder: Path, tmp_path: Path
+) -> None:
+    barrier = FORKS.Barrier(4)
+    workers = [Child(work, barrier, url, str(teacher_folder), tmp_path) for _ in range(4)]
+    for worker in workers:
+        assert worker.wait() == 0, worker.output
+    trials = read_study(url, "s", tmp_path).trials
+    complete = [t for t in trials if t.state == TrialState.COMPLETE]
+    assert len(complete) == TRIALS
+    assert len({tuple(t.params.values()) for t in complete}) == TRIALS
+    assert not [t for t in trials if t.state in (TrialState.RUNNING, TrialState.WAITING)]
+    assert len({t.user_attrs[WORKER] for t in complete}) > 1
+
+
+SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
+PLAN = Plan(2, Ladder())
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[optuna.Study]:
+    yield open_study(f"sqlite:///{tmp_path}/s.db", "s", None, ["maximize"], {})
+
+
+def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial:
+    study.enqueue_trial(dict.fromkeys(FIELDS, value), user_attrs=attributes)
+    trial = study.ask(SPACE)
+    trial.set_user_attr(WORKER, worker_name())
+    return trial
+
+
+def told(study: optuna.Study, trial: optuna.Trial) -> str | None:
+    return admit(study, trial, PLAN, Lookout(study, 60))
+
+
+def test_whoever_has_begun_goes_on(study: optuna.Study) -> None:
+    first, second = asked(study, 1), asked(study, 1)
+    assert told(study, second) == f"trial {first.number} is of the same student"
+    study.tell(second, state=TrialState.FAIL)
+    assert told(study, first) is None
+    third = asked(study, 2)
+    assert told(study, third) is None
+    assert told(study, asked(study, 3)) == "the budget is spent by others"
+
+
+def test_the_first_waits_for_a_later_one_to_decide(study: optuna.Study) -> None:
+    first, second = asked(study, 1), asked(study, 1)
+    url = study._storage._backend.url  # type: ignore[attr-defined]
+    decider = Child(decide_late, url, second._trial_id)
+    start = time.monotonic()
+    assert told(study, first) == f"trial {second.number} is of the same student"
+    assert decider.wait() == 0 and time.monotonic() - start > 0.5
+
+
+def decide_late(url: str, trial: int) -> None:
+    time.sleep(0.5)
+    make_storage(url).set_trial_user_attr(trial, "begun", True)
+
+
+def test_a_retry_is_worked_on_once(study: optuna.Study) -> None:
+    first, second = asked(study, 1, retry_of=7), asked(study, 2, retry_of=7)
+    assert told(study, second) == f"trial {first.number} repeats trial 7 already"
+    assert first.user_attrs[RETRY_OF] == 7 and told(study, first) is None
+
+
+def test_what_waits_with_its_cost_set_aside_is_counted(study: optuna.Study) -> None:
+    trial = asked(study, 1)
+    study.enqueue_trial(dict.fromkeys(FIELDS, 2), user_attrs={UNITS: 2})
+    late = study.ask(SPACE)
+    late.set_user_attr(WORKER, worker_name())
+    assert told(study, late) == "the budget is spent by others"
+    study.tell(late, state=TrialState.FAIL)
+    assert told(study, trial) is None
+
+
+def test_a_trial_that_another_process_began_is_left_to_it(study: optuna.Study) -> None:
+    trial = asked(study, 1)
+    assert told(study, trial) is None
+    with pytest.raises(LostTrialError):
+        told(study, trial)

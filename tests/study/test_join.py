@@ -1,0 +1,147 @@
+"""A worker that has neither the run folder nor the teacher."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK
+from optuna.trial import TrialState
+from transformers import AutoModel
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import Run
+from kdnas.study.join import SETTINGS, join
+from kdnas.study.trials import evaluated, read_study
+from kdnas.testing.processes import kdnas_child
+from kdnas.workflow.pipeline import Pipeline
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/shared.db"
+
+
+@pytest.fixture
+def begun(url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Pipeline:
+    """A search with one trial of three, on a machine whose folders are gone afterwards."""
+    for source, name in ((teacher_folder, "teacher"), (data_folder, "data")):
+        shutil.copytree(source, tmp_path / "first" / name)
+    settings = Settings(
+        teacher=str(tmp_path / "first" / "teacher"),
+        task="mrpc",
+        data_dir=tmp_path / "first" / "data",
+        out=tmp_path / "first" / "run",
+        storage=url,
+        study="shared",
+        trials=1,
+        **QUICK,
+    )
+    pipeline = Pipeline(Run.create(settings))
+    pipeline.search()
+    more = Pipeline(Run.open(pipeline.run.folder, trials=3))
+    more.open_study()
+    return more
+
+
+@pytest.fixture
+def flags(
+    begun: Pipeline, url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> dict[str, object]:
+    """What a worker elsewhere gives."""
+    (tmp_path / "first").rename(tmp_path / "elsewhere")
+    return {
+        "storage": url,
+        "study": "shared",
+        "teacher": str(teacher_folder),
+        "data_dir": str(data_folder),
+        "out": str(tmp_path / "second"),
+        "threads": 1,
+        "device": "cpu",
+    }
+
+
+def test_a_worker_elsewhere_works_until_the_total_is_reached(
+    flags: dict[str, object], url: str, tmp_path: Path
+) -> None:
+    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    done = kdnas_child("worker", *given)
+    assert done.wait() == 0, done.output
+    assert "nothing is left to do" in done.output
+    study = read_study(url, "shared", tmp_path)
+    assert len(evaluated(study)) == 3 == len({tuple(t.params.values()) for t in evaluated(study)})
+    assert {t.state for t in study.trials} == {TrialState.COMPLETE}
+    again = kdnas_child("worker", *given)
+    assert again.wait() == 0 and "fine-tuning" not in again.output
+    joined = kdnas_child("worker", tmp_path / "second", "--threads", 1)
+    assert joined.wait() == 0, joined.output
+    assert len(read_study(url, "shared", tmp_path).trials) == 3
+
+
+def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
+    begun: Pipeline, url: str, tmp_path: Path
+) -> None:
+    kept = read_study(url, "shared", tmp_path).user_attrs[SETTINGS]
+    assert json.loads(json.dumps(kept)) == kept
+    assert kept["trials"] == 3 and kept["mini_epochs"] == 0.5
+    assert not {"storage", "study", "out", "threads", "device"} & kept.keys()
+
+
+def test_a_teacher_fine_tuned_on_the_first_machine_serves(
+    flags: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = Pipeline(join({**flags, "teacher": str(tmp_path / "elsewhere/run/teacher")}))
+    capsys.readouterr()
+    pipeline.search()
+    assert "fine-tuning" not in capsys.readouterr().out
+    assert len(evaluated(pipeline.open_study())) == 3
+
+
+def test_another_teacher_is_refused(
+    flags: dict[str, object], teacher_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(teacher_folder, other)
+    model = AutoModel.from_pretrained(other)
+    with torch.no_grad():
+        next(iter(model.parameters())).add_(0.01)
+    model.save_pretrained(other)
+    with pytest.raises(KdnasError, match="are not those of the study"):
+        Pipeline(join({**flags, "teacher": str(other)})).search()
+
+
+def test_other_data_are_refused(
+    flags: dict[str, object], data_folder: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(data_folder, other)
+    table = other / "MRPC" / "train.tsv"
+    table.write_text(table.read_text().replace("cat", "dog"))
+    with pytest.raises(KdnasError, match="are not those of the study"):
+        Pipeline(join({**flags, "data_dir": str(other)})).search()
+
+
+def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: Path) -> None:
+    without = {key: value for key, value in flags.items() if key != "teacher"}
+    with pytest.raises(KdnasError, match="not on this machine; name it with --teacher"):
+        join(without)
+    told = "there is no study 'none' in .*shared.db; it has 'shared'"
+    with pytest.raises(KdnasError, match=told):
+        join({**flags, "study": "none"})
+    with pytest.raises(KdnasError, match="holds a run of its own"):
+        join({**flags, "out": str(tmp_path / "elsewhere" / "run")})
+    lost = tmp_path / "lost.db"
+    with pytest.raises(KdnasError, match="there is no study 'shared': .*lost.db does not exist"):
+        join({**flags, "storage": f"sqlite:///{lost}"})
+    assert not (tmp_path / "second").exists() and not lost.exists()
+
+
+def test_a_worker_needs_a_run_or_a_storage(begun: Pipeline) -> None:
+    neither = kdnas_child("worker")
+    assert neither.wait() == 2 and "give a run folder, or --storage URL" in neither.output
+    both = kdnas_child("worker", begun.run.folder, "--teacher", "x")
+    assert both.wait() == 2 and "--teacher goes with --storage" in both.output

@@ -1,0 +1,148 @@
+"""A search with rungs, and random search beside a search, on a small real teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+from optuna.trial import TrialState
+
+from kdnas.config import Settings
+from kdnas.report.table import trial_table
+from kdnas.runs.run_folder import Run
+from kdnas.space import Architecture
+from kdnas.study.rungs import CONTINUES, Ladder, spent
+from kdnas.study.samplers.names import RUNG, RUNG_VALUES
+from kdnas.study.trials import BORROWED, REPEATS, evaluated
+from kdnas.workflow.pipeline import Pipeline
+
+
+@pytest.fixture
+def run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
+    given = {"teacher": str(teacher_folder), "task": "mrpc", "data_dir": data_folder}
+    quick = {**QUICK, "mini_epochs": 3}
+    return Run.create(Settings(**given, **quick, out=tmp_path / "run", trials=4, rungs=2))
+
+
+@pytest.mark.parametrize("objective", ["reward", "pareto"])
+def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str) -> None:
+    changed = run.settings.model_copy(update={"objective": objective})
+    pipeline = Pipeline(Run(run.folder, changed))
+    pipeline.search()
+    study, ladder = pipeline.open_study(), Ladder(2, 3)
+    assert ladder.top * 4 - 1 <= spent(study.trials, ladder) <= ladder.top * 4
+    ended = [t for t in study.trials if RUNG in t.user_attrs]
+    whole = evaluated(study)
+    assert len(ended) > 4 and 1 <= len(whole) < len(ended)
+    for trial in whole:
+        before = study.trials[trial.user_attrs[CONTINUES]]
+        assert before.params == trial.params and before.state == TrialState.PRUNED
+        assert trial.user_attrs["loss"] < before.user_attrs["loss"]  # it learnt on
+        assert trial.user_attrs["speedup"] == before.user_attrs["speedup"]
+    if objective == "reward":
+        best = max(t.user_attrs[RUNG_VALUES][0] for t in ended)
+        assert any(study.trials[t.user_attrs[CONTINUES]].user_attrs[RUNG_VALUES] == [best]
+                   for t in whole)  # fmt: skip
+    architectures = [Architecture.from_params(t.params) for t in ended]
+    assert len(set(architectures)) == len(architectures)
+    table = trial_table(study)
+    assert table[RUNG].notna().sum() == len(ended) and len(table) == len(study.trials)
+
+
+def test_a_space_that_is_soon_exhausted_goes_on_to_the_top(run: Run) -> None:
+    few = {"num_hidden_layers": [1], "hidden_size": [16, 32], "hidden_act": ["gelu"]}
+    few |= {"num_attention_heads": [2], "intermediate_size": [32]}
+    pipeline = Pipeline(Run(run.folder, run.settings.model_copy(update={"space": few})))
+    count = len(pipeline.space.architectures)
+    assert count == 2
+    pipeline.search()
+    assert len(evaluated(pipeline.open_study())) == count
+
+
+def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path) -> None:
+    pipeline = Pipeline(run)
+    evaluator, small = pipeline.evaluator, pipeline.space.smallest
+    whole = evaluator.evaluate(small).score
+    file = tmp_path / "part.pt"
+    part = evaluator.evaluate(small, until=1 / 3, checkpoint=file).score
+    rest = evaluator.evaluate(small, checkpoint=file).score
+    assert whole is not None and part is not None and rest is not None
+    assert rest.loss == pytest.approx(whole.loss, abs=1e-4) and part.loss > rest.loss
+
+
+def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> None:
+    pipeline = Pipeline(run)
+    evaluate, asked = pipeline.evaluator.evaluate, []
+
+    def interrupted(architecture: Architecture, **given: object) -> object:
+        asked.append(given["until"])
+        if len(asked) > 1 and given["until"] == 1 and asked.count(1) == 1:
+            raise KeyboardInterrupt
+        return evaluate(architecture, **given)  # type: ignore[arg-type]
+
+    pipeline.evaluator.evaluate = interrupted  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.search()
+    pipeline.search()
+    study = pipeline.open_study()
+    failed = next(t for t in study.trials if t.state == TrialState.FAIL)
+    again = next(t for t in study.trials if t.user_attrs.get("retry_of") == failed.number)
+    assert again.user_attrs[CONTINUES] == failed.user_attrs[CONTINUES]
+    assert again.state == TrialState.COMPLETE and again.params == failed.params
+    assert spent(study.trials, Ladder(2, 3)) <= 12
+
+
+def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
+    settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
+    pipeline = Pipeline(Run(run.folder, settings))
+    pipeline.search()
+    own = {Architecture.from_params(t.params): t for t in evaluated(pipeline.open_study())}
+    control = pipeline.open_study("random")
+    for architecture in list(own)[:2]:
+        control.enqueue_trial(architecture.params)
+    assert pipeline.random_search() is not None
+    drawn = evaluated(control)
+    assert len(drawn) == 4 and not any(REPEATS in t.user_attrs for t in drawn)
+    for trial in drawn[:2]:
+        same = own[Architecture.from_params(trial.params)]
+        assert trial.user_attrs[BORROWED] == same.number and trial.value == same.value
+        assert trial.user_attrs["seconds"] == 0
+    assert {p.name for p in (run.folder / "trials").iterdir()} <= {
+        str(t.number) for t in own.values()
+    }
+    before = len(control.trials)
+    pipeline.random_search()
+    assert len(pipeline.open_study("random").trials) == before
+
+
+def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> None:
+    changes = {"random_control": "search", "rungs": 1, "speedup": 1.5}
+    settings = run.settings.model_copy(update=changes)
+    pipeline = Pipeline(Run(run.folder, settings))
+    study, slow = pipeline.open_study(), pipeline.space.teacher.params
+    study.enqueue_trial(slow)
+    pipeline.search()
+    control = pipeline.open_study("random")
+    control.enqueue_trial(slow)
+    pipeline.random_search()
+    first = control.trials[0]
+    assert first.user_attrs[BORROWED] == 0 and first.state == TrialState.PRUNED
+    assert first.constraints["speedup"] > 0 and first.user_attrs["seconds"] == 0
+    assert len(evaluated(control)) == 4
+
+
+def test_a_worker_does_random_search_too(run: Run) -> None:
+    settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
+    pipeline = Pipeline(Run(run.folder, settings))
+    pipeline.work()
+    assert len(evaluated(pipeline.open_study("random"))) == 4
+    before = len(pipeline.open_study("random").trials)
+    assert pipeline.random_search() is not None
+    assert len(pipeline.open_study("random").trials) == before
+
+
+def test_random_search_needs_no_control(run: Run) -> None:
+    for changes in ({"sampler": "random"}, {"random_control": "off"}):
+        settings = run.settings.model_copy(update={"random_control": "search", **changes})
+        assert Pipeline(Run(run.folder, settings)).random_search() is None

@@ -1,0 +1,44 @@
+"""Limits out of reach are refused before anything is trained, and leave no run behind."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import kdnas
+
+from kdnas.errors import KdnasError
+from kdnas.measure import count_params
+from kdnas.runs.run_folder import Run
+from kdnas.workflow.pipeline import Pipeline
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("--max-params", "10", "--max-params is 10; the smallest student of the space, "),
+        ("--speedup", "500", "--speedup is 500; the smallest student of the space, "),
+    ],
+)
+def test_a_limit_out_of_reach_is_refused_at_once(
+    quick_flags: list[str], tmp_path: Path, flag: str, value: str, told: str
+) -> None:
+    done = kdnas("search", *quick_flags, "--out", tmp_path / "run", flag, value)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert told in done.stderr and "fine-tuning" not in done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_smallest_student_keeps_a_limit_of_its_own_size(make_run: Callable[..., Run]) -> None:
+    free = Pipeline(make_run())
+    params = count_params(free.mini.start(free.space.smallest).student)
+    for limit, reached in ((params, True), (params - 1, False)):
+        shutil.rmtree(free.run.folder)
+        pipeline = Pipeline(make_run(max_params=limit))
+        if reached:
+            pipeline.check_limits()
+        else:
+            with pytest.raises(KdnasError, match=f"has {params:,}"):
+                pipeline.check_limits()

@@ -1,0 +1,90 @@
+"""What a search looks at first, and what it must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+
+from kdnas.config import Settings
+from kdnas.runs.run_folder import Run
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.derivation import derive_choices
+from kdnas.space.wellknown import first_students
+from kdnas.study.constraints import MARGIN, violations
+from kdnas.study.trials import evaluated
+from kdnas.study.warm_start import warm_start
+from kdnas.workflow.pipeline import Pipeline
+
+
+@pytest.fixture
+def run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
+    given = {"teacher": str(teacher_folder), "task": "mrpc", "data_dir": data_folder}
+    return Run.create(Settings(**given, **QUICK, out=tmp_path / "run", trials=8))
+
+
+def changed(run: Run, **changes: object) -> Pipeline:
+    return Pipeline(Run(run.folder, run.settings.model_copy(update=changes)))
+
+
+def test_known_shapes_of_bert_base() -> None:
+    teacher = Architecture(12, 12, 768, 3072, "gelu")
+    space = SearchSpace(teacher, derive_choices(teacher))
+    first = first_students(space)
+    assert first[0] == Architecture(6, 12, 768, 3072, "gelu")  # DistilBERT
+    assert (
+        Architecture(4, 12, 288, 1536, "gelu") in first
+        or Architecture(4, 12, 288, 768, "gelu") in first
+    )  # TinyBERT4, as near as the space has it
+    assert space.smallest in first and space.largest in first
+    assert len(set(first)) == len(first) and set(first) <= set(space.architectures)
+
+
+def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
+    pipeline = Pipeline(run)
+    study = pipeline.open_study()
+    warm_start(study, pipeline.space, pipeline.evaluator)
+    warm_start(study, pipeline.space, pipeline.evaluator)
+    queued = [t.system_attrs["fixed_params"] for t in study.trials]
+    assert queued == [a.params for a in first_students(pipeline.space)[:1]]
+
+
+def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:
+    free = Pipeline(run)
+    least = free.evaluator.evaluate(free.space.smallest).costs
+    pipeline = changed(run, max_params=least.params, trials=40)
+    study = pipeline.open_study()
+    warm_start(study, pipeline.space, pipeline.evaluator)
+    queued = [Architecture(**t.system_attrs["fixed_params"]) for t in study.trials]
+    assert queued and {(a.hidden_size, a.num_hidden_layers) for a in queued} == {
+        (free.space.smallest.hidden_size, free.space.smallest.num_hidden_layers)
+    }
+
+
+def test_violations_are_shares_of_the_limit() -> None:
+    settings = Settings(speedup=2, max_params=1000)
+    assert violations(settings, 4.12, 500) == pytest.approx(
+        {"speedup": MARGIN * 2 / 4.12 - 1, "params": -0.5}
+    )
+    assert violations(settings, 2.0, 1500)["params"] == 0.5
+    assert violations(settings, 2.0, 1500)["speedup"] > 0
+    assert violations(Settings(), 1.0, 10) == {}
+
+
+def test_students_that_are_too_large_are_not_trained(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    free = Pipeline(run)
+    sizes = [free.evaluator.costs(free.mini.start(a).student, 1).params
+             for a in (free.space.smallest, free.space.largest)]  # fmt: skip
+    limit = sum(sizes) // 2
+    pipeline = changed(run, max_params=limit, trials=2)
+    study = pipeline.open_study()
+    study.enqueue_trial(pipeline.space.largest.params)
+    pipeline.search()
+    assert f"too large for --max-params {limit:,}" in capsys.readouterr().out
+    first = study.trials[0]
+    assert "loss" not in first.user_attrs and first.constraints["params"] > 0
+    assert all(t.user_attrs["params"] <= limit for t in evaluated(study))
+    assert all(t.constraints["params"] <= 0 for t in evaluated(study))

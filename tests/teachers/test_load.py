@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_config, small_tokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+from kdnas.errors import KdnasError
+from kdnas.space import FAMILIES
+from kdnas.tasks import load_spec
+from kdnas.teachers.load import (
+    has_head,
+    head_of_another_task,
+    load_config,
+    load_teacher,
+    load_tokenizer,
+    longest_input,
+)
+
+TOKENS = torch.arange(5, 14)[None]
+
+
+def test_a_base_model_gets_a_fresh_head(teacher_folder: Path) -> None:
+    teacher = load_teacher(str(teacher_folder), load_spec("stsb"))
+    assert not teacher.has_head
+    assert teacher.model(TOKENS).logits.shape == (1, 1)
+
+
+def save_with_head(folder: Path, labels: list[str]) -> torch.Tensor:
+    config = small_config(
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={name: i for i, name in enumerate(labels)},
+    )
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    model.save_pretrained(folder)
+    small_tokenizer().save_pretrained(folder)
+    logits: torch.Tensor = model(TOKENS).logits.detach()
+    return logits
+
+
+def test_a_head_in_another_label_order_is_put_right(tmp_path: Path) -> None:
+    logits = save_with_head(tmp_path, ["CONTRADICTION", "NEUTRAL", "ENTAILMENT"])
+    teacher = load_teacher(str(tmp_path), load_spec("mnli"))
+    assert teacher.has_head
+    torch.testing.assert_close(teacher.model(TOKENS).logits, logits[:, [2, 1, 0]])
+    assert teacher.model.config.id2label[0] == "entailment"
+
+
+def test_the_order_counts_however_labels_are_spelled(tmp_path: Path) -> None:
+    logits = save_with_head(tmp_path, ["Equivalent", "Not Equivalent"])
+    teacher = load_teacher(str(tmp_path), load_spec("mrpc"))
+    torch.testing.assert_close(teacher.model(TOKENS).logits, logits[:, [1, 0]])
+
+
+def test_labels_that_differ_by_a_sign_are_told_apart(tmp_path: Path) -> None:
+    logits = save_with_head(tmp_path, ["0", "1", "-1"])
+    spec = load_spec("mine", {"mine": {"text": "text", "labels": ["-1", "0", "1"]}})
+    teacher = load_teacher(str(tmp_path), spec)
+    torch.testing.assert_close(teacher.model(TOKENS).logits, logits[:, [2, 0, 1]])
+
+
+def test_a_head_that_answers_several_classes_at_once_is_another(tmp_path: Path) -> None:
+    save_with_head(tmp_path, ["a", "b"])
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert has_head(config, load_spec("sst2"))
+    config.problem_type = "multi_label_classification"
+    assert not has_head(config, load_spec("sst2"))
+
+
+def test_a_head_of_another_size_is_replaced(tmp_path: Path) -> None:
+    save_with_head(tmp_path, ["a", "b", "c"])
+    assert not load_teacher(str(tmp_path), load_spec("sst2")).has_head
+
+
+@pytest.mark.parametrize(
+    ("outputs", "task", "found"),
+    [
+        (("NEGATIVE", "POSITIVE"), "sst2", None),
+        (("NEGATIVE", "POSITIVE"), "mrpc", "NEGATIVE, POSITIVE"),
+        (("Not Equivalent", "Equivalent"), "mrpc", None),
+        (("LABEL_0", "LABEL_1"), "mrpc", None),
+        (("negative", "neutral", "positive"), "mnli", "negative, neutral, positive"),
+        (("0", "1"), "mrpc", None),
+        (("entailment", "not_entailment"), "rte", None),
+        (("LABEL_0",), "stsb", None),
+    ],
+)
+def test_a_head_of_another_task_shows_by_its_classes(
+    outputs: tuple[str, ...], task: str, found: str | None
+) -> None:
+    config = small_config(id2label=dict(enumerate(outputs)))
+    assert head_of_another_task(config, load_spec(task)) == found
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match="absent' does not exist"):
+        load_config(str(tmp_path / "absent"))
+
+
+def test_a_folder_without_tokenizer_is_named(teacher_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(teacher_folder / "config.json", tmp_path)
+    with pytest.raises(KdnasError, match="has no tokenizer"):
+        load_tokenizer(str(tmp_path))
+
+
+@pytest.mark.parametrize(("types", "given"), [(2, True), (1, False), (0, True)])
+def test_a_model_with_one_token_type_is_given_none(
+    types: int, given: bool, make_teacher: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = make_teacher(type_vocab_size=types)
+    file = folder / "tokenizer_config.json"
+    names = ["input_ids", "token_type_ids", "attention_mask"]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_input_names": names}))
+    load_tokenizer(str(folder)).save_pretrained(tmp_path)
+    shipped = AutoTokenizer.from_pretrained(tmp_path)("the cat", "the dog")
+    assert ("token_type_ids" in shipped) is given
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "t5", "bart"])
+def test_what_is_no_encoder_is_refused(model_type: str, tmp_path: Path) -> None:
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    with pytest.raises(KdnasError, match="distils encoders"):
+        load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_the_longest_input_fits_and_one_more_does_not(
+    model_type: str, make_teacher: Callable[..., Path]
+) -> None:
+    folder = make_teacher(model_type, max_position_embeddings=20, position_biased_input=True)
+    model = load_teacher(str(folder), load_spec("sst2")).model
+    longest = longest_input(model.config)
+    model(torch.full((1, longest), 5))
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, longest + 1), 5))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import sentence
+
+from kdnas.distillation.batches import batches_once
+from kdnas.distillation.outputs import OutputRequest, State, attention_states, hidden_states
+from kdnas.distillation.signal import LiveSignal
+from kdnas.runtime.device import Runtime
+from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
+from kdnas.teachers.cache import cache_folder
+from kdnas.teachers.fine_tune import open_or_build_store
+from kdnas.teachers.load import Teacher, load_teacher
+from kdnas.teachers.store import SignalStore, build_store, store_key
+
+STATES = hidden_states((1, 3)) | attention_states(2)
+LAST = State("hidden", 3)
+
+
+@pytest.fixture(scope="module")
+def teacher(teacher_folder: Path) -> Teacher:
+    loaded = load_teacher(str(teacher_folder), load_spec("sst2"))
+    loaded.has_head = True
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def data(teacher: Teacher) -> EncodedExamples:
+    import random
+
+    rng = random.Random(0)
+    texts = [" ".join([sentence(rng)] * rng.randint(1, 4)) for _ in range(37)]
+    labels = np.arange(37) % 2
+    return encode(Examples(texts, None, labels), teacher.tokenizer, 64)
+
+
+def test_a_store_says_what_the_teacher_says(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
+) -> None:
+    store = build_store(tmp_path / "s", teacher, data, STATES, runtime)
+    live = LiveSignal(teacher.model, runtime)
+    wanted = OutputRequest(STATES, logits=True)
+    rows = np.array([30, 2, 17, 5, 9])
+    source, part = store.subset(rows), data.take(rows)
+    for batch in batches_once(part, teacher.pad_id, runtime.device):
+        stored, asked = source.fetch(batch, wanted), live.fetch(batch, wanted)
+        assert stored.logits is not None and asked.logits is not None
+        torch.testing.assert_close(stored.logits, asked.logits, atol=1e-5, rtol=0)
+        assert stored.states.keys() == asked.states.keys() == STATES
+        for state, expected in asked.states.items():
+            found = stored.states[state]
+            assert found.dtype == torch.float16
+            torch.testing.assert_close(found.float(), expected, atol=4e-3, rtol=0)
+
+
+def test_statistics_are_over_real_tokens(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime, tmp_path: Path
+) -> None:
+    store = build_store(tmp_path / "s", teacher, data, STATES, runtime)
+    states = torch.from_numpy(np.asarray(store.states[LAST], dtype=np.float32))
+    assert states.shape == (int(data.offsets[-1]), 32)
+    torch.testing.assert_close(store.mean[3], states.mean(0), atol=1e-3, rtol=0)
+    expected = states.var(0, correction=0)
+    torch.testing.assert_close(store.variance[3], expected, atol=2e-3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "remove", "manifest"])
+def test_damage_is_noticed_named_and_repaired(
+    damage: str,
+    teacher: Teacher,
+    data: EncodedExamples,
+    runtime: Runtime,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = open_or_build_store(teacher, data, STATES, runtime)
+    before = np.array(store.states[LAST])
+    file = store.folder / ("manifest.json" if damage == "manifest" else "hidden-03.f16")
+    content = bytearray(file.read_bytes())
+    if damage == "remove":
+        file.unlink()
+    elif damage == "flip":
+        content[100] ^= 0xFF
+        file.write_bytes(content)
+    else:
+        file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=file.name):
+        SignalStore.open(store.folder)
+    again = open_or_build_store(teacher, data, STATES, runtime)
+    assert file.name in capsys.readouterr().out
+    assert np.array_equal(again.states[LAST], before)
+
+
+def test_a_second_call_finds_the_store(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    first = open_or_build_store(teacher, data, STATES, runtime)
+    stamp = (first.folder / "manifest.json").stat().st_mtime_ns
+    again = open_or_build_store(teacher, data, STATES, runtime)
+    assert again.folder == first.folder and cache_folder() in again.folder.parents
+    assert (again.folder / "manifest.json").stat().st_mtime_ns == stamp
+
+
+def test_a_store_that_holds_more_serves_too(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    part = data.take(range(20))
+    large = open_or_build_store(teacher, part, hidden_states((1, 2, 3)), runtime)
+    assert open_or_build_store(teacher, part, hidden_states((2, 3)), runtime).folder == large.folder
+    more = open_or_build_store(teacher, part, hidden_states((0, 1)), runtime)
+    assert more.folder != large.folder and set(more.states) == hidden_states((0, 1))
+
+
+def test_the_key_covers_weights_data_and_precision(
+    teacher: Teacher, data: EncodedExamples, teacher_folder: Path
+) -> None:
+    key = store_key(teacher, data, "fp32")
+    assert key == store_key(teacher, data, "fp32")
+    assert key != store_key(teacher, data.take(range(36)), "fp32")
+    assert key != store_key(teacher, data, "bf16")
+    other = load_teacher(str(teacher_folder), load_spec("sst2"))
+    other.has_head = True
+    assert key == store_key(other, data, "fp32")
+    with torch.no_grad():
+        next(other.model.parameters())[0, 0] += 1
+    assert key != store_key(other, data, "fp32")

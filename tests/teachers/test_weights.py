@@ -1,0 +1,110 @@
+"""Checkpoints whose weights are not those that their config describes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import small_config, small_tokenizer
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForPreTraining,
+    AutoModelForSequenceClassification,
+)
+
+from kdnas.errors import KdnasError
+from kdnas.space import FAMILIES
+from kdnas.tasks import load_spec
+from kdnas.teachers.load import Teacher, load_teacher
+
+Weights = dict[str, torch.Tensor]
+
+
+def loaded(folder: Path) -> Teacher:
+    return load_teacher(str(folder), load_spec("sst2"))
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def change_weights(folder: Path, change: Callable[[Weights], Weights]) -> None:
+    file = folder / "model.safetensors"
+    save_file(change(load_file(file)), file, {"format": "pt"})
+
+
+def test_layers_of_another_width_are_refused(make_teacher: Callable[..., Path]) -> None:
+    folder = make_teacher()
+    change_config(folder, intermediate_size=128)
+    said = r"bert.encoder.layer.0.intermediate.dense.bias is 64, not 128, .* and 7 more"
+    with pytest.raises(KdnasError, match=said):
+        loaded(folder)
+
+
+def test_layers_that_the_checkpoint_lacks_are_refused(make_teacher: Callable[..., Path]) -> None:
+    folder = make_teacher()
+    change_config(folder, num_hidden_layers=4)
+    with pytest.raises(KdnasError, match=r"lacks bert.encoder.layer.3\..* and 14 more"):
+        loaded(folder)
+
+
+def test_one_missing_tensor_is_named(make_teacher: Callable[..., Path]) -> None:
+    folder = make_teacher()
+    name = "encoder.layer.1.output.dense.weight"
+    change_weights(folder, lambda found: {k: v for k, v in found.items() if k != name})
+    with pytest.raises(KdnasError, match=f"lacks bert.{name}; the config.json"):
+        loaded(folder)
+
+
+def test_weights_under_another_prefix_are_refused(make_teacher: Callable[..., Path]) -> None:
+    folder = make_teacher()
+    change_weights(folder, lambda found: {f"module.{k}": v for k, v in found.items()})
+    with pytest.raises(KdnasError, match="lacks bert.embeddings"):
+        loaded(folder)
+
+
+def test_weights_that_are_not_numbers_are_refused(make_teacher: Callable[..., Path]) -> None:
+    folder = make_teacher()
+    name = "encoder.layer.1.output.dense.bias"
+
+    def spoil(found: Weights) -> Weights:
+        found[name][3] = torch.nan
+        return found
+
+    change_weights(folder, spoil)
+    with pytest.raises(KdnasError, match=f"bert.{name} holds NaN or infinity"):
+        loaded(folder)
+
+
+def test_a_head_that_the_checkpoint_lacks_is_fresh(tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_config(small_config(num_labels=2))
+    model.save_pretrained(tmp_path)
+    small_tokenizer().save_pretrained(tmp_path)
+    assert loaded(tmp_path).has_head
+    change_weights(tmp_path, lambda found: {k: v for k, v in found.items() if "bert" in k})
+    assert not loaded(tmp_path).has_head
+
+
+def test_buffers_of_old_checkpoints_do_no_harm(make_teacher: Callable[..., Path]) -> None:
+    folder = make_teacher()
+    positions = {"embeddings.position_ids": torch.arange(70)[None]}
+    change_weights(folder, lambda found: found | positions)
+    loaded(folder)
+
+
+@pytest.mark.parametrize("kind", [AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining])
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_any_head_will_do(model_type: str, kind: type[AutoModel], tmp_path: Path) -> None:
+    model = kind.from_config(small_config(model_type))
+    model.save_pretrained(tmp_path)
+    small_tokenizer().save_pretrained(tmp_path)
+    teacher = loaded(tmp_path)
+    assert not teacher.has_head
+    table = teacher.model.get_input_embeddings().weight
+    torch.testing.assert_close(table, model.get_input_embeddings().weight)

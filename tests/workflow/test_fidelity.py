@@ -1,0 +1,168 @@
+"""`kdnas fidelity` on a small real run."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, sentence
+from optuna.distributions import CategoricalDistribution, IntDistribution
+from optuna.trial import FrozenTrial, create_trial
+from scipy.stats import kendalltau
+
+from kdnas.cli.app import app
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import write_text
+from kdnas.recipes.full import FullKD
+from kdnas.report.fidelity import fidelity_lines
+from kdnas.runs.run_folder import Run
+from kdnas.space import Architecture
+from kdnas.study.trials import evaluated
+from kdnas.testing.processes import kdnas_child
+from kdnas.workflow.fidelity import choose_students, fidelity, summarise
+from kdnas.workflow.pipeline import Pipeline
+
+TASK = {"text": ["text"], "label": "stars", "regression": True, "metrics": ["pearson"]}
+
+
+@pytest.fixture
+def run(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path, tmp_path: Path) -> Run:
+    """A copy of a run with five finished trials, whose task tells students apart."""
+    base = tmp_path_factory.getbasetemp()
+    made = base / "run-with-five-trials"
+    if not made.exists():
+        rng = random.Random(0)
+        for split, count in (("train", 160), ("validation", 40)):
+            texts = [sentence(rng) for _ in range(count)]
+            rows = [{"text": text, "stars": text.count("good") + len(text) / 9} for text in texts]
+            lines = "\n".join(map(json.dumps, rows))
+            write_text(base / "stars" / "likes" / f"{split}.jsonl", lines)
+        settings = Settings(
+            teacher=str(teacher_folder),
+            task="likes",
+            tasks={"likes": TASK},
+            data_dir=base / "stars",
+            out=made,
+            trials=5,
+            **QUICK,
+        )
+        Pipeline(Run.create(settings)).search()
+    shutil.copytree(made, tmp_path / "run")
+    return Run.open(tmp_path / "run")
+
+
+def steps(run: Run) -> dict[str, int]:
+    return {p.name: p.stat().st_mtime_ns for p in (run.folder / "steps").glob("fidelity-*")}
+
+
+def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = fidelity(run, 4, 2)
+    assert result == json.loads((run.folder / "fidelity.json").read_text())
+    assert result["metric"] == "pearson" and result["seeds"] == [0, 1]
+    trials = {t.number: t for t in evaluated(Pipeline(run).open_study())}
+    students = result["students"]
+    assert len({s["trial"] for s in students}) == 4
+    for student in students:
+        trial = trials[student["trial"]]
+        assert student["architecture"] == trial.params and set(student["final"]) == {"0", "1"}
+        assert student["loss"] == trial.user_attrs["loss"]
+    means = [sum(s["final"].values()) / 2 for s in students]
+    found = result["statistics"]["all"]
+    expected = kendalltau([-s["loss"] for s in students], means).statistic
+    assert found["score"]["tau"] == pytest.approx(expected) and found["score"]["n"] == 4
+    fastest = kendalltau([s["speedup"] for s in students], means).statistic
+    assert found["-speedup"]["tau"] == pytest.approx(-fastest)
+    assert "plotly" in (run.folder / "fidelity.html").read_text()
+    assert all(len(line) <= 80 for line in fidelity_lines(result, "run"))
+
+    monkeypatch.setattr(FullKD, "run", None)
+    assert fidelity(run, 4, 2) == result
+
+
+def test_the_final_score_is_that_of_full_kd_from_a_fresh_start(run: Run, tmp_path: Path) -> None:
+    student = fidelity(run, 4, 1)["students"][0]
+    pipeline = Pipeline(run)
+    architecture = Architecture.from_params(student["architecture"])
+    distilled = pipeline.full.run(architecture, None, tmp_path / "work", "alone")
+    assert student["final"] == {"0": pipeline.score(distilled.student)["pearson"]}
+    assert not list((run.folder / "work").glob("fidelity/*"))
+
+
+def test_a_killed_command_goes_on_with_the_next_student(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Run.open(run.folder, task_epochs=4).save()  # long enough to be killed in time
+    process = kdnas_child("fidelity", run.folder, "--students", 4)
+    process.wait_until(lambda: bool(steps(run)))
+    process.kill()
+    process.wait()
+    before = steps(run)
+    assert len(before) < 4 and not (run.folder / "fidelity.json").exists()
+    app(["fidelity", str(run.folder), "--students", "4"], standalone_mode=False)
+    assert steps(run).items() >= before.items() and len(steps(run)) == 4
+    shown = capsys.readouterr().out
+    assert "4/4  trial" in shown and "mini-KD score" in shown and "95% interval" in shown
+    assert (run.folder / "fidelity.html").exists()
+
+
+def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match=r"16, but the study has 5 .*resume .* --trials 16`.* 5"):
+        fidelity(run, 16, 1)
+    with pytest.raises(KdnasError, match="at least 4"):
+        fidelity(run, 3, 1)
+    with pytest.raises(KdnasError, match="--seeds is 0"):
+        fidelity(run, 4, 0)
+    with pytest.raises(KdnasError, match="absent does not exist"):
+        app(["fidelity", str(tmp_path / "absent")], standalone_mode=False)
+    (run.folder / "study.db").unlink()
+    with pytest.raises(KdnasError, match="has no study yet"):
+        app(["fidelity", str(run.folder)], standalone_mode=False)
+    assert not steps(run)
+
+
+def trial(number: int, loss: float, speedup: float, params: int = 1) -> FrozenTrial:
+    whole = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": number}
+    made = create_trial(
+        params={**whole, "intermediate_size": 1, "hidden_act": "gelu"},
+        distributions={
+            **{name: IntDistribution(0, 99) for name in (*whole, "intermediate_size")},
+            "hidden_act": CategoricalDistribution(["gelu"]),
+        },
+        user_attrs={"loss": loss, "speedup": speedup, "params": params},
+        value=loss,
+    )
+    made.number = number
+    return made
+
+
+def test_students_are_spread_over_the_best_fronts() -> None:
+    # Trials 0 to 4 are the front; 5 and 6 the second; 7 the third.
+    front = [(0.1, 1), (0.2, 2), (0.21, 2.1), (0.3, 4), (0.4, 8)]
+    behind = [(0.25, 1.9), (0.5, 7.5), (0.9, 1)]
+    trials = [trial(i, *point) for i, point in enumerate([*front, *behind])]
+    assert [t.number for t in choose_students(trials, 5, "latency")] == [0, 1, 2, 3, 4]
+    assert [t.number for t in choose_students(trials, 4, "latency")] == [0, 1, 3, 4]
+    assert [t.number for t in choose_students(trials[::-1], 4, "latency")] == [0, 1, 3, 4]
+    assert 7 not in [t.number for t in choose_students(trials, 7, "latency")]
+    assert len(choose_students(trials, 8, "latency")) == 8
+
+
+def test_the_front_is_that_of_the_cost_that_was_searched() -> None:
+    trials = [trial(i, 0.1 * (i + 1), 2.0 + i, params=i + 1) for i in range(4)]
+    trials += [trial(9, 0.9, 100.0, params=100)]  # the fastest, but the largest and the worst
+    assert 9 in [t.number for t in choose_students(trials, 4, "latency")]
+    assert [t.number for t in choose_students(trials, 1, "params")] == [0]
+
+
+def test_tied_final_scores_have_no_statistics() -> None:
+    student = {"params": 1, "macs": 2, "depth": 1, "reward": 0.5, "speedup": 2.0}
+    students = [{**student, "loss": i / 9, "final": {"0": 0.5}} for i in range(6)]
+    result = summarise(students, "accuracy")
+    assert result["statistics"]["all"]["score"]["tau"] is None
+    assert any(" - " in line for line in fidelity_lines(result, "run"))
