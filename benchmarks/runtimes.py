@@ -23,7 +23,7 @@ from kdnas.config import Settings
 from kdnas.files.atomic import write_json
 from kdnas.measure import LatencySettings, Timed, take_turns
 from kdnas.measure.latency import Clock
-from kdnas.measure.onnx_session import in_runtime, runtime_name
+from kdnas.measure.onnx import in_runtime, runtime_name
 from kdnas.runtime.device import start_runtime
 from kdnas.students import empty_student
 from kdnas.tasks import load_spec

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
-from kdnas.measure.onnx_session import Session
+from kdnas.measure.onnx import Session
 from kdnas.measure.quiet import computing
 
 TOLERANCE = 1e-4

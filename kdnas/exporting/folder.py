@@ -13,7 +13,7 @@ from kdnas.exporting.onnx_files import serve
 from kdnas.exporting.readme import append_readme
 from kdnas.exporting.subject import Subject
 from kdnas.files.atomic import replace_folder, write_json
-from kdnas.measure.onnx_session import require_onnx
+from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
 
 WEIGHTS = "*.safetensors*"

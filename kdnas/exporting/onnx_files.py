@@ -16,8 +16,7 @@ from kdnas.exporting.formats import FILES
 from kdnas.exporting.quantise import quantise
 from kdnas.exporting.subject import Subject
 from kdnas.measure import InTorch, count_params
-from kdnas.measure.onnx_convert import to_onnx
-from kdnas.measure.onnx_session import PACKAGES, Session
+from kdnas.measure.onnx import PACKAGES, Session, to_onnx
 from kdnas.measure.quiet import how_measured
 from kdnas.runtime.console import say
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.distillation.batches import batches_once
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.measure.onnx_session import Session
+from kdnas.measure.onnx import Session
 from kdnas.measure.quiet import computing
 from kdnas.recipes.run_data import encode_evaluation, input_length
 from kdnas.runtime.device import Runtime

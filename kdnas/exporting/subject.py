@@ -9,8 +9,7 @@ from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
 from kdnas.exporting.score import Exam
-from kdnas.measure.onnx_convert import input_names
-from kdnas.measure.onnx_session import Session
+from kdnas.measure.onnx import Session, input_names
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime

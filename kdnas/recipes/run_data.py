@@ -9,7 +9,7 @@ from kdnas.config import Settings
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.distillation.masking import mask_tokens
 from kdnas.errors import KdnasError
-from kdnas.measure.onnx_session import require_onnx
+from kdnas.measure.onnx import require_onnx
 from kdnas.recipes.transfer.pairs import similar_pairs
 from kdnas.runtime.console import say
 from kdnas.scoring.proxy import Indices, draw_proxy

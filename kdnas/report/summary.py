@@ -8,7 +8,7 @@ import pandas as pd
 
 from kdnas import __version__
 from kdnas.config import Settings
-from kdnas.measure.onnx_session import runtime_name
+from kdnas.measure.onnx import runtime_name
 from kdnas.measure.quiet import how_measured
 from kdnas.report.results import Results
 from kdnas.report.search import search_summary

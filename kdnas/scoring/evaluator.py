@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.files.curves import MINI_KD
 from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
-from kdnas.measure.onnx_session import in_runtime
+from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.reward import reward

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.measure import LatencySettings, count_params, measure_latency
-from kdnas.measure.onnx_session import in_runtime
+from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, SearchSpace

@@ -8,7 +8,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.config import Settings
-from kdnas.measure.onnx_session import runtime_name
+from kdnas.measure.onnx import runtime_name
 from kdnas.scoring.evaluator import Costs, Outcome
 from kdnas.space import Architecture
 from kdnas.study.budget import Plan

@@ -13,8 +13,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from kdnas.errors import KdnasError
 from kdnas.exporting.agreement import TOLERANCE, check_agreement, inputs_for
 from kdnas.measure import InTorch, LatencySettings, measure_latency
-from kdnas.measure.onnx_convert import input_names, to_onnx
-from kdnas.measure.onnx_session import Session, in_onnx
+from kdnas.measure.onnx import Session, in_onnx, input_names, to_onnx
 from kdnas.space.families import FAMILIES
 from kdnas.teachers.load import longest_input
 
