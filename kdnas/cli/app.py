@@ -21,6 +21,7 @@ from kdnas.cli.worker import worker
 from kdnas.errors import KdnasError
 from kdnas.files.disk import is_full
 from kdnas.runtime.interrupt import listening
+from kdnas.runtime.plugins import load_plugins
 
 app = typer.Typer(
     name="kdnas",
@@ -60,6 +61,7 @@ def main() -> None:
     if "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from kdnas.runtime.distributed import lead_or_follow
 
+        load_plugins()  # the processes that follow do not come to run()
         sys.exit(lead_or_follow(run))
     sys.exit(run())
 
@@ -71,6 +73,7 @@ def run() -> int:
         The exit code.
     """
     try:
+        load_plugins()
         with listening():
             code = app(standalone_mode=False)
     except UsageError as error:
