@@ -64,9 +64,14 @@ class _Sums:
 
     def solve_into(self, projection: nn.Linear) -> None:
         assert self.gram is not None and self.cross is not None
-        diagonal = self.gram.diagonal()
+        gram, cross = self.gram.cpu().double(), self.cross.cpu().double()
+        # The last row and column hold sums. Centred, the intercept is outside the penalty.
+        mean, target_mean = gram[-1, :-1] / self.tokens, cross[-1] / self.tokens
+        covariance = gram[:-1, :-1] - self.tokens * torch.outer(mean, mean)
+        cross_covariance = cross[:-1] - self.tokens * torch.outer(mean, target_mean)
+        diagonal = covariance.diagonal().clamp_min(0)
         share = max(RIDGE, FEW_TOKENS / self.tokens)
-        ridge = torch.diag(share * diagonal.mean() + share * diagonal)
-        solution = torch.linalg.solve((self.gram + ridge).cpu().double(), self.cross.cpu().double())
-        projection.weight.copy_(solution[:-1].T)
-        projection.bias.copy_(solution[-1])
+        ridge = share * (diagonal + diagonal.mean().clamp_min(1e-12))
+        weight = torch.linalg.solve(covariance + torch.diag(ridge), cross_covariance)
+        projection.weight.copy_(weight.T)
+        projection.bias.copy_(target_mean - mean @ weight)

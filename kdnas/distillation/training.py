@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,9 +84,7 @@ def train(
         # The others have nothing to do while the leading process stands still.
         quiet = computing(runtime.device) if team.leads else nullcontext(_unseen)
         let_pass = stack.enter_context(quiet)
-        embeddings = model.get_input_embeddings()
-        embeddings.requires_grad_(not schedule.freeze_embeddings)
-        stack.callback(embeddings.requires_grad_, True)
+        stack.enter_context(_embeddings_trained(model, not schedule.freeze_embeddings))
         if not schedule.freeze_embeddings:
             stack.enter_context(cut_vocabulary(model, data, pad_id))
         weights = stack.enter_context(working_precision(model, runtime, objective))
@@ -216,6 +214,19 @@ def predict(
             assert said.logits is not None
             logits[torch.from_numpy(batch.indices)] = said.logits.cpu()
     return logits
+
+
+@contextmanager
+def _embeddings_trained(model: PreTrainedModel, trained: bool) -> Iterator[None]:
+    """Freezes or trains the word embeddings; on leaving they are as before."""
+    embeddings: nn.Module = model.get_input_embeddings()
+    before = {parameter: parameter.requires_grad for parameter in embeddings.parameters()}
+    embeddings.requires_grad_(trained)
+    try:
+        yield
+    finally:
+        for parameter, required in before.items():
+            parameter.requires_grad_(required)
 
 
 def _plans(lengths: Indices, pace: Pace) -> Iterator[Indices]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.layer_map import skip_layers
+from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import Family, family_of
@@ -89,12 +90,17 @@ class _Cutter:
             for name, module in teacher.named_modules()
             if isinstance(module, nn.LayerNorm)
         }
+        self.prefix = f"{student.base_model_prefix}."
         self.head = _head_maps(teacher)
         self.basis, self.gain = self._residual()
         self.cuts: dict[str, LayerCut] = {}
 
     def cut(self, name: str, drawn: Tensor) -> Tensor:
-        """The teacher's part of one student tensor, or the drawn one where it has none."""
+        """The teacher's part of one student tensor; a head's own where the teacher has none.
+
+        Raises:
+            KdnasError: The teacher lacks the tensor, or its own does not fit.
+        """
         source = self._source_name(name)
         if source not in self.weights:
             return self._without_source(name, drawn)
@@ -108,7 +114,8 @@ class _Cutter:
             elif part is not None:
                 value = value.index_select(axis, part)
         if value.shape != drawn.shape:
-            return drawn
+            found, expected = tuple(value.shape), tuple(drawn.shape)
+            return self._drawn_head(name, drawn, f"has shape {found}, expected {expected}")
         return self._rescaled(name, value).clone()
 
     def _source_name(self, name: str) -> str:
@@ -122,7 +129,19 @@ class _Cutter:
         # student's map starts as the change of basis that the other weights assume.
         if name.endswith("embeddings_project.weight"):
             return self.basis.T.contiguous()
-        return torch.zeros_like(drawn) if name.endswith("embeddings_project.bias") else drawn
+        if name.endswith("embeddings_project.bias"):
+            return torch.zeros_like(drawn)
+        return self._drawn_head(name, drawn, "is missing in the teacher")
+
+    def _drawn_head(self, name: str, drawn: Tensor, problem: str) -> Tensor:
+        """Only a head may stay random; elsewhere a student would begin broken."""
+        inside = name.startswith(self.prefix) and "pooler" not in name
+        if inside:
+            raise KdnasError(
+                f"cannot start a student from the teacher's weights: {name} {problem}; "
+                "check the teacher's config.json, or give --no-inherit"
+            )
+        return drawn
 
     def _parts(self, source: str, value: Tensor, drawn: Tensor) -> list[Tensor | None]:
         """What to do with each axis: change its basis, take some of its indices, or nothing."""

@@ -148,6 +148,19 @@ def test_dropout_and_frozen_embeddings_are_as_asked(
     assert torch.equal(table, before) and table.requires_grad
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("required", [True, False])
+def test_training_leaves_the_embeddings_as_trainable_as_it_found_them(
+    frozen: bool, required: bool, teacher: Teacher, data: EncodedExamples, runtime: Runtime
+) -> None:
+    table = teacher.model.get_input_embeddings().weight
+    table.requires_grad_(required)
+    objective = WeightedLosses({"task": (1.0, TaskLoss())})
+    schedule = Schedule(0.2, 1e-2, 16, freeze_embeddings=frozen)
+    train(teacher.model, objective, data, NoSignal(), schedule, runtime, pad_id=0)
+    assert table.requires_grad is required
+
+
 def test_logit_kd_follows_the_teacher(
     teacher: Teacher, teacher_folder: Path, data: EncodedExamples, runtime: Runtime
 ) -> None:

@@ -12,6 +12,7 @@ from conftest import small_config
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification
 
+from kdnas.errors import KdnasError
 from kdnas.measure import InTorch, LatencySettings, count_macs, count_params, measure_latency
 from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
 from kdnas.students import build_student
@@ -79,6 +80,26 @@ def test_only_the_five_fields_differ_from_the_teachers_config() -> None:
         "intermediate_size",
         "hidden_act",
     }
+
+
+def test_a_tensor_that_does_not_fit_is_refused_instead_of_staying_random() -> None:
+    teacher = small_teacher("bert", {})
+    teacher.bert.embeddings.word_embeddings = torch.nn.Embedding(300, 32)  # the config says 200
+    with pytest.raises(KdnasError, match=r"word_embeddings.weight has shape \(300, 16\), expected"):
+        build_student(teacher, Architecture(2, 2, 16, 32, "gelu"))
+    teacher = small_teacher("bert", {})
+    del teacher.bert.embeddings.LayerNorm.bias
+    teacher.bert.embeddings.LayerNorm.bias = None
+    with pytest.raises(KdnasError, match="LayerNorm.bias is missing in the teacher"):
+        build_student(teacher, Architecture(2, 2, 16, 32, "gelu"))
+
+
+def test_a_head_of_other_classes_stays_as_it_was_drawn() -> None:
+    teacher = small_teacher("bert", {})
+    teacher.classifier = torch.nn.Linear(32, 7)
+    drawn = build_student(teacher, Architecture(2, 2, 16, 32, "gelu"), inherit=False)
+    student = build_student(teacher, Architecture(2, 2, 16, 32, "gelu"))
+    assert torch.equal(student.classifier.weight, drawn.classifier.weight)
 
 
 def test_heads_are_whole_teacher_heads_cut_to_size() -> None:

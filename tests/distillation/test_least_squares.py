@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from kdnas.distillation.least_squares import _Sums
+
+
+def test_the_ridge_does_not_shrink_the_intercept() -> None:
+    """States that explain nothing: the best prediction is the mean of the targets."""
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(500, 4, generator=generator) + 3
+    targets = torch.full((500, 2), 5.0)
+    sums, projection = _Sums(), nn.Linear(4, 2)
+    with torch.no_grad():
+        sums.add(states, targets)
+        sums.solve_into(projection)
+    assert projection.weight.abs().max() < 1e-4
+    torch.testing.assert_close(projection.bias, targets[0], atol=1e-4, rtol=0)
+
+
+def test_golden_ridge_regression() -> None:
+    """One input of variance 1 about its mean 2, targets 3 x + 1: slope 3 / (1 + 2 * share)."""
+    states = torch.tensor([[1.0], [3.0]]).repeat(4500, 1)
+    sums, projection = _Sums(), nn.Linear(1, 1)
+    with torch.no_grad():
+        sums.add(states, 3 * states + 1)
+        sums.solve_into(projection)
+    slope = 3 / 1.02
+    assert projection.weight.item() == pytest.approx(slope, rel=1e-5)
+    assert projection.bias.item() == pytest.approx(7 - 2 * slope, rel=1e-5)
