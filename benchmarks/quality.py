@@ -84,7 +84,7 @@ def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Pipe
     }
     pipeline = Pipeline(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
     model = pipeline.teacher.model
-    pipeline.run.once("evaluate teacher", 0, lambda: pipeline.score(model))
+    pipeline.run.step("evaluate teacher", {}).get(lambda: pipeline.score(model))
     return pipeline
 
 
@@ -180,12 +180,11 @@ def _write_retention(
 
 def _costs(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
     """Speed-ups at batch 1 and 128 tokens, and at 32 x 64."""
-    from kdnas.config import Settings
     from kdnas.runtime.device import start_runtime
     from kdnas.tasks import load_spec
     from kdnas.teachers.load import load_teacher
 
-    start_runtime(Settings(threads=threads))
+    start_runtime(threads=threads)
     teacher = load_teacher(teacher_source(None), load_spec("sst2")).model
     student = empty_student(teacher.config, Architecture(**shape)).eval()
     single = measure_latency(InTorch(student), InTorch(teacher), LatencySettings(1, 128, 60))

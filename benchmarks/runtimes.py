@@ -19,7 +19,6 @@ import torch
 from scipy.stats import kendalltau
 from setting import shaped
 
-from kdnas.config import Settings
 from kdnas.files.atomic import write_json
 from kdnas.measure import LatencySettings, Timed, take_turns
 from kdnas.measure.latency import Clock
@@ -76,7 +75,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     clock = time.thread_time if args.cpu_time else time.perf_counter
-    start_runtime(Settings(threads=1 if args.cpu_time else args.threads, device="cpu"))
+    start_runtime(threads=1 if args.cpu_time else args.threads, device="cpu")
     teacher = load_teacher(teacher_source(None), load_spec("sst2")).model
     torch.manual_seed(0)
     students = [empty_student(teacher.config, shaped(teacher.config, s)) for s in args.shapes]

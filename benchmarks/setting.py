@@ -88,7 +88,9 @@ def make_setting(
     texts: list[str], length: int, settings: Settings, teacher_name: str | None = None
 ) -> Setting:
     """Loads the teacher, encodes the texts and builds the store, in a temporary folder."""
-    runtime = start_runtime(settings)
+    runtime = start_runtime(
+        device=settings.device, precision=settings.precision, threads=settings.threads
+    )
     teacher = load_teacher(teacher_source(teacher_name), load_spec("sst2"))
     teacher.has_head = True
     labels = np.arange(len(texts)) % LABELS

@@ -81,7 +81,7 @@ QUICK = {
 @pytest.fixture(scope="session")
 def runtime() -> Runtime:
     """The CPU in full precision."""
-    return start_runtime(Settings(device="cpu", precision="fp32"))
+    return start_runtime(device="cpu", precision="fp32")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from kdnas.cli.search import distil, resume, search
 from kdnas.cli.space import space
 from kdnas.cli.worker import worker
 from kdnas.errors import KdnasError
-from kdnas.files.disk import is_full
+from kdnas.files.atomic import is_full
 from kdnas.runtime.interrupt import listening
 from kdnas.runtime.plugins import load_plugins
 

@@ -23,9 +23,10 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     With neither --teacher nor --task: an embedded example with shorter settings of its own.
     """
     from kdnas.runs.run_folder import Run
+    from kdnas.workflow.timed_length import with_length_that_fits
 
     settings = with_embedded_defaults(load_settings(config, flags), config, flags)
-    run = Run.create(settings)
+    run = Run.create(with_length_that_fits(settings))
     from kdnas.workflow.pipeline import Pipeline  # slow to import, and what is above may refuse
 
     with run.forgotten_if_refused():

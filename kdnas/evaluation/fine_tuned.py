@@ -13,7 +13,8 @@ from kdnas.evaluation.grid import Point, Tuning
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.evaluation.show import metrics_line, point_lines
 from kdnas.evaluation.subject import Subject
-from kdnas.files.atomic import once, read_json
+from kdnas.files.artifact import json_artifact
+from kdnas.files.atomic import read_json
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.students.checkpoint import RECORD, load_student, ship_student
@@ -79,9 +80,10 @@ class Tuned:
         """One point: from the folder where it was taken before, else now."""
         start, path = time.perf_counter(), self.folder / f"{point.stem}.json"
         key = self._key(point)
-        before = (read_json(path) or {}).get("key") == key
+        step = json_artifact(path, {"key": key})
+        before = step.done()
         self.done[point] = {"key": key, "scores": {}}
-        self.done[point]["scores"] = once(path, key, lambda: self._scores(point, key))
+        self.done[point]["scores"] = step.get(lambda: self._scores(point, key))
         self._checkpoint(key).unlink(missing_ok=True)
         scores = self.done[point]["scores"]
         told = metrics_line(scores) if scores else "has diverged"

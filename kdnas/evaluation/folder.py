@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import make_writable, read_json, write_json
+from kdnas.files.locks import file_lock
 
 RESULTS = "evaluation.json"
 
@@ -23,12 +22,10 @@ def claimed(folder: Path, model: str) -> Iterator[None]:
         KdnasError: It holds something else, cannot be written, or another process holds it.
     """
     make_writable(folder)
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            _check(folder, model)
-            yield
-    except Timeout:
-        raise KdnasError(f"another process evaluates into {folder}; choose another --out") from None
+    what = f"another process evaluates into {folder}"
+    with file_lock(folder / ".lock", what, 0, refusal=f"{what}; choose another --out"):
+        _check(folder, model)
+        yield
 
 
 def keep(folder: Path, result: dict[str, Any]) -> None:

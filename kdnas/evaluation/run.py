@@ -72,7 +72,9 @@ def evaluate(
     specs = find_tasks(settings, fine_tune, predictions is not None)
     if len(specs) > 1 and fine_tune is None:
         fine_tune = True
-    runtime = start_runtime(settings)
+    runtime = start_runtime(
+        device=settings.device, precision=settings.precision, threads=settings.threads
+    )
     folder = out or Path("runs") / f"{_short_name(model)}-evaluation"
     if predictions:
         make_writable(predictions)

@@ -35,7 +35,7 @@ class Subject:
     def __init__(self, run: Run, student: Path) -> None:
         self.run = run
         self.settings = run.settings.model_copy(update={"device": "cpu", "precision": "fp32"})
-        self.runtime = start_runtime(self.settings)
+        self.runtime = start_runtime(device="cpu", precision="fp32", threads=self.settings.threads)
         self.config = load_config(str(student))
         self.tokenizer = load_tokenizer(str(student))
         self.model = load_student(student)

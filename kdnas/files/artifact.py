@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from kdnas.files.atomic import read_json, replace_file, replace_folder, write_json
+from kdnas.files.atomic import read_json, replace_file, replace_folder, restore, write_json
 
 T = TypeVar("T")
 
@@ -56,8 +56,7 @@ class Artifact(Generic[T]):
 
     def done(self) -> bool:
         """Whether the artifact is there, of this key and undamaged."""
-        known = read_json(self.manifest)
-        if not isinstance(known, dict) or known.get("key") != _plain(self.key):
+        if key_of(self.path, is_folder=self.is_folder) != _plain(self.key):
             return False
         return damage(self.path, is_folder=self.is_folder) is None
 
@@ -131,6 +130,7 @@ def manifest_of(path: Path, *, is_folder: bool = True) -> Path:
 
 def key_of(path: Path, *, is_folder: bool = True) -> dict[str, Any] | None:
     """The key that an artifact was made with; None where there is no manifest."""
+    restore(path)
     known = read_json(manifest_of(path, is_folder=is_folder))
     key = known.get("key") if isinstance(known, dict) else None
     return key if isinstance(key, dict) else None
@@ -141,6 +141,7 @@ def damage(path: Path, *, is_folder: bool = True) -> str | None:
 
     A checksum is computed once a process for each state of a file.
     """
+    restore(path)
     known = read_json(manifest_of(path, is_folder=is_folder))
     files = known.get("files") if isinstance(known, dict) else None
     if not isinstance(files, dict):

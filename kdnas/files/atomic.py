@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
-
-import psutil
+from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.files.disk import told_if_full
+from kdnas.runtime.process import is_here, lives, process_name
 
-T = TypeVar("T")
-
-
-def sweep(path: Path) -> None:
-    """Removes what killed processes had begun to write beside a path."""
-    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
-        pid = partial.name.split(".")[-2]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            if partial.is_dir():
-                shutil.rmtree(partial, ignore_errors=True)
-            else:
-                partial.unlink(missing_ok=True)
+# No space; no quota; larger than this process may write (`ulimit -f`).
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# What other machines left is theirs to sweep, unless it is older than this.
+ABANDONED_SECONDS = 7 * 24 * 3600.0
+# A writer needs no longer between moving an old folder away and its new one into place.
+SWAP_SECONDS = 60.0
+PARTIAL, OLD = "partial", "old"
 
 
 @contextmanager
 def replace_file(path: Path, needed: int | None = None, *, private: bool = False) -> Iterator[Path]:
-    """Gives a path beside `path` to write to, and renames it over `path` at the end.
+    """Yields a path beside `path` to write to, and renames it over `path` at the end.
 
     Args:
         path: Keeps what it has if anything fails.
@@ -42,8 +36,8 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
     Raises:
         KdnasError: The disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with told_if_full(path, needed):
+    partial = _beside(path, PARTIAL)
+    with disk_full_in_words(path, needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         try:
@@ -57,7 +51,10 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
 
 @contextmanager
 def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
-    """Gives an empty folder beside `path` to fill, and moves it to `path` at the end.
+    """Yields an empty folder beside `path` to fill, and moves it to `path` at the end.
+
+    The old folder stays until the new one is in place; `restore` brings it back where a crash came
+    between.
 
     Args:
         path: Keeps what it has if anything fails.
@@ -66,28 +63,52 @@ def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
     Raises:
         KdnasError: The disk is full.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = _beside(path, PARTIAL)
+    _remove(partial)
+    restore(path)
     sweep(path)
-    with told_if_full(path, needed):
+    with disk_full_in_words(path, needed):
         try:
             partial.mkdir(parents=True)
             yield partial
-            for file in partial.rglob("*"):  # safetensors' are for their owner alone to read
+            for file in partial.rglob("*"):  # safetensors makes files that only their owner reads
                 file.chmod(file.stat().st_mode | 0o444)
-            shutil.rmtree(path, ignore_errors=True)
-            partial.replace(path)
+            _swap(partial, path)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            _remove(partial)
+
+
+def restore(path: Path) -> None:
+    """Puts an old folder back whose replacement a crash cut off; readers call it before they look.
+
+    A writer that still runs finishes by itself.
+    """
+    if path.exists():
+        return
+    for old in _left(path, OLD):
+        # Renaming changes the time of the status, not of the content.
+        if _is_dead(old, OLD, path) or time.time() - old.stat().st_ctime > SWAP_SECONDS:
+            with suppress(OSError):  # another process was quicker
+                old.rename(path)
+
+
+def sweep(path: Path) -> None:
+    """Removes what dead processes of this machine began to write beside a path."""
+    for kind in (PARTIAL, OLD):
+        for left in _left(path, kind):
+            with suppress(OSError):  # another process was quicker
+                age = time.time() - left.stat().st_mtime
+                if _is_dead(left, kind, path) or age > ABANDONED_SECONDS:
+                    _remove(left)
 
 
 def make_writable(folder: Path) -> None:
-    """Makes a folder, where there is none, and sees whether files can be written to it.
+    """Makes a folder where there is none, and checks that files can be written to it.
 
     Raises:
         KdnasError: It cannot be made or written.
     """
-    probe = folder / f".writable.{os.getpid()}"
+    probe = folder / f".writable.{process_name().replace(':', '~')}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.touch()
@@ -121,22 +142,80 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         KdnasError: The disk is full.
     """
-    with told_if_full(path), path.open("a", encoding="utf-8") as file:
+    with disk_full_in_words(path), path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
 
 
-def once(path: Path, key: Any, compute: Callable[[], T]) -> T:
-    """A JSON value that was computed before, by the same key, else computed now and kept.
+@contextmanager
+def disk_full_in_words(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turns the many errors of a full disk into one line.
 
     Args:
-        path: The file that keeps it.
-        key: Plain values that decide the result.
-        compute: Makes it.
+        path: File or folder that the block writes.
+        needed: Its size in bytes, where that is known.
+
+    Raises:
+        KdnasError: The disk, or this user's quota, is full.
     """
-    stored = read_json(path)
-    if isinstance(stored, dict) and stored.get("key") == key:
-        result: T = stored["result"]
-        return result
-    result = compute()
-    write_json(path, {"key": key, "result": result})
-    return result
+    try:
+        yield
+    except Exception as error:
+        if not is_full(error):
+            raise
+        existing = next(f for f in (path, *path.absolute().parents) if f.exists())
+        free = _megabytes(shutil.disk_usage(existing).free)
+        size = f"it takes {_megabytes(needed)}, " if needed else ""
+        raise KdnasError(
+            f"no space left to write {path}: {size}{free} are free there; make room, then "
+            "continue with kdnas resume (finished steps are kept)"
+        ) from None
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error; libraries wrap it in errors of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        if any(f"(os error {number})" in str(error) for number in FULL):  # from Rust
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """This process's own name for what it writes or moves beside a path."""
+    return path.with_name(f".{path.name}.{process_name().replace(':', '~')}.{kind}")
+
+
+def _left(path: Path, kind: str) -> list[Path]:
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*~*.{kind}"))
+
+
+def _is_dead(left: Path, kind: str, path: Path) -> bool:
+    """Whether the process that left something is of this machine and has ended."""
+    owner = left.name.removeprefix(f".{path.name}.").removesuffix(f".{kind}").replace("~", ":")
+    return is_here(owner) and not lives(owner)
+
+
+def _swap(partial: Path, path: Path) -> None:
+    old = _beside(path, OLD)
+    _remove(old)
+    try:
+        if path.exists():
+            path.rename(old)
+        partial.rename(path)
+    finally:
+        if old.exists() and not path.exists():  # interrupted between the two
+            old.rename(path)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 
@@ -21,6 +20,7 @@ from kdnas.distillation.signal import NoSignal
 from kdnas.distillation.training import train
 from kdnas.files.atomic import replace_file
 from kdnas.files.curves import Record, forget
+from kdnas.files.locks import file_lock
 from kdnas.recipes.stages import hidden_of, schedule_of, terms_of, wanted_of
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
@@ -122,7 +122,8 @@ class FullKD:
             whole._general_folder(architecture, stages[: i + 1], start.lesson)
             for i in range(len(stages))
         ]
-        with FileLock(folders[-1].with_suffix(".lock")):
+        lock = folders[-1].with_suffix(".lock")
+        with file_lock(lock, "another process trains the same general student"):
             cut = _cut(folders[0].with_suffix(".cut"), start)
             distilled = whole._start(start.lesson, cut).student(architecture)
             if distilled.load(folders[-1]):

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
-from filelock import FileLock, Timeout
 
 from kdnas.config import Settings, load_settings, password
 from kdnas.config.address import absolute
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import T, append_line, make_writable, once, read_json, write_text
+from kdnas.files.artifact import Artifact, json_artifact
+from kdnas.files.atomic import append_line, make_writable, write_text
+from kdnas.files.locks import file_lock
 
 # What may differ between the start of a run and its continuation.
 CHANGEABLE = ("trials", "threads", "device")
@@ -49,12 +50,10 @@ class Run:
         storage = settings.storage
         run = cls(folder, _without_password(settings))
         if (folder / "config.yaml").exists():
-            run.settings = _with_inputs_to_time(run.settings)
             _refuse_another(run.settings, cls.open(folder).settings, folder)
         else:
             run._made_here, run._begun_here = not folder.exists(), True
             _make_folder(folder)
-            run.settings = _with_inputs_to_time(run.settings)
             run.save()
         password.put_away(storage, folder)
         return run
@@ -119,44 +118,35 @@ class Run:
         Raises:
             KdnasError: Another process holds it.
         """
-        try:
-            with FileLock(self.folder / ".lock", timeout=0):
-                yield
-        except Timeout:
-            raise KdnasError(
-                f"another process works on {self.folder}; `kdnas worker {self.folder}` joins it"
-            ) from None
+        what = f"another process works on {self.folder}"
+        refusal = f"{what}; join it with `kdnas worker {self.folder}`"
+        with file_lock(self.folder / ".lock", what, 0, refusal):
+            yield
 
-    def once(self, name: str, key: Any, compute: Callable[[], T]) -> T:
-        """The JSON result of a step: from the folder where its key is the same, else computed.
+    def step(self, name: str, key: Mapping[str, Any]) -> Artifact[Any]:
+        """The JSON result of a step, in `steps/NAME.json`.
 
         Args:
-            name: Of the step; `steps/NAME.json` holds the result.
-            key: Plain values that decide the result.
-            compute: Makes it.
+            name: Of the step.
+            key: All that decides the result.
         """
-
-        def timed() -> T:
-            with self.timed(name):
-                return compute()
-
-        return once(self._step(name), key, timed)
-
-    def result(self, name: str) -> Any | None:
-        """What `once` kept of a step; None where it was never taken."""
-        stored = read_json(self._step(name))
-        return stored["result"] if isinstance(stored, dict) else None
-
-    def _step(self, name: str) -> Path:
-        return self.folder / "steps" / f"{name.replace(' ', '-')}.json"
+        return json_artifact(self.folder / "steps" / f"{name.replace(' ', '-')}.json", key)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Logs how long a step took."""
+        """Logs how long a step took, and whether it failed. Also a decorator."""
         start = time.perf_counter()
         self.log("start", step=step)
-        yield
-        self.log("end", step=step, seconds=round(time.perf_counter() - start, 2))
+        try:
+            yield
+        except BaseException:
+            with suppress(KdnasError, OSError):  # a full disk: the step's own error says more
+                self._log_end(step, start, failed=True)
+            raise
+        self._log_end(step, start)
+
+    def _log_end(self, step: str, start: float, **fields: Any) -> None:
+        self.log("end", step=step, seconds=round(time.perf_counter() - start, 2), **fields)
 
     def seconds(self) -> dict[str, float]:
         """Seconds by step, summed over all processes that worked on the run."""
@@ -196,20 +186,6 @@ def resolve(settings: Settings) -> Settings:
 def dump(settings: Settings) -> str:
     """Settings as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-
-
-def _with_inputs_to_time(settings: Settings) -> Settings:
-    """Where nobody said how long timed inputs are, they are no longer than the teacher reads."""
-    if settings.teacher is None or "latency_length" in settings.model_fields_set:
-        return settings
-    from kdnas.teachers.load import load_config, longest_input  # slow to import
-
-    try:
-        longest = longest_input(load_config(settings.teacher))
-    except KdnasError:  # it is told of when the teacher is loaded
-        return settings
-    length = min(settings.latency_length, longest)
-    return settings.model_copy(update={"latency_length": length})
 
 
 def _without_password(settings: Settings) -> Settings:

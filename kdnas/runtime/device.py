@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.distributed import Team, team
 
@@ -77,8 +76,15 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=True)
 
 
-def start_runtime(settings: Settings) -> Runtime:
+def start_runtime(
+    *, device: str | None = None, precision: str = "auto", threads: int | None = None
+) -> Runtime:
     """Sets threads and picks device and precision.
+
+    Args:
+        device: As torch names it; None for the best there is.
+        precision: fp32, bf16, or auto: bf16 where the hardware multiplies it natively.
+        threads: Of the CPU; None for torch's choice.
 
     Raises:
         KdnasError: The device does not exist, or models are to be split over several.
@@ -86,14 +92,13 @@ def start_runtime(settings: Settings) -> Runtime:
     for name in SPLITTING:
         if os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
             raise KdnasError(
-                f"launched for {name}, which splits a model over processes; students are small: "
-                "accelerate launch --multi_gpu would be right"
+                f"launched for {name}, which splits a model over processes; use "
+                "accelerate launch --multi_gpu"
             )
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    device = _checked_device(settings.device)
-    precision = resolve_precision(settings.precision, device)
-    return _runtime(device, precision)
+    if threads:
+        torch.set_num_threads(threads)
+    place = _checked_device(device)
+    return _runtime(place, resolve_precision(precision, place))
 
 
 def resolve_precision(wanted: str, device: torch.device) -> ResolvedPrecision:
@@ -127,12 +132,12 @@ def _checked_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise KdnasError(f"--device is {name!r}; cpu, cuda or mps would be right") from None
+        raise KdnasError(f"invalid --device {name!r}: expected cpu, cuda or mps") from None
     if device.type != "cpu" and (best is None or best.type != device.type):
-        raise KdnasError(f"--device is {name!r}, which this machine lacks; cpu would work")
+        raise KdnasError(f"invalid --device {name!r}: this machine has none; give --device cpu")
     if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
         count = torch.accelerator.device_count()
-        raise KdnasError(f"--device is {name!r}, but this machine has {count} such device(s)")
+        raise KdnasError(f"invalid --device {name!r}: this machine has {count} such device(s)")
     return device
 
 

@@ -1,4 +1,4 @@
-"""Names of processes by which others on the machine can tell whether they still live."""
+"""Names of processes by which others on the same machine can tell whether they still run."""
 
 from __future__ import annotations
 
@@ -9,46 +9,60 @@ from pathlib import Path
 
 import psutil
 
+# Boot times are rounded to seconds and may be read a moment apart.
+TOLERANCE = 200
+
 
 def process_name() -> str:
-    """This process, as host:pid:start."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start(os.getpid())}"
+    """This process as HOST:MACHINE:PID:START."""
+    return f"{_place()}:{os.getpid()}:{_start(os.getpid())}"
 
 
 def is_here(name: str) -> bool:
-    """Whether a named process is one of this machine's."""
-    return name.rsplit(":", 2)[0] == socket.gethostname()
+    """Whether a named process is of this machine and PID namespace, so that `lives` can tell.
+
+    Containers may share a host name or a boot, but not their process ids.
+    """
+    return name.rsplit(":", 2)[0] == _place()
 
 
 def lives(name: str) -> bool:
-    """Whether a named process of this machine still runs; one that nobody buried does not."""
+    """Whether a named process of this machine still runs; a zombie does not."""
     _, pid, start = name.rsplit(":", 2)
-    return _start(int(pid)) == start
+    now = _start(int(pid))
+    return now is not None and abs(now - int(start)) <= TOLERANCE
 
 
-def _start(pid: int) -> str | None:
-    """When a process began, since numbers are used again; None where it has ended.
-
-    By the kernel's ticks since it booted where it tells them: times of day change with the clock.
-    """
-    try:
-        # After the command in brackets, which may hold anything: state, 18 more, start.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if fields[0] in "ZX" else f"{fields[19]}-{_boot()}"
-    except (ProcessLookupError, FileNotFoundError):
-        if Path("/proc/self/stat").exists():
-            return None
-    try:
-        process = psutil.Process(pid)
-        ended = process.status() == psutil.STATUS_ZOMBIE
-        return None if ended else f"{process.create_time():.0f}"
-    except psutil.NoSuchProcess:
-        return None
+def _place() -> str:
+    return f"{socket.gethostname()}:{_boot()}-{_pid_namespace()}"
 
 
 @cache
 def _boot() -> str:
+    """Tells one boot of a machine from another."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()[:13]
     except OSError:
-        return ""
+        return f"{psutil.boot_time():.0f}"
+
+
+def _pid_namespace() -> int:
+    """The namespace in which this process's id counts; 0 where there are none."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116
+    except OSError:
+        return 0
+
+
+def _start(pid: int) -> int | None:
+    """Hundredths of a second from boot to a process's start; None where it has ended.
+
+    Process ids are used again. Since boot, because times of day change with the clock.
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return round(100 * (process.create_time() - psutil.boot_time()))
+    except psutil.NoSuchProcess:
+        return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.files.locks import file_lock
 from kdnas.measure.quiet import lock_folder
 from kdnas.runtime.console import say
+from kdnas.runtime.process import process_name
 from kdnas.study.storage import storage_url, without_password
 
 
@@ -36,10 +37,11 @@ def present(study: str) -> Iterator[int]:
     with ExitStack() as stack:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with FileLock(folder / "register"):
+            with file_lock(folder / "register", "another process registers as a worker", 60):
                 others = sum(_alive(path) for path in folder.glob("*.process"))
-                stack.enter_context(FileLock(folder / f"{os.getpid()}.process"))
-        except OSError:  # nowhere to meet
+                own = folder / f"{process_name()}.process"
+                stack.enter_context(file_lock(own, "another process has this one's name", 0))
+        except (OSError, KdnasError):  # nowhere to meet
             others = 0
         yield 1 + others
 
@@ -59,8 +61,8 @@ def share_of_cores(settings: Settings, processes: int) -> Settings:
 
 def _alive(path: Path) -> bool:
     try:
-        with FileLock(path, timeout=0):
+        with file_lock(path, "another worker lives", 0):
             path.unlink(missing_ok=True)
             return False
-    except Timeout:
+    except KdnasError:
         return True

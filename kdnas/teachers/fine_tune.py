@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
-from filelock import FileLock
 from safetensors import SafetensorError
 
 from kdnas.config import Settings
@@ -19,6 +18,7 @@ from kdnas.distillation.signal import LiveSignal, NoSignal
 from kdnas.distillation.training import train
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_folder
+from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples
@@ -49,7 +49,7 @@ def fine_tune_teacher(
     key = teacher_key(teacher, data, schedule=asdict(schedule), precision=runtime.precision)
     cached = cache_folder() / "teachers" / key
     cached.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(cached.with_suffix(".lock")):
+    with file_lock(cached.with_suffix(".lock"), "another process fine-tunes the same teacher"):
         checkpoint = folder.with_name("teacher.pt")
         if not _found(teacher, cached):
             fine_tune(teacher, data, schedule, runtime, checkpoint, "teacher fine-tuning")
@@ -113,7 +113,7 @@ def open_or_build_store(
     root = cache_folder() / "signal" / store_key(teacher, data, runtime.precision)
     root.mkdir(parents=True, exist_ok=True)
     folder = root / states_key(states)
-    with FileLock(root.with_suffix(".lock")):
+    with file_lock(root.with_suffix(".lock"), "another process stores the teacher's signal"):
         others = (path for path in sorted(root.iterdir()) if holds(path, states))
         for found in (folder, *others):
             if found.exists():

@@ -68,7 +68,8 @@ class Delivered(Trained):
             ).params
 
         name = " ".join((HAND_PICKED, *student.parent.relative_to(self.run.folder).parts))
-        return Architecture.from_params(self.run.once(name, winner.params, compute))
+        step = self.run.step(name, winner.params)
+        return Architecture.from_params(step.get(self.run.timed(name)(compute)))
 
     def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
         """Scores and costs of a shipped student, measured once."""
@@ -80,7 +81,9 @@ class Delivered(Trained):
             costs = self.evaluator.costs(model, FINAL_REPEATS)
             return {"costs": asdict(costs), "scores": self.score(model)}
 
-        return self.run.once(name, {"architecture": architecture.params, **self.here}, compute)
+        step = self.run.step(name, {"architecture": architecture.params, **self.here})
+        measured: dict[str, Any] = step.get(self.run.timed(name)(compute))
+        return measured
 
     def grid(self, architecture: Architecture, folder: Path) -> list[dict[str, Any]]:
         """Latencies of a shipped student and its teacher by batch size and length, once."""
@@ -95,15 +98,9 @@ class Delivered(Trained):
             )
             return latency_grid(timed, teacher, cells, settings.latency_quiet)
 
-        return self.run.once(
-            name,
-            {
-                "architecture": architecture.params,
-                "cells": [list(cell) for cell in cells],
-                **self.here,
-            },
-            compute,
-        )
+        key = {"architecture": architecture.params, "cells": cells, **self.here}
+        measured: list[dict[str, Any]] = self.run.step(name, key).get(self.run.timed(name)(compute))
+        return measured
 
     @property
     def here(self) -> dict[str, Any]:
@@ -123,7 +120,9 @@ class Delivered(Trained):
         teacher = self.teacher
         scores = {}
         if teacher.has_head:
-            scores = self.run.once("evaluate teacher", 0, lambda: self.score(teacher.model))
+            name = "evaluate teacher"
+            compute = self.run.timed(name)(lambda: self.score(teacher.model))
+            scores = self.run.step(name, {}).get(compute)
         return Results(
             spec=self.data.spec,
             teacher_name=self.settings.teacher or EMBEDDED_NAME,

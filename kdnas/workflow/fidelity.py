@@ -138,7 +138,7 @@ def final_scores(pipeline: Pipeline, student: Student, seed: int) -> dict[str, f
         full = replace(pipeline.full, settings=settings)
         return pipeline.score(full.run(architecture, None, work, architecture.label).student)
 
-    scores = pipeline.run.once(name, key, compute)
+    scores: dict[str, float] = pipeline.run.step(name, key).get(pipeline.run.timed(name)(compute))
     shutil.rmtree(work, ignore_errors=True)
     return scores
 

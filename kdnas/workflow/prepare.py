@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock
-
 from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves, Record
+from kdnas.files.locks import file_lock
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
@@ -41,7 +41,10 @@ class Prepared:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.settings = run.settings
-        self.runtime = start_runtime(run.settings)
+        settings = run.settings
+        self.runtime = start_runtime(
+            device=settings.device, precision=settings.precision, threads=settings.threads
+        )
 
     @property
     def record(self) -> Record:
@@ -86,11 +89,12 @@ class Prepared:
         data, folder = self.data, self.run.folder / "teacher"
         source = teacher_source(self.settings.teacher)
         # A worker that joins meanwhile waits for the teacher rather than train another.
-        with FileLock(self.run.folder / ".teacher.lock"):
+        lock = self.run.folder / ".teacher.lock"
+        with file_lock(lock, "another process prepares the teacher of this run"):
             tuned = self._tuned  # asked anew: another process may have made it meanwhile
             teacher = load_teacher(str(tuned), data.spec) if tuned else self._untuned
             if not tuned:
-                self.run.once("fingerprint", source, lambda: self._fingerprint(teacher))
+                self.fingerprint_step.get(lambda: self._fingerprint(teacher))
                 teacher = self._knowing_this_task(teacher)
             if not (teacher.has_head or self.settings.teacher_as_is):
                 say(f"fine-tuning the teacher on {len(data.train)} examples")
@@ -123,13 +127,18 @@ class Prepared:
         data = self.data
         now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
         found = {name: examples.fingerprint() for name, examples in now.items()}
-        before = self.run.once("data", 0, lambda: found)
+        before = self.run.step("data", {}).get(lambda: found)
         for name, content in found.items():
             if before.get(name, content) != content:
                 raise KdnasError(
                     f"the {name} data changed since {self.run.folder} began; put the old files "
                     "back, or start another run with --out"
                 )
+
+    @property
+    def fingerprint_step(self) -> Artifact[str]:
+        """The fingerprint of the teacher before its fine-tuning, and of its data."""
+        return self.run.step("fingerprint", {"teacher": teacher_source(self.settings.teacher)})
 
     def _fingerprint(self, teacher: Teacher) -> str:
         return fingerprint(teacher, self.data.train, self.data.distillation)

@@ -58,7 +58,8 @@ class Searched(Prepared):
         self.check_same_data()
         evaluator = self.evaluator
         study = self.open_study()
-        before = self.run.result("fingerprint")
+        step = self.fingerprint_step
+        before = step.read() if step.done() else None
         check_same_teacher(study, before, self._fingerprint(self.teacher))
         if self.settings.warm_start:
             warm_start(study, self.space, evaluator)

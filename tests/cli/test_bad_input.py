@@ -41,7 +41,7 @@ def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path:
     assert "--trials is many" in refused("search", *quick_flags, *out, "--trials", "many")
     assert "--trails" in refused("search", *quick_flags, *out, "--trails", 3)
     assert "--sampler is tpr" in refused("search", *quick_flags, *out, "--sampler", "tpr")
-    assert "--device is 'cud'" in refused("search", *quick_flags, *out, "--device", "cud")
+    assert "invalid --device 'cud'" in refused("search", *quick_flags, *out, "--device", "cud")
     (tmp_path / "a.yaml").write_text("trails: 3")
     line = refused("search", *quick_flags, *out, "--config", tmp_path / "a.yaml")
     assert f"{tmp_path}/a.yaml: unknown option 'trails'; did you mean 'trials'" in line

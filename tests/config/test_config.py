@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,20 +95,6 @@ def test_every_setting_has_a_description_and_a_panel() -> None:
         assert field.description and isinstance(field.json_schema_extra, dict), name
 
 
-def test_timed_inputs_fit_the_teacher_unless_their_length_was_given(
-    tmp_path: Path, make_teacher: Callable[..., Path]
-) -> None:
-    short = str(make_teacher("roberta", max_position_embeddings=50, pad_token_id=1))
-    run = Run.create(Settings(teacher=short, out=tmp_path / "run"))
-    assert run.settings.latency_length == 48
-    assert Run.open(tmp_path / "run").settings.latency_length == 48
-    Run.create(Settings(teacher=short, out=tmp_path / "run"))  # the same study
-    given = Settings(teacher=short, latency_length=128, out=tmp_path / "other")
-    assert Run.create(given).settings.latency_length == 128
-    long = str(make_teacher(max_position_embeddings=200))
-    assert Run.create(Settings(teacher=long, out=tmp_path / "c")).settings.latency_length == 128
-
-
 def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
     settings = Settings(out=tmp_path / "run", trials=3)
     run = Run.create(settings)
@@ -192,11 +177,20 @@ def test_a_step_is_done_once_for_each_key(tmp_path: Path) -> None:
         calls.append(1)
         return len(calls)
 
-    assert [run.once("a", "k", compute), run.once("a", "k", compute)] == [1, 1]
-    assert run.once("a", "other", compute) == 2
-    (run.folder / "steps" / "a.json").write_text("{half")
-    assert run.once("a", "other", compute) == 3
-    assert set(run.seconds()) == {"a"}
+    assert [run.step("a b", {"k": 1}).get(compute) for _ in range(2)] == [1, 1]
+    assert run.step("a b", {"k": 2}).get(run.timed("a b")(compute)) == 2
+    (run.folder / "steps" / "a-b.json").write_text("{half")
+    assert run.step("a b", {"k": 2}).get(compute) == 3
+    assert set(run.seconds()) == {"a b"}
+
+
+def test_a_step_that_fails_is_timed_all_the_same(tmp_path: Path) -> None:
+    run = Run.create(Settings(out=tmp_path / "run"))
+    with pytest.raises(KeyboardInterrupt), run.timed("search"):
+        raise KeyboardInterrupt
+    start, end = run.events()
+    assert (start["event"], end["event"], end["step"]) == ("start", "end", "search")
+    assert end["failed"] is True and end["seconds"] >= 0 and run.seconds().keys() == {"search"}
 
 
 def test_two_processes_cannot_hold_a_run(tmp_path: Path) -> None:

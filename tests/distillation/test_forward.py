@@ -11,7 +11,6 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from kdnas.config import Settings
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.embedding_rows import cut_vocabulary
 from kdnas.distillation.forward import can_pack, encoder_of, forward
@@ -157,7 +156,7 @@ def test_a_sample_of_tokens_is_said_and_learnt_alone(
 def test_bf16_is_close_and_leaves_the_weights_exact(
     family: str, make_teacher: Callable[..., Path], batch: Batch
 ) -> None:
-    low: Runtime = start_runtime(Settings(device="cpu", precision="bf16"))
+    low: Runtime = start_runtime(device="cpu", precision="bf16")
     model = model_of(make_teacher(family))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     hidden, logits = usual(model, batch)

@@ -1,23 +1,134 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from kdnas.files.atomic import replace_file, replace_folder, write_text
+import pytest
 
-GONE = 2**22 + 1  # above the largest process id that Linux gives
+from kdnas.files import atomic
+from kdnas.files.artifact import Artifact
+from kdnas.files.atomic import read_json, replace_file, replace_folder, restore, write_text
+from kdnas.runtime import process
+from kdnas.runtime.process import process_name
+
+# Writes a second version of a folder and is killed between the two renames.
+KILLED = """
+import os, sys
+from pathlib import Path
+from kdnas.files.atomic import replace_folder
+
+rename = Path.rename
+def rename_once(self, target):
+    rename(self, target)
+    os._exit(9)
+Path.rename = rename_once
+with replace_folder(Path(sys.argv[1])) as partial:
+    (partial / "content").write_text("second")
+"""
 
 
-def test_what_a_killed_process_began_is_swept_away(tmp_path: Path) -> None:
-    left = [tmp_path / f".a.{GONE}.partial", tmp_path / f".b.{GONE}.partial"]
-    left[0].mkdir()
-    (left[0] / "half").write_text("x")
-    left[1].write_text("x")
-    other = tmp_path / f".a.{os.getppid()}.partial"
-    other.mkdir()
+def name_of(pid: int) -> str:
+    return f"{process_name().rsplit(':', 2)[0]}:{pid}:5"
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Callable[..., Path]:
+    """Makes what a process began to write at TMP/a."""
+
+    def make(owner: str, kind: str = "partial", folder: bool = True) -> Path:
+        path = tmp_path / f".a.{owner.replace(':', '~')}.{kind}"
+        file = path / "half" if folder else path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("x")
+        return path
+
+    return make
+
+
+def test_what_dead_processes_of_this_machine_began_is_swept(
+    tmp_path: Path, begun: Callable[..., Path]
+) -> None:
+    dead = name_of(2**22 + 1)  # above the largest process id that Linux gives
+    left = [begun(dead), begun(name_of(os.getpid())), begun(name_of(2**22 + 2), folder=False)]
+    parent = process._start(os.getppid())
+    kept = [
+        begun(f"{process_name().rsplit(':', 2)[0]}:{os.getppid()}:{parent}"),
+        begun(f"other-{dead}"),
+    ]
     with replace_folder(tmp_path / "a") as partial:
         (partial / "whole").write_text("y")
-    with replace_file(tmp_path / "b") as file:
-        write_text(file, "y")
     assert not any(path.exists() for path in left)
-    assert other.exists() and (tmp_path / "a" / "whole").exists()
+    assert all(path.exists() for path in kept) and (tmp_path / "a" / "whole").exists()
+    week = time.time() - 8 * 24 * 3600
+    os.utime(kept[1], (week, week))
+    with replace_folder(tmp_path / "a"):
+        pass
+    assert [path.exists() for path in kept] == [True, False]
+
+
+def test_a_container_with_the_same_process_ids_sweeps_nothing_of_ours(
+    tmp_path: Path, begun: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = begun(name_of(2**22 + 1))
+    monkeypatch.setattr(process, "_pid_namespace", lambda: 7)
+    with replace_file(tmp_path / "a") as file:
+        write_text(file, "y")
+    assert ours.exists()
+
+
+def test_a_crash_between_two_folders_loses_neither(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    with replace_folder(folder) as partial:
+        (partial / "content").write_text("first")
+    paths = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-c", KILLED, str(folder)]
+    assert (
+        subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": paths}).returncode
+        == 9
+    )
+    assert not folder.exists()
+    restore(folder)
+    assert (folder / "content").read_text() == "first"
+    with replace_folder(folder) as partial:
+        (partial / "content").write_text("third")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_reader_finds_an_artifact_whose_replacement_was_cut_off(tmp_path: Path) -> None:
+    def save(value: str, folder: Path) -> None:
+        (folder / "value").write_text(value)
+
+    made = Artifact(tmp_path / "a", {"k": 1}, lambda f: (f / "value").read_text(), save)
+    made.write("first")
+    made.path.rename(atomic._beside(made.path, atomic.OLD))
+    assert not made.done()  # this process lives, and may be about to finish
+    dead = tmp_path / f".a.{name_of(2**22 + 1).replace(':', '~')}.old"
+    atomic._beside(made.path, atomic.OLD).rename(dead)
+    assert made.done() and made.read() == "first"
+
+
+def test_an_interrupted_swap_puts_the_old_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename = tmp_path / "a", Path.rename
+    write_text(folder / "content", "first")
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replace_folder(folder) as partial:
+        (partial / "content").write_text("second")
+    assert (folder / "content").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_is_no_json_is_none(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "{half")
+    assert read_json(tmp_path / "a") is None and read_json(tmp_path / "b") is None

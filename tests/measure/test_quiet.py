@@ -30,7 +30,6 @@ from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signal import NoSignal
 from kdnas.distillation.losses.table import TaskLoss
-from kdnas.config import Settings
 from kdnas.runtime.device import start_runtime
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teachers.load import load_teacher
@@ -48,7 +47,7 @@ core._Training.step = told
 teacher = load_teacher(sys.argv[1], load_spec("sst2"))
 data = encode(Examples(["a good film"] * 64, None, np.arange(64) % 2), teacher.tokenizer, 16)
 objective = WeightedLosses({"task": (1.0, TaskLoss())})
-runtime = start_runtime(Settings(device="cpu", precision="fp32", threads=1))
+runtime = start_runtime(device="cpu", precision="fp32", threads=1)
 core.train(teacher.model, objective, data, NoSignal(), Schedule(1000, 1e-3, 8), runtime, pad_id=0)
 """
 

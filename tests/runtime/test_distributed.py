@@ -160,8 +160,8 @@ def test_what_the_others_get_is_the_same(lesson: DistillationData, runtime: Runt
 
 def test_a_launch_that_would_split_the_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(KdnasError, match="launched for FSDP.*--multi_gpu would be right"):
-        start_runtime(Settings())
+    with pytest.raises(KdnasError, match="launched for FSDP.*use accelerate launch --multi_gpu"):
+        start_runtime()
 
 
 def test_alone_nobody_is_called() -> None:

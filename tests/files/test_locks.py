@@ -1,0 +1,52 @@
+"""Locks wait, say so, and give up."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from kdnas.errors import KdnasError
+from kdnas.files import locks
+from kdnas.files.locks import file_lock
+
+DOES = "another process fine-tunes the teacher"
+
+
+def test_a_lock_that_stays_taken_ends_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "a.lock"
+    with file_lock(path, DOES), pytest.raises(KdnasError) as caught, file_lock(path, DOES, 0.1):
+        pass
+    said = f"waited 0.1 s: {DOES} and holds {path}; end that process, or run this command again"
+    assert str(caught.value).startswith(said)
+    with file_lock(path, DOES, timeout=0):
+        pass
+
+
+def test_a_caller_may_refuse_in_its_own_words(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with (
+        file_lock(path, DOES),
+        pytest.raises(KdnasError, match="^join it$"),
+        file_lock(path, DOES, 0, refusal="join it"),
+    ):
+        pass
+
+
+def test_a_long_wait_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(locks, "SAY_AFTER", 0.1)
+    lock = FileLock(tmp_path / "a.lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(0.5, lock.release).start()
+    with file_lock(tmp_path / "a.lock", DOES, timeout=20):
+        assert f"waiting: {DOES}" in capsys.readouterr().out
+
+
+def test_no_lock_of_the_package_waits_for_ever() -> None:
+    package = Path(locks.__file__).parents[1]
+    users = [f for f in package.rglob("*.py") if "FileLock" in f.read_text(encoding="utf-8")]
+    assert [f.name for f in users] == ["locks.py"]
