@@ -114,6 +114,7 @@ def report_of(old: bool) -> dict[str, Any]:
     scores = {"accuracy": 0.84, "f1": 0.86}
     report: dict[str, Any] = {
         "task": "sst2",
+        "task_type": "classification",
         "dataset": "nyu-mll/glue",
         "evaluation": ["validation"],
         "main_score": "accuracy",

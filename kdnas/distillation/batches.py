@@ -13,7 +13,8 @@ from torch import Tensor
 from kdnas.distillation.packing import Packing
 from kdnas.runtime.device import moved
 from kdnas.runtime.interrupt import check
-from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks import TASK_TYPES, EncodedExamples, TaskType
+from kdnas.tasks.encode import Units, ragged_rows
 
 PAD_MULTIPLE = 16
 WINDOW = 50
@@ -30,7 +31,9 @@ class Batch:
         indices: Shape (batch,): which examples of the data these are.
         inputs: `input_ids`, `attention_mask` and, where the tokenizer makes them,
             `token_type_ids`, each of shape (batch, length).
-        labels: Shape (batch,), or None.
+        labels: One row for each unit, or None.
+        task: The type of the data's task.
+        units: Where the units are in a model's output.
         packing: Where the real tokens are.
         sample: Which of the real tokens have their hidden states compared.
     """
@@ -38,6 +41,8 @@ class Batch:
     indices: Indices
     inputs: dict[str, Tensor]
     labels: Tensor | None
+    task: TaskType
+    units: Units
     packing: Packing
     sample: slice = field(default_factory=lambda: slice(None))
 
@@ -45,7 +50,8 @@ class Batch:
         """The batch on a device."""
         inputs = {k: moved(v, device) for k, v in self.inputs.items()}
         labels = None if self.labels is None else moved(self.labels, device)
-        return replace(self, inputs=inputs, labels=labels, packing=self.packing.to(device))
+        units, packing = self.units.to(device), self.packing.to(device)
+        return replace(self, inputs=inputs, labels=labels, units=units, packing=packing)
 
 
 def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list[Indices]:
@@ -110,11 +116,11 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
         stride: Every how many tokens hidden states are compared; where it starts differs from
             batch to batch.
     """
-    starts, lengths = data.offsets[indices], data.lengths[indices]
+    lengths, task = data.lengths[indices], TASK_TYPES[data.task_type]
     length = padded(int(lengths.max()))
     mask = np.arange(length) < lengths[:, None]
     # In row-major order the mask's true cells are the examples' tokens, one after the other.
-    positions = np.repeat(starts - _starts(lengths), lengths) + np.arange(lengths.sum())
+    positions = ragged_rows(data.offsets, indices)
     ids = np.full(mask.shape, pad_id, dtype=np.int64)
     ids[mask] = data.input_ids[positions]
     inputs = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
@@ -122,10 +128,15 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
         types = np.zeros(mask.shape, dtype=np.int64)
         types[mask] = data.token_type_ids[positions]
         inputs["token_type_ids"] = types
+    labels = None
+    if data.labels is not None:
+        labels = task.collate_labels(data.labels[ragged_rows(data.unit_offsets, indices)])
     return Batch(
         indices,
         {name: torch.from_numpy(value) for name, value in inputs.items()},
-        None if data.labels is None else torch.from_numpy(data.labels[indices]),
+        labels,
+        task,
+        data.units_of(indices),
         Packing.of(mask),
         slice(int(indices.sum()) % stride, None, stride),
     )
@@ -147,8 +158,3 @@ def _cut(order: Indices, lengths: Indices, tokens: float) -> list[Indices]:
     run = np.floor(middles * count / total).astype(np.int64)
     cuts = np.flatnonzero(np.diff(run)) + 1
     return [part for part in np.split(order, cuts) if len(part)]
-
-
-def _starts(lengths: Indices) -> Indices:
-    starts: Indices = np.cumsum(lengths) - lengths
-    return starts

@@ -34,8 +34,9 @@ class CutEmbedding(nn.Module):
         place = torch.zeros(len(whole.weight), dtype=torch.long, device=used.device)
         place[used] = torch.arange(len(used), device=used.device)
         self.register_buffer("place", place, persistent=False)
-        # The padding's row is not trained, as in the whole table.
-        self.padding = None if whole.padding_idx is None else int(place[whole.padding_idx])
+        # The padding's row is not trained, as in the whole table, where it is among those kept.
+        pad = whole.padding_idx
+        self.padding = int(place[pad]) if pad is not None and pad in used else None
 
     def forward(self, ids: Tensor) -> Tensor:
         """From shape (...) to (..., embedding size)."""

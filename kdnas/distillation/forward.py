@@ -17,7 +17,7 @@ from kdnas.space.families import family_of
 
 
 def forward(model: PreTrainedModel, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
-    """Runs a sequence classifier, or where no logits are wanted its encoder alone, on a batch.
+    """Runs a model with its head, or where no logits are wanted its encoder alone, on a batch.
 
     Families whose attention goes through transformers' interface run packed, the others padded.
     """
@@ -31,7 +31,8 @@ def forward(model: PreTrainedModel, batch: Batch, wanted: OutputRequest) -> Mode
         read = batch.packing.sampled if last else batch.packing.real
         for layer in layers:
             states[State("hidden", layer)] = read(every[layer], batch.sample)
-    return ModelOutputs(states, output.logits.float() if wanted.logits else None)
+    logits = batch.task.pick_logits(output, batch.units) if wanted.logits else None
+    return ModelOutputs(states, logits)
 
 
 def encoder_of(model: PreTrainedModel) -> nn.Module:

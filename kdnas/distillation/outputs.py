@@ -60,7 +60,7 @@ class ModelOutputs:
     Attributes:
         states: Shape (tokens, size) each: the batch's real tokens, example after example; of
             hidden states those that `batch.sample` picks.
-        logits: Shape (batch, classes), float32; None where there are none.
+        logits: Shape (units, outputs), float32; None where there are none.
     """
 
     states: dict[State, Tensor] = field(default_factory=dict)

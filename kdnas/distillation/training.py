@@ -26,7 +26,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime
 from kdnas.runtime.distributed import ALONE, Team
-from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks.encode import EncodedExamples, ragged_rows
 
 # What dropout drops must differ between processes that share a batch.
 NEXT_SEED = 1_000_003
@@ -203,16 +203,19 @@ def predict(
     *,
     pad_id: int,
 ) -> torch.Tensor:
-    """Logits in the order of the data, shape (examples, classes), float32 on the CPU."""
+    """Logits in the order of the data, shape (units, outputs), float32 on the CPU."""
     model.to(runtime.device).eval()  # type: ignore[arg-type]
-    logits = torch.empty(len(data), model.config.num_labels)
+    logits = torch.empty(0, 0)
     with computing(runtime.device) as let_pass, working_precision(model, runtime):
         for batch in batches_once(data, pad_id, runtime.device):
             let_pass()
             with runtime.autocast():
                 said = forward(model, batch, OutputRequest(logits=True))
             assert said.logits is not None
-            logits[torch.from_numpy(batch.indices)] = said.logits.cpu()
+            if not len(logits):
+                logits = torch.empty(int(data.unit_offsets[-1]), said.logits.shape[1])
+            rows = ragged_rows(data.unit_offsets, batch.indices)
+            logits[torch.from_numpy(rows)] = said.logits.cpu()
     return logits
 
 

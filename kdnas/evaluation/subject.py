@@ -10,6 +10,7 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.find_tasks import tasks_to_predict
 from kdnas.recipes.run_data import encode_evaluation, input_length
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_data
+from kdnas.tasks.encode import padding_id
 from kdnas.tasks.sampling import stratified_sample
 from kdnas.tasks.submission import check_complete
 from kdnas.teachers.inputs import check_inputs
@@ -43,7 +44,7 @@ class Subject:
     @property
     def pad_id(self) -> int:
         """Token that fills short rows."""
-        return int(self.tokenizer.pad_token_id or 0)
+        return padding_id(load_config(self.model), self.tokenizer)
 
     @classmethod
     def of(cls, model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) -> Subject:
@@ -105,7 +106,7 @@ class Subject:
         task = load_data(self.spec, settings.data_dir, splits=("train",), optional=optional)
         train, rows = task.splits["train"], settings.max_train_rows
         if rows and rows < len(train):
-            train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
+            train = train.take(stratified_sample(train, rows, settings.seed))
         return self._encoded(train)
 
     def tests(self) -> list[tuple[TaskSpec, str, EncodedExamples]]:

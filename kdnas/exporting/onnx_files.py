@@ -19,6 +19,7 @@ from kdnas.measure import InTorch, count_params
 from kdnas.measure.onnx import PACKAGES, Session, to_onnx
 from kdnas.measure.quiet import how_measured
 from kdnas.runtime.console import say
+from kdnas.tasks.encode import padding_id
 
 
 def serve(
@@ -57,12 +58,14 @@ def serve(
     if "onnx" not in files:
         plain.unlink()
     tokenizer, settings = subject.tokenizer, subject.settings
+    pad = padding_id(subject.config, tokenizer)
     return {
         "files": files,
         "inputs": list(session.names),
-        "pad_token": [tokenizer.pad_token, tokenizer.pad_token_id],
+        "pad_token": [tokenizer.convert_ids_to_tokens(pad), pad],
         "longest": min(subject.longest, settings.max_length),
-        "labels": subject.labels,
+        "task_type": subject.task.name,
+        "labels": subject.task.output_names(subject.config),
         "largest_difference": difference,
         "int8_change": _change(entries) if "int8" in files else {},
         "max_drop": max_drop,

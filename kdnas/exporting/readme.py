@@ -9,6 +9,7 @@ from typing import Any
 from kdnas.exporting.show import int8_line
 from kdnas.files.atomic import write_text
 from kdnas.runtime.formatting import several
+from kdnas.tasks import TASK_TYPES
 
 USE = """
 ## In ONNX Runtime
@@ -28,9 +29,9 @@ session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvide
 
 texts = ["a text"]  # or pairs: [("a text", "another")]
 rows = tokenizer.encode_batch(texts)
-logits = session.run(["logits"], {{
+[{outputs}] = session.run({names}, {{
 {inputs}
-}})[0]
+}})
 {answer}
 ```
 
@@ -73,10 +74,7 @@ def use(summary: dict[str, Any]) -> str:
     files, labels, score = summary["files"], summary["labels"], summary["main_score"]
     token, pad_id = summary["pad_token"]
     points = [f"{at['batch']} x {at['length']}" for at in summary["models"][0]["latency"]]
-    answer = "print(logits[:, 0])"
-    if labels:
-        named = json.dumps(labels, ensure_ascii=False)
-        answer = f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
+    task = TASK_TYPES[summary["task_type"]]
     head = ["", "MB", *points, score or "score"]
     text = USE.format(
         what=" and ".join(f"`{file}`" for file in files.values()),
@@ -85,7 +83,9 @@ def use(summary: dict[str, Any]) -> str:
         pad_id=pad_id,
         pad_token=json.dumps(token),
         inputs="\n".join(_input(name) for name in summary["inputs"]),
-        answer=answer,
+        outputs=", ".join(task.onnx_outputs),
+        names=json.dumps(list(task.onnx_outputs)),
+        answer=task.onnx_answer(labels),
         head=" | ".join(head),
         rule="---|" * len(head),
         rows="\n".join(_row(model, score) for model in summary["models"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from kdnas.measure.quiet import computing
 from kdnas.recipes.run_data import encode_evaluation, input_length
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, TaskSpec, load_data, load_spec
+from kdnas.tasks.encode import padding_id, ragged_rows
 from kdnas.tasks.metrics import compute_metrics
 
 
@@ -45,8 +47,8 @@ class Exam:
         spec = load_spec(settings.task or "rotten-tomatoes", settings.tasks)
         task = load_data(spec, settings.data_dir, splits=spec.evaluation, optional=())
         length = input_length(settings, tokenizer, config)
-        pad_id = int(tokenizer.pad_token_id or 0)
-        return cls(task.spec, encode_evaluation(task, tokenizer, length), pad_id)
+        splits = encode_evaluation(task, tokenizer, length)
+        return cls(task.spec, splits, padding_id(config, tokenizer))
 
     def of_model(self, model: PreTrainedModel, runtime: Runtime) -> dict[str, float]:
         """A PyTorch model's scores."""
@@ -63,10 +65,12 @@ class Exam:
 
     def _predict(self, session: Session, data: EncodedExamples) -> NDArray[np.float32]:
         cpu = torch.device("cpu")
-        logits = np.empty((len(data), self.spec.num_labels), np.float32)
+        logits = np.empty((int(data.unit_offsets[-1]), self.spec.num_labels), np.float32)
         with computing(cpu) as let_pass:
             for batch in batches_once(data, self.pad_id, cpu):
                 let_pass()
                 inputs = {name: value.numpy() for name, value in batch.inputs.items()}
-                logits[batch.indices] = session.logits(inputs)
+                found = {k: torch.from_numpy(v) for k, v in session.run(inputs).items()}
+                picked = batch.task.pick_logits(SimpleNamespace(**found), batch.units)
+                logits[ragged_rows(data.unit_offsets, batch.indices)] = picked.numpy()
         return logits

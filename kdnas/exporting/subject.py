@@ -14,6 +14,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime
 from kdnas.students.checkpoint import load_student
+from kdnas.tasks import task_type_of
 from kdnas.teachers.load import (
     Teacher,
     load_config,
@@ -39,6 +40,7 @@ class Subject:
         self.config = load_config(str(student))
         self.tokenizer = load_tokenizer(str(student))
         self.model = load_student(student)
+        self.task = task_type_of(self.config)
         self.bytes = sum(file.stat().st_size for file in student.glob("*.safetensors"))
         self.names = input_names(self.model, self.tokenizer)
         self.longest = min(longest_input(self.config), int(self.tokenizer.model_max_length))
@@ -68,13 +70,6 @@ class Subject:
     def main_score(self) -> str | None:
         """The score that stands for the others; None where there is no data."""
         return self.exam.spec.main_score if self.exam else None
-
-    @property
-    def labels(self) -> list[str] | None:
-        """Names of the outputs; None for a regression."""
-        if self.config.num_labels == 1:
-            return None
-        return [str(self.config.id2label[i]) for i in range(self.config.num_labels)]
 
     def score(self, model: PreTrainedModel | Session) -> dict[str, float]:
         """On the evaluation splits; empty where there are none."""

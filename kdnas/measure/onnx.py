@@ -29,10 +29,10 @@ from kdnas.errors import KdnasError
 from kdnas.measure import InTorch, Timed
 from kdnas.measure.quiet import computing
 from kdnas.measure.timed import Pass
+from kdnas.tasks import task_type_of
 
 PACKAGES = ("onnxruntime", "onnx")
 OPSET = 18
-LOGITS = "logits"
 # What every model reads; a tokenizer may give more.
 PLAIN_INPUTS = ("input_ids", "attention_mask")
 
@@ -62,16 +62,17 @@ def input_names(model: PreTrainedModel, tokenizer: Any) -> tuple[str, ...]:
 
 
 def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INPUTS) -> None:
-    """Writes an ONNX file with the named inputs, int64 (batch, length), and the output `logits`.
+    """Writes an ONNX file with the named inputs, int64 (batch, length), and its task's outputs.
 
     A model above 2 GB keeps its weights in files beside it.
 
     Args:
-        model: Returns `logits`; stays as it is.
+        model: With its head; stays as it is.
         path: The file to write, in an existing folder.
         names: The inputs.
     """
     cpu = torch.device("cpu")
+    outputs = task_type_of(model.config, type(model).__name__).onnx_outputs
     with computing(cpu), _silence():
         twin = copy.deepcopy(model).to(cpu).eval()  # type: ignore[arg-type]
         twin.set_attn_implementation("eager")  # plain products, which ONNX Runtime fuses
@@ -80,31 +81,33 @@ def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INP
         sample = {name: torch.zeros_like(mask) for name in names}
         sample |= {"input_ids": torch.ones_like(mask), "attention_mask": mask}
         torch.onnx.export(
-            _Logits(twin, names).eval(),
+            _Traced(twin, names, tuple(outputs)).eval(),
             tuple(sample[name] for name in names),
             str(path),
             input_names=list(names),
-            output_names=[LOGITS],
+            output_names=list(outputs),
             dynamic_axes={
                 **{name: {0: "batch", 1: "length"} for name in names},
-                LOGITS: {0: "batch"},
+                **outputs,
             },
             opset_version=OPSET,
             dynamo=False,
         )
 
 
-class _Logits(nn.Module):
-    """A model with ordered inputs and one output tensor, as the tracer wants it."""
+class _Traced(nn.Module):
+    """A model with ordered inputs and outputs, as the tracer wants it."""
 
-    def __init__(self, model: PreTrainedModel, names: Sequence[str]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, names: Sequence[str], outputs: Sequence[str]
+    ) -> None:
         super().__init__()
         self.model = model
-        self.names = names
+        self.names, self.outputs = names, outputs
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(**dict(zip(self.names, inputs, strict=True))).logits
-        return logits
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        found = self.model(**dict(zip(self.names, inputs, strict=True)))
+        return tuple(getattr(found, name) for name in self.outputs)
 
 
 @contextmanager
@@ -141,19 +144,19 @@ class Session:
             str(path), options, providers=["CPUExecutionProvider"]
         )
         self.names = tuple(each.name for each in self._session.get_inputs())
+        self._outputs = [each.name for each in self._session.get_outputs()]
 
-    def logits(self, inputs: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        """Logits, shape (batch, outputs), of inputs of shape (batch, length)."""
+    def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float32]]:
+        """The outputs by name, of inputs of shape (batch, length)."""
         given = {name: inputs[name] for name in self.names}
-        found: NDArray[np.float32] = self._session.run([LOGITS], given)[0]
-        return found
+        return dict(zip(self._outputs, self._session.run(self._outputs, given), strict=True))
 
     def ready(self, batch: int, length: int) -> Pass:
         """A forward pass over a batch without padding."""
         tokens = np.ones((batch, length), np.int64)
         inputs = {name: np.zeros_like(tokens) for name in self.names}
         inputs |= {"input_ids": tokens, "attention_mask": tokens}
-        return lambda: self.logits(inputs)
+        return lambda: self.run(inputs)
 
 
 def in_onnx(model: PreTrainedModel) -> Session:

@@ -12,9 +12,9 @@ from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
 from kdnas.recipes.transfer.pairs import similar_pairs
 from kdnas.runtime.console import say
-from kdnas.scoring.proxy import Indices, draw_proxy
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
-from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.encode import Indices
+from kdnas.tasks.sampling import draw_proxy, stratified_sample
 from kdnas.teachers.inputs import check_inputs
 from kdnas.teachers.load import longest_input
 
@@ -68,14 +68,14 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
             say(f"{split}: {examples.dropped} unusable row(s) left out")
     if settings.max_train_rows and settings.max_train_rows < len(train):
         rows = settings.max_train_rows
-        train = train.take(stratified_sample(train.labels, len(train), rows, settings.seed))
+        train = train.take(stratified_sample(train, rows, settings.seed))
     encoded = encode(train, tokenizer, length)
     texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
     general = any(stage.is_general for stage in settings.recipe)
     share = settings.corpus_pairs
     share = (0.5 if general else 0.0) if share is None else share
-    corpus = encode_corpus(texts, share, tokenizer, length) if texts else None
+    corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type) if texts else None
     seen = encoded if corpus is None or general else corpus
 
     def masked(data: EncodedExamples) -> EncodedExamples:
@@ -112,13 +112,16 @@ def held_out_texts(task: TaskData) -> frozenset[str]:
     )
 
 
-def encode_corpus(texts: list[str], pairs: float, tokenizer: Any, length: int) -> EncodedExamples:
+def encode_corpus(
+    texts: list[str], pairs: float, tokenizer: Any, length: int, task_type: str
+) -> EncodedExamples:
     """The texts of a corpus, a share of them in pairs with similar ones."""
     if not pairs:
-        return encode(Examples(texts), tokenizer, length)
+        return encode(Examples(texts, task_type=task_type), tokenizer, length)
     alone, both = similar_pairs(texts, pairs)
-    joined = Examples([a for a, _ in both], [b for _, b in both])
-    parts = [encode(part, tokenizer, length) for part in (Examples(alone), joined) if len(part)]
+    singles = Examples(alone, task_type=task_type)
+    joined = Examples([a for a, _ in both], [b for _, b in both], task_type=task_type)
+    parts = [encode(part, tokenizer, length) for part in (singles, joined) if len(part)]
     return parts[0].joined(parts[1]) if len(parts) == 2 else parts[0]
 
 

@@ -134,7 +134,7 @@ class StageResources:
         logits = source.logits if isinstance(source, StoredSignal) else None
         if logits is None and teacher.has_head:
             logits = predict(teacher.model, lesson.data, self.runtime, pad_id=teacher.pad_id)
-        self.transfer.write(folder, None if logits is None else logits.numpy())
+        self.transfer.write(folder, None if logits is None else logits.numpy(), lesson.data.units)
 
     def _data(self, stage: Stage) -> EncodedExamples:
         if stage.data == "transfer":

@@ -11,6 +11,7 @@ from kdnas.report.metadata import card_data
 from kdnas.report.models import models_of
 from kdnas.report.summary import timed_on
 from kdnas.runtime.formatting import in_millions, several
+from kdnas.tasks import TASK_TYPES
 
 CARD = """---
 {metadata}
@@ -22,9 +23,9 @@ A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {l
 {threads}, {where}).
 
 ```python
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
-model = AutoModelForSequenceClassification.from_pretrained("PATH")
+model = {auto_class}.from_pretrained("PATH")
 tokenizer = AutoTokenizer.from_pretrained("PATH")
 ```
 
@@ -54,6 +55,7 @@ def model_card(report: dict[str, Any]) -> str:
         heading=html.escape(_name(report), quote=False),
         teacher=_teacher(report),
         task=report["task"],
+        auto_class=TASK_TYPES[report["task_type"]].auto_class.__name__,
         label=report["student"]["name"],
         params=in_millions(report["student"]["params"]),
         speedup=report["speedup"],

@@ -5,23 +5,15 @@ The schema: https://huggingface.co/docs/hub/model-cards, model-index and all.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
 from kdnas.report.origin import origin_of
+from kdnas.tasks import TASK_TYPES
 
 TAGS = ["kdnas", "knowledge-distillation", "neural-architecture-search"]
-TASK, TASK_NAME = "text-classification", "Text Classification"
-# Our names of metrics: the hub's type, and the name for people.
-METRICS = {
-    "accuracy": ("accuracy", "Accuracy"),
-    "f1": ("f1", "F1"),
-    "f1_macro": ("f1", "F1 (macro)"),
-    "mcc": ("matthews_correlation", "Matthews correlation"),
-    "pearson": ("pearsonr", "Pearson correlation"),
-    "spearman": ("spearmanr", "Spearman correlation"),
-}
 
 
 def card_data(report: dict[str, Any], name: str) -> ModelCardData:
@@ -32,7 +24,7 @@ def card_data(report: dict[str, Any], name: str) -> ModelCardData:
         model_name=name,
         eval_results=_results(report),
         library_name="transformers",
-        pipeline_tag=TASK,
+        pipeline_tag=TASK_TYPES[report["task_type"]].pipeline_tag,
         base_model=origin.base_model,
         license=origin.licence,
         language=origin.language,
@@ -52,30 +44,30 @@ def card_data(report: dict[str, Any], name: str) -> ModelCardData:
 
 
 def _results(report: dict[str, Any]) -> list[EvalResult]:
-    results = []
+    results, task = [], TASK_TYPES[report["task_type"]]
     for key, value in report["student"]["scores"].items():
-        metric, split = _metric_and_split(key, report["evaluation"])
-        kind, words = METRICS[metric]
+        name, split = _metric_and_split(key, report["evaluation"], task.metrics)
+        metric = task.metrics[name]
         results.append(
             EvalResult(
-                task_type=TASK,
-                task_name=TASK_NAME,
+                task_type=task.pipeline_tag,
+                task_name=task.hub_name,
                 dataset_type=report["dataset"],
                 dataset_name=report.get("dataset_name", report["task"]),
                 dataset_config=report.get("dataset_config"),
                 dataset_split=split,
-                metric_type=kind,
-                metric_name=words,
+                metric_type=metric.hub_type,
+                metric_name=metric.hub_name,
                 metric_value=value,
             )
         )
     return results
 
 
-def _metric_and_split(key: str, splits: list[str]) -> tuple[str, str]:
+def _metric_and_split(key: str, splits: list[str], metrics: Container[str]) -> tuple[str, str]:
     """`accuracy_matched` is accuracy on validation_matched; alone, a split is not in the key."""
     for split in splits:
         suffix = f"_{split.partition('_')[2]}"
-        if len(splits) > 1 and key.removesuffix(suffix) in METRICS and key not in METRICS:
+        if len(splits) > 1 and key.removesuffix(suffix) in metrics and key not in metrics:
             return key.removesuffix(suffix), split
     return key, splits[0]

@@ -33,6 +33,7 @@ def summary(
     costs = results.student["costs"]
     return {
         "task": results.spec.name,
+        "task_type": results.spec.type,
         "kdnas": __version__,
         "dataset": results.spec.hub.path if results.spec.hub else results.spec.name,
         "dataset_config": results.spec.hub.name if results.spec.hub else None,

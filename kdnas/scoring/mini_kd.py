@@ -20,6 +20,7 @@ from kdnas.scoring.proxy import Proxy
 from kdnas.space import Architecture, SearchSpace
 from kdnas.students.initialiser import StudentInitialiser
 from kdnas.students.state import StudentState
+from kdnas.tasks import TASK_TYPES
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher
 
@@ -120,7 +121,8 @@ class MiniKD:
             terms["hidden"] = distilled.hidden
         if self.settings.mini_score != "hidden":
             assert self.proxy.store.logits is not None, "the settings were checked"
-            terms["logits"] = UnexplainedLogits(self.proxy.store.logits)
+            task = TASK_TYPES[self.proxy.data.task_type]
+            terms["logits"] = UnexplainedLogits(self.proxy.store.logits, task)
         return terms
 
     def schedule(self, epochs: float, steps: int | None) -> Schedule:

@@ -6,11 +6,12 @@ import copy
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from kdnas.space import Architecture, Family, family_of
 from kdnas.students.importance import Importance
 from kdnas.students.inherit import inherit_weights
+from kdnas.tasks import TaskType, task_type_of
 
 
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
@@ -26,14 +27,21 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
     return config
 
 
-def empty_student(teacher_config: Any, architecture: Architecture) -> PreTrainedModel:
-    """A student with random weights, of the kind that is shipped: no masked-LM head.
+def empty_student(
+    teacher_config: Any, architecture: Architecture, task: TaskType | None = None
+) -> PreTrainedModel:
+    """A student with random weights, drawn from torch's global generator, and a head.
 
-    The caller seeds torch; the weights are drawn from its global generator.
+    Args:
+        teacher_config: The teacher's.
+        architecture: The student's shape.
+        task: What the head is for; default: what the teacher's config says.
     """
+    task = task or task_type_of(teacher_config)
     family = family_of(teacher_config.model_type, teacher_config.model_type)
     config = student_config(teacher_config, family, architecture)
-    return AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    student: PreTrainedModel = task.auto_class.from_config(config, dtype=torch.float32)
+    return student
 
 
 def build_student(
@@ -47,7 +55,7 @@ def build_student(
     """A student, its weights taken from the teacher or drawn at random.
 
     Args:
-        teacher: A sequence classifier; it is not changed.
+        teacher: With its head; it is not changed.
         architecture: The student's shape.
         inherit: Whether to take the teacher's weights, as far as they fit.
         importance: Which parts of the teacher to keep first.
@@ -55,7 +63,8 @@ def build_student(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = empty_student(teacher.config, architecture)
+        task = task_type_of(teacher.config, type(teacher).__name__)
+        student = empty_student(teacher.config, architecture, task)
     if inherit:
         inherit_weights(student, teacher, importance)
     return student.eval()

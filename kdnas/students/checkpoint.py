@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from kdnas.files.atomic import read_json, replace_folder, write_json
+from kdnas.tasks import task_type_of
 
 RECORD = "kdnas.json"
 CARD = "README.md"
@@ -32,7 +33,8 @@ def shipped(folder: Path, record: dict[str, Any]) -> bool:
 
 def load_student(folder: Path) -> PreTrainedModel:
     """A shipped student, in evaluation mode and full precision."""
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+    task = task_type_of(AutoConfig.from_pretrained(folder))
+    model: PreTrainedModel = task.auto_class.from_pretrained(
         folder, dtype=torch.float32, trust_remote_code=False, weights_only=True
     )
     return model.eval()

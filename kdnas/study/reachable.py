@@ -16,8 +16,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, SearchSpace
 from kdnas.students import empty_student
-from kdnas.tasks import TaskSpec
-from kdnas.teachers.load import head_config
+from kdnas.tasks import TaskSpec, TaskType
 
 # The smallest student need not be the fastest, and timings are noisy.
 NEAR = 0.7
@@ -44,8 +43,9 @@ def check_reach(
     if settings.speedup is None and settings.max_params is None:
         return
     headed = copy.deepcopy(config)
-    headed.update(head_config(spec))
-    smallest = _untrained(headed, space.smallest, runtime)
+    headed.update(spec.head_config)
+    task = spec.task_type
+    smallest = _untrained(headed, space.smallest, task, runtime)
     params = count_params(smallest)
     if settings.max_params is not None and params > settings.max_params:
         raise KdnasError(
@@ -54,7 +54,7 @@ def check_reach(
         )
     if settings.speedup is None:
         return
-    speedup = _speedup(smallest, _untrained(headed, space.teacher, runtime), settings)
+    speedup = _speedup(smallest, _untrained(headed, space.teacher, task, runtime), settings)
     if speedup < NEAR * settings.speedup:
         raise KdnasError(
             f"--speedup is {settings.speedup:g}; the smallest student of the space, "
@@ -62,9 +62,11 @@ def check_reach(
         )
 
 
-def _untrained(config: Any, architecture: Architecture, runtime: Runtime) -> PreTrainedModel:
+def _untrained(
+    config: Any, architecture: Architecture, task: TaskType, runtime: Runtime
+) -> PreTrainedModel:
     with computing(runtime.device), torch.random.fork_rng(devices=[]):
-        model = empty_student(config, architecture).eval()
+        model = empty_student(config, architecture, task).eval()
         return model.to(runtime.device)  # type: ignore[arg-type,no-any-return]
 
 

@@ -4,72 +4,126 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from kdnas.tasks.examples import Examples
+from kdnas.tasks.examples import DEFAULT_TYPE, Examples
+
+Indices = NDArray[np.int64]
 
 _CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Units:
+    """Where the units of a batch are in a model's output, one after the other.
+
+    Attributes:
+        example: Shape (units,): the example's place in the batch.
+        position: Shape (units,): the place in the sequence; None where an example is one unit.
+    """
+
+    example: Tensor
+    position: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def to(self, device: torch.device) -> Units:
+        """The same on a device."""
+        position = None if self.position is None else self.position.to(device)
+        return Units(self.example.to(device), position)
 
 
 @dataclass(frozen=True)
 class EncodedExamples:
     """Tokenised examples, one after the other.
 
+    A unit is what a model gives a row of logits for: an example, or some of its positions.
+
     Attributes:
         input_ids: int32, all token ids.
         token_type_ids: int8, as long; None where the tokenizer gives none.
         offsets: int64, (n + 1): example i is at offsets[i] to offsets[i + 1].
-        labels: int64 class ids or float32 scores; None where unlabelled.
+        labels: One row for each unit, in the form of the task's type; None where unlabelled.
+        task_type: Name of the task's type.
+        units: int64, (n + 1): example i has units units[i] to units[i + 1]; None: one each.
+        positions: int32: each unit's place in its example's sequence; None where units is None.
     """
 
     input_ids: NDArray[np.int32]
     token_type_ids: NDArray[np.int8] | None
-    offsets: NDArray[np.int64]
+    offsets: Indices
     labels: NDArray[Any] | None = None
+    task_type: str = DEFAULT_TYPE
+    units: Indices | None = None
+    positions: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> Indices:
         """Tokens of each example."""
         return np.diff(self.offsets)
+
+    @property
+    def unit_offsets(self) -> Indices:
+        """Shape (n + 1,): the first unit of each example, and the number of all."""
+        return np.arange(len(self) + 1) if self.units is None else self.units
+
+    def units_of(self, indices: Indices) -> Units:
+        """Where the units of a batch of these examples are in a model's output."""
+        if self.units is None or self.positions is None:
+            return Units(torch.arange(len(indices)))
+        counts = np.diff(self.units)[indices]
+        positions = self.positions[ragged_rows(self.units, indices)].astype(np.int64)
+        example = np.repeat(np.arange(len(indices)), counts)
+        return Units(torch.from_numpy(example), torch.from_numpy(positions))
 
     def take(self, indices: Sequence[int] | NDArray[Any]) -> EncodedExamples:
         """The examples at these positions, in this order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        lengths = self.lengths[chosen]
-        offsets = _offsets(lengths)
-        # Position of each token: its example's old start, plus how far into the example it is.
-        shift = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], lengths)
-        tokens = np.arange(offsets[-1], dtype=np.int64) + shift
-        types = self.token_type_ids
-        return EncodedExamples(
+        tokens = ragged_rows(self.offsets, chosen)
+        units = ragged_rows(self.unit_offsets, chosen)
+        counts = None if self.units is None else np.diff(self.units)[chosen]
+        return replace(
+            self,
             input_ids=self.input_ids[tokens],
-            token_type_ids=None if types is None else types[tokens],
-            offsets=offsets,
-            labels=None if self.labels is None else self.labels[chosen],
+            token_type_ids=None if self.token_type_ids is None else self.token_type_ids[tokens],
+            offsets=offsets_of(self.lengths[chosen]),
+            labels=None if self.labels is None else self.labels[units],
+            units=None if counts is None else offsets_of(counts),
+            positions=None if self.positions is None else self.positions[units],
         )
 
     def joined(self, others: EncodedExamples) -> EncodedExamples:
         """These examples and then the others, without labels."""
-        types = None
+        types = units = positions = None
         if self.token_type_ids is not None and others.token_type_ids is not None:
             types = np.concatenate([self.token_type_ids, others.token_type_ids])
+        if self.units is not None and others.units is not None:
+            units = np.concatenate([self.units, others.units[1:] + self.units[-1]])
+        if self.positions is not None and others.positions is not None:
+            positions = np.concatenate([self.positions, others.positions])
         return EncodedExamples(
             input_ids=np.concatenate([self.input_ids, others.input_ids]),
             token_type_ids=types,
             offsets=np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]]),
+            task_type=self.task_type,
+            units=units,
+            positions=positions,
         )
 
     def fingerprint(self) -> str:
         """A SHA-256 of the content, the same in every process and on every machine."""
         digest = hashlib.sha256()
-        for name in ("input_ids", "token_type_ids", "offsets", "labels"):
+        for name in ("input_ids", "token_type_ids", "offsets", "labels", "units", "positions"):
             array = getattr(self, name)
             if array is not None:
                 little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -78,41 +132,61 @@ class EncodedExamples:
         return digest.hexdigest()
 
 
-def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
-    """Tokenises a split; texts longer than max_length lose tokens from the longer of a pair.
+def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
+    """Tokenises texts, one unit each; longer ones lose tokens from the longer of a pair.
 
     Args:
         examples: The split.
         tokenizer: A tokenizer of transformers.
-        max_length: Most tokens an example, special tokens included.
+        max_length: Most tokens of an example, special tokens included.
     """
     ids: list[NDArray[np.int32]] = []
     types: list[NDArray[np.int8]] = []
     lengths: list[int] = []
     for start in range(0, len(examples), _CHUNK):
-        chunk = _tokenise(examples, slice(start, start + _CHUNK), tokenizer, max_length)
+        rows = slice(start, start + _CHUNK)
+        chunk = tokenizer(
+            examples.text[rows],
+            None if examples.text_pair is None else examples.text_pair[rows],
+            truncation="longest_first",
+            max_length=max_length,
+            padding=False,
+            return_attention_mask=False,
+            verbose=False,
+        )
         lengths += map(len, chunk["input_ids"])
         ids += (np.array(row, dtype=np.int32) for row in chunk["input_ids"])
         types += (np.array(row, dtype=np.int8) for row in chunk.get("token_type_ids", ()))
     return EncodedExamples(
         input_ids=np.concatenate([np.zeros(0, np.int32), *ids]),
         token_type_ids=np.concatenate(types) if types else None,
-        offsets=_offsets(np.array(lengths, dtype=np.int64)),
+        offsets=offsets_of(np.array(lengths, dtype=np.int64)),
         labels=examples.labels,
+        task_type=examples.task_type,
     )
 
 
-def _tokenise(examples: Examples, rows: slice, tokenizer: Any, max_length: int) -> Any:
-    return tokenizer(
-        examples.text[rows],
-        None if examples.text_pair is None else examples.text_pair[rows],
-        truncation="longest_first",
-        max_length=max_length,
-        padding=False,
-        return_attention_mask=False,
-        verbose=False,
-    )
+def padding_id(config: Any, tokenizer: Any = None) -> int:
+    """The token that fills short rows: the tokenizer's, else the config's, else 0.
+
+    One without a row in the embedding table is passed over. The attention mask hides padding, so
+    any token will do.
+    """
+    size = int(config.vocab_size)
+    for owner in (tokenizer, config):
+        found = getattr(owner, "pad_token_id", None)
+        if found is not None and 0 <= found < size:
+            return int(found)
+    return 0
 
 
-def _offsets(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+def offsets_of(lengths: Indices) -> Indices:
+    """Where ragged parts of these lengths begin, and where the last one ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def ragged_rows(offsets: Indices, indices: Indices) -> Indices:
+    """The rows of some ragged parts, one part after the other."""
+    lengths = np.diff(offsets)[indices]
+    starts = offsets_of(lengths)[:-1]
+    return np.repeat(offsets[indices] - starts, lengths) + np.arange(lengths.sum())

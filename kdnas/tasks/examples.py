@@ -1,13 +1,15 @@
-"""The examples of one split: text, and labels where there are any."""
+"""The examples of one split, as a source gives them and as their labels were understood."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+DEFAULT_TYPE = "classification"
 
 
 @dataclass(frozen=True)
@@ -17,14 +19,16 @@ class Examples:
     Attributes:
         text: The first (or only) text of each example.
         text_pair: The second text, for tasks with two.
-        labels: int64 class ids, or float32 scores for regression; None where unlabelled.
+        labels: As the task's type has them, e.g. int64 class ids; None where unlabelled.
         dropped: Rows of the source that were left out.
+        task_type: Name of the task's type.
     """
 
     text: list[str]
     text_pair: list[str] | None = None
     labels: NDArray[Any] | None = None
     dropped: int = 0
+    task_type: str = DEFAULT_TYPE
 
     def __len__(self) -> int:
         return len(self.text)
@@ -32,11 +36,11 @@ class Examples:
     def take(self, indices: Sequence[int] | NDArray[Any]) -> Examples:
         """The examples at these positions, in this order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        return Examples(
+        return replace(
+            self,
             text=[self.text[i] for i in chosen],
             text_pair=None if self.text_pair is None else [self.text_pair[i] for i in chosen],
             labels=None if self.labels is None else self.labels[chosen],
-            dropped=self.dropped,
         )
 
 
@@ -53,7 +57,7 @@ class RawSplit:
         unit: The word: `line` or `row`.
         dropped: The rows left out.
         first_dropped: The first of them and why, for an error message.
-        classes: The names of all classes in the order of their ids, where the source tells.
+        classes: The names of all classes in the order of their ids, where the source has them.
     """
 
     source: str

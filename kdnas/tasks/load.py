@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from pydantic import ValidationError
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
@@ -13,10 +17,13 @@ from kdnas.tasks.examples import Examples, RawSplit
 from kdnas.tasks.formats.embedded import EmbeddedSource
 from kdnas.tasks.formats.folder import find_folder, open_folder
 from kdnas.tasks.formats.hub import HubSource
-from kdnas.tasks.holdout import hold_out
-from kdnas.tasks.labels import find_labels
-from kdnas.tasks.malformed import to_examples
+from kdnas.tasks.labels import Gap
+from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
+
+_LOG = logging.getLogger(__name__)
+_TOLERATED_ROWS = 10
+_TOLERATED_SHARE = 0.01
 
 
 class Source(Protocol):
@@ -67,7 +74,7 @@ def load_data(
 
     Raises:
         KdnasError: A split is missing or wrong; the message names the file, what was found and
-            what would be right.
+            what to give instead.
     """
     source = open_source(spec, data_dir)
     required = ("train", *spec.evaluation) if splits is None else tuple(splits)
@@ -79,10 +86,10 @@ def load_data(
     there = [split for split in extra if source.has(split) or split == held_out]
     wanted = [*required, *(split for split in there if split not in required)]
     names = set(wanted) - {held_out}
-    if held_out in wanted or (spec.labels is None and not spec.is_regression):
+    if held_out in wanted or spec.lacks_classes:
         names.add("train")
     raw = {split: source.read(split) for split in spec.splits if split in names}
-    known = find_labels(spec, raw["train"]) if "train" in raw else spec
+    known = find_classes(spec, raw["train"]) if "train" in raw else spec
     parts = {
         split: to_examples(rows, known, needs_labels=split not in spec.test_splits)
         for split, rows in raw.items()
@@ -115,3 +122,62 @@ def _held_out(spec: TaskSpec, source: Source) -> str | None:
     if len(spec.evaluation) > 1 or source.has(only) or not source.has("train"):
         return None
     return only
+
+
+def find_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
+    """The task with its class names, from the training data where it needs some and lists none.
+
+    Raises:
+        KdnasError: The labels cannot be classes.
+    """
+    if not spec.lacks_classes:
+        return spec
+    labels = spec.task_type.find_classes(train)
+    try:
+        return TaskSpec.model_validate({**spec.model_dump(), "labels": labels})
+    except ValidationError as error:
+        problem = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise KdnasError(
+            f"{train.source} has the labels {', '.join(sorted(labels))}; "
+            f"task {spec.name!r}: {problem}"
+        ) from None
+
+
+def to_examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
+    """The split with its labels as the task's type has them.
+
+    Rows without a label are dropped; a split wholly without labels stays whole, unlabelled.
+
+    Raises:
+        KdnasError: A label is unknown, labels are needed and there is none, or more than 1% of
+            the rows (and more than 10) are malformed.
+    """
+    kind = spec.task_type
+    values = kind.parse_labels(raw, spec.labels or ())
+    labelled = [i for i, value in enumerate(values) if not isinstance(value, Gap)]
+    if not labelled and not needs_labels:
+        _check_dropped(raw, len(values), raw.dropped, raw.first_dropped)
+        return Examples(raw.text, raw.text_pair, None, raw.dropped, spec.type)
+    missing = [i for i, value in enumerate(values) if value is Gap.MISSING]
+    first = raw.first_dropped
+    if missing and not first:
+        first = f"{raw.unit} {raw.places[missing[0]]} has no label"
+    _check_dropped(raw, len(values) - len(missing), raw.dropped + len(missing), first)
+    if not labelled:
+        raise KdnasError(f"{raw.source}: no {raw.unit} has a label under {spec.label.name!r}")
+    dropped = raw.dropped + len(values) - len(labelled)
+    labels = np.array([values[i] for i in labelled], dtype=kind.label_dtype)
+    chosen = Examples(raw.text, raw.text_pair, None, dropped, spec.type).take(labelled)
+    return replace(chosen, labels=labels)
+
+
+def _check_dropped(raw: RawSplit, kept: int, dropped: int, first: str) -> None:
+    if not dropped:
+        return
+    total = kept + dropped
+    if not kept or dropped > max(_TOLERATED_ROWS, _TOLERATED_SHARE * total):
+        raise KdnasError(
+            f"{raw.source}: {dropped} of {total} {raw.unit}s are malformed, the first: {first}; "
+            f"repair them (up to {_TOLERATED_SHARE:.0%} or {_TOLERATED_ROWS} are left out)"
+        )
+    _LOG.warning("%s: left out %d of %d %ss: %s", raw.source, dropped, total, raw.unit, first)

@@ -65,7 +65,7 @@ def parse_spec(name: str, entry: Any, source: str) -> TaskSpec:
     if not isinstance(entry, Mapping):
         raise KdnasError(f"{where} is {entry!r}; it should map keys such as text, label, labels")
     for key in entry:
-        if key not in TaskSpec.model_fields:
+        if key not in (*TaskSpec.model_fields, "regression"):
             raise KdnasError(f"{where}: unknown key {key!r}{nearest(key, TaskSpec.model_fields)}")
     try:
         return TaskSpec.model_validate({"name": name, **entry})
@@ -118,7 +118,7 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] in ("too_long", "too_short"):  # of the text columns alone
         count = first["ctx"]["actual_length"]
-        return f"{first['loc'][0]} has {count} columns; one or two would be right"
+        return f"{first['loc'][0]} has {count} columns; give one or two"
     reason = first["msg"].removeprefix("Value error, ").replace("tuple", "list")
     if not first["loc"]:
         return reason

@@ -1,30 +1,113 @@
-"""What a task is: the columns, the labels, the metrics and the places of its data."""
+"""A task as a YAML entry describes it: type, columns, labels, metrics, where its data are."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.spec_fields import Column, HubEntry, LabelColumn, Submission, TextColumns, Words
-from kdnas.tasks.spec_rules import REGRESSION_METRICS, contradictions
+from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
 
 
-class TaskSpec(BaseModel):
-    """One text classification or regression task, as a YAML entry describes it."""
+def _words(value: Any) -> Any:
+    """Nothing, one word, or a list of words, as a tuple."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else value
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Part):
+    """A column by its canonical name, and the other headers under which files carry it."""
 
     name: str
-    text: TextColumns = Field(min_length=1, max_length=2, description="One or two text columns.")
-    label: LabelColumn = Field(Column(name="label"), description="The label column.")
+    aliases: Words = ()
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Every accepted header, the canonical one first."""
+        return (self.name, *self.aliases)
+
+
+class Hub(_Part):
+    """A data set on the Hugging Face hub."""
+
+    path: str
+    name: str | None = None
+
+
+class Submission(_Part):
+    """The predictions file that a benchmark takes for an unlabelled test split."""
+
+    files: dict[str, str] = {}
+    ids: bool = False
+    bounds: tuple[float, float] | None = None
+
+
+def _columns(value: Any) -> Any:
+    """`sentence`, `[premise, hypothesis]` or `{premise: [sentence1]}` as columns."""
+    if isinstance(value, str):
+        return ({"name": value},)
+    if isinstance(value, Mapping):
+        return tuple({"name": name, "aliases": others} for name, others in value.items())
+    if isinstance(value, list):
+        return tuple({"name": item} if isinstance(item, str) else item for item in value)
+    return value
+
+
+def _column(value: Any) -> Any:
+    """`label` or `{label: [Quality]}` as a column."""
+    if isinstance(value, Mapping) and set(value) == {"name", "aliases"}:
+        return value
+    columns = _columns(value)
+    return columns[0] if isinstance(columns, tuple) and len(columns) == 1 else columns
+
+
+def _hub(value: Any) -> Any:
+    """`org/set` or `org/set:config` as a hub entry."""
+    if not isinstance(value, str):
+        return value
+    path, _, name = value.partition(":")
+    return {"path": path, "name": name or None}
+
+
+class TaskSpec(_Part):
+    """One task, as a YAML entry describes it. `regression: true` is short for its type."""
+
+    model_config = ConfigDict(validate_default=True)
+
+    name: str
+    type: str = Field(DEFAULT_TYPE, description="The kind of task: a key of TASK_TYPES.")
+    text: Annotated[tuple[Column, ...], BeforeValidator(_columns)] = Field(
+        min_length=1, max_length=2, description="One or two text columns."
+    )
+    label: Annotated[Column, BeforeValidator(_column)] = Field(
+        Column(name="label"), description="The label column."
+    )
     labels: tuple[str, ...] | None = Field(
         None, description="Class names in the order of their ids; null: found in the train split."
     )
-    regression: bool = Field(False, description="The label is a number, not a class.")
     metrics: Words = Field((), description="Official metrics, the main one first.")
-    hub: HubEntry = Field(None, description="Hub data set, read when no folder is given.")
+    hub: Annotated[Hub | None, BeforeValidator(_hub)] = Field(
+        None, description="Hub data set, read when no folder is given."
+    )
     embedded: bool = Field(False, description="The data come with an installed package.")
     folders: Words = Field((), description="Folder names besides the task's own.")
     files: dict[str, Words] = Field({}, description="File stems (or file names) of a split.")
@@ -32,27 +115,40 @@ class TaskSpec(BaseModel):
     evaluation: Words = Field(("validation",), description="The splits that are scored.")
     submission: Submission = Field(Submission(), description="Form of its predictions files.")
     benchmark: str | None = Field(None, description="The benchmark that it is a part of.")
-    companions: Words = Field((), description="Tasks whose test rows its head answers, too.")
+    companions: Words = Field((), description="Tasks whose test rows its head also answers.")
 
     @property
-    def is_regression(self) -> bool:
-        """Whether the label is a number."""
-        return self.regression
+    def task_type(self) -> TaskType:
+        """What kdnas knows of its kind of task."""
+        return TASK_TYPES[self.type]
+
+    @property
+    def lacks_classes(self) -> bool:
+        """Whether its class names must be found in the training data."""
+        return self.task_type.has_classes and self.labels is None
 
     @property
     def num_labels(self) -> int:
-        """ModelOutputs of the task's head: classes, or 1 for regression.
+        """Outputs of the task's head.
 
         Raises:
             KdnasError: The classes are not known before the training data are read.
         """
-        if self.regression:
-            return 1
-        if self.labels is None:
+        if self.lacks_classes:
             raise KdnasError(
                 f"task {self.name!r} lists no labels; read its data first (load_data finds them)"
             )
-        return len(self.labels)
+        return self.task_type.num_outputs(self.labels or ())
+
+    @property
+    def head_config(self) -> dict[str, Any]:
+        """Config fields that describe the task's head.
+
+        Raises:
+            KdnasError: The classes are not known before the training data are read.
+        """
+        _ = self.num_labels
+        return self.task_type.head_config(self.labels or ())
 
     @property
     def main_metric(self) -> str:
@@ -97,14 +193,50 @@ class TaskSpec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_metrics(cls, values: Any) -> Any:
-        if isinstance(values, dict) and not values.get("metrics"):
-            metrics = REGRESSION_METRICS if values.get("regression") else ("accuracy",)
-            return {**values, "metrics": metrics}
+    def _complete(cls, values: Any) -> Any:
+        """The type from its short form, and its metrics where none is named."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        if values.pop("regression", False) and values.setdefault("type", "regression") != (
+            "regression"
+        ):
+            raise ValueError(f"`type: {values['type']}` contradicts `regression: true`")
+        kind = values.get("type", DEFAULT_TYPE)
+        if kind not in TASK_TYPES:
+            raise ValueError(f"unknown type {kind!r}{nearest(kind, TASK_TYPES)}")
+        if not values.get("metrics"):
+            values["metrics"] = TASK_TYPES[kind].default_metrics
         return values
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
-        for problem in contradictions(self):
+        for problem in (*self._label_problems(), *self._place_problems()):
             raise ValueError(problem)
         return self
+
+    def _label_problems(self) -> Iterator[str]:
+        labels, kind = self.labels, self.task_type
+        if labels is not None and not kind.has_classes:
+            yield f"{kind.name} has no labels; leave one of the two out"
+        elif labels and len({label.casefold() for label in labels}) < max(len(labels), 2):
+            yield "give two or more labels, all different (letter case aside)"
+        for metric in self.metrics:
+            if metric not in kind.metrics:
+                yield f"metric {metric!r} does not fit{nearest(metric, kind.metrics)}"
+        yield from kind.entry_problems(labels, self.metrics)
+
+    def _place_problems(self) -> Iterator[str]:
+        several = len(self.evaluation) > 1
+        for split in self.evaluation:
+            if not (split.startswith("validation_") if several else split == "validation"):
+                yield f"evaluation is {split!r}; give validation, or several validation_SOMETHING"
+        named = [(split, file) for split, files in self.files.items() for file in files]
+        for split, file in (*named, *self.submission.files.items()):
+            if split not in self.splits:
+                yield f"files: unknown split {split!r}{nearest(split, self.splits)}"
+            if PurePath(file).name != file:
+                yield f"files: {file!r} holds a folder; give the name of a file alone"
+        for column in self.text if self.headerless else ():
+            if not set(column.headers) & set(self.headerless):
+                yield f"headerless lacks the text column {column.name!r}"

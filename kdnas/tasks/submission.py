@@ -1,6 +1,6 @@
 """Predictions for an unlabelled test split, in the form that GLUE's server takes.
 
-One tab-separated file a split: columns `index`, the row's place from 0 on, and `prediction`.
+One tab-separated file for each split: columns `index`, the row's place from 0 on, and `prediction`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
@@ -31,29 +30,19 @@ def check_complete(spec: TaskSpec, split: str, examples: Examples) -> None:
 
 
 def write_predictions(folder: Path, spec: TaskSpec, split: str, logits: NDArray[Any]) -> Path:
-    """Writes what a model says of a test split.
+    """Writes a model's predictions for a test split.
 
     Args:
         folder: Where the file goes.
-        spec: The task; it knows the file's name and how predictions are written.
+        spec: The task; it has the file's name and the form of predictions.
         split: The test split.
-        logits: (n, num_labels), in the order of the split's rows.
+        logits: (units, num_labels), in the order of the split's rows.
 
     Returns:
         The file.
     """
-    path = folder / spec.predictions_file(split)
-    lines = ["index\tprediction"]
-    lines += [f"{i}\t{word}" for i, word in enumerate(prediction_words(spec, logits))]
+    form, path = spec.submission, folder / spec.predictions_file(split)
+    words = spec.task_type.submission(logits, spec.labels or (), form.ids, form.bounds)
+    lines = ["index\tprediction", *(f"{i}\t{word}" for i, word in enumerate(words))]
     write_text(path, "\n".join(lines) + "\n")
     return path
-
-
-def prediction_words(spec: TaskSpec, logits: NDArray[Any]) -> list[str]:
-    """Each row's prediction as the file writes it: a word, a class id, or three decimals."""
-    if spec.is_regression:
-        low, high = spec.submission.bounds or (-np.inf, np.inf)
-        return [f"{value:.3f}" for value in np.clip(logits[:, 0], low, high)]
-    ids = logits.argmax(axis=1)
-    names = spec.labels or ()
-    return [str(i) if spec.submission.ids else names[i] for i in ids]

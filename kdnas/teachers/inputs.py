@@ -14,7 +14,7 @@ def check_inputs(data: EncodedExamples, tokenizer: Any, config: Any) -> EncodedE
     Raises:
         KdnasError: There is one.
     """
-    token = max(int(data.input_ids.max(initial=0)), int(tokenizer.pad_token_id or 0))
+    token = int(data.input_ids.max(initial=0))
     kind = 0 if data.token_type_ids is None else int(data.token_type_ids.max(initial=0))
     given = {"vocab_size": ("token", token), "type_vocab_size": ("token type", kind)}
     for field, (what, largest) in given.items():

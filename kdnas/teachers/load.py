@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
@@ -23,11 +22,11 @@ from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
-from kdnas.tasks.formats.embedded import embedded_teacher
-from kdnas.tasks.spec import TaskSpec
+from kdnas.tasks import TASK_TYPES, TaskSpec, embedded_teacher
+from kdnas.tasks.encode import padding_id
+from kdnas.tasks.examples import DEFAULT_TYPE
 from kdnas.teachers.weights import check_encoder, check_finite, head_is_whole
 
-HEAD = "ForSequenceClassification"
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -37,7 +36,7 @@ class Teacher:
 
     Attributes:
         name: As the user gave it.
-        model: A sequence classifier in evaluation mode.
+        model: With a head for its task, in evaluation mode.
         tokenizer: Its tokenizer.
         has_head: Whether its head was trained for the task, so that its logits mean something.
     """
@@ -50,7 +49,7 @@ class Teacher:
     @property
     def pad_id(self) -> int:
         """Token that fills short rows."""
-        return int(self.tokenizer.pad_token_id or 0)
+        return padding_id(self.model.config, self.tokenizer)
 
     @property
     def depth(self) -> int:
@@ -124,18 +123,20 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
+    task = spec.task_type if spec else TASK_TYPES[DEFAULT_TYPE]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, info = _load(
-            AutoModelForSequenceClassification.from_pretrained,
+            task.auto_class.from_pretrained,
             name,
             "weights",
             weights_only=True,
             dtype=torch.float32,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            **(head_config(spec) if spec else {}),
+            **(spec.head_config if spec else {}),
         )
+    model.config.architectures = [type(model).__name__]
     check_encoder(name, model, info)
     check_finite(name, model)
     trained = spec is not None and has_head(config, spec) and head_is_whole(model, info)
@@ -156,9 +157,9 @@ def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
 
 def has_head(config: Any, spec: TaskSpec) -> bool:
     """Whether a checkpoint has a head for the task, judged by its config."""
-    trained = any(a.endswith(HEAD) for a in config.architectures or ())
-    kind = head_config(spec)["problem_type"]
-    alike = getattr(config, "problem_type", None) in (None, kind)
+    task = spec.task_type
+    trained = any(a.endswith(task.head) for a in config.architectures or ())
+    alike = getattr(config, "problem_type", None) in (None, task.problem_type)
     return trained and alike and config.num_labels == spec.num_labels
 
 
@@ -172,19 +173,6 @@ def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
     telling = all(any(map(_tells, names)) for names in (theirs, ours))
     same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
     return ", ".join(theirs) if telling and not same else None
-
-
-def head_config(spec: TaskSpec) -> dict[str, Any]:
-    """Config fields that describe a task's head."""
-    if spec.is_regression:
-        return {"num_labels": 1, "problem_type": "regression"}
-    names = spec.labels or ()
-    return {
-        "num_labels": spec.num_labels,
-        "problem_type": "single_label_classification",
-        "id2label": dict(enumerate(names)),
-        "label2id": {name: i for i, name in enumerate(names)},
-    }
 
 
 def longest_input(config: Any) -> int:

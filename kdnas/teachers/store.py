@@ -28,7 +28,7 @@ from kdnas.files.atomic import read_json, replace_folder, write_json
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, moved
-from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks.encode import EncodedExamples, ragged_rows
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.load import Teacher
 
@@ -44,13 +44,17 @@ class SignalStore:
 
     Attributes:
         folder: Where it lies.
+        offsets: Shape (examples + 1,): the first token of each example, and their number.
+        units: Shape (examples + 1,): the first unit of each example, and their number.
         states: The teacher's states in it, each of shape (tokens, hidden size).
+        logits: Shape (units, outputs).
         mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
         variance: Same shape.
     """
 
     folder: Path
     offsets: NDArray[np.int64]
+    units: NDArray[np.int64]
     states: dict[State, NDArray[np.float16]]
     logits: Tensor | None
     mean: Tensor
@@ -81,6 +85,7 @@ class SignalStore:
         return cls(
             folder,
             offsets,
+            np.load(folder / "units.npy"),
             states,
             torch.from_numpy(np.load(logits)) if logits.exists() else None,
             statistics[0],
@@ -119,22 +124,25 @@ class StoredSignal:
 
     @property
     def logits(self) -> Tensor | None:
-        """The teacher's logits, shape (examples, classes), in the data set's order."""
-        return None if self.store.logits is None else self.store.logits[self.rows]
+        """The teacher's logits, shape (units, outputs), in the data set's order."""
+        return None if self.store.logits is None else self._logits(self.rows)
 
     def fetch(self, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
         """States and logits of a batch, from disk."""
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
-        starts, ends = self.store.offsets[rows], self.store.offsets[rows + 1]
-        tokens = np.concatenate([np.arange(*span) for span in zip(starts, ends, strict=True)])
+        tokens = ragged_rows(self.store.offsets, rows)
         sampled = tokens[batch.sample]
         states = {}
         for state in wanted.states:
             read = self.store.states[state][sampled if state.kind == "hidden" else tokens]
             states[state] = moved(torch.from_numpy(read), device)
-        logits = self.store.logits if wanted.logits else None
-        return ModelOutputs(states, None if logits is None else moved(logits[rows], device))
+        known = wanted.logits and self.store.logits is not None
+        return ModelOutputs(states, moved(self._logits(rows), device) if known else None)
+
+    def _logits(self, rows: NDArray[np.int64]) -> Tensor:
+        assert self.store.logits is not None
+        return self.store.logits[ragged_rows(self.store.units, rows)]
 
 
 def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
@@ -214,7 +222,7 @@ class _Writer:
         states: Iterable[State],
     ) -> None:
         config: Any = teacher.model.config
-        self.folder, self.offsets = partial, data.offsets
+        self.folder, self.offsets, self.units = partial, data.offsets, data.unit_offsets
         count, self.width = config.num_hidden_layers + 1, config.hidden_size
         # Not memory-mapped: there a full disk kills the process instead of raising an error.
         self.files = {
@@ -223,7 +231,7 @@ class _Writer:
         }
         # The statistics are of every layer, whichever are kept.
         self.wanted = OutputRequest(hidden_states(range(count)) | set(self.files), teacher.has_head)
-        self.logits = np.zeros((len(data), config.num_labels), np.float32)
+        self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
 
     def add(self, batch: Batch, signal: ModelOutputs) -> None:
@@ -239,7 +247,9 @@ class _Writer:
                 file.seek(int(self.offsets[index]) * self.width * HALF_BYTES)
                 file.write(part.numpy().tobytes())
         if signal.logits is not None:
-            self.logits[batch.indices] = signal.logits.cpu().numpy()
+            if not self.logits.size:
+                self.logits = np.zeros((len(self.logits), signal.logits.shape[1]), np.float32)
+            self.logits[ragged_rows(self.units, batch.indices)] = signal.logits.cpu().numpy()
 
     def finish(self) -> None:
         for file in self.files.values():
@@ -248,6 +258,7 @@ class _Writer:
         statistics = torch.stack([mean, (square - mean.square()).clamp_min(0)]).float()
         np.save(self.folder / "statistics.npy", statistics.numpy())
         np.save(self.folder / "offsets.npy", self.offsets)
+        np.save(self.folder / "units.npy", self.units)
         if self.wanted.logits:
             np.save(self.folder / "logits.npy", self.logits)
         checksums = {path.name: _checksum(path) for path in sorted(self.folder.iterdir())}

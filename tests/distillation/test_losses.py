@@ -4,14 +4,24 @@ import pytest
 import torch
 
 from kdnas.distillation.losses.functions import (
-    logit_loss,
     logit_variance,
     relation_loss,
     scales,
     squared_error,
-    task_loss,
     unexplained_logits,
 )
+from kdnas.tasks import TASK_TYPES, TaskType
+from kdnas.tasks.encode import Units
+from kdnas.tasks.types.base import LogitLoss
+
+CLASSES, SCORES = TASK_TYPES["classification"], TASK_TYPES["regression"]
+ONE = Units(torch.zeros(1, dtype=torch.long))
+
+
+def soft(
+    student: torch.Tensor, teacher: torch.Tensor, temperature: float, kind: LogitLoss = "kl"
+) -> torch.Tensor:
+    return CLASSES.logit_loss(student, teacher, ONE, temperature, kind)
 
 
 def test_squared_error_sums_dimensions_and_averages_tokens() -> None:
@@ -56,40 +66,42 @@ def test_golden_logit_loss() -> None:
     q = torch.softmax(student / 2, -1)
     expected = 4 * float((p * (p.log() - q.log())).sum())
     assert expected == pytest.approx(1.029613, abs=1e-5)
-    assert float(logit_loss(student, teacher, 2.0)) == pytest.approx(expected, abs=1e-6)
-    assert float(logit_loss(teacher, teacher, 2.0)) == pytest.approx(0.0, abs=1e-7)
+    assert float(soft(student, teacher, 2.0)) == pytest.approx(expected, abs=1e-6)
+    assert float(soft(teacher, teacher, 2.0)) == pytest.approx(0.0, abs=1e-7)
 
 
 def test_logit_loss_of_a_regression_is_squared_error() -> None:
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
-    assert float(logit_loss(student, teacher, 7.0)) == pytest.approx(2.5)
+    assert float(SCORES.logit_loss(student, teacher, ONE, 7.0)) == pytest.approx(2.5)
 
 
 def test_golden_task_loss() -> None:
     logits = torch.tensor([[2.0, 0.0]])
-    assert float(task_loss(logits, torch.tensor([0]))) == pytest.approx(math.log(1 + math.exp(-2)))
+    assert float(CLASSES.task_loss(logits, torch.tensor([0]), ONE)) == pytest.approx(
+        math.log(1 + math.exp(-2))
+    )
     scores = torch.tensor([[1.0], [3.0]])
-    assert float(task_loss(scores, torch.tensor([0.0, 3.0]))) == pytest.approx(0.5)
+    assert float(SCORES.task_loss(scores, torch.tensor([0.0, 3.0]), ONE)) == pytest.approx(0.5)
 
 
 def test_golden_soft_cross_entropy_has_the_gradient_of_the_divergence() -> None:
     student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
     p = torch.softmax(teacher / 2, -1)
     entropy = float(-(p * p.log()).sum())
-    expected = float(logit_loss(student, teacher, 2.0)) + 4 * entropy
+    expected = float(soft(student, teacher, 2.0)) + 4 * entropy
     assert expected == pytest.approx(3.358433, abs=1e-5)
-    assert float(logit_loss(student, teacher, 2.0, "ce")) == pytest.approx(expected, abs=1e-6)
+    assert float(soft(student, teacher, 2.0, "ce")) == pytest.approx(expected, abs=1e-6)
     gradients = []
     for kind in ("kl", "ce"):
         logits = student.clone().requires_grad_()
-        logit_loss(logits, teacher, 2.0, kind).backward()
+        soft(logits, teacher, 2.0, kind).backward()
         gradients.append(logits.grad)
     torch.testing.assert_close(*gradients)
 
 
 def test_golden_squared_error_of_logits() -> None:
     student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
-    assert float(logit_loss(student, teacher, 9.0, "mse")) == pytest.approx(2.5)
+    assert float(soft(student, teacher, 9.0, "mse")) == pytest.approx(2.5)
 
 
 def test_golden_relation_loss() -> None:
@@ -114,19 +126,19 @@ def test_relations_are_scaled_by_the_size_of_a_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("logits", "labels", "gap"),
+    ("task", "logits", "labels"),
     [
-        (torch.tensor([[2.0, 0.0], [0.0, 9.0]]), torch.tensor([0, -100]), -100),
-        (torch.tensor([[1.0], [7.0]]), torch.tensor([3.0, math.nan]), math.nan),
+        (CLASSES, torch.tensor([[2.0, 0.0], [0.0, 9.0]]), torch.tensor([0, -100])),
+        (SCORES, torch.tensor([[1.0], [7.0]]), torch.tensor([3.0, math.nan])),
     ],
 )
 def test_rows_without_a_label_do_not_count(
-    logits: torch.Tensor, labels: torch.Tensor, gap: float
+    task: TaskType, logits: torch.Tensor, labels: torch.Tensor
 ) -> None:
-    expected = float(task_loss(logits[:1], labels[:1]))
-    assert float(task_loss(logits, labels)) == pytest.approx(expected)
+    expected = float(task.task_loss(logits[:1], labels[:1], ONE))
+    assert float(task.task_loss(logits, labels, ONE)) == pytest.approx(expected)
     scored = logits.clone().requires_grad_()
-    none = task_loss(scored, torch.full_like(labels, gap))
+    none = task.task_loss(scored, torch.full_like(labels, task.no_label), ONE)
     none.backward()
     assert float(none.detach()) == 0 and not scored.grad.any()
 
@@ -134,13 +146,19 @@ def test_rows_without_a_label_do_not_count(
 def test_golden_share_of_logits_left_unexplained() -> None:
     """Two classes: what is added to both alike says nothing; one output: it does."""
     teacher = torch.tensor([[2.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
-    variance = logit_variance(teacher)
+    variance = logit_variance(CLASSES.centred(teacher))
+
+    def share(student: torch.Tensor) -> float:
+        return unexplained_logits(
+            CLASSES.centred(student), CLASSES.centred(teacher), variance
+        ).item()
+
     assert variance == pytest.approx(4 / 3)  # of +-1, -+1 and 0, 0: 2 / 3 for either class
-    assert unexplained_logits(torch.zeros(3, 2), teacher, variance).item() == pytest.approx(1)
+    assert share(torch.zeros(3, 2)) == pytest.approx(1)
     shifted = teacher + torch.tensor([[5.0], [-1.0], [0.5]])
-    assert unexplained_logits(shifted, teacher, variance).item() == pytest.approx(0, abs=1e-6)
+    assert share(shifted) == pytest.approx(0, abs=1e-6)
     half = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # 0.5 ** 2 twice, of one in three
-    assert unexplained_logits(half, teacher, variance).item() == pytest.approx(0.125)
+    assert share(half) == pytest.approx(0.125)
     single = torch.tensor([[1.0], [3.0]])
-    assert logit_variance(single) == pytest.approx(1)
+    assert logit_variance(SCORES.centred(single)) == pytest.approx(1)
     assert unexplained_logits(single + 2, single, 1.0).item() == pytest.approx(4)

@@ -10,6 +10,9 @@ from kdnas.distillation.losses.table import HiddenLoss, RelationsLoss, TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import ModelOutputs, State, attention_states
 from kdnas.distillation.packing import Packing
+from kdnas.tasks import TASK_TYPES
+from kdnas.tasks.encode import Units
+from kdnas.tasks.examples import DEFAULT_TYPE
 
 
 def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenLoss:
@@ -21,7 +24,9 @@ def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenLos
 def batch_of(mask: list[list[int]]) -> Batch:
     ids = torch.ones(len(mask), len(mask[0]), dtype=torch.long)
     inputs = {"input_ids": ids, "attention_mask": torch.tensor(mask)}
-    return Batch(np.arange(len(mask)), inputs, None, Packing.of(np.array(mask, dtype=bool)))
+    units = Units(torch.arange(len(mask)))
+    packing = Packing.of(np.array(mask, dtype=bool))
+    return Batch(np.arange(len(mask)), inputs, None, TASK_TYPES[DEFAULT_TYPE], units, packing)
 
 
 def test_golden_hidden_loss() -> None:

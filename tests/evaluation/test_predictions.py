@@ -16,7 +16,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation import Tuning, evaluate
 from kdnas.tasks import TaskSpec, load_spec
-from kdnas.tasks.submission import prediction_words, write_predictions
+from kdnas.tasks.submission import write_predictions
 
 FILES = {
     **{"cola": {"CoLA.tsv"}, "sst2": {"SST-2.tsv"}, "mrpc": {"MRPC.tsv"}, "stsb": {"STS-B.tsv"}},
@@ -64,11 +64,18 @@ def test_scores_are_cut_at_the_scale(
     assert predicted(model, "stsb", glue_folder, tmp_path)["STS-B.tsv"] == ["5.000"] * TEST
 
 
-def test_words() -> None:
-    logits = np.array([[0.0, 1.0], [2.0, 1.0]])
-    assert prediction_words(load_spec("rte"), logits) == ["not_entailment", "entailment"]
-    assert prediction_words(load_spec("wnli"), logits) == ["1", "0"]
-    assert prediction_words(load_spec("stsb"), np.array([[-1.0], [3.14159]])) == ["0.000", "3.142"]
+@pytest.mark.parametrize(
+    ("task", "logits", "words"),
+    [
+        ("rte", [[0.0, 1.0], [2.0, 1.0]], ["not_entailment", "entailment"]),
+        ("wnli", [[0.0, 1.0], [2.0, 1.0]], ["1", "0"]),
+        ("stsb", [[-1.0], [3.14159]], ["0.000", "3.142"]),
+    ],
+)
+def test_words(task: str, logits: list[list[float]], words: list[str], tmp_path: Path) -> None:
+    path = write_predictions(tmp_path, load_spec(task), "test", np.array(logits))
+    rows = [f"{i}\t{word}" for i, word in enumerate(words)]
+    assert path.read_text().splitlines() == ["index\tprediction", *rows]
 
 
 def test_a_task_of_ones_own_has_a_file_with_its_words(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from kdnas.report.card import model_card
-from kdnas.report.metadata import METRICS
 from kdnas.report.origin import origin_of
-from kdnas.tasks.spec_rules import CLASS_METRICS, REGRESSION_METRICS
+from kdnas.tasks import TASK_TYPES
 
 CARD = "---\nlanguage: en\nlicense: mit\nbase_model: org/elder\n---\n# A teacher\n"
 
@@ -30,7 +29,12 @@ def report_of(teacher: str, **changes: Any) -> dict[str, Any]:
     part = {"params": 7_000_000, "scores": scores, "architecture": architecture}
     search = {"seen": 12, "space": 1536, "sampler": "tpe", "seed": 0}
     report = {
-        **{"task": "mrpc", "dataset": "nyu-mll/glue", "dataset_config": "mrpc"},
+        **{
+            "task": "mrpc",
+            "task_type": "classification",
+            "dataset": "nyu-mll/glue",
+            "dataset_config": "mrpc",
+        },
         **{"dataset_name": "GLUE MRPC", "evaluation": ["validation"], "kdnas": "0.1.0"},
         "teacher": {**part, "name": teacher},
         "student": {**part, "name": "3x192 h6 f768 gelu", "trial": 4},
@@ -100,8 +104,12 @@ def test_a_task_of_ones_own_names_no_hub_data_set() -> None:
     }
 
 
-def test_every_metric_has_a_name_on_the_hub() -> None:
-    assert set(METRICS) == {*CLASS_METRICS, *REGRESSION_METRICS}
+def test_metrics_have_the_names_of_the_hub() -> None:
+    named = {n: m.hub_type for task in TASK_TYPES.values() for n, m in task.metrics.items()}
+    assert named == {
+        **{"accuracy": "accuracy", "f1": "f1", "f1_macro": "f1", "mcc": "matthews_correlation"},
+        **{"pearson": "pearsonr", "spearman": "spearmanr"},
+    }
 
 
 def test_a_local_teacher_tells_what_it_was_made_from(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Architecture
+from kdnas.tasks import TASK_TYPES
 from kdnas.workflow.pipeline import Pipeline
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
@@ -53,8 +54,11 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
     assert store.logits is not None
     heldout = proxy.data.take(proxy.heldout)
     said = predict(distilled.student, heldout, mini.runtime, pad_id=0)
-    variance = logit_variance(store.logits)
-    by_hand = unexplained_logits(said, store.logits[proxy.heldout], variance)
+    task = TASK_TYPES["classification"]
+    variance = logit_variance(task.centred(store.logits))
+    by_hand = unexplained_logits(
+        task.centred(said), task.centred(store.logits[proxy.heldout]), variance
+    )
     assert logits == pytest.approx(float(by_hand), rel=1e-4)
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import small_tokenizer
 
 from kdnas.distillation.masking import mask_tokens
 from kdnas.errors import KdnasError
-from kdnas.scoring.proxy import draw_proxy, split_heldout
+from kdnas.scoring.proxy import split_heldout
 from kdnas.tasks import EncodedExamples
-from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.sampling import draw_proxy, stratified_sample
 
 
 def examples(labels: np.ndarray) -> EncodedExamples:
@@ -28,15 +30,17 @@ def test_the_proxy_is_stratified_and_seeded() -> None:
 
 def test_regression_is_stratified_by_deciles() -> None:
     labels = np.linspace(0, 5, 1000).astype(np.float32)
-    chosen = stratified_sample(labels, 1000, 100, seed=0)
+    data = dataclasses.replace(examples(labels), task_type="regression")
+    chosen = stratified_sample(data, 100, seed=0)
     counts = np.histogram(labels[chosen], bins=10, range=(0, 5))[0]
     assert counts.min() >= 9 and counts.max() <= 11
 
 
 def test_labels_too_rare_to_stratify_are_drawn_plainly() -> None:
-    assert len(stratified_sample(np.array([0] * 99 + [1]), 100, 30, seed=0)) == 30
-    assert len(stratified_sample(None, 100, 30, seed=0)) == 30
-    assert len(stratified_sample(None, 10, 30, seed=0)) == 10
+    data = examples(np.array([0] * 99 + [1]))
+    assert len(stratified_sample(data, 30, seed=0)) == 30
+    assert len(stratified_sample(dataclasses.replace(data, labels=None), 30, seed=0)) == 30
+    assert len(stratified_sample(data.take(range(10)), 30, seed=0)) == 10
 
 
 def test_heldout_and_training_share_nothing() -> None:
@@ -85,7 +89,7 @@ def test_what_is_advised_for_a_small_proxy_works(
     data = examples(np.arange(count) % 2)
     with pytest.raises(KdnasError) as caught:
         draw_proxy(data, fraction, batch, seed=0)
-    assert str(caught.value).endswith(f"; {' or '.join(remedies)} would be right")
+    assert str(caught.value).endswith(f"; give {' or '.join(remedies)}")
     for words in (remedy.split() for remedy in remedies if remedy.startswith("--")):
         given = dict(zip(words[::3], words[1::3], strict=True))
         size = int(given.get("--batch-size", batch))

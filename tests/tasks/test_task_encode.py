@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from kdnas.tasks import EncodedExamples, Examples, encode
+from kdnas.tasks.encode import padding_id
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "e"]
 PAIRS = Examples(["a b", "c", "a b c d e"], ["d", "e e", "a"], np.array([1, 0, 1]), dropped=2)
@@ -75,7 +77,7 @@ def test_single_texts_without_token_types() -> None:
 
 def test_chunks_join(bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encode(PAIRS, bert, 7)
-    monkeypatch.setattr(sys.modules[encode.__module__], "_CHUNK", 2)
+    monkeypatch.setattr("kdnas.tasks.encode._CHUNK", 2)
     assert encode(PAIRS, bert, 7).fingerprint() == whole.fingerprint()
 
 
@@ -108,3 +110,15 @@ def test_the_fingerprint_is_the_same_in_another_process() -> None:
     here = EncodedExamples(np.arange(5, dtype=np.int32), None, np.array([0, 2, 5])).fingerprint()
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == here
+
+
+@pytest.mark.parametrize(
+    ("of_tokenizer", "of_config", "expected"),
+    [(3, 1, 3), (None, 1, 1), (200, 1, 1), (None, None, 0), (None, -1, 0), (0, 5, 0)],
+)
+def test_padding_is_a_token_that_the_model_has(
+    of_tokenizer: int | None, of_config: int | None, expected: int
+) -> None:
+    tokenizer = SimpleNamespace(pad_token_id=of_tokenizer)
+    config = SimpleNamespace(pad_token_id=of_config, vocab_size=200)
+    assert padding_id(config, tokenizer) == expected

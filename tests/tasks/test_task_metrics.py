@@ -105,7 +105,7 @@ def test_a_diverged_model_is_not_scored() -> None:
         compute_metrics(spec_with("accuracy"), np.where(LOGITS == 3.0, np.nan, LOGITS), LABELS)
 
 
-@pytest.mark.parametrize("labels", [[1, 0, 0], [], [[1], [0], [0], [1]]])
+@pytest.mark.parametrize("labels", [[1, 0, 0], []])
 def test_shapes_must_fit(labels: Any) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         compute_metrics(spec_with("accuracy"), LOGITS, labels)

@@ -41,8 +41,8 @@ def test_letter_case_and_hyphens_do_not_matter(name: str, task: str) -> None:
 def test_heads() -> None:
     assert load_spec("mnli").num_labels == 3
     assert load_spec("stsb").num_labels == 1
-    assert load_spec("stsb").is_regression
-    assert not load_spec("rte").is_regression
+    assert load_spec("stsb").type == "regression"
+    assert load_spec("rte").type == "classification"
 
 
 def test_mnli_is_scored_twice() -> None:
@@ -120,22 +120,22 @@ def test_unknown_task(name: str, message: str) -> None:
         ({"text": "a", "metric": "f1"}, "unknown key 'metric'; did you mean 'metrics'?"),
         ({}, "text: Field required"),
         ("a", "task 'x' is 'a'; it should map keys"),
-        ({"text": []}, "text has 0 columns; one or two would be right"),
-        ({"text": ["a", "b", "c"]}, "text has 3 columns; one or two would be right"),
+        ({"text": []}, "text has 0 columns; give one or two"),
+        ({"text": ["a", "b", "c"]}, "text has 3 columns; give one or two"),
         ({"text": "a", "label": 3}, "label is 3"),
         ({"text": "a", "metrics": 3}, "metrics is 3"),
         ({"text": "a", "metrics": "acuracy"}, "metric 'acuracy' does not fit; did you mean"),
         ({"text": "a", "metrics": "pearson"}, "metric 'pearson' does not fit"),
         ({"text": "a", "regression": True, "metrics": "f1"}, "metric 'f1' does not fit"),
         ({"text": "a", "labels": [True, False]}, "put them in quotes"),
-        ({"text": "a", "labels": ["one"]}, "labels should be two or more"),
+        ({"text": "a", "labels": ["one"]}, "give two or more labels"),
         ({"text": "a", "labels": ["Yes", "yes"]}, "all different"),
         ({"text": "a", "labels": ["p", "q"], "regression": True}, "regression has no labels"),
         ({"text": "a", "labels": [1, 2, 3], "metrics": "f1"}, "use f1_macro"),
         ({"text": "a", "files": {"dev": "d"}}, "files: unknown split 'dev'"),
-        ({"text": "a", "files": {"train": "b/c"}}, "without a folder"),
+        ({"text": "a", "files": {"train": "b/c"}}, "holds a folder"),
         ({"text": "a", "headerless": ["b"]}, "headerless lacks the text column 'a'"),
-        ({"text": "a", "evaluation": "dev"}, "evaluation 'dev' should be validation"),
+        ({"text": "a", "evaluation": "dev"}, "evaluation is 'dev'; give validation"),
     ],
 )
 def test_wrong_entry(entry: Any, message: str) -> None:

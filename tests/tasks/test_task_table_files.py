@@ -199,7 +199,7 @@ def test_rows_without_text_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([0.5, 1.5, 2.0], "set `regression: true`"),
+        ([0.5, 1.5, 2.0], "set `type: regression`"),
         ([f"id{i}" for i in range(30)], "found 30 different labels in 30 rows"),
         (["p", "p"], "found only the label 'p'"),
         (["", ""], "found no label"),

@@ -34,11 +34,3 @@ def test_what_the_model_has_an_embedding_for_passes() -> None:
 def test_what_it_has_none_for_is_refused(token: int, kind: int, said: str) -> None:
     with pytest.raises(KdnasError, match=said):
         check_inputs(data(token, kind), small_tokenizer(), small_config())
-
-
-def test_padding_counts() -> None:
-    tokenizer = small_tokenizer()
-    tokenizer.add_special_tokens({"pad_token": "[MORE]"})
-    padding = tokenizer.pad_token_id
-    with pytest.raises(KdnasError, match=f"gives token {padding}"):
-        check_inputs(data(5, 0), tokenizer, small_config(vocab_size=padding))

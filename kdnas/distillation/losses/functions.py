@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-LogitLoss = Literal["kl", "ce", "mse"]
-UNLABELLED = -100
 
 
 def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
@@ -63,59 +60,26 @@ def scales(variance: Tensor, normalisation: str) -> Tensor:
     return (variance.clamp_min(1e-6 * float(variance.mean()) + 1e-12) * count).rsqrt()
 
 
-def logit_loss(
-    student: Tensor, teacher: Tensor, temperature: float, kind: LogitLoss = "kl"
-) -> Tensor:
-    """How far softened class probabilities are apart, times T squared, or the logits themselves.
-
-    Hinton et al. 2015, Distilling the Knowledge in a Neural Network. `kl` is the divergence from
-    the teacher; `ce`, the soft cross-entropy, is larger by the teacher's entropy and has the same
-    gradient; `mse` is the squared error of the logits (Ba and Caruana 2014, Do Deep Nets Really
-    Need to be Deep?). Models with one output take `mse` whatever is asked for.
-
-    Args:
-        student: Shape (batch, classes).
-        teacher: Shape (batch, classes).
-        temperature: T; `mse` ignores it.
-        kind: Which.
-    """
-    student, teacher = student.float(), teacher.float()
-    if kind == "mse" or student.shape[-1] == 1:
-        return F.mse_loss(student, teacher)
-    given = F.log_softmax(student / temperature, dim=-1)
-    if kind == "ce":
-        return F.cross_entropy(given, (teacher / temperature).softmax(-1)) * temperature**2
-    wanted = F.log_softmax(teacher / temperature, dim=-1)
-    return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
-
-
 def logit_variance(logits: Tensor) -> float:
-    """Variance of a teacher's logits over examples, summed over outputs.
+    """Variance of a teacher's logits over units, summed over outputs.
 
     Args:
-        logits: Shape (examples, classes).
+        logits: Shape (units, outputs), centred as the task's type does.
     """
-    return float(_without_offset(logits).var(0, correction=0).sum())
+    return float(logits.var(0, correction=0).sum())
 
 
 def unexplained_logits(student: Tensor, teacher: Tensor, variance: float) -> Tensor:
     """Share of the variance of a teacher's logits that a student leaves unexplained.
 
-    0 for the teacher's own logits, 1 for predicting their mean everywhere. What is added to all
-    classes of an example alike changes no probability and does not count.
+    0 for the teacher's own logits, 1 for predicting their mean everywhere.
 
     Args:
-        student: Shape (batch, classes).
-        teacher: Shape (batch, classes).
+        student: Shape (units, outputs), centred as the task's type does.
+        teacher: Likewise.
         variance: From `logit_variance`.
     """
-    errors = _without_offset(student) - _without_offset(teacher)
-    return errors.square().sum(-1).mean() / max(variance, 1e-12)
-
-
-def _without_offset(logits: Tensor) -> Tensor:
-    logits = logits.float()
-    return logits if logits.shape[-1] == 1 else logits - logits.mean(-1, keepdim=True)
+    return (student - teacher).square().sum(-1).mean() / max(variance, 1e-12)
 
 
 def relation_loss(student: Tensor, teacher: Tensor, bias: Tensor) -> Tensor:
@@ -138,25 +102,3 @@ def relation_loss(student: Tensor, teacher: Tensor, bias: Tensor) -> Tensor:
 def _relations(states: Tensor, bias: Tensor) -> Tensor:
     scores = states @ states.transpose(-1, -2) * states.shape[-1] ** -0.5
     return F.log_softmax(scores.float() + bias, dim=-1)
-
-
-def labelled(labels: Tensor) -> Tensor:
-    """Which examples have a label: class ids other than -100, targets other than NaN."""
-    return labels.isfinite() if labels.is_floating_point() else labels != UNLABELLED
-
-
-def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy with class ids; MSE where the model has one output.
-
-    Args:
-        logits: Shape (batch, classes).
-        labels: Shape (batch,): class ids, or targets of a regression. Examples without one (-100,
-            or NaN) do not count; without any label the loss is 0.
-    """
-    if logits.shape[-1] == 1:
-        known = labelled(labels)
-        errors = (logits.float().squeeze(-1) - labels.float().nan_to_num()).square() * known
-        return errors.sum() / known.sum().clamp_min(1)
-    known = labelled(labels)
-    total = F.cross_entropy(logits.float(), labels.long(), reduction="sum")
-    return total / known.sum().clamp_min(1)

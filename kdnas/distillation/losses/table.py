@@ -8,14 +8,10 @@ from torch import Tensor, nn
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.distillation.losses.functions import (
-    LogitLoss,
-    labelled,
-    logit_loss,
     logit_variance,
     relation_loss,
     scales,
     squared_error,
-    task_loss,
     unexplained_logits,
 )
 from kdnas.distillation.outputs import (
@@ -26,6 +22,8 @@ from kdnas.distillation.outputs import (
     attention_states,
     hidden_states,
 )
+from kdnas.tasks import TaskType
+from kdnas.tasks.types.base import LogitLoss
 
 LOGITS = OutputRequest(logits=True)
 
@@ -45,31 +43,31 @@ class DistillationLoss(nn.Module):
         return batch.packing.count
 
 
-class ExampleLoss(DistillationLoss):
-    """One loss over a model's outputs, of which each example has one."""
+class UnitLoss(DistillationLoss):
+    """One loss over a model's logits, by unit."""
 
     of_student = LOGITS
 
     def count(self, batch: Batch) -> int:
-        """Its examples."""
-        return len(batch.indices)
+        """Its units."""
+        return batch.task.count(batch.units)
 
 
-class TaskLoss(ExampleLoss):
+class TaskLoss(UnitLoss):
     """The task's own labels."""
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        """Cross-entropy or squared error."""
+        """As the task's type has it."""
         assert batch.labels is not None and output.logits is not None
-        return task_loss(output.logits, batch.labels)
+        return batch.task.task_loss(output.logits, batch.labels, batch.units)
 
     def count(self, batch: Batch) -> int:
-        """Its examples with a label."""
+        """Its units with a label."""
         assert batch.labels is not None
-        return int(labelled(batch.labels).sum())
+        return batch.task.count(batch.units, batch.labels)
 
 
-class LogitsLoss(ExampleLoss):
+class LogitsLoss(UnitLoss):
     """The teacher's logits.
 
     Args:
@@ -85,28 +83,32 @@ class LogitsLoss(ExampleLoss):
         self.kind = kind
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        """Hinton's soft-target loss, or squared error."""
+        """As the task's type has it: Hinton's soft-target loss, or squared error."""
         assert signal.logits is not None and output.logits is not None
-        return logit_loss(output.logits, signal.logits, self.temperature, self.kind)
+        return batch.task.logit_loss(
+            output.logits, signal.logits, batch.units, self.temperature, self.kind
+        )
 
 
-class UnexplainedLogits(ExampleLoss):
+class UnexplainedLogits(UnitLoss):
     """The share of the teacher's logits left unexplained: for scores, beside that of its states.
 
     Args:
-        logits: Shape (examples, classes): all that the teacher says of the data.
+        logits: Shape (units, outputs): the teacher's for all of the data.
+        task: The type of their task.
     """
 
     of_teacher = LOGITS
 
-    def __init__(self, logits: Tensor) -> None:
+    def __init__(self, logits: Tensor, task: TaskType) -> None:
         super().__init__()
-        self.variance = logit_variance(logits)
+        self.variance = logit_variance(task.centred(logits))
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         """Squared error over variance."""
         assert signal.logits is not None and output.logits is not None
-        return unexplained_logits(output.logits, signal.logits, self.variance)
+        ours, theirs = batch.task.centred(output.logits), batch.task.centred(signal.logits)
+        return unexplained_logits(ours, theirs, self.variance)
 
 
 class RelationsLoss(DistillationLoss):

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kdnas.distillation.losses.functions import UNLABELLED
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
 from kdnas.recipes.transfer.augmentations import WAYS, obstacle
 from kdnas.recipes.transfer.sources import Material, Row
-from kdnas.tasks.examples import Examples
+from kdnas.tasks import TASK_TYPES, Examples
 
 FILE = "transfer.jsonl.gz"
 TRIES = 20
@@ -38,21 +37,30 @@ class TransferSet:
     """A task's rows and others.
 
     Attributes:
-        examples: All rows; those that are not the task's own have no label (-100, or NaN).
+        examples: All rows; those that are not the task's own have no label.
         ways: How each came about: `own`, the name of another task, or that of a way.
     """
 
     examples: Examples
     ways: list[str]
 
-    def write(self, folder: Path, logits: NDArray[np.float32] | None) -> None:
+    def write(
+        self,
+        folder: Path,
+        logits: NDArray[np.float32] | None,
+        units: NDArray[np.int64] | None = None,
+    ) -> None:
         """Keeps the rows as gzipped JSON lines, with the teacher's logits where it has any.
 
         Args:
             folder: Gets the file.
-            logits: Shape (rows, outputs).
+            logits: Shape (units, outputs).
+            units: Shape (rows + 1,): the first unit of each row; None where a row is one unit.
         """
-        labels = [None] * len(self.ways) if logits is None else logits.tolist()
+        labels: list[Any] = [None] * len(self.ways)
+        if logits is not None:
+            parts = logits if units is None else np.split(logits, units[1:-1])
+            labels = [part.tolist() for part in parts]
         with replace_file(folder / FILE) as partial, gzip.open(partial, "wt") as file:
             rows = zip(rows_of(self.examples), self.ways, labels, strict=True)
             for (first, second), way, said in rows:
@@ -158,10 +166,10 @@ def _fill(
 
 def _followed(own: Examples, others: list[Row]) -> Examples:
     """A task's own rows, then others without labels."""
-    labels = None
-    if own.labels is not None:
-        gap = np.nan if own.labels.dtype.kind == "f" else UNLABELLED
-        labels = np.concatenate([own.labels, np.full(len(others), gap, own.labels.dtype)])
+    labels = own.labels
+    if labels is not None:
+        labels = TASK_TYPES[own.task_type].add_unlabelled(labels, len(others))
     second = [text or "" for _, text in others]
     pairs = None if own.text_pair is None else [*own.text_pair, *second]
-    return Examples([*own.text, *(text for text, _ in others)], pairs, labels)
+    texts = [*own.text, *(text for text, _ in others)]
+    return Examples(texts, pairs, labels, task_type=own.task_type)

@@ -8,8 +8,7 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
 from kdnas.tasks.formats.tables import Rows
-from kdnas.tasks.spec import TaskSpec
-from kdnas.tasks.spec_fields import Column
+from kdnas.tasks.spec import Column, TaskSpec
 
 
 def find_column(column: Column, header: Sequence[str]) -> int | None:

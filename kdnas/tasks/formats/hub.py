@@ -10,8 +10,7 @@ from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
 from kdnas.tasks.formats.columns import select_columns
 from kdnas.tasks.formats.tables import Rows
-from kdnas.tasks.spec import TaskSpec
-from kdnas.tasks.spec_fields import Hub
+from kdnas.tasks.spec import Hub, TaskSpec
 
 
 class HubSource:

@@ -1,0 +1,43 @@
+"""The kinds of tasks, by name. Another package adds one: `TASK_TYPES["mine"] = MyTaskType()`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks.examples import DEFAULT_TYPE, Examples
+from kdnas.tasks.types.base import Metric, TaskType
+from kdnas.tasks.types.classification import Classification
+from kdnas.tasks.types.regression import Regression
+
+TASK_TYPES: dict[str, TaskType] = {
+    "classification": Classification(),
+    "regression": Regression(),
+}
+
+__all__ = ["DEFAULT_TYPE", "TASK_TYPES", "Metric", "TaskType", "encode", "task_type_of"]
+
+
+def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
+    """Tokenises a split as its task's type does; longer texts are cut.
+
+    Args:
+        examples: The split.
+        tokenizer: A tokenizer of transformers.
+        max_length: Most tokens of an example, special tokens included.
+    """
+    return TASK_TYPES[examples.task_type].encode(examples, tokenizer, max_length)
+
+
+def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
+    """The kind of task that a model's head is for, by its class and its config's problem_type.
+
+    Args:
+        config: Of the model.
+        model_class: Name of its class; default: the first of the config's `architectures`.
+    """
+    named = model_class or next(iter(config.architectures or ()), "")
+    fitting = [one for one in TASK_TYPES.values() if named.endswith(one.head)]
+    problem = getattr(config, "problem_type", None)
+    alike = [one for one in fitting if one.problem_type == problem]
+    return next(iter((*alike, *fitting)), TASK_TYPES[DEFAULT_TYPE])

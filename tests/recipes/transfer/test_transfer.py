@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from conftest import ADJECTIVES, NOUNS, sentence, small_tokenizer
 
-from kdnas.distillation.losses.functions import UNLABELLED
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import encode_corpus
 from kdnas.recipes.transfer.augmentations import WAYS, obstacle
@@ -50,7 +49,9 @@ def pairs() -> Examples:
 
 @pytest.fixture(scope="module")
 def singles(pairs: Examples) -> Examples:
-    return Examples(pairs.text, None, np.linspace(0, 5, 40, dtype=np.float32))
+    return Examples(
+        pairs.text, None, np.linspace(0, 5, 40, dtype=np.float32), task_type="regression"
+    )
 
 
 def material(own: Examples, corpus: list[str] | None = None) -> Material:
@@ -123,7 +124,7 @@ def test_own_rows_that_labels_disagree_on_are_all_kept(pairs: Examples) -> None:
     made = make_transfer_set(own, {}, material(own), SHARES, 9, 0)
     assert made.examples.text[:5] == texts and made.ways.count("own") == 5
     assert made.examples.labels is not None
-    assert made.examples.labels.tolist() == [0, 1, 0, 1, 1, *[UNLABELLED] * 4]
+    assert made.examples.labels.tolist() == [0, 1, 0, 1, 1, *[-100] * 4]
     assert not set(made.examples.text[5:]) & set(texts)
 
 
@@ -143,7 +144,7 @@ def test_a_set_is_whole_labelled_where_it_can_be_and_the_same_again(pairs: Examp
     assert set(first.ways) == {"own", "other", *SHARES} - {"corpus"}
     labels = first.examples.labels
     assert labels is not None and labels.dtype == np.int64
-    assert labels[:40].tolist() == pairs.labels.tolist() and set(labels[40:]) == {UNLABELLED}
+    assert labels[:40].tolist() == pairs.labels.tolist() and set(labels[40:]) == {-100}
 
 
 def test_scores_have_gaps_too_and_own_rows_stay_however_many(singles: Examples) -> None:
@@ -205,7 +206,9 @@ def test_a_corpus_in_pairs_holds_every_text_once_as_single_or_first() -> None:
 def test_an_encoded_corpus_in_pairs_is_as_long_as_its_texts() -> None:
     rng = random.Random(4)
     texts = list(dict.fromkeys(sentence(rng) for _ in range(60)))
-    whole, paired = (encode_corpus(texts, share, TOKENIZER, 64) for share in (0.0, 0.5))
+    whole, paired = (
+        encode_corpus(texts, share, TOKENIZER, 64, "regression") for share in (0.0, 0.5)
+    )
     assert len(whole) == len(paired) == len(texts)
     separators = [
         int((part.input_ids == TOKENIZER.convert_tokens_to_ids("[SEP]")).sum())

@@ -1,0 +1,253 @@
+"""What kdnas must know of a kind of task: one object, from raw label cells to the hub's tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kdnas.errors import KdnasError
+from kdnas.tasks.encode import EncodedExamples, Units, tokenise
+from kdnas.tasks.examples import Examples, RawSplit
+from kdnas.tasks.labels import Gap, Label, label_word
+
+Array = NDArray[Any]
+LogitLoss = Literal["kl", "ce", "mse"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric under its name here.
+
+    Attributes:
+        compute: From predictions and labels, in this order, to a number; higher is better.
+        hub_type: The hub's identifier of it.
+        hub_name: Its name for people.
+    """
+
+    compute: Callable[[Array, Array], float]
+    hub_type: str
+    hub_name: str
+
+
+class TaskType:
+    """A kind of task; an instance of a subclass stands in `TASK_TYPES` under its name.
+
+    A model's logits come in units: one for each example, unless `encode` fills the `units` of its
+    examples, e.g. with the tokens that are classified. Labels have one row for each unit. Every
+    method that takes logits takes shape (units, outputs). `labels` are the names of the classes in
+    the order of their ids, empty for a type without classes.
+
+    Attributes:
+        name: Its key in `TASK_TYPES`.
+        auto_class: The class of transformers that loads a model with its head.
+        head: What the names of such models' classes end with.
+        problem_type: Value of the config field of this name; None where transformers has none.
+        has_classes: Whether a task of this type lists class names, or finds them in its data.
+        no_label: The label that stands for none.
+        label_dtype: Of label arrays.
+        metrics: By name.
+        default_metrics: For an entry that names none, the main one first.
+        onnx_outputs: Outputs of an ONNX file, each with the names of its free axes.
+        pipeline_tag: The hub's tag, also that of the pipeline of transformers.
+        hub_name: The hub's name of the task.
+    """
+
+    name: ClassVar[str]
+    auto_class: ClassVar[Any]
+    head: ClassVar[str]
+    problem_type: ClassVar[str | None] = None
+    has_classes: ClassVar[bool] = True
+    no_label: ClassVar[float] = -100
+    label_dtype: ClassVar[Any] = np.int64
+    metrics: ClassVar[Mapping[str, Metric]]
+    default_metrics: ClassVar[tuple[str, ...]]
+    onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch"}}
+    pipeline_tag: ClassVar[str]
+    hub_name: ClassVar[str]
+
+    # The task's entry and the model's head.
+
+    def entry_problems(self, labels: Sequence[str] | None, metrics: Sequence[str]) -> Iterator[str]:
+        """What is wrong in an entry of this type beside unknown metrics; nothing by default."""
+        yield from ()
+
+    def num_outputs(self, labels: Sequence[str]) -> int:
+        """Outputs of the head: one for each class."""
+        return len(labels)
+
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Config fields that describe the head."""
+        fields: dict[str, Any] = {"num_labels": self.num_outputs(labels)}
+        if self.problem_type:
+            fields["problem_type"] = self.problem_type
+        if self.has_classes:
+            fields["id2label"] = dict(enumerate(labels))
+            fields["label2id"] = {name: i for i, name in enumerate(labels)}
+        return fields
+
+    def output_names(self, config: Any) -> list[str] | None:
+        """The class names in a model's config; None for a type without classes."""
+        if not self.has_classes:
+            return None
+        return [str(config.id2label[i]) for i in range(config.num_labels)]
+
+    # Raw labels.
+
+    def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
+        """The class names in a training split whose task lists none.
+
+        Raises:
+            KdnasError: They cannot be classes.
+        """
+        raise NotImplementedError
+
+    def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
+        """Gives the id or score that a label cell, as a word, stands for; None where for none."""
+        raise NotImplementedError
+
+    def expected(self, labels: Sequence[str]) -> str:
+        """What a label cell may hold, for error messages."""
+        raise NotImplementedError
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        """Each row's id or score, or why it has none.
+
+        Raises:
+            KdnasError: A cell holds neither.
+        """
+        if raw.cells is None:
+            return [Gap.UNLABELLED] * len(raw.text)
+        parse, known = self.parser(labels), dict[str, Label]()
+        words = [label_word(cell) for cell in raw.cells]
+        for word, place in zip(words, raw.places, strict=True):
+            if word not in known:
+                value = parse(word)
+                if value is None:
+                    raise KdnasError(
+                        f"{raw.source}, {raw.unit} {place}: invalid label {word[:60]!r}; "
+                        f"expected {self.expected(labels)}"
+                    )
+                known[word] = value
+        return [known[word] for word in words]
+
+    # Examples.
+
+    def encode(self, examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
+        """Tokenises texts, at most max_length tokens each, and lays their targets out by unit."""
+        return tokenise(examples, tokenizer, max_length)
+
+    def collate_labels(self, labels: Array) -> Tensor:
+        """The labels of a batch's units as a tensor."""
+        return torch.from_numpy(labels)
+
+    def add_unlabelled(self, labels: Array, count: int) -> Array:
+        """The labels of some examples, and then those of `count` others that have none."""
+        shape = (count, *labels.shape[1:])
+        return np.concatenate([labels, np.full(shape, self.no_label, labels.dtype)])
+
+    def strata(self, labels: Array) -> NDArray[np.int64] | None:
+        """Groups of examples, one number each, that a sample holds in their shares; None: none."""
+        return None
+
+    # Training.
+
+    def pick_logits(self, output: Any, units: Units) -> Tensor:
+        """The logits of a batch's units in a model's raw output, shape (units, outputs)."""
+        logits: Tensor = output.logits.float()
+        return logits if units.position is None else logits[units.example, units.position]
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Which units have a label."""
+        return labels != self.no_label
+
+    def count(self, units: Units, labels: Tensor | None = None) -> int:
+        """What the losses below are means over: units; those with a label for the task's loss."""
+        return len(units) if labels is None else int(self.labelled(labels).sum())
+
+    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+        """The loss on labels: mean over the units that have one, 0 where none has."""
+        raise NotImplementedError
+
+    def logit_loss(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        units: Units,
+        temperature: float,
+        kind: LogitLoss = "kl",
+    ) -> Tensor:
+        """The distillation loss on a teacher's logits: by default of one softmax for each unit."""
+        return softmax_loss(student, teacher, temperature, kind)
+
+    def centred(self, logits: Tensor) -> Tensor:
+        """Logits in float32 without what changes no prediction; by default a unit's mean."""
+        logits = logits.float()
+        return logits - logits.mean(-1, keepdim=True)
+
+    # Scores, and what leaves kdnas.
+
+    def decode(self, logits: Array) -> Array:
+        """Predictions as the metrics take them; by default class ids."""
+        ids: Array = logits.argmax(axis=-1)
+        return ids
+
+    def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """What `kdnas predict` says of each unit: plain values."""
+        raise NotImplementedError
+
+    def submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        ids: bool,
+        bounds: tuple[float, float] | None,
+    ) -> list[str]:
+        """Each row's prediction as a benchmark's predictions file writes it.
+
+        Args:
+            logits: Shape (units, outputs).
+            labels: Class names.
+            ids: Whether classes stand there as ids rather than names.
+            bounds: Between which a score is cut.
+        """
+        raise NotImplementedError
+
+    def onnx_answer(self, names: Sequence[str] | None) -> str:
+        """Python lines for an export's README that print the answers in the array `logits`."""
+        raise NotImplementedError
+
+
+def softmax_loss(
+    student: Tensor, teacher: Tensor, temperature: float, kind: LogitLoss = "kl"
+) -> Tensor:
+    """Distance of softened class probabilities, times T squared, or of the logits themselves.
+
+    Hinton et al. 2015, Distilling the Knowledge in a Neural Network. `kl` is the divergence from
+    the teacher; `ce`, the soft cross-entropy, is larger by the teacher's entropy and has the same
+    gradient; `mse` is the squared error of the logits (Ba and Caruana 2014, Do Deep Nets Really
+    Need to be Deep?).
+
+    Args:
+        student: Shape (units, classes).
+        teacher: Same shape.
+        temperature: T; `mse` ignores it.
+        kind: Which.
+
+    Returns:
+        Mean over units.
+    """
+    student, teacher = student.float(), teacher.float()
+    if kind == "mse":
+        return F.mse_loss(student, teacher)
+    given = F.log_softmax(student / temperature, dim=-1)
+    if kind == "ce":
+        return F.cross_entropy(given, (teacher / temperature).softmax(-1)) * temperature**2
+    wanted = F.log_softmax(teacher / temperature, dim=-1)
+    return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2

@@ -1,0 +1,134 @@
+"""Regression: each example, one text or two, has a score."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import stats
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from kdnas.tasks.encode import Units
+from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.labels import Gap, Label
+from kdnas.tasks.types.base import Array, LogitLoss, Metric, TaskType
+
+_STRATA = 10
+# What float() takes beyond this, such as 1_000 or nan, is a mistake in a data file.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def _pearson(predicted: Array, labels: Array) -> float:
+    return 0.0 if _constant(predicted, labels) else float(stats.pearsonr(predicted, labels)[0])
+
+
+def _spearman(predicted: Array, labels: Array) -> float:
+    return 0.0 if _constant(predicted, labels) else float(stats.spearmanr(predicted, labels)[0])
+
+
+def _constant(predicted: Array, labels: Array) -> bool:
+    """Whether a correlation is undefined: one side never varies."""
+    return bool(np.ptp(predicted) == 0 or np.ptp(labels) == 0)
+
+
+class Regression(TaskType):
+    """A score for each example; labels are float32."""
+
+    name = "regression"
+    auto_class = AutoModelForSequenceClassification
+    head = "ForSequenceClassification"
+    problem_type = "regression"
+    has_classes = False
+    no_label = math.nan
+    label_dtype = np.float32
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "pearson": Metric(_pearson, "pearsonr", "Pearson correlation"),
+        "spearman": Metric(_spearman, "spearmanr", "Spearman correlation"),
+    }
+    default_metrics = ("pearson", "spearman")
+    pipeline_tag = "text-classification"
+    hub_name = "Text Classification"
+
+    def num_outputs(self, labels: Sequence[str]) -> int:
+        """One."""
+        return 1
+
+    def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
+        """Finite numbers."""
+        return _score
+
+    def expected(self, labels: Sequence[str]) -> str:
+        """Numbers."""
+        return "a number"
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        """The scores; nothing but -1 is how the hub marks a split without labels."""
+        values = super().parse_labels(raw, labels)
+        return [Gap.UNLABELLED] * len(values) if set(values) == {-1.0} else values
+
+    def strata(self, labels: Array) -> NDArray[np.int64]:
+        """Deciles."""
+        edges = np.unique(np.quantile(labels, np.linspace(0, 1, _STRATA + 1)[1:-1]))
+        return np.digitize(labels, edges)
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Numbers other than NaN."""
+        return labels.isfinite()
+
+    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+        """Squared error."""
+        known = self.labelled(labels)
+        errors = (logits.float().squeeze(-1) - labels.float().nan_to_num()).square() * known
+        return errors.sum() / known.sum().clamp_min(1)
+
+    def logit_loss(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        units: Units,
+        temperature: float,
+        kind: LogitLoss = "kl",
+    ) -> Tensor:
+        """Squared error, whatever is asked for."""
+        return F.mse_loss(student.float(), teacher.float())
+
+    def centred(self, logits: Tensor) -> Tensor:
+        """As they are."""
+        return logits.float()
+
+    def decode(self, logits: Array) -> Array:
+        """Scores."""
+        scores: Array = logits[:, 0]
+        return scores
+
+    def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
+        """The score."""
+        return [{"score": float(score)} for score in self.decode(logits)]
+
+    def submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        ids: bool,
+        bounds: tuple[float, float] | None,
+    ) -> list[str]:
+        """Three decimals."""
+        low, high = bounds or (-np.inf, np.inf)
+        return [f"{score:.3f}" for score in np.clip(self.decode(logits), low, high)]
+
+    def onnx_answer(self, names: Sequence[str] | None) -> str:
+        """Prints a number for each text."""
+        return "print(logits[:, 0])"
+
+
+def _score(word: str) -> Label | None:
+    if not word:
+        return Gap.MISSING
+    value = float(word) if _NUMBER.fullmatch(word) else math.inf
+    return value if math.isfinite(value) else None
