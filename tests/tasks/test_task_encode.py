@@ -77,7 +77,7 @@ def test_single_texts_without_token_types() -> None:
 
 def test_chunks_join(bert: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = encode(PAIRS, bert, 7)
-    monkeypatch.setattr("kdnas.tasks.encode._CHUNK", 2)
+    monkeypatch.setattr(sys.modules["kdnas.tasks.encode"], "_CHUNK", 2)
     assert encode(PAIRS, bert, 7).fingerprint() == whole.fingerprint()
 
 
