@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from kdnas.config import Settings
-from kdnas.files.atomic import write_json
+from kdnas.report.model import VERSION, Report
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.derivation import derive_choices
@@ -26,7 +26,6 @@ def make_run(
     *,
     trials: int = 14,
     finished: bool = True,
-    old: bool = False,
     task: str = "sst2",
 ) -> Run:
     """A run with a study and, where it is finished, with all that a report tells.
@@ -34,8 +33,8 @@ def make_run(
     Args:
         folder: Its place.
         trials: Evaluated students.
-        finished: Whether its winner is distilled and measured.
-        old: As versions before the report was a page left it.
+        finished: Whether the controller searched and the winner is distilled and measured, or
+            there is nothing yet but trials.
         task: As `--task` names it.
     """
     settings = Settings(teacher=HOSTILE, task=task, out=folder, sampler="lstm")
@@ -45,18 +44,17 @@ def make_run(
         study = optuna.create_study(storage=url, study_name=name, direction="maximize")
         study.set_user_attr("teacher", f"/somewhere/{HOSTILE}".replace("/img", "img"))
         study.set_user_attr("task", task)
-        _fill(study, trials, seed, old)
+        _fill(study, trials, seed, finished)
     run.log("start", step="search")
     run.log("end", step="search", seconds=12.5)
     if finished:
-        write_json(run.folder / "report.json", report_of(old))
+        report_of(task=task).write(run.folder / "report.json")
         (run.folder / "student").mkdir()
-    if not old:
-        _write_curves(run.folder, trials, finished)
+        _write_curves(run.folder, trials)
     return run
 
 
-def _fill(study: optuna.Study, trials: int, seed: int, old: bool) -> None:
+def _fill(study: optuna.Study, trials: int, seed: int, finished: bool) -> None:
     choices = derive_choices(TEACHER)
     spaces = {k: optuna.distributions.CategoricalDistribution(v) for k, v in choices.items()}
     for i in range(trials):
@@ -77,10 +75,10 @@ def _fill(study: optuna.Study, trials: int, seed: int, old: bool) -> None:
             distributions=spaces,
             value=attributes["reward"],
             user_attrs=attributes,
-            system_attrs={} if old else known,
+            system_attrs=known if finished else {},
         )
         study.add_trial(trial)
-        if i == 5 and not old:
+        if i == 5:
             _fill_the_rest(study, trial, attributes)
 
 
@@ -108,48 +106,63 @@ def _fill_the_rest(
         )
 
 
-def report_of(old: bool) -> dict[str, Any]:
-    """The content of a report.json."""
-    shape = Architecture(3, 6, 192, 768, "gelu")
+def report_of(**changes: Any) -> Report:
+    """A report with everything in it; fields by name, or `student__name` for one of a part."""
     scores = {"accuracy": 0.84, "f1": 0.86}
-    report: dict[str, Any] = {
-        "task": "sst2",
-        "task_type": "classification",
-        "dataset": "nyu-mll/glue",
-        "evaluation": ["validation"],
-        "main_score": "accuracy",
-        "teacher": {"name": HOSTILE, "params": 22_713_986, "latency_ms": 60.0, "scores": scores},
-        "student": {
-            **{"name": shape.label, "params": 7_000_000, "macs": 188_000_000, "latency_ms": 12.0},
-            **{"latency_iqr_ms": 0.4, "scores": scores, "architecture": shape.params, "trial": 2},
+    shape = Architecture(3, 6, 192, 768, "gelu")
+    small = {"architecture": shape, "params": 7_000_000, "macs": 188_000_000, "latency_ms": 12.0}
+    controls = ("fine-tuned without KD", "hand-picked, as fast", HOSTILE)
+    best = {"trial": 3, "score": 0.71, "speedup": 2.5, "architecture": shape}
+    found = {"evaluated": 12, "best_reward": 0.8, "hypervolume": 0.5, "seconds": 99.0}
+    content: dict[str, Any] = {
+        **{"version": VERSION, "kdnas": "0.1.0", "task": "sst2", "dataset": "nyu-mll/glue"},
+        **{
+            "dataset_config": "sst2",
+            "task_type": "classification",
+            "dataset_name": "GLUE SST2",
+            "evaluation": ["validation"],
         },
-        "speedup": 5.0,
-        "search": {"space": 1536},
+        **{"main_score": "accuracy", "verdict": "The student keeps most of its teacher's scores."},
+        **{"speedup": 5.0, "speedup_wanted": None, "seconds": {}, "examples": {"validation": 872}},
+        "teacher": {
+            **{"name": HOSTILE, "architecture": TEACHER, "params": 22_713_986, "scores": scores},
+            **{"macs": 1_400_000_000, "latency_ms": 60.0, "speedup": 1.0},
+        },
+        "student": {
+            **{**small, "name": shape.label, "speedup": 5.0, "scores": scores, "trial": 2},
+            **{"latency_iqr_ms": 0.4, "intervals": {"accuracy": (0.81, 0.87)}},
+        },
         "controls": [
-            {
-                "name": name,
-                "architecture": shape.params,
-                "params": 7_000_000,
-                "speedup": 4.5,
-                "scores": {"accuracy": 0.8, "f1": 0.81},
-            }
-            for name in ("fine-tuned without KD", "hand-picked, same depth", HOSTILE)
+            {**small, "name": name, "speedup": 4.5, "scores": {"accuracy": 0.8, "f1": 0.81}}
+            | {"folder": folder}
+            for name, folder in zip(controls, ("fine-tuned", "hand-picked", "odd"), strict=True)
+        ],
+        "search": {
+            **{**found, "sampler": "tpe", "objective": "reward", "trials": 12, "distinct": 12},
+            **{"seen": 12, "infeasible": 0, "space": 1536, "rungs": 1, "speedup_wanted": None},
+            **{"max_params": None, "alpha": 1.0, "beta": 0.1, "cost": "latency", "seed": 0},
+            "seconds_per_trial": {"median": 5.0, "least": 2.5, "most": 30.1},
+            "random_search": {**found, "best_reward": 0.69},
+            "budgets": [
+                {"speedup": 2.0, "search": best, "random_search": {**best, "score": 0.65}},
+                {"speedup": 8.0, "search": {**best, "score": 0.5}, "random_search": None},
+            ],
+        },
+        "latency": [
+            *(_cell(batch, length) for batch in (1, 8) for length in (16, 64)),
+            {"batch": 32, "length": 64, "repeats": 0},
         ],
         "recipe": [{"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}],
-        "seconds": {},
         "environment": {
             **{"device": "cpu", "device_name": "x86_64", "precision": "fp32", "threads": 1},
             **{"torch": "2", "python": "3", "platform": "Linux", "latency_batch": 1},
-            **{"latency_length": 128},
+            **{"latency_length": 128, "latency_runtime": "torch 2", "latency_measured": "alone"},
         },
     }
-    if old:
-        del report["recipe"], report["main_score"]
-    else:
-        report["teacher"] |= {"macs": 1_400_000_000, "architecture": TEACHER.params}
-        report["latency"] = [_cell(batch, length) for batch in (1, 8) for length in (16, 64)]
-        report["latency"].append({"batch": 32, "length": 64, "repeats": 0})
-    return report
+    for key, value in changes.items():
+        part, _, name = key.rpartition("__")
+        (content[part] if part else content)[name] = value
+    return Report.model_validate(content)
 
 
 def _cell(batch: int, length: int) -> dict[str, Any]:
@@ -161,14 +174,13 @@ def _cell(batch: int, length: int) -> dict[str, Any]:
     }
 
 
-def _write_curves(folder: Path, trials: int, finished: bool) -> None:
+def _write_curves(folder: Path, trials: int) -> None:
     curves: list[dict[str, Any]] = [
         {"name": f"trial {n}", "stage": "mini-KD", "heldout": 0.4, "points": _falling(n)}
         for n in range(trials)
     ]
-    if finished:
-        curves.append({**curves[0], "name": "hand-picked"})
-    for name in ("student", "hand-picked") if finished else ():
+    curves.append({**curves[0], "name": "hand-picked"})
+    for name in ("student", "hand-picked"):
         for stage in ("hidden", "task"):
             curves.append({"name": name, "stage": stage, "heldout": None, "points": _falling(3)})
     text = "\n".join(map(json.dumps, curves))

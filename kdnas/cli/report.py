@@ -50,7 +50,7 @@ def report(
     if plotly_js not in PLOTLY:
         raise KdnasError(f"--plotly-js is {plotly_js!r}; {' or '.join(PLOTLY)} would be right")
     if png:
-        from kdnas.report.picture import check_picture
+        from kdnas.report.write import check_picture
 
         check_picture(png)
     page = (
@@ -63,32 +63,31 @@ def report(
 
 
 def _one(folder: Path, png: Path | None, out: Path | None, plotly_js: str) -> Path:
-    from kdnas.report.picture import write_picture
-    from kdnas.report.progress import progress_of
-    from kdnas.report.rewrite import rewrite_report
     from kdnas.report.terminal import report_lines
+    from kdnas.report.write import rewrite_report, write_picture
     from kdnas.runs.run_folder import Run
 
     if out:
         raise KdnasError("--out goes with several runs; the report of one lies in its folder")
     run = Run.open(folder)
-    facts = rewrite_report(run, plotly_js)  # type: ignore[arg-type]
+    data = rewrite_report(run, plotly_js)  # type: ignore[arg-type]
     if png:
-        write_picture(png, facts)
+        write_picture(png, data)
     page = folder / "report.html"
-    result = facts.report or {"report": None, "progress": progress_of(facts)}
-    conclude({**result, "page": str(page)}, report_lines(facts, folder, png))
+    unfinished = {"report": None, "progress": data.progress}
+    result = data.report.model_dump(mode="json") if data.report else unfinished
+    conclude({**result, "page": str(page)}, report_lines(data, folder, png))
     return page
 
 
 def _several(folders: list[Path], png: Path | None, out: Path | None, plotly_js: str) -> Path:
     from kdnas.report.compare import comparison, comparison_lines, write_comparison
-    from kdnas.report.rewrite import read_facts
+    from kdnas.report.data import read_run
     from kdnas.runs.run_folder import Run
 
     if png:
         raise KdnasError("--png draws the front of one run; name one")
-    runs = {str(folder): read_facts(Run.open(folder)) for folder in folders}
+    runs = {str(folder): read_run(Run.open(folder)) for folder in folders}
     page = out or Path("compare.html")
     if page.is_dir():
         raise KdnasError(f"--out is {page}, which is a folder; {page / 'compare.html'} would do")

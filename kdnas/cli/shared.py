@@ -42,9 +42,9 @@ def finish(folder: Path, work: Any, beside: str = "") -> None:
     from kdnas.report.terminal import closing_lines
 
     report = interruptible(beside or f"resume {folder}", work)
-    own = folder / "students" / f"trial-{report['student']['trial']}"
+    own = folder / "students" / f"trial-{report.student.trial}"
     home = own if beside and (own / "student").exists() else folder
-    conclude(report, closing_lines(report, str(home)))
+    conclude(report.model_dump(mode="json"), closing_lines(report, str(home)))
 
 
 def spelled(flags: dict[str, Any]) -> str:

@@ -1,110 +1,184 @@
-"""The model card that travels with the student."""
+"""The model card that travels with the student: its text, and metadata as the hub reads them.
+
+The metadata's schema: https://huggingface.co/docs/hub/model-cards.
+"""
 
 from __future__ import annotations
 
 import html
+import re
+from collections.abc import Container
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdnas import __version__
-from kdnas.report.metadata import card_data
-from kdnas.report.models import models_of
-from kdnas.report.summary import timed_on
+from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+from kdnas.files.atomic import read_json
+from kdnas.report.model import Report, TrainedStage
 from kdnas.runtime.formatting import in_millions, several
-from kdnas.tasks import TASK_TYPES
+from kdnas.students.checkpoint import CARD
+from kdnas.tasks import TASK_TYPES, embedded_teacher
+from kdnas.teachers.load import EMBEDDED_NAME
 
-CARD = """---
-{metadata}
----
-# {heading}
-
-A student of `{teacher}` for the task `{task}`, found and distilled by kdnas: {label},
-{params} parameters, {speedup:.2f} times as fast as its teacher (batch {batch}, {length} tokens,
-{threads}, {where}).
-
-```python
-from transformers import {auto_class}, AutoTokenizer
-
-model = {auto_class}.from_pretrained("PATH")
-tokenizer = AutoTokenizer.from_pretrained("PATH")
-```
-
-## Scores ({splits})
-
-{scores}
-
-The search (kdnas {version}) saw {seen} of {space} students (sampler `{sampler}`, seed {seed}); the
-winner is trial {trial}. Latencies are medians of passes that alternate with the teacher's.
-
-It was trained in these stages: {stages}.
-
-## Limits
-
-The student inherits its teacher's language, vocabulary, input length and biases, and was trained
-for this task alone. Speed-up differs between machines, batch sizes and lengths; measure it where
-the student will run.
-"""
+TEMPLATE = Path(__file__).parent / "templates" / "card.md"
+TAGS = ["kdnas", "knowledge-distillation", "neural-architecture-search"]
+DATA = {"corpus": "a corpus", "task": "the task's rows", "transfer": "a transfer set"}
+HUB_SECONDS = 3.0
+# Names of folders of the transformers trainer, which configs remember.
+CHECKPOINT = re.compile(r"(^|/)checkpoint-\d+$")
 
 
-def model_card(report: dict[str, Any]) -> str:
-    """The card's text, from the content of report.json."""
-    environment, search = report["environment"], report["search"]
-    return CARD.format(
-        metadata=card_data(report, _name(report)).to_yaml(),
-        version=report.get("kdnas", __version__),
+def model_card(report: Report) -> str:
+    """The text of the card."""
+    teacher, *others = report.models
+    card = ModelCard.from_template(
+        card_data(report),
+        template_path=str(TEMPLATE),
         heading=html.escape(_name(report), quote=False),
+        report=report,
+        environment=report.environment,
         teacher=_teacher(report),
-        task=report["task"],
-        auto_class=TASK_TYPES[report["task_type"]].auto_class.__name__,
-        label=report["student"]["name"],
-        params=in_millions(report["student"]["params"]),
-        speedup=report["speedup"],
-        batch=environment["latency_batch"],
-        length=environment["latency_length"],
-        threads=several(environment["threads"], "thread"),
-        where=timed_on(environment),
-        splits=", ".join(report["evaluation"]),
-        scores=score_table(report),
-        seen=search["seen"],
-        space=search["space"],
-        sampler=search["sampler"],
-        seed=search["seed"],
-        trial=report["student"]["trial"],
-        stages="; ".join(map(_stage, report["recipe"])),
+        auto_class=TASK_TYPES[report.task_type].auto_class.__name__,
+        models=[("this student", report.student), teacher, *others[1:]],
+        metrics=list(report.student.scores),
+        stages="; ".join(map(_stage, report.recipe)),
+        params=lambda model: in_millions(model.params),
+        several=several,
+    )
+    return f"{card}\n"
+
+
+def card_data(report: Report) -> ModelCardData:
+    """The metadata; what is not known is left out."""
+    origin, search, results = origin_of(report.teacher.name), report.search, _results(report)
+    on_hub = report.dataset_config or "/" in report.dataset
+    return ModelCardData(
+        model_name=_name(report),
+        eval_results=results,
+        library_name="transformers",
+        pipeline_tag=TASK_TYPES[report.task_type].pipeline_tag,
+        base_model=origin.base_model,
+        license=origin.licence,
+        language=origin.language,
+        datasets=[report.dataset] if on_hub else None,
+        metrics=sorted({result.metric_type for result in results}),
+        tags=TAGS,
+        kdnas={
+            "version": report.kdnas,
+            "architecture": report.student.name,
+            "speedup": report.speedup,
+            "sampler": search.sampler,
+            "trials": search.seen,
+            "space": search.space,
+            "seed": search.seed,
+        },
     )
 
 
-def score_table(report: dict[str, Any]) -> str:
-    """Student, teacher and controls in one Markdown table."""
-    metrics = list(report["student"]["scores"])
-    teacher, student, *controls = models_of(report)
-    rows = [("this student", *student[1:]), teacher, *controls]
-    lines = [
-        f"| | {' | '.join(metrics)} | parameters | speed-up |",
-        "|---" * (len(metrics) + 3) + "|",
-    ]
-    for name, row, speedup in rows:
-        scores = (f"{row['scores'][m]:.4f}" if m in row["scores"] else "" for m in metrics)
-        size = in_millions(row["params"])
-        lines.append(f"| {name} | {' | '.join(scores)} | {size} | {speedup:.2f} |")
-    return "\n".join(lines)
+def _results(report: Report) -> list[EvalResult]:
+    results, task = [], TASK_TYPES[report.task_type]
+    for key, value in report.student.scores.items():
+        name, split = _metric_and_split(key, report.evaluation, task.metrics)
+        metric = task.metrics[name]
+        results.append(
+            EvalResult(
+                task_type=task.pipeline_tag,
+                task_name=task.hub_name,
+                dataset_type=report.dataset,
+                dataset_name=report.dataset_name,
+                dataset_config=report.dataset_config,
+                dataset_split=split,
+                metric_type=metric.hub_type,
+                metric_name=metric.hub_name,
+                metric_value=value,
+            )
+        )
+    return results
 
 
-def _stage(stage: dict[str, Any]) -> str:
-    places = {"corpus": "a corpus", "task": "the task's rows", "transfer": "a transfer set"}
-    losses = [name for name, weight in stage["losses"].items() if weight]
-    return (
-        f"{stage['name']} ({', '.join(losses)}; {places[stage['data']]}; "
-        f"{several(format(stage['epochs'], 'g'), 'epoch')} at {stage['lr']:g})"
-    )
+def _metric_and_split(key: str, splits: list[str], metrics: Container[str]) -> tuple[str, str]:
+    """`accuracy_matched` is accuracy on validation_matched; a single split is not in the key."""
+    for split in splits:
+        metric = key.removesuffix(f"_{split.partition('_')[2]}")
+        if len(splits) > 1 and metric in metrics and key not in metrics:
+            return metric, split
+    return key, splits[0]
 
 
-def _teacher(report: dict[str, Any]) -> str:
-    name = str(report["teacher"]["name"])
+def _stage(stage: TrainedStage) -> str:
+    losses = [name for name, weight in stage.losses.items() if weight]
+    epochs = several(format(stage.epochs, "g"), "epoch")
+    return f"{stage.name} ({', '.join(losses)}; {DATA[stage.data]}; {epochs} at {stage.lr:g})"
+
+
+def _teacher(report: Report) -> str:
+    """The teacher's name without the folders of this machine."""
+    name = report.teacher.name
     return Path(name).name if Path(name).is_absolute() else name
 
 
-def _name(report: dict[str, Any]) -> str:
-    a = report["student"]["architecture"]
-    shape = f"{a['num_hidden_layers']}x{a['hidden_size']}"
-    return f"{Path(_teacher(report)).name}-{report['task']}-{shape}"
+def _name(report: Report) -> str:
+    shape = report.student.architecture
+    teacher = Path(_teacher(report)).name
+    return f"{teacher}-{report.task}-{shape.num_hidden_layers}x{shape.hidden_size}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a student comes from; None for what is not known.
+
+    Attributes:
+        base_model: Hub id of the teacher, or of what a local teacher was trained from.
+        licence: As the teacher's card says.
+        language: Likewise.
+    """
+
+    base_model: str | None
+    licence: str | None
+    language: str | list[str] | None
+
+
+def origin_of(teacher: str) -> Origin:
+    """Reads the card and the config of a teacher: a hub id, or a local folder."""
+    folder = Path(teacher)
+    if folder.is_dir() or folder.is_absolute():
+        data = _card_in(folder)
+        config = read_json(folder / "config.json") or {}
+        names = [data.get("base_model"), config.get("_name_or_path")]
+    else:
+        data, names = _card_of(teacher), [teacher]
+    base = next(filter(_is_hub_id, names), None)
+    return Origin(base, data.get("license"), data.get("language"))
+
+
+def _is_hub_id(name: Any) -> bool:
+    """Whether a name can be one: `bert-base-uncased` or `org/model`, and no local folder."""
+    if not isinstance(name, str) or not name or Path(name).exists():
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") <= 1 and not CHECKPOINT.search(name)
+
+
+def _card_of(teacher: str) -> dict[str, Any]:
+    """The metadata of a hub model: of the installed package, or from the hub."""
+    try:
+        if teacher == EMBEDDED_NAME:
+            return _card_in(embedded_teacher())
+        known: Any = HfApi().model_info(teacher, timeout=HUB_SECONDS).card_data
+        return dict(known.to_dict()) if known else {}
+    except Exception:  # no package, no network, no access: our card then says less
+        return {}
+
+
+def _card_in(folder: Path) -> dict[str, Any]:
+    try:
+        card = ModelCard.load(folder / CARD, ignore_metadata_errors=True)
+        return dict(card.data.to_dict())
+    except Exception:  # no card, or one that the hub's reader refuses
+        return {}

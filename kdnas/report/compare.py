@@ -9,13 +9,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from kdnas.errors import KdnasError
-from kdnas.report.facts import Facts
+from kdnas.report.data import ReportData
 from kdnas.report.figures import style
-from kdnas.report.figures.final import main_metric
-from kdnas.report.figures.students import AXES, SCORE, axis_layout, dots, front_of, winner_rows
+from kdnas.report.figures.front import AXES, SCORE, axis_layout, dots, front_of, winner_rows
 from kdnas.report.page import Plotly, Section, Table, write_page
-from kdnas.report.search import BUDGETS, search_summary
-from kdnas.report.table import finished
+from kdnas.report.search_summary import BUDGETS, best_at, found
+from kdnas.report.terminal import table_lines
+from kdnas.report.trials_table import finished
 
 TOLD = "The front of each run; stars are the winners, timed again at the end."
 SHARES = "Scores are shares of the teacher's variance"
@@ -27,82 +27,73 @@ COLUMNS = {
 }
 
 
-def comparison(runs: dict[str, Facts]) -> list[dict[str, Any]]:
+def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
     """A row of plain values a run, keys as in COLUMNS; None where a value is not there yet.
 
     Raises:
         KdnasError: A run has no finished trial.
     """
-    for name, facts in runs.items():
-        if finished(facts.table).empty:
-            raise KdnasError(f"{name} has no finished trial to compare; kdnas resume goes on")
-    return [_row(name, facts) for name, facts in runs.items()]
+    for name, data in runs.items():
+        if finished(data.table).empty:
+            raise KdnasError(f"{name} has no finished trial to compare; run: kdnas resume {name}")
+    return [_row(name, data) for name, data in runs.items()]
 
 
-def write_comparison(path: Path, runs: dict[str, Facts], plotly: Plotly = "inline") -> None:
+def write_comparison(path: Path, runs: dict[str, ReportData], plotly: Plotly = "inline") -> None:
     """Writes the page."""
     rows = comparison(runs)
     views = {name: _figure(runs, name) for name in AXES}
-    table = Table(
-        list(COLUMNS.values()), [[_shown(row[key]) for key in COLUMNS] for row in rows], open=True
-    )
+    cells = [[_shown(row[key]) for key in COLUMNS] for row in rows]
+    table = Table(list(COLUMNS.values()), cells, open=True)
     section = Section("fronts", "Pareto fronts", _told(rows), views, table)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
 
 
 def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The table for a terminal, at most 80 columns wide."""
-    heads = ["students", "reward", *(f"{b:g}x" for b in BUDGETS), "final", "speed-up"]
-    keys = ["evaluated", "reward", *(f"at_{b:g}" for b in BUDGETS), "final", "speedup"]
-    lines = [f"{'best reward; score at':<24}" + "".join(f"{head:>9}" for head in heads[:6])]
-    for row in rows:
-        name = row["name"] if len(row["name"]) < 24 else "..." + row["name"][-20:]
-        lines.append(f"{name:<24}" + "".join(f"{_shown(row[key]):>9}" for key in keys[:6]))
-    return lines
+    keys = ["evaluated", "reward", *(f"at_{b:g}" for b in BUDGETS), "final"]
+    head = ("best reward; score at", "students", "reward", *(f"{b:g}x" for b in BUDGETS), "final")
+    names = [row["name"] if len(row["name"]) < 24 else f"...{row['name'][-20:]}" for row in rows]
+    cells = ([name, *(_shown(r[key]) for key in keys)] for name, r in zip(names, rows, strict=True))
+    return table_lines(head, cells)
 
 
 def _told(rows: Sequence[dict[str, Any]]) -> str:
     """How to read the plot, and whether the scores of these runs compare at all."""
-    found = {key: list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("teacher", "task")}
-    differ = [f"{key}s ({', '.join(names)})" for key, names in found.items() if len(names) > 1]
-    if differ:
-        return (
-            f"{TOLD} {SHARES}; these runs have several {' and '.join(differ)}: do not compare them."
-        )
-    return f"{TOLD} {SHARES}."
+    values = {k: list(dict.fromkeys(str(row[k]) for row in rows)) for k in ("teacher", "task")}
+    differ = [f"{key}s ({', '.join(names)})" for key, names in values.items() if len(names) > 1]
+    warning = f"; these runs have several {' and '.join(differ)}: do not compare them"
+    return f"{TOLD} {SHARES}{warning if differ else ''}."
 
 
-def _row(name: str, facts: Facts) -> dict[str, Any]:
-    settings = facts.settings.model_copy(update={"speedup": None})
-    found = search_summary(settings, facts.table, facts.control, 0)
-    best = {f"at_{b['speedup']:g}": b["search"] and b["search"]["score"] for b in found["budgets"]}
-    report = facts.report
-    metric = main_metric(report) if report else None
+def _row(name: str, data: ReportData) -> dict[str, Any]:
+    search, report = found(data.table), data.report
+    best = {f"at_{speedup:g}": best_at(data.table, speedup) for speedup in BUDGETS}
     return {
         "name": name,
-        "teacher": Path(facts.study.user_attrs["teacher"]).name,
-        "task": facts.task,
-        "sampler": found["sampler"],
-        "evaluated": found["evaluated"],
-        "reward": found["best_reward"],
-        "hypervolume": found["hypervolume"],
-        **best,
-        "student": report["student"]["name"] if report else None,
-        "metric": metric,
-        "final": report["student"]["scores"][metric] if report else None,
-        "speedup": report["speedup"] if report else None,
+        "teacher": Path(data.study.user_attrs["teacher"]).name,
+        "task": data.task,
+        "sampler": data.settings.sampler,
+        "evaluated": search.evaluated,
+        "reward": search.best_reward,
+        "hypervolume": search.hypervolume,
+        **{key: student and student.score for key, student in best.items()},
+        "student": report and report.student.name,
+        "metric": report and report.main_score,
+        "final": report and report.student.scores[report.main_score],
+        "speedup": report and report.speedup,
     }
 
 
-def _figure(runs: dict[str, Facts], view: str) -> go.Figure:
+def _figure(runs: dict[str, ReportData], view: str) -> go.Figure:
     axis = AXES[view]
     figure = style.figure(height=520)
-    for i, (name, facts) in enumerate(runs.items()):
+    for i, (name, data) in enumerate(runs.items()):
         colour = style.SEVERAL[i % len(style.SEVERAL)]
         symbol = style.SYMBOLS[i // len(style.SEVERAL) % len(style.SYMBOLS)]
-        drawn = dots(front_of(facts.table, axis), axis, name, colour, 8, symbol)
+        drawn = dots(front_of(data.table, axis), axis, name, colour, 8, symbol)
         figure.add_trace(drawn.update(mode="lines+markers", line={"color": colour, "width": 2}))
-        star = dots(winner_rows(facts), axis, f"{name}, winner", colour, 17, "star")
+        star = dots(winner_rows(data), axis, f"{name}, winner", colour, 17, "star")
         figure.add_trace(star.update(showlegend=False))
     figure.update_xaxes(axis_layout(axis))
     figure.update_yaxes(title={"text": SCORE})

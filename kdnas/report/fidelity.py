@@ -1,4 +1,4 @@
-"""fidelity.html and the lines of `kdnas fidelity`: mini-KD's score against the final one."""
+"""Mini-KD's score against the final one: fidelity.html, a section of the report, terminal lines."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table, write_page
 
+TITLE = "Can the scores be trusted?"
+TOLD = (
+    "Mini-KD's score against the score after full distillation of the same students. The closer "
+    "Kendall's tau is to 1, the better mini-KD ranks them."
+)
 NAMES = {
     "score": "mini-KD score",
     "reward": "reward",
@@ -94,6 +100,15 @@ def fidelity_figure(result: dict[str, Any]) -> go.Figure:
         yaxis={"title": {"text": f"final {style.plain(result['metric'])}, after full KD"}},
     )
     return figure
+
+
+def fidelity_section(data: ReportData) -> Section:
+    """The same in a run's report, where `kdnas fidelity` has measured it."""
+    if not data.fidelity:
+        missing = "Not measured. kdnas fidelity RUN measures it by distilling some students fully."
+        return Section("trust", TITLE, TOLD, missing=missing)
+    views = {"scores": fidelity_figure(data.fidelity)}
+    return Section("trust", TITLE, TOLD, views, fidelity_table(data.fidelity))
 
 
 def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:

@@ -1,73 +1,98 @@
-"""The last lines that a person sees."""
+"""What a person reads on the terminal at the end of a command, at most 80 columns wide."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import Any
 
-from kdnas.report.facts import Facts
-from kdnas.report.models import models_of
-from kdnas.report.progress import progress_told
+from rich.console import Console
+from rich.table import Table
+
+from kdnas.report.data import ReportData
+from kdnas.report.model import Report, Search
+from kdnas.report.search_summary import progress_lines
 from kdnas.runtime.formatting import in_millions
 
 WIDTH = 80
+# Of the first column; the rest is for the numbers.
 NAME, WIDEST = 24, 30
 
 
-def closing_lines(report: dict[str, Any], folder: str) -> list[str]:
-    """Teacher, student and controls, a line each, at most 80 columns wide; and where files are."""
-    lines = [*_models(report), "", *_search(report["search"])]
-    wanted = report.get("speedup_wanted")
-    if wanted and report["speedup"] < wanted:
-        lines.append(f"timed again, the student is not quite the {wanted:g}x that was asked for")
+def table_lines(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
+) -> list[str]:
+    """A table without rules: the first column is left-aligned, the others right-aligned.
+
+    Args:
+        head: Names of the columns.
+        rows: Cells as they are shown.
+        first: Width of the first column, which longer names are cut to.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    for i, name in enumerate(head):
+        justify = "right" if i else "left"
+        width = None if i else first
+        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*row)
+    text = StringIO()
+    Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def closing_lines(report: Report, folder: str) -> list[str]:
+    """Teacher, student and controls, a line each; the verdict; where the files are."""
+    lines = [*_models(report), "", *_search(report.search)]
+    wanted = report.speedup_wanted
+    if wanted and report.speedup < wanted:
+        lines.append(f"timed again at the end, the student misses the {wanted:g}x asked for")
     return [*lines, "", f"student: {folder}/student", f"report:  {folder}/report.html"]
 
 
-def report_lines(facts: Facts, folder: Path, picture: Path | None) -> list[str]:
-    """What `kdnas report` says."""
-    if facts.report:
-        lines = closing_lines(facts.report, str(folder))
+def report_lines(data: ReportData, folder: Path, picture: Path | None) -> list[str]:
+    """The result of `kdnas report`."""
+    if data.report:
+        lines = closing_lines(data.report, str(folder))
     else:
-        lines = [*progress_told(facts), f"no student yet; it goes on with: kdnas resume {folder}"]
+        lines = [*progress_lines(data.progress), f"no student yet; run: kdnas resume {folder}"]
         lines += ["", f"report:  {folder}/report.html"]
     return lines + ([f"picture: {picture}"] if picture else [])
 
 
-def _models(report: dict[str, Any]) -> list[str]:
-    """A column a metric, as far as they fit."""
-    rows = models_of(report)
-    metrics = list(report["student"]["scores"])
-    first = min(WIDEST, max(NAME, *(len(name) + 1 for name, _, _ in rows)))
-    widths = [max(len(metric), 6) + 2 for metric in metrics]
-    while sum(widths) > WIDTH - first - 16:
-        widths.pop()
-    metrics = metrics[: len(widths)]
-    heads = "".join(f"{metric:>{width}}" for metric, width in zip(metrics, widths, strict=True))
-    lines = [f"{'':<{first}}{'size':>7}{'speed':>9}{heads}"]
-    for name, row, speedup in rows:
-        scores = [f"{row['scores'][m]:.4f}" if m in row["scores"] else "-" for m in metrics]
-        cells = "".join(f"{cell:>{width}}" for cell, width in zip(scores, widths, strict=True))
-        size = in_millions(row["params"])
-        lines.append(f"{name[: first - 1]:<{first}}{size:>7}{speedup:>8.2f}x{cells}")
-    return lines
+def _models(report: Report) -> list[str]:
+    """A row a model, and a column a metric, as far as they fit."""
+    first = min(WIDEST, max(NAME, *(len(name) for name, _ in report.models)))
+    metrics = list(report.student.scores)
+    while sum(max(len(metric), 6) + 2 for metric in metrics) > WIDTH - first - 16:
+        metrics.pop()
+    rows = [
+        (
+            name,
+            in_millions(model.params),
+            f"{model.speedup:.2f}x",
+            *(f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics),
+        )
+        for name, model in report.models
+    ]
+    return table_lines(("", "size", "speed", *metrics), rows, first=first)
 
 
-def _search(search: dict[str, Any]) -> list[str]:
-    each = search["seconds_per_trial"]
-    line = (
-        f"search: {search['sampler']}, {search['seen']} of {search['space']} students; trials took "
-        f"{search['seconds']:.0f} s, {each['least']:.1f} to {each['most']:.1f} s each"
+def _search(search: Search) -> list[str]:
+    """What the search took, and its best score beside random search's at some speed-ups."""
+    each, budgets = search.seconds_per_trial, search.budgets
+    first = (
+        f"search: {search.sampler}, {search.seen} of {search.space} students; trials took "
+        f"{search.seconds:.0f} s, {each.least:.1f} to {each.most:.1f} s each"
     )
-    return [line, *_beside_random(search)]
-
-
-def _beside_random(search: dict[str, Any]) -> list[str]:
-    """The best score of search and random search at some speed-ups."""
-    budgets = search["budgets"]
-    rows = [("best reward; score at", ["", *(f"{b['speedup']:g}x" for b in budgets)])]
-    for key, name in (("search", "  this search"), ("random_search", "  random search, as many")):
-        whole = search if key == "search" else search["random_search"]
-        if whole:
-            scores = [f"{b[key]['score']:.4f}" if b[key] else "-" for b in budgets]
-            rows.append((name, [f"{whole['best_reward']:.4f}", *scores]))
-    return [f"{name:<26}" + "".join(f"{cell:>9}" for cell in cells) for name, cells in rows]
+    found = [("  this search", search.best_reward, [b.search for b in budgets])]
+    if search.random_search:
+        reward = search.random_search.best_reward
+        best = [b.random_search for b in budgets]
+        found.append(("  random search, same budget", reward, best))
+    rows = [
+        (name, f"{reward:.4f}", *(f"{b.score:.4f}" if b else "-" for b in best))
+        for name, reward, best in found
+    ]
+    head = ("best reward; score at", "", *(f"{b.speedup:g}x" for b in budgets))
+    return [first, *table_lines(head, rows)]

@@ -1,54 +1,159 @@
-"""The last step of a run: everything that a person reads."""
+"""Writes everything that a person reads of a run: tables, report.json, pages, the model card."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from optuna.study import Study
 
-from kdnas.files.atomic import read_json, write_json, write_text
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import read_json, replace_file, write_text
 from kdnas.report.card import model_card
-from kdnas.report.facts import Facts
-from kdnas.report.page import Plotly
-from kdnas.report.report_page import write_front_page, write_report_page
-from kdnas.report.results import Results
-from kdnas.report.summary import summary
-from kdnas.report.table import trial_table
+from kdnas.report.data import REPORT, ReportData, read_report, read_run
+from kdnas.report.fidelity import fidelity_section
+from kdnas.report.figures.course import course_section
+from kdnas.report.figures.front import front_figure, front_section
+from kdnas.report.figures.importance import importance_section, parallel_section
+from kdnas.report.figures.scores import scores_section
+from kdnas.report.figures.style import fixed
+from kdnas.report.figures.timing import latency_section, seconds_section
+from kdnas.report.figures.training import layers_section, losses_section
+from kdnas.report.model import Report
+from kdnas.report.page import Plotly, write_page
+from kdnas.report.results import Results, make_report
+from kdnas.report.search_summary import progress_lines, search_summary
+from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.formatting import in_millions, several
+from kdnas.students.checkpoint import CARD, RECORD
+
+SECTIONS = (
+    front_section,
+    scores_section,
+    course_section,
+    importance_section,
+    parallel_section,
+    layers_section,
+    losses_section,
+    latency_section,
+    fidelity_section,
+    seconds_section,
+)
+PICTURES = (".png", ".svg", ".pdf", ".webp", ".jpg")
+PICTURE_SIZE = {"width": 840, "height": 480, "scale": 1.5}
 
 
-def write_report(run: Run, study: Study, control: Study | None, results: Results) -> dict[str, Any]:
-    """Writes trials, report.json, the pages and the student's card; returns the report."""
-    table = trial_table(study)
+def write_report(run: Run, study: Study, control: Study | None, results: Results) -> Report:
+    """The last step of a run: writes all files.
+
+    Args:
+        run: Its folder gets the trial tables and pareto.html.
+        study: Of the search.
+        control: Of random search.
+        results: Scores and costs; report.json, the page and the card go to `results.home`.
+    """
     drawn = None if control is None else trial_table(control)
-    report = summary(run.settings, table, drawn, results, run.seconds())
-    write_json(results.home / "report.json", report)
-    write_text(results.home / "student" / "README.md", model_card(report))
-    write_trials(run, study, control)
-    write_report_page(results.home / "report.html", Facts.of(run, study, control, report))
+    report = make_report(run.settings, trial_table(study), drawn, results, run.seconds())
+    report.write(results.home / REPORT)
+    write_text(results.home / "student" / CARD, model_card(report))
+    write_trials(run, ReportData.of(run, study, control, read_report(run.folder)))
+    data = ReportData.of(run, study, control, report)
+    write_report_page(results.home / "report.html", data)
     return report
 
 
-def write_trials(run: Run, study: Study, control: Study | None, plotly: Plotly = "inline") -> Facts:
+def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
+    """`kdnas report RUN`: all files anew, from the study and what is there of the results.
+
+    Raises:
+        KdnasError: The run has no study yet, or its report.json cannot be read.
+    """
+    data = read_run(run)
+    if data.report:
+        size = data.report.search.space
+        changes = {
+            "search": search_summary(run.settings, data.table, data.control, size),
+            "seconds": run.seconds(),
+        }
+        report = data.report.model_copy(update=changes)
+        report.write(run.folder / REPORT)
+        data = replace(data, report=report)
+        # While a new winner's controls are trained, the report is still that of the old one.
+        record = read_json(run.folder / "student" / RECORD) or {}
+        if record.get("trial") == report.student.trial:
+            write_text(run.folder / "student" / CARD, model_card(report))
+    write_trials(run, data, plotly)
+    write_report_page(run.folder / "report.html", data, plotly)
+    return data
+
+
+def write_trials(run: Run, data: ReportData, plotly: Plotly = "inline") -> None:
     """Writes trials.csv, random-search.csv and pareto.html, for which no student need be finished.
 
     Args:
-        run: Where to.
-        study: Of the search.
-        control: Of random search.
+        run: Whose folder they go to.
+        data: Of the run.
         plotly: Where the page has plotly's script from.
-
-    Returns:
-        All that is known of the run.
     """
-    facts = Facts.of(run, study, control, read_json(run.folder / "report.json"))
-    _write_table(run.folder / "trials.csv", facts.table)
-    if facts.control is not None:
-        _write_table(run.folder / "random-search.csv", facts.control)
-    write_front_page(run.folder / "pareto.html", facts, plotly)
-    return facts
+    write_text(run.folder / "trials.csv", data.table.to_csv(index=False))
+    if data.control is not None:
+        write_text(run.folder / "random-search.csv", data.control.to_csv(index=False))
+    write_page(run.folder / "pareto.html", data.title, [front_section(data)], plotly=plotly)
 
 
-def _write_table(path: Path, table: Any) -> None:
-    write_text(path, table.to_csv(index=False))
+def write_report_page(path: Path, data: ReportData, plotly: Plotly = "inline") -> None:
+    """Writes a run's report as one page."""
+    sections = [section(data) for section in SECTIONS]
+    write_page(path, data.title, sections, lead=lead(data), plotly=plotly)
+
+
+def lead(data: ReportData) -> list[str]:
+    """The outcome in a few sentences."""
+    report = data.report
+    if report is None:
+        done = ". ".join(line[0].upper() + line[1:] for line in progress_lines(data.progress))
+        return [f"{done}.", "No student is finished yet: continue with kdnas resume."]
+    student, search = report.student, report.search
+    return [
+        report.verdict,
+        f"The student is {student.name} (trial {student.trial}), with "
+        f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters. "
+        f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
+        f"trials took {several(format(search.seconds, '.0f'), 'second')} in all.",
+    ]
+
+
+def check_picture(path: Path) -> None:
+    """Refuses a picture that cannot be drawn, before anything is written.
+
+    Raises:
+        KdnasError: The ending is unknown, or kaleido is missing.
+    """
+    if path.suffix.lower() not in PICTURES:
+        known = ", ".join(PICTURES)
+        raise KdnasError(f"invalid --png {path}: expected a name that ends in one of {known}")
+    if find_spec("kaleido") is None:
+        raise KdnasError("--png needs kaleido: pip install 'kdnas[png]'")
+
+
+def write_picture(path: Path, data: ReportData) -> None:
+    """Draws the front in light colours; the format follows the name's ending.
+
+    Raises:
+        KdnasError: There is no browser that kaleido could draw with.
+    """
+    check_picture(path)
+    figure = fixed(front_figure(data, title=data.title))
+    figure.update_layout(legend={"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"})
+    figure.update_layout(margin={"t": 60})
+    with replace_file(path) as partial:
+        try:
+            drawn = figure.to_image(format=path.suffix.lower().lstrip("."), **PICTURE_SIZE)
+        except Exception as error:  # kaleido's own, of many kinds
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise KdnasError(
+                f"--png needs a working Chrome or Chromium (BROWSER_PATH names one): {reason[0]}"
+            ) from None
+        partial.write_bytes(drawn)

@@ -15,7 +15,7 @@ from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
 from kdnas.measure.grid import cells_for, latency_grid
 from kdnas.report import Control, Results
-from kdnas.report.results import HAND_PICKED
+from kdnas.report.model import HAND_PICKED
 from kdnas.runtime.console import say
 from kdnas.space import Architecture
 from kdnas.space.handpicked import hand_picked

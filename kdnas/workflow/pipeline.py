@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 import platform
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
 from kdnas.recipes.stages import check_logits, check_relations
-from kdnas.report import write_report
+from kdnas.report import Report, write_report
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Architecture
@@ -37,8 +36,8 @@ from kdnas.workflow.deliver import Delivered
 class Pipeline(Delivered):
     """The steps of one run, one after the other."""
 
-    def everything(self) -> dict[str, Any]:
-        """The seven steps; returns the content of report.json."""
+    def everything(self) -> Report:
+        """The seven steps; returns the report."""
         with self.run.alone(), present(study_here(self.settings, self.run.folder)):
             self.check()
             self.check_total()
@@ -98,7 +97,7 @@ class Pipeline(Delivered):
         config = load_config(teacher_source(self.settings.teacher))
         check_reach(self.settings, self.space, config, self.data.spec, self.runtime)
 
-    def another(self, number: int | None, speedup: float | None) -> dict[str, Any]:
+    def another(self, number: int | None, speedup: float | None) -> Report:
         """Steps 5 to 7 for another trial of the study, in a folder of its own."""
         with self.run.alone():
             read_study(self.storage, self.settings.study, self.run.folder)  # or tells of none
@@ -120,7 +119,7 @@ class Pipeline(Delivered):
         say(f"trial {trial.number} is distilled already: it is the run's own student")
         return folder
 
-    def deliver(self, winner: FrozenTrial, home: Path, speedup: float | None) -> dict[str, Any]:
+    def deliver(self, winner: FrozenTrial, home: Path, speedup: float | None) -> Report:
         """Steps 5 to 7 for one trial of the study; student and report go to `home`.
 
         Args:

@@ -184,7 +184,7 @@ def test_distill_wants_a_speedup_as_search_does(
 def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", trials=1).folder
     assert "--plotly-js is 'file'" in refused("report", run, "--plotly-js", "file")
-    assert "--png is a.txt" in refused("report", run, "--png", "a.txt")
+    assert "invalid --png a.txt" in refused("report", run, "--png", "a.txt")
     assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
     assert "--out goes with several runs" in refused("report", run, "--out", "a.html")
     assert "nowhere does not exist" in refused("report", run, tmp_path / "nowhere")

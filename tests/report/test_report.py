@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import optuna
 import pandas as pd
 import pytest
 import yaml
+from made_runs import report_of
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
-from kdnas.report.results import HAND_PICKED
-from kdnas.report.search import search_summary
-from kdnas.report.table import COLUMNS, finished, front, trial_table
+from kdnas.report.model import HAND_PICKED
+from kdnas.report.search_summary import search_summary
 from kdnas.report.terminal import closing_lines
-from kdnas.space.families import FIELDS
+from kdnas.report.trials_table import COLUMNS, finished, front, trial_table
 
 ROWS = [  # loss, latency, speed-up, reward
     (0.5, 1.0, 8.0, 0.60),
@@ -54,131 +53,88 @@ def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
 
 def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
     told = search_summary(Settings(speedup=3), table, table[table.number.isin([0, 2])], 50)
-    assert (told["seen"], told["distinct"], told["space"]) == (4, 4, 50)
-    assert [(b["speedup"], b["search"]["score"]) for b in told["budgets"]] == [(3, 0.7)]
-    assert told["budgets"][0]["random_search"]["score"] == 0.5
+    assert (told.seen, told.distinct, told.space) == (4, 4, 50)
+    assert [(b.speedup, b.search and b.search.score) for b in told.budgets] == [(3, 0.7)]
+    drawn = told.budgets[0].random_search
+    assert drawn and drawn.score == 0.5
     # (loss, 1 / speed-up) of trials 0 and 2: (0.5, 0.125) and (0.4, 0.37)
     area = 0.6 * (1 - 1 / 2.7) + 0.5 * (1 / 2.7 - 1 / 8)
-    assert told["random_search"]["hypervolume"] == pytest.approx(area, abs=1e-5)
-    assert told["hypervolume"] > area
+    assert told.random_search and told.random_search.hypervolume == pytest.approx(area, abs=1e-5)
+    assert told.hypervolume > area
     free = search_summary(Settings(), table, None, 50)
-    assert free["random_search"] is None
-    assert [(b["speedup"], b["search"]["score"]) for b in free["budgets"]] == [
+    assert free.random_search is None
+    assert [(b.speedup, b.search and b.search.score) for b in free.budgets] == [
         (2, 0.9),
         (4, 0.7),
         (8, 0.5),
     ]
 
 
-@pytest.fixture
-def report() -> dict[str, Any]:
-    architecture = dict(zip(FIELDS, (3, 6, 192, 768, "gelu"), strict=True))
-    scores = {"accuracy": 0.8125, "f1": 0.87}
-    student = {"params": 7_000_000, "scores": scores, "architecture": architecture}
-    return {
-        "task": "mrpc",
-        "dataset": "nyu-mll/glue",
-        "evaluation": ["validation"],
-        "teacher": {"name": "/models/minilm", "params": 22_000_000, "scores": scores},
-        "student": {**student, "name": "3x192 h6 f768 gelu", "trial": 4},
-        "speedup": 4.2,
-        "search": {
-            "seconds_per_trial": {"median": 5.0, "least": 2.5, "most": 30.1},
-            "speedup_wanted": None,
-            "sampler": "tpe",
-            "distinct": 12,
-            "seen": 12,
-            "best_reward": 0.8,
-            "random_search": {"evaluated": 12, "best_reward": 0.69},
-            "budgets": [
-                {
-                    "speedup": 2.0,
-                    "search": {"score": 0.71},
-                    "random_search": {"score": 0.65},
-                },
-                {"speedup": 8.0, "search": {"score": 0.5}, "random_search": None},
-            ],
-            "space": 1536,
-            "seed": 0,
-            "seconds": 99.0,
-        },
-        "recipe": [
-            {"name": "a", "data": "corpus", "losses": {"hidden": 1.0}, "epochs": 2, "lr": 1e-3},
-            {
-                "name": "b",
-                "data": "transfer",
-                "losses": {"logits": [1, 0], "task": 0},
-                "epochs": 0.5,
-                "lr": 5e-4,
-            },
-        ],
-        "controls": [{**student, "name": "hand-picked, same depth", "speedup": 4.0}],
-        "environment": {
-            **{"latency_batch": 1, "latency_length": 128, "threads": 2, "device": "cpu"}
-        },
-    }
-
-
-def test_the_card_is_metadata_and_a_table(report: dict[str, Any]) -> None:
-    card = model_card(report)
+def test_the_card_is_metadata_and_a_table() -> None:
+    recipe = [
+        {"name": "a", "data": "corpus", "losses": {"hidden": 1.0}, "epochs": 2, "lr": 1e-3},
+        {"name": "b", "data": "transfer", "losses": {"logits": [1, 0], "task": 0}}
+        | {"epochs": 0.5, "lr": 5e-4},
+    ]
+    card = model_card(report_of(teacher__name="/models/minilm", recipe=recipe))
     match = re.match(r"---\n(.*?)---\n(.*)", card, re.S)
     assert match
     metadata = yaml.safe_load(match[1])
     assert "base_model" not in metadata, "a local folder is no hub id"
     result = metadata["model-index"][0]["results"][0]
     assert result["dataset"]["type"] == "nyu-mll/glue"
-    assert {"type": "accuracy", "value": 0.8125, "name": "Accuracy"} in result["metrics"]
-    assert "| hand-picked, same depth | 0.8125 | 0.8700 | 7.0M | 4.00 |" in match[2]
+    assert {"type": "accuracy", "value": 0.84, "name": "Accuracy"} in result["metrics"]
+    assert "\n| | accuracy | f1 | parameters | speed-up |\n|---|---|---|---|---|\n" in match[2]
+    assert "\n| this student | 0.8400 | 0.8600 | 7.0M | 5.00 |\n| teacher | 0.8400" in match[2]
+    assert "\n| hand-picked, as fast | 0.8000 | 0.8100 | 7.0M | 4.50 |\n" in match[2]
     assert "/models" not in card
     stages = "a (hidden; a corpus; 2 epochs at 0.001); b (logits; a transfer set; 0.5 epochs at"
-    assert stages in match[2]
+    assert stages in match[2] and "AutoModelForSequenceClassification.from_pretrained" in match[2]
     assert json.dumps(metadata)
 
 
-def test_a_card_of_a_tiny_student_with_an_odd_teacher(report: dict[str, Any]) -> None:
-    report["teacher"]["name"] = "/models/a<b>"
-    report["student"]["params"] = 63_000
-    report["environment"]["threads"] = 1
-    report["recipe"][0]["epochs"] = 1.0
-    card = model_card(report)
-    assert "\n# a&lt;b&gt;-mrpc-3x192\n" in card
+def test_a_card_of_a_tiny_student_with_an_odd_teacher() -> None:
+    card = model_card(report_of(teacher__name="/models/a<b>", student__params=63_000))
+    assert "\n# a&lt;b&gt;-sst2-3x192\n" in card
     assert "63k parameters" in card and "1 thread, cpu" in card and "; 1 epoch at" in card
 
 
-def test_seconds_are_those_of_trials(report: dict[str, Any]) -> None:
-    lines = closing_lines(report, "runs/a")
+def test_seconds_are_those_of_trials() -> None:
+    lines = closing_lines(report_of(), "runs/a")
     assert "search: tpe, 12 of 1536 students; trials took 99 s, 2.5 to 30.1 s each" in lines
 
 
-def test_the_last_lines_fit_a_terminal(report: dict[str, Any]) -> None:
-    lines = closing_lines(report, "runs/a")
+def test_the_last_lines_fit_a_terminal() -> None:
+    lines = closing_lines(report_of(), "runs/a")
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == ["size", "speed", "accuracy", "f1"]
-    assert lines[1].split() == ["teacher", "22.0M", "1.00x", "0.8125", "0.8700"]
+    assert lines[1].split() == ["teacher", "22.7M", "1.00x", "0.8400", "0.8600"]
+    words = [line.split() for line in lines]
+    assert ["best", "reward;", "score", "at", "2x", "8x"] in words
+    assert ["this", "search", "0.8000", "0.7100", "0.5000"] in words
+    assert ["random", "search,", "same", "budget", "0.6900", "0.6500", "-"] in words
     names = ("accuracy_matched", "accuracy_mismatched", "matthews_correlation", "another")
-    report["student"]["scores"] = dict.fromkeys(names, 0.5)
-    report["teacher"]["scores"] = {}
-    lines = closing_lines(report, "runs/a")
+    scores = dict.fromkeys(names, 0.5)
+    many = report_of(student__scores=scores, teacher__scores={}, controls=[])
+    lines = closing_lines(many, "runs/a")
     assert max(map(len, lines)) <= 80
-    assert lines[1].split() == ["teacher", "22.0M", "1.00x", "-", "-"]
+    assert lines[1].split() == ["teacher", "22.7M", "1.00x", "-", "-"]
 
 
 @pytest.mark.parametrize(
     ("speedup", "name"),
     [(4.2, "as fast"), (3.6, "as fast"), (3.5, "nearest in speed"), (4.9, "nearest in speed")],
 )
-def test_a_hand_picked_student_is_called_as_fast_where_it_is(
-    report: dict[str, Any], speedup: float, name: str
-) -> None:
-    report["controls"][0] |= {"name": HAND_PICKED, "speedup": speedup}
+def test_a_hand_picked_student_is_called_as_fast_where_it_is(speedup: float, name: str) -> None:
+    [_, control, _] = report_of().controls
+    control = control.model_copy(update={"name": HAND_PICKED, "speedup": speedup})
+    report = report_of(speedup=4.2, controls=[control.model_dump()])
     assert f"| hand-picked, {name} |" in model_card(report)
     lines = closing_lines(report, "runs/a")
     assert any(line.startswith(f"hand-picked, {name}  ") for line in lines)
     assert max(map(len, lines)) <= 80
 
 
-def test_a_missed_speedup_is_said(report: dict[str, Any]) -> None:
-    report["speedup_wanted"] = report["speedup"] + 0.01
-    assert any("not quite" in line for line in closing_lines(report, "runs/a"))
-    report["speedup_wanted"] = report["speedup"]
-    assert not any("not quite" in line for line in closing_lines(report, "runs/a"))
+def test_a_missed_speedup_is_said() -> None:
+    assert any("misses" in line for line in closing_lines(report_of(speedup_wanted=5.01), "runs/a"))
+    assert not any("misses" in line for line in closing_lines(report_of(speedup_wanted=5), "a"))

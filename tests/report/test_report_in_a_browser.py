@@ -12,8 +12,8 @@ import pytest
 from made_runs import HOSTILE, make_run
 
 from kdnas.report.compare import write_comparison
-from kdnas.report.picture import write_picture
-from kdnas.report.rewrite import read_facts, rewrite_report
+from kdnas.report.data import read_run
+from kdnas.report.write import rewrite_report, write_picture
 from kdnas.runs.run_folder import Run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -37,16 +37,15 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run, one that only searched, an old one, and a comparison."""
+    """A finished run, one that only searched, and a comparison."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {
         "new": make_run(folder / "new"),
         "searched": make_run(folder / "searched", trials=3, finished=False),
-        "old": make_run(folder / "old", old=True),
     }
     for run in runs.values():
         rewrite_report(run)
-    both = {f"{name} {HOSTILE}": read_facts(runs[name]) for name in ("new", "old")}
+    both = {f"{name} {HOSTILE}": read_run(runs[name]) for name in ("new", "searched")}
     write_comparison(folder / "compare.html", both)
     return folder
 
@@ -78,8 +77,7 @@ def open_page(browser: Any, folder: Path) -> Iterator[Open]:
     ("name", "plots"),
     [
         ("new/report.html", "front scores search matter parallel layers losses latency seconds"),
-        ("searched/report.html", "front search parallel losses seconds"),
-        ("old/report.html", "front scores search matter parallel seconds"),
+        ("searched/report.html", "front search parallel seconds"),
         ("new/pareto.html", "front"),
         ("compare.html", "fronts"),
     ],
@@ -154,7 +152,7 @@ def test_plots_follow_the_dark(open_page: Open) -> None:
 
 def test_the_front_as_a_picture(browser: Any, folder: Path) -> None:
     pytest.importorskip("kaleido", reason="kaleido is not installed")
-    write_picture(folder / "front.png", read_facts(Run.open(folder / "new")))
+    write_picture(folder / "front.png", read_run(Run.open(folder / "new")))
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -1,4 +1,4 @@
-"""What each section of a report says, of runs with everything, with nothing yet, and old ones."""
+"""What each section of a report says, of a finished run and of one that only searched."""
 
 from __future__ import annotations
 
@@ -10,71 +10,65 @@ from made_runs import HOSTILE, TEACHER, make_run
 
 from kdnas.errors import KdnasError
 from kdnas.report.compare import comparison, comparison_lines, write_comparison
-from kdnas.report.facts import Facts
+from kdnas.report.data import ReportData, read_run
 from kdnas.report.figures.course import course_section
-from kdnas.report.figures.front import front_figure, front_section
-from kdnas.report.figures.latency import latency_section
-from kdnas.report.figures.layers import layers_section
-from kdnas.report.figures.losses import losses_section
-from kdnas.report.figures.matter import matter_section
+from kdnas.report.figures.front import AXES, front_figure, front_section
+from kdnas.report.figures.importance import importance_section
 from kdnas.report.figures.scores import scores_section
-from kdnas.report.figures.seconds import seconds_section
-from kdnas.report.figures.students import AXES
 from kdnas.report.figures.style import fixed
+from kdnas.report.figures.timing import latency_section, seconds_section
+from kdnas.report.figures.training import layers_section, losses_section
 from kdnas.report.page import Section, write_page
-from kdnas.report.progress import progress_of, progress_told
-from kdnas.report.report_page import lead
-from kdnas.report.rewrite import read_facts
-from kdnas.report.table import finished, front
+from kdnas.report.search_summary import progress_lines
 from kdnas.report.terminal import report_lines
+from kdnas.report.trials_table import finished, front
+from kdnas.report.write import lead
 from kdnas.study.rungs import CONTINUES
 
 
 @pytest.fixture(scope="module")
-def facts(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    return read_facts(make_run(tmp_path_factory.mktemp("runs") / "new"))
+def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return read_run(make_run(tmp_path_factory.mktemp("runs") / "new"))
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Facts:
-    return read_facts(
-        make_run(tmp_path_factory.mktemp("runs") / "bare", trials=3, finished=False, old=True)
-    )
+def bare(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return read_run(make_run(tmp_path_factory.mktemp("runs") / "bare", trials=3, finished=False))
 
 
-def test_the_front_has_teacher_winner_controls_and_budgets(facts: Facts) -> None:
-    figure = front_figure(facts)
+def test_the_front_has_teacher_winner_controls_and_budgets(data: ReportData) -> None:
+    figure = front_figure(data)
     traces = {trace.name: trace for trace in figure.data}
     names = {"Pareto front", "students", "winner", "teacher", "random search", "controls"}
     assert set(traces) == names
-    assert len(traces["students"].x) == len(finished(facts.table)) == 14
-    assert list(traces["Pareto front"].x) == list(front(facts.table).speedup)
+    assert len(traces["students"].x) == len(finished(data.table)) == 14
+    assert list(traces["Pareto front"].x) == list(front(data.table).speedup)
     assert traces["winner"].customdata[0][0] == 2
     assert [shape.x0 for shape in figure.layout.shapes] == [2, 4, 8]
-    by_size = {t.name: t for t in front_figure(facts, AXES["parameters"]).data}
+    by_size = {t.name: t for t in front_figure(data, AXES["parameters"]).data}
     assert list(by_size["teacher"].x) == [22_713_986]
     assert list(by_size["Pareto front"].x) == sorted(by_size["Pareto front"].x)
     assert list(traces["controls"].y) == [0.6] and list(traces["controls"].x) == [4.5]
-    views = front_section(facts).views
+    views = front_section(data).views
     assert list(views) == ["speed-up", "parameters", "MACs", "final score"]
     assert HOSTILE not in views["final score"].to_json()
 
 
-def test_the_star_is_where_the_winner_was_timed_again(facts: Facts, bare: Facts) -> None:
-    seen = facts.table.speedup[facts.table.number == 2].item()
-    traces = {trace.name: trace for trace in front_figure(facts).data}
+def test_the_star_is_where_the_winner_was_timed_again(data: ReportData, bare: ReportData) -> None:
+    seen = data.table.speedup[data.table.number == 2].item()
+    traces = {trace.name: trace for trace in front_figure(data).data}
     assert list(traces["winner"].x) == [5.0] and seen in list(traces["students"].x)
     assert f"timed again at the end; the search saw {seen:.2f}x" in traces["winner"].hovertemplate
-    note = front_section(facts).notes["speed-up"]
-    assert "timed again" in note and "speed-ups one may need" in note
+    note = front_section(data).notes["speed-up"]
+    assert "timed again" in note and "common speed-up targets" in note
     best = bare.table.speedup[bare.table.number == bare.winner].item()
     assert list(front_figure(bare).data[-2].x) == [best]
     assert "timed again" not in front_section(bare).notes["speed-up"]
 
 
-def test_limits_are_drawn_and_told_where_they_hold(facts: Facts) -> None:
-    limits = facts.settings.model_copy(update={"speedup": 3.0, "max_params": 900_000})
-    limited = replace(facts, settings=limits)
+def test_limits_are_drawn_and_told_where_they_hold(data: ReportData) -> None:
+    limits = data.settings.model_copy(update={"speedup": 3.0, "max_params": 900_000})
+    limited = replace(data, settings=limits)
     views, notes = front_section(limited).views, front_section(limited).notes
     drawn = {name: [shape.x0 for shape in view.layout.shapes] for name, view in views.items()}
     assert drawn == {"speed-up": [3], "parameters": [900_000], "MACs": [], "final score": []}
@@ -84,13 +78,13 @@ def test_limits_are_drawn_and_told_where_they_hold(facts: Facts) -> None:
     assert "briefly" not in notes["final score"]
 
 
-def test_a_title_is_text(facts: Facts) -> None:
-    title = front_figure(facts, title=facts.title).layout.title.text
+def test_a_title_is_text(data: ReportData) -> None:
+    title = front_figure(data, title=data.title).layout.title.text
     assert "<" not in title and "&lt;img src=x" in title
 
 
-def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> None:
-    section = course_section(facts)
+def test_the_course_tells_what_was_not_paid_for(data: ReportData, bare: ReportData) -> None:
+    section = course_section(data)
     names = {trace.name for trace in section.views["course"].data}
     assert {"stopped on a rung", "repeated", "beyond a limit", "failed", "left to chance"} <= names
     assert section.table
@@ -100,10 +94,10 @@ def test_the_course_tells_what_was_not_paid_for(facts: Facts, bare: Facts) -> No
     assert names == {"random search", "best so far", "evaluated"}
 
 
-def test_the_course_tells_who_went_on_from_a_rung(facts: Facts) -> None:
-    table = facts.table.copy()
+def test_the_course_tells_who_went_on_from_a_rung(data: ReportData) -> None:
+    table = data.table.copy()
     table.loc[table.number.isin([9, 10, 11]), CONTINUES] = 6  # of which 9 failed
-    section = course_section(replace(facts, table=table))
+    section = course_section(replace(data, table=table))
     assert section.table
     states = {row[0]: row[2] for row in section.table.rows}
     assert (states["6"], states["10"]) == ("went on as trial 10", "complete, continues 6")
@@ -111,8 +105,8 @@ def test_the_course_tells_who_went_on_from_a_rung(facts: Facts) -> None:
     assert drawn["went on"] == [6] and "stopped on a rung" not in drawn
 
 
-def test_lines_of_a_search_go_on_to_its_end(facts: Facts) -> None:
-    one = replace(facts, control=facts.control.head(1), table=facts.table.head(12))
+def test_lines_of_a_search_go_on_to_its_end(data: ReportData) -> None:
+    one = replace(data, control=data.control.head(1), table=data.table.head(12))
     drawn = {t.name: t for t in course_section(one).views["course"].data}
     for name in ("random search", "best so far", "left to chance"):
         assert drawn[name].x[-1] == 11 and "markers" in drawn[name].mode
@@ -120,19 +114,19 @@ def test_lines_of_a_search_go_on_to_its_end(facts: Facts) -> None:
     assert len(set(drawn["random search"].y)) == 1
 
 
-def test_what_matters_needs_some_trials(facts: Facts, bare: Facts) -> None:
-    table = matter_section(facts).table
+def test_what_matters_needs_some_trials(data: ReportData, bare: ReportData) -> None:
+    table = importance_section(data).table
     assert table and [row[0] for row in table.rows][:2] == ["layers", "heads"]
     for column in (1, 2, 3):
         shares = [float(row[column].rstrip("%")) for row in table.rows]
         assert sum(shares) == pytest.approx(100, abs=0.5)
-    assert "3 finished trials: too few" in matter_section(bare).missing
+    assert "3 finished trials: too few" in importance_section(bare).missing
 
 
-def test_the_layer_map_is_that_of_the_winner(facts: Facts, bare: Facts) -> None:
-    assert facts.teacher == TEACHER and facts.winner_shape
-    section = layers_section(facts)
-    depth = facts.winner_shape.num_hidden_layers
+def test_the_layer_map_is_that_of_the_winner(data: ReportData, bare: ReportData) -> None:
+    assert data.teacher == TEACHER and data.winner_shape
+    section = layers_section(data)
+    depth = data.winner_shape.num_hidden_layers
     step = 6 // depth
     assert section.table
     rows = [(str(i), str(i * step), str(6 - depth + i)) for i in range(1, depth + 1)]
@@ -140,21 +134,21 @@ def test_the_layer_map_is_that_of_the_winner(facts: Facts, bare: Facts) -> None:
     assert "not known" in layers_section(bare).missing
 
 
-def test_curves_latencies_and_scores(facts: Facts) -> None:
-    losses = losses_section(facts)
+def test_curves_latencies_and_scores(data: ReportData) -> None:
+    losses = losses_section(data)
     assert list(losses.views) == ["mini-KD", "full KD"]
     assert [t.name for t in losses.views["mini-KD"].data][-1] == "winner, trial 2"
     assert len(losses.views["full KD"].data) == 4
-    latency = latency_section(facts)
+    latency = latency_section(data)
     student = next(t for t in latency.views["milliseconds"].data if t.name == "student, batch 8")
     assert student.error_y.array[0] == pytest.approx(0.2 * student.y[0])
     assert list(latency.views["speed-up"].data[0].y) == pytest.approx([4, 4])
     assert latency.table and latency.table.rows[-1][1] == "too slow to time"
-    scores = scores_section(facts).table
+    scores = scores_section(data).table
     assert scores and scores.rows[0] == ("teacher", "0.8400", "0.8600", "22.71M", "1.00x")
 
 
-def test_a_run_without_a_student_says_what_is_missing(bare: Facts) -> None:
+def test_a_run_without_a_student_says_what_is_missing(bare: ReportData) -> None:
     assert bare.report is None and bare.winner is not None
     assert "kdnas resume" in scores_section(bare).missing
     assert "curves.jsonl" in losses_section(bare).missing
@@ -163,30 +157,30 @@ def test_a_run_without_a_student_says_what_is_missing(bare: Facts) -> None:
     assert seconds_section(bare).table
 
 
-def test_an_unfinished_run_says_how_far_it_is(bare: Facts) -> None:
+def test_an_unfinished_run_says_how_far_it_is(bare: ReportData) -> None:
     best = bare.table.reward.max()
-    first, second = progress_told(bare)
+    first, second = progress_lines(bare.progress)
     assert first == f"3 of 20 trials are done; best reward {best:.4f}"
     assert f"(trial {bare.winner}), score " in second
-    assert progress_of(bare)["best"]["reward"] == pytest.approx(best, abs=1e-5)
+    assert bare.progress["best"]["reward"] == pytest.approx(best, abs=1e-5)
     assert lead(bare)[0] == f"{first}. B{second[1:]}."
     empty = replace(bare, table=bare.table.head(0), winner=None)
-    assert progress_of(empty)["best"] is None and len(progress_told(empty)) == 1
+    assert empty.progress["best"] is None and len(progress_lines(empty.progress)) == 1
     lines = report_lines(bare, Path("runs/a"), None)
     assert lines[:2] == [first, second] and max(map(len, lines)) <= 80
 
 
-def test_the_machines_of_a_search_are_told_apart(facts: Facts) -> None:
-    assert "a: 7 trials, 16 s" in seconds_section(facts).told
+def test_the_machines_of_a_search_are_told_apart(data: ReportData) -> None:
+    assert "a: 7 trials, 16 s" in seconds_section(data).told
 
 
-def test_a_picture_has_colours_of_its_own(facts: Facts) -> None:
-    assert "var(--" in front_figure(facts).to_json()
-    assert "var(--" not in fixed(front_figure(facts)).to_json()
+def test_a_picture_has_colours_of_its_own(data: ReportData) -> None:
+    assert "var(--" in front_figure(data).to_json()
+    assert "var(--" not in fixed(front_figure(data)).to_json()
 
 
-def test_a_page_holds_plotly_once_or_refers_to_it(facts: Facts, tmp_path: Path) -> None:
-    section = front_section(facts)
+def test_a_page_holds_plotly_once_or_refers_to_it(data: ReportData, tmp_path: Path) -> None:
+    section = front_section(data)
     write_page(tmp_path / "a.html", "<b>", [section, replace(section, key="again")])
     page = (tmp_path / "a.html").read_text()
     assert page.count("plotly.js v") == 1 and "<title>&lt;b&gt;</title>" in page
@@ -203,26 +197,26 @@ def test_a_task_of_a_file_has_its_own_name(tmp_path: Path) -> None:
     file = tmp_path / "stars.yaml"
     file.write_text("reviews: {text: {text: []}}")
     run = make_run(tmp_path / "run", trials=3, finished=False, task=str(file))
-    found = read_facts(run)
+    found = read_run(run)
     assert found.title.endswith(" for reviews")
     assert comparison({"run": found})[0]["task"] == "reviews"
     file.unlink()
-    assert read_facts(run).task == "stars"
+    assert read_run(run).task == "stars"
 
 
-def test_runs_compare(facts: Facts, bare: Facts) -> None:
-    rows = comparison({"one": facts, "a/very/long/name/of/a/folder/two": bare})
+def test_runs_compare(data: ReportData, bare: ReportData) -> None:
+    rows = comparison({"one": data, "a/very/long/name/of/a/folder/two": bare})
     assert [row["evaluated"] for row in rows] == [14, 3]
     assert rows[0]["final"] == 0.84 and rows[1]["final"] is None
     lines = comparison_lines(rows)
     assert max(map(len, lines)) <= 80 and lines[2].startswith("...")
     empty = replace(bare, table=bare.table.head(0))
     with pytest.raises(KdnasError, match="two has no finished trial"):
-        comparison({"one": facts, "two": empty})
+        comparison({"one": data, "two": empty})
 
 
-def test_a_comparison_says_where_scores_do_not_compare(facts: Facts, tmp_path: Path) -> None:
+def test_a_comparison_says_where_scores_do_not_compare(data: ReportData, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
-    for other, told in ((facts, False), (replace(facts, task="rte"), True)):
-        write_comparison(page, {"one": facts, "two": other}, "cdn")
+    for other, told in ((data, False), (replace(data, task="rte"), True)):
+        write_comparison(page, {"one": data, "two": other}, "cdn")
         assert ("several tasks (sst2, rte)" in page.read_text()) == told

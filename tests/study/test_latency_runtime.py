@@ -10,7 +10,7 @@ from conftest import QUICK
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.report.table import trial_table
+from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.study.trials import RUNTIME
 from kdnas.workflow.pipeline import Pipeline

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.report.table import finished, front, trial_table
+from kdnas.report.trials_table import finished, front, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.evaluator import Evaluator, Outcome
 from kdnas.scoring.mini_kd import MiniKD

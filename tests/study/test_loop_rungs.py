@@ -9,7 +9,7 @@ from conftest import QUICK
 from optuna.trial import TrialState
 
 from kdnas.config import Settings
-from kdnas.report.table import trial_table
+from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.study.rungs import CONTINUES, Ladder, spent

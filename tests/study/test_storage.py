@@ -17,7 +17,7 @@ from servers import PostgreSQL, free_port, grpc_proxy
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.report.rewrite import rewrite_report
+from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
 from kdnas.space.families import FIELDS
 from kdnas.study import workers

@@ -1,1 +1,1 @@
-"""The report's sections, one a file: each makes its plots and its table from the same facts."""
+"""The sections of a report: each makes its plots and its table from the same data."""

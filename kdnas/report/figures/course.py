@@ -7,61 +7,58 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from kdnas.report.facts import Facts, label_of
+from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
-from kdnas.report.table import finished, records
+from kdnas.report.trials_table import candidate_of, finished, records
 from kdnas.study.rungs import CONTINUES
 from kdnas.study.samplers.names import RUNG
 from kdnas.study.trials import INFEASIBLE, REPEATS
 
+TITLE = "Course of the search"
 TOLD = (
     "Each dot is a trial, higher is better; lines are the best reward so far, of this search and "
-    "of random search with the same budget. What lies beyond a limit is not trained."
+    "of random search with the same budget. Students beyond a limit are not trained."
 )
 RUNGS = (
-    " Dots with a core went on from their rung as another trial; random search trains all of its "
-    "students to the end, so that its line ends flat."
+    " Dots with a core went on from their rung as another trial. Random search trains all of its "
+    "students to the end, so its line ends flat."
 )
 EXPLORED = " Below: the share of trials that the controller leaves to chance."
 HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
 
 
-def course_section(facts: Facts) -> Section:
+def course_section(data: ReportData) -> Section:
     """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
-    explored = bool(facts.table.epsilon.notna().any())
-    told = TOLD + (RUNGS if facts.settings.rungs > 1 else "") + (EXPLORED if explored else "")
-    if facts.table.reward.isna().all():
-        return Section(
-            "search",
-            "Course of the search",
-            told,
-            table=_table(facts),
-            missing="No trial is scored yet.",
-        )
-    return Section(
-        "search", "Course of the search", told, {"course": _figure(facts, explored)}, _table(facts)
-    )
+    explored = bool(data.table.epsilon.notna().any())
+    told = TOLD + (RUNGS if data.settings.rungs > 1 else "") + (EXPLORED if explored else "")
+    table = _table(data.table)
+    if data.table.reward.isna().all():
+        return Section("search", TITLE, told, table=table, missing="No trial is scored yet.")
+    return Section("search", TITLE, told, {"course": _figure(data, explored)}, table)
 
 
-def _figure(facts: Facts, explored: bool) -> go.Figure:
-    table, rows = facts.table, finished(facts.table)
+def _figure(data: ReportData, explored: bool) -> go.Figure:
+    table = data.table
     figure = style.figure(height=520 if explored else 420)
-    end = max(int(t.number.max()) for t in (table, facts.control) if t is not None)
-    if facts.control is not None:
-        _best_line(figure, facts.control, end, "random search", style.RANDOM, "dot")
+    end = max(int(t.number.max()) for t in (table, data.control) if t is not None)
+    if data.control is not None:
+        _best_line(figure, data.control, end, "random search", style.RANDOM, "dot")
     _best_line(figure, table, end, "best so far", style.FRONT, "solid")
-    _dots(figure, rows, "evaluated", style.STUDENT, "circle")
     rungs = table[table[RUNG].notna() & table[REPEATS].isna()]
     gone_on = rungs.number.isin(_successors(table))
-    _dots(figure, rungs[~gone_on], "stopped on a rung", style.STUDENT, "circle-open")
-    _dots(figure, rungs[gone_on], "went on", style.STUDENT, "circle-open-dot")
-    _dots(figure, table[table[REPEATS].notna()], "repeated", style.CONTROL, "diamond-open")
-    lowest = float(table.reward.min())
+    lowest = float(table.reward.min())  # what has no reward stands at the bottom
     beyond = table[table[INFEASIBLE].notna()].assign(reward=lowest)
-    _dots(figure, beyond, "beyond a limit", style.MUTED, "x-thin-open")
     failed = table[table.state == "FAIL"].assign(reward=lowest)
-    _dots(figure, failed, "failed", style.CONTROL, "x")
+    for rows, name, colour, symbol in (
+        (finished(table), "evaluated", style.STUDENT, "circle"),
+        (rungs[~gone_on], "stopped on a rung", style.STUDENT, "circle-open"),
+        (rungs[gone_on], "went on", style.STUDENT, "circle-open-dot"),
+        (table[table[REPEATS].notna()], "repeated", style.CONTROL, "diamond-open"),
+        (beyond, "beyond a limit", style.MUTED, "x-thin-open"),
+        (failed, "failed", style.CONTROL, "x"),
+    ):
+        _dots(figure, rows, name, colour, symbol)
     figure.update_xaxes(title={"text": "trial"})
     figure.update_yaxes(title={"text": "reward"})
     if explored:
@@ -70,10 +67,10 @@ def _figure(facts: Facts, explored: bool) -> go.Figure:
 
 
 def _successors(table: pd.DataFrame) -> dict[int, int]:
-    """By trial that went on from its rung: as which one."""
+    """Trials that went on from their rung, and the number that each went on as."""
     later = table[table[CONTINUES].notna() & (table.state != "FAIL")]
     pairs = zip(later[CONTINUES].astype(int), later.number.astype(int), strict=True)
-    return dict(reversed(list(pairs)))  # of several, all but the first are left to it
+    return dict(reversed(list(pairs)))  # the first of several counts
 
 
 def _best_line(
@@ -99,20 +96,20 @@ def _dots(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol:
     shown = rows[rows.num_hidden_layers.notna()]
     if shown.empty:
         return
-    text = [f"{label_of(row)}{_by(row)}" for row in records(shown)]
     figure.add_scatter(
         x=shown.number.astype(int),
         y=shown.reward.astype(float),
         mode="markers",
         name=name,
-        text=[style.plain(t).replace("; ", "<br>") for t in text],
+        text=[style.plain(candidate_of(row).label) + _by(row) for row in records(shown)],
         marker={"color": colour, "symbol": symbol, "size": 8},
         hovertemplate=f"{HOVER}<extra>{name}</extra>",
     )
 
 
 def _by(row: dict[str, Any]) -> str:
-    return "" if pd.isna(row["proposed"]) else f"; proposed: {row['proposed']}"
+    proposed = row["proposed"]
+    return "" if pd.isna(proposed) else f"<br>proposed: {style.plain(proposed)}"
 
 
 def _exploration(figure: go.Figure, table: pd.DataFrame, end: int) -> None:
@@ -136,21 +133,21 @@ def _exploration(figure: go.Figure, table: pd.DataFrame, end: int) -> None:
     )
 
 
-def _table(facts: Facts) -> Table:
-    successors = _successors(facts.table)
+def _table(table: pd.DataFrame) -> Table:
+    successors = _successors(table)
     head = ("trial", "student", "state", "reward", "score", "speed-up", "proposed", "seconds")
     rows = [
         (
             f"{row['number']}",
-            label_of(row),
+            candidate_of(row).label,
             _state(row, successors.get(row["number"])),
             _number(row["reward"], ".4f"),
-            _number(None if pd.isna(row["loss"]) else 1 - row["loss"], ".4f"),
+            _number(row["score"], ".4f"),
             _number(row["speedup"], ".2f"),
             "" if pd.isna(row["proposed"]) else str(row["proposed"]),
             _number(row["seconds"], ".1f"),
         )
-        for row in records(facts.table[facts.table.num_hidden_layers.notna()])
+        for row in records(table[table.num_hidden_layers.notna()])
     ]
     return Table(head, rows)
 

@@ -1,4 +1,4 @@
-"""Pages in one file: words, tables, figures and, unless it is referenced, plotly's script."""
+"""Pages for a browser, each in one file: sections with a plot, its numbers as a table, and text."""
 
 from __future__ import annotations
 
@@ -6,26 +6,61 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import plotly.graph_objects as go
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from kdnas.files.atomic import write_text
-from kdnas.report.page.section import Section
 
 Plotly = Literal["inline", "cdn"]
 
-# All text is escaped by the templates' engine; what is not text (style, scripts) is our own.
+# The templates escape all text; style and scripts are the package's own.
 TEMPLATES = Environment(
-    loader=PackageLoader("kdnas.report.page", "templates"),
+    loader=PackageLoader("kdnas.report", "templates"),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+@dataclass(frozen=True)
+class Table:
+    """The numbers of a plot: cells as they are shown, a row's first names it."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    open: bool = False  # at once, not behind a click
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of a page.
+
+    Attributes:
+        key: Its anchor, a plain word.
+        title: Its heading.
+        told: How to read it, in a sentence or two.
+        views: Figures by the name of the button that shows each; the first is shown first.
+        table: Its numbers.
+        missing: Why there is no plot, where there is none.
+        notes: Text that belongs to one view, by its name.
+        least_width: Pixels below which the plot scrolls sideways within its frame.
+    """
+
+    key: str
+    title: str
+    told: str
+    views: dict[str, go.Figure] = field(default_factory=dict)
+    table: Table | None = None
+    missing: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+    least_width: int = 0
 
 
 def write_page(
@@ -39,7 +74,7 @@ def write_page(
     """Writes a page that needs no other file.
 
     Args:
-        path: Where to.
+        path: The file.
         title: Its heading.
         sections: In their order.
         lead: Paragraphs before them.
@@ -55,7 +90,7 @@ def write_page(
         title=title,
         lead=lead,
         sections=sections,
-        # Text in a script ends where a tag seems to; JSON can spell < otherwise.
+        # A tag would end the script; JSON can spell < otherwise.
         figures=json.dumps(figures).replace("<", "\\u003c"),
         script=get_plotlyjs() if figures and plotly == "inline" else "",
         source=_source() if figures and plotly == "cdn" else None,
@@ -65,7 +100,7 @@ def write_page(
 
 @cache
 def _source() -> dict[str, str]:
-    """Where plotly's script is, and what it must hash to."""
+    """Where plotly's script is, and its hash."""
     digest = hashlib.sha256(get_plotlyjs().encode("utf-8")).digest()
     return {
         "url": f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js",

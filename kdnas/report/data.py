@@ -1,4 +1,4 @@
-"""What a report is drawn from: a run's study, its results and its log, as far as they are there."""
+"""What reports and figures are drawn from: a run's study, its report, its log and its curves."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.files.curves import Curves
-from kdnas.report.table import records, trial_table
+from kdnas.report.model import Report
+from kdnas.report.search_summary import progress_of
+from kdnas.report.trials_table import candidate_of, records, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
 from kdnas.space import Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import read_control, read_study
 from kdnas.study.winner import choose_winner
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import load_config, teacher_source
 
+REPORT = "report.json"
+
 
 @dataclass(frozen=True)
-class Facts:
-    """A run, read.
+class ReportData:
+    """All that is known of a run now.
 
     Attributes:
         title: Whose students for which task.
@@ -35,10 +41,10 @@ class Facts:
         study: Of the search.
         table: Its trials.
         control: Those of random search; None where there was none.
-        report: The content of report.json; None while no student is finished.
-        winner: Number of the trial that was distilled; before that, of the one that would be.
+        report: None until a student is finished.
+        winner: Number of the trial that was distilled; before that, of the best one so far.
         teacher: Its shape, where it is known.
-        curves: Loss curves; none of runs of older versions.
+        curves: Loss curves.
         steps: (step, seconds, machine) as they ended.
         fidelity: The content of fidelity.json, where there is one.
     """
@@ -49,7 +55,7 @@ class Facts:
     study: Study
     table: pd.DataFrame
     control: pd.DataFrame | None
-    report: dict[str, Any] | None
+    report: Report | None
     winner: int | None
     teacher: Architecture | None
     curves: list[dict[str, Any]]
@@ -57,11 +63,10 @@ class Facts:
     fidelity: dict[str, Any] | None
 
     @classmethod
-    def of(
-        cls, run: Run, study: Study, control: Study | None, report: dict[str, Any] | None
-    ) -> Facts:
-        """The facts of a run as it is now."""
-        teacher, task = Path(study.user_attrs["teacher"]).name, _task(run, study, report)
+    def of(cls, run: Run, study: Study, control: Study | None, report: Report | None) -> ReportData:
+        """Gathers it from a run, its studies and its report."""
+        teacher = Path(study.user_attrs["teacher"]).name
+        task = report.task if report else _task(run, study)
         return cls(
             title=f"Students of {teacher} for {task}",
             task=task,
@@ -70,8 +75,8 @@ class Facts:
             table=trial_table(study),
             control=None if control is None else trial_table(control),
             report=report,
-            winner=report["student"]["trial"] if report else _best(study, run.settings),
-            teacher=_teacher(run, report),
+            winner=report.student.trial if report else _best(study, run.settings),
+            teacher=report.teacher.architecture if report else _teacher(run),
             curves=Curves(run.folder).read(),
             steps=_steps(run),
             fidelity=read_json(run.folder / "fidelity.json"),
@@ -80,19 +85,39 @@ class Facts:
     @property
     def winner_shape(self) -> Architecture | None:
         """The architecture of the winner."""
-        rows = self.table[self.table.number == self.winner]
-        return None if rows.empty else Architecture.from_params(records(rows)[0])
+        rows = records(self.table[self.table.number == self.winner])
+        return candidate_of(rows[0]).architecture if rows else None
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the search is."""
+        return progress_of(self.settings, self.study, self.table, self.winner)
 
 
-def label_of(row: Any) -> str:
-    """A row's architecture in short."""
-    return Architecture.from_params(row).label
+def read_run(run: Run) -> ReportData:
+    """All that is known of a run; nothing is written.
+
+    Raises:
+        KdnasError: The run has no study yet, or its report.json cannot be read.
+    """
+    url = storage_url(run.settings.storage, run.folder)
+    study = read_study(url, run.settings.study, run.folder)
+    control = read_control(url, run.settings.study, "random")
+    return ReportData.of(run, study, control, read_report(run.folder))
 
 
-def _task(run: Run, study: Study, report: dict[str, Any] | None) -> str:
-    """What the task calls itself; of a file that is gone since, the file's name."""
-    if report:
-        return str(report["task"])
+def read_report(folder: Path) -> Report | None:
+    """The report in a folder; None where no student is finished yet.
+
+    Raises:
+        KdnasError: It cannot be read.
+    """
+    path = folder / REPORT
+    return Report.read(path) if path.exists() else None
+
+
+def _task(run: Run, study: Study) -> str:
+    """The task's own name; of a file that is gone since, the file's name."""
     named = str(study.user_attrs["task"])
     try:
         return load_spec(named, run.settings.tasks).name
@@ -107,16 +132,13 @@ def _best(study: Study, settings: Settings) -> int | None:
         return None
 
 
-def _teacher(run: Run, report: dict[str, Any] | None) -> Architecture | None:
-    """From the report; of older runs, from the config of the teacher that they fine-tuned."""
-    known = report["teacher"].get("architecture") if report else None
-    if known:
-        return Architecture.from_params(known)
+def _teacher(run: Run) -> Architecture | None:
+    """The teacher's shape before there is a report; from local files only."""
     try:
         tuned = run.folder / "teacher"
         here = (tuned / "config.json").exists()
         source = str(tuned) if here else teacher_source(run.settings.teacher)
-        if not Path(source).is_dir():  # a report fetches nothing
+        if not Path(source).is_dir():
             return None
         config = load_config(source)
         return teacher_architecture(config, family_of(config.model_type, source))

@@ -1,0 +1,241 @@
+"""report.json as a typed model: the only form in which a report is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kdnas.errors import KdnasError
+from kdnas.files.atomic import read_json, write_text
+from kdnas.space import Architecture
+
+VERSION = 1
+HAND_PICKED = "hand-picked, as fast"
+# A control counts as equally fast up to this relative distance from the student's speed-up.
+AS_FAST = 0.15
+NEAREST = "hand-picked, nearest in speed"
+
+Interval = tuple[float, float]
+
+
+class Part(BaseModel):
+    """A part of the report; unknown keys are an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EvaluatedModel(Part):
+    """A model with its costs and its scores on the task.
+
+    Attributes:
+        name: The teacher's as it was given, a student's label, a control's description.
+        architecture: The shape.
+        params: Parameters.
+        macs: Multiply-accumulates of one example.
+        latency_ms: Median latency of a batch.
+        speedup: The teacher's latency over this one's; passes alternate.
+        scores: By metric; empty for a teacher without a head for the task.
+        intervals: Their 95% confidence intervals, by metric.
+    """
+
+    name: str
+    architecture: Architecture
+    params: int
+    macs: int
+    latency_ms: float
+    speedup: float
+    scores: dict[str, float]
+    intervals: dict[str, Interval] = {}
+
+
+class Student(EvaluatedModel):
+    """The student of a trial, with the interquartile range of its latency."""
+
+    trial: int
+    latency_iqr_ms: float
+
+
+class ControlModel(EvaluatedModel):
+    """What the student is compared with; `folder` names its checkpoint and its loss curves."""
+
+    folder: str
+
+
+class Spread(Part):
+    """Seconds that trials took."""
+
+    median: float
+    least: float
+    most: float
+
+
+class Found(Part):
+    """What one search found; `seconds` are its trials', summed over all processes."""
+
+    evaluated: int
+    best_reward: float
+    hypervolume: float
+    seconds: float
+
+
+class Best(Part):
+    """The best student of a search at a speed-up."""
+
+    trial: int
+    score: float
+    speedup: float
+    architecture: Architecture
+
+
+class Budget(Part):
+    """The best student of either search that is at least `speedup` times as fast as the teacher."""
+
+    speedup: float
+    search: Best | None
+    random_search: Best | None
+
+
+class Search(Found):
+    """How the search went, and its settings."""
+
+    sampler: str
+    objective: str
+    trials: int
+    distinct: int
+    seen: int
+    infeasible: int
+    space: int
+    seconds_per_trial: Spread
+    budgets: list[Budget]
+    random_search: Found | None
+    rungs: int
+    speedup_wanted: float | None
+    max_params: int | None
+    alpha: float
+    beta: float
+    cost: str
+    seed: int
+
+
+class LatencyCell(Part):
+    """Latencies at one batch size and length; without times where `repeats` is 0 (too slow)."""
+
+    batch: int
+    length: int
+    repeats: int
+    student_ms: float = 0.0
+    student_quartiles_ms: Interval = (0.0, 0.0)
+    teacher_ms: float = 0.0
+    teacher_quartiles_ms: Interval = (0.0, 0.0)
+
+
+class TrainedStage(Part):
+    """A stage of the recipe; settings that differ from the default are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    data: str
+    losses: dict[str, float | tuple[float, float]]
+    epochs: float
+    lr: float
+
+
+class Environment(Part):
+    """Where the run was computed and how latencies were measured."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    device: str
+    device_name: str
+    precision: str
+    threads: int
+    torch: str
+    python: str
+    platform: str
+    latency_batch: int
+    latency_length: int
+    latency_runtime: str
+    latency_measured: str
+
+    @property
+    def timed_on(self) -> str:
+        """Device and runtime of the latencies: `cuda`, or `cpu in onnxruntime 1.20.0`."""
+        runtime = self.latency_runtime
+        return self.device if runtime.startswith("torch") else f"cpu in {runtime}"
+
+
+class Report(Part):
+    """The content of report.json.
+
+    Attributes:
+        version: Of this format.
+        kdnas: Version that wrote it.
+        task_type: Its key in `TASK_TYPES`.
+        dataset: Hub id of the data set, or the task's name; `dataset_config` is its configuration.
+        evaluation: Splits that are scored; `examples` counts their rows, by split.
+        main_score: The key in `scores` that stands for the others.
+        speedup: The student's; `speedup_wanted` is what it was chosen for.
+        verdict: The outcome in a sentence.
+        seconds: Wall time by step.
+    """
+
+    version: int
+    kdnas: str
+    task: str
+    task_type: str
+    dataset: str
+    dataset_config: str | None
+    dataset_name: str
+    evaluation: list[str]
+    examples: dict[str, int] = {}
+    main_score: str
+    verdict: str
+    speedup: float
+    speedup_wanted: float | None
+    teacher: EvaluatedModel
+    student: Student
+    controls: list[ControlModel]
+    search: Search
+    latency: list[LatencyCell]
+    recipe: list[TrainedStage]
+    seconds: dict[str, float]
+    environment: Environment
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """The report in a file.
+
+        Raises:
+            KdnasError: The file is missing, damaged, or of another version of kdnas.
+        """
+        again = f"`kdnas resume {path.parent}` writes it anew"
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise KdnasError(f"cannot read {path}: missing or damaged; {again}")
+        if content.get("version") != VERSION:
+            written = content.get("kdnas", "another version")
+            raise KdnasError(f"cannot read {path}: written by kdnas {written}; {again}")
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise KdnasError(f"cannot read {path}: {where}: {first['msg']}; {again}") from None
+
+    def write(self, path: Path) -> None:
+        """Writes report.json."""
+        write_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @property
+    def models(self) -> list[tuple[str, EvaluatedModel]]:
+        """Teacher, student and controls by the names that people see."""
+        controls = [(shown_name(control, self.speedup), control) for control in self.controls]
+        return [("teacher", self.teacher), ("student", self.student), *controls]
+
+
+def shown_name(control: EvaluatedModel, speedup: float) -> str:
+    """A control's name; a small space may have no hand-picked student of the same speed-up."""
+    apart = abs(control.speedup / speedup - 1)
+    return NEAREST if control.name == HAND_PICKED and apart > AS_FAST else control.name

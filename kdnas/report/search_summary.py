@@ -1,0 +1,131 @@
+"""How a search went, beside random search with the same budget; how far an unfinished one is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from kdnas.config import Settings
+from kdnas.report.model import Best, Budget, Found, Search, Spread
+from kdnas.report.trials_table import CANDIDATE, candidate_of, finished, records
+from kdnas.study.budget import Plan
+from kdnas.study.pareto import hypervolume
+from kdnas.study.rungs import spent
+from kdnas.study.samplers.names import RUNG
+from kdnas.study.trials import INFEASIBLE
+
+BUDGETS = (2.0, 4.0, 8.0)
+
+
+def search_summary(
+    settings: Settings, table: pd.DataFrame, control: pd.DataFrame | None, space_size: int
+) -> Search:
+    """The report's part on the search.
+
+    Args:
+        settings: Of the run.
+        table: The trial table.
+        control: That of random search; None where there was none.
+        space_size: Valid students of the space.
+    """
+    each = finished(table).seconds.astype(float)
+    scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
+    chosen = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cost", "seed")
+    return Search(
+        **{name: getattr(settings, name) for name in chosen},
+        **found(table).model_dump(),
+        trials=int((table.state == "COMPLETE").sum()),
+        distinct=len(finished(table)),
+        seen=len(scored.drop_duplicates(list(CANDIDATE))),
+        infeasible=int(table[INFEASIBLE].notna().sum()),
+        space=space_size,
+        seconds_per_trial=Spread(
+            median=round(float(each.median()), 2),
+            least=round(float(each.min()), 2),
+            most=round(float(each.max()), 2),
+        ),
+        budgets=[
+            Budget(
+                speedup=speedup,
+                search=best_at(table, speedup),
+                random_search=None if control is None else best_at(control, speedup),
+            )
+            for speedup in budgets_of(settings)
+        ],
+        random_search=None if control is None else found(control),
+        speedup_wanted=settings.speedup,
+    )
+
+
+def found(table: pd.DataFrame) -> Found:
+    """What one search found."""
+    rows = finished(table)
+    points = list(zip(1 - rows.score.astype(float), 1 / rows.speedup.astype(float), strict=True))
+    return Found(
+        evaluated=len(rows),
+        best_reward=round(float(rows.reward.max()), 5),
+        hypervolume=round(hypervolume(points, (1.0, 1.0)), 5),
+        seconds=round(float(table.seconds.fillna(0).sum()), 1),
+    )
+
+
+def budgets_of(settings: Settings) -> list[float]:
+    """The speed-ups at which students are compared: the one asked for, or the usual ones."""
+    return [settings.speedup] if settings.speedup else list(BUDGETS)
+
+
+def best_at(table: pd.DataFrame, speedup: float) -> Best | None:
+    """The best student that is at least `speedup` times as fast as the teacher."""
+    rows = finished(table)
+    fast = rows[rows.speedup >= speedup]
+    if fast.empty:
+        return None
+    row = records(fast.sort_values("score", ascending=False).head(1))[0]
+    return Best(
+        trial=int(row["number"]),
+        score=round(float(row["score"]), 5),
+        speedup=round(float(row["speedup"]), 3),
+        architecture=candidate_of(row).architecture,
+    )
+
+
+def progress_of(
+    settings: Settings, study: Study, table: pd.DataFrame, winner: int | None
+) -> dict[str, Any]:
+    """Trials done and planned, in whole trainings, the best reward and the best student so far."""
+    plan = Plan.of(settings)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    trials = study.get_trials(deepcopy=False, states=ended)
+    rows = finished(table)
+    best = records(rows[rows.number == winner])
+    return {
+        "trials": round(spent(trials, plan.ladder) / plan.ladder.top, 2),
+        "planned": plan.trials,
+        "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
+        "best": _student(best[0]) if best else None,
+    }
+
+
+def progress_lines(progress: dict[str, Any]) -> list[str]:
+    """The same in two sentences, or one where no student is scored yet."""
+    first = f"{progress['trials']:g} of {progress['planned']} trials are done"
+    if progress["best_reward"] is not None:
+        first += f"; best reward {progress['best_reward']:.4f}"
+    best = progress["best"]
+    if best is None:
+        return [first]
+    second = f"best so far: {best['name']} (trial {best['trial']}), score {best['score']:.4f}, "
+    return [first, f"{second}{best['speedup']:.2f}x as fast"]
+
+
+def _student(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "trial": int(row["number"]),
+        "name": candidate_of(row).label,
+        "score": round(float(row["score"]), 5),
+        "speedup": round(float(row["speedup"]), 3),
+        "reward": round(float(row["reward"]), 5),
+    }

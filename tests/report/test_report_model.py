@@ -1,0 +1,79 @@
+"""report.json as a typed model, and the verdict in it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import report_of
+
+from kdnas.errors import KdnasError
+from kdnas.report.model import EvaluatedModel, Report
+from kdnas.report.verdict import verdict
+
+
+def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
+    report, path = report_of(), tmp_path / "report.json"
+    report.write(path)
+    assert Report.read(path) == report
+    content = json.loads(path.read_text())
+    for part in ("teacher", "student"):
+        assert {"name", "params", "latency_ms", "scores", "intervals"} <= content[part].keys()
+    assert {"name", "params", "speedup", "scores"} <= content["controls"][0].keys()
+    assert {"sampler", "trials", "distinct", "seconds"} <= content["search"].keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 99, "kdnas": "7.0"}, "written by kdnas 7.0"),
+        ({"speedup": "fast"}, "speedup: Input should be a valid number"),
+        ({"extra": 1}, "extra: Extra inputs are not permitted"),
+        (None, "missing or damaged"),
+    ],
+)
+def test_a_report_that_cannot_be_read_is_one_clear_line(
+    tmp_path: Path, change: dict[str, Any] | None, message: str
+) -> None:
+    path = tmp_path / "report.json"
+    report_of().write(path)
+    content = {**json.loads(path.read_text()), **(change or {})}
+    path.write_text(json.dumps(content) if change else path.read_text()[:-9])
+    with pytest.raises(KdnasError, match=message) as raised:
+        Report.read(path)
+    told = str(raised.value)
+    assert told.startswith(f"cannot read {path}: ") and "\n" not in told
+    assert f"`kdnas resume {tmp_path}`" in told
+
+
+def model(name: str, score: float | None, half: float | None = None) -> EvaluatedModel:
+    base = report_of().teacher.model_dump()
+    scores = {} if score is None else {"accuracy": score}
+    known = half is not None and score is not None
+    intervals = {"accuracy": (score - half, score + half)} if known else {}  # type: ignore[operator]
+    return EvaluatedModel(
+        **{**base, "name": name, "scores": scores, "intervals": intervals, "speedup": 4.0}
+    )
+
+
+def test_a_verdict_names_what_was_kept_and_what_is_noise() -> None:
+    controls = [model("plain", 0.7, 0.02), model("picked", 0.79, 0.02), model("drawn", 0.85, 0.02)]
+    named = {control.name: control for control in controls}
+    told = verdict(model("t", 0.9), model("s", 0.8, 0.02), named, "accuracy", {"validation": 99})
+    assert told == (
+        "The student reaches accuracy 0.8000 on 99 examples, 88.9% of its teacher's 0.9000, at "
+        '4.00 times its teacher\'s speed; it is better than "plain"; within noise of "picked"; '
+        'worse than "drawn".'
+    )
+
+
+def test_a_verdict_without_intervals_says_so() -> None:
+    controls = [model("plain", 0.7), model("picked", 0.8), model("unscored", None)]
+    named = {control.name: control for control in controls}
+    told = verdict(model("t", None), model("s", 0.8), named, "accuracy", {})
+    assert told == (
+        "The student reaches accuracy 0.8000 at 4.00 times its teacher's speed; it is better than "
+        '"plain"; as good as "picked" (how much of this is noise was not measured).'
+    )
