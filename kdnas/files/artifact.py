@@ -1,8 +1,8 @@
 """What a step leaves on disk, and the only notion of "already done".
 
 An artifact is a file or a folder with a key: plain values that decide its content. It counts as
-done when its manifest, which is written last, names the same key, and every file has the size and
-the checksum that the manifest lists. Anything else is as if it had never been made.
+done when its manifest names the same key, and every file has the size and the checksum that the
+manifest lists. Anything else is as if it had never been made.
 """
 
 from __future__ import annotations
@@ -82,11 +82,10 @@ class Artifact(Generic[T]):
                 self.save(value, partial)
                 write_json(partial / MANIFEST, self._described(partial))
             return
-        self.manifest.unlink(missing_ok=True)
         with replace_file(self.path, needed) as partial:
             self.save(value, partial)
-            described = self._described(partial)
-        write_json(self.manifest, described)
+            # Before the file takes its place: who finds the file, finds it done.
+            write_json(self.manifest, self._described(partial))
 
     def get(self, make: Callable[[], T]) -> T:
         """The value: read where it is done, else made now and kept.

@@ -12,8 +12,7 @@ from typing import Any
 
 import yaml
 
-from kdnas.config import Settings, load_settings, password
-from kdnas.config.address import absolute
+from kdnas.config import Settings, load_settings, storage_url
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text
@@ -55,7 +54,7 @@ class Run:
             run._made_here, run._begun_here = not folder.exists(), True
             _make_folder(folder)
             run.save()
-        password.put_away(storage, folder)
+        storage_url.keep_password(storage, folder)
         return run
 
     @classmethod
@@ -75,7 +74,7 @@ class Run:
         given = {k: v for k, v in changes.items() if v is not None}
         found = load_settings([file], given)
         settings = _without_password(found)
-        password.put_away(found.storage, folder)
+        storage_url.keep_password(found.storage, folder)
         run = cls(folder, settings)
         if settings != found:
             run.save()
@@ -98,7 +97,7 @@ class Run:
             raise
 
     def _forget(self) -> None:
-        ours = {"config.yaml", "joined.json", ".lock", ".teacher.lock", password.FILE}
+        ours = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
         files = list(self.folder.iterdir())
         if {path.name for path in files} <= ours:
             for path in files:
@@ -176,7 +175,7 @@ def resolve(settings: Settings) -> Settings:
         "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
         "general_teacher": _absolute(settings.general_teacher),
         "corpus": _absolute(corpus),
-        "storage": absolute(settings.storage) if settings.storage else None,
+        "storage": storage_url.absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
         "out": (settings.out or _default_out(settings)).expanduser().resolve(),
     }
@@ -189,7 +188,7 @@ def dump(settings: Settings) -> str:
 
 
 def _without_password(settings: Settings) -> Settings:
-    storage = settings.storage and password.bare(settings.storage)
+    storage = settings.storage and storage_url.remove_password(settings.storage)
     return settings.model_copy(update={"storage": storage})
 
 
@@ -220,8 +219,6 @@ def _make_folder(folder: Path) -> None:
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
-        if name == "storage" and old:  # older runs have it as it was given
-            old = absolute(old)
         if name == "stages" and new != old:
             raise KdnasError(
                 f"{folder} holds another study: its recipe has other stages; choose another --out, "

@@ -11,8 +11,7 @@ from typing import Any
 from optuna.study import Study
 
 from kdnas.config import Settings, validated
-from kdnas.config.address import absolute
-from kdnas.config.password import from_environment
+from kdnas.config.storage_url import absolute, with_password_of_environment
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import CHANGEABLE, Run, difference
@@ -56,7 +55,10 @@ def join(flags: dict[str, Any]) -> Run:
         KdnasError: There is no such study, what it needs is not on this machine, or the folder
             holds something else.
     """
-    url, name = from_environment(absolute(flags["storage"])), flags.get("study", "kdnas")
+    url, name = (
+        with_password_of_environment(absolute(flags["storage"])),
+        flags.get("study", "kdnas"),
+    )
     attributes = existing_study(url, name).user_attrs
     if SETTINGS not in attributes:
         raise KdnasError(f"study {name!r} is no kdnas study, or its search has not begun yet")

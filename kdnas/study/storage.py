@@ -17,7 +17,13 @@ from optuna.exceptions import OptunaError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from kdnas.config import password
+from kdnas.config.storage_url import (
+    hide_password,
+    redact,
+    remember,
+    sqlite_url,
+    with_password,
+)
 from kdnas.errors import KdnasError
 from kdnas.runtime.interrupt import held
 
@@ -37,8 +43,8 @@ READY_SECONDS = 20.0
 def storage_url(storage: str | None, folder: Path) -> str:
     """The user's storage with its password, else SQLite in the run folder."""
     if storage:
-        return password.with_password(storage, folder)
-    return f"sqlite:///{(folder / 'study.db').resolve()}"
+        return with_password(storage, folder)
+    return sqlite_url(folder / "study.db")
 
 
 def make_storage(url: str) -> BaseStorage:
@@ -51,8 +57,7 @@ def make_storage(url: str) -> BaseStorage:
         KdnasError: A driver is missing, or the URL is none.
         Exception: As `failures` names them: the storage cannot be used.
     """
-    password.remember(url)
-    password.check(url)
+    remember(url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url.startswith(JOURNAL):
         return _journal(Path(url.removeprefix(JOURNAL)))
@@ -115,7 +120,7 @@ def with_driver(url: str) -> str:
 
 def without_password(url: str) -> str:
     """A storage's URL as it may be shown."""
-    return password.shown(url).removeprefix("sqlite:///")
+    return hide_password(url).removeprefix("sqlite:///")
 
 
 def _database(url: str, engine: dict[str, Any]) -> RDBStorage:
@@ -170,4 +175,4 @@ def grpc_errors() -> tuple[type[Exception], ...]:
 def reason_of(error: Exception) -> str:
     """What lies behind an error, in one line without a password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
-    return password.hidden(" ".join(str(cause).split()))[:200]
+    return redact(" ".join(str(cause).split()))[:200]

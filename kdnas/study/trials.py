@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.config.address import SQLITE
+from kdnas.config.storage_url import SQLITE
 from kdnas.errors import KdnasError
 from kdnas.study.storage import (
     JOURNAL,

@@ -164,7 +164,7 @@ def test_paths_mean_the_same_from_everywhere(
     assert resolve(Settings(storage="sqlite:///a/b.db")).storage == f"sqlite:///{tmp_path}/a/b.db"
     assert resolve(Settings(storage="grpc://host:1")).storage == "grpc://host:1"
     for lost in ("sqlite://", "sqlite:///:memory:"):
-        with pytest.raises(KdnasError, match="gone with the process; sqlite:///PATH"):
+        with pytest.raises(KdnasError, match="ends with the process; give sqlite:///PATH"):
             resolve(Settings(storage=lost))
     assert resolve(Settings(teacher="roberta-base")).teacher == "roberta-base"
 

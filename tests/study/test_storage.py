@@ -155,7 +155,8 @@ def test_a_bare_url_takes_the_driver_that_is_there(monkeypatch: pytest.MonkeyPat
 
 
 def test_passwords_are_not_shown() -> None:
-    assert without_password("postgresql://me:a@b/c@h:1/d") == "postgresql://me:***@h:1/d"
+    assert without_password("postgresql://me:a@b/c@h:1/d") == "postgresql://***@h:1/d"
+    assert without_password("postgresql://me:a%40b@h:1/d") == "postgresql://me:***@h:1/d"
     assert without_password("postgresql://me@h/d") == "postgresql://me@h/d"
     assert without_password("sqlite:////tmp/x") == "/tmp/x"
 

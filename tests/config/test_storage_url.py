@@ -1,4 +1,4 @@
-"""No password is shown, or kept where others read."""
+"""URLs of storages: no password is shown, or kept where others read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,24 @@ import shutil
 import stat
 from pathlib import Path
 
+import optuna
 import pytest
 import yaml
 from conftest import Said
 
-from kdnas.config.password import VARIABLE, bare, hidden, remember, shown, with_password
+from kdnas.config.storage_url import (
+    VARIABLE,
+    absolute,
+    hide_password,
+    redact,
+    remember,
+    remove_password,
+    with_password,
+)
+from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.study.join import join
-from kdnas.study.storage import storage_url
+from kdnas.study.storage import make_storage, storage_url
 from kdnas.study.trials import read_study
 from kdnas.testing.postgresql import PASSWORD, PostgreSQL, free_port
 
@@ -26,22 +36,49 @@ from kdnas.testing.postgresql import PASSWORD, PostgreSQL, free_port
         ("mysql://me:x@h/d?a=b", "mysql://me:***@h/d?a=b", "mysql://me@h/d?a=b"),
         (
             "postgresql://h/d?user=me&password=x&sslmode=require",
-            "postgresql://h/d?user=me&password=***&sslmode=require",
-            "postgresql://h/d?user=me&sslmode=require",
+            "postgresql://h/d?sslmode=require&user=me",
+            "postgresql://h/d?sslmode=require&user=me",
         ),
-        ("postgresql://h/d?password=x", "postgresql://h/d?password=***", "postgresql://h/d"),
+        ("postgresql://h/d?password=x", "postgresql://h/d", "postgresql://h/d"),
         ("postgresql://me@h:5432/d", "postgresql://me@h:5432/d", "postgresql://me@h:5432/d"),
         ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+        ("journal:///a?b@c", "journal:///a?b@c", "journal:///a?b@c"),
+        ("grpc://host:port", "grpc://host:port", "grpc://host:port"),
     ],
 )
 def test_urls_are_shown_and_kept_without_passwords(url: str, seen: str, kept: str) -> None:
-    assert shown(url) == seen and bare(url) == kept
+    assert hide_password(url) == seen and remove_password(url) == kept
+
+
+def test_a_password_with_an_at_sign_is_refused_and_not_shown() -> None:
+    for use in (remove_password, absolute, remember):
+        with pytest.raises(
+            KdnasError, match="--storage mysql://.*@h/d: its password has an @.*%40"
+        ) as e:
+            use("mysql://me:se@cret@h/d")
+        assert "cret" not in str(e.value)
+
+
+def test_sqlite_in_memory_is_refused() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true"):
+        with pytest.raises(KdnasError, match="it ends with the process; give sqlite:///PATH"):
+            absolute(url)
+
+
+@pytest.mark.parametrize("name", ["q?lr=1", "50%", "a#b", "a%3Fb", "{n}", "a b"])
+def test_a_run_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
+    url = storage_url(None, tmp_path / name)
+    (tmp_path / name).mkdir()
+    optuna.create_study(storage=make_storage(url), study_name="s")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["study.db"]
+    assert (tmp_path / name / "study.db").exists()
+    assert absolute(url) == url
 
 
 def test_passwords_are_hidden_in_every_spelling() -> None:
     remember("postgresql://me:open%40sesame%2F@h/d?sslpassword=hush+hush")
     said = "open%40sesame%2F, open@sesame/, hush+hush, hush hush"
-    assert hidden(said) == "***, ***, ***, ***"
+    assert redact(said) == "***, ***, ***, ***"
 
 
 def test_the_environment_gives_the_password(
