@@ -27,7 +27,7 @@ from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.rank_agreement import agreements
 from kdnas.space import Architecture
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 Row = dict[str, Any]
 BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}
@@ -42,7 +42,7 @@ def main() -> None:
     plan = yaml.safe_load(args.plan.read_text())["variants"]
     varied = {variant["name"]: settings_of(run.settings, variant) for variant in plan}
     rows: list[Row] = (read_json(args.json) or {}).get("rows", [])
-    base = Pipeline(run)
+    base = Stepwise(run)
     for name, settings in varied.items():
         changes = changes_of(run.settings, settings)
         kept = [row for row in rows if row["variant"] == name and row["settings"] == changes]
@@ -83,11 +83,11 @@ def changes_of(own: Settings, varied: Settings) -> dict[str, Any]:
     return {key: value for key, value in after.items() if value != before[key]}
 
 
-def scores(base: Pipeline, settings: Settings, students: list[Row]) -> Any:
+def scores(base: Stepwise, settings: Settings, students: list[Row]) -> Any:
     """Loss and seconds of each student's mini-KD, one after the other."""
     if not students:
         return
-    pipeline = Pipeline(Run(base.run.folder, settings))
+    pipeline = Stepwise(Run(base.run.folder, settings))
     pipeline.teacher = base.teacher
     pipeline.check()
     mini = pipeline.mini

@@ -19,8 +19,8 @@ import psutil
 
 from kdnas.config import validated
 from kdnas.runs.run_folder import Run
+from kdnas.testing.stepwise import Stepwise
 from kdnas.testing.tiny import save_mrpc, save_teacher
-from kdnas.workflow.pipeline import Pipeline
 
 SPACE = {
     "num_hidden_layers": [1, 2, 3],
@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ |= {"KDNAS_CACHE": str(folder / "cache"), "KDNAS_LOCKS": str(folder / "locks")}
-        pipeline = Pipeline(Run.create(validated(_settings(folder, args))))
+        pipeline = Stepwise(Run.create(validated(_settings(folder, args))))
         assert len(pipeline.space.architectures) >= args.trials
         _watch(pipeline, args.at)
         pipeline.search()
@@ -62,7 +62,7 @@ def _settings(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _watch(pipeline: Pipeline, moments: list[int]) -> None:
+def _watch(pipeline: Stepwise, moments: list[int]) -> None:
     """Prints the memory after some numbers of trials."""
     evaluate, done = pipeline.evaluator.evaluate, 0
     process = psutil.Process()

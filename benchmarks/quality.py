@@ -29,7 +29,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.teachers.load import teacher_source
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Pipeline:
+def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Stepwise:
     """A task's teacher and data, shared by all its students; its scores are kept beside it."""
     settings = {
         "task": task,
@@ -82,14 +82,14 @@ def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Pipe
         **plan.get("settings", {}),
         **plan["tasks"][task],
     }
-    pipeline = Pipeline(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
+    pipeline = Stepwise(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
     model = pipeline.teacher.model
     pipeline.run.step("evaluate teacher", {}).get(lambda: pipeline.score(model))
     return pipeline
 
 
 def _result(
-    pipeline: Pipeline, plan: dict[str, Any], variant: dict[str, Any], seed: int
+    pipeline: Stepwise, plan: dict[str, Any], variant: dict[str, Any], seed: int
 ) -> dict[str, Any]:
     """One student, from start to score."""
     changed = {**pipeline.settings.model_dump(), **variant["settings"], "seed": seed}

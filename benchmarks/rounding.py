@@ -26,11 +26,11 @@ from kdnas.runtime.distributed import lead_or_follow
 from kdnas.space import Architecture
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 def compare(
-    pipeline: Pipeline, distilled: StudentState, objective: WeightedLosses, lesson: DistillationData
+    pipeline: Stepwise, distilled: StudentState, objective: WeightedLosses, lesson: DistillationData
 ) -> None:
     """Prints relative distances of gradients, shape (all weights,), from the whole batch's."""
     student, pad = distilled.student.eval(), pipeline.teacher.pad_id
@@ -96,7 +96,7 @@ def main() -> int:
     if given.reversed:
         usual = core.collate
         core.collate = lambda data, indices, *rest: usual(data, indices[::-1].copy(), *rest)
-    pipeline = Pipeline(Run.open(given.run))
+    pipeline = Stepwise(Run.open(given.run))
     settings, full, stage = pipeline.settings, pipeline.full, pipeline.settings.recipe[0]
     architecture = Architecture.from_params(pipeline.open_study().trials[0].params)
     distilled = pipeline._after_mini_kd(architecture, 0, "rounding")

@@ -36,8 +36,8 @@ from kdnas.study.trials import evaluated, read_study
 from kdnas.study.workers import RETRY_OF, WORKER
 from kdnas.testing.postgresql import own_postgresql
 from kdnas.testing.processes import Child, command
+from kdnas.testing.stepwise import Stepwise
 from kdnas.testing.tiny import save_mrpc, save_teacher
-from kdnas.workflow.pipeline import Pipeline
 
 SPACE = {
     "num_hidden_layers": [1, 2, 3],
@@ -95,7 +95,7 @@ def make_run(folder: Path, url: str, args: argparse.Namespace) -> Run:
         worker_timeout=args.worker_timeout,
     )
     run = Run.create(settings)
-    pipeline = Pipeline(run)
+    pipeline = Stepwise(run)
     pipeline.open_study()
     assert len(pipeline.space.architectures) > args.trials
     return run

@@ -22,7 +22,7 @@ from kdnas.config import load_settings
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.families import FIELDS
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 RUNGS = {"loss_ninth": 1 / 9, "loss_third": 1 / 3, "loss": 1.0}
 
@@ -38,7 +38,7 @@ def main() -> None:
     part, parts = map(int, args.part.split("/"))
     given = {"out": args.run.resolve(), "threads": args.threads}
     settings = load_settings([args.config], {k: v for k, v in given.items() if v})
-    pipeline = Pipeline(Run.create(settings))
+    pipeline = Stepwise(Run.create(settings))
     rows_file = args.run / "rows.jsonl"
     todo = _order(pipeline)[part::parts]
     for number, architecture in enumerate(todo):
@@ -52,7 +52,7 @@ def main() -> None:
         frame.round(5).to_csv(args.csv, index=False)
 
 
-def evaluate(pipeline: Pipeline, architecture: Architecture, checkpoint: Path) -> dict[str, Any]:
+def evaluate(pipeline: Stepwise, architecture: Architecture, checkpoint: Path) -> dict[str, Any]:
     """One row."""
     start = time.perf_counter()
     checkpoint.unlink(missing_ok=True)
@@ -69,7 +69,7 @@ def evaluate(pipeline: Pipeline, architecture: Architecture, checkpoint: Path) -
     return {**architecture.params, **measured, **losses, "seconds": seconds}
 
 
-def _order(pipeline: Pipeline) -> list[Architecture]:
+def _order(pipeline: Stepwise) -> list[Architecture]:
     """At random, but the teacher's activation first: half of the space is then soon whole."""
     every = pipeline.space.architectures
     drawn = [every[i] for i in np.random.default_rng(0).permutation(len(every))]

@@ -15,7 +15,7 @@ from kdnas.cli.fidelity import fidelity
 from kdnas.cli.output import talking
 from kdnas.cli.overview import welcome
 from kdnas.cli.report import report
-from kdnas.cli.search import distil, resume, search
+from kdnas.cli.search import distill, resume, search
 from kdnas.cli.space import space
 from kdnas.cli.worker import worker
 from kdnas.errors import KdnasError
@@ -31,9 +31,8 @@ app = typer.Typer(
 # Typer brings its own copy of click or uses the installed one, by version.
 UsageError: Any = typer.BadParameter.__mro__[1]
 
-for command in (search, resume, worker, space, evaluate, fidelity, report, export):
+for command in (search, resume, worker, space, evaluate, fidelity, report, export, distill):
     app.command()(talking(command))
-app.command("distill")(talking(distil))
 
 
 def _tell_version(wanted: bool) -> None:

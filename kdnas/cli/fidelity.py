@@ -25,10 +25,11 @@ def fidelity(
     Each score is kept: a repeat costs nothing.
     """
     from kdnas.report.fidelity import fidelity_lines
+    from kdnas.runs.context import open_context
     from kdnas.runs.run_folder import Run
     from kdnas.workflow.fidelity import fidelity as measure
 
     opened = Run.open(run, **flags)
     again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
-    result = interruptible(again, lambda: measure(opened, students, seeds))
+    result = interruptible(again, lambda: measure(open_context(opened), students, seeds))
     conclude(result, fidelity_lines(result, str(run)))

@@ -8,50 +8,37 @@ from typing import Annotated, Any
 import typer
 
 from kdnas.cli.options import with_settings
-from kdnas.cli.shared import OF_THE_RUN, ConfigFile, RunFolder, finish, spelled
-from kdnas.config import Settings, load_settings, validated
-from kdnas.errors import KdnasError
-from kdnas.runtime.console import say
-
-EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
+from kdnas.cli.shared import OF_THE_RUN, ConfigFile, RunFolder, interruptible, spelled
+from kdnas.runtime.console import conclude
 
 
 @with_settings()
 def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     """Find, distil and evaluate the best student of a teacher for a task.
 
-    With neither --teacher nor --task: an embedded example with shorter settings of its own.
+    Without --teacher and --task it runs the embedded example.
     """
-    from kdnas.runs.run_folder import Run
-    from kdnas.workflow.timed_length import with_length_that_fits
+    from kdnas.workflow.api import new_run
 
-    settings = with_embedded_defaults(load_settings(config, flags), config, flags)
-    run = Run.create(with_length_that_fits(settings))
-    from kdnas.workflow.pipeline import Pipeline  # slow to import, and what is above may refuse
-
-    with run.forgotten_if_refused():
-        finish(run.folder, lambda: Pipeline(run).everything())
+    _finish(new_run(config, flags))
 
 
 @with_settings(
-    trials="Architectures to evaluate, in total, those of before among them; default: the run's.",
+    trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_THE_RUN,
 )
 def resume(flags: dict[str, Any], run: RunFolder) -> None:
-    """Go on with a run that stopped, or give it more trials.
+    """Continue a run that stopped, or give it more trials.
 
-    --trials is their total.
+    --trials is the new total.
     """
     from kdnas.runs.run_folder import Run
 
-    opened = Run.open(run, **flags)
-    from kdnas.workflow.pipeline import Pipeline
-
-    finish(run, lambda: Pipeline(opened).everything())
+    _finish(Run.open(run, **flags))
 
 
 @with_settings(**OF_THE_RUN)
-def distil(
+def distill(
     flags: dict[str, Any],
     run: RunFolder,
     *,
@@ -63,33 +50,27 @@ def distil(
 ) -> None:
     """Distil another trial of a study, into RUN/students/trial-N.
 
-    Its two controls are trained beside it: the same student on labels alone, and a hand-picked one.
+    Its controls are trained beside it: the same student on labels alone, and a hand-picked one.
     """
+    from kdnas.report.terminal import closing_lines
     from kdnas.runs.run_folder import Run
+    from kdnas.workflow.api import distill_trial
 
-    if (trial is None) == (speedup is None):
-        raise KdnasError("give one of --trial N and --speedup X")
-    if trial is not None and trial < 0:
-        raise KdnasError(f"--trial is {trial}; the number of a trial, 0 or more, would be right")
-    wanted = validated({"speedup": speedup}).speedup
-    opened = Run.open(run, **flags)
-    from kdnas.workflow.pipeline import Pipeline
-
-    which = f"--trial {trial}" if wanted is None else f"--speedup {wanted:g}"
-    again = f"distill {run} {which}{spelled(flags)}"
-    finish(run, lambda: Pipeline(opened).another(trial, wanted), again)
+    which = f"--trial {trial}" if speedup is None else f"--speedup {speedup}"
+    folder, report = interruptible(
+        f"distill {run} {which}{spelled(flags)}",
+        lambda: distill_trial(Run.open(run, **flags), trial, speedup),  # type: ignore[arg-type]
+    )
+    conclude(report.model_dump(mode="json"), closing_lines(report, str(folder)))
 
 
-def with_embedded_defaults(
-    settings: Settings, config: list[Path] | None, flags: dict[str, Any]
-) -> Settings:
-    """The short settings of `config/embedded.yaml` where neither teacher nor task is named."""
-    from kdnas.config import PLAIN_RECIPE, read_yaml
+def _finish(run: Any) -> None:
+    """Takes a run's last steps and prints the result."""
+    from kdnas.report.terminal import closing_lines
+    from kdnas.workflow.api import complete, load_run
 
-    if settings.teacher or settings.task:
-        return settings
-    short = read_yaml(EMBEDDED)
-    if settings.stages:
-        short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
-    say("the embedded example; what was not given is as in kdnas/config/embedded.yaml")
-    return load_settings(config, flags, short)
+    folder: Path = run.folder
+    interruptible(f"resume {folder}", lambda: complete(run))
+    report = load_run(folder).report
+    assert report is not None
+    conclude(report.model_dump(mode="json"), closing_lines(report, str(folder)))

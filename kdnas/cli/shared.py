@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kdnas.runtime.console import conclude, say
+from kdnas.runtime.console import say
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
 ConfigFile = Annotated[
@@ -30,32 +30,16 @@ JsonOut = Annotated[
 ]
 
 
-def finish(folder: Path, work: Any, beside: str = "") -> None:
-    """Takes a run's last steps and tells the result.
-
-    Args:
-        folder: The run's.
-        work: Returns the report.
-        beside: The command for a student beside the winner, which has a folder of its own unless
-            it is the winner after all.
-    """
-    from kdnas.report.terminal import closing_lines
-
-    report = interruptible(beside or f"resume {folder}", work)
-    own = folder / "students" / f"trial-{report.student.trial}"
-    home = own if beside and (own / "student").exists() else folder
-    conclude(report.model_dump(mode="json"), closing_lines(report, str(home)))
-
-
 def spelled(flags: dict[str, Any]) -> str:
-    """Flags as they were given, for a command to be repeated."""
+    """Flags as given, for the hint that repeats a command."""
     words = (f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in flags.items())
     return "".join(words)
 
 
 def interruptible(command: str, work: Any) -> Any:
+    """Runs a job; Ctrl-C prints the command that continues it."""
     try:
         return work()
     except KeyboardInterrupt:
-        say(f"interrupted; go on with: kdnas {command}")
+        say(f"interrupted; continue with: kdnas {command}")
         raise

@@ -41,16 +41,17 @@ def worker(
     opened = _joined(run, flags)
     name = opened.settings.study
     say(f"joining the study {name} of {opened.folder}")
+    from kdnas.runs.context import open_context
     from kdnas.study.presence import present, share_of_cores, study_here
-    from kdnas.workflow.pipeline import Pipeline  # slow to import
+    from kdnas.workflow.story import work_on_study
 
     with present(study_here(opened.settings, opened.folder)) as processes:
         opened.settings = share_of_cores(opened.settings, processes)
-        pipeline = Pipeline(opened)
         with nullcontext() if run else opened.forgotten_if_refused():
-            if run is None:
-                pipeline.check()
-            interruptible(f"worker {opened.folder}{spelled(flags if run else {})}", pipeline.work)
+            interruptible(
+                f"worker {opened.folder}{spelled(flags if run else {})}",
+                lambda: work_on_study(open_context(opened), check=run is None),
+            )
     conclude({"study": name}, [f"study {name}: nothing is left to do"])
 
 

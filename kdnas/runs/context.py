@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,16 @@ def open_context(run: Run) -> Context:
         device=settings.device, precision=settings.precision, threads=settings.threads
     )
     return Context(settings, run, runtime)
+
+
+def run_step(context: Context, name: str, key: Mapping[str, Any], compute: Callable[[], T]) -> T:
+    """A step's plain result: read from RUN/steps where its key is the same, else computed, timed.
+
+    Args:
+        context: Of the run.
+        name: Of the step.
+        key: All that decides the result.
+        compute: Makes it; JSON must hold it.
+    """
+    result: T = context.run.step(name, key).get(context.run.timed(name)(compute))
+    return result

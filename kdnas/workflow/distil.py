@@ -2,81 +2,141 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kdnas.recipes.full import FullKD
-from kdnas.recipes.stage_resources import StageResources
+from optuna.study import Study
+
+from kdnas.report import Control
+from kdnas.report.model import HAND_PICKED
+from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.space import Architecture
+from kdnas.space.handpicked import hand_picked
 from kdnas.students.checkpoint import ship_student, shipped
 from kdnas.students.state import StudentState
-from kdnas.workflow.search import Searched
+from kdnas.study.winner import choose_winner
+from kdnas.workflow.measure import measured
+from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.search import RANDOM_SEARCH
 
 
-class Trained(Searched):
-    """Trains students fully and ships them."""
+def distil(prepared: Prepared, architecture: Architecture, trial: int | None, folder: Path) -> None:
+    """Distils a candidate by the whole recipe and saves it.
 
-    def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
-        """Distils an architecture fully and ships it, going on from a trial's mini-KD."""
-        record = self.record_of(architecture, trial)
-        if shipped(folder, record):
-            return
-        say(f"{folder.name}: distilling {architecture.label}")
-        work, title = self._work(folder, architecture), self._title(folder)
+    Args:
+        prepared: Of the run.
+        architecture: The student's shape.
+        trial: Whose short training to go on from; None to start afresh.
+        folder: Of the checkpoint; nothing is done where it holds this student already.
+    """
+    record = record_of(architecture, trial)
+    if shipped(folder, record):
+        return
+    say(f"{folder.name}: distilling {architecture.label}")
+    run = prepared.context.run
+    work, title = _work(prepared.context, folder, architecture), _title(prepared.context, folder)
 
-        def begin() -> StudentState:
-            return self._after_mini_kd(architecture, trial, title)
+    def begin() -> StudentState:
+        return after_mini_kd(prepared, architecture, trial, title)
 
-        with self.run.timed(f"distil {folder.name}"):
-            distilled = self.full.run(architecture, begin, work, title)
-            ship_student(folder, distilled.student, self.teacher.tokenizer, record)
-        shutil.rmtree(work, ignore_errors=True)
+    with run.timed(f"distil {folder.name}"):
+        state = prepared.full.run(architecture, begin, work, title)
+        ship_student(folder, state.student, prepared.teacher.tokenizer, record)
+    shutil.rmtree(work, ignore_errors=True)
 
-    @staticmethod
-    def record_of(architecture: Architecture, trial: int | None) -> dict[str, Any]:
-        """What a distilled student's folder says of it."""
-        return {"architecture": architecture.params, "trial": trial, "method": "distilled"}
 
-    @cached_property
-    def full(self) -> FullKD:
-        """Trains at full length."""
-        return FullKD(self.settings, self.runtime, self.classroom, self.teacher.pad_id, self.record)
+def record_of(architecture: Architecture, trial: int | None) -> dict[str, Any]:
+    """What decides a distilled student."""
+    return {"architecture": architecture.params, "trial": trial, "method": "distilled"}
 
-    @cached_property
-    def classroom(self) -> StageResources:
-        """Where its stages find their teachers and their data."""
-        return StageResources(self.run, self.data, lambda: self.teacher, self.runtime)
 
-    def _after_mini_kd(
-        self, architecture: Architecture, trial: int | None, title: str
-    ) -> StudentState:
-        distilled = self.mini.start(architecture)
-        kept = self.run.folder / "trials" / str(trial)
-        if trial is None or not distilled.load(kept):
-            self.mini.run(distilled, title=title)
-        return distilled
+def after_mini_kd(
+    prepared: Prepared, architecture: Architecture, trial: int | None, title: str
+) -> StudentState:
+    """A student after its short training: the trial's where it was kept, else trained now."""
+    state = prepared.mini.start(architecture)
+    kept = prepared.context.run.folder / "trials" / str(trial)
+    if trial is None or not state.load(kept):
+        prepared.mini.run(state, title=title)
+    return state
 
-    def fine_tune(self, architecture: Architecture, folder: Path) -> None:
-        """Trains an architecture on labels alone, from the same start, and keeps it."""
-        record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
-        if shipped(folder, record):
-            return
-        say(f"{folder.name}: training {architecture.label} on labels alone")
-        work = self._work(folder, architecture)
-        with self.run.timed(f"control {folder.name}"):
-            student = self.mini.start(architecture).student
-            self.full.fine_tune(student, self.data.train, work, self._title(folder))
-            ship_student(folder, student, self.teacher.tokenizer, record)
-        shutil.rmtree(work, ignore_errors=True)
 
-    def _title(self, folder: Path) -> str:
-        """A student's name among all of the run: `student`, `hand-picked`, `trial-3 student`."""
-        parts = folder.relative_to(self.run.folder).parts
-        return " ".join(part for part in parts if part not in ("controls", "students"))
+def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> None:
+    """Trains a student on labels alone, from the same start, and saves it."""
+    record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
+    if shipped(folder, record):
+        return
+    context, full = prepared.context, prepared.full
+    say(f"{folder.name}: training {architecture.label} on labels alone")
+    work = _work(context, folder, architecture)
+    with context.run.timed(f"control {folder.name}"):
+        student = prepared.mini.start(architecture).student
+        full.fine_tune(student, prepared.inputs.data.train, work, _title(context, folder))
+        ship_student(folder, student, prepared.teacher.tokenizer, record)
+    shutil.rmtree(work, ignore_errors=True)
 
-    def _work(self, folder: Path, architecture: Architecture) -> Path:
-        """Where an unfinished training keeps its state."""
-        return self.run.folder / "work" / folder.name / architecture.label.replace(" ", "-")
+
+def train_controls(
+    prepared: Prepared, winner: Architecture, random: Study | None, folder: Path
+) -> list[Control]:
+    """What the winner is compared with: without KD, hand-picked, and random search's winner.
+
+    Args:
+        prepared: Of the run.
+        winner: Its shape.
+        random: The study of random search, if there is one.
+        folder: Gets a checkpoint for each.
+    """
+    fine_tune(prepared, winner, folder / "fine-tuned")
+    controls = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
+    picked = pick_by_hand(prepared, winner, folder.parent / "student")
+    if picked is not None:
+        distil(prepared, picked, None, folder / "hand-picked")
+        controls.append(Control(HAND_PICKED, picked, folder / "hand-picked"))
+    if random and prepared.context.settings.random_control == "full":
+        best = choose_winner(random, speedup=prepared.context.settings.speedup)
+        found = Architecture.from_params(best.params)
+        distil(prepared, found, None, folder / "random-search")
+        controls.append(Control(RANDOM_SEARCH, found, folder / "random-search"))
+    return controls
+
+
+def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Architecture | None:
+    """Of the shapes that a person would pick, the one nearest to the winner's speed-up.
+
+    Args:
+        prepared: Of the run.
+        winner: Its shape.
+        student: Its checkpoint.
+
+    Returns:
+        The shape; None where the space has no other than the winner.
+    """
+    shapes = hand_picked(prepared.inputs.space, winner)
+    if not shapes:
+        return None
+    wanted = measured(prepared, winner, student)["costs"]["speedup"]
+    speedup = prepared.evaluator.speedup
+
+    def compute() -> dict[str, int | str]:
+        say(f"timing {len(shapes)} hand-picked shapes")
+        return min(shapes, key=lambda a: abs(math.log(speedup(a) / wanted))).params
+
+    run = prepared.context.run
+    name = " ".join((HAND_PICKED, *student.parent.relative_to(run.folder).parts))
+    params = run_step(prepared.context, name, winner.params, compute)
+    return Architecture.from_params(params)
+
+
+def _title(context: Context, folder: Path) -> str:
+    """A student's name among all of the run: `student`, `hand-picked`, `trial-3 student`."""
+    parts = folder.relative_to(context.run.folder).parts
+    return " ".join(part for part in parts if part not in ("controls", "students"))
+
+
+def _work(context: Context, folder: Path, architecture: Architecture) -> Path:
+    """Where an unfinished training keeps its state."""
+    return context.run.folder / "work" / folder.name / architecture.label.replace(" ", "-")

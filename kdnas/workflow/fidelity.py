@@ -20,6 +20,7 @@ from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_json
 from kdnas.report.fidelity import write_fidelity
+from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
@@ -27,18 +28,27 @@ from kdnas.space import Architecture
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.storage import storage_url
 from kdnas.study.trials import evaluated, read_study
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.teachers.load import Teacher
+from kdnas.workflow.inputs import (
+    Inputs,
+    check_inputs,
+    check_same_data,
+    load_given_teacher,
+    read_inputs,
+)
+from kdnas.workflow.measure import official_scores
+from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher
 
 FILE = "fidelity.json"
 LEAST = 4
 Student = dict[str, Any]
 
 
-def fidelity(run: Run, count: int, seeds: int) -> dict[str, Any]:
+def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
     """Distils and evaluates students of a run; writes RUN/fidelity.json and fidelity.html.
 
     Args:
-        run: With a study.
+        context: Of a run with a study.
         count: Students.
         seeds: Full trainings of each; the mean of their scores is the final one.
 
@@ -49,22 +59,25 @@ def fidelity(run: Run, count: int, seeds: int) -> dict[str, Any]:
         KdnasError: The study has too few finished trials, or another process holds the run.
     """
     if seeds < 1:
-        raise KdnasError(f"--seeds is {seeds}; at least 1 would be right")
-    url = storage_url(run.settings.storage, run.folder)
-    trials = evaluated(read_study(url, run.settings.study, run.folder))
+        raise KdnasError(f"invalid --seeds {seeds}: expected 1 or more")
+    run, settings = context.run, context.settings
+    url = storage_url(settings.storage, run.folder)
+    trials = evaluated(read_study(url, settings.study, run.folder))
     check_count(len(trials), count, run)
-    chosen = choose_students(trials, count, run.settings.cost)
+    students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]
     with run.alone():
-        pipeline = Pipeline(run)
-        pipeline.check()
-        pipeline.check_same_data()
-        students = [student_of(trial) for trial in chosen]
-        for seed in range(run.settings.seed, run.settings.seed + seeds):
+        inputs = read_inputs(context)
+        check_inputs(context, inputs)
+        given = load_given_teacher(context, inputs)
+        check_same_data(context, inputs.data)
+        teacher = prepare_teacher(context, inputs, given)
+        metric = inputs.data.spec.main_score
+        for seed in range(settings.seed, settings.seed + seeds):
             for i, student in enumerate(students):
-                scores = final_scores(pipeline, student, seed)
-                student["final"][str(seed)] = scores[pipeline.data.spec.main_score]
-                say(_line(pipeline, student, seed, f"{i + 1}/{count}"))
-        result = summarise(students, pipeline.data.spec.main_score)
+                scores = final_scores(context, inputs, teacher, student, seed)
+                student["final"][str(seed)] = scores[metric]
+                say(_line(student, metric, seed, f"{i + 1}/{count}"))
+        result = summarise(students, metric)
         write_json(run.folder / FILE, result)
         write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
     return result
@@ -121,24 +134,27 @@ def student_of(trial: FrozenTrial) -> Student:
     }
 
 
-def final_scores(pipeline: Pipeline, student: Student, seed: int) -> dict[str, float]:
+def final_scores(
+    context: Context, inputs: Inputs, teacher: Teacher, student: Student, seed: int
+) -> dict[str, float]:
     """Every metric of a student after full KD by the run's recipe; computed once.
 
-    It starts afresh, not from its mini-KD, of which only few trials' is kept: the final score then
-    owes nothing to the score that it is compared with.
+    It starts afresh, not from its short training: the final score then owes nothing to the score
+    that it is compared with.
     """
     architecture = Architecture.from_params(student["architecture"])
     name = f"fidelity {architecture.label} seed {seed}"
-    work = pipeline.run.folder / "work" / "fidelity" / name.replace(" ", "-")
-    settings = pipeline.settings.model_copy(update={"seed": seed})
+    work = context.run.folder / "work" / "fidelity" / name.replace(" ", "-")
+    settings = context.settings.model_copy(update={"seed": seed})
     recipe = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
     key = {"architecture": architecture.params, "seed": seed, "recipe": recipe}
 
     def compute() -> dict[str, float]:
-        full = replace(pipeline.full, settings=settings)
-        return pipeline.score(full.run(architecture, None, work, architecture.label).student)
+        full = replace(prepare_full_kd(context, inputs, teacher), settings=settings)
+        state = full.run(architecture, None, work, architecture.label)
+        return official_scores(context, inputs, state.student, teacher.pad_id)
 
-    scores: dict[str, float] = pipeline.run.step(name, key).get(pipeline.run.timed(name)(compute))
+    scores = run_step(context, name, key, compute)
     shutil.rmtree(work, ignore_errors=True)
     return scores
 
@@ -173,9 +189,9 @@ def _cost(trial: FrozenTrial, cost: Cost) -> float:
     return -float(known["speedup"]) if cost == "latency" else float(known[cost])
 
 
-def _line(pipeline: Pipeline, student: Student, seed: int, place: str) -> str:
+def _line(student: Student, metric: str, seed: int, place: str) -> str:
     return (
         f"{place}  trial {student['trial']}  {student['label']}  {student['speedup']:.2f}x  "
-        f"mini-KD {1 - student['loss']:.4f}  {pipeline.data.spec.main_score} "
-        f"{student['final'][str(seed)]:.4f}  (seed {seed})"
+        f"mini-KD {1 - student['loss']:.4f}  {metric} {student['final'][str(seed)]:.4f}  "
+        f"(seed {seed})"
     )

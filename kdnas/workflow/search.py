@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from optuna.study import Study
 
-from kdnas.space import Architecture
+from kdnas.runs.context import Context
+from kdnas.space import Architecture, SearchSpace
 from kdnas.study.budget import Plan
 from kdnas.study.join import check_same_teacher, identity, publish
 from kdnas.study.loop import SearchLoop
@@ -13,8 +14,11 @@ from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import storage_url
 from kdnas.study.trials import Direction, control_name, evaluated, open_study, settled
 from kdnas.study.warm_start import warm_start
+from kdnas.tasks import DEFAULT_TASK
+from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import EMBEDDED_NAME
-from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.inputs import check_same_data
+from kdnas.workflow.prepare import Prepared, source_fingerprint
 
 RANDOM_SEARCH = "random search"
 DIRECTIONS: dict[str, list[Direction]] = {
@@ -23,62 +27,60 @@ DIRECTIONS: dict[str, list[Direction]] = {
 }
 
 
-class Searched(Prepared):
-    """The run's study and what fills it."""
+def open_run_study(context: Context, space: SearchSpace, control: str | None = None) -> Study:
+    """The run's study with its sampler, or that of a control, named by its sampler.
 
-    @property
-    def storage(self) -> str:
-        """The URL of the storage that holds the study."""
-        return storage_url(self.settings.storage, self.run.folder)
+    Raises:
+        KdnasError: The storage cannot be used, or the study is that of another search.
+    """
+    run, settings = context.run, context.settings
+    joined = identity(run)
+    ours = joined or {
+        "teacher": settings.teacher or EMBEDDED_NAME,
+        "task": settings.task or DEFAULT_TASK,
+        "objective": settings.objective,
+    }
+    planned = settings.trials if control else Plan.of(settings).candidates
+    sampler = make_sampler(control or settings.sampler, space, settings.seed, planned)
+    title = control_name(settings.study, control) if control else settings.study
+    url = storage_url(settings.storage, run.folder)
+    study = open_study(url, title, sampler, DIRECTIONS[settings.objective], ours)
+    if not (control or joined):
+        publish(study, settings)
+    return study
 
-    def open_study(self, control: str | None = None) -> Study:
-        """The run's study with the run's sampler, or that of a control, named by its sampler."""
-        settings = self.settings
-        joined = identity(self.run)
-        ours = joined or {
-            "teacher": settings.teacher or EMBEDDED_NAME,
-            "task": settings.task or "rotten-tomatoes",
-            "objective": settings.objective,
-        }
-        name = control or settings.sampler
-        planned = settings.trials if control else Plan.of(settings).candidates
-        sampler = make_sampler(name, self.space, settings.seed, planned)
-        title = control_name(settings.study, control) if control else settings.study
-        study = open_study(self.storage, title, sampler, DIRECTIONS[settings.objective], ours)
-        if not (control or joined):
-            publish(study, settings)
-        return study
 
-    def search(self) -> None:
-        """Evaluates candidates until the study has its total.
+def search(prepared: Prepared, study: Study) -> None:
+    """Scores candidates until the study has its total.
 
-        Raises:
-            KdnasError: The limits, the teacher or the data do not allow it.
-        """
-        self.check_same_data()
-        evaluator = self.evaluator
-        study = self.open_study()
-        step = self.fingerprint_step
-        before = step.read() if step.done() else None
-        check_same_teacher(study, before, self._fingerprint(self.teacher))
-        if self.settings.warm_start:
-            warm_start(study, self.space, evaluator)
-        with self.run.timed("search"):
-            SearchLoop(study, self.space, evaluator, self.run, Plan.of(self.settings)).work()
+    Raises:
+        KdnasError: The limits, the teacher or the data do not allow it.
+    """
+    context, inputs = prepared.context, prepared.inputs
+    settings, run, data = context.settings, context.run, inputs.data
+    check_same_data(context, data)
+    now = fingerprint(prepared.teacher, data.train, data.distillation)
+    before = source_fingerprint(context, inputs)
+    check_same_teacher(study, before.read() if before.done() else None, now)
+    if settings.warm_start:
+        warm_start(study, inputs.space, prepared.evaluator)
+    with run.timed("search"):
+        SearchLoop(study, inputs.space, prepared.evaluator, run, Plan.of(settings)).work()
 
-    def work(self) -> None:
-        """What a worker does: the search, then random search beside it."""
-        self.search()
-        self.random_search()
 
-    def random_search(self) -> Study | None:
-        """Random search with the search's budget, as a control; what both try is paid for once."""
-        settings = self.settings
-        if settings.random_control == "off" or settings.sampler == "random":
-            return None
-        known = {Architecture.from_params(t.params): t for t in settled(self.open_study())}
-        study = self.open_study("random")
-        plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
-        with self.run.timed(RANDOM_SEARCH):
-            SearchLoop(study, self.space, self.evaluator, self.run, plan).work()
-        return study if evaluated(study) else None
+def random_search(prepared: Prepared, study: Study) -> Study | None:
+    """Random search with the search's budget, as a control; a candidate of both is paid for once.
+
+    Returns:
+        Its study; None where it is switched off, or nothing in it was scored.
+    """
+    context, space = prepared.context, prepared.inputs.space
+    settings = context.settings
+    if settings.random_control == "off" or settings.sampler == "random":
+        return None
+    known = {Architecture.from_params(t.params): t for t in settled(study)}
+    control = open_run_study(context, space, "random")
+    plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
+    with context.run.timed(RANDOM_SEARCH):
+        SearchLoop(control, space, prepared.evaluator, context.run, plan).work()
+    return control if evaluated(control) else None

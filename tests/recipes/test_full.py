@@ -18,7 +18,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.students import build_student
 from kdnas.teachers.cache import cache_folder
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
 GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}
@@ -48,11 +48,11 @@ def make(
     corpus: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Pipeline]:
+) -> Callable[..., Stepwise]:
     """Makes a pipeline on the small teacher, with a cache of the test's own."""
     monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
 
-    def pipeline(name: str, **changes: Any) -> Pipeline:
+    def pipeline(name: str, **changes: Any) -> Stepwise:
         settings = {
             **PLAIN,
             "teacher": str(teacher_folder),
@@ -63,7 +63,7 @@ def make(
             "out": str(tmp_path / name),
             **changes,
         }
-        return Pipeline(Run.create(validated(settings)))
+        return Stepwise(Run.create(validated(settings)))
 
     return pipeline
 
@@ -81,13 +81,13 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return titles
 
 
-def weights(pipeline: Pipeline, work: str = "work") -> dict[str, torch.Tensor]:
+def weights(pipeline: Stepwise, work: str = "work") -> dict[str, torch.Tensor]:
     distilled = pipeline.full.run(SMALL, None, pipeline.run.folder / work, "student")
     return distilled.student.state_dict()
 
 
 def test_one_general_student_serves_other_tasks_and_seeds(
-    make: Callable[..., Pipeline], trained: list[str], tmp_path: Path, data_folder: Path
+    make: Callable[..., Stepwise], trained: list[str], tmp_path: Path, data_folder: Path
 ) -> None:
     weights(make("a", stages=[GENERAL, TRANSFER]))
     assert trained == ["student: general", "student: transfer"]
@@ -107,7 +107,7 @@ def test_one_general_student_serves_other_tasks_and_seeds(
 
 
 def test_masks_of_the_corpus_are_the_same_for_all_seeds(
-    make: Callable[..., Pipeline], trained: list[str]
+    make: Callable[..., Stepwise], trained: list[str]
 ) -> None:
     for seed in (0, 3):
         weights(make(f"run{seed}", stages=[GENERAL, TRANSFER], mask_probability=0.2, seed=seed))
@@ -115,7 +115,7 @@ def test_masks_of_the_corpus_are_the_same_for_all_seeds(
 
 
 def test_a_finished_stage_is_not_repeated(
-    make: Callable[..., Pipeline], trained: list[str], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Stepwise], trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last = {**TRANSFER, "name": "last", "data": "task", "losses": {"task": 1}}
     stages = [GENERAL, TRANSFER, last]
@@ -144,7 +144,7 @@ def test_a_finished_stage_is_not_repeated(
 @pytest.mark.parametrize(
     ("inherit", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")]
 )
-def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool, precision: str) -> None:
+def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precision: str) -> None:
     losses = {"task": 0.1, "logits": 1, "hidden": 1, "embeddings": 1, "relations": [0, 1]}
     stage = {**TRANSFER, "losses": losses, "epochs": 3, "freeze_embeddings": False}
     pipeline = make("a", stages=[stage], inherit=inherit, precision=precision)
@@ -175,7 +175,7 @@ def test_every_loss_learns(make: Callable[..., Pipeline], inherit: bool, precisi
 
 
 def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
-    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     labels = {**TRANSFER, "losses": {"task": 1, "hidden": 0, "logits": [0, 0]}}
     asked: list[Any] = []
@@ -184,7 +184,7 @@ def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
     assert not asked and all(value.isfinite().all() for value in alone.values())
 
 
-def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Pipeline]) -> None:
+def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Stepwise]) -> None:
     with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but teacher"):
         make("a", stages=[TRANSFER], teacher_as_is=True).everything()
 
@@ -197,7 +197,7 @@ def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Pipeline])
     ],
 )
 def test_relations_that_cannot_be_are_refused_before_anything_is_trained(
-    change: dict[str, int], message: str, make: Callable[..., Pipeline]
+    change: dict[str, int], message: str, make: Callable[..., Stepwise]
 ) -> None:
     stage = {**TRANSFER, "losses": {"relations": 1, "task": 1}, **change}
     with pytest.raises(KdnasError, match=message):
@@ -205,7 +205,7 @@ def test_relations_that_cannot_be_are_refused_before_anything_is_trained(
 
 
 def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
-    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = weights(make("a", stages=[GENERAL, TRANSFER]))
     monkeypatch.setattr("kdnas.teachers.fine_tune.DISK_SHARE", 0)
@@ -230,7 +230,7 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
     ],
 )
 def test_a_transfer_set_that_cannot_be_made_is_refused_before_anything_is_computed(
-    changes: dict[str, Any], message: str, make: Callable[..., Pipeline], trained: list[str]
+    changes: dict[str, Any], message: str, make: Callable[..., Stepwise], trained: list[str]
 ) -> None:
     with pytest.raises(KdnasError, match=message):
         make("a", stages=[TRANSFER], **changes).everything()
@@ -249,7 +249,7 @@ def test_a_general_teacher_of_another_make_is_refused(
     family: str,
     changes: dict[str, Any],
     message: str,
-    make: Callable[..., Pipeline],
+    make: Callable[..., Stepwise],
     make_teacher: Callable[..., Path],
 ) -> None:
     other = str(make_teacher(family, **changes))
@@ -260,7 +260,7 @@ def test_a_general_teacher_of_another_make_is_refused(
 
 
 def test_a_general_teacher_that_does_not_load_is_refused_at_once(
-    make: Callable[..., Pipeline],
+    make: Callable[..., Stepwise],
     make_teacher: Callable[..., Path],
     teacher_folder: Path,
     tmp_path: Path,
@@ -275,7 +275,7 @@ def test_a_general_teacher_that_does_not_load_is_refused_at_once(
 
 
 def test_a_damaged_general_student_is_made_again(
-    make: Callable[..., Pipeline], trained: list[str]
+    make: Callable[..., Stepwise], trained: list[str]
 ) -> None:
     first = weights(make("a", stages=[GENERAL, TRANSFER]))
     (folder,) = (p for p in (cache_folder() / "students").iterdir() if p.is_dir())
@@ -288,7 +288,7 @@ def test_a_damaged_general_student_is_made_again(
 
 
 def test_a_finished_general_student_gets_the_head_that_fits_it(
-    make: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Head and layers are cut in one basis, on whatever data the stages run."""
     full = make("a", stages=[GENERAL, TRANSFER]).full

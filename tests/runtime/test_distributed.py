@@ -32,7 +32,7 @@ from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import load_teacher
 from kdnas.testing.postgresql import free_port
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 LAUNCH = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes"]
 # The command itself, with a checkpoint after every step and slow enough to be killed in time.
@@ -215,7 +215,7 @@ def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(
         "latency_quiet": False,
     }
     one = Run.create(Settings(**given, out=tmp_path / "one"))
-    Pipeline(one).everything()
+    Stepwise(one).everything()
 
     script, two = tmp_path / "slow.py", tmp_path / "two"
     script.write_text(SLOW)
@@ -245,7 +245,7 @@ def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(
     assert not (two / "student").exists()
 
     # The rest by one process, from where two had come.
-    Pipeline(Run.open(two)).everything()
+    Stepwise(Run.open(two)).everything()
     teachers = [logits(load_student(folder / "teacher")) for folder in (one.folder, two)]
     students = [logits(load_student(folder / "student")) for folder in (one.folder, two)]
     for ours, theirs in (teachers, students):

@@ -18,20 +18,20 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Architecture
 from kdnas.tasks import TASK_TYPES
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
 ALL = {"hidden": 1, "logits": 0.5, "relations": [1, 0], "embeddings": 0.1}
 
 
 @pytest.fixture
-def make(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callable[..., Pipeline]:
+def make(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callable[..., Stepwise]:
     """Makes a pipeline on the small teacher."""
 
-    def pipeline(name: str = "run", **changes: Any) -> Pipeline:
+    def pipeline(name: str = "run", **changes: Any) -> Stepwise:
         settings = {"teacher": str(teacher_folder), "task": "mrpc", "data_dir": data_folder}
         own = {**settings, **QUICK, "out": tmp_path / name, **changes}
-        return Pipeline(Run.create(validated(own)))
+        return Stepwise(Run.create(validated(own)))
 
     return pipeline
 
@@ -42,7 +42,7 @@ def scored_by(mini: MiniKD, score: str) -> MiniKD:
 
 
 def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
-    make: Callable[..., Pipeline],
+    make: Callable[..., Stepwise],
 ) -> None:
     mini = make(mini_losses=ALL, mini_score="mean").mini
     distilled = mini.start(SMALL)
@@ -63,7 +63,7 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
 
 
 def test_the_teacher_itself_leaves_nothing_of_its_logits_unexplained(
-    make: Callable[..., Pipeline],
+    make: Callable[..., Stepwise],
 ) -> None:
     pipeline = make(mini_losses={"logits": 1}, mini_score="logits")
     same = pipeline.mini.start(pipeline.space.teacher)
@@ -71,7 +71,7 @@ def test_the_teacher_itself_leaves_nothing_of_its_logits_unexplained(
 
 
 def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
-    make: Callable[..., Pipeline],
+    make: Callable[..., Stepwise],
 ) -> None:
     mini = make(mini_losses={"logits": 1}, mini_epochs=4, mini_lr=1e-3).mini
     distilled = mini.start(SMALL)
@@ -84,7 +84,7 @@ def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
 
 
 def test_a_training_that_paused_ends_where_one_that_did_not_ends(
-    make: Callable[..., Pipeline], tmp_path: Path
+    make: Callable[..., Stepwise], tmp_path: Path
 ) -> None:
     mini = make(mini_losses=ALL, mini_score="mean", mini_epochs=2).mini
     straight = mini.run(mini.start(SMALL))
@@ -95,7 +95,7 @@ def test_a_training_that_paused_ends_where_one_that_did_not_ends(
 
 
 def test_logits_of_a_teacher_without_head_are_refused_before_anything_is_computed(
-    make: Callable[..., Pipeline], tmp_path: Path
+    make: Callable[..., Stepwise], tmp_path: Path
 ) -> None:
     pipeline = make(teacher_as_is=True, mini_losses={"hidden": 1, "logits": 1})
     with pytest.raises(KdnasError, match="stage 'mini-kd' learns from logits, but teacher .* head"):

@@ -18,8 +18,8 @@ from kdnas.distillation import checkpoint
 from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.space import Architecture
 from kdnas.testing.processes import Child, command
+from kdnas.testing.stepwise import Stepwise
 from kdnas.testing.tiny import SHAPE
-from kdnas.workflow.pipeline import Pipeline
 
 DISK_BYTES = 6_000_000
 FILLER = "filler"
@@ -88,7 +88,7 @@ def test_while_the_store_is_written(
     line = ends_in_a_line(disk, where, 1, "worker", run.folder)
     assert "/cache/signal/" in line and "it takes 0." in line
     assert not list(disk.glob("cache/signal/*/*")) and (run.folder / "teacher").exists()
-    Pipeline(run).search()
+    Stepwise(run).search()
     check_complete(run, 2)
 
 
@@ -98,7 +98,7 @@ def test_while_a_checkpoint_is_written(
     storage = f"sqlite:///{tmp_path}/study.db"
     run = make_run(trials=1, out=disk / "run", storage=storage, task_epochs=1)
     where = "kdnas.distillation.checkpoint:Checkpoint.save"
-    Pipeline(run).search()
+    Stepwise(run).search()
     line = ends_in_a_line(disk, where, 4, "distill", run.folder, "--trial", 0)
     (kept,) = (run.folder / "work").rglob("*.pt")
     assert str(kept) in line and "it takes " in line
@@ -108,7 +108,7 @@ def test_while_a_checkpoint_is_written(
     monkeypatch.setattr(Checkpoint, "load", lambda self: loaded.append(load(self)) or loaded[-1])
     (trial,) = check_complete(run, 1)
     student = run.folder / "students" / "trial-0" / "student"
-    Pipeline(run).distil(Architecture.from_params(trial.params), 0, student)
+    Stepwise(run).distil(Architecture.from_params(trial.params), 0, student)
     assert loaded[0] and not list((run.folder / "work").rglob("*.pt"))
 
 
@@ -122,7 +122,7 @@ def test_while_a_candidate_is_kept_its_score_is_told(
     line = ends_in_a_line(disk, where, 2, "worker", run.folder)
     assert str(run.folder / "trials" / "1") in line
     assert [t.state for t in study_of(run).trials] == [TrialState.COMPLETE] * 2
-    Pipeline(run).search()
+    Stepwise(run).search()
     assert len(check_complete(run, 3)) == 3
 
 
@@ -133,5 +133,5 @@ def test_while_the_log_is_written_the_candidate_is_queued_again_or_told(
     run = make_run(trials=2, out=disk / "run", storage=storage)
     line = ends_in_a_line(disk, "kdnas.scoring.mini_kd:MiniKD.score", 1, "worker", run.folder)
     assert str(run.folder) in line
-    Pipeline(run).search()
+    Stepwise(run).search()
     check_complete(run, 2)

@@ -25,7 +25,7 @@ from kdnas.study.samplers.names import RETRY_OF
 from kdnas.study.winner import choose_winner
 from kdnas.teachers.cache import cache_folder
 from kdnas.testing.processes import Child, command, kdnas_child
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 def dies(folder: Path, where: str) -> None:
@@ -34,12 +34,12 @@ def dies(folder: Path, where: str) -> None:
     *owners, name = path.split(".")
     owner = reduce(getattr, owners, import_module(module))
     setattr(owner, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
-    pipeline = Pipeline(Run.open(folder))
+    pipeline = Stepwise(Run.open(folder))
     pipeline.search()
     distil(pipeline)
 
 
-def distil(pipeline: Pipeline) -> Path:
+def distil(pipeline: Stepwise) -> Path:
     winner = choose_winner(pipeline.open_study())
     home = pipeline.run.folder / "student"
     pipeline.distil(Architecture.from_params(winner.params), winner.number, home)
@@ -86,7 +86,7 @@ def test_a_worker_killed_in_a_trial_costs_its_candidate(
     (lost,) = study_of(run).trials
     assert lost.state == TrialState.RUNNING
     assert {"worker", "begun", "reward"} & lost.user_attrs.keys() == known
-    Pipeline(run).search()
+    Stepwise(run).search()
     trials = check_complete(run, 2)
     again = [t for t in trials if t.user_attrs.get(RETRY_OF) == lost.number]
     assert len(again) == 1 and again[0].params == lost.params and len(trials) == 3
@@ -103,7 +103,7 @@ def test_a_worker_killed_while_it_writes_the_store(
     killed(run, "kdnas.teachers.store:_checksum")
     (half,) = cache_folder().glob("signal/*/.*.partial")
     assert not (half / "manifest.json").exists()
-    Pipeline(run).search()
+    Stepwise(run).search()
     assert not list(cache_folder().glob("signal/*/.*.partial"))
     assert "fine-tuning" not in capsys.readouterr().out
     check_complete(run, 2)
@@ -118,7 +118,7 @@ def test_a_search_killed_while_it_exports_its_student_does_not_train_it_again(
     (half,) = run.folder.glob(".student.*.partial")
     assert (half / "model.safetensors").exists() and not (run.folder / "student").exists()
     monkeypatch.setattr(full, "train", lambda *_, **__: pytest.fail("it trains again"))
-    student = distil(Pipeline(run))
+    student = distil(Stepwise(run))
     assert AutoModelForSequenceClassification.from_pretrained(student)
     assert not half.exists() and not list((run.folder / "work").rglob("*.pt"))
     check_complete(run, 2)
@@ -139,7 +139,7 @@ def test_a_worker_killed_in_mid_training_costs_its_candidate(
     except pytest.skip.Exception:
         url = f"sqlite:///{tmp_path}/shared.db"
     run = make_run(trials=2, storage=url, study="shared", mini_epochs=20)
-    Pipeline(run).open_study()
+    Stepwise(run).open_study()
     with grpc_proxy(url) as proxy, monkeypatch.context() as patch:
         patch.setenv("KDNAS_CACHE", str(tmp_path / "cache of its own"))
         places = ("--teacher", teacher_folder, "--data-dir", data_folder, "--threads", 1)
@@ -166,7 +166,7 @@ def test_ctrl_c_twice_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
         worker.kill(signal.SIGINT)
         time.sleep(0.05)
     assert worker.wait() in (130, -signal.SIGINT), worker.output
-    Pipeline(run).search()
+    Stepwise(run).search()
     check_complete(run, 2)
 
 
@@ -174,7 +174,7 @@ def test_a_database_gone_for_longer_than_the_worker_timeout_costs_nothing(
     make_run: MakeRun, postgresql: PostgreSQL
 ) -> None:
     run = make_run(trials=6, storage=postgresql.database(), mini_epochs=20, worker_timeout=4)
-    Pipeline(run).open_study()
+    Stepwise(run).open_study()
     children = [Child(elsewhere, name, "worker", str(run.folder)) for name in ("one", "two")]
     for child in children:
         child.wait_until(working(run, child))

@@ -18,7 +18,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.study.join import SETTINGS, join
 from kdnas.study.trials import evaluated, read_study
 from kdnas.testing.processes import kdnas_child
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def begun(url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Pipeline:
+def begun(url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Stepwise:
     """A search with one trial of three, on a machine whose folders are gone afterwards."""
     for source, name in ((teacher_folder, "teacher"), (data_folder, "data")):
         shutil.copytree(source, tmp_path / "first" / name)
@@ -41,16 +41,16 @@ def begun(url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path) -> 
         trials=1,
         **QUICK,
     )
-    pipeline = Pipeline(Run.create(settings))
+    pipeline = Stepwise(Run.create(settings))
     pipeline.search()
-    more = Pipeline(Run.open(pipeline.run.folder, trials=3))
+    more = Stepwise(Run.open(pipeline.run.folder, trials=3))
     more.open_study()
     return more
 
 
 @pytest.fixture
 def flags(
-    begun: Pipeline, url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path
+    begun: Stepwise, url: str, teacher_folder: Path, data_folder: Path, tmp_path: Path
 ) -> dict[str, object]:
     """What a worker elsewhere gives."""
     (tmp_path / "first").rename(tmp_path / "elsewhere")
@@ -83,7 +83,7 @@ def test_a_worker_elsewhere_works_until_the_total_is_reached(
 
 
 def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
-    begun: Pipeline, url: str, tmp_path: Path
+    begun: Stepwise, url: str, tmp_path: Path
 ) -> None:
     kept = read_study(url, "shared", tmp_path).user_attrs[SETTINGS]
     assert json.loads(json.dumps(kept)) == kept
@@ -94,7 +94,7 @@ def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
 def test_a_teacher_fine_tuned_on_the_first_machine_serves(
     flags: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pipeline = Pipeline(join({**flags, "teacher": str(tmp_path / "elsewhere/run/teacher")}))
+    pipeline = Stepwise(join({**flags, "teacher": str(tmp_path / "elsewhere/run/teacher")}))
     capsys.readouterr()
     pipeline.search()
     assert "fine-tuning" not in capsys.readouterr().out
@@ -111,7 +111,7 @@ def test_another_teacher_is_refused(
         next(iter(model.parameters())).add_(0.01)
     model.save_pretrained(other)
     with pytest.raises(KdnasError, match="are not those of the study"):
-        Pipeline(join({**flags, "teacher": str(other)})).search()
+        Stepwise(join({**flags, "teacher": str(other)})).search()
 
 
 def test_other_data_are_refused(
@@ -122,7 +122,7 @@ def test_other_data_are_refused(
     table = other / "MRPC" / "train.tsv"
     table.write_text(table.read_text().replace("cat", "dog"))
     with pytest.raises(KdnasError, match="are not those of the study"):
-        Pipeline(join({**flags, "data_dir": str(other)})).search()
+        Stepwise(join({**flags, "data_dir": str(other)})).search()
 
 
 def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: 
     assert not (tmp_path / "second").exists() and not lost.exists()
 
 
-def test_a_worker_needs_a_run_or_a_storage(begun: Pipeline) -> None:
+def test_a_worker_needs_a_run_or_a_storage(begun: Stepwise) -> None:
     neither = kdnas_child("worker")
     assert neither.wait() == 2 and "give a run folder, or --storage URL" in neither.output
     both = kdnas_child("worker", begun.run.folder, "--teacher", "x")

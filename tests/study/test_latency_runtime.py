@@ -13,7 +13,7 @@ from kdnas.errors import KdnasError
 from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.study.trials import RUNTIME
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture
@@ -30,12 +30,12 @@ def begun(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
         **QUICK,
     )
     run = Run.create(settings)
-    Pipeline(run).search()
+    Stepwise(run).search()
     return run
 
 
 def test_trials_say_where_they_were_timed(begun: Run) -> None:
-    pipeline = Pipeline(begun)
+    pipeline = Stepwise(begun)
     trial = pipeline.open_study().trials[0]
     assert trial.user_attrs[RUNTIME].startswith("onnxruntime ")
     assert trial.user_attrs["latency_ms"] > 0 and trial.user_attrs["speedup"] > 0
@@ -50,5 +50,5 @@ def test_a_worker_without_the_runtime_is_refused(
     opened = Run.open(begun.folder, trials=2)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
     with pytest.raises(KdnasError, match=r"--latency-runtime onnx needs .*onnxruntime"):
-        Pipeline(opened).search()
-    assert len(Pipeline(opened).open_study().trials) == 1
+        Stepwise(opened).search()
+    assert len(Stepwise(opened).open_study().trials) == 1

@@ -20,11 +20,11 @@ from kdnas.study import loop
 from kdnas.study.samplers.distinct import taken_architectures
 from kdnas.study.trials import INFEASIBLE, REPEATS, evaluated
 from kdnas.study.winner import choose_winner
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture
-def pipeline(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Pipeline:
+def pipeline(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Stepwise:
     settings = Settings(
         teacher=str(teacher_folder),
         task="mrpc",
@@ -33,15 +33,15 @@ def pipeline(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Pipelin
         trials=2,
         **QUICK,
     )
-    return Pipeline(Run.create(settings))
+    return Stepwise(Run.create(settings))
 
 
-def more(pipeline: Pipeline, **changes: object) -> Pipeline:
-    return Pipeline(Run.open(pipeline.run.folder, **changes))
+def more(pipeline: Stepwise, **changes: object) -> Stepwise:
+    return Stepwise(Run.open(pipeline.run.folder, **changes))
 
 
 def test_a_repeated_architecture_is_told_again_and_not_trained(
-    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+    pipeline: Stepwise, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pipeline.search()
     study = pipeline.open_study()
@@ -59,10 +59,10 @@ def test_a_repeated_architecture_is_told_again_and_not_trained(
 
 
 def test_limits_that_nobody_keeps_end_the_search(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "MOST_BEYOND", 3)
-    fast = Pipeline(Run(pipeline.run.folder, pipeline.settings.model_copy(update={"speedup": 99})))
+    fast = Stepwise(Run(pipeline.run.folder, pipeline.settings.model_copy(update={"speedup": 99})))
     told = r"none of the 6 students tried keeps --speedup 99: the fastest, with [\d,]+ parameters"
     with pytest.raises(KdnasError, match=told):
         fast.search()
@@ -72,13 +72,13 @@ def test_limits_that_nobody_keeps_end_the_search(
 
 
 def test_a_search_ends_where_limits_are_kept_no_more(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(loop, "MOST_BEYOND", 3)
     smallest = pipeline.space.smallest
     most = pipeline.evaluator._start(smallest).student.num_parameters()
     limited = pipeline.settings.model_copy(update={"max_params": most, "trials": 7})
-    tight = Pipeline(Run(pipeline.run.folder, limited))
+    tight = Stepwise(Run(pipeline.run.folder, limited))
     tight.open_study().enqueue_trial(smallest.params)
     tight.search()
     states = [t.state for t in tight.open_study().trials]
@@ -89,7 +89,7 @@ def test_a_search_ends_where_limits_are_kept_no_more(
 
 
 def test_a_loss_that_is_no_number_is_a_failure(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MiniKD, "run", lambda *_, **__: float("nan"))
     with pytest.raises(KdnasError, match="3 candidates in a row failed, .* its loss is nan"):
@@ -104,31 +104,31 @@ def test_a_loss_that_is_no_number_is_a_failure(
     assert once in taken_architectures(study)
 
 
-def test_data_that_changed_are_noticed(pipeline: Pipeline, data_folder: Path) -> None:
+def test_data_that_changed_are_noticed(pipeline: Stepwise, data_folder: Path) -> None:
     pipeline.search()
     moved = shutil.copytree(data_folder, pipeline.run.folder.parent / "data")
     changed = {"data_dir": moved, "trials": 3}
     run = Run(pipeline.run.folder, pipeline.settings.model_copy(update=changed))
-    Pipeline(run).search()
+    Stepwise(run).search()
     file = moved / "MRPC" / "dev.tsv"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:-1]))
     with pytest.raises(KdnasError, match="the validation data changed since .*run began; put"):
-        Pipeline(run).search()
+        Stepwise(run).search()
 
 
-def test_one_storage_holds_one_search_under_a_name(pipeline: Pipeline, tmp_path: Path) -> None:
+def test_one_storage_holds_one_search_under_a_name(pipeline: Stepwise, tmp_path: Path) -> None:
     shared = {"storage": f"sqlite:///{tmp_path}/shared.db", "out": tmp_path / "a"}
     first = pipeline.settings.model_copy(update=shared)
-    Pipeline(Run.create(first)).open_study()
+    Stepwise(Run.create(first)).open_study()
     other = first.model_copy(update={"out": tmp_path / "b", "alpha": -0.5})
     with pytest.raises(KdnasError, match=r"another --alpha \(-0.06, not -0.5\); name .* --study"):
-        Pipeline(Run.create(other)).open_study()
+        Stepwise(Run.create(other)).open_study()
     same = first.model_copy(update={"out": tmp_path / "c", "trials": 5, "threads": 2})
-    assert Pipeline(Run.create(same)).open_study()
+    assert Stepwise(Run.create(same)).open_study()
 
 
-def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Pipeline) -> None:
+def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Stepwise) -> None:
     study = pipeline.open_study()
     study.enqueue_trial({"hidden_size": 7}, skip_if_exists=False)
     pipeline.search()
@@ -137,7 +137,7 @@ def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Pipeline) -> Non
 
 
 def test_candidates_that_always_fail_end_the_search(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(self: Evaluator, architecture: Architecture, **given: object) -> Outcome:
         raise RuntimeError("out of memory\nat some line")
@@ -151,7 +151,7 @@ def test_candidates_that_always_fail_end_the_search(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left")])
 def test_an_interruption_after_a_trial_was_told_leaves_its_result(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     log = Run.log
 
@@ -170,7 +170,7 @@ def test_an_interruption_after_a_trial_was_told_leaves_its_result(
 
 
 def test_students_that_are_too_slow_are_not_trained(
-    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+    pipeline: Stepwise, capsys: pytest.CaptureFixture[str]
 ) -> None:
     slow = more(pipeline, speedup=1.6)
     study = slow.open_study()
@@ -183,7 +183,7 @@ def test_students_that_are_too_slow_are_not_trained(
     assert len(evaluated(study)) == 2
 
 
-def test_only_students_that_may_win_are_kept(pipeline: Pipeline) -> None:
+def test_only_students_that_may_win_are_kept(pipeline: Stepwise) -> None:
     more(pipeline, trials=5).search()
     study = pipeline.open_study()
     kept = {int(p.name) for p in (pipeline.run.folder / "trials").iterdir()}
@@ -192,7 +192,7 @@ def test_only_students_that_may_win_are_kept(pipeline: Pipeline) -> None:
 
 
 def test_the_score_is_a_share_of_variance_and_the_teacher_itself_scores_best(
-    pipeline: Pipeline,
+    pipeline: Stepwise,
 ) -> None:
     evaluator = pipeline.evaluator
     same = evaluator.evaluate(pipeline.space.teacher)
@@ -203,7 +203,7 @@ def test_the_score_is_a_share_of_variance_and_the_teacher_itself_scores_best(
     assert same.costs.macs == evaluator.teacher_macs
 
 
-def test_a_budget_of_steps_makes_candidates_cheap(pipeline: Pipeline) -> None:
+def test_a_budget_of_steps_makes_candidates_cheap(pipeline: Stepwise) -> None:
     curves = []
     for steps in (1, 3):
         brief = more(pipeline, mini_steps=steps)

@@ -15,7 +15,7 @@ from kdnas.space import Architecture
 from kdnas.study.rungs import CONTINUES, Ladder, spent
 from kdnas.study.samplers.names import RUNG, RUNG_VALUES
 from kdnas.study.trials import BORROWED, REPEATS, evaluated
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
 @pytest.mark.parametrize("objective", ["reward", "pareto"])
 def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str) -> None:
     changed = run.settings.model_copy(update={"objective": objective})
-    pipeline = Pipeline(Run(run.folder, changed))
+    pipeline = Stepwise(Run(run.folder, changed))
     pipeline.search()
     study, ladder = pipeline.open_study(), Ladder(2, 3)
     assert ladder.top * 4 - 1 <= spent(study.trials, ladder) <= ladder.top * 4
@@ -53,7 +53,7 @@ def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str
 def test_a_space_that_is_soon_exhausted_goes_on_to_the_top(run: Run) -> None:
     few = {"num_hidden_layers": [1], "hidden_size": [16, 32], "hidden_act": ["gelu"]}
     few |= {"num_attention_heads": [2], "intermediate_size": [32]}
-    pipeline = Pipeline(Run(run.folder, run.settings.model_copy(update={"space": few})))
+    pipeline = Stepwise(Run(run.folder, run.settings.model_copy(update={"space": few})))
     count = len(pipeline.space.architectures)
     assert count == 2
     pipeline.search()
@@ -61,7 +61,7 @@ def test_a_space_that_is_soon_exhausted_goes_on_to_the_top(run: Run) -> None:
 
 
 def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path) -> None:
-    pipeline = Pipeline(run)
+    pipeline = Stepwise(run)
     evaluator, small = pipeline.evaluator, pipeline.space.smallest
     whole = evaluator.evaluate(small).score
     file = tmp_path / "part.pt"
@@ -72,7 +72,7 @@ def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path)
 
 
 def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> None:
-    pipeline = Pipeline(run)
+    pipeline = Stepwise(run)
     evaluate, asked = pipeline.evaluator.evaluate, []
 
     def interrupted(architecture: Architecture, **given: object) -> object:
@@ -95,7 +95,7 @@ def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> No
 
 def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
     settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
-    pipeline = Pipeline(Run(run.folder, settings))
+    pipeline = Stepwise(Run(run.folder, settings))
     pipeline.search()
     own = {Architecture.from_params(t.params): t for t in evaluated(pipeline.open_study())}
     control = pipeline.open_study("random")
@@ -119,7 +119,7 @@ def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
 def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> None:
     changes = {"random_control": "search", "rungs": 1, "speedup": 1.5}
     settings = run.settings.model_copy(update=changes)
-    pipeline = Pipeline(Run(run.folder, settings))
+    pipeline = Stepwise(Run(run.folder, settings))
     study, slow = pipeline.open_study(), pipeline.space.teacher.params
     study.enqueue_trial(slow)
     pipeline.search()
@@ -134,7 +134,7 @@ def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> Non
 
 def test_a_worker_does_random_search_too(run: Run) -> None:
     settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
-    pipeline = Pipeline(Run(run.folder, settings))
+    pipeline = Stepwise(Run(run.folder, settings))
     pipeline.work()
     assert len(evaluated(pipeline.open_study("random"))) == 4
     before = len(pipeline.open_study("random").trials)
@@ -145,4 +145,4 @@ def test_a_worker_does_random_search_too(run: Run) -> None:
 def test_random_search_needs_no_control(run: Run) -> None:
     for changes in ({"sampler": "random"}, {"random_control": "off"}):
         settings = run.settings.model_copy(update={"random_control": "search", **changes})
-        assert Pipeline(Run(run.folder, settings)).random_search() is None
+        assert Stepwise(Run(run.folder, settings)).random_search() is None

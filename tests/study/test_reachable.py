@@ -12,7 +12,7 @@ from conftest import kdnas
 from kdnas.errors import KdnasError
 from kdnas.measure import count_params
 from kdnas.runs.run_folder import Run
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ def test_a_limit_out_of_reach_is_refused_at_once(
 
 
 def test_the_smallest_student_keeps_a_limit_of_its_own_size(make_run: Callable[..., Run]) -> None:
-    free = Pipeline(make_run())
+    free = Stepwise(make_run())
     params = count_params(free.mini.start(free.space.smallest).student)
     for limit, reached in ((params, True), (params - 1, False)):
         shutil.rmtree(free.run.folder)
-        pipeline = Pipeline(make_run(max_params=limit))
+        pipeline = Stepwise(make_run(max_params=limit))
         if reached:
             pipeline.check_limits()
         else:

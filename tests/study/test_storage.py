@@ -26,7 +26,7 @@ from kdnas.study.storage import make_storage, with_driver, without_password
 from kdnas.study.trials import open_study, read_study
 from kdnas.study.workers import Lookout, alive
 from kdnas.testing.processes import FORKS, Child
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 KINDS = ("sqlite", "journal", "postgresql", "grpc")
@@ -79,7 +79,7 @@ def test_a_search_on_a_journal_file(
     run = Run.create(settings)
     with pytest.raises(KdnasError, match="has no study yet"):
         rewrite_report(run)
-    Pipeline(run).search()
+    Stepwise(run).search()
     rewrite_report(run)
     assert (tmp_path / "logs" / "study.log").exists() and not (run.folder / "study.db").exists()
     assert (run.folder / "trials.csv").read_text().count("COMPLETE") == 2

@@ -15,7 +15,7 @@ from kdnas.space.wellknown import first_students
 from kdnas.study.constraints import MARGIN, violations
 from kdnas.study.trials import evaluated
 from kdnas.study.warm_start import warm_start
-from kdnas.workflow.pipeline import Pipeline
+from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
     return Run.create(Settings(**given, **QUICK, out=tmp_path / "run", trials=8))
 
 
-def changed(run: Run, **changes: object) -> Pipeline:
-    return Pipeline(Run(run.folder, run.settings.model_copy(update=changes)))
+def changed(run: Run, **changes: object) -> Stepwise:
+    return Stepwise(Run(run.folder, run.settings.model_copy(update=changes)))
 
 
 def test_known_shapes_of_bert_base() -> None:
@@ -42,7 +42,7 @@ def test_known_shapes_of_bert_base() -> None:
 
 
 def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
-    pipeline = Pipeline(run)
+    pipeline = Stepwise(run)
     study = pipeline.open_study()
     warm_start(study, pipeline.space, pipeline.evaluator)
     warm_start(study, pipeline.space, pipeline.evaluator)
@@ -51,7 +51,7 @@ def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
 
 
 def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:
-    free = Pipeline(run)
+    free = Stepwise(run)
     least = free.evaluator.evaluate(free.space.smallest).costs
     pipeline = changed(run, max_params=least.params, trials=40)
     study = pipeline.open_study()
@@ -75,7 +75,7 @@ def test_violations_are_shares_of_the_limit() -> None:
 def test_students_that_are_too_large_are_not_trained(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    free = Pipeline(run)
+    free = Stepwise(run)
     sizes = [free.evaluator.costs(free.mini.start(a).student, 1).params
              for a in (free.space.smallest, free.space.largest)]  # fmt: skip
     limit = sum(sizes) // 2

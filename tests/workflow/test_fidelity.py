@@ -23,8 +23,8 @@ from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.study.trials import evaluated
 from kdnas.testing.processes import kdnas_child
+from kdnas.testing.stepwise import Stepwise
 from kdnas.workflow.fidelity import choose_students, fidelity, summarise
-from kdnas.workflow.pipeline import Pipeline
 
 TASK = {"text": ["text"], "label": "stars", "regression": True, "metrics": ["pearson"]}
 
@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path, tmp_path
             trials=5,
             **QUICK,
         )
-        Pipeline(Run.create(settings)).search()
+        Stepwise(Run.create(settings)).search()
     shutil.copytree(made, tmp_path / "run")
     return Run.open(tmp_path / "run")
 
@@ -65,7 +65,7 @@ def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
     result = fidelity(run, 4, 2)
     assert result == json.loads((run.folder / "fidelity.json").read_text())
     assert result["metric"] == "pearson" and result["seeds"] == [0, 1]
-    trials = {t.number: t for t in evaluated(Pipeline(run).open_study())}
+    trials = {t.number: t for t in evaluated(Stepwise(run).open_study())}
     students = result["students"]
     assert len({s["trial"] for s in students}) == 4
     for student in students:
@@ -87,7 +87,7 @@ def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
 
 def test_the_final_score_is_that_of_full_kd_from_a_fresh_start(run: Run, tmp_path: Path) -> None:
     student = fidelity(run, 4, 1)["students"][0]
-    pipeline = Pipeline(run)
+    pipeline = Stepwise(run)
     architecture = Architecture.from_params(student["architecture"])
     distilled = pipeline.full.run(architecture, None, tmp_path / "work", "alone")
     assert student["final"] == {"0": pipeline.score(distilled.student)["pearson"]}

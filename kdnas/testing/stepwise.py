@@ -1,0 +1,137 @@
+"""A run's steps one at a time, for tests and benchmarks: each is taken when it is first needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optuna.study import Study
+
+from kdnas.config import Settings
+from kdnas.recipes.full import FullKD
+from kdnas.recipes.run_data import RunData
+from kdnas.runs.context import Context, open_context
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.device import Runtime
+from kdnas.scoring.evaluator import Evaluator
+from kdnas.scoring.mini_kd import MiniKD
+from kdnas.space import Architecture, SearchSpace
+from kdnas.teachers.load import Teacher
+from kdnas.workflow import distil, inputs, measure, search, story
+from kdnas.workflow.prepare import Prepared, prepare, prepare_full_kd, prepare_teacher
+
+
+class Stepwise:
+    """A run, its steps as methods and what they made as attributes.
+
+    Args:
+        run: Its folder and settings.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    @property
+    def settings(self) -> Settings:
+        """Of the run."""
+        return self.run.settings
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """Device and precision."""
+        return open_context(self.run).runtime
+
+    @property
+    def context(self) -> Context:
+        """What steps work with."""
+        return Context(self.settings, self.run, self.runtime)
+
+    @cached_property
+    def inputs(self) -> inputs.Inputs:
+        """Data and space."""
+        return inputs.read_inputs(self.context)
+
+    @property
+    def data(self) -> RunData:
+        """The task's rows and the corpus."""
+        return self.inputs.data
+
+    @property
+    def space(self) -> SearchSpace:
+        """The candidates."""
+        return self.inputs.space
+
+    @cached_property
+    def teacher(self) -> Teacher:
+        """Fine-tuned."""
+        given = inputs.load_given_teacher(self.context, self.inputs)
+        return prepare_teacher(self.context, self.inputs, given)
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """Teacher, signal and scorer."""
+        given = self.__dict__.get("teacher")
+        given = given or inputs.load_given_teacher(self.context, self.inputs)
+        return prepare(self.context, self.inputs, given)
+
+    @property
+    def mini(self) -> MiniKD:
+        """Trains candidates briefly."""
+        return self.prepared.mini
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Scores candidates."""
+        return self.prepared.evaluator
+
+    @cached_property
+    def full(self) -> FullKD:
+        """Takes students through the recipe; needs no signal for the proxy."""
+        return prepare_full_kd(self.context, self.inputs, self.teacher)
+
+    def check(self) -> None:
+        """Refuses bad input."""
+        inputs.check_inputs(self.context, self.inputs)
+        inputs.load_given_teacher(self.context, self.inputs)
+
+    def check_limits(self) -> None:
+        """Refuses limits out of reach."""
+        inputs.check_limits(self.context, self.inputs)
+
+    def open_study(self, control: str | None = None) -> Study:
+        """The run's study, or that of a control."""
+        return search.open_run_study(self.context, self.space, control)
+
+    def search(self) -> None:
+        """Step 4."""
+        study = self.open_study()
+        search.search(self.prepared, study)
+
+    def random_search(self) -> Study | None:
+        """Random search beside it."""
+        return search.random_search(self.prepared, self.open_study())
+
+    def work(self) -> None:
+        """What a worker does."""
+        story.work_on_study(self.context, check=False)
+
+    def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
+        """Step 5."""
+        distil.distil(self.prepared, architecture, trial, folder)
+
+    def fine_tune(self, architecture: Architecture, folder: Path) -> None:
+        """The control on labels alone."""
+        distil.fine_tune(self.prepared, architecture, folder)
+
+    def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
+        """Step 6."""
+        return measure.measured(self.prepared, architecture, folder)
+
+    def score(self, model: Any) -> dict[str, float]:
+        """A model's official scores."""
+        return measure.official_scores(self.context, self.inputs, model, self.teacher.pad_id)
+
+    def everything(self) -> dict[str, Any]:
+        """All seven steps."""
+        return story.find_student(self.context)

@@ -1,0 +1,185 @@
+"""The Python API: what the commands do, as functions.
+
+`from kdnas import search, distill, predict, evaluate, export, load_run, Candidate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from kdnas.config import PLAIN_RECIPE, Settings, load_settings, read_yaml, validated
+from kdnas.errors import KdnasError
+from kdnas.report import Report
+from kdnas.report.data import read_run
+from kdnas.report.trials_table import finished, front
+from kdnas.runs.context import open_context
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import say
+from kdnas.workflow.story import distil_another, find_student
+from kdnas.workflow.timed_length import with_length_that_fits
+
+EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
+
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run folder, read.
+
+    Attributes:
+        folder: The run folder.
+        settings: Every option, resolved.
+        trials: The trial table, a row a trial, as in trials.csv.
+        report: Scores, costs and controls; None while no student is finished.
+        student: Folder of the finished checkpoint; None while there is none.
+    """
+
+    folder: Path
+    settings: Settings
+    trials: pd.DataFrame
+    report: Report | None
+    student: Path | None
+
+    @property
+    def scored(self) -> pd.DataFrame:
+        """Trials that were scored, each candidate once."""
+        return finished(self.trials)
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """Trials that no other beats in both score and speed-up, the fastest first."""
+        return front(self.trials)
+
+
+def search(
+    teacher: str | Path | None = None,
+    task: str | Path | None = None,
+    *,
+    config: Paths | None = None,
+    **options: Any,
+) -> LoadedRun:
+    """Finds, distils and evaluates the best student of a teacher for a task.
+
+    Args:
+        teacher: Hub id or folder; default: the embedded MiniLM.
+        task: A task's name or YAML file; default: the embedded Rotten Tomatoes snippets.
+        config: YAML file or files that set any option; arguments override them.
+        options: Any option of `kdnas search`, with underscores: `out`, `trials`, `speedup`, ...
+
+    Returns:
+        The finished run.
+
+    Raises:
+        KdnasError: Bad input, before anything is computed; or no candidate meets the limits.
+    """
+    given = {"teacher": teacher, "task": task, **options}
+    flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
+    return load_run(complete(new_run(config, flags)).folder)
+
+
+def resume(run: str | Path, **changes: Any) -> LoadedRun:
+    """Goes on with a run that stopped, or gives it more trials.
+
+    Args:
+        run: The run folder.
+        changes: `trials` (the new total), `threads`, `device`.
+
+    Raises:
+        KdnasError: The folder holds no run, or a change is not possible.
+    """
+    return load_run(complete(Run.open(Path(run), **changes)).folder)
+
+
+def distill(
+    run: str | Path, *, trial: int | None = None, speedup: float | None = None, **changes: Any
+) -> Path:
+    """Distils another trial of a run's study, beside its controls, without searching again.
+
+    Args:
+        run: The run folder.
+        trial: The trial's number; or
+        speedup: the best trial at least this many times as fast as the teacher.
+        changes: `threads`, `device`.
+
+    Returns:
+        The folder that holds `student/` and its `report.json`.
+
+    Raises:
+        KdnasError: Neither or both are given, or there is no such trial.
+    """
+    folder, _ = distill_trial(Run.open(Path(run), **changes), trial, speedup)
+    return folder
+
+
+def load_run(run: str | Path) -> LoadedRun:
+    """Reads a run folder; nothing is computed or written.
+
+    Raises:
+        KdnasError: The folder holds no run, or its study cannot be read.
+    """
+    opened = Run.open(Path(run))
+    data = read_run(opened)
+    student = opened.folder / "student"
+    return LoadedRun(
+        opened.folder,
+        opened.settings,
+        data.table,
+        data.report,
+        student if (student / "config.json").exists() else None,
+    )
+
+
+def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
+    """The run folder of a search, new or of the same settings as before.
+
+    Args:
+        config: YAML file or files.
+        flags: Options that override them.
+
+    Raises:
+        KdnasError: An option is wrong, or the folder holds something else.
+    """
+    one = isinstance(config, str | Path)
+    files = [Path(file) for file in ((config,) if one else config or ())]  # type: ignore[arg-type, union-attr]
+    settings = load_settings(files, flags)
+    if not (settings.teacher or settings.task):
+        settings = _embedded_example(settings, files, flags)
+    return Run.create(with_length_that_fits(settings))
+
+
+def complete(run: Run) -> Run:
+    """Takes all steps of a run that are still to take; a run refused at once leaves nothing."""
+    with run.forgotten_if_refused():
+        find_student(open_context(run))
+    return run
+
+
+def distill_trial(run: Run, trial: int | None, speedup: float | None) -> tuple[Path, Report]:
+    """Distils a trial; returns the folder of its student, and its report.
+
+    Raises:
+        KdnasError: Neither or both of trial and speedup are given, or there is no such trial.
+    """
+    if (trial is None) == (speedup is None):
+        raise KdnasError("give either --trial N or --speedup X")
+    if trial is not None and trial < 0:
+        raise KdnasError(f"invalid --trial {trial}: expected the number of a trial, 0 or more")
+    wanted = validated({"speedup": speedup}).speedup
+    report = distil_another(open_context(run), trial, wanted)
+    own = run.folder / "students" / f"trial-{report.student.trial}"
+    return (own if (own / "student").exists() else run.folder), report
+
+
+def _embedded_example(settings: Settings, files: list[Path], flags: dict[str, Any]) -> Settings:
+    """The short settings of `config/embedded.yaml`, where neither teacher nor task is named."""
+    short = read_yaml(EMBEDDED)
+    if settings.stages:
+        short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
+    say("running the embedded example with the settings of kdnas/config/embedded.yaml")
+    return load_settings(files, flags, short)

@@ -1,0 +1,141 @@
+"""What a run reads before it computes anything, and the checks that refuse bad input."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from kdnas.errors import KdnasError
+from kdnas.recipes.run_data import RunData, prepare_data
+from kdnas.recipes.stage_resources import StageResources
+from kdnas.recipes.stages import check_logits, check_relations
+from kdnas.runs.context import Context
+from kdnas.runs.run_folder import Run
+from kdnas.space import SearchSpace
+from kdnas.study.budget import Plan
+from kdnas.study.reachable import check_reach
+from kdnas.study.rungs import spent
+from kdnas.study.storage import storage_url
+from kdnas.study.trials import read_study
+from kdnas.tasks import DEFAULT_TASK, load_data, load_spec
+from kdnas.teachers.general import check_general_teacher
+from kdnas.teachers.load import (
+    Teacher,
+    has_head,
+    load_config,
+    load_teacher,
+    load_tokenizer,
+    teacher_source,
+)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A run's teacher config, data and space.
+
+    Attributes:
+        source: Hub id or folder of the teacher as the user gave it.
+        config: The teacher's config.
+        data: The task's rows and the corpus, tokenised for the teacher.
+        space: The candidates.
+    """
+
+    source: str
+    config: Any
+    data: RunData
+    space: SearchSpace
+
+
+def read_inputs(context: Context) -> Inputs:
+    """Reads config, tokenizer, data and space.
+
+    Raises:
+        KdnasError: The teacher, the task or the data cannot be used.
+    """
+    settings = context.settings
+    source = teacher_source(settings.teacher)
+    config, tokenizer = load_config(source), load_tokenizer(source)
+    spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    data = prepare_data(load_data(spec, settings.data_dir), settings, tokenizer, config)
+    return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))
+
+
+def load_given_teacher(context: Context, inputs: Inputs) -> Teacher:
+    """The run's fine-tuned teacher where there is one, else the teacher as the user gave it.
+
+    Raises:
+        KdnasError: It cannot be loaded, or cannot read what its tokenizer gives.
+    """
+    tuned = context.run.folder / "teacher"
+    if (tuned / "config.json").exists():
+        return load_teacher(str(tuned), inputs.data.spec)
+    return load_teacher(inputs.source, inputs.data.spec, context.settings.seed)
+
+
+def check_inputs(context: Context, inputs: Inputs) -> None:
+    """Refuses settings, recipes and data that do not fit each other.
+
+    Raises:
+        KdnasError: Names the first problem.
+    """
+    settings, data = context.settings, inputs.data
+    if settings.teacher_as_is:
+        stages = (settings.mini_stage, *settings.stages)
+        check_logits(stages, has_head(inputs.config, data.spec), inputs.source)
+    check_relations(settings.recipe, inputs.space)
+    if settings.general_teacher:
+        check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
+    StageResources(context.run, data, _no_teacher, context.runtime).check()
+
+
+def check_total(context: Context) -> None:
+    """Refuses a number of trials below what the study has already spent.
+
+    Raises:
+        KdnasError: It is too low.
+    """
+    settings, folder = context.settings, context.run.folder
+    if settings.trials >= Run.open(folder).settings.trials:
+        return
+    try:
+        study = read_study(storage_url(settings.storage, folder), settings.study, folder)
+    except KdnasError:  # no study yet
+        return
+    ladder = Plan.of(settings).ladder
+    done = spent(study.get_trials(deepcopy=False), ladder) / ladder.top
+    if settings.trials < done:
+        raise KdnasError(
+            f"invalid --trials {settings.trials}: the study has {done:g} already; give the new "
+            f"total, {math.ceil(done)} or more"
+        )
+
+
+def check_limits(context: Context, inputs: Inputs) -> None:
+    """Refuses limits that no candidate can meet, before the teacher is trained.
+
+    Raises:
+        KdnasError: A limit is out of reach.
+    """
+    check_reach(context.settings, inputs.space, inputs.config, inputs.data.spec, context.runtime)
+
+
+def check_same_data(context: Context, data: RunData) -> None:
+    """Refuses to go on with other data than the run began with.
+
+    Raises:
+        KdnasError: They have changed.
+    """
+    now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
+    found = {name: examples.fingerprint() for name, examples in now.items()}
+    before = context.run.step("data", {}).get(lambda: found)
+    for name, content in found.items():
+        if before.get(name, content) != content:
+            raise KdnasError(
+                f"the {name} data changed since {context.run.folder} began; restore the old files, "
+                "or start another run with --out"
+            )
+
+
+def _no_teacher() -> Teacher:
+    raise AssertionError("checks need no teacher")

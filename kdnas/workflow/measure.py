@@ -1,0 +1,124 @@
+"""Step 6: scores and costs of finished students, beside the teacher's."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+from transformers import PreTrainedModel
+
+from kdnas.evaluation.scores import evaluate_model
+from kdnas.measure import count_params
+from kdnas.measure.grid import cells_for, latency_grid
+from kdnas.report import Control, Results
+from kdnas.runs.context import Context, run_step
+from kdnas.space import Architecture
+from kdnas.students.checkpoint import load_student
+from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
+from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.prepare import Prepared
+
+FINAL_REPEATS = 100
+
+
+def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
+    """Scores and costs of a saved student, measured once on each machine."""
+    run, evaluator = prepared.context.run, prepared.evaluator
+
+    def compute() -> dict[str, Any]:
+        model = load_teacher(str(folder), prepared.inputs.data.spec).model
+        costs = evaluator.costs(model, FINAL_REPEATS)
+        return {"costs": asdict(costs), "scores": score(prepared, model)}
+
+    name = " ".join(("evaluate", *folder.relative_to(run.folder).parts))
+    key = {"architecture": architecture.params, **_machine(prepared)}
+    return run_step(prepared.context, name, key, compute)
+
+
+def latency_table(
+    prepared: Prepared, architecture: Architecture, folder: Path
+) -> list[dict[str, Any]]:
+    """Latencies of a saved student and the teacher by batch size and length, measured once."""
+    run, settings, evaluator = prepared.context.run, prepared.context.settings, prepared.evaluator
+    longest = prepared.inputs.data.length
+    cells = cells_for(longest, settings.latency_batch, settings.latency_length)
+    key = {
+        "architecture": architecture.params,
+        "cells": cells,
+        **_machine(prepared),
+    }
+
+    def compute() -> list[dict[str, Any]]:
+        student, teacher = evaluator.timed(load_student(folder)), evaluator.timed_teacher
+        return latency_grid(student, teacher, cells, settings.latency_quiet)
+
+    name = " ".join(("latency", *folder.relative_to(run.folder).parts))
+    return run_step(prepared.context, name, key, compute)
+
+
+def score(prepared: Prepared, model: PreTrainedModel) -> dict[str, float]:
+    """A model's official scores on the task's evaluation splits."""
+    return official_scores(prepared.context, prepared.inputs, model, prepared.teacher.pad_id)
+
+
+def official_scores(
+    context: Context, inputs: Inputs, model: PreTrainedModel, pad_id: int
+) -> dict[str, float]:
+    """Every metric of the task on its evaluation splits, in fp32.
+
+    Args:
+        context: Of the run.
+        inputs: Of the run.
+        model: Its outputs are in the order of the task's labels.
+        pad_id: Token that fills short rows.
+    """
+    data, exact = inputs.data, context.runtime.exact
+    return evaluate_model(model, data.evaluation, data.spec, exact, pad_id)
+
+
+def results_of(
+    prepared: Prepared,
+    winner: FrozenTrial,
+    home: Path,
+    controls: list[Control],
+    speedup: float | None,
+) -> Results:
+    """Everything that a report says apart from the trials.
+
+    Args:
+        prepared: Of the run.
+        winner: The trial that was distilled.
+        home: Folder of `student/`.
+        controls: What it is compared with.
+        speedup: The limit that it was chosen under, if any.
+    """
+    context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
+    architecture = Architecture.from_params(winner.params)
+    scores = {}
+    if teacher.has_head:
+        scores = run_step(context, "evaluate teacher", {}, lambda: score(prepared, teacher.model))
+    return Results(
+        spec=inputs.data.spec,
+        teacher_name=context.settings.teacher or EMBEDDED_NAME,
+        teacher_params=count_params(teacher.model),
+        teacher_macs=prepared.evaluator.teacher_macs,
+        teacher_architecture=inputs.space.teacher,
+        teacher_scores=scores,
+        winner=winner.number,
+        architecture=architecture,
+        speedup_wanted=speedup,
+        home=home,
+        student=measured(prepared, architecture, home / "student"),
+        controls=[(c, measured(prepared, c.architecture, c.folder)) for c in controls],
+        grid=latency_table(prepared, architecture, home / "student"),
+        space_size=len(inputs.space.architectures),
+        environment=context.runtime.describe(),
+    )
+
+
+def _machine(prepared: Prepared) -> dict[str, Any]:
+    """Latencies belong to a machine: on another one they are measured again."""
+    return {"host": platform.node(), "environment": prepared.context.runtime.describe()}
