@@ -11,6 +11,7 @@ from optuna.study import Study
 from kdnas.config import Settings
 from kdnas.recipes.full import FullKD
 from kdnas.recipes.run_data import RunData
+from kdnas.report import Report
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
@@ -132,6 +133,6 @@ class Stepwise:
         """A model's official scores."""
         return measure.official_scores(self.context, self.inputs, model, self.teacher.pad_id)
 
-    def everything(self) -> dict[str, Any]:
+    def everything(self) -> Report:
         """All seven steps."""
         return story.find_student(self.context)

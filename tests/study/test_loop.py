@@ -113,7 +113,7 @@ def test_data_that_changed_are_noticed(pipeline: Stepwise, data_folder: Path) ->
     file = moved / "MRPC" / "dev.tsv"
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:-1]))
-    with pytest.raises(KdnasError, match="the validation data changed since .*run began; put"):
+    with pytest.raises(KdnasError, match="the validation data changed since .*run began; restore"):
         Stepwise(run).search()
 
 
