@@ -169,6 +169,8 @@ class _Cutter:
     def _is_pooled(self, source: str, axis: int) -> bool:
         """Whether an axis is the outputs of the head's first map, behind its activation."""
         module = source.rpartition(".")[0]
+        if len(self.head) < 2:
+            return False
         return module in self.head and (axis == 0) == (module != self.head[-1])
 
     @cached_property

@@ -1,4 +1,4 @@
-"""A task's data, wherever they are: the one function that the rest of kdnas calls."""
+"""Reading a task's data: from a folder, the hub or an installed package to checked examples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Source(Protocol):
         """Whether the split is there."""
 
     def read(self, split: str) -> RawSplit:
-        """The split's rows; KdnasError where it is not there or not right."""
+        """The split's rows; raises KdnasError where it is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TaskData:
         spec: The task, its labels known.
         splits: The examples by split name.
         source: Where they come from, in words.
-        held_out: The validation split that was taken from the training data, if any was.
+        held_out: The validation split that was taken from the training data, if any.
     """
 
     spec: TaskSpec
@@ -73,7 +73,7 @@ def load_data(
         optional: Splits to read where they are there; default: the test splits.
 
     Raises:
-        KdnasError: A split is missing or wrong; the message names the file, what was found and
+        KdnasError: A split is missing or damaged; the message names the file, what was found and
             what to give instead.
     """
     source = open_source(spec, data_dir)
@@ -104,15 +104,17 @@ def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
     """Where the task's data are.
 
     Raises:
-        KdnasError: The folder is not there, or no source is known.
+        KdnasError: There is no folder for the task, or no source is known.
     """
-    if spec.embedded:  # a folder set for other tasks (KDNAS_DATA_DIR) must not hide it
+    if spec.embedded:  # KDNAS_DATA_DIR may be set for other tasks
         folder = None if data_dir is None else find_folder(spec, data_dir)
         return folder or EmbeddedSource(spec)
     if data_dir is not None:
         return open_folder(spec, data_dir)
     if spec.hub is None:
-        raise KdnasError(f"task {spec.name!r} names no hub data set; give its folder: --data-dir")
+        raise KdnasError(
+            f"task {spec.name!r} names no hub data set; give its folder with --data-dir"
+        )
     return HubSource(spec, spec.hub)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from kdnas.errors import DivergedError
@@ -24,14 +25,14 @@ def compute_metrics(
     Args:
         spec: The task.
         logits: Shape (units, num_labels); (units,) where there is one output.
-        labels: Class ids or scores, (units,).
+        labels: Class ids or scores, (units,); units without a label do not count.
         split: The split, where the keys should tell splits apart (`accuracy_matched` for MNLI).
 
     Raises:
         DivergedError: A logit is not finite.
         ValueError: The shapes do not fit the task.
     """
-    outputs, truth = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    kind, outputs, truth = spec.task_type, np.asarray(logits, np.float64), np.asarray(labels)
     if outputs.ndim == 1:
         outputs = outputs[:, None]
     if not truth.size or outputs.shape != (len(truth), spec.num_labels):
@@ -45,7 +46,8 @@ def compute_metrics(
             f"{bad} of {len(outputs)} predictions are not finite: the model has diverged; "
             "train it with a lower learning rate"
         )
-    kind, predicted = spec.task_type, spec.task_type.decode(outputs)
+    known = kind.labelled(torch.from_numpy(truth)).numpy()
+    predicted, truth = kind.decode(outputs)[known], truth[known]
     return {
         metric if split is None else spec.score_name(metric, split): kind.metrics[metric].compute(
             predicted, truth

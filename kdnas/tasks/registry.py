@@ -1,4 +1,4 @@
-"""Finding a task by its name: built in, in the user's configuration, or in a file of its own."""
+"""Tasks by name: built in, in the user's configuration, or in a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def task_names() -> list[str]:
 
 
 def benchmark_names() -> list[str]:
-    """The names of those that belong to a benchmark, which `all` stands for."""
+    """The built-in tasks that belong to a benchmark: what `--task all` stands for."""
     return [name for name, entry in _built_in().items() if "benchmark" in entry]
 
 
@@ -38,7 +38,7 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
         extra: The `tasks:` mapping of the user's configuration; it comes before the built-in tasks.
 
     Raises:
-        KdnasError: Nothing has that name, or the entry is wrong.
+        KdnasError: No task has that name, or its entry is invalid.
     """
     if Path(name).suffix.lower() in (".yaml", ".yml"):
         return _from_file(Path(name))
@@ -59,11 +59,13 @@ def parse_spec(name: str, entry: Any, source: str) -> TaskSpec:
         source: What holds the entry, for error messages.
 
     Raises:
-        KdnasError: The entry is no mapping, has an unknown key, or holds a value that cannot be.
+        KdnasError: The entry is no mapping, or has an unknown key or an invalid value.
     """
     where = f"{source}: task {name!r}"
     if not isinstance(entry, Mapping):
-        raise KdnasError(f"{where} is {entry!r}; it should map keys such as text, label, labels")
+        raise KdnasError(
+            f"{where} is {entry!r}; give a mapping with keys such as text, label, labels"
+        )
     for key in entry:
         if key not in (*TaskSpec.model_fields, "regression"):
             raise KdnasError(f"{where}: unknown key {key!r}{nearest(key, TaskSpec.model_fields)}")
@@ -93,7 +95,7 @@ def _from_file(path: Path) -> TaskSpec:
     if "text" in entries:
         return parse_spec(str(entries.get("name", path.stem)), entries, str(path))
     if len(entries) != 1:
-        raise KdnasError(f"{path} holds {_listing(entries)}; it should hold one task")
+        raise KdnasError(f"{path} holds {_listing(entries)}; give one task")
     name, entry = next(iter(entries.items()))
     return parse_spec(str(name), entry, str(path))
 
@@ -110,13 +112,15 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise KdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values or {}, dict):
-        raise KdnasError(f"{path} holds a {type(values).__name__}; it should map a name to a task")
+        raise KdnasError(
+            f"{path} holds a {type(values).__name__}; give a mapping of a name to a task"
+        )
     return dict(values or {})
 
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    if first["type"] in ("too_long", "too_short"):  # of the text columns alone
+    if first["type"] in ("too_long", "too_short"):  # only the text columns have such limits
         count = first["ctx"]["actual_length"]
         return f"{first['loc'][0]} has {count} columns; give one or two"
     reason = first["msg"].removeprefix("Value error, ").replace("tuple", "list")

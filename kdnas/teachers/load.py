@@ -137,6 +137,8 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
             **(spec.head_config if spec else {}),
         )
     model.config.architectures = [type(model).__name__]
+    if spec:
+        model.config.kdnas_task_type = task.name
     check_encoder(name, model, info)
     check_finite(name, model)
     trained = spec is not None and has_head(config, spec) and head_is_whole(model, info)

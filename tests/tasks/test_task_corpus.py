@@ -78,7 +78,7 @@ def test_the_limit_draws_evenly_and_repeatably(tmp_path: Path) -> None:
         ("c.jsonl", b'{"n": 1}', "has no text column; found n"),
         ("c.jsonl", b'{"text": " "}', "holds no text"),
         ("c.parquet", b"x", "cannot be read as Parquet"),
-        ("c.pdf", b"x", "holds no file that can be read; endings: .txt"),
+        ("c.pdf", b"x", "holds no readable file; give one with an ending of .txt"),
     ],
 )
 def test_wrong_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -96,5 +96,11 @@ def test_missing_files_are_not_sought_on_the_hub(source: str) -> None:
 
 
 def test_the_limit_must_be_positive(tmp_path: Path) -> None:
-    with pytest.raises(KdnasError, match="limit is 0"):
+    with pytest.raises(KdnasError, match="invalid corpus limit 0"):
         load_corpus(tmp_path, limit=0)
+
+
+def test_the_column_of_text_is_judged_by_all_records(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"id": "x"}\n{"id": "y", "text": "a sentence"}\n')
+    assert load_corpus(path) == ["a sentence"]

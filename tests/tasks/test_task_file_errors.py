@@ -42,13 +42,13 @@ def test_missing_task_folder(tmp_path: Path) -> None:
     (tmp_path / "MRPC").mkdir()
     message = error_of(load_spec("sst2"), tmp_path)
     assert "no folder for task 'sst2'; found MRPC" in message
-    assert "it should hold a folder sst2 or SST-2 (letter case aside)" in message
+    assert "name the folder sst2 or SST-2 (letter case aside)" in message
 
 
 def test_missing_split_file(tmp_path: Path) -> None:
     (tmp_path / "dev.csv").write_bytes(GOOD)
     message = error_of(SPEC, tmp_path)
-    assert "has no train file for task 'mine'; found dev.csv; it should be train" in message
+    assert "has no train file for task 'mine'; found dev.csv; name it train" in message
 
 
 def test_missing_validation_of_a_task_with_two(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_unknown_split(tmp_path: Path) -> None:
 
 
 def test_no_place_is_known() -> None:
-    assert error_of(SPEC, None).endswith("names no hub data set; give its folder: --data-dir")
+    assert error_of(SPEC, None).endswith("names no hub data set; give its folder with --data-dir")
 
 
 def test_missing_text_column(broken: Callable[[str, bytes], str]) -> None:
@@ -142,7 +142,7 @@ def test_empty_file(broken: Callable[[str, bytes], str], name: str, content: byt
 
 
 def test_header_only(broken: Callable[[str, bytes], str]) -> None:
-    assert "is empty: it has a header but no line below it" in broken("train.csv", b"text,label\n")
+    assert "is empty: it has a header and no line below it" in broken("train.csv", b"text,label\n")
 
 
 def test_empty_json_array(broken: Callable[[str, bytes], str]) -> None:
@@ -167,7 +167,7 @@ def test_not_json(broken: Callable[[str, bytes], str]) -> None:
 
 
 def test_json_without_names(broken: Callable[[str, bytes], str]) -> None:
-    assert "line 1: found '3'; it should be a JSON object" in broken("train.jsonl", b"3\n")
+    assert "line 1: found '3'; give a JSON object" in broken("train.jsonl", b"3\n")
 
 
 def test_not_parquet(broken: Callable[[str, bytes], str]) -> None:

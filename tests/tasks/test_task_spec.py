@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.tasks import TaskSpec, benchmark_names, load_spec, task_names
+from kdnas.tasks import TASK_TYPES, TaskSpec, benchmark_names, load_spec, task_names
 
 GLUE = ["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
 
@@ -119,7 +119,7 @@ def test_unknown_task(name: str, message: str) -> None:
         ({"txt": "a"}, "tasks: task 'x': unknown key 'txt'; did you mean 'text'?"),
         ({"text": "a", "metric": "f1"}, "unknown key 'metric'; did you mean 'metrics'?"),
         ({}, "text: Field required"),
-        ("a", "task 'x' is 'a'; it should map keys"),
+        ("a", "task 'x' is 'a'; give a mapping with keys"),
         ({"text": []}, "text has 0 columns; give one or two"),
         ({"text": ["a", "b", "c"]}, "text has 3 columns; give one or two"),
         ({"text": "a", "label": 3}, "label is 3"),
@@ -146,9 +146,9 @@ def test_wrong_entry(entry: Any, message: str) -> None:
     ("content", "message"),
     [
         ("a: [", "is not YAML"),
-        ("- a\n", "holds a list; it should map a name to a task"),
-        ("", "holds nothing; it should hold one task"),
-        ("a: {text: t}\nb: {text: t}\n", "holds the keys a, b; it should hold one task"),
+        ("- a\n", "holds a list; give a mapping of a name to a task"),
+        ("", "holds nothing; give one task"),
+        ("a: {text: t}\nb: {text: t}\n", "holds the keys a, b; give one task"),
     ],
 )
 def test_wrong_file(tmp_path: Path, content: str, message: str) -> None:
@@ -162,3 +162,18 @@ def assert_error(call: Any, message: str) -> None:
         call()
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_type_of_a_task_and_its_short_form() -> None:
+    spec = load_spec("mine", {"mine": {"text": "a", "type": "regression"}})
+    assert spec == load_spec("mine", {"mine": {"text": "a", "regression": True}})
+    assert load_spec("mine", {"mine": {"text": "a", "regression": False}}).type == "classification"
+    assert spec.task_type is TASK_TYPES["regression"]
+    for entry, message in (
+        (
+            {"text": "a", "type": "regresion"},
+            "unknown type 'regresion'; did you mean 'regression'?",
+        ),
+        ({"text": "a", "type": "classification", "regression": True}, "contradicts"),
+    ):
+        assert_error(lambda: load_spec("x", {"x": entry}), message)  # noqa: B023

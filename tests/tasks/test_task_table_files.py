@@ -209,3 +209,13 @@ def test_labels_that_cannot_be_classes(tmp_path: Path, cells: list[Any], message
     write_csv(tmp_path, cells)
     with pytest.raises(KdnasError, match=message):
         read(tmp_path, spec_of())
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_columns_of_json_come_from_all_records(tmp_path: Path, array: bool) -> None:
+    rows = [{"text": "a"}, {"text": "b", "label": "p"}, {"label": "q", "text": "c"}]
+    rows += [{"text": f"text {i}", "label": "p"} for i in range(9)]
+    text = json.dumps(rows) if array else "\n".join(map(json.dumps, rows))
+    (tmp_path / "train.jsonl").write_text(text)
+    train = read(tmp_path, spec_of())
+    assert (train.text[:2], labels(train)[:2], train.dropped) == (["b", "c"], [0, 1], 1)

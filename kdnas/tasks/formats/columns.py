@@ -12,7 +12,7 @@ from kdnas.tasks.spec import Column, TaskSpec
 
 
 def find_column(column: Column, header: Sequence[str]) -> int | None:
-    """Where the header carries the column: exactly, else letter case aside; None where nowhere."""
+    """Index of the column in the header, letter case aside where need be; None: it is not there."""
     for names in (list(header), [name.casefold() for name in header]):
         for accepted in column.headers:
             for wanted in (accepted, accepted.casefold()):
@@ -22,18 +22,18 @@ def find_column(column: Column, header: Sequence[str]) -> int | None:
 
 
 def has_text_columns(spec: TaskSpec, header: Sequence[str]) -> bool:
-    """Whether every text column of the task is there: what tells a header from a first row."""
+    """Whether every text column of the task is there, as in a header and not in a first row."""
     return all(find_column(column, header) is not None for column in spec.text)
 
 
 def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
     """The task's columns of a table, without the rows that lack a text or are malformed.
 
-    A test row without a text stays, since it wants a prediction like any other.
+    A test row without a text stays, because it needs a prediction.
 
     Raises:
-        KdnasError: A column is missing (the label column only where labels are needed), or there
-            is no row at all.
+        KdnasError: A column is missing (the label column, only where labels are needed), or the
+            table has no row.
     """
     texts, label = _positions(rows, spec, needs_labels)
     kept: list[tuple[int, list[Any]]] = []
@@ -47,7 +47,7 @@ def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
             found = [cells[i] if isinstance(cells[i], str) else "" for i in texts]
             kept.append((number, [*found, *(cells[i] for i in label)]))
     if not kept and not dropped:
-        raise KdnasError(f"{rows.source} is empty: it has a header but no {rows.unit} below it")
+        raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
     width = len(texts)
     return RawSplit(
         source=rows.source,

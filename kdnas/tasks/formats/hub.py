@@ -14,7 +14,7 @@ from kdnas.tasks.spec import Hub, TaskSpec
 
 
 class HubSource:
-    """The splits of a task on the hub, fetched when first asked for."""
+    """The splits of a task on the hub, fetched on first use."""
 
     def __init__(self, spec: TaskSpec, hub: Hub) -> None:
         self.spec = spec
@@ -58,13 +58,13 @@ def fetch(path: str, name: str | None, advice: str, split: str | None = None) ->
     Args:
         path: The data set's id.
         name: Its configuration, where it has several.
-        advice: What to do where the hub cannot be reached; ends the error message.
+        advice: What to do instead; the end of the error message.
         split: The split wanted; None for all.
 
     Raises:
-        KdnasError: It cannot be had.
+        KdnasError: It cannot be loaded.
     """
-    from datasets import load_dataset  # half a second that local files need not wait for
+    from datasets import load_dataset  # takes half a second, which local files spare
 
     try:
         return load_dataset(path, name, split=split)
@@ -77,7 +77,7 @@ def fetch(path: str, name: str | None, advice: str, split: str | None = None) ->
 
 
 def hub_rows(dataset: Any, description: str, split: str) -> Rows:
-    """The rows of one split, class ids replaced by the names that the data set gives them."""
+    """The rows of one split, class ids replaced by the data set's class names."""
     header = list(dataset.column_names)
     names = [getattr(dataset.features[column], "names", None) for column in header]
     classes = {at: found for at, found in enumerate(names) if found}
@@ -94,7 +94,7 @@ def _cells(
 
 
 def _named(cell: Any, names: list[str] | None) -> Any:
-    """The class name of an id; `-`, which says unlabelled, for -1."""
+    """The class name of an id; `-`, which means unlabelled, for -1."""
     if names is None or not isinstance(cell, int):
         return cell
     return names[cell] if 0 <= cell < len(names) else "-"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,11 +16,10 @@ from typing import Any
 import pandas as pd
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.formats.text import read_text
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
-# Characters: whole documents are fields, too.
+# Characters of a CSV field; a field may hold a whole document.
 LONGEST_FIELD = 2**31 - 1
 
 IsHeader = Callable[[list[str]], bool]
@@ -28,15 +29,14 @@ Records = Iterator[tuple[int, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Rows:
-    """A table read row by row.
+    """A table, read row by row.
 
     Attributes:
         source: The file or hub split, as error messages name it.
         header: The column names.
         cells: Each row's number and its cells; a malformed row has too few or too many.
         unit: What the numbers count: `line` or `row`.
-        classes: By column, the names of its classes in the order of their ids, where the source
-            tells.
+        classes: By column, the names of its classes in the order of their ids, where known.
     """
 
     source: str
@@ -52,19 +52,43 @@ def read_rows(path: Path, headerless: tuple[str, ...], is_header: IsHeader) -> R
     Args:
         path: The file.
         headerless: Column names for a .tsv or .csv file whose first row is no header.
-        is_header: Tells whether a first row is one.
+        is_header: Whether a first row is one.
 
     Raises:
-        KdnasError: The file is empty, not UTF-8, or not of the format that its name says.
+        KdnasError: The file is empty, not UTF-8, or not in the format of its suffix.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _table(path)
+        return _parquet(path)
     text = read_text(path)
     if suffix in (".jsonl", ".json"):
         return _json(path, text)
     lines = _csv_lines(path, text) if suffix == ".csv" else _tsv_lines(text)
     return _with_header(path, lines, headerless, is_header)
+
+
+def read_text(path: Path) -> str:
+    """A file's text, without a byte-order mark; a .gz file is unpacked.
+
+    Raises:
+        KdnasError: The file cannot be read, is empty, or is not UTF-8.
+    """
+    try:
+        raw = path.read_bytes()
+        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, zlib.error) as error:
+        raise KdnasError(f"cannot read {path}: {error}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise KdnasError(
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}; convert it, "
+            "e.g. iconv -f latin1 -t utf-8"
+        ) from None
+    if not text.strip():
+        raise KdnasError(f"{path} is empty; give a file with text")
+    return text
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
@@ -95,8 +119,8 @@ def json_records(path: Path, text: str) -> Records:
     for number, item in items:
         if not isinstance(item, dict):
             raise KdnasError(
-                f"{path}, line {number}: found {str(item)[:40]!r}; it should be a JSON object such "
-                'as {"text": "...", "label": "..."}'
+                f"{path}, line {number}: found {str(item)[:40]!r}; give a JSON object such as "
+                '{"text": "...", "label": "..."}'
             )
         yield number, item
 
@@ -111,16 +135,16 @@ def _parse_json(path: Path, text: str, line: int) -> Any:
 
 
 def _json(path: Path, text: str) -> Rows:
-    records = json_records(path, text)
-    first = next(records, None)
-    if first is None:
-        raise KdnasError(f"{path} is empty; it should hold examples")
-    header = list(first[1])
-    cells = ((n, [record.get(key) for key in header]) for n, record in chain([first], records))
+    records = list(json_records(path, text))
+    # Of all records: any of them may lack a key, e.g. the label.
+    header = list(dict.fromkeys(key for _, record in records for key in record))
+    if not records:
+        raise KdnasError(f"{path} is empty; give a file with examples")
+    cells = ((n, [record.get(key) for key in header]) for n, record in records)
     return Rows(str(path), header, cells, "line")
 
 
-def _table(path: Path) -> Rows:
+def _parquet(path: Path) -> Rows:
     frame = read_parquet(path)
     columns = [frame[name].tolist() for name in frame.columns]
     cells = ((n, list(row)) for n, row in enumerate(zip(*columns, strict=True), start=1))
@@ -130,10 +154,10 @@ def _table(path: Path) -> Rows:
 def _with_header(
     path: Path, lines: Numbered, headerless: tuple[str, ...], is_header: IsHeader
 ) -> Rows:
-    peeked = list(islice(lines, 2))  # two, because the first row of a headerless file may be bad
-    rows = chain(peeked, lines)
-    header = [str(cell).strip() for cell in peeked[0][1]]
-    if not is_header(header) and any(len(cells) == len(headerless) for _, cells in peeked):
+    first = list(islice(lines, 2))  # two, because the first row of a headerless file may be bad
+    rows = chain(first, lines)
+    header = [str(cell).strip() for cell in first[0][1]]
+    if not is_header(header) and any(len(cells) == len(headerless) for _, cells in first):
         return Rows(str(path), list(headerless), rows, "line")
     return Rows(str(path), header, islice(rows, 1, None), "line")
 
@@ -155,6 +179,6 @@ def _csv_lines(path: Path, text: str) -> Numbered:
                 yield reader.line_num, list(row)
     except csv.Error as error:
         raise KdnasError(
-            f"{path} cannot be read as CSV: {error} in line {reader.line_num}; a quote inside a "
-            "quoted field is written twice"
+            f"{path} cannot be read as CSV: {error} in line {reader.line_num}; write a quote "
+            "inside a quoted field twice"
         ) from None

@@ -30,12 +30,17 @@ def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExampl
 
 
 def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
-    """The kind of task that a model's head is for, by its class and its config's problem_type.
+    """The kind of task that a model's head is for.
+
+    Models that kdnas trained say it in their config; of others the name of the class and the
+    config's problem_type tell.
 
     Args:
         config: Of the model.
         model_class: Name of its class; default: the first of the config's `architectures`.
     """
+    if getattr(config, "kdnas_task_type", None) in TASK_TYPES:
+        return TASK_TYPES[config.kdnas_task_type]
     named = model_class or next(iter(config.architectures or ()), "")
     fitting = [one for one in TASK_TYPES.values() if named.endswith(one.head)]
     problem = getattr(config, "problem_type", None)

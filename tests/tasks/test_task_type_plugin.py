@@ -1,0 +1,68 @@
+"""The example of docs/add-a-task-type.md, installed as a package of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import QUICK, sentence
+
+import kdnas
+
+ROOT = Path(kdnas.__file__).parents[1]
+TASK = """
+tasks:
+  stars:
+    type: ordinal
+    text: text
+    label: stars
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A folder for PYTHONPATH with the example and its entry point, and the data of a task."""
+    page = (ROOT / "docs" / "add-a-task-type.md").read_text(encoding="utf-8")
+    blocks = {language: text for language, text in re.findall(r"```(\w+)\n(.*?)```", page, re.S)}
+    (tmp_path / "kdnas_ordinal.py").write_text(blocks["python"])
+    info = tmp_path / "kdnas_ordinal-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kdnas-ordinal\nVersion: 1.0\n")
+    group = re.search(r'\[project.entry-points."(.*)"\]\nordinal = "(.*)"', blocks["toml"])
+    assert group
+    (info / "entry_points.txt").write_text(f"[{group[1]}]\nordinal = {group[2]}\n")
+    rng, folder = random.Random(0), tmp_path / "data" / "stars"
+    folder.mkdir(parents=True)
+    for name, rows in (("train", 128), ("validation", 32)):
+        lines = [
+            {"text": " ".join(["good"] * stars + [sentence(rng)]), "stars": stars}
+            for stars in (rng.randint(1, 4) for _ in range(rows))
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "stars.yaml").write_text(TASK)
+    return tmp_path
+
+
+def test_a_search_with_a_task_type_of_another_package(site: Path, teacher_folder: Path) -> None:
+    flags = {"teacher": teacher_folder, "task": "stars", "data_dir": site / "data", **QUICK}
+    flags |= {"config": site / "stars.yaml", "trials": 1, "out": site / "run"}
+    given = [str(part) for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    places = {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    done = subprocess.run(
+        [sys.executable, "-m", "kdnas", "search", *given],
+        env={**os.environ, **places},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((site / "run" / "report.json").read_text())
+    assert set(report["student"]["scores"]) == {"kappa", "accuracy"}
+    assert np.isfinite(report["teacher"]["scores"]["kappa"])
