@@ -37,7 +37,7 @@ def texts_of(count: int, length: int, file: Path | None) -> list[str]:
 def candidate_seconds(setting: Setting, shape: str, turns: int) -> float:
     """The median over turns of all that one candidate takes."""
     mini, architecture = setting.mini, setting.architecture(shape)
-    times = [seconds_of(lambda: mini.run(mini.start(architecture))) for _ in range(turns)]
+    times = [seconds_of(lambda: mini.train(mini.start(architecture))) for _ in range(turns)]
     return statistics.median(times)
 
 

@@ -91,10 +91,10 @@ def scores(base: Stepwise, settings: Settings, students: list[Row]) -> Any:
     pipeline.teacher = base.teacher
     pipeline.check()
     mini = pipeline.mini
-    mini.run(mini.start(pipeline.space.smallest), until=0.01)  # the first one pays for much
+    mini.train(mini.start(pipeline.space.smallest), until=0.01)  # the first one pays for much
     for student in students:
         start = time.perf_counter()
-        loss = mini.run(mini.start(Architecture.from_params(student["architecture"])))
+        loss = mini.train(mini.start(Architecture.from_params(student["architecture"])))
         seconds = time.perf_counter() - start
         yield {"trial": student["trial"], "loss": loss, "seconds": round(seconds, 2)}
 

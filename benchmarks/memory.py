@@ -64,20 +64,20 @@ def _settings(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
 
 def _watch(pipeline: Stepwise, moments: list[int]) -> None:
     """Prints the memory after some numbers of trials."""
-    evaluate, done = pipeline.evaluator.evaluate, 0
+    score, done = pipeline.mini.score, 0
     process = psutil.Process()
 
     def counted(*given: Any, **named: Any) -> Any:
         nonlocal done
-        outcome = evaluate(*given, **named)
+        result = score(*given, **named)
         done += 1
         if done in moments:
             rss = process.memory_info().rss / 1e6
             objects = len(gc.get_objects())
             print(f"RSS at trial {done}: {rss:.1f} MB, {objects:,} objects", flush=True)
-        return outcome
+        return result
 
-    pipeline.evaluator.evaluate = counted  # type: ignore[method-assign]
+    pipeline.mini.score = counted  # type: ignore[method-assign]
 
 
 def _arguments() -> argparse.Namespace:

@@ -47,7 +47,7 @@ def main() -> None:
         students = spread(space, arguments.students, arguments.seed)
         mini = setting.mini
         start = time.perf_counter()
-        losses[precision] = [mini.run(mini.start(student)) for student in students]
+        losses[precision] = [mini.train(mini.start(student)) for student in students]
         seconds[precision] = time.perf_counter() - start
         for student, loss in zip(students, losses[precision], strict=True):
             print(precision, student.label, f"{loss:.4f}")

@@ -30,10 +30,9 @@ from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here
-from kdnas.study.conflicts import GIVEN_BACK
+from kdnas.study.attributes import GIVEN_BACK, RETRY_OF, WORKER
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import evaluated, read_study
-from kdnas.study.workers import RETRY_OF, WORKER
+from kdnas.study.study import evaluated, load_run_study
 from kdnas.testing.postgresql import own_postgresql
 from kdnas.testing.processes import Child, command
 from kdnas.testing.stepwise import Stepwise
@@ -152,7 +151,9 @@ def counted(run: Run, kills: int) -> dict[str, Any]:
 
 
 def _study(run: Run) -> Study:
-    return read_study(storage_url(run.settings.storage, run.folder), run.settings.study, run.folder)
+    return load_run_study(
+        storage_url(run.settings.storage, run.folder), run.settings.study, run.folder
+    )
 
 
 def _worker(run: Run, place: int) -> Child:

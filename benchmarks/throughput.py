@@ -18,14 +18,13 @@ from contextlib import ExitStack
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from kdnas.config import Settings
-from kdnas.runs.run_folder import Run
-from kdnas.scoring.evaluator import Costs, Outcome, Score
-from kdnas.space import Architecture, SearchSpace
-from kdnas.study.budget import Plan
-from kdnas.study.loop import SearchLoop
+from kdnas.scoring.costs import Costs
+from kdnas.scoring.evaluate import Evaluation
+from kdnas.scoring.scorer import Budget, Score
+from kdnas.space import Architecture, Candidate, SearchSpace
+from kdnas.study.optimize import SearchOptions, optimize
 from kdnas.study.samplers import make_sampler
-from kdnas.study.trials import evaluated, open_study, read_study
+from kdnas.study.study import create_study, evaluated, load_run_study
 from kdnas.testing.postgresql import PostgreSQL, own_postgresql
 from kdnas.testing.processes import FORKS, Child
 
@@ -42,12 +41,9 @@ SPACE = SearchSpace(
 )
 
 
-class Nothing:
-    """An evaluator that does nothing."""
-
-    def evaluate(self, architecture: Architecture, **given: object) -> Outcome:
-        """The same for all."""
-        return Outcome(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5, 0.5), None, 0.0)
+def evaluate(candidate: Candidate, budget: Budget, costs: Costs | None = None) -> Evaluation:
+    """The same for all, at once."""
+    return Evaluation(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5), 0.5, 0.0)
 
 
 def main() -> None:
@@ -78,7 +74,7 @@ def _rate(kind: str, workers: int, server: PostgreSQL, args: argparse.Namespace)
             "sqlite": f"sqlite:///{folder}/study.db",
             "journal": f"journal://{folder}/study.log",
         }.get(kind) or server.database()
-        open_study(url, "s", None, ["maximize"], {})
+        create_study(url, "s", None, "reward", {})
         barrier = FORKS.Barrier(workers + 1)
         children = [Child(work, barrier, url, folder, args.trials) for _ in range(workers)]
         barrier.wait(300)
@@ -86,17 +82,15 @@ def _rate(kind: str, workers: int, server: PostgreSQL, args: argparse.Namespace)
         for child in children:
             assert child.wait(900) == 0, child.output
         seconds = time.perf_counter() - start
-        assert len(evaluated(read_study(url, "s", folder))) == args.trials
+        assert len(evaluated(load_run_study(url, "s", folder))) == args.trials
         return args.trials / seconds
 
 
 def work(barrier: Barrier, url: str, folder: Path, trials: int) -> None:
     """One worker."""
-    settings = Settings(trials=trials, out=folder)
-    study = open_study(url, "s", make_sampler("random", SPACE, 0, trials), ["maximize"], {})
-    loop = SearchLoop(study, SPACE, Nothing(), Run(folder, settings), Plan.of(settings))
+    study = create_study(url, "s", make_sampler("random", SPACE, 0, trials), "reward", {})
     barrier.wait(300)
-    loop.work()
+    optimize(study, SPACE, evaluate, SearchOptions(trials), folder, lambda *_, **__: None)
 
 
 def _arguments() -> argparse.Namespace:

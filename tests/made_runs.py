@@ -13,9 +13,15 @@ from kdnas.report.model import VERSION, Report
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.derivation import derive_choices
-from kdnas.study.samplers.names import EPSILON_ATTR, PROPOSAL_ATTR, RUNG, RUNG_VALUES
+from kdnas.study.attributes import (
+    EPSILON_ATTR,
+    INFEASIBLE,
+    PROPOSAL_ATTR,
+    REPEATS,
+    RUNG,
+    RUNG_VALUES,
+)
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import INFEASIBLE, REPEATS
 
 TEACHER = Architecture(6, 12, 384, 1536, "gelu")
 HOSTILE = "</script><img src=x onerror=alert(1)>"

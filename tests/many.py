@@ -8,9 +8,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.runs.run_folder import Run
+from kdnas.study.attributes import WORKER
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import read_study
-from kdnas.study.workers import WORKER
+from kdnas.study.study import load_run_study
 from kdnas.testing.processes import Child
 
 MakeRun = Callable[..., Run]
@@ -18,7 +18,7 @@ MakeRun = Callable[..., Run]
 
 def study_of(run: Run) -> optuna.Study:
     url = storage_url(run.settings.storage, run.folder)
-    return read_study(url, run.settings.study, run.folder)
+    return load_run_study(url, run.settings.study, run.folder)
 
 
 def working(run: Run, child: Child) -> Callable[[], bool]:

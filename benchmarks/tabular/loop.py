@@ -15,8 +15,8 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -24,38 +24,21 @@ import torch
 from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
-from kdnas.config import Settings
-from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import manner
-from kdnas.scoring.evaluator import Costs, Outcome, Score
+from kdnas.scoring.costs import Costs
+from kdnas.scoring.evaluate import evaluate_candidate
+from kdnas.scoring.limits import Limits
 from kdnas.scoring.reward import reward
-from kdnas.space import Architecture
-from kdnas.study.budget import Plan
-from kdnas.study.loop import SearchLoop
-from kdnas.study.rungs import Ladder
+from kdnas.scoring.scorers import TableScorer
+from kdnas.space import Candidate
+from kdnas.space.known_shapes import known_shapes
+from kdnas.study.optimize import WARM_START_SHARE, SearchOptions, optimize
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
-from kdnas.study.trials import evaluated
-from kdnas.study.warm_start import warm_start
+from kdnas.study.study import evaluated
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}
-
-
-class TableEvaluator:
-    """Looks candidates up instead of training them."""
-
-    def __init__(self, table: Table, settings: Settings) -> None:
-        self.table = table
-        self.settings = settings
-
-    def evaluate(self, architecture: Architecture, *, until: float = 1.0, **_: Any) -> Outcome:
-        """As `Evaluator.evaluate`."""
-        row = self.table.frame.iloc[self.table.rows[architecture]]
-        costs = Costs(**{name: float(row[name]) for name in Costs.__dataclass_fields__})
-        column = next(name for share, name in LOSSES.items() if abs(share - until) < 1e-6)
-        loss = float(row[column])
-        score = Score(loss, reward(loss, 1 / costs.speedup, 1.0, self.settings.alpha))
-        return Outcome(costs, {}, score, None, 0.0)
 
 
 def search(
@@ -63,22 +46,44 @@ def search(
 ) -> tuple[list[int], int]:
     """One search: rows of the whole trainings in their order, and how many students it saw."""
     name = "pareto" if objective == "pareto" else "reward"
-    settings = Settings(objective=name, alpha=ALPHAS[objective], rungs=rungs, trials=trials)
-    ladder = Ladder(rungs)
+    pruner = SuccessiveHalvingPruner(rungs)
     study = optuna.create_study(
         directions=OBJECTIVES[objective](table).directions,
-        sampler=make_sampler(sampler, table, seed, ladder.candidates(trials)),
+        sampler=make_sampler(sampler, table, seed, pruner.expected_candidates(trials)),
     )
-    evaluator: Any = TableEvaluator(table, settings)
+    options = SearchOptions(trials, pruner, name, control="replay")
+    if warm:
+        for shape in known_shapes(table)[: trials // WARM_START_SHARE]:
+            study.enqueue_trial(shape.params)
+    evaluate = partial(
+        evaluate_candidate,
+        scorer=table_scorer(table),
+        measure=lambda candidate: costs_of(table, candidate),
+        limits=Limits(),
+        reward=lambda score, costs: reward(1 - score, 1 / costs.speedup, 1.0, ALPHAS[objective]),
+    )
     with tempfile.TemporaryDirectory() as folder, manner(quiet=True):
-        run = Run(Path(folder), settings)
-        if warm:
-            warm_start(study, table, evaluator)
-        plan = Plan(trials, ladder, title="replay")
-        SearchLoop(study, table, evaluator, run, plan).work()
-    rows = [table.rows[Architecture.from_params(t.params)] for t in evaluated(study)]
-    seen = {Architecture.from_params(t.params) for t in study.trials if t.params}
+        optimize(study, table, evaluate, options, Path(folder), lambda *_, **__: None)
+    rows = [table.rows[table.candidate(t.params)] for t in evaluated(study)]
+    seen = {table.candidate(t.params) for t in study.trials if t.params}
     return rows, len(seen)
+
+
+def costs_of(table: Table, candidate: Candidate) -> Costs:
+    """A row's costs."""
+    row = table.frame.iloc[table.rows[candidate]]
+    return Costs(**{name: float(row[name]) for name in Costs.__dataclass_fields__})
+
+
+def table_scorer(table: Table) -> TableScorer:
+    """Scores candidates by their row, nothing is trained."""
+    columns = {share: table.frame[name] for share, name in LOSSES.items()}
+    return TableScorer(
+        {
+            candidate.key: {share: 1 - float(losses[row]) for share, losses in columns.items()}
+            for candidate, row in table.rows.items()
+        }
+    )
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,13 @@ def evaluate(pipeline: Stepwise, architecture: Architecture, checkpoint: Path) -
     checkpoint.unlink(missing_ok=True)
     mini = pipeline.mini
     distilled = mini.start(architecture)
-    costs = pipeline.evaluator.costs(distilled.student)
+    costs = pipeline.meter.of_model(distilled.student)
     losses = {
-        name: mini.run(distilled, until=share, checkpoint=checkpoint)
+        name: mini.train(distilled, until=share, checkpoint=checkpoint)
         for name, share in RUNGS.items()
     }
-    names = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
-    measured = {name: getattr(costs, name) for name in names}
     seconds = time.perf_counter() - start
-    return {**architecture.params, **measured, **losses, "seconds": seconds}
+    return {**architecture.params, **asdict(costs), **losses, "seconds": seconds}
 
 
 def _order(pipeline: Stepwise) -> list[Architecture]:

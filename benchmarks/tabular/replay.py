@@ -21,13 +21,13 @@ import optuna
 import torch
 from curves import plot
 from optuna.trial import TrialState
+from predecessor_sampler import NAME, make_compared
 from summary import RANDOM_TIMES, summarise, to_markdown
 from tables import OBJECTIVES, Objective, Table
 
-from kdnas.space import Architecture
-from kdnas.study.samplers import SAMPLERS, make_sampler
+from kdnas.study.samplers import SAMPLERS
 
-COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", "lstm-predecessor", "lstm")
+COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", NAME, "lstm")
 MOST_ASKED = 6
 
 
@@ -39,7 +39,7 @@ def replay(sampler: str, table: Table, objective: Objective, seed: int, trials: 
         each, and the mean seconds of a proposal.
     """
     study = optuna.create_study(
-        directions=objective.directions, sampler=make_sampler(sampler, table, seed, trials)
+        directions=objective.directions, sampler=make_compared(sampler, table, seed, trials)
     )
     rows: list[int] = []
     infeasible: list[int] = []
@@ -48,7 +48,7 @@ def replay(sampler: str, table: Table, objective: Objective, seed: int, trials: 
         start = time.perf_counter()
         trial = study.ask(table.distributions)
         seconds += time.perf_counter() - start
-        row = table.rows[Architecture.from_params(trial.params)]
+        row = table.rows[table.candidate(trial.params)]
         if objective.excess is not None:
             trial.set_constraint("speedup", float(objective.excess[row]))
         if not objective.feasible(row):
@@ -66,7 +66,9 @@ def main() -> None:
     parser.add_argument(
         "--table", type=Path, required=True, help="CSV of benchmarks/tabular/make.py."
     )
-    parser.add_argument("--samplers", nargs="+", default=list(COMPARED), choices=sorted(SAMPLERS))
+    parser.add_argument(
+        "--samplers", nargs="+", default=list(COMPARED), choices=sorted({*SAMPLERS, NAME})
+    )
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
     parser.add_argument("--seeds", type=int, default=50)
     parser.add_argument("--trials", type=int, default=40, help="Evaluations of a search.")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kdnas.scoring.reward import reward
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.families import FIELDS
 from kdnas.study.pareto import hypervolume
 
@@ -32,7 +32,7 @@ class Table(SearchSpace):
     def __init__(self, file: Path) -> None:
         self.frame = pd.read_csv(file)
         self.rows = {
-            Architecture.from_params(row): number
+            Candidate.from_params(row): number
             for number, row in enumerate(self.frame.to_dict("records"))
         }
         choices = {name: tuple(sorted(self.frame[name].unique().tolist())) for name in FIELDS}
@@ -41,7 +41,7 @@ class Table(SearchSpace):
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
         """The rows, nothing else."""
-        return tuple(sorted(self.rows))
+        return tuple(sorted(candidate.architecture for candidate in self.rows))
 
     @property
     def losses(self) -> Floats:

@@ -42,16 +42,15 @@ def worker(
     name = opened.settings.study
     say(f"joining the study {name} of {opened.folder}")
     from kdnas.runs.context import open_context
-    from kdnas.study.presence import present, share_of_cores, study_here
+    from kdnas.study.join import share_threads
     from kdnas.workflow.story import work_on_study
 
-    with present(study_here(opened.settings, opened.folder)) as processes:
-        opened.settings = share_of_cores(opened.settings, processes)
-        with nullcontext() if run else opened.forgotten_if_refused():
-            interruptible(
-                f"worker {opened.folder}{spelled(flags if run else {})}",
-                lambda: work_on_study(open_context(opened), check=run is None),
-            )
+    opened.settings = share_threads(opened.settings, opened.folder)
+    with nullcontext() if run else opened.forgotten_if_refused():
+        interruptible(
+            f"worker {opened.folder}{spelled(flags if run else {})}",
+            lambda: work_on_study(open_context(opened), check=run is None),
+        )
     conclude({"study": name}, [f"study {name}: nothing is left to do"])
 
 

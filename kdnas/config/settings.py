@@ -119,6 +119,9 @@ class Settings(BaseModel):
     max_params: int | None = setting(
         None, "Only students of at most so many parameters.", "Search", gt=0
     )
+    scorer: str = setting(
+        "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds.", "Search"
+    )
     rungs: int = setting(
         1,
         "Stops, the end among them, at which candidates are compared and the worse part dropped; "

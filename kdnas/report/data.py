@@ -22,7 +22,7 @@ from kdnas.space import Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import read_control, read_study
+from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import load_config, teacher_source
@@ -101,8 +101,8 @@ def read_run(run: Run) -> ReportData:
         KdnasError: The run has no study yet, or its report.json cannot be read.
     """
     url = storage_url(run.settings.storage, run.folder)
-    study = read_study(url, run.settings.study, run.folder)
-    control = read_control(url, run.settings.study, "random")
+    study = load_run_study(url, run.settings.study, run.folder)
+    control = load_control(url, run.settings.study, "random")
     return ReportData.of(run, study, control, read_report(run.folder))
 
 

@@ -11,11 +11,9 @@ from optuna.trial import TrialState
 from kdnas.config import Settings
 from kdnas.report.model import Best, Budget, Found, Search, Spread
 from kdnas.report.trials_table import CANDIDATE, candidate_of, finished, records
-from kdnas.study.budget import Plan
+from kdnas.study.attributes import INFEASIBLE, RUNG
+from kdnas.study.optimize import SearchOptions
 from kdnas.study.pareto import hypervolume
-from kdnas.study.rungs import spent
-from kdnas.study.samplers.names import RUNG
-from kdnas.study.trials import INFEASIBLE
 
 BUDGETS = (2.0, 4.0, 8.0)
 
@@ -96,14 +94,14 @@ def progress_of(
     settings: Settings, study: Study, table: pd.DataFrame, winner: int | None
 ) -> dict[str, Any]:
     """Trials done and planned, in whole trainings, the best reward and the best student so far."""
-    plan = Plan.of(settings)
+    options = SearchOptions.from_settings(settings)
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = study.get_trials(deepcopy=False, states=ended)
     rows = finished(table)
     best = records(rows[rows.number == winner])
     return {
-        "trials": round(spent(trials, plan.ladder) / plan.ladder.top, 2),
-        "planned": plan.trials,
+        "trials": round(options.pruner.spent(trials) / options.pruner.full_cost, 2),
+        "planned": options.n_trials,
         "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
         "best": _student(best[0]) if best else None,
     }

@@ -10,10 +10,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.space.candidate import Candidate
 from kdnas.space.families import FIELDS
-from kdnas.study.rungs import CONTINUES
-from kdnas.study.samplers.names import EPSILON_ATTR, FIXED_ATTR, PROPOSAL_ATTR, RUNG
-from kdnas.study.trials import BORROWED, INFEASIBLE, REPEATS, RUNTIME
-from kdnas.study.workers import WORKER
+from kdnas.study.attributes import (
+    BORROWED,
+    CONTINUES,
+    EPSILON_ATTR,
+    FIXED_ATTR,
+    INFEASIBLE,
+    PROPOSAL_ATTR,
+    REPEATS,
+    RUNG,
+    RUNTIME,
+    WORKER,
+)
 
 CANDIDATE = (*FIELDS, "recipe", "vocabulary")
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")

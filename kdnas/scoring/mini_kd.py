@@ -1,7 +1,8 @@
-"""Mini-KD: a short distillation on the proxy, whose held-out loss scores an architecture."""
+"""Mini-KD: a short distillation on the proxy, whose held-out loss scores a candidate."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -14,10 +15,12 @@ from kdnas.distillation.outputs import OutputRequest, State
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.files.curves import MINI_KD, Record, forget
+from kdnas.measure.quiet import computing
 from kdnas.recipes.stages import hidden_of, schedule_of, terms_of, wanted_of
 from kdnas.runtime.device import Runtime
 from kdnas.scoring.proxy import Proxy
-from kdnas.space import Architecture, SearchSpace
+from kdnas.scoring.scorer import Budget, Score
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.students.initialiser import StudentInitialiser
 from kdnas.students.state import StudentState
 from kdnas.tasks import TASK_TYPES
@@ -26,7 +29,9 @@ from kdnas.teachers.load import Teacher
 
 
 class MiniKD:
-    """Trains any student of one teacher on one proxy; the teacher itself is not run.
+    """A scorer: trains any candidate of one teacher briefly on one proxy.
+
+    The teacher itself is not run: its signal for the proxy is stored.
 
     Args:
         teacher: Gives the students their weights.
@@ -59,11 +64,21 @@ class MiniKD:
         )
         self.begin = StudentInitialiser(self.lesson, settings, runtime)
 
+    def score(self, candidate: Candidate, budget: Budget) -> Score:
+        """Trains a candidate; its score is the explained share, 1 minus the held-out loss."""
+        start = time.perf_counter()
+        with computing(self.runtime.device):
+            student = self.start(candidate.architecture)
+        loss = self.train(
+            student, until=budget.share, checkpoint=budget.checkpoint, title=budget.title
+        )
+        return Score(1 - loss, seconds=time.perf_counter() - start, student=student)
+
     def start(self, architecture: Architecture) -> StudentState:
         """An untrained student; it keeps the parts of the teacher that matter most on the proxy."""
         return self.begin.student(architecture)
 
-    def run(
+    def train(
         self,
         distilled: StudentState,
         *,
@@ -97,11 +112,11 @@ class MiniKD:
         )
         if not self.stage.weighs("hidden"):  # its projections were not trained with the student
             self.begin.fit(distilled.hidden, distilled)
-        loss = self.score(distilled)
+        loss = self.heldout_loss(distilled)
         self.record(title, MINI_KD, trained.curve, loss)
         return loss
 
-    def score(self, distilled: StudentState) -> float:
+    def heldout_loss(self, distilled: StudentState) -> float:
         """The loss of a student on the held-out part: a share left unexplained, or their mean."""
         proxy = self.proxy
         losses = heldout_losses(
@@ -115,7 +130,7 @@ class MiniKD:
         return fmean(losses.values())
 
     def _scored(self, distilled: StudentState) -> dict[str, DistillationLoss]:
-        """The terms whose held-out losses are the score."""
+        """The losses whose held-out values make up the score."""
         terms: dict[str, DistillationLoss] = {}
         if self.settings.mini_score != "logits":
             terms["hidden"] = distilled.hidden
@@ -133,7 +148,7 @@ class MiniKD:
 
 
 def states_for(space: SearchSpace, teacher: Teacher, settings: Settings) -> frozenset[State]:
-    """What mini-KD reads of a teacher's states, whichever student of a space it trains."""
+    """The teacher's states that mini-KD reads for any student of a space."""
     depths = {int(layers) for layers in space.choices["num_hidden_layers"]}
     wanted = OutputRequest()
     for shape in (replace(space.teacher, num_hidden_layers=layers) for layers in depths):

@@ -15,7 +15,7 @@ MOST_HELDOUT = 1000
 
 @dataclass
 class Proxy:
-    """What mini-KD trains on and is scored on, with the teacher's signal for it.
+    """What candidates train on and are scored on, with the teacher's signal for it.
 
     Attributes:
         data: All its examples, in the store's order.

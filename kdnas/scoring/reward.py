@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from kdnas.config.choices import Cost
+from kdnas.scoring.costs import Costs
+
 ALPHA = -0.06
 BETA = 0.6
 
@@ -11,8 +16,8 @@ def reward(
 ) -> float:
     """`(1 - loss) * (cost / (beta * teacher_cost)) ** alpha`, after MnasNet (Tan et al. 2019).
 
-    It falls when the loss rises and rises when the cost falls, everywhere: where the loss exceeds
-    1, the cost's factor is inverted. beta is a constant factor and never changes a ranking among
+    It falls as the loss rises and rises as the cost falls, everywhere: where the loss exceeds 1,
+    the cost's factor is inverted. beta is a constant factor and never changes a ranking among
     students of one sign; with alpha = -0.06, a student twice as fast earns 4% more.
 
     Args:
@@ -26,9 +31,33 @@ def reward(
         ValueError: alpha is positive, or a cost or beta is not.
     """
     if alpha > 0:
-        raise ValueError(f"alpha is {alpha}; it must not be positive, or slow students earn more")
+        raise ValueError(f"invalid alpha {alpha}: expected 0 or less, or slow students earn more")
     if min(cost, teacher_cost, beta) <= 0:
-        raise ValueError(f"costs {cost}, {teacher_cost} and beta {beta} must be above 0")
+        raise ValueError(f"invalid costs {cost}, {teacher_cost} or beta {beta}: expected above 0")
     quality = 1.0 - loss
     factor = float((cost / (beta * teacher_cost)) ** alpha)
     return quality * factor if quality >= 0 else quality / factor
+
+
+def make_reward(
+    cost: Cost, alpha: float, beta: float, *, teacher_params: int, teacher_macs: int
+) -> Callable[[float, Costs], float]:
+    """The reward of a score and costs.
+
+    Args:
+        cost: Which cost it weighs.
+        alpha: Exponent of the cost.
+        beta: Target share of the teacher's cost.
+        teacher_params: Parameters of the teacher.
+        teacher_macs: Multiply-accumulates of the teacher.
+    """
+
+    def weighed(score: float, costs: Costs) -> float:
+        pairs: dict[str, tuple[float, float]] = {
+            "latency": (costs.latency_ms, costs.teacher_latency_ms),
+            "macs": (costs.macs, teacher_macs),
+            "params": (costs.params, teacher_params),
+        }
+        return reward(1 - score, *pairs[cost], alpha, beta)
+
+    return weighed

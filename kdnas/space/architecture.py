@@ -1,4 +1,4 @@
-"""A student's architecture: the five numbers that a search chooses."""
+"""A student's shape."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, order=True)
 class Architecture:
-    """The shape of an encoder; hashable, so that it can key a cache."""
+    """The shape of an encoder."""
 
     num_hidden_layers: int
     num_attention_heads: int
@@ -19,12 +19,12 @@ class Architecture:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Architecture:
-        """The architecture that a trial's params spell."""
+        """The architecture that a trial's parameters spell."""
         return cls(**{name: params[name] for name in cls.__dataclass_fields__})
 
     @property
     def params(self) -> dict[str, int | str]:
-        """The fields as a trial's params."""
+        """The fields as a trial's parameters."""
         return asdict(self)
 
     @property

@@ -1,4 +1,4 @@
-"""The rule that turns a teacher's config into the choices of the search."""
+"""Derives the choices of the search from a teacher's config."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ def teacher_architecture(config: Any, family: Family) -> Architecture:
 
 
 def check_regular(config: Any, teacher: Architecture, name: str) -> None:
-    """Refuses encoders whose layers are not what the five fields say.
+    """Refuses encoders whose layers the five fields do not describe.
 
     Raises:
-        KdnasError: A layer has several inner ones, or heads of a size of their own.
+        KdnasError: A layer groups several inner layers, or heads have a size of their own.
     """
     inner = getattr(config, "inner_group_num", 1)
     if inner != 1:
         raise KdnasError(
-            f"teacher {name!r} has inner_group_num {inner}; kdnas distils those with 1"
+            f"unsupported teacher {name!r}: inner_group_num is {inner}; kdnas supports 1"
         )
     size = vars(config).get("attention_head_size")
     if size and size * teacher.num_attention_heads != teacher.hidden_size:
         raise KdnasError(
-            f"teacher {name!r} has {teacher.num_attention_heads} heads of {size} dimensions, which "
-            f"are not its hidden size, {teacher.hidden_size}; kdnas cannot cut students from it"
+            f"unsupported teacher {name!r}: {teacher.num_attention_heads} heads of {size} "
+            f"dimensions do not make up its hidden size, {teacher.hidden_size}"
         )
 
 
 def derive_choices(teacher: Architecture) -> Choices:
-    """Choices for each field, every combination of which is a valid student.
+    """Choices by field; every combination is a valid student.
 
     - `num_hidden_layers`: sixths of the teacher's depth, rounded up.
-    - `num_attention_heads`: the divisors of the teacher's head count, from a quarter of it on.
+    - `num_attention_heads`: the divisors of the teacher's head count, from a quarter of it up.
     - `hidden_size`: the teacher's head count times eighths of its head size. Every choice is a
       multiple of the teacher's head count, so each of its divisors divides it too.
     - `intermediate_size`: quarters of the teacher's.
-    - `hidden_act`: the teacher's own, and `relu`, which costs least.
+    - `hidden_act`: the teacher's own, and `relu`, the cheapest.
     """
     heads, depth = teacher.num_attention_heads, teacher.num_hidden_layers
     head_size = teacher.hidden_size // heads
@@ -64,7 +64,7 @@ def derive_choices(teacher: Architecture) -> Choices:
 
 
 def replace_choices(choices: Choices, replacements: dict[str, list[int | str]]) -> Choices:
-    """The derived choices with some replaced by the user's.
+    """Replaces derived choices by the user's.
 
     Raises:
         KdnasError: A field is unknown, its list is empty, or a value has the wrong type.
@@ -72,12 +72,12 @@ def replace_choices(choices: Choices, replacements: dict[str, list[int | str]]) 
     replaced = dict(choices)
     for name, values in replacements.items():
         if name not in FIELDS:
-            raise KdnasError(f"unknown field {name!r} in space; known: {', '.join(FIELDS)}")
+            raise KdnasError(f"unknown field in space: {name!r}; known: {', '.join(FIELDS)}")
         kind = str if name == "hidden_act" else int
         wrong = [v for v in values if type(v) is not kind]
         if wrong or not values:
             raise KdnasError(
-                f"space.{name} is {values!r}: a list of one or more {kind.__name__} values is right"
+                f"invalid space.{name}: {values!r}; expected a list of {kind.__name__} values"
             )
         replaced[name] = tuple(dict.fromkeys(values))
     return replaced

@@ -1,4 +1,4 @@
-"""What differs between encoder families: the names of config fields and of weights."""
+"""Encoder families: how each names its config fields and weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Family:
     """One family of encoders.
 
     Attributes:
-        fields: Where the family's config spells a field differently.
+        fields: The config's own names of fields, where they differ.
         follows: Config fields that must equal another field (`pooler_hidden_size`).
         encoder: Path of the module of all layers below the base model.
         layers: Path of the module list of layers below the base model; None where layers share
@@ -30,10 +30,10 @@ class Family:
         heads_in: Names of the linear map that reads the concatenated heads.
         neurons_in: Name of the linear map into the feed-forward neurons.
         neurons_out: Name of the linear map out of them.
-        drops_equal_map: Whether a hidden size equal to that of the embeddings leaves out the map
-            between them, so that the weights of no other size fit.
-        position_offset: Whether positions are counted from the padding token's id on.
-        padding_id: That id where the family's code fixes it, whatever the config says.
+        drops_equal_map: Whether the model has no map from embeddings to hidden states where the
+            two sizes are equal, so that weights of other sizes do not fit.
+        position_offset: Whether positions are counted from the padding id up.
+        padding_id: The padding id, where the family's code fixes it whatever the config says.
     """
 
     fields: dict[str, str] = field(default_factory=dict)
@@ -106,11 +106,11 @@ def family_of(model_type: str, name: str) -> Family:
         name: The teacher's name, for the message.
 
     Raises:
-        KdnasError: The model is no encoder of a supported family.
+        KdnasError: The model is not an encoder of a supported family.
     """
     if model_type not in FAMILIES:
         raise KdnasError(
-            f"teacher {name!r} is a {model_type!r} model; kdnas distils encoders of the families "
+            f"unsupported teacher {name!r}: model type {model_type!r}; supported encoders: "
             f"{', '.join(sorted(FAMILIES))}"
         )
     return FAMILIES[model_type]

@@ -1,9 +1,9 @@
-"""The finite set of students that a search may choose from."""
+"""The finite set of candidates that a search chooses from."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ from transformers.activations import ACT2FN
 
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
+from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, Candidate
 from kdnas.space.derivation import (
     Choices,
     check_regular,
@@ -23,29 +24,43 @@ from kdnas.space.families import FIELDS, Family, family_of
 
 
 class SearchSpace:
-    """Choices for each field of an architecture, and which combinations are valid.
+    """Choices for each dimension of a candidate, and which combinations are valid.
 
     Attributes:
-        teacher: The teacher's own architecture, the largest that is allowed.
-        choices: Allowed values by field.
-        barred: Hidden sizes that students cannot have.
+        teacher: The teacher's architecture, the largest that is allowed.
+        choices: Allowed values by field of the architecture.
+        excluded_sizes: Hidden sizes that students cannot have.
+        recipes: Names of the recipes on offer.
+        vocabularies: Names of the vocabularies on offer.
     """
 
     def __init__(
-        self, teacher: Architecture, choices: Choices, barred: frozenset[int] = frozenset()
+        self,
+        teacher: Architecture,
+        choices: Choices,
+        excluded_sizes: frozenset[int] = frozenset(),
+        recipes: Sequence[str] = (DEFAULT_RECIPE,),
+        vocabularies: Sequence[str] = (TEACHERS_VOCABULARY,),
     ) -> None:
         self.teacher = teacher
         self.choices = choices
-        self.barred = barred
+        self.excluded_sizes = excluded_sizes
+        self.recipes = tuple(recipes)
+        self.vocabularies = tuple(vocabularies)
 
     @classmethod
     def from_teacher(
         cls, config: Any, name: str, replacements: dict[str, list[int | str]] | None = None
     ) -> SearchSpace:
-        """The space derived from a teacher's config, narrowed or replaced by the user.
+        """Derives the space from a teacher's config.
+
+        Args:
+            config: The teacher's.
+            name: The teacher's, for messages.
+            replacements: Choices by field that replace the derived ones.
 
         Raises:
-            KdnasError: The teacher is no encoder, or no valid student is left.
+            KdnasError: The teacher is not a supported encoder, or no candidate is valid.
         """
         family: Family = family_of(config.model_type, name)
         teacher = teacher_architecture(config, family)
@@ -68,55 +83,78 @@ class SearchSpace:
             limit = getattr(self.teacher, name)
             wrong = [v for v in self.choices[name] if not 0 < int(v) <= limit]
             if wrong:
-                raise KdnasError(f"space.{name} holds {wrong[0]}; the teacher allows 1 to {limit}")
+                raise KdnasError(
+                    f"invalid space.{name}: {wrong[0]}; expected 1 to {limit}, the teacher's"
+                )
         for act in self.choices["hidden_act"]:
             if act not in ACT2FN:
-                raise KdnasError(f"space.hidden_act holds {act!r}, unknown to transformers")
+                raise KdnasError(f"invalid space.hidden_act: {act!r} is unknown to transformers")
         if not self.architectures:
-            raise KdnasError(f"no valid student: {self._why_none()}")
+            raise KdnasError(f"no valid student in the space: {self._reason_for_none()}")
 
-    def _why_none(self) -> str:
+    def _reason_for_none(self) -> str:
         heads, sizes = self.choices["num_attention_heads"], self.choices["hidden_size"]
-        left = tuple(size for size in sizes if size not in self.barred)
-        said = [
-            f"hidden_size {size} is that of the embeddings, which such a model would read without "
-            "the map whose weights the teacher has; another would be right"
+        left = tuple(size for size in sizes if size not in self.excluded_sizes)
+        reasons = [
+            f"hidden_size {size} equals the embedding size, and the teacher has no weights for a "
+            "student without the map between them; choose another hidden_size"
             for size in sizes
-            if size in self.barred
+            if size in self.excluded_sizes
         ]
         if left:
-            said.append(f"none of num_attention_heads {heads} divides any of hidden_size {left}")
-        return "; ".join(said)
+            reasons.append(f"no num_attention_heads of {heads} divides a hidden_size of {left}")
+        return "; ".join(reasons)
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """Every valid student, smallest choices first."""
+        """Every valid shape, smallest choices first."""
         combinations = itertools.product(*(self.choices[name] for name in FIELDS))
-        candidates = (Architecture(*values) for values in combinations)  # type: ignore[arg-type]
-        fitting = (a for a in candidates if a.fits(self.teacher))
-        return tuple(a for a in fitting if a.hidden_size not in self.barred)
+        shapes = (Architecture(*values) for values in combinations)  # type: ignore[arg-type]
+        fitting = (a for a in shapes if a.fits(self.teacher))
+        return tuple(a for a in fitting if a.hidden_size not in self.excluded_sizes)
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Every valid candidate, smallest shapes first."""
+        product = itertools.product(self.architectures, self.recipes, self.vocabularies)
+        return tuple(Candidate(*values) for values in product)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The space as Optuna's distributions."""
-        return {name: CategoricalDistribution(self.choices[name]) for name in FIELDS}
+        """The space as Optuna's distributions.
+
+        A recipe or vocabulary without alternative is left out; `Candidate.from_params` fills it in.
+        """
+        dimensions: dict[str, Sequence[int | str]] = {name: self.choices[name] for name in FIELDS}
+        more = {"recipe": self.recipes, "vocabulary": self.vocabularies}
+        dimensions |= {name: values for name, values in more.items() if len(values) > 1}
+        return {name: CategoricalDistribution(values) for name, values in dimensions.items()}
+
+    def candidate(self, params: Mapping[str, Any]) -> Candidate:
+        """The candidate that a trial's parameters spell; it need not be valid."""
+        only = {"recipe": self.recipes[0], "vocabulary": self.vocabularies[0]}
+        return Candidate.from_params({**only, **params})
+
+    def params(self, candidate: Candidate) -> dict[str, Any]:
+        """A candidate as the parameters of a trial."""
+        return {name: candidate.params[name] for name in self.distributions}
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
-        """Whether a trial's params spell a valid student of this space."""
-        return Architecture.from_params(params) in self._set
+        """Whether a trial's parameters spell a valid candidate of this space."""
+        return self.candidate(params) in self._valid
 
     @cached_property
-    def _set(self) -> frozenset[Architecture]:
-        return frozenset(self.architectures)
+    def _valid(self) -> frozenset[Candidate]:
+        return frozenset(self.candidates)
 
     @property
     def smallest(self) -> Architecture:
-        """The valid student with the least arithmetic."""
+        """The valid shape with the fewest multiply-accumulates."""
         return min(self.architectures, key=_size)
 
     @property
     def largest(self) -> Architecture:
-        """The valid student with the most arithmetic."""
+        """The valid shape with the most multiply-accumulates."""
         return max(self.architectures, key=_size)
 
 

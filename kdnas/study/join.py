@@ -1,4 +1,4 @@
-"""A study tells workers on other machines what they must know to work on it."""
+"""How workers on other machines join a study: it holds the settings of its run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import torch
 from optuna.study import Study
 
 from kdnas.config import Settings, validated
@@ -15,27 +16,27 @@ from kdnas.config.storage_url import absolute, with_password_of_environment
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import CHANGEABLE, Run, difference
-from kdnas.study.storage import without_password
-from kdnas.study.trials import existing_study
+from kdnas.runtime.console import say
+from kdnas.study.attributes import FINGERPRINTS, SETTINGS
+from kdnas.study.storage import storage_url, without_password
+from kdnas.study.study import load_study
+from kdnas.study.workers import workers_here
 
-# Attributes of a study: the settings of its run, and what its teacher and data are.
-SETTINGS = "settings"
-FINGERPRINTS = "fingerprints"
 IDENTITY = ("teacher", "task", "objective")
 
 JOINED = "joined.json"
 OF_A_MACHINE = ("storage", "study", "out", "threads", "device")
-# What may be a path on the machine where the study began.
-# Settings too long to be told in a line.
+# Settings too long for a line.
 LONG = ("stages", "tasks", "space")
+# Settings that may be a path on the machine where the study began.
 PLACES = ("teacher", "task", "corpus", "general_teacher")
 
 
 def publish(study: Study, settings: Settings) -> None:
-    """Keeps a run's settings in its study, without what is of one machine alone.
+    """Keeps a run's settings in its study, without those of one machine alone.
 
     Raises:
-        KdnasError: The study is that of a run with other settings.
+        KdnasError: The study belongs to a run with other settings.
     """
     shared = settings.model_dump(mode="json", exclude=set(OF_A_MACHINE))
     before = study.user_attrs.get(SETTINGS)
@@ -52,46 +53,48 @@ def join(flags: dict[str, Any]) -> Run:
         flags: At least `storage`; other settings win over the study's.
 
     Raises:
-        KdnasError: There is no such study, what it needs is not on this machine, or the folder
-            holds something else.
+        KdnasError: There is no such study, this machine lacks what it needs, or the folder holds
+            something else.
     """
     url, name = (
         with_password_of_environment(absolute(flags["storage"])),
         flags.get("study", "kdnas"),
     )
-    attributes = existing_study(url, name).user_attrs
+    attributes = load_study(url, name).user_attrs
     if SETTINGS not in attributes:
-        raise KdnasError(f"study {name!r} is no kdnas study, or its search has not begun yet")
+        raise KdnasError(
+            f"study {name!r} does not come from kdnas, or its search has not begun yet"
+        )
     shared = _of_this_machine(attributes[SETTINGS], flags)
     settings = validated({**shared, "out": _default_out(url, name), "study": name, **flags})
     assert settings.out is not None
     out = settings.out.expanduser()
     if (out / "config.yaml").exists() and not (out / JOINED).exists():
-        raise KdnasError(f"{out} holds a run of its own; `kdnas worker {out}` joins that")
+        raise KdnasError(f"{out} holds another run; join that with `kdnas worker {out}`")
     run = Run.create(settings)
     write_json(run.folder / JOINED, {key: attributes[key] for key in IDENTITY})
     return run
 
 
 def identity(run: Run) -> dict[str, Any] | None:
-    """What the study that a run joined says it is; None for a run with a study of its own."""
+    """The identity of the study that a run joined; None for a run with its own study."""
     found = read_json(run.folder / JOINED)
     return dict(found) if isinstance(found, dict) else None
 
 
 def check_same_teacher(study: Study, source: str | None, tuned: str) -> None:
-    """Refuses another teacher or other data than the study's; the first worker's are the study's.
+    """Refuses a teacher or data that differ from the study's, which are its first worker's.
 
-    A teacher that was fine-tuned here from the same weights and data will do: machines differ in
-    the last bits. One that the study took as it was has to be the same.
+    A teacher fine-tuned here from the same weights and data passes: machines differ in the last
+    bits. One that the study did not fine-tune must be identical.
 
     Args:
         study: The search's.
         source: Fingerprint of the teacher before its fine-tuning, with the data, if known.
-        tuned: As it is now.
+        tuned: Its fingerprint now.
 
     Raises:
-        KdnasError: They are others.
+        KdnasError: They differ.
     """
     theirs = study.user_attrs.get(FINGERPRINTS)
     if theirs is None:
@@ -100,9 +103,33 @@ def check_same_teacher(study: Study, source: str | None, tuned: str) -> None:
         source is None or source != theirs["source"] or theirs["tuned"] == theirs["source"]
     ):
         raise KdnasError(
-            "the teacher or the data here are not those of the study: their content differs "
-            "(--teacher, --data-dir, --corpus)"
+            "the teacher or the data differ from the study's; give the same --teacher, --data-dir "
+            "and --corpus"
         )
+
+
+def share_threads(settings: Settings, folder: Path) -> Settings:
+    """Settings of a worker: without --threads, its share of torch's threads.
+
+    Threads are divided by the workers of the study that are at a trial on this machine now.
+
+    Args:
+        settings: Of the worker.
+        folder: Of its run.
+    """
+    if settings.threads:
+        return settings
+    try:
+        study = load_study(storage_url(settings.storage, folder), settings.study)
+        workers = 1 + workers_here(study)
+    except KdnasError:  # nobody has begun it
+        return settings
+    if workers == 1:
+        return settings
+    cores = torch.get_num_threads()
+    threads = max(1, cores // workers)
+    say(f"{workers} workers share this machine: this one takes {threads} of {cores} threads")
+    return settings.model_copy(update={"threads": threads})
 
 
 def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -> None:
@@ -112,10 +139,10 @@ def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -
             continue
         new, old = getattr(ours, name), getattr(theirs, name)
         if new != old:
-            told = "" if name in LONG else f" ({difference(old, new).removeprefix('is ')})"
+            what = "" if name in LONG else f" ({difference(old, new).removeprefix('is ')})"
             raise KdnasError(
-                f"the storage has a study {study!r} with another --{name.replace('_', '-')}{told}; "
-                "name this one with --study, or give that one's settings"
+                f"the storage has a study {study!r} with another --{name.replace('_', '-')}{what}; "
+                "choose another --study, or give the same settings"
             )
 
 
@@ -124,8 +151,8 @@ def _of_this_machine(shared: dict[str, Any], flags: dict[str, Any]) -> dict[str,
         place = shared.get(name)
         if name not in flags and place and Path(place).is_absolute() and not Path(place).exists():
             raise KdnasError(
-                f"the study's --{name.replace('_', '-')} is {place}, which is not on this machine; "
-                f"name it with --{name.replace('_', '-')}"
+                f"the study's --{name.replace('_', '-')}, {place}, is not on this machine; give "
+                f"--{name.replace('_', '-')}"
             )
     folder = shared.get("data_dir")
     if folder and not Path(folder).exists():

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy.exc
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from kdnas.config.storage_url import (
+    SQLITE,
     hide_password,
     redact,
     remember,
@@ -29,15 +31,19 @@ from kdnas.runtime.interrupt import held
 
 JOURNAL = "journal://"
 GRPC = "grpc://"
-# By database: the module that SQLAlchemy takes for a bare URL, the one that our extra installs,
-# and the name of the extra.
+# By database: SQLAlchemy's default driver, the driver of our extra, and the extra's name.
 DRIVERS = {
     "postgresql": ("psycopg2", "psycopg", "postgresql"),
     "mysql": ("MySQLdb", "pymysql", "mysql"),
 }
-# Processes that start together on an empty database make its tables at once; one of them wins.
+# Processes that start together on an empty database create its tables at once; one of them wins.
 ATTEMPTS = 5
 READY_SECONDS = 20.0
+# For how long a study waits for a storage that is out of reach, and how often it asks.
+PATIENCE_SECONDS = 600.0
+RETRY_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 def storage_url(storage: str | None, folder: Path) -> str:
@@ -54,8 +60,8 @@ def make_storage(url: str) -> BaseStorage:
         url: A database URL of SQLAlchemy's, `journal:///PATH` or `grpc://HOST:PORT`.
 
     Raises:
-        KdnasError: A driver is missing, or the URL is none.
-        Exception: As `failures` names them: the storage cannot be used.
+        KdnasError: A driver is missing, or the URL is malformed.
+        Exception: One of `storage_errors`: the storage cannot be used.
     """
     remember(url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -69,8 +75,8 @@ def make_storage(url: str) -> BaseStorage:
     return _database(url, {"pool_pre_ping": True})
 
 
-def hold_whole(storage: BaseStorage) -> None:
-    """Makes Ctrl-C wait until an operation of the storage is done; pressed again, it does not."""
+def defer_interrupts(storage: BaseStorage) -> None:
+    """Defers Ctrl-C until an operation of the storage is done; pressed again, it counts at once."""
     for name in dir(BaseStorage):
         operation = getattr(storage, name)
         if callable(operation) and not name.startswith("_"):
@@ -78,11 +84,11 @@ def hold_whole(storage: BaseStorage) -> None:
 
 
 @contextmanager
-def failures(what: str, url: str) -> Iterator[None]:
-    """Turns what storages raise into one line.
+def storage_failures(what: str, url: str) -> Iterator[None]:
+    """Turns errors of a storage into one line.
 
     Args:
-        what: For example `cannot read the study 'x'`.
+        what: For example `cannot read study 'x'`.
         url: Of the storage; its password is not shown.
 
     Raises:
@@ -91,17 +97,60 @@ def failures(what: str, url: str) -> Iterator[None]:
     try:
         yield
     except storage_errors() as error:
-        raise KdnasError(f"{what} in {without_password(url)}: {reason_of(error)}") from None
+        raise KdnasError(f"{what} in {without_password(url)}: {_reason(error)}") from None
+
+
+def outages() -> tuple[type[Exception], ...]:
+    """What a study raises while its storage is out of reach."""
+    return (StorageInternalError, sqlalchemy.exc.OperationalError, *_grpc_errors())
+
+
+def wait_for_storage(work: Callable[[], T], say: Callable[[str], None]) -> T:
+    """Repeats some work while the storage is out of reach.
+
+    Args:
+        work: May run several times.
+        say: Shows once what is waited for.
+
+    Raises:
+        KdnasError: It has been out of reach for too long.
+    """
+
+    def announce(state: RetryCallState) -> None:
+        if state.attempt_number == 1 and state.outcome and (error := state.outcome.exception()):
+            say(f"the study's storage is out of reach; waiting for it ({_reason(error)})")
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(outages()),
+        wait=wait_fixed(RETRY_SECONDS),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        before_sleep=announce,
+        reraise=True,
+    )
+    try:
+        return retrying(work)
+    except outages() as error:
+        raise KdnasError(f"the study's storage is out of reach: {_reason(error)}") from None
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a storage; None where it is a server."""
+    if url.startswith(JOURNAL):
+        return Path(url.removeprefix(JOURNAL))
+    scheme, _, place = url.partition(":///")
+    if scheme.partition("+")[0] != SQLITE or place.startswith("file:"):
+        return None
+    return Path(place.partition("?")[0])
 
 
 def storage_errors() -> tuple[type[Exception], ...]:
-    """What a storage raises that cannot be used, or cannot for the moment."""
+    """What a storage that cannot be used raises."""
     own = (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError)
-    return (*own, ImportError, OSError, *grpc_errors())
+    return (*own, ImportError, OSError, *_grpc_errors())
 
 
 def with_driver(url: str) -> str:
-    """A database URL with the driver that is installed where it names none.
+    """A database URL, completed by an installed driver where it names none.
 
     Raises:
         KdnasError: None is installed.
@@ -119,7 +168,7 @@ def with_driver(url: str) -> str:
 
 
 def without_password(url: str) -> str:
-    """A storage's URL as it may be shown."""
+    """A storage's URL for messages."""
     return hide_password(url).removeprefix("sqlite:///")
 
 
@@ -128,20 +177,20 @@ def _database(url: str, engine: dict[str, Any]) -> RDBStorage:
         try:
             return RDBStorage(url, engine_kwargs=engine)
         except (sqlalchemy.exc.SQLAlchemyError, OptunaError) as error:
-            if not attempt or not _made_by_another(error):
+            if not attempt or not _created_by_another(error):
                 raise
             time.sleep(0.3)
     raise AssertionError("unreachable")
 
 
-def _made_by_another(error: Exception) -> bool:
+def _created_by_another(error: Exception) -> bool:
     said = str(error.__cause__ or error)
     return "already exists" in said or "UNIQUE constraint" in said or "duplicate key" in said
 
 
 def _journal(file: Path) -> JournalStorage:
     if not file.is_absolute():
-        raise KdnasError(f"--storage is {JOURNAL}{file}; {JOURNAL}/PATH/TO/FILE would be right")
+        raise KdnasError(f"invalid --storage {JOURNAL}{file}: expected {JOURNAL}/PATH/TO/FILE")
     file.parent.mkdir(parents=True, exist_ok=True)
     return JournalStorage(JournalFileBackend(str(file)))
 
@@ -155,7 +204,7 @@ def _proxy(url: str) -> GrpcStorageProxy:
     except ValueError:
         host = port = None
     if not host or not port:
-        raise KdnasError(f"--storage is {without_password(url)}; {GRPC}HOST:PORT would be right")
+        raise KdnasError(f"invalid --storage {without_password(url)}: expected {GRPC}HOST:PORT")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         proxy = GrpcStorageProxy(host=host, port=port)
@@ -163,7 +212,7 @@ def _proxy(url: str) -> GrpcStorageProxy:
     return proxy
 
 
-def grpc_errors() -> tuple[type[Exception], ...]:
+def _grpc_errors() -> tuple[type[Exception], ...]:
     """What Optuna's proxy raises; empty where its client is not installed."""
     if not find_spec("grpc"):
         return ()
@@ -172,7 +221,7 @@ def grpc_errors() -> tuple[type[Exception], ...]:
     return (grpc.RpcError,)
 
 
-def reason_of(error: Exception) -> str:
-    """What lies behind an error, in one line without a password."""
+def _reason(error: BaseException) -> str:
+    """The cause of an error, in one line without a password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
     return redact(" ".join(str(cause).split()))[:200]

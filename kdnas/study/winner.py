@@ -1,4 +1,4 @@
-"""Which trial of a study is distilled."""
+"""Which trial of a study is distilled in full."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
-from kdnas.study.constraints import MARGIN, all_beyond
-from kdnas.study.trials import anybody_scored, beyond_limits, evaluated
+from kdnas.scoring.limits import MARGIN, Limits
+from kdnas.study.study import evaluated, has_score, infeasible
 
 
 def choose_winner(
     study: Study, *, number: int | None = None, speedup: float | None = None
 ) -> FrozenTrial:
-    """A trial by number, the best loss at a given speed-up, or the best reward.
+    """A trial by number, the best loss at a speed-up, or the best reward.
 
-    Of trials at a speed-up, those with a margin: timed again, they shall still have it.
+    At a speed-up, trials that exceed it by a margin come first: timed again, they shall still
+    reach it.
 
     Raises:
         KdnasError: There is no such trial.
     """
     trials = evaluated(study)
-    if not anybody_scored(study) and (broken := beyond_limits(study)):
-        raise KdnasError(all_beyond(broken))
+    if not has_score(study) and (broken := infeasible(study)):
+        raise KdnasError(none_feasible(broken))
     if not trials:
         raise KdnasError(f"study {study.study_name!r} has no finished trial yet")
     if number is not None:
@@ -40,7 +41,7 @@ def choose_winner(
 
 
 def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that no other beats in both loss and speed-up, fastest first.
+    """Trials that no other dominates in loss and speed-up, fastest first.
 
     Speed-up, not latency: milliseconds of trials that ran at different times do not compare.
     """
@@ -51,11 +52,27 @@ def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return front
 
 
-def kept_trials(study: Study) -> set[int]:
-    """Numbers of trials that may yet be distilled: the front's and the best reward's."""
-    trials = evaluated(study)
+def possible_winners(study: Study) -> set[int]:
+    """Numbers of trials that may still be distilled: the front's and the best reward's."""
     best = choose_winner(study)
-    return {best.number, *(t.number for t in pareto_front(trials))}
+    return {best.number, *(t.number for t in pareto_front(evaluated(study)))}
+
+
+def none_feasible(trials: Sequence[FrozenTrial], limits: Limits | None = None) -> str:
+    """The message for a study in which no student keeps the limits.
+
+    Args:
+        trials: Infeasible ones, at least one.
+        limits: Of the run, if known.
+    """
+    fastest = max(trials, key=lambda t: float(t.user_attrs["speedup"])).user_attrs
+    smallest = min(trials, key=lambda t: int(t.user_attrs["params"])).user_attrs
+    return (
+        f"none of the {len(trials)} students tried keeps {limits or 'the limits'}: the fastest, "
+        f"with {fastest['params']:,} parameters, is {fastest['speedup']:.2f} times as fast as the "
+        f"teacher, the smallest has {smallest['params']:,} parameters; loosen a limit or give "
+        "smaller students in `space`"
+    )
 
 
 def _by_number(trials: Sequence[FrozenTrial], number: int) -> FrozenTrial:

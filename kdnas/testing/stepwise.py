@@ -15,8 +15,10 @@ from kdnas.report import Report
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
-from kdnas.scoring.evaluator import Evaluator
+from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.evaluate import Evaluate
 from kdnas.scoring.mini_kd import MiniKD
+from kdnas.scoring.scorer import Scorer
 from kdnas.space import Architecture, SearchSpace
 from kdnas.teachers.load import Teacher
 from kdnas.workflow import distil, inputs, measure, search, story
@@ -82,9 +84,19 @@ class Stepwise:
         return self.prepared.mini
 
     @property
-    def evaluator(self) -> Evaluator:
+    def scorer(self) -> Scorer:
         """Scores candidates."""
-        return self.prepared.evaluator
+        return self.prepared.scorer
+
+    @property
+    def meter(self) -> CostMeter:
+        """Measures students beside the teacher."""
+        return self.prepared.meter
+
+    @property
+    def evaluate(self) -> Evaluate:
+        """Gives candidates their costs, scores and rewards."""
+        return self.prepared.evaluate
 
     @cached_property
     def full(self) -> FullKD:

@@ -13,14 +13,14 @@ from kdnas.report import Control
 from kdnas.report.model import HAND_PICKED
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
-from kdnas.space import Architecture
-from kdnas.space.handpicked import hand_picked
+from kdnas.space import Architecture, Candidate
+from kdnas.space.known_shapes import hand_picked
 from kdnas.students.checkpoint import ship_student, shipped
 from kdnas.students.state import StudentState
+from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import choose_winner
 from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared
-from kdnas.workflow.search import RANDOM_SEARCH
 
 
 def distil(prepared: Prepared, architecture: Architecture, trial: int | None, folder: Path) -> None:
@@ -60,7 +60,7 @@ def after_mini_kd(
     state = prepared.mini.start(architecture)
     kept = prepared.context.run.folder / "trials" / str(trial)
     if trial is None or not state.load(kept):
-        prepared.mini.run(state, title=title)
+        prepared.mini.train(state, title=title)
     return state
 
 
@@ -119,11 +119,12 @@ def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Arc
     if not shapes:
         return None
     wanted = measured(prepared, winner, student)["costs"]["speedup"]
-    speedup = prepared.evaluator.speedup
 
     def compute() -> dict[str, int | str]:
         say(f"timing {len(shapes)} hand-picked shapes")
-        return min(shapes, key=lambda a: abs(math.log(speedup(a) / wanted))).params
+        measure = prepared.meter.of_candidate
+        speedups = {shape: measure(Candidate(shape)).speedup for shape in shapes}
+        return min(shapes, key=lambda shape: abs(math.log(speedups[shape] / wanted))).params
 
     run = prepared.context.run
     name = " ".join((HAND_PICKED, *student.parent.relative_to(run.folder).parts))

@@ -27,7 +27,7 @@ from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
 from kdnas.space import Architecture
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import evaluated, read_study
+from kdnas.study.study import evaluated, load_run_study
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.inputs import (
     Inputs,
@@ -62,7 +62,7 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         raise KdnasError(f"invalid --seeds {seeds}: expected 1 or more")
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
-    trials = evaluated(read_study(url, settings.study, run.folder))
+    trials = evaluated(load_run_study(url, settings.study, run.folder))
     check_count(len(trials), count, run)
     students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]
     with run.alone():

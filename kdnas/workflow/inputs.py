@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
@@ -12,12 +15,13 @@ from kdnas.recipes.stage_resources import StageResources
 from kdnas.recipes.stages import check_logits, check_relations
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.limits import Limits, check_reachable
 from kdnas.space import SearchSpace
-from kdnas.study.budget import Plan
-from kdnas.study.reachable import check_reach
-from kdnas.study.rungs import spent
+from kdnas.students import empty_student
+from kdnas.study.optimize import SearchOptions
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import read_study
+from kdnas.study.study import load_run_study
 from kdnas.tasks import DEFAULT_TASK, load_data, load_spec
 from kdnas.teachers.general import check_general_teacher
 from kdnas.teachers.load import (
@@ -99,11 +103,11 @@ def check_total(context: Context) -> None:
     if settings.trials >= Run.open(folder).settings.trials:
         return
     try:
-        study = read_study(storage_url(settings.storage, folder), settings.study, folder)
+        study = load_run_study(storage_url(settings.storage, folder), settings.study, folder)
     except KdnasError:  # no study yet
         return
-    ladder = Plan.of(settings).ladder
-    done = spent(study.get_trials(deepcopy=False), ladder) / ladder.top
+    pruner = SearchOptions.from_settings(settings).pruner
+    done = pruner.spent(study.get_trials(deepcopy=False)) / pruner.full_cost
     if settings.trials < done:
         raise KdnasError(
             f"invalid --trials {settings.trials}: the study has {done:g} already; give the new "
@@ -117,7 +121,14 @@ def check_limits(context: Context, inputs: Inputs) -> None:
     Raises:
         KdnasError: A limit is out of reach.
     """
-    check_reach(context.settings, inputs.space, inputs.config, inputs.data.spec, context.runtime)
+    settings, spec = context.settings, inputs.data.spec
+    if limits := Limits(settings.speedup, settings.max_params):
+        config = copy.deepcopy(inputs.config)
+        config.update(spec.head_config)
+        with torch.random.fork_rng(devices=[]):
+            teacher = empty_student(config, inputs.space.teacher, spec.task_type).eval()
+        teacher.to(context.runtime.device)  # type: ignore[arg-type]
+        check_reachable(limits, inputs.space, CostMeter.from_settings(teacher, settings))
 
 
 def check_same_data(context: Context, data: RunData) -> None:

@@ -26,11 +26,11 @@ FINAL_REPEATS = 100
 
 def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
     """Scores and costs of a saved student, measured once on each machine."""
-    run, evaluator = prepared.context.run, prepared.evaluator
+    run = prepared.context.run
 
     def compute() -> dict[str, Any]:
         model = load_teacher(str(folder), prepared.inputs.data.spec).model
-        costs = evaluator.costs(model, FINAL_REPEATS)
+        costs = prepared.meter.of_model(model, FINAL_REPEATS)
         return {"costs": asdict(costs), "scores": score(prepared, model)}
 
     name = " ".join(("evaluate", *folder.relative_to(run.folder).parts))
@@ -42,7 +42,7 @@ def latency_table(
     prepared: Prepared, architecture: Architecture, folder: Path
 ) -> list[dict[str, Any]]:
     """Latencies of a saved student and the teacher by batch size and length, measured once."""
-    run, settings, evaluator = prepared.context.run, prepared.context.settings, prepared.evaluator
+    run, settings, meter = prepared.context.run, prepared.context.settings, prepared.meter
     longest = prepared.inputs.data.length
     cells = cells_for(longest, settings.latency_batch, settings.latency_length)
     key = {
@@ -52,7 +52,7 @@ def latency_table(
     }
 
     def compute() -> list[dict[str, Any]]:
-        student, teacher = evaluator.timed(load_student(folder)), evaluator.timed_teacher
+        student, teacher = meter.timed(load_student(folder)), meter.timed_teacher
         return latency_grid(student, teacher, cells, settings.latency_quiet)
 
     name = " ".join(("latency", *folder.relative_to(run.folder).parts))
@@ -104,7 +104,7 @@ def results_of(
         spec=inputs.data.spec,
         teacher_name=context.settings.teacher or EMBEDDED_NAME,
         teacher_params=count_params(teacher.model),
-        teacher_macs=prepared.evaluator.teacher_macs,
+        teacher_macs=prepared.meter.teacher_macs,
         teacher_architecture=inputs.space.teacher,
         teacher_scores=scores,
         winner=winner.number,
@@ -114,7 +114,7 @@ def results_of(
         student=measured(prepared, architecture, home / "student"),
         controls=[(c, measured(prepared, c.architecture, c.folder)) for c in controls],
         grid=latency_table(prepared, architecture, home / "student"),
-        space_size=len(inputs.space.architectures),
+        space_size=len(inputs.space.candidates),
         environment=context.runtime.describe(),
     )
 

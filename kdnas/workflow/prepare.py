@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves
@@ -11,9 +12,14 @@ from kdnas.recipes.full import FullKD
 from kdnas.recipes.stage_resources import StageResources
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
-from kdnas.scoring.evaluator import Evaluator
+from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.evaluate import Evaluate, evaluate_candidate
+from kdnas.scoring.limits import Limits
 from kdnas.scoring.mini_kd import MiniKD, states_for
 from kdnas.scoring.proxy import Proxy, split_heldout
+from kdnas.scoring.reward import make_reward
+from kdnas.scoring.scorer import Scorer
+from kdnas.scoring.scorers import make_scorer
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.fine_tune import fine_tune_teacher, open_or_build_store
 from kdnas.teachers.load import (
@@ -35,7 +41,8 @@ class Prepared:
         inputs: Data and space.
         teacher: Fine-tuned on the task, on the runtime's device.
         mini: Trains candidates briefly on the proxy.
-        evaluator: Gives candidates their costs and scores.
+        scorer: Gives candidates their scores; mini-KD by default.
+        meter: Measures students beside the teacher.
         full: Takes students through the whole recipe.
     """
 
@@ -43,8 +50,28 @@ class Prepared:
     inputs: Inputs
     teacher: Teacher
     mini: MiniKD
-    evaluator: Evaluator
+    scorer: Scorer
+    meter: CostMeter
     full: FullKD
+
+    @property
+    def evaluate(self) -> Evaluate:
+        """Gives candidates their costs, scores and rewards."""
+        settings, meter = self.context.settings, self.meter
+        reward = make_reward(
+            settings.cost,
+            settings.alpha,
+            settings.beta,
+            teacher_params=meter.teacher_params,
+            teacher_macs=meter.teacher_macs,
+        )
+        return partial(
+            evaluate_candidate,
+            scorer=self.scorer,
+            measure=meter.of_candidate,
+            limits=Limits(settings.speedup, settings.max_params),
+            reward=reward,
+        )
 
 
 def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
@@ -57,8 +84,10 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     """
     teacher = prepare_teacher(context, inputs, given)
     mini = prepare_mini_kd(context, inputs, teacher)
+    scorer = prepare_scorer(context, mini)
+    meter = CostMeter.from_settings(teacher.model, context.settings)
     full = prepare_full_kd(context, inputs, teacher)
-    return Prepared(context, inputs, teacher, mini, Evaluator(mini, context.settings), full)
+    return Prepared(context, inputs, teacher, mini, scorer, meter, full)
 
 
 def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher:
@@ -100,6 +129,15 @@ def prepare_mini_kd(context: Context, inputs: Inputs, teacher: Teacher) -> MiniK
     seen = Proxy(proxy, store, training, heldout)
     record = Curves(context.run.folder).record
     return MiniKD(teacher, seen, settings, context.runtime, record)
+
+
+def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
+    """The run's scorer, on the same proxy as mini-KD."""
+    settings = context.settings
+    if settings.scorer == "mini-kd":
+        return mini
+    record = Curves(context.run.folder).record
+    return make_scorer(settings.scorer, mini.teacher, mini.proxy, settings, context.runtime, record)
 
 
 def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> FullKD:

@@ -5,26 +5,17 @@ from __future__ import annotations
 from optuna.study import Study
 
 from kdnas.runs.context import Context
-from kdnas.space import Architecture, SearchSpace
-from kdnas.study.budget import Plan
+from kdnas.space import SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
-from kdnas.study.loop import SearchLoop
-from kdnas.study.rungs import Ladder
+from kdnas.study.optimize import RANDOM_SEARCH, SearchOptions, optimize, warm_start
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import Direction, control_name, evaluated, open_study, settled
-from kdnas.study.warm_start import warm_start
+from kdnas.study.study import control_name, create_study, evaluated
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import EMBEDDED_NAME
 from kdnas.workflow.inputs import check_same_data
 from kdnas.workflow.prepare import Prepared, source_fingerprint
-
-RANDOM_SEARCH = "random search"
-DIRECTIONS: dict[str, list[Direction]] = {
-    "reward": ["maximize"],
-    "pareto": ["minimize", "minimize"],
-}
 
 
 def open_run_study(context: Context, space: SearchSpace, control: str | None = None) -> Study:
@@ -40,11 +31,12 @@ def open_run_study(context: Context, space: SearchSpace, control: str | None = N
         "task": settings.task or DEFAULT_TASK,
         "objective": settings.objective,
     }
-    planned = settings.trials if control else Plan.of(settings).candidates
+    pruner = SearchOptions.from_settings(settings).pruner
+    planned = settings.trials if control else pruner.expected_candidates(settings.trials)
     sampler = make_sampler(control or settings.sampler, space, settings.seed, planned)
     title = control_name(settings.study, control) if control else settings.study
     url = storage_url(settings.storage, run.folder)
-    study = open_study(url, title, sampler, DIRECTIONS[settings.objective], ours)
+    study = create_study(url, title, sampler, settings.objective, ours)
     if not (control or joined):
         publish(study, settings)
     return study
@@ -62,10 +54,11 @@ def search(prepared: Prepared, study: Study) -> None:
     now = fingerprint(prepared.teacher, data.train, data.distillation)
     before = source_fingerprint(context, inputs)
     check_same_teacher(study, before.read() if before.done() else None, now)
+    options = SearchOptions.from_settings(settings)
     if settings.warm_start:
-        warm_start(study, inputs.space, prepared.evaluator)
+        warm_start(study, inputs.space, options, prepared.meter)
     with run.timed("search"):
-        SearchLoop(study, inputs.space, prepared.evaluator, run, Plan.of(settings)).work()
+        optimize(study, inputs.space, prepared.evaluate, options, run.folder, run.log)
 
 
 def random_search(prepared: Prepared, study: Study) -> Study | None:
@@ -78,9 +71,8 @@ def random_search(prepared: Prepared, study: Study) -> Study | None:
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
-    known = {Architecture.from_params(t.params): t for t in settled(study)}
-    control = open_run_study(context, space, "random")
-    plan = Plan(settings.trials, Ladder(), known, RANDOM_SEARCH)
-    with context.run.timed(RANDOM_SEARCH):
-        SearchLoop(control, space, prepared.evaluator, context.run, plan).work()
+    options = SearchOptions.from_settings(settings).for_random_search(study, space)
+    control, run = open_run_study(context, space, "random"), context.run
+    with run.timed(RANDOM_SEARCH):
+        optimize(control, space, prepared.evaluate, options, run.folder, run.log)
     return control if evaluated(control) else None

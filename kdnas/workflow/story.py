@@ -17,9 +17,8 @@ from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import shipped
-from kdnas.study.presence import present, study_here
 from kdnas.study.storage import storage_url
-from kdnas.study.trials import read_control, read_study
+from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
 from kdnas.workflow.distil import distil, record_of, train_controls
 from kdnas.workflow.inputs import (
@@ -42,7 +41,7 @@ def find_student(context: Context) -> Report:
         KdnasError: Bad input, before anything is computed; or no candidate meets the limits.
     """
     run, settings = context.run, context.settings
-    with run.alone(), present(study_here(settings, run.folder)):
+    with run.alone():
         inputs = read_inputs(context)
         check_inputs(context, inputs)
         given = load_given_teacher(context, inputs)
@@ -106,7 +105,7 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
-        read_study(url, settings.study, run.folder)  # refuses where there is none
+        load_run_study(url, settings.study, run.folder)  # refuses where there is none
         inputs = read_inputs(context)
         check_same_data(context, inputs.data)
         given = load_given_teacher(context, inputs)
@@ -116,7 +115,7 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
         home = home_of(context, trial)
         prepared = prepare(context, inputs, given)
         distil_trial(prepared, trial, home)
-        random = read_control(url, settings.study, "random")
+        random = load_control(url, settings.study, "random")
         own = home == run.folder
         return deliver(prepared, study, random, trial, home, settings.speedup if own else speedup)
 

@@ -25,7 +25,7 @@ from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.study.join import join
 from kdnas.study.storage import make_storage, storage_url
-from kdnas.study.trials import read_study
+from kdnas.study.study import load_run_study
 from kdnas.testing.postgresql import PASSWORD, PostgreSQL, free_port
 
 
@@ -108,7 +108,7 @@ def test_a_password_stays_in_one_file_of_its_owner(
     assert holding(b"secret", run) == [".storage"]
     assert command("resume", run, "--trials", 2)[0] == 0
     assert command("report", run)[0] == 0
-    study = read_study(storage_url(config["storage"], run), "kdnas", run)
+    study = load_run_study(storage_url(config["storage"], run), "kdnas", run)
     assert len(study.trials) == 2
     attributes = [study.user_attrs, study._storage.get_study_system_attrs(study._study_id)]
     for trial in study.trials:

@@ -23,7 +23,7 @@ from kdnas.report.search_summary import progress_lines
 from kdnas.report.terminal import report_lines
 from kdnas.report.trials_table import finished, front
 from kdnas.report.write import lead
-from kdnas.study.rungs import CONTINUES
+from kdnas.study.attributes import CONTINUES
 
 
 @pytest.fixture(scope="module")

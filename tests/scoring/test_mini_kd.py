@@ -46,8 +46,10 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
 ) -> None:
     mini = make(mini_losses=ALL, mini_score="mean").mini
     distilled = mini.start(SMALL)
-    mean = mini.run(distilled)
-    hidden, logits = (scored_by(mini, name).score(distilled) for name in ("hidden", "logits"))
+    mean = mini.train(distilled)
+    hidden, logits = (
+        scored_by(mini, name).heldout_loss(distilled) for name in ("hidden", "logits")
+    )
     assert 0 < hidden < 1 and logits > 0 and mean == pytest.approx((hidden + logits) / 2)
 
     proxy, store = mini.proxy, mini.proxy.store
@@ -67,7 +69,7 @@ def test_the_teacher_itself_leaves_nothing_of_its_logits_unexplained(
 ) -> None:
     pipeline = make(mini_losses={"logits": 1}, mini_score="logits")
     same = pipeline.mini.start(pipeline.space.teacher)
-    assert pipeline.mini.score(same) == pytest.approx(0, abs=1e-4)
+    assert pipeline.mini.heldout_loss(same) == pytest.approx(0, abs=1e-4)
 
 
 def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
@@ -75,10 +77,10 @@ def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
 ) -> None:
     mini = make(mini_losses={"logits": 1}, mini_epochs=4, mini_lr=1e-3).mini
     distilled = mini.start(SMALL)
-    before = scored_by(mini, "logits").score(distilled)
+    before = scored_by(mini, "logits").heldout_loss(distilled)
     fitted = [p.clone() for p in distilled.hidden.parameters()]
-    loss = mini.run(distilled)
-    assert 0 < loss < 1 and scored_by(mini, "logits").score(distilled) < before
+    loss = mini.train(distilled)
+    assert 0 < loss < 1 and scored_by(mini, "logits").heldout_loss(distilled) < before
     changed = zip(fitted, distilled.hidden.parameters(), strict=True)
     assert any(not torch.equal(a, b) for a, b in changed)
 
@@ -87,10 +89,10 @@ def test_a_training_that_paused_ends_where_one_that_did_not_ends(
     make: Callable[..., Stepwise], tmp_path: Path
 ) -> None:
     mini = make(mini_losses=ALL, mini_score="mean", mini_epochs=2).mini
-    straight = mini.run(mini.start(SMALL))
+    straight = mini.train(mini.start(SMALL))
     file = tmp_path / "paused.pt"
-    half = mini.run(mini.start(SMALL), until=0.5, checkpoint=file)
-    assert mini.run(mini.start(SMALL), checkpoint=file) == pytest.approx(straight, rel=1e-5)
+    half = mini.train(mini.start(SMALL), until=0.5, checkpoint=file)
+    assert mini.train(mini.start(SMALL), checkpoint=file) == pytest.approx(straight, rel=1e-5)
     assert half != pytest.approx(straight, rel=1e-3)
 
 

@@ -5,9 +5,9 @@ from conftest import small_config
 from transformers import AutoConfig
 
 from kdnas.errors import KdnasError
-from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
+from kdnas.space import FAMILIES, Architecture, Candidate, SearchSpace, family_of
 from kdnas.space.derivation import derive_choices
-from kdnas.space.handpicked import hand_picked
+from kdnas.space.known_shapes import hand_picked
 
 BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")
 MINILM = Architecture(6, 12, 384, 1536, "gelu")
@@ -46,7 +46,7 @@ def test_every_family_derives_a_space(model_type: str) -> None:
 
 
 def test_a_decoder_is_refused() -> None:
-    with pytest.raises(KdnasError, match=r"'mine' is a 'gpt2' model; .* bert,"):
+    with pytest.raises(KdnasError, match=r"'mine': model type 'gpt2'; .* bert,"):
         family_of("gpt2", "mine")
 
 
@@ -58,8 +58,8 @@ def space_with(**replacements: list[int | str]) -> SearchSpace:
 @pytest.mark.parametrize(
     ("model_type", "changes", "message"),
     [
-        ("albert", {"inner_group_num": 2}, "has inner_group_num 2; kdnas distils those with 1"),
-        ("deberta-v2", {"attention_head_size": 16}, "has 4 heads of 16 dimensions, which are not"),
+        ("albert", {"inner_group_num": 2}, "inner_group_num is 2; kdnas supports 1"),
+        ("deberta-v2", {"attention_head_size": 16}, "4 heads of 16 dimensions do not make up its"),
     ],
 )
 def test_layers_of_another_build_are_refused(
@@ -76,15 +76,34 @@ def test_replaced_choices_leave_valid_students_only() -> None:
     assert not space.is_valid({**space.largest.params, "num_attention_heads": 12})
 
 
+def test_a_dimension_without_alternative_is_no_parameter_of_a_trial() -> None:
+    plain = SearchSpace(MINILM, derive_choices(MINILM))
+    assert set(plain.distributions) == set(MINILM.params)
+    assert len(plain.candidates) == len(plain.architectures)
+    assert plain.is_valid(MINILM.params) and plain.candidate(MINILM.params) == Candidate(MINILM)
+
+    several = SearchSpace(MINILM, derive_choices(MINILM), recipes=("a", "b"), vocabularies=("v",))
+    assert set(several.distributions) == {*MINILM.params, "recipe"}
+    assert len(several.candidates) == 2 * len(plain.architectures)
+    chosen = Candidate(MINILM, "b", "v")
+    params = several.params(chosen)
+    assert params == {**MINILM.params, "recipe": "b"}
+    assert several.candidate(params) == chosen and several.is_valid(params)
+    assert not several.is_valid({**params, "recipe": "c"})
+
+
 @pytest.mark.parametrize(
     ("replacements", "message"),
     [
-        ({"depth": [1]}, "unknown field 'depth'"),
-        ({"hidden_size": [1000]}, "holds 1000; the teacher allows 1 to 768"),
-        ({"hidden_size": []}, "one or more int values"),
-        ({"hidden_size": ["wide"]}, "one or more int values"),
-        ({"hidden_act": ["gelux"]}, "'gelux', unknown to transformers"),
-        ({"hidden_size": [100], "num_attention_heads": [12]}, "no valid student"),
+        ({"depth": [1]}, "unknown field in space: 'depth'"),
+        ({"hidden_size": [1000]}, "invalid space.hidden_size: 1000; expected 1 to 768"),
+        ({"hidden_size": []}, "expected a list of int values"),
+        ({"hidden_size": ["wide"]}, "expected a list of int values"),
+        ({"hidden_act": ["gelux"]}, "'gelux' is unknown to transformers"),
+        (
+            {"hidden_size": [100], "num_attention_heads": [12]},
+            "no valid student in the space: no num",
+        ),
     ],
 )
 def test_bad_choices_are_named(replacements: dict[str, list[int | str]], message: str) -> None:
@@ -116,11 +135,13 @@ def test_electra_students_as_wide_as_the_embeddings_are_left_out() -> None:
     space = SearchSpace.from_teacher(config, "electra")
     assert 16 in space.choices["hidden_size"]
     assert 16 not in {a.hidden_size for a in space.architectures}
-    with pytest.raises(KdnasError, match="student: hidden_size 16 is that of the embeddings, .*t$"):
+    with pytest.raises(
+        KdnasError, match="space: hidden_size 16 equals the embedding size, .* another"
+    ):
         SearchSpace.from_teacher(config, "electra", {"hidden_size": [16]})
     two = {"hidden_size": [16, 18], "num_attention_heads": [4]}
     with pytest.raises(
-        KdnasError, match=r"size 16 is .*; none of .* \(4,\) .* hidden_size \(18,\)$"
+        KdnasError, match=r"size 16 equals .*; no num.* \(4,\) .* hidden_size of \(18,\)$"
     ):
         SearchSpace.from_teacher(config, "electra", two)
     whole = SearchSpace.from_teacher(small_config("electra", embedding_size=32), "electra")

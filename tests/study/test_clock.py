@@ -12,7 +12,7 @@ import pytest
 from many import MakeRun, check_complete, study_of, working
 from optuna.trial import TrialState
 
-from kdnas.study.workers import WORKER
+from kdnas.study.attributes import WORKER
 from kdnas.testing.processes import Child, command, kdnas_child
 
 HOUR = 3600.0

@@ -16,44 +16,39 @@ import pytest
 from optuna.trial import TrialState
 from servers import PostgreSQL
 
-from kdnas.config import Settings
-from kdnas.runs.run_folder import Run
-from kdnas.scoring.evaluator import Costs, Outcome, Score
-from kdnas.space import Architecture, SearchSpace
+from kdnas.scoring.costs import Costs
+from kdnas.scoring.evaluate import Evaluation
+from kdnas.scoring.scorer import Budget, Score
+from kdnas.space import Candidate, SearchSpace
 from kdnas.space.families import FIELDS
-from kdnas.study.budget import Plan
-from kdnas.study.conflicts import LostTrialError, admit
-from kdnas.study.loop import SearchLoop
-from kdnas.study.rungs import UNITS, Ladder
+from kdnas.study.attributes import RETRY_OF, UNITS, WORKER
+from kdnas.study.optimize import SearchOptions, optimize
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
-from kdnas.study.samplers.names import RETRY_OF
 from kdnas.study.storage import make_storage
-from kdnas.study.trials import open_study, read_study
-from kdnas.study.workers import WORKER, Lookout, worker_name
+from kdnas.study.study import create_study, load_run_study
+from kdnas.study.workers import LostTrialError, WorkerMonitor, claim, worker_name
 from kdnas.teachers.load import load_config
 from kdnas.testing.processes import FORKS, Child
 
 TRIALS = 20
 
 
-class Quick:
-    """Evaluates in no time."""
-
-    def evaluate(self, architecture: Architecture, **given: object) -> Outcome:
-        time.sleep(random.random() / 20)
-        return Outcome(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5, 0.5), None, 0.0)
+def evaluate(candidate: Candidate, budget: Budget, costs: Costs | None = None) -> Evaluation:
+    """In no time."""
+    time.sleep(random.random() / 20)
+    return Evaluation(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5), 0.5, 0.0)
 
 
 def work(barrier: Barrier, url: str, teacher: str, folder: Path) -> None:
     """A worker that begins when all have come to the barrier."""
     choices = {"num_hidden_layers": [1, 2], "num_attention_heads": [4], "intermediate_size": [64]}
     space = SearchSpace.from_teacher(load_config(teacher), teacher, choices)
-    assert TRIALS < len(space.architectures) < 2 * TRIALS
-    settings = Settings(trials=TRIALS, out=folder)
+    assert TRIALS < len(space.candidates) < 2 * TRIALS
     sampler = make_sampler("random", space, 0, TRIALS)
     barrier.wait(60)
-    study = open_study(url, "s", sampler, ["maximize"], {"t": 1})
-    SearchLoop(study, space, Quick(), Run(folder, settings), Plan.of(settings)).work()
+    study = create_study(url, "s", sampler, "reward", {"t": 1})
+    optimize(study, space, evaluate, SearchOptions(TRIALS), folder, lambda *_, **__: None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -71,7 +66,7 @@ def test_many_workers_keep_the_budget_and_repeat_nothing(
     workers = [Child(work, barrier, url, str(teacher_folder), tmp_path) for _ in range(4)]
     for worker in workers:
         assert worker.wait() == 0, worker.output
-    trials = read_study(url, "s", tmp_path).trials
+    trials = load_run_study(url, "s", tmp_path).trials
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     assert len(complete) == TRIALS
     assert len({tuple(t.params.values()) for t in complete}) == TRIALS
@@ -80,12 +75,11 @@ def test_many_workers_keep_the_budget_and_repeat_nothing(
 
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
-PLAN = Plan(2, Ladder())
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Iterator[optuna.Study]:
-    yield open_study(f"sqlite:///{tmp_path}/s.db", "s", None, ["maximize"], {})
+    yield create_study(f"sqlite:///{tmp_path}/s.db", "s", None, "reward", {})
 
 
 def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial:
@@ -96,17 +90,17 @@ def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial
 
 
 def told(study: optuna.Study, trial: optuna.Trial) -> str | None:
-    return admit(study, trial, PLAN, Lookout(study, 60))
+    return claim(study, trial, 2, SuccessiveHalvingPruner(), WorkerMonitor(study, 60))
 
 
 def test_whoever_has_begun_goes_on(study: optuna.Study) -> None:
     first, second = asked(study, 1), asked(study, 1)
-    assert told(study, second) == f"trial {first.number} is of the same student"
+    assert told(study, second) == f"trial {first.number} has the same candidate"
     study.tell(second, state=TrialState.FAIL)
     assert told(study, first) is None
     third = asked(study, 2)
     assert told(study, third) is None
-    assert told(study, asked(study, 3)) == "the budget is spent by others"
+    assert told(study, asked(study, 3)) == "other trials spend the rest of the budget"
 
 
 def test_the_first_waits_for_a_later_one_to_decide(study: optuna.Study) -> None:
@@ -114,7 +108,7 @@ def test_the_first_waits_for_a_later_one_to_decide(study: optuna.Study) -> None:
     url = study._storage._backend.url  # type: ignore[attr-defined]
     decider = Child(decide_late, url, second._trial_id)
     start = time.monotonic()
-    assert told(study, first) == f"trial {second.number} is of the same student"
+    assert told(study, first) == f"trial {second.number} has the same candidate"
     assert decider.wait() == 0 and time.monotonic() - start > 0.5
 
 
@@ -125,7 +119,7 @@ def decide_late(url: str, trial: int) -> None:
 
 def test_a_retry_is_worked_on_once(study: optuna.Study) -> None:
     first, second = asked(study, 1, retry_of=7), asked(study, 2, retry_of=7)
-    assert told(study, second) == f"trial {first.number} repeats trial 7 already"
+    assert told(study, second) == f"trial {first.number} retries trial 7 already"
     assert first.user_attrs[RETRY_OF] == 7 and told(study, first) is None
 
 
@@ -134,7 +128,7 @@ def test_what_waits_with_its_cost_set_aside_is_counted(study: optuna.Study) -> N
     study.enqueue_trial(dict.fromkeys(FIELDS, 2), user_attrs={UNITS: 2})
     late = study.ask(SPACE)
     late.set_user_attr(WORKER, worker_name())
-    assert told(study, late) == "the budget is spent by others"
+    assert told(study, late) == "other trials spend the rest of the budget"
     study.tell(late, state=TrialState.FAIL)
     assert told(study, trial) is None
 

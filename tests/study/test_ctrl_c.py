@@ -11,7 +11,7 @@ import sqlalchemy
 from optuna.trial import TrialState
 
 from kdnas.space.families import FIELDS
-from kdnas.study.trials import open_study
+from kdnas.study.study import create_study
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("hearing_ctrl_c")
 @pytest.mark.parametrize("table", ["trials", "trial_params", "trial_values"])
 def test_a_transaction_is_ended_before_it_counts(tmp_path: Path, table: str) -> None:
     file = tmp_path / "study.db"
-    study = open_study(f"sqlite:///{file}", "s", None, ["maximize"], {})
+    study = create_study(f"sqlite:///{file}", "s", None, "reward", {})
     study.tell(study.ask(SPACE), 0.0)
     pressed = []
 
@@ -49,7 +49,7 @@ def test_a_transaction_is_ended_before_it_counts(tmp_path: Path, table: str) -> 
 
 def test_a_trial_is_told_of_on_the_way_out(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'study.db'}"
-    study = open_study(url, "s", None, ["maximize"], {})
+    study = create_study(url, "s", None, "reward", {})
     trial = study.ask(SPACE)
     try:
         signal.raise_signal(signal.SIGINT)

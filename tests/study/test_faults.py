@@ -20,8 +20,8 @@ from transformers import AutoModelForSequenceClassification
 from kdnas.recipes import full
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
-from kdnas.study import loop, outage, workers
-from kdnas.study.samplers.names import RETRY_OF
+from kdnas.study import optimize, storage, workers
+from kdnas.study.attributes import RETRY_OF
 from kdnas.study.winner import choose_winner
 from kdnas.teachers.cache import cache_folder
 from kdnas.testing.processes import Child, command, kdnas_child
@@ -54,7 +54,7 @@ def killed(run: Run, where: str) -> None:
 def elsewhere(name: str, *arguments: str) -> None:
     """A command on a machine of another name, where lost storages are asked for again soon."""
     socket.gethostname = lambda: name
-    outage.AGAIN_SECONDS = 0.3
+    storage.RETRY_SECONDS = 0.3
     command(*arguments)
 
 
@@ -69,10 +69,10 @@ def test_two_workers_start_at_the_same_instant_on_an_empty_run(make_run: MakeRun
 @pytest.mark.parametrize(
     ("where", "known"),
     [
-        ("kdnas.study.loop:alive", set()),  # it has asked, and nobody knows who it was
-        ("kdnas.study.loop:admit", {"worker"}),
-        ("kdnas.scoring.mini_kd:MiniKD.run", {"worker", "begun"}),
-        ("kdnas.study.tell:Teller._score", {"worker", "begun", "reward"}),
+        ("kdnas.study.optimize:heartbeat", set()),  # it has asked, and nobody knows who it was
+        ("kdnas.study.optimize:claim", {"worker"}),
+        ("kdnas.scoring.mini_kd:MiniKD.train", {"worker", "begun"}),
+        ("kdnas.study.results:Results._tell_values", {"worker", "begun", "reward"}),
     ],
     ids=["before signing", "before beginning", "before training", "while telling"],
 )
@@ -80,7 +80,7 @@ def test_a_worker_killed_in_a_trial_costs_its_candidate(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, where: str, known: set[str]
 ) -> None:
     monkeypatch.setattr(workers, "UNSIGNED_SECONDS", 0.5)
-    monkeypatch.setattr(loop, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(optimize, "POLL_SECONDS", 0.1)
     run = make_run(trials=2)
     killed(run, where)
     (lost,) = study_of(run).trials
@@ -152,7 +152,7 @@ def test_a_worker_killed_in_mid_training_costs_its_candidate(
         worker.wait()
     done = kdnas_child("worker", run.folder)
     assert done.wait() == 0, done.output
-    assert "1 trial(s) of a process that died will be tried again" in done.output
+    assert "1 trial(s) of a worker that died will be tried again" in done.output
     trials = check_complete(run, 2)
     (lost,) = (t for t in trials if t.state == TrialState.FAIL)
     assert [t.user_attrs.get(RETRY_OF) for t in trials].count(lost.number) == 1
@@ -188,7 +188,7 @@ def test_a_database_gone_for_longer_than_the_worker_timeout_costs_nothing(
     for child in children:
         assert child.wait() == 0, child.output
         assert "Traceback" not in child.output
-        assert "of a process that died" not in child.output
+        assert "of a worker that died" not in child.output
     check_complete(run, 6)
 
 

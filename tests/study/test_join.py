@@ -15,8 +15,9 @@ from transformers import AutoModel
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
-from kdnas.study.join import SETTINGS, join
-from kdnas.study.trials import evaluated, read_study
+from kdnas.study.attributes import SETTINGS
+from kdnas.study.join import join
+from kdnas.study.study import evaluated, load_run_study
 from kdnas.testing.processes import kdnas_child
 from kdnas.testing.stepwise import Stepwise
 
@@ -72,20 +73,20 @@ def test_a_worker_elsewhere_works_until_the_total_is_reached(
     done = kdnas_child("worker", *given)
     assert done.wait() == 0, done.output
     assert "nothing is left to do" in done.output
-    study = read_study(url, "shared", tmp_path)
+    study = load_run_study(url, "shared", tmp_path)
     assert len(evaluated(study)) == 3 == len({tuple(t.params.values()) for t in evaluated(study)})
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
     again = kdnas_child("worker", *given)
     assert again.wait() == 0 and "fine-tuning" not in again.output
     joined = kdnas_child("worker", tmp_path / "second", "--threads", 1)
     assert joined.wait() == 0, joined.output
-    assert len(read_study(url, "shared", tmp_path).trials) == 3
+    assert len(load_run_study(url, "shared", tmp_path).trials) == 3
 
 
 def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
     begun: Stepwise, url: str, tmp_path: Path
 ) -> None:
-    kept = read_study(url, "shared", tmp_path).user_attrs[SETTINGS]
+    kept = load_run_study(url, "shared", tmp_path).user_attrs[SETTINGS]
     assert json.loads(json.dumps(kept)) == kept
     assert kept["trials"] == 3 and kept["mini_epochs"] == 0.5
     assert not {"storage", "study", "out", "threads", "device"} & kept.keys()
@@ -110,7 +111,7 @@ def test_another_teacher_is_refused(
     with torch.no_grad():
         next(iter(model.parameters())).add_(0.01)
     model.save_pretrained(other)
-    with pytest.raises(KdnasError, match="are not those of the study"):
+    with pytest.raises(KdnasError, match="the teacher or the data differ from the study's"):
         Stepwise(join({**flags, "teacher": str(other)})).search()
 
 
@@ -121,21 +122,21 @@ def test_other_data_are_refused(
     shutil.copytree(data_folder, other)
     table = other / "MRPC" / "train.tsv"
     table.write_text(table.read_text().replace("cat", "dog"))
-    with pytest.raises(KdnasError, match="are not those of the study"):
+    with pytest.raises(KdnasError, match="the teacher or the data differ from the study's"):
         Stepwise(join({**flags, "data_dir": str(other)})).search()
 
 
 def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: Path) -> None:
     without = {key: value for key, value in flags.items() if key != "teacher"}
-    with pytest.raises(KdnasError, match="not on this machine; name it with --teacher"):
+    with pytest.raises(KdnasError, match="not on this machine; give --teacher"):
         join(without)
-    told = "there is no study 'none' in .*shared.db; it has 'shared'"
+    told = "no study 'none' in .*shared.db; it has 'shared'"
     with pytest.raises(KdnasError, match=told):
         join({**flags, "study": "none"})
-    with pytest.raises(KdnasError, match="holds a run of its own"):
+    with pytest.raises(KdnasError, match="holds another run"):
         join({**flags, "out": str(tmp_path / "elsewhere" / "run")})
     lost = tmp_path / "lost.db"
-    with pytest.raises(KdnasError, match="there is no study 'shared': .*lost.db does not exist"):
+    with pytest.raises(KdnasError, match="no study 'shared': .*lost.db does not exist"):
         join({**flags, "storage": f"sqlite:///{lost}"})
     assert not (tmp_path / "second").exists() and not lost.exists()
 

@@ -12,7 +12,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
-from kdnas.study.trials import RUNTIME
+from kdnas.study.attributes import RUNTIME
 from kdnas.testing.stepwise import Stepwise
 
 

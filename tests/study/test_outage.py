@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 import sqlalchemy.exc
 
 from kdnas.errors import KdnasError
-from kdnas.study import outage
-from kdnas.study.outage import PATIENCE_SECONDS, patiently
+from kdnas.study.storage import PATIENCE_SECONDS, wait_for_storage
 
 
 class Clock:
@@ -27,7 +27,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(outage, "time", made)
+    monkeypatch.setattr(time, "monotonic", made.monotonic)
+    monkeypatch.setattr(time, "sleep", made.sleep)
     return made
 
 
@@ -45,11 +46,11 @@ def gone(clock: Clock, seconds: float) -> Callable[[], float]:
 @pytest.mark.parametrize("seconds", [0, 20, PATIENCE_SECONDS - 1])
 def test_an_outage_is_waited_for_and_told_once(clock: Clock, seconds: float) -> None:
     told: list[str] = []
-    assert seconds <= patiently(gone(clock, seconds), told.append) <= seconds + 2
+    assert seconds <= wait_for_storage(gone(clock, seconds), told.append) <= seconds + 2
     assert len(told) == bool(seconds) and all("connection refused" in line for line in told)
 
 
 def test_a_storage_that_does_not_come_back_ends_in_a_line(clock: Clock) -> None:
     with pytest.raises(KdnasError, match="out of reach: connection refused"):
-        patiently(gone(clock, PATIENCE_SECONDS + 60), lambda _: None)
+        wait_for_storage(gone(clock, PATIENCE_SECONDS + 60), lambda _: None)
     assert clock.now <= PATIENCE_SECONDS + 4

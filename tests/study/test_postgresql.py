@@ -8,8 +8,8 @@ from pathlib import Path
 from optuna.trial import TrialState
 from servers import PostgreSQL
 
-from kdnas.study.trials import read_study
-from kdnas.study.workers import WORKER
+from kdnas.study.attributes import WORKER
+from kdnas.study.study import load_run_study
 from kdnas.testing.processes import kdnas_child
 
 
@@ -25,7 +25,7 @@ def test_a_search_and_a_worker_reach_exactly_the_total(
     assert worker.wait() == 0, worker.output
     assert search.wait() == 0, search.output
     assert "secret" not in search.output + worker.output
-    study = read_study(url, "kdnas", run)
+    study = load_run_study(url, "kdnas", run)
     complete = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == 8 == len({tuple(t.params.values()) for t in complete})
     assert len({t.user_attrs[WORKER] for t in complete}) == 2

@@ -21,10 +21,10 @@ from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
 from kdnas.space.families import FIELDS
 from kdnas.study import workers
-from kdnas.study.samplers.names import RETRY_OF
+from kdnas.study.attributes import RETRY_OF
 from kdnas.study.storage import make_storage, with_driver, without_password
-from kdnas.study.trials import open_study, read_study
-from kdnas.study.workers import Lookout, alive
+from kdnas.study.study import create_study, load_run_study
+from kdnas.study.workers import WorkerMonitor, heartbeat
 from kdnas.testing.processes import FORKS, Child
 from kdnas.testing.stepwise import Stepwise
 
@@ -49,7 +49,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def new_study(url: str, name: str = "s") -> optuna.Study:
-    return open_study(url, name, None, ["maximize"], {"task": "t"})
+    return create_study(url, name, None, "reward", {"task": "t"})
 
 
 def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
     trial = study.ask(SPACE)
     assert set(trial.params.values()) == {2} and trial.user_attrs["units"] == 3
     study.tell(trial, 0.5)
-    assert read_study(url, "s", tmp_path).best_value == 0.5
+    assert load_run_study(url, "s", tmp_path).best_value == 0.5
     assert new_study(url).best_value == 0.5
-    with pytest.raises(KdnasError, match="there is no study 'another' in .*; it has 's'"):
-        read_study(url, "another", tmp_path)
+    with pytest.raises(KdnasError, match="no study 'another' in .*; it has 's'"):
+        load_run_study(url, "another", tmp_path)
 
 
 def test_a_search_on_a_journal_file(
@@ -106,10 +106,10 @@ def _silent_worker(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None
     study = new_study(url, name)
     living, dead = study.ask(SPACE), study.ask(SPACE)
     monkeypatch.setattr(workers, "worker_name", lambda: "elsewhere:1:1")
-    with alive(dead, 1):
+    with heartbeat(dead, 1):
         pass
-    onlookers = [Lookout(new_study(url, name), 1) for _ in range(2)]
-    with alive(living, 1):
+    onlookers = [WorkerMonitor(new_study(url, name), 1) for _ in range(2)]
+    with heartbeat(living, 1):
         end = time.monotonic() + 30
         while study.trials[dead.number].state == TrialState.RUNNING:
             assert time.monotonic() < end
@@ -164,9 +164,9 @@ def test_passwords_are_not_shown() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("journal://relative.log", "/PATH/TO/FILE would be right"),
-        ("grpc://host", "HOST:PORT would be right"),
-        ("grpc://host:port", "HOST:PORT would be right"),
+        ("journal://relative.log", "expected journal:///PATH/TO/FILE"),
+        ("grpc://host", "expected grpc://HOST:PORT"),
+        ("grpc://host:port", "expected grpc://HOST:PORT"),
         ("nonsense", "Could not parse SQLAlchemy URL"),
         ("postgresql://me:secret@127.0.0.1:1/d", "refused"),
     ],
@@ -184,7 +184,7 @@ def test_a_storage_that_cannot_be_used_is_told_in_a_line(url: str, message: str)
 def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("grpc")
     monkeypatch.setattr("kdnas.study.storage.READY_SECONDS", 0.5)
-    with pytest.raises(KdnasError, match="cannot use the study 's' in grpc://127.0.0.1"):
+    with pytest.raises(KdnasError, match="cannot use study 's' in grpc://127.0.0.1"):
         new_study(f"grpc://127.0.0.1:{free_port()}")
 
 

@@ -10,17 +10,13 @@ from optuna.trial import TrialState
 
 from kdnas.errors import KdnasError
 from kdnas.runtime import process
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.families import FIELDS
-from kdnas.study.samplers.distinct import taken_architectures
-from kdnas.study.trials import (
-    evaluated,
-    open_study,
-    read_study,
-    running,
-)
-from kdnas.study.winner import choose_winner, kept_trials, pareto_front
-from kdnas.study.workers import MOST_DEATHS, WORKER, Lookout, worker_name
+from kdnas.study.attributes import WORKER
+from kdnas.study.samplers.distinct import taken_candidates
+from kdnas.study.study import create_study, evaluated, is_running, load_run_study
+from kdnas.study.winner import choose_winner, pareto_front, possible_winners
+from kdnas.study.workers import MAX_DEATHS, WorkerMonitor, worker_name
 from kdnas.testing.processes import Child
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
@@ -33,7 +29,7 @@ def url(tmp_path: Path) -> str:
 
 
 def new_study(url: str, **identity: str) -> optuna.Study:
-    return open_study(url, "s", None, ["maximize"], {**IDENTITY, **identity})
+    return create_study(url, "s", None, "reward", {**IDENTITY, **identity})
 
 
 def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
@@ -50,6 +46,7 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
         "never buried": never_buried,
         "alive": worker_name(),
         "elsewhere": f"other-{child.output}",
+        "another pod of this name": f"{host.partition(':')[0]}:0-1:{pid}:12345",
     }
     while process.lives(never_buried):
         time.sleep(0.01)
@@ -57,12 +54,13 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     for name, owner in owners.items():
         trials[name] = study.ask(SPACE)
         trials[name].set_user_attr(WORKER, owner)
-    assert Lookout(study, 60).release_dead() == 3
+    assert WorkerMonitor(study, 60).release_dead() == 3
     zombie.wait()
     states = {name: study.trials[t.number].state for name, t in trials.items()}
     assert states["dead"] == states["reused pid"] == states["never buried"] == TrialState.FAIL
     assert states["alive"] == states["elsewhere"] == TrialState.RUNNING
-    assert running(study) == 2
+    assert states["another pod of this name"] == TrialState.RUNNING  # its heartbeat decides
+    assert is_running(study)
     retried = study.ask(SPACE)
     assert retried.params == trials["dead"].params
     assert retried.user_attrs["retry_of"] == trials["dead"].number
@@ -74,17 +72,22 @@ def test_a_student_that_kills_its_workers_is_given_up(
     study, child = new_study(url), Child(say_name)
     child.wait()
     deadly = study.ask(SPACE)
-    architecture = Architecture.from_params(deadly.params)
-    for death in range(MOST_DEATHS):
+    candidate = Candidate.from_params(deadly.params)
+    for death in range(MAX_DEATHS):
         trial = deadly if death == 0 else study.ask(SPACE)
         assert trial.params == deadly.params
         trial.set_user_attr(WORKER, child.output)
-        assert Lookout(study, 60).release_dead() == (death < MOST_DEATHS - 1)
-    last = MOST_DEATHS - 1
-    assert f"trial {last} is given up" in capsys.readouterr().out
-    assert study.trials[last].user_attrs["error"] == f"{MOST_DEATHS} workers died over it"
+        assert WorkerMonitor(study, 60).release_dead() == (death < MAX_DEATHS - 1)
+    last = MAX_DEATHS - 1
+    assert f"trial {last}: given up" in capsys.readouterr().out
+    assert (
+        study.trials[last].user_attrs["error"]
+        == f"{MAX_DEATHS} workers died while they worked on it"
+    )
     assert not study.get_trials(states=(TrialState.WAITING, TrialState.RUNNING))
-    assert architecture in taken_architectures(study)
+    one = (1, 2, 3)
+    space = SearchSpace(Architecture(*(3,) * 4, "gelu"), dict.fromkeys(FIELDS, one))
+    assert candidate in taken_candidates(study, space)
 
 
 def test_a_student_that_was_scored_on_a_rung_keeps_the_limits(url: str) -> None:
@@ -101,9 +104,9 @@ def test_a_student_that_was_scored_on_a_rung_keeps_the_limits(url: str) -> None:
 
 def test_a_trial_that_was_interrupted_often_is_not_given_up(url: str) -> None:
     study = new_study(url)
-    for _ in range(2 * MOST_DEATHS):
+    for _ in range(2 * MAX_DEATHS):
         trial = study.ask(SPACE)
-        Lookout(study, 60).give_up(trial.number)
+        WorkerMonitor(study, 60).release(trial.number)
     assert len({str(t.params) for t in study.trials[:-1]}) == 1
     assert study.trials[-1].state == TrialState.WAITING
 
@@ -132,7 +135,7 @@ def test_a_password_never_shows(tmp_path: Path) -> None:
 
 def test_a_missing_study_is_named(tmp_path: Path, url: str) -> None:
     with pytest.raises(KdnasError, match="has no study yet"):
-        read_study(url, "s", tmp_path)
+        load_run_study(url, "s", tmp_path)
 
 
 def finished_study(url: str) -> optuna.Study:
@@ -160,7 +163,7 @@ def test_winner_front_and_what_is_kept(url: str) -> None:
     assert choose_winner(study, speedup=2.0).number == 1  # the other is not so fast for certain
     assert choose_winner(study, speedup=7.9).number == 0  # nobody is
     assert [t.number for t in pareto_front(evaluated(study))] == [0, 1, 3]
-    assert kept_trials(study) == {0, 1, 3}
+    assert possible_winners(study) == {0, 1, 3}
     with pytest.raises(KdnasError, match="the fastest is 8.00 times"):
         choose_winner(study, speedup=9)
     with pytest.raises(KdnasError, match="trial 9 is not a finished trial"):

@@ -9,12 +9,12 @@ from conftest import QUICK
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture, SearchSpace
+from kdnas.scoring.limits import MARGIN, Limits
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
-from kdnas.space.wellknown import first_students
-from kdnas.study.constraints import MARGIN, violations
-from kdnas.study.trials import evaluated
-from kdnas.study.warm_start import warm_start
+from kdnas.space.known_shapes import known_shapes
+from kdnas.study.optimize import SearchOptions, warm_start
+from kdnas.study.study import evaluated
 from kdnas.testing.stepwise import Stepwise
 
 
@@ -31,7 +31,7 @@ def changed(run: Run, **changes: object) -> Stepwise:
 def test_known_shapes_of_bert_base() -> None:
     teacher = Architecture(12, 12, 768, 3072, "gelu")
     space = SearchSpace(teacher, derive_choices(teacher))
-    first = first_students(space)
+    first = known_shapes(space)
     assert first[0] == Architecture(6, 12, 768, 3072, "gelu")  # DistilBERT
     assert (
         Architecture(4, 12, 288, 1536, "gelu") in first
@@ -43,19 +43,19 @@ def test_known_shapes_of_bert_base() -> None:
 
 def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
     pipeline = Stepwise(run)
-    study = pipeline.open_study()
-    warm_start(study, pipeline.space, pipeline.evaluator)
-    warm_start(study, pipeline.space, pipeline.evaluator)
+    study, options = pipeline.open_study(), SearchOptions.from_settings(pipeline.settings)
+    warm_start(study, pipeline.space, options, pipeline.meter)
+    warm_start(study, pipeline.space, options, pipeline.meter)
     queued = [t.system_attrs["fixed_params"] for t in study.trials]
-    assert queued == [a.params for a in first_students(pipeline.space)[:1]]
+    assert queued == [a.params for a in known_shapes(pipeline.space)[:1]]
 
 
 def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:
     free = Stepwise(run)
-    least = free.evaluator.evaluate(free.space.smallest).costs
+    least = free.meter.of_candidate(Candidate(free.space.smallest))
     pipeline = changed(run, max_params=least.params, trials=40)
-    study = pipeline.open_study()
-    warm_start(study, pipeline.space, pipeline.evaluator)
+    study, options = pipeline.open_study(), SearchOptions.from_settings(pipeline.settings)
+    warm_start(study, pipeline.space, options, pipeline.meter)
     queued = [Architecture(**t.system_attrs["fixed_params"]) for t in study.trials]
     assert queued and {(a.hidden_size, a.num_hidden_layers) for a in queued} == {
         (free.space.smallest.hidden_size, free.space.smallest.num_hidden_layers)
@@ -63,20 +63,20 @@ def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:
 
 
 def test_violations_are_shares_of_the_limit() -> None:
-    settings = Settings(speedup=2, max_params=1000)
-    assert violations(settings, 4.12, 500) == pytest.approx(
+    limits = Limits(speedup=2, max_params=1000)
+    assert limits.violations(4.12, 500) == pytest.approx(
         {"speedup": MARGIN * 2 / 4.12 - 1, "params": -0.5}
     )
-    assert violations(settings, 2.0, 1500)["params"] == 0.5
-    assert violations(settings, 2.0, 1500)["speedup"] > 0
-    assert violations(Settings(), 1.0, 10) == {}
+    assert limits.violations(2.0, 1500)["params"] == 0.5
+    assert limits.violations(2.0, 1500)["speedup"] > 0
+    assert Limits().violations(1.0, 10) == {}
 
 
 def test_students_that_are_too_large_are_not_trained(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     free = Stepwise(run)
-    sizes = [free.evaluator.costs(free.mini.start(a).student, 1).params
+    sizes = [free.meter.of_candidate(Candidate(a)).params
              for a in (free.space.smallest, free.space.largest)]  # fmt: skip
     limit = sum(sizes) // 2
     pipeline = changed(run, max_params=limit, trials=2)

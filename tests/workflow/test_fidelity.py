@@ -21,7 +21,7 @@ from kdnas.recipes.full import FullKD
 from kdnas.report.fidelity import fidelity_lines
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
-from kdnas.study.trials import evaluated
+from kdnas.study.study import evaluated
 from kdnas.testing.processes import kdnas_child
 from kdnas.testing.stepwise import Stepwise
 from kdnas.workflow.fidelity import choose_students, fidelity, summarise

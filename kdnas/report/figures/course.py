@@ -11,9 +11,7 @@ from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.report.trials_table import candidate_of, finished, records
-from kdnas.study.rungs import CONTINUES
-from kdnas.study.samplers.names import RUNG
-from kdnas.study.trials import INFEASIBLE, REPEATS
+from kdnas.study.attributes import CONTINUES, INFEASIBLE, REPEATS, RUNG
 
 TITLE = "Course of the search"
 TOLD = (

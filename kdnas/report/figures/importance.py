@@ -18,7 +18,7 @@ from kdnas.report.page import Section, Table
 from kdnas.report.trials_table import finished
 from kdnas.runtime.formatting import several
 from kdnas.space.families import FIELDS
-from kdnas.study.trials import evaluated
+from kdnas.study.study import evaluated
 
 TITLE = "What matters"
 TOLD = (

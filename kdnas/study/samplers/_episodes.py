@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,17 +19,79 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
+from kdnas.study.attributes import CHOICE_ATTR, EPSILON_ATTR, PROPOSAL_ATTR
 from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes
-from kdnas.study.samplers._history import Observation, count_undecided, find_taken, observe
+from kdnas.study.samplers._history import Observation, Turns, count_undecided, find_taken, observe
 from kdnas.study.samplers._rewards import scalarise
-from kdnas.study.samplers._schedule import EpsilonSchedule
-from kdnas.study.samplers._turns import Turns
-from kdnas.study.samplers.names import CHOICE_ATTR, EPSILON_ATTR, PROPOSAL_ATTR
 
 Floats = npt.NDArray[np.float64]
 
 # Independent streams of random numbers under one seed.
 PICK_STREAM, POOL_STREAM, WEIGHTS_STREAM, NETWORK_STREAM, INDEPENDENT_STREAM = range(5)
+
+_MIN_EPISODES = 3
+
+
+@dataclass(frozen=True)
+class EpsilonSchedule:
+    """How many of an episode's trials are random, from all of the first to a floor.
+
+    Episodes shrink where the plan is short, so that three trials are enough for the controller to
+    be asked. The arithmetic is in fractions: as floats, 0.7 of 10 truncates to 6. What an episode
+    is too short for is carried to the next: a twentieth of episodes of five is one trial in four.
+
+    Args:
+        n_trials: Planned total of trials.
+        episode_size: Most trials in an episode.
+        floor: Share of random trials once the share has fallen, and in any trial after the plan.
+        fall: Share of the plan within which epsilon falls from 1 to the floor, evenly from episode
+            to episode; one episode at least, so that the second may be at the floor already.
+    """
+
+    n_trials: int
+    episode_size: int
+    floor: float
+    fall: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Trials in an episode."""
+        return min(self.episode_size, max(1, self.n_trials // _MIN_EPISODES))
+
+    def epsilon(self, number: int) -> float:
+        """Return the share of random trials in the episode of trial ``number``."""
+        return float(self._share(number // self.size))
+
+    def is_random(self, number: int) -> bool:
+        """Return whether trial ``number`` is random: an episode's first ones are."""
+        episode, position = divmod(number, self.size)
+        return position < self._randoms(episode)
+
+    def _randoms(self, episode: int) -> int:
+        """Random trials of an episode."""
+        before = self._shares_before(episode)
+        until = before + self._share(episode)
+        half = Fraction(1, 2)
+        return math.floor(until * self.size + half) - math.floor(before * self.size + half)
+
+    def _shares_before(self, episode: int) -> Fraction:
+        """The sum of the shares of all episodes before one."""
+        falling = min(episode, self._last)
+        shares = sum((self._share(e) for e in range(falling)), Fraction(0))
+        return shares + (episode - falling) * Fraction(str(self.floor))
+
+    @property
+    def _last(self) -> int:
+        """The first episode at the floor."""
+        fall = Fraction(str(self.fall))
+        return max(1, math.floor(fall * (math.ceil(self.n_trials / self.size) - 1)))
+
+    def _share(self, episode: int) -> Fraction:
+        if episode == 0:
+            return Fraction(1)
+        # str: 0.1 means a tenth, not its nearest binary fraction.
+        floor = Fraction(str(self.floor))
+        return floor + (1 - floor) * max(Fraction(0), 1 - Fraction(episode, self._last))
 
 
 class EpisodeSampler(BaseSampler):
@@ -36,7 +100,7 @@ class EpisodeSampler(BaseSampler):
     It keeps nothing but caches: a proposal depends on the seed, the trial's turn and the trials
     in the study. A study that is resumed with a new sampler of the same seed therefore continues
     as if it had never stopped. Every proposal is marked in the trial's system attributes, see
-    :mod:`kdnas.study.samplers.names`.
+    :mod:`kdnas.study.attributes`.
 
     An architecture is tried once: not again while it waits, runs, or was completed or pruned, nor
     after it failed twice (one failure may be a killed process). When no other is left, the best

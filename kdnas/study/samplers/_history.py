@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,9 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.study.samplers._candidates import CandidateSpace, Code
-from kdnas.study.samplers._turns import Turns
-from kdnas.study.samplers.names import CHOICE_ATTR, FIXED_ATTR, RUNG, RUNG_VALUES
+from kdnas.study.attributes import (
+    CHOICE_ATTR,
+    FIXED_ATTR,
+    GIVEN_BACK,
+    RETRY_OF,
+    RUNG,
+    RUNG_VALUES,
+)
+from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes
 
 _MAX_FAILURES = 2
 # Squares of what lies further out would overflow. A penalty of the largest float is meant as "bad".
@@ -109,6 +116,79 @@ def _shift(
     if both := low.keys() & high.keys():
         return np.asarray(np.mean([high[code] - low[code] for code in sorted(both)], axis=0))
     return np.asarray(np.median([*high.values()], axis=0) - np.median([*low.values()], axis=0))
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """One finished trial: its number, its architecture, its reward (higher is better)."""
+
+    number: int
+    code: Code
+    reward: float
+
+
+def make_contexts(
+    observations: Sequence[Rewarded], numbers: Sequence[int], episode_size: int, blank: Code
+) -> Codes:
+    """Return what was known before each trial of ``numbers``, shape (numbers, 2, parameters).
+
+    The first row is the best architecture of the episode before the trial's own, the second the
+    best of all trials with a lower number; ``blank`` where there is none.
+
+    Args:
+        observations: Ordered by number.
+        numbers: Trial numbers.
+        episode_size: Trials in an episode.
+        blank: The code of no architecture.
+    """
+    best_in_episode: dict[int, Rewarded] = {}
+    best_so_far: list[Rewarded] = []
+    for seen in observations:
+        episode = seen.number // episode_size
+        best_in_episode[episode] = _better(best_in_episode.get(episode), seen)
+        best_so_far.append(_better(best_so_far[-1] if best_so_far else None, seen))
+    known = [seen.number for seen in observations]
+    contexts = []
+    for number in numbers:
+        previous = best_in_episode.get(number // episode_size - 1)
+        before = bisect.bisect_left(known, number)
+        contexts.append(
+            (
+                previous.code if previous else blank,
+                best_so_far[before - 1].code if before else blank,
+            )
+        )
+    return np.asarray(contexts, dtype=np.int64)
+
+
+def _better(incumbent: Rewarded | None, challenger: Rewarded) -> Rewarded:
+    if incumbent is None or challenger.reward > incumbent.reward:
+        return challenger
+    return incumbent
+
+
+class Turns:
+    """Trials counted without those that came to nothing: tried again as another, or given back.
+
+    What is drawn by turns is drawn alike in a search that was interrupted and in one that was not.
+
+    Args:
+        trials: All trials of a study.
+    """
+
+    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
+        known = list(trials)
+        again = {trial.user_attrs.get(RETRY_OF) for trial in known}
+        self.lost = {
+            trial.number
+            for trial in known
+            if trial.state == TrialState.FAIL
+            and (trial.number in again or GIVEN_BACK in trial.user_attrs)
+        }
+
+    def of(self, number: int) -> int:
+        """The turn of a trial by its number, from 0."""
+        return number - sum(lost < number for lost in self.lost)
 
 
 def find_taken(trials: Iterable[FrozenTrial], space: CandidateSpace) -> set[Code]:

@@ -12,20 +12,19 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Candidate, SearchSpace
+from kdnas.study.attributes import ERROR, FIXED_ATTR, GIVEN_UP
 from kdnas.study.samplers._episodes import EpisodeSampler
-from kdnas.study.samplers._turns import Turns
-from kdnas.study.samplers.names import FIXED_ATTR, GIVEN_UP
+from kdnas.study.samplers._history import Turns
 from kdnas.study.samplers.ordinal import OrdinalSampler
-from kdnas.study.samplers.qmc import QMCIndexSampler
 
 ATTEMPTS = 30
 TAKEN = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED, TrialState.WAITING)
 
 # What failed once may be tried again, what failed twice not.
-MOST_FAILURES = 2
+MAX_FAILURES = 2
 
-WHOLE = (EpisodeSampler, QMCIndexSampler, OrdinalSampler)
+WHOLE = (EpisodeSampler, OrdinalSampler)
 
 MakeSampler = Callable[[int], BaseSampler]
 
@@ -64,11 +63,11 @@ class DistinctSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """One architecture."""
-        taken = taken_architectures(study, but=trial.number)
+        taken = taken_candidates(study, self._space, but=trial.number)
         last: dict[str, Any] = {}
         for _ in range(ATTEMPTS):
             proposal = self._propose(study, trial)
-            if self._space.is_valid(proposal) and Architecture.from_params(proposal) not in taken:
+            if self._space.is_valid(proposal) and self._space.candidate(proposal) not in taken:
                 return proposal
             if proposal == last:  # it may say so for ever, and each time may cost a training
                 break
@@ -112,19 +111,20 @@ class DistinctSampler(BaseSampler):
     def _turn(self, study: Study, trial: FrozenTrial) -> int:
         return Turns(study.get_trials(deepcopy=False)).of(trial.number)
 
-    def _any_of(self, taken: set[Architecture], turn: int) -> dict[str, Any]:
-        """A random untried architecture, or any at all where none is left."""
-        every = self._space.architectures
-        left = [a for a in every if a not in taken] or every
+    def _any_of(self, taken: set[Candidate], turn: int) -> dict[str, Any]:
+        """A random untried candidate, or any at all where none is left."""
+        every = self._space.candidates
+        left = [c for c in every if c not in taken] or every
         rng = np.random.default_rng((self._seed, turn))
-        return dict(left[rng.integers(len(left))].params)
+        return self._space.params(left[rng.integers(len(left))])
 
 
-def taken_architectures(study: Study, but: int | None = None) -> set[Architecture]:
-    """Architectures of trials that are finished, under way, enqueued or given up for good.
+def taken_candidates(study: Study, space: SearchSpace, but: int | None = None) -> set[Candidate]:
+    """Candidates of trials that are finished, running, enqueued or given up for good.
 
     Args:
         study: Whose trials.
+        space: Of the study.
         but: Number of a trial that does not count.
     """
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != but]
@@ -132,17 +132,17 @@ def taken_architectures(study: Study, but: int | None = None) -> set[Architectur
     params = [
         {**t.system_attrs.get(FIXED_ATTR, {}), **t.params}
         for t in trials
-        if _takes(t) or failures[str(t.params)] >= MOST_FAILURES
+        if _takes(t) or failures[str(t.params)] >= MAX_FAILURES
     ]
-    names = set(Architecture.__dataclass_fields__)
-    return {Architecture.from_params(p) for p in params if names <= p.keys()}
+    names = set(space.distributions)
+    return {space.candidate(p) for p in params if names <= p.keys()}
 
 
 def _failed(trial: FrozenTrial) -> bool:
-    """Whether a trial's own work failed; one that was interrupted tells no error."""
-    return trial.state == TrialState.FAIL and "error" in trial.user_attrs
+    """Whether a trial's own work failed; one that was interrupted has no error."""
+    return trial.state == TrialState.FAIL and ERROR in trial.user_attrs
 
 
 def _takes(trial: FrozenTrial) -> bool:
-    """Whether nobody needs to try a trial's architecture again."""
+    """Whether nobody needs to try a trial's candidate again."""
     return trial.state in TAKEN or GIVEN_UP in trial.user_attrs

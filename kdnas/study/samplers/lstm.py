@@ -13,16 +13,16 @@ from scipy.stats import norm
 
 from kdnas.errors import KdnasError
 from kdnas.study.samplers._candidates import CandidateSpace, Codes
-from kdnas.study.samplers._context import Rewarded, make_contexts
 from kdnas.study.samplers._controller import predict, train_controllers
 from kdnas.study.samplers._episodes import (
     NETWORK_STREAM,
     WEIGHTS_STREAM,
     EpisodeSampler,
+    EpsilonSchedule,
     Floats,
     refuse_below,
 )
-from kdnas.study.samplers._history import Observation, settle
+from kdnas.study.samplers._history import Observation, Rewarded, make_contexts, settle
 from kdnas.study.samplers._rewards import (
     chebyshev,
     hypervolume_gain,
@@ -30,7 +30,6 @@ from kdnas.study.samplers._rewards import (
     signs,
     standardise,
 )
-from kdnas.study.samplers._schedule import EpsilonSchedule
 
 _MIN_OBSERVATIONS = 2
 _RUNG_WEIGHT = 0.5

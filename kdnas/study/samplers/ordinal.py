@@ -1,8 +1,9 @@
-"""Samplers that are shown the indices of ordered choices instead of a set of labels.
+"""Optuna's samplers over the indices of ordered choices instead of a set of labels.
 
-A categorical parameter tells a model nothing of 192 lying between 144 and 240. Here an Optuna
-sampler sees a copy of the study in which each list of numbers is an integer range over its indices.
-The copy also says what Optuna's samplers don't read from the study itself: values at a rung.
+A categorical parameter tells a model nothing of 192 lying between 144 and 240: TPE and GP take all
+choices for equally far apart, and QMC draws them at random. Here they see a copy of the study in
+which each list of numbers is an integer range over its indices. The copy also has what Optuna's
+samplers do not read from the study: values at a rung.
 """
 
 from __future__ import annotations
@@ -29,14 +30,23 @@ class OrdinalSampler(BaseSampler):
         inner: Proposes.
         learns_from_infeasible: Show infeasible trials that have no values as completed ones with
             the worst values seen: for samplers that look at completed trials alone.
+        sees_trials: Show past trials. A quasi-Monte Carlo sampler needs none; it counts its points
+            in the study itself, and every list of choices is a coordinate of it.
     """
 
-    def __init__(self, inner: BaseSampler, learns_from_infeasible: bool = False) -> None:
+    def __init__(
+        self,
+        inner: BaseSampler,
+        *,
+        learns_from_infeasible: bool = False,
+        sees_trials: bool = True,
+    ) -> None:
         self._inner = inner
         self._learns_from_infeasible = learns_from_infeasible
+        self._sees_trials = sees_trials
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> Space:
-        """None of its own: the caller gives the space."""
+        """None of its own; the caller gives the space."""
         return {}
 
     def sample_relative(
@@ -45,6 +55,10 @@ class OrdinalSampler(BaseSampler):
         """One point of the space."""
         if not search_space:
             return {}
+        if not self._sees_trials:
+            indices = {name: _indices(d) for name, d in search_space.items()}
+            point = self._inner.sample_relative(study, trial, indices)
+            return {name: d.choices[point[name]] for name, d in search_space.items()}  # type: ignore[attr-defined]
         ordinal = {name: _ordinal(d) for name, d in search_space.items()}
         view = self._view(study, trial, search_space, ordinal)
         storage = view._storage
@@ -116,9 +130,12 @@ def _indexed(
 
 
 def _ordinal(distribution: BaseDistribution) -> BaseDistribution:
-    if _is_ordered(distribution):
-        return IntDistribution(0, len(distribution.choices) - 1)
-    return distribution
+    return _indices(distribution) if _is_ordered(distribution) else distribution
+
+
+def _indices(distribution: BaseDistribution) -> BaseDistribution:
+    assert isinstance(distribution, CategoricalDistribution)
+    return IntDistribution(0, len(distribution.choices) - 1)
 
 
 def _to_index(distribution: BaseDistribution, value: Any) -> Any:

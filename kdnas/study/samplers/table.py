@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler
 
 from kdnas.config import nearest
@@ -13,18 +15,16 @@ from kdnas.space import SearchSpace
 from kdnas.study.samplers.distinct import DistinctSampler
 from kdnas.study.samplers.lstm import LSTMControllerSampler
 from kdnas.study.samplers.ordinal import OrdinalSampler
-from kdnas.study.samplers.predecessor import PredecessorControllerSampler
-from kdnas.study.samplers.qmc import QMCIndexSampler
 
 STARTUP_SHARE = 3
-MOST_STARTUP = 5
+MAX_STARTUP = 5
 Make = Callable[[int, int, SearchSpace], BaseSampler]
 
 
 def _startup(trials: int) -> int:
-    # The default of 10 random trials would be half of a short search, and once choices are shown in
-    # their order, five are enough to begin with.
-    return min(MOST_STARTUP, max(1, trials // STARTUP_SHARE))
+    # Optuna's default of 10 random trials would be half of a short search; with choices in their
+    # order, five are enough to begin with.
+    return min(MAX_STARTUP, max(1, trials // STARTUP_SHARE))
 
 
 def _tpe(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
@@ -48,36 +48,38 @@ def _lstm(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
     return LSTMControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
 
 
-def _predecessor(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
-    return PredecessorControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
+def _qmc(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        sobol = optuna.samplers.QMCSampler(scramble=True, seed=seed)
+    return OrdinalSampler(sobol, sees_trials=False)
 
 
 SAMPLERS: dict[str, Make] = {
     "gp": _gp,
     "lstm": _lstm,
-    "lstm-predecessor": _predecessor,
     "nsga2": lambda seed, trials, space: optuna.samplers.NSGAIISampler(
         seed=seed, population_size=min(50, max(2, trials // 3))
     ),
     "nsga3": lambda seed, trials, space: optuna.samplers.NSGAIIISampler(
         seed=seed, population_size=min(50, max(2, trials // 3))
     ),
-    "qmc": lambda seed, trials, space: QMCIndexSampler(seed),
+    "qmc": _qmc,
     "random": lambda seed, trials, space: optuna.samplers.RandomSampler(seed=seed),
     "tpe": _tpe,
 }
 
-# These keep a sequence of their own, by trial number or in the study; the rest draw from a
-# generator, which each trial seeds afresh.
-SELF_SEEDED = ("lstm", "lstm-predecessor", "qmc")
+# These keep a sequence of their own, by trial number or in the study, and are made once; the others
+# are made afresh for each trial, with a seed of its own.
+SELF_SEEDED = {"lstm", "qmc"}
 
 
 def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseSampler:
-    """A sampler by name that proposes each valid architecture once.
+    """A sampler by name that proposes each valid candidate once.
 
     Args:
         name: A key of SAMPLERS.
-        space: The students to choose from.
+        space: The candidates.
         seed: The run's seed.
         trials: Planned in total; samplers with phases spread these over it.
 
@@ -85,7 +87,8 @@ def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseS
         KdnasError: The name is unknown.
     """
     if name not in SAMPLERS:
-        raise KdnasError(f"unknown sampler {name!r}{nearest(name, SAMPLERS)}")
+        known = ", ".join(sorted(SAMPLERS))
+        raise KdnasError(f"unknown --sampler {name!r}{nearest(name, SAMPLERS)}; known: {known}")
     make = SAMPLERS[name]
     if name in SELF_SEEDED:
         sampler = make(seed, trials, space)

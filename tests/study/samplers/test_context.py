@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdnas.study.samplers._context import Rewarded, make_contexts
+from kdnas.study.samplers._history import Rewarded, make_contexts
 
 
 def test_contexts_hold_what_was_known_before_each_trial() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdnas.study.samplers._schedule import EpsilonSchedule, SubtractiveSchedule
+from kdnas.study.samplers._episodes import EpsilonSchedule
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,3 @@ def test_epsilon_falls_within_its_share_of_the_plan() -> None:
     assert epsilons == [1.0, 0.667, 0.333, 0.0, 0.0, 0.0, 0.0, 0.0]
     at_once = EpsilonSchedule(n_trials=40, episode_size=5, floor=0.0, fall=0.0)
     assert [at_once.epsilon(number) for number in (0, 4, 5)] == [1.0, 1.0, 0.0]
-
-
-def test_a_subtractive_epsilon_does_not_know_the_plan() -> None:
-    schedule = SubtractiveSchedule(n_trials=15, episode_size=10, floor=0.1, step=0.05)
-    assert schedule.size == 10
-    assert [schedule.epsilon(number) for number in (0, 10, 50, 500)] == [1.0, 0.95, 0.75, 0.1]
-
-
-def test_the_predecessor_counts_each_episode_by_itself() -> None:
-    schedule = SubtractiveSchedule(n_trials=15, episode_size=8, floor=0.05, step=0.5)
-    assert [schedule.is_random(number) for number in range(8, 16)] == [True] * 4 + [False] * 4
-    assert not any(schedule.is_random(number) for number in range(16, 800))

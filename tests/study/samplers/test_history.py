@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdnas.study.samplers import RUNG, RUNG_VALUES
+from kdnas.study.attributes import RUNG, RUNG_VALUES
 from kdnas.study.samplers._candidates import CandidateSpace
 from kdnas.study.samplers._history import observe, settle
 

@@ -18,7 +18,8 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
 from kdnas.errors import KdnasError
-from kdnas.study.samplers import RUNG, RUNG_VALUES, LSTMControllerSampler
+from kdnas.study.attributes import RUNG, RUNG_VALUES
+from kdnas.study.samplers import LSTMControllerSampler
 from kdnas.study.samplers._candidates import list_choices
 from studies import LARGE, SMALL, Space, SpacedSampler, grow, kinds, run
 

@@ -1,4 +1,4 @@
-"""Optuna's own conformance suite, run on the controllers."""
+"""Optuna's own conformance suite, run on the controller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from optuna.testing.pytest_samplers import (
     RelativeSamplerTestCase,
 )
 
-from kdnas.study.samplers import LSTMControllerSampler, PredecessorControllerSampler
+from kdnas.study.samplers import LSTMControllerSampler
 
 
 class TestLSTMControllerSampler(
@@ -31,11 +31,3 @@ class TestLSTMControllerSamplerInShortStudies(
     @pytest.fixture
     def sampler(self) -> Callable[[], BaseSampler]:
         return lambda: LSTMControllerSampler(seed=0, n_trials=3)
-
-
-class TestPredecessorControllerSampler(
-    BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
-):
-    @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return PredecessorControllerSampler

@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.study.samplers import RUNG, RUNG_VALUES
+from kdnas.study.attributes import RUNG, RUNG_VALUES
 from kdnas.study.samplers.ordinal import OrdinalSampler
 
 SPACE: dict[str, BaseDistribution] = {
@@ -61,7 +61,9 @@ def tell_each_kind(study: Study) -> None:
 )
 def test_the_view_of_a_study(direction: str, learns: bool, infeasible: float | None) -> None:
     spy = Spy()
-    study = optuna.create_study(direction=direction, sampler=Whole(spy, learns))
+    study = optuna.create_study(
+        direction=direction, sampler=Whole(spy, learns_from_infeasible=learns)
+    )
     tell_each_kind(study)
     assert study.ask(SPACE).params == {"act": "relu", "hidden": 312}
     assert [t.params for t in spy.seen] == [{"act": "relu", "hidden": 2}] * 5

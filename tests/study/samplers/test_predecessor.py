@@ -1,7 +1,9 @@
-"""The predecessor's controller, as it was."""
+"""The predecessor's controller, which the replay on a table compares with."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,16 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
-from kdnas.study.samplers import PredecessorControllerSampler, predecessor
-from kdnas.study.samplers._predecessor import new_controller, train_controller
 from studies import SMALL, Space, kinds, run
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks" / "tabular"))
+import predecessor_sampler
+from predecessor_sampler import (
+    PredecessorControllerSampler,
+    SubtractiveSchedule,
+    new_controller,
+    train_controller,
+)
 
 
 class SpacedPredecessor(PredecessorControllerSampler):
@@ -81,7 +90,7 @@ def test_what_is_kept_between_episodes_changes_nothing(monkeypatch: pytest.Monke
         seen.append(len(sequences))
         train_controller(controller, sequences, *rest, **options)
 
-    monkeypatch.setattr(predecessor, "train_controller", count)
+    monkeypatch.setattr(predecessor_sampler, "train_controller", count)
 
     def search(*, forgets: bool) -> list[dict[str, Any]]:
         sampler = SpacedPredecessor(0, episode_size=3, epsilon_step=0.5)
@@ -95,3 +104,15 @@ def test_what_is_kept_between_episodes_changes_nothing(monkeypatch: pytest.Monke
     kept = search(forgets=False)
     assert seen == [3, 6, 9, 12]  # each episode is learnt from once
     assert search(forgets=True) == kept
+
+
+def test_a_subtractive_epsilon_does_not_know_the_plan() -> None:
+    schedule = SubtractiveSchedule(n_trials=15, episode_size=10, floor=0.1, step=0.05)
+    assert schedule.size == 10
+    assert [schedule.epsilon(number) for number in (0, 10, 50, 500)] == [1.0, 0.95, 0.75, 0.1]
+
+
+def test_the_predecessor_counts_each_episode_by_itself() -> None:
+    schedule = SubtractiveSchedule(n_trials=15, episode_size=8, floor=0.05, step=0.5)
+    assert [schedule.is_random(number) for number in range(8, 16)] == [True] * 4 + [False] * 4
+    assert not any(schedule.is_random(number) for number in range(16, 800))

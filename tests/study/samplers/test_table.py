@@ -9,10 +9,11 @@ import pytest
 from optuna.trial import TrialState
 
 from kdnas.errors import KdnasError
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
-from kdnas.study.samplers import RUNG, RUNG_VALUES, SAMPLERS, make_sampler
-from kdnas.study.samplers.distinct import taken_architectures
+from kdnas.study.attributes import RUNG, RUNG_VALUES
+from kdnas.study.samplers import SAMPLERS, make_sampler
+from kdnas.study.samplers.distinct import taken_candidates
 
 TEACHER = Architecture(4, 4, 32, 64, "gelu")
 SPACE = SearchSpace(TEACHER, derive_choices(TEACHER))
@@ -66,7 +67,7 @@ def test_a_spent_space_repeats_rather_than_fails(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
-    with pytest.raises(KdnasError, match="unknown sampler 'tpr'; did you mean 'tpe'"):
+    with pytest.raises(KdnasError, match="unknown --sampler 'tpr'; did you mean 'tpe'"):
         make_sampler("tpr", SPACE, 0, 10)
 
 
@@ -78,7 +79,7 @@ def test_an_enqueued_architecture_is_taken(name: str) -> None:
     left = TINY.architectures[3]
     for architecture in set(TINY.architectures) - {left}:
         study.enqueue_trial(dict(architecture.params))
-    assert taken_architectures(study) == set(TINY.architectures) - {left}
+    assert taken_candidates(study, TINY) == set(TINY.candidates) - {Candidate(left)}
     params = {name: running._suggest(name, d) for name, d in TINY.distributions.items()}
     assert Architecture.from_params(params) == left
 

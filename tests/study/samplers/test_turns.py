@@ -9,9 +9,9 @@ import pytest
 from optuna.trial import TrialState
 
 from kdnas.space import SearchSpace
+from kdnas.study.attributes import GIVEN_BACK, RETRY_OF
 from kdnas.study.samplers import make_sampler
-from kdnas.study.samplers._turns import Turns
-from kdnas.study.samplers.names import GIVEN_BACK, RETRY_OF
+from kdnas.study.samplers._history import Turns
 from kdnas.testing.tiny import small_config
 
 SPACE = SearchSpace.from_teacher(small_config(), "teacher", {})
@@ -30,7 +30,7 @@ def test_what_came_to_nothing_takes_no_turn() -> None:
     assert [turns.of(number) for number in range(6)] == [0, 1, 1, 1, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["lstm", "lstm-predecessor", "tpe", "random", "qmc"])
+@pytest.mark.parametrize("name", ["lstm", "tpe", "random", "qmc"])
 def test_an_interrupted_search_draws_what_a_whole_one_does(name: str) -> None:
     def search(interrupted: int | None) -> list[dict[str, Any]]:
         study = optuna.create_study(direction="maximize", sampler=make_sampler(name, SPACE, 3, 9))

@@ -18,8 +18,12 @@ from kdnas.testing.stepwise import Stepwise
 @pytest.mark.parametrize(
     ("flag", "value", "told"),
     [
-        ("--max-params", "10", "--max-params is 10; the smallest student of the space, "),
-        ("--speedup", "500", "--speedup is 500; the smallest student of the space, "),
+        (
+            "--max-params",
+            "10",
+            "--max-params 10 is out of reach: the smallest student of the space, ",
+        ),
+        ("--speedup", "500", "--speedup 500 is out of reach: the smallest student of the space, "),
     ],
 )
 def test_a_limit_out_of_reach_is_refused_at_once(

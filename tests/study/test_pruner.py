@@ -8,16 +8,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from kdnas.study.rungs import (
-    CONTINUES,
-    UNITS,
-    Ladder,
-    next_promotion,
-    spent,
-)
-from kdnas.study.samplers.names import RUNG, RUNG_VALUES
+from kdnas.study.attributes import CONTINUES, RUNG, RUNG_VALUES, UNITS
+from kdnas.study.pruner import SuccessiveHalvingPruner
 
-LADDER = Ladder(3, 3)
+PRUNER = SuccessiveHalvingPruner(3, 3)
 PLENTY = 1000
 
 
@@ -33,9 +27,9 @@ def stopped(
     study: optuna.Study, value: Sequence[float], rung: int, continues: int | None = None
 ) -> None:
     trial = study.ask()
-    trial.set_user_attr(RUNG, LADDER.share(rung))
+    trial.set_user_attr(RUNG, PRUNER.share(rung))
     trial.set_user_attr(RUNG_VALUES, list(value))
-    trial.set_user_attr(UNITS, LADDER.cost(rung))
+    trial.set_user_attr(UNITS, PRUNER.cost(rung))
     if continues is not None:
         trial.set_user_attr(CONTINUES, continues)
     study.tell(trial, state=TrialState.PRUNED)
@@ -44,17 +38,20 @@ def stopped(
 def promoted(
     study: optuna.Study, left: int = PLENTY, *, fresh: bool | None = None
 ) -> tuple[int, int] | None:
-    fresh = left >= LADDER.top if fresh is None else fresh
-    found = next_promotion(study, LADDER, left, fresh=fresh)
-    return found and (found.trial.number, found.rung)
+    fresh = left >= PRUNER.full_cost if fresh is None else fresh
+    found = PRUNER.next_promotion(study, left, fresh=fresh)
+    return found and (found[0].number, found[1])
 
 
 def test_units_add_up_to_a_whole_training() -> None:
-    assert [LADDER.share(r) for r in range(3)] == [1 / 9, 1 / 3, 1.0]
-    assert [LADDER.cost(r) for r in range(3)] == [1, 2, 6] and LADDER.top == 9
-    assert Ladder().top == Ladder().cost(0) == 1 and Ladder().share(0) == 1.0
-    assert [Ladder(r).candidates(20) for r in (1, 2, 3)] == [20, 36, 77]
-    assert [Ladder(2, 4).cost(r) for r in range(2)] == [1, 3]
+    assert [PRUNER.share(r) for r in range(3)] == [1 / 9, 1 / 3, 1.0]
+    assert [PRUNER.cost(r) for r in range(3)] == [1, 2, 6] and PRUNER.full_cost == 9
+    assert (
+        SuccessiveHalvingPruner().full_cost == SuccessiveHalvingPruner().cost(0) == 1
+        and SuccessiveHalvingPruner().share(0) == 1.0
+    )
+    assert [SuccessiveHalvingPruner(r).expected_candidates(20) for r in (1, 2, 3)] == [20, 36, 77]
+    assert [SuccessiveHalvingPruner(2, 4).cost(r) for r in range(2)] == [1, 3]
 
 
 def test_the_best_third_goes_on_once() -> None:
@@ -111,22 +108,22 @@ def test_one_failure_is_forgiven() -> None:
 
 def test_what_is_spent_counts_what_runs_and_what_waits_to_go_on() -> None:
     study = study_with([[0.1], [0.2]])
-    assert spent(study.trials, LADDER) == 2
+    assert PRUNER.spent(study.trials) == 2
     study.ask()
-    assert spent(study.trials, LADDER) == 3
+    assert PRUNER.spent(study.trials) == 3
     study.enqueue_trial({}, user_attrs={UNITS: 6})
     study.enqueue_trial({})
-    assert spent(study.trials, LADDER) == 9
+    assert PRUNER.spent(study.trials) == 9
     for _ in range(2):
         study.tell(study.ask(), state=TrialState.FAIL)
-    assert spent(study.trials, LADDER) == 3
+    assert PRUNER.spent(study.trials) == 3
 
 
 @pytest.mark.parametrize("rungs", [1, 2, 4])
 def test_shares_find_their_rung_again(rungs: int) -> None:
-    ladder = Ladder(rungs, 3)
+    pruner = SuccessiveHalvingPruner(rungs, 3)
     for rung in range(rungs - 1):
-        trial = optuna.create_trial(state=TrialState.PRUNED, user_attrs={RUNG: ladder.share(rung)})
-        assert ladder.rung_of(trial) == rung
-    assert ladder.rung_of(optuna.create_trial(value=1.0)) == rungs - 1
-    assert ladder.rung_of(optuna.create_trial(state=TrialState.PRUNED)) is None
+        trial = optuna.create_trial(state=TrialState.PRUNED, user_attrs={RUNG: pruner.share(rung)})
+        assert pruner.rung_of(trial) == rung
+    assert pruner.rung_of(optuna.create_trial(value=1.0)) == rungs - 1
+    assert pruner.rung_of(optuna.create_trial(state=TrialState.PRUNED)) is None

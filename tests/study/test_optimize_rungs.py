@@ -11,10 +11,11 @@ from optuna.trial import TrialState
 from kdnas.config import Settings
 from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture
-from kdnas.study.rungs import CONTINUES, Ladder, spent
-from kdnas.study.samplers.names import RUNG, RUNG_VALUES
-from kdnas.study.trials import BORROWED, REPEATS, evaluated
+from kdnas.scoring.scorer import Budget, Score
+from kdnas.space import Architecture, Candidate
+from kdnas.study.attributes import BORROWED, CONTINUES, REPEATS, RUNG, RUNG_VALUES
+from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.study import evaluated
 from kdnas.testing.stepwise import Stepwise
 
 
@@ -30,8 +31,9 @@ def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str
     changed = run.settings.model_copy(update={"objective": objective})
     pipeline = Stepwise(Run(run.folder, changed))
     pipeline.search()
-    study, ladder = pipeline.open_study(), Ladder(2, 3)
-    assert ladder.top * 4 - 1 <= spent(study.trials, ladder) <= ladder.top * 4
+    study, pruner = pipeline.open_study(), SuccessiveHalvingPruner(2, 3)
+    full = pruner.full_cost
+    assert full * 4 - 1 <= pruner.spent(study.trials) <= full * 4
     ended = [t for t in study.trials if RUNG in t.user_attrs]
     whole = evaluated(study)
     assert len(ended) > 4 and 1 <= len(whole) < len(ended)
@@ -62,26 +64,25 @@ def test_a_space_that_is_soon_exhausted_goes_on_to_the_top(run: Run) -> None:
 
 def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path) -> None:
     pipeline = Stepwise(run)
-    evaluator, small = pipeline.evaluator, pipeline.space.smallest
-    whole = evaluator.evaluate(small).score
+    scorer, small = pipeline.scorer, Candidate(pipeline.space.smallest)
+    whole = scorer.score(small, Budget()).value
     file = tmp_path / "part.pt"
-    part = evaluator.evaluate(small, until=1 / 3, checkpoint=file).score
-    rest = evaluator.evaluate(small, checkpoint=file).score
-    assert whole is not None and part is not None and rest is not None
-    assert rest.loss == pytest.approx(whole.loss, abs=1e-4) and part.loss > rest.loss
+    part = scorer.score(small, Budget(1 / 3, file)).value
+    rest = scorer.score(small, Budget(1.0, file)).value
+    assert rest == pytest.approx(whole, abs=1e-4) and part < rest
 
 
 def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> None:
     pipeline = Stepwise(run)
-    evaluate, asked = pipeline.evaluator.evaluate, []
+    score, asked = pipeline.scorer.score, []
 
-    def interrupted(architecture: Architecture, **given: object) -> object:
-        asked.append(given["until"])
-        if len(asked) > 1 and given["until"] == 1 and asked.count(1) == 1:
+    def interrupted(candidate: Candidate, budget: Budget) -> Score:
+        asked.append(budget.share)
+        if len(asked) > 1 and budget.share == 1 and asked.count(1) == 1:
             raise KeyboardInterrupt
-        return evaluate(architecture, **given)  # type: ignore[arg-type]
+        return score(candidate, budget)
 
-    pipeline.evaluator.evaluate = interrupted  # type: ignore[method-assign, assignment]
+    pipeline.scorer.score = interrupted  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         pipeline.search()
     pipeline.search()
@@ -90,7 +91,7 @@ def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> No
     again = next(t for t in study.trials if t.user_attrs.get("retry_of") == failed.number)
     assert again.user_attrs[CONTINUES] == failed.user_attrs[CONTINUES]
     assert again.state == TrialState.COMPLETE and again.params == failed.params
-    assert spent(study.trials, Ladder(2, 3)) <= 12
+    assert SuccessiveHalvingPruner(2, 3).spent(study.trials) <= 12
 
 
 def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Student shapes that people have found good, and the corners of the space."""
+"""Student shapes from the literature, and those that a person would pick without a search."""
 
 from __future__ import annotations
 
@@ -22,13 +22,40 @@ SHAPES = (
 )
 
 
-def first_students(space: SearchSpace) -> list[Architecture]:
-    """Well-known students, scaled to the teacher, between the space's largest and smallest.
+def known_shapes(space: SearchSpace) -> list[Architecture]:
+    """Published students, scaled to the teacher, among the space's largest and smallest shapes.
 
-    Each is the valid student nearest to its shape in logarithms; none comes twice.
+    Each is the valid shape nearest to the published one in logarithms, without duplicates.
     """
     known = [_nearest(space, shape) for shape in SHAPES]
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
+
+
+def hand_picked(space: SearchSpace, winner: Architecture) -> list[Architecture]:
+    """Shapes half as deep as the teacher, one a width, otherwise in the teacher's proportions.
+
+    A person without a search takes every other layer, and the width that is fast enough.
+
+    Args:
+        space: Each is the valid shape nearest to that.
+        winner: Left out.
+    """
+    teacher = space.teacher
+    head_size = teacher.hidden_size / teacher.num_attention_heads
+    ratio = teacher.intermediate_size / teacher.hidden_size
+    depths = {a.num_hidden_layers for a in space.architectures}
+    depth = min(depths, key=lambda d: (abs(d - teacher.num_hidden_layers / 2), -d))
+
+    def distance(a: Architecture) -> tuple[float, ...]:
+        return (
+            abs(a.intermediate_size - ratio * a.hidden_size),
+            abs(a.hidden_size / a.num_attention_heads - head_size),
+            a.hidden_act != teacher.hidden_act,
+        )
+
+    others = [a for a in space.architectures if a.num_hidden_layers == depth and a != winner]
+    widths = sorted({a.hidden_size for a in others})
+    return [min((a for a in others if a.hidden_size == w), key=distance) for w in widths]
 
 
 def _nearest(space: SearchSpace, shape: Sequence[float]) -> Architecture:

@@ -13,12 +13,13 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.report.trials_table import finished, front, trial_table
 from kdnas.runs.run_folder import Run
-from kdnas.scoring.evaluator import Evaluator, Outcome
 from kdnas.scoring.mini_kd import MiniKD
-from kdnas.space import Architecture
-from kdnas.study import loop
-from kdnas.study.samplers.distinct import taken_architectures
-from kdnas.study.trials import INFEASIBLE, REPEATS, evaluated
+from kdnas.scoring.scorer import Budget, Score
+from kdnas.space import Candidate
+from kdnas.study import optimize
+from kdnas.study.attributes import INFEASIBLE, REPEATS
+from kdnas.study.samplers.distinct import taken_candidates
+from kdnas.study.study import evaluated
 from kdnas.study.winner import choose_winner
 from kdnas.testing.stepwise import Stepwise
 
@@ -61,12 +62,12 @@ def test_a_repeated_architecture_is_told_again_and_not_trained(
 def test_limits_that_nobody_keeps_end_the_search(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "MOST_BEYOND", 3)
+    monkeypatch.setattr(optimize, "MAX_INFEASIBLE", 3)
     fast = Stepwise(Run(pipeline.run.folder, pipeline.settings.model_copy(update={"speedup": 99})))
     told = r"none of the 6 students tried keeps --speedup 99: the fastest, with [\d,]+ parameters"
     with pytest.raises(KdnasError, match=told):
         fast.search()
-    with pytest.raises(KdnasError, match="none of the 6 students tried keeps the run's limits"):
+    with pytest.raises(KdnasError, match="none of the 6 students tried keeps the limits"):
         choose_winner(fast.open_study())
     assert all(INFEASIBLE in t.user_attrs for t in fast.open_study().trials)
 
@@ -74,9 +75,9 @@ def test_limits_that_nobody_keeps_end_the_search(
 def test_a_search_ends_where_limits_are_kept_no_more(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(loop, "MOST_BEYOND", 3)
+    monkeypatch.setattr(optimize, "MAX_INFEASIBLE", 3)
     smallest = pipeline.space.smallest
-    most = pipeline.evaluator._start(smallest).student.num_parameters()
+    most = pipeline.meter.of_candidate(Candidate(smallest)).params
     limited = pipeline.settings.model_copy(update={"max_params": most, "trials": 7})
     tight = Stepwise(Run(pipeline.run.folder, limited))
     tight.open_study().enqueue_trial(smallest.params)
@@ -91,17 +92,17 @@ def test_a_search_ends_where_limits_are_kept_no_more(
 def test_a_loss_that_is_no_number_is_a_failure(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MiniKD, "run", lambda *_, **__: float("nan"))
-    with pytest.raises(KdnasError, match="3 candidates in a row failed, .* its loss is nan"):
+    monkeypatch.setattr(MiniKD, "train", lambda *_, **__: float("nan"))
+    with pytest.raises(KdnasError, match="3 candidates in a row failed, .* its score is nan"):
         pipeline.search()
     study = pipeline.open_study()
     assert [t.state for t in study.trials] == [TrialState.FAIL] * 3
-    once = Architecture.from_params(study.trials[0].params)
-    assert once not in taken_architectures(study)
+    once = Candidate.from_params(study.trials[0].params)
+    assert once not in taken_candidates(study, pipeline.space)
     study.enqueue_trial(study.trials[0].params)
     with pytest.raises(KdnasError, match="3 candidates in a row failed"):
         pipeline.search()
-    assert once in taken_architectures(study)
+    assert once in taken_candidates(study, pipeline.space)
 
 
 def test_data_that_changed_are_noticed(pipeline: Stepwise, data_folder: Path) -> None:
@@ -122,7 +123,9 @@ def test_one_storage_holds_one_search_under_a_name(pipeline: Stepwise, tmp_path:
     first = pipeline.settings.model_copy(update=shared)
     Stepwise(Run.create(first)).open_study()
     other = first.model_copy(update={"out": tmp_path / "b", "alpha": -0.5})
-    with pytest.raises(KdnasError, match=r"another --alpha \(-0.06, not -0.5\); name .* --study"):
+    with pytest.raises(
+        KdnasError, match=r"another --alpha \(-0.06, not -0.5\); choose another --study"
+    ):
         Stepwise(Run.create(other)).open_study()
     same = first.model_copy(update={"out": tmp_path / "c", "trials": 5, "threads": 2})
     assert Stepwise(Run.create(same)).open_study()
@@ -139,10 +142,10 @@ def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Stepwise) -> Non
 def test_candidates_that_always_fail_end_the_search(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def explode(self: Evaluator, architecture: Architecture, **given: object) -> Outcome:
+    def explode(self: MiniKD, candidate: Candidate, budget: Budget) -> Score:
         raise RuntimeError("out of memory\nat some line")
 
-    monkeypatch.setattr(Evaluator, "evaluate", explode)
+    monkeypatch.setattr(MiniKD, "score", explode)
     with pytest.raises(KdnasError, match="3 candidates in a row failed, .* out of memory at some"):
         pipeline.search()
     states = {t.state for t in pipeline.open_study().trials}
@@ -194,13 +197,13 @@ def test_only_students_that_may_win_are_kept(pipeline: Stepwise) -> None:
 def test_the_score_is_a_share_of_variance_and_the_teacher_itself_scores_best(
     pipeline: Stepwise,
 ) -> None:
-    evaluator = pipeline.evaluator
-    same = evaluator.evaluate(pipeline.space.teacher)
-    small = evaluator.evaluate(pipeline.space.smallest)
+    same = pipeline.evaluate(Candidate(pipeline.space.teacher), Budget())
+    small = pipeline.evaluate(Candidate(pipeline.space.smallest), Budget())
     assert same.score is not None and small.score is not None
-    assert 0 <= same.score.loss < 0.2 < small.score.loss < 1.2
-    assert same.costs.params == evaluator.teacher_params
-    assert same.costs.macs == evaluator.teacher_macs
+    assert 1 >= same.score.value > 0.8 > small.score.value > -0.2
+    assert same.attributes["loss"] == 1 - same.attributes["score"]
+    assert same.costs.params == pipeline.meter.teacher_params
+    assert same.costs.macs == pipeline.meter.teacher_macs
 
 
 def test_a_budget_of_steps_makes_candidates_cheap(pipeline: Stepwise) -> None:
@@ -213,6 +216,5 @@ def test_a_budget_of_steps_makes_candidates_cheap(pipeline: Stepwise) -> None:
             )
             == steps
         )
-        curves.append(brief.evaluator.evaluate(brief.space.smallest).score)
-    assert curves[0] is not None and curves[1] is not None
-    assert curves[1].loss < curves[0].loss
+        curves.append(brief.scorer.score(Candidate(brief.space.smallest), Budget()).value)
+    assert curves[1] > curves[0]

@@ -1,0 +1,87 @@
+"""What one trial finds out about a candidate: its costs, its score, its reward."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from kdnas.scoring.costs import Costs
+from kdnas.scoring.limits import Limits
+from kdnas.scoring.scorer import Budget, Score, Scorer
+from kdnas.space import Candidate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluated candidate.
+
+    Attributes:
+        costs: Measured.
+        violations: Share by which each limit is broken, see `Limits.violations`.
+        score: None where a limit is broken: such a candidate is not trained.
+        reward: The score weighed with the cost; None like the score.
+        seconds: Wall time of all of it.
+    """
+
+    costs: Costs
+    violations: dict[str, float]
+    score: Score | None
+    reward: float | None
+    seconds: float
+
+    @property
+    def attributes(self) -> dict[str, float]:
+        """Plain numbers for a trial's user attributes."""
+        found = {**asdict(self.costs), "seconds": self.seconds}
+        if self.score is not None and self.reward is not None:
+            value = self.score.value
+            found |= {"score": value, "loss": 1 - value, "reward": self.reward}
+        return found
+
+
+class Evaluate(Protocol):
+    """`evaluate_candidate` with its scorer, costs, limits and reward filled in."""
+
+    def __call__(
+        self, candidate: Candidate, budget: Budget, costs: Costs | None = None
+    ) -> Evaluation:
+        """Evaluates a candidate."""
+
+
+def evaluate_candidate(
+    candidate: Candidate,
+    budget: Budget,
+    costs: Costs | None = None,
+    *,
+    scorer: Scorer,
+    measure: Callable[[Candidate], Costs],
+    limits: Limits,
+    reward: Callable[[float, Costs], float],
+) -> Evaluation:
+    """Costs first, then the score, unless a limit is broken.
+
+    Args:
+        candidate: To evaluate.
+        budget: Of the score.
+        costs: Of the candidate, where an earlier trial measured them.
+        scorer: Gives the score.
+        measure: Gives the costs.
+        limits: Of the run.
+        reward: Of a score's value and costs.
+
+    Raises:
+        FloatingPointError: The score is not finite.
+    """
+    start = time.perf_counter()
+    costs = costs or measure(candidate)
+    violations = limits.violations(costs.speedup, costs.params)
+    if any(value > 0 for value in violations.values()):
+        return Evaluation(costs, violations, None, None, time.perf_counter() - start)
+    score = scorer.score(candidate, budget)
+    if not math.isfinite(score.value):
+        raise FloatingPointError(f"its score is {score.value}; lower --mini-lr")
+    worth = reward(score.value, costs)
+    return Evaluation(costs, violations, score, worth, time.perf_counter() - start)

@@ -1,0 +1,103 @@
+"""Limits that every student must keep: a least speed-up, a largest number of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kdnas.errors import KdnasError
+from kdnas.measure import count_macs, count_params
+from kdnas.scoring.costs import CostMeter
+from kdnas.space import Candidate, SearchSpace
+
+# A student that just reaches the speed-up would miss it half of the time when it is timed again.
+MARGIN = 1.03
+# The smallest student need not be the fastest, and timings are noisy.
+REACHABLE_SHARE = 0.7
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What no student may break.
+
+    Attributes:
+        speedup: Least speed-up over the teacher; None without such a limit.
+        max_params: Most parameters; None without such a limit.
+    """
+
+    speedup: float | None = None
+    max_params: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.speedup is not None or self.max_params is not None
+
+    def __str__(self) -> str:
+        parts = [] if self.speedup is None else [f"--speedup {self.speedup:g}"]
+        parts += [] if self.max_params is None else [f"--max-params {self.max_params:,}"]
+        return " and ".join(parts) or "the limits"
+
+    def violations(self, speedup: float, params: int) -> dict[str, float]:
+        """By how much a student breaks each limit, as a share of the limit.
+
+        Values above 0 break it, as in `optuna.trial.Trial.set_constraint`, from which Optuna's
+        samplers learn.
+        """
+        found = {}
+        if self.speedup is not None:
+            found["speedup"] = MARGIN * self.speedup / speedup - 1
+        if self.max_params is not None:
+            found["params"] = params / self.max_params - 1
+        return found
+
+    def describe(self, violations: Mapping[str, float]) -> str:
+        """Which limits a student breaks, in words."""
+        words = {
+            "speedup": f"too slow for --speedup {self.speedup or 0:g} with a margin of "
+            f"{MARGIN - 1:.0%}",
+            "params": f"too large for --max-params {self.max_params or 0:,}",
+        }
+        return ", ".join(words[name] for name, value in violations.items() if value > 0)
+
+
+def may_keep(limits: Limits, candidate: Candidate, meter: CostMeter) -> bool:
+    """Whether a candidate may keep the limits, judged by counting alone.
+
+    No student is taken to be faster than its share of the teacher's multiply-accumulates.
+    """
+    if not limits:
+        return True
+    student = meter.untrained(candidate)
+    if limits.max_params is not None and count_params(student) > limits.max_params:
+        return False
+    share = meter.teacher_macs / count_macs(student, meter.length)
+    return limits.speedup is None or share >= limits.speedup
+
+
+def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> None:
+    """Refuses limits that not even the smallest student of a space comes near.
+
+    Args:
+        limits: Of the run.
+        space: The students.
+        meter: With a teacher that need not be trained: costs depend on shapes alone.
+
+    Raises:
+        KdnasError: A limit is out of reach.
+    """
+    if not limits:
+        return
+    smallest = meter.untrained(Candidate(space.smallest))
+    params, label = count_params(smallest), space.smallest.label
+    if limits.max_params is not None and params > limits.max_params:
+        raise KdnasError(
+            f"--max-params {limits.max_params:,} is out of reach: the smallest student of the "
+            f"space, {label}, has {params:,} parameters"
+        )
+    if limits.speedup is None:
+        return
+    speedup = meter.of_model(smallest).speedup
+    if speedup < REACHABLE_SHARE * limits.speedup:
+        raise KdnasError(
+            f"--speedup {limits.speedup:g} is out of reach: the smallest student of the space, "
+            f"{label}, is {speedup:.2f} times as fast as the teacher"
+        )
