@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from kdnas.config import Settings
-from kdnas.evaluation import evaluate_checkpoint
+from kdnas.evaluation.evaluate import evaluate
 from kdnas.tasks import Examples, compute_metrics, load_data, load_spec
 
 WAYS = ((8, "max_length"), (8, "longest"), (32, "longest"))
@@ -47,8 +46,9 @@ def main() -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
     given = parser.parse_args()
-    settings = Settings(task=given.task, data_dir=given.data_dir, device="cpu")
-    print("kdnas evaluate", evaluate_checkpoint(given.checkpoint, settings))
+    options = {"data_dir": given.data_dir, "device": "cpu", "fine_tune": False}
+    result = evaluate(given.checkpoint, given.task, **options)
+    print("kdnas evaluate", next(iter(result["tasks"].values()))["scores"])
     spec = load_spec(given.task)
     data = load_data(spec, given.data_dir, splits=spec.evaluation, optional=())
     model = AutoModelForSequenceClassification.from_pretrained(given.checkpoint).eval()

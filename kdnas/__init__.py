@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kdnas.errors import KdnasError
+    from kdnas.evaluation.evaluate import evaluate
+    from kdnas.evaluation.predict import predict
+    from kdnas.exporting.export import export
     from kdnas.space.candidate import Candidate
     from kdnas.workflow.api import LoadedRun, distill, load_run, resume, search
 
@@ -21,7 +24,10 @@ __all__ = [
     "KdnasError",
     "LoadedRun",
     "distill",
+    "evaluate",
+    "export",
     "load_run",
+    "predict",
     "resume",
     "search",
 ]
@@ -30,6 +36,9 @@ __all__ = [
 _HOMES = {
     "Candidate": "kdnas.space.candidate",
     "KdnasError": "kdnas.errors",
+    "evaluate": "kdnas.evaluation.evaluate",
+    "export": "kdnas.exporting.export",
+    "predict": "kdnas.evaluation.predict",
     **dict.fromkeys(("LoadedRun", "distill", "load_run", "resume", "search"), "kdnas.workflow.api"),
 }
 

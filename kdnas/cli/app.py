@@ -14,6 +14,7 @@ from kdnas.cli.export import export
 from kdnas.cli.fidelity import fidelity
 from kdnas.cli.output import talking
 from kdnas.cli.overview import welcome
+from kdnas.cli.predict import predict
 from kdnas.cli.report import report
 from kdnas.cli.search import distill, resume, search
 from kdnas.cli.space import space
@@ -31,7 +32,8 @@ app = typer.Typer(
 # Typer brings its own copy of click or uses the installed one, by version.
 UsageError: Any = typer.BadParameter.__mro__[1]
 
-for command in (search, resume, worker, space, evaluate, fidelity, report, export, distill):
+COMMANDS = (search, resume, worker, space, distill, evaluate, predict, report, export, fidelity)
+for command in COMMANDS:
     app.command()(talking(command))
 
 

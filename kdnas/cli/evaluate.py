@@ -9,7 +9,6 @@ import typer
 
 from kdnas.cli.options import with_settings
 from kdnas.cli.shared import ConfigFile, interruptible
-from kdnas.config import load_settings
 from kdnas.runtime.console import conclude
 
 OPTIONS = (
@@ -36,8 +35,8 @@ def evaluate(
         bool | None,
         typer.Option(
             "--fine-tune/--no-fine-tune",
-            help="Fine-tune the checkpoint's encoder on each task before it is scored; default: "
-            "where several tasks are named or it has no head for the task.",
+            help="Fine-tune the checkpoint's encoder on each task before scoring; default: if "
+            "several tasks are named or it has no head for the task.",
             rich_help_panel=TUNING,
         ),
     ] = None,
@@ -45,18 +44,20 @@ def evaluate(
         bool,
         typer.Option(
             "--grid",
-            help="Learning rates 3e-5, 5e-5, 1e-4, 3e-4 with batch sizes 8 to 128; the best by "
+            help="Try learning rates 3e-5, 5e-5, 1e-4, 3e-4 with batch sizes 8 to 128; the best by "
             "validation score counts.",
             rich_help_panel=TUNING,
         ),
     ] = False,
     lrs: Annotated[
         str | None,
-        typer.Option(help="Learning rates: 3e-5,1e-4.", rich_help_panel=TUNING, metavar="LIST"),
+        typer.Option(
+            help="Learning rates to try: 3e-5,1e-4.", rich_help_panel=TUNING, metavar="LIST"
+        ),
     ] = None,
     batch_sizes: Annotated[
         str | None,
-        typer.Option(help="Batch sizes: 16,32.", rich_help_panel=TUNING, metavar="LIST"),
+        typer.Option(help="Batch sizes to try: 16,32.", rich_help_panel=TUNING, metavar="LIST"),
     ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Epochs; default: 3.", rich_help_panel=TUNING)
@@ -64,14 +65,14 @@ def evaluate(
     seeds: Annotated[
         int,
         typer.Option(
-            help="Seeds at the best point: mean and standard deviation are told.",
+            help="Seeds at the best point; prints mean and standard deviation.",
             rich_help_panel=TUNING,
         ),
     ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that keeps fine-tuned results; the same command goes on from there. "
+            help="Folder for fine-tuned results; the same command resumes from it. "
             "Default: runs/MODEL-evaluation.",
             rich_help_panel=OUTPUT,
         ),
@@ -86,19 +87,18 @@ def evaluate(
 ) -> None:
     """Score a checkpoint on tasks, by their official metrics.
 
-    A checkpoint with a head for the task is scored as it is; another one is fine-tuned first.
+    A checkpoint with a head for the task is scored as it is; another is fine-tuned first.
     Scores are computed in fp32.
     """
-    from kdnas.evaluation import Tuning
-    from kdnas.evaluation import evaluate as run
+    from kdnas.evaluation.evaluate import evaluate as run
     from kdnas.evaluation.show import closing_lines
 
-    settings = load_settings(config, {**flags, **({"task": task} if task else {})})
-    given = {"lrs": lrs, "batch_sizes": batch_sizes, "epochs": epochs, "seeds": seeds}
-    tuning = Tuning.of(settings, grid=grid, **given)  # type: ignore[arg-type]
-    places = {"out": out, "predictions": predictions}
+    given: dict[str, Any] = {
+        **{"fine_tune": fine_tune, "grid": grid, "lrs": lrs, "batch_sizes": batch_sizes},
+        **{"epochs": epochs, "seeds": seeds, "out": out, "predictions": predictions},
+    }
     result = interruptible(
         f"evaluate {model} with the same options",
-        lambda: run(model, settings, tuning, fine_tune=fine_tune, **places),
+        lambda: run(model, task, config=config, **given, **flags),
     )
     conclude(result, closing_lines(result))

@@ -1,9 +1,9 @@
-"""kdnas export: the student, to be served."""
+"""kdnas export: the student for transformers, ONNX Runtime or the hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from kdnas.runtime.console import conclude
 
 
 def _formats() -> list[str]:
-    from kdnas.exporting.formats import FORMATS
+    from kdnas.exporting.export import FORMATS
 
     return list(FORMATS)
 
@@ -23,59 +23,59 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder; default: RUN/export, or none where --push-to-hub takes the checkpoint."
+            help="Folder to write; default: RUN/export, none if only the checkpoint is pushed."
         ),
     ] = None,
     format: Annotated[
         list[str] | None,
         typer.Option(
-            help="torch (the plain checkpoint), onnx, int8; several between commas or repeated.",
+            help="torch (the plain checkpoint), onnx, int8; separate several by commas, or repeat.",
             metavar="torch|onnx|int8",
             autocompletion=_formats,
         ),
     ] = None,
     trial: Annotated[
-        int | None, typer.Option(help="A student that kdnas distill made; default: the winner.")
+        int | None,
+        typer.Option(help="The student of this trial, from kdnas distill; default: the winner."),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, help="Main score that int8 may lose; more is refused.")
+        float, typer.Option(min=0, help="How much of the main score int8 may lose.")
     ] = 0.01,
     timing: Annotated[
         bool,
-        typer.Option("--timing/--no-timing", help="Time ONNX files beside student and teacher."),
+        typer.Option(
+            "--timing/--no-timing", help="Time the ONNX files beside student and teacher."
+        ),
     ] = True,
     push_to_hub: Annotated[
         str | None,
-        typer.Option(help="Upload it, with its card, to this repository.", metavar="REPO"),
+        typer.Option(
+            help="Upload the folder to this repository of the Hugging Face hub.", metavar="REPO"
+        ),
     ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="A new repository is private.")
+        bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
 ) -> None:
     """Write a run's student for transformers, ONNX Runtime or the hub.
 
-    ONNX files are checked against PyTorch, scored on the task, and timed beside the teacher.
+    The student's files are checked first. ONNX files are checked against PyTorch, scored on the
+    task, and timed beside the teacher.
     """
-    from kdnas.exporting.folder import export_run, finished_student
-    from kdnas.exporting.formats import read_formats
-    from kdnas.exporting.push import check_described, check_login, push
-    from kdnas.exporting.show import table_lines
-    from kdnas.runs.run_folder import Run
+    from kdnas.exporting.export import export as write
+    from kdnas.exporting.readme import table_lines
 
-    opened, formats = Run.open(run), read_formats(format or ["torch"])
-    folder = finished_student(opened, trial)
-    if push_to_hub:
-        check_described(folder)
-        check_login(push_to_hub)
-    lines: list[str] = []
-    result: dict[str, Any] = {}
-    if out or not push_to_hub or formats != ("torch",):
-        folder, summary = export_run(
-            opened, formats, trial=trial, target=out, max_drop=max_drop, timing=timing
-        )
-        lines = [*(table_lines(summary) if summary else ()), f"wrote {folder}"]
-        result = {"folder": str(folder), **summary}
-    if push_to_hub:
-        result["pushed"] = push(folder, push_to_hub, private)
-        lines.append(f"pushed to {result['pushed']}")
+    result = write(
+        run,
+        format or ["torch"],
+        trial=trial,
+        out=out,
+        max_drop=max_drop,
+        timing=timing,
+        push_to_hub=push_to_hub,
+        private=private,
+    )
+    lines = table_lines(result) if "models" in result else []
+    lines += [f"wrote {result['folder']}"] if "folder" in result else []
+    lines += [f"pushed to {result['pushed']}"] if "pushed" in result else []
     conclude(result, lines)

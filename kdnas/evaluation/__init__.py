@@ -1,6 +1,1 @@
-"""Scores of a checkpoint: as it is, or fine-tuned on each task first."""
-
-from kdnas.evaluation.grid import Tuning
-from kdnas.evaluation.run import evaluate, evaluate_checkpoint
-
-__all__ = ["Tuning", "evaluate", "evaluate_checkpoint"]
+"""Checkpoints on tasks: official scores, as they are or fine-tuned first, and predictions."""

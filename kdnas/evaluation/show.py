@@ -18,18 +18,18 @@ def metrics_line(scores: dict[str, float], spread: dict[str, float] | None = Non
     return "  ".join(words)
 
 
-def point_lines(place: str, label: str, told: str, spent: str) -> list[str]:
-    """What one fine-tuning gave, in a line, or in two where that would be too wide."""
-    line = f"  {place}: {label}: {told} ({spent})"
-    return [line] if len(line) <= WIDTH else [f"  {place}: {label} ({spent}):", f"    {told}"]
+def point_lines(place: str, label: str, scores: str, spent: str) -> list[str]:
+    """The result of one fine-tuning, in one line, or in two where one would be too wide."""
+    line = f"  {place}: {label}: {scores} ({spent})"
+    return [line] if len(line) <= WIDTH else [f"  {place}: {label} ({spent}):", f"    {scores}"]
 
 
 def closing_lines(result: dict[str, Any]) -> list[str]:
-    """Some lines a task, the mean where there are several, and where predictions lie."""
+    """Some lines for each task, the mean over several, and the files of predictions."""
     tasks, lines = result["tasks"], []
     for name, task in tasks.items():
-        told = [metrics_line(task["scores"], task.get("spread")), *_circumstances(task)]
-        lines += [f"{head:<10} {line}" for head, line in zip([name, *[""] * 9], told, strict=False)]
+        own = [metrics_line(task["scores"], task.get("spread")), *_circumstances(task)]
+        lines += [f"{head:<10} {line}" for head, line in zip([name, *[""] * 9], own, strict=False)]
     if len(tasks) > 1:
         over = f"{len(tasks)} tasks: {', '.join(tasks)}"
         lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
@@ -50,5 +50,5 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
     if task.get("diverged"):
         lines.append(f"diverged: {len(task['diverged'])} of the fine-tunings")
     if task["held_out"]:
-        lines.append("no validation file: a tenth of the training rows stands in for it")
+        lines.append("no validation file: scored on a held-out tenth of the training rows")
     return lines

@@ -1,1 +1,1 @@
-"""Students where they are served: ONNX files, int8, and what they cost and score there."""
+"""Students where they are served: plain checkpoints, ONNX files, int8, the hub."""

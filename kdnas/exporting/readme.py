@@ -1,4 +1,4 @@
-"""What an exported folder says of how to run it, without torch or transformers."""
+"""What a person reads of an export: a table, and how the folder runs without torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kdnas.exporting.show import int8_line
 from kdnas.files.atomic import write_text
 from kdnas.runtime.formatting import several
 from kdnas.tasks import TASK_TYPES
@@ -41,7 +40,7 @@ rows = tokenizer.encode_batch(texts)
 """
 
 TIMES = """
-Milliseconds, medians of passes taken in turn on one machine ({threads}, {processor});
+Milliseconds: medians of passes taken in turn on one machine ({threads}, {processor});
 speed-ups are against the first row.
 """
 
@@ -55,8 +54,31 @@ This folder holds no PyTorch weights: {files}.
 """
 
 
+def table_lines(summary: dict[str, Any]) -> list[str]:
+    """Size, latencies and main score of each model, in at most 80 columns.
+
+    Args:
+        summary: The content of export.json.
+    """
+    models, score = summary["models"], summary["main_score"]
+    points = [f"{at['batch']} x {at['length']} tokens" for at in models[0]["latency"]]
+    lines = [f"{'':<17}{'on disk':>10}" + "".join(f"{p:>18}" for p in points)]
+    lines[0] += f"{score or '':>17}"
+    for row in models:
+        times = "".join(f"{at['ms']:>8.1f} ms{at['speedup']:>6.1f}x" for at in row["latency"])
+        known = row["scores"].get(score)
+        lines.append(
+            f"{row['model']}, {row['runtime']:<8}{row['bytes'] / 1e6:>7.1f} MB{times}"
+            f"{'-' if known is None else format(known, '.4f'):>17}"
+        )
+    threads = several(summary["environment"]["threads"], "thread")
+    how = f"medians, taken in turn, {threads}; " if points else ""
+    lines.append(f"{how}ONNX logits within {summary['largest_difference']:.0e} of PyTorch's")
+    return [*lines, *_int8_line(summary)]
+
+
 def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None:
-    """Adds to the README.md of an export how its ONNX files run, and what was measured.
+    """Adds to an export's README.md how its ONNX files run, and what was measured.
 
     Args:
         folder: Of the export; a model card in it stays as it is.
@@ -66,11 +88,10 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
     file = folder / "README.md"
     card = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"
     note = "" if whole else ONLY_ONNX.format(files=", ".join(summary["files"].values()))
-    write_text(file, card + note + use(summary))
+    write_text(file, card + note + _section(summary))
 
 
-def use(summary: dict[str, Any]) -> str:
-    """The section's text."""
+def _section(summary: dict[str, Any]) -> str:
     files, labels, score = summary["files"], summary["labels"], summary["main_score"]
     token, pad_id = summary["pad_token"]
     points = [f"{at['batch']} x {at['length']}" for at in summary["models"][0]["latency"]]
@@ -94,7 +115,14 @@ def use(summary: dict[str, Any]) -> str:
     threads = several(environment["threads"], "thread")
     processor = environment["device_name"]
     times = TIMES.format(threads=threads, processor=processor) if points else ""
-    return text + times + "".join(f"\n{line}.\n" for line in int8_line(summary))
+    return text + times + "".join(f"\n{line}.\n" for line in _int8_line(summary))
+
+
+def _int8_line(summary: dict[str, Any]) -> list[str]:
+    """How int8 changes the main score; nothing without int8 or without a score."""
+    score = summary["main_score"]
+    change = summary["int8_change"].get(score)
+    return [] if change is None else [f"int8 changes {score} by {change:+.4f}"]
 
 
 def _input(name: str) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 from optuna.study import Study
 
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import read_json, replace_file, write_text
+from kdnas.files.artifact import key_of
+from kdnas.files.atomic import replace_file, write_text
 from kdnas.report.card import model_card
 from kdnas.report.data import REPORT, ReportData, read_report, read_run
 from kdnas.report.fidelity import fidelity_section
@@ -27,7 +28,7 @@ from kdnas.report.search_summary import progress_lines, search_summary
 from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
-from kdnas.students.checkpoint import CARD, RECORD
+from kdnas.students.checkpoint import CARD
 
 SECTIONS = (
     front_section,
@@ -81,7 +82,7 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         report.write(run.folder / REPORT)
         data = replace(data, report=report)
         # While a new winner's controls are trained, the report is still that of the old one.
-        record = read_json(run.folder / "student" / RECORD) or {}
+        record = key_of(run.folder / "student") or {}
         if record.get("trial") == report.student.trial:
             write_text(run.folder / "student" / CARD, model_card(report))
     write_trials(run, data, plotly)

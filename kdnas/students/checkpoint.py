@@ -2,39 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
 from transformers import AutoConfig, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
-from kdnas.files.atomic import read_json, replace_folder, write_json
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact, damage
 from kdnas.tasks import task_type_of
+from kdnas.teachers.load import load_tokenizer
 
-RECORD = "kdnas.json"
 CARD = "README.md"
+PROBE = "a text"
+
+
+def student_artifact(
+    folder: Path, key: Mapping[str, Any], tokenizer: Any = None
+) -> Artifact[PreTrainedModel]:
+    """A checkpoint with its tokenizer as an artifact; its model card may change afterwards.
+
+    Args:
+        folder: The checkpoint's.
+        key: What the student was made from.
+        tokenizer: Needed to write.
+    """
+
+    def save(model: PreTrainedModel, partial: Path) -> None:
+        model.config.architectures = [type(model).__name__]
+        model.to("cpu").save_pretrained(partial)  # type: ignore[arg-type]
+        tokenizer.save_pretrained(partial)
+
+    return Artifact(folder, key, load_student, save, unchecked={CARD}, size=_bytes)
 
 
 def ship_student(
-    folder: Path, model: PreTrainedModel, tokenizer: Any, record: dict[str, Any]
+    folder: Path, model: PreTrainedModel, tokenizer: Any, record: Mapping[str, Any]
 ) -> None:
-    """Saves a checkpoint, its tokenizer, and a record of how it came about; whole or not at all."""
-    model.config.architectures = [type(model).__name__]
-    with replace_folder(folder, sum(t.nbytes for t in model.state_dict().values())) as partial:
-        model.to("cpu").save_pretrained(partial)  # type: ignore[arg-type]
-        tokenizer.save_pretrained(partial)
-        write_json(partial / RECORD, record)
+    """Saves a checkpoint and its tokenizer under the key `record`; whole or not at all."""
+    student_artifact(folder, record, tokenizer).write(model)
 
 
-def shipped(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether a folder holds the checkpoint of that record."""
-    return read_json(folder / RECORD) == record
+def shipped(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the undamaged checkpoint of that key."""
+    return student_artifact(folder, record).done()
 
 
 def load_student(folder: Path) -> PreTrainedModel:
-    """A shipped student, in evaluation mode and full precision."""
+    """A saved student, in evaluation mode and full precision.
+
+    Raises:
+        KdnasError: The checkpoint lacks weights of its model.
+    """
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     task = task_type_of(AutoConfig.from_pretrained(folder))
-    model: PreTrainedModel = task.auto_class.from_pretrained(
-        folder, dtype=torch.float32, trust_remote_code=False, weights_only=True
+    model: PreTrainedModel
+    model, info = task.auto_class.from_pretrained(
+        folder,
+        dtype=torch.float32,
+        trust_remote_code=False,
+        weights_only=True,
+        output_loading_info=True,
     )
+    if info["missing_keys"]:
+        raise KdnasError(
+            f"{folder} lacks the weights {', '.join(sorted(info['missing_keys'])[:2])}"
+        )
     return model.eval()
+
+
+def finished_student(run: Path, trial: int | None = None) -> Path:
+    """The folder of a run's saved student: the winner's, or that of a trial distilled later.
+
+    Raises:
+        KdnasError: There is none yet.
+    """
+    home = run if trial is None else run / "students" / f"trial-{trial}"
+    student = home / "student"
+    if not student.is_dir():
+        raise KdnasError(f"{student} does not exist yet; make it with {_command(run, trial)}")
+    return student
+
+
+def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, Any]:
+    """A run's student and its tokenizer, both undamaged: it answers a text with finite numbers.
+
+    Raises:
+        KdnasError: There is none, a file of it is missing, cut short or altered, or model or
+            tokenizer do not work.
+    """
+    folder = finished_student(run, trial)
+    problem, again = damage(folder), f"; make the student again with {_command(run, trial)}"
+    if problem:
+        raise KdnasError(problem + again)
+    try:
+        model, tokenizer = load_student(folder), load_tokenizer(str(folder))
+        finite = _is_finite(model, tokenizer)
+    except Exception as error:  # transformers and tokenizers raise errors of many kinds
+        reason = shorten(str(error), 200, placeholder=" ...")
+        raise KdnasError(f"cannot load {folder}: {reason}{again}") from None
+    if not finite:
+        raise KdnasError(f"{folder} holds weights that are NaN or infinite{again}")
+    return model, tokenizer
+
+
+@torch.inference_mode()
+def _is_finite(model: PreTrainedModel, tokenizer: Any) -> bool:
+    values = model.state_dict().values()
+    logits = model(**tokenizer(PROBE, return_tensors="pt")).logits
+    return all(bool(torch.isfinite(value).all()) for value in (*values, logits))
+
+
+def _command(run: Path, trial: int | None) -> str:
+    if trial is None:
+        return f"`kdnas resume {run}`"
+    return f"`kdnas distill {run} --trial {trial}`"
+
+
+def _bytes(model: PreTrainedModel) -> int:
+    return sum(tensor.nbytes for tensor in model.state_dict().values())

@@ -22,9 +22,8 @@ from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
-from kdnas.tasks import TASK_TYPES, TaskSpec, embedded_teacher
+from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import padding_id
-from kdnas.tasks.examples import DEFAULT_TYPE
 from kdnas.teachers.weights import check_encoder, check_finite, head_is_whole
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -115,15 +114,15 @@ def load_tokenizer(name: str) -> Any:
 def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
-    Without a task it is as it was saved, and its head means nothing. What the checkpoint lacks of
-    the head is drawn by the seed.
+    Without a task it is as it was saved. What the checkpoint lacks of the head is drawn by the
+    seed.
 
     Raises:
         KdnasError: Some part of it cannot be loaded, or its encoder is not what its config says.
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
-    task = spec.task_type if spec else TASK_TYPES[DEFAULT_TYPE]
+    task = spec.task_type if spec else task_type_of(config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, info = _load(
@@ -141,7 +140,8 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
         model.config.kdnas_task_type = task.name
     check_encoder(name, model, info)
     check_finite(name, model)
-    trained = spec is not None and has_head(config, spec) and head_is_whole(model, info)
+    headed = has_head(config, spec) if spec else _has_class(config, task)
+    trained = headed and head_is_whole(model, info)
     order = _label_order(config, spec) if spec and trained else None
     if order is not None:
         _reorder_head(model, order)
@@ -160,7 +160,7 @@ def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
 def has_head(config: Any, spec: TaskSpec) -> bool:
     """Whether a checkpoint has a head for the task, judged by its config."""
     task = spec.task_type
-    trained = any(a.endswith(task.head) for a in config.architectures or ())
+    trained = _has_class(config, task)
     alike = getattr(config, "problem_type", None) in (None, task.problem_type)
     return trained and alike and config.num_labels == spec.num_labels
 
@@ -186,6 +186,10 @@ def longest_input(config: Any) -> int:
     padding = config.pad_token_id if family.padding_id is None else family.padding_id
     lost = int(padding or 0) + 1 if family.position_offset else 0
     return int(config.max_position_embeddings) - lost
+
+
+def _has_class(config: Any, task: TaskType) -> bool:
+    return any(name.endswith(task.head) for name in config.architectures or ())
 
 
 def _tells(name: str) -> bool:

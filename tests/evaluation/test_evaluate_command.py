@@ -12,10 +12,9 @@ from conftest import kdnas
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.evaluation import Tuning, evaluate
-from kdnas.evaluation.find_tasks import find_tasks
-from kdnas.evaluation.folder import claimed
-from kdnas.evaluation.grid import GRID_BATCH_SIZES, GRID_LRS
+from kdnas.evaluation.data import find_tasks
+from kdnas.evaluation.evaluate import claimed, evaluate, plan
+from kdnas.evaluation.tuning import GRID_BATCH_SIZES, GRID_LRS
 
 
 def names(task: str, data: Path, **given: Any) -> list[str]:
@@ -46,16 +45,16 @@ def test_named_tasks_must_have_data(data_folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_grid_and_its_parts() -> None:
-    whole = Tuning.of(Settings(), grid=True, seeds=5)
+    whole = plan(Settings(), grid=True, seeds=5)
     assert (whole.lrs, whole.batch_sizes) == (GRID_LRS, GRID_BATCH_SIZES)
     assert len(whole.grid) == 20 and len(whole.repeats(whole.grid[3])) == 4
-    part = Tuning.of(Settings(seed=7), grid=True, lrs="1e-4", epochs=4)
+    part = plan(Settings(seed=7), grid=True, lrs="1e-4", epochs=4)
     assert [(p.lr, p.epochs, p.seed) for p in part.grid] == [(1e-4, 4, 7)] * 5
-    plain = Tuning.of(Settings(), batch_sizes="8,16")
+    plain = plan(Settings(), batch_sizes="8,16")
     assert [p.batch_size for p in plain.grid] == [8, 16] and plain.epochs == 3
     for wrong in ({"lrs": "fast"}, {"batch_sizes": "8,0"}, {"lrs": ""}, {"epochs": 0.0}):
-        with pytest.raises(KdnasError, match="--(lrs|batch-sizes|epochs) is"):
-            Tuning.of(Settings(), **wrong)  # type: ignore[arg-type]
+        with pytest.raises(KdnasError, match="invalid --(lrs|batch-sizes|epochs)"):
+            plan(Settings(), **wrong)  # type: ignore[arg-type]
 
 
 def test_a_folder_is_one_models(tmp_path: Path) -> None:
@@ -72,32 +71,31 @@ def test_a_folder_is_one_models(tmp_path: Path) -> None:
 def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
     teacher_folder: Path, glue_folder: Path
 ) -> None:
-    settings = Settings(task="mnli", data_dir=glue_folder)
     with pytest.raises(KdnasError, match="no head with 3 output.* leave out --no-fine-tune"):
-        evaluate(str(teacher_folder), settings, Tuning.of(settings), fine_tune=False)
+        evaluate(teacher_folder, "mnli", data_dir=glue_folder, fine_tune=False)
 
 
-def test_a_head_that_is_told_of_and_missing_is_not_scored(
+def test_a_head_without_weights_is_not_scored(
     make_teacher: Callable[..., Path], data_folder: Path
 ) -> None:
     folder = make_teacher(num_labels=2)
-    settings = Settings(task="mrpc", data_dir=data_folder)
     file = folder / "config.json"
     told = {"architectures": ["BertForSequenceClassification"]}
     file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
-    with pytest.raises(KdnasError, match="lacks weights of the head that its config tells of"):
-        evaluate(str(folder), settings, Tuning.of(settings))
+    with pytest.raises(KdnasError, match="lacks weights of the head that its config describes"):
+        evaluate(folder, "mrpc", data_dir=data_folder)
 
 
 def test_a_head_of_another_task_is_not_scored_unasked(
     glue_folder: Path, make_classifier: Callable[..., Path]
 ) -> None:
-    model = str(make_classifier(("joy", "anger")))
-    settings = Settings(task="sst2", data_dir=glue_folder)
-    called = "are called joy, anger, the classes of task 'sst2' negative, positive; say --fine-tune"
+    model = make_classifier(("joy", "anger"))
+    called = (
+        "are called joy, anger, the classes of task 'sst2' negative, positive; give --fine-tune"
+    )
     with pytest.raises(KdnasError, match=called):
-        evaluate(model, settings, Tuning.of(settings))
-    taken = evaluate(model, settings, Tuning.of(settings), fine_tune=False)
+        evaluate(model, "sst2", data_dir=glue_folder)
+    taken = evaluate(model, "sst2", data_dir=glue_folder, fine_tune=False)
     assert list(taken["tasks"]["sst2"]["scores"]) == ["accuracy"]
 
 

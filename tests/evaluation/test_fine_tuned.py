@@ -13,22 +13,20 @@ from transformers import AutoModelForSequenceClassification
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.evaluation import Tuning, evaluate, evaluate_checkpoint
-from kdnas.evaluation import fine_tuned as tuned_module
-from kdnas.evaluation.fine_tuned import Tuned
+from kdnas.evaluation import tuning
+from kdnas.evaluation.data import prepare
+from kdnas.evaluation.evaluate import evaluate
 from kdnas.evaluation.show import closing_lines
+from kdnas.evaluation.tuning import fresh
+from kdnas.tasks import load_spec
 
-
-def settings_for(task: str, data: Path) -> Settings:
-    return Settings(task=task, data_dir=data, device="cpu", precision="fp32", threads=1)
+HERE = {"device": "cpu", "precision": "fp32", "threads": 1}
 
 
 def run(model: Path, task: str, data: Path, out: Path, **given: Any) -> dict[str, Any]:
     """An evaluation of one epoch a point."""
-    settings = settings_for(task, data)
-    options = {"epochs": 1.0, "batch_sizes": "8", **given}
-    places = {key: options.pop(key) for key in ("fine_tune", "predictions") if key in options}
-    return evaluate(str(model), settings, Tuning.of(settings, **options), out=out, **places)
+    options = {"epochs": 1.0, "batch_sizes": "8", **HERE, **given}
+    return evaluate(model, task, data_dir=data, out=out, **options)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +74,8 @@ def test_the_best_checkpoint_is_kept_and_gives_the_predictions(
     out, result = finished
     best = max(fmean(scores.values()) for scores in result["tasks"]["rte"]["seeds"].values())
     model = out / "rte" / "model"
-    scores = evaluate_checkpoint(str(model), settings_for("rte", glue_folder))
-    assert scores["accuracy"] >= best - 1e-9
+    found = evaluate(model, "rte", data_dir=glue_folder, fine_tune=False, **HERE)
+    assert found["tasks"]["rte"]["scores"]["accuracy"] >= best - 1e-9
     assert AutoModelForSequenceClassification.from_pretrained(model).config.id2label == {
         0: "entailment",
         1: "not_entailment",
@@ -93,7 +91,7 @@ def test_a_stopped_evaluation_goes_on_where_it_stopped(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    out, calls, real = tmp_path / "out", [], tuned_module.fine_tune
+    out, calls, real = tmp_path / "out", [], tuning.fine_tune
 
     def stops(*given: Any) -> None:
         calls.append(given)
@@ -103,7 +101,7 @@ def test_a_stopped_evaluation_goes_on_where_it_stopped(
 
     given = (teacher_folder, "rte,stsb", glue_folder, out)
     options = {"lrs": "1e-4,1e-3", "seeds": 3}
-    monkeypatch.setattr(tuned_module, "fine_tune", stops)
+    monkeypatch.setattr(tuning, "fine_tune", stops)
     with pytest.raises(KeyboardInterrupt):
         run(*given, **options)
     assert run(*given, **options)["tasks"] == finished[1]["tasks"]
@@ -132,22 +130,17 @@ def test_a_diverged_point_does_not_count(
     found = run(teacher_folder, "wnli", glue_folder, tmp_path / "a", lrs="1e38,1e-4", epochs=3)
     assert found["tasks"]["wnli"]["best"]["lr"] == 1e-4
     assert found["tasks"]["wnli"]["diverged"] == ["lr 1e+38, batch 8, seed 0"]
-    with pytest.raises(KdnasError, match="every fine-tuning has diverged"):
+    with pytest.raises(KdnasError, match="every fine-tuning diverged"):
         run(teacher_folder, "wnli", glue_folder, tmp_path / "b", lrs="1e38", epochs=3)
 
 
 def test_a_fine_tuned_checkpoint_begins_with_a_fresh_head(
-    finished: tuple[Path, Any], glue_folder: Path, tmp_path: Path
+    finished: tuple[Path, Any], glue_folder: Path
 ) -> None:
-    settings = settings_for("rte", glue_folder)
-    from kdnas.evaluation.subject import Subject
-    from kdnas.runtime.device import start_runtime
-    from kdnas.tasks import load_spec
-
     model = finished[0] / "rte" / "model"
-    subject = Subject.of(str(model), load_spec("rte"), settings, True)
-    fresh = Tuned(subject, Tuning.of(settings), start_runtime(settings), tmp_path)._fresh(0).model
+    settings = Settings(task="rte", data_dir=glue_folder)
+    new = fresh(prepare(str(model), load_spec("rte"), settings, True), 0).model
     kept = AutoModelForSequenceClassification.from_pretrained(model)
-    assert not fresh.classifier.weight.equal(kept.classifier.weight)
-    ours, theirs = fresh.base_model.state_dict(), kept.base_model.state_dict()
+    assert not new.classifier.weight.equal(kept.classifier.weight)
+    ours, theirs = new.base_model.state_dict(), kept.base_model.state_dict()
     assert all(ours[name].equal(theirs[name]) for name in theirs)

@@ -12,9 +12,8 @@ import torch
 from glue_layout import LAYOUT, TEST, write_task
 from safetensors.torch import load_file, save_file
 
-from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.evaluation import Tuning, evaluate
+from kdnas.evaluation.evaluate import evaluate
 from kdnas.tasks import TaskSpec, load_spec
 from kdnas.tasks.submission import write_predictions
 
@@ -28,8 +27,7 @@ ROWS = {"MNLI-mm.tsv": TEST + 1, "AX.tsv": TEST + 2}
 
 def predicted(model: Path, task: str, data: Path, out: Path) -> dict[str, list[str]]:
     """The words of every predictions file."""
-    settings = Settings(task=task, data_dir=data, device="cpu")
-    result = evaluate(str(model), settings, Tuning.of(settings), predictions=out)
+    result = evaluate(model, task, data_dir=data, device="cpu", predictions=out)
     assert {Path(file).name for file in result["predictions"]} == {p.name for p in out.iterdir()}
     found = {}
     for path in out.iterdir():

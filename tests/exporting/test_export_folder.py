@@ -17,9 +17,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.cli.app import main
 from kdnas.config import Settings
-from kdnas.exporting.folder import export_run
-from kdnas.exporting.formats import read_formats
-from kdnas.exporting.show import table_lines
+from kdnas.exporting.export import export
+from kdnas.exporting.readme import table_lines
 from kdnas.runs.run_folder import Run, dump
 from kdnas.students.checkpoint import load_student, ship_student
 
@@ -95,7 +94,8 @@ def refused(
 
 
 def test_it_runs_without_torch(run: Run) -> None:
-    target, found = export_run(run, read_formats(["onnx", "int8,torch"]), max_drop=0.2)
+    found = export(run, ["onnx", "int8,torch"], max_drop=0.2)
+    target = Path(found.pop("folder"))
     assert target == run.folder / "export"
     assert load_student(target).config.num_hidden_layers == 2
     summary = json.loads((target / "export.json").read_text())
@@ -149,7 +149,8 @@ def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixt
     run = Run(run.folder, run.settings.model_copy(update=gone))
     student = run.folder / "students" / "trial-5" / "student"
     shutil.copytree(run.folder / "student", student)
-    target, summary = export_run(run, ("int8",), trial=5)
+    summary = export(run, "int8", trial=5)
+    target = Path(summary["folder"])
     assert target == student.parent / "export"
     said = capsys.readouterr().out
     assert "no scores: " in said and "no teacher beside it: " in said
@@ -175,8 +176,8 @@ def test_json_holds_what_was_measured(
 
 
 def test_without_timing(run: Run) -> None:
-    target, summary = export_run(run, ("onnx",), timing=False)
-    lines = table_lines(summary)
+    summary = export(run.folder, ("onnx",), timing=False)
+    lines, target = table_lines(summary), Path(summary["folder"])
     models = json.loads((target / "export.json").read_text())["models"]
     assert [(row["model"], row["runtime"]) for row in models] == [
         ("student", "PyTorch"),
@@ -188,14 +189,80 @@ def test_without_timing(run: Run) -> None:
     assert len(lines) == 4 and all(len(line) <= 80 for line in lines)
 
 
+def without_most(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def with_garbage(file: Path) -> None:
+    file.write_bytes(b"x" * file.stat().st_size)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("spoil", [without_most, with_garbage, Path.unlink])
+def test_a_damaged_file_is_refused(
+    run: Run, refused: Callable[..., str], name: str, spoil: Callable[[Path], None]
+) -> None:
+    spoil(run.folder / "student" / name)
+    line = refused("export", run.folder)
+    assert re.search(f"student/{name} is (missing|damaged)", line)
+    assert f"`kdnas resume {run.folder}`" in line
+    assert not (run.folder / "export").exists()
+
+
+def test_an_emptied_student_is_refused(run: Run, refused: Callable[..., str]) -> None:
+    shutil.rmtree(run.folder / "student")
+    (run.folder / "student").mkdir()
+    line = refused("export", run.folder)
+    assert "student/kdnas.json is missing" in line and "`kdnas resume" in line
+
+
+@pytest.mark.parametrize("name", ["embeddings.word_embeddings.weight", "classifier.bias"])
+def test_weights_that_are_no_numbers_are_refused(
+    run: Run, refused: Callable[..., str], name: str
+) -> None:
+    model = load_student(run.folder / "student")
+    with torch.no_grad():
+        next(v for k, v in model.named_parameters() if k.endswith(name)).view(-1)[-1] = torch.nan
+    ship_student(run.folder / "student", model, small_tokenizer(), {"trial": 3})
+    assert "NaN or infinite; make the student again" in refused("export", run.folder)
+
+
+def with_wider_layers(text: str) -> str:
+    return text.replace('"hidden_size": 32', '"hidden_size": 64')
+
+
+def with_more_layers(text: str) -> str:
+    return text.replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("tokenizer.json", lambda _: "{}"),
+        ("config.json", with_wider_layers),
+        ("config.json", with_more_layers),
+    ],
+)
+def test_a_student_that_does_not_load_is_refused(
+    run: Run, refused: Callable[..., str], name: str, change: Callable[[str], str]
+) -> None:
+    file, manifest = run.folder / "student" / name, run.folder / "student" / "kdnas.json"
+    file.write_text(change(file.read_text()))
+    known = json.loads(manifest.read_text())
+    del known["files"][name]  # so that checksums say nothing of it
+    manifest.write_text(json.dumps(known))
+    line = refused("export", run.folder)
+    assert "cannot load" in line and "make the student again" in line
+
+
 def test_bad_input(
     run: Run, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert "--format is 'onx'; did you mean 'onnx'?" in refused(
+    assert "invalid --format 'onx'; did you mean 'onnx'?" in refused(
         "export", run.folder, "--format", "onx"
     )
     line = refused("export", run.folder, "--trial", 7)
-    assert "trial-7/student holds no student yet" in line and "--trial 7` makes it" in line
+    assert "trial-7/student does not exist yet" in line and "--trial 7`" in line
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     assert "full is not empty" in refused("export", run.folder, "--out", tmp_path / "full")

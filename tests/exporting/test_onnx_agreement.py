@@ -11,7 +11,7 @@ from conftest import small_config, small_tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.errors import KdnasError
-from kdnas.exporting.agreement import TOLERANCE, check_agreement, inputs_for
+from kdnas.exporting.onnx import TOLERANCE, check_agreement, random_inputs
 from kdnas.measure import InTorch, LatencySettings, measure_latency
 from kdnas.measure.onnx import Session, in_onnx, input_names, to_onnx
 from kdnas.space.families import FAMILIES
@@ -53,7 +53,7 @@ def test_same_logits(model_type: str, changes: dict[str, Any], tmp_path: Path) -
     assert check_agreement(model, session, longest) <= TOLERANCE
     assert not model.training and model.config._attn_implementation == attention
     said = torch.cat(
-        [torch.from_numpy(session.run(i)["logits"]) for i in inputs_for(model, names, 64)]
+        [torch.from_numpy(session.run(i)["logits"]) for i in random_inputs(model, names, 64)]
     )
     assert said.std(0).min() > 100 * TOLERANCE, "the logits hardly depend on the input"
 
@@ -67,7 +67,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 def test_padding_counts_for_nothing() -> None:
     model = decided()
     session = in_onnx(model)
-    for inputs in inputs_for(model, session.names, 32):
+    for inputs in random_inputs(model, session.names, 32):
         ends = inputs["attention_mask"].sum(1)
         alone = {name: rows[:1, : ends[0]] for name, rows in inputs.items()}
         assert (

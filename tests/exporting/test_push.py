@@ -13,14 +13,17 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import small_config, small_tokenizer
 from huggingface_hub import constants
 from huggingface_hub.utils import validate_repo_id
+from transformers import AutoModelForSequenceClassification
 
 from kdnas.cli.app import main
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.exporting.push import check_login
 from kdnas.runs.run_folder import dump
+from kdnas.students.checkpoint import ship_student
 
 Request = tuple[str, str, str, bytes]
 
@@ -88,9 +91,10 @@ def hub() -> Iterator[tuple[str, list[Request]]]:
 def run(tmp_path: Path) -> Path:
     """A run folder with the files of a student."""
     folder = tmp_path / "run"
-    (folder / "student").mkdir(parents=True)
+    folder.mkdir()
     (folder / "config.yaml").write_text(dump(Settings()))
-    (folder / "student" / "config.json").write_text("{}")
+    model = AutoModelForSequenceClassification.from_config(small_config())
+    ship_student(folder / "student", model, small_tokenizer(), {})
     (folder / "student" / "README.md").write_text("---\ntags: [kdnas]\n---\n# A student\n")
     return folder
 
@@ -134,7 +138,7 @@ def test_the_student_and_its_card_are_uploaded(
         for line in lines
         if line["key"] == "file"
     }
-    assert set(files) == {"README.md", "config.json"}
+    assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     assert yaml.safe_load(files["README.md"].decode().split("---")[1]) == {"tags": ["kdnas"]}
     assert not (run / "export").exists()
 
@@ -147,14 +151,14 @@ def test_what_cannot_be_pushed_is_told_in_one_line_before_any_work(
     cases = [
         (address, None, "needs a token of the Hugging Face hub: run `hf auth login`"),
         (address, "hf_wrong", "the hub refuses me/student"),
-        ("http://127.0.0.1:9", "hf_right", "the hub cannot be reached"),
+        ("http://127.0.0.1:9", "hf_right", "cannot reach the hub"),
     ]
     for place, token, expected in cases:
         code, out, err = export(place, token, *flags)
         assert (code, out, err.count("\n")) == (2, "", 1) and expected in err, err
     assert {path for _, path, _, _ in requests} == {"/api/whoami-v2"}
     code, _, err = export(address, "hf_right", "--push-to-hub", "a/b/c")
-    assert code == 2 and "--push-to-hub is 'a/b/c'" in err
+    assert code == 2 and "invalid --push-to-hub 'a/b/c'" in err
     assert not (run / "out").exists()
 
 

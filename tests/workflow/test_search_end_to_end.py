@@ -94,7 +94,9 @@ def test_the_report(finished: Path) -> None:
 def test_the_winner_has_the_best_reward(finished: Path) -> None:
     table = pd.read_csv(finished / "trials.csv")
     best = table.loc[table.reward.idxmax()]
-    architecture = json.loads((finished / "student" / "kdnas.json").read_text())["architecture"]
+    architecture = json.loads((finished / "student" / "kdnas.json").read_text())["key"][
+        "architecture"
+    ]
     assert best.hidden_size == architecture["hidden_size"]
     assert best.num_hidden_layers == architecture["num_hidden_layers"]
 

@@ -45,4 +45,6 @@ def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
     fitting = [one for one in TASK_TYPES.values() if named.endswith(one.head)]
     problem = getattr(config, "problem_type", None)
     alike = [one for one in fitting if one.problem_type == problem]
+    if problem is None and config.num_labels == 1:  # as transformers understands one output
+        alike = [one for one in fitting if not one.has_classes]
     return next(iter((*alike, *fitting)), TASK_TYPES[DEFAULT_TYPE])

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kdnas.config import Settings
 from kdnas.measure import LatencySettings, Timed, take_turns
 from kdnas.runtime.console import say
 
-# (batch, length): beside what the run's latencies are for, a server's load.
-THROUGHPUT = (32, 64)
 # Passes of each model; fewer where one takes long.
 REPEATS, FEW = 50, 7
 MANY_TOKENS = 1024
@@ -25,7 +23,7 @@ class Entry:
     Attributes:
         who: `teacher` or `student`.
         runtime: `PyTorch`, `ONNX` or `int8`.
-        timed: Where it runs.
+        timed: The model, ready to be timed.
         bytes: Of its weights on disk.
         scores: By metric; empty where unknown.
     """
@@ -37,7 +35,7 @@ class Entry:
     scores: dict[str, float]
 
     def described(self, latency: list[dict[str, Any]]) -> dict[str, Any]:
-        """As export.json holds it."""
+        """The entry as export.json holds it."""
         return {
             "model": self.who,
             "runtime": self.runtime,
@@ -47,25 +45,21 @@ class Entry:
         }
 
 
-def compared(entries: list[Entry], settings: Settings, longest: int) -> list[dict[str, Any]]:
-    """Each entry with its medians and interquartile ranges in milliseconds, and its speed-ups.
-
-    Speed-ups are against the first entry.
+def compare(
+    entries: Sequence[Entry], points: Iterable[tuple[int, int]], *, quiet: bool
+) -> list[dict[str, Any]]:
+    """Each entry with medians and interquartile ranges in ms, and its speed-ups.
 
     Args:
-        entries: The first is what the others are measured against.
-        settings: Of the run.
-        longest: Tokens that the models read at most.
+        entries: Speed-ups are against the first.
+        points: (batch, length) to time at; none for no timing.
+        quiet: Whether other kdnas processes pause meanwhile.
     """
-    points = {
-        (batch, min(length, longest))
-        for batch, length in ((settings.latency_batch, settings.latency_length), THROUGHPUT)
-    }
     latencies: list[list[dict[str, Any]]] = [[] for _ in entries]
-    for batch, length in sorted(points):
+    for batch, length in sorted(set(points)):
         say(f"timing {len(entries)} models in turn: {batch} x {length} tokens")
         repeats = REPEATS if batch * length <= MANY_TOKENS else FEW
-        what = LatencySettings(batch, length, repeats, settings.latency_quiet)
+        what = LatencySettings(batch, length, repeats, quiet)
         times = take_turns([entry.timed for entry in entries], what)
         low, middle, high = np.percentile(times, [25, 50, 75], axis=1)
         at = {"batch": batch, "length": length, "repeats": repeats}

@@ -1,0 +1,106 @@
+"""kdnas predict: labels for texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from kdnas.cli.options import with_settings
+from kdnas.config import load_settings
+from kdnas.errors import KdnasError
+from kdnas.runtime.console import progress
+
+STDIN = "-"
+
+
+@with_settings(device="cpu, cuda, mps; default: the best there is.", threads="CPU threads.")
+def predict(
+    flags: dict[str, Any],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a checkpoint folder, or a hub id.", metavar="MODEL")
+    ],
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts; - reads lines from standard input.", metavar="[TEXT]..."),
+    ] = None,
+    *,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Texts from a .csv, .tsv, .jsonl or .parquet file, or one a line from another.",
+        ),
+    ] = None,
+    text_pair: Annotated[
+        list[str] | None,
+        typer.Option(help="The second text of a pair; repeat it for each TEXT.", metavar="TEXT"),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(help="The file's column of texts; default: the task's, or text."),
+    ] = None,
+    pair_column: Annotated[
+        str | None,
+        typer.Option(help="The column of second texts; default: the task's, or text_pair."),
+    ] = None,
+    json_out: Annotated[
+        bool,
+        typer.Option("--json", help="One JSON object a line, with the probability of each class."),
+    ] = False,
+) -> None:
+    """Label texts with a student, or with any other classifier.
+
+    Prints label, probability and text, one a line; for a regression number and text. Results go to
+    standard output, progress to standard error.
+    """
+    from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
+    from kdnas.evaluation.texts import read_file, read_lines, rows_of
+
+    settings, given, out = load_settings(None, flags), list(texts or []), sys.stdout
+    if file and given:
+        raise KdnasError("--file and TEXT exclude each other; give one of them")
+    piped = given == [STDIN] or not (given or file or sys.stdin.isatty())
+    if not (given or file or piped):
+        raise KdnasError("no text: give TEXT, --file FILE, or - for lines on standard input")
+    with redirect_stdout(sys.stderr):
+        classifier = load_classifier(model, device=settings.device, threads=settings.threads)
+        total = 0
+        if file:
+            rows, total = read_file(file, classifier.spec, text_column, pair_column)
+        elif piped:
+            rows = read_lines(sys.stdin.buffer, "standard input", classifier.spec)
+        else:
+            rows = iter(rows_of(given, text_pair))
+        typed = piped and sys.stdin.isatty()  # a person waits for each answer
+        found = predict_rows(classifier, rows, *([1] if typed else []))
+        width = max(map(len, classifier.labels), default=0)
+        lines = (
+            json.dumps(said, ensure_ascii=False, default=str)
+            if json_out
+            else prediction_line(said, width)
+            for said in found
+        )
+        _print(lines, out, total)
+
+
+def _print(lines: Iterator[str], out: TextIO, total: int) -> None:
+    """Prints lines as they come, beside a bar where they go to a file or a pipe."""
+    bar = progress("predict", total) if total and not out.isatty() else nullcontext(_nothing)
+    with bar as advance:
+        try:
+            for line in lines:
+                print(line, file=out, flush=not total)
+                advance("")
+            out.flush()
+        except BrokenPipeError:  # `| head` has read enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+
+
+def _nothing(_: str) -> None:
+    """No bar."""

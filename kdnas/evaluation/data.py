@@ -1,0 +1,214 @@
+"""What is evaluated: the tasks that are named, their data, and whether a checkpoint fits them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.recipes.run_data import encode_evaluation, input_length
+from kdnas.runtime.console import say
+from kdnas.tasks import (
+    EncodedExamples,
+    Examples,
+    TaskSpec,
+    benchmark_names,
+    encode,
+    load_data,
+    load_spec,
+)
+from kdnas.tasks.encode import padding_id
+from kdnas.tasks.load import open_source
+from kdnas.tasks.sampling import stratified_sample
+from kdnas.tasks.submission import check_complete
+from kdnas.teachers.inputs import check_inputs
+from kdnas.teachers.load import has_head, head_of_another_task, load_config, load_tokenizer
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint and a task.
+
+    Attributes:
+        model: Hub id or folder.
+        spec: The task, its labels known.
+        splits: The examples that are scored, by split.
+        tokenizer: The checkpoint's.
+        length: Tokens at which inputs are cut.
+        tuned: Whether it has to be fine-tuned first.
+        held_out: Whether a tenth of the training data stands in for a validation split.
+    """
+
+    model: str
+    spec: TaskSpec
+    splits: dict[str, EncodedExamples]
+    tokenizer: Any
+    length: int
+    tuned: bool
+    held_out: bool
+
+    @property
+    def pad_id(self) -> int:
+        """Token that fills short rows."""
+        return padding_id(load_config(self.model), self.tokenizer)
+
+    def encode(self, examples: Examples) -> EncodedExamples:
+        """Examples as the checkpoint reads them."""
+        data = encode(examples, self.tokenizer, self.length)
+        return check_inputs(data, self.tokenizer, load_config(self.model))
+
+
+def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[TaskSpec]:
+    """The tasks that `--task` names.
+
+    `all` names the tasks of GLUE and leaves out those without data, with a notice.
+
+    Args:
+        settings: `task` is a name, several with commas between them, or `all`.
+        tuned: Whether training data are needed; None: if there are several tasks.
+        predict: Whether test splits are wanted, too.
+
+    Raises:
+        KdnasError: No task is named, a name is unknown, or a named task has no data.
+    """
+    if not settings.task:
+        raise KdnasError("--task is missing; name a task, several (a,b), all, or a YAML file")
+    whole = settings.task == ALL
+    names = benchmark_names() if whole else settings.task.split(",")
+    specs = {spec.name: spec for spec in (load_spec(n.strip(), settings.tasks) for n in names)}
+    needed = ("train",) if tuned or (tuned is None and len(specs) > 1) else ()
+    missing = _missing(specs, settings.data_dir, needed)
+    if missing:
+        first = next(iter(missing.values()))
+        found = f"no data for {', '.join(missing)}: {first}"
+        if not whole or len(missing) == len(specs):
+            raise KdnasError(found if len(missing) > 1 or whole else first)
+        say(f"left out, {found}")
+    there = [spec for name, spec in specs.items() if name not in missing]
+    untested = [s.name for s in there if predict and not _test_splits(s, settings)]
+    if untested and (not whole or len(untested) == len(there)):
+        raise KdnasError(f"--predictions: no test file for {', '.join(untested)}")
+    if untested:
+        say(f"no test file, and so no predictions, for {', '.join(untested)}")
+    return there
+
+
+def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) -> Subject:
+    """Reads the splits that are scored, and checks that the checkpoint can be scored on them.
+
+    Args:
+        model: Hub id or folder.
+        spec: The task.
+        settings: Data and length.
+        tuned: Whether to fine-tune; None: if the checkpoint has no head for the task.
+
+    Raises:
+        KdnasError: Checkpoint or data cannot be used, or the checkpoint is to be scored as it is
+            and has no head for the task.
+    """
+    config, tokenizer = load_config(model), load_tokenizer(model)
+    task = load_data(spec, settings.data_dir, splits=(), optional=spec.evaluation)
+    if not task.splits:
+        raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")
+    tuned = _needs_tuning(model, config, task.spec, tuned)
+    length = input_length(settings, tokenizer, config)
+    splits = encode_evaluation(task, tokenizer, length)
+    for data in splits.values():
+        check_inputs(data, tokenizer, config)
+    held_out = task.held_out is not None
+    return Subject(model, task.spec, splits, tokenizer, length, tuned, held_out)
+
+
+def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
+    """The training examples, at most `max_train_rows` of them.
+
+    Raises:
+        KdnasError: There are none.
+    """
+    optional = subject.spec.evaluation if subject.held_out else ()
+    task = load_data(subject.spec, settings.data_dir, splits=("train",), optional=optional)
+    train, rows = task.splits["train"], settings.max_train_rows
+    if rows and rows < len(train):
+        train = train.take(stratified_sample(train, rows, settings.seed))
+    return subject.encode(train)
+
+
+def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str, EncodedExamples]]:
+    """The test splits to predict: each with its task, which may be a companion of the subject's.
+
+    Raises:
+        KdnasError: A row of one cannot be read.
+    """
+    found = []
+    for spec, splits in _test_splits(subject.spec, settings):
+        data = load_data(spec, settings.data_dir, splits=splits, optional=())
+        for split in splits:
+            examples = data.splits[split]
+            check_complete(spec, split, examples)
+            found.append((spec, split, subject.encode(examples)))
+    return found
+
+
+def _needs_tuning(model: str, config: Any, spec: TaskSpec, tuned: bool | None) -> bool:
+    headed = has_head(config, spec)
+    if tuned is False and not headed:
+        kind = f", {config.problem_type}" if config.problem_type else ""
+        raise KdnasError(
+            f"{model!r} has no head with {spec.num_labels} output(s) for task {spec.name!r} (it "
+            f"has {config.num_labels}{kind}); leave out --no-fine-tune"
+        )
+    outputs = head_of_another_task(config, spec) if headed else None
+    if tuned is None and outputs:
+        raise KdnasError(
+            f"the outputs of {model!r} are called {outputs}, the classes of task {spec.name!r} "
+            f"{', '.join(spec.labels or ())}; give --fine-tune to train it for the task, or "
+            "--no-fine-tune to match them by position"
+        )
+    return not headed if tuned is None else tuned
+
+
+def _test_splits(spec: TaskSpec, settings: Settings) -> list[tuple[TaskSpec, list[str]]]:
+    """The task, and those that its head answers too, each with the test splits that are there."""
+    found = []
+    for one in (spec, *(load_spec(name, settings.tasks) for name in spec.companions)):
+        try:
+            source = open_source(one, settings.data_dir)
+            splits = [split for split in one.test_splits if source.has(split)]
+        except KdnasError:
+            continue
+        if splits:
+            found.append((one, splits))
+    return found
+
+
+def _missing(
+    specs: dict[str, TaskSpec], data_dir: Path | None, needed: Sequence[str]
+) -> dict[str, str]:
+    """By task without data: why."""
+    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}  # hub data sets: each further attempt would take half a minute
+    for name, spec in specs.items():
+        on_hub = spec.hub.path if spec.hub and data_dir is None else name
+        reason = failed.get(on_hub) or _problem(spec, data_dir, needed)
+        if reason:
+            missing[name] = failed[on_hub] = reason
+    return missing
+
+
+def _problem(spec: TaskSpec, data_dir: Path | None, needed: Sequence[str]) -> str | None:
+    """Why a task cannot be evaluated; None where it can."""
+    try:
+        source = open_source(spec, data_dir)
+        lacking = [split for split in needed if not source.has(split)]
+        if not any(source.has(split) for split in ("train", *spec.evaluation)):
+            lacking = [spec.evaluation[0]]
+        for split in lacking:
+            source.read(split)  # raises, and names the missing file
+    except KdnasError as error:
+        return str(error)
+    return None

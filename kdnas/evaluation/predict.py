@@ -1,0 +1,199 @@
+"""Labels for texts: `kdnas predict`, and `kdnas.predict` in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from kdnas.config import Settings, load_settings
+from kdnas.distillation import training
+from kdnas.distillation.batches import PAD_MULTIPLE, padded
+from kdnas.errors import KdnasError
+from kdnas.evaluation.texts import Row, is_paired, rows_of
+from kdnas.files.artifact import damage, manifest_of
+from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.students.checkpoint import load_checked
+from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
+from kdnas.tasks.encode import padding_id
+from kdnas.teachers.inputs import check_inputs
+from kdnas.teachers.load import load_config, load_teacher, longest_input
+
+CHUNK = 512
+FIRST_CHUNK = 32  # so that the first answers come soon
+
+# `text`, where known `text_pair` and `id`, and the answer: `label`, `score`, `probabilities`.
+Prediction = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A model with a trained head.
+
+    Attributes:
+        model: In evaluation mode.
+        tokenizer: Its tokenizer.
+        length: Tokens at which inputs are cut.
+        runtime: Where it runs, in fp32.
+        spec: The task of the run that it comes from, if any.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Any
+    length: int
+    runtime: Runtime
+    spec: TaskSpec | None = None
+
+    @property
+    def task_type(self) -> TaskType:
+        """What its outputs mean."""
+        return task_type_of(self.model.config)
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the classes; empty where there are none."""
+        return self.task_type.output_names(self.model.config) or []
+
+
+def predict(
+    model: str | Path,
+    texts: str | Sequence[str],
+    *,
+    pairs: str | Sequence[str] | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> list[Prediction]:
+    """Labels texts with a student, or any other classifier of a supported family.
+
+    Args:
+        model: A run folder, a checkpoint folder or a hub id.
+        texts: One text or several; what is longer than the model reads is cut.
+        pairs: The second texts, for a task on pairs.
+        device: `cpu`, `cuda`, `mps`; default: the best there is.
+        threads: CPU threads; default: torch's.
+
+    Returns:
+        For each text, in order, `{"text", "label", "score", "probabilities"}`; for a regression
+        `{"text", "score"}`.
+
+    Raises:
+        KdnasError: The model cannot be used or has no head, or texts and pairs do not match.
+    """
+    classifier = load_classifier(model, device=device, threads=threads)
+    seconds = [pairs] if isinstance(pairs, str) else pairs
+    rows = rows_of([texts] if isinstance(texts, str) else texts, seconds)
+    return list(predict_rows(classifier, rows))
+
+
+def load_classifier(
+    model: str | Path, *, device: str | None = None, threads: int | None = None
+) -> Classifier:
+    """Loads the student of a run, a checkpoint folder or a hub id.
+
+    Raises:
+        KdnasError: There is no such model, its run is not finished, it is damaged, or it has no
+            head.
+    """
+    place = Path(model)
+    is_run = (place / "config.yaml").exists()
+    runtime = start_runtime(device=device, precision="fp32", threads=threads)
+    loaded, tokenizer = load_checked(place) if is_run else _load_checkpoint(str(model))
+    longest = longest_input(loaded.config)
+    length = min(longest, int(tokenizer.model_max_length))
+    # A batch is padded to a multiple, which must fit, too.
+    length = length if padded(length) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
+    return Classifier(loaded, tokenizer, length, runtime, _task_of(place))
+
+
+def predict_rows(
+    classifier: Classifier, rows: Iterable[Row], chunk: int = CHUNK
+) -> Iterator[Prediction]:
+    """A prediction for each row, in order, as rows come in.
+
+    Args:
+        classifier: The model.
+        rows: Texts or pairs.
+        chunk: Rows that are read before they are answered; similar lengths share a batch.
+
+    Raises:
+        KdnasError: A row has a second text and the task none, or the reverse.
+    """
+    source, size = iter(rows), min(FIRST_CHUNK, chunk)
+    while part := list(islice(source, size)):
+        yield from _predict_chunk(classifier, part)
+        size = chunk
+
+
+def prediction_line(said: Prediction, width: int = 0) -> str:
+    """`label  score  text` in one line, or `score  text`.
+
+    Args:
+        said: The prediction.
+        width: Of the labels.
+    """
+    label = f"{said['label']:<{width}}  " if "label" in said else ""
+    texts = " | ".join(said[name] for name in ("text", "text_pair") if name in said)
+    return f"{label}{said['score']:.4f}  {' '.join(texts.split())}"
+
+
+def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Prediction]:
+    _check_pairs(classifier.spec, rows)
+    paired = any(row.text_pair is not None for row in rows)
+    seconds = [row.text_pair or "" for row in rows] if paired else None
+    model, tokenizer = classifier.model, classifier.tokenizer
+    kind = classifier.task_type
+    examples = Examples([row.text for row in rows], seconds, task_type=kind.name)
+    data = encode(examples, tokenizer, classifier.length)
+    check_inputs(data, tokenizer, model.config)
+    pad_id = padding_id(model.config, tokenizer)
+    logits = training.predict(model, data, classifier.runtime, pad_id=pad_id).numpy()
+    for row, answer in zip(rows, kind.answers(logits, classifier.labels), strict=True):
+        known = {"id": row.id, "text": row.text, "text_pair": row.text_pair}
+        yield {**{name: value for name, value in known.items() if value is not None}, **answer}
+
+
+def _check_pairs(spec: TaskSpec | None, rows: Sequence[Row]) -> None:
+    if spec is None:
+        return
+    if is_paired(spec) and any(row.text_pair is None for row in rows):
+        raise KdnasError(f"task {spec.name!r} reads pairs; give a second text for each text")
+    if not is_paired(spec) and any(row.text_pair is not None for row in rows):
+        raise KdnasError(f"task {spec.name!r} reads one text a row; leave out the second texts")
+
+
+def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
+    folder = Path(name)
+    if folder.is_dir() and not (folder / "config.json").exists():
+        raise KdnasError(
+            f"{name} is neither a run (no config.yaml) nor a checkpoint (no config.json); give the "
+            "folder of a finished kdnas search, or a checkpoint"
+        )
+    if manifest_of(folder).exists() and (problem := damage(folder)):
+        raise KdnasError(f"{problem}; make or copy the checkpoint again")
+    config = load_config(name)
+    problem, kind = getattr(config, "problem_type", None), task_type_of(config)
+    if problem not in (None, kind.problem_type):
+        raise KdnasError(f"{name} is for {problem}, which kdnas does not know yet")
+    teacher = load_teacher(name, None)
+    if not teacher.has_head:
+        raise KdnasError(
+            f"{name} has no trained head, so its outputs mean nothing; give a student of kdnas "
+            "search, or a checkpoint that was fine-tuned for a task"
+        )
+    return teacher.model, teacher.tokenizer
+
+
+def _task_of(place: Path) -> TaskSpec | None:
+    """The task of the run that a folder is, or that its student lies in."""
+    for folder in (place, *list(place.absolute().parents)[:3]):
+        if (folder / "config.yaml").exists():
+            settings: Settings = load_settings([folder / "config.yaml"], {})
+            try:
+                return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+            except KdnasError:  # its YAML file has moved; the model works all the same
+                return None
+    return None

@@ -1,0 +1,155 @@
+"""The texts that `kdnas predict` labels: from arguments, files and standard input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kdnas.errors import KdnasError
+from kdnas.tasks.formats.columns import find_column
+from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
+from kdnas.tasks.spec import Column, TaskSpec
+
+# Where neither an option nor the task names a column, these are looked for.
+TEXT = Column(name="text", aliases=("sentence", "sentence1", "text_a", "premise", "question1"))
+PAIR = Column(name="text_pair", aliases=("sentence2", "text_b", "hypothesis", "question2"))
+ID = Column(name="id", aliases=("idx", "index"))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A text to label, or a pair of texts, and its id where the file has one."""
+
+    text: str
+    text_pair: str | None = None
+    id: Any = None
+
+
+def rows_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Row]:
+    """Texts with, where given, as many second texts.
+
+    Raises:
+        KdnasError: Their numbers differ.
+    """
+    if not pairs:
+        return [Row(text) for text in texts]
+    if len(pairs) != len(texts):
+        raise KdnasError(
+            f"{len(texts)} text(s) but {len(pairs)} second text(s); give one --text-pair a text"
+        )
+    return [Row(text, pair) for text, pair in zip(texts, pairs, strict=True)]
+
+
+def read_file(
+    path: Path,
+    spec: TaskSpec | None = None,
+    text_column: str | None = None,
+    pair_column: str | None = None,
+) -> tuple[Iterator[Row], int]:
+    """The rows of a file, and how many they are.
+
+    A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns;
+    any other file has one text a line, or for a task on pairs two with a tab between them.
+
+    Args:
+        path: The file.
+        spec: The model's task: its text columns are taken.
+        text_column: The column to take instead.
+        pair_column: The column of second texts.
+
+    Raises:
+        KdnasError: The file cannot be read, or has no text column.
+    """
+    if not path.is_file():
+        raise KdnasError(f"invalid --file {path}: no such file")
+    if path.suffix.lower() in SUFFIXES:
+        table = read_rows(path, (), lambda _: True)
+        cells = list(table.cells)
+        return _table_rows(table, cells, spec, text_column, pair_column), len(cells)
+    with path.open("rb") as counted:
+        total = sum(1 for _ in counted)
+    return read_lines(path.open("rb"), str(path), spec), total
+
+
+def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
+    """One text a line, or for a task on pairs two with a tab between them.
+
+    Args:
+        lines: In UTF-8.
+        source: The file, as error messages name it.
+        spec: The model's task.
+
+    Raises:
+        KdnasError: A line is not UTF-8, or lacks the second text.
+    """
+    for number, line in enumerate(lines, start=1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise KdnasError(f"{source}, line {number}: not UTF-8; convert the file") from None
+        if not is_paired(spec):
+            yield Row(text)
+            continue
+        first, tab, second = text.partition("\t")
+        if not tab:
+            raise KdnasError(f"{source}, line {number}: expected two texts with a tab between them")
+        yield Row(first, second)
+
+
+def is_paired(spec: TaskSpec | None) -> bool:
+    """Whether a task is known to read pairs of texts."""
+    return spec is not None and len(spec.text) > 1
+
+
+def _table_rows(
+    table: Rows,
+    cells: list[tuple[int, list[Any]]],
+    spec: TaskSpec | None,
+    text_column: str | None,
+    pair_column: str | None,
+) -> Iterator[Row]:
+    own = spec.text if spec else ()
+    text = _find(table, text_column, *own[:1], TEXT)
+    if text is None and len(table.header) == 1 and not text_column:
+        text = 0
+    if text is None:
+        raise _no_column(table, text_column, "text", "--text-column")
+    pair = None
+    if pair_column or spec is None or is_paired(spec):
+        pair = _find(table, pair_column, *own[1:], PAIR)
+    if pair is None and (pair_column or is_paired(spec)):
+        raise _no_column(table, pair_column, "second text", "--pair-column")
+    return _rows(table, cells, text, pair, find_column(ID, table.header))
+
+
+def _rows(
+    table: Rows, cells: list[tuple[int, list[Any]]], text: int, pair: int | None, key: int | None
+) -> Iterator[Row]:
+    for number, row in cells:
+        if len(row) != len(table.header):
+            raise KdnasError(
+                f"{table.source}, {table.unit} {number}: has {len(row)} fields instead of "
+                f"{len(table.header)}"
+            )
+        second = None if pair is None else _text(row[pair])
+        yield Row(_text(row[text]), second, None if key is None else row[key])
+
+
+def _find(table: Rows, named: str | None, *columns: Column) -> int | None:
+    wanted = (Column(name=named),) if named else columns
+    places = (find_column(column, table.header) for column in wanted)
+    return next((place for place in places if place is not None), None)
+
+
+def _no_column(table: Rows, named: str | None, what: str, option: str) -> KdnasError:
+    found = ", ".join(repr(name[:40]) for name in table.header)
+    if named:
+        return KdnasError(f"{table.source} has no column {named!r} ({option}); found {found}")
+    return KdnasError(f"{table.source} has no {what} column; found {found}; name it with {option}")
+
+
+def _text(cell: Any) -> str:
+    """A cell's text; empty where it has none."""
+    return cell if isinstance(cell, str) else ""

@@ -1,0 +1,202 @@
+"""`kdnas predict`: texts from anywhere get the labels that a plain loop gives them."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import QUICK, Said, sentence
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.evaluation.predict import load_classifier, predict, predict_rows
+from kdnas.evaluation.texts import rows_of
+from kdnas.runs.run_folder import dump
+from kdnas.students.checkpoint import ship_student
+
+LABELS = ("negative", "positive")
+RNG = random.Random(4)
+TEXTS = [" ".join(sentence(RNG) for _ in range(RNG.choice((1, 1, 2, 20)))) for _ in range(40)]
+
+
+def expected(model: Path, texts: list[str], pairs: list[str] | None = None) -> list[list[float]]:
+    """The logits of a plain loop."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    classifier = AutoModelForSequenceClassification.from_pretrained(model)
+    rows = zip(texts, pairs, strict=True) if pairs else ((text,) for text in texts)
+    found = []
+    for row in rows:
+        inputs = tokenizer(*row, truncation=True, max_length=64, return_tensors="pt")
+        found.append(classifier(**inputs).logits[0].tolist())
+    return found
+
+
+def make_run(folder: Path, classifier: Path, task: str) -> Path:
+    """A finished run whose student is a classifier."""
+    model = AutoModelForSequenceClassification.from_pretrained(classifier)
+    tokenizer = AutoTokenizer.from_pretrained(classifier)
+    ship_student(folder / "student", model, tokenizer, {"trial": 1})
+    (folder / "config.yaml").write_text(dump(Settings(task=task, **QUICK)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(make_classifier: Callable[..., Path]) -> Path:
+    return make_classifier(LABELS)
+
+
+@pytest.fixture
+def said(command: Said, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """`kdnas predict` with some standard input: its lines on standard output."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> list[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        command.capfd.readouterr()  # what making the model printed
+        before = len(command.all)
+        code, error = command("predict", *arguments)
+        assert code == 0, error
+        return command.all[before:].removesuffix(error).splitlines()
+
+    return call
+
+
+@pytest.fixture
+def refused(command: Said, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """`kdnas predict` with arguments that it refuses: its one line."""
+
+    def call(*arguments: object, stdin: bytes = b"") -> str:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        command.capfd.readouterr()
+        code, error = command("predict", *arguments)
+        assert code == 2 and error.count("\n") == 1, error
+        return error
+
+    return call
+
+
+def test_a_class_and_its_probability(model: Path) -> None:
+    found = predict(model, TEXTS, threads=1)
+    assert [row["text"] for row in found] == TEXTS
+    for row, logits in zip(found, expected(model, TEXTS), strict=True):
+        chances = torch.tensor(logits).softmax(0).tolist()
+        assert row["label"] == LABELS[chances[1] > chances[0]]
+        assert row["score"] == pytest.approx(max(chances), abs=1e-5)
+        assert list(row["probabilities"].values()) == pytest.approx(chances, abs=1e-5)
+    assert len({row["label"] for row in found}) == 2
+    assert predict(str(model), TEXTS[0])[0]["label"] == found[0]["label"]
+
+
+def test_a_regression_gives_numbers(
+    make_classifier: Callable[..., Path], said: Callable[..., list[str]]
+) -> None:
+    model = make_classifier(None)
+    pairs = TEXTS[::-1]
+    found = predict(model, TEXTS, pairs=pairs)
+    wanted = [logits[0] for logits in expected(model, TEXTS, pairs)]
+    assert [row["score"] for row in found] == pytest.approx(wanted, abs=1e-4)
+    assert set(found[0]) == {"text", "text_pair", "score"}
+    (line,) = said(model, "the cat", "--text-pair", "the dog")
+    assert line.endswith("  the cat | the dog") and float(line.split()[0])
+
+
+def test_one_line_a_text(model: Path, said: Callable[..., list[str]]) -> None:
+    lines = said(model, "the good cat", "the bad\n city")
+    assert len(lines) == 2
+    label, score, text = lines[1].split(maxsplit=2)
+    assert label in LABELS and 0.5 <= float(score) <= 1 and text == "the bad city"
+
+
+def test_json_lines(model: Path, said: Callable[..., list[str]]) -> None:
+    rows = [json.loads(line) for line in said(model, "the good cat", "the dog", "--json")]
+    assert rows == predict(model, ["the good cat", "the dog"])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_tables(suffix: str, model: Path, tmp_path: Path, said: Callable[..., list[str]]) -> None:
+    frame = pd.DataFrame({"idx": range(7, 47), "sentence": TEXTS})
+    file = tmp_path / f"texts{suffix}"
+    if suffix == ".jsonl":
+        frame.to_json(file, orient="records", lines=True)
+    elif suffix == ".parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_csv(file, sep="," if suffix == ".csv" else "\t", index=False)
+    rows = [json.loads(line) for line in said(model, "--file", file, "--json")]
+    assert [str(row.pop("id")) for row in rows] == [str(i) for i in range(7, 47)]
+    assert rows == predict(model, TEXTS)
+
+
+def test_lines_of_a_file_and_of_standard_input(
+    model: Path, tmp_path: Path, said: Callable[..., list[str]]
+) -> None:
+    text = "\n".join(TEXTS)
+    (tmp_path / "texts.txt").write_text(text)
+    lines = said(model, "--file", tmp_path / "texts.txt")
+    assert [line.split(maxsplit=2)[2] for line in lines] == TEXTS
+    for arguments in ((), ("-",)):
+        assert said(model, *arguments, stdin=text.encode()) == lines
+
+
+def test_many_rows_keep_their_order(model: Path) -> None:
+    in_chunks = predict_rows(load_classifier(model), rows_of(TEXTS), chunk=7)
+    for one, other in zip(in_chunks, predict(model, TEXTS), strict=True):
+        assert one["text"] == other["text"] and one["score"] == pytest.approx(other["score"])
+
+
+def test_a_run_knows_its_columns(
+    make_classifier: Callable[..., Path], tmp_path: Path, said: Callable[..., list[str]]
+) -> None:
+    classifier = make_classifier(("0", "1"))
+    run = make_run(tmp_path / "run", classifier, "mrpc")
+    file = tmp_path / "pairs.csv"
+    pd.DataFrame({"#2 String": TEXTS[1:], "#1 String": TEXTS[:-1]}).to_csv(file, index=False)
+    rows = [json.loads(line) for line in said(run, "--file", file, "--json")]
+    assert rows == predict(classifier, TEXTS[:-1], pairs=TEXTS[1:])
+    lines = "".join(f"{a}\t{b}\n" for a, b in pairwise(TEXTS))
+    for place in (run, run / "student"):
+        found = said(place, "--json", stdin=lines.encode())
+        assert [json.loads(line) for line in found] == rows
+    with pytest.raises(KdnasError, match="'mrpc' reads pairs; give a second text for each"):
+        predict(run, TEXTS)
+
+
+def test_bad_input(
+    model: Path,
+    teacher_folder: Path,
+    make_classifier: Callable[..., Path],
+    tmp_path: Path,
+    refused: Callable[..., str],
+) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("review,stars\ngood,1\n")
+    assert "no text column; found 'review', 'stars'; name it with --text-column" in refused(
+        model, "--file", table
+    )
+    assert "no column 'txt'" in refused(model, "--file", table, "--text-column", "txt")
+    table.write_text("text,stars\ngood,1\nbad\n")
+    assert "t.csv, line 3: has 1 fields instead of 2" in refused(model, "--file", table)
+    assert "no such file" in refused(model, "--file", tmp_path / "gone.csv")
+    assert "exclude each other" in refused(model, "a", "--file", table)
+    assert "one --text-pair a text" in refused(model, "a", "b", "--text-pair", "c")
+    assert "line 2: not UTF-8" in refused(model, stdin=b"good\nb\xe4d\n")
+    assert "no trained head" in refused(teacher_folder, "a")
+    assert "neither a run" in refused(tmp_path, "a")
+    assert "does not exist" in refused(tmp_path / "gone", "a")
+    run = make_run(tmp_path / "run", make_classifier(LABELS), "sst2")
+    assert "reads one text a row" in refused(run, "a", "--text-pair", "b")
+    (run / "student" / "model.safetensors").write_bytes(b"")
+    line = refused(run, "a")
+    assert "model.safetensors is damaged" in line and f"`kdnas resume {run}`" in line
+    assert "damaged" in refused(run / "student", "a")
+    (run / "student").rename(run / "elsewhere")
+    line = refused(run, "a")
+    assert "student does not exist yet; make it with `kdnas resume" in line
