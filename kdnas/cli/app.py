@@ -1,4 +1,4 @@
-"""The command line: its commands, in the order in which help lists them, and how it ends."""
+"""The command line: its commands, in the order of --help, and its exit codes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kdnas import __version__
 from kdnas.cli.evaluate import evaluate
 from kdnas.cli.export import export
 from kdnas.cli.fidelity import fidelity
-from kdnas.cli.output import talking
 from kdnas.cli.overview import welcome
 from kdnas.cli.predict import predict
 from kdnas.cli.report import report
 from kdnas.cli.search import distill, resume, search
+from kdnas.cli.shared import with_output_flags
 from kdnas.cli.space import space
 from kdnas.cli.worker import worker
 from kdnas.errors import KdnasError
@@ -34,10 +34,10 @@ UsageError: Any = typer.BadParameter.__mro__[1]
 
 COMMANDS = (search, resume, worker, space, distill, evaluate, predict, report, export, fidelity)
 for command in COMMANDS:
-    app.command()(talking(command))
+    app.command()(with_output_flags(command))
 
 
-def _tell_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"kdnas {__version__}")
         raise typer.Exit
@@ -48,7 +48,7 @@ def alone(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", help="The version.", is_eager=True, callback=_tell_version),
+        typer.Option("--version", help="The version.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     """Finds, trains and ships the best small student of a transformer language model."""
@@ -83,7 +83,7 @@ def run() -> int:
     except KdnasError as error:
         _complain(str(error))
         code = 2
-    except OSError as error:  # anything that has no better words for it
+    except OSError as error:  # a file that no room has a better message for
         if is_full(error):
             _complain(f"no space left on the disk of {error.filename or 'a file'}")
         elif error.filename and error.strerror:

@@ -1,4 +1,4 @@
-"""kdnas fidelity: how far to trust a study's scores."""
+"""kdnas fidelity: how well a study's scores rank its students."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def fidelity(
     flags: dict[str, Any],
     run: RunFolder,
     *,
-    students: Annotated[int, typer.Option(help="Students to distil fully.")] = 16,
-    seeds: Annotated[int, typer.Option(help="Full trainings of each, one a seed.")] = 1,
+    students: Annotated[int, typer.Option(help="Students to distil in full.")] = 16,
+    seeds: Annotated[int, typer.Option(help="Trainings of each, one a seed.")] = 1,
 ) -> None:
-    """Tell how well a run's mini-KD scores rank its students.
+    """Measure how well a study's scores rank its students.
 
-    Distils students spread over the front fully and tells the rank correlation of both scores.
-    Each score is kept: a repeat costs nothing.
+    Distils students spread over the front in full and prints the rank correlation of their scores
+    in the study with their final scores. Finished students are kept: repeating it costs nothing.
     """
     from kdnas.report.fidelity import fidelity_lines
     from kdnas.runs.context import open_context

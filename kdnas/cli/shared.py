@@ -1,33 +1,58 @@
-"""What several commands share."""
+"""What the commands share: common arguments, --quiet and --json, the hint after Ctrl-C."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
-from kdnas.runtime.console import say
+from kdnas.runtime.console import manner, say
 
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
 ConfigFile = Annotated[
     list[Path] | None,
     typer.Option(
-        "--config", help="YAML file that sets any option; may be repeated; flags win over all."
+        "--config", help="YAML file that sets any option; may be repeated; flags override it."
     ),
 ]
-# Settings that a run has and a command may be given others of.
+# Settings of a run that a command may override.
 OF_THE_RUN = {
     "threads": "CPU threads; default: the run's.",
     "device": "cpu, cuda, mps; default: the run's.",
 }
-JsonOut = Annotated[
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
+AsJson = Annotated[
     bool,
     typer.Option(
-        "--json", help="The result as JSON on standard output, all else on standard error."
+        "--json", help="Print the result as JSON; everything else goes to standard error."
     ),
 ]
+
+
+def with_output_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command --quiet and --json; it prints its result with `console.conclude`."""
+    own = inspect.signature(command, eval_str=True)
+
+    @functools.wraps(command)
+    def wrapped(*, quiet: bool, as_json: bool, **given: Any) -> None:
+        with manner(quiet=quiet, as_json=as_json):
+            command(**given)
+
+    parameters = [
+        *own.parameters.values(),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+            for name, kind in {"quiet": Quiet, "as_json": AsJson}.items()
+        ),
+    ]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapped
 
 
 def spelled(flags: dict[str, Any]) -> str:
@@ -36,7 +61,7 @@ def spelled(flags: dict[str, Any]) -> str:
     return "".join(words)
 
 
-def interruptible(command: str, work: Any) -> Any:
+def interruptible(command: str, work: Callable[[], Any]) -> Any:
     """Runs a job; Ctrl-C prints the command that continues it."""
     try:
         return work()

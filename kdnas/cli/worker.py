@@ -13,7 +13,7 @@ from kdnas.cli.shared import OF_THE_RUN, interruptible, spelled
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, say
 
-# What a worker on another machine may have elsewhere.
+# What may lie elsewhere on a worker's machine.
 PLACES = {
     "storage": "Optuna storage URL of a study that began on another machine.",
     "study": "Its name in the storage; default: kdnas.",
@@ -36,7 +36,7 @@ def worker(
 ) -> None:
     """Join a running study from another process or machine.
 
-    It works until the study's total is reached.
+    Works until the study has all its trials.
     """
     opened = _joined(run, flags)
     name = opened.settings.study
@@ -51,22 +51,22 @@ def worker(
             f"worker {opened.folder}{spelled(flags if run else {})}",
             lambda: work_on_study(open_context(opened), check=run is None),
         )
-    conclude({"study": name}, [f"study {name}: nothing is left to do"])
+    conclude({"study": name}, [f"study {name}: no work left"])
 
 
 def _joined(folder: Path | None, flags: dict[str, Any]) -> Any:
-    """The run that a worker works on: an existing one, or one for a study elsewhere."""
+    """The run to work on: an existing one, or a new folder for a study that began elsewhere."""
     from kdnas.config import validated
     from kdnas.runs.run_folder import Run
     from kdnas.study.join import join
 
     if folder is None:
         if "storage" not in flags:
-            raise KdnasError("give a run folder, or --storage URL (and --study NAME) of a study")
+            raise KdnasError("no study given: name a run folder, or --storage URL and --study NAME")
         return join(flags)
     for name in flags.keys() - {"threads", "device"}:
         option = name.replace("_", "-")
-        raise KdnasError(f"--{option} goes with --storage; {folder} has its settings already")
+        raise KdnasError(f"--{option} needs --storage: {folder} has its own settings")
     opened = Run.open(folder)
     opened.settings = validated({**opened.settings.model_dump(), **flags})
     return opened

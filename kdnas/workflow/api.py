@@ -20,8 +20,8 @@ from kdnas.report.trials_table import finished, front
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
+from kdnas.workflow.inputs import with_length_that_fits
 from kdnas.workflow.story import distil_another, find_student
-from kdnas.workflow.timed_length import with_length_that_fits
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.stage_resources import StageResources
 from kdnas.recipes.stages import check_logits, check_relations
 from kdnas.runs.context import Context
-from kdnas.runs.run_folder import Run
+from kdnas.runs.run_folder import Run, resolve
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_reachable
 from kdnas.space import SearchSpace
@@ -30,6 +31,7 @@ from kdnas.teachers.load import (
     load_config,
     load_teacher,
     load_tokenizer,
+    longest_input,
     teacher_source,
 )
 
@@ -49,6 +51,19 @@ class Inputs:
     config: Any
     data: RunData
     space: SearchSpace
+
+
+def with_length_that_fits(settings: Settings) -> Settings:
+    """Settings whose `latency_length`, where nobody set it, is no more than the teacher reads."""
+    settings = resolve(settings)
+    if settings.teacher is None or "latency_length" in settings.model_fields_set:
+        return settings
+    try:
+        longest = longest_input(load_config(settings.teacher))
+    except KdnasError:  # loading the teacher says it better
+        return settings
+    length = min(settings.latency_length, longest)
+    return settings.model_copy(update={"latency_length": length})
 
 
 def read_inputs(context: Context) -> Inputs:

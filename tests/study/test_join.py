@@ -72,7 +72,7 @@ def test_a_worker_elsewhere_works_until_the_total_is_reached(
     given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
     done = kdnas_child("worker", *given)
     assert done.wait() == 0, done.output
-    assert "nothing is left to do" in done.output
+    assert "no work left" in done.output
     study = load_run_study(url, "shared", tmp_path)
     assert len(evaluated(study)) == 3 == len({tuple(t.params.values()) for t in evaluated(study)})
     assert {t.state for t in study.trials} == {TrialState.COMPLETE}
@@ -143,6 +143,6 @@ def test_what_is_missing_is_named(flags: dict[str, object], url: str, tmp_path: 
 
 def test_a_worker_needs_a_run_or_a_storage(begun: Stepwise) -> None:
     neither = kdnas_child("worker")
-    assert neither.wait() == 2 and "give a run folder, or --storage URL" in neither.output
+    assert neither.wait() == 2 and "no study given: name a run folder" in neither.output
     both = kdnas_child("worker", begun.run.folder, "--teacher", "x")
-    assert both.wait() == 2 and "--teacher goes with --storage" in both.output
+    assert both.wait() == 2 and "--teacher needs --storage" in both.output

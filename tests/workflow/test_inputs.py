@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
-from kdnas.workflow.timed_length import with_length_that_fits
+from kdnas.workflow.inputs import with_length_that_fits
 
 
 def test_timed_inputs_fit_the_teacher_unless_their_length_was_given(

@@ -1,0 +1,87 @@
+"""The Python API: what the commands do, as functions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+
+import kdnas
+from kdnas import Candidate, KdnasError, LoadedRun, distill, load_run, resume, search
+
+
+@pytest.fixture(scope="module")
+def run(
+    teacher_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LoadedRun:
+    """A finished search of two candidates."""
+    out = tmp_path_factory.mktemp("api") / "run"
+    options = {**QUICK, "data_dir": data_folder, "out": out, "trials": 2}
+    return search(teacher_folder, "mrpc", **options)
+
+
+def test_a_search_returns_its_run(run: LoadedRun) -> None:
+    assert run.student is not None and (run.student / "model.safetensors").exists()
+    assert run.report is not None and run.report.task == "mrpc"
+    assert len(run.scored) == 2 and 1 <= len(run.front) <= 2
+    best = Candidate.from_params(run.scored.iloc[0].to_dict())
+    assert best.architecture.num_hidden_layers >= 1
+
+
+def test_load_run_reads_the_same_and_writes_nothing(run: LoadedRun) -> None:
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    again = load_run(str(run.folder))
+    assert again.report == run.report and again.trials.equals(run.trials)
+    after = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    assert {k: v for k, v in after.items() if "study.db" not in k.name} == {
+        k: v for k, v in before.items() if "study.db" not in k.name
+    }
+
+
+def test_another_trial_is_distilled_beside_the_winner(run: LoadedRun) -> None:
+    assert run.report is not None
+    other = next(n for n in run.scored.number if n != run.report.student.trial)
+    folder = distill(run.folder, trial=int(other))
+    assert folder == run.folder / "students" / f"trial-{other}"
+    assert (folder / "student/config.json").exists() and (folder / "report.json").exists()
+
+
+def test_a_finished_run_is_resumed_without_work(run: LoadedRun) -> None:
+    assert run.student is not None
+    before = (run.student / "model.safetensors").stat().st_mtime_ns
+    assert resume(run.folder).student == run.student
+    assert (run.student / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "give either --trial N or --speedup X"),
+        ({"trial": 0, "speedup": 2.0}, "give either --trial N or --speedup X"),
+        ({"trial": -1}, "invalid --trial -1"),
+    ],
+)
+def test_distill_refuses_what_names_no_trial(
+    run: LoadedRun, arguments: dict[str, float], message: str
+) -> None:
+    with pytest.raises(KdnasError, match=message):
+        distill(run.folder, **arguments)  # type: ignore[arg-type]
+
+
+def test_unknown_options_and_folders_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match="trails"):
+        search(out=tmp_path / "run", trails=3)
+    with pytest.raises(KdnasError, match="does not exist"):
+        load_run(tmp_path / "nowhere")
+
+
+def test_every_public_name_is_there_and_none_is_slow_to_import() -> None:
+    for name in kdnas.__all__:
+        assert getattr(kdnas, name) is not None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = kdnas.nothing
+    code = "import sys, kdnas; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
