@@ -65,7 +65,7 @@ def main() -> None:
 
     def point(shape: str, examples: int, length: int) -> tuple[float, int]:
         setting = make_setting(texts_of(examples, length, arguments.text), length, settings)
-        student = setting.start(setting.architecture(shape))[0].student.base_model
+        student = setting.start(setting.architecture(shape))[0].model.base_model
         outside = student.get_input_embeddings().weight.numel()
         seconds = candidate_seconds(setting, shape, arguments.turns)
         print(f"{shape}, {examples} examples of {length} tokens: {seconds:.2f} s", flush=True)

@@ -31,7 +31,7 @@ from setting import Setting, make_setting, read_sentences, seconds_of
 from kdnas.config import Settings
 from kdnas.distillation.batches import collate
 from kdnas.distillation.forward import forward
-from kdnas.distillation.losses.table import LogitsLoss, TaskLoss
+from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
@@ -48,9 +48,9 @@ WARM_UP_STEPS = 3
 
 def kdnas(setting: Setting, architecture: Architecture, steps: int | None) -> float:
     """Seconds of a mini-KD training of so many steps, or of one epoch."""
-    distilled, objective = setting.start(architecture)
+    state, objective = setting.start(architecture)
     result = train(
-        distilled.student,
+        state.model,
         objective,
         setting.training,
         setting.proxy.store.subset(setting.proxy.training),
@@ -63,7 +63,7 @@ def kdnas(setting: Setting, architecture: Architecture, steps: int | None) -> fl
 
 def limit(setting: Setting, architecture: Architecture, steps: int | None) -> float:
     """Seconds of the bare student on the same batches."""
-    student = setting.start(architecture)[0].student
+    student = setting.start(architecture)[0].model
     student.get_input_embeddings().requires_grad_(False)
     data, runtime = setting.training, setting.runtime
     plan = setting.mini.schedule(1, None).plan(data.lengths, 0)[:steps]
@@ -87,7 +87,7 @@ def limit(setting: Setting, architecture: Architecture, steps: int | None) -> fl
 
 def plain(setting: Setting, architecture: Architecture, steps: int | None) -> float:
     """Seconds of a Hugging Face student with padding and autocast, every weight trained."""
-    student = setting.start(architecture)[0].student.base_model.train()
+    student = setting.start(architecture)[0].model.base_model.train()
     data, runtime = setting.training, setting.runtime
     plan = setting.mini.schedule(1, None).plan(data.lengths, 0)[:steps]
     optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4, fused=True)
@@ -169,25 +169,25 @@ def stages(setting: Setting) -> dict[str, float]:
     data, runtime, pad = setting.training, setting.runtime, setting.teacher.pad_id
     schedule = Schedule(1, 1e-6, setting.settings.batch_size)
     source = setting.proxy.store.subset(setting.proxy.training)
-    distilled, hidden = setting.start(setting.architecture("3x384"))
+    state, hidden = setting.start(setting.architecture("3x384"))
     task = WeightedLosses(
         {
-            "task": (1.0, TaskLoss()),
-            "logits": (1.0, LogitsLoss(2.0)),
-            "hidden": (1.0, distilled.hidden),
+            "task": (1.0, LOSSES["task"]()),
+            "logits": (1.0, LOSSES["logits"]()),
+            "hidden": (1.0, hidden.named()["hidden"]),
         }
     )
 
     def fit(model: Any, objective: WeightedLosses, signal: Any) -> None:
         train(model, objective, data, signal, schedule, runtime, pad_id=pad)
 
-    labels = WeightedLosses({"task": (1.0, TaskLoss())})
+    labels = WeightedLosses({"task": (1.0, LOSSES["task"]())})
     jobs: dict[str, Callable[[], object]] = {
         "teacher fine-tuning": lambda: fit(setting.teacher.model, labels, NoSignal()),
-        "full KD, hidden states (3x384)": lambda: fit(distilled.student, hidden, source),
-        "full KD, task stage (3x384)": lambda: fit(distilled.student, task, source),
+        "full KD, hidden states (3x384)": lambda: fit(state.model, hidden, source),
+        "full KD, task stage (3x384)": lambda: fit(state.model, task, source),
         "evaluation, teacher": lambda: predict(setting.teacher.model, data, runtime, pad_id=pad),
-        "evaluation, 3x384": lambda: predict(distilled.student, data, runtime, pad_id=pad),
+        "evaluation, 3x384": lambda: predict(state.model, data, runtime, pad_id=pad),
     }
     return {name: len(data) / seconds_of(lambda job=job: job()) for name, job in jobs.items()}
 

@@ -43,7 +43,7 @@ class Predecessor:
             student_config(config, family, architecture)
         ).train()
         depth = config.num_hidden_layers
-        self.map = LayerMap.skip_and_last(architecture.num_hidden_layers, depth)
+        self.map = LayerMap.named("skip+last", architecture.num_hidden_layers, depth)
         self.projection = nn.Linear(architecture.hidden_size, 2 * config.hidden_size)
         parameters = [*self.student.parameters(), *self.projection.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=5e-5)

@@ -25,8 +25,10 @@ import yaml
 from kdnas.config import validated
 from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
+from kdnas.recipes.full import run_recipe
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
+from kdnas.space.candidate import Candidate
 from kdnas.students import empty_student
 from kdnas.teachers.load import teacher_source
 from kdnas.testing.stepwise import Stepwise
@@ -98,9 +100,9 @@ def _result(
     name = f"{pipeline.settings.task} {variant['name']} {seed}"
     work = pipeline.run.folder / "work" / name.replace(" ", "-")
     start = time.perf_counter()
-    distilled = full.run(architecture, None, work, name)
+    state = run_recipe(full, Candidate(architecture), work, name)
     seconds = time.perf_counter() - start
-    scores = pipeline.score(distilled.student)
+    scores = pipeline.score(state.model)
     shutil.rmtree(work)
     return {"student": variant["student"], "scores": scores, "seconds": round(seconds, 1)}
 

@@ -20,20 +20,22 @@ from kdnas.distillation import core, schedule
 from kdnas.distillation.batches import collate, part_of
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.precision import working_precision
-from kdnas.recipes.stages import schedule_of, terms_of
+from kdnas.recipes.full import stage_data
+from kdnas.recipes.stages import schedule_of, weighted_losses
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.distributed import lead_or_follow
 from kdnas.space import Architecture
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.testing.stepwise import Stepwise
+from kdnas.workflow.distil import after_mini_kd
 
 
 def compare(
     pipeline: Stepwise, distilled: StudentState, objective: WeightedLosses, lesson: DistillationData
 ) -> None:
     """Prints relative distances of gradients, shape (all weights,), from the whole batch's."""
-    student, pad = distilled.student.eval(), pipeline.teacher.pad_id
+    student, pad = distilled.model.eval(), pipeline.teacher.pad_id
     weights = [*student.parameters(), *objective.parameters()]
     plan = schedule_of(pipeline.settings.recipe[0], pipeline.settings)
     indices = plan.plan(lesson.data.lengths, 0)[0]
@@ -99,14 +101,14 @@ def main() -> int:
     pipeline = Stepwise(Run.open(given.run))
     settings, full, stage = pipeline.settings, pipeline.full, pipeline.settings.recipe[0]
     architecture = Architecture.from_params(pipeline.open_study().trials[0].params)
-    distilled = pipeline._after_mini_kd(architecture, 0, "rounding")
-    lesson = full._lesson(stage, architecture)
-    objective = WeightedLosses(terms_of(stage, distilled, full._start(lesson)))
+    distilled = after_mini_kd(pipeline.prepared, architecture, 0, "rounding")
+    lesson = stage_data(full, stage, distilled)
+    objective = weighted_losses(stage, distilled, lesson, settings, pipeline.runtime)
     if pipeline.runtime.team.size == 1:
         compare(pipeline, distilled, objective, lesson)
     plan = schedule_of(stage, settings)
     result = core.train(
-        distilled.student,
+        distilled.model,
         objective,
         lesson.data,
         lesson.source,

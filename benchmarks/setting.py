@@ -16,6 +16,7 @@ import numpy as np
 from kdnas.config import Settings
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import hidden_states
+from kdnas.recipes.stages import weighted_losses
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.proxy import Proxy, split_heldout
@@ -53,8 +54,8 @@ class Setting:
 
     def start(self, architecture: Architecture) -> tuple[StudentState, WeightedLosses]:
         """A fresh student and what mini-KD minimises."""
-        distilled = self.mini.start(architecture)
-        return distilled, WeightedLosses({"hidden": (1.0, distilled.hidden)})
+        mini, state = self.mini, self.mini.start(architecture)
+        return state, weighted_losses(mini.stage, state, mini.data, self.settings, self.runtime)
 
     def architecture(self, shape: str) -> Architecture:
         """As `shaped` says, or `teacher`."""
@@ -96,7 +97,7 @@ def make_setting(
     labels = np.arange(len(texts)) % LABELS
     data = encode(Examples(texts, None, labels), teacher.tokenizer, length)
     folder = Path(tempfile.mkdtemp(prefix="kdnas-benchmark-"))
-    states = hidden_states(range(1, teacher.depth + 1))
+    states = hidden_states(range(1, teacher.architecture.num_hidden_layers + 1))
     start = time.perf_counter()
     store = build_store(folder / "store", teacher, data, states, runtime)
     seconds = time.perf_counter() - start

@@ -59,7 +59,7 @@ def evaluate(pipeline: Stepwise, architecture: Architecture, checkpoint: Path) -
     checkpoint.unlink(missing_ok=True)
     mini = pipeline.mini
     distilled = mini.start(architecture)
-    costs = pipeline.meter.of_model(distilled.student)
+    costs = pipeline.meter.of_model(distilled.model)
     losses = {
         name: mini.train(distilled, until=share, checkpoint=checkpoint)
         for name, share in RUNGS.items()

@@ -12,14 +12,13 @@ from kdnas.config.choices import (
     Cost,
     LatencyRuntime,
     LayerMapping,
-    MiniScore,
     Normalisation,
     Objective,
     Precision,
     RandomControl,
     Sampler,
 )
-from kdnas.config.stages import MiniLoss, Stage, problem_of, problem_of_mini
+from kdnas.config.stages import SCORES, Stage, problem_of, problem_of_mini
 from kdnas.config.weights import Share, Weight, problem_of_shares, problem_of_weights
 
 # What the options of the recipe without `stages` are; a recipe with stages has its own.
@@ -177,16 +176,16 @@ class Settings(BaseModel):
         "Mini-KD",
         ge=1,
     )
-    mini_losses: dict[MiniLoss, Weight] = setting(
+    mini_losses: dict[str, Weight] = setting(
         {"hidden": 1.0},
         "What candidates learn from: each loss with its weight, as in a stage (YAML only).",
         "Mini-KD",
         min_length=1,
     )
-    mini_score: MiniScore = setting(
+    mini_score: str = setting(
         "hidden",
-        "Whose held-out share left unexplained scores a candidate: hidden states, logits, or the "
-        "mean of both.",
+        "The loss whose held-out value scores a candidate (hidden and logits: the share left "
+        "unexplained), or mean: of hidden and logits.",
         "Mini-KD",
     )
     normalisation: Normalisation = setting(
@@ -280,8 +279,12 @@ class Settings(BaseModel):
             lr=self.mini_lr,
             stride=self.mini_stride,
             freeze_embeddings=self.inherit,
-            temperature=self.temperature,
         )
+
+    @property
+    def scored_losses(self) -> tuple[str, ...]:
+        """The losses whose held-out values, averaged, score a candidate."""
+        return SCORES.get(self.mini_score, (self.mini_score,))
 
     @model_validator(mode="before")
     @classmethod
@@ -304,7 +307,7 @@ class Settings(BaseModel):
         problems = []
         if "mini_losses" in values:
             given = values["mini_losses"]
-            problems.append(problem_of_weights("mini_losses", given, get_args(MiniLoss)))
+            problems.append(problem_of_weights("mini_losses", given))
         if "transfer_methods" in values:
             given = values["transfer_methods"]
             problems.append(problem_of_shares("transfer_methods", given, get_args(Augmentation)))
@@ -315,7 +318,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         problem = problem_of(self.stages, self.corpus)
-        problem = problem or problem_of_mini(self.mini_losses, self.mini_score)
+        problem = problem or problem_of_mini(self.mini_losses)
         if self.transfer_methods and not any(self.transfer_methods.values()):
             problem = "all shares of transfer_methods are 0"
         if problem:
@@ -339,6 +342,7 @@ def plain_recipe(settings: Settings) -> tuple[Stage, ...]:
         epochs=settings.epochs or 1,
         lr=settings.lr,
     )
+    options: dict[str, Any] = {"temperature": settings.temperature}
     task = Stage(
         name="task",
         data="task",
@@ -349,6 +353,6 @@ def plain_recipe(settings: Settings) -> tuple[Stage, ...]:
         },
         epochs=settings.task_epochs,
         lr=settings.task_lr,
-        temperature=settings.temperature,
+        **options,
     )
     return (hidden, task) if settings.epochs else (task,)

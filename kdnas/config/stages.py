@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdnas.config.weights import Weight, problem_of_weights, weighs
 
-LossName = Literal["task", "logits", "hidden", "embeddings", "relations"]
-MiniLoss = Literal["logits", "hidden", "embeddings", "relations"]
-OfTask: tuple[LossName, ...] = ("task", "logits")
+# Settings that are the defaults of losses' options of the same name.
+LOSS_SETTINGS = ("mapping", "normalisation", "shared_projection", "temperature")
+# What the control without a teacher learns from.
+LABELS_ONLY = {"task": 1.0}
+# The losses that a score other than a single one is the mean of.
+SCORES = {"mean": ("hidden", "logits")}
 
 
 class Stage(BaseModel):
-    """One stage of a recipe, as an entry of `stages:` in a YAML file describes it."""
+    """One stage of a recipe, as an entry of `stages:` in a YAML file describes it.
+
+    Keys that are not fields are options of its losses; `kdnas.recipes.check` checks them.
+    """
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+        extra="allow", frozen=True, validate_default=True, allow_inf_nan=False
     )
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Small letters, digits, dashes.")
     data: Literal["corpus", "task", "transfer"] = Field(
         description="The unlabelled corpus, the task's training rows, or the transfer set."
     )
-    losses: dict[LossName, Weight] = Field(
+    losses: dict[str, Weight] = Field(
         min_length=1,
         description="Each loss with its weight, or [first, last] of one that changes evenly.",
     )
@@ -49,19 +55,6 @@ class Stage(BaseModel):
         "and neither the task nor embeddings are learnt.",
     )
     dropout: bool = Field(default=False, description="Whether the student's dropout is on.")
-    temperature: float = Field(default=2.0, gt=0, description="Of the logit loss.")
-    logit_loss: Literal["kl", "ce", "mse"] = Field(
-        default="kl",
-        description="KL divergence, soft cross-entropy, or squared error of the logits.",
-    )
-    relation_heads: int | None = Field(
-        default=None,
-        ge=1,
-        description="Default: as many as the teacher has heads, where they divide.",
-    )
-    relation_layer: int | None = Field(
-        default=None, ge=1, description="Teacher layer of the relations; default: its last."
-    )
 
     @property
     def is_general(self) -> bool:
@@ -69,13 +62,14 @@ class Stage(BaseModel):
         return (self.teacher or ("general" if self.data == "corpus" else "task")) == "general"
 
     @property
-    def learns_task(self) -> bool:
-        """Whether the student's head is trained."""
-        return any(self.weighs(name) for name in OfTask)
+    def options(self) -> dict[str, Any]:
+        """The keys that are options of its losses."""
+        return dict(self.model_extra or {})
 
-    def weighs(self, loss: LossName) -> bool:
-        """Whether a loss counts at some time."""
-        return weighs(self.losses.get(loss, 0.0))
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """Its losses that count at some time."""
+        return tuple(name for name, weight in self.losses.items() if weighs(weight))
 
     @model_validator(mode="before")
     @classmethod
@@ -87,38 +81,27 @@ class Stage(BaseModel):
             raise ValueError(f"stages has {values!r}; each stage maps keys such as name to values")
         where = f"losses of stage {values.get('name')!r}"
         if "losses" in values:
-            problem = problem_of_weights(where, values["losses"], get_args(LossName))
+            problem = problem_of_weights(where, values["losses"])
             if problem:
                 raise ValueError(problem)
         return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
-        for loss in OfTask:
-            if self.is_general and loss in self.losses:
-                raise ValueError(
-                    f"stage {self.name!r} learns from {loss}, which a general teacher cannot give; "
-                    "teacher: task would be right"
-                )
-        if "task" in self.losses and self.data == "corpus":
-            raise ValueError(f"stage {self.name!r} learns from task labels, which a corpus lacks")
         if self.is_general and self.data != "corpus":
             raise ValueError(
-                f"stage {self.name!r} has a general teacher and the data of a task; data: corpus "
-                "or teacher: task would be right"
+                f"stage {self.name!r} has a general teacher and the data of a task; give data: "
+                "corpus or teacher: task"
             )
-        if not any(self.weighs(loss) for loss in self.losses):
-            raise ValueError(f"all losses of stage {self.name!r} weigh 0")
+        if not self.weighed:
+            raise ValueError(f"all losses of stage {self.name!r} weigh 0; give one a weight")
         return self
 
 
-def problem_of_mini(losses: Mapping[MiniLoss, Weight], score: str) -> str | None:
-    """What is wrong with mini-KD's losses and with what scores candidates, in words."""
-    weighed = {name for name, weight in losses.items() if weighs(weight)}
-    if not weighed:
-        return "all losses of mini_losses weigh 0"
-    if score != "hidden" and "logits" not in weighed:
-        return f"--mini-score is {score}, but mini_losses has no logits, so that no head is trained"
+def problem_of_mini(losses: Mapping[str, Weight]) -> str | None:
+    """What is wrong with mini-KD's losses, in words."""
+    if not any(weighs(weight) for weight in losses.values()):
+        return "all losses of mini_losses weigh 0; give one a weight"
     return None
 
 
@@ -130,10 +113,8 @@ def problem_of(stages: tuple[Stage, ...], corpus: str | None) -> str | None:
             return f"two stages are called {name!r}"
     for before, stage in pairwise(stages):
         if stage.is_general and not before.is_general:
-            return f"the general stage {stage.name!r} should come before {before.name!r}"
+            return f"the general stage {stage.name!r} must come before {before.name!r}"
     for stage in stages:
         if stage.data == "corpus" and corpus is None:
             return f"stage {stage.name!r} learns from a corpus; name one with --corpus"
-    if stages and not stages[-1].learns_task:
-        return f"the last stage, {names[-1]!r}, should train the head: losses task or logits"
     return None

@@ -22,22 +22,20 @@ def weighs(weight: Weight) -> bool:
     return any(weight) if isinstance(weight, tuple) else bool(weight)
 
 
-def problem_of_weights(where: str, losses: Any, known: Sequence[str]) -> str | None:
+def problem_of_weights(where: str, losses: Any) -> str | None:
     """What is wrong with a mapping of losses to weights, in words.
 
     Args:
         where: Where it stands.
         losses: As it was read.
-        known: The losses that there are.
     """
     if not losses:
-        return f"{where} is {losses!r}; one loss or more with its weight would be right"
-    problem = _problem_of_keys(where, losses, known)
+        return f"{where} is {losses!r}; give one loss or more, each with its weight"
+    problem = _problem_of_keys(where, losses)
     wrong = {} if problem else {k: v for k, v in losses.items() if not _is_weight(v)}
     for name, value in wrong.items():
         problem = problem or (
-            f"{where} has {name} {value!r}; a number that is not below 0, or [first, last] of "
-            "two, would be right"
+            f"{where} has {name} {value!r}; give a number of 0 or more, or [first, last]"
         )
     return problem
 
@@ -47,14 +45,15 @@ def problem_of_shares(where: str, shares: Any, known: Sequence[str]) -> str | No
     problem = _problem_of_keys(where, shares, known)
     wrong = {} if problem else {k: v for k, v in shares.items() if not _is_share(v)}
     for name, value in wrong.items():
-        problem = problem or f"{where} has {name} {value!r}; a number not below 0 would be right"
+        problem = problem or f"{where} has {name} {value!r}; give a number of 0 or more"
     return problem
 
 
-def _problem_of_keys(where: str, found: Any, known: Sequence[str]) -> str | None:
+def _problem_of_keys(where: str, found: Any, known: Sequence[str] = ()) -> str | None:
     if not isinstance(found, dict):
-        return f"{where} is {found!r}; names with numbers, as in {known[0]}: 1, would be right"
-    unknown = [name for name in found if name not in known]
+        example = known[0] if known else "hidden"
+        return f"{where} is {found!r}; give names with numbers, as in {example}: 1"
+    unknown = [name for name in found if known and name not in known]
     return f"{where} has {unknown[0]!r}; known: {', '.join(known)}" if unknown else None
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-Mapping = Literal["skip+last", "skip", "last"]
+from kdnas.config.choices import LayerMapping
 
 
 def last_layers(student_layers: int, teacher_layers: int) -> list[int]:
@@ -31,6 +30,24 @@ def skip_layers(student_layers: int, teacher_layers: int) -> list[int]:
     return [step * i for i in range(1, student_layers + 1)]
 
 
+def even_layers(student_layers: int, teacher_layers: int) -> list[int]:
+    """Teacher layers `floor(i * Lt / Ls)` for student layers i = 1..Ls: evenly spread.
+
+    Raises:
+        ValueError: The student is deeper than the teacher, or has no layer.
+    """
+    _check(student_layers, teacher_layers)
+    return [i * teacher_layers // student_layers for i in range(1, student_layers + 1)]
+
+
+MAPS = {
+    "skip+last": (skip_layers, last_layers),
+    "skip": (skip_layers,),
+    "last": (last_layers,),
+    "evenly": (even_layers,),
+}
+
+
 @dataclass(frozen=True)
 class LayerMap:
     """For student layers in their order, the teacher layers whose states each must predict.
@@ -44,19 +61,10 @@ class LayerMap:
     first: int = 1
 
     @classmethod
-    def named(cls, name: Mapping, student_layers: int, teacher_layers: int) -> LayerMap:
-        """The mapping `skip+last`, `skip` or `last`."""
-        both = (
-            skip_layers(student_layers, teacher_layers),
-            last_layers(student_layers, teacher_layers),
-        )
-        chosen = {"skip": both[:1], "last": both[1:]}.get(name, both)
+    def named(cls, name: LayerMapping, student_layers: int, teacher_layers: int) -> LayerMap:
+        """One of `MAPS`; where it has two, their layers stand side by side."""
+        chosen = [layers(student_layers, teacher_layers) for layers in MAPS[name]]
         return cls(tuple(zip(*chosen, strict=True)))
-
-    @classmethod
-    def skip_and_last(cls, student_layers: int, teacher_layers: int) -> LayerMap:
-        """Student layer i against `[skip(i) ; last(i)]`."""
-        return cls.named("skip+last", student_layers, teacher_layers)
 
     @classmethod
     def embeddings(cls) -> LayerMap:

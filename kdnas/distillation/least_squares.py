@@ -1,19 +1,9 @@
-"""A closed-form start for the projections, so that training spends its steps on the student."""
+"""Ridge regression from sums over batches: a closed-form start for learnt projections."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
-
-from kdnas.distillation.batches import Batch
-from kdnas.distillation.forward import forward
-from kdnas.distillation.losses.table import HiddenLoss
-from kdnas.distillation.precision import working_precision
-from kdnas.distillation.signal import TeacherSignal
-from kdnas.runtime.device import Runtime
 
 # Shares of the states' variance: what held-out sentences preferred (docs/results.md), more where
 # few tokens would be learnt by heart.
@@ -21,33 +11,7 @@ RIDGE = 1e-2
 FEW_TOKENS = 45
 
 
-@torch.no_grad()
-def fit_projections(
-    term: HiddenLoss,
-    student: PreTrainedModel,
-    batches: Iterable[Batch],
-    source: TeacherSignal,
-    runtime: Runtime,
-) -> None:
-    """Sets each projection to the ridge regression of its targets on the student's states.
-
-    Layers that share a projection share one regression.
-    """
-    sums = [_Sums() for _ in term.projections]
-    with working_precision(student, runtime):
-        for batch in batches:
-            signal = source.fetch(batch, term.of_teacher)
-            with runtime.autocast():
-                output = forward(student, batch, term.of_student)
-            for i, layer in enumerate(term.layer_map.student_layers):
-                states = output.hidden(layer).float()
-                sums[i % len(sums)].add(states, term.target(i, signal))
-    for projection, total in zip(term.projections, sums, strict=True):
-        assert isinstance(projection, nn.Linear)
-        total.solve_into(projection)
-
-
-class _Sums:
+class LeastSquares:
     """Normal equations of a linear regression with an intercept."""
 
     def __init__(self) -> None:

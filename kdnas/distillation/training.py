@@ -180,7 +180,7 @@ def heldout_losses(
     *,
     pad_id: int,
 ) -> dict[str, float]:
-    """Each loss by name on held-out examples, dropout off, each token or example counting once."""
+    """Each loss's held-out value by name, dropout off, each token or example counting once."""
     model.eval()
     objective.to(runtime.device)
     sums, totals = dict.fromkeys(objective.ends, 0.0), dict.fromkeys(objective.ends, 0)
@@ -188,7 +188,7 @@ def heldout_losses(
         for batch in batches_once(data, pad_id, runtime.device):
             let_pass()
             with runtime.autocast():
-                losses = objective(model, batch, source)
+                losses = objective.heldout_values(model, batch, source)
             for name, count in objective.counts(batch).items():
                 sums[name] += float(losses[name]) * count
                 totals[name] += count

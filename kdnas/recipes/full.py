@@ -1,244 +1,267 @@
-"""Full KD: the same core as mini-KD, stage after stage, on the full data."""
+"""Full KD: students go through the stages of a recipe; each finished stage is an artifact."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
-
-from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from typing import Any
 
 from kdnas.config import Settings
-from kdnas.config.stages import Stage
-from kdnas.distillation.losses.table import TaskLoss
-from kdnas.distillation.losses.weighted import WeightedLosses
-from kdnas.distillation.outputs import OutputRequest
-from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.signal import NoSignal
+from kdnas.config.stages import LABELS_ONLY, Stage
 from kdnas.distillation.training import train
-from kdnas.files.atomic import replace_file
+from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
-from kdnas.recipes.stages import hidden_of, schedule_of, terms_of, wanted_of
+from kdnas.recipes.stage_resources import StageResources, keep_transfer
+from kdnas.recipes.stages import (
+    loss_options,
+    losses_of,
+    schedule_of,
+    teacher_request,
+    trains_head,
+    weighted_losses,
+)
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
-from kdnas.space import Architecture
+from kdnas.space.candidate import Candidate
 from kdnas.students.importance import Importance
 from kdnas.students.inherit import take_body
-from kdnas.students.initialiser import StudentInitialiser
-from kdnas.students.state import StudentState
-from kdnas.tasks.encode import EncodedExamples
+from kdnas.students.initialiser import StudentInitialiser, initialiser_of
+from kdnas.students.state import StudentState, state_artifact
 from kdnas.teachers.cache import cache_folder, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.teachers.load import Teacher
 
 # A general student is made once for all runs, whatever their seed.
 GENERAL_SEED = 0
-# What a general student depends on, beside its teacher, its corpus and its stages.
-GENERAL_SETTINGS = ("inherit", "normalisation", "mapping", "shared_projection")
-
-
-class StageResources(Protocol):
-    """Where stages find their teachers and their data."""
-
-    def teacher(self, stage: Stage) -> Teacher:
-        """Who teaches a stage, on the runtime's device."""
-
-    def lesson(self, stage: Stage, wanted: OutputRequest) -> DistillationData:
-        """A stage's data with the teacher's signal for them."""
 
 
 @dataclass(frozen=True)
-class GeneralStudent:
-    """A student that knows no task, and what of its teacher it was cut from."""
-
-    architecture: Architecture
-    distilled: StudentState
-    cut: Importance
-
-
-@dataclass(frozen=True)
-class FullKD:
-    """Takes students through the stages of a recipe.
+class RecipeRun:
+    """What every student of a run is trained with.
 
     Attributes:
-        settings: Of the run.
+        settings: The recipe and its options.
+        run: Its folder logs how long steps take.
         runtime: Device and precision.
-        classroom: Has the teachers and the data.
-        pad_id: Token that fills short rows.
+        resources: Teachers and rows.
         record: Takes note of each training.
     """
 
     settings: Settings
+    run: Run
     runtime: Runtime
-    classroom: StageResources
-    pad_id: int
+    resources: StageResources
     record: Record = forget
 
-    def run(
-        self,
-        architecture: Architecture,
-        begin: Callable[[], StudentState] | None,
-        work: Path,
-        title: str,
-    ) -> StudentState:
-        """A student of an architecture after all stages.
 
-        Args:
-            architecture: Its shape.
-            begin: Makes what the first stage goes on from; None for a fresh student. A recipe that
-                begins with general stages goes on from their result instead.
-            work: Folder that a killed run continues from.
-            title: Names the student where progress is shown.
-        """
-        general = tuple(stage for stage in self.settings.recipe if stage.is_general)
-        own = self.settings.recipe[len(general) :]
-        projects = any(stage.weighs("hidden") for stage in own)
-        start = self._start(self._lesson(own[0], architecture, projects))
-        distilled = start.student(architecture)
-        done = [i for i in reversed(range(len(own))) if (work / own[i].name).exists()]
-        following = next((i + 1 for i in done if distilled.load(work / own[i].name)), 0)
-        if not following and general:
-            distilled = self._after(self.general(architecture, general, title), start)
-        elif not following and begin:
-            distilled = begin()
-        if not following and projects and (general or not begin):
-            start.fit(distilled.hidden, distilled)
-        for stage in own[following:]:
-            lesson = self._lesson(stage, architecture)
-            self._train(stage, distilled, lesson, work / stage.name, title)
-        return distilled
+def run_recipe(
+    job: RecipeRun,
+    candidate: Candidate,
+    folder: Path,
+    title: str,
+    start: Callable[[], StudentState] | None = None,
+) -> StudentState:
+    """Trains a student by all stages of the recipe.
 
-    def general(
-        self, architecture: Architecture, stages: tuple[Stage, ...], title: str
-    ) -> GeneralStudent:
-        """A student that knows no task yet: from the cache, or trained now and kept there."""
-        settings = self.settings.model_copy(update={"seed": GENERAL_SEED})
-        whole = replace(self, settings=settings)
-        start = whole._start(self.classroom.lesson(stages[0], OutputRequest()))
-        folders = [
-            whole._general_folder(architecture, stages[: i + 1], start.lesson)
-            for i in range(len(stages))
-        ]
-        lock = folders[-1].with_suffix(".lock")
-        with file_lock(lock, "another process trains the same general student"):
-            cut = _cut(folders[0].with_suffix(".cut"), start)
-            distilled = whole._start(start.lesson, cut).student(architecture)
-            if distilled.load(folders[-1]):
-                say(f"{title}: found the general student in {folders[-1]}")
-                return GeneralStudent(architecture, distilled, cut)
-            projects = any(stage.weighs("hidden") for stage in stages)
-            start = whole._start(whole._lesson(stages[0], architecture, projects), cut)
-            distilled = start.student(architecture)
-            if projects:
-                start.fit(distilled.hidden, distilled)
-            for stage, folder in zip(stages, folders, strict=True):
-                if not distilled.load(folder):
-                    lesson = whole._lesson(stage, architecture)
-                    whole._train(stage, distilled, lesson, folder, title)
-        return GeneralStudent(architecture, distilled, cut)
+    Args:
+        job: Of the run.
+        candidate: The student.
+        folder: Keeps finished stages; a killed run goes on from them.
+        title: Names the student where progress is shown.
+        start: Makes the state that the first stage goes on from; default: an untrained student. A
+            recipe that begins with general stages goes on from their result instead.
+    """
+    general = tuple(stage for stage in job.settings.recipe if stage.is_general)
+    own = job.settings.recipe[len(general) :]
 
-    def _after(self, general: GeneralStudent, start: StudentInitialiser) -> StudentState:
-        """The general student with the head of a stage's teacher.
+    def begin() -> StudentState:
+        if general:
+            return _with_task_head(job, candidate, *general_student(job, candidate, general, title))
+        return start() if start else _initialiser(job, own[0]).student(candidate.architecture)
 
-        Head and layers fit each other only if both were cut alike.
-        """
-        alike = self._start(start.lesson, general.cut)
-        distilled = alike.student(general.architecture)
-        take_body(distilled.student, general.distilled.student)
-        return distilled
+    origin = {"start": "general" if general else "given" if start else "untrained"}
+    kept = [
+        state_artifact(folder / stage.name, {**origin, **state_key(job, candidate, own[: i + 1])})
+        for i, stage in enumerate(own)
+    ]
+    return _through(job, own, kept, begin, title)
 
-    def fine_tune(
-        self, student: PreTrainedModel, data: EncodedExamples, work: Path, title: str
-    ) -> None:
-        """The control without a teacher: labels alone, as many epochs as the task's stages take."""
-        own = [stage for stage in self.settings.recipe if not stage.is_general]
-        epochs = sum(stage.epochs for stage in own)
-        lr = max(stage.lr for stage in own if stage.learns_task)
-        trained = train(
-            student,
-            WeightedLosses({"task": (1.0, TaskLoss())}),
-            data,
-            NoSignal(),
-            Schedule(epochs, lr, self.settings.batch_size, self.settings.seed),
-            self.runtime,
-            pad_id=self.pad_id,
-            title=f"{title}: labels alone",
-            checkpoint=work / "fine-tuning.pt",
-            team=self.runtime.team,
-        )
-        self.record(title, "labels alone", trained.curve)
 
-    def _train(
-        self,
-        stage: Stage,
-        distilled: StudentState,
-        lesson: DistillationData,
-        folder: Path,
-        title: str,
-    ) -> None:
-        """Takes a student through a stage and keeps it in a folder."""
-        checkpoint = folder.with_name(f"{folder.name}.pt")
-        trained = train(
-            distilled.student,
-            WeightedLosses(terms_of(stage, distilled, self._start(lesson))),
-            lesson.data,
-            lesson.source,
-            schedule_of(stage, self.settings),
-            self.runtime,
-            pad_id=self.pad_id,
-            title=f"{title}: {stage.name}",
-            checkpoint=checkpoint,
-            team=self.runtime.team,
-        )
-        distilled.save(folder)
+def general_student(
+    job: RecipeRun, candidate: Candidate, stages: Sequence[Stage], title: str
+) -> tuple[StudentState, Importance | None]:
+    """A student that knows no task: from the cache, or trained now and kept there.
+
+    Returns:
+        The student, and what mattered in its teacher when it was cut from it.
+    """
+    job = replace(job, settings=job.settings.model_copy(update={"seed": GENERAL_SEED}))
+    kept = []
+    for i in range(len(stages)):
+        key = general_key(job, candidate, stages[: i + 1])
+        kept.append(state_artifact(cache_folder() / "students" / _named(key), key))
+    kept[-1].path.parent.mkdir(parents=True, exist_ok=True)
+    lock = kept[-1].path.with_suffix(".lock")
+    with file_lock(lock, "another process trains the same general student"):
+        initialiser = _general_initialiser(job, stages[0])
+        if kept[-1].done():
+            say(f"{title}: found the general student in {kept[-1].path}")
+        begin = lambda: initialiser.student(candidate.architecture)  # noqa: E731
+        return _through(job, stages, kept, begin, title), initialiser.importance
+
+
+def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: str) -> None:
+    """The control without a teacher: labels alone, for as many epochs as the task's stages."""
+    own = [stage for stage in job.settings.recipe if not stage.is_general]
+    stage = Stage(
+        name="labels-alone",
+        data="task",
+        losses=dict(LABELS_ONLY),
+        epochs=sum(stage.epochs for stage in own),
+        lr=max(stage.lr for stage in own if trains_head(stage)),
+    )
+    train_stage(job, stage, state, folder / f"{stage.name}.pt", title)
+
+
+def train_stage(
+    job: RecipeRun, stage: Stage, state: StudentState, checkpoint: Path, title: str
+) -> None:
+    """Trains a student by one stage, in place.
+
+    Args:
+        job: Of the run.
+        stage: The stage.
+        state: The student; losses of the stage go on with its parts of their names.
+        checkpoint: File that a killed training goes on from; the caller removes it.
+        title: Names the student where progress is shown.
+    """
+    data = stage_data(job, stage, state)
+    losses = weighted_losses(stage, state, data, job.settings, job.runtime)
+    trained = train(
+        state.model,
+        losses,
+        data.data,
+        data.source,
+        schedule_of(stage, job.settings),
+        job.runtime,
+        pad_id=data.teacher.pad_id,
+        title=f"{title}: {stage.name}",
+        checkpoint=checkpoint,
+        team=job.runtime.team,
+    )
+    state.keep(losses.named())
+    job.record(title, stage.name, trained.curve)
+
+
+def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> DistillationData:
+    """A stage's rows with the teacher's signal for them."""
+    teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
+    request = teacher_request(stage, state.architecture, teacher, job.settings)
+    with job.run.timed(f"signal {stage.name}"):
+        data = DistillationData.prepare(teacher, rows, request, job.runtime)
+    if stage.data == "transfer":
+        keep_transfer(job.run, job.resources, data, job.runtime)
+    return data
+
+
+def state_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> dict[str, Any]:
+    """All that a student depends on, beside its teacher, its rows and where it started."""
+    settings = job.settings
+    return {
+        "candidate": candidate.params,
+        "stages": [_stage_key(stage, settings) for stage in stages],
+        "inherit": settings.inherit,
+        "seed": settings.seed,
+    }
+
+
+def general_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> dict[str, Any]:
+    """All that a general student depends on, in whatever run."""
+    teacher, rows = job.resources.teacher_of(stages[0]), job.resources.rows_of(stages[0])
+    key = state_key(job, replace(candidate, recipe=""), stages)
+    for stage in key["stages"]:
+        del stage["name"]
+    precision = job.runtime.precision
+    return {**key, "teacher": teacher_key(teacher, rows), "precision": precision}
+
+
+def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
+    schedule = schedule_of(stage, settings)
+    options = {
+        name: loss_options(name, stage, settings).model_dump(mode="json")
+        for name in losses_of(stage, has_head=True)
+    }
+    return {
+        **stage.model_dump(mode="json", include={*Stage.model_fields}),
+        "batch_size": schedule.batch_size,
+        "freeze_embeddings": schedule.freeze_embeddings,
+        "options": options,
+    }
+
+
+def _through(
+    job: RecipeRun,
+    stages: Sequence[Stage],
+    kept: Sequence[Artifact[StudentState]],
+    begin: Callable[[], StudentState],
+    title: str,
+) -> StudentState:
+    """Takes a student through stages, from the last one that is done."""
+    done = next((i for i in reversed(range(len(kept))) if kept[i].done()), None)
+    state = begin() if done is None else kept[done].read()
+    following = 0 if done is None else done + 1
+    for stage, artifact in zip(stages[following:], kept[following:], strict=True):
+        checkpoint = artifact.path.with_name(f"{artifact.path.name}.pt")
+        train_stage(job, stage, state, checkpoint, title)
+        artifact.write(state)
         checkpoint.unlink(missing_ok=True)
-        self.record(title, stage.name, trained.curve)
-
-    def _lesson(
-        self, stage: Stage, architecture: Architecture, hidden: bool = False
-    ) -> DistillationData:
-        teacher = self.classroom.teacher(stage)
-        wanted = wanted_of(stage, architecture, teacher, self.settings)
-        if hidden:
-            wanted |= hidden_of(architecture, teacher, self.settings)
-        return self.classroom.lesson(stage, wanted)
-
-    def _start(
-        self, lesson: DistillationData, importance: Importance | None = None
-    ) -> StudentInitialiser:
-        return StudentInitialiser(lesson, self.settings, self.runtime, importance)
-
-    def _general_folder(
-        self, architecture: Architecture, stages: tuple[Stage, ...], lesson: DistillationData
-    ) -> Path:
-        settings = {name: getattr(self.settings, name) for name in GENERAL_SETTINGS}
-        key = teacher_key(
-            lesson.teacher,
-            lesson.data,
-            architecture=architecture.params,
-            stages=[self._what_counts(stage) for stage in stages],
-            settings=settings,
-            batch_size=self.settings.batch_size,
-            precision=self.runtime.precision,
-        )
-        folder = cache_folder() / "students" / key
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _what_counts(self, stage: Stage) -> dict[str, Any]:
-        frozen = schedule_of(stage, self.settings).freeze_embeddings
-        resolved = stage.model_copy(update={"freeze_embeddings": frozen})
-        return resolved.model_dump(mode="json", exclude={"name"})
+    return state
 
 
-def _cut(file: Path, start: StudentInitialiser) -> Importance:
-    """What matters in a general teacher: measured once, the same for all who take its student."""
-    try:
-        return Importance.load(file)
-    except (OSError, SafetensorError):
-        with replace_file(file) as partial:
-            start.importance.save(partial)
-        return start.importance
+def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
+    """Starts students from a stage's teacher."""
+    teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
+    return initialiser_of(
+        teacher, rows, job.runtime, inherit=job.settings.inherit, seed=job.settings.seed
+    )
+
+
+def _general_initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
+    """The same; what matters in the teacher is measured once for all that take its students."""
+    teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
+    if not job.settings.inherit:
+        return _initialiser(job, stage)
+    key = {"teacher": teacher_key(teacher, rows), "precision": job.runtime.precision}
+    file = cache_folder() / "importance" / f"{_named(key)}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    kept: Artifact[Importance] = Artifact(
+        file, key, Importance.load, lambda value, path: value.save(path), is_folder=False
+    )
+
+    def measure() -> Importance:
+        importance = _initialiser(job, stage).importance
+        assert importance is not None
+        return importance
+
+    return StudentInitialiser(teacher.model, True, kept.get(measure), job.settings.seed)
+
+
+def _with_task_head(
+    job: RecipeRun, candidate: Candidate, general: StudentState, importance: Importance | None
+) -> StudentState:
+    """The general student with a head cut from the task's teacher, in the same basis."""
+    settings = job.settings
+    teacher = job.resources.task_teacher.model
+    initialiser = StudentInitialiser(teacher, settings.inherit, importance, settings.seed)
+    state = initialiser.student(candidate.architecture)
+    take_body(state.model, general.model)
+    return state
+
+
+def _named(key: dict[str, Any]) -> str:
+    """A folder's name for a key."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]

@@ -10,7 +10,7 @@ from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.distillation.masking import mask_tokens
 from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
-from kdnas.recipes.transfer.pairs import similar_pairs
+from kdnas.recipes.transfer.sources import similar_pairs
 from kdnas.runtime.console import say
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.encode import Indices

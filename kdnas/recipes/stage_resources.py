@@ -1,24 +1,24 @@
-"""Where the stages of a recipe find their teachers and their data."""
+"""The teachers and the rows that the stages of a recipe read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from dataclasses import dataclass
 
 import numpy as np
 
+from kdnas.config import Settings
 from kdnas.config.stages import Stage
-from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.training import predict
 from kdnas.recipes.run_data import RunData
-from kdnas.recipes.transfer.sources import Material
+from kdnas.recipes.stages import trains_head
+from kdnas.recipes.transfer.sources import Sources
 from kdnas.recipes.transfer.transfer_set import (
     FILE,
     OWN,
     SHARES,
     TransferSet,
     as_rows_like,
-    check_ways,
+    check_methods,
     make_transfer_set,
     rows_of,
 )
@@ -32,116 +32,123 @@ from kdnas.teachers.load import Teacher, load_teacher, teacher_source
 from kdnas.teachers.store import StoredSignal
 
 
+@dataclass(frozen=True)
 class StageResources:
-    """A run's teachers and data; what several stages need is made once, when it is asked for.
+    """What stages read; teachers are on the runtime's device.
 
-    Args:
-        run: The run.
-        data: Its data.
-        task_teacher: Gives the teacher that knows the task.
-        runtime: Device and precision.
+    Attributes:
+        task_teacher: Knows the task.
+        general_teacher: Knows no task; None where no stage asks for it.
+        task_rows: The task's training rows.
+        masked_rows: The same, masked as mini-KD's.
+        corpus: None where there is none.
+        transfer: The transfer set; None where no stage reads it.
+        transfer_rows: The same, tokenised.
     """
 
-    def __init__(
-        self, run: Run, data: RunData, task_teacher: Callable[[], Teacher], runtime: Runtime
-    ) -> None:
-        self.run = run
-        self.settings = run.settings
-        self.data = data
-        self.task_teacher = task_teacher
-        self.runtime = runtime
+    task_teacher: Teacher
+    general_teacher: Teacher | None
+    task_rows: EncodedExamples
+    masked_rows: EncodedExamples
+    corpus: EncodedExamples | None = None
+    transfer: TransferSet | None = None
+    transfer_rows: EncodedExamples | None = None
 
-    def check(self) -> None:
-        """Refuses what the transfer set cannot be made of, before anything is computed.
-
-        Raises:
-            KdnasError: Another task's rows cannot be read or do not fit, or a way that was asked
-                for cannot be gone.
-        """
-        if any(stage.data == "transfer" for stage in self.settings.recipe):
-            _ = self._other_tasks
-            check_ways(self.settings.transfer_methods, self._material(None))
-
-    def teacher(self, stage: Stage) -> Teacher:
-        """Who teaches a stage."""
-        return self.general_teacher if stage.is_general else self.task_teacher()
-
-    def lesson(self, stage: Stage, wanted: OutputRequest) -> DistillationData:
-        """A stage's data with the teacher's signal for them."""
-        with self.run.timed(f"signal {stage.name}"):
-            data, teacher = self._data(stage), self.teacher(stage)
-            lesson = DistillationData.prepare(teacher, data, wanted, self.runtime)
-        if stage.data == "transfer":
-            self._keep_transfer(lesson)
-        return lesson
-
-    @cached_property
-    def general_teacher(self) -> Teacher:
-        """The teacher of general stages, as it was saved."""
-        settings = self.settings
-        teacher = load_teacher(teacher_source(settings.general_teacher or settings.teacher), None)
-        teacher.model.to(self.runtime.device)  # type: ignore[arg-type]
+    def teacher_of(self, stage: Stage) -> Teacher:
+        """A stage's teacher."""
+        teacher = self.general_teacher if stage.is_general else self.task_teacher
+        assert teacher is not None, "resources are made for the recipe's stages"
         return teacher
 
-    @cached_property
-    def transfer(self) -> TransferSet:
-        """The transfer set."""
-        settings, own, teacher = self.settings, self.data.examples, self.task_teacher()
-        with self.run.timed("transfer set"):
-            made = make_transfer_set(
-                own,
-                self._other_tasks,
-                self._material(teacher),
-                settings.transfer_methods or SHARES,
-                settings.transfer_rows,
-                settings.seed,
-                self.data.held_out,
-            )
-        say(f"transfer set: {len(made.ways)} rows, {made.ways.count(OWN)} of them the task's own")
-        return made
-
-    @cached_property
-    def transfer_encoded(self) -> EncodedExamples:
-        """The same, tokenised."""
-        data = encode(self.transfer.examples, self.data.tokenizer, self.data.length)
-        return check_inputs(data, self.data.tokenizer, self.task_teacher().model.config)
-
-    def _material(self, teacher: Teacher | None) -> Material:
-        """What new rows are made of; without a teacher no words near one another."""
-        own = self.data.examples
-        table = np.zeros((0, 0), np.float32)
-        if teacher:
-            table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
-        new = max(0, self.settings.transfer_rows - len(own))
-        return Material(rows_of(own), self.data.tokenizer, table, self.data.corpus_texts, new)
-
-    @cached_property
-    def _other_tasks(self) -> dict[str, Examples]:
-        """The training rows of the tasks whose texts the transfer set takes."""
-        found = {}
-        for name in self.settings.transfer_tasks:
-            spec = load_spec(name, self.settings.tasks)
-            data = load_data(spec, self.settings.data_dir, splits=("train",), optional=())
-            rows = as_rows_like(self.data.examples, data.splits["train"], spec.name)
-            found[spec.name] = rows
+    def rows_of(self, stage: Stage) -> EncodedExamples:
+        """A stage's examples."""
+        # Stages go on with the masked rows that mini-KD trained on, until labels are learnt.
+        task_rows = self.task_rows if trains_head(stage) else self.masked_rows
+        rows = {"task": task_rows, "corpus": self.corpus, "transfer": self.transfer_rows}
+        found = rows[stage.data]
+        assert found is not None, "the settings were checked"
         return found
 
-    def _keep_transfer(self, lesson: DistillationData) -> None:
-        folder = self.run.folder
-        if (folder / FILE).exists():
-            return
-        source, teacher = lesson.source, lesson.teacher
-        logits = source.logits if isinstance(source, StoredSignal) else None
-        if logits is None and teacher.has_head:
-            logits = predict(teacher.model, lesson.data, self.runtime, pad_id=teacher.pad_id)
-        self.transfer.write(folder, None if logits is None else logits.numpy(), lesson.data.units)
 
-    def _data(self, stage: Stage) -> EncodedExamples:
-        if stage.data == "transfer":
-            return self.transfer_encoded
-        if stage.data == "corpus":
-            assert self.data.corpus is not None, "the settings were checked"
-            return self.data.corpus
-        # What mini-KD learnt on masked rows goes on with them.
-        masked = self.settings.mask_probability and not stage.learns_task
-        return self.data.distillation if masked and not self.data.corpus else self.data.train
+def prepare_stage_resources(
+    settings: Settings, run: Run, data: RunData, task_teacher: Teacher, runtime: Runtime
+) -> StageResources:
+    """Loads the general teacher and makes the transfer set where a stage of the recipe needs them.
+
+    Raises:
+        KdnasError: Another task's rows cannot be read or do not fit.
+    """
+    general = None
+    if any(stage.is_general for stage in settings.recipe):
+        general = load_teacher(teacher_source(settings.general_teacher or settings.teacher), None)
+        general.model.to(runtime.device)  # type: ignore[arg-type]
+    transfer = encoded = None
+    if _reads_transfer(settings):
+        with run.timed("transfer set"):
+            transfer = _make_transfer(settings, data, task_teacher)
+            encoded = encode(transfer.examples, data.tokenizer, data.length)
+            check_inputs(encoded, data.tokenizer, task_teacher.model.config)
+        own = transfer.methods.count(OWN)
+        say(f"transfer set: {len(transfer.methods)} rows, {own} of them the task's own")
+    masked = data.distillation if settings.mask_probability and not data.corpus else data.train
+    return StageResources(task_teacher, general, data.train, masked, data.corpus, transfer, encoded)
+
+
+def check_transfer(settings: Settings, data: RunData) -> None:
+    """Refuses what the transfer set cannot be made of, before anything is computed.
+
+    Raises:
+        KdnasError: Another task's rows cannot be read or do not fit, or a method cannot be used.
+    """
+    if _reads_transfer(settings):
+        _other_tasks(settings, data)
+        check_methods(settings.transfer_methods, _sources(settings, data, None))
+
+
+def keep_transfer(
+    run: Run, resources: StageResources, data: DistillationData, runtime: Runtime
+) -> None:
+    """Writes the transfer set with the teacher's logits to the run folder, once."""
+    if resources.transfer is None or (run.folder / FILE).exists():
+        return
+    source, teacher = data.source, data.teacher
+    logits = source.logits if isinstance(source, StoredSignal) else None
+    if logits is None and teacher.has_head:
+        logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
+    told = None if logits is None else logits.numpy()
+    resources.transfer.write(run.folder, told, data.data.units)
+
+
+def _reads_transfer(settings: Settings) -> bool:
+    return any(stage.data == "transfer" for stage in settings.recipe)
+
+
+def _make_transfer(settings: Settings, data: RunData, teacher: Teacher) -> TransferSet:
+    return make_transfer_set(
+        data.examples,
+        _other_tasks(settings, data),
+        _sources(settings, data, teacher),
+        settings.transfer_methods or SHARES,
+        settings.transfer_rows,
+        settings.seed,
+        data.held_out,
+    )
+
+
+def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sources:
+    """What new rows are made of; without a teacher no words near one another."""
+    table = np.zeros((0, 0), np.float32)
+    if teacher:
+        table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
+    new = max(0, settings.transfer_rows - len(data.examples))
+    return Sources(rows_of(data.examples), data.tokenizer, table, data.corpus_texts, new)
+
+
+def _other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
+    """The training rows of the tasks whose texts the transfer set takes."""
+    found = {}
+    for name in settings.transfer_tasks:
+        spec = load_spec(name, settings.tasks)
+        other = load_data(spec, settings.data_dir, splits=("train",), optional=())
+        found[spec.name] = as_rows_like(data.examples, other.splits["train"], spec.name)
+    return found

@@ -1,126 +1,134 @@
-"""From a stage's words to what is read, what is minimised, and for how long."""
+"""From a stage's words to what it reads, what it minimises, and for how long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+
+import torch
+from pydantic import ValidationError
 
 from kdnas.config import Settings
-from kdnas.config.stages import LossName, Stage
-from kdnas.distillation.layer_map import LayerMap
-from kdnas.distillation.losses.table import DistillationLoss, LogitsLoss, RelationsLoss, TaskLoss
-from kdnas.distillation.losses.weighted import Weight
-from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
+from kdnas.config.read import nearest
+from kdnas.config.stages import LOSS_SETTINGS, Stage
+from kdnas.distillation.losses import LOSSES, DistillationLoss, LossOptions, Shapes
+from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
-from kdnas.space import Architecture, SearchSpace
-from kdnas.students.initialiser import StudentInitialiser
+from kdnas.runtime.device import Runtime
+from kdnas.space.architecture import Architecture
 from kdnas.students.state import StudentState
+from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher
 
 
-def wanted_of(
-    stage: Stage, architecture: Architecture, teacher: Teacher, settings: Settings
+def loss_options(name: str, stage: Stage, settings: Settings) -> LossOptions:
+    """The options of a stage's loss: the stage's own keys, else the run's settings.
+
+    Raises:
+        KdnasError: A value is out of range.
+    """
+    kind = LOSSES[name].Options
+    shared = {key: getattr(settings, key) for key in LOSS_SETTINGS if key in kind.model_fields}
+    own = {key: value for key, value in stage.options.items() if key in kind.model_fields}
+    try:
+        return kind(**{**shared, **own})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, reason = ".".join(map(str, first["loc"])), first["msg"]
+        raise KdnasError(
+            f"stage {stage.name!r}: invalid {key} {first['input']!r}: "
+            f"{reason[0].lower()}{reason[1:]}"
+        ) from None
+
+
+def losses_of(stage: Stage, has_head: bool) -> tuple[str, ...]:
+    """The losses of a stage that count.
+
+    The recipe without stages asks for logits whether or not the teacher has a head for the task;
+    without one they are left out.
+    """
+    return tuple(name for name in stage.weighed if has_head or not LOSSES[name].needs_teacher_head)
+
+
+def teacher_request(
+    stage: Stage,
+    student: Architecture,
+    teacher: Teacher,
+    settings: Settings,
+    also: Iterable[str] = (),
 ) -> OutputRequest:
-    """What a stage reads of its teacher."""
-    wanted = OutputRequest(logits=stage.weighs("logits") and teacher.has_head)
-    if stage.weighs("hidden"):
-        wanted |= hidden_of(architecture, teacher, settings)
-    if stage.weighs("embeddings"):
-        wanted |= OutputRequest(hidden_states((0,)))
-    if stage.weighs("relations"):
-        wanted |= OutputRequest(attention_states(stage.relation_layer or teacher.depth))
-    return wanted
+    """What a stage's losses, and some more, read of the teacher."""
+    shapes = Shapes(teacher.architecture, student)
+    request = OutputRequest()
+    for name in dict.fromkeys((*losses_of(stage, teacher.has_head), *also)):
+        request |= LOSSES[name].teacher_request(shapes, loss_options(name, stage, settings))
+    return request
 
 
-def hidden_of(architecture: Architecture, teacher: Teacher, settings: Settings) -> OutputRequest:
-    """The hidden states that a student's layers learn from."""
-    layers = architecture.num_hidden_layers
-    layer_map = LayerMap.named(settings.mapping, layers, teacher.depth)
-    return OutputRequest(hidden_states(layer_map.teacher_layers))
+def make_losses(
+    names: Iterable[str],
+    stage: Stage,
+    state: StudentState,
+    data: DistillationData,
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    fit: bool = True,
+) -> dict[str, DistillationLoss]:
+    """Losses for a student, on the runtime's device.
 
-
-def terms_of(
-    stage: Stage, distilled: StudentState, start: StudentInitialiser
-) -> dict[str, tuple[Weight, DistillationLoss]]:
-    """A stage's losses with their weights.
+    Each goes on with the student's parameters of that name where they fit, else they are fitted to
+    the student as it is now.
 
     Args:
-        stage: The stage.
-        distilled: The student; the hidden-state loss goes on with its projections.
-        start: Of the stage's lesson; makes the projection of the embeddings.
+        names: Of the losses.
+        stage: Has their options.
+        state: The student.
+        data: Of the stage.
+        settings: Of the run.
+        runtime: Where to.
+        fit: Whether to fit parameters; a checkpoint that is about to be loaded has them.
     """
-    teacher, architecture = start.lesson.teacher, distilled.architecture
-
-    def make(name: LossName) -> DistillationLoss:
-        if name == "logits":
-            return LogitsLoss(stage.temperature, stage.logit_loss)
-        if name == "hidden":
-            return distilled.hidden
-        if name == "embeddings":
-            term = start.embedding_term(architecture)
-            start.fit(term, distilled)
-            return term
-        if name == "relations":
-            layer = stage.relation_layer or teacher.depth
-            heads = relation_heads(stage, teacher, architecture)
-            return RelationsLoss(architecture.num_hidden_layers, layer, heads)
-        return TaskLoss()
-
-    # The recipe without stages asks for logits whether or not the teacher has a head.
-    weighed = [name for name in stage.losses if stage.weighs(name)]
-    names = [name for name in weighed if name != "logits" or teacher.has_head]
-    return {name: (stage.losses[name], make(name)) for name in names}
+    shapes = Shapes(data.teacher.architecture, state.architecture)
+    losses = {}
+    for name in names:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            options = loss_options(name, stage, settings)
+            loss = LOSSES[name](shapes, options, data.statistics)
+        before = state.parts.get(name)
+        loss.to(runtime.device)
+        if before is not None and loss.continues(before):
+            loss.load_state_dict(before)
+        elif fit and list(loss.parameters()):
+            state.model.to(runtime.device)  # type: ignore[arg-type]
+            loss.fit(state.model, data.some_batches(runtime, settings.seed), data.source, runtime)
+        losses[name] = loss
+    return losses
 
 
-def relation_heads(stage: Stage, teacher: Teacher, architecture: Architecture) -> int:
-    """Relation heads of a stage: as asked for, else as many as the teacher has, if they divide."""
-    if stage.relation_heads:
-        return stage.relation_heads
-    sizes = teacher.hidden_size, architecture.hidden_size
-    return max(n for n in range(1, teacher.heads + 1) if not any(size % n for size in sizes))
-
-
-def check_relations(stages: Iterable[Stage], space: SearchSpace) -> None:
-    """Refuses attention relations that the teacher or some student of a space cannot have.
-
-    Raises:
-        KdnasError: A layer that is not there, or a number of heads that does not divide a size.
-    """
-    depth, sizes = space.teacher.num_hidden_layers, {a.hidden_size for a in space.architectures}
-    for stage in stages:
-        if stage.relation_layer and stage.relation_layer > depth:
-            raise KdnasError(
-                f"stage {stage.name!r}: relation_layer is {stage.relation_layer}; the teacher has "
-                f"{depth} layers"
-            )
-        for size in (space.teacher.hidden_size, *sorted(sizes)):
-            if stage.relation_heads and size % stage.relation_heads:
-                raise KdnasError(
-                    f"stage {stage.name!r}: relation_heads is {stage.relation_heads}, which does "
-                    f"not divide the hidden size {size}; leave it out for what divides each"
-                )
-
-
-def check_logits(stages: Iterable[Stage], has_head: bool, name: str) -> None:
-    """Refuses stages that ask a teacher without the task's head for logits.
-
-    Raises:
-        KdnasError: One of them does.
-    """
-    for stage in stages:
-        if "logits" in stage.losses and not has_head:
-            raise KdnasError(
-                f"stage {stage.name!r} learns from logits, but teacher {name!r} has no "
-                "head for the task; leave logits or --teacher-as-is out"
-            )
+def weighted_losses(
+    stage: Stage,
+    state: StudentState,
+    data: DistillationData,
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    fit: bool = True,
+) -> WeightedLosses:
+    """What a stage minimises; arguments as of `make_losses`."""
+    names = losses_of(stage, data.teacher.has_head)
+    losses = make_losses(names, stage, state, data, settings, runtime, fit=fit)
+    return WeightedLosses({name: (stage.losses[name], loss) for name, loss in losses.items()})
 
 
 def schedule_of(stage: Stage, settings: Settings) -> Schedule:
     """How long and how fast a stage trains."""
     frozen = stage.freeze_embeddings
     if frozen is None:
-        learns_words = stage.learns_task or stage.weighs("embeddings")
-        frozen = settings.inherit and not learns_words
+        trained = any(LOSSES[name].trains_embeddings for name in stage.weighed)
+        frozen = settings.inherit and not trained
     return Schedule(
         stage.epochs,
         stage.lr,
@@ -130,3 +138,97 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
         freeze_embeddings=frozen,
         stride=stage.stride,
     )
+
+
+def trains_head(stage: Stage) -> bool:
+    """Whether a stage trains the student's head."""
+    return any(LOSSES[name].trains_head for name in stage.weighed)
+
+
+def check_recipe(
+    settings: Settings,
+    teacher: Architecture | None = None,
+    students: Collection[Architecture] = (),
+    *,
+    has_head: bool = True,
+) -> None:
+    """Refuses stages whose losses or options are unknown or cannot be had.
+
+    Args:
+        settings: Of the run.
+        teacher: The teacher's shape; None checks what does not depend on it.
+        students: All students of the space.
+        has_head: Whether the teacher of a run has, or will have, a head for the task.
+
+    Raises:
+        KdnasError: Names the first problem.
+    """
+    for stage in (settings.mini_stage, *settings.recipe):
+        _check_names(stage)
+        for name in stage.weighed:
+            options = loss_options(name, stage, settings)
+            problem = teacher and LOSSES[name].problem(options, teacher, students)
+            if problem:
+                raise KdnasError(f"stage {stage.name!r}: {problem}")
+    for stage in settings.stages:
+        _check_task(stage)
+    if not trains_head(settings.recipe[-1]):
+        raise KdnasError(
+            f"the last stage, {settings.recipe[-1].name!r}, does not train the head; give it a "
+            f"loss that does: {_listed(name for name in LOSSES if LOSSES[name].trains_head)}"
+        )
+    _check_mini(settings)
+    for stage in () if has_head else (settings.mini_stage, *settings.stages):
+        for name in (n for n in stage.losses if LOSSES[n].needs_teacher_head):
+            raise KdnasError(
+                f"stage {stage.name!r} learns from {name}, but the teacher has no head for the "
+                "task; leave that loss or --teacher-as-is out"
+            )
+
+
+def _check_names(stage: Stage) -> None:
+    for name in stage.losses:
+        if name not in LOSSES:
+            raise KdnasError(
+                f"unknown loss {name!r} of stage {stage.name!r}{nearest(name, LOSSES)}"
+            )
+    known = {key for name in stage.losses for key in LOSSES[name].Options.model_fields}
+    for key in stage.options:
+        if key not in known:
+            hint = nearest(key, {*Stage.model_fields, *known})
+            raise KdnasError(f"unknown key {key!r} of stage {stage.name!r}{hint}")
+
+
+def _check_task(stage: Stage) -> None:
+    for name in stage.losses:
+        if stage.is_general and LOSSES[name].trains_head:
+            raise KdnasError(
+                f"stage {stage.name!r} learns from {name}, which a general teacher cannot give; "
+                "give it teacher: task"
+            )
+        if stage.data == "corpus" and LOSSES[name].needs_labels:
+            raise KdnasError(
+                f"stage {stage.name!r} learns from {name}, but a corpus has no labels; give it "
+                "data: task or transfer"
+            )
+
+
+def _check_mini(settings: Settings) -> None:
+    """Candidates learn without labels, and what trains the head must be among what scores it."""
+    stage, score = settings.mini_stage, settings.mini_score
+    for name in stage.losses:
+        if LOSSES[name].needs_labels:
+            usable = _listed(n for n in LOSSES if not LOSSES[n].needs_labels)
+            raise KdnasError(f"mini_losses has {name!r}, which needs labels; give one of {usable}")
+    for name in settings.scored_losses:
+        if name not in LOSSES or LOSSES[name].needs_labels:
+            raise KdnasError(f"invalid --mini-score {score}: unknown loss{nearest(name, LOSSES)}")
+        if LOSSES[name].trains_head and name not in stage.weighed:
+            raise KdnasError(
+                f"--mini-score is {score}, but mini_losses has no {name}, so that no head is "
+                f"trained; add {name} to mini_losses"
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

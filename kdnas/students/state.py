@@ -1,48 +1,91 @@
-"""A student in the making: the model and the projections it learns through, on disk and back."""
+"""A student while it trains: the model, and what its losses learn beside it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+import transformers
 from safetensors.torch import load_file, save_file
-from torch import nn
-from transformers import PreTrainedModel
+from torch import Tensor, nn
+from transformers import AutoConfig, PreTrainedModel
 
-from kdnas.distillation.losses.table import HiddenLoss
-from kdnas.files.atomic import replace_folder
-from kdnas.space import Architecture
+from kdnas.files.artifact import Artifact
+from kdnas.space.architecture import Architecture
+from kdnas.space.derivation import teacher_architecture
+from kdnas.space.families import family_of
+
+MODEL, PART = "student", "part-"
 
 
 @dataclass
 class StudentState:
-    """A student, its shape, and the hidden-state term whose projections it was trained with."""
+    """A student in training.
 
-    architecture: Architecture
-    student: PreTrainedModel
-    hidden: HiddenLoss
+    Attributes:
+        model: What is shipped in the end.
+        parts: By loss, the parameters and buffers that it learnt with; nothing of them ships.
+    """
+
+    model: PreTrainedModel
+    parts: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The student's shape."""
+        config: Any = self.model.config
+        return teacher_architecture(config, family_of(config.model_type, config.model_type))
+
+    def keep(self, losses: Mapping[str, nn.Module]) -> None:
+        """Keeps the parameters of losses for later stages."""
+        learnt = {
+            name: loss for name, loss in losses.items() if any(True for _ in loss.parameters())
+        }
+        self.parts |= {name: _tensors(loss) for name, loss in learnt.items()}
 
     def save(self, folder: Path) -> None:
-        """Keeps both, for a longer training to go on from."""
-        size = sum(t.nbytes for m in self._modules().values() for t in m.state_dict().values())
-        with replace_folder(folder, size) as partial:
-            for name, module in self._modules().items():
-                tensors = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-                save_file(tensors, partial / f"{name}.safetensors")
+        """Writes config, weights and parts."""
+        self.model.config.architectures = [type(self.model).__name__]
+        self.model.config.save_pretrained(folder)
+        save_file(_tensors(self.model), folder / f"{MODEL}.safetensors")
+        for name, tensors in self.parts.items():
+            save_file(tensors, folder / f"{PART}{name}.safetensors")
 
-    def load(self, folder: Path) -> bool:
-        """Fills both from a folder; False where there is nothing."""
-        files = {name: folder / f"{name}.safetensors" for name in self._modules()}
-        if not all(path.exists() for path in files.values()):
-            return False
-        try:
-            states = {name: load_file(path) for name, path in files.items()}
-        except SafetensorError:  # a damaged disk: as if it had never been there
-            return False
-        for name, module in self._modules().items():
-            module.load_state_dict(states[name])
-        return True
+    @classmethod
+    def load(cls, folder: Path) -> StudentState:
+        """Reads what `save` wrote, to the CPU and in evaluation mode."""
+        config = AutoConfig.from_pretrained(folder)
+        model: PreTrainedModel = getattr(transformers, config.architectures[0])(config)
+        model.load_state_dict(load_file(folder / f"{MODEL}.safetensors"))
+        files = sorted(folder.glob(f"{PART}*.safetensors"))
+        parts = {file.stem.removeprefix(PART): load_file(file) for file in files}
+        return cls(model.eval(), parts)
 
-    def _modules(self) -> dict[str, nn.Module]:
-        return {"student": self.student, "projections": self.hidden}
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        states = [self.model.state_dict(), *self.parts.values()]
+        return sum(value.nbytes for state in states for value in state.values())
+
+
+def state_artifact(folder: Path, key: Mapping[str, Any]) -> Artifact[StudentState]:
+    """A student state on disk.
+
+    Args:
+        folder: Where.
+        key: All that decides it.
+    """
+    return Artifact(
+        folder,
+        key,
+        load=StudentState.load,
+        save=lambda state, partial: state.save(partial),
+        size=lambda state: state.nbytes,
+    )
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Copies on the CPU; tied weights stand there twice."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}

@@ -24,6 +24,7 @@ from kdnas.scoring.limits import Limits, may_keep
 from kdnas.scoring.scorer import Budget
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.known_shapes import known_shapes
+from kdnas.students.state import state_artifact
 from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.results import Results
@@ -312,7 +313,8 @@ class _Search:
         student = evaluation.score.student if evaluation.score else None
         try:
             if student is not None and share == 1 and not self.options.control:
-                student.save(self.folder / "trials" / str(trial.number))
+                folder = self.folder / "trials" / str(trial.number)
+                state_artifact(folder, candidate.params).write(student)
         finally:  # where it cannot be kept, its score still counts
             self.waiting(lambda: self.results.write(trial, evaluation, rung))
         if checkpoint and share == 1:

@@ -1,22 +1,27 @@
-"""What a teacher has cost is kept between runs, under a key of all that decides it."""
+"""The cache of fine-tuned teachers, their signal and general students, and its keys."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.load import Teacher
 
 # Raised whenever what is cached would come out differently from the same inputs.
-FORMAT = 2
+FORMAT = 3
 
 
 def cache_folder() -> Path:
-    """Where signal stores and fine-tuned teachers lie: KDNAS_CACHE, else ~/.cache/kdnas."""
+    """The folder: KDNAS_CACHE, else ~/.cache/kdnas."""
     return Path(os.environ.get("KDNAS_CACHE") or Path.home() / ".cache" / "kdnas").expanduser()
 
 
@@ -28,26 +33,36 @@ def teacher_key(teacher: Teacher, data: EncodedExamples, **what: Any) -> str:
         data: Its content counts.
         what: Plain values: how it was made.
     """
-    digest = hashlib.sha256(str(FORMAT).encode())
-    _add_weights(digest, teacher)
     config = teacher.model.config.to_dict()
     config.pop("_name_or_path", None)
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    digest.update(data.fingerprint().encode())
-    digest.update(json.dumps(what, sort_keys=True).encode())
-    return digest.hexdigest()[:24]
+    parts = [FORMAT, weights_digest(teacher.model), config, data.fingerprint(), what]
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def fingerprint(teacher: Teacher, *data: EncodedExamples) -> str:
-    """Tells a teacher and some data from others by their content alone, on any machine."""
+    """Tells a teacher's weights and some data from others by their content, on any machine."""
+    parts = [weights_digest(teacher.model), *(part.fingerprint() for part in data)]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
+
+
+_digests: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()
+
+
+def weights_digest(model: PreTrainedModel) -> str:
+    """A hash of a model's weights, computed once for each state of them."""
+    tensors = sorted(model.state_dict(keep_vars=True).items())
+    # Every change in place counts up a tensor's version; other changes give it other memory.
+    state = [(name, value.data_ptr(), value._version) for name, value in tensors]
+    known = _digests.get(model)
+    if known is None or known[0] != state:
+        known = _digests[model] = (state, _hash(tensors))
+    return known[1]
+
+
+def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256()
-    _add_weights(digest, teacher)
-    for part in data:
-        digest.update(part.fingerprint().encode())
-    return digest.hexdigest()[:24]
-
-
-def _add_weights(digest: Any, teacher: Teacher) -> None:
-    for name, value in sorted(teacher.model.state_dict().items()):
+    for name, value in tensors:
         digest.update(name.encode())
-        digest.update(value.cpu().contiguous().numpy().tobytes())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

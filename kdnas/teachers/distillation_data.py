@@ -1,4 +1,4 @@
-"""What a student is taught with: a teacher, some data, and what the teacher says of them."""
+"""A teacher, some examples, and the teacher's signal for them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from kdnas.distillation.batches import Batch, collate, plan_epoch
+from kdnas.distillation.losses import TeacherStatistics
 from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.signal import LiveSignal, NoSignal, TeacherSignal
 from kdnas.runtime.device import Runtime
@@ -29,41 +29,36 @@ class DistillationData:
         teacher: On the runtime's device.
         data: The examples.
         source: The teacher's signal for them.
-        mean: Shape (teacher layers + 1, hidden size): of each hidden dimension over real tokens.
-        variance: Same shape.
+        statistics: Of the teacher's outputs for them.
     """
 
     teacher: Teacher
     data: EncodedExamples
     source: TeacherSignal
-    mean: Tensor
-    variance: Tensor
+    statistics: TeacherStatistics
 
     @classmethod
     def prepare(
-        cls, teacher: Teacher, data: EncodedExamples, wanted: OutputRequest, runtime: Runtime
+        cls, teacher: Teacher, data: EncodedExamples, request: OutputRequest, runtime: Runtime
     ) -> DistillationData:
-        """The teacher's signal from a store, or where the disk is too small, live.
-
-        Where nothing is wanted the teacher is not run, and nothing is known of its states.
+        """The teacher's signal from a store, or live where the disk has no room for one.
 
         Args:
             teacher: On the runtime's device.
             data: The examples.
-            wanted: What will be read of the teacher.
+            request: What will be read of the teacher; where it is empty, the teacher does not run.
             runtime: Device and precision.
         """
-        if wanted == OutputRequest():
-            shape = (teacher.depth + 1, teacher.hidden_size)
-            return cls(teacher, data, NoSignal(), torch.zeros(shape), torch.ones(shape))
-        found = stored_or_live(teacher, data, wanted.states, runtime)
+        if request == OutputRequest():
+            return cls(teacher, data, NoSignal(), TeacherStatistics())
+        found = stored_or_live(teacher, data, request.states, runtime)
         if isinstance(found, SignalStore):
-            return cls(teacher, data, found.everything(), found.mean, found.variance)
+            return cls(teacher, data, found.everything(), found.statistics(data.task_type))
         batches = some_batches(data, teacher.pad_id, runtime)
-        return cls(teacher, data, found, *_statistics(teacher, found, batches))
+        return cls(teacher, data, found, _statistics(teacher, found, batches))
 
     def some_batches(self, runtime: Runtime, seed: int = 0) -> Iterator[Batch]:
-        """A few batches of the data, for what needs no more."""
+        """A few batches of the data."""
         return some_batches(self.data, self.teacher.pad_id, runtime, seed)
 
 
@@ -77,10 +72,10 @@ def some_batches(
 
 def _statistics(
     teacher: Teacher, source: LiveSignal, batches: Iterator[Batch]
-) -> tuple[Tensor, Tensor]:
+) -> TeacherStatistics:
     """Mean and variance of every layer's hidden states over some batches."""
-    layers = range(int(teacher.model.config.num_hidden_layers) + 1)
-    said = [source.fetch(batch, OutputRequest(hidden_states(layers))) for batch in batches]
-    states = [torch.cat([s.hidden(layer).float() for s in said]) for layer in layers]
+    layers = range(teacher.architecture.num_hidden_layers + 1)
+    outputs = [source.fetch(batch, OutputRequest(hidden_states(layers))) for batch in batches]
+    states = [torch.cat([o.hidden(layer).float() for o in outputs]) for layer in layers]
     mean = torch.stack([s.mean(0) for s in states])
-    return mean, torch.stack([s.var(0, correction=0) for s in states])
+    return TeacherStatistics(mean, torch.stack([s.var(0, correction=0) for s in states]))

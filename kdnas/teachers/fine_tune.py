@@ -10,7 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from kdnas.config import Settings
-from kdnas.distillation.losses.table import TaskLoss
+from kdnas.config.stages import LABELS_ONLY
+from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import State
 from kdnas.distillation.schedule import Schedule
@@ -85,7 +86,7 @@ def fine_tune(
     """Trains a classifier on labels alone, in place; a killed training goes on from its file."""
     train(
         teacher.model,
-        WeightedLosses({"task": (1.0, TaskLoss())}),
+        WeightedLosses({name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}),
         data,
         NoSignal(),
         schedule,

@@ -21,7 +21,8 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
-from kdnas.space import family_of
+from kdnas.space import Architecture, family_of
+from kdnas.space.derivation import teacher_architecture
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.teachers.weights import check_encoder, check_finite, head_is_whole
@@ -51,19 +52,10 @@ class Teacher:
         return padding_id(self.model.config, self.tokenizer)
 
     @property
-    def depth(self) -> int:
-        """Layers."""
-        return int(self.model.config.num_hidden_layers)
-
-    @property
-    def hidden_size(self) -> int:
-        """Dimensions of a hidden state."""
-        return int(self.model.config.hidden_size)
-
-    @property
-    def heads(self) -> int:
-        """Attention heads a layer."""
-        return int(self.model.config.num_attention_heads)
+    def architecture(self) -> Architecture:
+        """Its shape."""
+        config: Any = self.model.config
+        return teacher_architecture(config, family_of(config.model_type, self.name))
 
 
 def teacher_source(name: str | None) -> str:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnas.distillation.batches import Batch, batches_once, plan_once
+from kdnas.distillation.losses import TeacherStatistics
+from kdnas.distillation.losses.logits import logit_variance
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signal import LiveSignal
@@ -28,6 +30,7 @@ from kdnas.files.atomic import read_json, replace_folder, write_json
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, moved
+from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.load import Teacher
@@ -95,6 +98,12 @@ class SignalStore:
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the files itself."""
         return SignalStore.open, (self.folder,)
+
+    def statistics(self, task_type: str) -> TeacherStatistics:
+        """Of the teacher's outputs for all its examples, of a type of task."""
+        task = TASK_TYPES[task_type]
+        variance = None if self.logits is None else logit_variance(task.centred(self.logits))
+        return TeacherStatistics(self.mean, self.variance, variance)
 
     @property
     def size(self) -> int:

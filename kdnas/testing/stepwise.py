@@ -9,7 +9,7 @@ from typing import Any
 from optuna.study import Study
 
 from kdnas.config import Settings
-from kdnas.recipes.full import FullKD
+from kdnas.recipes.full import RecipeRun
 from kdnas.recipes.run_data import RunData
 from kdnas.report import Report
 from kdnas.runs.context import Context, open_context
@@ -99,7 +99,7 @@ class Stepwise:
         return self.prepared.evaluate
 
     @cached_property
-    def full(self) -> FullKD:
+    def full(self) -> RecipeRun:
         """Takes students through the recipe; needs no signal for the proxy."""
         return prepare_full_kd(self.context, self.inputs, self.teacher)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from optuna.study import Study
 
+from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report import Control
 from kdnas.report.model import HAND_PICKED
 from kdnas.runs.context import Context, run_step
@@ -16,7 +17,7 @@ from kdnas.runtime.console import say
 from kdnas.space import Architecture, Candidate
 from kdnas.space.known_shapes import hand_picked
 from kdnas.students.checkpoint import ship_student, shipped
-from kdnas.students.state import StudentState
+from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import choose_winner
 from kdnas.workflow.measure import measured
@@ -39,12 +40,12 @@ def distil(prepared: Prepared, architecture: Architecture, trial: int | None, fo
     run = prepared.context.run
     work, title = _work(prepared.context, folder, architecture), _title(prepared.context, folder)
 
-    def begin() -> StudentState:
+    def start() -> StudentState:
         return after_mini_kd(prepared, architecture, trial, title)
 
     with run.timed(f"distil {folder.name}"):
-        state = prepared.full.run(architecture, begin, work, title)
-        ship_student(folder, state.student, prepared.teacher.tokenizer, record)
+        state = run_recipe(prepared.full(), Candidate(architecture), work, title, start)
+        ship_student(folder, state.model, prepared.teacher.tokenizer, record)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -57,10 +58,12 @@ def after_mini_kd(
     prepared: Prepared, architecture: Architecture, trial: int | None, title: str
 ) -> StudentState:
     """A student after its short training: the trial's where it was kept, else trained now."""
+    folder = prepared.context.run.folder / "trials" / str(trial)
+    kept = state_artifact(folder, Candidate(architecture).params)
+    if trial is not None and kept.done():
+        return kept.read()
     state = prepared.mini.start(architecture)
-    kept = prepared.context.run.folder / "trials" / str(trial)
-    if trial is None or not state.load(kept):
-        prepared.mini.train(state, title=title)
+    prepared.mini.train(state, title=title)
     return state
 
 
@@ -69,13 +72,13 @@ def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> N
     record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
     if shipped(folder, record):
         return
-    context, full = prepared.context, prepared.full
+    context = prepared.context
     say(f"{folder.name}: training {architecture.label} on labels alone")
     work = _work(context, folder, architecture)
     with context.run.timed(f"control {folder.name}"):
-        student = prepared.mini.start(architecture).student
-        full.fine_tune(student, prepared.inputs.data.train, work, _title(context, folder))
-        ship_student(folder, student, prepared.teacher.tokenizer, record)
+        state = prepared.mini.start(architecture)
+        train_on_labels(prepared.full(), state, work, _title(context, folder))
+        ship_student(folder, state.model, prepared.teacher.tokenizer, record)
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -7,8 +7,9 @@ folder as soon as it is there.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from statistics import fmean
 from typing import Any
 
@@ -19,16 +20,16 @@ from scipy.optimize import linear_sum_assignment
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_json
+from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.storage import storage_url
 from kdnas.study.study import evaluated, load_run_study
-from kdnas.teachers.load import Teacher
 from kdnas.workflow.inputs import (
     Inputs,
     check_inputs,
@@ -72,9 +73,10 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         check_same_data(context, inputs.data)
         teacher = prepare_teacher(context, inputs, given)
         metric = inputs.data.spec.main_score
+        full = cache(lambda: prepare_full_kd(context, inputs, teacher))
         for seed in range(settings.seed, settings.seed + seeds):
             for i, student in enumerate(students):
-                scores = final_scores(context, inputs, teacher, student, seed)
+                scores = final_scores(context, inputs, full, student, seed)
                 student["final"][str(seed)] = scores[metric]
                 say(_line(student, metric, seed, f"{i + 1}/{count}"))
         result = summarise(students, metric)
@@ -135,7 +137,11 @@ def student_of(trial: FrozenTrial) -> Student:
 
 
 def final_scores(
-    context: Context, inputs: Inputs, teacher: Teacher, student: Student, seed: int
+    context: Context,
+    inputs: Inputs,
+    full: Callable[[], RecipeRun],
+    student: Student,
+    seed: int,
 ) -> dict[str, float]:
     """Every metric of a student after full KD by the run's recipe; computed once.
 
@@ -150,9 +156,10 @@ def final_scores(
     key = {"architecture": architecture.params, "seed": seed, "recipe": recipe}
 
     def compute() -> dict[str, float]:
-        full = replace(prepare_full_kd(context, inputs, teacher), settings=settings)
-        state = full.run(architecture, None, work, architecture.label)
-        return official_scores(context, inputs, state.student, teacher.pad_id)
+        job = replace(full(), settings=settings)
+        state = run_recipe(job, Candidate(architecture), work, architecture.label)
+        pad_id = job.resources.task_teacher.pad_id
+        return official_scores(context, inputs, state.model, pad_id)
 
     scores = run_step(context, name, key, compute)
     shutil.rmtree(work, ignore_errors=True)

@@ -12,8 +12,8 @@ import torch
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
-from kdnas.recipes.stage_resources import StageResources
-from kdnas.recipes.stages import check_logits, check_relations
+from kdnas.recipes.stage_resources import check_transfer
+from kdnas.recipes.stages import check_recipe
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
 from kdnas.scoring.costs import CostMeter
@@ -99,13 +99,12 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
         KdnasError: Names the first problem.
     """
     settings, data = context.settings, inputs.data
-    if settings.teacher_as_is:
-        stages = (settings.mini_stage, *settings.stages)
-        check_logits(stages, has_head(inputs.config, data.spec), inputs.source)
-    check_relations(settings.recipe, inputs.space)
+    headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
+    space = inputs.space
+    check_recipe(settings, space.teacher, space.architectures, has_head=headed)
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
-    StageResources(context.run, data, _no_teacher, context.runtime).check()
+    check_transfer(settings, data)
 
 
 def check_total(context: Context) -> None:
@@ -161,7 +160,3 @@ def check_same_data(context: Context, data: RunData) -> None:
                 f"the {name} data changed since {context.run.folder} began; restore the old files, "
                 "or start another run with --out"
             )
-
-
-def _no_teacher() -> Teacher:
-    raise AssertionError("checks need no teacher")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves
 from kdnas.files.locks import file_lock
-from kdnas.recipes.full import FullKD
-from kdnas.recipes.stage_resources import StageResources
+from kdnas.recipes.full import RecipeRun
+from kdnas.recipes.stage_resources import prepare_stage_resources
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import CostMeter
@@ -43,7 +44,7 @@ class Prepared:
         mini: Trains candidates briefly on the proxy.
         scorer: Gives candidates their scores; mini-KD by default.
         meter: Measures students beside the teacher.
-        full: Takes students through the whole recipe.
+        full: Gives what the whole recipe reads; made at the first call.
     """
 
     context: Context
@@ -52,7 +53,7 @@ class Prepared:
     mini: MiniKD
     scorer: Scorer
     meter: CostMeter
-    full: FullKD
+    full: Callable[[], RecipeRun]
 
     @property
     def evaluate(self) -> Evaluate:
@@ -86,7 +87,8 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     mini = prepare_mini_kd(context, inputs, teacher)
     scorer = prepare_scorer(context, mini)
     meter = CostMeter.from_settings(teacher.model, context.settings)
-    full = prepare_full_kd(context, inputs, teacher)
+    # Workers, and searches that are not done yet, need no transfer set.
+    full = cache(lambda: prepare_full_kd(context, inputs, teacher))
     return Prepared(context, inputs, teacher, mini, scorer, meter, full)
 
 
@@ -140,11 +142,11 @@ def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
     return make_scorer(settings.scorer, mini.teacher, mini.proxy, settings, context.runtime, record)
 
 
-def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> FullKD:
-    """What takes students through the run's recipe."""
-    resources = StageResources(context.run, inputs.data, lambda: teacher, context.runtime)
-    record = Curves(context.run.folder).record
-    return FullKD(context.settings, context.runtime, resources, teacher.pad_id, record)
+def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> RecipeRun:
+    """What the run's recipe reads: a general teacher and a transfer set where stages need them."""
+    settings, run, runtime = context.settings, context.run, context.runtime
+    resources = prepare_stage_resources(settings, run, inputs.data, teacher, runtime)
+    return RecipeRun(settings, run, runtime, resources, Curves(run.folder).record)
 
 
 def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teacher:

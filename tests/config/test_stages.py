@@ -18,7 +18,7 @@ def test_without_stages_the_options_make_the_recipe() -> None:
     hidden, task = Settings(epochs=2, task_epochs=4, temperature=3, logit_weight=0.5).recipe
     assert (hidden.data, hidden.epochs, hidden.losses) == ("task", 2, {"hidden": 1})
     assert (task.epochs, task.temperature, task.losses["logits"]) == (4, 3, 0.5)
-    assert not hidden.is_general and not hidden.learns_task and task.learns_task
+    assert not hidden.is_general and not task.is_general
     (alone,) = Settings(epochs=0).recipe
     assert alone.name == "task"
     assert Settings(corpus="a.txt").recipe[0].data == "corpus"
@@ -47,31 +47,29 @@ def test_stages_survive_the_way_through_a_file() -> None:
     [
         ([GENERAL, TASK], "stage 'general' learns from a corpus; name one with --corpus"),
         ([TASK, TASK], "two stages are called 'task'"),
-        ([{**TASK, "epoch": 1}], "unknown option --stages.0.epoch; did you mean 'epochs'?"),
         (3, "stages is 3: input should be a valid list"),
         ([3], "stages has 3; each stage maps keys such as name to values"),
         (
-            [{**TASK, "losses": {"hiden": 1}}],
-            "losses of stage 'task' has 'hiden'; known: task, log",
+            [{**TASK, "losses": {"task": -1}}],
+            "losses of stage 'task' has task -1; give",
         ),
-        ([{**TASK, "losses": {"task": -1}}], "losses of stage 'task' has task -1; a number that"),
-        ([{**TASK, "losses": {"task": [1, 2, 3]}}], "stage 'task' has task [1, 2, 3]; a number"),
-        ([{**TASK, "losses": {"task": [1, -1]}}], "stage 'task' has task [1, -1]; a number"),
-        ([{**TASK, "losses": {"task": True}}], "stage 'task' has task True; a number"),
-        ([{**TASK, "losses": {"task": "nan"}}], "stage 'task' has task 'nan'; a number"),
-        ([{**TASK, "losses": [1]}], "losses of stage 'task' is [1]; names with numbers, as in"),
-        ([{**TASK, "losses": {}}], "losses of stage 'task' is {}; one loss or more with its"),
+        (
+            [{**TASK, "losses": {"task": [1, 2, 3]}}],
+            "stage 'task' has task [1, 2, 3]; give",
+        ),
+        ([{**TASK, "losses": {"task": [1, -1]}}], "stage 'task' has task [1, -1]; give a number"),
+        ([{**TASK, "losses": {"task": True}}], "stage 'task' has task True; give a number"),
+        ([{**TASK, "losses": {"task": "nan"}}], "stage 'task' has task 'nan'; give a number"),
+        (
+            [{**TASK, "losses": [1]}],
+            "losses of stage 'task' is [1]; give names with",
+        ),
+        ([{**TASK, "losses": {}}], "losses of stage 'task' is {}; give one loss or more"),
         ([{**TASK, "losses": {"task": 0}}], "all losses of stage 'task' weigh 0"),
-        ([{**TASK, "losses": {"hidden": 1}}], "the last stage, 'task', should train the head"),
         ([{**TASK, "lr": 0}], "--stages.0.lr is 0"),
         ([{k: v for k, v in TASK.items() if k != "lr"}], "--stages.0.lr is missing"),
         ([{**TASK, "name": "../up"}], "--stages.0.name is ../up"),
-        ([{**TASK, "teacher": "general"}], "stage 'task' learns from task, which a general"),
-        ([{**GENERAL, "losses": {"logits": 1}}, TASK], "stage 'general' learns from logits"),
-        (
-            [{**GENERAL, "teacher": "task", "losses": {"task": 1}}],
-            "stage 'general' learns from task labels, which a corpus lacks",
-        ),
+        ([{**TASK, "teacher": "general"}], "has a general teacher and the data of a task"),
         ([{**GENERAL, "teacher": "general", "data": "transfer"}], "the data of a task"),
     ],
 )
@@ -86,7 +84,10 @@ def test_what_cannot_be_is_told_in_one_line(stages: Any, message: str) -> None:
     [
         ({"transfer_tasks": "sst2"}, "--transfer-tasks is sst2: input should be a valid list"),
         ({"transfer_methods": {"maks": 1}}, "transfer_methods has 'maks'; known: swap, recombine"),
-        ({"transfer_methods": ["mask"]}, "transfer_methods is ['mask']; names with numbers, as"),
+        (
+            {"transfer_methods": ["mask"]},
+            "transfer_methods is ['mask']; give names with",
+        ),
     ],
 )
 def test_a_transfer_set_that_cannot_be_is_told_likewise(
@@ -98,7 +99,7 @@ def test_a_transfer_set_that_cannot_be_is_told_likewise(
 
 
 def test_general_stages_come_first_and_options_do_not_mix_with_stages() -> None:
-    with pytest.raises(KdnasError, match="general stage 'general' should come before 'task'"):
+    with pytest.raises(KdnasError, match="general stage 'general' must come before 'task'"):
         validated({"corpus": "a", "stages": [TASK, GENERAL]})
     with pytest.raises(KdnasError, match="--task-lr is 0.5, but the recipe has stages"):
         validated({"stages": [TASK], "task_lr": 0.5})

@@ -1,6 +1,6 @@
 import pytest
 
-from kdnas.distillation.layer_map import LayerMap, last_layers, skip_layers
+from kdnas.distillation.layer_map import LayerMap, even_layers, last_layers, skip_layers
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,28 @@ def test_golden_layers(student: int, teacher: int, last: list[int], skip: list[i
     assert skip_layers(student, teacher) == skip
 
 
+@pytest.mark.parametrize(
+    ("student", "teacher", "layers"),
+    [
+        (9, 24, [2, 5, 8, 10, 13, 16, 18, 21, 24]),
+        (11, 15, [1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 15]),
+        (3, 6, [2, 4, 6]),
+    ],
+)
+def test_golden_evenly_spread_layers(student: int, teacher: int, layers: list[int]) -> None:
+    assert even_layers(student, teacher) == layers
+    assert LayerMap.named("evenly", student, teacher).teacher_layers == tuple(layers)
+
+
 @pytest.mark.parametrize(("student", "teacher"), [(7, 6), (0, 6), (-1, 6)])
 def test_a_student_deeper_than_its_teacher_is_refused(student: int, teacher: int) -> None:
-    for mapping in (last_layers, skip_layers):
+    for mapping in (last_layers, skip_layers, even_layers):
         with pytest.raises(ValueError, match=f"{student} layers for {teacher}"):
             mapping(student, teacher)
 
 
 def test_targets_are_skip_beside_last() -> None:
-    layer_map = LayerMap.skip_and_last(3, 6)
+    layer_map = LayerMap.named("skip+last", 3, 6)
     assert layer_map.targets == ((2, 4), (4, 5), (6, 6))
     assert layer_map.teacher_layers == (2, 4, 5, 6)
     assert layer_map.width == 2
@@ -37,7 +50,6 @@ def test_targets_are_skip_beside_last() -> None:
 def test_mappings_by_name_and_that_of_the_embeddings() -> None:
     assert LayerMap.named("skip", 3, 6).targets == ((2,), (4,), (6,))
     assert LayerMap.named("last", 3, 6).targets == ((4,), (5,), (6,))
-    assert LayerMap.named("skip+last", 3, 6) == LayerMap.skip_and_last(3, 6)
     assert LayerMap.named("skip", 3, 6).student_layers == (1, 2, 3)
     embeddings = LayerMap.embeddings()
     assert embeddings.student_layers == embeddings.teacher_layers == (0,)

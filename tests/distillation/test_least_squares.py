@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdnas.distillation.least_squares import _Sums
+from kdnas.distillation.least_squares import LeastSquares
 
 
 def test_the_ridge_does_not_shrink_the_intercept() -> None:
@@ -12,7 +12,7 @@ def test_the_ridge_does_not_shrink_the_intercept() -> None:
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(500, 4, generator=generator) + 3
     targets = torch.full((500, 2), 5.0)
-    sums, projection = _Sums(), nn.Linear(4, 2)
+    sums, projection = LeastSquares(), nn.Linear(4, 2)
     with torch.no_grad():
         sums.add(states, targets)
         sums.solve_into(projection)
@@ -23,7 +23,7 @@ def test_the_ridge_does_not_shrink_the_intercept() -> None:
 def test_golden_ridge_regression() -> None:
     """One input of variance 1 about its mean 2, targets 3 x + 1: slope 3 / (1 + 2 * share)."""
     states = torch.tensor([[1.0], [3.0]]).repeat(4500, 1)
-    sums, projection = _Sums(), nn.Linear(1, 1)
+    sums, projection = LeastSquares(), nn.Linear(1, 1)
     with torch.no_grad():
         sums.add(states, 3 * states + 1)
         sums.solve_into(projection)

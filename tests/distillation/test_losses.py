@@ -3,13 +3,9 @@ import math
 import pytest
 import torch
 
-from kdnas.distillation.losses.functions import (
-    logit_variance,
-    relation_loss,
-    scales,
-    squared_error,
-    unexplained_logits,
-)
+from kdnas.distillation.losses.hidden import scales, squared_error
+from kdnas.distillation.losses.logits import logit_variance, unexplained_logits
+from kdnas.distillation.losses.relations import relation_loss
 from kdnas.tasks import TASK_TYPES, TaskType
 from kdnas.tasks.encode import Units
 from kdnas.tasks.types.base import LogitLoss

@@ -10,7 +10,8 @@ import torch
 from conftest import sentence
 
 import kdnas.distillation.checkpoint as checkpoints
-from kdnas.distillation.losses.table import LogitsLoss, TaskLoss
+from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions
+from kdnas.distillation.losses.task import TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signal import LiveSignal, NoSignal
@@ -168,7 +169,12 @@ def test_logit_kd_follows_the_teacher(
     train(teacher.model, objective, data, NoSignal(), RECIPE, runtime, pad_id=0)
     student = load_teacher(str(teacher_folder), load_spec("sst2")).model
     live = LiveSignal(teacher.model, runtime)
-    logits = WeightedLosses({"logits": (1.0, LogitsLoss(2.0)), "task": (0.0, TaskLoss())})
+    logits = WeightedLosses(
+        {
+            "logits": (1.0, LogitsLoss(options=LogitsOptions(temperature=2.0))),
+            "task": (0.0, TaskLoss()),
+        }
+    )
     unlabelled = EncodedExamples(data.input_ids, data.token_type_ids, data.offsets)
     train(student, logits, unlabelled, live, RECIPE, runtime, pad_id=0)
     ours = predict(student, data, runtime, pad_id=0).argmax(1)

@@ -1,24 +1,33 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap
-from kdnas.distillation.losses.table import HiddenLoss, RelationsLoss, TaskLoss
+from kdnas.distillation.losses import LOSSES, Shapes, TeacherStatistics
+from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss, HiddenOptions
+from kdnas.distillation.losses.relations import RelationsLoss, RelationsOptions
+from kdnas.distillation.losses.task import TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import ModelOutputs, State, attention_states
 from kdnas.distillation.packing import Packing
+from kdnas.space import Architecture
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import DEFAULT_TYPE
 
+TWO = Architecture(2, 1, 2, 4, "gelu")
+SHAPES = Shapes(TWO, TWO)
+VARIANCE = torch.tensor([[1.0, 1.0], [1.0, 3.0], [2.0, 2.0]])
+STATISTICS = TeacherStatistics(torch.zeros(3, 2), VARIANCE)
 
-def hidden_term(normalisation: str = "layer", shared: bool = False) -> HiddenLoss:
-    mean = torch.zeros(3, 2)
-    variance = torch.tensor([[1.0, 1.0], [1.0, 3.0], [2.0, 2.0]])
-    return HiddenLoss(LayerMap.skip_and_last(2, 2), 2, mean, variance, normalisation, shared)
+
+def hidden_loss(**options: Any) -> HiddenLoss:
+    return HiddenLoss(SHAPES, HiddenOptions(**options), STATISTICS)
 
 
 def batch_of(mask: list[list[int]]) -> Batch:
@@ -31,7 +40,7 @@ def batch_of(mask: list[list[int]]) -> Batch:
 
 def test_golden_hidden_loss() -> None:
     """Projections of zero leave the targets themselves: hand-computed shares of variance."""
-    term = hidden_term()
+    term = hidden_loss()
     for projection in term.projections:
         torch.nn.init.zeros_(projection.weight)
         torch.nn.init.zeros_(projection.bias)
@@ -45,24 +54,30 @@ def test_golden_hidden_loss() -> None:
 
 
 def test_one_projection_a_layer_or_one_for_all() -> None:
-    assert len(hidden_term().projections) == 2
-    shared = hidden_term(shared=True)
+    assert len(hidden_loss().projections) == 2
+    shared = hidden_loss(shared_projection=True)
     assert len(shared.projections) == 1
     assert shared.projection(0) is shared.projection(1)
     assert tuple(shared.projections[0].weight.shape) == (4, 2)
 
 
 def test_a_layer_named_twice_is_predicted_once() -> None:
-    term = hidden_term()
+    term = hidden_loss()
     assert [tuple(p.weight.shape) for p in term.projections] == [(2, 2), (2, 2)]
-    mixed = HiddenLoss(LayerMap(((1, 2), (2, 2))), 2, torch.zeros(3, 2), torch.ones(3, 2))
+
+    class Mixed(HiddenLoss):
+        @classmethod
+        def map_layers(cls, shapes: Shapes, options: Any) -> LayerMap:
+            return LayerMap(((1, 2), (2, 2)))
+
+    mixed = Mixed(SHAPES, statistics=STATISTICS)
     assert [tuple(p.weight.shape) for p in mixed.projections] == [(4, 2), (2, 2)]
 
 
 def test_golden_embedding_loss() -> None:
     """The same loss over the embeddings alone: a student that says the mean leaves everything."""
     variance = torch.tensor([[1.0, 3.0], [9.0, 9.0], [9.0, 9.0]])
-    term = HiddenLoss(LayerMap.embeddings(), 2, torch.zeros(3, 2), variance)
+    term = EmbeddingsLoss(SHAPES, statistics=TeacherStatistics(torch.zeros(3, 2), variance))
     with torch.no_grad():
         term.projections[0].weight.copy_(torch.eye(2))
         term.projections[0].bias.zero_()
@@ -80,7 +95,8 @@ def test_relations_of_any_number_of_heads_ignore_padding() -> None:
     theirs = {s: torch.randn(5, 12, generator=generator) for s in attention_states(6)}
     ours = {State(s.kind, 2): v for s, v in theirs.items()}
     for heads in (1, 2, 3, 4, 6, 12):
-        term = RelationsLoss(2, 6, heads)
+        shapes = Shapes(Architecture(6, 12, 12, 4, "gelu"), Architecture(2, 12, 12, 4, "gelu"))
+        term = RelationsLoss(shapes, RelationsOptions(relation_heads=heads))
         assert term.of_teacher.states == set(theirs) and term.of_student.states == set(ours)
         assert term.loss(ModelOutputs(ours), batch, ModelOutputs(theirs)).item() == pytest.approx(
             0, abs=1e-6
@@ -98,3 +114,23 @@ def test_weights_change_evenly_over_the_training() -> None:
     objective.ramp = 0.25
     assert (objective.weight("a"), objective.weight("b")) == (0.75, 2.0)
     assert set(objective.ends) == {"a", "b"}
+
+
+def test_parameters_go_on_only_where_they_mean_the_same() -> None:
+    before = hidden_loss(mapping="skip").state_dict()
+    assert hidden_loss(mapping="skip").continues(before)
+    assert not hidden_loss(mapping="skip+last", shared_projection=True).continues(before)
+    deep = Shapes(Architecture(4, 1, 2, 4, "gelu"), TWO)
+    statistics = TeacherStatistics(torch.zeros(5, 2), torch.ones(5, 2))
+    skip, last = (
+        HiddenLoss(deep, HiddenOptions(mapping=mapping), statistics) for mapping in ("skip", "last")
+    )
+    assert not last.continues(skip.state_dict())
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_what_a_loss_reads_is_known_before_there_are_statistics(name: str) -> None:
+    kind = LOSSES[name]
+    loss = kind(SHAPES, kind.Options(), STATISTICS)
+    assert kind.teacher_request(SHAPES, kind.Options()) == loss.of_teacher
+    assert kind.student_request(SHAPES, kind.Options()) == loss.of_student

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,14 @@ from conftest import QUICK
 
 from kdnas.config import validated
 from kdnas.distillation import training as core
+from kdnas.distillation.losses.hidden import HiddenLoss
 from kdnas.errors import KdnasError
+from kdnas.recipes.full import _initialiser, _with_task_head, general_student, run_recipe
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
+from kdnas.space.candidate import Candidate
 from kdnas.students import build_student
+from kdnas.students.state import StudentState
 from kdnas.teachers.cache import cache_folder
 from kdnas.testing.stepwise import Stepwise
 
@@ -82,8 +87,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def weights(pipeline: Stepwise, work: str = "work") -> dict[str, torch.Tensor]:
-    distilled = pipeline.full.run(SMALL, None, pipeline.run.folder / work, "student")
-    return distilled.student.state_dict()
+    folder = pipeline.run.folder / work
+    return run_recipe(pipeline.full, Candidate(SMALL), folder, "student").model.state_dict()
 
 
 def test_one_general_student_serves_other_tasks_and_seeds(
@@ -148,30 +153,49 @@ def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precisi
     losses = {"task": 0.1, "logits": 1, "hidden": 1, "embeddings": 1, "relations": [0, 1]}
     stage = {**TRANSFER, "losses": losses, "epochs": 3, "freeze_embeddings": False}
     pipeline = make("a", stages=[stage], inherit=inherit, precision=precision)
-    full = pipeline.full
-    curves = []
-    original = core.train
-
-    def noted(*args: Any, **options: Any) -> Any:
-        result = original(*args, **options)
-        curves.append(result.curve)
-        return result
-
-    import kdnas.recipes.full as module
-
-    module.train = noted
-    try:
-        distilled = full.run(SMALL, None, pipeline.run.folder / "work", "student")
-    finally:
-        module.train = original
+    curves: list[Any] = []
+    record = lambda name, stage, points, heldout=None: curves.append(points)  # noqa: E731
+    job = replace(pipeline.full, record=record)
+    state = run_recipe(job, Candidate(SMALL), pipeline.run.folder / "work", "student")
     (curve,) = curves
     assert curve[-1][1] < curve[0][1]
-    untouched = make("b", stages=[stage], inherit=inherit, precision=precision).full
-    lesson = untouched._lesson(untouched.settings.recipe[0], SMALL)
-    start = untouched._start(lesson).student(SMALL).student.state_dict()
-    for name, value in distilled.student.state_dict().items():
+    assert state.parts.keys() == {"hidden", "embeddings"}
+    start = build_student(
+        pipeline.teacher.model,
+        SMALL,
+        inherit=inherit,
+        importance=_initialiser(job, pipeline.settings.recipe[0]).importance,
+    ).state_dict()
+    for name, value in state.model.state_dict().items():
         if value.is_floating_point() and "position_ids" not in name:
             assert not torch.equal(value, start[name]) or "position" in name, name
+
+
+def test_a_loss_goes_on_with_the_parameters_of_the_stage_before(
+    make: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted: list[str] = []
+    original = HiddenLoss.fit
+
+    def watched(self: HiddenLoss, *arguments: Any) -> None:
+        fitted.append(type(self).__name__)
+        original(self, *arguments)
+
+    monkeypatch.setattr(HiddenLoss, "fit", watched)
+    both = {**TRANSFER, "losses": {"hidden": 1, "embeddings": 1}}
+    weights(make("a", stages=[both, {**TRANSFER, "name": "last"}]))
+    assert fitted == ["HiddenLoss", "EmbeddingsLoss"]
+
+
+def test_nothing_but_the_model_ships(make: Callable[..., Stepwise]) -> None:
+    pipeline = make("a", stages=[TRANSFER])
+    folder = pipeline.run.folder / "work"
+    state = run_recipe(pipeline.full, Candidate(SMALL), folder, "student")
+    again = StudentState.load(folder / "transfer")
+    assert again.architecture == SMALL and again.parts.keys() == state.parts.keys() == {"hidden"}
+    for name, value in state.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value)
+    assert not any("projection" in name for name in state.model.state_dict())
 
 
 def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
@@ -185,15 +209,18 @@ def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
 
 
 def test_a_teacher_without_a_head_gives_no_logits(make: Callable[..., Stepwise]) -> None:
-    with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but teacher"):
+    with pytest.raises(KdnasError, match="stage 'transfer' learns from logits, but the teacher"):
         make("a", stages=[TRANSFER], teacher_as_is=True).everything()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"relation_heads": 3}, "relation_heads is 3, which does not divide the hidden size"),
-        ({"relation_layer": 4}, "relation_layer is 4; the teacher has 3 layers"),
+        ({"relation_heads": 3}, "relation_heads 3 does not divide the hidden size"),
+        ({"relation_layer": 4}, "invalid relation_layer 4: the teacher has 3 layers"),
+        ({"relation_layers": 4}, "unknown key 'relation_layers' of stage .* 'relation_layer'"),
+        ({"temperature": 2}, "unknown key 'temperature' of stage 'transfer'"),
+        ({"relation_heads": 0}, "stage 'transfer': invalid relation_heads 0: input should be"),
     ],
 )
 def test_relations_that_cannot_be_are_refused_before_anything_is_trained(
@@ -225,7 +252,7 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
         ({"transfer_methods": {"mask": 0}}, "all shares of transfer_methods are 0"),
         (
             {"transfer_methods": {"mask": -1, "replace": 2}},
-            "transfer_methods has mask -1; a number not",
+            "transfer_methods has mask -1; give a number",
         ),
     ],
 )
@@ -291,22 +318,21 @@ def test_a_finished_general_student_gets_the_head_that_fits_it(
     make: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Head and layers are cut in one basis, on whatever data the stages run."""
-    full = make("a", stages=[GENERAL, TRANSFER]).full
-    general = tuple(stage for stage in full.settings.recipe if stage.is_general)
-    found = full.general(SMALL, general, "student")
-    with monkeypatch.context() as patch:  # what lies there needs no signal
+    pipeline = make("a", stages=[GENERAL, TRANSFER])
+    job, general = pipeline.full, pipeline.settings.recipe[:1]
+    found, importance = general_student(job, Candidate(SMALL), general, "student")
+    with monkeypatch.context() as patch:  # a finished student needs no signal
         patch.setattr("kdnas.teachers.distillation_data.stored_or_live", None)
-        again = full.general(SMALL, general, "student")
-    torch.testing.assert_close(found.cut.residual, again.cut.residual)
-    assert found.cut.rows.keys() == again.cut.rows.keys()
-    start = full._start(full._lesson(full.settings.recipe[1], SMALL))
-    student = full._after(found, start).student
-    body = found.distilled.student.base_model.state_dict()
+        _, again = general_student(job, Candidate(SMALL), general, "student")
+    assert importance is not None and again is not None
+    torch.testing.assert_close(importance.residual, again.residual)
+    assert importance.rows.keys() == again.rows.keys()
+    student = _with_task_head(job, Candidate(SMALL), found, importance).model
+    body = found.model.base_model.state_dict()
     for name, value in student.base_model.state_dict().items():
         if not name.startswith("pooler"):
             torch.testing.assert_close(value, body[name], msg=name)
-    teacher = start.lesson.teacher.model
-    alike = build_student(teacher, SMALL, importance=found.cut)
+    alike = build_student(pipeline.teacher.model, SMALL, importance=importance)
     torch.testing.assert_close(student.classifier.weight, alike.classifier.weight)
     torch.testing.assert_close(
         student.base_model.pooler.dense.weight, alike.base_model.pooler.dense.weight

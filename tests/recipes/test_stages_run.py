@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from kdnas.config import Settings
-from kdnas.config.stages import LossName, Stage
+from kdnas.config import Settings, validated
+from kdnas.config.stages import Stage
 from kdnas.config.weights import Weight
-from kdnas.recipes.stages import schedule_of
+from kdnas.errors import KdnasError
+from kdnas.recipes.stages import check_recipe, loss_options, schedule_of
 
 
 @pytest.mark.parametrize(
@@ -19,10 +22,67 @@ from kdnas.recipes.stages import schedule_of
     ],
 )
 def test_word_embeddings_are_trained_where_something_is_learnt_of_them(
-    losses: dict[LossName, Weight], given: bool | None, frozen: bool
+    losses: dict[str, Weight], given: bool | None, frozen: bool
 ) -> None:
     stage = Stage(
         name="some", data="task", losses=losses, epochs=1, lr=1e-3, freeze_embeddings=given
     )
     assert schedule_of(stage, Settings()).freeze_embeddings is frozen
     assert not schedule_of(stage, Settings(inherit=False)).freeze_embeddings or given
+
+
+GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}
+TASK = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-4}
+
+
+def test_options_of_a_loss_are_the_stages_else_the_runs() -> None:
+    given = {**TASK, "losses": {"logits": 1, "hidden": 1}, "logit_loss": "ce", "mapping": "last"}
+    settings = Settings(stages=[given], mapping="skip", normalisation="raw")
+    stage = settings.recipe[0]
+    logits, hidden = (loss_options(name, stage, settings) for name in ("logits", "hidden"))
+    assert logits.model_dump() == {"temperature": 2.0, "logit_loss": "ce"}
+    assert hidden.model_dump() == {
+        "mapping": "last", "normalisation": "raw", "shared_projection": False
+    }  # fmt: skip
+    assert validated(settings.model_dump(mode="json")) == settings
+    warmer = Settings(temperature=3)
+    assert loss_options("logits", warmer.recipe[1], warmer).model_dump()["temperature"] == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"stages": [{**TASK, "epoch": 1}]},
+            "unknown key 'epoch' of stage 'task'; did you mean 'epochs'?",
+        ),
+        (
+            {"stages": [{**TASK, "losses": {"hiden": 1}}]},
+            "unknown loss 'hiden' of stage 'task'; did you mean 'hidden'?",
+        ),
+        (
+            {"stages": [{**TASK, "losses": {"hidden": 1}}]},
+            "the last stage, 'task', does not train the head; give it a loss that does: task, log",
+        ),
+        (
+            {"stages": [{**GENERAL, "losses": {"logits": 1}}, TASK], "corpus": "a"},
+            "stage 'general' learns from logits, which a general teacher cannot give",
+        ),
+        (
+            {
+                "stages": [{**GENERAL, "teacher": "task", "losses": {"task": 1}}, TASK],
+                "corpus": "a",
+            },
+            "stage 'general' learns from task, but a corpus has no labels",
+        ),
+        ({"mini_score": "logits"}, "--mini-score is logits, but mini_losses has no logits"),
+        ({"mini_score": "logit"}, "invalid --mini-score logit: unknown loss; did you mean"),
+        ({"mini_losses": {"task": 1}}, "mini_losses has 'task', which needs labels; give one of"),
+    ],
+)
+def test_losses_that_cannot_be_are_refused_in_one_line(
+    values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(KdnasError) as caught:
+        check_recipe(validated(values))
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)

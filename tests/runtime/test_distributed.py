@@ -18,8 +18,7 @@ from conftest import QUICK, sentence
 
 from kdnas.config import Settings
 from kdnas.distillation.batches import collate, part_of
-from kdnas.distillation.layer_map import LayerMap
-from kdnas.distillation.losses.table import HiddenLoss, LogitsLoss, RelationsLoss, TaskLoss
+from kdnas.distillation.losses import LOSSES, Shapes
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
 from kdnas.errors import KdnasError
@@ -106,16 +105,15 @@ def test_the_parts_of_a_batch_have_the_whole_batchs_gradients(
 ) -> None:
     student = load_teacher(str(teacher_folder), load_spec("sst2")).model
     torch.manual_seed(1)
-    hidden = HiddenLoss(LayerMap.named("skip+last", 3, 3), 32, lesson.mean, lesson.variance)
+    shapes = Shapes(lesson.teacher.architecture, lesson.teacher.architecture)
+    weights = {"hidden": 1.0, "logits": (2.0, 1.0), "relations": 0.5, "task": 1.0}
     objective = WeightedLosses(
         {
-            "hidden": (1.0, hidden),
-            "logits": ((2.0, 1.0), LogitsLoss(2.0)),
-            "relations": (0.5, RelationsLoss(3, 3, 2)),
-            "task": (1.0, TaskLoss()),
+            name: (weight, LOSSES[name](shapes, None, lesson.statistics))
+            for name, weight in weights.items()
         }
     )
-    parameters = [*student.parameters(), *hidden.parameters()]
+    parameters = [*student.parameters(), *objective.parameters()]
     indices = np.random.default_rng(0).permutation(13)[:examples]
     whole = collate(lesson.data, indices, 0, stride)
 

@@ -37,7 +37,7 @@ def test_a_limit_out_of_reach_is_refused_at_once(
 
 def test_the_smallest_student_keeps_a_limit_of_its_own_size(make_run: Callable[..., Run]) -> None:
     free = Stepwise(make_run())
-    params = count_params(free.mini.start(free.space.smallest).student)
+    params = count_params(free.mini.start(free.space.smallest).model)
     for limit, reached in ((params, True), (params - 1, False)):
         shutil.rmtree(free.run.folder)
         pipeline = Stepwise(make_run(max_params=limit))

@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
 from kdnas.distillation.batches import collate
-from kdnas.distillation.losses.table import LogitsLoss, TaskLoss
+from kdnas.distillation.losses.logits import LogitsLoss
+from kdnas.distillation.losses.task import TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
@@ -88,7 +89,7 @@ def test_a_batch_has_the_labels_and_units_of_its_tokens(data: EncodedExamples) -
     assert ids.tolist() == batch.inputs["input_ids"][mask].tolist()
     assert set((ids % 2 == batch.labels).tolist()) == {True, False}  # the first token has none
     assert TaskLoss().count(batch) == len(batch.units) - 2
-    assert LogitsLoss(1.0).count(batch) == len(batch.units)
+    assert LogitsLoss().count(batch) == len(batch.units)
 
 
 def test_parts_keep_their_units(data: EncodedExamples) -> None:
@@ -128,7 +129,7 @@ def test_a_student_learns_tokens_and_ships(
     student = build_student(teacher.model, SHAPE)
     assert type(student).__name__ == "BertForTokenClassification"
     before = evaluate_model(student, {"validation": data}, spec, runtime, 0)
-    losses = WeightedLosses({"task": (1.0, TaskLoss()), "logits": (0.1, LogitsLoss(2.0))})
+    losses = WeightedLosses({"task": (1.0, TaskLoss()), "logits": (0.1, LogitsLoss())})
     source = LiveSignal(teacher.model, runtime)
     schedule = Schedule(8, 1e-2, 8, 0)
     train(student, losses, data, source, schedule, runtime, pad_id=0)

@@ -17,10 +17,10 @@ from kdnas.cli.app import app
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
-from kdnas.recipes.full import FullKD
+from kdnas.recipes.full import run_recipe
 from kdnas.report.fidelity import fidelity_lines
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 from kdnas.study.study import evaluated
 from kdnas.testing.processes import kdnas_child
 from kdnas.testing.stepwise import Stepwise
@@ -81,7 +81,7 @@ def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
     assert "plotly" in (run.folder / "fidelity.html").read_text()
     assert all(len(line) <= 80 for line in fidelity_lines(result, "run"))
 
-    monkeypatch.setattr(FullKD, "run", None)
+    monkeypatch.setattr("kdnas.workflow.fidelity.run_recipe", None)
     assert fidelity(run, 4, 2) == result
 
 
@@ -89,8 +89,8 @@ def test_the_final_score_is_that_of_full_kd_from_a_fresh_start(run: Run, tmp_pat
     student = fidelity(run, 4, 1)["students"][0]
     pipeline = Stepwise(run)
     architecture = Architecture.from_params(student["architecture"])
-    distilled = pipeline.full.run(architecture, None, tmp_path / "work", "alone")
-    assert student["final"] == {"0": pipeline.score(distilled.student)["pearson"]}
+    state = run_recipe(pipeline.full, Candidate(architecture), tmp_path / "work", "alone")
+    assert student["final"] == {"0": pipeline.score(state.model)["pearson"]}
     assert not list((run.folder / "work").glob("fidelity/*"))
 
 

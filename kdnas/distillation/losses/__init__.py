@@ -1,0 +1,30 @@
+"""The distillation losses by name. Another package adds one: `LOSSES["mine"] = MyLoss`."""
+
+from __future__ import annotations
+
+from kdnas.distillation.losses.base import (
+    DistillationLoss,
+    LossOptions,
+    Shapes,
+    TeacherStatistics,
+)
+from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss
+from kdnas.distillation.losses.logits import LogitsLoss
+from kdnas.distillation.losses.relations import RelationsLoss
+from kdnas.distillation.losses.task import TaskLoss
+
+LOSSES: dict[str, type[DistillationLoss]] = {
+    "task": TaskLoss,
+    "logits": LogitsLoss,
+    "hidden": HiddenLoss,
+    "embeddings": EmbeddingsLoss,
+    "relations": RelationsLoss,
+}
+
+__all__ = [
+    "LOSSES",
+    "DistillationLoss",
+    "LossOptions",
+    "Shapes",
+    "TeacherStatistics",
+]

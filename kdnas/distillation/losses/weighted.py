@@ -1,8 +1,8 @@
-"""What training minimises: a weighted sum of terms over a student's outputs."""
+"""The weighted sum of losses that training minimises."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,47 +10,55 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.forward import forward
-from kdnas.distillation.losses.table import DistillationLoss
-from kdnas.distillation.outputs import OutputRequest
+from kdnas.distillation.losses.base import DistillationLoss
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.signal import TeacherSignal
 
 Weight = float | tuple[float, float]
 
 
 class WeightedLosses(nn.Module):
-    """A weighted sum of terms.
+    """A weighted sum of losses.
 
     Args:
-        terms: By name, each with its weight: a number, or the first and the last of a weight that
-            changes evenly over the training. Terms that never weigh anything are left out.
+        losses: By name, each with its weight: a number, or the first and the last of a weight that
+            changes evenly over the training. Losses that always weigh 0 are left out.
 
     Attributes:
-        ramp: Where the step is between the first, 0, and the last, 1; the training core keeps it.
+        ramp: Where the step is between the first, 0, and the last, 1; the training loop keeps it.
     """
 
-    def __init__(self, terms: dict[str, tuple[Weight, DistillationLoss]]) -> None:
+    def __init__(self, losses: Mapping[str, tuple[Weight, DistillationLoss]]) -> None:
         super().__init__()
-        ends = {name: _ends(weight) for name, (weight, _) in terms.items()}
+        ends = {name: _ends(weight) for name, (weight, _) in losses.items()}
         self.ends = {name: both for name, both in ends.items() if any(both)}
-        self.terms = nn.ModuleDict({name: terms[name][1] for name in self.ends})
+        self.losses = nn.ModuleDict({name: losses[name][1] for name in self.ends})
         self.ramp = 0.0
 
     @property
-    def wanted(self) -> OutputRequest:
-        """What the terms read of the teacher."""
-        return _union(term.of_teacher for term in self._terms())
+    def of_teacher(self) -> OutputRequest:
+        """What the losses read of the teacher."""
+        return _union(loss.of_teacher for loss in self.named().values())
+
+    def named(self) -> dict[str, DistillationLoss]:
+        """The losses by name."""
+        named = {}
+        for name, loss in self.losses.items():
+            assert isinstance(loss, DistillationLoss)
+            named[name] = loss
+        return named
 
     def weight(self, name: str) -> float:
-        """What a term weighs now."""
+        """A loss's weight now."""
         first, last = self.ends[name]
         return first + (last - first) * self.ramp
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """What each loss of a batch is a mean over."""
-        return {name: self._term(name).count(batch) for name in self.ends}
+        """Over how many items of a batch each loss is a mean."""
+        return {name: loss.count(batch) for name, loss in self.named().items()}
 
     def shares(self, part: Batch, whole: Batch) -> dict[str, float]:
-        """What each loss of a part of a batch counts for in that of the whole."""
+        """The share of a part of a batch in each loss of the whole batch."""
         of = self.counts(whole)
         return {name: count / max(1, of[name]) for name, count in self.counts(part).items()}
 
@@ -69,28 +77,33 @@ class WeightedLosses(nn.Module):
             source: The teacher's signal for them.
             shares: Factors of the losses in the sum, where the batch is part of another.
         """
-        signal = source.fetch(batch, self.wanted)
-        output = forward(student, batch, _union(term.of_student for term in self._terms()))
-        losses = {name: self._term(name).loss(output, batch, signal) for name in self.ends}
+        output, signal = self._outputs(student, batch, source)
+        losses = {n: loss.loss(output, batch, signal) for n, loss in self.named().items()}
         factors = {name: self.weight(name) * (shares or {}).get(name, 1.0) for name in losses}
         total = sum(factors[name] * loss for name, loss in losses.items())
         return {**losses, "total": torch.as_tensor(total)}
 
-    def _terms(self) -> Iterable[DistillationLoss]:
-        return (self._term(name) for name in self.ends)
+    def heldout_values(
+        self, student: PreTrainedModel, batch: Batch, source: TeacherSignal
+    ) -> dict[str, Tensor]:
+        """What each loss says of a student on held-out examples."""
+        output, signal = self._outputs(student, batch, source)
+        return {n: loss.heldout_value(output, batch, signal) for n, loss in self.named().items()}
 
-    def _term(self, name: str) -> DistillationLoss:
-        term = self.terms[name]
-        assert isinstance(term, DistillationLoss)
-        return term
+    def _outputs(
+        self, student: PreTrainedModel, batch: Batch, source: TeacherSignal
+    ) -> tuple[ModelOutputs, ModelOutputs]:
+        signal = source.fetch(batch, self.of_teacher)
+        of_student = _union(loss.of_student for loss in self.named().values())
+        return forward(student, batch, of_student), signal
 
 
 def _ends(weight: Weight) -> tuple[float, float]:
     return weight if isinstance(weight, tuple) else (weight, weight)
 
 
-def _union(wanted: Iterable[OutputRequest]) -> OutputRequest:
+def _union(requests: Iterable[OutputRequest]) -> OutputRequest:
     whole = OutputRequest()
-    for part in wanted:
-        whole |= part
+    for request in requests:
+        whole |= request
     return whole

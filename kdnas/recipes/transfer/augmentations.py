@@ -1,4 +1,4 @@
-"""The ways in which new rows are made; none needs a model beside the teacher.
+"""Augmentations: functions that make new rows; none needs a model beside the teacher.
 
 Masked words and spans after Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into
 Simple Neural Networks; replaced words after Jiao et al. 2020, TinyBERT, with the teacher's own word
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from kdnas.recipes.transfer.sources import Material, Row
+from kdnas.recipes.transfer.sources import Row, Sources
 
 MASKED = 0.15
 REPLACED = 0.25
@@ -20,45 +20,45 @@ SHORTEST_SPAN = 0.4
 
 T = TypeVar("T")
 Random = np.random.Generator
-Way = Callable[[Material, Random], Row | None]
+Augmentation = Callable[[Sources, Random], Row | None]
 
 
-def swap(material: Material, rng: Random) -> Row | None:
+def swap(sources: Sources, rng: Random) -> Row | None:
     """A pair in the other order."""
-    first, second = _pick(material.rows, rng)
+    first, second = _pick(sources.rows, rng)
     return None if second is None else (second, first)
 
 
-def recombine(material: Material, rng: Random) -> Row | None:
+def recombine(sources: Sources, rng: Random) -> Row | None:
     """The first text of one row with the second of another."""
-    return _pick(material.rows, rng)[0], _pick(material.rows, rng)[1]
+    return _pick(sources.rows, rng)[0], _pick(sources.rows, rng)[1]
 
 
-def neighbours(material: Material, rng: Random) -> Row | None:
+def neighbours(sources: Sources, rng: Random) -> Row | None:
     """A text with one of those of other rows that are most like it."""
-    return _beside_another(material.near_texts, rng)
+    return _beside_another(sources.near_texts, rng)
 
 
-def mask(material: Material, rng: Random) -> Row | None:
+def mask(sources: Sources, rng: Random) -> Row | None:
     """A row with some words replaced by the mask token."""
     return _changed(
-        _pick(material.rows, rng), MASKED, rng, lambda word: material.tokenizer.mask_token
+        _pick(sources.rows, rng), MASKED, rng, lambda word: sources.tokenizer.mask_token
     )
 
 
-def replace(material: Material, rng: Random) -> Row | None:
+def replace(sources: Sources, rng: Random) -> Row | None:
     """A row with some words replaced by others that are near in the teacher's embeddings."""
 
     def another(word: str) -> str | None:
-        near = material.near_words.get(word)
+        near = sources.near_words.get(word)
         return _pick(near, rng) if near else None
 
-    return _changed(_pick(material.rows, rng), REPLACED, rng, another)
+    return _changed(_pick(sources.rows, rng), REPLACED, rng, another)
 
 
-def span(material: Material, rng: Random) -> Row | None:
+def span(sources: Sources, rng: Random) -> Row | None:
     """A row of which one text is cut to some consecutive words."""
-    row = _pick(material.rows, rng)
+    row = _pick(sources.rows, rng)
     cut = int(rng.integers(2)) if row[1] is not None else 0
     words = (row[cut] or "").split()
     length = int(len(words) * rng.uniform(SHORTEST_SPAN, 1))
@@ -69,14 +69,14 @@ def span(material: Material, rng: Random) -> Row | None:
     return (part, row[1]) if cut == 0 else (row[0], part)
 
 
-def corpus(material: Material, rng: Random) -> Row | None:
+def corpus(sources: Sources, rng: Random) -> Row | None:
     """A text of the corpus; for pairs, with one of those that are most like it."""
-    if not material.pairs:
-        return _pick(material.corpus, rng), None
-    return _beside_another(material.near_corpus, rng)
+    if not sources.pairs:
+        return _pick(sources.corpus, rng), None
+    return _beside_another(sources.near_corpus, rng)
 
 
-WAYS: dict[str, Way] = {
+AUGMENTATIONS: dict[str, Augmentation] = {
     "swap": swap,
     "recombine": recombine,
     "neighbours": neighbours,
@@ -87,13 +87,13 @@ WAYS: dict[str, Way] = {
 }
 
 
-def obstacle(way: str, material: Material) -> str | None:
-    """Why a way cannot be gone, in words; None where it can."""
-    if way in ("swap", "recombine", "neighbours") and not material.pairs:
+def obstacle(method: str, sources: Sources) -> str | None:
+    """Why an augmentation cannot be used; None where it can."""
+    if method in ("swap", "recombine", "neighbours") and not sources.pairs:
         return "the task's rows have one text each"
-    if way == "mask" and material.tokenizer.mask_token is None:
+    if method == "mask" and sources.tokenizer.mask_token is None:
         return "the teacher's tokenizer has no mask token"
-    if way == "corpus" and len(material.corpus) < 2:
+    if method == "corpus" and len(sources.corpus) < 2:
         return "there is no --corpus, or it has a single text"
     return None
 

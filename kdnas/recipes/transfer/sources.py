@@ -1,4 +1,4 @@
-"""What new rows are made of: a task's texts, a corpus, and words that stand near one another."""
+"""The texts and words that augmentations draw from, and which of them are similar."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 Row = tuple[str, str | None]
+Pair = tuple[str, str]
 
 NEAREST = 5
 NEAREST_WORDS = 8
 MOST_WORDS = 20_000
 MOST_TEXTS = 50_000
 CHUNK = 256
-# Words that more than a tenth of many texts share say little and cost most of the time.
+BLOCK = 4096
+# Words in more than a tenth of many texts say little and cost most of the time.
 MANY_TEXTS = 1000
 FREQUENT = 0.1
 
 
 @dataclass
-class Material:
-    """Where new rows come from.
+class Sources:
+    """What new rows are made of.
 
     Attributes:
         rows: The task's texts, one or two a row.
         tokenizer: The teacher's.
         table: Shape (vocabulary, size): the teacher's word embeddings.
         corpus: Unlabelled texts; may be empty.
-        drawn: How many rows will be made at most.
+        drawn: Most rows that will be made.
     """
 
     rows: list[Row]
@@ -48,9 +50,9 @@ class Material:
 
     @cached_property
     def near_texts(self) -> list[tuple[str, list[str]]]:
-        """Texts of the task, each with those of the others that share the most telling words.
+        """Texts of the task, each with the most similar others.
 
-        For as many texts as are needed, among so many that it takes no more than minutes.
+        For as many texts as are needed, among few enough that it takes minutes at most.
         """
         texts = list(dict.fromkeys(text for row in self.rows for text in row if text))
         pool = _some(texts, MOST_TEXTS)
@@ -90,7 +92,7 @@ def _with_some(found: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
 
 
 def _some(texts: list[str], count: int) -> list[str]:
-    """At most so many of some texts, drawn at random, always the same."""
+    """At most `count` texts, drawn at random, always the same."""
     if len(texts) <= count:
         return texts
     return [texts[i] for i in np.random.default_rng(0).choice(len(texts), count, replace=False)]
@@ -126,3 +128,32 @@ def _best(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     best = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
     order = np.argsort(-np.take_along_axis(likeness, best, 1), axis=1, kind="stable")
     return np.take_along_axis(best, order, 1)
+
+
+def similar_pairs(texts: list[str], share: float, seed: int = 0) -> tuple[list[str], list[Pair]]:
+    """Splits texts into single ones and pairs of similar ones.
+
+    A general student that reads pairs learns to compare two texts.
+
+    Args:
+        texts: All different.
+        share: Share of the texts that become the first of a pair.
+        seed: Decides which, and with which of the texts most like it.
+
+    Returns:
+        The single texts, and the pairs. Similar texts are looked for among `BLOCK` at a time.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(texts))
+    alone: list[str] = []
+    pairs: list[Pair] = []
+    for start in range(0, len(texts), BLOCK):
+        block = [texts[i] for i in order[start : start + BLOCK]]
+        found = near(block[: round(share * len(block))], block)
+        for text in block:
+            others = found.get(text)
+            if others:
+                pairs.append((text, others[int(rng.integers(len(others)))]))
+            else:
+                alone.append(text)
+    return alone, pairs

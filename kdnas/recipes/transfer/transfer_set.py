@@ -1,4 +1,4 @@
-"""Making a transfer set, and keeping it with what the teacher says of it."""
+"""Transfer sets: a task's rows and more for the teacher to label."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
-from kdnas.recipes.transfer.augmentations import WAYS, obstacle
-from kdnas.recipes.transfer.sources import Material, Row
+from kdnas.recipes.transfer.augmentations import AUGMENTATIONS, obstacle
+from kdnas.recipes.transfer.sources import Row, Sources
 from kdnas.tasks import TASK_TYPES, Examples
 
 FILE = "transfer.jsonl.gz"
@@ -38,11 +38,11 @@ class TransferSet:
 
     Attributes:
         examples: All rows; those that are not the task's own have no label.
-        ways: How each came about: `own`, the name of another task, or that of a way.
+        methods: Where each comes from: `own`, another task's name, or an augmentation's.
     """
 
     examples: Examples
-    ways: list[str]
+    methods: list[str]
 
     def write(
         self,
@@ -50,28 +50,28 @@ class TransferSet:
         logits: NDArray[np.float32] | None,
         units: NDArray[np.int64] | None = None,
     ) -> None:
-        """Keeps the rows as gzipped JSON lines, with the teacher's logits where it has any.
+        """Writes the rows as gzipped JSON lines, with the teacher's logits where it has any.
 
         Args:
             folder: Gets the file.
             logits: Shape (units, outputs).
             units: Shape (rows + 1,): the first unit of each row; None where a row is one unit.
         """
-        labels: list[Any] = [None] * len(self.ways)
+        given: list[Any] = [None] * len(self.methods)
         if logits is not None:
             parts = logits if units is None else np.split(logits, units[1:-1])
-            labels = [part.tolist() for part in parts]
+            given = [part.tolist() for part in parts]
         with replace_file(folder / FILE) as partial, gzip.open(partial, "wt") as file:
-            rows = zip(rows_of(self.examples), self.ways, labels, strict=True)
-            for (first, second), way, said in rows:
-                line = {"text": first, "text_pair": second, "way": way, "logits": said}
+            rows = zip(rows_of(self.examples), self.methods, given, strict=True)
+            for (first, second), method, row in rows:
+                line = {"text": first, "text_pair": second, "method": method, "logits": row}
                 file.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
 
 
 def make_transfer_set(
     own: Examples,
     others: dict[str, Examples],
-    material: Material,
+    sources: Sources,
     shares: dict[Any, float],
     rows: int,
     seed: int,
@@ -79,18 +79,17 @@ def make_transfer_set(
 ) -> TransferSet:
     """A task's own rows, then those of other tasks, then new ones until there are enough.
 
-    Other tasks give half of what is still needed, in equal parts, as far as they can. No row that
-    is not the task's own is there twice.
+    Other tasks give up to half of what is missing, in equal parts. Only own rows may repeat.
 
     Args:
         own: The task's training rows.
         others: Rows of other tasks by name; their labels are not used.
-        material: What new rows are made of.
-        shares: By way, how many of the new rows are made so; ways that cannot be gone are left out.
-        rows: Rows in all; own rows are all there however many.
+        sources: What new rows are made of.
+        shares: Of the augmentations by name; those that cannot be used are left out.
+        rows: Rows in all; own rows are never dropped.
         seed: Decides what is drawn.
         held_out: Texts of evaluation rows. Public data sets share sentences: a row with one of
-            these, unless the task's own rows have it too, is left out.
+            these is left out unless the task's own rows have it too.
     """
     rng = np.random.default_rng((seed, 1))
     first, needed = rows_of(own), max(0, rows - len(own))
@@ -104,7 +103,7 @@ def make_transfer_set(
         texts = [row for row in fresh if not barred.intersection(row)]
         for i in rng.permutation(len(texts))[:part].tolist():
             found[texts[i]] = name
-    _fill(found, material, shares, needed, rng, taken, barred)
+    _fill(found, sources, shares, needed, rng, taken, barred)
     return TransferSet(_followed(own, list(found)), [OWN] * len(own) + list(found.values()))
 
 
@@ -122,46 +121,46 @@ def as_rows_like(own: Examples, others: Examples, name: str) -> Examples:
     """
     if own.text_pair is not None and others.text_pair is None:
         raise KdnasError(
-            f"transfer_tasks has {name}, whose rows have one text each where this task's have two"
+            f"transfer_tasks has {name}, whose rows have one text, not two; leave it out"
         )
     if own.text_pair is None and others.text_pair is not None:
         return Examples(list(dict.fromkeys([*others.text, *others.text_pair])))
     return others
 
 
-def check_ways(shares: dict[Any, float], material: Material) -> None:
-    """Refuses ways that were asked for and cannot be gone.
+def check_methods(shares: dict[Any, float], sources: Sources) -> None:
+    """Refuses augmentations that were asked for and cannot be used.
 
     Raises:
         KdnasError: One of them.
     """
-    for way, share in shares.items():
-        why = obstacle(way, material)
+    for method, share in shares.items():
+        why = obstacle(method, sources)
         if share and why:
-            raise KdnasError(f"transfer_methods has {way}, but {why}; leave it out")
+            raise KdnasError(f"transfer_methods has {method}, but {why}; leave it out")
 
 
 def _fill(
     found: dict[Row, str],
-    material: Material,
+    sources: Sources,
     shares: dict[Any, float],
     needed: int,
     rng: np.random.Generator,
     taken: set[Row],
     barred: frozenset[str],
 ) -> None:
-    open_ways = [way for way, share in shares.items() if share and not obstacle(way, material)]
-    if not open_ways:
+    methods = [m for m, share in shares.items() if share and not obstacle(m, sources)]
+    if not methods:
         return
-    weights = np.array([shares[way] for way in open_ways])
+    weights = np.array([shares[method] for method in methods])
     for _ in range(TRIES * max(0, needed - len(found))):
         if len(found) >= needed:
             return
-        way = open_ways[int(rng.choice(len(open_ways), p=weights / weights.sum()))]
-        row = WAYS[way](material, rng)
+        method = methods[int(rng.choice(len(methods), p=weights / weights.sum()))]
+        row = AUGMENTATIONS[method](sources, rng)
         if row is None or row in taken or row[0] == row[1] or barred.intersection(row):
             continue
-        found.setdefault(row, way)
+        found.setdefault(row, method)
 
 
 def _followed(own: Examples, others: list[Row]) -> Examples:

@@ -1,4 +1,4 @@
-"""Transfer sets: every way to make a row, and what a set holds."""
+"""Transfer sets: every augmentation, and what a set holds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from conftest import ADJECTIVES, NOUNS, sentence, small_tokenizer
 
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import encode_corpus
-from kdnas.recipes.transfer.augmentations import WAYS, obstacle
-from kdnas.recipes.transfer.pairs import similar_pairs
-from kdnas.recipes.transfer.sources import MANY_TEXTS, Material
+from kdnas.recipes.transfer.augmentations import AUGMENTATIONS, obstacle
+from kdnas.recipes.transfer.sources import MANY_TEXTS, Sources, similar_pairs
 from kdnas.recipes.transfer.transfer_set import (
     FILE,
     SHARES,
     as_rows_like,
-    check_ways,
+    check_methods,
     make_transfer_set,
     rows_of,
 )
@@ -54,18 +53,18 @@ def singles(pairs: Examples) -> Examples:
     )
 
 
-def material(own: Examples, corpus: list[str] | None = None) -> Material:
-    return Material(rows_of(own), TOKENIZER, table(), corpus or [], drawn=20)
+def sources(own: Examples, corpus: list[str] | None = None) -> Sources:
+    return Sources(rows_of(own), TOKENIZER, table(), corpus or [], drawn=20)
 
 
-def drawn(way: str, source: Material, count: int = 60) -> list[tuple[str, str | None]]:
+def drawn(method: str, source: Sources, count: int = 60) -> list[tuple[str, str | None]]:
     rng = np.random.default_rng(1)
-    rows = [WAYS[way](source, rng) for _ in range(count)]
+    rows = [AUGMENTATIONS[method](source, rng) for _ in range(count)]
     return [row for row in rows if row is not None]
 
 
 def test_swap_and_recombine(pairs: Examples) -> None:
-    source = material(pairs)
+    source = sources(pairs)
     own = set(rows_of(pairs))
     assert {(b, a) for a, b in drawn("swap", source)} <= own
     for first, second in drawn("recombine", source):
@@ -74,7 +73,7 @@ def test_swap_and_recombine(pairs: Examples) -> None:
 
 
 def test_neighbours_share_words(pairs: Examples) -> None:
-    rows = drawn("neighbours", material(pairs))
+    rows = drawn("neighbours", sources(pairs))
     assert len(rows) > 40
 
     def shared(row: tuple[str, str | None]) -> int:
@@ -86,14 +85,14 @@ def test_neighbours_share_words(pairs: Examples) -> None:
 
 
 def test_masked_words(singles: Examples) -> None:
-    rows = [text for text, _ in drawn("mask", material(singles))]
+    rows = [text for text, _ in drawn("mask", sources(singles))]
     masked = [text for text in rows if TOKENIZER.mask_token in text]
     assert len(masked) > 20
     assert all(len(text.split()) == 7 for text in rows)
 
 
 def test_words_are_replaced_by_near_ones(singles: Examples) -> None:
-    source = material(singles)
+    source = sources(singles)
     for words in (NOUNS, ADJECTIVES):
         for word in set(words) & set(source.near_words):
             near = source.near_words[word]
@@ -105,7 +104,7 @@ def test_words_are_replaced_by_near_ones(singles: Examples) -> None:
 
 def test_spans_are_consecutive_words(pairs: Examples) -> None:
     known = [*pairs.text, *(pairs.text_pair or [])]
-    for first, second in drawn("span", material(pairs)):
+    for first, second in drawn("span", sources(pairs)):
         assert sum(text in known for text in (first, second)) >= 1
         assert all(any(text in whole for whole in known) for text in (first, second or ""))
 
@@ -113,16 +112,16 @@ def test_spans_are_consecutive_words(pairs: Examples) -> None:
 def test_corpus_rows(pairs: Examples, singles: Examples) -> None:
     rng = random.Random(5)
     corpus = [sentence(rng) for _ in range(50)]
-    assert {text for text, _ in drawn("corpus", material(singles, corpus))} <= set(corpus)
-    for first, second in drawn("corpus", material(pairs, corpus)):
+    assert {text for text, _ in drawn("corpus", sources(singles, corpus))} <= set(corpus)
+    for first, second in drawn("corpus", sources(pairs, corpus)):
         assert first in corpus and second in corpus and first != second
 
 
 def test_own_rows_that_labels_disagree_on_are_all_kept(pairs: Examples) -> None:
     texts = [*pairs.text[:4], pairs.text[0]]
     own = Examples(texts, None, np.array([0, 1, 0, 1, 1]))
-    made = make_transfer_set(own, {}, material(own), SHARES, 9, 0)
-    assert made.examples.text[:5] == texts and made.ways.count("own") == 5
+    made = make_transfer_set(own, {}, sources(own), SHARES, 9, 0)
+    assert made.examples.text[:5] == texts and made.methods.count("own") == 5
     assert made.examples.labels is not None
     assert made.examples.labels.tolist() == [0, 1, 0, 1, 1, *[-100] * 4]
     assert not set(made.examples.text[5:]) & set(texts)
@@ -132,55 +131,55 @@ def test_a_set_is_whole_labelled_where_it_can_be_and_the_same_again(pairs: Examp
     rng = random.Random(7)
     other = Examples([sentence(rng) for _ in range(90)], [sentence(rng) for _ in range(90)])
     first, again, different = (
-        make_transfer_set(pairs, {"other": other}, material(pairs), SHARES, 200, seed)
+        make_transfer_set(pairs, {"other": other}, sources(pairs), SHARES, 200, seed)
         for seed in (0, 0, 1)
     )
     assert rows_of(first.examples) == rows_of(again.examples)
-    assert first.ways == again.ways and first.examples.text != different.examples.text
+    assert first.methods == again.methods and first.examples.text != different.examples.text
     rows = rows_of(first.examples)
     assert len(rows) == len(set(rows)) == 200
-    assert rows[:40] == rows_of(pairs) and first.ways[:40] == ["own"] * 40
-    assert first.ways.count("other") == 80
-    assert set(first.ways) == {"own", "other", *SHARES} - {"corpus"}
+    assert rows[:40] == rows_of(pairs) and first.methods[:40] == ["own"] * 40
+    assert first.methods.count("other") == 80
+    assert set(first.methods) == {"own", "other", *SHARES} - {"corpus"}
     labels = first.examples.labels
     assert labels is not None and labels.dtype == np.int64
     assert labels[:40].tolist() == pairs.labels.tolist() and set(labels[40:]) == {-100}
 
 
 def test_scores_have_gaps_too_and_own_rows_stay_however_many(singles: Examples) -> None:
-    made = make_transfer_set(singles, {}, material(singles), {"span": 1}, 60, 0)
+    made = make_transfer_set(singles, {}, sources(singles), {"span": 1}, 60, 0)
     assert made.examples.labels is not None
     assert (
         np.isnan(made.examples.labels[40:]).all() and not np.isnan(made.examples.labels[:40]).any()
     )
-    assert len(make_transfer_set(singles, {}, material(singles), SHARES, 10, 0).ways) == 40
+    assert len(make_transfer_set(singles, {}, sources(singles), SHARES, 10, 0).methods) == 40
 
 
 def test_texts_that_run_out_end_the_set_early() -> None:
     own = Examples(["one", "two"], None, np.array([0, 1]))
-    assert len(make_transfer_set(own, {}, material(own), {"span": 1}, 50, 0).ways) == 2
+    assert len(make_transfer_set(own, {}, sources(own), {"span": 1}, 50, 0).methods) == 2
 
 
-def test_the_file_holds_rows_ways_and_logits(pairs: Examples, tmp_path: Path) -> None:
-    made = make_transfer_set(pairs, {}, material(pairs), SHARES, 60, 0)
+def test_the_file_holds_rows_methods_and_logits(pairs: Examples, tmp_path: Path) -> None:
+    made = make_transfer_set(pairs, {}, sources(pairs), SHARES, 60, 0)
     logits = np.arange(120, dtype=np.float32).reshape(60, 2)
     made.write(tmp_path, logits)
     lines = gzip.decompress((tmp_path / FILE).read_bytes()).decode().splitlines()
     rows = [json.loads(line) for line in lines]
     assert [(r["text"], r["text_pair"]) for r in rows] == rows_of(made.examples)
     assert [r["logits"] for r in rows] == logits.tolist()
-    assert [r["way"] for r in rows] == made.ways
+    assert [r["method"] for r in rows] == made.methods
 
 
-def test_ways_that_cannot_be_gone_are_left_out_or_refused(singles: Examples) -> None:
-    source = material(singles)
-    closed = {way for way in WAYS if obstacle(way, source)}
+def test_methods_that_cannot_be_used_are_left_out_or_refused(singles: Examples) -> None:
+    source = sources(singles)
+    closed = {m for m in AUGMENTATIONS if obstacle(m, source)}
     assert closed == {"swap", "recombine", "neighbours", "corpus"}
     made = make_transfer_set(singles, {}, source, SHARES, 120, 0)
-    assert not set(made.ways) & closed
+    assert not set(made.methods) & closed
     with pytest.raises(KdnasError, match="transfer_methods has swap, but the task's rows have one"):
-        check_ways({"swap": 1}, source)
-    check_ways({"mask": 1}, source)
+        check_methods({"swap": 1}, source)
+    check_methods({"mask": 1}, source)
 
 
 def test_rows_of_other_tasks_become_rows_like_the_tasks_own(
@@ -188,7 +187,7 @@ def test_rows_of_other_tasks_become_rows_like_the_tasks_own(
 ) -> None:
     flat = as_rows_like(singles, pairs, "x")
     assert flat.text_pair is None and set(flat.text) == {*pairs.text, *(pairs.text_pair or [])}
-    with pytest.raises(KdnasError, match="transfer_tasks has x, whose rows have one text each"):
+    with pytest.raises(KdnasError, match="transfer_tasks has x, whose rows have one text, not two"):
         as_rows_like(pairs, singles, "x")
 
 
@@ -224,12 +223,12 @@ def test_rows_with_texts_of_the_evaluation_are_left_out(pairs: Examples) -> None
     assert other.text_pair is not None
     held_out = frozenset([*other.text[:30], *other.text_pair[30:45], pairs.text[0]])
     corpus = [*other.text[:20], *(sentence(rng) for _ in range(20))]
-    source = material(pairs, corpus)
+    source = sources(pairs, corpus)
     made = make_transfer_set(pairs, {"other": other}, source, SHARES, 250, 0, held_out)
     rows = rows_of(made.examples)
     own = set(pairs.text) | set(pairs.text_pair or [])
-    for row, way in zip(rows, made.ways, strict=True):
-        assert way == "own" or not {t for t in row if t not in own} & held_out
+    for row, method in zip(rows, made.methods, strict=True):
+        assert method == "own" or not {t for t in row if t not in own} & held_out
     assert pairs.text[0] in {text for row in rows for text in row}
 
 

@@ -1,0 +1,147 @@
+"""What every distillation loss has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from kdnas.distillation.batches import Batch
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest
+from kdnas.distillation.signal import TeacherSignal
+from kdnas.runtime.device import Runtime
+from kdnas.space.architecture import Architecture
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The architectures of a teacher and of its student."""
+
+    teacher: Architecture
+    student: Architecture
+
+
+@dataclass(frozen=True)
+class TeacherStatistics:
+    """What is known of a teacher's outputs for some data.
+
+    Attributes:
+        mean: Shape (teacher layers + 1, hidden size): of hidden states, over real tokens.
+        variance: Same shape.
+        logit_variance: Summed over outputs; None where the teacher gave no logits.
+    """
+
+    mean: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    variance: Tensor = field(default_factory=lambda: torch.ones(0, 0))
+    logit_variance: float | None = None
+
+
+class LossOptions(BaseModel):
+    """What a recipe may choose of a loss beside its weight: keys of the stage that names it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DistillationLoss(nn.Module):
+    """One loss: what it reads of teacher and student, its value, what it learns itself.
+
+    A loss is a module. Its parameters (projections, filters) are trained with the student and go
+    on in a later stage that has a loss of the same name; they are never shipped.
+
+    Args:
+        shapes: Of teacher and student; losses that ignore them may be made without.
+        options: An instance of the class's `Options`; default: its defaults.
+        statistics: Of the teacher's outputs for the stage's data.
+
+    Attributes:
+        Options: The YAML options.
+        trains_head: Whether it trains the student's head, which a general teacher cannot teach.
+        needs_teacher_head: Whether it reads what only a teacher with the task's head can give.
+        needs_labels: Whether it reads labels.
+        trains_embeddings: Whether word embeddings are trained with it, unless a stage says so.
+    """
+
+    Options: ClassVar[type[LossOptions]] = LossOptions
+    trains_head: ClassVar[bool] = False
+    needs_teacher_head: ClassVar[bool] = False
+    needs_labels: ClassVar[bool] = False
+    trains_embeddings: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        shapes: Shapes | None = None,
+        options: LossOptions | None = None,
+        statistics: TeacherStatistics | None = None,
+    ) -> None:
+        super().__init__()
+        self.options = options or self.Options()
+        self.statistics = statistics or TeacherStatistics()
+        shapes = shapes or Shapes(NO_SHAPE, NO_SHAPE)
+        self.of_teacher = self.teacher_request(shapes, self.options)
+        self.of_student = self.student_request(shapes, self.options)
+
+    @classmethod
+    def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
+        """What the loss reads of the teacher; known before any of the teacher's outputs are."""
+        return OutputRequest()
+
+    @classmethod
+    def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
+        """What the loss reads of the student."""
+        return OutputRequest()
+
+    @classmethod
+    def problem(
+        cls, options: LossOptions, teacher: Architecture, students: Collection[Architecture]
+    ) -> str | None:
+        """Why the options do not fit a teacher or some student of a space; None where they do."""
+        return None
+
+    def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        """The value for a batch, a scalar: a mean over `count` items.
+
+        Args:
+            output: The student's outputs, as `student_request` asks.
+            batch: The examples.
+            signal: The teacher's outputs, as `teacher_request` asks.
+        """
+        raise NotImplementedError
+
+    def heldout_value(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        """The value that scores candidates on held-out examples; default: the loss."""
+        return self.loss(output, batch, signal)
+
+    def count(self, batch: Batch) -> int:
+        """Over how many items of a batch the loss is a mean; default: real tokens."""
+        return batch.packing.count
+
+    def fit(
+        self,
+        student: PreTrainedModel,
+        batches: Iterable[Batch],
+        source: TeacherSignal,
+        runtime: Runtime,
+    ) -> None:
+        """Sets the loss's own parameters for a student before training; default: nothing to do.
+
+        Args:
+            student: On the runtime's device, as this module.
+            batches: A few.
+            source: The teacher's signal for them.
+            runtime: Device and precision.
+        """
+
+    def continues(self, state: dict[str, Tensor]) -> bool:
+        """Whether parameters of an earlier stage fit this loss; default: names and shapes do."""
+        own = self.state_dict()
+        return own.keys() == state.keys() and all(
+            own[name].shape == value.shape for name, value in state.items()
+        )
+
+
+NO_SHAPE = Architecture(0, 0, 0, 0, "")

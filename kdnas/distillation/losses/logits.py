@@ -1,0 +1,81 @@
+"""The loss on the teacher's logits."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor
+
+from kdnas.distillation.batches import Batch
+from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest
+from kdnas.tasks.types.base import LogitLoss
+
+
+class LogitsOptions(LossOptions):
+    """Options of `logits`."""
+
+    temperature: float = Field(default=2.0, gt=0, description="Of both softmaxes.")
+    logit_loss: LogitLoss = Field(
+        default="kl",
+        description="KL divergence, soft cross-entropy, or squared error of the logits.",
+    )
+
+
+class LogitsLoss(DistillationLoss):
+    """The student's logits against the teacher's (`TaskType.logit_loss`); a mean over units.
+
+    On held-out examples its value is the unexplained share of the logits' variance, which compares
+    with that of hidden states.
+    """
+
+    Options = LogitsOptions
+    trains_head = needs_teacher_head = trains_embeddings = True
+    options: LogitsOptions
+
+    @classmethod
+    def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
+        """Its logits."""
+        return OutputRequest(logits=True)
+
+    student_request = teacher_request
+
+    def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        """Distance of the softened probabilities, or of the logits."""
+        assert signal.logits is not None and output.logits is not None
+        own = self.options
+        return batch.task.logit_loss(
+            output.logits, signal.logits, batch.units, own.temperature, own.logit_loss
+        )
+
+    def heldout_value(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        """Squared error over variance."""
+        assert signal.logits is not None and output.logits is not None
+        assert self.statistics.logit_variance is not None, "a teacher without a head has no logits"
+        ours, theirs = batch.task.centred(output.logits), batch.task.centred(signal.logits)
+        return unexplained_logits(ours, theirs, self.statistics.logit_variance)
+
+    def count(self, batch: Batch) -> int:
+        """Units."""
+        return batch.task.count(batch.units)
+
+
+def logit_variance(logits: Tensor) -> float:
+    """Variance of a teacher's logits over units, summed over outputs.
+
+    Args:
+        logits: Shape (units, outputs), centred as the task's type does.
+    """
+    return float(logits.var(0, correction=0).sum())
+
+
+def unexplained_logits(student: Tensor, teacher: Tensor, variance: float) -> Tensor:
+    """Share of the variance of a teacher's logits that a student leaves unexplained.
+
+    0 for the teacher's own logits, 1 for predicting their mean everywhere.
+
+    Args:
+        student: Shape (units, outputs), centred as the task's type does.
+        teacher: Likewise.
+        variance: From `logit_variance`.
+    """
+    return (student - teacher).square().sum(-1).mean() / max(variance, 1e-12)
