@@ -19,6 +19,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
 from kdnas.recipes.full import run_recipe
 from kdnas.report.fidelity import fidelity_lines
+from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate
 from kdnas.study.study import evaluated
@@ -62,7 +63,7 @@ def steps(run: Run) -> dict[str, int]:
 def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result = fidelity(run, 4, 2)
+    result = fidelity(open_context(run), 4, 2)
     assert result == json.loads((run.folder / "fidelity.json").read_text())
     assert result["metric"] == "pearson" and result["seeds"] == [0, 1]
     trials = {t.number: t for t in evaluated(Stepwise(run).open_study())}
@@ -82,11 +83,11 @@ def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
     assert all(len(line) <= 80 for line in fidelity_lines(result, "run"))
 
     monkeypatch.setattr("kdnas.workflow.fidelity.run_recipe", None)
-    assert fidelity(run, 4, 2) == result
+    assert fidelity(open_context(run), 4, 2) == result
 
 
 def test_the_final_score_is_that_of_full_kd_from_a_fresh_start(run: Run, tmp_path: Path) -> None:
-    student = fidelity(run, 4, 1)["students"][0]
+    student = fidelity(open_context(run), 4, 1)["students"][0]
     pipeline = Stepwise(run)
     architecture = Architecture.from_params(student["architecture"])
     state = run_recipe(pipeline.full, Candidate(architecture), tmp_path / "work", "alone")
@@ -113,11 +114,11 @@ def test_a_killed_command_goes_on_with_the_next_student(
 
 def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path) -> None:
     with pytest.raises(KdnasError, match=r"16, but the study has 5 .*resume .* --trials 16`.* 5"):
-        fidelity(run, 16, 1)
+        fidelity(open_context(run), 16, 1)
     with pytest.raises(KdnasError, match="at least 4"):
-        fidelity(run, 3, 1)
+        fidelity(open_context(run), 3, 1)
     with pytest.raises(KdnasError, match="--seeds is 0"):
-        fidelity(run, 4, 0)
+        fidelity(open_context(run), 4, 0)
     with pytest.raises(KdnasError, match="absent does not exist"):
         app(["fidelity", str(tmp_path / "absent")], standalone_mode=False)
     (run.folder / "study.db").unlink()
