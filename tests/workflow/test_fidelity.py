@@ -117,7 +117,7 @@ def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path
         fidelity(open_context(run), 16, 1)
     with pytest.raises(KdnasError, match="at least 4"):
         fidelity(open_context(run), 3, 1)
-    with pytest.raises(KdnasError, match="--seeds is 0"):
+    with pytest.raises(KdnasError, match="invalid --seeds 0"):
         fidelity(open_context(run), 4, 0)
     with pytest.raises(KdnasError, match="absent does not exist"):
         app(["fidelity", str(tmp_path / "absent")], standalone_mode=False)
