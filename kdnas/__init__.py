@@ -3,8 +3,9 @@
 The Python API; the commands call the same functions:
 
 - `search`, `resume`, `distill`: run folders with students.
-- `predict`, `evaluate`, `export`: what a student is good for.
-- `load_run`: a run folder, read. `Candidate`, `TaskType`: what a study chooses between, and for.
+- `predict`, `evaluate`, `export`: students at work.
+- `load_run`: a run folder, read.
+- `Candidate`, `TaskType`: what a study chooses between, and the kinds of task.
 """
 
 from importlib import import_module
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from kdnas.evaluation.predict import predict
     from kdnas.exporting.export import export
     from kdnas.space.candidate import Candidate
+    from kdnas.tasks.types.base import TaskType
     from kdnas.workflow.api import LoadedRun, distill, load_run, resume, search
 
 __version__ = "0.1.0"
@@ -23,6 +25,7 @@ __all__ = [
     "Candidate",
     "KdnasError",
     "LoadedRun",
+    "TaskType",
     "distill",
     "evaluate",
     "export",
@@ -36,6 +39,7 @@ __all__ = [
 _HOMES = {
     "Candidate": "kdnas.space.candidate",
     "KdnasError": "kdnas.errors",
+    "TaskType": "kdnas.tasks.types.base",
     "evaluate": "kdnas.evaluation.evaluate",
     "export": "kdnas.exporting.export",
     "predict": "kdnas.evaluation.predict",
@@ -46,4 +50,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in ("Candidate", "KdnasError"):
+        from kdnas.runtime.plugins import load_plugins
+
+        load_plugins()
     return getattr(import_module(_HOMES[name]), name)
