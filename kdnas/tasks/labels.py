@@ -13,14 +13,14 @@ import pandas as pd
 WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
 
 
-class Gap(Enum):
+class NoLabel(Enum):
     """Why a row has no label."""
 
     MISSING = "the cell is empty: a malformed row"
     UNLABELLED = "the data set says so: `-` in MNLI and SNLI, -1 on the hub"
 
 
-Label = int | float | Gap
+Label = int | float | NoLabel
 
 
 def label_word(cell: Any) -> str:

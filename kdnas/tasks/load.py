@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from pydantic import ValidationError
 
 from kdnas.config import nearest
@@ -17,7 +16,7 @@ from kdnas.tasks.examples import Examples, RawSplit
 from kdnas.tasks.formats.embedded import EmbeddedSource
 from kdnas.tasks.formats.folder import find_folder, open_folder
 from kdnas.tasks.formats.hub import HubSource
-from kdnas.tasks.labels import Gap
+from kdnas.tasks.labels import NoLabel
 from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
 
@@ -156,11 +155,11 @@ def to_examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
     """
     kind = spec.task_type
     values = kind.parse_labels(raw, spec.labels or ())
-    labelled = [i for i, value in enumerate(values) if not isinstance(value, Gap)]
+    labelled = [i for i, value in enumerate(values) if not isinstance(value, NoLabel)]
     if not labelled and not needs_labels:
         _check_dropped(raw, len(values), raw.dropped, raw.first_dropped)
         return Examples(raw.text, raw.text_pair, None, raw.dropped, spec.type)
-    missing = [i for i, value in enumerate(values) if value is Gap.MISSING]
+    missing = [i for i, value in enumerate(values) if value is NoLabel.MISSING]
     first = raw.first_dropped
     if missing and not first:
         first = f"{raw.unit} {raw.places[missing[0]]} has no label"
@@ -168,7 +167,7 @@ def to_examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
     if not labelled:
         raise KdnasError(f"{raw.source}: no {raw.unit} has a label under {spec.label.name!r}")
     dropped = raw.dropped + len(values) - len(labelled)
-    labels = np.array([values[i] for i in labelled], dtype=kind.label_dtype)
+    labels = kind.label_array([values[i] for i in labelled])
     chosen = Examples(raw.text, raw.text_pair, None, dropped, spec.type).take(labelled)
     return replace(chosen, labels=labels)
 

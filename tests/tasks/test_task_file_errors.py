@@ -1,4 +1,4 @@
-"""Whatever is wrong with the files is told in one line: where, what was found, what is right."""
+"""Damaged files: the error is one line with the place, what was found and what to give."""
 
 from collections.abc import Callable
 from pathlib import Path

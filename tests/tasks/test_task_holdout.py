@@ -65,5 +65,5 @@ def test_one_example_cannot_be_split() -> None:
 
 def test_scores_are_held_out_without_strata() -> None:
     scores = np.linspace(0, 5, 30, dtype=np.float32)
-    train, held_out = hold_out(Examples(["a"] * 30, None, scores))
+    train, held_out = hold_out(Examples(["a"] * 30, None, scores, task_type="regression"))
     assert (len(train), len(held_out)) == (27, 3)

@@ -1,4 +1,4 @@
-"""Tasks by name, from a mapping and from a file; what is wrong is said in one line."""
+"""Tasks by name, from a mapping and from a file; errors are one line."""
 
 from pathlib import Path
 from typing import Any

@@ -15,7 +15,7 @@ from torch import Tensor
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
 from kdnas.tasks.examples import Examples, RawSplit
-from kdnas.tasks.labels import Gap, Label, label_word
+from kdnas.tasks.labels import Label, NoLabel, label_word
 
 Array = NDArray[Any]
 LogitLoss = Literal["kl", "ce", "mse"]
@@ -123,7 +123,7 @@ class TaskType:
             KdnasError: A cell holds neither.
         """
         if raw.cells is None:
-            return [Gap.UNLABELLED] * len(raw.text)
+            return [NoLabel.UNLABELLED] * len(raw.text)
         parse, known = self.parser(labels), dict[str, Label]()
         words = [label_word(cell) for cell in raw.cells]
         for word, place in zip(words, raw.places, strict=True):
@@ -136,6 +136,10 @@ class TaskType:
                     )
                 known[word] = value
         return [known[word] for word in words]
+
+    def label_array(self, values: Sequence[Any]) -> Array:
+        """The ids or scores of labelled rows as an array with a row for each."""
+        return np.array(values, dtype=self.label_dtype)
 
     # Examples.
 

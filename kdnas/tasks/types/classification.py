@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.labels import WHOLE, Gap, Label, label_word
+from kdnas.tasks.labels import WHOLE, Label, NoLabel, label_word
 from kdnas.tasks.types.base import Array, Metric, TaskType
 
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+")
@@ -147,11 +147,11 @@ class _ClassIds:
 
     def __call__(self, word: str) -> Label | None:
         if not word:
-            return Gap.MISSING
+            return NoLabel.MISSING
         if word.casefold() in self._ids:
             return self._ids[word.casefold()]
         if word in ("-", "-1"):
-            return Gap.UNLABELLED
+            return NoLabel.UNLABELLED
         number = _BOOLEANS.get(word.casefold(), int(word) if WHOLE.fullmatch(word) else -1)
         if self._numbered:
             return self._ids.get(str(number)) if word.casefold() in _BOOLEANS else None

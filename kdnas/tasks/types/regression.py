@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.labels import Gap, Label
+from kdnas.tasks.labels import Label, NoLabel
 from kdnas.tasks.types.base import Array, LogitLoss, Metric, TaskType
 
 _STRATA = 10
@@ -70,7 +70,7 @@ class Regression(TaskType):
     def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
         """The scores; nothing but -1 is how the hub marks a split without labels."""
         values = super().parse_labels(raw, labels)
-        return [Gap.UNLABELLED] * len(values) if set(values) == {-1.0} else values
+        return [NoLabel.UNLABELLED] * len(values) if set(values) == {-1.0} else values
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
         """Deciles."""
@@ -129,6 +129,6 @@ class Regression(TaskType):
 
 def _score(word: str) -> Label | None:
     if not word:
-        return Gap.MISSING
+        return NoLabel.MISSING
     value = float(word) if _NUMBER.fullmatch(word) else math.inf
     return value if math.isfinite(value) else None

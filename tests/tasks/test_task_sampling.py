@@ -1,0 +1,70 @@
+"""Samples in which every class has its share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kdnas.errors import KdnasError
+from kdnas.tasks import EncodedExamples
+from kdnas.tasks.sampling import draw_proxy, stratified_sample
+
+
+def examples(labels: np.ndarray) -> EncodedExamples:
+    count = len(labels)
+    ids = np.tile(np.array([2, 10, 11, 12, 3], np.int32), count)
+    return EncodedExamples(ids, None, np.arange(count + 1) * 5, labels)
+
+
+def test_the_proxy_is_stratified_and_seeded() -> None:
+    data = examples(np.array([0] * 900 + [1] * 100))
+    chosen = draw_proxy(data, 0.3, 32, seed=0)
+    assert len(chosen) == 300 and (np.diff(chosen) > 0).all()
+    assert data.labels[chosen].sum() == 30
+    assert np.array_equal(chosen, draw_proxy(data, 0.3, 32, seed=0))
+    assert not np.array_equal(chosen, draw_proxy(data, 0.3, 32, seed=1))
+
+
+def test_regression_is_stratified_by_deciles() -> None:
+    labels = np.linspace(0, 5, 1000).astype(np.float32)
+    data = dataclasses.replace(examples(labels), task_type="regression")
+    chosen = stratified_sample(data, 100, seed=0)
+    counts = np.histogram(labels[chosen], bins=10, range=(0, 5))[0]
+    assert counts.min() >= 9 and counts.max() <= 11
+
+
+def test_labels_too_rare_to_stratify_are_drawn_plainly() -> None:
+    data = examples(np.array([0] * 99 + [1]))
+    assert len(stratified_sample(data, 30, seed=0)) == 30
+    assert len(stratified_sample(dataclasses.replace(data, labels=None), 30, seed=0)) == 30
+    assert len(stratified_sample(data.take(range(10)), 30, seed=0)) == 10
+
+
+def test_a_proxy_of_fewer_than_two_batches_is_refused() -> None:
+    with pytest.raises(KdnasError, match="60 of 200 examples, fewer than two batches of 32"):
+        draw_proxy(examples(np.arange(200) % 2), 0.3, 32, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("count", "fraction", "batch", "remedies"),
+    [
+        (1000, 0.03, 32, ["--proxy-fraction 0.07", "--batch-size 15"]),
+        (65, 0.3, 32, ["--proxy-fraction 0.99", "--batch-size 10"]),
+        (40, 1.0, 32, ["more examples", "--batch-size 20"]),
+        (4, 0.1, 32, ["more examples", "--proxy-fraction 1 with --batch-size 2"]),
+        (1, 1.0, 32, ["more examples"]),
+    ],
+)
+def test_what_is_advised_for_a_small_proxy_works(
+    count: int, fraction: float, batch: int, remedies: list[str]
+) -> None:
+    data = examples(np.arange(count) % 2)
+    with pytest.raises(KdnasError) as caught:
+        draw_proxy(data, fraction, batch, seed=0)
+    assert str(caught.value).endswith(f"; give {' or '.join(remedies)}")
+    for words in (remedy.split() for remedy in remedies if remedy.startswith("--")):
+        given = dict(zip(words[::3], words[1::3], strict=True))
+        size = int(given.get("--batch-size", batch))
+        assert len(draw_proxy(data, float(given.get("--proxy-fraction", fraction)), size, 0))
