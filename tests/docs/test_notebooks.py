@@ -13,7 +13,9 @@ from conftest import ADJECTIVES, QUICK
 
 NOTEBOOKS = Path(__file__).parents[2] / "docs/notebooks"
 # The same cells, with a teacher and data that are smaller still.
-SMALL = "\nsettings |= {{'teacher': {teacher!r}, 'task': 'sst2', 'data_dir': {data!r}, **{quick!r}}}\n"
+SMALL = (
+    "\nsettings |= {{'teacher': {teacher!r}, 'task': 'sst2', 'data_dir': {data!r}, **{quick!r}}}\n"
+)
 
 
 def run(name: str, monkeypatch: pytest.MonkeyPatch, small: str = "") -> str:
