@@ -1,36 +1,27 @@
-"""Latency is measured while no other process of kdnas computes on this machine.
+"""Latency is measured while no other kdnas process of this user computes on the machine.
 
-Who computes holds a lock that many may share, and lets go of it between two steps when somebody
-wants to measure; who measures holds it alone. Both are locks of the kernel's on files that all
-processes of a user share, so that a killed process holds nobody up.
+Processes that compute share a lock, and release it between two steps while somebody waits to
+measure; a process that measures holds it alone. The kernel frees the lock of a killed process.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import torch
+from fasteners import InterProcessReaderWriterLock
 
 from kdnas.runtime.console import say
-
-fcntl: ModuleType | None
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 ALONE = "alone: no other kdnas process of this user computed on the machine meanwhile"
 BESIDE = "beside whatever else the machine did"
 
-# After so long a wait is told, and so is what it is for.
-TELL_SECONDS = 10.0
+ANNOUNCE_SECONDS = 10.0
 TO_MEASURE = "latency is measured while none of them computes (--no-latency-quiet does not wait)"
 TO_COMPUTE = "one of them measures latency, and nobody computes meanwhile"
 
@@ -63,16 +54,11 @@ def computing(device: torch.device) -> Iterator[Callable[[], None]]:
         device: Where it computes; its queue is empty before another process measures.
     """
     global _depth  # noqa: PLW0603
-    if _problem(lock_folder()):
-        yield _go_on
-        return
+    outermost = not _depth and not _problem(lock_folder())
     _depth += 1
     try:
-        if _depth > 1:
-            yield _go_on
-        else:
-            with _Turnstile(device) as turnstile:
-                yield turnstile.let_pass
+        with _shared(device) if outermost else nullcontext(lambda: None) as let_pass:
+            yield let_pass
     finally:
         _depth -= 1
 
@@ -84,102 +70,87 @@ def measuring(quiet: bool = True) -> Iterator[None]:
     Raises:
         RuntimeError: This process is itself computing.
     """
-    if quiet and _depth:
-        raise RuntimeError("nothing can be measured in the middle of a computation")
-    with ExitStack() as stack:
-        if quiet and not _problem(lock_folder()):
-            gate, work = _open(stack, "gate"), _open(stack, "work")
-            with _told(TO_MEASURE):
-                _lock(gate, "LOCK_EX")  # from here on nobody starts, so that the wait ends
-                _lock(work, "LOCK_EX")
+    if not quiet or (not _depth and _problem(lock_folder())):
         yield
-
-
-class _Turnstile:
-    """The shared side of the lock."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._stack = ExitStack()
-
-    def __enter__(self) -> _Turnstile:
-        self._gate, self._work = _open(self._stack, "gate"), _open(self._stack, "work")
-        self._enter()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with suppress(RuntimeError):  # of a failed device: what failed is reported elsewhere
-            self._drain()
-        self._stack.close()
-
-    def let_pass(self) -> None:
-        """Waits while somebody measures or wants to."""
+        return
+    if _depth:
+        raise RuntimeError("cannot measure latency in the middle of a computation")
+    gate, work = _lock("gate"), _lock("work")
+    # Nobody starts to compute once the gate is held, so that the wait for the others ends.
+    _acquire(gate.acquire_write_lock, TO_MEASURE)
+    try:
+        _acquire(work.acquire_write_lock, TO_MEASURE)
         try:
-            _lock(self._gate, "LOCK_SH", "LOCK_NB")
-            _lock(self._gate, "LOCK_UN")
-        except BlockingIOError:
-            self._drain()
-            _lock(self._work, "LOCK_UN")
-            self._enter()
-
-    def _enter(self) -> None:
-        with _told(TO_COMPUTE):
-            _lock(self._gate, "LOCK_SH")
-            _lock(self._work, "LOCK_SH")
-            _lock(self._gate, "LOCK_UN")
-
-    def _drain(self) -> None:
-        if self._device.type != "cpu":
-            getattr(torch, self._device.type).synchronize()
+            yield
+        finally:
+            work.release_write_lock()
+    finally:
+        gate.release_write_lock()
 
 
-def _go_on() -> None:
-    """Nothing to wait for."""
+@contextmanager
+def _shared(device: torch.device) -> Iterator[Callable[[], None]]:
+    """Holds the lock with all others that compute."""
+    gate, work = _lock("gate"), _lock("work")
+
+    def enter() -> None:
+        _acquire(gate.acquire_read_lock, TO_COMPUTE)
+        try:
+            _acquire(work.acquire_read_lock, TO_COMPUTE)
+        finally:
+            gate.release_read_lock()
+
+    def let_pass() -> None:
+        if gate.acquire_read_lock(blocking=False):
+            gate.release_read_lock()
+            return
+        _finish_queue(device)
+        work.release_read_lock()
+        enter()
+
+    enter()
+    try:
+        yield let_pass
+    finally:
+        with suppress(RuntimeError):  # of a failed device; what failed is reported elsewhere
+            _finish_queue(device)
+        if work.lockfile is not None:
+            work.release_read_lock()
+
+
+def _finish_queue(device: torch.device) -> None:
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
+
+
+def _lock(name: str) -> InterProcessReaderWriterLock:
+    lock_folder().mkdir(mode=0o700, parents=True, exist_ok=True)  # temporary folders are swept
+    return InterProcessReaderWriterLock(lock_folder() / f"{name}.lock")
+
+
+def _acquire(acquire: Callable[..., bool], what: str) -> None:
+    """Waits for a lock, and says so once that takes long."""
+    if not acquire(timeout=ANNOUNCE_SECONDS):
+        _announce(what)
+        acquire()
 
 
 @cache
 def _problem(folder: Path) -> str:
     """Why processes cannot meet in a folder; empty where they can. Said once."""
-    if fcntl is None:
-        problem = "this system has no file locks"
-    else:
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("gate", "work"):
-                (folder / f"{name}.lock").touch()
-            return ""
-        except OSError as error:
-            problem = f"no locks in {folder}: {error.strerror}"
-    say(f"latencies are measured beside other processes: {problem}")
-    return problem
-
-
-def _open(stack: ExitStack, name: str) -> int:
-    folder = lock_folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # temporary folders are swept
-    file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    stack.callback(os.close, file)
-    return file
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """Says what is waited for where that takes long."""
-    timer = threading.Timer(TELL_SECONDS, _tell, (what,))
-    timer.daemon = True
-    timer.start()
     try:
-        yield
-    finally:
-        timer.cancel()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with InterProcessReaderWriterLock(folder / f"probe-{os.getpid()}.lock").read_lock():
+            pass
+        (folder / f"probe-{os.getpid()}.lock").unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        problem = f"no locks in {folder}: {getattr(error, 'strerror', None) or error}"
+        say(f"latencies are measured beside other processes: {problem}")
+        return problem
+    return ""
 
 
 @cache
-def _tell(what: str) -> None:
+def _announce(what: str) -> None:
     """Says once in a process what it waits for."""
     say(f"waiting for other kdnas processes of this user on the machine: {what}")
-
-
-def _lock(file: int, *how: str) -> None:
-    assert fcntl is not None
-    fcntl.flock(file, sum(getattr(fcntl, name) for name in how))

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 TRAINING = """
 import sys, time
 import numpy as np
-from kdnas.distillation import core
+from kdnas.distillation import training as core
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signal import NoSignal
@@ -132,8 +132,8 @@ def test_whoever_computes_waits_while_another_measures() -> None:
 def test_a_long_wait_is_told_once(
     held: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(quiet, "TELL_SECONDS", 0.2)
-    quiet._tell.cache_clear()
+    monkeypatch.setattr(quiet, "ANNOUNCE_SECONDS", 0.2)
+    quiet._announce.cache_clear()
     for heard in (1, 0):
         with process(HOLD, held) as child:
             assert child.stdout and child.stdout.readline() == "holds\n"
