@@ -1,4 +1,4 @@
-"""Words that an option may be set to."""
+"""The values of options that offer a choice."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""Settings from YAML files and flags; what is wrong with them, in one line."""
+"""Reads settings from YAML files and flags; errors take one line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ from kdnas.config.settings import Settings
 from kdnas.config.stages import Stage
 from kdnas.errors import KdnasError
 
-# A longer list of words is no help in a line.
+# An error line lists at most this many words.
 MOST_LISTED = 20
-# What YAML has, in place of what Python makes of it.
-WORDS = {"tuple": "list", "dictionary": "mapping"}
-# Options whose contradictions name no flag.
-OF_FILES = ("stages", "mini_losses", "transfer_methods")
+# From pydantic's words to a person's, in this order.
+WORDS = {
+    "Input should be ": "expected ",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "a number above",
+    "less than": "a number below",
+    "a valid integer": "an integer",
+    "a valid ": "a ",
+    "tuple": "list",
+    "dictionary": "mapping",
+}
+# Options of YAML files alone: errors between them name no flag.
+YAML_ONLY = ("stages", "mini_losses", "transfer_methods")
 
 
 def load_settings(
@@ -33,7 +43,7 @@ def load_settings(
     Args:
         files: YAML mappings of option names to values; a later one wins.
         flags: Options given on the command line; they win over all.
-        defaults: What holds where neither says anything.
+        defaults: What holds where neither sets an option.
 
     Raises:
         KdnasError: A file cannot be read, a key is unknown, or a value is out of range.
@@ -80,9 +90,11 @@ def read_yaml(file: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise KdnasError(f"cannot read {file}: {error}") from None
     except yaml.YAMLError as error:
-        raise KdnasError(f"{file} is not YAML: {_place(error)}") from None
+        raise KdnasError(f"invalid {file}: it is not YAML: {_place(error)}") from None
     if not isinstance(values or {}, dict):
-        raise KdnasError(f"{file} holds a {type(values).__name__}; it should map options to values")
+        raise KdnasError(
+            f"invalid {file}: it holds a {type(values).__name__}; expected a mapping of options"
+        )
     return {str(key).replace("-", "_"): value for key, value in (values or {}).items()}
 
 
@@ -95,30 +107,32 @@ def nearest(word: str, known: Any) -> str:
     return f"; known: {', '.join(sorted(words))}" if len(words) <= MOST_LISTED else ""
 
 
-def _with_origin(told: str, origins: Mapping[str, Path]) -> str:
-    """Names the file that holds what is wrong, and its key in place of a flag nobody typed."""
-    option = re.match(r"--([a-z-]+)", told)
+def _with_origin(message: str, origins: Mapping[str, Path]) -> str:
+    """Names the file that holds the fault, and its key in place of a flag that nobody typed."""
+    option = re.match(r"(?:[a-z]+ )*--([a-z-]+)", message)
     if option is None:
-        # A contradiction in or between options that only files can hold.
-        return _from_file(told, next((origins[key] for key in OF_FILES if key in origins), None))
+        return _from_file(
+            message, next((origins[key] for key in YAML_ONLY if key in origins), None)
+        )
     key = option[1].replace("-", "_")
     if key not in origins:
-        return told
-    return _from_file(f"{key}{told.removeprefix(option[0])}", origins[key])
+        return message
+    return _from_file(message.replace(f"--{option[1]}", key, 1), origins[key])
 
 
-def _from_file(told: str, file: Path | None) -> str:
-    return f"{file}: {told}" if file else told
+def _from_file(message: str, file: Path | None) -> str:
+    return f"{file}: {message}" if file else message
 
 
 def _place(error: yaml.YAMLError) -> str:
-    """What is wrong and where, without the line itself, which may hold a password."""
+    """The fault and its place, without the line itself, which may hold a password."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
     said = str(problem or type(error).__name__)
     return f"{said} in line {mark.line + 1}, column {mark.column + 1}" if mark else said
 
 
 def _one_line(error: ValidationError) -> str:
+    """The first fault: the option, the value, and what was expected."""
     first = error.errors()[0]
     if not first["loc"] or first["type"] == "value_error":
         return str(first["msg"]).removeprefix("Value error, ")
@@ -126,8 +140,8 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown option --{where}{nearest(str(first['loc'][-1]), Stage.model_fields)}"
     if first["type"] == "missing":
-        return f"--{where} is missing"
-    reason = first["msg"][0].lower() + first["msg"][1:]
+        return f"missing --{where}"
+    reason = str(first["msg"]).partition(",")[0] if "parsing" in first["type"] else first["msg"]
     for theirs, ours in WORDS.items():
         reason = reason.replace(theirs, ours)
-    return f"--{where} is {first['input']}: {reason}"
+    return f"invalid --{where} {first['input']}: {reason[0].lower()}{reason[1:]}"

@@ -1,4 +1,7 @@
-"""The validated settings of a run: one object, read from YAML and flags, written to config.yaml."""
+"""The settings of a run: every option with its default, limits and help text.
+
+Not a source of environment variables: a run reads the same from its config.yaml in any shell.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from kdnas.config.choices import (
 from kdnas.config.stages import SCORES, Stage, problem_of, problem_of_mini
 from kdnas.config.weights import Share, Weight, problem_of_shares, problem_of_weights
 
-# What the options of the recipe without `stages` are; a recipe with stages has its own.
+# Options of the recipe without `stages`; stages set their own.
 PLAIN_RECIPE = (
     "epochs",
     "lr",
@@ -56,10 +59,10 @@ class Settings(BaseModel):
     )
     out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.", "Main")
     trials: int = setting(
-        20, "Architectures to evaluate, in total (with --rungs, their cost).", "Main", ge=1
+        20, "Candidates to evaluate in total; with --rungs, what so many would cost.", "Main", ge=1
     )
     seed: int = setting(
-        0, "Seed of what is drawn (but for the texts and masks of a corpus).", "Main", ge=0
+        0, "Random seed (the texts and masks of a corpus have their own).", "Main", ge=0
     )
 
     data_dir: Path | None = setting(
@@ -70,75 +73,89 @@ class Settings(BaseModel):
     )
     corpus: str | None = setting(
         None,
-        "Unlabelled text to distil on instead of the task's own: a text, JSON-lines or Parquet "
+        "Unlabelled text to distil on instead of the task's texts: a text, JSON-lines or Parquet "
         "file, a folder of them, or a hub data set (NAME or NAME:CONFIG).",
         "Data",
     )
-    corpus_rows: int = setting(50_000, "Texts drawn from the corpus at most.", "Data", ge=1)
+    corpus_rows: int = setting(50_000, "Use at most this many texts of the corpus.", "Data", ge=1)
     corpus_pairs: float | None = setting(
         None,
-        "Share of its texts that are read in pairs with one like them; default: half where a "
-        "general stage reads it, else none.",
+        "Share of the corpus read as pairs of similar texts; default: 0.5 for general stages, "
+        "else 0.",
         "Data",
         ge=0,
         le=1,
     )
     max_train_rows: int | None = setting(
-        None, "Use a stratified sample of this many training rows.", "Data", ge=1
+        None, "Use a stratified sample of at most this many training rows.", "Data", ge=1
     )
     max_length: int = setting(128, "Longest input, in tokens.", "Data", ge=8)
-    tasks: dict[str, dict[str, Any]] = setting({}, "More tasks (YAML only).", "Data")
+    tasks: dict[str, dict[str, Any]] = setting(
+        {}, "Definitions of further tasks (YAML only).", "Data"
+    )
 
     general_teacher: str | None = setting(
         None,
-        "Teacher of general stages; default: the teacher as it is before its fine-tuning.",
+        "Teacher of general stages; default: the teacher before fine-tuning.",
         "Teacher",
     )
     teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.", "Teacher")
-    teacher_epochs: float = setting(3, "Epochs of the teacher's fine-tuning.", "Teacher", gt=0)
-    teacher_lr: float = setting(5e-5, "Its peak learning rate.", "Teacher", gt=0)
+    teacher_epochs: float = setting(3, "Epochs of fine-tuning the teacher.", "Teacher", gt=0)
+    teacher_lr: float = setting(
+        5e-5, "Peak learning rate of fine-tuning the teacher.", "Teacher", gt=0
+    )
 
     space: dict[str, list[int | str]] = setting(
-        {}, "Choices that replace the derived ones, by config field (YAML only).", "Search"
+        {},
+        "Values to choose from by config field, in place of the derived ones (YAML only).",
+        "Search",
     )
     sampler: Sampler = setting(
         "lstm",
-        "Who proposes architectures: our LSTM controller, or a sampler of Optuna's.",
+        "Proposes candidates: lstm (a controller trained by reinforcement), or one of Optuna's "
+        "samplers.",
         "Search",
     )
     objective: Objective = setting(
-        "reward", "reward (one number) or pareto (loss against cost).", "Search"
+        "reward", "Maximise a reward of loss and cost, or find the Pareto front of both.", "Search"
     )
-    alpha: float = setting(-0.06, "Exponent of the cost in the reward.", "Search", le=0)
-    beta: float = setting(0.6, "Target share of the teacher's cost.", "Search", gt=0)
-    cost: Cost = setting("latency", "What the reward weighs: latency, macs or params.", "Search")
+    alpha: float = setting(-0.06, "Exponent of the relative cost in the reward.", "Search", le=0)
+    beta: float = setting(
+        0.6, "Target cost in the reward, as a share of the teacher's.", "Search", gt=0
+    )
+    cost: Cost = setting(
+        "latency", "Cost in the reward: latency, multiply-accumulates or parameters.", "Search"
+    )
     speedup: float | None = setting(
-        None, "Only students at least this many times as fast as the teacher.", "Search", gt=0
+        None,
+        "Only choose students at least this many times as fast as the teacher.",
+        "Search",
+        gt=0,
     )
     max_params: int | None = setting(
-        None, "Only students of at most so many parameters.", "Search", gt=0
+        None, "Only choose students with at most this many parameters.", "Search", gt=0
     )
     scorer: str = setting(
         "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds.", "Search"
     )
     rungs: int = setting(
         1,
-        "Stops, the end among them, at which candidates are compared and the worse part dropped; "
-        "the total budget stays.",
+        "Successive halving: compare candidates at this many stages of training and drop the worse "
+        "ones; 1 trains all to the end. The total budget stays.",
         "Search",
         ge=1,
         le=6,
     )
     reduction: int = setting(
-        3, "One candidate in so many goes on from a rung to the next.", "Search", ge=2
+        3, "Promote one candidate in this many from a rung to the next.", "Search", ge=2
     )
     warm_start: bool = setting(
-        True, "Begin with the corners of the space and well-known student shapes.", "Search"
+        True, "Start with the corners of the space and well-known student architectures.", "Search"
     )
     random_control: RandomControl = setting(
         "search",
-        "Beside the search, random search with the same budget: search runs its trials, full "
-        "distils its winner too.",
+        "Random search with the same budget as a control: off, search (its trials), or full (also "
+        "distil its winner).",
         "Search",
     )
     storage: str | None = setting(
@@ -147,38 +164,40 @@ class Settings(BaseModel):
     study: str = setting("kdnas", "Name of the study in the storage.", "Search")
     worker_timeout: int = setting(
         120,
-        "Seconds without a sign of life after which a worker on another machine is taken for dead "
-        "and its candidate is tried again.",
+        "Seconds without a heartbeat after which a worker on another machine counts as dead and "
+        "its candidate is queued again.",
         "Search",
         ge=4,
     )
 
     proxy_fraction: float = setting(
-        0.3, "Share of the distillation data that mini-KD sees.", "Mini-KD", gt=0, le=1
+        0.3, "Share of the distillation data used by mini-KD (the proxy).", "Mini-KD", gt=0, le=1
     )
     heldout_fraction: float = setting(
         0.1, "Share of the proxy held out for the score.", "Mini-KD", gt=0, lt=1
     )
-    mini_epochs: float = setting(3, "Epochs of mini-KD a candidate.", "Mini-KD", gt=0)
+    mini_epochs: float = setting(3, "Epochs of mini-KD per candidate.", "Mini-KD", gt=0)
     mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", "Mini-KD", gt=0)
-    mini_steps: int | None = setting(None, "Steps of mini-KD a candidate at most.", "Mini-KD", ge=1)
+    mini_steps: int | None = setting(
+        None, "At most this many steps of mini-KD per candidate.", "Mini-KD", ge=1
+    )
     mini_seconds: float | None = setting(
         None,
-        "Seconds of mini-KD a candidate at most; the learning rate then falls with the clock, and "
-        "results depend on the machine.",
+        "At most this many seconds of mini-KD per candidate; the learning rate then decays by the "
+        "clock, and results depend on the machine.",
         "Mini-KD",
         gt=0,
     )
     mini_stride: int = setting(
         2,
-        "Mini-KD compares hidden states at every n-th token while it trains, from another one on "
-        "each batch; the score is over all tokens.",
+        "Train mini-KD on the hidden states of every n-th token, with another offset each batch; "
+        "the score is over all tokens.",
         "Mini-KD",
         ge=1,
     )
     mini_losses: dict[str, Weight] = setting(
         {"hidden": 1.0},
-        "What candidates learn from: each loss with its weight, as in a stage (YAML only).",
+        "Losses of mini-KD with their weights, as in a stage (YAML only).",
         "Mini-KD",
         min_length=1,
     )
@@ -190,71 +209,77 @@ class Settings(BaseModel):
     )
     normalisation: Normalisation = setting(
         "layer",
-        "Hidden-state loss: share of variance left unexplained per layer, per dimension, or the "
-        "raw mean squared error.",
+        "Hidden-state loss: mean squared error relative to the teacher's variance per layer, per "
+        "dimension, or raw.",
         "Mini-KD",
     )
     mapping: LayerMapping = setting(
-        "skip+last", "Which teacher layers student layers learn from.", "Mini-KD"
+        "skip+last", "Layer map: which teacher layers the student's layers learn from.", "Mini-KD"
     )
-    shared_projection: bool = setting(
-        False, "One projection for all layers instead of one a layer.", "Mini-KD"
-    )
+    shared_projection: bool = setting(False, "Share one projection between all layers.", "Mini-KD")
     mask_probability: float = setting(
-        0.0, "Share of tokens masked once, for teacher and student alike.", "Mini-KD", ge=0, lt=1
+        0.0,
+        "Share of tokens masked in the proxy, for teacher and student alike.",
+        "Mini-KD",
+        ge=0,
+        lt=1,
     )
-    inherit: bool = setting(True, "Students start from the teacher's weights.", "Mini-KD")
+    inherit: bool = setting(True, "Initialise students from the teacher's weights.", "Mini-KD")
 
     epochs: float = setting(3, "Epochs of full KD on hidden states.", "Full KD", ge=0)
-    lr: float = setting(5e-4, "Its peak learning rate.", "Full KD", gt=0)
-    task_epochs: float = setting(3, "Epochs of the student on the task.", "Full KD", gt=0)
-    task_lr: float = setting(2e-4, "Their peak learning rate.", "Full KD", gt=0)
-    temperature: float = setting(2.0, "Temperature of the logit KD.", "Full KD", gt=0)
-    logit_weight: float = setting(1.0, "Weight of the logit KD in task training.", "Full KD", ge=0)
+    lr: float = setting(5e-4, "Peak learning rate of full KD on hidden states.", "Full KD", gt=0)
+    task_epochs: float = setting(3, "Epochs of task training.", "Full KD", gt=0)
+    task_lr: float = setting(2e-4, "Peak learning rate of task training.", "Full KD", gt=0)
+    temperature: float = setting(2.0, "Temperature of the logit loss.", "Full KD", gt=0)
+    logit_weight: float = setting(
+        1.0, "Weight of the logit loss in task training.", "Full KD", ge=0
+    )
     hidden_weight: float = setting(
-        1.0, "Weight of the hidden-state KD in task training.", "Full KD", ge=0
+        1.0, "Weight of the hidden-state loss in task training.", "Full KD", ge=0
     )
 
     stages: tuple[Stage, ...] = setting(
-        (), "Stages of full KD, in place of the two above (YAML only).", "Full KD"
+        (), "Stages of full KD, in place of hidden states and task (YAML only).", "Full KD"
     )
     transfer_rows: int = setting(
-        20_000, "Rows of the transfer set, the task's own among them.", "Full KD", ge=1
+        20_000, "Rows of the transfer set, including the task's own.", "Full KD", ge=1
     )
     transfer_methods: dict[Augmentation, Share] = setting(
         {},
-        "Shares of the ways in which its other rows are made (YAML only); default: all that can "
-        "be gone.",
+        "Augmentations that make the other rows, with their shares (YAML only); default: all that "
+        "apply.",
         "Full KD",
     )
     transfer_tasks: tuple[str, ...] = setting(
         (),
-        "Tasks whose texts, without their labels, are up to half of its other rows (YAML only).",
+        "Tasks whose texts, without labels, make up to half of the other rows (YAML only).",
         "Full KD",
     )
 
-    batch_size: int = setting(32, "Examples a batch.", "Machine", ge=1)
+    batch_size: int = setting(32, "Examples per batch.", "Machine", ge=1)
     precision: Precision = setting(
         "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively.", "Machine"
     )
-    threads: int | None = setting(None, "CPU threads; default: torch's choice.", "Machine", ge=1)
-    device: str | None = setting(None, "cpu, cuda, mps; default: the best there is.", "Machine")
-    latency_batch: int = setting(1, "Examples a batch when latency is measured.", "Machine", ge=1)
+    threads: int | None = setting(None, "CPU threads; default: torch decides.", "Machine", ge=1)
+    device: str | None = setting(
+        None, "cpu, cuda or mps; default: the fastest available.", "Machine"
+    )
+    latency_batch: int = setting(1, "Examples per batch when latency is measured.", "Machine", ge=1)
     latency_length: int = setting(
         128,
-        "Tokens an example when it is; by default no more than the teacher reads.",
+        "Tokens per example when latency is measured; default: 128, or the teacher's limit.",
         "Machine",
         ge=1,
     )
     latency_runtime: LatencyRuntime = setting(
         "torch",
-        "Where students will be served and latency is measured: torch (eager) or onnx (ONNX "
-        "Runtime, on the CPU).",
+        "Runtime that serves students and measures latency: torch (eager) or onnx (ONNX Runtime, "
+        "on the CPU).",
         "Machine",
     )
     latency_quiet: bool = setting(
         True,
-        "Measure latency while no other kdnas process of yours computes on the machine.",
+        "Measure latency only while no other kdnas process of this user computes on the machine.",
         "Machine",
     )
 
@@ -297,13 +322,15 @@ class Settings(BaseModel):
             field = cls.model_fields.get(name)
             if isinstance(value, bool) and field and field.annotation is not bool:
                 said = str(value).lower()
-                raise ValueError(f"--{name.replace('_', '-')} is {said}, which is for switches")
+                raise ValueError(
+                    f"invalid --{name.replace('_', '-')} {said}: only switches take true or false"
+                )
         return values
 
     @model_validator(mode="before")
     @classmethod
     def _in_words(cls, values: Any) -> Any:
-        """Refuses what pydantic would tell of in words of its own."""
+        """Checks first what pydantic would explain at length."""
         problems = []
         if "mini_losses" in values:
             given = values["mini_losses"]
@@ -326,7 +353,7 @@ class Settings(BaseModel):
         for name in PLAIN_RECIPE if self.stages else ():
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(
-                    f"--{name.replace('_', '-')} is {getattr(self, name)}, but the recipe has "
+                    f"invalid --{name.replace('_', '-')} {getattr(self, name)}: the recipe has "
                     "stages, which set their own; change it there"
                 )
         return self

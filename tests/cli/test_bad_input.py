@@ -36,11 +36,11 @@ def refused(
 
 def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path: Path) -> None:
     out = ["--out", tmp_path / "run"]
-    assert "--trials is 0" in refused("search", *quick_flags, *out, "--trials", 0)
-    assert "--alpha is 0.5" in refused("search", *quick_flags, *out, "--alpha", 0.5)
-    assert "--trials is many" in refused("search", *quick_flags, *out, "--trials", "many")
+    assert "invalid --trials 0" in refused("search", *quick_flags, *out, "--trials", 0)
+    assert "invalid --alpha 0.5" in refused("search", *quick_flags, *out, "--alpha", 0.5)
+    assert "invalid --trials many" in refused("search", *quick_flags, *out, "--trials", "many")
     assert "--trails" in refused("search", *quick_flags, *out, "--trails", 3)
-    assert "--sampler is tpr" in refused("search", *quick_flags, *out, "--sampler", "tpr")
+    assert "invalid --sampler tpr" in refused("search", *quick_flags, *out, "--sampler", "tpr")
     assert "invalid --device 'cud'" in refused("search", *quick_flags, *out, "--device", "cud")
     (tmp_path / "a.yaml").write_text("trails: 3")
     line = refused("search", *quick_flags, *out, "--config", tmp_path / "a.yaml")
@@ -166,17 +166,17 @@ def test_distill_needs_one_choice(refused: Callable[..., str], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("speedup", "problem"),
     [
-        ("-1", "input should be greater than 0"),
-        ("0", "input should be greater than 0"),
-        ("nan", "input should be a finite number"),
-        ("inf", "input should be a finite number"),
-        ("fast", "input should be a valid number"),
+        ("-1", "expected a number above 0"),
+        ("0", "expected a number above 0"),
+        ("nan", "expected a finite number"),
+        ("inf", "expected a finite number"),
+        ("fast", "expected a number"),
     ],
 )
 def test_distill_wants_a_speedup_as_search_does(
     refused: Callable[..., str], tmp_path: Path, speedup: str, problem: str
 ) -> None:
-    assert f"--speedup is {speedup}: {problem}" in refused(
+    assert f"invalid --speedup {speedup}: {problem}" in refused(
         "distill", tmp_path, "--speedup", speedup
     )
 

@@ -28,14 +28,14 @@ def test_a_later_file_wins(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ({"trails": 3}, "unknown option 'trails'; did you mean 'trials'"),
-        ({"trials": 0}, "--trials is 0: input should be greater than or equal to 1"),
-        ({"alpha": 0.1}, "--alpha is 0.1: input should be less than or equal to 0"),
-        ({"proxy_fraction": 2}, "--proxy-fraction is 2"),
-        ({"trials": "many"}, "--trials is many"),
-        ({"cost": "money"}, "--cost is money: input should be 'latency', 'macs' or 'params'"),
-        ({"epochs": float("inf")}, "--epochs is inf: input should be a finite number"),
-        ({"alpha": -float("inf")}, "--alpha is -inf"),
-        ({"trials": True}, "--trials is true, which is for switches"),
+        ({"trials": 0}, "invalid --trials 0: expected at least 1"),
+        ({"alpha": 0.1}, "invalid --alpha 0.1: expected at most 0"),
+        ({"proxy_fraction": 2}, "invalid --proxy-fraction 2: expected at most 1"),
+        ({"trials": "many"}, "invalid --trials many: expected an integer"),
+        ({"cost": "money"}, "invalid --cost money: expected 'latency', 'macs' or 'params'"),
+        ({"epochs": float("inf")}, "invalid --epochs inf: expected a finite number"),
+        ({"alpha": -float("inf")}, "invalid --alpha -inf"),
+        ({"trials": True}, "invalid --trials true: only switches take true or false"),
     ],
 )
 def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str) -> None:
@@ -50,11 +50,11 @@ def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str
     [
         ("trails: 5", "unknown option 'trails'; did you mean 'trials'?"),
         ("::: not yaml [", "unknown option '::'; kdnas search --help lists them"),
-        ("trials: many", "trials is many: input should be a valid integer"),
-        ("mini-epochs: -1", "mini_epochs is -1: input should be greater than 0"),
-        ("trials: true", "trials is true, which is for switches"),
-        ("stages: 5", "stages is 5: input should be a valid list"),
-        ("space: [1]", "space is [1]: input should be a valid mapping"),
+        ("trials: many", "invalid trials many: expected an integer"),
+        ("mini-epochs: -1", "invalid mini_epochs -1: expected a number above 0"),
+        ("trials: true", "invalid trials true: only switches"),
+        ("stages: 5", "invalid stages 5: expected a list"),
+        ("space: [1]", "invalid space [1]: expected a mapping"),
         ("mini_losses: {hidden: 0}", "all losses of mini_losses weigh 0"),
     ],
 )
@@ -72,7 +72,7 @@ def test_the_file_that_holds_a_bad_value_is_named(text: str, told: str, tmp_path
 
 def test_a_bad_flag_is_told_as_such_beside_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("trials: 5\n")
-    with pytest.raises(KdnasError, match="^--trials is 0: "):
+    with pytest.raises(KdnasError, match="^invalid --trials 0: "):
         load_settings([tmp_path / "a.yaml"], {"trials": 0})
 
 

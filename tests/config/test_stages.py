@@ -47,7 +47,7 @@ def test_stages_survive_the_way_through_a_file() -> None:
     [
         ([GENERAL, TASK], "stage 'general' learns from a corpus; name one with --corpus"),
         ([TASK, TASK], "two stages are called 'task'"),
-        (3, "stages is 3: input should be a valid list"),
+        (3, "invalid --stages 3: expected a list"),
         ([3], "stages has 3; each stage maps keys such as name to values"),
         (
             [{**TASK, "losses": {"task": -1}}],
@@ -66,9 +66,9 @@ def test_stages_survive_the_way_through_a_file() -> None:
         ),
         ([{**TASK, "losses": {}}], "losses of stage 'task' is {}; give one loss or more"),
         ([{**TASK, "losses": {"task": 0}}], "all losses of stage 'task' weigh 0"),
-        ([{**TASK, "lr": 0}], "--stages.0.lr is 0"),
-        ([{k: v for k, v in TASK.items() if k != "lr"}], "--stages.0.lr is missing"),
-        ([{**TASK, "name": "../up"}], "--stages.0.name is ../up"),
+        ([{**TASK, "lr": 0}], "invalid --stages.0.lr 0: expected a number above 0"),
+        ([{k: v for k, v in TASK.items() if k != "lr"}], "missing --stages.0.lr"),
+        ([{**TASK, "name": "../up"}], "invalid --stages.0.name ../up"),
         ([{**TASK, "teacher": "general"}], "has a general teacher and the data of a task"),
         ([{**GENERAL, "teacher": "general", "data": "transfer"}], "the data of a task"),
     ],
@@ -82,7 +82,7 @@ def test_what_cannot_be_is_told_in_one_line(stages: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"transfer_tasks": "sst2"}, "--transfer-tasks is sst2: input should be a valid list"),
+        ({"transfer_tasks": "sst2"}, "invalid --transfer-tasks sst2: expected a list"),
         ({"transfer_methods": {"maks": 1}}, "transfer_methods has 'maks'; known: swap, recombine"),
         (
             {"transfer_methods": ["mask"]},
@@ -101,5 +101,5 @@ def test_a_transfer_set_that_cannot_be_is_told_likewise(
 def test_general_stages_come_first_and_options_do_not_mix_with_stages() -> None:
     with pytest.raises(KdnasError, match="general stage 'general' must come before 'task'"):
         validated({"corpus": "a", "stages": [TASK, GENERAL]})
-    with pytest.raises(KdnasError, match="--task-lr is 0.5, but the recipe has stages"):
+    with pytest.raises(KdnasError, match="invalid --task-lr 0.5: the recipe has stages"):
         validated({"stages": [TASK], "task_lr": 0.5})

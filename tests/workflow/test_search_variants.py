@@ -84,7 +84,7 @@ def test_a_recipe_goes_the_whole_way_beside_another_file(
     assert again.returncode == 0 and "distilling" not in again.stdout
     mixed = kdnas("search", *given, *files, "--task-epochs", 4, "--out", tmp_path / "other")
     assert mixed.returncode == 2
-    assert "--task-epochs is 4.0, but the recipe has stages" in mixed.stderr
+    assert "invalid --task-epochs 4.0: the recipe has stages" in mixed.stderr
 
 
 def test_a_spent_space_ends_the_search_early(quick_flags: list[str], tmp_path: Path) -> None:
