@@ -1,4 +1,4 @@
-"""RUN/curves.jsonl: the loss of each training, step by step, a line a training."""
+"""RUN/curves.jsonl: the losses of each training by step, one line per training."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from kdnas.files.atomic import append_line
 
 FILE = "curves.jsonl"
 MINI_KD = "mini-KD"
-# A curve keeps so many points at most, evenly spread, so that the file stays small.
+# Curves are thinned to this many points, so that the file stays small.
 MOST_POINTS = 100
 
 Points = Sequence[tuple[int, float]]
 
 
 class Record(Protocol):
-    """Takes note of a finished training."""
+    """Records a finished training."""
 
     def __call__(
         self, name: str, stage: str, points: Points, heldout: float | None = None
@@ -26,7 +26,7 @@ class Record(Protocol):
 
 
 def forget(name: str, stage: str, points: Points, heldout: float | None = None) -> None:
-    """Takes no note."""
+    """Records nothing."""
 
 
 class Curves:
@@ -66,7 +66,7 @@ class Curves:
 
 
 def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[int, float]]:
-    """At most so many of some points, evenly spread, the first and the last among them."""
+    """At most `most` of the points, evenly spread, with the first and the last."""
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

@@ -18,7 +18,7 @@ from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text
 from kdnas.files.locks import file_lock
 
-# What may differ between the start of a run and its continuation.
+# Settings that may change when a run continues.
 CHANGEABLE = ("trials", "threads", "device")
 
 
@@ -33,12 +33,12 @@ class Run:
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
         self.settings = settings
-        # Whether this process began the run, and whether it made the folder for it.
+        # Whether this process began the run, and whether it made its folder.
         self._begun_here = self._made_here = False
 
     @classmethod
     def create(cls, settings: Settings) -> Run:
-        """Starts a run in a new or empty folder, or goes on with the same run.
+        """Starts a run in a new or empty folder, or continues the same run.
 
         Raises:
             KdnasError: The folder cannot be written, or holds another run or other files.
@@ -59,17 +59,19 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path, **changes: Any) -> Run:
-        """Opens an existing run, with changes to its settings that `save` makes lasting.
+        """Opens an existing run, with changes to its settings that `save` keeps.
 
         Raises:
             KdnasError: The folder holds no run, or a change is out of range.
         """
         file = folder / "config.yaml"
         if not folder.exists():
-            raise KdnasError(f"the run folder {folder} does not exist; kdnas search makes one")
+            raise KdnasError(
+                f"the run folder {folder} does not exist; start a run with kdnas search"
+            )
         if not file.exists():
             raise KdnasError(
-                f"{folder} holds no kdnas run (no config.yaml); kdnas search makes one"
+                f"{folder} holds no kdnas run (no config.yaml); start one with kdnas search"
             )
         given = {k: v for k, v in changes.items() if v is not None}
         found = load_settings([file], given)
@@ -86,12 +88,12 @@ class Run:
 
     @contextmanager
     def forgotten_if_refused(self) -> Iterator[None]:
-        """Removes a run begun here whose input proves bad before anything was computed."""
+        """Removes a run that this process began, if its input is refused before any computation."""
         try:
             yield
         except KdnasError:
             if self._begun_here:
-                # Another process that joined it meanwhile holds it, and goes on.
+                # Another process that joined it meanwhile holds it and continues.
                 with suppress(KdnasError, OSError), self.alone():
                     self._forget()
             raise
@@ -112,7 +114,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Holds the run for this process.
+        """Locks the run for this process.
 
         Raises:
             KdnasError: Another process holds it.
@@ -148,7 +150,7 @@ class Run:
         self.log("end", step=step, seconds=round(time.perf_counter() - start, 2), **fields)
 
     def seconds(self) -> dict[str, float]:
-        """Seconds by step, summed over all processes that worked on the run."""
+        """Seconds by step, summed over all attempts."""
         total: dict[str, float] = {}
         for line in self.events():
             if line.get("event") == "end":
@@ -157,7 +159,7 @@ class Run:
         return total
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The log, line by line; a line that a crash cut short is left out."""
+        """The events in the log, without lines that a crash cut short."""
         path = self.folder / "log.jsonl"
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
@@ -167,7 +169,7 @@ class Run:
 
 
 def resolve(settings: Settings) -> Settings:
-    """Settings that mean the same from any folder and in any shell."""
+    """Settings with absolute paths, which mean the same from any folder and in any shell."""
     data_dir = settings.data_dir or os.environ.get("KDNAS_DATA_DIR")
     teacher, task, corpus = settings.teacher, settings.task, settings.corpus
     changes = {
@@ -222,19 +224,19 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
         if name == "stages" and new != old:
             raise KdnasError(
                 f"{folder} holds another study: its recipe has other stages; choose another --out, "
-                f"or go on with `kdnas resume {folder}`"
+                f"or continue with `kdnas resume {folder}`"
             )
         if name not in CHANGEABLE and new != old:
             raise KdnasError(
                 f"{folder} holds another study: its --{name.replace('_', '-')} "
-                f"{difference(old, new)}; choose another --out, or go on with `kdnas resume "
+                f"{difference(old, new)}; choose another --out, or continue with `kdnas resume "
                 f"{folder}`"
             )
 
 
 def difference(theirs: Any, ours: Any) -> str:
-    """How a setting of a run or a study differs from what is asked for."""
+    """How a setting differs between a run or a study and what the user gave."""
     old, new = (str(value) if isinstance(value, Path) else repr(value) for value in (theirs, ours))
     if ours is None:
-        return f"is {old}, and none is given here"
-    return f"is {old}, not {new}" if theirs is not None else f"is not set, and here it is {new}"
+        return f"is {old}; you gave none"
+    return f"is {old}, not {new}" if theirs is not None else f"is not set; you gave {new}"

@@ -1,4 +1,4 @@
-"""What a person sees of a long job: bars on a terminal, plain lines elsewhere; and its result."""
+"""Output of commands: progress (bars on a terminal, lines elsewhere), messages, and results."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kdnas.runtime.interrupt import check
 
 LINE_SECONDS = 15.0
-# Trials take from seconds to minutes; the speed is their mean over so long.
+# Trials take from seconds to minutes; the time left follows their mean speed over this long.
 SPEED_SECONDS = 3600.0
 
 
 class Advance(Protocol):
-    """Tells how far a job is."""
+    """Reports the progress of a job."""
 
     def __call__(self, note: str, done: float | None = None) -> None:
-        """One step more, or so many steps in all, and a short note such as the current loss."""
+        """Counts one step, or sets the steps done, with a short note such as the current loss."""
 
 
 @dataclass
 class _Manner:
-    """How this process talks.
+    """How this process prints.
 
     Attributes:
-        quiet: Whether results alone are shown.
-        result: Where a result goes as JSON; None where it goes as lines to standard output.
-        bars: The bars on the terminal, while there are any.
+        quiet: Whether only results are shown.
+        result: Where a result goes as JSON; None: to standard output, as lines.
+        bars: The progress bars on the terminal, if any.
     """
 
     quiet: bool = False
@@ -48,11 +48,11 @@ _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 @contextmanager
 def manner(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
-    """How a command talks while it runs.
+    """Sets how a command prints within the block.
 
     Args:
-        quiet: No progress, only results and errors.
-        as_json: The result goes to standard output as JSON, all else to standard error.
+        quiet: Only results and errors, no progress.
+        as_json: The result as JSON on standard output, all else on standard error.
     """
     global _manner  # noqa: PLW0603
     before = _manner
@@ -68,17 +68,17 @@ def manner(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """One plain line about what goes on; on standard output."""
+    """Prints one line about progress."""
     if not _manner.quiet:
         _console.print(message)
 
 
 def conclude(result: Any, lines: Iterable[str]) -> None:
-    """A command's result.
+    """Prints a command's result.
 
     Args:
         result: Plain values, for --json.
-        lines: The same for people.
+        lines: The same as text.
     """
     if _manner.result:
         print(json.dumps(result, indent=2), file=_manner.result, flush=True)
@@ -89,16 +89,16 @@ def conclude(result: Any, lines: Iterable[str]) -> None:
 
 @contextmanager
 def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
-    """Shows how far a job of `total` steps is, and ends it on Ctrl-C.
+    """Shows the progress of a job, and ends it on Ctrl-C.
 
     Yields a function to call once a step with a short note, such as the current loss. On a
-    terminal it moves a bar that vanishes at the end, below those of the jobs that this one is part
-    of; elsewhere it prints a line now and then.
+    terminal it moves a bar, below those of the enclosing jobs, that vanishes at the end; elsewhere
+    it prints a line every LINE_SECONDS.
 
     Args:
         title: Of the job.
         total: Its steps.
-        done: Those that were done before.
+        done: Steps done before.
     """
     if _manner.quiet:
         yield _interruptible(_silent)
@@ -118,7 +118,7 @@ def _interruptible(advance: Advance) -> Advance:
 
 
 def _silent(note: str, done: float | None = None) -> None:
-    """Says nothing."""
+    """Prints nothing."""
 
 
 @contextmanager
@@ -138,7 +138,7 @@ def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
 
 @contextmanager
 def _bars() -> Iterator[Progress]:
-    """The bars that there are, or new ones; at most 80 columns wide."""
+    """The open bars, or new ones; at most 80 columns wide."""
     if _manner.bars:
         yield _manner.bars
         return

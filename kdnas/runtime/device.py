@@ -113,7 +113,7 @@ def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     # Accelerate keeps one state a process; a second runtime (tests, notebooks) starts it afresh.
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )

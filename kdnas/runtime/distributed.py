@@ -1,7 +1,7 @@
-"""Processes that `accelerate launch` started together: one leads, the others train along.
+"""Processes of one `accelerate launch`: the first runs the command, the others help it train.
 
-The leading process does all that a command does. The others wait until it calls them to a
-training, in which each computes its share of every batch.
+The others wait until the leading process calls them to a training, in which each computes its
+share of every batch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from datetime import timedelta
 from typing import Any, NoReturn
 
 import torch
-import torch.distributed as dist
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object, reduce
 from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
 
-# The others wait through a whole search. Who dies is noticed by its broken connections.
+# The others wait through a whole search; a process that dies breaks its connections at once.
 PATIENCE = timedelta(days=30)
 
 
@@ -48,14 +49,14 @@ class Team:
 
     @contextmanager
     def calling(self, function: Callable[..., Any], *args: Any, **options: Any) -> Iterator[None]:
-        """Has the others call a function while this process does what is inside.
+        """Lets the others call a function while this process runs the block.
 
-        The others, who are in that function already when they come here, only go through.
+        In the others, which are in that function already when they come here, this does nothing.
 
         Args:
             function: Takes `team` beside the arguments.
-            args: They go to the others as copies.
-            options: Likewise.
+            args: Copied to the others, as are the options.
+            options: By name.
 
         Raises:
             KdnasError: Another process cannot take part, or died.
@@ -65,10 +66,10 @@ class Team:
             self._check(None)
             self.working = True
         yield
-        self.working = False  # not where the work broke off
+        self.working = False  # stays true where the work broke off
 
     def serve(self) -> None:
-        """Does what the leading process calls for until it is done."""
+        """Calls what the leading process sends, until its command is done."""
         while True:
             problem, call = None, None
             try:
@@ -77,8 +78,8 @@ class Team:
                 raise
             except Exception as error:
                 problem = (
-                    f"process {self.rank} cannot take part in the training: {error}; KDNAS_CACHE "
-                    "must lie where all processes see it"
+                    f"process {self.rank} cannot take part in the training: {error}; set "
+                    "KDNAS_CACHE to a folder that all processes see"
                 )
             if call is None and problem is None:
                 return
@@ -92,21 +93,20 @@ class Team:
             return value
         parcel = [_packed(value) if self.leads else None]
         with _connected():
-            dist.broadcast_object_list(parcel, src=0)
+            broadcast_object_list(parcel)
         return value if self.leads else _unpacked(parcel[0])
 
     def total(self, flat: torch.Tensor) -> torch.Tensor:
         """The sum of all processes' tensors of one shape."""
-        if self.size > 1:
-            with _connected():
-                dist.all_reduce(flat)
-        return flat
+        if self.size == 1:
+            return flat
+        with _connected():
+            return reduce(flat, "sum")  # type: ignore[no-any-return]
 
     def _check(self, problem: str | None) -> bool:
         """Whether all can take part; the leading process raises the first problem."""
-        problems: list[str | None] = [None] * self.size
         with _connected():
-            dist.all_gather_object(problems, problem)
+            problems = gather_object([problem])
         first = next((each for each in problems if each), None)
         if first and self.leads:
             raise KdnasError(first)
@@ -118,7 +118,7 @@ _team = ALONE
 
 
 def team() -> Team:
-    """The processes that work with this one; itself alone unless a command was launched so."""
+    """The processes that train together; this one alone without `accelerate launch`."""
     return _team
 
 
@@ -132,24 +132,25 @@ def lead_or_follow(command: Callable[[], int]) -> int:
         The command's exit code; the other processes end here, with 0.
     """
     global _team  # noqa: PLW0603
-    # Words go through gloo: waiting on NCCL would keep a GPU busy.
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
-    _team = Team(dist.get_rank(), dist.get_world_size())
+    # Objects go through gloo: waiting on NCCL would keep a GPU busy.
+    gpu = torch.cuda.is_available()
+    backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
+    state = PartialState(cpu=not gpu, backend=backend, timeout=PATIENCE)
+    _team = Team(state.process_index, state.num_processes)
     if not _team.leads:
-        with suppress(LostError, KeyboardInterrupt):  # the leading process says what there is
+        with suppress(LostError, KeyboardInterrupt):  # the leading process reports it
             _team.serve()
         _end(0)
     code = command()
-    if _team.working:  # the others are in a training that broke off, and see that
+    if _team.working:  # the others are in a training that broke off, and notice
         _end(code)
     _team.told(None)
-    dist.destroy_process_group()
+    PartialState().destroy_process_group()
     return code
 
 
 def _end(code: int) -> NoReturn:
-    """Ends this process at once: gloo's threads abort an orderly end where others are gone."""
+    """Ends this process at once: gloo's threads abort an orderly exit once others are gone."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -161,13 +162,13 @@ def _connected() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise LostError(
-            f"another process of this training ended ({' '.join(str(error).split())[:120]}); what "
-            "it had reached is kept: kdnas resume goes on"
+            f"another process of this training ended ({' '.join(str(error).split())[:120]}); "
+            "continue from the last checkpoint with kdnas resume"
         ) from None
 
 
 class _Pickler(pickle.Pickler):
-    """Sends models as their class, config and weights, and all tensors by way of the CPU."""
+    """Sends models as class, config and weights, and all tensors through the CPU."""
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, PreTrainedModel):

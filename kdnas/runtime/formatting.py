@@ -6,12 +6,12 @@ MILLION, FEW = 1e6, 1e5
 
 
 def several(count: object, noun: str) -> str:
-    """`1 thread`, `2 threads`, `0.5 epochs`: a count as it is shown, with its noun."""
+    """A count with its noun: `1 thread`, `2 threads`, `0.5 epochs`."""
     return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
 
 
 def in_millions(number: float, digits: int = 1) -> str:
-    """`14.5M`; in thousands what millions would show little of: `63k`."""
+    """A large number: `14.5M`, or `63k` where millions would show too few digits."""
     if number < max(FEW, MILLION / 10**digits):
         return f"{number / 1000:.0f}k"
     return f"{number / MILLION:.{digits}f}M"

@@ -1,8 +1,7 @@
-"""Ctrl-C: at once where that is safe, after a storage's operation where it is not, never lost.
+"""Ctrl-C takes effect at once, or after a storage operation, and is never lost.
 
-Python raises KeyboardInterrupt wherever it happens to be. In a finalizer or a weak reference's
-callback it is swallowed, and the job goes on as if nothing had been said; in the middle of a
-transaction it leaves a lock that others, this process's clean-up among them, wait for.
+Python raises KeyboardInterrupt wherever it is. A finalizer or a weak reference's callback swallows
+it; in the middle of a transaction it leaves a lock that this process's own clean-up waits for.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from types import FrameType
 
 @dataclass
 class _Heard:
-    """What this process knows of Ctrl-C.
+    """The state of Ctrl-C in this process.
 
     Attributes:
         came: Whether it was pressed.
-        held: In how many operations this process is that it waits for.
+        held: How many nested operations postpone it.
     """
 
     came: bool = False
@@ -34,7 +33,7 @@ _heard = _Heard()
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Takes care of Ctrl-C as long as it lasts, unless this process is told to ignore it."""
+    """Handles Ctrl-C within the block, unless this process ignores it."""
     if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
@@ -48,10 +47,10 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """What is inside is done to its end before Ctrl-C counts; pressed again, it counts at once.
+    """Postpones Ctrl-C to the end of the block; a second Ctrl-C takes effect at once.
 
     Raises:
-        KeyboardInterrupt: Afterwards, where it was pressed.
+        KeyboardInterrupt: At the end, if it was pressed.
     """
     if not _in_main_thread():
         yield
@@ -65,10 +64,10 @@ def held() -> Iterator[None]:
 
 
 def check() -> None:
-    """To be called by whatever takes long, once a step.
+    """Long jobs call this once a step.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed, and no one has acted on it.
+        KeyboardInterrupt: Ctrl-C was pressed and swallowed.
     """
     if _heard.came and not _heard.held and _in_main_thread() and not _ending():
         raise KeyboardInterrupt
@@ -81,7 +80,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _ending() -> bool:
-    """Whether this is what is done on the way out of an interrupted job."""
+    """Whether an interrupted job is already cleaning up."""
     error = sys.exception()
     while error:
         if isinstance(error, KeyboardInterrupt):

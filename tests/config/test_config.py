@@ -102,13 +102,13 @@ def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
     assert Run.create(settings.model_copy(update={"trials": 9})).settings.trials == 9
     with pytest.raises(KdnasError, match="holds another study: its --alpha is -0.06, not -0.5"):
         Run.create(settings.model_copy(update={"alpha": -0.5}))
-    with pytest.raises(KdnasError, match="its --max-params is not set, and here it is 10;"):
+    with pytest.raises(KdnasError, match="its --max-params is not set; you gave 10;"):
         Run.create(settings.model_copy(update={"max_params": 10}))
     limited = Settings(out=tmp_path / "limited", data_dir=tmp_path, max_params=10)
     Run.create(limited)
-    with pytest.raises(KdnasError, match="its --max-params is 10, and none is given here;"):
+    with pytest.raises(KdnasError, match="its --max-params is 10; you gave none;"):
         Run.create(limited.model_copy(update={"max_params": None}))
-    with pytest.raises(KdnasError, match=f"its --data-dir is {tmp_path}, and none is given"):
+    with pytest.raises(KdnasError, match=f"its --data-dir is {tmp_path}; you gave none"):
         Run.create(limited.model_copy(update={"data_dir": None}))
     more = Run.open(tmp_path / "run", trials=12)
     assert more.settings.trials == 12 and Run.open(tmp_path / "run").settings.trials == 3

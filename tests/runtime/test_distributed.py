@@ -173,11 +173,12 @@ def test_who_cannot_follow_is_named_and_who_is_left_alone_ends(tmp_path: Path) -
     script = tmp_path / "calls.py"
     script.write_text(CALLS)
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    place["OMP_NUM_THREADS"] = "1"
     path = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
     started = [
         subprocess.Popen(
             [sys.executable, str(script)],
-            env={**os.environ, **place, "RANK": rank, "PYTHONPATH": path},
+            env={**os.environ, **place, "RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -187,7 +188,7 @@ def test_who_cannot_follow_is_named_and_who_is_left_alone_ends(tmp_path: Path) -
     first, second = (process.communicate(timeout=120)[0] for process in started)
     assert [process.returncode for process in started] == [130, 0], first + second
     refused, *rest = first.splitlines()
-    why = "process 1 cannot take part in the training: x/manifest.json is missing; KDNAS_CACHE"
+    why = "process 1 cannot take part in the training: x/manifest.json is missing; set KDNAS_CACHE"
     assert refused.startswith(f"refused: {why}")
     assert rest == ["rank 0 does 1", "2.0"]
     assert second.splitlines() == ["rank 1 does 1", "rank 1 does 2"]
