@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdnas.tasks import load_spec
-from kdnas.tasks.intervals import score_intervals
+from kdnas.tasks import TASK_TYPES, load_spec
+from kdnas.tasks.intervals import VECTORISED, score_intervals
 
 
 def test_accuracy_has_wilsons_interval() -> None:
@@ -28,3 +28,18 @@ def test_other_metrics_are_bootstrapped_and_carry_their_split() -> None:
     labels = [0, 1, 2, 1, 1, 0]
     keys = list(score_intervals(load_spec("mnli"), logits, labels, "validation_mismatched"))
     assert keys == ["accuracy_mismatched"]
+
+
+@pytest.mark.parametrize("name", VECTORISED)
+def test_metrics_of_many_resamples_are_those_of_each(name: str) -> None:
+    rng = np.random.default_rng(0)
+    [metric] = {t.metrics[name] for t in TASK_TYPES.values() if name in t.metrics}
+    truth, guess = rng.integers(0, 2 if name == "f1" else 4, size=(2, 5, 7))
+    guess[0] = truth[0]
+    truth[1] = 1  # constant
+    wanted = [metric.compute(g, t) for g, t in zip(guess, truth, strict=True)]
+    assert VECTORISED[name](guess, truth, axis=-1) == pytest.approx(wanted)
+
+
+def test_one_row_has_no_interval() -> None:
+    assert score_intervals(load_spec("rte"), [[0.0, 1.0]], [1]) == {}
