@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Container
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +52,14 @@ def model_card(report: Report) -> str:
 
 def card_data(report: Report) -> ModelCardData:
     """The metadata; what is not known is left out."""
-    origin, search, results = origin_of(report.teacher.name), report.search, _results(report)
+    search, results = report.search, _results(report)
     on_hub = report.dataset_config or "/" in report.dataset
     return ModelCardData(
         model_name=_name(report),
         eval_results=results,
         library_name="transformers",
         pipeline_tag=TASK_TYPES[report.task_type].pipeline_tag,
-        base_model=origin.base_model,
-        license=origin.licence,
-        language=origin.language,
+        **origin_of(report.teacher.name),
         datasets=[report.dataset] if on_hub else None,
         metrics=sorted({result.metric_type for result in results}),
         tags=TAGS,
@@ -126,23 +123,16 @@ def _name(report: Report) -> str:
     return f"{teacher}-{report.task}-{shape.num_hidden_layers}x{shape.hidden_size}"
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a student comes from; None for what is not known.
+def origin_of(teacher: str) -> dict[str, Any]:
+    """What a teacher's card and config say of its origin; None for what is not known.
 
-    Attributes:
-        base_model: Hub id of the teacher, or of what a local teacher was trained from.
-        licence: As the teacher's card says.
-        language: Likewise.
+    Args:
+        teacher: A hub id, or a local folder.
+
+    Returns:
+        `base_model`, the hub id of the teacher or of what a local teacher was trained from, and
+        the teacher's `license` and `language`.
     """
-
-    base_model: str | None
-    licence: str | None
-    language: str | list[str] | None
-
-
-def origin_of(teacher: str) -> Origin:
-    """Reads the card and the config of a teacher: a hub id, or a local folder."""
     folder = Path(teacher)
     if folder.is_dir() or folder.is_absolute():
         data = _card_in(folder)
@@ -151,7 +141,7 @@ def origin_of(teacher: str) -> Origin:
     else:
         data, names = _card_of(teacher), [teacher]
     base = next(filter(_is_hub_id, names), None)
-    return Origin(base, data.get("license"), data.get("language"))
+    return {"base_model": base, "license": data.get("license"), "language": data.get("language")}
 
 
 def _is_hub_id(name: Any) -> bool:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table, write_page
+from kdnas.report.terminal import table_lines
 
 TITLE = "Can the scores be trusted?"
 TOLD = (
@@ -35,39 +36,34 @@ HOVER = (
 )
 
 
+HEAD = ("tau", "95% interval", "rho", "95% interval")
+
+
 def fidelity_lines(result: dict[str, Any], folder: str) -> list[str]:
     """The statistics as a table for the terminal, at most 80 columns wide."""
     lines = []
     for group, title in GROUPS.items():
         statistics = result["statistics"][group]
         count = next(iter(statistics.values()))["n"]
+        rows = [(f"  {NAMES[name]}", *_cells(row)) for name, row in statistics.items()]
         lines.append(f"{title} ({count}), against {result['metric']}:")
-        lines.append(f"  {'':<18} {'tau':>6}  {'95% interval':<16} {'rho':>6}  95% interval")
-        for name, row in statistics.items():
-            lines.append(
-                f"  {NAMES[name]:<18} {_number(row['tau']):>6}  "
-                f"{_between(row['tau_interval']):<16} {_number(row['rho']):>6}  "
-                f"{_between(row['rho_interval'])}"
-            )
-    return [*lines, f"written: {folder}/fidelity.json, {folder}/fidelity.html"]
+        lines += table_lines(("", *HEAD), rows, first=20)
+    return [*lines, f"wrote {folder}/fidelity.json and {folder}/fidelity.html"]
 
 
 def fidelity_table(result: dict[str, Any]) -> Table:
     """The same for a page."""
-    head = ("ranked by", "students", "tau", "95% interval", "rho", "95% interval")
     rows = [
-        (
-            f"{NAMES[name]}, {title}",
-            f"{row['n']}",
-            _number(row["tau"]),
-            _between(row["tau_interval"]),
-            _number(row["rho"]),
-            _between(row["rho_interval"]),
-        )
+        (f"{NAMES[name]}, {title}", f"{row['n']}", *_cells(row))
         for group, title in GROUPS.items()
         for name, row in result["statistics"][group].items()
     ]
-    return Table(head, rows)
+    return Table(("ranked by", "students", *HEAD), rows)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    tau, rho = _number(row["tau"]), _number(row["rho"])
+    return tau, _between(row["tau_interval"]), rho, _between(row["rho_interval"])
 
 
 def fidelity_figure(result: dict[str, Any]) -> go.Figure:
@@ -77,28 +73,25 @@ def fidelity_figure(result: dict[str, Any]) -> go.Figure:
     above = [max(s["final"].values()) - mean for s, mean in zip(students, finals, strict=True)]
     below = [mean - min(s["final"].values()) for s, mean in zip(students, finals, strict=True)]
     figure = style.figure(height=480, margin=style.NO_LEGEND)
-    figure.add_trace(
-        go.Scatter(
-            x=[1 - s["loss"] for s in students],
-            y=finals,
-            error_y={"array": above, "arrayminus": below, "visible": any(above)},
-            mode="markers",
-            customdata=[[s[k] for k in ("trial", "label", *COSTS)] for s in students],
-            hovertemplate=HOVER,
-            marker={
-                "size": 11,
-                "color": [s["speedup"] for s in students],
-                "colorscale": style.SCALE,
-                "showscale": True,
-                "colorbar": {"title": {"text": "speed-up"}, "thickness": 12},
-                "line": {"color": style.STUDENT, "width": 1},
-            },
-        )
+    figure.add_scatter(
+        x=[1 - s["loss"] for s in students],
+        y=finals,
+        error_y={"array": above, "arrayminus": below, "visible": any(above)},
+        mode="markers",
+        customdata=[[s[k] for k in ("trial", "label", *COSTS)] for s in students],
+        hovertemplate=HOVER,
+        marker={
+            "size": 11,
+            "color": [s["speedup"] for s in students],
+            "colorscale": style.SCALE,
+            "showscale": True,
+            "colorbar": {"title": {"text": "speed-up"}, "thickness": 12},
+            "line": {"color": style.STUDENT, "width": 1},
+        },
     )
-    figure.update_layout(
-        xaxis={"title": {"text": "mini-KD score: share of the teacher's variance explained"}},
-        yaxis={"title": {"text": f"final {style.plain(result['metric'])}, after full KD"}},
-    )
+    share = "mini-KD score: share of the teacher's variance explained"
+    figure.update_xaxes(title={"text": share})
+    figure.update_yaxes(title={"text": f"final {style.plain(result['metric'])}, after full KD"})
     return figure
 
 

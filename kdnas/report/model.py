@@ -80,12 +80,14 @@ class Found(Part):
 
 
 class Best(Part):
-    """The best student of a search at a speed-up."""
+    """The best student of a search, at some speed-up or of all."""
 
     trial: int
+    name: str
+    architecture: Architecture
     score: float
     speedup: float
-    architecture: Architecture
+    reward: float
 
 
 class Budget(Part):
@@ -208,15 +210,15 @@ class Report(Part):
         """The report in a file.
 
         Raises:
-            KdnasError: The file is missing, damaged, or of another version of kdnas.
+            KdnasError: The file is missing, damaged, or of another version of this format.
         """
         again = f"`kdnas resume {path.parent}` writes it anew"
         content = read_json(path)
         if not isinstance(content, dict):
             raise KdnasError(f"cannot read {path}: missing or damaged; {again}")
         if content.get("version") != VERSION:
-            written = content.get("kdnas", "another version")
-            raise KdnasError(f"cannot read {path}: written by kdnas {written}; {again}")
+            found = content.get("version")
+            raise KdnasError(f"cannot read {path}: version {found}, expected {VERSION}; {again}")
         try:
             return cls.model_validate(content)
         except ValidationError as error:

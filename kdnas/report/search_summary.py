@@ -81,12 +81,19 @@ def best_at(table: pd.DataFrame, speedup: float) -> Best | None:
     fast = rows[rows.speedup >= speedup]
     if fast.empty:
         return None
-    row = records(fast.sort_values("score", ascending=False).head(1))[0]
+    return best_of(records(fast.sort_values("score", ascending=False).head(1))[0])
+
+
+def best_of(row: dict[str, Any]) -> Best:
+    """A row of the trial table in short."""
+    candidate = candidate_of(row)
     return Best(
         trial=int(row["number"]),
+        name=candidate.label,
+        architecture=candidate.architecture,
         score=round(float(row["score"]), 5),
         speedup=round(float(row["speedup"]), 3),
-        architecture=candidate_of(row).architecture,
+        reward=round(float(row["reward"]), 5),
     )
 
 
@@ -103,7 +110,7 @@ def progress_of(
         "trials": round(options.pruner.spent(trials) / options.pruner.full_cost, 2),
         "planned": options.n_trials,
         "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
-        "best": _student(best[0]) if best else None,
+        "best": best_of(best[0]).model_dump(mode="json") if best else None,
     }
 
 
@@ -117,13 +124,3 @@ def progress_lines(progress: dict[str, Any]) -> list[str]:
         return [first]
     second = f"best so far: {best['name']} (trial {best['trial']}), score {best['score']:.4f}, "
     return [first, f"{second}{best['speedup']:.2f}x as fast"]
-
-
-def _student(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "trial": int(row["number"]),
-        "name": candidate_of(row).label,
-        "score": round(float(row["score"]), 5),
-        "speedup": round(float(row["speedup"]), 3),
-        "reward": round(float(row["reward"]), 5),
-    }

@@ -59,9 +59,11 @@ def write_report(run: Run, study: Study, control: Study | None, results: Results
     report = make_report(run.settings, trial_table(study), drawn, results, run.seconds())
     report.write(results.home / REPORT)
     write_text(results.home / "student" / CARD, model_card(report))
-    write_trials(run, ReportData.of(run, study, control, read_report(run.folder)))
     data = ReportData.of(run, study, control, report)
     write_report_page(results.home / "report.html", data)
+    if results.home != run.folder:
+        data = ReportData.of(run, study, control, read_report(run.folder))
+    write_trials(run, data)
     return report
 
 

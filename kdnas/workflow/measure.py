@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 from transformers import PreTrainedModel
 
+from kdnas.distillation.training import predict
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
 from kdnas.measure.grid import cells_for, latency_grid
@@ -17,6 +18,8 @@ from kdnas.report import Control, Results
 from kdnas.runs.context import Context, run_step
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import load_student
+from kdnas.tasks.intervals import score_intervals
+from kdnas.tasks.metrics import compute_metrics
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.prepare import Prepared
@@ -31,7 +34,7 @@ def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> di
     def compute() -> dict[str, Any]:
         model = load_teacher(str(folder), prepared.inputs.data.spec).model
         costs = prepared.meter.of_model(model, FINAL_REPEATS)
-        return {"costs": asdict(costs), "scores": score(prepared, model)}
+        return {"costs": asdict(costs), **scored(prepared, model)}
 
     name = " ".join(("evaluate", *folder.relative_to(run.folder).parts))
     key = {"architecture": architecture.params, **_machine(prepared)}
@@ -59,9 +62,16 @@ def latency_table(
     return run_step(prepared.context, name, key, compute)
 
 
-def score(prepared: Prepared, model: PreTrainedModel) -> dict[str, float]:
-    """A model's official scores on the task's evaluation splits."""
-    return official_scores(prepared.context, prepared.inputs, model, prepared.teacher.pad_id)
+def scored(prepared: Prepared, model: PreTrainedModel) -> dict[str, Any]:
+    """A model's official `scores` on the task's evaluation splits, and their 95% `intervals`."""
+    data, exact = prepared.inputs.data, prepared.context.runtime.exact
+    found: dict[str, Any] = {"scores": {}, "intervals": {}}
+    for split, examples in data.evaluation.items():
+        logits = predict(model, examples, exact, pad_id=prepared.teacher.pad_id).numpy()
+        assert examples.labels is not None
+        found["scores"] |= compute_metrics(data.spec, logits, examples.labels, split)
+        found["intervals"] |= score_intervals(data.spec, logits, examples.labels, split)
+    return found
 
 
 def official_scores(
@@ -97,16 +107,17 @@ def results_of(
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     architecture = Architecture.from_params(winner.params)
-    scores = {}
+    found: dict[str, Any] = {"scores": {}, "intervals": {}}
     if teacher.has_head:
-        scores = run_step(context, "evaluate teacher", {}, lambda: score(prepared, teacher.model))
+        found = run_step(context, "evaluate teacher", {}, lambda: scored(prepared, teacher.model))
     return Results(
         spec=inputs.data.spec,
         teacher_name=context.settings.teacher or EMBEDDED_NAME,
         teacher_params=count_params(teacher.model),
         teacher_macs=prepared.meter.teacher_macs,
         teacher_architecture=inputs.space.teacher,
-        teacher_scores=scores,
+        teacher_scores=found["scores"],
+        teacher_intervals=found["intervals"],
         winner=winner.number,
         architecture=architecture,
         speedup_wanted=speedup,
@@ -116,6 +127,7 @@ def results_of(
         grid=latency_table(prepared, architecture, home / "student"),
         space_size=len(inputs.space.candidates),
         environment=context.runtime.describe(),
+        examples={split: len(rows) for split, rows in inputs.data.evaluation.items()},
     )
 
 

@@ -98,17 +98,17 @@ def test_metrics_have_the_names_of_the_hub() -> None:
 
 
 def test_a_local_teacher_tells_what_it_was_made_from(tmp_path: Path) -> None:
-    assert origin_of(str(tmp_path)).base_model is None
+    assert origin_of(str(tmp_path))["base_model"] is None
     (tmp_path / "README.md").write_text(CARD)
     origin = origin_of(str(tmp_path))
-    assert (origin.base_model, origin.licence, origin.language) == ("org/elder", "mit", "en")
+    assert origin == {"base_model": "org/elder", "license": "mit", "language": "en"}
     (tmp_path / "config.json").write_text('{"_name_or_path": "bert-base-uncased"}')
-    assert origin_of(str(tmp_path)).base_model == "org/elder"
+    assert origin_of(str(tmp_path))["base_model"] == "org/elder"
     (tmp_path / "README.md").write_text("---\n: not YAML: [\n---\n")
-    assert origin_of(str(tmp_path)).base_model == "bert-base-uncased"
+    assert origin_of(str(tmp_path))["base_model"] == "bert-base-uncased"
     for path in ("/home/me/models/mine", "results/checkpoint-500"):
         (tmp_path / "config.json").write_text(f'{{"_name_or_path": "{path}"}}')
-        assert origin_of(str(tmp_path)).base_model is None
+        assert origin_of(str(tmp_path))["base_model"] is None
     assert "/" not in card_of(str(tmp_path)).data.model_name
 
 

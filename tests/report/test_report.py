@@ -46,6 +46,15 @@ def table() -> pd.DataFrame:
 
 def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
     assert list(table.columns) == list(COLUMNS)
+    contract = (
+        "number,state,num_hidden_layers,num_attention_heads,hidden_size,intermediate_size,"
+        "hidden_act,recipe,vocabulary,params,macs,latency_ms,teacher_latency_ms,speedup,loss,"
+        "score,reward,seconds"
+    )
+    assert [name for name in COLUMNS if name in contract.split(",")] == contract.split(",")
+    assert table.recipe[:4].tolist() == ["default"] * 4
+    assert table.vocabulary[:4].tolist() == ["teacher"] * 4
+    assert table.score[:4].tolist() == [0.5, 0.7, 0.6, 0.9] and table.score.isna()[4]
     assert table.state.tolist() == ["COMPLETE"] * 4 + ["FAIL"]
     assert len(finished(table)) == 4
     assert front(table).number.tolist() == [0, 1, 3]

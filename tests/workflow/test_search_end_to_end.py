@@ -21,8 +21,8 @@ from kdnas.testing.processes import kdnas_child
 
 CONTRACT = [
     *("number", "state", "num_hidden_layers", "num_attention_heads", "hidden_size"),
-    *("intermediate_size", "hidden_act", "params", "macs", "latency_ms", "teacher_latency_ms"),
-    *("speedup", "loss", "reward", "seconds"),
+    *("intermediate_size", "hidden_act", "recipe", "vocabulary", "params", "macs", "latency_ms"),
+    *("teacher_latency_ms", "speedup", "loss", "score", "reward", "seconds"),
 ]
 
 WITHOUT_KDNAS = """
@@ -70,8 +70,11 @@ def test_the_trial_table(finished: Path) -> None:
 def test_the_report(finished: Path) -> None:
     report = json.loads((finished / "report.json").read_text())
     for model in (report["teacher"], report["student"]):
-        assert {"name", "params", "latency_ms", "scores"} <= model.keys()
-        assert set(model["scores"]) == {"accuracy", "f1"}
+        assert {"name", "params", "latency_ms", "scores", "intervals"} <= model.keys()
+        assert set(model["scores"]) == set(model["intervals"]) == {"accuracy", "f1"}
+        for metric, (low, high) in model["intervals"].items():
+            assert low <= model["scores"][metric] <= high
+    assert report["version"] == 1 and f"{report['speedup']:.2f} times" in report["verdict"]
     assert report["search"].items() >= {"sampler": "lstm", "trials": 4, "distinct": 4}.items()
     controls = {c["name"]: c for c in report["controls"]}
     names = {"fine-tuned without KD", "hand-picked, as fast", "random search"}

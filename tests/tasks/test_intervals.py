@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kdnas.tasks import TASK_TYPES, load_spec
+from kdnas.tasks.intervals import VECTORISED, score_intervals
+
+
+def test_accuracy_has_wilsons_interval() -> None:
+    logits = np.eye(2)[[0] * 81 + [1] * 19]  # 81 of 100 right
+    found = score_intervals(load_spec("rte"), logits, np.zeros(100, int), "validation")
+    # (p + z^2/2n -+ z sqrt(p (1-p)/n + z^2/4n^2)) / (1 + z^2/n) with z = 1.959964, by hand.
+    assert found == {"accuracy": pytest.approx((0.72222, 0.87485), abs=1e-5)}
+
+
+def test_other_metrics_are_bootstrapped_and_carry_their_split() -> None:
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=400)
+    guess = truth + rng.normal(size=400)
+    spec = load_spec("stsb").model_copy(update={"metrics": ("pearson",)})
+    [(key, (low, high))] = score_intervals(spec, guess, truth).items()
+    r = np.corrcoef(guess, truth)[0, 1]
+    z, half = np.arctanh(r), 1.96 / np.sqrt(397)  # Fisher's interval
+    assert key == "pearson" and low < r < high
+    assert (low, high) == pytest.approx((np.tanh(z - half), np.tanh(z + half)), abs=0.01)
+    logits = np.eye(3)[[0, 1, 2, 2, 1, 0]]
+    labels = [0, 1, 2, 1, 1, 0]
+    keys = list(score_intervals(load_spec("mnli"), logits, labels, "validation_mismatched"))
+    assert keys == ["accuracy_mismatched"]
+
+
+@pytest.mark.parametrize("name", VECTORISED)
+def test_metrics_of_many_resamples_are_those_of_each(name: str) -> None:
+    rng = np.random.default_rng(0)
+    [metric] = {t.metrics[name] for t in TASK_TYPES.values() if name in t.metrics}
+    truth, guess = rng.integers(0, 2 if name == "f1" else 4, size=(2, 5, 7))
+    guess[0] = truth[0]
+    truth[1] = 1  # constant
+    wanted = [metric.compute(g, t) for g, t in zip(guess, truth, strict=True)]
+    assert VECTORISED[name](guess, truth, axis=-1) == pytest.approx(wanted)
+
+
+def test_one_row_has_no_interval() -> None:
+    assert score_intervals(load_spec("rte"), [[0.0, 1.0]], [1]) == {}
