@@ -21,7 +21,9 @@ TUNING, OUTPUT = "Fine-tuning", "Output"
 @with_settings(*OPTIONS)
 def evaluate(
     flags: dict[str, Any],
-    model: Annotated[str, typer.Argument(help="A checkpoint: hub id or folder.")],
+    model: Annotated[
+        str, typer.Argument(help="A checkpoint (hub id or folder) or a finished run.")
+    ],
     *,
     task: Annotated[
         str | None,

@@ -49,7 +49,7 @@ def predict(
         str | None,
         typer.Option(help="The column of second texts; default: the task's, or text_pair."),
     ] = None,
-    json_out: Annotated[
+    as_json: Annotated[
         bool,
         typer.Option("--json", help="One JSON object a line, with the probability of each class."),
     ] = False,
@@ -82,7 +82,7 @@ def predict(
         width = max(map(len, classifier.labels), default=0)
         lines = (
             json.dumps(said, ensure_ascii=False, default=str)
-            if json_out
+            if as_json
             else prediction_line(said, width)
             for said in found
         )

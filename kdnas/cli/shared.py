@@ -35,11 +35,17 @@ AsJson = Annotated[
 
 
 def with_output_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command --quiet and --json; it prints its result with `console.conclude`."""
+    """Gives a command --quiet and --json; it prints its result with `console.conclude`.
+
+    A command with an `as_json` of its own prints its JSON itself.
+    """
     own = inspect.signature(command, eval_str=True)
+    added = {"quiet": Quiet, "as_json": AsJson}
+    flags = {name: kind for name, kind in added.items() if name not in own.parameters}
 
     @functools.wraps(command)
-    def wrapped(*, quiet: bool, as_json: bool, **given: Any) -> None:
+    def wrapped(*, quiet: bool, **given: Any) -> None:
+        as_json = given.pop("as_json") if "as_json" in flags else False
         with manner(quiet=quiet, as_json=as_json):
             command(**given)
 
@@ -47,7 +53,7 @@ def with_output_flags(command: Callable[..., None]) -> Callable[..., None]:
         *own.parameters.values(),
         *(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
-            for name, kind in {"quiet": Quiet, "as_json": AsJson}.items()
+            for name, kind in flags.items()
         ),
     ]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -30,6 +30,7 @@ from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.students.checkpoint import finished_student
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.tasks.submission import write_predictions
@@ -59,7 +60,7 @@ def evaluate(
     A checkpoint with a head for the task is scored as it is; another is fine-tuned first.
 
     Args:
-        model: Hub id or folder of an encoder or classifier.
+        model: Hub id or folder of an encoder or classifier, or a finished run.
         task: A task, several (`mrpc,rte`), `all` (GLUE), or a YAML file that defines one.
         data_dir: Folder of local data; default: the hub.
         fine_tune: Whether to; None: where there are several tasks or it lacks the task's head.
@@ -86,6 +87,8 @@ def evaluate(
     settings = load_settings(config, {k: v for k, v in given.items() if v is not None})
     tuning = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), str(model)
+    if (Path(name) / "config.yaml").exists():
+        name = str(finished_student(Path(name)))
     load_config(name)  # fails early where there is no such checkpoint
     specs = find_tasks(settings, fine_tune, predictions is not None)
     if len(specs) > 1 and fine_tune is None:

@@ -39,15 +39,15 @@ def student_artifact(
     return Artifact(folder, key, load_student, save, unchecked={CARD}, size=_bytes)
 
 
-def ship_student(
+def save_student(
     folder: Path, model: PreTrainedModel, tokenizer: Any, record: Mapping[str, Any]
 ) -> None:
-    """Saves a checkpoint and its tokenizer under the key `record`; whole or not at all."""
+    """Saves a student with its tokenizer, and what it was made from; whole or not at all."""
     student_artifact(folder, record, tokenizer).write(model)
 
 
-def shipped(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether a folder holds the undamaged checkpoint of that key."""
+def has_student(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a folder holds the student made from this, undamaged."""
     return student_artifact(folder, record).done()
 
 

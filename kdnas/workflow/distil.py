@@ -16,7 +16,7 @@ from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.space import Architecture, Candidate
 from kdnas.space.known_shapes import hand_picked
-from kdnas.students.checkpoint import ship_student, shipped
+from kdnas.students.checkpoint import has_student, save_student
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import choose_winner
@@ -34,7 +34,7 @@ def distil(prepared: Prepared, architecture: Architecture, trial: int | None, fo
         folder: Of the checkpoint; nothing is done where it holds this student already.
     """
     record = record_of(architecture, trial)
-    if shipped(folder, record):
+    if has_student(folder, record):
         return
     say(f"{folder.name}: distilling {architecture.label}")
     run = prepared.context.run
@@ -45,7 +45,7 @@ def distil(prepared: Prepared, architecture: Architecture, trial: int | None, fo
 
     with run.timed(f"distil {folder.name}"):
         state = run_recipe(prepared.full(), Candidate(architecture), work, title, start)
-        ship_student(folder, state.model, prepared.teacher.tokenizer, record)
+        save_student(folder, state.model, prepared.teacher.tokenizer, record)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -70,7 +70,7 @@ def after_mini_kd(
 def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> None:
     """Trains a student on labels alone, from the same start, and saves it."""
     record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
-    if shipped(folder, record):
+    if has_student(folder, record):
         return
     context = prepared.context
     say(f"{folder.name}: training {architecture.label} on labels alone")
@@ -78,7 +78,7 @@ def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> N
     with context.run.timed(f"control {folder.name}"):
         state = prepared.mini.start(architecture)
         train_on_labels(prepared.full(), state, work, _title(context, folder))
-        ship_student(folder, state.model, prepared.teacher.tokenizer, record)
+        save_student(folder, state.model, prepared.teacher.tokenizer, record)
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,20 @@ def test_the_command_prints_json_alone_and_writes_nothing_uncalled_for(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)["tasks"]["sst2"]
     assert list(told["scores"]) == ["accuracy"] and told["rows"] == {"validation": 30}
+
+
+def test_a_run_stands_for_its_student(
+    glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    shutil.copytree(make_classifier(("0", "1")), tmp_path / "run" / "student")
+    with pytest.raises(KdnasError, match="no config.json"):
+        evaluate(tmp_path / "run", "sst2", data_dir=glue_folder)
+    (tmp_path / "run" / "config.yaml").touch()
+    found = evaluate(tmp_path / "run", "sst2", data_dir=glue_folder)
+    assert found["model"] == str(tmp_path / "run" / "student")
+    (tmp_path / "run" / "student").rename(tmp_path / "elsewhere")
+    with pytest.raises(KdnasError, match="does not exist yet; make it with `kdnas resume"):
+        evaluate(tmp_path / "run", "sst2", data_dir=glue_folder)
 
 
 def test_the_hub_is_not_asked_nine_times_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
