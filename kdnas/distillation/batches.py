@@ -1,4 +1,4 @@
-"""Batches of ragged examples: about so many tokens each, similar lengths together."""
+"""Batches of ragged examples: about equally many tokens, similar lengths together."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def part_of(
 ) -> Batch:
     """What one of several processes computes of a batch: whole examples, about equally many.
 
-    The parts together compare the tokens that the whole batch would. A process for which nothing
-    is left gets the first example, to be weighed by nothing.
+    The parts together compare the tokens that the whole batch would. A process without examples
+    gets the first one, with weight 0.
 
     Args:
         data: All examples.
@@ -102,7 +102,7 @@ def part_of(
 
 
 def padded(length: int) -> int:
-    """Tokens of a batch whose longest example has so many."""
+    """The padded length of a batch whose longest example has `length` tokens."""
     return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
 
 

@@ -1,4 +1,4 @@
-"""Where a killed training continues."""
+"""Checkpoints of unfinished trainings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS = 20.0
 
 
 class Checkpoint:
-    """The state of one training in one file, written now and then, never half.
+    """The state of one training in one file, written atomically every 20 seconds.
 
     Args:
         path: The file; None keeps nothing.
@@ -28,7 +28,7 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def load(self) -> bool:
-        """Restores the parts; False where there is nothing usable."""
+        """Restores the parts; False where no usable file is."""
         if self.path is None or not self.path.exists():
             return False
         before = copy.deepcopy(self.state_dict())
@@ -41,8 +41,8 @@ class Checkpoint:
             return False
         return True
 
-    def save_now_and_then(self) -> None:
-        """Writes the state if the last time is some seconds ago."""
+    def save_if_due(self) -> None:
+        """Writes the state unless it was written within the last `SECONDS`."""
         if time.monotonic() - self.saved > SECONDS:
             self.save()
 
@@ -50,7 +50,7 @@ class Checkpoint:
         """Writes the state."""
         if self.path is not None:
             state = self.state_dict()
-            # Through Python's file, whose errors tell of a full disk; torch's own do not.
+            # Through Python's file, whose errors name a full disk; torch's own do not.
             with replace_file(self.path, _size(state)) as partial, partial.open("wb") as file:
                 torch.save(state, file)
             self.saved = time.monotonic()

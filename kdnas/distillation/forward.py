@@ -1,4 +1,4 @@
-"""One forward pass: what a model says of a batch, token by token, however it gets there."""
+"""One forward pass, packed where the model allows it."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State
 from kdnas.space.families import family_of
 
 
-def forward(model: PreTrainedModel, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
-    """Runs a model with its head, or where no logits are wanted its encoder alone, on a batch.
+def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> ModelOutputs:
+    """Runs a model with its head, or its encoder alone where no logits are asked for, on a batch.
 
     Families whose attention goes through transformers' interface run packed, the others padded.
     """
-    part = model if wanted.logits else model.base_model
-    layers = [state.layer for state in wanted.states if state.kind == "hidden"]
-    with _in_form(model, batch) as last, _listening(model, batch, wanted) as heard:
+    part = model if request.logits else model.base_model
+    layers = [state.layer for state in request.states if state.kind == "hidden"]
+    with _packed(model, batch) as last, _recorded(model, batch, request) as recorded:
         output = part(**batch.inputs, output_hidden_states=bool(layers))
-    states = {s: heard[s.kind][s.layer - 1] for s in wanted.states if s.kind != "hidden"}
+    states = {s: recorded[s.kind][s.layer - 1] for s in request.states if s.kind != "hidden"}
     if layers:
         every = (*output.hidden_states[:-1], last[0]) if last else output.hidden_states
         read = batch.packing.sampled if last else batch.packing.real
         for layer in layers:
             states[State("hidden", layer)] = read(every[layer], batch.sample)
-    logits = batch.task.pick_logits(output, batch.units) if wanted.logits else None
+    logits = batch.task.pick_logits(output, batch.units) if request.logits else None
     return ModelOutputs(states, logits)
 
 
@@ -68,7 +68,7 @@ def real_tokens(model: PreTrainedModel, batch: Batch, states: Tensor) -> Tensor:
 
 
 def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
-    """Tells during one forward pass, at each call of a map, whether it is about the batch's tokens.
+    """Gives a test of whether a call of a map, in one forward pass, is on the batch's tokens.
 
     DeBERTa sends its relative positions through the same maps, after the tokens. Where layers share
     their weights each call is of another layer.
@@ -85,11 +85,11 @@ def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
 
 
 @contextmanager
-def _listening(
-    model: PreTrainedModel, batch: Batch, wanted: OutputRequest
+def _recorded(
+    model: PreTrainedModel, batch: Batch, request: OutputRequest
 ) -> Iterator[dict[str, list[Tensor]]]:
-    """Yields a dict that will hold queries, keys and values, layer after layer, where wanted."""
-    heard: dict[str, list[Tensor]] = {state.kind: [] for state in wanted.states}
+    """Yields a dict that will hold the requested queries, keys and values, layer by layer."""
+    recorded: dict[str, list[Tensor]] = {state.kind: [] for state in request.states}
     kind = model.config.model_type
     ends = dict(zip(HEADS, family_of(kind, kind).heads_out, strict=False))
     on_tokens = calls_on_tokens(model)
@@ -97,20 +97,20 @@ def _listening(
     def keep(name: str) -> Any:
         def hook(module: nn.Module, _: Any, output: Tensor) -> None:
             if on_tokens(module):
-                heard[name].append(real_tokens(model, batch, output))
+                recorded[name].append(real_tokens(model, batch, output))
 
         return hook
 
     with ExitStack() as stack:
         for path, module in encoder_of(model).named_modules():
             for name in HEADS:
-                if name in heard and path.endswith("." + ends[name]):
+                if name in recorded and path.endswith("." + ends[name]):
                     stack.callback(module.register_forward_hook(keep(name)).remove)
-        yield heard
+        yield recorded
 
 
 @contextmanager
-def _in_form(model: PreTrainedModel, batch: Batch) -> Iterator[list[Tensor]]:
+def _packed(model: PreTrainedModel, batch: Batch) -> Iterator[list[Tensor]]:
     """The model's encoder gets its own precision and, where it can, packed tokens.
 
     Yields a list that will hold the encoder's packed last states.

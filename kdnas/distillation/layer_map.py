@@ -83,7 +83,7 @@ class LayerMap:
 
     @property
     def width(self) -> int:
-        """Teacher layers beside one another in a target."""
+        """Teacher layers in a target, side by side."""
         return len(self.targets[0])
 
     def __str__(self) -> str:

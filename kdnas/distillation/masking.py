@@ -1,4 +1,4 @@
-"""The masked-input variant: some tokens hidden once, from teacher and student alike."""
+"""Masked inputs: some tokens masked once, for teacher and student alike."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def mask_tokens(
         return data
     if tokenizer.mask_token_id is None:
         raise KdnasError(
-            f"--mask-probability is {probability}, but the teacher's tokenizer has no mask token; "
-            "0 would be right"
+            f"invalid --mask-probability {probability}: the teacher's tokenizer has no mask token; "
+            "leave it out"
         )
     rng = np.random.default_rng(seed)
     hidden = rng.random(len(data.input_ids)) < probability

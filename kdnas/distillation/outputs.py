@@ -1,4 +1,4 @@
-"""What can be asked of a model for a batch, and what it says: the same for teacher and student."""
+"""Requests for a model's outputs on a batch, and the outputs; the same for teacher and student."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEADS: tuple[Kind, ...] = ("query", "key", "value")
 
 
 class State(NamedTuple):
-    """States of one layer: those it hands on, or the queries, keys or values of its attention.
+    """One kind of states of a layer: hidden states, or its attention's queries, keys or values.
 
     Layers count from 1; hidden states of layer 0 are the embeddings.
     """
@@ -44,7 +44,7 @@ def attention_states(layer: int) -> frozenset[State]:
 
 @dataclass(frozen=True)
 class OutputRequest:
-    """What is asked of a model."""
+    """Which states, and whether logits, are asked of a model."""
 
     states: frozenset[State] = frozenset()
     logits: bool = False
@@ -55,7 +55,7 @@ class OutputRequest:
 
 @dataclass(frozen=True)
 class ModelOutputs:
-    """What a model says of a batch.
+    """A model's outputs for a batch.
 
     Attributes:
         states: Shape (tokens, size) each: the batch's real tokens, example after example; of

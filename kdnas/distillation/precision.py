@@ -1,4 +1,4 @@
-"""Mixed precision: an encoder that multiplies in bf16 while exact weights are kept beside it.
+"""Mixed precision: an encoder that multiplies in bf16, with exact fp32 master weights.
 
 Micikevicius et al. 2018, Mixed Precision Training: the optimiser updates fp32 master weights. Here
 the layers themselves are in bf16, so that neither weights nor activations are converted at every

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kdnas.distillation.batches import Indices, plan_epoch
 
-# Losses are noted every so many steps, and more often in a training of fewer than their product.
+# Losses are recorded every NOTE_EVERY steps, more often where that would give fewer than NOTES.
 NOTE_EVERY = 20
 NOTES = 20
 
@@ -57,7 +57,7 @@ class Schedule:
 
 @dataclass
 class Pace:
-    """How far a training is: steps, seconds, learning rate, and its losses now and then.
+    """Progress of a training: steps, seconds, learning rate, and losses at some steps.
 
     Attributes:
         schedule: What is followed.
@@ -91,7 +91,7 @@ class Pace:
     def ramp(self) -> float:
         """Where the next step is between the first, 0, and the last, 1; an only step is the last.
 
-        Of a training by the clock nobody knows the last step; there it is the share of the time.
+        A training by the clock has no known last step; there it is the share of the time.
         """
         share = self.step / (self.steps - 1) if self.steps > 1 else 1.0
         return min(1.0, max(share, self.progress))
@@ -115,7 +115,7 @@ class Pace:
         return self.schedule.lr * share
 
     def advance(self, loss: Tensor) -> None:
-        """Counts a step; notes its loss now and then, since reading it waits for the device."""
+        """Counts a step; records its loss at some steps only: reading it waits for the device."""
         self.step += 1
         every = max(1, min(NOTE_EVERY, self.steps // NOTES))
         if (self.step - 1) % every == 0 or self.step in (

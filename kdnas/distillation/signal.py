@@ -1,4 +1,4 @@
-"""What a student learns from: a teacher's states and logits, stored or live."""
+"""Sources of a teacher's states and logits."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from kdnas.runtime.device import Runtime
 class TeacherSignal(Protocol):
     """A source of a teacher's outputs for the examples of one data set."""
 
-    def fetch(self, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """The teacher's outputs for a batch, on the batch's device."""
         ...
 
 
 @dataclass(frozen=True)
 class NoSignal:
-    """For training on labels alone."""
+    """No teacher: for training on labels alone."""
 
-    def fetch(self, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """Nothing."""
         return ModelOutputs()
 
@@ -44,7 +44,7 @@ class LiveSignal:
     runtime: Runtime
 
     @torch.no_grad()
-    def fetch(self, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """One forward pass of the teacher."""
         with self.runtime.autocast():
-            return forward(self.teacher, batch, wanted)
+            return forward(self.teacher, batch, request)

@@ -1,4 +1,4 @@
-"""The training core: mini-KD, full KD, task training and teacher fine-tuning are all this loop."""
+"""The one training loop: of mini-KD, full KD and fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, Indices, batches_once, collate, part_of
@@ -34,7 +35,7 @@ NEXT_SEED = 1_000_003
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training did: steps, wall seconds, and (step, total loss) now and then."""
+    """Steps, wall seconds, and (step, total loss) of some steps."""
 
     steps: int
     seconds: float
@@ -66,8 +67,8 @@ def train(
         runtime: Where.
         pad_id: Token that fills short rows.
         title: Names the job where progress is shown.
-        checkpoint: File that a killed or paused training continues from; whoever calls this
-            removes it when the result is safe.
+        checkpoint: File that a killed or paused training continues from; the caller removes it
+            when the result is saved.
         until: Share of the training after which to pause; a later call with the same checkpoint
             goes on from there.
         team: Processes that share each batch; only the leading one need call this.
@@ -81,7 +82,7 @@ def train(
         stack.enter_context(team.calling(train, *work, pad_id=pad_id, until=until))
         model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
         objective.to(runtime.device)
-        # The others have nothing to do while the leading process stands still.
+        # The other processes wait for the leading one.
         quiet = computing(runtime.device) if team.leads else nullcontext(_unseen)
         let_pass = stack.enter_context(quiet)
         stack.enter_context(_embeddings_trained(model, not schedule.freeze_embeddings))
@@ -104,10 +105,12 @@ def train(
                 torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
                 pace.advance(training.step(indices))
                 advance(f"loss {pace.curve[-1][1]:.4f}")
-                state.save_now_and_then()
+                state.save_if_due()
                 let_pass()
         if not pace.complete:
             state.save()
+    for parameter in model.parameters():  # fused optimisers leave no trace of their changes
+        increment_version(parameter)
     model.eval()
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
 
@@ -210,12 +213,12 @@ def predict(
         for batch in batches_once(data, pad_id, runtime.device):
             let_pass()
             with runtime.autocast():
-                said = forward(model, batch, OutputRequest(logits=True))
-            assert said.logits is not None
+                output = forward(model, batch, OutputRequest(logits=True))
+            assert output.logits is not None
             if not len(logits):
-                logits = torch.empty(int(data.unit_offsets[-1]), said.logits.shape[1])
+                logits = torch.empty(int(data.unit_offsets[-1]), output.logits.shape[1])
             rows = ragged_rows(data.unit_offsets, batch.indices)
-            logits[torch.from_numpy(rows)] = said.logits.cpu()
+            logits[torch.from_numpy(rows)] = output.logits.cpu()
     return logits
 
 

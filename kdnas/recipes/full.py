@@ -35,7 +35,7 @@ from kdnas.students.state import StudentState, state_artifact
 from kdnas.teachers.cache import cache_folder, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
 
-# A general student is made once for all runs, whatever their seed.
+# One general student serves runs of all seeds.
 GENERAL_SEED = 0
 
 

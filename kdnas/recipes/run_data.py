@@ -1,4 +1,4 @@
-"""The data of a run: what students are distilled on, what they are trained and scored on."""
+"""The data of a run: examples to distil on, to train on and to score."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, 
 
 
 def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
-    """Tokens at which inputs are cut: what is asked for, as far as the model can read.
+    """Tokens at which inputs are cut: --max-length, or less where the model cannot read as many.
 
     Raises:
         KdnasError: The model reads too few.
@@ -149,23 +149,27 @@ def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
     # A batch is padded to a multiple, which must fit, too.
     length = asked if padded(asked) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
     if not length:
-        raise KdnasError(f"the teacher reads {longest} tokens at most, fewer than {PAD_MULTIPLE}")
+        raise KdnasError(
+            f"the teacher reads {longest} tokens at most; give one that reads {PAD_MULTIPLE}"
+        )
     if length < settings.max_length:
-        told = f"inputs are cut at {length} tokens, as far as the teacher reads"
-        say(f"--max-length is {settings.max_length:,}; {told}")
+        say(
+            f"--max-length is {settings.max_length:,}; inputs are cut at {length} tokens, as far "
+            "as the teacher reads"
+        )
     return length
 
 
 def check_latency(settings: Settings, config: Any) -> None:
-    """Refuses to time where there is no such runtime, or inputs that do not fit.
+    """Refuses a latency runtime that is missing, and inputs that do not fit.
 
     Raises:
-        KdnasError: ONNX Runtime is missing, or the teacher cannot read so many tokens.
+        KdnasError: ONNX Runtime is missing, or the teacher cannot read that many tokens.
     """
     if settings.latency_runtime == "onnx":
         require_onnx("--latency-runtime onnx")
     longest = longest_input(config)
     if settings.latency_length > longest:
         raise KdnasError(
-            f"--latency-length is {settings.latency_length}; the teacher reads at most {longest}"
+            f"invalid --latency-length {settings.latency_length}: the teacher reads {longest}"
         )

@@ -115,8 +115,8 @@ def keep_transfer(
     logits = source.logits if isinstance(source, StoredSignal) else None
     if logits is None and teacher.has_head:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
-    told = None if logits is None else logits.numpy()
-    resources.transfer.write(run.folder, told, data.data.units)
+    found = None if logits is None else logits.numpy()
+    resources.transfer.write(run.folder, found, data.data.units)
 
 
 def _reads_transfer(settings: Settings) -> bool:

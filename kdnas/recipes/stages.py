@@ -140,6 +140,12 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
     )
 
 
+def teacher_schedule(settings: Settings) -> Schedule:
+    """How long and how fast a teacher is fine-tuned."""
+    epochs, lr = settings.teacher_epochs, settings.teacher_lr
+    return Schedule(epochs, lr, settings.batch_size, settings.seed)
+
+
 def trains_head(stage: Stage) -> bool:
     """Whether a stage trains the student's head."""
     return any(LOSSES[name].trains_head for name in stage.weighed)

@@ -1,4 +1,4 @@
-"""Which parts of a teacher matter, measured on real examples.
+"""Which parts of a teacher matter, measured on examples.
 
 After Michel et al. 2019, Are Sixteen Heads Really Better than One?, and Sun et al. 2023, A Simple
 and Effective Pruning Approach for Large Language Models (Wanda): what a unit adds is how strongly
@@ -32,7 +32,7 @@ LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
 
 @dataclass(frozen=True)
 class Importance:
-    """How much each part of a teacher matters, and what is lost with it.
+    """How much each part of a teacher matters.
 
     Attributes:
         residual: Shape (hidden size, hidden size): covariance of the residual stream's dimensions,
@@ -48,7 +48,7 @@ class Importance:
     neuron_means: dict[str, Tensor]
 
     def save(self, file: Path) -> None:
-        """Keeps it in a safetensors file."""
+        """Writes a safetensors file."""
         tensors = {"residual": self.residual}
         for part in PARTS:
             tensors |= {f"{part}/{layer}": v for layer, v in getattr(self, part).items()}
@@ -56,7 +56,7 @@ class Importance:
 
     @classmethod
     def load(cls, file: Path) -> Importance:
-        """What `save` kept.
+        """Reads what `save` wrote.
 
         Raises:
             OSError: There is no such file.
@@ -121,22 +121,22 @@ class _Covariance:
 def measure_importance(
     teacher: PreTrainedModel, batches: Iterable[Batch], runtime: Runtime
 ) -> Importance:
-    """Runs the teacher over some batches and watches its parts.
+    """Runs the teacher over some batches and records its activations.
 
     Args:
         teacher: In evaluation mode, on the batches' device.
-        batches: Some hundreds of examples are enough.
+        batches: A few hundred examples are enough.
         runtime: Gives the precision.
     """
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     moments: dict[tuple[str, str], _Moments] = {}
     residual = [_Covariance() for _ in range(int(teacher.config.num_hidden_layers) + 1)]
-    wanted = OutputRequest(hidden_states(range(len(residual))))
+    request = OutputRequest(hidden_states(range(len(residual))))
     for batch in batches:
         with _watched(teacher, family, batch, moments), runtime.autocast():
-            said = forward(teacher, batch, wanted)
+            output = forward(teacher, batch, request)
         for depth, sums in enumerate(residual):
-            sums.add(said.hidden(depth))
+            sums.add(output.hidden(depth))
     rows, neurons, means = {}, {}, {}
     for layer in {layer for layer, _ in moments}:
         part = {name: moments[layer, name] for name in ("query", "key", "context", "neurons")}

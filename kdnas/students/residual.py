@@ -2,7 +2,7 @@
 
 After Ashkboos et al. 2024, SliceGPT: principal components keep more of the states' variance than
 any choice of single dimensions. A normalisation gives all its outputs together the same length,
-whatever their number; the gain makes up for it, so that what is kept keeps its size.
+whatever their number; the gain makes up for it, so that kept directions keep their size.
 """
 
 from __future__ import annotations

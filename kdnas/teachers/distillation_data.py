@@ -13,9 +13,8 @@ from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.signal import LiveSignal, NoSignal, TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples
-from kdnas.teachers.fine_tune import stored_or_live
 from kdnas.teachers.load import Teacher
-from kdnas.teachers.store import SignalStore
+from kdnas.teachers.store import SignalStore, stored_or_live
 
 FEW_BATCHES = 8
 BATCH_SIZE = 32

@@ -1,4 +1,4 @@
-"""A general teacher of its own must be of the teacher's making."""
+"""The check of a general teacher that the user names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kdnas.teachers.load import load_config, load_teacher, load_tokenizer
 
 
 def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
-    """Refuses a general teacher whose students could not become the teacher's.
+    """Refuses a general teacher whose students do not fit the teacher.
 
     Args:
         name: The general teacher.
@@ -27,11 +27,14 @@ def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
         if theirs[field] != value:
             raise KdnasError(
                 f"--general-teacher {name!r} has {field} {theirs[field]}, the teacher {value}; "
-                "they should differ in their training alone"
+                "give one that differs only in its training"
             )
     if load_tokenizer(name).get_vocab() != tokenizer.get_vocab():
-        raise KdnasError(f"--general-teacher {name!r} has another vocabulary than the teacher")
-    load_teacher(name, None)  # needed after the search alone, but told of before
+        raise KdnasError(
+            f"--general-teacher {name!r} has another vocabulary than the teacher; "
+            "give one that differs only in its training"
+        )
+    load_teacher(name, None)  # needed only after the search, but refused before it
 
 
 def _shape(config: Any) -> dict[str, Any]:

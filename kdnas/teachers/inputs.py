@@ -1,4 +1,4 @@
-"""Whether a teacher can read what its tokenizer gives."""
+"""The check that a teacher can read its tokenizer's output."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def check_inputs(data: EncodedExamples, tokenizer: Any, config: Any) -> EncodedE
         if size and largest >= size:
             raise KdnasError(
                 f"the teacher's tokenizer gives {what} {largest}, but the model's {field} is "
-                f"{size}; the tokenizer that the model was trained with would be right"
+                f"{size}; give the tokenizer that the model was trained with"
             )
     return data

@@ -32,7 +32,7 @@ EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
 @dataclass
 class Teacher:
-    """A teacher ready to be asked.
+    """A loaded teacher.
 
     Attributes:
         name: As the user gave it.
@@ -72,8 +72,8 @@ def load_config(name: str) -> Any:
     _quiet()
     if Path(name).is_dir() and not (Path(name) / "config.json").exists():
         raise KdnasError(
-            f"teacher {name!r} has no config.json; a folder that save_pretrained wrote model and "
-            "tokenizer to would be right"
+            f"teacher {name!r} has no config.json; give a folder that save_pretrained wrote model "
+            "and tokenizer to"
         )
     _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
     config = _load(AutoConfig.from_pretrained, name, "config")
@@ -106,11 +106,11 @@ def load_tokenizer(name: str) -> Any:
 def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
-    Without a task it is as it was saved. What the checkpoint lacks of the head is drawn by the
+    Without a task it is loaded as it was saved. Missing tensors of the head are drawn from the
     seed.
 
     Raises:
-        KdnasError: Some part of it cannot be loaded, or its encoder is not what its config says.
+        KdnasError: Some part cannot be loaded, or the encoder does not fit its config.
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
@@ -141,7 +141,7 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
 
 
 def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
-    """The teacher's encoder under a head that knows nothing."""
+    """The teacher's encoder with an untrained head."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = type(teacher.model)(teacher.model.config)
@@ -158,15 +158,15 @@ def has_head(config: Any, spec: TaskSpec) -> bool:
 
 
 def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
-    """What the outputs of a head are called, where that tells that it was trained for another task.
+    """The names of a head's outputs where they show that it was trained for another task.
 
-    `LABEL_0`, numbers and the like tell nothing.
+    `LABEL_0`, numbers and the like show nothing.
     """
     theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
     ours = [str(label) for label in spec.labels or ()]
-    telling = all(any(map(_tells, names)) for names in (theirs, ours))
+    named = all(any(map(_has_meaning, names)) for names in (theirs, ours))
     same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
-    return ", ".join(theirs) if telling and not same else None
+    return ", ".join(theirs) if named and not same else None
 
 
 def longest_input(config: Any) -> int:
@@ -184,8 +184,8 @@ def _has_class(config: Any, task: TaskType) -> bool:
     return any(name.endswith(task.head) for name in config.architectures or ())
 
 
-def _tells(name: str) -> bool:
-    """Whether the name of a class says what it means."""
+def _has_meaning(name: str) -> bool:
+    """Whether the name of a class has a meaning."""
     return re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None
 
 
@@ -231,29 +231,29 @@ def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
         one = next(iter(classes.values())) if isinstance(classes, dict) else classes
         raise KdnasError(
             f"the {part} of teacher {name!r} needs code of its own ({one}), which kdnas never "
-            "runs; a checkpoint of a family that transformers itself has would be right"
+            "runs; give a checkpoint of a family that transformers has"
         )
 
 
-# The hub's client tells of each of its retries; what became of them is in our one line.
+# The hub's client logs each retry; our one line says how they ended.
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
     if _looks_like_path(name) and not Path(name).is_dir():
-        raise KdnasError(f"folder {name!r} does not exist; a checkpoint or a hub id would be right")
+        raise KdnasError(f"folder {name!r} does not exist; give a checkpoint's folder or a hub id")
     try:
         return loader(name, trust_remote_code=False, **options)
     except UnpicklingError:
         raise KdnasError(
             f"cannot load the {part} of {name!r}: its .bin file holds more than weights, "
-            "which might be code; a checkpoint in safetensors would be right"
+            "which might be code; give a checkpoint in safetensors"
         ) from None
     except Exception as error:
         hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
         reason = shorten(str(error), 200, placeholder=" ...")
         if reason.startswith("Unrecognized model"):  # and then all that transformers knows
-            reason, hint = 'it names no model_type; one such as "bert" would be right', ""
+            reason, hint = 'it names no model_type; add one, such as "bert"', ""
         raise KdnasError(f"cannot load the {part} of {name!r}: {reason}{hint}") from None
 
 

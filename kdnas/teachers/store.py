@@ -1,14 +1,14 @@
 """The teacher's hidden states and logits on disk: computed once, read by every candidate.
 
 One flat file for each layer's states, half precision, real tokens only, memory-mapped: a candidate
-reads the layers and the examples it needs and nothing else. The manifest is written last and holds
-a checksum of every file, so that a half-written or damaged store is noticed.
+reads the layers and the examples it needs and nothing else. A store is an artifact, whose files are
+checked once a process.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
+import shutil
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,19 +26,20 @@ from kdnas.distillation.losses.logits import logit_variance
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signal import LiveSignal
-from kdnas.files.atomic import read_json, replace_folder, write_json
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact, damage, key_of
+from kdnas.files.locks import file_lock
 from kdnas.measure.quiet import computing
-from kdnas.runtime.console import progress
+from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime, moved
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
-from kdnas.teachers.cache import teacher_key
+from kdnas.teachers.cache import cache_folder, teacher_key
 from kdnas.teachers.load import Teacher
 
-MANIFEST = "manifest.json"
 ENDING = ".f16"
 HALF_MAX, HALF_BYTES = 65504.0, 2
-CHUNK = 1 << 24
+DISK_SHARE = 0.5
 
 
 @dataclass
@@ -65,23 +66,14 @@ class SignalStore:
 
     @classmethod
     def open(cls, folder: Path) -> SignalStore:
-        """Opens a store and checks it.
-
-        Raises:
-            ValueError: It is unfinished or damaged; the message names the file.
-        """
-        manifest = read_json(folder / MANIFEST)
-        if not isinstance(manifest, dict):
-            raise ValueError(f"{folder / MANIFEST} is missing or damaged")
-        for name, checksum in manifest["files"].items():
-            path = folder / name
-            if not path.exists() or _checksum(path) != checksum:
-                raise ValueError(f"{path} is missing or damaged")
+        """Opens a finished store, without checking it."""
+        key = key_of(folder)
+        assert key is not None, folder
         offsets = np.load(folder / "offsets.npy")
-        shape = (int(offsets[-1]), manifest["hidden_size"])
+        shape = (int(offsets[-1]), key["hidden_size"])
         states: dict[State, NDArray[np.float16]] = {
             State.parse(name): np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
-            for name in manifest["states"]
+            for name in key["states"]
         }
         statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
         logits = folder / "logits.npy"
@@ -136,17 +128,17 @@ class StoredSignal:
         """The teacher's logits, shape (units, outputs), in the data set's order."""
         return None if self.store.logits is None else self._logits(self.rows)
 
-    def fetch(self, batch: Batch, wanted: OutputRequest) -> ModelOutputs:
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """States and logits of a batch, from disk."""
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
         sampled = tokens[batch.sample]
         states = {}
-        for state in wanted.states:
+        for state in request.states:
             read = self.store.states[state][sampled if state.kind == "hidden" else tokens]
             states[state] = moved(torch.from_numpy(read), device)
-        known = wanted.logits and self.store.logits is not None
+        known = request.logits and self.store.logits is not None
         return ModelOutputs(states, moved(self._logits(rows), device) if known else None)
 
     def _logits(self, rows: NDArray[np.int64]) -> Tensor:
@@ -155,27 +147,51 @@ class StoredSignal:
 
 
 def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
-    """Names what a teacher says of some data by all that decides it: weights, config, precision.
-
-    A folder of this name holds stores, each of some states.
-    """
+    """Names a teacher's outputs for some data by weights, config, content and precision."""
     return teacher_key(teacher, data, head=teacher.has_head, precision=precision)
 
 
-def states_key(states: Iterable[State]) -> str:
-    """Names a store among those of the same teacher and data."""
-    return hashlib.sha256(" ".join(names(states)).encode()).hexdigest()[:16]
+def stored_or_live(
+    teacher: Teacher,
+    data: EncodedExamples,
+    states: Collection[State],
+    runtime: Runtime,
+) -> SignalStore | LiveSignal:
+    """A store where the disk has room for it, else the teacher itself, run at every step."""
+    try:
+        return open_or_build_store(teacher, data, states, runtime)
+    except KdnasError as error:
+        say(f"{error}; running the teacher at every step instead")
+        return LiveSignal(teacher.model, runtime)
 
 
-def holds(folder: Path, states: Iterable[State]) -> bool:
-    """Whether a store's manifest names all of some states."""
-    manifest = read_json(folder / MANIFEST)
-    return isinstance(manifest, dict) and set(names(states)) <= set(manifest["states"])
+def open_or_build_store(
+    teacher: Teacher,
+    data: EncodedExamples,
+    states: Collection[State],
+    runtime: Runtime,
+) -> SignalStore:
+    """The teacher's signal for some data: from the cache, or computed now.
 
+    A store that holds more states serves, too. A damaged one is named and built again.
 
-def names(states: Iterable[State]) -> list[str]:
-    """Their names, in order."""
-    return sorted(map(str, states))
+    Raises:
+        KdnasError: The disk is too small for it.
+    """
+    root = cache_folder() / "signal" / store_key(teacher, data, runtime.precision)
+    root.mkdir(parents=True, exist_ok=True)
+    names = _names(states)
+    own = root / hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
+    with file_lock(root.with_suffix(".lock"), "another process stores the teacher's signal"):
+        others = [path for path in sorted(root.iterdir()) if _holds(path, names)]
+        for folder in dict.fromkeys((own, *others)):
+            problem = damage(folder) if folder.exists() else "missing"
+            if problem is None:
+                return SignalStore.open(folder)
+            if folder.exists():
+                say(f"the teacher's signal is unusable ({problem}); computing it again")
+        _check_space(root, store_bytes(teacher, data, names))
+        return build_store(own, teacher, data, states, runtime)
 
 
 def build_store(
@@ -185,38 +201,46 @@ def build_store(
     states: Iterable[State],
     runtime: Runtime,
 ) -> SignalStore:
-    """Runs the teacher once over the data and writes what it says.
+    """Runs the teacher once over the data and writes its outputs.
 
     Args:
         folder: The finished store; it appears whole or not at all.
         teacher: Runs in evaluation mode.
         data: Examples; their order is the store's.
-        states: What to keep.
+        states: Which to write.
         runtime: Device and precision.
     """
     states = list(states)
-    with (
-        replace_folder(folder, store_bytes(teacher, data, states)) as partial,
-        ExitStack() as stack,
-    ):
-        writer = _Writer(stack, partial, teacher, data, states)
-        teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
-        signal = LiveSignal(teacher.model, runtime)
-        let_pass = stack.enter_context(computing(runtime.device))
-        stack.enter_context(working_precision(teacher.model, runtime))
-        stack.enter_context(torch.inference_mode())
-        advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
-        for batch in batches_once(data, teacher.pad_id, runtime.device):
-            writer.add(batch, signal.fetch(batch, writer.wanted))
-            advance("")
-            let_pass()
-        writer.finish()
+    key = {
+        "content": store_key(teacher, data, runtime.precision),
+        "states": _names(states),
+        "hidden_size": teacher.architecture.hidden_size,
+    }
+
+    def fill(_: object, partial: Path) -> None:
+        with ExitStack() as stack:
+            writer = _Writer(stack, partial, teacher, data, states)
+            teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
+            signal = LiveSignal(teacher.model, runtime)
+            let_pass = stack.enter_context(computing(runtime.device))
+            stack.enter_context(working_precision(teacher.model, runtime))
+            stack.enter_context(torch.inference_mode())
+            advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
+            for batch in batches_once(data, teacher.pad_id, runtime.device):
+                writer.add(batch, signal.fetch(batch, writer.request))
+                advance("")
+                let_pass()
+            writer.finish()
+
+    needed = store_bytes(teacher, data, states)
+    artifact: Artifact[Any] = Artifact(folder, key, SignalStore.open, fill, size=lambda _: needed)
+    artifact.write(None)
     return SignalStore.open(folder)
 
 
-def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[State]) -> int:
+def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[Any]) -> int:
     """Size of a store, in bytes."""
-    return int(data.offsets[-1]) * len(states) * int(teacher.model.config.hidden_size) * HALF_BYTES
+    return int(data.offsets[-1]) * len(states) * teacher.architecture.hidden_size * HALF_BYTES
 
 
 class _Writer:
@@ -239,7 +263,9 @@ class _Writer:
             for state in states
         }
         # The statistics are of every layer, whichever are kept.
-        self.wanted = OutputRequest(hidden_states(range(count)) | set(self.files), teacher.has_head)
+        self.request = OutputRequest(
+            hidden_states(range(count)) | set(self.files), teacher.has_head
+        )
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
 
@@ -268,17 +294,25 @@ class _Writer:
         np.save(self.folder / "statistics.npy", statistics.numpy())
         np.save(self.folder / "offsets.npy", self.offsets)
         np.save(self.folder / "units.npy", self.units)
-        if self.wanted.logits:
+        if self.request.logits:
             np.save(self.folder / "logits.npy", self.logits)
-        checksums = {path.name: _checksum(path) for path in sorted(self.folder.iterdir())}
-        kept = names(self.files)
-        manifest = {"states": kept, "hidden_size": self.width, "files": checksums}
-        write_json(self.folder / MANIFEST, manifest)
 
 
-def _checksum(path: Path) -> int:
-    value = 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            value = zlib.crc32(chunk, value)
-    return value
+def _names(states: Iterable[State]) -> list[str]:
+    return sorted(map(str, states))
+
+
+def _holds(folder: Path, names: Collection[str]) -> bool:
+    """Whether a store has all of some states."""
+    key = key_of(folder) if folder.is_dir() else None
+    return key is not None and set(names) <= set(key["states"])
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free * DISK_SHARE:
+        raise KdnasError(
+            f"too little disk space in {folder}: the teacher's signal needs {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a larger "
+            "disk"
+        )

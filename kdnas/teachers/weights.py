@@ -1,4 +1,4 @@
-"""Whether a checkpoint's weights are those that its config describes."""
+"""Checks of a checkpoint's weights."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def check_encoder(name: str, model: PreTrainedModel, info: Mapping[str, Any]) ->
     Args:
         name: The teacher.
         model: As it was loaded.
-        info: What transformers says of the loading.
+        info: The loading info of transformers.
 
     Raises:
-        KdnasError: Tensors of the encoder are missing, or of another shape than the config says.
+        KdnasError: Tensors of the encoder are missing, or of another shape than its config says.
     """
     missing = sorted(filter(_inside(model), info["missing_keys"]))
     shapes = {key: shapes for key, *shapes in info["mismatched_keys"]}
     other = sorted(filter(_inside(model), shapes))
-    said = [f"{key} is {_by(shapes[key][0])}, not {_by(shapes[key][1])}" for key in other]
+    unlike = [f"{key} is {_by(shapes[key][0])}, not {_by(shapes[key][1])}" for key in other]
     problems = []
     if missing:
         problems.append(f"the checkpoint lacks {_some(missing)}")
-    if said:
-        problems.append(_some(said))
+    if unlike:
+        problems.append(_some(unlike))
     if problems:
         raise KdnasError(
             f"the weights of teacher {name!r} do not fit its config: {'; '.join(problems)}; "
-            "the config.json that they were saved with would be right"
+            "give the config.json that they were saved with"
         )
 
 
@@ -59,7 +59,7 @@ def check_finite(name: str, model: PreTrainedModel) -> None:
         if not torch.isfinite(value).all():
             raise KdnasError(
                 f"the weights of teacher {name!r} are not finite: {key} holds NaN or infinity; "
-                "an undamaged checkpoint would be right"
+                "give an undamaged checkpoint"
             )
 
 

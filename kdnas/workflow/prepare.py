@@ -11,6 +11,7 @@ from kdnas.files.curves import Curves
 from kdnas.files.locks import file_lock
 from kdnas.recipes.full import RecipeRun
 from kdnas.recipes.stage_resources import prepare_stage_resources
+from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import CostMeter
@@ -22,7 +23,7 @@ from kdnas.scoring.reward import make_reward
 from kdnas.scoring.scorer import Scorer
 from kdnas.scoring.scorers import make_scorer
 from kdnas.teachers.cache import fingerprint
-from kdnas.teachers.fine_tune import fine_tune_teacher, open_or_build_store
+from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import (
     Teacher,
     head_of_another_task,
@@ -30,6 +31,7 @@ from kdnas.teachers.load import (
     load_teacher,
     with_fresh_head,
 )
+from kdnas.teachers.store import open_or_build_store
 from kdnas.workflow.inputs import Inputs
 
 
@@ -109,7 +111,9 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
             if not (teacher.has_head or settings.teacher_as_is):
                 say(f"fine-tuning the teacher on {len(data.train)} examples")
                 with run.timed("teacher"):
-                    fine_tune_teacher(teacher, data.train, settings, context.runtime, folder)
+                    fine_tune_teacher(
+                        teacher, data.train, teacher_schedule(settings), context.runtime, folder
+                    )
     teacher.name = inputs.source
     teacher.model.to(context.runtime.device)  # type: ignore[arg-type]
     return teacher

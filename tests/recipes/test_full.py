@@ -235,7 +235,7 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
     make: Callable[..., Stepwise], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = weights(make("a", stages=[GENERAL, TRANSFER]))
-    monkeypatch.setattr("kdnas.teachers.fine_tune.DISK_SHARE", 0)
+    monkeypatch.setattr("kdnas.teachers.store.DISK_SHARE", 0)
     monkeypatch.setenv("KDNAS_CACHE", str(cache_folder().with_name("other")))
     live = weights(make("b", stages=[GENERAL, TRANSFER]))
     for name, value in stored.items():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import torch
 from conftest import QUICK, sentence
 
 from kdnas.config import Settings
+from kdnas.distillation.schedule import Schedule
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teachers.cache import cache_folder
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import Teacher, load_teacher
-from kdnas.workflow.prepare import Prepared
+from kdnas.testing.stepwise import Stepwise
 
-SETTINGS = Settings(teacher_epochs=1, batch_size=8)
+SCHEDULE = Schedule(1, 5e-5, batch_size=8)
 
 
 def fresh(folder: Path) -> Teacher:
@@ -34,11 +36,10 @@ def data(teacher_folder: Path) -> EncodedExamples:
 
 
 def tuned(
-    teacher_folder: Path, data: EncodedExamples, runtime: Runtime, out: Path, **changes: object
+    teacher_folder: Path, data: EncodedExamples, runtime: Runtime, out: Path, **changes: Any
 ) -> dict[str, torch.Tensor]:
     teacher = fresh(teacher_folder)
-    settings = SETTINGS.model_copy(update=changes)
-    fine_tune_teacher(teacher, data, settings, runtime, out)
+    fine_tune_teacher(teacher, data, replace(SCHEDULE, **changes), runtime, out)
     assert teacher.has_head and not teacher.model.training
     saved = load_teacher(str(out), load_spec("sst2"))
     assert saved.has_head
@@ -59,14 +60,14 @@ def test_a_head_of_another_task_is_replaced_unless_it_is_wanted(
 
     def weights(name: str, **more: Any) -> torch.Tensor:
         settings = Settings(out=tmp_path / name, **given, **more)
-        return Prepared(Run.create(settings)).teacher.model.classifier.weight
+        return Stepwise(Run.create(settings)).teacher.model.classifier.weight
 
     before = load_teacher(model, load_spec("sst2")).model.classifier.weight
     assert torch.equal(weights("as it is", teacher_as_is=True), before)
     assert "the teacher's head" not in capsys.readouterr().out
     assert not torch.allclose(weights("new"), before, atol=0.01)
     said = capsys.readouterr().out
-    assert "head tells joy, anger; this task wants negative, positive" in said
+    assert "head predicts joy, anger, this task has negative, positive" in said
     assert "fine-tuning the teacher" in said
 
 
@@ -78,14 +79,14 @@ def test_a_second_run_takes_the_teacher_from_the_cache(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = tuned(teacher_folder, data, runtime, tmp_path / "a" / "teacher")
-    assert "alike before" not in capsys.readouterr().out
+    assert "found the fine-tuned" not in capsys.readouterr().out
     again = tuned(teacher_folder, data, runtime, tmp_path / "b" / "teacher")
-    assert "alike before" in capsys.readouterr().out
+    assert "found the fine-tuned" in capsys.readouterr().out
     assert all(torch.equal(again[name], value) for name, value in first.items())
-    tuned(teacher_folder, data, runtime, tmp_path / "c" / "teacher", teacher_lr=1e-3)
-    assert "alike before" not in capsys.readouterr().out
+    tuned(teacher_folder, data, runtime, tmp_path / "c" / "teacher", lr=1e-3)
+    assert "found the fine-tuned" not in capsys.readouterr().out
     for weights in cache_folder().glob("teachers/*/model.safetensors"):
         weights.write_bytes(b"half")
     mended = tuned(teacher_folder, data, runtime, tmp_path / "d" / "teacher")
-    assert "unusable" in capsys.readouterr().out
+    assert "is damaged; training it again" in capsys.readouterr().out
     assert all(torch.equal(mended[name], value) for name, value in first.items())

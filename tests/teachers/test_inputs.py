@@ -27,8 +27,8 @@ def test_what_the_model_has_an_embedding_for_passes() -> None:
 @pytest.mark.parametrize(
     ("token", "kind", "said"),
     [
-        (200, 1, "gives token 200, but the model's vocab_size is 200; the tokenizer that"),
-        (199, 2, "gives token type 2, but the model's type_vocab_size is 2; the tokenizer that"),
+        (200, 1, "gives token 200, but the model's vocab_size is 200; give the tokenizer"),
+        (199, 2, "gives token type 2, but the model's type_vocab_size is 2; give the tokenizer"),
     ],
 )
 def test_what_it_has_none_for_is_refused(token: int, kind: int, said: str) -> None:

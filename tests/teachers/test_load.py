@@ -126,7 +126,7 @@ def test_a_model_with_one_token_type_is_given_none(
 @pytest.mark.parametrize("model_type", ["gpt2", "t5", "bart"])
 def test_what_is_no_encoder_is_refused(model_type: str, tmp_path: Path) -> None:
     AutoConfig.for_model(model_type).save_pretrained(tmp_path)
-    with pytest.raises(KdnasError, match="distils encoders"):
+    with pytest.raises(KdnasError, match="supported encoders|distils encoders"):
         load_config(str(tmp_path))
 
 

@@ -58,7 +58,7 @@ def test_one_missing_tensor_is_named(make_teacher: Callable[..., Path]) -> None:
     folder = make_teacher()
     name = "encoder.layer.1.output.dense.weight"
     change_weights(folder, lambda found: {k: v for k, v in found.items() if k != name})
-    with pytest.raises(KdnasError, match=f"lacks bert.{name}; the config.json"):
+    with pytest.raises(KdnasError, match=f"lacks bert.{name}; give the config.json"):
         loaded(folder)
 
 
