@@ -17,6 +17,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_reachable
+from kdnas.scoring.scorers import check_scorer
 from kdnas.space import SearchSpace
 from kdnas.students import empty_student
 from kdnas.study.optimize import SearchOptions
@@ -84,6 +85,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
         KdnasError: Names the first problem.
     """
     settings, data = context.settings, inputs.data
+    check_scorer(settings.scorer)
     if settings.teacher_as_is:
         stages = (settings.mini_stage, *settings.stages)
         check_logits(stages, has_head(inputs.config, data.spec), inputs.source)
