@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
-from kdnas.measure.grid import cells_for, latency_grid
+from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.report import Control, Results
 from kdnas.runs.context import Context, run_step
 from kdnas.space import Architecture
