@@ -1,4 +1,4 @@
-"""The predecessor's controller as a sampler, for comparison: one LSTM, trained as it was there."""
+"""The predecessor's controller as a sampler, for comparison."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class SubtractiveSchedule(EpsilonSchedule):
 
 
 class PredecessorControllerSampler(EpisodeSampler):
-    """One LSTM over [best of the last episode, best so far, candidate], as it was.
+    """One LSTM over [best of the last episode, best so far, candidate].
 
     Mean squared error on the rewards as observed; RMSprop with a step of 1e-4; ten passes over all
     complete trials after each episode, by a network that goes on learning from where it was; an

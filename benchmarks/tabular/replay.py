@@ -32,7 +32,7 @@ MOST_ASKED = 6
 
 
 def replay(sampler: str, table: Table, objective: Objective, seed: int, trials: int) -> dict:
-    """One search of so many evaluations.
+    """One search.
 
     Returns:
         Rows in the order of their evaluation, how many infeasible students had been proposed before

@@ -61,11 +61,11 @@ class Table(SearchSpace):
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search on a table is told, and how its course is judged.
+    """What a search on a table optimises, and how its course is judged.
 
     Attributes:
         directions: Of the study.
-        values: Told of a row, shape (rows, objectives).
+        values: Of each row, shape (rows, objectives).
         excess: Above 0 where a row breaks the constraint, shape (rows,); None without one.
         goal: A course's measure has arrived here.
         label: Of the measure.

@@ -1,8 +1,14 @@
 """What a model costs: latency, multiply-accumulates, parameters."""
 
-from kdnas.measure.latency import Latency, LatencySettings, measure_latency, take_turns
+from kdnas.measure.latency import (
+    InTorch,
+    Latency,
+    LatencySettings,
+    Timed,
+    measure_latency,
+    take_turns,
+)
 from kdnas.measure.macs import count_macs, count_params
-from kdnas.measure.timed import InTorch, Timed
 
 __all__ = [
     "InTorch",

@@ -8,20 +8,60 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from kdnas.measure.quiet import measuring
-from kdnas.measure.timed import Timed
 
 WARM_UP = 3
 # Quartiles further apart than this share of the median: the machine was busy with something else.
 CALM = 0.25
+BATCHES = (1, 8, 32)
+LENGTHS = (16, 64, 128)
+# A cell takes at most this long; one in which not even the fewest passes fit has no times.
+CELL_SECONDS = 3.0
+FEWEST, MOST = 5, 20
 
 Clock = Callable[[], float]
+Pass = Callable[[], object]
+
+
+class Timed(Protocol):
+    """A model in the runtime that serves it."""
+
+    def ready(self, batch: int, length: int) -> Pass:
+        """A forward pass over full-length examples, which returns once its result is there."""
+
+
+class InTorch:
+    """A model in eager PyTorch, on its device.
+
+    Args:
+        model: As it is shipped.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+
+    def ready(self, batch: int, length: int) -> Pass:
+        """A forward pass without gradients."""
+        model, device = self._model, self._model.device
+        tokens = torch.ones(batch, length, dtype=torch.long, device=device)
+        mask = torch.ones_like(tokens)
+        _wait(device)
+
+        @torch.inference_mode()
+        def once() -> None:
+            model(input_ids=tokens, attention_mask=mask)
+            _wait(device)
+
+        return once
 
 
 @dataclass(frozen=True)
@@ -76,14 +116,14 @@ def measure_latency(
 ) -> Latency:
     """Times student and teacher in turn, each in the runtime that serves it.
 
-    Where something else kept the machine busy meanwhile, so that the times scatter, it is done
-    once more, and the calmer measurement counts.
+    Where the times scatter because the machine was busy, they are taken once more, and the calmer
+    measurement counts.
 
     Args:
         student: In its runtime.
         teacher: In its own.
         settings: What is timed.
-        clock: As `take_turns` takes it.
+        clock: See `take_turns`.
     """
     latency = _measured(student, teacher, settings, clock)
     if latency.scatter <= CALM:
@@ -105,14 +145,14 @@ def take_turns(
 ) -> NDArray[np.float64]:
     """Times models in turn: milliseconds a forward pass, shape (models, repeats).
 
-    Their order is drawn anew each turn (always the same way), so that nothing that comes back
-    regularly, such as the end of a time slice, meets the same model each time.
+    Each turn draws their order from a fixed seed, so that what recurs regularly, such as the end of
+    a time slice, does not always meet the same model.
 
     Args:
         models: Each in its runtime.
         settings: What is timed.
-        clock: In seconds; on a machine that others load, `time.thread_time` leaves out the time
-            for which a single thread had to wait.
+        clock: In seconds; on a busy machine, `time.thread_time` leaves out the time for which a
+            single thread had to wait.
     """
     rng, order = random.Random(0), list(range(len(models)))
     times = np.empty((len(models), settings.repeats))
@@ -134,3 +174,65 @@ def time_forward(
     start = clock()
     once()
     return (clock() - start) * 1000
+
+
+def cells_for(longest: int, batch: int, length: int) -> list[tuple[int, int]]:
+    """(batch, length) of each cell, from the fewest tokens on.
+
+    Args:
+        longest: Most tokens that the model reads.
+        batch: Batch size that the search timed, which is included.
+        length: Length that the search timed, likewise.
+    """
+    lengths = {min(n, longest) for n in (*LENGTHS, length)}
+    return sorted(
+        ((b, n) for b in {*BATCHES, batch} for n in lengths),
+        key=lambda cell: (cell[0] * cell[1], cell),
+    )
+
+
+def latency_grid(
+    student: Timed,
+    teacher: Timed,
+    cells: Iterable[tuple[int, int]],
+    quiet: bool,
+    seconds: float = CELL_SECONDS,
+) -> list[dict[str, Any]]:
+    """Times student and teacher in turn in each cell: medians and quartiles in milliseconds.
+
+    Args:
+        student: In the runtime that serves it.
+        teacher: Likewise.
+        cells: (batch, length), ascending by their tokens.
+        quiet: Whether to wait until no other process of kdnas computes.
+        seconds: Most that a cell may take; slower ones have no times (`repeats` is 0).
+    """
+    grid, pace = [], 0.0
+    for batch, length in cells:
+        cell: dict[str, Any] = {"batch": batch, "length": length, "repeats": 0}
+        grid.append(cell)
+        tokens = batch * length
+        if pace * tokens * (WARM_UP + FEWEST) > seconds:
+            continue
+        once = LatencySettings(batch, length)
+        spent = (time_forward(student, once) + time_forward(teacher, once)) / 1000
+        fitting = int(seconds / spent) - WARM_UP
+        pace = spent / tokens
+        if fitting < FEWEST:
+            continue
+        repeats = min(MOST, fitting)
+        latency = measure_latency(student, teacher, LatencySettings(batch, length, repeats, quiet))
+        pace = (latency.student_ms + latency.teacher_ms) / 1000 / tokens
+        cell |= {
+            "repeats": repeats,
+            "student_ms": latency.student_ms,
+            "student_quartiles_ms": list(latency.student_quartiles_ms),
+            "teacher_ms": latency.teacher_ms,
+            "teacher_quartiles_ms": list(latency.teacher_quartiles_ms),
+        }
+    return grid
+
+
+def _wait(device: torch.device) -> None:
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()

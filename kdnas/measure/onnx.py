@@ -27,8 +27,8 @@ from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
 from kdnas.measure import InTorch, Timed
+from kdnas.measure.latency import Pass
 from kdnas.measure.quiet import computing
-from kdnas.measure.timed import Pass
 from kdnas.tasks import task_type_of
 
 PACKAGES = ("onnxruntime", "onnx")

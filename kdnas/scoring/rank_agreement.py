@@ -50,7 +50,7 @@ def agreement(
     The intervals are percentile bootstraps over students (Efron and Tibshirani 1993, An
     Introduction to the Bootstrap, chapter 13): students are drawn with replacement, and the 2.5th
     and the 97.5th percentile of the resamples' correlations are the ends. Resamples in which either
-    side is all ties have no correlation and are left out. The interval tells what other students
+    side is all ties have no correlation and are left out. The interval says what other students
     might have shown; it does not know the noise of each training, and it has no width where the
     students agree perfectly.
 

@@ -22,6 +22,17 @@ SCORERS: dict[str, Callable[[Teacher, Proxy, Settings, Runtime, Record], Scorer]
 }
 
 
+def check_scorer(name: str) -> None:
+    """Refuses a name that is not in the table.
+
+    Raises:
+        KdnasError: It is not.
+    """
+    if name not in SCORERS:
+        known = ", ".join(sorted(SCORERS))
+        raise KdnasError(f"unknown --scorer {name!r}{nearest(name, SCORERS)}; known: {known}")
+
+
 def make_scorer(
     name: str,
     teacher: Teacher,
@@ -35,9 +46,7 @@ def make_scorer(
     Raises:
         KdnasError: The name is unknown.
     """
-    if name not in SCORERS:
-        known = ", ".join(sorted(SCORERS))
-        raise KdnasError(f"unknown --scorer {name!r}{nearest(name, SCORERS)}; known: {known}")
+    check_scorer(name)
     return SCORERS[name](teacher, proxy, settings, runtime, record)
 
 

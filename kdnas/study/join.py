@@ -122,7 +122,7 @@ def share_threads(settings: Settings, folder: Path) -> Settings:
     try:
         study = load_study(storage_url(settings.storage, folder), settings.study)
         workers = 1 + workers_here(study)
-    except KdnasError:  # nobody has begun it
+    except KdnasError:  # no study yet
         return settings
     if workers == 1:
         return settings

@@ -18,6 +18,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_reachable
+from kdnas.scoring.scorers import check_scorer
 from kdnas.space import SearchSpace
 from kdnas.students import empty_student
 from kdnas.study.optimize import SearchOptions
@@ -99,6 +100,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
         KdnasError: Names the first problem.
     """
     settings, data = context.settings, inputs.data
+    check_scorer(settings.scorer)
     headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
     space = inputs.space
     check_recipe(settings, space.teacher, space.architectures, has_head=headed)

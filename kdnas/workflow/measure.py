@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from kdnas.distillation.training import predict
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
-from kdnas.measure.grid import cells_for, latency_grid
+from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.report import Control, Results
 from kdnas.runs.context import Context, run_step
 from kdnas.space import Architecture

@@ -26,7 +26,7 @@ def test_it_falls_with_loss_and_never_falls_with_speed_everywhere(alpha: float) 
 
 
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="alpha is 0.1"):
+    with pytest.raises(ValueError, match="invalid alpha 0.1"):
         reward(0.1, 1, 1, alpha=0.1)
     with pytest.raises(ValueError, match="above 0"):
         reward(0.1, 0, 1)

@@ -48,7 +48,8 @@ def test_a_worker_without_the_runtime_is_refused(
     begun: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Run.open(begun.folder, trials=2)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
-    with pytest.raises(KdnasError, match=r"--latency-runtime onnx needs .*onnxruntime"):
-        Stepwise(opened).search()
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "onnxruntime", None)  # as if it were not installed
+        with pytest.raises(KdnasError, match=r"--latency-runtime onnx needs .*onnxruntime"):
+            Stepwise(opened).search()
     assert len(Stepwise(opened).open_study().trials) == 1

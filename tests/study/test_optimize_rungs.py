@@ -144,6 +144,9 @@ def test_a_worker_does_random_search_too(run: Run) -> None:
 
 
 def test_random_search_needs_no_control(run: Run) -> None:
-    for changes in ({"sampler": "random"}, {"random_control": "off"}):
-        settings = run.settings.model_copy(update={"random_control": "search", **changes})
+    for changes in (
+        {"sampler": "random", "random_control": "search"},
+        {"random_control": "off", "study": "another"},
+    ):
+        settings = run.settings.model_copy(update=changes)
         assert Stepwise(Run(run.folder, settings)).random_search() is None

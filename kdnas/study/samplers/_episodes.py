@@ -142,7 +142,7 @@ class EpisodeSampler(BaseSampler):
         pool: Codes,
         number: int,
     ) -> Floats | None:
-        """Return how good each architecture of the pool looks, or None where nobody can tell."""
+        """Return how good each architecture of the pool looks; None if there is too little data."""
 
     def reseed_rng(self) -> None:
         """Do nothing: each trial's draws have their own seed, in every thread and process."""
