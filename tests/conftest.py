@@ -167,8 +167,8 @@ def minilm() -> Path:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real GLUE data, from KDNAS_TEST_DATA or beside the checkout; else the test is skipped."""
-    beside = Path(__file__).parents[2] / "shared" / "data" / "glue"
-    folder = Path(os.environ.get("KDNAS_TEST_DATA", beside))
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("KDNAS_TEST_DATA", beside)) / "glue"
     if not folder.is_dir():
-        pytest.skip(f"no real data in {folder} (set KDNAS_TEST_DATA)")
+        pytest.skip(f"no real data in {folder} (set KDNAS_TEST_DATA to the folder of glue/)")
     return folder

@@ -1,4 +1,4 @@
-"""Real GLUE files, where KDNAS_TEST_DATA names their folder, against their known row counts."""
+"""Real GLUE files against their known row counts."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 
 from kdnas.tasks import load_corpus, load_data, load_spec
 
-ROOT = Path(os.environ.get("KDNAS_TEST_DATA", "."))
+BESIDE = Path(__file__).resolve().parents[3] / "shared" / "data"
+ROOT = Path(os.environ.get("KDNAS_TEST_DATA", BESIDE))
 GLUE = ROOT / "glue"
 pytestmark = pytest.mark.skipif(
     not GLUE.is_dir(), reason="set KDNAS_TEST_DATA to a folder that holds glue/"
