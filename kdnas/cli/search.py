@@ -54,12 +54,13 @@ def distill(
     """
     from kdnas.report.terminal import closing_lines
     from kdnas.runs.run_folder import Run
-    from kdnas.workflow.api import distill_trial
+    from kdnas.workflow.api import check_choice, distill_trial
 
+    wanted = check_choice(trial, speedup)
     which = f"--trial {trial}" if speedup is None else f"--speedup {speedup}"
     folder, report = interruptible(
         f"distill {run} {which}{spelled(flags)}",
-        lambda: distill_trial(Run.open(run, **flags), trial, speedup),  # type: ignore[arg-type]
+        lambda: distill_trial(Run.open(run, **flags), trial, wanted),
     )
     conclude(report.model_dump(mode="json"), closing_lines(report, str(folder)))
 

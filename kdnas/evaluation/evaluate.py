@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from kdnas.config import Settings, load_settings
+from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
@@ -31,7 +31,7 @@ from kdnas.runs.run_folder import resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.students.checkpoint import finished_student
-from kdnas.tasks import TaskSpec
+from kdnas.tasks import DEFAULT_TASK, TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.tasks.submission import write_predictions
 from kdnas.teachers.load import load_config, load_teacher
@@ -84,7 +84,8 @@ def evaluate(
         KdnasError: The checkpoint, the data or an option cannot be used.
     """
     given = {"task": task, "data_dir": data_dir, **options}
-    settings = load_settings(config, {k: v for k, v in given.items() if v is not None})
+    flags = {k: v for k, v in given.items() if v is not None}
+    settings = load_settings(config, flags, _of_run(Path(model)))
     tuning = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), str(model)
     if (Path(name) / "config.yaml").exists():
@@ -221,6 +222,15 @@ def _circumstances(subject: Subject) -> dict[str, Any]:
 def _mean_name(specs: Sequence[TaskSpec]) -> str:
     first, *others = {spec.benchmark for spec in specs}
     return f"{first} mean" if first and not others else "mean"
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    """The task and the data of a run folder; nothing for a checkpoint."""
+    file = folder / "config.yaml"
+    own = read_yaml(file) if file.exists() else {}
+    names = ("task", "tasks", "data_dir", "max_length")
+    defaults = {"task": DEFAULT_TASK} if own else {}
+    return {**defaults, **{name: own[name] for name in names if own.get(name) is not None}}
 
 
 def _short_name(model: str) -> str:

@@ -117,7 +117,7 @@ def json_artifact(path: Path, key: Mapping[str, Any]) -> Artifact[Any]:
         path,
         key,
         load=lambda file: json.loads(file.read_text(encoding="utf-8")),
-        save=lambda value, file: file.write_text(json.dumps(value, indent=2) + "\n", "utf-8"),
+        save=lambda value, partial: partial.write_text(json.dumps(value, indent=2) + "\n", "utf-8"),
         is_folder=False,
     )
 

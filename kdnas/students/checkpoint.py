@@ -34,9 +34,14 @@ def student_artifact(
     def save(model: PreTrainedModel, partial: Path) -> None:
         model.config.architectures = [type(model).__name__]
         model.to("cpu").save_pretrained(partial)  # type: ignore[arg-type]
-        tokenizer.save_pretrained(partial)
+        write_tokenizer(tokenizer, partial)
 
     return Artifact(folder, key, load_student, save, unchecked={CARD}, size=_bytes)
+
+
+def write_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Adds a student's tokenizer to its checkpoint."""
+    tokenizer.save_pretrained(folder)
 
 
 def save_student(

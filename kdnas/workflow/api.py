@@ -113,7 +113,8 @@ def distill(
     Raises:
         KdnasError: Neither or both are given, or there is no such trial.
     """
-    folder, _ = distill_trial(Run.open(Path(run), **changes), trial, speedup)
+    wanted = check_choice(trial, speedup)
+    folder, _ = distill_trial(Run.open(Path(run), **changes), trial, wanted)
     return folder
 
 
@@ -160,18 +161,26 @@ def complete(run: Run) -> Run:
     return run
 
 
-def distill_trial(run: Run, trial: int | None, speedup: float | None) -> tuple[Path, Report]:
-    """Distils a trial; returns the folder of its student, and its report.
+def check_choice(trial: int | None, speedup: object) -> float | None:
+    """Refuses what names no trial; returns the speed-up as a number.
 
     Raises:
-        KdnasError: Neither or both of trial and speedup are given, or there is no such trial.
+        KdnasError: Neither or both of trial and speed-up are given, or one is out of range.
     """
     if (trial is None) == (speedup is None):
         raise KdnasError("give either --trial N or --speedup X")
     if trial is not None and trial < 0:
         raise KdnasError(f"invalid --trial {trial}: expected the number of a trial, 0 or more")
-    wanted = validated({"speedup": speedup}).speedup
-    report = distil_another(open_context(run), trial, wanted)
+    return validated({"speedup": speedup}).speedup
+
+
+def distill_trial(run: Run, trial: int | None, speedup: float | None) -> tuple[Path, Report]:
+    """Distils a trial; returns the folder of its student, and its report.
+
+    Raises:
+        KdnasError: There is no such trial.
+    """
+    report = distil_another(open_context(run), trial, speedup)
     own = run.folder / "students" / f"trial-{report.student.trial}"
     return (own if (own / "student").exists() else run.folder), report
 

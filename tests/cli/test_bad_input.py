@@ -106,7 +106,7 @@ def test_teachers(
     given = ["search", *quick_flags, "--out", tmp_path / "run", "--teacher"]
     assert "nowhere' does not exist" in refused(*given, tmp_path / "nowhere")
     AutoConfig.for_model("gpt2").save_pretrained(tmp_path / "gpt2")
-    assert "distils encoders" in refused(*given, tmp_path / "gpt2")
+    assert "supported encoders" in refused(*given, tmp_path / "gpt2")
     (tmp_path / "empty").mkdir()
     assert "empty' has no config.json; a folder" in refused(*given, tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text("{}")
@@ -124,7 +124,7 @@ def test_teachers(
         shutil.copy(narrower / name, bare)
     assert "do not fit its config: bert.encoder.layer.0" in refused(*given, bare)
     assert not (tmp_path / "run").exists()
-    assert "distils encoders" in refused("space", "--teacher", tmp_path / "gpt2")
+    assert "supported encoders" in refused("space", "--teacher", tmp_path / "gpt2")
 
 
 def test_folders(refused: Callable[..., str], quick_flags: list[str], tmp_path: Path) -> None:
@@ -159,8 +159,10 @@ def test_a_damaged_study_is_named_and_left_alone(
 
 
 def test_distill_needs_one_choice(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "--trial N and --speedup X" in refused("distill", tmp_path)
-    assert "--trial is -1; the number of a trial" in refused("distill", tmp_path, "--trial", -1)
+    assert "give either --trial N or --speedup X" in refused("distill", tmp_path)
+    assert "invalid --trial -1: expected the number of a trial" in refused(
+        "distill", tmp_path, "--trial", -1
+    )
 
 
 @pytest.mark.parametrize(

@@ -45,5 +45,5 @@ def test_a_length_beyond_the_teachers_is_told(capsys: pytest.CaptureFixture[str]
 
 def test_a_model_that_reads_next_to_nothing_is_refused() -> None:
     config = small_config("bert", max_position_embeddings=10)
-    with pytest.raises(KdnasError, match="reads 10 tokens at most, fewer than 16"):
+    with pytest.raises(KdnasError, match="reads 10 tokens at most; give one that reads 16"):
         input_length(Settings(), SimpleNamespace(model_max_length=512), config)

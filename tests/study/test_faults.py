@@ -100,9 +100,9 @@ def test_a_worker_killed_while_it_writes_the_store(
 ) -> None:
     monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
     run = make_run(trials=2)
-    killed(run, "kdnas.teachers.store:_checksum")
+    killed(run, "kdnas.teachers.store:_Writer.finish")
     (half,) = cache_folder().glob("signal/*/.*.partial")
-    assert not (half / "manifest.json").exists()
+    assert not (half / "kdnas.json").exists()
     Stepwise(run).search()
     assert not list(cache_folder().glob("signal/*/.*.partial"))
     assert "fine-tuning" not in capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_a_search_killed_while_it_exports_its_student_does_not_train_it_again(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(trials=2)
-    killed(run, "kdnas.students.checkpoint:write_json")
+    killed(run, "kdnas.students.checkpoint:write_tokenizer")
     check_complete(run, 2)
     (half,) = run.folder.glob(".student.*.partial")
     assert (half / "model.safetensors").exists() and not (run.folder / "student").exists()

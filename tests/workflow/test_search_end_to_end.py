@@ -208,7 +208,7 @@ def test_a_total_below_what_is_done_is_refused_and_not_kept(finished: Path, tmp_
     before = (run / "config.yaml").read_text()
     done = kdnas("resume", run, "--trials", 3)
     assert done.returncode == 2
-    assert "--trials is 3, but 4 are done already; it is the total: 4 ends" in done.stderr
+    assert "invalid --trials 3: the study has 4 already" in done.stderr
     assert (run / "config.yaml").read_text() == before
 
 

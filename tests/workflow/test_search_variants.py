@@ -92,7 +92,7 @@ def test_a_spent_space_ends_the_search_early(quick_flags: list[str], tmp_path: P
     given = [*quick_flags, "--config", tmp_path / "tiny.yaml", "--out", tmp_path / "run"]
     done = kdnas("search", *given)
     assert done.returncode == 0, done.stderr
-    assert "all 2 students of the space were tried" in done.stdout
+    assert "all 2 candidates of the space were tried" in done.stdout
     assert len(pd.read_csv(tmp_path / "run" / "trials.csv")) == 2
 
 
@@ -101,7 +101,7 @@ def test_a_speedup_out_of_reach_is_refused(quick_flags: list[str], tmp_path: Pat
     given = [*quick_flags, "--config", tmp_path / "tiny.yaml", "--speedup", 500]
     done = kdnas("search", *given, "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert "--speedup is 500; the smallest student" in done.stderr
+    assert "--speedup 500 is out of reach: the smallest student" in done.stderr
     assert "Traceback" not in done.stderr
 
 
