@@ -108,7 +108,7 @@ def test_teachers(
     AutoConfig.for_model("gpt2").save_pretrained(tmp_path / "gpt2")
     assert "supported encoders" in refused(*given, tmp_path / "gpt2")
     (tmp_path / "empty").mkdir()
-    assert "empty' has no config.json; a folder" in refused(*given, tmp_path / "empty")
+    assert "empty' has no config.json; give a folder" in refused(*given, tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text("{}")
     line = refused(*given, tmp_path / "empty")
     assert "it names no model_type" in line and "hub" not in line
