@@ -29,7 +29,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="A task, several (mrpc,rte), all (the nine GLUE tasks), or a YAML file that "
-            "defines one."
+            "defines one; default: a run's own."
         ),
     ] = None,
     config: ConfigFile = None,

@@ -61,8 +61,9 @@ def evaluate(
 
     Args:
         model: Hub id or folder of an encoder or classifier, or a finished run.
-        task: A task, several (`mrpc,rte`), `all` (GLUE), or a YAML file that defines one.
-        data_dir: Folder of local data; default: the hub.
+        task: A task, several (`mrpc,rte`), `all` (GLUE), or a YAML file that defines one;
+            default: a run's own.
+        data_dir: Folder of local data; default: a run's own, else the hub.
         fine_tune: Whether to; None: where there are several tasks or it lacks the task's head.
         grid: Tries GRID_LRS with GRID_BATCH_SIZES; the best by validation score counts.
         lrs: Learning rates to try instead; default: one, 5e-5.

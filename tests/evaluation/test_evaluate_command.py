@@ -124,6 +124,16 @@ def test_a_run_stands_for_its_student(
         evaluate(tmp_path / "run", "sst2", data_dir=glue_folder)
 
 
+def test_a_run_is_scored_on_its_own_task(
+    glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    shutil.copytree(make_classifier(("0", "1")), tmp_path / "student")
+    (tmp_path / "config.yaml").write_text(f"task: sst2\ndata_dir: {glue_folder}\n")
+    assert list(evaluate(tmp_path)["tasks"]) == ["sst2"]
+    with pytest.raises(KdnasError, match="no folder for task 'sst2'"):
+        evaluate(tmp_path, data_dir=tmp_path)
+
+
 def test_the_hub_is_not_asked_nine_times_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 

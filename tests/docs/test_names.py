@@ -1,0 +1,68 @@
+"""Paths, links, commands and options that README and docs name exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from kdnas.cli.app import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PATH = re.compile(r"(?<![\w/.:-])(?:kdnas|docs|tests|benchmarks|studies)/[\w/.-]*\w/?")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]*[a-z]")
+CODE = re.compile(r"^ *```.*?^ *```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^ *|[`|$] ?|-m )kdnas ([a-z]+)", re.MULTILINE)
+# Options of other programs, and those that typer adds.
+FOREIGN = {"--multi_gpu", "--num_processes", "--nproc-per-node", "--no-deps", "--help"}
+PLACEHOLDERS = {"studies/TASK.yaml"}
+
+
+def commands() -> dict[str, set[str]]:
+    """The options of each command."""
+    root = typer.main.get_command(app)
+    found = {
+        name: {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+        for name, command in root.commands.items()  # type: ignore[attr-defined]
+    }
+    found[""] = {flag for p in root.params for flag in (*p.opts, *p.secondary_opts)}
+    return found
+
+
+def of_benchmarks() -> Iterator[str]:
+    for script in (ROOT / "benchmarks").rglob("*.py"):
+        yield from OPTION.findall(script.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_and_links(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = [link for link in LINK.findall(text) if not link.startswith("http")]
+    paths = set(PATH.findall(text)) - PLACEHOLDERS
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    missing |= {link for link in links if not there(page, link)}
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options(page: Path) -> None:
+    text, known = page.read_text(encoding="utf-8"), commands()
+    options = set(OPTION.findall(text)) - FOREIGN - set(of_benchmarks())
+    assert not options - set().union(*known.values())
+    code = "\n".join(CODE.findall(text))
+    assert not set(COMMAND.findall(code)) - known.keys()
+
+
+def there(page: Path, link: str) -> bool:
+    """Whether a link's file exists, with the heading that it names."""
+    place, _, anchor = link.partition("#")
+    file = page.parent / place if place else page
+    if not file.exists() or not anchor:
+        return file.exists()
+    headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return anchor in {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
