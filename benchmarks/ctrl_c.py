@@ -14,8 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from kdnas.testing.processes import kdnas_child
-from kdnas.testing.tiny import save_mrpc, save_teacher
+import tests_path  # noqa: F401
+from support.processes import kdnas_child
+from support.tiny import save_mrpc, save_teacher
 
 QUICK = {
     "task": "mrpc",

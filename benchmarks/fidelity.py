@@ -20,14 +20,15 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import tests_path  # noqa: F401
 import yaml
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings, validated
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.rank_agreement import agreements
 from kdnas.space import Architecture
-from kdnas.testing.stepwise import Stepwise
 
 Row = dict[str, Any]
 BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import tests_path  # noqa: F401
+from support.stepwise import Stepwise
+from support.tiny import save_mrpc, save_teacher
 
 from kdnas.config import validated
 from kdnas.runs.run_folder import Run
-from kdnas.testing.stepwise import Stepwise
-from kdnas.testing.tiny import save_mrpc, save_teacher
 
 SPACE = {
     "num_hidden_layers": [1, 2, 3],

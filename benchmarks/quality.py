@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import tests_path  # noqa: F401
 import yaml
+from support.stepwise import Stepwise
 
 from kdnas.config import validated
 from kdnas.files.atomic import read_json, write_json
@@ -31,7 +33,6 @@ from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
 from kdnas.students import empty_student
 from kdnas.teachers.load import teacher_source
-from kdnas.testing.stepwise import Stepwise
 
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"

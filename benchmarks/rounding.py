@@ -14,7 +14,9 @@ import argparse
 import os
 from pathlib import Path
 
+import tests_path  # noqa: F401
 import torch
+from support.stepwise import Stepwise
 
 from kdnas.distillation import core, schedule
 from kdnas.distillation.batches import collate, part_of
@@ -27,7 +29,6 @@ from kdnas.runtime.distributed import lead_or_follow
 from kdnas.space import Architecture
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.testing.stepwise import Stepwise
 from kdnas.workflow.distil import after_mini_kd
 
 

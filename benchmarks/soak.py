@@ -22,8 +22,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import tests_path  # noqa: F401
 from optuna.study import Study
 from optuna.trial import TrialState
+from support.postgresql import own_postgresql
+from support.processes import Child, command
+from support.stepwise import Stepwise
+from support.tiny import save_mrpc, save_teacher
 
 from kdnas.config import Settings
 from kdnas.files.atomic import read_json, write_json
@@ -33,10 +38,6 @@ from kdnas.runtime.process import is_here
 from kdnas.study.attributes import GIVEN_BACK, RETRY_OF, WORKER
 from kdnas.study.storage import storage_url
 from kdnas.study.study import evaluated, load_run_study
-from kdnas.testing.postgresql import own_postgresql
-from kdnas.testing.processes import Child, command
-from kdnas.testing.stepwise import Stepwise
-from kdnas.testing.tiny import save_mrpc, save_teacher
 
 SPACE = {
     "num_hidden_layers": [1, 2, 3],

@@ -18,6 +18,10 @@ from contextlib import ExitStack
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import tests_path  # noqa: F401
+from support.postgresql import PostgreSQL, own_postgresql
+from support.processes import FORKS, Child
+
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation
 from kdnas.scoring.scorer import Budget, Score
@@ -25,8 +29,6 @@ from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.study.optimize import SearchOptions, optimize
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import create_study, evaluated, load_run_study
-from kdnas.testing.postgresql import PostgreSQL, own_postgresql
-from kdnas.testing.processes import FORKS, Child
 
 TEACHER = Architecture(6, 8, 64, 64, "gelu")
 SPACE = SearchSpace(

@@ -13,17 +13,9 @@ from typing import Any
 import optuna
 import pytest
 import torch
-
-from kdnas.cli.app import run
-from kdnas.config import Settings
-from kdnas.errors import KdnasError
-from kdnas.runs.run_folder import Run
-from kdnas.runtime.device import Runtime, start_runtime
-from kdnas.runtime.interrupt import listening
-from kdnas.tasks import embedded_teacher
-from kdnas.testing import processes
-from kdnas.testing.processes import Child
-from kdnas.testing.tiny import (  # noqa: F401
+from support import processes
+from support.processes import Child
+from support.tiny import (  # noqa: F401
     ADJECTIVES,
     NOUNS,
     save_mrpc,
@@ -32,6 +24,14 @@ from kdnas.testing.tiny import (  # noqa: F401
     small_config,
     small_tokenizer,
 )
+
+from kdnas.cli.app import run
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.interrupt import listening
+from kdnas.tasks import embedded_teacher
 
 pytest_plugins = ["servers", "glue_layout"]
 processes.PRELOADED.append("conftest")

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from support.processes import Child
 
 from kdnas.runs.run_folder import Run
 from kdnas.study.attributes import WORKER
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_run_study
-from kdnas.testing.processes import Child
 
 MakeRun = Callable[..., Run]
 

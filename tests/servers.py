@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from support.postgresql import PostgreSQL, free_port, own_postgresql
+from support.processes import Child
 
 from kdnas.errors import KdnasError
 from kdnas.study.storage import with_driver
-from kdnas.testing.postgresql import PostgreSQL, free_port, own_postgresql
-from kdnas.testing.processes import Child
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +24,10 @@ from kdnas.config import load_settings
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.families import FIELDS
-from kdnas.testing.stepwise import Stepwise
+
+sys.path.append(str(Path(__file__).parents[1]))
+import tests_path  # noqa: F401
+from support.stepwise import Stepwise
 
 RUNGS = {"loss_ninth": 1 / 9, "loss_third": 1 / 3, "loss": 1.0}
 

@@ -11,6 +11,7 @@ import optuna
 import pytest
 import yaml
 from conftest import Said
+from support.postgresql import PASSWORD, PostgreSQL, free_port
 
 from kdnas.config.storage_url import (
     VARIABLE,
@@ -26,7 +27,6 @@ from kdnas.runs.run_folder import Run
 from kdnas.study.join import join
 from kdnas.study.storage import make_storage, storage_url
 from kdnas.study.study import load_run_study
-from kdnas.testing.postgresql import PASSWORD, PostgreSQL, free_port
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.stepwise import Stepwise
 
 from kdnas.distillation.losses import LOSSES
 from kdnas.errors import KdnasError
@@ -19,7 +20,6 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.plugins import load_plugins
 from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
-from kdnas.testing.stepwise import Stepwise
 
 DOCS = Path(__file__).parents[2] / "docs" / "add-a-loss.md"
 SMALL = Architecture(2, 2, 16, 32, "gelu")

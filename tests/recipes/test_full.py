@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import QUICK
+from support.stepwise import Stepwise
 
 from kdnas.config import validated
 from kdnas.distillation import training as core
@@ -23,7 +24,6 @@ from kdnas.space.candidate import Candidate
 from kdnas.students import build_student
 from kdnas.students.state import StudentState
 from kdnas.teachers.cache import cache_folder
-from kdnas.testing.stepwise import Stepwise
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
 GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}

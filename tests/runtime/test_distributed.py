@@ -15,6 +15,8 @@ import psutil
 import pytest
 import torch
 from conftest import QUICK, sentence
+from support.postgresql import free_port
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.distillation.batches import collate, part_of
@@ -30,8 +32,6 @@ from kdnas.students.checkpoint import load_student
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import load_teacher
-from kdnas.testing.postgresql import free_port
-from kdnas.testing.stepwise import Stepwise
 
 LAUNCH = ["-m", "accelerate.commands.accelerate_cli", "launch", "--multi_gpu", "--num_processes"]
 # The command itself, with a checkpoint after every step and slow enough to be killed in time.

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import kdnas
+from support.stepwise import Stepwise
 
 from kdnas.errors import KdnasError
 from kdnas.measure import count_params
 from kdnas.runs.run_folder import Run
-from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.mark.parametrize(

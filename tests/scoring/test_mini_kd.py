@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import QUICK
+from support.stepwise import Stepwise
 
 from kdnas.config import validated
 from kdnas.distillation.losses.logits import logit_variance, unexplained_logits
@@ -17,7 +18,6 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Architecture
 from kdnas.tasks import TASK_TYPES
-from kdnas.testing.stepwise import Stepwise
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
 ALL = {"hidden": 1, "logits": 0.5, "relations": [1, 0], "embeddings": 0.1}

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.stepwise import Stepwise
 
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plugins import load_plugins
 from kdnas.scoring.scorers import SCORERS
 from kdnas.study.study import evaluated
-from kdnas.testing.stepwise import Stepwise
 
 PAGE = Path(__file__).parents[2] / "docs" / "add-a-scorer.md"
 

@@ -11,9 +11,9 @@ import psutil._pslinux
 import pytest
 from many import MakeRun, check_complete, study_of, working
 from optuna.trial import TrialState
+from support.processes import Child, command, kdnas_child
 
 from kdnas.study.attributes import WORKER
-from kdnas.testing.processes import Child, command, kdnas_child
 
 HOUR = 3600.0
 REAL, BOOTED = time.time, psutil._pslinux.boot_time

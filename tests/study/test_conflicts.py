@@ -15,6 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from servers import PostgreSQL
+from support.processes import FORKS, Child
 
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation
@@ -29,7 +30,6 @@ from kdnas.study.storage import make_storage
 from kdnas.study.study import create_study, load_run_study
 from kdnas.study.workers import LostTrialError, WorkerMonitor, claim, worker_name
 from kdnas.teachers.load import load_config
-from kdnas.testing.processes import FORKS, Child
 
 TRIALS = 20
 

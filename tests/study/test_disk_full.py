@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from many import MakeRun, check_complete, study_of
 from optuna.trial import TrialState
+from support.processes import Child, command
+from support.stepwise import Stepwise
+from support.tiny import SHAPE
 
 from kdnas.distillation import checkpoint
 from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.space import Architecture
-from kdnas.testing.processes import Child, command
-from kdnas.testing.stepwise import Stepwise
-from kdnas.testing.tiny import SHAPE
 
 DISK_BYTES = 6_000_000
 FILLER = "filler"

@@ -15,6 +15,8 @@ import pytest
 from many import MakeRun, check_complete, study_of, working
 from optuna.trial import TrialState
 from servers import PostgreSQL, grpc_proxy
+from support.processes import Child, command, kdnas_child
+from support.stepwise import Stepwise
 from transformers import AutoModelForSequenceClassification
 
 from kdnas.recipes import full
@@ -24,8 +26,6 @@ from kdnas.study import optimize, storage, workers
 from kdnas.study.attributes import RETRY_OF
 from kdnas.study.winner import choose_winner
 from kdnas.teachers.cache import cache_folder
-from kdnas.testing.processes import Child, command, kdnas_child
-from kdnas.testing.stepwise import Stepwise
 
 
 def dies(folder: Path, where: str) -> None:

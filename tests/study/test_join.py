@@ -10,6 +10,8 @@ import pytest
 import torch
 from conftest import QUICK
 from optuna.trial import TrialState
+from support.processes import kdnas_child
+from support.stepwise import Stepwise
 from transformers import AutoModel
 
 from kdnas.config import Settings
@@ -18,8 +20,6 @@ from kdnas.runs.run_folder import Run
 from kdnas.study.attributes import SETTINGS
 from kdnas.study.join import join
 from kdnas.study.study import evaluated, load_run_study
-from kdnas.testing.processes import kdnas_child
-from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture

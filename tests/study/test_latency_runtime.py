@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.study.attributes import RUNTIME
-from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture

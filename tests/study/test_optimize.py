@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK
 from optuna.trial import TrialState
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
@@ -21,7 +22,6 @@ from kdnas.study.attributes import INFEASIBLE, REPEATS
 from kdnas.study.samplers.distinct import taken_candidates
 from kdnas.study.study import evaluated
 from kdnas.study.winner import choose_winner
-from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import QUICK
 from optuna.trial import TrialState
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.report.trials_table import trial_table
@@ -16,7 +17,6 @@ from kdnas.space import Architecture, Candidate
 from kdnas.study.attributes import BORROWED, CONTINUES, REPEATS, RUNG, RUNG_VALUES
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.study import evaluated
-from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 from servers import PostgreSQL
+from support.processes import kdnas_child
 
 from kdnas.study.attributes import WORKER
 from kdnas.study.study import load_run_study
-from kdnas.testing.processes import kdnas_child
 
 
 def test_a_search_and_a_worker_reach_exactly_the_total(

@@ -14,6 +14,8 @@ from conftest import QUICK
 from optuna.storages import GrpcStorageProxy
 from optuna.trial import TrialState
 from servers import PostgreSQL, free_port, grpc_proxy
+from support.processes import FORKS, Child
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
@@ -25,8 +27,6 @@ from kdnas.study.attributes import RETRY_OF
 from kdnas.study.storage import make_storage, with_driver, without_password
 from kdnas.study.study import create_study, load_run_study
 from kdnas.study.workers import WorkerMonitor, heartbeat
-from kdnas.testing.processes import FORKS, Child
-from kdnas.testing.stepwise import Stepwise
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 KINDS = ("sqlite", "journal", "postgresql", "grpc")

@@ -7,6 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from support.processes import Child
 
 from kdnas.errors import KdnasError
 from kdnas.runtime import process
@@ -17,7 +18,6 @@ from kdnas.study.samplers.distinct import taken_candidates
 from kdnas.study.study import create_study, evaluated, is_running, load_run_study
 from kdnas.study.winner import choose_winner, pareto_front, possible_winners
 from kdnas.study.workers import MAX_DEATHS, WorkerMonitor, worker_name
-from kdnas.testing.processes import Child
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 IDENTITY = {"teacher": "a", "task": "b"}

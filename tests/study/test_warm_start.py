@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
@@ -15,7 +16,6 @@ from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import known_shapes
 from kdnas.study.optimize import SearchOptions, warm_start
 from kdnas.study.study import evaluated
-from kdnas.testing.stepwise import Stepwise
 
 
 @pytest.fixture

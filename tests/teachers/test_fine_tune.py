@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, sentence
+from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.distillation.schedule import Schedule
@@ -19,7 +20,6 @@ from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teachers.cache import cache_folder
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import Teacher, load_teacher
-from kdnas.testing.stepwise import Stepwise
 
 SCHEDULE = Schedule(1, 5e-5, batch_size=8)
 

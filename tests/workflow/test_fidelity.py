@@ -12,6 +12,8 @@ from conftest import QUICK, sentence
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 from scipy.stats import kendalltau
+from support.processes import kdnas_child
+from support.stepwise import Stepwise
 
 from kdnas.cli.app import app
 from kdnas.config import Settings
@@ -23,8 +25,6 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate
 from kdnas.study.study import evaluated
-from kdnas.testing.processes import kdnas_child
-from kdnas.testing.stepwise import Stepwise
 from kdnas.workflow.fidelity import choose_students, fidelity, summarise
 
 TASK = {"text": ["text"], "label": "stars", "regression": True, "metrics": ["pearson"]}

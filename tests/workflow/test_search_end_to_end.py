@@ -15,9 +15,9 @@ import optuna
 import pandas as pd
 import pytest
 from conftest import QUICK, kdnas
+from support.processes import kdnas_child
 
 from kdnas.measure.quiet import ALONE
-from kdnas.testing.processes import kdnas_child
 
 CONTRACT = [
     *("number", "state", "num_hidden_layers", "num_attention_heads", "hidden_size"),

@@ -7,12 +7,12 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
+from support.tiny import small_config
 
 from kdnas.space import SearchSpace
 from kdnas.study.attributes import GIVEN_BACK, RETRY_OF
 from kdnas.study.samplers import make_sampler
 from kdnas.study.samplers._history import Turns
-from kdnas.testing.tiny import small_config
 
 SPACE = SearchSpace.from_teacher(small_config(), "teacher", {})
 

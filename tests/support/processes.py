@@ -16,7 +16,7 @@ from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
 # Modules that the server imports before it forks; tests add theirs.
-PRELOADED = ["kdnas.testing.loaded"]
+PRELOADED = ["support.loaded"]
 
 
 def _start_server() -> None:

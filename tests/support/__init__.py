@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: a tiny teacher, its data, child processes, a database server."""
