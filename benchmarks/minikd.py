@@ -240,7 +240,7 @@ def main() -> None:
         "batch": arguments.batch,
         "repeats": arguments.repeats,
         "store": {
-            "megabytes": setting.proxy.store.size / 1e6,
+            "megabytes": sum(f.stat().st_size for f in setting.proxy.store.folder.iterdir()) / 1e6,
             "seconds": setting.store_seconds,
             "examples_a_second": len(lengths) / setting.store_seconds,
         },

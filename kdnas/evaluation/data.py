@@ -24,8 +24,13 @@ from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
 from kdnas.tasks.submission import check_complete
-from kdnas.teachers.inputs import check_inputs
-from kdnas.teachers.load import has_head, head_of_another_task, load_config, load_tokenizer
+from kdnas.teachers.load import (
+    check_inputs,
+    has_head,
+    head_of_another_task,
+    load_config,
+    load_tokenizer,
+)
 
 ALL = "all"
 
@@ -60,7 +65,7 @@ class Subject:
     def encode(self, examples: Examples) -> EncodedExamples:
         """Examples as the checkpoint reads them."""
         data = encode(examples, self.tokenizer, self.length)
-        return check_inputs(data, self.tokenizer, load_config(self.model))
+        return check_inputs(data, load_config(self.model))
 
 
 def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[TaskSpec]:
@@ -119,7 +124,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     length = input_length(settings, tokenizer, config)
     splits = encode_evaluation(task, tokenizer, length)
     for data in splits.values():
-        check_inputs(data, tokenizer, config)
+        check_inputs(data, config)
     held_out = task.held_out is not None
     return Subject(model, task.spec, splits, tokenizer, length, tuned, held_out)
 

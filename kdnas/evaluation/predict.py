@@ -20,8 +20,7 @@ from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.students.checkpoint import load_checked
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
-from kdnas.teachers.inputs import check_inputs
-from kdnas.teachers.load import load_config, load_teacher, longest_input
+from kdnas.teachers.load import check_inputs, load_config, load_teacher, longest_input
 
 CHUNK = 512
 FIRST_CHUNK = 32  # so that the first answers come soon
@@ -148,7 +147,7 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
     kind = classifier.task_type
     examples = Examples([row.text for row in rows], seconds, task_type=kind.name)
     data = encode(examples, tokenizer, classifier.length)
-    check_inputs(data, tokenizer, model.config)
+    check_inputs(data, model.config)
     pad_id = padding_id(model.config, tokenizer)
     logits = training.predict(model, data, classifier.runtime, pad_id=pad_id).numpy()
     for row, answer in zip(rows, kind.answers(logits, classifier.labels), strict=True):

@@ -15,8 +15,7 @@ from kdnas.runtime.console import say
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.sampling import draw_proxy, stratified_sample
-from kdnas.teachers.inputs import check_inputs
-from kdnas.teachers.load import longest_input
+from kdnas.teachers.load import check_inputs, longest_input
 
 CORPUS_SEED = 0
 
@@ -85,13 +84,13 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
 
     distillation, evaluation = masked(seen), encode_evaluation(task, tokenizer, length)
     for part in (encoded, distillation, *evaluation.values()):
-        check_inputs(part, tokenizer, config)
+        check_inputs(part, config)
     return RunData(
         task.spec,
         encoded,
         evaluation,
         distillation,
-        None if corpus is None else check_inputs(masked(corpus), tokenizer, config),
+        None if corpus is None else check_inputs(masked(corpus), config),
         draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
         train,
         texts,

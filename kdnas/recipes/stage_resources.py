@@ -27,8 +27,7 @@ from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_data, load_spec
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.teachers.inputs import check_inputs
-from kdnas.teachers.load import Teacher, load_teacher, teacher_source
+from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_source
 from kdnas.teachers.store import StoredSignal
 
 
@@ -87,7 +86,7 @@ def prepare_stage_resources(
         with run.timed("transfer set"):
             transfer = _make_transfer(settings, data, task_teacher)
             encoded = encode(transfer.examples, data.tokenizer, data.length)
-            check_inputs(encoded, data.tokenizer, task_teacher.model.config)
+            check_inputs(encoded, task_teacher.model.config)
         own = transfer.methods.count(OWN)
         say(f"transfer set: {len(transfer.methods)} rows, {own} of them the task's own")
     masked = data.distillation if settings.mask_probability and not data.corpus else data.train
@@ -112,7 +111,7 @@ def keep_transfer(
     if resources.transfer is None or (run.folder / FILE).exists():
         return
     source, teacher = data.source, data.teacher
-    logits = source.logits if isinstance(source, StoredSignal) else None
+    logits = source.logits() if isinstance(source, StoredSignal) else None
     if logits is None and teacher.has_head:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
     found = None if logits is None else logits.numpy()

@@ -25,25 +25,27 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KDNAS_CACHE") or Path.home() / ".cache" / "kdnas").expanduser()
 
 
+def hash_of(value: Any) -> str:
+    """Names a plain value by its content."""
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
 def teacher_key(teacher: Teacher, data: EncodedExamples, **what: Any) -> str:
-    """Names something that was made from a teacher and some data.
+    """Names what was made from a teacher's weights and config and the content of some data.
 
     Args:
-        teacher: Its weights and config count.
-        data: Its content counts.
         what: Plain values: how it was made.
     """
     config = teacher.model.config.to_dict()
     config.pop("_name_or_path", None)
-    parts = [FORMAT, weights_digest(teacher.model), config, data.fingerprint(), what]
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return hash_of([FORMAT, weights_digest(teacher.model), config, data.fingerprint(), what])
 
 
 def fingerprint(teacher: Teacher, *data: EncodedExamples) -> str:
     """Tells a teacher's weights and some data from others by their content, on any machine."""
     parts = [weights_digest(teacher.model), *(part.fingerprint() for part in data)]
-    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
+    return hash_of(" ".join(parts))
 
 
 _digests: WeakKeyDictionary[PreTrainedModel, tuple[Any, str]] = WeakKeyDictionary()

@@ -11,10 +11,12 @@ from kdnas.distillation.batches import Batch, collate, plan_epoch
 from kdnas.distillation.losses import TeacherStatistics
 from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.signal import LiveSignal, NoSignal, TeacherSignal
+from kdnas.errors import KdnasError
+from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.load import Teacher
-from kdnas.teachers.store import SignalStore, stored_or_live
+from kdnas.teachers.store import open_or_build_store
 
 FEW_BATCHES = 8
 BATCH_SIZE = 32
@@ -22,13 +24,10 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class DistillationData:
-    """A teacher, a data set, and the teacher's signal for it.
+    """A teacher on the runtime's device, a data set, and the teacher's signal for it.
 
     Attributes:
-        teacher: On the runtime's device.
-        data: The examples.
-        source: The teacher's signal for them.
-        statistics: Of the teacher's outputs for them.
+        statistics: Of the teacher's outputs for the data.
     """
 
     teacher: Teacher
@@ -43,21 +42,20 @@ class DistillationData:
         """The teacher's signal from a store, or live where the disk has no room for one.
 
         Args:
-            teacher: On the runtime's device.
-            data: The examples.
             request: What will be read of the teacher; where it is empty, the teacher does not run.
-            runtime: Device and precision.
         """
         if request == OutputRequest():
             return cls(teacher, data, NoSignal(), TeacherStatistics())
-        found = stored_or_live(teacher, data, request.states, runtime)
-        if isinstance(found, SignalStore):
-            return cls(teacher, data, found.everything(), found.statistics(data.task_type))
-        batches = some_batches(data, teacher.pad_id, runtime)
-        return cls(teacher, data, found, _statistics(teacher, found, batches))
+        try:
+            store = open_or_build_store(teacher, data, request.states, runtime)
+        except KdnasError as error:
+            say(f"{error}; running the teacher at every step instead")
+            live = LiveSignal(teacher.model, runtime)
+            return cls(teacher, data, live, _statistics(teacher, live, data, runtime))
+        return cls(teacher, data, store.subset(), store.statistics(data.task_type))
 
     def some_batches(self, runtime: Runtime, seed: int = 0) -> Iterator[Batch]:
-        """A few batches of the data."""
+        """As the function of that name."""
         return some_batches(self.data, self.teacher.pad_id, runtime, seed)
 
 
@@ -70,11 +68,13 @@ def some_batches(
 
 
 def _statistics(
-    teacher: Teacher, source: LiveSignal, batches: Iterator[Batch]
+    teacher: Teacher, source: LiveSignal, data: EncodedExamples, runtime: Runtime
 ) -> TeacherStatistics:
     """Mean and variance of every layer's hidden states over some batches."""
     layers = range(teacher.architecture.num_hidden_layers + 1)
-    outputs = [source.fetch(batch, OutputRequest(hidden_states(layers))) for batch in batches]
+    request = OutputRequest(hidden_states(layers))
+    batches = some_batches(data, teacher.pad_id, runtime)
+    outputs = [source.fetch(batch, request) for batch in batches]
     states = [torch.cat([o.hidden(layer).float() for o in outputs]) for layer in layers]
     mean = torch.stack([s.mean(0) for s in states])
     return TeacherStatistics(mean, torch.stack([s.var(0, correction=0) for s in states]))

@@ -31,48 +31,33 @@ def fine_tune_teacher(
     A teacher that another run trained alike comes from the cache.
 
     Args:
-        teacher: Gets the trained model.
         data: The task's training rows.
-        schedule: How long and how fast.
-        runtime: Device and precision.
         folder: Gets the checkpoint.
     """
     name = teacher_key(teacher, data, schedule=asdict(schedule), precision=runtime.precision)
-    cached = teacher_artifact(cache_folder() / "teachers" / name, name, teacher)
-    cached.path.parent.mkdir(parents=True, exist_ok=True)
+    load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
     checkpoint = folder.with_name("teacher.pt")
 
     def make() -> PreTrainedModel:
         fine_tune(teacher, data, schedule, runtime, checkpoint, "teacher fine-tuning")
         return teacher.model
 
-    lock = cached.path.with_suffix(".lock")
-    with file_lock(lock, "another process fine-tunes the same teacher"):
-        if cached.done():
-            say(f"found the fine-tuned teacher in {cached.path}")
-        elif cached.path.exists():
-            say(f"the fine-tuned teacher in {cached.path} is damaged; training it again")
-        teacher.model = cached.get(make)
-    replace(cached, path=folder).write(teacher.model)
-    checkpoint.unlink(missing_ok=True)
-    teacher.has_head = True
-
-
-def teacher_artifact(folder: Path, name: str, teacher: Teacher) -> Artifact[PreTrainedModel]:
-    """A fine-tuned teacher on disk: model and tokenizer.
-
-    Args:
-        folder: Where.
-        name: The key of what it was trained from and how.
-        teacher: Before or after the training; gives class and tokenizer.
-    """
-    load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
-
     def save(model: PreTrainedModel, partial: Path) -> None:
         model.save_pretrained(partial)
         teacher.tokenizer.save_pretrained(partial)
 
-    return Artifact(folder, {"teacher": name}, lambda path: load(path).eval(), save)
+    path = cache_folder() / "teachers" / name
+    cached = Artifact(path, {"teacher": name}, lambda saved: load(saved).eval(), save)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(path.with_suffix(".lock"), "another process fine-tunes the same teacher"):
+        if cached.done():
+            say(f"found the fine-tuned teacher in {path}")
+        elif path.exists():
+            say(f"the fine-tuned teacher in {path} is damaged; training it again")
+        teacher.model = cached.get(make)
+    replace(cached, path=folder).write(teacher.model)
+    checkpoint.unlink(missing_ok=True)
+    teacher.has_head = True
 
 
 def fine_tune(

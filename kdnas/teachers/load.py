@@ -1,9 +1,10 @@
-"""Loading a teacher: its config, its tokenizer, and a classifier for the task."""
+"""Loading a teacher: config, tokenizer and model with a head, each checked."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -11,12 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
@@ -24,8 +20,7 @@ from kdnas.errors import KdnasError
 from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
-from kdnas.tasks.encode import padding_id
-from kdnas.teachers.weights import check_encoder, check_finite, head_is_whole
+from kdnas.tasks.encode import EncodedExamples, padding_id
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -35,9 +30,8 @@ class Teacher:
     """A loaded teacher.
 
     Attributes:
-        name: As the user gave it.
+        name: Hub id or folder.
         model: With a head for its task, in evaluation mode.
-        tokenizer: Its tokenizer.
         has_head: Whether its head was trained for the task, so that its logits mean something.
     """
 
@@ -53,7 +47,6 @@ class Teacher:
 
     @property
     def architecture(self) -> Architecture:
-        """Its shape."""
         config: Any = self.model.config
         return teacher_architecture(config, family_of(config.model_type, self.name))
 
@@ -69,7 +62,8 @@ def load_config(name: str) -> Any:
     Raises:
         KdnasError: It cannot be found, is no encoder of a supported family, or comes with code.
     """
-    _quiet()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     if Path(name).is_dir() and not (Path(name) / "config.json").exists():
         raise KdnasError(
             f"teacher {name!r} has no config.json; give a folder that save_pretrained wrote model "
@@ -92,7 +86,8 @@ def load_tokenizer(name: str) -> Any:
         KdnasError: There is none, or it comes with code.
     """
     folder = Path(name)
-    if folder.is_dir() and not _tokenizer_files(folder):
+    files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "bpe.codes")
+    if folder.is_dir() and not any(any(folder.glob(file)) for file in files):
         raise KdnasError(
             f"teacher {name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
             "*.model in the folder); save one there with tokenizer.save_pretrained"
@@ -106,8 +101,7 @@ def load_tokenizer(name: str) -> Any:
 def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
-    Without a task it is loaded as it was saved. Missing tensors of the head are drawn from the
-    seed.
+    Without a task it is loaded as it was saved. Missing tensors of the head are drawn with `seed`.
 
     Raises:
         KdnasError: Some part cannot be loaded, or the encoder does not fit its config.
@@ -130,14 +124,56 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
     model.config.architectures = [type(model).__name__]
     if spec:
         model.config.kdnas_task_type = task.name
-    check_encoder(name, model, info)
-    check_finite(name, model)
-    headed = has_head(config, spec) if spec else _has_class(config, task)
-    trained = headed and head_is_whole(model, info)
-    order = _label_order(config, spec) if spec and trained else None
-    if order is not None:
-        _reorder_head(model, order)
+    trained = _check_weights(name, model, info)
+    trained &= has_head(config, spec) if spec else _has_class(config, task)
+    if spec and trained:
+        _order_head(model, config, spec)
     return Teacher(name, model.eval(), tokenizer, trained)
+
+
+def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
+    """Refuses a general teacher whose students do not fit the task's teacher.
+
+    Args:
+        name: The general teacher.
+        config: The task teacher's, as is the tokenizer.
+
+    Raises:
+        KdnasError: It cannot be loaded, or differs in family, shape or vocabulary.
+    """
+    ours, theirs = _shape(config), _shape(load_config(name))
+    for field, value in ours.items():
+        if theirs[field] != value:
+            raise KdnasError(
+                f"--general-teacher {name!r} has {field} {theirs[field]}, the teacher {value}; "
+                "give one that differs only in its training"
+            )
+    if load_tokenizer(name).get_vocab() != tokenizer.get_vocab():
+        raise KdnasError(
+            f"--general-teacher {name!r} has another vocabulary than the teacher; "
+            "give one that differs only in its training"
+        )
+    load_teacher(name, None)  # needed only after the search, but refused before it
+
+
+def check_inputs(data: EncodedExamples, config: Any) -> EncodedExamples:
+    """Refuses tokens and token types for which the teacher has no embedding; returns the data.
+
+    Raises:
+        KdnasError: There is one.
+    """
+    token = int(data.input_ids.max(initial=0))
+    kind = 0 if data.token_type_ids is None else int(data.token_type_ids.max(initial=0))
+    given = {"vocab_size": ("token", token), "type_vocab_size": ("token type", kind)}
+    for field, (what, largest) in given.items():
+        # Some families have no token types, or 0 of them, and read none.
+        size = getattr(config, field, None)
+        if size and largest >= size:
+            raise KdnasError(
+                f"the teacher's tokenizer gives {what} {largest}, but the model's {field} is "
+                f"{size}; give the tokenizer that the model was trained with"
+            )
+    return data
 
 
 def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
@@ -164,7 +200,10 @@ def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
     """
     theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
     ours = [str(label) for label in spec.labels or ()]
-    named = all(any(map(_has_meaning, names)) for names in (theirs, ours))
+    named = all(
+        any(re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None for name in names)
+        for names in (theirs, ours)
+    )
     same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
     return ", ".join(theirs) if named and not same else None
 
@@ -184,37 +223,78 @@ def _has_class(config: Any, task: TaskType) -> bool:
     return any(name.endswith(task.head) for name in config.architectures or ())
 
 
-def _has_meaning(name: str) -> bool:
-    """Whether the name of a class has a meaning."""
-    return re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
-def _label_order(config: Any, spec: TaskSpec) -> list[int] | None:
-    """Where the head's outputs name the task's labels in another order: its row for each label."""
+@torch.no_grad()
+def _order_head(model: PreTrainedModel, config: Any, spec: TaskSpec) -> None:
+    """Reorders the head's outputs where their names are the task's labels in another order."""
     for spelled in (str.lower, _plain):  # the latter may not tell -1 from 1
         theirs = {spelled(str(name)): int(i) for i, name in (config.id2label or {}).items()}
         ours = [spelled(str(label)) for label in spec.labels or ()]
         if set(theirs) == set(ours) and len(theirs) == len(ours):
             order = [theirs[label] for label in ours]
-            return None if order == list(range(len(order))) else order
-    return None
+            linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1]
+            linear.weight.copy_(linear.weight[order])
+            if linear.bias is not None:
+                linear.bias.copy_(linear.bias[order])
+            return
 
 
-@torch.no_grad()
-def _reorder_head(model: PreTrainedModel, order: list[int]) -> None:
-    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1]
-    linear.weight.copy_(linear.weight[order])
-    if linear.bias is not None:
-        linear.bias.copy_(linear.bias[order])
+def _check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) -> bool:
+    """Refuses an encoder that transformers filled up, and weights that are not numbers.
+
+    The pooler counts as part of the head, which may be fresh.
+
+    Returns:
+        Whether every tensor of the head came from the checkpoint.
+    """
+    prefix = f"{model.base_model_prefix}."
+    missing = sorted(info["missing_keys"])
+    unlike = {
+        key: f"{key} is {_by(found)}, not {_by(expected)}"
+        for key, found, expected in sorted(info["mismatched_keys"])
+    }
+    inside = [key for key in (*missing, *unlike) if key.startswith(prefix) and "pooler" not in key]
+    problems = []
+    if lacking := [key for key in missing if key in inside]:
+        problems.append(f"the checkpoint lacks {_some(lacking)}")
+    if misfits := [text for key, text in unlike.items() if key in inside]:
+        problems.append(_some(misfits))
+    if problems:
+        raise KdnasError(
+            f"the weights of teacher {name!r} do not fit its config: {'; '.join(problems)}; "
+            "give the config.json that they were saved with"
+        )
+    for key, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise KdnasError(
+                f"the weights of teacher {name!r} are not finite: {key} holds NaN or infinity; "
+                "give an undamaged checkpoint"
+            )
+    return not (missing or unlike)
 
 
-def _tokenizer_files(folder: Path) -> list[Path]:
-    names = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "bpe.codes")
-    return [path for name in names for path in folder.glob(name)]
+def _some(items: list[str]) -> str:
+    rest = len(items) - 2
+    return ", ".join(items[:2]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _by(shape: Any) -> str:
+    return "x".join(map(str, shape))
+
+
+def _shape(config: Any) -> dict[str, Any]:
+    """What must be equal in the teachers of one student."""
+    family = family_of(config.model_type, config.model_type)
+    return {
+        "model_type": config.model_type,
+        **teacher_architecture(config, family).params,
+        "embedding_size": getattr(config, "embedding_size", None),
+        "vocab_size": config.vocab_size,
+        "max_position_embeddings": config.max_position_embeddings,
+    }
 
 
 def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
@@ -222,9 +302,6 @@ def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
 
     Where transformers has a class of the same name it would leave that code out without a word,
     and the model would be another.
-
-    Raises:
-        KdnasError: There is such code.
     """
     classes = config.get("auto_map")
     if classes:
@@ -240,7 +317,8 @@ logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
-    if _looks_like_path(name) and not Path(name).is_dir():
+    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
+    if is_path and not Path(name).is_dir():
         raise KdnasError(f"folder {name!r} does not exist; give a checkpoint's folder or a hub id")
     try:
         return loader(name, trust_remote_code=False, **options)
@@ -255,12 +333,3 @@ def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
         if reason.startswith("Unrecognized model"):  # and then all that transformers knows
             reason, hint = 'it names no model_type; add one, such as "bert"', ""
         raise KdnasError(f"cannot load the {part} of {name!r}: {reason}{hint}") from None
-
-
-def _looks_like_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1
-
-
-def _quiet() -> None:
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()

@@ -7,7 +7,6 @@ checked once a process.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
@@ -34,7 +33,7 @@ from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime, moved
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
-from kdnas.teachers.cache import cache_folder, teacher_key
+from kdnas.teachers.cache import cache_folder, hash_of, teacher_key
 from kdnas.teachers.load import Teacher
 
 ENDING = ".f16"
@@ -47,7 +46,6 @@ class SignalStore:
     """A finished store, opened.
 
     Attributes:
-        folder: Where it lies.
         offsets: Shape (examples + 1,): the first token of each example, and their number.
         units: Shape (examples + 1,): the first unit of each example, and their number.
         states: The teacher's states in it, each of shape (tokens, hidden size).
@@ -69,23 +67,16 @@ class SignalStore:
         """Opens a finished store, without checking it."""
         key = key_of(folder)
         assert key is not None, folder
-        offsets = np.load(folder / "offsets.npy")
+        offsets, units = np.load(folder / "offsets.npy"), np.load(folder / "units.npy")
         shape = (int(offsets[-1]), key["hidden_size"])
         states: dict[State, NDArray[np.float16]] = {
             State.parse(name): np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
             for name in key["states"]
         }
-        statistics = torch.from_numpy(np.load(folder / "statistics.npy"))
-        logits = folder / "logits.npy"
-        return cls(
-            folder,
-            offsets,
-            np.load(folder / "units.npy"),
-            states,
-            torch.from_numpy(np.load(logits)) if logits.exists() else None,
-            statistics[0],
-            statistics[1],
-        )
+        file = folder / "logits.npy"
+        logits = torch.from_numpy(np.load(file)) if file.exists() else None
+        mean, variance = torch.from_numpy(np.load(folder / "statistics.npy"))
+        return cls(folder, offsets, units, states, logits, mean, variance)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the files itself."""
@@ -97,18 +88,9 @@ class SignalStore:
         variance = None if self.logits is None else logit_variance(task.centred(self.logits))
         return TeacherStatistics(self.mean, self.variance, variance)
 
-    @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.iterdir())
-
-    def everything(self) -> StoredSignal:
-        """The signal for all examples, in the store's order."""
-        return self.subset(np.arange(len(self.offsets) - 1))
-
-    def subset(self, indices: NDArray[np.int64]) -> StoredSignal:
-        """The signal for some of the store's examples, in their order."""
-        return StoredSignal(self, indices)
+    def subset(self, indices: NDArray[np.int64] | None = None) -> StoredSignal:
+        """The signal for some of the store's examples, in their order; default: for all."""
+        return StoredSignal(self, np.arange(len(self.offsets) - 1) if indices is None else indices)
 
 
 @dataclass(frozen=True)
@@ -116,17 +98,17 @@ class StoredSignal:
     """A teacher's signal, read from a store.
 
     Attributes:
-        store: The store.
-        rows: Which of its examples the data set has, in the data set's order.
+        rows: Which of the store's examples the data set has, in the data set's order.
     """
 
     store: SignalStore
     rows: NDArray[np.int64]
 
-    @property
-    def logits(self) -> Tensor | None:
-        """The teacher's logits, shape (units, outputs), in the data set's order."""
-        return None if self.store.logits is None else self._logits(self.rows)
+    def logits(self, indices: NDArray[np.int64] | slice = slice(None)) -> Tensor | None:
+        """Logits of some of the data set's examples, shape (units, outputs); default: of all."""
+        if self.store.logits is None:
+            return None
+        return self.store.logits[ragged_rows(self.store.units, self.rows[indices])]
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """States and logits of a batch, from disk."""
@@ -138,12 +120,8 @@ class StoredSignal:
         for state in request.states:
             read = self.store.states[state][sampled if state.kind == "hidden" else tokens]
             states[state] = moved(torch.from_numpy(read), device)
-        known = request.logits and self.store.logits is not None
-        return ModelOutputs(states, moved(self._logits(rows), device) if known else None)
-
-    def _logits(self, rows: NDArray[np.int64]) -> Tensor:
-        assert self.store.logits is not None
-        return self.store.logits[ragged_rows(self.store.units, rows)]
+        logits = self.logits(batch.indices) if request.logits else None
+        return ModelOutputs(states, None if logits is None else moved(logits, device))
 
 
 def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
@@ -151,25 +129,8 @@ def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
     return teacher_key(teacher, data, head=teacher.has_head, precision=precision)
 
 
-def stored_or_live(
-    teacher: Teacher,
-    data: EncodedExamples,
-    states: Collection[State],
-    runtime: Runtime,
-) -> SignalStore | LiveSignal:
-    """A store where the disk has room for it, else the teacher itself, run at every step."""
-    try:
-        return open_or_build_store(teacher, data, states, runtime)
-    except KdnasError as error:
-        say(f"{error}; running the teacher at every step instead")
-        return LiveSignal(teacher.model, runtime)
-
-
 def open_or_build_store(
-    teacher: Teacher,
-    data: EncodedExamples,
-    states: Collection[State],
-    runtime: Runtime,
+    teacher: Teacher, data: EncodedExamples, states: Collection[State], runtime: Runtime
 ) -> SignalStore:
     """The teacher's signal for some data: from the cache, or computed now.
 
@@ -180,17 +141,24 @@ def open_or_build_store(
     """
     root = cache_folder() / "signal" / store_key(teacher, data, runtime.precision)
     root.mkdir(parents=True, exist_ok=True)
-    names = _names(states)
-    own = root / hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]
+    names = sorted(map(str, states))
+    own = root / hash_of(names)
     with file_lock(root.with_suffix(".lock"), "another process stores the teacher's signal"):
-        others = [path for path in sorted(root.iterdir()) if _holds(path, names)]
+        keys = {path: key_of(path) for path in sorted(root.iterdir()) if path.is_dir()}
+        others = [path for path, key in keys.items() if key and set(names) <= set(key["states"])]
         for folder in dict.fromkeys((own, *others)):
             problem = damage(folder) if folder.exists() else "missing"
             if problem is None:
                 return SignalStore.open(folder)
             if folder.exists():
                 say(f"the teacher's signal is unusable ({problem}); computing it again")
-        _check_space(root, store_bytes(teacher, data, names))
+        needed, free = store_bytes(teacher, data, names), shutil.disk_usage(root).free
+        if needed > free * DISK_SHARE:
+            raise KdnasError(
+                f"too little disk space in {root}: the teacher's signal needs {needed / 1e9:.1f} "
+                f"GB, {free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a "
+                "larger disk"
+            )
         return build_store(own, teacher, data, states, runtime)
 
 
@@ -205,15 +173,12 @@ def build_store(
 
     Args:
         folder: The finished store; it appears whole or not at all.
-        teacher: Runs in evaluation mode.
         data: Examples; their order is the store's.
-        states: Which to write.
-        runtime: Device and precision.
     """
     states = list(states)
     key = {
         "content": store_key(teacher, data, runtime.precision),
-        "states": _names(states),
+        "states": sorted(map(str, states)),
         "hidden_size": teacher.architecture.hidden_size,
     }
 
@@ -233,8 +198,7 @@ def build_store(
             writer.finish()
 
     needed = store_bytes(teacher, data, states)
-    artifact: Artifact[Any] = Artifact(folder, key, SignalStore.open, fill, size=lambda _: needed)
-    artifact.write(None)
+    Artifact[Any](folder, key, SignalStore.open, fill, size=lambda _: needed).write(None)
     return SignalStore.open(folder)
 
 
@@ -296,23 +260,3 @@ class _Writer:
         np.save(self.folder / "units.npy", self.units)
         if self.request.logits:
             np.save(self.folder / "logits.npy", self.logits)
-
-
-def _names(states: Iterable[State]) -> list[str]:
-    return sorted(map(str, states))
-
-
-def _holds(folder: Path, names: Collection[str]) -> bool:
-    """Whether a store has all of some states."""
-    key = key_of(folder) if folder.is_dir() else None
-    return key is not None and set(names) <= set(key["states"])
-
-
-def _check_space(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free * DISK_SHARE:
-        raise KdnasError(
-            f"too little disk space in {folder}: the teacher's signal needs {needed / 1e9:.1f} GB, "
-            f"{free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a larger "
-            "disk"
-        )

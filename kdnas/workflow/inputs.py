@@ -25,9 +25,9 @@ from kdnas.study.optimize import SearchOptions
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_run_study
 from kdnas.tasks import DEFAULT_TASK, load_data, load_spec
-from kdnas.teachers.general import check_general_teacher
 from kdnas.teachers.load import (
     Teacher,
+    check_general_teacher,
     has_head,
     load_config,
     load_teacher,

@@ -203,7 +203,7 @@ def test_a_stage_that_reads_nothing_of_the_teacher_has_no_signal_made(
 ) -> None:
     labels = {**TRANSFER, "losses": {"task": 1, "hidden": 0, "logits": [0, 0]}}
     asked: list[Any] = []
-    monkeypatch.setattr("kdnas.teachers.distillation_data.stored_or_live", asked.append)
+    monkeypatch.setattr("kdnas.teachers.distillation_data.open_or_build_store", asked.append)
     alone = weights(make("a", stages=[{**labels, "data": "task"}]))
     assert not asked and all(value.isfinite().all() for value in alone.values())
 
@@ -322,7 +322,7 @@ def test_a_finished_general_student_gets_the_head_that_fits_it(
     job, general = pipeline.full, pipeline.settings.recipe[:1]
     found, importance = general_student(job, Candidate(SMALL), general, "student")
     with monkeypatch.context() as patch:  # a finished student needs no signal
-        patch.setattr("kdnas.teachers.distillation_data.stored_or_live", None)
+        patch.setattr("kdnas.teachers.distillation_data.open_or_build_store", None)
         _, again = general_student(job, Candidate(SMALL), general, "student")
     assert importance is not None and again is not None
     torch.testing.assert_close(importance.residual, again.residual)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import small_config, small_tokenizer
+from conftest import small_config
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples
-from kdnas.teachers.inputs import check_inputs
+from kdnas.teachers.load import check_inputs
 
 
 def data(token: int, kind: int) -> EncodedExamples:
@@ -16,12 +16,10 @@ def data(token: int, kind: int) -> EncodedExamples:
 
 def test_what_the_model_has_an_embedding_for_passes() -> None:
     fitting = data(199, 1)
-    assert check_inputs(fitting, small_tokenizer(), small_config()) is fitting
+    assert check_inputs(fitting, small_config()) is fitting
     for model_type in ("distilbert", "mpnet", "deberta-v2"):  # they read no token types
-        check_inputs(fitting, small_tokenizer(), small_config(model_type))
-    check_inputs(
-        EncodedExamples(fitting.input_ids, None, fitting.offsets), small_tokenizer(), small_config()
-    )
+        check_inputs(fitting, small_config(model_type))
+    check_inputs(EncodedExamples(fitting.input_ids, None, fitting.offsets), small_config())
 
 
 @pytest.mark.parametrize(
@@ -33,4 +31,4 @@ def test_what_the_model_has_an_embedding_for_passes() -> None:
 )
 def test_what_it_has_none_for_is_refused(token: int, kind: int, said: str) -> None:
     with pytest.raises(KdnasError, match=said):
-        check_inputs(data(token, kind), small_tokenizer(), small_config())
+        check_inputs(data(token, kind), small_config())
