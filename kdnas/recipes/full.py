@@ -28,9 +28,9 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space.candidate import Candidate
+from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
 from kdnas.students.inherit import take_body
-from kdnas.students.initialiser import StudentInitialiser, initialiser_of
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.teachers.cache import cache_folder, teacher_key
 from kdnas.teachers.distillation_data import DistillationData

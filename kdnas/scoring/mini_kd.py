@@ -20,7 +20,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate, SearchSpace
-from kdnas.students.initialiser import initialiser_of
+from kdnas.students.build import initialiser_of
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher

@@ -1,17 +1,23 @@
-"""A student model from an architecture and its teacher."""
+"""Untrained students: a model from an architecture and its teacher."""
 
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, Family, family_of
-from kdnas.students.importance import Importance
+from kdnas.students.importance import Importance, measure_importance
 from kdnas.students.inherit import inherit_weights
+from kdnas.students.state import StudentState
 from kdnas.tasks import TaskType, task_type_of
+from kdnas.tasks.encode import EncodedExamples
+from kdnas.teachers.distillation_data import some_batches
+from kdnas.teachers.load import Teacher
 
 
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
@@ -33,8 +39,6 @@ def empty_student(
     """A student with random weights, drawn from torch's global generator, and a head.
 
     Args:
-        teacher_config: The teacher's.
-        architecture: The student's shape.
         task: What the head is for; default: what the teacher's config says.
     """
     task = task or task_type_of(teacher_config)
@@ -56,10 +60,9 @@ def build_student(
 
     Args:
         teacher: With its head; it is not changed.
-        architecture: The student's shape.
         inherit: Whether to take the teacher's weights, as far as they fit.
         importance: Which parts of the teacher to keep first.
-        seed: Seed of what is drawn.
+        seed: Of what is drawn.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -68,3 +71,40 @@ def build_student(
     if inherit:
         inherit_weights(student, teacher, importance)
     return student.eval()
+
+
+@dataclass(frozen=True)
+class StudentInitialiser:
+    """Makes untrained students of one teacher; attributes as the arguments of `build_student`."""
+
+    teacher: PreTrainedModel
+    inherit: bool
+    importance: Importance | None
+    seed: int
+
+    def student(self, architecture: Architecture) -> StudentState:
+        """An untrained student."""
+        model = build_student(
+            self.teacher,
+            architecture,
+            inherit=self.inherit,
+            importance=self.importance,
+            seed=self.seed,
+        )
+        return StudentState(model)
+
+
+def initialiser_of(
+    teacher: Teacher, data: EncodedExamples, runtime: Runtime, *, inherit: bool, seed: int
+) -> StudentInitialiser:
+    """The initialiser of a teacher; what matters in it is measured on a few batches of the data.
+
+    Args:
+        teacher: On the runtime's device.
+        seed: Of random weights and of the choice of batches.
+    """
+    importance = None
+    if inherit:
+        batches = some_batches(data, teacher.pad_id, runtime, seed)
+        importance = measure_importance(teacher.model, batches, runtime)
+    return StudentInitialiser(teacher.model, inherit, importance, seed)

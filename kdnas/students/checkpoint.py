@@ -26,7 +26,6 @@ def student_artifact(
     """A checkpoint with its tokenizer as an artifact; its model card may change afterwards.
 
     Args:
-        folder: The checkpoint's.
         key: What the student was made from.
         tokenizer: Needed to write.
     """
@@ -36,7 +35,10 @@ def student_artifact(
         model.to("cpu").save_pretrained(partial)  # type: ignore[arg-type]
         write_tokenizer(tokenizer, partial)
 
-    return Artifact(folder, key, load_student, save, unchecked={CARD}, size=_bytes)
+    def size(model: PreTrainedModel) -> int:
+        return sum(tensor.nbytes for tensor in model.state_dict().values())
+
+    return Artifact(folder, key, load_student, save, unchecked={CARD}, size=size)
 
 
 def write_tokenizer(tokenizer: Any, folder: Path) -> None:
@@ -106,27 +108,17 @@ def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, 
         raise KdnasError(problem + again)
     try:
         model, tokenizer = load_student(folder), load_tokenizer(str(folder))
-        finite = _is_finite(model, tokenizer)
+        with torch.inference_mode():
+            logits = model(**tokenizer(PROBE, return_tensors="pt")).logits
     except Exception as error:  # transformers and tokenizers raise errors of many kinds
         reason = shorten(str(error), 200, placeholder=" ...")
         raise KdnasError(f"cannot load {folder}: {reason}{again}") from None
-    if not finite:
+    if not all(torch.isfinite(value).all() for value in (logits, *model.state_dict().values())):
         raise KdnasError(f"{folder} holds weights that are NaN or infinite{again}")
     return model, tokenizer
-
-
-@torch.inference_mode()
-def _is_finite(model: PreTrainedModel, tokenizer: Any) -> bool:
-    values = model.state_dict().values()
-    logits = model(**tokenizer(PROBE, return_tensors="pt")).logits
-    return all(bool(torch.isfinite(value).all()) for value in (*values, logits))
 
 
 def _command(run: Path, trial: int | None) -> str:
     if trial is None:
         return f"`kdnas resume {run}`"
     return f"`kdnas distill {run} --trial {trial}`"
-
-
-def _bytes(model: PreTrainedModel) -> int:
-    return sum(tensor.nbytes for tensor in model.state_dict().values())

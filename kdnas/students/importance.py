@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,33 +73,10 @@ class Importance:
 
 
 class _Moments:
-    """Mean and spread of a stream of vectors."""
+    """First and second moments of a stream of vectors; the latter of pairs of dimensions, too."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.sum: Tensor | float = 0.0
-        self.square: Tensor | float = 0.0
-
-    def add(self, states: Tensor) -> None:
-        states = states.float()
-        self.count += len(states)
-        self.sum = self.sum + states.sum(0)
-        self.square = self.square + states.square().sum(0)
-
-    @property
-    def mean(self) -> Tensor:
-        return torch.as_tensor(self.sum).cpu() / self.count
-
-    @property
-    def deviation(self) -> Tensor:
-        mean_square = torch.as_tensor(self.square).cpu() / self.count
-        return (mean_square - self.mean.square()).clamp_min(0).sqrt()
-
-
-class _Covariance:
-    """How the dimensions of a stream of vectors vary together."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, pairs: bool = False) -> None:
+        self.pairs = pairs
         self.count = 0
         self.sum: Tensor | float = 0.0
         self.product: Tensor | float = 0.0
@@ -107,13 +85,23 @@ class _Covariance:
         states = states.float()
         self.count += len(states)
         self.sum = self.sum + states.sum(0)
-        self.product = self.product + states.T @ states
+        product = states.T @ states if self.pairs else states.square().sum(0)
+        self.product = self.product + product
 
     @property
-    def share(self) -> Tensor:
+    def mean(self) -> Tensor:
+        return torch.as_tensor(self.sum).cpu() / self.count
+
+    @property
+    def deviation(self) -> Tensor:
+        mean_square = torch.as_tensor(self.product).cpu() / self.count
+        return (mean_square - self.mean.square()).clamp_min(0).sqrt()
+
+    @property
+    def covariance_share(self) -> Tensor:
         """Covariances over the sum of all variances."""
-        mean = torch.as_tensor(self.sum).cpu() / self.count
-        covariance = torch.as_tensor(self.product).cpu() / self.count - torch.outer(mean, mean)
+        product = torch.as_tensor(self.product).cpu() / self.count
+        covariance = product - torch.outer(self.mean, self.mean)
         return covariance / covariance.trace().clamp_min(1e-12)
 
 
@@ -126,11 +114,10 @@ def measure_importance(
     Args:
         teacher: In evaluation mode, on the batches' device.
         batches: A few hundred examples are enough.
-        runtime: Gives the precision.
     """
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     moments: dict[tuple[str, str], _Moments] = {}
-    residual = [_Covariance() for _ in range(int(teacher.config.num_hidden_layers) + 1)]
+    residual = [_Moments(pairs=True) for _ in range(int(teacher.config.num_hidden_layers) + 1)]
     request = OutputRequest(hidden_states(range(len(residual))))
     for batch in batches:
         with _watched(teacher, family, batch, moments), runtime.autocast():
@@ -140,13 +127,12 @@ def measure_importance(
     rows, neurons, means = {}, {}, {}
     for layer in {layer for layer, _ in moments}:
         part = {name: moments[layer, name] for name in ("query", "key", "context", "neurons")}
-        out, down = (_weights(teacher, layer, family, name) for name in ("context", "neurons"))
         scores = part["query"].deviation * part["key"].deviation
-        values = part["context"].deviation * out
+        values = part["context"].deviation * _norms(teacher, layer, family, "context")
         rows[layer] = scores / scores.mean() + values / values.mean()
-        neurons[layer] = part["neurons"].deviation * down
+        neurons[layer] = part["neurons"].deviation * _norms(teacher, layer, family, "neurons")
         means[layer] = part["neurons"].mean
-    shares = torch.stack([sums.share for sums in residual])
+    shares = torch.stack([sums.covariance_share for sums in residual])
     return Importance(shares.mean(0), rows, neurons, means)
 
 
@@ -157,34 +143,25 @@ def _watched(
     batch: Batch,
     moments: dict[tuple[str, str], _Moments],
 ) -> Iterator[None]:
+    """Adds what the layers' units do while the context lasts, by layer and part."""
     on_tokens = calls_on_tokens(teacher)
 
-    def note(module: nn.Module, layer: str, name: str, states: Tensor) -> None:
+    def note(key: tuple[str, str], module: nn.Module, args: Any, output: Any = None) -> None:
         if on_tokens(module):
-            tokens = real_tokens(teacher, batch, states)
-            moments.setdefault((layer, name), _Moments()).add(tokens)
+            states = args[0] if output is None else output
+            moments.setdefault(key, _Moments()).add(real_tokens(teacher, batch, states))
 
-    def outgoing(layer: str, name: str) -> Any:
-        return lambda module, args, output: note(module, layer, name, output)
-
-    def incoming(layer: str, name: str) -> Any:
-        return lambda module, args: note(module, layer, name, args[0])
-
-    hooks = []
-    for path, module in teacher.named_modules():
-        layer = LAYER.match(path)
-        part = part_of(path, family)
-        if layer is None or part is None:
-            continue
-        if part in ("query", "key"):
-            hooks.append(module.register_forward_hook(outgoing(layer[0], part)))
-        else:
-            hooks.append(module.register_forward_pre_hook(incoming(layer[0], part)))
-    try:
+    with ExitStack() as stack:
+        for path, module in teacher.named_modules():
+            layer, part = LAYER.match(path), part_of(path, family)
+            if layer and part:
+                hook = partial(note, (layer[0], part))
+                outgoing = part in ("query", "key")
+                register: Any = (
+                    module.register_forward_hook if outgoing else module.register_forward_pre_hook
+                )
+                stack.callback(register(hook).remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def part_of(path: str, family: Family) -> str | None:
@@ -198,7 +175,7 @@ def part_of(path: str, family: Family) -> str | None:
     return next((part for part, end in ends.items() if path.endswith("." + end)), None)
 
 
-def _weights(teacher: PreTrainedModel, layer: str, family: Family, part: str) -> Tensor:
+def _norms(teacher: PreTrainedModel, layer: str, family: Family, part: str) -> Tensor:
     """Norms of the weights that read each unit."""
     for path, module in teacher.named_modules():
         if path.startswith(layer + ".") and part_of(path, family) == part:

@@ -1,16 +1,18 @@
 """Students that start from their teacher's weights.
 
 Layers follow the skip mapping (Sun et al. 2019, Patient KD). A narrower student sees the residual
-stream in the basis of its principal components, the same everywhere, embeddings included (after
-Ashkboos et al. 2024, SliceGPT). Attention heads and feed-forward neurons are chosen by what they do
-on real examples or, where nothing was measured, by the norms of their weights. What neurons that
-are left out add on average goes into the bias. A student of the teacher's shape is an exact copy.
+stream in the basis of its principal components, the same everywhere, embeddings included: they keep
+more of the states' variance than any choice of single dimensions (Ashkboos et al. 2024, SliceGPT).
+A normalisation gives all its outputs together the same length, whatever their number; a gain makes
+up for it, so that directions keep their size. Attention heads and feed-forward neurons are chosen
+by what they do on real examples or, where nothing was measured, by the norms of their weights. What
+neurons that are left out add on average goes into the bias. A student of the teacher's shape is an
+exact copy.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -21,26 +23,11 @@ from kdnas.distillation.layer_map import skip_layers
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 from kdnas.space.derivation import teacher_architecture
-from kdnas.space.families import Family, family_of
+from kdnas.space.families import family_of
 from kdnas.students.importance import LAYER, Importance
-from kdnas.students.residual import chosen_basis, hidden_spread, principal_basis, top
 
-Weights = dict[str, Tensor]
 # MPNet's bias of relative positions: one table for all layers, a column a head.
 SHARED_BIAS = "relative_attention_bias.weight"
-
-
-@dataclass(frozen=True)
-class LayerCut:
-    """What one student layer keeps of its teacher layer.
-
-    Attributes:
-        heads: Shape (student hidden size,): rows of the query, key and value maps.
-        neurons: Shape (student intermediate size,): feed-forward neurons.
-    """
-
-    heads: Tensor
-    neurons: Tensor
 
 
 def inherit_weights(
@@ -50,15 +37,13 @@ def inherit_weights(
 
     Args:
         student: Same family, no dimension larger than the teacher's.
-        teacher: The model to take from.
         importance: Which parts matter; default: the norms of weights and, for the residual stream,
             single dimensions by how they vary over the word embeddings or, where these have a size
             of their own, by the norms of the first weights that read them.
     """
-    family = family_of(teacher.config.model_type, teacher.config.model_type)
-    cutter = _Cutter(student, teacher, family, importance)
-    weights = {name: cutter.cut(name, value) for name, value in student.state_dict().items()}
-    student.load_state_dict(weights)
+    source = _TeacherWeights(student, teacher, importance)
+    drawn = student.state_dict()
+    student.load_state_dict({name: source.part(name, value) for name, value in drawn.items()})
 
 
 def take_body(student: PreTrainedModel, taught: PreTrainedModel) -> None:
@@ -68,34 +53,33 @@ def take_body(student: PreTrainedModel, taught: PreTrainedModel) -> None:
     student.base_model.load_state_dict(body, strict=False)
 
 
-class _Cutter:
-    def __init__(
-        self,
-        student: PreTrainedModel,
-        teacher: PreTrainedModel,
-        family: Family,
-        importance: Importance | None,
-    ) -> None:
-        self.family = family
-        self.small = teacher_architecture(student.config, family)
-        self.large = teacher_architecture(teacher.config, family)
-        # Copies: what a product rounds to depends on how its factors lie in memory.
-        self.weights: Weights = {
-            k: v.detach().cpu().clone() for k, v in teacher.state_dict().items()
-        }
-        self.source = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
-        self.importance = importance
-        self.norms = {
-            f"{name}.weight"
-            for name, module in teacher.named_modules()
-            if isinstance(module, nn.LayerNorm)
-        }
-        self.prefix = f"{student.base_model_prefix}."
-        self.head = _head_maps(teacher)
-        self.basis, self.gain = self._residual()
-        self.cuts: dict[str, LayerCut] = {}
+class _TeacherWeights:
+    """The teacher's weights, and which part of them a student takes."""
 
-    def cut(self, name: str, drawn: Tensor) -> Tensor:
+    def __init__(
+        self, student: PreTrainedModel, teacher: PreTrainedModel, importance: Importance | None
+    ) -> None:
+        self.family = family_of(teacher.config.model_type, teacher.config.model_type)
+        self.small = teacher_architecture(student.config, self.family)
+        self.large = teacher_architecture(teacher.config, self.family)
+        # Copies: what a product rounds to depends on how its factors lie in memory.
+        self.weights: dict[str, Tensor] = {
+            name: value.detach().cpu().clone() for name, value in teacher.state_dict().items()
+        }
+        self.layers = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
+        self.importance = importance
+        modules = dict(teacher.named_modules())
+        self.norms = {f"{n}.weight" for n, m in modules.items() if isinstance(m, nn.LayerNorm)}
+        self.prefix = f"{student.base_model_prefix}."
+        self.head = [  # its linear maps, the pooler's included, in their order
+            name
+            for name, module in modules.items()
+            if isinstance(module, nn.Linear) and not self._in_encoder(name)
+        ]
+        self.basis, self.gain = self._residual()
+        self.units: dict[str, dict[str, Tensor]] = {}
+
+    def part(self, name: str, drawn: Tensor) -> Tensor:
         """The teacher's part of one student tensor; a head's own where the teacher has none.
 
         Raises:
@@ -104,25 +88,27 @@ class _Cutter:
         source = self._source_name(name)
         if source not in self.weights:
             return self._without_source(name, drawn)
-        value = self._with_lost_means(source, self.weights[source])
-        for axis, part in enumerate(self._parts(source, value, drawn)):
-            if part is self.basis and source in self.norms:
-                # A gain is a diagonal matrix, of which the new basis keeps the diagonal.
-                value = self.gain * (self.basis.square() * value[:, None]).sum(0)
-            elif part is self.basis:
-                value = (value.movedim(axis, -1) @ self.basis).movedim(-1, axis)
-            elif part is not None:
-                value = value.index_select(axis, part)
+        value, role = self._with_lost_means(source), self._role(source)
+        for axis, size in enumerate(value.shape):
+            if role and axis == role[1]:
+                value = value.index_select(axis, self._layer_units(source)[role[0]])
+            elif size == self.large.hidden_size and drawn.shape[axis] == self.small.hidden_size:
+                value = self._narrowed(source, value, axis)
+            elif source.endswith(SHARED_BIAS) and axis == 1 and self.shared_heads is not None:
+                value = value.index_select(axis, self.shared_heads)
         if value.shape != drawn.shape:
             found, expected = tuple(value.shape), tuple(drawn.shape)
             return self._drawn_head(name, drawn, f"has shape {found}, expected {expected}")
         return self._rescaled(name, value).clone()
 
+    def _in_encoder(self, name: str) -> bool:
+        return name.startswith(self.prefix) and "pooler" not in name
+
     def _source_name(self, name: str) -> str:
         if self.family.layers is None:
             return name
         marker = rf"(\.{re.escape(self.family.layers)}\.)(\d+)\."
-        return re.sub(marker, lambda m: f"{m[1]}{self.source[int(m[2])] - 1}.", name)
+        return re.sub(marker, lambda m: f"{m[1]}{self.layers[int(m[2])] - 1}.", name)
 
     def _without_source(self, name: str, drawn: Tensor) -> Tensor:
         # A teacher whose embeddings are as wide as its layers has no map between them; the
@@ -135,122 +121,106 @@ class _Cutter:
 
     def _drawn_head(self, name: str, drawn: Tensor, problem: str) -> Tensor:
         """Only a head may stay random; elsewhere a student would begin broken."""
-        inside = name.startswith(self.prefix) and "pooler" not in name
-        if inside:
+        if self._in_encoder(name):
             raise KdnasError(
                 f"cannot start a student from the teacher's weights: {name} {problem}; "
                 "check the teacher's config.json, or give --no-inherit"
             )
         return drawn
 
-    def _parts(self, source: str, value: Tensor, drawn: Tensor) -> list[Tensor | None]:
-        """What to do with each axis: change its basis, take some of its indices, or nothing."""
-        role = self._role(source)
-        parts: list[Tensor | None] = []
-        for axis, size in enumerate(value.shape):
-            part = None
-            if role is not None and axis == role[1]:
-                part = getattr(self._layer_cut(source), role[0])
-            elif size == self.large.hidden_size and drawn.shape[axis] == self.small.hidden_size:
-                part = self.pooled if self._is_pooled(source, axis) else self.basis
-            elif source.endswith(SHARED_BIAS) and axis == 1:
-                part = self.shared_heads
-            parts.append(part)
-        return parts
-
     def _residual(self) -> tuple[Tensor, float]:
-        size = self.small.hidden_size
-        if size == self.large.hidden_size:
+        """Basis of the student's residual stream, and the gain of normalisations in it."""
+        size, whole = self.small.hidden_size, self.large.hidden_size
+        if size == whole:
             return torch.eye(size), 1.0
         if self.importance:
             return principal_basis(self.importance.residual, size)
-        return chosen_basis(hidden_spread(self.weights, self.large.hidden_size), size)
+        table = next(w for n, w in self.weights.items() if n.endswith("word_embeddings.weight"))
+        if table.shape[1] == whole:
+            return chosen_basis(table.var(dim=0), size)
+        first = next(w for w in self.weights.values() if w.ndim == 2 and w.shape[0] == whole)
+        return chosen_basis(first.norm(dim=1), size)
 
-    def _is_pooled(self, source: str, axis: int) -> bool:
-        """Whether an axis is the outputs of the head's first map, behind its activation."""
+    def _narrowed(self, source: str, value: Tensor, axis: int) -> Tensor:
+        """An axis of the teacher's hidden size, in the student's."""
         module = source.rpartition(".")[0]
-        if len(self.head) < 2:
-            return False
-        return module in self.head and (axis == 0) == (module != self.head[-1])
+        # The outputs of the head's first map are behind its activation.
+        if len(self.head) > 1 and module in self.head and (axis == 0) == (module != self.head[-1]):
+            return value.index_select(axis, self.pooled)
+        if source in self.norms:
+            # A gain is a diagonal matrix, of which the new basis keeps the diagonal.
+            return self.gain * (self.basis.square() * value[:, None]).sum(0)
+        return (value.movedim(axis, -1) @ self.basis).movedim(-1, axis)
 
     @cached_property
     def pooled(self) -> Tensor:
-        """Those of its outputs that a student keeps, by the norms of the weights around them."""
+        """Outputs of the head's first map to keep, by the norms of the weights around them."""
         first, last = (self.weights[f"{self.head[i]}.weight"] for i in (0, -1))
         return top(first.norm(dim=1) * last.norm(dim=0), self.small.hidden_size)
 
-    def _with_lost_means(self, source: str, value: Tensor) -> Tensor:
-        """The bias of the map out of the neurons, with what those left out add on average."""
-        module, _, kind = source.rpartition(".")
-        if (
-            not self.importance
-            or kind != "bias"
-            or self._role(f"{module}.weight") != ("neurons", 1)
-        ):
+    def _with_lost_means(self, source: str) -> Tensor:
+        """A tensor; the bias behind the neurons with what those left out add on average."""
+        value, (module, _, kind) = self.weights[source], source.rpartition(".")
+        behind = kind == "bias" and self._role(f"{module}.weight") == ("neurons", 1)
+        if not self.importance or not behind:
             return value
-        cut = self._layer_cut(source)
         lost = torch.ones(self.large.intermediate_size, dtype=torch.bool)
-        lost[cut.neurons] = False
-        layer = LAYER.match(source)
-        assert layer, source
-        means = self.importance.neuron_means[layer[0]]
+        lost[self._layer_units(source)["neurons"]] = False
+        means = self.importance.neuron_means[_layer(source)]
         return value + self.weights[f"{module}.weight"][:, lost] @ means[lost]
 
     def _role(self, source: str) -> tuple[str, int] | None:
         """Which of a layer's own dimensions a tensor has, and on which axis."""
-        module = source.rsplit(".", 1)[0]
-        if any(module.endswith("." + name) for name in self.family.heads_out):
-            return "heads", 0
-        if module.endswith("." + self.family.heads_in):
-            return ("heads", 1) if source.endswith("weight") else None
-        if module.endswith("." + self.family.neurons_in):
-            return "neurons", 0
-        if module.endswith("." + self.family.neurons_out):
-            return ("neurons", 1) if source.endswith("weight") else None
+        module, _, kind = source.rpartition(".")
+        family = self.family
+        roles = [(name, "heads", 0) for name in family.heads_out]
+        roles += [(family.heads_in, "heads", 1), (family.neurons_in, "neurons", 0)]
+        for name, units, axis in (*roles, (family.neurons_out, "neurons", 1)):
+            if module.endswith("." + name):
+                return (units, axis) if axis == 0 or kind == "weight" else None
         return None
 
-    def _layer_cut(self, source: str) -> LayerCut:
-        layer = LAYER.match(source)
-        assert layer, source
-        if layer[0] not in self.cuts:
-            self.cuts[layer[0]] = self._make_cut(layer[0])
-        return self.cuts[layer[0]]
+    def _layer_units(self, source: str) -> dict[str, Tensor]:
+        """Rows of the attention maps and neurons that the student takes of a tensor's layer."""
+        layer = _layer(source)
+        if layer not in self.units:
+            rows, neurons = self._layer_importance(layer)
+            self.units[layer] = {
+                "heads": head_rows(rows, self.large, self.small, self.shared_heads),
+                "neurons": top(neurons, self.small.intermediate_size),
+            }
+        return self.units[layer]
 
-    def _make_cut(self, layer: str) -> LayerCut:
-        rows = head_rows(self._row_importance(layer), self.large, self.small, self.shared_heads)
-        neurons = self._neuron_importance(layer)
-        return LayerCut(rows, top(neurons, self.small.intermediate_size))
-
-    def _row_importance(self, layer: str) -> Tensor:
-        """Of the attention's rows, head after head."""
+    def _layer_importance(self, layer: str) -> tuple[Tensor, Tensor]:
+        """Of the attention's rows, head after head, and of the feed-forward neurons."""
         if self.importance:
-            return self.importance.rows[layer]
-        weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
-        names = self.family.heads_out[:3]
-        query, key, value = (_find(weights, name).norm(dim=1) for name in names)
-        rows: Tensor = query * key + value * _find(weights, self.family.heads_in).norm(dim=0)
-        return rows
+            return self.importance.rows[layer], self.importance.neurons[layer]
+        family = self.family
 
-    def _neuron_importance(self, layer: str) -> Tensor:
-        """Of the feed-forward neurons."""
-        if self.importance:
-            return self.importance.neurons[layer]
-        weights = {n: w for n, w in self.weights.items() if n.startswith(layer + ".")}
-        into = _find(weights, self.family.neurons_in).norm(dim=1)
-        out = _find(weights, self.family.neurons_out, self.family.heads_in).norm(dim=0)
-        neurons: Tensor = into * out
-        return neurons
+        def norm(module: str, dim: int, but_not: str = "\0") -> Tensor:
+            ending, other = f".{module}.weight", f".{but_not}.weight"
+            own = (
+                w
+                for n, w in self.weights.items()
+                if n.startswith(f"{layer}.") and n.endswith(ending) and not n.endswith(other)
+            )
+            return next(own).norm(dim=dim)  # type: ignore[no-any-return]
+
+        query, key, value = (norm(name, 1) for name in family.heads_out[:3])
+        rows = query * key + value * norm(family.heads_in, 0)
+        return rows, norm(family.neurons_in, 1) * norm(family.neurons_out, 0, family.heads_in)
 
     @cached_property
     def shared_heads(self) -> Tensor | None:
         """The heads that every layer keeps where layers share a bias for each; None elsewhere."""
         if not any(name.endswith(SHARED_BIAS) for name in self.weights):
             return None
-        found = (LAYER.match(name) for name in self.weights if self._role(name) == ("heads", 0))
-        layers = dict.fromkeys(match[0] for match in found if match)
-        kept = [name for i, name in enumerate(layers, start=1) if i in self.source]
-        shares = [rows / rows.sum() for rows in map(self._row_importance, kept)]
-        return best_heads(torch.stack(shares).sum(dim=0), self.large, self.small)
+        names = [name for name in self.weights if self._role(name) == ("heads", 0)]
+        layers = dict.fromkeys(map(_layer, names))
+        inherited = [name for i, name in enumerate(layers, start=1) if i in self.layers]
+        rows = [self._layer_importance(name)[0] for name in inherited]
+        shares = torch.stack([r / r.sum() for r in rows])
+        return best_heads(shares.sum(dim=0), self.large, self.small)
 
     def _rescaled(self, name: str, value: Tensor) -> Tensor:
         """Queries scaled so that the softmax keeps the temperature of the teacher's head size."""
@@ -264,16 +234,48 @@ class _Cutter:
         return scaled
 
 
-def best_heads(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
-    """The teacher heads whose best rows matter most, as many as the student has.
+def _layer(source: str) -> str:
+    layer = LAYER.match(source)
+    assert layer, source
+    return layer[0]
+
+
+def principal_basis(covariance: Tensor, size: int) -> tuple[Tensor, float]:
+    """The directions along which states vary most.
 
     Args:
-        importance: Shape (teacher hidden size,).
-        large: The teacher's architecture.
-        small: The student's.
+        covariance: Shape (teacher hidden size, teacher hidden size).
+        size: The student's hidden size.
 
     Returns:
-        Shape (student heads,), int64, ascending.
+        The basis, shape (teacher hidden size, size), and the gain of normalisations in it.
+    """
+    variances, directions = torch.linalg.eigh(covariance.double())
+    share = float(variances[-size:].sum() / variances.sum())
+    basis = directions.flip(1)[:, :size]
+    # Of a direction and its opposite, the one whose largest entry is positive: for all machines.
+    basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
+    return basis.float(), (share * len(variances) / size) ** 0.5
+
+
+def chosen_basis(variances: Tensor, size: int) -> tuple[Tensor, float]:
+    """As `principal_basis`, of the single dimensions that vary most: shape (hidden size,)."""
+    chosen = top(variances, size)
+    share = float(variances[chosen].sum() / variances.sum())
+    return torch.eye(len(variances))[:, chosen], (share * len(variances) / size) ** 0.5
+
+
+def top(importance: Tensor, count: int) -> Tensor:
+    """Indices of the largest values of the last axis, ascending; of equals, the first."""
+    order = importance.argsort(dim=-1, descending=True, stable=True)
+    return order[..., :count].sort(dim=-1).values
+
+
+def best_heads(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
+    """The teacher heads whose best rows matter most, as many as the student has, ascending.
+
+    Args:
+        importance: Of the attention's rows, shape (teacher hidden size,).
     """
     table = importance.view(large.num_attention_heads, -1)
     rows = min(small.hidden_size // small.num_attention_heads, table.shape[1])
@@ -290,8 +292,6 @@ def head_rows(
 
     Args:
         importance: Shape (teacher hidden size,).
-        large: The teacher's architecture.
-        small: The student's.
         heads: The teacher heads to keep, shape (student heads,); default: the best.
 
     Returns:
@@ -306,19 +306,3 @@ def head_rows(
     heads = best_heads(importance, large, small) if heads is None else heads
     rows = rows + torch.arange(large.num_attention_heads)[:, None] * large_size
     return rows[heads].flatten()
-
-
-def _find(weights: Weights, module: str, but_not: str | None = None) -> Tensor:
-    ending = f".{module}.weight"
-    other = f".{but_not}.weight" if but_not else "\0"
-    return next(w for n, w in weights.items() if n.endswith(ending) and not n.endswith(other))
-
-
-def _head_maps(model: PreTrainedModel) -> list[str]:
-    """The linear maps of a classifier's head, pooler included, in their order."""
-    inside = model.base_model_prefix + "."
-    return [
-        name
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and (not name.startswith(inside) or "pooler" in name)
-    ]

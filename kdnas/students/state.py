@@ -40,9 +40,7 @@ class StudentState:
 
     def keep(self, losses: Mapping[str, nn.Module]) -> None:
         """Keeps the parameters of losses for later stages."""
-        learnt = {
-            name: loss for name, loss in losses.items() if any(True for _ in loss.parameters())
-        }
+        learnt = {name: loss for name, loss in losses.items() if list(loss.parameters())}
         self.parts |= {name: _tensors(loss) for name, loss in learnt.items()}
 
     def save(self, folder: Path) -> None:
@@ -63,27 +61,15 @@ class StudentState:
         parts = {file.stem.removeprefix(PART): load_file(file) for file in files}
         return cls(model.eval(), parts)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all tensors."""
-        states = [self.model.state_dict(), *self.parts.values()]
-        return sum(value.nbytes for state in states for value in state.values())
-
 
 def state_artifact(folder: Path, key: Mapping[str, Any]) -> Artifact[StudentState]:
-    """A student state on disk.
+    """A student state on disk; the key is all that decides it."""
 
-    Args:
-        folder: Where.
-        key: All that decides it.
-    """
-    return Artifact(
-        folder,
-        key,
-        load=StudentState.load,
-        save=lambda state, partial: state.save(partial),
-        size=lambda state: state.nbytes,
-    )
+    def size(state: StudentState) -> int:
+        states = [state.model.state_dict(), *state.parts.values()]
+        return sum(value.nbytes for tensors in states for value in tensors.values())
+
+    return Artifact(folder, key, StudentState.load, StudentState.save, size=size)
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

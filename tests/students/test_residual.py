@@ -16,7 +16,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, Architecture
 from kdnas.students import build_student
 from kdnas.students.importance import measure_importance
-from kdnas.students.residual import chosen_basis, principal_basis
+from kdnas.students.inherit import chosen_basis, principal_basis
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import load_teacher
 
