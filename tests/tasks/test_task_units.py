@@ -115,8 +115,8 @@ def test_a_store_has_the_logits_of_every_token(
     rows = np.array([7, 30, 2])
     part = store.subset(rows)
     alone = predict(teacher.model, data.take(rows), runtime, pad_id=0)
-    assert part.logits is not None
-    torch.testing.assert_close(part.logits, alone, atol=1e-5, rtol=0)
+    assert part.logits() is not None
+    torch.testing.assert_close(part.logits(), alone, atol=1e-5, rtol=0)
     batch = collate(data.take(rows), np.array([2, 0]), 0)
     asked = OutputRequest(logits=True)
     stored, live = part.fetch(batch, asked), LiveSignal(teacher.model, runtime).fetch(batch, asked)
