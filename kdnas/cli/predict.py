@@ -79,11 +79,10 @@ def predict(
             rows = iter(rows_of(given, text_pair))
         typed = piped and sys.stdin.isatty()  # a person waits for each answer
         found = predict_rows(classifier, rows, *([1] if typed else []))
-        width = max(map(len, classifier.labels), default=0)
         lines = (
             json.dumps(said, ensure_ascii=False, default=str)
             if as_json
-            else prediction_line(said, width)
+            else prediction_line(classifier, said)
             for said in found
         )
         _print(lines, out, total)

@@ -114,8 +114,6 @@ def predict_rows(
     """A prediction for each row, in order, as rows come in.
 
     Args:
-        classifier: The model.
-        rows: Texts or pairs.
         chunk: Rows that are read before they are answered; similar lengths share a batch.
 
     Raises:
@@ -127,24 +125,21 @@ def predict_rows(
         size = chunk
 
 
-def prediction_line(said: Prediction, width: int = 0) -> str:
-    """`label  score  text` in one line, or `score  text`.
-
-    Args:
-        said: The prediction.
-        width: Of the labels.
-    """
-    label = f"{said['label']:<{width}}  " if "label" in said else ""
+def prediction_line(classifier: Classifier, said: Prediction) -> str:
+    """The answer and then the text, in one line."""
+    answer = classifier.task_type.answer_line(said, classifier.labels)
     texts = " | ".join(said[name] for name in ("text", "text_pair") if name in said)
-    return f"{label}{said['score']:.4f}  {' '.join(texts.split())}"
+    return f"{answer}  {' '.join(texts.split())}"
 
 
 def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Prediction]:
-    _check_pairs(classifier.spec, rows)
-    paired = any(row.text_pair is not None for row in rows)
+    paired, spec = any(row.text_pair is not None for row in rows), classifier.spec
+    if spec and is_paired(spec) and any(row.text_pair is None for row in rows):
+        raise KdnasError(f"task {spec.name!r} reads pairs; give a second text for each text")
+    if spec and not is_paired(spec) and paired:
+        raise KdnasError(f"task {spec.name!r} reads one text a row; leave out the second texts")
+    model, tokenizer, kind = classifier.model, classifier.tokenizer, classifier.task_type
     seconds = [row.text_pair or "" for row in rows] if paired else None
-    model, tokenizer = classifier.model, classifier.tokenizer
-    kind = classifier.task_type
     examples = Examples([row.text for row in rows], seconds, task_type=kind.name)
     data = encode(examples, tokenizer, classifier.length)
     check_inputs(data, model.config)
@@ -153,15 +148,6 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
     for row, answer in zip(rows, kind.answers(logits, classifier.labels), strict=True):
         known = {"id": row.id, "text": row.text, "text_pair": row.text_pair}
         yield {**{name: value for name, value in known.items() if value is not None}, **answer}
-
-
-def _check_pairs(spec: TaskSpec | None, rows: Sequence[Row]) -> None:
-    if spec is None:
-        return
-    if is_paired(spec) and any(row.text_pair is None for row in rows):
-        raise KdnasError(f"task {spec.name!r} reads pairs; give a second text for each text")
-    if not is_paired(spec) and any(row.text_pair is not None for row in rows):
-        raise KdnasError(f"task {spec.name!r} reads one text a row; leave out the second texts")
 
 
 def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.formats.columns import find_column
-from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
+from kdnas.tasks.formats.tables import SUFFIXES, Rows, cell_text, find_column, read_rows
 from kdnas.tasks.spec import Column, TaskSpec
 
 # Where neither an option nor the task names a column, these are looked for.
@@ -54,7 +53,6 @@ def read_file(
     any other file has one text a line, or for a task on pairs two with a tab between them.
 
     Args:
-        path: The file.
         spec: The model's task: its text columns are taken.
         text_column: The column to take instead.
         pair_column: The column of second texts.
@@ -64,22 +62,29 @@ def read_file(
     """
     if not path.is_file():
         raise KdnasError(f"invalid --file {path}: no such file")
-    if path.suffix.lower() in SUFFIXES:
-        table = read_rows(path, (), lambda _: True)
-        cells = list(table.cells)
-        return _table_rows(table, cells, spec, text_column, pair_column), len(cells)
-    with path.open("rb") as counted:
-        total = sum(1 for _ in counted)
-    return read_lines(path.open("rb"), str(path), spec), total
+    if path.suffix.lower() not in SUFFIXES:
+        with path.open("rb") as counted:
+            total = sum(1 for _ in counted)
+        return read_lines(path.open("rb"), str(path), spec), total
+    table, own, paired = read_rows(path), spec.text if spec else (), is_paired(spec)
+    text, pair = _find(table, text_column, *own[:1], TEXT), None
+    if text is None and len(table.header) == 1 and not text_column:
+        text = 0
+    if pair_column or spec is None or paired:
+        pair = _find(table, pair_column, *own[1:], PAIR)
+    if text is None:
+        raise _no_column(table, text_column, "text", "--text-column")
+    if pair is None and (pair_column or paired):
+        raise _no_column(table, pair_column, "second text", "--pair-column")
+    cells = list(table.cells)
+    return _rows(table, cells, text, pair, find_column(ID, table.header)), len(cells)
 
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
     """One text a line, or for a task on pairs two with a tab between them.
 
     Args:
-        lines: In UTF-8.
         source: The file, as error messages name it.
-        spec: The model's task.
 
     Raises:
         KdnasError: A line is not UTF-8, or lacks the second text.
@@ -103,27 +108,6 @@ def is_paired(spec: TaskSpec | None) -> bool:
     return spec is not None and len(spec.text) > 1
 
 
-def _table_rows(
-    table: Rows,
-    cells: list[tuple[int, list[Any]]],
-    spec: TaskSpec | None,
-    text_column: str | None,
-    pair_column: str | None,
-) -> Iterator[Row]:
-    own = spec.text if spec else ()
-    text = _find(table, text_column, *own[:1], TEXT)
-    if text is None and len(table.header) == 1 and not text_column:
-        text = 0
-    if text is None:
-        raise _no_column(table, text_column, "text", "--text-column")
-    pair = None
-    if pair_column or spec is None or is_paired(spec):
-        pair = _find(table, pair_column, *own[1:], PAIR)
-    if pair is None and (pair_column or is_paired(spec)):
-        raise _no_column(table, pair_column, "second text", "--pair-column")
-    return _rows(table, cells, text, pair, find_column(ID, table.header))
-
-
 def _rows(
     table: Rows, cells: list[tuple[int, list[Any]]], text: int, pair: int | None, key: int | None
 ) -> Iterator[Row]:
@@ -133,8 +117,8 @@ def _rows(
                 f"{table.source}, {table.unit} {number}: has {len(row)} fields instead of "
                 f"{len(table.header)}"
             )
-        second = None if pair is None else _text(row[pair])
-        yield Row(_text(row[text]), second, None if key is None else row[key])
+        second = None if pair is None else cell_text(row[pair])
+        yield Row(cell_text(row[text]), second, None if key is None else row[key])
 
 
 def _find(table: Rows, named: str | None, *columns: Column) -> int | None:
@@ -148,8 +132,3 @@ def _no_column(table: Rows, named: str | None, what: str, option: str) -> KdnasE
     if named:
         return KdnasError(f"{table.source} has no column {named!r} ({option}); found {found}")
     return KdnasError(f"{table.source} has no {what} column; found {found}; name it with {option}")
-
-
-def _text(cell: Any) -> str:
-    """A cell's text; empty where it has none."""
-    return cell if isinstance(cell, str) else ""

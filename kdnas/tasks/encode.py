@@ -35,7 +35,6 @@ class Units:
         return len(self.example)
 
     def to(self, device: torch.device) -> Units:
-        """The same on a device."""
         position = None if self.position is None else self.position.to(device)
         return Units(self.example.to(device), position)
 
@@ -104,21 +103,16 @@ class EncodedExamples:
 
     def joined(self, others: EncodedExamples) -> EncodedExamples:
         """These examples and then the others, without labels."""
-        types = units = positions = None
-        if self.token_type_ids is not None and others.token_type_ids is not None:
-            types = np.concatenate([self.token_type_ids, others.token_type_ids])
-        if self.units is not None and others.units is not None:
-            units = np.concatenate([self.units, others.units[1:] + self.units[-1]])
-        if self.positions is not None and others.positions is not None:
-            positions = np.concatenate([self.positions, others.positions])
-        return EncodedExamples(
-            input_ids=np.concatenate([self.input_ids, others.input_ids]),
-            token_type_ids=types,
-            offsets=np.concatenate([self.offsets, others.offsets[1:] + self.offsets[-1]]),
-            task_type=self.task_type,
-            units=units,
-            positions=positions,
-        )
+
+        def both(name: str) -> Any:
+            first, second = getattr(self, name), getattr(others, name)
+            if first is None or second is None:
+                return None
+            ends = name in ("offsets", "units")
+            return np.concatenate([first, second[1:] + first[-1] if ends else second])
+
+        names = ("input_ids", "token_type_ids", "offsets", "units", "positions")
+        return replace(self, labels=None, **{name: both(name) for name in names})
 
     def fingerprint(self) -> str:
         """A SHA-256 of the content, the same in every process and on every machine."""
@@ -136,13 +130,10 @@ def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExam
     """Tokenises texts, one unit each; longer ones lose tokens from the longer of a pair.
 
     Args:
-        examples: The split.
-        tokenizer: A tokenizer of transformers.
         max_length: Most tokens of an example, special tokens included.
     """
     ids: list[NDArray[np.int32]] = []
     types: list[NDArray[np.int8]] = []
-    lengths: list[int] = []
     for start in range(0, len(examples), _CHUNK):
         rows = slice(start, start + _CHUNK)
         chunk = tokenizer(
@@ -154,13 +145,12 @@ def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExam
             return_attention_mask=False,
             verbose=False,
         )
-        lengths += map(len, chunk["input_ids"])
         ids += (np.array(row, dtype=np.int32) for row in chunk["input_ids"])
         types += (np.array(row, dtype=np.int8) for row in chunk.get("token_type_ids", ()))
     return EncodedExamples(
         input_ids=np.concatenate([np.zeros(0, np.int32), *ids]),
         token_type_ids=np.concatenate(types) if types else None,
-        offsets=offsets_of(np.array(lengths, dtype=np.int64)),
+        offsets=offsets_of(np.array([len(row) for row in ids], dtype=np.int64)),
         labels=examples.labels,
         task_type=examples.task_type,
     )

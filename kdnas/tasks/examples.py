@@ -1,15 +1,20 @@
-"""The examples of one split, as a source gives them and as their labels were understood."""
+"""The examples of one split: as a source gives them, and with their labels understood."""
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 DEFAULT_TYPE = "classification"
+WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class RawSplit:
         text: The first text of each row that has all its texts.
         text_pair: The second text, for tasks with two.
         cells: The label cell of each row; None where the source has no label column.
-        places: Where each row stands, e.g. `line 7` without the word.
-        unit: The word: `line` or `row`.
+        places: The number of each row in the source.
+        unit: What the numbers count: `line` or `row`.
         dropped: The rows left out.
         first_dropped: The first of them and why, for an error message.
         classes: The names of all classes in the order of their ids, where the source has them.
@@ -69,3 +74,27 @@ class RawSplit:
     dropped: int = 0
     first_dropped: str = ""
     classes: tuple[str, ...] = ()
+
+
+class NoLabel(Enum):
+    """Why a row has no label."""
+
+    MISSING = "the cell is empty: a malformed row"
+    UNLABELLED = "the data set says so: `-` in MNLI and SNLI, -1 on the hub"
+
+
+Label = int | float | NoLabel
+
+
+def label_word(cell: Any) -> str:
+    """A label cell as one plain word: 1.0 and '1' are `1`, True is `true`, None and NaN are empty.
+
+    Golden: ' Yes ' -> 'Yes'; 1 -> '1'; 2.0 -> '2'; '3.80' -> '3.80'.
+    """
+    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+        return ""
+    if isinstance(cell, bool | np.bool_):
+        return str(bool(cell)).lower()
+    word = str(cell).strip()
+    whole = WHOLE.fullmatch(word)
+    return str(int(whole[1])) if whole else word

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from pydantic import ValidationError
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import Examples, RawSplit
+from kdnas.tasks.examples import Examples, NoLabel, RawSplit
 from kdnas.tasks.formats.embedded import EmbeddedSource
-from kdnas.tasks.formats.folder import find_folder, open_folder
+from kdnas.tasks.formats.folder import find_folder
 from kdnas.tasks.formats.hub import HubSource
-from kdnas.tasks.labels import NoLabel
 from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
 
@@ -66,7 +66,6 @@ def load_data(
     Where there is training data and no validation split, a tenth of it is held out, stratified.
 
     Args:
-        spec: The task.
         data_dir: The local folder; None for the hub, or the embedded data of an embedded task.
         splits: The splits that must be there; default: train and the evaluation splits.
         optional: Splits to read where they are there; default: the test splits.
@@ -81,22 +80,25 @@ def load_data(
     for split in (*required, *extra):
         if split not in spec.splits:
             raise KdnasError(f"task {spec.name!r}: no split {split!r}{nearest(split, spec.splits)}")
-    held_out = _held_out(spec, source)
-    there = [split for split in extra if source.has(split) or split == held_out]
-    wanted = [*required, *(split for split in there if split not in required)]
+    only, held_out = spec.evaluation[0], None
+    if len(spec.evaluation) == 1 and not source.has(only) and source.has("train"):
+        held_out = only
+    there = (split for split in extra if source.has(split) or split == held_out)
+    wanted = list(dict.fromkeys([*required, *there]))
     names = set(wanted) - {held_out}
     if held_out in wanted or spec.lacks_classes:
         names.add("train")
     raw = {split: source.read(split) for split in spec.splits if split in names}
-    known = find_classes(spec, raw["train"]) if "train" in raw else spec
+    if spec.lacks_classes:
+        spec = _with_classes(spec, raw["train"])
     parts = {
-        split: to_examples(rows, known, needs_labels=split not in spec.test_splits)
+        split: _examples(rows, spec, needs_labels=split not in spec.test_splits)
         for split, rows in raw.items()
     }
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
     chosen = {split: parts[split] for split in wanted}
-    return TaskData(known, chosen, source.description, held_out if held_out in chosen else None)
+    return TaskData(spec, chosen, source.description, held_out if held_out in chosen else None)
 
 
 def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
@@ -105,11 +107,10 @@ def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
     Raises:
         KdnasError: There is no folder for the task, or no source is known.
     """
-    if spec.embedded:  # KDNAS_DATA_DIR may be set for other tasks
-        folder = None if data_dir is None else find_folder(spec, data_dir)
-        return folder or EmbeddedSource(spec)
-    if data_dir is not None:
-        return open_folder(spec, data_dir)
+    if data_dir is not None and (folder := find_folder(spec, data_dir)):
+        return folder
+    if spec.embedded:  # also under a KDNAS_DATA_DIR for other tasks
+        return EmbeddedSource(spec)
     if spec.hub is None:
         raise KdnasError(
             f"task {spec.name!r} names no hub data set; give its folder with --data-dir"
@@ -117,22 +118,8 @@ def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
     return HubSource(spec, spec.hub)
 
 
-def _held_out(spec: TaskSpec, source: Source) -> str | None:
-    """The validation split that must come out of the training data, if any."""
-    only = spec.evaluation[0]
-    if len(spec.evaluation) > 1 or source.has(only) or not source.has("train"):
-        return None
-    return only
-
-
-def find_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
-    """The task with its class names, from the training data where it needs some and lists none.
-
-    Raises:
-        KdnasError: The labels cannot be classes.
-    """
-    if not spec.lacks_classes:
-        return spec
+def _with_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
+    """The task with its class names, from the training data."""
     labels = spec.task_type.find_classes(train)
     try:
         return TaskSpec.model_validate({**spec.model_dump(), "labels": labels})
@@ -144,21 +131,19 @@ def find_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
         ) from None
 
 
-def to_examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
+def _examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
     """The split with its labels as the task's type has them.
 
-    Rows without a label are dropped; a split wholly without labels stays whole, unlabelled.
-
-    Raises:
-        KdnasError: A label is unknown, labels are needed and there is none, or more than 1% of
-            the rows (and more than 10) are malformed.
+    Rows without a label are dropped; a split wholly without labels stays whole, unlabelled, unless
+    it needs labels.
     """
     kind = spec.task_type
     values = kind.parse_labels(raw, spec.labels or ())
     labelled = [i for i, value in enumerate(values) if not isinstance(value, NoLabel)]
+    every = Examples(raw.text, raw.text_pair, None, raw.dropped, spec.type)
     if not labelled and not needs_labels:
         _check_dropped(raw, len(values), raw.dropped, raw.first_dropped)
-        return Examples(raw.text, raw.text_pair, None, raw.dropped, spec.type)
+        return every
     missing = [i for i, value in enumerate(values) if value is NoLabel.MISSING]
     first = raw.first_dropped
     if missing and not first:
@@ -166,10 +151,11 @@ def to_examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
     _check_dropped(raw, len(values) - len(missing), raw.dropped + len(missing), first)
     if not labelled:
         raise KdnasError(f"{raw.source}: no {raw.unit} has a label under {spec.label.name!r}")
-    dropped = raw.dropped + len(values) - len(labelled)
-    labels = kind.label_array([values[i] for i in labelled])
-    chosen = Examples(raw.text, raw.text_pair, None, dropped, spec.type).take(labelled)
-    return replace(chosen, labels=labels)
+    return replace(
+        every.take(labelled),
+        labels=np.array([values[i] for i in labelled], dtype=kind.label_dtype),
+        dropped=raw.dropped + len(values) - len(labelled),
+    )
 
 
 def _check_dropped(raw: RawSplit, kept: int, dropped: int, first: str) -> None:

@@ -1,15 +1,24 @@
-"""The official scores of a task, from a model's logits and the labels."""
+"""The official scores of a task and their confidence intervals, from logits and labels."""
 
 from __future__ import annotations
 
+import warnings
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from kdnas.errors import DivergedError
 from kdnas.tasks.spec import TaskSpec
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+BATCH = 50  # resamples in memory at a time
+
+Interval = tuple[float, float]
 
 
 def task_score(scores: dict[str, float]) -> float:
@@ -23,7 +32,6 @@ def compute_metrics(
     """The task's metrics, each between -1 (or 0) and 1.
 
     Args:
-        spec: The task.
         logits: Shape (units, num_labels); (units,) where there is one output.
         labels: Class ids or scores, (units,); units without a label do not count.
         split: The split, where the keys should tell splits apart (`accuracy_matched` for MNLI).
@@ -32,6 +40,40 @@ def compute_metrics(
         DivergedError: A logit is not finite.
         ValueError: The shapes do not fit the task.
     """
+    predicted, truth = _labelled(spec, logits, labels)
+    return {
+        _key(spec, name, split): float(spec.task_type.metrics[name].compute(predicted, truth))
+        for name in spec.metrics
+    }
+
+
+def score_intervals(
+    spec: TaskSpec, logits: ArrayLike, labels: ArrayLike, split: str | None = None
+) -> dict[str, Interval]:
+    """95% confidence intervals (low, high) of the scores of `compute_metrics`, which has the Args.
+
+    Accuracy has Wilson's interval (Wilson 1927, Probable Inference, the Law of Succession, and
+    Statistical Inference); other metrics a percentile bootstrap over units (Efron and Tibshirani
+    1993, An Introduction to the Bootstrap, chapter 13). They cover the sampling of the evaluated
+    rows, not the noise of training. There is none for fewer than two labelled units.
+    """
+    predicted, truth = _labelled(spec, logits, labels)
+    intervals: dict[str, Interval] = {}
+    for name in spec.metrics if len(truth) > 1 else ():
+        if name == "accuracy":
+            right = int((predicted == truth).sum())
+            found = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
+        else:
+            found = _bootstrap(spec.task_type.metrics[name].compute, predicted, truth)
+        ends = round(float(found.low), 5), round(float(found.high), 5)
+        intervals[_key(spec, name, split)] = ends
+    return intervals
+
+
+def _labelled(
+    spec: TaskSpec, logits: ArrayLike, labels: ArrayLike
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Predictions and labels of the units that have a label."""
     kind, outputs, truth = spec.task_type, np.asarray(logits, np.float64), np.asarray(labels)
     if outputs.ndim == 1:
         outputs = outputs[:, None]
@@ -47,10 +89,23 @@ def compute_metrics(
             "train it with a lower learning rate"
         )
     known = kind.labelled(torch.from_numpy(truth)).numpy()
-    predicted, truth = kind.decode(outputs)[known], truth[known]
-    return {
-        metric if split is None else spec.score_name(metric, split): kind.metrics[metric].compute(
-            predicted, truth
-        )
-        for metric in spec.metrics
-    }
+    return kind.decode(outputs)[known], truth[known]
+
+
+def _key(spec: TaskSpec, metric: str, split: str | None) -> str:
+    return metric if split is None else spec.score_name(metric, split)
+
+
+def _bootstrap(metric: Any, predicted: NDArray[Any], truth: NDArray[Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a resample may lack a class, or not vary
+        return stats.bootstrap(
+            (predicted, truth),
+            metric,
+            n_resamples=RESAMPLES,
+            batch=BATCH,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            paired=True,
+            rng=np.random.default_rng(0),
+        ).confidence_interval

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,15 +47,15 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
             if _plain(str(key)) == _plain(str(name)):
                 return parse_spec(str(key), entries[key], source)
     known = [*map(str, extra or {}), *_built_in()]
-    raise KdnasError(f"unknown task {str(name)!r}; {_suggestion(str(name), known)}")
+    close = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    raise KdnasError(f"unknown task {str(name)!r}; {hint} (or give a YAML file that defines it)")
 
 
 def parse_spec(name: str, entry: Any, source: str) -> TaskSpec:
     """A task from one entry of a YAML mapping.
 
     Args:
-        name: The entry's key.
-        entry: The entry's value.
         source: What holds the entry, for error messages.
 
     Raises:
@@ -75,12 +75,6 @@ def parse_spec(name: str, entry: Any, source: str) -> TaskSpec:
         raise KdnasError(f"{where}: {_one_line(error)}") from None
 
 
-def _suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-    return f"{hint} (or give a YAML file that defines it)"
-
-
 def _plain(name: str) -> str:
     return name.casefold().replace("-", "").replace("_", "")
 
@@ -95,13 +89,10 @@ def _from_file(path: Path) -> TaskSpec:
     if "text" in entries:
         return parse_spec(str(entries.get("name", path.stem)), entries, str(path))
     if len(entries) != 1:
-        raise KdnasError(f"{path} holds {_listing(entries)}; give one task")
+        held = f"the keys {', '.join(map(str, entries))}" if entries else "nothing"
+        raise KdnasError(f"{path} holds {held}; give one task")
     name, entry = next(iter(entries.items()))
     return parse_spec(str(name), entry, str(path))
-
-
-def _listing(names: Iterable[Any]) -> str:
-    return f"the keys {', '.join(map(str, names))}" if names else "nothing"
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -142,23 +142,14 @@ class TaskSpec(_Part):
 
     @property
     def head_config(self) -> dict[str, Any]:
-        """Config fields that describe the task's head.
-
-        Raises:
-            KdnasError: The classes are not known before the training data are read.
-        """
+        """Config fields that describe the task's head; raises KdnasError as num_labels does."""
         _ = self.num_labels
         return self.task_type.head_config(self.labels or ())
 
     @property
-    def main_metric(self) -> str:
-        """The metric listed first."""
-        return self.metrics[0]
-
-    @property
     def main_score(self) -> str:
         """The key of the main metric in a report: `accuracy`, or `accuracy_matched` for MNLI."""
-        return self.score_name(self.main_metric, self.evaluation[0])
+        return self.score_name(self.metrics[0], self.evaluation[0])
 
     @property
     def test_splits(self) -> tuple[str, ...]:
@@ -227,12 +218,12 @@ class TaskSpec(_Part):
         yield from kind.entry_problems(labels, self.metrics)
 
     def _place_problems(self) -> Iterator[str]:
-        several = len(self.evaluation) > 1
         for split in self.evaluation:
-            if not (split.startswith("validation_") if several else split == "validation"):
+            named = split.startswith("validation_")
+            if not (named if len(self.evaluation) > 1 else split == "validation"):
                 yield f"evaluation is {split!r}; give validation, or several validation_SOMETHING"
-        named = [(split, file) for split, files in self.files.items() for file in files]
-        for split, file in (*named, *self.submission.files.items()):
+        files = [(split, file) for split, names in self.files.items() for file in names]
+        for split, file in (*files, *self.submission.files.items()):
             if split not in self.splits:
                 yield f"files: unknown split {split!r}{nearest(split, self.splits)}"
             if PurePath(file).name != file:

@@ -18,8 +18,7 @@ from kdnas.report import Control, Results
 from kdnas.runs.context import Context, run_step
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import load_student
-from kdnas.tasks.intervals import score_intervals
-from kdnas.tasks.metrics import compute_metrics
+from kdnas.tasks.metrics import compute_metrics, score_intervals
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.prepare import Prepared

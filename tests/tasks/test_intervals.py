@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from kdnas.tasks import TASK_TYPES, load_spec
-from kdnas.tasks.intervals import VECTORISED, score_intervals
+from kdnas.tasks.metrics import score_intervals
 
 
 def test_accuracy_has_wilsons_interval() -> None:
@@ -30,15 +36,39 @@ def test_other_metrics_are_bootstrapped_and_carry_their_split() -> None:
     assert keys == ["accuracy_mismatched"]
 
 
-@pytest.mark.parametrize("name", VECTORISED)
-def test_metrics_of_many_resamples_are_those_of_each(name: str) -> None:
+def _correlation(of: Callable[..., Any], truth: Any, guess: Any) -> float:
+    return 0.0 if np.ptp(truth) == 0 or np.ptp(guess) == 0 else float(of(truth, guess)[0])
+
+
+REFERENCE: dict[str, Callable[[Any, Any], float]] = {
+    "accuracy": accuracy_score,
+    "f1": partial(f1_score, zero_division=0.0),
+    "f1_macro": partial(f1_score, average="macro", zero_division=0.0),
+    "mcc": matthews_corrcoef,
+    "pearson": partial(_correlation, stats.pearsonr),
+    "spearman": partial(_correlation, stats.spearmanr),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_metrics_of_many_resamples_are_those_of_sklearn_and_scipy(name: str) -> None:
     rng = np.random.default_rng(0)
     [metric] = {t.metrics[name] for t in TASK_TYPES.values() if name in t.metrics}
     truth, guess = rng.integers(0, 2 if name == "f1" else 4, size=(2, 5, 7))
     guess[0] = truth[0]
     truth[1] = 1  # constant
-    wanted = [metric.compute(g, t) for g, t in zip(guess, truth, strict=True)]
-    assert VECTORISED[name](guess, truth, axis=-1) == pytest.approx(wanted)
+    guess[2] = 0
+    wanted = [REFERENCE[name](t, g) for g, t in zip(guess, truth, strict=True)]
+    assert metric.compute(guess, truth, axis=-1) == pytest.approx(wanted)
+    alone = [metric.compute(g, t) for g, t in zip(guess, truth, strict=True)]
+    assert alone == pytest.approx(wanted)
+
+
+def test_units_without_a_label_count_in_no_interval() -> None:
+    spec = load_spec("mrpc")
+    logits, labels = np.eye(2)[[0, 1, 1, 0, 1, 0, 1]], np.array([0, 1, 0, 0, 1, 1, 1])
+    padded = np.concatenate([logits, logits]), np.concatenate([labels, [-100] * 7])
+    assert score_intervals(spec, *padded) == score_intervals(spec, logits, labels)
 
 
 def test_one_row_has_no_interval() -> None:

@@ -21,7 +21,7 @@ def test_glue_tasks_name_their_hub_data_set(name: str) -> None:
     spec = load_spec(name)
     assert spec.hub is not None
     assert (spec.hub.path, spec.hub.name) == ("nyu-mll/glue", name)
-    assert spec.main_metric == {"cola": "mcc", "stsb": "pearson"}.get(name, "accuracy")
+    assert spec.metrics[0] == {"cola": "mcc", "stsb": "pearson"}.get(name, "accuracy")
 
 
 @pytest.mark.parametrize(

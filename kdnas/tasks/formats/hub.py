@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.formats.columns import select_columns
-from kdnas.tasks.formats.tables import Rows
+from kdnas.tasks.formats.tables import Rows, numbered, select_columns
 from kdnas.tasks.spec import Hub, TaskSpec
 
 
@@ -17,20 +15,15 @@ class HubSource:
     """The splits of a task on the hub, fetched on first use."""
 
     def __init__(self, spec: TaskSpec, hub: Hub) -> None:
-        self.spec = spec
-        self.hub = hub
+        self.spec, self.hub = spec, hub
         self.description = hub.path if hub.name is None else f"{hub.path} ({hub.name})"
 
     def has(self, split: str) -> bool:
-        """Whether the data set has the split.
-
-        Raises:
-            KdnasError: The hub cannot be reached, or has no such data set.
-        """
+        """Whether the data set has the split; raises KdnasError where the hub cannot be read."""
         return self._name(split) in self._splits
 
     def read(self, split: str) -> RawSplit:
-        """The split's rows.
+        """The split's rows, class ids replaced by the data set's class names.
 
         Raises:
             KdnasError: The hub cannot be reached, or the split or a column is missing.
@@ -40,7 +33,19 @@ class HubSource:
                 f"{self.description} on the hub has no split {split!r}; found "
                 f"{', '.join(self._splits)}"
             )
-        rows = hub_rows(self._splits[self._name(split)], self.description, split)
+        data = self._splits[self._name(split)]
+        header = list(data.column_names)
+        names = [getattr(data.features[column], "names", None) for column in header]
+        columns = [
+            [_class_name(cell, words) for cell in data[column]] if words else list(data[column])
+            for column, words in zip(header, names, strict=True)
+        ]
+        rows = Rows(
+            f"{self.description} split {split!r}",
+            header,
+            numbered(zip(*columns, strict=True)),
+            classes={at: found for at, found in enumerate(names) if found},
+        )
         return select_columns(rows, self.spec, needs_labels=split not in self.spec.test_splits)
 
     def _name(self, split: str) -> str:
@@ -76,25 +81,8 @@ def fetch(path: str, name: str | None, advice: str, split: str | None = None) ->
         ) from None
 
 
-def hub_rows(dataset: Any, description: str, split: str) -> Rows:
-    """The rows of one split, class ids replaced by the data set's class names."""
-    header = list(dataset.column_names)
-    names = [getattr(dataset.features[column], "names", None) for column in header]
-    classes = {at: found for at, found in enumerate(names) if found}
-    cells = _cells(dataset, header, names)
-    return Rows(f"{description} split {split!r}", header, cells, classes=classes)
-
-
-def _cells(
-    dataset: Any, header: list[str], names: list[list[str] | None]
-) -> Iterator[tuple[int, list[Any]]]:
-    columns = (list(dataset[column]) for column in header)
-    for number, row in enumerate(zip(*columns, strict=True), start=1):
-        yield number, [_named(cell, words) for cell, words in zip(row, names, strict=True)]
-
-
-def _named(cell: Any, names: list[str] | None) -> Any:
+def _class_name(cell: Any, names: list[str]) -> Any:
     """The class name of an id; `-`, which means unlabelled, for -1."""
-    if names is None or not isinstance(cell, int):
+    if not isinstance(cell, int):
         return cell
     return names[cell] if 0 <= cell < len(names) else "-"

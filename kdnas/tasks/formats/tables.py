@@ -1,4 +1,4 @@
-"""The rows of a local table file, whatever its format."""
+"""Tables: the rows of a local file, whatever its format, and the columns that a task reads."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -16,15 +16,15 @@ from typing import Any
 import pandas as pd
 
 from kdnas.errors import KdnasError
+from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.spec import Column, TaskSpec
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
 # Characters of a CSV field; a field may hold a whole document.
 LONGEST_FIELD = 2**31 - 1
 
-IsHeader = Callable[[list[str]], bool]
 Numbered = Iterator[tuple[int, list[Any]]]
-Records = Iterator[tuple[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,43 @@ class Rows:
     classes: Mapping[int, list[str]] = field(default_factory=dict)
 
 
-def read_rows(path: Path, headerless: tuple[str, ...], is_header: IsHeader) -> Rows:
+def read_rows(path: Path, headerless: Sequence[str] = (), columns: Sequence[Column] = ()) -> Rows:
     """The rows of a .tsv, .csv, .jsonl, .json or .parquet file.
 
     Args:
-        path: The file.
         headerless: Column names for a .tsv or .csv file whose first row is no header.
-        is_header: Whether a first row is one.
+        columns: A header has all of these.
 
     Raises:
         KdnasError: The file is empty, not UTF-8, or not in the format of its suffix.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        return _parquet(path)
+        frame = read_parquet(path)
+        cells = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
+        return Rows(str(path), [str(name) for name in frame.columns], numbered(cells))
     text = read_text(path)
     if suffix in (".jsonl", ".json"):
-        return _json(path, text)
+        records = list(json_records(path, text))
+        # Of all records: any of them may lack a key, e.g. the label.
+        header = list(dict.fromkeys(key for _, record in records for key in record))
+        if not records:
+            raise KdnasError(f"{path} is empty; give a file with examples")
+        return Rows(
+            str(path), header, ((n, [r.get(key) for key in header]) for n, r in records), "line"
+        )
     lines = _csv_lines(path, text) if suffix == ".csv" else _tsv_lines(text)
-    return _with_header(path, lines, headerless, is_header)
+    first = list(islice(lines, 2))  # two, because the first row of a headerless file may be bad
+    rows, header = chain(first, lines), [str(cell).strip() for cell in first[0][1]]
+    has_header = all(find_column(column, header) is not None for column in columns)
+    if not has_header and any(len(cells) == len(headerless) for _, cells in first):
+        return Rows(str(path), list(headerless), rows, "line")
+    return Rows(str(path), header, islice(rows, 1, None), "line")
+
+
+def numbered(rows: Iterable[Sequence[Any]]) -> Numbered:
+    """Rows as lists, with their numbers from 1 on."""
+    return ((n, list(row)) for n, row in enumerate(rows, start=1))
 
 
 def read_text(path: Path) -> str:
@@ -105,17 +123,27 @@ def read_parquet(path: Path) -> pd.DataFrame:
         ) from None
 
 
-def json_records(path: Path, text: str) -> Records:
+def json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSON-lines file, or of one JSON array, with their numbers.
 
     Raises:
         KdnasError: A line is not JSON, or not an object.
     """
+
+    def parse(part: str, line: int) -> Any:
+        try:
+            return json.loads(part)
+        except json.JSONDecodeError as error:
+            place = f"line {line + error.lineno - 1}"
+            raise KdnasError(
+                f"{path} cannot be read as JSON lines: {error.msg} in {place}"
+            ) from None
+
     if text.lstrip().startswith("["):
-        items: Iterator[tuple[int, Any]] = enumerate(_parse_json(path, text, 1), start=1)
+        items: Iterator[tuple[int, Any]] = enumerate(parse(text, 1), start=1)
     else:
         lines = enumerate(text.split("\n"), start=1)
-        items = ((n, _parse_json(path, line, n)) for n, line in lines if line.strip())
+        items = ((n, parse(line, n)) for n, line in lines if line.strip())
     for number, item in items:
         if not isinstance(item, dict):
             raise KdnasError(
@@ -123,43 +151,6 @@ def json_records(path: Path, text: str) -> Records:
                 '{"text": "...", "label": "..."}'
             )
         yield number, item
-
-
-def _parse_json(path: Path, text: str, line: int) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise KdnasError(
-            f"{path} cannot be read as JSON lines: {error.msg} in line {line + error.lineno - 1}"
-        ) from None
-
-
-def _json(path: Path, text: str) -> Rows:
-    records = list(json_records(path, text))
-    # Of all records: any of them may lack a key, e.g. the label.
-    header = list(dict.fromkeys(key for _, record in records for key in record))
-    if not records:
-        raise KdnasError(f"{path} is empty; give a file with examples")
-    cells = ((n, [record.get(key) for key in header]) for n, record in records)
-    return Rows(str(path), header, cells, "line")
-
-
-def _parquet(path: Path) -> Rows:
-    frame = read_parquet(path)
-    columns = [frame[name].tolist() for name in frame.columns]
-    cells = ((n, list(row)) for n, row in enumerate(zip(*columns, strict=True), start=1))
-    return Rows(str(path), [str(name) for name in frame.columns], cells)
-
-
-def _with_header(
-    path: Path, lines: Numbered, headerless: tuple[str, ...], is_header: IsHeader
-) -> Rows:
-    first = list(islice(lines, 2))  # two, because the first row of a headerless file may be bad
-    rows = chain(first, lines)
-    header = [str(cell).strip() for cell in first[0][1]]
-    if not is_header(header) and any(len(cells) == len(headerless) for _, cells in first):
-        return Rows(str(path), list(headerless), rows, "line")
-    return Rows(str(path), header, islice(rows, 1, None), "line")
 
 
 def _tsv_lines(text: str) -> Numbered:
@@ -182,3 +173,70 @@ def _csv_lines(path: Path, text: str) -> Numbered:
             f"{path} cannot be read as CSV: {error} in line {reader.line_num}; write a quote "
             "inside a quoted field twice"
         ) from None
+
+
+def find_column(column: Column, header: Sequence[str]) -> int | None:
+    """Index of the column in the header, letter case aside where need be; None: it is not there."""
+    for names in (list(header), [name.casefold() for name in header]):
+        for accepted in column.headers:
+            for wanted in (accepted, accepted.casefold()):
+                if wanted in names:
+                    return names.index(wanted)
+    return None
+
+
+def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
+    """The task's columns of a table, without the rows that lack a text or are malformed.
+
+    A test row without a text stays, because it needs a prediction.
+
+    Raises:
+        KdnasError: A column is missing (the label column, only where labels are needed), or the
+            table has no row.
+    """
+    places = {column: find_column(column, rows.header) for column in (*spec.text, spec.label)}
+    required = [*spec.text, spec.label] if needs_labels else spec.text
+    missing = [column for column in required if places[column] is None]
+    if missing:
+        names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
+        found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header)
+        raise KdnasError(f"{rows.source} lacks the column {names}; found {found}")
+    texts = [at for column in spec.text if (at := places[column]) is not None]
+    label = places[spec.label]
+    kept: list[tuple[int, list[Any]]] = []
+    dropped, first_dropped = 0, ""
+    for number, cells in rows.cells:
+        fault = _fault(cells, rows.header, texts if needs_labels else [])
+        if fault:
+            first_dropped = first_dropped or f"{rows.unit} {number} {fault}"
+            dropped += 1
+        else:
+            kept.append((number, cells))
+    if not kept and not dropped:
+        raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
+    columns = [[cell_text(cells[i]) for _, cells in kept] for i in texts]
+    return RawSplit(
+        source=rows.source,
+        text=columns[0],
+        text_pair=columns[1] if len(columns) == 2 else None,
+        cells=None if label is None else [cells[label] for _, cells in kept],
+        places=[number for number, _ in kept],
+        unit=rows.unit,
+        dropped=dropped,
+        first_dropped=first_dropped,
+        classes=() if label is None else tuple(rows.classes.get(label, ())),
+    )
+
+
+def cell_text(cell: Any) -> str:
+    """A cell's text; empty where it has none."""
+    return cell if isinstance(cell, str) else ""
+
+
+def _fault(cells: list[Any], header: list[str], texts: list[int]) -> str:
+    if len(cells) != len(header):
+        return f"has {len(cells)} fields instead of {len(header)}"
+    for i in texts:
+        if not cell_text(cells[i]).strip():
+            return f"has no text under {header[i]!r}"
+    return ""

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
-from kdnas.tasks.examples import Examples, RawSplit
-from kdnas.tasks.labels import Label, NoLabel, label_word
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_word
 
 Array = NDArray[Any]
 LogitLoss = Literal["kl", "ce", "mse"]
@@ -26,12 +25,13 @@ class Metric:
     """A metric under its name here.
 
     Attributes:
-        compute: From predictions and labels, in this order, to a number; higher is better.
+        compute: From predictions and labels, in this order, to a number; higher is better. One
+            with a parameter `axis` takes the resamples of a bootstrap all at once.
         hub_type: The hub's identifier of it.
         hub_name: Its name for people.
     """
 
-    compute: Callable[[Array, Array], float]
+    compute: Callable[..., Any]
     hub_type: str
     hub_name: str
 
@@ -137,10 +137,6 @@ class TaskType:
                 known[word] = value
         return [known[word] for word in words]
 
-    def label_array(self, values: Sequence[Any]) -> Array:
-        """The ids or scores of labelled rows as an array with a row for each."""
-        return np.array(values, dtype=self.label_dtype)
-
     # Examples.
 
     def encode(self, examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
@@ -187,8 +183,22 @@ class TaskType:
         temperature: float,
         kind: LogitLoss = "kl",
     ) -> Tensor:
-        """The distillation loss on a teacher's logits: by default of one softmax for each unit."""
-        return softmax_loss(student, teacher, temperature, kind)
+        """The distillation loss on a teacher's logits: mean over units, by default of one softmax.
+
+        Hinton et al. 2015, Distilling the Knowledge in a Neural Network: the distance of class
+        probabilities softened by temperature T, times T squared. `kl` is the divergence from the
+        teacher; `ce`, the soft cross-entropy, is larger by the teacher's entropy and has the same
+        gradient; `mse` is the squared error of the logits, without T (Ba and Caruana 2014, Do Deep
+        Nets Really Need to be Deep?).
+        """
+        student, teacher = student.float(), teacher.float()
+        if kind == "mse":
+            return F.mse_loss(student, teacher)
+        given = F.log_softmax(student / temperature, dim=-1)
+        if kind == "ce":
+            return F.cross_entropy(given, (teacher / temperature).softmax(-1)) * temperature**2
+        wanted = F.log_softmax(teacher / temperature, dim=-1)
+        return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
 
     def centred(self, logits: Tensor) -> Tensor:
         """Logits in float32 without what changes no prediction; by default a unit's mean."""
@@ -206,6 +216,10 @@ class TaskType:
         """What `kdnas predict` says of each unit: plain values."""
         raise NotImplementedError
 
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        """One of the answers as `kdnas predict` prints it before the text."""
+        return f"{answer['score']:.4f}"
+
     def submission(
         self,
         logits: Array,
@@ -216,8 +230,6 @@ class TaskType:
         """Each row's prediction as a benchmark's predictions file writes it.
 
         Args:
-            logits: Shape (units, outputs).
-            labels: Class names.
             ids: Whether classes stand there as ids rather than names.
             bounds: Between which a score is cut.
         """
@@ -228,30 +240,17 @@ class TaskType:
         raise NotImplementedError
 
 
-def softmax_loss(
-    student: Tensor, teacher: Tensor, temperature: float, kind: LogitLoss = "kl"
-) -> Tensor:
-    """Distance of softened class probabilities, times T squared, or of the logits themselves.
+def correlation(x: Array, y: Array, axis: int) -> Array:
+    """Pearson's along an axis, over the sums along the first; 0 where one side is constant."""
+    x, y = (
+        np.where(np.ptp(s, axis, keepdims=True) > 0, s - s.mean(axis, keepdims=True), 0.0)
+        for s in (x.astype(np.float64), y.astype(np.float64))
+    )
+    both, xx, yy = ((a * b).sum(axis).sum(0) for a, b in ((x, y), (x, x), (y, y)))
+    return np.clip(ratio(both, np.sqrt(xx * yy)), -1, 1)
 
-    Hinton et al. 2015, Distilling the Knowledge in a Neural Network. `kl` is the divergence from
-    the teacher; `ce`, the soft cross-entropy, is larger by the teacher's entropy and has the same
-    gradient; `mse` is the squared error of the logits (Ba and Caruana 2014, Do Deep Nets Really
-    Need to be Deep?).
 
-    Args:
-        student: Shape (units, classes).
-        teacher: Same shape.
-        temperature: T; `mse` ignores it.
-        kind: Which.
-
-    Returns:
-        Mean over units.
-    """
-    student, teacher = student.float(), teacher.float()
-    if kind == "mse":
-        return F.mse_loss(student, teacher)
-    given = F.log_softmax(student / temperature, dim=-1)
-    if kind == "ce":
-        return F.cross_entropy(given, (teacher / temperature).softmax(-1)) * temperature**2
-    wanted = F.log_softmax(teacher / temperature, dim=-1)
-    return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
+def ratio(above: Array, below: Array) -> Array:
+    """Quotients; 0 where the divisor is 0."""
+    zero = np.zeros(np.shape(above), np.float64)
+    return np.divide(above, below, out=zero, where=np.asarray(below) > 0)

@@ -4,42 +4,49 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.labels import WHOLE, Label, NoLabel, label_word
-from kdnas.tasks.types.base import Array, Metric, TaskType
+from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word
+from kdnas.tasks.types.base import Array, Metric, TaskType, correlation, ratio
 
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+")
 _BOOLEANS = {"false": 0, "true": 1}
 _MANY = 20
 
 
-def _accuracy(predicted: Array, labels: Array) -> float:
-    return float(accuracy_score(labels, predicted))
+def _accuracy(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    return np.asarray((predicted == labels).mean(axis))
 
 
-def _f1(predicted: Array, labels: Array) -> float:
-    return float(f1_score(labels, predicted, pos_label=1, zero_division=0.0))
+def _f1(predicted: Array, labels: Array, axis: int = -1, positive: int = 1) -> Array:
+    """Of one class; 0 where neither side has it."""
+    p, t = predicted == positive, labels == positive
+    return ratio(2.0 * (p & t).sum(axis), p.sum(axis) + t.sum(axis))
 
 
-def _f1_macro(predicted: Array, labels: Array) -> float:
-    return float(f1_score(labels, predicted, average="macro", zero_division=0.0))
+def _f1_macro(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    """The mean over classes that occur."""
+    classes = np.union1d(predicted, labels)
+    each = np.stack([_f1(predicted, labels, axis, k) for k in classes])
+    there = np.stack([((predicted == k) | (labels == k)).any(axis) for k in classes])
+    return ratio(each.sum(0), there.sum(0))
 
 
-def _mcc(predicted: Array, labels: Array) -> float:
-    return float(matthews_corrcoef(labels, predicted))
+def _mcc(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    """Gorodkin 2004: the correlation of both sides' indicators of all classes."""
+    classes = np.union1d(predicted, labels)
+    x, y = (np.stack([side == k for k in classes]) for side in (predicted, labels))
+    return correlation(x, y, axis)
 
 
 class Classification(TaskType):
@@ -86,11 +93,31 @@ class Classification(TaskType):
         if len(names) < 2:
             found = f"only the label {names[0]!r}" if names else "no label"
             raise KdnasError(f"{raw.source}: found {found}; classification needs two or more")
-        return tuple(_ordered(names, raw))
+        known = [label_word(name) for name in raw.classes]
+        if {word.casefold() for word in known} >= {word.casefold() for word in names}:
+            return tuple(known)
+        numbers = all(map(WHOLE.fullmatch, names))
+        return tuple(sorted(names, key=int if numbers else str.casefold))
 
-    def parser(self, labels: Sequence[str]) -> _ClassIds:
-        """Class names, letter case aside, or ids."""
-        return _ClassIds(labels)
+    def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
+        """Class names, letter case aside, or ids; where names are numbers, a number is a name."""
+        ids = {label_word(label).casefold(): i for i, label in enumerate(labels)}
+        numbered = any(map(WHOLE.fullmatch, ids))
+
+        def parse(word: str) -> Label | None:
+            word = word.casefold()
+            if not word:
+                return NoLabel.MISSING
+            if word in ids:
+                return ids[word]
+            if word in ("-", "-1"):
+                return NoLabel.UNLABELLED
+            number = _BOOLEANS.get(word, int(word) if WHOLE.fullmatch(word) else -1)
+            if numbered:
+                return ids.get(str(number)) if word in _BOOLEANS else None
+            return number if 0 <= number < len(ids) else None
+
+        return parse
 
     def expected(self, labels: Sequence[str]) -> str:
         """Names or ids."""
@@ -108,16 +135,19 @@ class Classification(TaskType):
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
         """The label, its probability, and the probability of each class."""
-        found = []
-        for row in softmax(logits.astype(np.float64), axis=-1):
-            best, chances = (
-                int(row.argmax()),
-                {n: float(p) for n, p in zip(labels, row, strict=True)},
-            )
-            found.append(
-                {"label": labels[best], "score": float(row[best]), "probabilities": chances}
-            )
-        return found
+        return [
+            {
+                "label": labels[int(row.argmax())],
+                "score": float(row.max()),
+                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
+            }
+            for row in softmax(logits.astype(np.float64), axis=-1)
+        ]
+
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        """The label and its probability."""
+        width = max(map(len, labels))
+        return f"{answer['label']:<{width}}  {super().answer_line(answer, labels)}"
 
     def submission(
         self,
@@ -133,36 +163,3 @@ class Classification(TaskType):
         """Prints a name for each text."""
         named = json.dumps(names, ensure_ascii=False)
         return f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
-
-
-class _ClassIds:
-    """Class name (letter case aside) or class id to class id; None where it is neither.
-
-    Where names are numbers, a number is a name.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self._ids = {label_word(label).casefold(): i for i, label in enumerate(labels)}
-        self._numbered = any(map(WHOLE.fullmatch, self._ids))
-
-    def __call__(self, word: str) -> Label | None:
-        if not word:
-            return NoLabel.MISSING
-        if word.casefold() in self._ids:
-            return self._ids[word.casefold()]
-        if word in ("-", "-1"):
-            return NoLabel.UNLABELLED
-        number = _BOOLEANS.get(word.casefold(), int(word) if WHOLE.fullmatch(word) else -1)
-        if self._numbered:
-            return self._ids.get(str(number)) if word.casefold() in _BOOLEANS else None
-        return number if 0 <= number < len(self._ids) else None
-
-
-def _ordered(names: list[str], raw: RawSplit) -> list[str]:
-    """The labels found, in the order of their ids."""
-    known = [label_word(name) for name in raw.classes]
-    if {word.casefold() for word in known} >= {word.casefold() for word in names}:
-        return known
-    if all(WHOLE.fullmatch(name) for name in names):
-        return sorted(names, key=int)
-    return sorted(names, key=str.casefold)

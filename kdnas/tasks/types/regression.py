@@ -15,26 +15,20 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.labels import Label, NoLabel
-from kdnas.tasks.types.base import Array, LogitLoss, Metric, TaskType
+from kdnas.tasks.examples import Label, NoLabel, RawSplit
+from kdnas.tasks.types.base import Array, LogitLoss, Metric, TaskType, correlation
 
 _STRATA = 10
 # What float() takes beyond this, such as 1_000 or nan, is a mistake in a data file.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def _pearson(predicted: Array, labels: Array) -> float:
-    return 0.0 if _constant(predicted, labels) else float(stats.pearsonr(predicted, labels)[0])
+def _pearson(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    return correlation(predicted[None], labels[None], axis)
 
 
-def _spearman(predicted: Array, labels: Array) -> float:
-    return 0.0 if _constant(predicted, labels) else float(stats.spearmanr(predicted, labels)[0])
-
-
-def _constant(predicted: Array, labels: Array) -> bool:
-    """Whether a correlation is undefined: one side never varies."""
-    return bool(np.ptp(predicted) == 0 or np.ptp(labels) == 0)
+def _spearman(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    return _pearson(stats.rankdata(predicted, axis=axis), stats.rankdata(labels, axis=axis), axis)
 
 
 class Regression(TaskType):
