@@ -58,11 +58,12 @@ def distill(
 
     wanted = check_choice(trial, speedup)
     which = f"--trial {trial}" if speedup is None else f"--speedup {speedup}"
-    folder, report = interruptible(
+    distilled = interruptible(
         f"distill {run} {which}{spelled(flags)}",
         lambda: distill_trial(Run.open(run, **flags), trial, wanted),
     )
-    conclude(report.model_dump(mode="json"), closing_lines(report, str(folder)))
+    report = distilled.report
+    conclude(report.model_dump(mode="json"), closing_lines(report, str(distilled.folder)))
 
 
 def _finish(run: Any) -> None:

@@ -57,6 +57,24 @@ class LoadedRun:
         return front(self.trials)
 
 
+@dataclass(frozen=True)
+class Distilled:
+    """A student that `distill` made.
+
+    Attributes:
+        folder: Holds `student/`, `controls/` and `report.json`.
+        report: Its scores and costs beside teacher and controls.
+    """
+
+    folder: Path
+    report: Report
+
+    @property
+    def student(self) -> Path:
+        """The checkpoint."""
+        return self.folder / "student"
+
+
 def search(
     teacher: str | Path | None = None,
     task: str | Path | None = None,
@@ -70,7 +88,8 @@ def search(
         teacher: Hub id or folder; default: the embedded MiniLM.
         task: A task's name or YAML file; default: the embedded Rotten Tomatoes snippets.
         config: YAML file or files that set any option; arguments override them.
-        options: Any option of `kdnas search`, with underscores: `out`, `trials`, `speedup`, ...
+        options: Any option of `kdnas search`, with underscores: `out`, `trials`, `speedup`, ...;
+            None lifts a limit that a file sets.
 
     Returns:
         The finished run.
@@ -78,8 +97,8 @@ def search(
     Raises:
         KdnasError: Bad input, before anything is computed; or no candidate meets the limits.
     """
-    given = {"teacher": teacher, "task": task, **options}
-    flags = {k: str(v) if isinstance(v, Path) else v for k, v in given.items() if v is not None}
+    named = {"teacher": teacher, "task": task}
+    flags = {k: str(v) for k, v in named.items() if v is not None} | options
     return load_run(complete(new_run(config, flags)).folder)
 
 
@@ -98,7 +117,7 @@ def resume(run: str | Path, **changes: Any) -> LoadedRun:
 
 def distill(
     run: str | Path, *, trial: int | None = None, speedup: float | None = None, **changes: Any
-) -> Path:
+) -> Distilled:
     """Distils another trial of a run's study, beside its controls, without searching again.
 
     Args:
@@ -107,15 +126,11 @@ def distill(
         speedup: the best trial at least this many times as fast as the teacher.
         changes: `threads`, `device`.
 
-    Returns:
-        The folder that holds `student/` and its `report.json`.
-
     Raises:
         KdnasError: Neither or both are given, or there is no such trial.
     """
     wanted = check_choice(trial, speedup)
-    folder, _ = distill_trial(Run.open(Path(run), **changes), trial, wanted)
-    return folder
+    return distill_trial(Run.open(Path(run), **changes), trial, wanted)
 
 
 def load_run(run: str | Path) -> LoadedRun:
@@ -174,15 +189,15 @@ def check_choice(trial: int | None, speedup: object) -> float | None:
     return validated({"speedup": speedup}).speedup
 
 
-def distill_trial(run: Run, trial: int | None, speedup: float | None) -> tuple[Path, Report]:
-    """Distils a trial; returns the folder of its student, and its report.
+def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distilled:
+    """Distils a trial.
 
     Raises:
         KdnasError: There is no such trial.
     """
     report = distil_another(open_context(run), trial, speedup)
     own = run.folder / "students" / f"trial-{report.student.trial}"
-    return (own if (own / "student").exists() else run.folder), report
+    return Distilled(own if (own / "student").exists() else run.folder, report)
 
 
 def _embedded_example(settings: Settings, files: list[Path], flags: dict[str, Any]) -> Settings:

@@ -44,9 +44,10 @@ def test_load_run_reads_the_same_and_writes_nothing(run: LoadedRun) -> None:
 def test_another_trial_is_distilled_beside_the_winner(run: LoadedRun) -> None:
     assert run.report is not None
     other = next(n for n in run.scored.number if n != run.report.student.trial)
-    folder = distill(run.folder, trial=int(other))
-    assert folder == run.folder / "students" / f"trial-{other}"
-    assert (folder / "student/config.json").exists() and (folder / "report.json").exists()
+    made = distill(run.folder, trial=int(other))
+    assert made.folder == run.folder / "students" / f"trial-{other}"
+    assert (made.student / "config.json").exists() and (made.folder / "report.json").exists()
+    assert made.report.student.trial == other
 
 
 def test_a_finished_run_is_resumed_without_work(run: LoadedRun) -> None:
