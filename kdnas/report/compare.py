@@ -11,18 +11,19 @@ import plotly.graph_objects as go
 from kdnas.errors import KdnasError
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
-from kdnas.report.figures.front import AXES, SCORE, axis_layout, dots, front_of, winner_rows
+from kdnas.report.figures.front import AXES, COSTS, dots, winner_rows
 from kdnas.report.page import Plotly, Section, Table, write_page
 from kdnas.report.search_summary import BUDGETS, best_at, found
 from kdnas.report.terminal import table_lines
-from kdnas.report.trials_table import finished
+from kdnas.report.trials_table import finished, front
 
 TOLD = "The front of each run; stars are the winners, timed again at the end."
 SHARES = "Scores are shares of the teacher's variance"
+AT = [f"at_{speedup:g}" for speedup in BUDGETS]
 COLUMNS = {
     **{"name": "run", "teacher": "teacher", "task": "task", "sampler": "sampler"},
     **{"evaluated": "students", "reward": "best reward", "hypervolume": "hypervolume"},
-    **{f"at_{b:g}": f"score at {b:g}x" for b in BUDGETS},
+    **{key: f"score at {speedup:g}x" for key, speedup in zip(AT, BUDGETS, strict=True)},
     **{"student": "student", "metric": "metric", "final": "its score", "speedup": "speed-up"},
 }
 
@@ -33,25 +34,46 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
     Raises:
         KdnasError: A run has no finished trial.
     """
+    rows = []
     for name, data in runs.items():
         if finished(data.table).empty:
             raise KdnasError(f"{name} has no finished trial to compare; run: kdnas resume {name}")
-    return [_row(name, data) for name, data in runs.items()]
+        search, report = found(data.table), data.report
+        best = {key: best_at(data.table, b) for key, b in zip(AT, BUDGETS, strict=True)}
+        row = {
+            "name": name,
+            "teacher": Path(data.study.user_attrs["teacher"]).name,
+            "task": data.task,
+            "sampler": data.settings.sampler,
+            "evaluated": search.evaluated,
+            "reward": search.best_reward,
+            "hypervolume": search.hypervolume,
+            **{key: student and student.score for key, student in best.items()},
+            "student": report and report.student.name,
+            "metric": report and report.main_score,
+            "final": report and report.student.scores[report.main_score],
+            "speedup": report and report.speedup,
+        }
+        rows.append(row)
+    return rows
 
 
-def write_comparison(path: Path, runs: dict[str, ReportData], plotly: Plotly = "inline") -> None:
-    """Writes the page."""
+def write_comparison(
+    path: Path, runs: dict[str, ReportData], plotly: Plotly = "inline"
+) -> list[dict[str, Any]]:
+    """Writes the page; returns the rows of its table, as `comparison` does."""
     rows = comparison(runs)
-    views = {name: _figure(runs, name) for name in AXES}
+    views = {name: _figure(runs, cost) for name, cost in COSTS.items()}
     cells = [[_shown(row[key]) for key in COLUMNS] for row in rows]
     table = Table(list(COLUMNS.values()), cells, open=True)
     section = Section("fronts", "Pareto fronts", _told(rows), views, table)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
+    return rows
 
 
 def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The table for a terminal, at most 80 columns wide."""
-    keys = ["evaluated", "reward", *(f"at_{b:g}" for b in BUDGETS), "final"]
+    keys = ["evaluated", "reward", *AT, "final"]
     head = ("best reward; score at", "students", "reward", *(f"{b:g}x" for b in BUDGETS), "final")
     names = [row["name"] if len(row["name"]) < 24 else f"...{row['name'][-20:]}" for row in rows]
     cells = ([name, *(_shown(r[key]) for key in keys)] for name, r in zip(names, rows, strict=True))
@@ -66,37 +88,15 @@ def _told(rows: Sequence[dict[str, Any]]) -> str:
     return f"{TOLD} {SHARES}{warning if differ else ''}."
 
 
-def _row(name: str, data: ReportData) -> dict[str, Any]:
-    search, report = found(data.table), data.report
-    best = {f"at_{speedup:g}": best_at(data.table, speedup) for speedup in BUDGETS}
-    return {
-        "name": name,
-        "teacher": Path(data.study.user_attrs["teacher"]).name,
-        "task": data.task,
-        "sampler": data.settings.sampler,
-        "evaluated": search.evaluated,
-        "reward": search.best_reward,
-        "hypervolume": search.hypervolume,
-        **{key: student and student.score for key, student in best.items()},
-        "student": report and report.student.name,
-        "metric": report and report.main_score,
-        "final": report and report.student.scores[report.main_score],
-        "speedup": report and report.speedup,
-    }
-
-
-def _figure(runs: dict[str, ReportData], view: str) -> go.Figure:
-    axis = AXES[view]
-    figure = style.figure(height=520)
+def _figure(runs: dict[str, ReportData], cost: str) -> go.Figure:
+    figure = style.figure(AXES[cost], "score", 520)
     for i, (name, data) in enumerate(runs.items()):
         colour = style.SEVERAL[i % len(style.SEVERAL)]
         symbol = style.SYMBOLS[i // len(style.SEVERAL) % len(style.SYMBOLS)]
-        drawn = dots(front_of(data.table, axis), axis, name, colour, 8, symbol)
+        drawn = dots(front(data.table, cost), cost, name, colour, 8, symbol)
         figure.add_trace(drawn.update(mode="lines+markers", line={"color": colour, "width": 2}))
-        star = dots(winner_rows(data), axis, f"{name}, winner", colour, 17, "star")
+        star = dots(winner_rows(data), cost, f"{name}, winner", colour, 17, "star")
         figure.add_trace(star.update(showlegend=False))
-    figure.update_xaxes(axis_layout(axis))
-    figure.update_yaxes(title={"text": SCORE})
     return figure
 
 

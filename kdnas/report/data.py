@@ -65,10 +65,9 @@ class ReportData:
     @classmethod
     def of(cls, run: Run, study: Study, control: Study | None, report: Report | None) -> ReportData:
         """Gathers it from a run, its studies and its report."""
-        teacher = Path(study.user_attrs["teacher"]).name
         task = report.task if report else _task(run, study)
         return cls(
-            title=f"Students of {teacher} for {task}",
+            title=f"Students of {Path(study.user_attrs['teacher']).name} for {task}",
             task=task,
             settings=run.settings,
             study=study,
@@ -134,8 +133,8 @@ def _best(study: Study, settings: Settings) -> int | None:
 
 def _teacher(run: Run) -> Architecture | None:
     """The teacher's shape before there is a report; from local files only."""
+    tuned = run.folder / "teacher"
     try:
-        tuned = run.folder / "teacher"
         here = (tuned / "config.json").exists()
         source = str(tuned) if here else teacher_source(run.settings.teacher)
         if not Path(source).is_dir():

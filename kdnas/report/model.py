@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
@@ -16,6 +18,10 @@ HAND_PICKED = "hand-picked, as fast"
 AS_FAST = 0.15
 NEAREST = "hand-picked, nearest in speed"
 
+# Decimals that are written.
+Score = Annotated[float, AfterValidator(partial(round, ndigits=5))]
+Ratio = Annotated[float, AfterValidator(partial(round, ndigits=3))]
+Seconds = Annotated[float, AfterValidator(partial(round, ndigits=2))]
 Interval = tuple[float, float]
 
 
@@ -30,8 +36,6 @@ class EvaluatedModel(Part):
 
     Attributes:
         name: The teacher's as it was given, a student's label, a control's description.
-        architecture: The shape.
-        params: Parameters.
         macs: Multiply-accumulates of one example.
         latency_ms: Median latency of a batch.
         speedup: The teacher's latency over this one's; passes alternate.
@@ -43,9 +47,9 @@ class EvaluatedModel(Part):
     architecture: Architecture
     params: int
     macs: int
-    latency_ms: float
-    speedup: float
-    scores: dict[str, float]
+    latency_ms: Ratio
+    speedup: Ratio
+    scores: dict[str, Score]
     intervals: dict[str, Interval] = {}
 
 
@@ -53,7 +57,7 @@ class Student(EvaluatedModel):
     """The student of a trial, with the interquartile range of its latency."""
 
     trial: int
-    latency_iqr_ms: float
+    latency_iqr_ms: Ratio
 
 
 class ControlModel(EvaluatedModel):
@@ -65,18 +69,18 @@ class ControlModel(EvaluatedModel):
 class Spread(Part):
     """Seconds that trials took."""
 
-    median: float
-    least: float
-    most: float
+    median: Seconds
+    least: Seconds
+    most: Seconds
 
 
 class Found(Part):
     """What one search found; `seconds` are its trials', summed over all processes."""
 
     evaluated: int
-    best_reward: float
-    hypervolume: float
-    seconds: float
+    best_reward: Score
+    hypervolume: Score
+    seconds: Seconds
 
 
 class Best(Part):
@@ -85,9 +89,9 @@ class Best(Part):
     trial: int
     name: str
     architecture: Architecture
-    score: float
-    speedup: float
-    reward: float
+    score: Score
+    speedup: Ratio
+    reward: Score
 
 
 class Budget(Part):
@@ -130,6 +134,11 @@ class LatencyCell(Part):
     student_quartiles_ms: Interval = (0.0, 0.0)
     teacher_ms: float = 0.0
     teacher_quartiles_ms: Interval = (0.0, 0.0)
+
+    @property
+    def speedup(self) -> float:
+        """How many times as fast as the teacher the student is."""
+        return self.teacher_ms / self.student_ms
 
 
 class TrainedStage(Part):
@@ -212,19 +221,19 @@ class Report(Part):
         Raises:
             KdnasError: The file is missing, damaged, or of another version of this format.
         """
-        again = f"`kdnas resume {path.parent}` writes it anew"
-        content = read_json(path)
+        content, wrong = read_json(path), None
         if not isinstance(content, dict):
-            raise KdnasError(f"cannot read {path}: missing or damaged; {again}")
-        if content.get("version") != VERSION:
-            found = content.get("version")
-            raise KdnasError(f"cannot read {path}: version {found}, expected {VERSION}; {again}")
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise KdnasError(f"cannot read {path}: {where}: {first['msg']}; {again}") from None
+            wrong = "missing or damaged"
+        elif content.get("version") != VERSION:
+            wrong = f"version {content.get('version')}, expected {VERSION}"
+        else:
+            try:
+                return cls.model_validate(content)
+            except ValidationError as error:
+                first = error.errors()[0]
+                wrong = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        again = f"`kdnas resume {path.parent}` writes it anew"
+        raise KdnasError(f"cannot read {path}: {wrong}; {again}")
 
     def write(self, path: Path) -> None:
         """Writes report.json."""

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -40,27 +39,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One section of a page.
+    """One section of a page."""
 
-    Attributes:
-        key: Its anchor, a plain word.
-        title: Its heading.
-        told: How to read it, in a sentence or two.
-        views: Figures by the name of the button that shows each; the first is shown first.
-        table: Its numbers.
-        missing: Why there is no plot, where there is none.
-        notes: Text that belongs to one view, by its name.
-        least_width: Pixels below which the plot scrolls sideways within its frame.
-    """
-
-    key: str
+    key: str  # its anchor
     title: str
-    told: str
-    views: dict[str, go.Figure] = field(default_factory=dict)
+    told: str  # how to read it
+    views: dict[str, go.Figure] = field(default_factory=dict)  # by the button that shows each
     table: Table | None = None
-    missing: str = ""
-    notes: dict[str, str] = field(default_factory=dict)
-    least_width: int = 0
+    missing: str = ""  # why there is no plot
+    notes: dict[str, str] = field(default_factory=dict)  # text of one view, by its name
+    least_width: int = 0  # pixels below which the plot scrolls sideways within its frame
 
 
 def write_page(
@@ -86,23 +74,19 @@ def write_page(
         for section in sections
         if section.views
     }
+    script = get_plotlyjs() if figures else ""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    cdn = {
+        "url": f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js",
+        "hash": f"sha256-{digest}",
+    }
     page = TEMPLATES.get_template("page.html").render(
         title=title,
         lead=lead,
         sections=sections,
         # A tag would end the script; JSON can spell < otherwise.
         figures=json.dumps(figures).replace("<", "\\u003c"),
-        script=get_plotlyjs() if figures and plotly == "inline" else "",
-        source=_source() if figures and plotly == "cdn" else None,
+        script=script if plotly == "inline" else "",
+        source=cdn if script and plotly == "cdn" else None,
     )
     write_text(path, page)
-
-
-@cache
-def _source() -> dict[str, str]:
-    """Where plotly's script is, and its hash."""
-    digest = hashlib.sha256(get_plotlyjs().encode("utf-8")).digest()
-    return {
-        "url": f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js",
-        "hash": f"sha256-{base64.b64encode(digest).decode('ascii')}",
-    }

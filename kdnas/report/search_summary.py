@@ -16,6 +16,7 @@ from kdnas.study.optimize import SearchOptions
 from kdnas.study.pareto import hypervolume
 
 BUDGETS = (2.0, 4.0, 8.0)
+SETTINGS = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cost", "seed")
 
 
 def search_summary(
@@ -31,20 +32,15 @@ def search_summary(
     """
     each = finished(table).seconds.astype(float)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
-    chosen = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cost", "seed")
     return Search(
-        **{name: getattr(settings, name) for name in chosen},
+        **{name: getattr(settings, name) for name in SETTINGS},
         **found(table).model_dump(),
         trials=int((table.state == "COMPLETE").sum()),
         distinct=len(finished(table)),
         seen=len(scored.drop_duplicates(list(CANDIDATE))),
-        infeasible=int(table[INFEASIBLE].notna().sum()),
+        infeasible=int(table[INFEASIBLE].count()),
         space=space_size,
-        seconds_per_trial=Spread(
-            median=round(float(each.median()), 2),
-            least=round(float(each.min()), 2),
-            most=round(float(each.max()), 2),
-        ),
+        seconds_per_trial=Spread(median=each.median(), least=each.min(), most=each.max()),
         budgets=[
             Budget(
                 speedup=speedup,
@@ -64,9 +60,9 @@ def found(table: pd.DataFrame) -> Found:
     points = list(zip(1 - rows.score.astype(float), 1 / rows.speedup.astype(float), strict=True))
     return Found(
         evaluated=len(rows),
-        best_reward=round(float(rows.reward.max()), 5),
-        hypervolume=round(hypervolume(points, (1.0, 1.0)), 5),
-        seconds=round(float(table.seconds.fillna(0).sum()), 1),
+        best_reward=rows.reward.max(),
+        hypervolume=hypervolume(points, (1.0, 1.0)),
+        seconds=table.seconds.fillna(0).sum(),
     )
 
 
@@ -78,23 +74,17 @@ def budgets_of(settings: Settings) -> list[float]:
 def best_at(table: pd.DataFrame, speedup: float) -> Best | None:
     """The best student that is at least `speedup` times as fast as the teacher."""
     rows = finished(table)
-    fast = rows[rows.speedup >= speedup]
-    if fast.empty:
-        return None
-    return best_of(records(fast.sort_values("score", ascending=False).head(1))[0])
+    return _best(rows[rows.speedup >= speedup])
 
 
-def best_of(row: dict[str, Any]) -> Best:
-    """A row of the trial table in short."""
-    candidate = candidate_of(row)
-    return Best(
-        trial=int(row["number"]),
-        name=candidate.label,
-        architecture=candidate.architecture,
-        score=round(float(row["score"]), 5),
-        speedup=round(float(row["speedup"]), 3),
-        reward=round(float(row["reward"]), 5),
-    )
+def _best(rows: pd.DataFrame) -> Best | None:
+    """The student of the highest score; None of no rows."""
+    for row in records(rows.sort_values("score", ascending=False).head(1)):
+        candidate = candidate_of(row)
+        numbers = {name: row[name] for name in ("score", "speedup", "reward")}
+        shape = candidate.architecture
+        return Best(trial=row["number"], name=candidate.label, architecture=shape, **numbers)
+    return None
 
 
 def progress_of(
@@ -105,12 +95,12 @@ def progress_of(
     ended = (TrialState.COMPLETE, TrialState.PRUNED)
     trials = study.get_trials(deepcopy=False, states=ended)
     rows = finished(table)
-    best = records(rows[rows.number == winner])
+    best = _best(rows[rows.number == winner])
     return {
         "trials": round(options.pruner.spent(trials) / options.pruner.full_cost, 2),
         "planned": options.n_trials,
         "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
-        "best": best_of(best[0]).model_dump(mode="json") if best else None,
+        "best": best and best.model_dump(mode="json"),
     }
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kdnas.report.data import ReportData
-from kdnas.report.model import Report, Search
+from kdnas.report.model import Best, Found, Report, Search
 from kdnas.report.search_summary import progress_lines
 from kdnas.runtime.formatting import in_millions
 
@@ -30,10 +30,9 @@ def table_lines(
         first: Width of the first column, which longer names are cut to.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
-    for i, name in enumerate(head):
-        justify = "right" if i else "left"
-        width = None if i else first
-        table.add_column(name, justify=justify, no_wrap=True, overflow="ellipsis", width=width)  # type: ignore[arg-type]
+    table.add_column(head[0], no_wrap=True, overflow="ellipsis", width=first)
+    for name in head[1:]:
+        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*row)
     text = StringIO()
@@ -42,7 +41,7 @@ def table_lines(
 
 
 def closing_lines(report: Report, folder: str) -> list[str]:
-    """Teacher, student and controls, a line each; the verdict; where the files are."""
+    """Teacher, student and controls, a line each; the search; where the files are."""
     lines = [*_models(report), "", *_search(report.search)]
     wanted = report.speedup_wanted
     if wanted and report.speedup < wanted:
@@ -66,15 +65,10 @@ def _models(report: Report) -> list[str]:
     metrics = list(report.student.scores)
     while sum(max(len(metric), 6) + 2 for metric in metrics) > WIDTH - first - 16:
         metrics.pop()
-    rows = [
-        (
-            name,
-            in_millions(model.params),
-            f"{model.speedup:.2f}x",
-            *(f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics),
-        )
-        for name, model in report.models
-    ]
+    rows = []
+    for name, model in report.models:
+        scores = [f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics]
+        rows.append((name, in_millions(model.params), f"{model.speedup:.2f}x", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
 
 
@@ -85,14 +79,15 @@ def _search(search: Search) -> list[str]:
         f"search: {search.sampler}, {search.seen} of {search.space} students; trials took "
         f"{search.seconds:.0f} s, {each.least:.1f} to {each.most:.1f} s each"
     )
-    found = [("  this search", search.best_reward, [b.search for b in budgets])]
+    searches: list[tuple[str, Found, list[Best | None]]] = [
+        ("  this search", search, [b.search for b in budgets])
+    ]
     if search.random_search:
-        reward = search.random_search.best_reward
         best = [b.random_search for b in budgets]
-        found.append(("  random search, same budget", reward, best))
+        searches.append(("  random search, same budget", search.random_search, best))
     rows = [
-        (name, f"{reward:.4f}", *(f"{b.score:.4f}" if b else "-" for b in best))
-        for name, reward, best in found
+        (name, f"{found.best_reward:.4f}", *(f"{b.score:.4f}" if b else "-" for b in best))
+        for name, found, best in searches
     ]
     head = ("best reward; score at", "", *(f"{b.speedup:g}x" for b in budgets))
     return [first, *table_lines(head, rows)]

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.space.candidate import Candidate
+from kdnas.runtime.formatting import in_millions
+from kdnas.space import Candidate
 from kdnas.space.families import FIELDS
-from kdnas.study.attributes import (
-    BORROWED,
-    CONTINUES,
-    EPSILON_ATTR,
-    FIXED_ATTR,
-    INFEASIBLE,
-    PROPOSAL_ATTR,
-    REPEATS,
-    RUNG,
-    RUNTIME,
-    WORKER,
-)
+from kdnas.study import attributes as attr
 
 CANDIDATE = (*FIELDS, "recipe", "vocabulary")
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
 NUMBERS = (*COSTS, "loss", "score", "reward", "seconds")
-MARKS = (RUNG, CONTINUES, REPEATS, BORROWED, INFEASIBLE, RUNTIME, "retry_of", "error")
+NUMBERS_OF_TRIALS = (attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.RETRY_OF)
+MARKS = (
+    *(attr.RUNG, attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.INFEASIBLE, attr.RUNTIME),
+    *(attr.RETRY_OF, attr.ERROR),
+)
 # Who proposed a trial, the share of random trials in its episode, and the machine it ran on.
 ORIGINS = ("proposed", "epsilon", "machine")
 COLUMNS = ("number", "state", *CANDIDATE, *NUMBERS, *MARKS, *ORIGINS)
-WHOLE = (*FIELDS[:-1], "params", "macs", CONTINUES, REPEATS, BORROWED, "retry_of")
+WHOLE = (*FIELDS[:-1], "params", "macs", *NUMBERS_OF_TRIALS)
+FORMATS: dict[str, Callable[[Any], str]] = {
+    **{"number": str, "proposed": str, "score": "{:.4f}".format, "reward": "{:.4f}".format},
+    **{"speedup": "{:.2f}x".format, "latency_ms": "{:.2f}".format, "seconds": "{:.1f}".format},
+    **{"params": lambda n: in_millions(n, 2), "macs": lambda n: in_millions(n, 0)},
+}
 
 
 def trial_table(study: Study) -> pd.DataFrame:
@@ -40,20 +40,33 @@ def trial_table(study: Study) -> pd.DataFrame:
     return table.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    known = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
+    if known["score"] is None and known["loss"] is not None:
+        known["score"] = 1 - known["loss"]
+    complete = set(FIELDS) <= trial.params.keys()
+    proposed = trial.system_attrs.get(attr.PROPOSAL_ATTR)
+    if attr.CONTINUES in trial.user_attrs:
+        proposed = "promoted"
+    elif attr.FIXED_ATTR in trial.system_attrs:
+        proposed = "enqueued"
+    return {
+        **{"number": trial.number, "state": trial.state.name},
+        **(Candidate.from_params(trial.params).params if complete else trial.params),
+        **known,
+        **{"proposed": proposed, "epsilon": trial.system_attrs.get(attr.EPSILON_ATTR)},
+        "machine": str(trial.user_attrs.get(attr.WORKER, "")).partition(":")[0] or None,
+    }
+
+
 def finished(table: pd.DataFrame) -> pd.DataFrame:
     """Rows that were evaluated, each candidate once."""
-    return table[(table.state == "COMPLETE") & table[REPEATS].isna()]
+    return table[(table.state == "COMPLETE") & table[attr.REPEATS].isna()]
 
 
-def front(table: pd.DataFrame, cost: str = "speedup", *, descending: bool = True) -> pd.DataFrame:
-    """Finished rows that no other beats in both score and cost, the cheapest first.
-
-    Args:
-        table: The trial table.
-        cost: A column.
-        descending: Whether more of it is cheaper, as of the speed-up.
-    """
-    ordered = finished(table).sort_values([cost, "score"], ascending=[not descending, False])
+def front(table: pd.DataFrame, cost: str = "speedup") -> pd.DataFrame:
+    """Finished rows that no other beats in both score and a column of costs, the cheapest first."""
+    ordered = finished(table).sort_values([cost, "score"], ascending=[cost != "speedup", False])
     score = ordered.score.astype(float)
     return ordered[score > score.cummax().shift(fill_value=float("-inf"))]
 
@@ -69,22 +82,6 @@ def candidate_of(row: dict[str, Any]) -> Candidate:
     return Candidate.from_params({**row, **plain})
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
-    known = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
-    if known["score"] is None and known["loss"] is not None:
-        known["score"] = 1 - known["loss"]
-    chosen = {**trial.params}
-    if set(FIELDS) <= chosen.keys():
-        chosen = Candidate.from_params(chosen).params
-    return {"number": trial.number, "state": trial.state.name, **chosen, **known, **_origin(trial)}
-
-
-def _origin(trial: FrozenTrial) -> dict[str, Any]:
-    proposed = trial.system_attrs.get(PROPOSAL_ATTR)
-    if CONTINUES in trial.user_attrs:
-        proposed = "promoted"
-    elif FIXED_ATTR in trial.system_attrs:
-        proposed = "enqueued"
-    machine = str(trial.user_attrs.get(WORKER, "")).partition(":")[0] or None
-    epsilon = trial.system_attrs.get(EPSILON_ATTR)
-    return {"proposed": proposed, "epsilon": epsilon, "machine": machine}
+def cells(row: dict[str, Any], *columns: str) -> list[str]:
+    """Some columns of a row as a person reads them; empty where there is no value."""
+    return ["" if pd.isna(row[name]) else FORMATS[name](row[name]) for name in columns]

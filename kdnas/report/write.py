@@ -60,10 +60,10 @@ def write_report(run: Run, study: Study, control: Study | None, results: Results
     report.write(results.home / REPORT)
     write_text(results.home / "student" / CARD, model_card(report))
     data = ReportData.of(run, study, control, report)
-    write_report_page(results.home / "report.html", data)
+    _write_sections(results.home / "report.html", data, "inline")
     if results.home != run.folder:
         data = ReportData.of(run, study, control, read_report(run.folder))
-    write_trials(run, data)
+    _write_trials(run, data, "inline")
     return report
 
 
@@ -76,38 +76,28 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     data = read_run(run)
     if data.report:
         size = data.report.search.space
-        changes = {
-            "search": search_summary(run.settings, data.table, data.control, size),
-            "seconds": run.seconds(),
-        }
-        report = data.report.model_copy(update=changes)
+        search = search_summary(run.settings, data.table, data.control, size)
+        report = data.report.model_copy(update={"search": search, "seconds": run.seconds()})
         report.write(run.folder / REPORT)
         data = replace(data, report=report)
         # While a new winner's controls are trained, the report is still that of the old one.
         record = key_of(run.folder / "student") or {}
         if record.get("trial") == report.student.trial:
             write_text(run.folder / "student" / CARD, model_card(report))
-    write_trials(run, data, plotly)
-    write_report_page(run.folder / "report.html", data, plotly)
+    _write_trials(run, data, plotly)
+    _write_sections(run.folder / "report.html", data, plotly)
     return data
 
 
-def write_trials(run: Run, data: ReportData, plotly: Plotly = "inline") -> None:
-    """Writes trials.csv, random-search.csv and pareto.html, for which no student need be finished.
-
-    Args:
-        run: Whose folder they go to.
-        data: Of the run.
-        plotly: Where the page has plotly's script from.
-    """
+def _write_trials(run: Run, data: ReportData, plotly: Plotly) -> None:
+    """The files for which no student need be finished."""
     write_text(run.folder / "trials.csv", data.table.to_csv(index=False))
     if data.control is not None:
         write_text(run.folder / "random-search.csv", data.control.to_csv(index=False))
     write_page(run.folder / "pareto.html", data.title, [front_section(data)], plotly=plotly)
 
 
-def write_report_page(path: Path, data: ReportData, plotly: Plotly = "inline") -> None:
-    """Writes a run's report as one page."""
+def _write_sections(path: Path, data: ReportData, plotly: Plotly) -> None:
     sections = [section(data) for section in SECTIONS]
     write_page(path, data.title, sections, lead=lead(data), plotly=plotly)
 
@@ -147,10 +137,9 @@ def write_picture(path: Path, data: ReportData) -> None:
     Raises:
         KdnasError: There is no browser that kaleido could draw with.
     """
-    check_picture(path)
     figure = fixed(front_figure(data, title=data.title))
-    figure.update_layout(legend={"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"})
-    figure.update_layout(margin={"t": 60})
+    legend = {"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"}
+    figure.update_layout(legend=legend, margin={"t": 60})
     with replace_file(path) as partial:
         try:
             drawn = figure.to_image(format=path.suffix.lower().lstrip("."), **PICTURE_SIZE)

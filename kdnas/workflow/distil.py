@@ -10,7 +10,6 @@ from typing import Any
 from optuna.study import Study
 
 from kdnas.recipes.full import run_recipe, train_on_labels
-from kdnas.report import Control
 from kdnas.report.model import HAND_PICKED
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
@@ -20,7 +19,7 @@ from kdnas.students.checkpoint import has_student, save_student
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import choose_winner
-from kdnas.workflow.measure import measured
+from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from kdnas.distillation.training import predict
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
-from kdnas.report import Control, Results
+from kdnas.report import Results
+from kdnas.report.model import ControlModel, EvaluatedModel, LatencyCell, Student
 from kdnas.runs.context import Context, run_step
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import load_student
@@ -24,6 +25,15 @@ from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.prepare import Prepared
 
 FINAL_REPEATS = 100
+
+
+@dataclass(frozen=True)
+class Control:
+    """A student that the winner is compared with: its name, shape and checkpoint."""
+
+    name: str
+    architecture: Architecture
+    folder: Path
 
 
 def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
@@ -106,28 +116,52 @@ def results_of(
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     architecture = Architecture.from_params(winner.params)
-    found: dict[str, Any] = {"scores": {}, "intervals": {}}
+    found: dict[str, Any] = {"scores": {}}
     if teacher.has_head:
         found = run_step(context, "evaluate teacher", {}, lambda: scored(prepared, teacher.model))
+    costs = measured(prepared, architecture, home / "student")["costs"]
     return Results(
         spec=inputs.data.spec,
-        teacher_name=context.settings.teacher or EMBEDDED_NAME,
-        teacher_params=count_params(teacher.model),
-        teacher_macs=prepared.meter.teacher_macs,
-        teacher_architecture=inputs.space.teacher,
-        teacher_scores=found["scores"],
-        teacher_intervals=found["intervals"],
-        winner=winner.number,
-        architecture=architecture,
+        examples={split: len(rows) for split, rows in inputs.data.evaluation.items()},
+        teacher=EvaluatedModel(
+            name=context.settings.teacher or EMBEDDED_NAME,
+            architecture=inputs.space.teacher,
+            params=count_params(teacher.model),
+            macs=prepared.meter.teacher_macs,
+            latency_ms=costs["teacher_latency_ms"],
+            speedup=1.0,
+            **found,
+        ),
+        student=Student(
+            name=architecture.label,
+            trial=winner.number,
+            latency_iqr_ms=costs["latency_iqr_ms"],
+            **_model_fields(prepared, architecture, home / "student"),
+        ),
+        controls=[
+            ControlModel(
+                name=control.name,
+                folder=control.folder.name,
+                **_model_fields(prepared, control.architecture, control.folder),
+            )
+            for control in controls
+        ],
+        latency=[
+            LatencyCell(**cell) for cell in latency_table(prepared, architecture, home / "student")
+        ],
         speedup_wanted=speedup,
-        home=home,
-        student=measured(prepared, architecture, home / "student"),
-        controls=[(c, measured(prepared, c.architecture, c.folder)) for c in controls],
-        grid=latency_table(prepared, architecture, home / "student"),
         space_size=len(inputs.space.candidates),
         environment=context.runtime.describe(),
-        examples={split: len(rows) for split, rows in inputs.data.evaluation.items()},
+        home=home,
     )
+
+
+def _model_fields(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
+    """What an EvaluatedModel says of a checkpoint."""
+    found = measured(prepared, architecture, folder)
+    costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
+    scores = {name: found[name] for name in ("scores", "intervals")}
+    return {"architecture": architecture, **costs, **scores}
 
 
 def _machine(prepared: Prepared) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from made_runs import report_of
 
 from kdnas.errors import KdnasError
-from kdnas.report.model import EvaluatedModel, Report
+from kdnas.report.model import Report
 from kdnas.report.verdict import verdict
 
 
@@ -48,21 +48,38 @@ def test_a_report_that_cannot_be_read_is_one_clear_line(
     assert f"`kdnas resume {tmp_path}`" in told
 
 
-def model(name: str, score: float | None, half: float | None = None) -> EvaluatedModel:
-    base = report_of().teacher.model_dump()
-    scores = {} if score is None else {"accuracy": score}
-    known = half is not None and score is not None
-    intervals = {"accuracy": (score - half, score + half)} if known else {}  # type: ignore[operator]
-    return EvaluatedModel(
-        **{**base, "name": name, "scores": scores, "intervals": intervals, "speedup": 4.0}
+def verdict_of(
+    teacher: float | None,
+    scores: dict[str, float | None],
+    half: float | None,
+    examples: dict[str, int],
+) -> str:
+    """The verdict on a student and controls with these scores, `half` an interval wide each way."""
+
+    def scored(score: float | None) -> dict[str, Any]:
+        known = score is not None and half is not None
+        return {
+            "scores": {} if score is None else {"accuracy": score},
+            "intervals": {"accuracy": (score - half, score + half)} if known else {},  # type: ignore[operator]
+        }
+
+    report = report_of(examples=examples)
+    base = {**report.controls[0].model_dump(), "speedup": 4.0}
+    student = {**report.student.model_dump(), "speedup": 4.0, **scored(scores.pop("s"))}
+    controls = [{**base, "name": name, **scored(score)} for name, score in scores.items()]
+    return verdict(
+        report_of(
+            examples=examples,
+            teacher={**report.teacher.model_dump(), **scored(teacher), "intervals": {}},
+            student=student,
+            controls=controls,
+        )
     )
 
 
 def test_a_verdict_names_what_was_kept_and_what_is_noise() -> None:
-    controls = [model("plain", 0.7, 0.02), model("picked", 0.79, 0.02), model("drawn", 0.85, 0.02)]
-    named = {control.name: control for control in controls}
-    told = verdict(model("t", 0.9), model("s", 0.8, 0.02), named, "accuracy", {"validation": 99})
-    assert told == (
+    scores = {"s": 0.8, "plain": 0.7, "picked": 0.79, "drawn": 0.85}
+    assert verdict_of(0.9, scores, 0.02, {"validation": 99}) == (
         "The student reaches accuracy 0.8000 on 99 examples, 88.9% of its teacher's 0.9000, at "
         '4.00 times its teacher\'s speed; it is better than "plain"; within noise of "picked"; '
         'worse than "drawn".'
@@ -70,10 +87,8 @@ def test_a_verdict_names_what_was_kept_and_what_is_noise() -> None:
 
 
 def test_a_verdict_without_intervals_says_so() -> None:
-    controls = [model("plain", 0.7), model("picked", 0.8), model("unscored", None)]
-    named = {control.name: control for control in controls}
-    told = verdict(model("t", None), model("s", 0.8), named, "accuracy", {})
-    assert told == (
+    scores = {"s": 0.8, "plain": 0.7, "picked": 0.8, "unscored": None}
+    assert verdict_of(None, scores, None, {}) == (
         "The student reaches accuracy 0.8000 at 4.00 times its teacher's speed; it is better than "
         '"plain"; as good as "picked" (how much of this is noise was not measured).'
     )

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from made_runs import HOSTILE, TEACHER, make_run
 
+from kdnas.distillation.layer_map import MAPS
 from kdnas.errors import KdnasError
 from kdnas.report.compare import comparison, comparison_lines, write_comparison
 from kdnas.report.data import ReportData, read_run
 from kdnas.report.figures.course import course_section
-from kdnas.report.figures.front import AXES, front_figure, front_section
+from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.importance import importance_section
 from kdnas.report.figures.scores import scores_section
 from kdnas.report.figures.style import fixed
@@ -45,7 +46,7 @@ def test_the_front_has_teacher_winner_controls_and_budgets(data: ReportData) -> 
     assert list(traces["Pareto front"].x) == list(front(data.table).speedup)
     assert traces["winner"].customdata[0][0] == 2
     assert [shape.x0 for shape in figure.layout.shapes] == [2, 4, 8]
-    by_size = {t.name: t for t in front_figure(data, AXES["parameters"]).data}
+    by_size = {t.name: t for t in front_figure(data, "params").data}
     assert list(by_size["teacher"].x) == [22_713_986]
     assert list(by_size["Pareto front"].x) == sorted(by_size["Pareto front"].x)
     assert list(traces["controls"].y) == [0.6] and list(traces["controls"].x) == [4.5]
@@ -132,6 +133,13 @@ def test_the_layer_map_is_that_of_the_winner(data: ReportData, bare: ReportData)
     rows = [(str(i), str(i * step), str(6 - depth + i)) for i in range(1, depth + 1)]
     assert list(section.table.rows) == rows
     assert "not known" in layers_section(bare).missing
+
+
+def test_a_layer_map_of_any_name_is_drawn(data: ReportData) -> None:
+    for mapping in MAPS:
+        settings = data.settings.model_copy(update={"mapping": mapping})
+        figure = layers_section(replace(data, settings=settings)).views["map"]
+        assert [trace.name for trace in figure.data][:-2] == mapping.split("+")
 
 
 def test_curves_latencies_and_scores(data: ReportData) -> None:

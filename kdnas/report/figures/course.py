@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
-from kdnas.report.trials_table import candidate_of, finished, records
+from kdnas.report.trials_table import candidate_of, cells, finished, records
 from kdnas.study.attributes import CONTINUES, INFEASIBLE, REPEATS, RUNG
 
 TITLE = "Course of the search"
@@ -24,13 +24,14 @@ RUNGS = (
 )
 EXPLORED = " Below: the share of trials that the controller leaves to chance."
 HOVER = "trial %{x}<br>%{text}<br>reward %{y:.4f}"
+HEAD = ("trial", "student", "state", "reward", "score", "speed-up", "proposed", "seconds")
 
 
 def course_section(data: ReportData) -> Section:
     """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
     explored = bool(data.table.epsilon.notna().any())
     told = TOLD + (RUNGS if data.settings.rungs > 1 else "") + (EXPLORED if explored else "")
-    table = _table(data.table)
+    table = Table(HEAD, _rows(data.table))
     if data.table.reward.isna().all():
         return Section("search", TITLE, told, table=table, missing="No trial is scored yet.")
     return Section("search", TITLE, told, {"course": _figure(data, explored)}, table)
@@ -38,11 +39,11 @@ def course_section(data: ReportData) -> Section:
 
 def _figure(data: ReportData, explored: bool) -> go.Figure:
     table = data.table
-    figure = style.figure(height=520 if explored else 420)
+    figure = style.figure("trial", "reward", 520 if explored else 420)
     end = max(int(t.number.max()) for t in (table, data.control) if t is not None)
     if data.control is not None:
-        _best_line(figure, data.control, end, "random search", style.RANDOM, "dot")
-    _best_line(figure, table, end, "best so far", style.FRONT, "solid")
+        _add_best(figure, data.control, end, "random search", style.RANDOM, "dot")
+    _add_best(figure, table, end, "best so far", style.FRONT, "solid")
     rungs = table[table[RUNG].notna() & table[REPEATS].isna()]
     gone_on = rungs.number.isin(_successors(table))
     lowest = float(table.reward.min())  # what has no reward stands at the bottom
@@ -56,12 +57,26 @@ def _figure(data: ReportData, explored: bool) -> go.Figure:
         (beyond, "beyond a limit", style.MUTED, "x-thin-open"),
         (failed, "failed", style.CONTROL, "x"),
     ):
-        _dots(figure, rows, name, colour, symbol)
-    figure.update_xaxes(title={"text": "trial"})
-    figure.update_yaxes(title={"text": "reward"})
+        shown = rows[rows.num_hidden_layers.notna()]
+        if shown.empty:
+            continue
+        figure.add_scatter(
+            x=shown.number.astype(int),
+            y=shown.reward.astype(float),
+            mode="markers",
+            name=name,
+            text=[_label(row) for row in records(shown)],
+            marker={"color": colour, "symbol": symbol, "size": 8},
+            hovertemplate=f"{HOVER}<extra>{name}</extra>",
+        )
     if explored:
-        _exploration(figure, table, end)
+        _add_exploration(figure, table[table.epsilon.notna()], end)
     return figure
+
+
+def _label(row: dict[str, Any]) -> str:
+    label, proposed = style.plain(candidate_of(row).label), row["proposed"]
+    return label if pd.isna(proposed) else f"{label}<br>proposed: {style.plain(proposed)}"
 
 
 def _successors(table: pd.DataFrame) -> dict[int, int]:
@@ -71,7 +86,7 @@ def _successors(table: pd.DataFrame) -> dict[int, int]:
     return dict(reversed(list(pairs)))  # the first of several counts
 
 
-def _best_line(
+def _add_best(
     figure: go.Figure, table: pd.DataFrame, end: int, name: str, colour: str, dash: str
 ) -> None:
     rows = finished(table)
@@ -90,28 +105,7 @@ def _best_line(
     )
 
 
-def _dots(figure: go.Figure, rows: pd.DataFrame, name: str, colour: str, symbol: str) -> None:
-    shown = rows[rows.num_hidden_layers.notna()]
-    if shown.empty:
-        return
-    figure.add_scatter(
-        x=shown.number.astype(int),
-        y=shown.reward.astype(float),
-        mode="markers",
-        name=name,
-        text=[style.plain(candidate_of(row).label) + _by(row) for row in records(shown)],
-        marker={"color": colour, "symbol": symbol, "size": 8},
-        hovertemplate=f"{HOVER}<extra>{name}</extra>",
-    )
-
-
-def _by(row: dict[str, Any]) -> str:
-    proposed = row["proposed"]
-    return "" if pd.isna(proposed) else f"<br>proposed: {style.plain(proposed)}"
-
-
-def _exploration(figure: go.Figure, table: pd.DataFrame, end: int) -> None:
-    known = table[table.epsilon.notna()]
+def _add_exploration(figure: go.Figure, known: pd.DataFrame, end: int) -> None:
     shares = known.epsilon.astype(float)
     figure.add_scatter(
         x=[*known.number.astype(int), end],
@@ -131,23 +125,16 @@ def _exploration(figure: go.Figure, table: pd.DataFrame, end: int) -> None:
     )
 
 
-def _table(table: pd.DataFrame) -> Table:
+def _rows(table: pd.DataFrame) -> list[list[str]]:
     successors = _successors(table)
-    head = ("trial", "student", "state", "reward", "score", "speed-up", "proposed", "seconds")
-    rows = [
-        (
-            f"{row['number']}",
-            candidate_of(row).label,
+    return [
+        [
+            *(f"{row['number']}", candidate_of(row).label),
             _state(row, successors.get(row["number"])),
-            _number(row["reward"], ".4f"),
-            _number(row["score"], ".4f"),
-            _number(row["speedup"], ".2f"),
-            "" if pd.isna(row["proposed"]) else str(row["proposed"]),
-            _number(row["seconds"], ".1f"),
-        )
+            *cells(row, "reward", "score", "speedup", "proposed", "seconds"),
+        ]
         for row in records(table[table.num_hidden_layers.notna()])
     ]
-    return Table(head, rows)
 
 
 def _state(row: dict[str, Any], successor: int | None) -> str:
@@ -161,7 +148,3 @@ def _state(row: dict[str, Any], successor: int | None) -> str:
     if successor is not None:
         state = f"went on as trial {successor}"
     return state + (f", continues {row[CONTINUES]}" if pd.notna(row[CONTINUES]) else "")
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None or pd.isna(value) else format(value, form)

@@ -10,7 +10,7 @@ import optuna
 import pandas as pd
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import create_trial
 
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
@@ -34,7 +34,11 @@ PARALLEL_TOLD = (
 FEWEST = 8
 TREES = 32
 NAMES = dict(zip(FIELDS, ("layers", "heads", "hidden size", "neurons", "activation"), strict=True))
-TARGETS = {"score": "loss", "speed-up": "speedup", "reward": "reward"}
+# What is explained: its name, its attribute in a trial, its colour.
+TARGETS = (
+    *(("score", "loss", style.STUDENT), ("speed-up", "speedup", style.GOOD)),
+    ("reward", "reward", style.FRONT),
+)
 
 
 def importance_section(data: ReportData) -> Section:
@@ -44,48 +48,35 @@ def importance_section(data: ReportData) -> Section:
         trials = several(count, "finished trial")
         missing = f"{trials}: too few; this is shown from {FEWEST} on."
         return Section("matter", TITLE, TOLD, missing=missing)
-    shares = {name: importances(data.study, key) for name, key in TARGETS.items()}
-    figure = style.figure(height=380, barmode="group")
-    colours = (style.STUDENT, style.GOOD, style.FRONT)
-    for (name, share), colour in zip(shares.items(), colours, strict=True):
+    x = {"tickformat": ".0%", "title": {"text": "share explained"}}
+    figure = style.figure(x, {"autorange": "reversed"}, 380, barmode="group")
+    table = pd.DataFrame(index=list(NAMES.values()))
+    for name, attribute, colour in TARGETS:
+        shares = importances(data.study, attribute)
+        table[name] = [shares.get(field, 0.0) for field in FIELDS]
         figure.add_bar(
-            y=list(NAMES.values()),
-            x=[share.get(field, 0.0) for field in FIELDS],
+            y=table.index,
+            x=table[name],
             orientation="h",
             name=name,
             marker={"color": colour},
             hovertemplate=f"%{{y}}: %{{x:.0%}} of the {name}<extra></extra>",
         )
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(tickformat=".0%", title={"text": "share explained"})
-    rows = [
-        (NAMES[field], *(f"{share.get(field, 0.0):.1%}" for share in shares.values()))
-        for field in FIELDS
-    ]
-    return Section("matter", TITLE, TOLD, {"all": figure}, Table(("", *shares), rows))
+    rows = [(field, *map("{:.1%}".format, shares)) for field, *shares in table.itertuples()]
+    return Section("matter", TITLE, TOLD, {"all": figure}, Table(("", *table.columns), rows))
 
 
 def importances(study: Study, attribute: str) -> dict[str, float]:
     """The share of an attribute's variance that each parameter explains; they sum to 1."""
-    counted = optuna.create_study()  # without repeats, which would count twice
-    counted.add_trials([_single(trial) for trial in evaluated(study)])
-    evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+    # Without repeats, which would count twice, and with one value a trial, also of two objectives.
+    counted = optuna.create_study()
+    for t in evaluated(study):
+        value = float(t.user_attrs[attribute])
+        counted.add_trial(create_trial(params=t.params, distributions=t.distributions, value=value))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = get_param_importances(
-            counted, evaluator=evaluator, target=lambda trial: float(trial.user_attrs[attribute])
-        )
-    return {name: float(share) for name, share in shares.items()}
-
-
-def _single(trial: FrozenTrial) -> FrozenTrial:
-    """A trial with one value, also of a search with two objectives."""
-    return optuna.create_trial(
-        params=trial.params,
-        distributions=trial.distributions,
-        user_attrs=trial.user_attrs,
-        value=float(trial.user_attrs["reward"]),
-    )
+        evaluator = FanovaImportanceEvaluator(n_trees=TREES, seed=0)
+        return get_param_importances(counted, evaluator=evaluator)
 
 
 def parallel_section(data: ReportData) -> Section:
@@ -94,8 +85,8 @@ def parallel_section(data: ReportData) -> Section:
     if rows.empty:
         missing = "No trial is finished yet."
         return Section("parallel", PARALLEL, PARALLEL_TOLD, missing=missing)
-    figure = style.figure(height=420, margin={"l": 40, "r": 48, "t": 64, "b": 24})
     score = rows.score.astype(float)
+    figure = style.figure(margin={"l": 40, "r": 48, "t": 64, "b": 24})
     figure.add_parcoords(
         dimensions=[
             *(_choices(NAMES[field], rows[field]) for field in FIELDS),
@@ -116,24 +107,18 @@ def _speedups(column: pd.Series) -> dict[str, Any]:
     """An axis on which each doubling takes the same room."""
     values = np.log2(column)
     low, high = int(np.floor(values.min())), int(np.ceil(values.max()))
-    doublings = range(low, max(high, low + 1) + 1)
+    doublings = list(range(low, max(high, low + 1) + 1))
     return {
-        "label": "speed-up",
-        "values": values,
-        "tickvals": list(doublings),
-        "ticktext": [f"{2.0**n:g}x" for n in doublings],
-        "range": [doublings[0], doublings[-1]],
+        **{"label": "speed-up", "values": values, "range": [doublings[0], doublings[-1]]},
+        **{"tickvals": doublings, "ticktext": [f"{2.0**n:g}x" for n in doublings]},
     }
 
 
 def _choices(name: str, column: pd.Series) -> dict[str, Any]:
     """An axis with a tick a choice; choices stand evenly, whatever their values."""
-    choices = sorted(column.unique())
-    places = {choice: i for i, choice in enumerate(choices)}
+    codes, choices = pd.factorize(column, sort=True)
     return {
-        "label": name,
-        "values": column.map(places).astype(int),
-        "tickvals": list(places.values()),
+        **{"label": name, "values": codes, "range": [-0.2, max(1, len(choices) - 1) + 0.2]},
+        "tickvals": list(range(len(choices))),
         "ticktext": [style.plain(choice) for choice in choices],
-        "range": [-0.2, max(1, len(choices) - 1) + 0.2],
     }

@@ -14,7 +14,7 @@ TOLD = (
     "The task's own metrics after full training; bars are 95% confidence intervals. Controls show "
     "what the search and the distillation contributed."
 )
-COLOURS = {"teacher": style.TEACHER, "student": style.FRONT}
+# Symbol, colour and size of a dot; controls have symbols of their own.
 LOOKS = {"teacher": ("diamond", style.TEACHER, 13), "student": ("star", style.FRONT, 17)}
 
 
@@ -34,31 +34,7 @@ def scores_section(data: ReportData) -> Section:
         for name, model in models
     ]
     table = Table(("", *metrics, "parameters", "speed-up"), rows, open=True)
-    views = {"scores": _figure(models, metrics)}
-    return Section("scores", "Scores", TOLD, views, table)
-
-
-def final_figure(report: Report) -> go.Figure:
-    """Speed-up against the main score: a dot for each model that was evaluated on the task."""
-    metric = report.main_score
-    figure = style.figure(height=480)
-    for i, (name, model) in enumerate(report.models):
-        if metric not in model.scores:
-            continue
-        other = (style.SYMBOLS[i % len(style.SYMBOLS)], style.CONTROL, 11)
-        symbol, colour, size = LOOKS.get(name, other)
-        figure.add_scatter(
-            x=[model.speedup],
-            y=[model.scores[metric]],
-            mode="markers",
-            name=style.plain(name),
-            marker={"symbol": symbol, "color": colour, "size": size},
-            hovertemplate=f"{style.plain(name)}<br>{in_millions(model.params)} parameters"
-            f"<br>%{{x:.2f}} times as fast<br>{style.plain(metric)} %{{y:.4f}}<extra></extra>",
-        )
-    figure.update_xaxes(style.SPEEDUPS)
-    figure.update_yaxes(title={"text": style.plain(metric)})
-    return figure
+    return Section("scores", "Scores", TOLD, {"scores": _figure(models, metrics)}, table)
 
 
 def _score(model: EvaluatedModel, metric: str) -> str:
@@ -70,8 +46,13 @@ def _score(model: EvaluatedModel, metric: str) -> str:
 
 def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.Figure:
     several = len(metrics) > 1
-    margin = None if several else style.NO_LEGEND
-    figure = style.figure(height=130 + 34 * len(models), showlegend=several, margin=margin)
+    figure = style.figure(
+        "score" if several else style.plain(metrics[0]),
+        {"autorange": "reversed", "gridcolor": style.GRID, "type": "category"},
+        130 + 34 * len(models),
+        showlegend=several,
+        margin=None if several else style.NO_LEGEND,
+    )
     for i, metric in enumerate(metrics):
         having = [(name, model) for name, model in models if metric in model.scores]
         scores = [model.scores[metric] for _, model in having]
@@ -80,8 +61,7 @@ def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.
             x=scores,
             y=[style.plain(name) for name, _ in having],
             error_x={
-                "array": [high - s for (_, high), s in zip(ends, scores, strict=True)],
-                "arrayminus": [s - low for (low, _), s in zip(ends, scores, strict=True)],
+                **style.error_bars(scores, ends),
                 "visible": any(high > low for low, high in ends),
                 "color": style.MUTED,
             },
@@ -90,10 +70,28 @@ def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.
             marker={
                 "symbol": style.SYMBOLS[i % len(style.SYMBOLS)],
                 "size": 12,
-                "color": [COLOURS.get(name, style.CONTROL) for name, _ in having],
+                "color": [LOOKS[name][1] if name in LOOKS else style.CONTROL for name, _ in having],
             },
             hovertemplate=f"%{{y}}<br>{style.plain(metric)} %{{x:.4f}}<extra></extra>",
         )
-    figure.update_yaxes(autorange="reversed", gridcolor=style.GRID, type="category")
-    figure.update_xaxes(title={"text": style.plain(metrics[0]) if len(metrics) == 1 else "score"})
+    return figure
+
+
+def final_figure(report: Report) -> go.Figure:
+    """Speed-up against the main score: a dot for each model that was evaluated on the task."""
+    metric = style.plain(report.main_score)
+    figure = style.figure(style.SPEEDUPS, metric, 480)
+    for i, (name, model) in enumerate(report.models):
+        if report.main_score in model.scores:
+            other = (style.SYMBOLS[i % len(style.SYMBOLS)], style.CONTROL, 11)
+            symbol, colour, size = LOOKS.get(name, other)
+            figure.add_scatter(
+                x=[model.speedup],
+                y=[model.scores[report.main_score]],
+                mode="markers",
+                name=style.plain(name),
+                marker={"symbol": symbol, "color": colour, "size": size},
+                hovertemplate=f"{style.plain(name)}<br>{in_millions(model.params)} parameters"
+                f"<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}<extra></extra>",
+            )
     return figure

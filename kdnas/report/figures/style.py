@@ -5,9 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+
+Axis = dict[str, Any]
 
 INK = "var(--ink)"
 PAPER = "var(--paper)"
@@ -32,45 +35,25 @@ LIGHT = {
 
 DOUBLINGS = range(-1, 8)
 # The layout of an axis of speed-ups.
-SPEEDUPS: dict[str, Any] = {
+SPEEDUPS: Axis = {
     "title": {"text": "speed-up over the teacher"},
     "type": "log",
     "tickvals": [2.0**n for n in DOUBLINGS],
     "ticktext": [f"{2.0**n:g}x" for n in DOUBLINGS],
 }
-
-
-def log_axis(title: str, digits: tuple[int, ...] = (1, 2, 3, 5, 7)) -> dict[str, Any]:
-    """The layout of a logarithmic axis, with ticks at these multiples of powers of ten."""
-    ticks = [digit * 10.0**power for power in range(-4, 13) for digit in digits]
-    return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": "~s"}
-
-
 # The margin above a plot whose legend needs no room.
 NO_LEGEND = {"t": 24}
 
+_FONT = {"color": INK, "family": "system-ui, sans-serif"}
 _AXIS = {
-    "gridcolor": GRID,
-    "linecolor": GRID,
-    "zeroline": False,
-    "ticks": "outside",
-    "tickcolor": GRID,
-    "automargin": True,
-    "title": {"standoff": 8},
+    **{"gridcolor": GRID, "linecolor": GRID, "tickcolor": GRID, "ticks": "outside"},
+    **{"zeroline": False, "automargin": True, "title": {"standoff": 8}},
 }
 _TEMPLATE = go.layout.Template(
     layout={
-        "paper_bgcolor": PAPER,
-        "plot_bgcolor": PAPER,
-        "font": {"color": INK, "size": 13, "family": "system-ui, sans-serif"},
-        "colorway": SEVERAL,
-        "xaxis": _AXIS,
-        "yaxis": _AXIS,
-        "hoverlabel": {
-            "bgcolor": PAPER,
-            "bordercolor": MUTED,
-            "font": {"color": INK, "family": "system-ui, sans-serif"},
-        },
+        **{"paper_bgcolor": PAPER, "plot_bgcolor": PAPER, "font": {**_FONT, "size": 13}},
+        **{"colorway": SEVERAL, "xaxis": _AXIS, "yaxis": _AXIS},
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": MUTED, "font": _FONT},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "margin": {"l": 48, "r": 16, "t": 56, "b": 48},
         "hovermode": "closest",
@@ -78,9 +61,29 @@ _TEMPLATE = go.layout.Template(
 )
 
 
-def figure(height: int = 420, **layout: Any) -> go.Figure:
-    """An empty figure in the page's style."""
-    return go.Figure(layout={"template": _TEMPLATE, "height": height, **layout})
+def figure(x: str | Axis = "", y: str | Axis = "", height: int = 420, **layout: Any) -> go.Figure:
+    """An empty figure in the page's style; an axis is given by its title or its layout."""
+    axes = {
+        f"{n}axis": {"title": {"text": a}} if isinstance(a, str) else a
+        for n, a in zip("xy", (x, y), strict=True)
+        if a
+    }
+    return go.Figure(layout={"template": _TEMPLATE, "height": height, **axes, **layout})
+
+
+def log_axis(title: str, digits: Sequence[int] = (1, 2, 3, 5, 7), form: str = "~g") -> Axis:
+    """A logarithmic axis with ticks at these multiples of powers of ten, written in this form."""
+    ticks = [digit * 10.0**power for power in range(-4, 13) for digit in digits]
+    return {"title": {"text": title}, "type": "log", "tickvals": ticks, "tickformat": form}
+
+
+def error_bars(values: Sequence[float], ends: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """Bars from each value to its lower and its upper end."""
+    pairs = list(zip(values, ends, strict=True))
+    return {
+        "array": [high - value for value, (_, high) in pairs],
+        "arrayminus": [value - low for value, (low, _) in pairs],
+    }
 
 
 def plain(text: object) -> str:
