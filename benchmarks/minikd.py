@@ -174,7 +174,7 @@ def stages(setting: Setting) -> dict[str, float]:
         {
             "task": (1.0, LOSSES["task"]()),
             "logits": (1.0, LOSSES["logits"]()),
-            "hidden": (1.0, hidden.named()["hidden"]),
+            "hidden": (1.0, hidden.named["hidden"]),
         }
     )
 

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import tests_path  # noqa: F401
 import torch
-from support.stepwise import Stepwise
+from kdnas.testing.stepwise import Stepwise
 
-from kdnas.distillation import core, schedule
+from kdnas.distillation import schedule
+from kdnas.distillation import training as core
 from kdnas.distillation.batches import collate, part_of
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.precision import working_precision
@@ -33,14 +34,14 @@ from kdnas.workflow.distil import after_mini_kd
 
 
 def compare(
-    pipeline: Stepwise, distilled: StudentState, objective: WeightedLosses, lesson: DistillationData
+    pipeline: Stepwise, distilled: StudentState, objective: WeightedLosses, data: DistillationData
 ) -> None:
     """Prints relative distances of gradients, shape (all weights,), from the whole batch's."""
     student, pad = distilled.model.eval(), pipeline.teacher.pad_id
     weights = [*student.parameters(), *objective.parameters()]
     plan = schedule_of(pipeline.settings.recipe[0], pipeline.settings)
-    indices = plan.plan(lesson.data.lengths, 0)[0]
-    whole = collate(lesson.data, indices, pad)
+    indices = plan.plan(data.data.lengths, 0)[0]
+    whole = collate(data.data, indices, pad)
 
     def gradients(parts: list[core.Batch]) -> torch.Tensor:
         for weight in weights:
@@ -48,13 +49,13 @@ def compare(
         with working_precision(student, pipeline.runtime, objective):
             for part in parts:
                 shares = objective.shares(part, whole)
-                objective(student, part, lesson.source, shares)["total"].backward()
+                objective(student, part, data.source, shares)["total"].backward()
         return torch.cat([w.grad.flatten() for w in weights if w.grad is not None]).double()
 
     exact = gradients([whole])
-    found = {"reversed": [collate(lesson.data, indices[::-1].copy(), pad)]}
+    found = {"reversed": [collate(data.data, indices[::-1].copy(), pad)]}
     for size in (2, 4):
-        parts = [part_of(lesson.data, indices, pad, 1, rank, size) for rank in range(size)]
+        parts = [part_of(data.data, indices, pad, 1, rank, size) for rank in range(size)]
         found[f"{size} parts"] = parts
     for name, parts in found.items():
         print(f"{name}: {float((gradients(parts) - exact).norm() / exact.norm()):.1e}")
@@ -103,20 +104,20 @@ def main() -> int:
     settings, full, stage = pipeline.settings, pipeline.full, pipeline.settings.recipe[0]
     architecture = Architecture.from_params(pipeline.open_study().trials[0].params)
     distilled = after_mini_kd(pipeline.prepared, architecture, 0, "rounding")
-    lesson = stage_data(full, stage, distilled)
-    objective = weighted_losses(stage, distilled, lesson, settings, pipeline.runtime)
+    data = stage_data(full, stage, distilled)
+    objective = weighted_losses(stage, distilled, data, settings, pipeline.runtime)
     if pipeline.runtime.team.size == 1:
-        compare(pipeline, distilled, objective, lesson)
+        compare(pipeline, distilled, objective, data)
     plan = schedule_of(stage, settings)
     result = core.train(
         distilled.model,
         objective,
-        lesson.data,
-        lesson.source,
+        data.data,
+        data.source,
         plan,
         pipeline.runtime,
         pad_id=pipeline.teacher.pad_id,
-        until=given.steps / plan.steps(lesson.data.lengths),
+        until=given.steps / plan.steps(data.data.lengths),
         team=pipeline.runtime.team,
     )
     for step, loss in result.curve:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ class Batch:
         inputs: `input_ids`, `attention_mask` and, where the tokenizer makes them,
             `token_type_ids`, each of shape (batch, length).
         labels: One row for each unit, or None.
-        task: The type of the data's task.
         units: Where the units are in a model's output.
         packing: Where the real tokens are.
         sample: Which of the real tokens have their hidden states compared.
@@ -44,7 +43,7 @@ class Batch:
     task: TaskType
     units: Units
     packing: Packing
-    sample: slice = field(default_factory=lambda: slice(None))
+    sample: slice
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
@@ -60,8 +59,6 @@ def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list
     Args:
         lengths: Shape (examples,): tokens of each.
         batch_size: Examples a batch, on average.
-        seed: With the epoch, it decides the order.
-        epoch: Counted from 0.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
@@ -87,15 +84,11 @@ def part_of(
     gets the first one, with weight 0.
 
     Args:
-        data: All examples.
-        indices: Those of the whole batch.
-        pad_id: As of `collate`.
-        stride: As of `collate`.
-        rank: The process.
-        size: How many there are.
+        indices: Of the whole batch.
+        rank: The process, of `size`.
     """
-    own = np.array_split(indices, size)[rank]
-    first = sum(map(len, np.array_split(indices, size)[:rank]))
+    parts = np.array_split(indices, size)
+    own, first = parts[rank], sum(map(len, parts[:rank]))
     part = collate(data, own if len(own) else indices[:1], pad_id)
     before = int(data.lengths[indices[:first]].sum())
     return replace(part, sample=slice((int(indices.sum()) - before) % stride, None, stride))
@@ -110,11 +103,8 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
     """Pads examples on the right to a common multiple of 16 tokens.
 
     Args:
-        data: All examples.
-        indices: Those of the batch.
-        pad_id: Token that fills short rows.
-        stride: Every how many tokens hidden states are compared; where it starts differs from
-            batch to batch.
+        stride: Hidden states are compared at every n-th token; where it starts differs from batch
+            to batch.
     """
     lengths, task = data.lengths[indices], TASK_TYPES[data.task_type]
     length = padded(int(lengths.max()))

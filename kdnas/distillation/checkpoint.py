@@ -28,7 +28,7 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def load(self) -> bool:
-        """Restores the parts; False where no usable file is."""
+        """Restores the parts; False where there is no usable file."""
         if self.path is None or not self.path.exists():
             return False
         before = copy.deepcopy(self.state_dict())
@@ -48,12 +48,13 @@ class Checkpoint:
 
     def save(self) -> None:
         """Writes the state."""
-        if self.path is not None:
-            state = self.state_dict()
-            # Through Python's file, whose errors name a full disk; torch's own do not.
-            with replace_file(self.path, _size(state)) as partial, partial.open("wb") as file:
-                torch.save(state, file)
-            self.saved = time.monotonic()
+        if self.path is None:
+            return
+        state = self.state_dict()
+        # Through Python's file, whose errors name a full disk; torch's own do not.
+        with replace_file(self.path, _size(state)) as partial, partial.open("wb") as file:
+            torch.save(state, file)
+        self.saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """The state of all parts."""

@@ -1,4 +1,4 @@
-"""Word embeddings cut to the tokens that occur, so that a step costs nothing for the others.
+"""Word embeddings while a model trains: frozen, or the rows of tokens that occur alone.
 
 A vocabulary is most of a small model's weights, and an optimiser visits all of them at every step.
 Rows of tokens that never occur get no gradient; here they are left out of the training altogether.
@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from kdnas.tasks.encode import EncodedExamples
 
 
-class CutEmbedding(nn.Module):
+class UsedRows(nn.Module):
     """Some rows of a table of word embeddings, looked up by the table's own ids.
 
     Args:
@@ -44,22 +44,30 @@ class CutEmbedding(nn.Module):
 
 
 @contextmanager
-def cut_vocabulary(model: PreTrainedModel, data: EncodedExamples, pad_id: int) -> Iterator[None]:
-    """The model with the word embeddings of some data alone; trained rows go back on leaving.
+def word_embeddings(
+    model: PreTrainedModel, data: EncodedExamples, pad_id: int, *, frozen: bool = False
+) -> Iterator[None]:
+    """Freezes the word embeddings, or replaces them by the rows that some data needs.
+
+    On leaving, the trained rows are in the table, which needs gradients or not as before.
 
     Args:
-        model: It can read this data alone meanwhile.
-        data: Examples.
-        pad_id: Token that fills short rows.
+        model: If its embeddings train, it can read this data alone meanwhile.
     """
     whole = model.get_input_embeddings()
     assert isinstance(whole, nn.Embedding)
-    used = torch.from_numpy(np.union1d(data.input_ids, [pad_id]).astype(np.int64))
-    cut = CutEmbedding(whole, used.to(whole.weight.device))
-    model.set_input_embeddings(cut)
+    before = whole.weight.requires_grad
+    whole.requires_grad_(not frozen)
+    rows = None
+    if not frozen:
+        used = torch.from_numpy(np.union1d(data.input_ids, [pad_id]).astype(np.int64))
+        rows = UsedRows(whole, used.to(whole.weight.device))
+        model.set_input_embeddings(rows)
     try:
         yield
     finally:
-        model.set_input_embeddings(whole)
-        with torch.no_grad():
-            whole.weight[cut.used] = cut.weight
+        if rows is not None:
+            model.set_input_embeddings(whole)
+            with torch.no_grad():
+                whole.weight[rows.used] = rows.weight
+        whole.requires_grad_(before)

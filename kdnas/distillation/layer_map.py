@@ -13,31 +13,30 @@ def last_layers(student_layers: int, teacher_layers: int) -> list[int]:
     Raises:
         ValueError: The student is deeper than the teacher, or has no layer.
     """
-    _check(student_layers, teacher_layers)
-    return [teacher_layers - student_layers + i for i in range(1, student_layers + 1)]
+    return [teacher_layers - student_layers + i for i in _layers(student_layers, teacher_layers)]
 
 
 def skip_layers(student_layers: int, teacher_layers: int) -> list[int]:
-    """Teacher layers `i * floor(Lt / Ls)` for student layers i = 1..Ls: every n-th one.
+    """Likewise `i * floor(Lt / Ls)`: every n-th one.
 
     Sun et al. 2019, Patient Knowledge Distillation for BERT Model Compression.
-
-    Raises:
-        ValueError: The student is deeper than the teacher, or has no layer.
     """
-    _check(student_layers, teacher_layers)
-    step = teacher_layers // student_layers
-    return [step * i for i in range(1, student_layers + 1)]
+    layers = _layers(student_layers, teacher_layers)
+    return [i * (teacher_layers // student_layers) for i in layers]
 
 
 def even_layers(student_layers: int, teacher_layers: int) -> list[int]:
-    """Teacher layers `floor(i * Lt / Ls)` for student layers i = 1..Ls: evenly spread.
+    """Likewise `floor(i * Lt / Ls)`: evenly spread."""
+    layers = _layers(student_layers, teacher_layers)
+    return [i * teacher_layers // student_layers for i in layers]
 
-    Raises:
-        ValueError: The student is deeper than the teacher, or has no layer.
-    """
-    _check(student_layers, teacher_layers)
-    return [i * teacher_layers // student_layers for i in range(1, student_layers + 1)]
+
+def _layers(student_layers: int, teacher_layers: int) -> range:
+    if not 0 < student_layers <= teacher_layers:
+        raise ValueError(
+            f"a student of {student_layers} layers for {teacher_layers} teacher layers"
+        )
+    return range(1, student_layers + 1)
 
 
 MAPS = {
@@ -54,7 +53,7 @@ class LayerMap:
 
     Attributes:
         targets: Of each student layer, side by side.
-        first: The first of these student layers; the others follow it.
+        first: The first of these student layers.
     """
 
     targets: tuple[tuple[int, ...], ...]
@@ -90,11 +89,4 @@ class LayerMap:
         return ", ".join(
             f"{i} <- {'+'.join(map(str, target))}"
             for i, target in zip(self.student_layers, self.targets, strict=True)
-        )
-
-
-def _check(student_layers: int, teacher_layers: int) -> None:
-    if not 0 < student_layers <= teacher_layers:
-        raise ValueError(
-            f"a student of {student_layers} layers for {teacher_layers} teacher layers"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from torch import Tensor
 
@@ -25,8 +25,7 @@ class State(NamedTuple):
     def parse(cls, name: str) -> State:
         """From the form that `str` gives."""
         kind, _, layer = name.partition("-")
-        kinds: dict[str, Kind] = {"hidden": "hidden", **{k: k for k in HEADS}}
-        return cls(kinds[kind], int(layer))
+        return cls(cast(Kind, kind), int(layer))
 
     def __str__(self) -> str:
         return f"{self.kind}-{self.layer:02d}"

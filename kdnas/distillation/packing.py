@@ -48,7 +48,9 @@ class Packing:
     cells: Tensor
     rows: Tensor
     bias: Tensor
-    _by_head: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, compare=False)
+    _by_head: dict[int, tuple[Tensor, Tensor]] = field(
+        default_factory=dict, init=False, compare=False
+    )
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> Packing:
@@ -63,13 +65,12 @@ class Packing:
         rows[real] = np.arange(len(real))
         bias = np.full((blocks, 1, length), NEVER, dtype=np.float32)
         bias[:batch, 0][mask] = 0
-        tensors = [torch.from_numpy(part) for part in (cells, rows, bias)]
-        return cls((batch, length), len(real), tensors[0], tensors[1], tensors[2])
+        return cls((batch, length), len(real), *map(torch.from_numpy, (cells, rows, bias)))
 
     def to(self, device: torch.device) -> Packing:
         """The packing on a device."""
-        cells, rows, bias = (moved(part, device) for part in (self.cells, self.rows, self.bias))
-        return Packing(self.shape, self.count, cells, rows, bias)
+        tensors = (moved(part, device) for part in (self.cells, self.rows, self.bias))
+        return Packing(self.shape, self.count, *tensors)
 
     def pack(self, padded: Tensor) -> Tensor:
         """From shape (batch, length, size) to (packed rows, size)."""
@@ -133,12 +134,9 @@ def take(matrix: Tensor, index: Tensor, back: Tensor, count: int) -> Tensor:
 
     Args:
         matrix: Shape (rows, size).
-        index: Shape (taken,): rows to take.
+        index: Shape (taken,).
         back: Shape (rows,): where each row was taken to.
         count: Rows from this one on are fill and take no gradient.
-
-    Returns:
-        Shape (taken, size).
     """
     taken: Tensor = _Take.apply(matrix, index, back, count)  # type: ignore[no-untyped-call]
     return taken
@@ -189,14 +187,8 @@ def packed_attention(
     """Attention of packed tokens, each within its own example, for transformers' interface.
 
     Args:
-        module: The attention layer.
-        query: Shape (1, heads, packed rows, head size).
-        key: Same shape.
-        value: Same shape.
+        query: As key and value of shape (1, heads, packed rows, head size).
         attention_mask: Unused; the packing knows.
-        packing: Of the batch.
-        scaling: Of the scores.
-        dropout: Of the probabilities.
 
     Returns:
         Shape (1, packed rows, heads, head size), and no attention weights.
@@ -212,12 +204,8 @@ def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: 
     """Attention as matrix products: on CPUs the fused kernel's backward pass is the slower one.
 
     Args:
-        q: Shape (blocks * heads, length, head size).
-        k: Same shape.
-        v: Same shape.
+        q: As k and v of shape (blocks * heads, length, head size).
         bias: Shape (blocks, 1, length), added to the scores.
-        scale: Of the scores.
-        dropout: Of the probabilities.
     """
     biases = bias.repeat_interleave(len(q) // len(bias), dim=0)
     scores = torch.baddbmm(biases, q, k.transpose(1, 2), alpha=scale)
@@ -232,10 +220,6 @@ def fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: 
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale).flatten(0, 1)
 
 
-def _no_mask(*_: Any, **__: Any) -> None:
-    return None
-
-
+_no_mask: Callable[..., Any] = lambda *_, **__: None  # noqa: E731
 AttentionInterface.register(NAME, packed_attention)
-_mask: Callable[..., Any] = _no_mask
-AttentionMaskInterface.register(NAME, _mask)
+AttentionMaskInterface.register(NAME, _no_mask)

@@ -20,7 +20,7 @@ class Schedule:
     """How long and how fast to train.
 
     Attributes:
-        epochs: Passes over the data; fractions are allowed.
+        epochs: Passes over the data, in whole or in part.
         lr: Peak learning rate of AdamW.
         batch_size: Examples a step, on average: steps have about equally many tokens.
         seed: Decides the order of the examples and what dropout drops.
@@ -60,10 +60,9 @@ class Pace:
     """Progress of a training: steps, seconds, learning rate, and losses at some steps.
 
     Attributes:
-        schedule: What is followed.
         steps: Steps at most.
-        step: Steps done.
         until: Share of them after which to pause.
+        step: Steps done.
         curve: (step, total loss) of some steps.
     """
 
@@ -118,10 +117,8 @@ class Pace:
         """Counts a step; records its loss at some steps only: reading it waits for the device."""
         self.step += 1
         every = max(1, min(NOTE_EVERY, self.steps // NOTES))
-        if (self.step - 1) % every == 0 or self.step in (
-            self.steps,
-            round(self.until * self.steps),
-        ):
+        last = (self.steps, round(self.until * self.steps))
+        if (self.step - 1) % every == 0 or self.step in last:
             self.curve.append((self.step, float(loss)))
 
     def state_dict(self) -> dict[str, Any]:

@@ -37,7 +37,6 @@ class LiveSignal:
 
     Attributes:
         teacher: In evaluation mode, on the device of the batches.
-        runtime: Gives the precision.
     """
 
     teacher: PreTrainedModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, Indices, batches_once, collate, part_of
 from kdnas.distillation.checkpoint import Checkpoint
-from kdnas.distillation.embedding_rows import cut_vocabulary
+from kdnas.distillation.embedding_rows import word_embeddings
 from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest
@@ -60,11 +60,7 @@ def train(
 
     Args:
         model: On return it is in evaluation mode, on the runtime's device.
-        objective: What is minimised.
-        data: Examples to train on.
-        source: The teacher's signal for the same examples.
-        schedule: How.
-        runtime: Where.
+        source: The teacher's signal for the data.
         pad_id: Token that fills short rows.
         title: Names the job where progress is shown.
         checkpoint: File that a killed or paused training continues from; the caller removes it
@@ -85,16 +81,15 @@ def train(
         # The other processes wait for the leading one.
         quiet = computing(runtime.device) if team.leads else nullcontext(_unseen)
         let_pass = stack.enter_context(quiet)
-        stack.enter_context(_embeddings_trained(model, not schedule.freeze_embeddings))
-        if not schedule.freeze_embeddings:
-            stack.enter_context(cut_vocabulary(model, data, pad_id))
+        frozen = schedule.freeze_embeddings
+        stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
         weights = stack.enter_context(working_precision(model, runtime, objective))
         pace = Pace(schedule, schedule.steps(data.lengths), until)
         optimizer = _optimizer(weights.trained, schedule)
         state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
-        found = team.told(state.state_dict() if state.load() else None)
-        if found and not team.leads:
-            state.load_state_dict(found)
+        resumed = team.told(state.state_dict() if state.load() else None)
+        if resumed and not team.leads:
+            state.load_state_dict(resumed)
         training = _Training(
             model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
         )
@@ -166,9 +161,8 @@ class _Training:
         gradients = [p.grad for p in self.weights.trained if p.grad is not None]
         flat = torch.cat([loss.float().view(1), *(g.flatten() for g in gradients)])
         sums = torch.split(self.team.total(flat), [1, *(g.numel() for g in gradients)])
-        torch._foreach_copy_(
-            gradients, [s.view_as(g) for s, g in zip(sums[1:], gradients, strict=True)]
-        )
+        totals = [s.view_as(g) for s, g in zip(sums[1:], gradients, strict=True)]
+        torch._foreach_copy_(gradients, totals)
         total: Tensor = sums[0].view(())
         return total
 
@@ -200,12 +194,8 @@ def heldout_losses(
 
 @torch.no_grad()
 def predict(
-    model: PreTrainedModel,
-    data: EncodedExamples,
-    runtime: Runtime,
-    *,
-    pad_id: int,
-) -> torch.Tensor:
+    model: PreTrainedModel, data: EncodedExamples, runtime: Runtime, *, pad_id: int
+) -> Tensor:
     """Logits in the order of the data, shape (units, outputs), float32 on the CPU."""
     model.to(runtime.device).eval()  # type: ignore[arg-type]
     logits = torch.empty(0, 0)
@@ -220,19 +210,6 @@ def predict(
             rows = ragged_rows(data.unit_offsets, batch.indices)
             logits[torch.from_numpy(rows)] = output.logits.cpu()
     return logits
-
-
-@contextmanager
-def _embeddings_trained(model: PreTrainedModel, trained: bool) -> Iterator[None]:
-    """Freezes or trains the word embeddings; on leaving they are as before."""
-    embeddings: nn.Module = model.get_input_embeddings()
-    before = {parameter: parameter.requires_grad for parameter in embeddings.parameters()}
-    embeddings.requires_grad_(trained)
-    try:
-        yield
-    finally:
-        for parameter, required in before.items():
-            parameter.requires_grad_(required)
 
 
 def _plans(lengths: Indices, pace: Pace) -> Iterator[Indices]:

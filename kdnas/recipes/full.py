@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
-from kdnas.recipes.stage_resources import StageResources, keep_transfer
+from kdnas.recipes.stage_resources import StageResources, write_transfer
 from kdnas.recipes.stages import (
     loss_options,
     losses_of,
@@ -32,7 +31,7 @@ from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
 from kdnas.students.inherit import take_body
 from kdnas.students.state import StudentState, state_artifact
-from kdnas.teachers.cache import cache_folder, teacher_key
+from kdnas.teachers.cache import cache_folder, hash_of, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
 
 # One general student serves runs of all seeds.
@@ -44,9 +43,6 @@ class RecipeRun:
     """What every student of a run is trained with.
 
     Attributes:
-        settings: The recipe and its options.
-        run: Its folder logs how long steps take.
-        runtime: Device and precision.
         resources: Teachers and rows.
         record: Takes note of each training.
     """
@@ -68,8 +64,6 @@ def run_recipe(
     """Trains a student by all stages of the recipe.
 
     Args:
-        job: Of the run.
-        candidate: The student.
         folder: Keeps finished stages; a killed run goes on from them.
         title: Names the student where progress is shown.
         start: Makes the state that the first stage goes on from; default: an untrained student. A
@@ -78,40 +72,40 @@ def run_recipe(
     general = tuple(stage for stage in job.settings.recipe if stage.is_general)
     own = job.settings.recipe[len(general) :]
 
-    def begin() -> StudentState:
+    def first() -> StudentState:
         if general:
             return _with_task_head(job, candidate, *general_student(job, candidate, general, title))
         return start() if start else _initialiser(job, own[0]).student(candidate.architecture)
 
     origin = {"start": "general" if general else "given" if start else "untrained"}
-    kept = [
+    artifacts = [
         state_artifact(folder / stage.name, {**origin, **state_key(job, candidate, own[: i + 1])})
         for i, stage in enumerate(own)
     ]
-    return _through(job, own, kept, begin, title)
+    return _run_stages(job, own, artifacts, first, title)
 
 
 def general_student(
     job: RecipeRun, candidate: Candidate, stages: Sequence[Stage], title: str
 ) -> tuple[StudentState, Importance | None]:
-    """A student that knows no task: from the cache, or trained now and kept there.
+    """A student that knows no task: from the cache, or trained now and cached.
 
     Returns:
-        The student, and what mattered in its teacher when it was cut from it.
+        The student, and the importance of its teacher's parts that chose its weights.
     """
     job = replace(job, settings=job.settings.model_copy(update={"seed": GENERAL_SEED}))
-    kept = []
-    for i in range(len(stages)):
-        key = general_key(job, candidate, stages[: i + 1])
-        kept.append(state_artifact(cache_folder() / "students" / _named(key), key))
-    kept[-1].path.parent.mkdir(parents=True, exist_ok=True)
-    lock = kept[-1].path.with_suffix(".lock")
+    keys = [general_key(job, candidate, stages[: i + 1]) for i in range(len(stages))]
+    students = cache_folder() / "students"
+    artifacts = [state_artifact(students / hash_of(key), key) for key in keys]
+    path = artifacts[-1].path
+    students.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
     with file_lock(lock, "another process trains the same general student"):
         initialiser = _general_initialiser(job, stages[0])
-        if kept[-1].done():
-            say(f"{title}: found the general student in {kept[-1].path}")
-        begin = lambda: initialiser.student(candidate.architecture)  # noqa: E731
-        return _through(job, stages, kept, begin, title), initialiser.importance
+        if artifacts[-1].done():
+            say(f"{title}: found the general student in {path}")
+        start = partial(initialiser.student, candidate.architecture)
+        return _run_stages(job, stages, artifacts, start, title), initialiser.importance
 
 
 def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: str) -> None:
@@ -133,11 +127,8 @@ def train_stage(
     """Trains a student by one stage, in place.
 
     Args:
-        job: Of the run.
-        stage: The stage.
         state: The student; losses of the stage go on with its parts of their names.
         checkpoint: File that a killed training goes on from; the caller removes it.
-        title: Names the student where progress is shown.
     """
     data = stage_data(job, stage, state)
     losses = weighted_losses(stage, state, data, job.settings, job.runtime)
@@ -153,7 +144,7 @@ def train_stage(
         checkpoint=checkpoint,
         team=job.runtime.team,
     )
-    state.keep(losses.named())
+    state.keep(losses.named)
     job.record(title, stage.name, trained.curve)
 
 
@@ -164,7 +155,7 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
     with job.run.timed(f"signal {stage.name}"):
         data = DistillationData.prepare(teacher, rows, request, job.runtime)
     if stage.data == "transfer":
-        keep_transfer(job.run, job.resources, data, job.runtime)
+        write_transfer(job.run, job.resources, data, job.runtime)
     return data
 
 
@@ -203,18 +194,17 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _through(
+def _run_stages(
     job: RecipeRun,
     stages: Sequence[Stage],
-    kept: Sequence[Artifact[StudentState]],
-    begin: Callable[[], StudentState],
+    artifacts: Sequence[Artifact[StudentState]],
+    start: Callable[[], StudentState],
     title: str,
 ) -> StudentState:
-    """Takes a student through stages, from the last one that is done."""
-    done = next((i for i in reversed(range(len(kept))) if kept[i].done()), None)
-    state = begin() if done is None else kept[done].read()
-    following = 0 if done is None else done + 1
-    for stage, artifact in zip(stages[following:], kept[following:], strict=True):
+    """Trains a student by stages, from the last one that is done."""
+    done = next((i for i in reversed(range(len(artifacts))) if artifacts[i].done()), -1)
+    state = start() if done < 0 else artifacts[done].read()
+    for stage, artifact in list(zip(stages, artifacts, strict=True))[done + 1 :]:
         checkpoint = artifact.path.with_name(f"{artifact.path.name}.pt")
         train_stage(job, stage, state, checkpoint, title)
         artifact.write(state)
@@ -232,36 +222,28 @@ def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
 
 def _general_initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
     """The same; what matters in the teacher is measured once for all that take its students."""
-    teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
     if not job.settings.inherit:
         return _initialiser(job, stage)
+    teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
     key = {"teacher": teacher_key(teacher, rows), "precision": job.runtime.precision}
-    file = cache_folder() / "importance" / f"{_named(key)}.safetensors"
+    file = cache_folder() / "importance" / f"{hash_of(key)}.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
-    kept: Artifact[Importance] = Artifact(
-        file, key, Importance.load, lambda value, path: value.save(path), is_folder=False
-    )
+    cached = Artifact(file, key, Importance.load, Importance.save, is_folder=False)
 
     def measure() -> Importance:
         importance = _initialiser(job, stage).importance
         assert importance is not None
         return importance
 
-    return StudentInitialiser(teacher.model, True, kept.get(measure), job.settings.seed)
+    return StudentInitialiser(teacher.model, True, cached.get(measure), job.settings.seed)
 
 
 def _with_task_head(
     job: RecipeRun, candidate: Candidate, general: StudentState, importance: Importance | None
 ) -> StudentState:
     """The general student with a head cut from the task's teacher, in the same basis."""
-    settings = job.settings
-    teacher = job.resources.task_teacher.model
+    settings, teacher = job.settings, job.resources.task_teacher.model
     initialiser = StudentInitialiser(teacher, settings.inherit, importance, settings.seed)
     state = initialiser.student(candidate.architecture)
     take_body(state.model, general.model)
     return state
-
-
-def _named(key: dict[str, Any]) -> str:
-    """A folder's name for a key."""
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]

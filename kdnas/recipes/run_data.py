@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from kdnas.config import Settings
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
-from kdnas.distillation.masking import mask_tokens
 from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
-from kdnas.recipes.transfer.sources import similar_pairs
+from kdnas.recipes.augmentations import similar_pairs
 from kdnas.runtime.console import say
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.encode import Indices
@@ -25,7 +26,6 @@ class RunData:
     """Encoded examples.
 
     Attributes:
-        spec: The task, its labels known.
         train: The task's training examples.
         evaluation: The examples that are scored, by split.
         distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
@@ -34,7 +34,7 @@ class RunData:
         proxy: The examples of `distillation` that mini-KD sees.
         examples: The texts of `train`.
         corpus_texts: Those of the corpus; empty where there is none.
-        held_out: The texts that the task is scored on, or will be (its test rows).
+        held_out: The texts of all splits but the training one.
         tokenizer: The teacher's.
         length: Tokens at which inputs are cut.
     """
@@ -59,7 +59,13 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         KdnasError: The corpus cannot be read, the proxy would be too small, latencies cannot be
             measured as asked, or the tokenizer gives what the teacher cannot read.
     """
-    check_latency(settings, config)
+    if settings.latency_runtime == "onnx":
+        require_onnx("--latency-runtime onnx")
+    if settings.latency_length > longest_input(config):
+        raise KdnasError(
+            f"invalid --latency-length {settings.latency_length}: the teacher reads "
+            f"{longest_input(config)}"
+        )
     length = input_length(settings, tokenizer, config)
     train = task.splits["train"]
     for split, examples in task.splits.items():
@@ -73,7 +79,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
     general = any(stage.is_general for stage in settings.recipe)
     share = settings.corpus_pairs
-    share = (0.5 if general else 0.0) if share is None else share
+    if share is None:
+        share = 0.5 if general else 0.0
     corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type) if texts else None
     seen = encoded if corpus is None or general else corpus
 
@@ -82,6 +89,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         seed = CORPUS_SEED if data is corpus else settings.seed
         return mask_tokens(data, tokenizer, settings.mask_probability, seed)
 
+    others = [examples for split, examples in task.splits.items() if split != "train"]
+    held_out = {text for e in others for text in (*e.text, *(e.text_pair or ()))}
     distillation, evaluation = masked(seen), encode_evaluation(task, tokenizer, length)
     for part in (encoded, distillation, *evaluation.values()):
         check_inputs(part, config)
@@ -94,20 +103,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
         train,
         texts,
-        held_out_texts(task),
+        frozenset(held_out),
         tokenizer,
         length,
-    )
-
-
-def held_out_texts(task: TaskData) -> frozenset[str]:
-    """The texts of all splits but the training one."""
-    splits = [examples for name, examples in task.splits.items() if name != "train"]
-    return frozenset(
-        text
-        for examples in splits
-        for texts in (examples.text, examples.text_pair or [])
-        for text in texts
     )
 
 
@@ -159,16 +157,23 @@ def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
     return length
 
 
-def check_latency(settings: Settings, config: Any) -> None:
-    """Refuses a latency runtime that is missing, and inputs that do not fit.
+def mask_tokens(
+    data: EncodedExamples, tokenizer: Any, probability: float, seed: int
+) -> EncodedExamples:
+    """The data with some tokens masked, once and for all; special tokens never are.
 
     Raises:
-        KdnasError: ONNX Runtime is missing, or the teacher cannot read that many tokens.
+        KdnasError: The tokenizer has no mask token.
     """
-    if settings.latency_runtime == "onnx":
-        require_onnx("--latency-runtime onnx")
-    longest = longest_input(config)
-    if settings.latency_length > longest:
+    if not probability:
+        return data
+    if tokenizer.mask_token_id is None:
         raise KdnasError(
-            f"invalid --latency-length {settings.latency_length}: the teacher reads {longest}"
+            f"invalid --mask-probability {probability}: the teacher's tokenizer has no mask token; "
+            "leave it out"
         )
+    rng = np.random.default_rng(seed)
+    hidden = rng.random(len(data.input_ids)) < probability
+    hidden &= ~np.isin(data.input_ids, tokenizer.all_special_ids)
+    ids = np.where(hidden, tokenizer.mask_token_id, data.input_ids).astype(data.input_ids.dtype)
+    return replace(data, input_ids=ids)

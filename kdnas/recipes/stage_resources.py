@@ -9,10 +9,10 @@ import numpy as np
 from kdnas.config import Settings
 from kdnas.config.stages import Stage
 from kdnas.distillation.training import predict
+from kdnas.recipes.augmentations import Sources
 from kdnas.recipes.run_data import RunData
 from kdnas.recipes.stages import trains_head
-from kdnas.recipes.transfer.sources import Sources
-from kdnas.recipes.transfer.transfer_set import (
+from kdnas.recipes.transfer_set import (
     FILE,
     OWN,
     SHARES,
@@ -36,12 +36,10 @@ class StageResources:
     """What stages read; teachers are on the runtime's device.
 
     Attributes:
-        task_teacher: Knows the task.
         general_teacher: Knows no task; None where no stage asks for it.
         task_rows: The task's training rows.
         masked_rows: The same, masked as mini-KD's.
-        corpus: None where there is none.
-        transfer: The transfer set; None where no stage reads it.
+        transfer: None where no stage reads it.
         transfer_rows: The same, tokenised.
     """
 
@@ -84,7 +82,15 @@ def prepare_stage_resources(
     transfer = encoded = None
     if _reads_transfer(settings):
         with run.timed("transfer set"):
-            transfer = _make_transfer(settings, data, task_teacher)
+            transfer = make_transfer_set(
+                data.examples,
+                _other_tasks(settings, data),
+                _sources(settings, data, task_teacher),
+                settings.transfer_methods or SHARES,
+                settings.transfer_rows,
+                settings.seed,
+                data.held_out,
+            )
             encoded = encode(transfer.examples, data.tokenizer, data.length)
             check_inputs(encoded, task_teacher.model.config)
         own = transfer.methods.count(OWN)
@@ -104,7 +110,7 @@ def check_transfer(settings: Settings, data: RunData) -> None:
         check_methods(settings.transfer_methods, _sources(settings, data, None))
 
 
-def keep_transfer(
+def write_transfer(
     run: Run, resources: StageResources, data: DistillationData, runtime: Runtime
 ) -> None:
     """Writes the transfer set with the teacher's logits to the run folder, once."""
@@ -114,24 +120,12 @@ def keep_transfer(
     logits = source.logits() if isinstance(source, StoredSignal) else None
     if logits is None and teacher.has_head:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
-    found = None if logits is None else logits.numpy()
-    resources.transfer.write(run.folder, found, data.data.units)
+    given = None if logits is None else logits.numpy()
+    resources.transfer.write(run.folder, given, data.data.units)
 
 
 def _reads_transfer(settings: Settings) -> bool:
     return any(stage.data == "transfer" for stage in settings.recipe)
-
-
-def _make_transfer(settings: Settings, data: RunData, teacher: Teacher) -> TransferSet:
-    return make_transfer_set(
-        data.examples,
-        _other_tasks(settings, data),
-        _sources(settings, data, teacher),
-        settings.transfer_methods or SHARES,
-        settings.transfer_rows,
-        settings.seed,
-        data.held_out,
-    )
 
 
 def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sources:

@@ -1,4 +1,4 @@
-"""From a stage's words to what it reads, what it minimises, and for how long."""
+"""From a stage of a recipe to what it reads, what it minimises, and for how long."""
 
 from __future__ import annotations
 
@@ -82,12 +82,6 @@ def make_losses(
     the student as it is now.
 
     Args:
-        names: Of the losses.
-        stage: Has their options.
-        state: The student.
-        data: Of the stage.
-        settings: Of the run.
-        runtime: Where to.
         fit: Whether to fit parameters; a checkpoint that is about to be loaded has them.
     """
     shapes = Shapes(data.teacher.architecture, state.architecture)
@@ -161,7 +155,6 @@ def check_recipe(
     """Refuses stages whose losses or options are unknown or cannot be had.
 
     Args:
-        settings: Of the run.
         teacher: The teacher's shape; None checks what does not depend on it.
         students: All students of the space.
         has_head: Whether the teacher of a run has, or will have, a head for the task.

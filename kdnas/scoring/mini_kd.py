@@ -109,7 +109,7 @@ class MiniKD:
             checkpoint=checkpoint,
             until=until,
         )
-        state.keep(losses.named())
+        state.keep(losses.named)
         loss = self.heldout_loss(state)
         self.record(title, MINI_KD, trained.curve, loss)
         return loss

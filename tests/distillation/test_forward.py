@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, collate
-from kdnas.distillation.embedding_rows import cut_vocabulary
+from kdnas.distillation.embedding_rows import word_embeddings
 from kdnas.distillation.forward import can_pack, encoder_of, forward
 from kdnas.distillation.outputs import HEADS, OutputRequest, State, attention_states, hidden_states
 from kdnas.distillation.precision import working_precision
@@ -183,7 +183,7 @@ def test_a_cut_vocabulary_trains_the_rows_that_occur(
     table = model.get_input_embeddings().weight
     before = table.detach().clone()
     expected = forward(model, batch, OutputRequest(logits=True)).logits
-    with cut_vocabulary(model, data, PAD):
+    with word_embeddings(model, data, PAD):
         small = model.get_input_embeddings().weight
         assert len(small) == len(np.union1d(data.input_ids, [PAD])) < len(before)
         said = forward(model, batch, OutputRequest(logits=True)).logits

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from kdnas.distillation.losses.task import TaskLoss
+from kdnas.distillation.losses.logits import TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Pace, Schedule
 

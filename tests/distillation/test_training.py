@@ -10,8 +10,7 @@ import torch
 from conftest import sentence
 
 import kdnas.distillation.checkpoint as checkpoints
-from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions
-from kdnas.distillation.losses.task import TaskLoss
+from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions, TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signal import LiveSignal, NoSignal

@@ -29,7 +29,7 @@ from kdnas.distillation import training as core
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signal import NoSignal
-from kdnas.distillation.losses.task import TaskLoss
+from kdnas.distillation.losses.logits import TaskLoss
 from kdnas.runtime.device import start_runtime
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teachers.load import load_teacher

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import small_tokenizer
 
-from kdnas.distillation.masking import mask_tokens
 from kdnas.errors import KdnasError
+from kdnas.recipes.run_data import mask_tokens
 from kdnas.scoring.proxy import split_heldout
 from kdnas.tasks import EncodedExamples
 

@@ -16,8 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForTokenClassification
 
 from kdnas.distillation.batches import collate
-from kdnas.distillation.losses.logits import LogitsLoss
-from kdnas.distillation.losses.task import TaskLoss
+from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule

@@ -9,9 +9,8 @@ from kdnas.distillation.losses.base import (
     TeacherStatistics,
 )
 from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss
-from kdnas.distillation.losses.logits import LogitsLoss
+from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.distillation.losses.relations import RelationsLoss
-from kdnas.distillation.losses.task import TaskLoss
 
 LOSSES: dict[str, type[DistillationLoss]] = {
     "task": TaskLoss,
@@ -21,10 +20,4 @@ LOSSES: dict[str, type[DistillationLoss]] = {
     "relations": RelationsLoss,
 }
 
-__all__ = [
-    "LOSSES",
-    "DistillationLoss",
-    "LossOptions",
-    "Shapes",
-    "TeacherStatistics",
-]
+__all__ = ["LOSSES", "DistillationLoss", "LossOptions", "Shapes", "TeacherStatistics"]

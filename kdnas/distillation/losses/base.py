@@ -107,7 +107,6 @@ class DistillationLoss(nn.Module):
 
         Args:
             output: The student's outputs, as `student_request` asks.
-            batch: The examples.
             signal: The teacher's outputs, as `teacher_request` asks.
         """
         raise NotImplementedError
@@ -131,9 +130,7 @@ class DistillationLoss(nn.Module):
 
         Args:
             student: On the runtime's device, as this module.
-            batches: A few.
-            source: The teacher's signal for them.
-            runtime: Device and precision.
+            source: The teacher's signal for the batches.
         """
 
     def continues(self, state: dict[str, Tensor]) -> bool:

@@ -77,11 +77,8 @@ class RelationsLoss(DistillationLoss):
     ) -> str | None:
         """A layer that the teacher lacks, or heads that do not divide a hidden size."""
         assert isinstance(options, RelationsOptions)
-        layer, heads, depth = (
-            options.relation_layer,
-            options.relation_heads,
-            teacher.num_hidden_layers,
-        )
+        layer, heads = options.relation_layer, options.relation_heads
+        depth = teacher.num_hidden_layers
         if layer and layer > depth:
             return f"invalid relation_layer {layer}: the teacher has {depth} layers"
         sizes = (teacher.hidden_size, *sorted({student.hidden_size for student in students}))

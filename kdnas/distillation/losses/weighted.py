@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 
 import torch
 from torch import Tensor, nn
@@ -25,28 +27,19 @@ class WeightedLosses(nn.Module):
             changes evenly over the training. Losses that always weigh 0 are left out.
 
     Attributes:
+        named: The losses by name.
         ramp: Where the step is between the first, 0, and the last, 1; the training loop keeps it.
     """
 
     def __init__(self, losses: Mapping[str, tuple[Weight, DistillationLoss]]) -> None:
         super().__init__()
-        ends = {name: _ends(weight) for name, (weight, _) in losses.items()}
-        self.ends = {name: both for name, both in ends.items() if any(both)}
-        self.losses = nn.ModuleDict({name: losses[name][1] for name in self.ends})
+        ends = {n: w if isinstance(w, tuple) else (w, w) for n, (w, _) in losses.items()}
+        self.ends = {name: ends[name] for name in ends if any(ends[name])}
+        self.named = {name: losses[name][1] for name in self.ends}
+        self.losses = nn.ModuleDict(self.named)
+        self.of_teacher = _union(loss.of_teacher for loss in self.named.values())
+        self.of_student = _union(loss.of_student for loss in self.named.values())
         self.ramp = 0.0
-
-    @property
-    def of_teacher(self) -> OutputRequest:
-        """What the losses read of the teacher."""
-        return _union(loss.of_teacher for loss in self.named().values())
-
-    def named(self) -> dict[str, DistillationLoss]:
-        """The losses by name."""
-        named = {}
-        for name, loss in self.losses.items():
-            assert isinstance(loss, DistillationLoss)
-            named[name] = loss
-        return named
 
     def weight(self, name: str) -> float:
         """A loss's weight now."""
@@ -55,7 +48,7 @@ class WeightedLosses(nn.Module):
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Over how many items of a batch each loss is a mean."""
-        return {name: loss.count(batch) for name, loss in self.named().items()}
+        return {name: loss.count(batch) for name, loss in self.named.items()}
 
     def shares(self, part: Batch, whole: Batch) -> dict[str, float]:
         """The share of a part of a batch in each loss of the whole batch."""
@@ -72,13 +65,11 @@ class WeightedLosses(nn.Module):
         """The student's losses on a batch by name, and their weighted sum as `total`.
 
         Args:
-            student: The model.
-            batch: Examples.
-            source: The teacher's signal for them.
+            source: The teacher's signal for the batch.
             shares: Factors of the losses in the sum, where the batch is part of another.
         """
         output, signal = self._outputs(student, batch, source)
-        losses = {n: loss.loss(output, batch, signal) for n, loss in self.named().items()}
+        losses = {n: loss.loss(output, batch, signal) for n, loss in self.named.items()}
         factors = {name: self.weight(name) * (shares or {}).get(name, 1.0) for name in losses}
         total = sum(factors[name] * loss for name, loss in losses.items())
         return {**losses, "total": torch.as_tensor(total)}
@@ -88,22 +79,14 @@ class WeightedLosses(nn.Module):
     ) -> dict[str, Tensor]:
         """What each loss says of a student on held-out examples."""
         output, signal = self._outputs(student, batch, source)
-        return {n: loss.heldout_value(output, batch, signal) for n, loss in self.named().items()}
+        return {n: loss.heldout_value(output, batch, signal) for n, loss in self.named.items()}
 
     def _outputs(
         self, student: PreTrainedModel, batch: Batch, source: TeacherSignal
     ) -> tuple[ModelOutputs, ModelOutputs]:
         signal = source.fetch(batch, self.of_teacher)
-        of_student = _union(loss.of_student for loss in self.named().values())
-        return forward(student, batch, of_student), signal
-
-
-def _ends(weight: Weight) -> tuple[float, float]:
-    return weight if isinstance(weight, tuple) else (weight, weight)
+        return forward(student, batch, self.of_student), signal
 
 
 def _union(requests: Iterable[OutputRequest]) -> OutputRequest:
-    whole = OutputRequest()
-    for request in requests:
-        whole |= request
-    return whole
+    return reduce(or_, requests, OutputRequest())

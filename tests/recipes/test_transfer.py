@@ -13,10 +13,9 @@ import pytest
 from conftest import ADJECTIVES, NOUNS, sentence, small_tokenizer
 
 from kdnas.errors import KdnasError
+from kdnas.recipes.augmentations import AUGMENTATIONS, MANY_TEXTS, Sources, obstacle, similar_pairs
 from kdnas.recipes.run_data import encode_corpus
-from kdnas.recipes.transfer.augmentations import AUGMENTATIONS, obstacle
-from kdnas.recipes.transfer.sources import MANY_TEXTS, Sources, similar_pairs
-from kdnas.recipes.transfer.transfer_set import (
+from kdnas.recipes.transfer_set import (
     FILE,
     SHARES,
     as_rows_like,

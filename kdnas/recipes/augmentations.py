@@ -1,19 +1,25 @@
-"""The texts and words that augmentations draw from, and which of them are similar."""
+"""Augmentations: new rows from a task's texts; none needs a model beside the teacher.
+
+Masked words and spans after Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into
+Simple Neural Networks; replaced words after Jiao et al. 2020, TinyBERT, with the teacher's own word
+embeddings in place of GloVe and a masked language model.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-Row = tuple[str, str | None]
-Pair = tuple[str, str]
-
+MASKED = 0.15
+REPLACED = 0.25
+SHORTEST_SPAN = 0.4
 NEAREST = 5
 NEAREST_WORDS = 8
 MOST_WORDS = 20_000
@@ -23,6 +29,11 @@ BLOCK = 4096
 # Words in more than a tenth of many texts say little and cost most of the time.
 MANY_TEXTS = 1000
 FREQUENT = 0.1
+
+T = TypeVar("T")
+Row = tuple[str, str | None]
+Pair = tuple[str, str]
+Random = np.random.Generator
 
 
 @dataclass
@@ -54,23 +65,22 @@ class Sources:
 
         For as many texts as are needed, among few enough that it takes minutes at most.
         """
-        texts = list(dict.fromkeys(text for row in self.rows for text in row if text))
-        pool = _some(texts, MOST_TEXTS)
-        return _with_some(near(_some(pool, 2 * self.drawn), pool))
+        return self._near(list(dict.fromkeys(text for row in self.rows for text in row if text)))
 
     @cached_property
     def near_corpus(self) -> list[tuple[str, list[str]]]:
         """The same for texts of the corpus, among the corpus."""
-        pool = _some(self.corpus, MOST_TEXTS)
-        return _with_some(near(_some(pool, 2 * self.drawn), pool))
+        return self._near(self.corpus)
+
+    def _near(self, texts: list[str]) -> list[tuple[str, list[str]]]:
+        pool = _some(texts, MOST_TEXTS)
+        found = near(_some(pool, 2 * self.drawn), pool)
+        return [(text, others) for text, others in found.items() if others]
 
     @cached_property
     def near_words(self) -> dict[str, list[str]]:
         """For each common word of the task that is one token, the words nearest in the table."""
-        counts: dict[str, int] = {}
-        for row in self.rows:
-            for word in (word for text in row if text for word in text.split()):
-                counts[word] = counts.get(word, 0) + 1
+        counts = Counter(w for row in self.rows for text in row if text for w in text.split())
         common = sorted(counts, key=lambda w: (-counts[w], w))[:MOST_WORDS]
         encoded = self.tokenizer([f" {w}" for w in common], add_special_tokens=False)["input_ids"]
         single = {w: i[0] for w, i in zip(common, encoded, strict=True) if len(i) == 1}
@@ -85,10 +95,6 @@ class Sources:
             for word, best in zip(words[start:], _best(likeness, NEAREST_WORDS + 1), strict=False):
                 near[word] = [words[i] for i in best if words[i].lower() != word.lower()]
         return near
-
-
-def _with_some(found: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
-    return [(text, others) for text, others in found.items() if others]
 
 
 def _some(texts: list[str], count: int) -> list[str]:
@@ -157,3 +163,105 @@ def similar_pairs(texts: list[str], share: float, seed: int = 0) -> tuple[list[s
             else:
                 alone.append(text)
     return alone, pairs
+
+
+Augmentation = Callable[[Sources, Random], Row | None]
+
+
+def swap(sources: Sources, rng: Random) -> Row | None:
+    """A pair in the other order."""
+    first, second = _pick(sources.rows, rng)
+    return None if second is None else (second, first)
+
+
+def recombine(sources: Sources, rng: Random) -> Row | None:
+    """The first text of one row with the second of another."""
+    return _pick(sources.rows, rng)[0], _pick(sources.rows, rng)[1]
+
+
+def neighbours(sources: Sources, rng: Random) -> Row | None:
+    """A text with one of those of other rows that are most like it."""
+    return _beside_another(sources.near_texts, rng)
+
+
+def mask(sources: Sources, rng: Random) -> Row | None:
+    """A row with some words replaced by the mask token."""
+    mask_token = sources.tokenizer.mask_token
+    return _changed(_pick(sources.rows, rng), MASKED, rng, lambda word: mask_token)
+
+
+def replace(sources: Sources, rng: Random) -> Row | None:
+    """A row with some words replaced by others that are near in the teacher's embeddings."""
+
+    def another(word: str) -> str | None:
+        near = sources.near_words.get(word)
+        return _pick(near, rng) if near else None
+
+    return _changed(_pick(sources.rows, rng), REPLACED, rng, another)
+
+
+def span(sources: Sources, rng: Random) -> Row | None:
+    """A row of which one text is cut to some consecutive words."""
+    row = _pick(sources.rows, rng)
+    side = int(rng.integers(2)) if row[1] is not None else 0
+    words = (row[side] or "").split()
+    length = int(len(words) * rng.uniform(SHORTEST_SPAN, 1))
+    if not 0 < length < len(words):
+        return None
+    start = int(rng.integers(len(words) - length + 1))
+    part = " ".join(words[start : start + length])
+    return (part, row[1]) if side == 0 else (row[0], part)
+
+
+def corpus(sources: Sources, rng: Random) -> Row | None:
+    """A text of the corpus; for pairs, with one of those that are most like it."""
+    if not sources.pairs:
+        return _pick(sources.corpus, rng), None
+    return _beside_another(sources.near_corpus, rng)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "swap": swap,
+    "recombine": recombine,
+    "neighbours": neighbours,
+    "mask": mask,
+    "replace": replace,
+    "span": span,
+    "corpus": corpus,
+}
+
+
+def obstacle(method: str, sources: Sources) -> str | None:
+    """Why an augmentation cannot be used; None where it can."""
+    if method in ("swap", "recombine", "neighbours") and not sources.pairs:
+        return "the task's rows have one text each"
+    if method == "mask" and sources.tokenizer.mask_token is None:
+        return "the teacher's tokenizer has no mask token"
+    if method == "corpus" and len(sources.corpus) < 2:
+        return "there is no --corpus, or it has a single text"
+    return None
+
+
+def _changed(
+    row: Row, share: float, rng: Random, another: Callable[[str], str | None]
+) -> Row | None:
+    def change(text: str) -> str:
+        words = text.split()
+        chosen = rng.random(len(words)) < share
+        return " ".join(
+            (another(word) or word) if hit else word
+            for word, hit in zip(words, chosen, strict=True)
+        )
+
+    return change(row[0]), None if row[1] is None else change(row[1])
+
+
+def _beside_another(found: list[tuple[str, list[str]]], rng: Random) -> Row | None:
+    if not found:
+        return None
+    text, others = _pick(found, rng)
+    return text, _pick(others, rng)
+
+
+def _pick(items: list[T], rng: Random) -> T:
+    return items[int(rng.integers(len(items)))]

@@ -14,19 +14,15 @@ from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
-from kdnas.recipes.transfer.augmentations import AUGMENTATIONS, obstacle
-from kdnas.recipes.transfer.sources import Row, Sources
+from kdnas.recipes.augmentations import AUGMENTATIONS, Row, Sources, obstacle
 from kdnas.tasks import TASK_TYPES, Examples
 
 FILE = "transfer.jsonl.gz"
 TRIES = 20
 SHARES: dict[Any, float] = {
-    "swap": 1,
-    "recombine": 1,
+    **dict.fromkeys(AUGMENTATIONS, 1),
     "neighbours": 2,
-    "mask": 1,
     "replace": 2,
-    "span": 1,
     "corpus": 2,
 }
 OWN = "own"
@@ -82,12 +78,10 @@ def make_transfer_set(
     Other tasks give up to half of what is missing, in equal parts. Only own rows may repeat.
 
     Args:
-        own: The task's training rows.
+        own: The task's training rows; none is dropped.
         others: Rows of other tasks by name; their labels are not used.
-        sources: What new rows are made of.
         shares: Of the augmentations by name; those that cannot be used are left out.
-        rows: Rows in all; own rows are never dropped.
-        seed: Decides what is drawn.
+        rows: Rows in all.
         held_out: Texts of evaluation rows. Public data sets share sentences: a row with one of
             these is left out unless the task's own rows have it too.
     """
