@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ class Batch:
     task: TaskType
     units: Units
     packing: Packing
-    sample: slice
+    sample: slice = field(default_factory=lambda: slice(None))
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
