@@ -87,7 +87,7 @@ raise SystemExit(lead_or_follow(command))
 
 
 @pytest.fixture
-def distillation(teacher_folder: Path, runtime: Runtime) -> DistillationData:
+def kd_data(teacher_folder: Path, runtime: Runtime) -> DistillationData:
     rng = random.Random(0)
     teacher = load_teacher(str(teacher_folder), load_spec("sst2"))
     teacher.has_head = True
@@ -101,34 +101,30 @@ def distillation(teacher_folder: Path, runtime: Runtime) -> DistillationData:
 @pytest.mark.parametrize("examples", [13, 2])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_the_parts_of_a_batch_have_the_whole_batchs_gradients(
-    distillation: DistillationData,
-    runtime: Runtime,
-    teacher_folder: Path,
-    stride: int,
-    examples: int,
+    kd_data: DistillationData, runtime: Runtime, teacher_folder: Path, stride: int, examples: int
 ) -> None:
     student = load_teacher(str(teacher_folder), load_spec("sst2")).model
     torch.manual_seed(1)
-    shapes = Shapes(distillation.teacher.architecture, distillation.teacher.architecture)
+    shapes = Shapes(kd_data.teacher.architecture, kd_data.teacher.architecture)
     weights = {"hidden": 1.0, "logits": (2.0, 1.0), "relations": 0.5, "task": 1.0}
     objective = WeightedLosses(
         {
-            name: (weight, LOSSES[name](shapes, None, distillation.statistics))
+            name: (weight, LOSSES[name](shapes, None, kd_data.statistics))
             for name, weight in weights.items()
         }
     )
     parameters = [*student.parameters(), *objective.parameters()]
     indices = np.random.default_rng(0).permutation(13)[:examples]
-    whole = collate(distillation.data, indices, 0, stride)
+    whole = collate(kd_data.data, indices, 0, stride)
 
     def gradients(size: int) -> tuple[float, list[torch.Tensor]]:
         total = 0.0
         for rank in range(size):
-            part = part_of(distillation.data, indices, 0, stride, rank, size)
+            part = part_of(kd_data.data, indices, 0, stride, rank, size)
             shares = objective.shares(part, whole)
             if rank >= len(indices):
                 shares = dict.fromkeys(shares, 0.0)
-            loss = objective(student, part, distillation.source, shares)["total"]
+            loss = objective(student, part, kd_data.source, shares)["total"]
             loss.backward()
             total += float(loss.detach())
         found = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -145,19 +141,19 @@ def test_the_parts_of_a_batch_have_the_whole_batchs_gradients(
             torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
 
 
-def test_what_the_others_get_is_the_same(distillation: DistillationData, runtime: Runtime) -> None:
-    batch = collate(distillation.data, np.arange(4), 0)
+def test_what_the_others_get_is_the_same(kd_data: DistillationData, runtime: Runtime) -> None:
+    batch = collate(kd_data.data, np.arange(4), 0)
     wanted = OutputRequest(hidden_states([1, 3]), True)
-    distillation.source.fetch(batch, wanted)
-    model = distillation.teacher.model
+    kd_data.source.fetch(batch, wanted)
+    model = kd_data.teacher.model
     model(**batch.inputs, output_hidden_states=True)  # hooks of transformers' are there now
-    copy, source, place = _unpacked(_packed((model, distillation.source, runtime)))
+    copy, source, place = _unpacked(_packed((model, kd_data.source, runtime)))
     assert place.device == runtime.device and place.precision == runtime.precision
     for name, value in model.state_dict().items():
         assert torch.equal(copy.state_dict()[name], value)
-    theirs, ours = source.fetch(batch, wanted), distillation.source.fetch(batch, wanted)
+    theirs, ours = source.fetch(batch, wanted), kd_data.source.fetch(batch, wanted)
     assert all(torch.equal(theirs.states[s], ours.states[s]) for s in ours.states)
-    assert len(_packed(distillation.source)) < 3_000  # the store itself stays on the disk
+    assert len(_packed(kd_data.source)) < 3_000  # the store itself stays on the disk
 
 
 def test_a_launch_that_would_split_the_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
