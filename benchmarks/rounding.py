@@ -21,7 +21,7 @@ from kdnas.testing.stepwise import Stepwise
 from kdnas.distillation import schedule
 from kdnas.distillation import training as core
 from kdnas.distillation.batches import collate, part_of
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.precision import working_precision
 from kdnas.recipes.full import stage_data
 from kdnas.recipes.stages import schedule_of, weighted_losses

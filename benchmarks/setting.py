@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kdnas.config import Settings
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import hidden_states
 from kdnas.recipes.stages import weighted_losses
 from kdnas.runtime.device import Runtime, start_runtime

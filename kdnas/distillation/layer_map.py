@@ -67,7 +67,6 @@ class LayerMap:
 
     @classmethod
     def embeddings(cls) -> LayerMap:
-        """The student's embeddings against the teacher's."""
         return cls(((0,),), first=0)
 
     @property
@@ -80,13 +79,6 @@ class LayerMap:
         """Every teacher layer that is needed, ascending."""
         return tuple(sorted({layer for target in self.targets for layer in target}))
 
-    @property
-    def width(self) -> int:
-        """Teacher layers in a target, side by side."""
-        return len(self.targets[0])
-
     def __str__(self) -> str:
-        return ", ".join(
-            f"{i} <- {'+'.join(map(str, target))}"
-            for i, target in zip(self.student_layers, self.targets, strict=True)
-        )
+        pairs = zip(self.student_layers, self.targets, strict=True)
+        return ", ".join(f"{layer} <- {'+'.join(map(str, target))}" for layer, target in pairs)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.distillation.forward import encoder_of, packed_attention
+from kdnas.distillation.outputs import encoder_of, packed_attention
 from kdnas.runtime.device import Runtime
 
 

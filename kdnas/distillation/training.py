@@ -17,12 +17,10 @@ from transformers import PreTrainedModel
 from kdnas.distillation.batches import Batch, Indices, batches_once, collate, part_of
 from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.distillation.embedding_rows import word_embeddings
-from kdnas.distillation.forward import forward
-from kdnas.distillation.losses.weighted import WeightedLosses
-from kdnas.distillation.outputs import OutputRequest
+from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.outputs import OutputRequest, TeacherSignal, forward
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
-from kdnas.distillation.signal import TeacherSignal
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime

@@ -14,8 +14,8 @@ from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
-from kdnas.recipes.stage_resources import StageResources, write_transfer
 from kdnas.recipes.stages import (
+    StageResources,
     loss_options,
     losses_of,
     schedule_of,
@@ -23,6 +23,7 @@ from kdnas.recipes.stages import (
     trains_head,
     weighted_losses,
 )
+from kdnas.recipes.transfer_set import write_transfer
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
@@ -155,7 +156,8 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
     with job.run.timed(f"signal {stage.name}"):
         data = DistillationData.prepare(teacher, rows, request, job.runtime)
     if stage.data == "transfer":
-        write_transfer(job.run, job.resources, data, job.runtime)
+        assert job.resources.transfer is not None
+        write_transfer(job.run.folder, job.resources.transfer, data, job.runtime)
     return data
 
 

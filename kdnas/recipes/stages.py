@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 import torch
 from pydantic import ValidationError
@@ -11,15 +12,80 @@ from kdnas.config import Settings
 from kdnas.config.read import nearest
 from kdnas.config.stages import LOSS_SETTINGS, Stage
 from kdnas.distillation.losses import LOSSES, DistillationLoss, LossOptions, Shapes
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
+from kdnas.recipes.run_data import RunData
+from kdnas.recipes.transfer_set import OWN, TransferSet, make_transfer_set, reads_transfer
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.students.state import StudentState
-from kdnas.teachers.distillation_data import DistillationData
-from kdnas.teachers.load import Teacher
+from kdnas.tasks import EncodedExamples, encode
+from kdnas.teachers.distillation_data import DistillationData, some_batches
+from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_source
+
+
+@dataclass(frozen=True)
+class StageResources:
+    """What stages read; teachers are on the runtime's device.
+
+    Attributes:
+        general_teacher: Knows no task; None where no stage asks for it.
+        task_rows: The task's training rows.
+        masked_rows: The same, masked as mini-KD's.
+        transfer: None where no stage reads it.
+        transfer_rows: The same, tokenised.
+    """
+
+    task_teacher: Teacher
+    general_teacher: Teacher | None
+    task_rows: EncodedExamples
+    masked_rows: EncodedExamples
+    corpus: EncodedExamples | None = None
+    transfer: TransferSet | None = None
+    transfer_rows: EncodedExamples | None = None
+
+    def teacher_of(self, stage: Stage) -> Teacher:
+        """A stage's teacher."""
+        teacher = self.general_teacher if stage.is_general else self.task_teacher
+        assert teacher is not None, "resources are made for the recipe's stages"
+        return teacher
+
+    def rows_of(self, stage: Stage) -> EncodedExamples:
+        """A stage's examples."""
+        # Stages go on with the masked rows that mini-KD trained on, until labels are learnt.
+        task_rows = self.task_rows if trains_head(stage) else self.masked_rows
+        rows = {"task": task_rows, "corpus": self.corpus, "transfer": self.transfer_rows}
+        found = rows[stage.data]
+        assert found is not None, "the settings were checked"
+        return found
+
+
+def prepare_stage_resources(
+    settings: Settings, run: Run, data: RunData, task_teacher: Teacher, runtime: Runtime
+) -> StageResources:
+    """Loads the general teacher and makes the transfer set where a stage of the recipe needs them.
+
+    Raises:
+        KdnasError: Another task's rows cannot be read or do not fit.
+    """
+    general = None
+    if any(stage.is_general for stage in settings.recipe):
+        general = load_teacher(teacher_source(settings.general_teacher or settings.teacher), None)
+        general.model.to(runtime.device)  # type: ignore[arg-type]
+    transfer = encoded = None
+    if reads_transfer(settings):
+        with run.timed("transfer set"):
+            transfer = make_transfer_set(settings, data, task_teacher)
+            encoded = encode(transfer.examples, data.tokenizer, data.length)
+            check_inputs(encoded, task_teacher.model.config)
+        own = transfer.methods.count(OWN)
+        say(f"transfer set: {len(transfer.methods)} rows, {own} of them the task's own")
+    masked = data.distillation if settings.mask_probability and not data.corpus else data.train
+    return StageResources(task_teacher, general, data.train, masked, data.corpus, transfer, encoded)
 
 
 def loss_options(name: str, stage: Stage, settings: Settings) -> LossOptions:
@@ -97,7 +163,8 @@ def make_losses(
             loss.load_state_dict(before)
         elif fit and list(loss.parameters()):
             state.model.to(runtime.device)  # type: ignore[arg-type]
-            loss.fit(state.model, data.some_batches(runtime, settings.seed), data.source, runtime)
+            batches = some_batches(data.data, data.teacher.pad_id, runtime, settings.seed)
+            loss.fit(state.model, batches, data.source, runtime)
         losses[name] = loss
     return losses
 
@@ -174,7 +241,7 @@ def check_recipe(
     if not trains_head(settings.recipe[-1]):
         raise KdnasError(
             f"the last stage, {settings.recipe[-1].name!r}, does not train the head; give it a "
-            f"loss that does: {_listed(name for name in LOSSES if LOSSES[name].trains_head)}"
+            f"loss that does: {', '.join(name for name in LOSSES if LOSSES[name].trains_head)}"
         )
     _check_mini(settings)
     for stage in () if has_head else (settings.mini_stage, *settings.stages):
@@ -200,16 +267,11 @@ def _check_names(stage: Stage) -> None:
 
 def _check_task(stage: Stage) -> None:
     for name in stage.losses:
+        learns = f"stage {stage.name!r} learns from {name}, "
         if stage.is_general and LOSSES[name].trains_head:
-            raise KdnasError(
-                f"stage {stage.name!r} learns from {name}, which a general teacher cannot give; "
-                "give it teacher: task"
-            )
+            raise KdnasError(f"{learns}which a general teacher cannot give; give it teacher: task")
         if stage.data == "corpus" and LOSSES[name].needs_labels:
-            raise KdnasError(
-                f"stage {stage.name!r} learns from {name}, but a corpus has no labels; give it "
-                "data: task or transfer"
-            )
+            raise KdnasError(f"{learns}but a corpus has no labels; give it data: task or transfer")
 
 
 def _check_mini(settings: Settings) -> None:
@@ -217,7 +279,7 @@ def _check_mini(settings: Settings) -> None:
     stage, score = settings.mini_stage, settings.mini_score
     for name in stage.losses:
         if LOSSES[name].needs_labels:
-            usable = _listed(n for n in LOSSES if not LOSSES[n].needs_labels)
+            usable = ", ".join(n for n in LOSSES if not LOSSES[n].needs_labels)
             raise KdnasError(f"mini_losses has {name!r}, which needs labels; give one of {usable}")
     for name in settings.scored_losses:
         if name not in LOSSES or LOSSES[name].needs_labels:
@@ -227,7 +289,3 @@ def _check_mini(settings: Settings) -> None:
                 f"--mini-score is {score}, but mini_losses has no {name}, so that no head is "
                 f"trained; add {name} to mini_losses"
             )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -12,10 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kdnas.config import Settings
+from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
 from kdnas.recipes.augmentations import AUGMENTATIONS, Row, Sources, obstacle
-from kdnas.tasks import TASK_TYPES, Examples
+from kdnas.recipes.run_data import RunData
+from kdnas.runtime.device import Runtime
+from kdnas.tasks import TASK_TYPES, Examples, load_data, load_spec
+from kdnas.teachers.distillation_data import DistillationData
+from kdnas.teachers.load import Teacher
+from kdnas.teachers.store import StoredSignal
 
 FILE = "transfer.jsonl.gz"
 TRIES = 20
@@ -64,7 +71,53 @@ class TransferSet:
                 file.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
 
 
-def make_transfer_set(
+def reads_transfer(settings: Settings) -> bool:
+    """Whether a stage of the recipe reads the transfer set."""
+    return any(stage.data == "transfer" for stage in settings.recipe)
+
+
+def check_transfer(settings: Settings, data: RunData) -> None:
+    """Refuses what the transfer set cannot be made of, before anything is computed.
+
+    Raises:
+        KdnasError: Another task's rows cannot be read or do not fit, or a method cannot be used.
+    """
+    if reads_transfer(settings):
+        _other_tasks(settings, data)
+        check_methods(settings.transfer_methods, _sources(settings, data, None))
+
+
+def make_transfer_set(settings: Settings, data: RunData, teacher: Teacher) -> TransferSet:
+    """The transfer set of a run.
+
+    Raises:
+        KdnasError: Another task's rows cannot be read or do not fit.
+    """
+    return fill_transfer_set(
+        data.examples,
+        _other_tasks(settings, data),
+        _sources(settings, data, teacher),
+        settings.transfer_methods or SHARES,
+        settings.transfer_rows,
+        settings.seed,
+        data.held_out,
+    )
+
+
+def write_transfer(
+    folder: Path, transfer: TransferSet, data: DistillationData, runtime: Runtime
+) -> None:
+    """Writes the transfer set with the teacher's logits to the run folder, once."""
+    if (folder / FILE).exists():
+        return
+    source, teacher = data.source, data.teacher
+    logits = source.logits() if isinstance(source, StoredSignal) else None
+    if logits is None and teacher.has_head:
+        logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
+    transfer.write(folder, None if logits is None else logits.numpy(), data.data.units)
+
+
+def fill_transfer_set(
     own: Examples,
     others: dict[str, Examples],
     sources: Sources,
@@ -97,7 +150,15 @@ def make_transfer_set(
         texts = [row for row in fresh if not barred.intersection(row)]
         for i in rng.permutation(len(texts))[:part].tolist():
             found[texts[i]] = name
-    _fill(found, sources, shares, needed, rng, taken, barred)
+    methods = [m for m, share in shares.items() if share and not obstacle(m, sources)]
+    weights = np.array([shares[method] for method in methods])
+    for _ in range(TRIES * max(0, needed - len(found)) if methods else 0):
+        if len(found) >= needed:
+            break
+        method = methods[int(rng.choice(len(methods), p=weights / weights.sum()))]
+        new = AUGMENTATIONS[method](sources, rng)
+        if new and new not in taken and new[0] != new[1] and not barred.intersection(new):
+            found.setdefault(new, method)
     return TransferSet(_followed(own, list(found)), [OWN] * len(own) + list(found.values()))
 
 
@@ -134,29 +195,6 @@ def check_methods(shares: dict[Any, float], sources: Sources) -> None:
             raise KdnasError(f"transfer_methods has {method}, but {why}; leave it out")
 
 
-def _fill(
-    found: dict[Row, str],
-    sources: Sources,
-    shares: dict[Any, float],
-    needed: int,
-    rng: np.random.Generator,
-    taken: set[Row],
-    barred: frozenset[str],
-) -> None:
-    methods = [m for m, share in shares.items() if share and not obstacle(m, sources)]
-    if not methods:
-        return
-    weights = np.array([shares[method] for method in methods])
-    for _ in range(TRIES * max(0, needed - len(found))):
-        if len(found) >= needed:
-            return
-        method = methods[int(rng.choice(len(methods), p=weights / weights.sum()))]
-        row = AUGMENTATIONS[method](sources, rng)
-        if row is None or row in taken or row[0] == row[1] or barred.intersection(row):
-            continue
-        found.setdefault(row, method)
-
-
 def _followed(own: Examples, others: list[Row]) -> Examples:
     """A task's own rows, then others without labels."""
     labels = own.labels
@@ -166,3 +204,22 @@ def _followed(own: Examples, others: list[Row]) -> Examples:
     pairs = None if own.text_pair is None else [*own.text_pair, *second]
     texts = [*own.text, *(text for text, _ in others)]
     return Examples(texts, pairs, labels, task_type=own.task_type)
+
+
+def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sources:
+    """What new rows are made of; without a teacher no words near one another."""
+    table = np.zeros((0, 0), np.float32)
+    if teacher:
+        table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
+    new = max(0, settings.transfer_rows - len(data.examples))
+    return Sources(rows_of(data.examples), data.tokenizer, table, data.corpus_texts, new)
+
+
+def _other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
+    """The training rows of the tasks whose texts the transfer set takes."""
+    found = {}
+    for name in settings.transfer_tasks:
+        spec = load_spec(name, settings.tasks)
+        other = load_data(spec, settings.data_dir, splits=("train",), optional=())
+        found[spec.name] = as_rows_like(data.examples, other.splits["train"], spec.name)
+    return found

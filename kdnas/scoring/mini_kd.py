@@ -9,7 +9,7 @@ from statistics import fmean
 from zipfile import is_zipfile
 
 from kdnas.config import Settings
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import State
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, train

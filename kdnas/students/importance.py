@@ -22,8 +22,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.forward import calls_on_tokens, forward, real_tokens
-from kdnas.distillation.outputs import OutputRequest, hidden_states
+from kdnas.distillation.outputs import (
+    OutputRequest,
+    calls_on_tokens,
+    forward,
+    hidden_states,
+    real_tokens,
+)
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import Family, family_of
 
@@ -57,19 +62,14 @@ class Importance:
 
     @classmethod
     def load(cls, file: Path) -> Importance:
-        """Reads what `save` wrote.
-
-        Raises:
-            OSError: There is no such file.
-            SafetensorError: It is damaged.
-        """
+        """Reads what `save` wrote."""
         tensors = load_file(file)
+        residual = tensors.pop("residual")
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
         for name, value in tensors.items():
             part, _, layer = name.partition("/")
-            if layer:
-                parts[part][layer] = value
-        return cls(tensors["residual"], **parts)
+            parts[part][layer] = value
+        return cls(residual, **parts)
 
 
 class _Moments:

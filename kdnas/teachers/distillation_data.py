@@ -9,8 +9,13 @@ import torch
 
 from kdnas.distillation.batches import Batch, collate, plan_epoch
 from kdnas.distillation.losses import TeacherStatistics
-from kdnas.distillation.outputs import OutputRequest, hidden_states
-from kdnas.distillation.signal import LiveSignal, NoSignal, TeacherSignal
+from kdnas.distillation.outputs import (
+    LiveSignal,
+    NoSignal,
+    OutputRequest,
+    TeacherSignal,
+    hidden_states,
+)
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
@@ -53,10 +58,6 @@ class DistillationData:
             live = LiveSignal(teacher.model, runtime)
             return cls(teacher, data, live, _statistics(teacher, live, data, runtime))
         return cls(teacher, data, store.subset(), store.statistics(data.task_type))
-
-    def some_batches(self, runtime: Runtime, seed: int = 0) -> Iterator[Batch]:
-        """As the function of that name."""
-        return some_batches(self.data, self.teacher.pad_id, runtime, seed)
 
 
 def some_batches(

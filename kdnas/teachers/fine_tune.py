@@ -10,9 +10,9 @@ from transformers import PreTrainedModel
 
 from kdnas.config.stages import LABELS_ONLY
 from kdnas.distillation.losses import LOSSES
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.outputs import NoSignal
 from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.signal import NoSignal
 from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
 from kdnas.files.locks import file_lock

@@ -22,9 +22,8 @@ from torch import Tensor
 from kdnas.distillation.batches import Batch, batches_once, plan_once
 from kdnas.distillation.losses import TeacherStatistics
 from kdnas.distillation.losses.logits import logit_variance
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
+from kdnas.distillation.outputs import LiveSignal, ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
-from kdnas.distillation.signal import LiveSignal
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.locks import file_lock

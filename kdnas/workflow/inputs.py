@@ -12,8 +12,8 @@ import torch
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
-from kdnas.recipes.stage_resources import check_transfer
 from kdnas.recipes.stages import check_recipe
+from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
 from kdnas.scoring.costs import CostMeter

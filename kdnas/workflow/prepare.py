@@ -10,8 +10,7 @@ from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves
 from kdnas.files.locks import file_lock
 from kdnas.recipes.full import RecipeRun
-from kdnas.recipes.stage_resources import prepare_stage_resources
-from kdnas.recipes.stages import teacher_schedule
+from kdnas.recipes.stages import prepare_stage_resources, teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import CostMeter

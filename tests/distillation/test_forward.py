@@ -13,8 +13,16 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.embedding_rows import word_embeddings
-from kdnas.distillation.forward import can_pack, encoder_of, forward
-from kdnas.distillation.outputs import HEADS, OutputRequest, State, attention_states, hidden_states
+from kdnas.distillation.outputs import (
+    HEADS,
+    OutputRequest,
+    State,
+    attention_states,
+    can_pack,
+    encoder_of,
+    forward,
+    hidden_states,
+)
 from kdnas.distillation.precision import working_precision
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.space.families import FAMILIES, family_of

@@ -43,7 +43,6 @@ def test_targets_are_skip_beside_last() -> None:
     layer_map = LayerMap.named("skip+last", 3, 6)
     assert layer_map.targets == ((2, 4), (4, 5), (6, 6))
     assert layer_map.teacher_layers == (2, 4, 5, 6)
-    assert layer_map.width == 2
     assert str(layer_map) == "1 <- 2+4, 2 <- 4+5, 3 <- 6+6"
 
 

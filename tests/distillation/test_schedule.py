@@ -5,8 +5,8 @@ import time
 import pytest
 import torch
 
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import TaskLoss
-from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.schedule import Pace, Schedule
 
 

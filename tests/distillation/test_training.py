@@ -10,10 +10,10 @@ import torch
 from conftest import sentence
 
 import kdnas.distillation.checkpoint as checkpoints
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions, TaskLoss
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.outputs import LiveSignal, NoSignal
 from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.signal import LiveSignal, NoSignal
 from kdnas.distillation.training import heldout_losses, predict, train
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec

@@ -9,10 +9,10 @@ import torch
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.distillation.losses import LOSSES, Shapes, TeacherStatistics
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss, HiddenOptions
 from kdnas.distillation.losses.logits import TaskLoss
 from kdnas.distillation.losses.relations import RelationsLoss, RelationsOptions
-from kdnas.distillation.losses.weighted import WeightedLosses
 from kdnas.distillation.outputs import ModelOutputs, State, attention_states
 from kdnas.distillation.packing import Packing
 from kdnas.space import Architecture

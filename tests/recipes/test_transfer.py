@@ -20,7 +20,7 @@ from kdnas.recipes.transfer_set import (
     SHARES,
     as_rows_like,
     check_methods,
-    make_transfer_set,
+    fill_transfer_set,
     rows_of,
 )
 from kdnas.tasks.examples import Examples
@@ -119,7 +119,7 @@ def test_corpus_rows(pairs: Examples, singles: Examples) -> None:
 def test_own_rows_that_labels_disagree_on_are_all_kept(pairs: Examples) -> None:
     texts = [*pairs.text[:4], pairs.text[0]]
     own = Examples(texts, None, np.array([0, 1, 0, 1, 1]))
-    made = make_transfer_set(own, {}, sources(own), SHARES, 9, 0)
+    made = fill_transfer_set(own, {}, sources(own), SHARES, 9, 0)
     assert made.examples.text[:5] == texts and made.methods.count("own") == 5
     assert made.examples.labels is not None
     assert made.examples.labels.tolist() == [0, 1, 0, 1, 1, *[-100] * 4]
@@ -130,7 +130,7 @@ def test_a_set_is_whole_labelled_where_it_can_be_and_the_same_again(pairs: Examp
     rng = random.Random(7)
     other = Examples([sentence(rng) for _ in range(90)], [sentence(rng) for _ in range(90)])
     first, again, different = (
-        make_transfer_set(pairs, {"other": other}, sources(pairs), SHARES, 200, seed)
+        fill_transfer_set(pairs, {"other": other}, sources(pairs), SHARES, 200, seed)
         for seed in (0, 0, 1)
     )
     assert rows_of(first.examples) == rows_of(again.examples)
@@ -146,21 +146,21 @@ def test_a_set_is_whole_labelled_where_it_can_be_and_the_same_again(pairs: Examp
 
 
 def test_scores_have_gaps_too_and_own_rows_stay_however_many(singles: Examples) -> None:
-    made = make_transfer_set(singles, {}, sources(singles), {"span": 1}, 60, 0)
+    made = fill_transfer_set(singles, {}, sources(singles), {"span": 1}, 60, 0)
     assert made.examples.labels is not None
     assert (
         np.isnan(made.examples.labels[40:]).all() and not np.isnan(made.examples.labels[:40]).any()
     )
-    assert len(make_transfer_set(singles, {}, sources(singles), SHARES, 10, 0).methods) == 40
+    assert len(fill_transfer_set(singles, {}, sources(singles), SHARES, 10, 0).methods) == 40
 
 
 def test_texts_that_run_out_end_the_set_early() -> None:
     own = Examples(["one", "two"], None, np.array([0, 1]))
-    assert len(make_transfer_set(own, {}, sources(own), {"span": 1}, 50, 0).methods) == 2
+    assert len(fill_transfer_set(own, {}, sources(own), {"span": 1}, 50, 0).methods) == 2
 
 
 def test_the_file_holds_rows_methods_and_logits(pairs: Examples, tmp_path: Path) -> None:
-    made = make_transfer_set(pairs, {}, sources(pairs), SHARES, 60, 0)
+    made = fill_transfer_set(pairs, {}, sources(pairs), SHARES, 60, 0)
     logits = np.arange(120, dtype=np.float32).reshape(60, 2)
     made.write(tmp_path, logits)
     lines = gzip.decompress((tmp_path / FILE).read_bytes()).decode().splitlines()
@@ -174,7 +174,7 @@ def test_methods_that_cannot_be_used_are_left_out_or_refused(singles: Examples) 
     source = sources(singles)
     closed = {m for m in AUGMENTATIONS if obstacle(m, source)}
     assert closed == {"swap", "recombine", "neighbours", "corpus"}
-    made = make_transfer_set(singles, {}, source, SHARES, 120, 0)
+    made = fill_transfer_set(singles, {}, source, SHARES, 120, 0)
     assert not set(made.methods) & closed
     with pytest.raises(KdnasError, match="transfer_methods has swap, but the task's rows have one"):
         check_methods({"swap": 1}, source)
@@ -223,7 +223,7 @@ def test_rows_with_texts_of_the_evaluation_are_left_out(pairs: Examples) -> None
     held_out = frozenset([*other.text[:30], *other.text_pair[30:45], pairs.text[0]])
     corpus = [*other.text[:20], *(sentence(rng) for _ in range(20))]
     source = sources(pairs, corpus)
-    made = make_transfer_set(pairs, {"other": other}, source, SHARES, 250, 0, held_out)
+    made = fill_transfer_set(pairs, {"other": other}, source, SHARES, 250, 0, held_out)
     rows = rows_of(made.examples)
     own = set(pairs.text) | set(pairs.text_pair or [])
     for row, method in zip(rows, made.methods, strict=True):

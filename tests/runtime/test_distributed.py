@@ -21,7 +21,7 @@ from support.stepwise import Stepwise
 from kdnas.config import Settings
 from kdnas.distillation.batches import collate, part_of
 from kdnas.distillation.losses import LOSSES, Shapes
-from kdnas.distillation.losses.weighted import WeightedLosses
+from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json

@@ -10,10 +10,16 @@ from conftest import sentence
 
 from kdnas.distillation.batches import batches_once
 from kdnas.distillation.losses import LOSSES
-from kdnas.distillation.losses.weighted import WeightedLosses
-from kdnas.distillation.outputs import OutputRequest, State, attention_states, hidden_states
+from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.outputs import (
+    LiveSignal,
+    NoSignal,
+    OutputRequest,
+    State,
+    attention_states,
+    hidden_states,
+)
 from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.signal import LiveSignal, NoSignal
 from kdnas.distillation.training import train
 from kdnas.files import artifact
 from kdnas.runtime.device import Runtime, start_runtime

@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 
 from kdnas.config.choices import LayerMapping, Normalisation
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.forward import forward
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.distillation.losses.base import (
     DistillationLoss,
@@ -20,9 +19,14 @@ from kdnas.distillation.losses.base import (
     Shapes,
     TeacherStatistics,
 )
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, hidden_states
+from kdnas.distillation.outputs import (
+    ModelOutputs,
+    OutputRequest,
+    TeacherSignal,
+    forward,
+    hidden_states,
+)
 from kdnas.distillation.precision import working_precision
-from kdnas.distillation.signal import TeacherSignal
 from kdnas.runtime.device import Runtime
 
 # Shares of the states' variance: what held-out sentences preferred (docs/results.md), more where
@@ -86,16 +90,13 @@ class HiddenLoss(DistillationLoss):
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        """Hidden states of the mapped teacher layers."""
         return OutputRequest(hidden_states(cls.map_layers(shapes, options).teacher_layers))
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        """Hidden states of the mapped student layers."""
         return OutputRequest(hidden_states(cls.map_layers(shapes, options).student_layers))
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        """Mean over student layers of the normalised squared error."""
         errors = []
         for i, layer in enumerate(self.layer_map.student_layers):
             predicted = self.projection(i)(output.hidden(layer))
@@ -157,7 +158,6 @@ class EmbeddingsLoss(HiddenLoss):
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
-        """Layer 0 from layer 0."""
         return LayerMap.embeddings()
 
 

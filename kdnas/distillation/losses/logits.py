@@ -18,11 +18,9 @@ class TaskLoss(DistillationLoss):
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        """Its logits."""
         return OutputRequest(logits=True)
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        """For example cross-entropy with class ids, or squared error with scores."""
         assert batch.labels is not None and output.logits is not None
         return batch.task.task_loss(output.logits, batch.labels, batch.units)
 
@@ -55,18 +53,14 @@ class LogitsLoss(DistillationLoss):
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        """Its logits."""
         return OutputRequest(logits=True)
 
     student_request = teacher_request
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        """Distance of the softened probabilities, or of the logits."""
         assert signal.logits is not None and output.logits is not None
-        own = self.options
-        return batch.task.logit_loss(
-            output.logits, signal.logits, batch.units, own.temperature, own.logit_loss
-        )
+        ours, theirs, own = output.logits, signal.logits, self.options
+        return batch.task.logit_loss(ours, theirs, batch.units, own.temperature, own.logit_loss)
 
     def heldout_value(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         """Squared error over variance; the loss where the variance is not known."""
@@ -77,7 +71,6 @@ class LogitsLoss(DistillationLoss):
         return unexplained_logits(ours, theirs, self.statistics.logit_variance)
 
     def count(self, batch: Batch) -> int:
-        """Units."""
         return batch.task.count(batch.units)
 
 

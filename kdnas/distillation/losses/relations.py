@@ -61,14 +61,12 @@ class RelationsLoss(DistillationLoss):
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        """Queries, keys and values of a layer."""
         assert isinstance(options, RelationsOptions)
         layer = options.relation_layer or shapes.teacher.num_hidden_layers
         return OutputRequest(attention_states(layer))
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        """Queries, keys and values of the last layer."""
         return OutputRequest(attention_states(shapes.student.num_hidden_layers))
 
     @classmethod
@@ -91,7 +89,6 @@ class RelationsLoss(DistillationLoss):
         return None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        """Sum of the three divergences, each a mean over heads and real tokens."""
         spread, bias = batch.packing.spread_heads, batch.packing.bias[:, None]
         losses = []
         for kind in HEADS:
