@@ -46,7 +46,6 @@ class Batch:
     sample: slice = field(default_factory=lambda: slice(None))
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
         inputs = {k: moved(v, device) for k, v in self.inputs.items()}
         labels = None if self.labels is None else moved(self.labels, device)
         units, packing = self.units.to(device), self.packing.to(device)

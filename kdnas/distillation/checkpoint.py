@@ -47,7 +47,6 @@ class Checkpoint:
             self.save()
 
     def save(self) -> None:
-        """Writes the state."""
         if self.path is None:
             return
         state = self.state_dict()
@@ -57,11 +56,9 @@ class Checkpoint:
         self.saved = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of all parts."""
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
 

@@ -42,12 +42,10 @@ class State(NamedTuple):
 
 
 def hidden_states(layers: Iterable[int]) -> frozenset[State]:
-    """The hidden states of some layers."""
     return frozenset(State("hidden", layer) for layer in layers)
 
 
 def attention_states(layer: int) -> frozenset[State]:
-    """Queries, keys and values of a layer."""
     return frozenset(State(kind, layer) for kind in HEADS)
 
 
@@ -76,7 +74,6 @@ class ModelOutputs:
     logits: Tensor | None = None
 
     def hidden(self, layer: int) -> Tensor:
-        """A layer's hidden states."""
         return self.states[State("hidden", layer)]
 
 
@@ -121,7 +118,6 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether the model's attention can be replaced."""
     return bool(model._supports_attention_backend)
 
 
@@ -209,7 +205,6 @@ class TeacherSignal(Protocol):
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         """The teacher's outputs for a batch, on the batch's device."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -217,23 +212,17 @@ class NoSignal:
     """No teacher: for training on labels alone."""
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
-        """Nothing."""
         return ModelOutputs()
 
 
 @dataclass(frozen=True)
 class LiveSignal:
-    """Runs the teacher on each batch, where a store would not fit on the disk.
-
-    Attributes:
-        teacher: In evaluation mode, on the device of the batches.
-    """
+    """Runs the teacher, in evaluation mode, on each batch: where a store would not fit."""
 
     teacher: PreTrainedModel
     runtime: Runtime
 
     @torch.no_grad()
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
-        """One forward pass of the teacher."""
         with self.runtime.autocast():
             return forward(self.teacher, batch, request)

@@ -68,7 +68,6 @@ class Packing:
         return cls((batch, length), len(real), *map(torch.from_numpy, (cells, rows, bias)))
 
     def to(self, device: torch.device) -> Packing:
-        """The packing on a device."""
         tensors = (moved(part, device) for part in (self.cells, self.rows, self.bias))
         return Packing(self.shape, self.count, *tensors)
 

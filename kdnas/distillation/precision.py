@@ -72,7 +72,6 @@ class Masters:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
         self.modules.load_state_dict(state)
         for name, parameter in self.modules.named_parameters():
             if parameter in self.exact:

@@ -26,11 +26,9 @@ class Schedule:
         seed: Decides the order of the examples and what dropout drops.
         warmup: Share of the training over which the learning rate rises; then it falls to 0.
         weight_decay: Of the matrices; biases and normalisations have none.
-        dropout: Whether the model's dropout is on.
         freeze_embeddings: Whether the word embeddings stay as they are.
         stride: Hidden states are compared at every n-th token.
-        max_steps: Steps at most.
-        max_seconds: Seconds at most; the learning rate then falls with the clock.
+        max_seconds: The learning rate then falls with the clock.
     """
 
     epochs: float
@@ -46,7 +44,6 @@ class Schedule:
     max_seconds: float | None = None
 
     def plan(self, lengths: Indices, epoch: int) -> list[Indices]:
-        """The batches of one epoch."""
         return plan_epoch(lengths, self.batch_size, self.seed, epoch)
 
     def steps(self, lengths: Indices) -> int:
@@ -122,10 +119,8 @@ class Pace:
             self.curve.append((self.step, float(loss)))
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
         return {"step": self.step, "seconds": self.seconds, "curve": list(self.curve)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
         self.step, self.seconds_before = state["step"], state["seconds"]
         self.curve = [(int(step), float(loss)) for step, loss in state["curve"]]

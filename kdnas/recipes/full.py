@@ -102,7 +102,7 @@ def general_student(
     students.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with file_lock(lock, "another process trains the same general student"):
-        initialiser = _general_initialiser(job, stages[0])
+        initialiser = _initialiser(job, stages[0])
         if artifacts[-1].done():
             say(f"{title}: found the general student in {path}")
         start = partial(initialiser.student, candidate.architecture)
@@ -128,7 +128,6 @@ def train_stage(
     """Trains a student by one stage, in place.
 
     Args:
-        state: The student; losses of the stage go on with its parts of their names.
         checkpoint: File that a killed training goes on from; the caller removes it.
     """
     data = stage_data(job, stage, state)
@@ -215,29 +214,16 @@ def _run_stages(
 
 
 def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
-    """Starts students from a stage's teacher."""
+    """Starts students from a stage's teacher; what matters in a general one is measured once."""
     teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
-    return initialiser_of(
-        teacher, rows, job.runtime, inherit=job.settings.inherit, seed=job.settings.seed
-    )
-
-
-def _general_initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
-    """The same; what matters in the teacher is measured once for all that take its students."""
-    if not job.settings.inherit:
-        return _initialiser(job, stage)
-    teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
-    key = {"teacher": teacher_key(teacher, rows), "precision": job.runtime.precision}
-    file = cache_folder() / "importance" / f"{hash_of(key)}.safetensors"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    cached = Artifact(file, key, Importance.load, Importance.save, is_folder=False)
-
-    def measure() -> Importance:
-        importance = _initialiser(job, stage).importance
-        assert importance is not None
-        return importance
-
-    return StudentInitialiser(teacher.model, True, cached.get(measure), job.settings.seed)
+    cached = None
+    if stage.is_general and job.settings.inherit:
+        key = {"teacher": teacher_key(teacher, rows), "precision": job.runtime.precision}
+        file = cache_folder() / "importance" / f"{hash_of(key)}.safetensors"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cached = Artifact(file, key, Importance.load, Importance.save, is_folder=False)
+    inherit, seed = job.settings.inherit, job.settings.seed
+    return initialiser_of(teacher, rows, job.runtime, inherit=inherit, seed=seed, cached=cached)
 
 
 def _with_task_head(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from kdnas.config import Settings
 from kdnas.config.read import nearest
 from kdnas.config.stages import LOSS_SETTINGS, Stage
-from kdnas.distillation.losses import LOSSES, DistillationLoss, LossOptions, Shapes
-from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.losses import LOSSES, LossOptions, Shapes
+from kdnas.distillation.losses.base import Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
@@ -30,14 +30,11 @@ from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_sou
 
 @dataclass(frozen=True)
 class StageResources:
-    """What stages read; teachers are on the runtime's device.
+    """What stages read; None where no stage does. Teachers are on the runtime's device.
 
     Attributes:
-        general_teacher: Knows no task; None where no stage asks for it.
-        task_rows: The task's training rows.
-        masked_rows: The same, masked as mini-KD's.
-        transfer: None where no stage reads it.
-        transfer_rows: The same, tokenised.
+        masked_rows: The task's rows, masked as mini-KD's.
+        transfer_rows: The transfer set, tokenised.
     """
 
     task_teacher: Teacher
@@ -49,13 +46,11 @@ class StageResources:
     transfer_rows: EncodedExamples | None = None
 
     def teacher_of(self, stage: Stage) -> Teacher:
-        """A stage's teacher."""
         teacher = self.general_teacher if stage.is_general else self.task_teacher
         assert teacher is not None, "resources are made for the recipe's stages"
         return teacher
 
     def rows_of(self, stage: Stage) -> EncodedExamples:
-        """A stage's examples."""
         # Stages go on with the masked rows that mini-KD trained on, until labels are learnt.
         task_rows = self.task_rows if trains_head(stage) else self.masked_rows
         rows = {"task": task_rows, "corpus": self.corpus, "transfer": self.transfer_rows}
@@ -132,27 +127,30 @@ def teacher_request(
     return request
 
 
-def make_losses(
-    names: Iterable[str],
+def weighted_losses(
     stage: Stage,
     state: StudentState,
     data: DistillationData,
     settings: Settings,
     runtime: Runtime,
     *,
+    weights: Mapping[str, Weight] | None = None,
     fit: bool = True,
-) -> dict[str, DistillationLoss]:
+) -> WeightedLosses:
     """Losses for a student, on the runtime's device.
 
     Each goes on with the student's parameters of that name where they fit, else they are fitted to
     the student as it is now.
 
     Args:
+        weights: By the names of the losses; default: what the stage minimises.
         fit: Whether to fit parameters; a checkpoint that is about to be loaded has them.
     """
+    if weights is None:
+        weights = {name: stage.losses[name] for name in losses_of(stage, data.teacher.has_head)}
     shapes = Shapes(data.teacher.architecture, state.architecture)
     losses = {}
-    for name in names:
+    for name, weight in weights.items():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             options = loss_options(name, stage, settings)
@@ -165,23 +163,8 @@ def make_losses(
             state.model.to(runtime.device)  # type: ignore[arg-type]
             batches = some_batches(data.data, data.teacher.pad_id, runtime, settings.seed)
             loss.fit(state.model, batches, data.source, runtime)
-        losses[name] = loss
-    return losses
-
-
-def weighted_losses(
-    stage: Stage,
-    state: StudentState,
-    data: DistillationData,
-    settings: Settings,
-    runtime: Runtime,
-    *,
-    fit: bool = True,
-) -> WeightedLosses:
-    """What a stage minimises; arguments as of `make_losses`."""
-    names = losses_of(stage, data.teacher.has_head)
-    losses = make_losses(names, stage, state, data, settings, runtime, fit=fit)
-    return WeightedLosses({name: (stage.losses[name], loss) for name, loss in losses.items()})
+        losses[name] = (weight, loss)
+    return WeightedLosses(losses)
 
 
 def schedule_of(stage: Stage, settings: Settings) -> Schedule:
@@ -208,7 +191,6 @@ def teacher_schedule(settings: Settings) -> Schedule:
 
 
 def trains_head(stage: Stage) -> bool:
-    """Whether a stage trains the student's head."""
     return any(LOSSES[name].trains_head for name in stage.weighed)
 
 

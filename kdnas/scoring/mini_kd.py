@@ -9,13 +9,12 @@ from statistics import fmean
 from zipfile import is_zipfile
 
 from kdnas.config import Settings
-from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import State
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.files.curves import MINI_KD, Record, forget
 from kdnas.measure.quiet import computing
-from kdnas.recipes.stages import make_losses, schedule_of, teacher_request, weighted_losses
+from kdnas.recipes.stages import schedule_of, teacher_request, weighted_losses
 from kdnas.runtime.device import Runtime
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
@@ -120,10 +119,11 @@ class MiniKD:
         A loss that the student was not trained with is fitted to it as it is.
         """
         proxy, names = self.proxy, self.settings.scored_losses
-        losses = make_losses(names, self.stage, state, self.data, self.settings, self.runtime)
+        context = (self.stage, state, self.data, self.settings, self.runtime)
+        losses = weighted_losses(*context, weights=dict.fromkeys(names, 1.0))
         values = heldout_losses(
             state.model,
-            WeightedLosses({name: (1.0, loss) for name, loss in losses.items()}),
+            losses,
             proxy.data.take(proxy.heldout),
             proxy.store.subset(proxy.heldout),
             self.runtime,

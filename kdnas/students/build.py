@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.files.artifact import Artifact
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, Family, family_of
 from kdnas.students.importance import Importance, measure_importance
@@ -95,16 +96,27 @@ class StudentInitialiser:
 
 
 def initialiser_of(
-    teacher: Teacher, data: EncodedExamples, runtime: Runtime, *, inherit: bool, seed: int
+    teacher: Teacher,
+    data: EncodedExamples,
+    runtime: Runtime,
+    *,
+    inherit: bool,
+    seed: int,
+    cached: Artifact[Importance] | None = None,
 ) -> StudentInitialiser:
     """The initialiser of a teacher; what matters in it is measured on a few batches of the data.
 
     Args:
         teacher: On the runtime's device.
         seed: Of random weights and of the choice of batches.
+        cached: Where what was measured is kept, if anywhere.
     """
+
+    def measure() -> Importance:
+        batches = some_batches(data, teacher.pad_id, runtime, seed)
+        return measure_importance(teacher.model, batches, runtime)
+
     importance = None
     if inherit:
-        batches = some_batches(data, teacher.pad_id, runtime, seed)
-        importance = measure_importance(teacher.model, batches, runtime)
+        importance = cached.get(measure) if cached else measure()
     return StudentInitialiser(teacher.model, inherit, importance, seed)

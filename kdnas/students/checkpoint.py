@@ -42,7 +42,6 @@ def student_artifact(
 
 
 def write_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Adds a student's tokenizer to its checkpoint."""
     tokenizer.save_pretrained(folder)
 
 

@@ -34,7 +34,6 @@ class StudentState:
 
     @property
     def architecture(self) -> Architecture:
-        """The student's shape."""
         config: Any = self.model.config
         return teacher_architecture(config, family_of(config.model_type, config.model_type))
 
@@ -44,7 +43,6 @@ class StudentState:
         self.parts |= {name: _tensors(loss) for name, loss in learnt.items()}
 
     def save(self, folder: Path) -> None:
-        """Writes config, weights and parts."""
         self.model.config.architectures = [type(self.model).__name__]
         self.model.config.save_pretrained(folder)
         save_file(_tensors(self.model), folder / f"{MODEL}.safetensors")

@@ -42,7 +42,6 @@ class Teacher:
 
     @property
     def pad_id(self) -> int:
-        """Token that fills short rows."""
         return padding_id(self.model.config, self.tokenizer)
 
     @property

@@ -110,7 +110,6 @@ class StoredSignal:
         return self.store.logits[ragged_rows(self.store.units, self.rows[indices])]
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
-        """States and logits of a batch, from disk."""
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
