@@ -16,7 +16,7 @@ from pathlib import Path
 
 import tests_path  # noqa: F401
 import torch
-from kdnas.testing.stepwise import Stepwise
+from support.stepwise import Stepwise
 
 from kdnas.distillation import schedule
 from kdnas.distillation import training as core

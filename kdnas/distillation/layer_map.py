@@ -65,10 +65,6 @@ class LayerMap:
         chosen = [layers(student_layers, teacher_layers) for layers in MAPS[name]]
         return cls(tuple(zip(*chosen, strict=True)))
 
-    @classmethod
-    def embeddings(cls) -> LayerMap:
-        return cls(((0,),), first=0)
-
     @property
     def student_layers(self) -> tuple[int, ...]:
         """The student layers that learn."""

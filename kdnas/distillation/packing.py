@@ -88,8 +88,8 @@ class Packing:
 
     def sampled(self, packed: Tensor, sample: slice) -> Tensor:
         """Some real tokens of shape (1, packed rows, size), shape (sampled, size)."""
-        rows: Tensor = _Sample.apply(packed, slice(sample.start, self.count, sample.step))  # type: ignore[no-untyped-call]
-        return rows
+        rows = slice(sample.start, self.count, sample.step)
+        return _Sample.apply(packed, rows)  # type: ignore[no-any-return, no-untyped-call]
 
     def spread_heads(self, tokens: Tensor, heads: int) -> Tensor:
         """Real tokens, shape (count, size), as (blocks, heads, length, size / heads).
@@ -126,22 +126,13 @@ class Packing:
         return take(flat, cells, rows, len(rows)).view(1, -1, heads, size)
 
 
-def take(matrix: Tensor, index: Tensor, back: Tensor, count: int) -> Tensor:
-    """Rows of a matrix by index.
-
-    Another index leads back, so that the gradient needs no scatter-add, which is far slower.
-
-    Args:
-        matrix: Shape (rows, size).
-        index: Shape (taken,).
-        back: Shape (rows,): where each row was taken to.
-        count: Rows from this one on are fill and take no gradient.
-    """
-    taken: Tensor = _Take.apply(matrix, index, back, count)  # type: ignore[no-untyped-call]
-    return taken
-
-
 class _Take(torch.autograd.Function):
+    """Rows of a matrix, shape (rows, size), by an index, shape (taken,).
+
+    Another index of shape (rows,) leads back, so that the gradient needs no scatter-add, which is
+    far slower. Rows from `count` on are fill and take no gradient.
+    """
+
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, index: Tensor, back: Tensor, count: int) -> Tensor:
         ctx.save_for_backward(back)
@@ -169,6 +160,9 @@ class _Sample(torch.autograd.Function):
         whole = gradients[0].new_zeros(ctx.shape)
         whole[0, ctx.rows] = gradients[0]
         return whole, None
+
+
+take: Callable[[Tensor, Tensor, Tensor, int], Tensor] = _Take.apply
 
 
 def packed_attention(

@@ -98,11 +98,6 @@ class Pace:
         return self.progress >= min(1.0, round(self.until * self.steps) / self.steps)
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.progress >= 1
-
-    @property
     def learning_rate(self) -> float:
         """Of the next step: up to the peak over the warm-up, then down to 0."""
         warmup = self.schedule.warmup

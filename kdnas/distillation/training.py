@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.runtime.distributed import ALONE, Team
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 
+_nothing: Callable[..., None] = lambda *_: None  # noqa: E731
 # What dropout drops must differ between processes that share a batch.
 NEXT_SEED = 1_000_003
 
@@ -77,7 +78,7 @@ def train(
         model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
         objective.to(runtime.device)
         # The other processes wait for the leading one.
-        quiet = computing(runtime.device) if team.leads else nullcontext(_unseen)
+        quiet = computing(runtime.device) if team.leads else nullcontext(_nothing)
         let_pass = stack.enter_context(quiet)
         frozen = schedule.freeze_embeddings
         stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
@@ -92,7 +93,7 @@ def train(
             model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
         )
         left = round(pace.until * pace.steps) - pace.step
-        with progress(title, left) if team.leads else nullcontext(_unseen) as advance:
+        with progress(title, left) if team.leads else nullcontext(_nothing) as advance:
             for indices in _plans(data.lengths, pace):
                 # Afresh at each step: what dropout draws is then the same after an interruption.
                 torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
@@ -100,7 +101,7 @@ def train(
                 advance(f"loss {pace.curve[-1][1]:.4f}")
                 state.save_if_due()
                 let_pass()
-        if not pace.complete:
+        if pace.progress < 1:
             state.save()
     for parameter in model.parameters():  # fused optimisers leave no trace of their changes
         increment_version(parameter)
@@ -228,7 +229,3 @@ def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.A
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
-
-
-def _unseen(*_: str) -> None:
-    """What only the leading process does."""

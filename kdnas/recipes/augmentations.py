@@ -221,13 +221,7 @@ def corpus(sources: Sources, rng: Random) -> Row | None:
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "swap": swap,
-    "recombine": recombine,
-    "neighbours": neighbours,
-    "mask": mask,
-    "replace": replace,
-    "span": span,
-    "corpus": corpus,
+    make.__name__: make for make in (swap, recombine, neighbours, mask, replace, span, corpus)
 }
 
 

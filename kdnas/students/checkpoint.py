@@ -45,18 +45,6 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def save_student(
-    folder: Path, model: PreTrainedModel, tokenizer: Any, record: Mapping[str, Any]
-) -> None:
-    """Saves a student with its tokenizer, and what it was made from; whole or not at all."""
-    student_artifact(folder, record, tokenizer).write(model)
-
-
-def has_student(folder: Path, record: Mapping[str, Any]) -> bool:
-    """Whether a folder holds the student made from this, undamaged."""
-    return student_artifact(folder, record).done()
-
-
 def load_student(folder: Path) -> PreTrainedModel:
     """A saved student, in evaluation mode and full precision.
 

@@ -32,6 +32,7 @@ from kdnas.distillation.outputs import (
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import Family, family_of
 
+OUTGOING = ("query", "key")
 PARTS = ("rows", "neurons", "neuron_means")
 LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
 
@@ -116,22 +117,36 @@ def measure_importance(
         batches: A few hundred examples are enough.
     """
     family = family_of(teacher.config.model_type, teacher.config.model_type)
-    moments: dict[tuple[str, str], _Moments] = {}
+    modules: dict[tuple[str, str], nn.Module] = {}
+    for path, module in teacher.named_modules():
+        inside, part = LAYER.match(path), part_of(path, family)
+        if inside and part:
+            modules[inside[0], part] = module
+    moments = {unit: _Moments() for unit in modules}
     residual = [_Moments(pairs=True) for _ in range(int(teacher.config.num_hidden_layers) + 1)]
     request = OutputRequest(hidden_states(range(len(residual))))
     for batch in batches:
-        with _watched(teacher, family, batch, moments), runtime.autocast():
+        with _watched(teacher, batch, modules, moments), runtime.autocast():
             output = forward(teacher, batch, request)
         for depth, sums in enumerate(residual):
             sums.add(output.hidden(depth))
+
+    def activity(layer: str, part: str) -> Tensor:
+        """Deviations; of what a module reads, times the norms of its weights."""
+        deviation, module = moments[layer, part].deviation, modules[layer, part]
+        if part in OUTGOING:
+            return deviation
+        assert isinstance(module, nn.Linear)
+        norms: Tensor = module.weight.detach().float().norm(dim=0).cpu()
+        return deviation * norms
+
     rows, neurons, means = {}, {}, {}
-    for layer in {layer for layer, _ in moments}:
-        part = {name: moments[layer, name] for name in ("query", "key", "context", "neurons")}
-        scores = part["query"].deviation * part["key"].deviation
-        values = part["context"].deviation * _norms(teacher, layer, family, "context")
+    for layer in dict.fromkeys(layer for layer, _ in modules):
+        scores = activity(layer, "query") * activity(layer, "key")
+        values = activity(layer, "context")
         rows[layer] = scores / scores.mean() + values / values.mean()
-        neurons[layer] = part["neurons"].deviation * _norms(teacher, layer, family, "neurons")
-        means[layer] = part["neurons"].mean
+        neurons[layer] = activity(layer, "neurons")
+        means[layer] = moments[layer, "neurons"].mean
     shares = torch.stack([sums.covariance_share for sums in residual])
     return Importance(shares.mean(0), rows, neurons, means)
 
@@ -139,47 +154,30 @@ def measure_importance(
 @contextmanager
 def _watched(
     teacher: PreTrainedModel,
-    family: Family,
     batch: Batch,
+    modules: dict[tuple[str, str], nn.Module],
     moments: dict[tuple[str, str], _Moments],
 ) -> Iterator[None]:
     """Adds what the layers' units do while the context lasts, by layer and part."""
     on_tokens = calls_on_tokens(teacher)
 
-    def note(key: tuple[str, str], module: nn.Module, args: Any, output: Any = None) -> None:
+    def add(unit: tuple[str, str], module: nn.Module, args: Any, output: Any = None) -> None:
         if on_tokens(module):
             states = args[0] if output is None else output
-            moments.setdefault(key, _Moments()).add(real_tokens(teacher, batch, states))
+            moments[unit].add(real_tokens(teacher, batch, states))
 
     with ExitStack() as stack:
-        for path, module in teacher.named_modules():
-            layer, part = LAYER.match(path), part_of(path, family)
-            if layer and part:
-                hook = partial(note, (layer[0], part))
-                outgoing = part in ("query", "key")
-                register: Any = (
-                    module.register_forward_hook if outgoing else module.register_forward_pre_hook
-                )
-                stack.callback(register(hook).remove)
+        for unit, module in modules.items():
+            hook: Any = partial(add, unit)
+            if unit[1] in OUTGOING:
+                stack.callback(module.register_forward_hook(hook).remove)
+            else:
+                stack.callback(module.register_forward_pre_hook(hook).remove)
         yield
 
 
 def part_of(path: str, family: Family) -> str | None:
     """What a module of a layer is: query, key, or the reader of context or neurons."""
-    ends = {
-        "query": family.heads_out[0],
-        "key": family.heads_out[1],
-        "context": family.heads_in,
-        "neurons": family.neurons_out,
-    }
-    return next((part for part, end in ends.items() if path.endswith("." + end)), None)
-
-
-def _norms(teacher: PreTrainedModel, layer: str, family: Family, part: str) -> Tensor:
-    """Norms of the weights that read each unit."""
-    for path, module in teacher.named_modules():
-        if path.startswith(layer + ".") and part_of(path, family) == part:
-            assert isinstance(module, nn.Linear)
-            norms: Tensor = module.weight.detach().float().norm(dim=0).cpu()
-            return norms
-    raise AssertionError(f"{layer} has no {part}")
+    names = (*family.heads_out[:2], family.heads_in, family.neurons_out)
+    ends = zip(("query", "key", "context", "neurons"), names, strict=True)
+    return next((part for part, end in ends if path.endswith("." + end)), None)

@@ -15,7 +15,7 @@ from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.space import Architecture, Candidate
 from kdnas.space.known_shapes import hand_picked
-from kdnas.students.checkpoint import has_student, save_student
+from kdnas.students.checkpoint import student_artifact
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import choose_winner
@@ -32,8 +32,9 @@ def distil(prepared: Prepared, architecture: Architecture, trial: int | None, fo
         trial: Whose short training to go on from; None to start afresh.
         folder: Of the checkpoint; nothing is done where it holds this student already.
     """
-    record = record_of(architecture, trial)
-    if has_student(folder, record):
+    tokenizer = prepared.teacher.tokenizer
+    artifact = student_artifact(folder, record_of(architecture, trial), tokenizer)
+    if artifact.done():
         return
     say(f"{folder.name}: distilling {architecture.label}")
     run = prepared.context.run
@@ -44,7 +45,7 @@ def distil(prepared: Prepared, architecture: Architecture, trial: int | None, fo
 
     with run.timed(f"distil {folder.name}"):
         state = run_recipe(prepared.full(), Candidate(architecture), work, title, start)
-        save_student(folder, state.model, prepared.teacher.tokenizer, record)
+        artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -56,11 +57,11 @@ def record_of(architecture: Architecture, trial: int | None) -> dict[str, Any]:
 def after_mini_kd(
     prepared: Prepared, architecture: Architecture, trial: int | None, title: str
 ) -> StudentState:
-    """A student after its short training: the trial's where it was kept, else trained now."""
+    """A student after its short training: the trial's where it was saved, else trained now."""
     folder = prepared.context.run.folder / "trials" / str(trial)
-    kept = state_artifact(folder, Candidate(architecture).params)
-    if trial is not None and kept.done():
-        return kept.read()
+    saved = state_artifact(folder, Candidate(architecture).params)
+    if trial is not None and saved.done():
+        return saved.read()
     state = prepared.mini.start(architecture)
     prepared.mini.train(state, title=title)
     return state
@@ -69,7 +70,8 @@ def after_mini_kd(
 def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> None:
     """Trains a student on labels alone, from the same start, and saves it."""
     record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
-    if has_student(folder, record):
+    artifact = student_artifact(folder, record, prepared.teacher.tokenizer)
+    if artifact.done():
         return
     context = prepared.context
     say(f"{folder.name}: training {architecture.label} on labels alone")
@@ -77,7 +79,7 @@ def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> N
     with context.run.timed(f"control {folder.name}"):
         state = prepared.mini.start(architecture)
         train_on_labels(prepared.full(), state, work, _title(context, folder))
-        save_student(folder, state.model, prepared.teacher.tokenizer, record)
+        artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -120,13 +122,13 @@ def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Arc
     shapes = hand_picked(prepared.inputs.space, winner)
     if not shapes:
         return None
-    wanted = measured(prepared, winner, student)["costs"]["speedup"]
+    speedup = measured(prepared, winner, student)["costs"]["speedup"]
 
     def compute() -> dict[str, int | str]:
         say(f"timing {len(shapes)} hand-picked shapes")
         measure = prepared.meter.of_candidate
         speedups = {shape: measure(Candidate(shape)).speedup for shape in shapes}
-        return min(shapes, key=lambda shape: abs(math.log(speedups[shape] / wanted))).params
+        return min(shapes, key=lambda shape: abs(math.log(speedups[shape] / speedup))).params
 
     run = prepared.context.run
     name = " ".join((HAND_PICKED, *student.parent.relative_to(run.folder).parts))

@@ -113,9 +113,9 @@ def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> li
     pool = [trial for trial, rank in zip(trials, ranks, strict=True) if rank <= last]
     pool.sort(key=lambda t: (t.user_attrs["speedup"], t.number))
     places = np.log([t.user_attrs["speedup"] for t in pool])
-    wanted = np.linspace(places[0], places[-1], count)
-    _, taken = linear_sum_assignment(np.abs(wanted[:, None] - places[None]))
-    return [pool[i] for i in sorted(taken)]
+    spaced = np.linspace(places[0], places[-1], count)
+    _, chosen = linear_sum_assignment(np.abs(spaced[:, None] - places[None]))
+    return [pool[i] for i in sorted(chosen)]
 
 
 def student_of(trial: FrozenTrial) -> Student:

@@ -16,7 +16,7 @@ from kdnas.report import Report, write_report
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.space import Architecture
-from kdnas.students.checkpoint import has_student
+from kdnas.students.checkpoint import student_artifact
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
@@ -125,7 +125,7 @@ def home_of(context: Context, trial: FrozenTrial) -> Path:
     folder = context.run.folder
     beside = folder / "students" / f"trial-{trial.number}"
     record = record_of(Architecture.from_params(trial.params), trial.number)
-    if (beside / "student").exists() or not has_student(folder / "student", record):
+    if (beside / "student").exists() or not student_artifact(folder / "student", record).done():
         return beside
     say(f"trial {trial.number} is distilled already: it is the run's own student")
     return folder

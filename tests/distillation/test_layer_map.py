@@ -50,5 +50,5 @@ def test_mappings_by_name_and_that_of_the_embeddings() -> None:
     assert LayerMap.named("skip", 3, 6).targets == ((2,), (4,), (6,))
     assert LayerMap.named("last", 3, 6).targets == ((4,), (5,), (6,))
     assert LayerMap.named("skip", 3, 6).student_layers == (1, 2, 3)
-    embeddings = LayerMap.embeddings()
+    embeddings = LayerMap(((0,),), first=0)
     assert embeddings.student_layers == embeddings.teacher_layers == (0,)

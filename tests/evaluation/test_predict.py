@@ -21,7 +21,7 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.predict import load_classifier, predict, predict_rows
 from kdnas.evaluation.texts import rows_of
 from kdnas.runs.run_folder import dump
-from kdnas.students.checkpoint import save_student
+from kdnas.students.checkpoint import student_artifact
 
 LABELS = ("negative", "positive")
 RNG = random.Random(4)
@@ -44,7 +44,7 @@ def make_run(folder: Path, classifier: Path, task: str) -> Path:
     """A finished run whose student is a classifier."""
     model = AutoModelForSequenceClassification.from_pretrained(classifier)
     tokenizer = AutoTokenizer.from_pretrained(classifier)
-    save_student(folder / "student", model, tokenizer, {"trial": 1})
+    student_artifact(folder / "student", {"trial": 1}, tokenizer).write(model)
     (folder / "config.yaml").write_text(dump(Settings(task=task, **QUICK)))
     return folder
 

@@ -20,7 +20,7 @@ from kdnas.config import Settings
 from kdnas.exporting.export import export
 from kdnas.exporting.readme import table_lines
 from kdnas.runs.run_folder import Run, dump
-from kdnas.students.checkpoint import load_student, save_student
+from kdnas.students.checkpoint import load_student, student_artifact
 
 TEXTS = [f"the {a} {n} {v} the {b} bank" for a in ("good", "bad", "dull") for b in ("slow", "quick")
          for n in ("cat", "film", "city") for v in ("likes", "sells", "finds")]  # fmt: skip
@@ -68,7 +68,7 @@ def run(tmp_path: Path, teacher_folder: Path) -> Run:
     for name in ("train", "dev"):
         (data / f"{name}.tsv").write_text("\n".join(rows) + "\n")
     folder = tmp_path / "run"
-    save_student(folder / "student", student, small_tokenizer(), {"trial": 3})
+    student_artifact(folder / "student", {"trial": 3}, small_tokenizer()).write(student)
     settings = Settings(
         teacher=str(teacher_folder), task="sst2", data_dir=tmp_path / "glue", **QUICK
     )
@@ -137,7 +137,7 @@ def test_a_score_that_int8_ruins_is_refused(run: Run, refused: Callable[..., str
     model = load_student(run.folder / "student")
     with torch.no_grad():  # one token that never occurs, so large that no other has a value left
         model.get_input_embeddings().weight[1] = 300
-    save_student(run.folder / "student", model, small_tokenizer(), {"trial": 3})
+    student_artifact(run.folder / "student", {"trial": 3}, small_tokenizer()).write(model)
     line = refused("export", run.folder, "--format", "int8", "--max-drop", 0.2)
     assert re.search(r"int8 lowers accuracy from 1.0000 to 0\.\d+, more than --max-drop 0.2", line)
     assert not (run.folder / "export").exists()
@@ -223,7 +223,7 @@ def test_weights_that_are_no_numbers_are_refused(
     model = load_student(run.folder / "student")
     with torch.no_grad():
         next(v for k, v in model.named_parameters() if k.endswith(name)).view(-1)[-1] = torch.nan
-    save_student(run.folder / "student", model, small_tokenizer(), {"trial": 3})
+    student_artifact(run.folder / "student", {"trial": 3}, small_tokenizer()).write(model)
     assert "NaN or infinite; make the student again" in refused("export", run.folder)
 
 

@@ -23,7 +23,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.exporting.push import check_login
 from kdnas.runs.run_folder import dump
-from kdnas.students.checkpoint import save_student
+from kdnas.students.checkpoint import student_artifact
 
 Request = tuple[str, str, str, bytes]
 
@@ -94,7 +94,7 @@ def run(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "config.yaml").write_text(dump(Settings()))
     model = AutoModelForSequenceClassification.from_config(small_config())
-    save_student(folder / "student", model, small_tokenizer(), {})
+    student_artifact(folder / "student", {}, small_tokenizer()).write(model)
     (folder / "student" / "README.md").write_text("---\ntags: [kdnas]\n---\n# A student\n")
     return folder
 

@@ -25,7 +25,7 @@ from kdnas.evaluation.scores import evaluate_model
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture
 from kdnas.students import build_student
-from kdnas.students.checkpoint import load_student, save_student
+from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, TaskSpec, encode
 from kdnas.tasks.encode import Units, tokenise
 from kdnas.tasks.sampling import stratified_sample
@@ -134,7 +134,7 @@ def test_a_student_learns_tokens_and_ships(
     after = evaluate_model(student, {"validation": data}, spec, runtime, 0)
     assert after["accuracy"] > max(0.8, before["accuracy"])
     assert heldout_losses(student, losses, data, source, runtime, pad_id=0)["task"] < 0.5
-    save_student(tmp_path / "student", student, teacher.tokenizer, {})
+    student_artifact(tmp_path / "student", {}, teacher.tokenizer).write(student)
     again = load_student(tmp_path / "student")
     torch.testing.assert_close(
         predict(again, data, runtime, pad_id=0), predict(student, data, runtime, pad_id=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -158,20 +158,7 @@ class EmbeddingsLoss(HiddenLoss):
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
-        return LayerMap.embeddings()
-
-
-def squared_error(predicted: Tensor, target: Tensor) -> Tensor:
-    """Squared error summed over dimensions, averaged over tokens.
-
-    With targets scaled by `scales` below this is the share of variance left unexplained.
-
-    Args:
-        predicted: Shape (tokens, dimensions).
-        target: Same shape, float32; takes no gradient.
-    """
-    error: Tensor = _SquaredError.apply(predicted, target)  # type: ignore[no-untyped-call]
-    return error
+        return LayerMap(((0,),), first=0)
 
 
 class _SquaredError(torch.autograd.Function):
@@ -188,6 +175,11 @@ class _SquaredError(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (error,) = ctx.saved_tensors
         return (error * (gradients[0] * (-2 / max(1, len(error))))).to(ctx.dtype), None
+
+
+# Squared error summed over dimensions, averaged over tokens; of two of shape (tokens, dimensions),
+# the second float32 without gradient. Of targets scaled by `scales` it is the unexplained share.
+squared_error: Callable[[Tensor, Tensor], Tensor] = _SquaredError.apply
 
 
 def scales(variance: Tensor, normalisation: Normalisation) -> Tensor:
