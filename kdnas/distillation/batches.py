@@ -55,9 +55,7 @@ class Batch:
 def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list[Indices]:
     """The batches of one training epoch: equally many tokens, about, in examples of similar length.
 
-    Args:
-        lengths: Shape (examples,): tokens of each.
-        batch_size: Examples a batch, on average.
+    `lengths`, shape (examples,), are their tokens; a batch has `batch_size` examples on average.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
@@ -81,10 +79,6 @@ def part_of(
 
     The parts together compare the tokens that the whole batch would. A process without examples
     gets the first one, with weight 0.
-
-    Args:
-        indices: Of the whole batch.
-        rank: The process, of `size`.
     """
     parts = np.array_split(indices, size)
     own, first = parts[rank], sum(map(len, parts[:rank]))
@@ -101,9 +95,7 @@ def padded(length: int) -> int:
 def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1) -> Batch:
     """Pads examples on the right to a common multiple of 16 tokens.
 
-    Args:
-        stride: Hidden states are compared at every n-th token; where it starts differs from batch
-            to batch.
+    Hidden states are compared at every `stride`-th token; where that starts differs by batch.
     """
     lengths, task = data.lengths[indices], TASK_TYPES[data.task_type]
     length = padded(int(lengths.max()))

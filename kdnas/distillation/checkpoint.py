@@ -17,9 +17,7 @@ SECONDS = 20.0
 class Checkpoint:
     """The state of one training in one file, written atomically every 20 seconds.
 
-    Args:
-        path: The file; None keeps nothing.
-        parts: What makes up the state, each with `state_dict` and `load_state_dict`.
+    Its parts have `state_dict` and `load_state_dict`; without a path nothing is kept.
     """
 
     def __init__(self, path: Path | None, **parts: Any) -> None:

@@ -18,12 +18,7 @@ from kdnas.tasks.encode import EncodedExamples
 
 
 class UsedRows(nn.Module):
-    """Some rows of a table of word embeddings, looked up by the table's own ids.
-
-    Args:
-        whole: The table.
-        used: Shape (rows,): ids of the tokens to keep; the others may not be asked for.
-    """
+    """The rows `used`, shape (rows,), of a table of word embeddings, looked up by its own ids."""
 
     place: Tensor
 
@@ -49,10 +44,8 @@ def word_embeddings(
 ) -> Iterator[None]:
     """Freezes the word embeddings, or replaces them by the rows that some data needs.
 
-    On leaving, the trained rows are in the table, which needs gradients or not as before.
-
-    Args:
-        model: If its embeddings train, it can read this data alone meanwhile.
+    Meanwhile the model can read this data alone. On leaving, the trained rows are in the table,
+    which needs gradients or not as before.
     """
     whole = model.get_input_embeddings()
     assert isinstance(whole, nn.Embedding)

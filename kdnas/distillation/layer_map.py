@@ -49,12 +49,7 @@ MAPS = {
 
 @dataclass(frozen=True)
 class LayerMap:
-    """For student layers in their order, the teacher layers whose states each must predict.
-
-    Attributes:
-        targets: Of each student layer, side by side.
-        first: The first of these student layers.
-    """
+    """For student layers from the `first` on, the teacher layers whose states each must predict."""
 
     targets: tuple[tuple[int, ...], ...]
     first: int = 1

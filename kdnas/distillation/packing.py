@@ -92,10 +92,7 @@ class Packing:
         return _Sample.apply(packed, rows)  # type: ignore[no-any-return, no-untyped-call]
 
     def spread_heads(self, tokens: Tensor, heads: int) -> Tensor:
-        """Real tokens, shape (count, size), as (blocks, heads, length, size / heads).
-
-        Padding holds zeros.
-        """
+        """Real tokens, shape (count, size), as (blocks, heads, length, size / heads), 0 between."""
         filled = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])
         padded = take(filled, self.rows, self.cells[: len(filled)], self.count)
         return padded.view(len(self.bias), self.shape[1], heads, -1).transpose(1, 2)
@@ -179,12 +176,8 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Attention of packed tokens, each within its own example, for transformers' interface.
 
-    Args:
-        query: As key and value of shape (1, heads, packed rows, head size).
-        attention_mask: Unused; the packing knows.
-
-    Returns:
-        Shape (1, packed rows, heads, head size), and no attention weights.
+    From queries, keys and values of shape (1, heads, packed rows, head size) to (1, packed rows,
+    heads, head size), and no attention weights. The packing serves as the mask.
     """
     heads, scale = query.shape[1], scaling or query.shape[-1] ** -0.5
     query, key, value = (packing.split_heads(x) for x in (query, key, value))
@@ -196,9 +189,8 @@ def packed_attention(
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
     """Attention as matrix products: on CPUs the fused kernel's backward pass is the slower one.
 
-    Args:
-        q: As k and v of shape (blocks * heads, length, head size).
-        bias: Shape (blocks, 1, length), added to the scores.
+    Of shape (blocks * heads, length, head size) each; the bias, shape (blocks, 1, length), is added
+    to the scores.
     """
     biases = bias.repeat_interleave(len(q) // len(bias), dim=0)
     scores = torch.baddbmm(biases, q, k.transpose(1, 2), alpha=scale)

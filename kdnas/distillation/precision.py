@@ -20,12 +20,7 @@ from kdnas.runtime.device import Runtime
 
 
 class Masters:
-    """Exact weights, all fp32; some of the modules' own are rounded copies of them.
-
-    Args:
-        modules: In fp32.
-        rounded: Parameters that the modules shall hold in bf16.
-    """
+    """Exact fp32 weights of modules, whose own `rounded` parameters become bf16 copies of them."""
 
     def __init__(self, modules: nn.Module, rounded: list[nn.Parameter]) -> None:
         self.modules = modules

@@ -61,10 +61,7 @@ class Sources:
 
     @cached_property
     def near_texts(self) -> list[tuple[str, list[str]]]:
-        """Texts of the task, each with the most similar others.
-
-        For as many texts as are needed, among few enough that it takes minutes at most.
-        """
+        """Texts of the task, each with the most similar others; so few that it takes minutes."""
         return self._near(list(dict.fromkeys(text for row in self.rows for text in row if text)))
 
     @cached_property
@@ -137,17 +134,10 @@ def _best(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def similar_pairs(texts: list[str], share: float, seed: int = 0) -> tuple[list[str], list[Pair]]:
-    """Splits texts into single ones and pairs of similar ones.
+    """Splits texts, all different, into single ones and pairs of similar ones.
 
-    A general student that reads pairs learns to compare two texts.
-
-    Args:
-        texts: All different.
-        share: Share of the texts that become the first of a pair.
-        seed: Decides which, and with which of the texts most like it.
-
-    Returns:
-        The single texts, and the pairs. Similar texts are looked for among `BLOCK` at a time.
+    A general student that reads pairs learns to compare two texts. A share of the texts become the
+    first of a pair; similar ones are looked for among `BLOCK` at a time.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(texts))

@@ -41,12 +41,7 @@ GENERAL_SEED = 0
 
 @dataclass(frozen=True)
 class RecipeRun:
-    """What every student of a run is trained with.
-
-    Attributes:
-        resources: Teachers and rows.
-        record: Takes note of each training.
-    """
+    """What every student of a run is trained with; `record` takes note of each training."""
 
     settings: Settings
     run: Run
@@ -125,11 +120,7 @@ def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: st
 def train_stage(
     job: RecipeRun, stage: Stage, state: StudentState, checkpoint: Path, title: str
 ) -> None:
-    """Trains a student by one stage, in place.
-
-    Args:
-        checkpoint: File that a killed training goes on from; the caller removes it.
-    """
+    """Trains a student by one stage, in place; the caller removes the checkpoint."""
     data = stage_data(job, stage, state)
     losses = weighted_losses(stage, state, data, job.settings, job.runtime)
     trained = train(

@@ -30,12 +30,7 @@ from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_sou
 
 @dataclass(frozen=True)
 class StageResources:
-    """What stages read; None where no stage does. Teachers are on the runtime's device.
-
-    Attributes:
-        masked_rows: The task's rows, masked as mini-KD's.
-        transfer_rows: The transfer set, tokenised.
-    """
+    """What stages read; None where no stage does. Teachers are on the runtime's device."""
 
     task_teacher: Teacher
     general_teacher: Teacher | None
@@ -203,10 +198,8 @@ def check_recipe(
 ) -> None:
     """Refuses stages whose losses or options are unknown or cannot be had.
 
-    Args:
-        teacher: The teacher's shape; None checks what does not depend on it.
-        students: All students of the space.
-        has_head: Whether the teacher of a run has, or will have, a head for the task.
+    Without a teacher's shape, only what does not depend on it is checked. `has_head` says whether
+    the teacher of a run has, or will have, a head for the task.
 
     Raises:
         KdnasError: Names the first problem.

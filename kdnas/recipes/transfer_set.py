@@ -53,12 +53,9 @@ class TransferSet:
         logits: NDArray[np.float32] | None,
         units: NDArray[np.int64] | None = None,
     ) -> None:
-        """Writes the rows as gzipped JSON lines, with the teacher's logits where it has any.
+        """Writes gzipped JSON lines, with the teacher's logits, shape (units, outputs), if any.
 
-        Args:
-            folder: Gets the file.
-            logits: Shape (units, outputs).
-            units: Shape (rows + 1,): the first unit of each row; None where a row is one unit.
+        `units`, shape (rows + 1,), is the first unit of each row; None where a row is one unit.
         """
         given: list[Any] = [None] * len(self.methods)
         if logits is not None:

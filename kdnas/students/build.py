@@ -37,11 +37,7 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
 def empty_student(
     teacher_config: Any, architecture: Architecture, task: TaskType | None = None
 ) -> PreTrainedModel:
-    """A student with random weights, drawn from torch's global generator, and a head.
-
-    Args:
-        task: What the head is for; default: what the teacher's config says.
-    """
+    """A student with random weights, drawn from torch's global generator, and a head for a task."""
     task = task or task_type_of(teacher_config)
     family = family_of(teacher_config.model_type, teacher_config.model_type)
     config = student_config(teacher_config, family, architecture)
@@ -57,13 +53,9 @@ def build_student(
     importance: Importance | None = None,
     seed: int = 0,
 ) -> PreTrainedModel:
-    """A student, its weights taken from the teacher or drawn at random.
+    """A student, its weights taken from the teacher, as far as they fit, or drawn from a seed.
 
-    Args:
-        teacher: With its head; it is not changed.
-        inherit: Whether to take the teacher's weights, as far as they fit.
-        importance: Which parts of the teacher to keep first.
-        seed: Of what is drawn.
+    `importance` says which parts of the teacher to keep first; the teacher is not changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -106,10 +98,8 @@ def initialiser_of(
 ) -> StudentInitialiser:
     """The initialiser of a teacher; what matters in it is measured on a few batches of the data.
 
-    Args:
-        teacher: On the runtime's device.
-        seed: Of random weights and of the choice of batches.
-        cached: Where what was measured is kept, if anywhere.
+    The seed is that of random weights and of the choice of batches; `cached` may keep what was
+    measured.
     """
 
     def measure() -> Importance:

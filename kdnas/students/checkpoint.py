@@ -25,9 +25,7 @@ def student_artifact(
 ) -> Artifact[PreTrainedModel]:
     """A checkpoint with its tokenizer as an artifact; its model card may change afterwards.
 
-    Args:
-        key: What the student was made from.
-        tokenizer: Needed to write.
+    The tokenizer is needed only to write it.
     """
 
     def save(model: PreTrainedModel, partial: Path) -> None:

@@ -110,12 +110,7 @@ class _Moments:
 def measure_importance(
     teacher: PreTrainedModel, batches: Iterable[Batch], runtime: Runtime
 ) -> Importance:
-    """Runs the teacher over some batches and records its activations.
-
-    Args:
-        teacher: In evaluation mode, on the batches' device.
-        batches: A few hundred examples are enough.
-    """
+    """Runs the teacher over some batches, a few hundred examples, and records its activations."""
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     modules: dict[tuple[str, str], nn.Module] = {}
     for path, module in teacher.named_modules():

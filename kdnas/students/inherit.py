@@ -241,11 +241,7 @@ def _layer(source: str) -> str:
 
 
 def principal_basis(covariance: Tensor, size: int) -> tuple[Tensor, float]:
-    """The directions along which states vary most.
-
-    Args:
-        covariance: Shape (teacher hidden size, teacher hidden size).
-        size: The student's hidden size.
+    """The directions along which states vary most, from their covariance.
 
     Returns:
         The basis, shape (teacher hidden size, size), and the gain of normalisations in it.
@@ -274,8 +270,7 @@ def top(importance: Tensor, count: int) -> Tensor:
 def best_heads(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
     """The teacher heads whose best rows matter most, as many as the student has, ascending.
 
-    Args:
-        importance: Of the attention's rows, shape (teacher hidden size,).
+    `importance` is of the attention's rows, shape (teacher hidden size,).
     """
     table = importance.view(large.num_attention_heads, -1)
     rows = min(small.hidden_size // small.num_attention_heads, table.shape[1])
@@ -285,17 +280,11 @@ def best_heads(importance: Tensor, large: Architecture, small: Architecture) -> 
 def head_rows(
     importance: Tensor, large: Architecture, small: Architecture, heads: Tensor | None = None
 ) -> Tensor:
-    """Rows of the attention maps that a student keeps.
+    """Rows of the attention maps that a student keeps: shape (student hidden size,), int64.
 
-    A student head no wider than the teacher's keeps the best rows of one of the best teacher
-    heads. Wider heads are blocks of the best rows over all teacher heads, in the teacher's order.
-
-    Args:
-        importance: Shape (teacher hidden size,).
-        heads: The teacher heads to keep, shape (student heads,); default: the best.
-
-    Returns:
-        Shape (student hidden size,), int64.
+    A student head no wider than the teacher's keeps the best rows of one of the best teacher heads,
+    or of those given. Wider heads are blocks of the best rows over all teacher heads, in the
+    teacher's order. `importance` has shape (teacher hidden size,).
     """
     large_size = large.hidden_size // large.num_attention_heads
     small_size = small.hidden_size // small.num_attention_heads

@@ -32,11 +32,7 @@ def hash_of(value: Any) -> str:
 
 
 def teacher_key(teacher: Teacher, data: EncodedExamples, **what: Any) -> str:
-    """Names what was made from a teacher's weights and config and the content of some data.
-
-    Args:
-        what: Plain values: how it was made.
-    """
+    """Names what was made, and how, from a teacher's weights and config and some data's content."""
     config = teacher.model.config.to_dict()
     config.pop("_name_or_path", None)
     return hash_of([FORMAT, weights_digest(teacher.model), config, data.fingerprint(), what])

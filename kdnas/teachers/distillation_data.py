@@ -29,11 +29,7 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class DistillationData:
-    """A teacher on the runtime's device, a data set, and the teacher's signal for it.
-
-    Attributes:
-        statistics: Of the teacher's outputs for the data.
-    """
+    """A teacher on the runtime's device, a data set, and the teacher's signal for it."""
 
     teacher: Teacher
     data: EncodedExamples
@@ -46,8 +42,7 @@ class DistillationData:
     ) -> DistillationData:
         """The teacher's signal from a store, or live where the disk has no room for one.
 
-        Args:
-            request: What will be read of the teacher; where it is empty, the teacher does not run.
+        Where nothing is requested of the teacher, it does not run.
         """
         if request == OutputRequest():
             return cls(teacher, data, NoSignal(), TeacherStatistics())

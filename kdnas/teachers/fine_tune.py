@@ -26,13 +26,9 @@ from kdnas.teachers.load import Teacher
 def fine_tune_teacher(
     teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime, folder: Path
 ) -> None:
-    """Trains a teacher on its task, in place, and saves it with its tokenizer.
+    """Trains a teacher on its task, in place, and saves it with its tokenizer in a folder.
 
     A teacher that another run trained alike comes from the cache.
-
-    Args:
-        data: The task's training rows.
-        folder: Gets the checkpoint.
     """
     name = teacher_key(teacher, data, schedule=asdict(schedule), precision=runtime.precision)
     load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained

@@ -133,10 +133,6 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
 def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
     """Refuses a general teacher whose students do not fit the task's teacher.
 
-    Args:
-        name: The general teacher.
-        config: The task teacher's, as is the tokenizer.
-
     Raises:
         KdnasError: It cannot be loaded, or differs in family, shape or vocabulary.
     """

@@ -94,11 +94,7 @@ class SignalStore:
 
 @dataclass(frozen=True)
 class StoredSignal:
-    """A teacher's signal, read from a store.
-
-    Attributes:
-        rows: Which of the store's examples the data set has, in the data set's order.
-    """
+    """A teacher's signal for the `rows` of a store, in the data set's order."""
 
     store: SignalStore
     rows: NDArray[np.int64]
@@ -161,17 +157,11 @@ def open_or_build_store(
 
 
 def build_store(
-    folder: Path,
-    teacher: Teacher,
-    data: EncodedExamples,
-    states: Iterable[State],
-    runtime: Runtime,
+    folder: Path, teacher: Teacher, data: EncodedExamples, states: Iterable[State], runtime: Runtime
 ) -> SignalStore:
-    """Runs the teacher once over the data and writes its outputs.
+    """Runs the teacher once over the data and writes its outputs, in the data's order.
 
-    Args:
-        folder: The finished store; it appears whole or not at all.
-        data: Examples; their order is the store's.
+    The folder appears whole or not at all.
     """
     states = list(states)
     key = {

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from kdnas.distillation.losses.base import (
-    DistillationLoss,
-    LossOptions,
-    Shapes,
-    TeacherStatistics,
-)
+from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
 from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.distillation.losses.relations import RelationsLoss

@@ -110,9 +110,7 @@ class DistillationLoss(nn.Module):
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         """The value for a batch, a scalar: a mean over `count` items.
 
-        Args:
-            output: The student's outputs, as `student_request` asks.
-            signal: The teacher's outputs, as `teacher_request` asks.
+        `output` and `signal` hold what `student_request` and `teacher_request` ask.
         """
         raise NotImplementedError
 
@@ -133,9 +131,7 @@ class DistillationLoss(nn.Module):
     ) -> None:
         """Sets the loss's own parameters for a student before training; default: nothing to do.
 
-        Args:
-            student: On the runtime's device, as this module.
-            source: The teacher's signal for the batches.
+        Student and loss are on the runtime's device; `source` has the signal for the batches.
         """
 
     def continues(self, state: dict[str, Tensor]) -> bool:
@@ -191,9 +187,7 @@ class WeightedLosses(nn.Module):
     ) -> dict[str, Tensor]:
         """The student's losses on a batch by name, and their weighted sum as `total`.
 
-        Args:
-            source: The teacher's signal for the batch.
-            shares: Factors of the losses in the sum, where the batch is part of another.
+        Where the batch is part of another, `shares` are factors of the losses in the sum.
         """
         output, signal = self._outputs(student, batch, source)
         losses = {n: loss.loss(output, batch, signal) for n, loss in self.named.items()}

@@ -13,12 +13,7 @@ from transformers import PreTrainedModel
 from kdnas.config.choices import LayerMapping, Normalisation
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap
-from kdnas.distillation.losses.base import (
-    DistillationLoss,
-    LossOptions,
-    Shapes,
-    TeacherStatistics,
-)
+from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
 from kdnas.distillation.outputs import (
     ModelOutputs,
     OutputRequest,
@@ -116,10 +111,7 @@ class HiddenLoss(DistillationLoss):
         source: TeacherSignal,
         runtime: Runtime,
     ) -> None:
-        """Sets each projection to the ridge regression of its targets on the student's states.
-
-        Layers that share a projection share one regression.
-        """
+        """Sets projections to the ridge regression of their targets on the student's states."""
         sums = [LeastSquares() for _ in self.projections]
         with working_precision(student, runtime):
             for batch in batches:
@@ -189,8 +181,7 @@ def scales(variance: Tensor, normalisation: Normalisation) -> Tensor:
     - `dimension`: the share of each dimension's variance, averaged over dimensions.
     - `raw`: the plain mean squared error.
 
-    Args:
-        variance: Shape (hidden size,): of each dimension over the data's real tokens.
+    `variance`, shape (hidden size,), is over the data's real tokens.
     """
     count = len(variance)
     if normalisation == "raw":

@@ -75,22 +75,14 @@ class LogitsLoss(DistillationLoss):
 
 
 def logit_variance(logits: Tensor) -> float:
-    """Variance of a teacher's logits over units, summed over outputs.
-
-    Args:
-        logits: Shape (units, outputs), centred as the task's type does.
-    """
+    """Variance of centred logits, shape (units, outputs), over units, summed over outputs."""
     return float(logits.var(0, correction=0).sum())
 
 
 def unexplained_logits(student: Tensor, teacher: Tensor, variance: float) -> Tensor:
     """Share of the variance of a teacher's logits that a student leaves unexplained.
 
-    0 for the teacher's own logits, 1 for predicting their mean everywhere.
-
-    Args:
-        student: Shape (units, outputs), centred as the task's type does.
-        teacher: Likewise.
-        variance: From `logit_variance`.
+    0 for the teacher's own logits, 1 for predicting their mean everywhere. Both are centred and of
+    shape (units, outputs).
     """
     return (student - teacher).square().sum(-1).mean() / max(variance, 1e-12)

@@ -10,19 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.losses.base import (
-    DistillationLoss,
-    LossOptions,
-    Shapes,
-    TeacherStatistics,
-)
-from kdnas.distillation.outputs import (
-    HEADS,
-    ModelOutputs,
-    OutputRequest,
-    State,
-    attention_states,
-)
+from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
 from kdnas.space.architecture import Architecture
 
 
