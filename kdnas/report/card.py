@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,10 @@ def card_data(report: Report) -> ModelCardData:
 def _results(report: Report) -> list[EvalResult]:
     results, task = [], TASK_TYPES[report.task_type]
     for key, value in report.student.scores.items():
-        name, split = _metric_and_split(key, report.evaluation, task.metrics)
+        name, split = key, report.evaluation[0]
+        if key not in task.metrics:  # of several splits: `accuracy_matched` on validation_matched
+            known = {s: key.removesuffix(f"_{s.partition('_')[2]}") for s in report.evaluation}
+            split, name = next((s, m) for s, m in known.items() if m in task.metrics)
         metric = task.metrics[name]
         results.append(
             EvalResult(
@@ -94,15 +96,6 @@ def _results(report: Report) -> list[EvalResult]:
             )
         )
     return results
-
-
-def _metric_and_split(key: str, splits: list[str], metrics: Container[str]) -> tuple[str, str]:
-    """`accuracy_matched` is accuracy on validation_matched; a single split is not in the key."""
-    for split in splits:
-        metric = key.removesuffix(f"_{split.partition('_')[2]}")
-        if len(splits) > 1 and metric in metrics and key not in metrics:
-            return metric, split
-    return key, splits[0]
 
 
 def _stage(stage: TrainedStage) -> str:
@@ -124,14 +117,11 @@ def _name(report: Report) -> str:
 
 
 def origin_of(teacher: str) -> dict[str, Any]:
-    """What a teacher's card and config say of its origin; None for what is not known.
-
-    Args:
-        teacher: A hub id, or a local folder.
+    """What the card and config of a teacher (hub id or folder) say of its origin.
 
     Returns:
         `base_model`, the hub id of the teacher or of what a local teacher was trained from, and
-        the teacher's `license` and `language`.
+        the teacher's `license` and `language`; None for what is not known.
     """
     folder = Path(teacher)
     if folder.is_dir() or folder.is_absolute():
@@ -168,7 +158,6 @@ def _card_of(teacher: str) -> dict[str, Any]:
 
 def _card_in(folder: Path) -> dict[str, Any]:
     try:
-        card = ModelCard.load(folder / CARD, ignore_metadata_errors=True)
-        return dict(card.data.to_dict())
+        return dict(ModelCard.load(folder / CARD, ignore_metadata_errors=True).data.to_dict())
     except Exception:  # no card, or one that the hub's reader refuses
         return {}

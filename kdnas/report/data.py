@@ -32,35 +32,20 @@ REPORT = "report.json"
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that is known of a run now.
+    """All that is known of a run now."""
 
-    Attributes:
-        title: Whose students for which task.
-        task: The task's own name.
-        settings: Of the run.
-        study: Of the search.
-        table: Its trials.
-        control: Those of random search; None where there was none.
-        report: None until a student is finished.
-        winner: Number of the trial that was distilled; before that, of the best one so far.
-        teacher: Its shape, where it is known.
-        curves: Loss curves.
-        steps: (step, seconds, machine) as they ended.
-        fidelity: The content of fidelity.json, where there is one.
-    """
-
-    title: str
+    title: str  # whose students for which task
     task: str
     settings: Settings
-    study: Study
-    table: pd.DataFrame
-    control: pd.DataFrame | None
-    report: Report | None
-    winner: int | None
-    teacher: Architecture | None
+    study: Study  # of the search
+    table: pd.DataFrame  # its trials
+    control: pd.DataFrame | None  # those of random search
+    report: Report | None  # None until a student is finished
+    winner: int | None  # the distilled trial; before that, the best one so far
+    teacher: Architecture | None  # its shape, where it is known
     curves: list[dict[str, Any]]
-    steps: list[tuple[str, float, str]]
-    fidelity: dict[str, Any] | None
+    steps: list[tuple[str, float, str]]  # (step, seconds, machine) as they ended
+    fidelity: dict[str, Any] | None  # the content of fidelity.json
 
     @classmethod
     def of(cls, run: Run, study: Study, control: Study | None, report: Report | None) -> ReportData:

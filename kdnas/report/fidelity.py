@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,10 +14,11 @@ from kdnas.report.figures import style
 from kdnas.report.page import Section, Table, write_page
 from kdnas.report.terminal import table_lines
 
-TITLE = "Can the scores be trusted?"
-TOLD = (
+TRUST = Section(
+    "trust",
+    "Can the scores be trusted?",
     "Mini-KD's score against the score after full distillation of the same students. The closer "
-    "Kendall's tau is to 1, the better mini-KD ranks them."
+    "Kendall's tau is to 1, the better mini-KD ranks them.",
 )
 NAMES = {
     **{"score": "mini-KD score", "reward": "reward", "params": "parameters", "macs": "MACs"},
@@ -49,25 +51,25 @@ def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
     """Writes figure and table as one self-contained page."""
     tau, interval, *_ = _cells(result["statistics"]["all"]["score"])
     told = f"Kendall's tau {tau}, 95% interval {interval}."
-    write_page(path, name, [_section("scores", "Scores", told, result)])
+    write_page(path, name, [_filled(Section("scores", "Scores", told), result)])
 
 
 def fidelity_section(data: ReportData) -> Section:
     """The same in a run's report, where `kdnas fidelity` has measured it."""
-    if not data.fidelity:
-        missing = "Not measured. kdnas fidelity RUN measures it by distilling some students fully."
-        return Section("trust", TITLE, TOLD, missing=missing)
-    return _section("trust", TITLE, TOLD, data.fidelity)
+    if data.fidelity:
+        return _filled(TRUST, data.fidelity)
+    missing = "Not measured. kdnas fidelity RUN measures it by distilling some students fully."
+    return replace(TRUST, missing=missing)
 
 
-def _section(key: str, title: str, told: str, result: dict[str, Any]) -> Section:
+def _filled(section: Section, result: dict[str, Any]) -> Section:
     rows = [
-        (f"{NAMES[name]}, {group_title}", f"{row['n']}", *_cells(row))
-        for group, group_title in GROUPS.items()
+        (f"{NAMES[name]}, {title}", f"{row['n']}", *_cells(row))
+        for group, title in GROUPS.items()
         for name, row in result["statistics"][group].items()
     ]
     table = Table(("ranked by", "students", *HEAD), rows)
-    return Section(key, title, told, {"scores": fidelity_figure(result)}, table)
+    return replace(section, views={"scores": fidelity_figure(result)}, table=table)
 
 
 def fidelity_figure(result: dict[str, Any]) -> go.Figure:

@@ -32,25 +32,16 @@ class Part(BaseModel):
 
 
 class EvaluatedModel(Part):
-    """A model with its costs and its scores on the task.
+    """A model with its costs and its scores on the task."""
 
-    Attributes:
-        name: The teacher's as it was given, a student's label, a control's description.
-        macs: Multiply-accumulates of one example.
-        latency_ms: Median latency of a batch.
-        speedup: The teacher's latency over this one's; passes alternate.
-        scores: By metric; empty for a teacher without a head for the task.
-        intervals: Their 95% confidence intervals, by metric.
-    """
-
-    name: str
+    name: str  # the teacher's as it was given, a student's label, a control's description
     architecture: Architecture
     params: int
-    macs: int
-    latency_ms: Ratio
-    speedup: Ratio
-    scores: dict[str, Score]
-    intervals: dict[str, Interval] = {}
+    macs: int  # of one example
+    latency_ms: Ratio  # median of a batch
+    speedup: Ratio  # the teacher's latency over this one's; passes alternate
+    scores: dict[str, Score]  # by metric; empty for a teacher without a head for the task
+    intervals: dict[str, Interval] = {}  # their 95% confidence intervals
 
 
 class Student(EvaluatedModel):
@@ -178,40 +169,28 @@ class Environment(Part):
 
 
 class Report(Part):
-    """The content of report.json.
+    """The content of report.json."""
 
-    Attributes:
-        version: Of this format.
-        kdnas: Version that wrote it.
-        task_type: Its key in `TASK_TYPES`.
-        dataset: Hub id of the data set, or the task's name; `dataset_config` is its configuration.
-        evaluation: Splits that are scored; `examples` counts their rows, by split.
-        main_score: The key in `scores` that stands for the others.
-        speedup: The student's; `speedup_wanted` is what it was chosen for.
-        verdict: The outcome in a sentence.
-        seconds: Wall time by step.
-    """
-
-    version: int
-    kdnas: str
+    version: int  # of this format
+    kdnas: str  # version that wrote it
     task: str
-    task_type: str
-    dataset: str
+    task_type: str  # key in TASK_TYPES
+    dataset: str  # hub id of the data set, or the task's name
     dataset_config: str | None
     dataset_name: str
-    evaluation: list[str]
-    examples: dict[str, int] = {}
-    main_score: str
+    evaluation: list[str]  # splits that are scored
+    examples: dict[str, int] = {}  # their rows
+    main_score: str  # the key in `scores` that stands for the others
     verdict: str
-    speedup: float
-    speedup_wanted: float | None
+    speedup: float  # the student's
+    speedup_wanted: float | None  # what it was chosen for
     teacher: EvaluatedModel
     student: Student
     controls: list[ControlModel]
     search: Search
     latency: list[LatencyCell]
     recipe: list[TrainedStage]
-    seconds: dict[str, float]
+    seconds: dict[str, float]  # wall time by step
     environment: Environment
 
     @classmethod

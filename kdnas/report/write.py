@@ -14,18 +14,14 @@ from kdnas.files.atomic import replace_file, write_text
 from kdnas.report.card import model_card
 from kdnas.report.data import REPORT, ReportData, read_report, read_run
 from kdnas.report.fidelity import fidelity_section
-from kdnas.report.figures.course import course_section
 from kdnas.report.figures.front import front_figure, front_section
-from kdnas.report.figures.importance import importance_section, parallel_section
-from kdnas.report.figures.scores import scores_section
+from kdnas.report.figures.scores import latency_section, scores_section
+from kdnas.report.figures.search import course_section, importance_section, parallel_section
 from kdnas.report.figures.style import fixed
-from kdnas.report.figures.timing import latency_section, seconds_section
-from kdnas.report.figures.training import layers_section, losses_section
+from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.model import Report
 from kdnas.report.page import Plotly, write_page
-from kdnas.report.results import Results, make_report
 from kdnas.report.search_summary import progress_lines, search_summary
-from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.students.checkpoint import CARD
@@ -46,25 +42,23 @@ PICTURES = (".png", ".svg", ".pdf", ".webp", ".jpg")
 PICTURE_SIZE = {"width": 840, "height": 480, "scale": 1.5}
 
 
-def write_report(run: Run, study: Study, control: Study | None, results: Results) -> Report:
+def write_report(run: Run, study: Study, control: Study | None, report: Report, home: Path) -> None:
     """The last step of a run: writes all files.
 
     Args:
         run: Its folder gets the trial tables and pareto.html.
         study: Of the search.
         control: Of random search.
-        results: Scores and costs; report.json, the page and the card go to `results.home`.
+        report: Of a distilled trial.
+        home: Folder of its `student/`; report.json, the page and the card go there.
     """
-    drawn = None if control is None else trial_table(control)
-    report = make_report(run.settings, trial_table(study), drawn, results, run.seconds())
-    report.write(results.home / REPORT)
-    write_text(results.home / "student" / CARD, model_card(report))
+    report.write(home / REPORT)
+    write_text(home / "student" / CARD, model_card(report))
     data = ReportData.of(run, study, control, report)
-    _write_sections(results.home / "report.html", data, "inline")
-    if results.home != run.folder:
+    _write_sections(home / "report.html", data, "inline")
+    if home != run.folder:
         data = ReportData.of(run, study, control, read_report(run.folder))
     _write_trials(run, data, "inline")
-    return report
 
 
 def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:

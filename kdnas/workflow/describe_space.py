@@ -6,8 +6,7 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.measure import count_macs, count_params
-from kdnas.space.architecture import Architecture
-from kdnas.space.search_space import SearchSpace
+from kdnas.space import Architecture, SearchSpace
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, longest_input, teacher_source
 
@@ -22,35 +21,34 @@ def describe(settings: Settings) -> dict[str, Any]:
     config = load_config(source)
     space = SearchSpace.from_teacher(config, source, settings.space)
     length = min(settings.latency_length, longest_input(config))
+
+    def described(architecture: Architecture) -> dict[str, Any]:
+        student = empty_student(config, architecture).eval()
+        costs = {"params": count_params(student), "macs": count_macs(student, length)}
+        return {"architecture": architecture.params, **costs}
+
     return {
-        "teacher": {"name": source, **_described(config, space.teacher, length)},
+        "teacher": {"name": source, **described(space.teacher)},
         "choices": {name: list(values) for name, values in space.choices.items()},
         "students": len(space.architectures),
-        "smallest": _described(config, space.smallest, length),
-        "largest": _described(config, space.largest, length),
+        "smallest": described(space.smallest),
+        "largest": described(space.largest),
         "macs_length": length,
     }
 
 
 def lines(described: dict[str, Any]) -> list[str]:
     """The description for people."""
-    length = described["macs_length"]
-    shown = [f"teacher   {described['teacher']['name']}", f"          {_row(described['teacher'])}"]
-    shown += [f"{name:<20} {', '.join(map(str, v))}" for name, v in described["choices"].items()]
-    shown += [f"{described['students']:,} valid students"]
-    shown += [f"{name:<9} {_row(described[name])}" for name in ("smallest", "largest")]
-    return [*shown, f"MACs: multiply-accumulates for one example of {length} tokens"]
 
+    def row(name: str) -> str:
+        costs = described[name]
+        label = Architecture.from_params(costs["architecture"]).label
+        return f"{label}  {costs['params'] / 1e6:.2f}M params  {costs['macs'] / 1e6:,.1f}M MACs"
 
-def _described(config: Any, architecture: Architecture, length: int) -> dict[str, Any]:
-    student = empty_student(config, architecture).eval()
-    return {
-        "architecture": architecture.params,
-        "params": count_params(student),
-        "macs": count_macs(student, length),
-    }
-
-
-def _row(described: dict[str, Any]) -> str:
-    label = Architecture.from_params(described["architecture"]).label
-    return f"{label}  {described['params'] / 1e6:.2f}M params  {described['macs'] / 1e6:,.1f}M MACs"
+    return [
+        *(f"teacher   {described['teacher']['name']}", f"          {row('teacher')}"),
+        *(f"{name:<20} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
+        f"{described['students']:,} valid students",
+        *(f"{name:<9} {row(name)}" for name in ("smallest", "largest")),
+        f"MACs: multiply-accumulates for one example of {described['macs_length']} tokens",
+    ]

@@ -23,10 +23,9 @@ from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
 from kdnas.runs.context import Context, run_step
-from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
-from kdnas.space import Architecture, Candidate
+from kdnas.space import Candidate
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.storage import storage_url
 from kdnas.study.study import evaluated, load_run_study
@@ -40,7 +39,6 @@ from kdnas.workflow.inputs import (
 from kdnas.workflow.measure import official_scores
 from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher
 
-FILE = "fidelity.json"
 LEAST = 4
 Student = dict[str, Any]
 
@@ -59,12 +57,19 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
     Raises:
         KdnasError: The study has too few finished trials, or another process holds the run.
     """
+    run, settings = context.run, context.settings
     if seeds < 1:
         raise KdnasError(f"invalid --seeds {seeds}: expected 1 or more")
-    run, settings = context.run, context.settings
+    if count < LEAST:
+        raise KdnasError(f"invalid --students {count}: a rank correlation needs {LEAST} or more")
     url = storage_url(settings.storage, run.folder)
     trials = evaluated(load_run_study(url, settings.study, run.folder))
-    check_count(len(trials), count, run)
+    if len(trials) < count:
+        instead = f", or ask for --students {len(trials)}" if len(trials) >= LEAST else ""
+        raise KdnasError(
+            f"--students is {count}, but the study has {len(trials)} finished trials; give it more "
+            f"with `kdnas resume {run.folder} --trials {count}`{instead}"
+        )
     students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]
     with run.alone():
         inputs = read_inputs(context)
@@ -76,30 +81,17 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         full = cache(lambda: prepare_full_kd(context, inputs, teacher))
         for seed in range(settings.seed, settings.seed + seeds):
             for i, student in enumerate(students):
-                scores = final_scores(context, inputs, full, student, seed)
-                student["final"][str(seed)] = scores[metric]
-                say(_line(student, metric, seed, f"{i + 1}/{count}"))
+                score = final_scores(context, inputs, full, student, seed)[metric]
+                student["final"][str(seed)] = score
+                say(
+                    f"{i + 1}/{count}  trial {student['trial']}  {student['label']}  "
+                    f"{student['speedup']:.2f}x  mini-KD {1 - student['loss']:.4f}  "
+                    f"{metric} {score:.4f}  (seed {seed})"
+                )
         result = summarise(students, metric)
-        write_json(run.folder / FILE, result)
+        write_json(run.folder / "fidelity.json", result)
         write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
     return result
-
-
-def check_count(finished: int, count: int, run: Run) -> None:
-    """Refuses what the study has too few trials for.
-
-    Raises:
-        KdnasError: Too few, or fewer than 4 students are asked for.
-    """
-    if count < LEAST:
-        raise KdnasError(f"--students is {count}; a rank correlation needs at least {LEAST}")
-    if finished >= count:
-        return
-    instead = f", or ask for --students {finished}" if finished >= LEAST else ""
-    raise KdnasError(
-        f"--students is {count}, but the study has {finished} finished trials; give it more with "
-        f"`kdnas resume {run.folder} --trials {count}`{instead}"
-    )
 
 
 def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> list[FrozenTrial]:
@@ -108,7 +100,11 @@ def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> li
     Whole fronts are taken until they hold enough trials. Among those, the ones that lie nearest to
     evenly spaced values are chosen (smallest sum of distances), fastest last.
     """
-    ranks = nondominated_ranks([(t.user_attrs["loss"], _cost(t, cost)) for t in trials])
+    # Milliseconds of trials that ran at different times do not compare; their ratios do.
+    column, sign = ("speedup", -1) if cost == "latency" else (cost, 1)
+    ranks = nondominated_ranks(
+        [(t.user_attrs["loss"], sign * float(t.user_attrs[column])) for t in trials]
+    )
     last = sorted(ranks)[count - 1]
     pool = [trial for trial, rank in zip(trials, ranks, strict=True) if rank <= last]
     pool.sort(key=lambda t: (t.user_attrs["speedup"], t.number))
@@ -120,18 +116,14 @@ def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> li
 
 def student_of(trial: FrozenTrial) -> Student:
     """What the study knows of a trial, with an empty mapping of final scores by seed."""
-    architecture = Architecture.from_params(trial.params)
-    known = trial.user_attrs
+    architecture = Candidate.from_params(trial.params).architecture
+    numbers = ("params", "macs", "speedup", "loss", "reward")
     return {
         "trial": trial.number,
         "label": architecture.label,
         "architecture": architecture.params,
-        "params": int(known["params"]),
-        "macs": int(known["macs"]),
-        "speedup": float(known["speedup"]),
         "depth": architecture.num_hidden_layers,
-        "loss": float(known["loss"]),
-        "reward": float(known["reward"]),
+        **{name: trial.user_attrs[name] for name in numbers},
         "final": {},
     }
 
@@ -148,18 +140,17 @@ def final_scores(
     It starts afresh, not from its short training: the final score then owes nothing to the score
     that it is compared with.
     """
-    architecture = Architecture.from_params(student["architecture"])
-    name = f"fidelity {architecture.label} seed {seed}"
+    label = student["label"]
+    name = f"fidelity {label} seed {seed}"
     work = context.run.folder / "work" / "fidelity" / name.replace(" ", "-")
     settings = context.settings.model_copy(update={"seed": seed})
     recipe = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
-    key = {"architecture": architecture.params, "seed": seed, "recipe": recipe}
+    key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
 
     def compute() -> dict[str, float]:
         job = replace(full(), settings=settings)
-        state = run_recipe(job, Candidate(architecture), work, architecture.label)
-        pad_id = job.resources.task_teacher.pad_id
-        return official_scores(context, inputs, state.model, pad_id)
+        state = run_recipe(job, Candidate.from_params(student["architecture"]), work, label)
+        return official_scores(context, inputs, state.model, job.resources.task_teacher.pad_id)
 
     scores = run_step(context, name, key, compute)
     shutil.rmtree(work, ignore_errors=True)
@@ -188,17 +179,3 @@ def summarise(students: list[Student], metric: str) -> dict[str, Any]:
         },
         "interval": f"{CONFIDENCE:.0%} percentile bootstrap over students, {RESAMPLES} resamples",
     }
-
-
-def _cost(trial: FrozenTrial, cost: Cost) -> float:
-    # Milliseconds of trials that ran at different times do not compare; their ratios do.
-    known = trial.user_attrs
-    return -float(known["speedup"]) if cost == "latency" else float(known[cost])
-
-
-def _line(student: Student, metric: str, seed: int, place: str) -> str:
-    return (
-        f"{place}  trial {student['trial']}  {student['label']}  {student['speedup']:.2f}x  "
-        f"mini-KD {1 - student['loss']:.4f}  {metric} {student['final'][str(seed)]:.4f}  "
-        f"(seed {seed})"
-    )

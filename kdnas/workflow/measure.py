@@ -7,15 +7,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from optuna.study import Study
 from optuna.trial import FrozenTrial
 from transformers import PreTrainedModel
 
+from kdnas import __version__
 from kdnas.distillation.training import predict
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
-from kdnas.report import Results
-from kdnas.report.model import ControlModel, EvaluatedModel, LatencyCell, Student
+from kdnas.measure.onnx import runtime_name
+from kdnas.measure.quiet import how_measured
+from kdnas.report.model import (
+    VERSION,
+    ControlModel,
+    Environment,
+    EvaluatedModel,
+    LatencyCell,
+    Report,
+    Student,
+    TrainedStage,
+)
+from kdnas.report.search_summary import search_summary
+from kdnas.report.trials_table import trial_table
+from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import load_student
@@ -98,33 +113,52 @@ def official_scores(
     return evaluate_model(model, data.evaluation, data.spec, exact, pad_id)
 
 
-def results_of(
+def make_report(
     prepared: Prepared,
+    study: Study,
+    random: Study | None,
     winner: FrozenTrial,
     home: Path,
     controls: list[Control],
     speedup: float | None,
-) -> Results:
-    """Everything that a report says apart from the trials.
+) -> Report:
+    """The report of a distilled trial; measures what is not measured yet.
 
     Args:
         prepared: Of the run.
+        study: Of the search.
+        random: Of random search, if there is one.
         winner: The trial that was distilled.
         home: Folder of `student/`.
         controls: What it is compared with.
         speedup: The limit that it was chosen under, if any.
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
-    architecture = Architecture.from_params(winner.params)
+    settings, spec = context.settings, inputs.data.spec
+    architecture, folder = Architecture.from_params(winner.params), home / "student"
+    student = _model_fields(prepared, architecture, folder)
+    costs = measured(prepared, architecture, folder)["costs"]
     found: dict[str, Any] = {"scores": {}}
     if teacher.has_head:
         found = run_step(context, "evaluate teacher", {}, lambda: scored(prepared, teacher.model))
-    costs = measured(prepared, architecture, home / "student")["costs"]
-    return Results(
-        spec=inputs.data.spec,
+    grid = latency_table(prepared, architecture, folder)
+    tables = trial_table(study), trial_table(random) if random else None
+    report = Report(
+        version=VERSION,
+        kdnas=__version__,
+        task=spec.name,
+        task_type=spec.type,
+        dataset=spec.hub.path if spec.hub else spec.name,
+        dataset_config=spec.hub.name if spec.hub else None,
+        dataset_name=" ".join(filter(None, (spec.benchmark, spec.name.upper()))),
+        evaluation=list(spec.evaluation),
         examples={split: len(rows) for split, rows in inputs.data.evaluation.items()},
+        main_score=spec.main_score,
+        verdict="",
+        speedup=student["speedup"],
+        speedup_wanted=speedup,
         teacher=EvaluatedModel(
-            name=context.settings.teacher or EMBEDDED_NAME,
+            name=settings.teacher or EMBEDDED_NAME,
             architecture=inputs.space.teacher,
             params=count_params(teacher.model),
             macs=prepared.meter.teacher_macs,
@@ -136,24 +170,32 @@ def results_of(
             name=architecture.label,
             trial=winner.number,
             latency_iqr_ms=costs["latency_iqr_ms"],
-            **_model_fields(prepared, architecture, home / "student"),
+            **student,
         ),
         controls=[
             ControlModel(
-                name=control.name,
-                folder=control.folder.name,
-                **_model_fields(prepared, control.architecture, control.folder),
+                name=c.name,
+                folder=c.folder.name,
+                **_model_fields(prepared, c.architecture, c.folder),
             )
-            for control in controls
+            for c in controls
         ],
-        latency=[
-            LatencyCell(**cell) for cell in latency_table(prepared, architecture, home / "student")
+        search=search_summary(settings, *tables, len(inputs.space.candidates)),
+        latency=[LatencyCell(**cell) for cell in grid],
+        recipe=[
+            TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
+            for stage in settings.recipe
         ],
-        speedup_wanted=speedup,
-        space_size=len(inputs.space.candidates),
-        environment=context.runtime.describe(),
-        home=home,
+        seconds=context.run.seconds(),
+        environment=Environment(
+            **context.runtime.describe(),
+            latency_batch=settings.latency_batch,
+            latency_length=settings.latency_length,
+            latency_runtime=runtime_name(settings.latency_runtime),
+            latency_measured=how_measured(settings.latency_quiet),
+        ),
     )
+    return report.model_copy(update={"verdict": verdict(report)})
 
 
 def _model_fields(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:

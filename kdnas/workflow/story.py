@@ -29,7 +29,7 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.measure import results_of
+from kdnas.workflow.measure import make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.search import open_run_study, random_search, search
 
@@ -80,8 +80,9 @@ def deliver(
     """
     shape = Architecture.from_params(winner.params)
     controls = train_controls(prepared, shape, random, home / "controls")
-    results = results_of(prepared, winner, home, controls, speedup)  # 6 evaluate
-    return write_report(prepared.context.run, study, random, results)  # 7 report
+    report = make_report(prepared, study, random, winner, home, controls, speedup)  # 6 evaluate
+    write_report(prepared.context.run, study, random, report, home)  # 7 report
+    return report
 
 
 def distil_trial(prepared: Prepared, trial: FrozenTrial, home: Path) -> None:

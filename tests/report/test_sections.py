@@ -12,13 +12,11 @@ from kdnas.distillation.layer_map import MAPS
 from kdnas.errors import KdnasError
 from kdnas.report.compare import comparison, comparison_lines, write_comparison
 from kdnas.report.data import ReportData, read_run
-from kdnas.report.figures.course import course_section
 from kdnas.report.figures.front import front_figure, front_section
-from kdnas.report.figures.importance import importance_section
-from kdnas.report.figures.scores import scores_section
+from kdnas.report.figures.scores import latency_section, scores_section
+from kdnas.report.figures.search import course_section, importance_section
 from kdnas.report.figures.style import fixed
-from kdnas.report.figures.timing import latency_section, seconds_section
-from kdnas.report.figures.training import layers_section, losses_section
+from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
 from kdnas.report.terminal import report_lines

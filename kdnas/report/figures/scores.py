@@ -1,19 +1,32 @@
-"""The task's scores after full training: student, teacher, controls."""
+"""The finished student beside its teacher and the controls: the task's scores, and latencies."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 
 import plotly.graph_objects as go
 
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
-from kdnas.report.model import EvaluatedModel, Report
+from kdnas.report.model import EvaluatedModel, LatencyCell, Report
 from kdnas.report.page import Section, Table
 from kdnas.runtime.formatting import in_millions
 
-TOLD = (
+SCORES = Section(
+    "scores",
+    "Scores",
     "The task's own metrics after full training; bars are 95% confidence intervals. Controls show "
-    "what the search and the distillation contributed."
+    "what the search and the distillation contributed.",
 )
+LATENCY = Section(
+    "latency",
+    "Latency",
+    "Medians of passes in which student and teacher take turns; bars reach from the lower to the "
+    "upper quartile. A speed-up holds for its batch size and length alone.",
+)
+HEAD = ("batch x tokens", "student", "quartiles", "teacher", "quartiles", "speed-up", "passes")
 # Symbol, colour and size of a dot; controls have symbols of their own.
 LOOKS = {"teacher": ("diamond", style.TEACHER, 13), "student": ("star", style.FRONT, 17)}
 
@@ -21,8 +34,7 @@ LOOKS = {"teacher": ("diamond", style.TEACHER, 13), "student": ("star", style.FR
 def scores_section(data: ReportData) -> Section:
     """A dot a metric and model, and the table with the exact scores."""
     if not data.report:
-        missing = "No student is finished yet: continue with kdnas resume."
-        return Section("scores", "Scores", TOLD, missing=missing)
+        return replace(SCORES, missing="No student is finished yet: continue with kdnas resume.")
     models, metrics = data.report.models, list(data.report.student.scores)
     rows = [
         (
@@ -34,7 +46,7 @@ def scores_section(data: ReportData) -> Section:
         for name, model in models
     ]
     table = Table(("", *metrics, "parameters", "speed-up"), rows, open=True)
-    return Section("scores", "Scores", TOLD, {"scores": _figure(models, metrics)}, table)
+    return replace(SCORES, views={"scores": _figure(models, metrics)}, table=table)
 
 
 def _score(model: EvaluatedModel, metric: str) -> str:
@@ -95,3 +107,71 @@ def final_figure(report: Report) -> go.Figure:
                 f"<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}<extra></extra>",
             )
     return figure
+
+
+def latency_section(data: ReportData) -> Section:
+    """Milliseconds and speed-ups by length, a line a batch size."""
+    if not data.report:
+        return replace(LATENCY, missing="Not measured: no student is finished yet.")
+    cells = sorted(data.report.latency, key=lambda c: (c.batch, c.length))
+    timed = [cell for cell in cells if cell.repeats]
+    batches = [(batch, list(row)) for batch, row in groupby(timed, attrgetter("batch"))]
+    section = replace(LATENCY, table=Table(HEAD, [_latency_row(cell) for cell in cells]))
+    if not timed:
+        return replace(section, missing="Every batch size and length took too long to be timed.")
+    views = {"milliseconds": _milliseconds(batches), "speed-up": _speedups(batches)}
+    return replace(section, views=views)
+
+
+def _milliseconds(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
+    figure = _latency_figure("milliseconds a batch")
+    for who, colour in (("teacher", style.TEACHER), ("student", style.STUDENT)):
+        for i, (batch, row) in enumerate(batches):
+            middle = [getattr(cell, f"{who}_ms") for cell in row]
+            ends = [getattr(cell, f"{who}_quartiles_ms") for cell in row]
+            figure.add_scatter(
+                x=[cell.length for cell in row],
+                y=middle,
+                error_y=style.error_bars(middle, ends),
+                mode="lines+markers",
+                name=f"{who}, batch {batch}",
+                marker={"color": colour, "symbol": style.SYMBOLS[i], "size": 9},
+                line={"color": colour, "width": 1.5},
+                customdata=ends,
+                hovertemplate=f"{who}, batch {batch}, %{{x}} tokens<br>%{{y:.2f}} ms, quartiles "
+                "%{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
+            )
+    return figure
+
+
+def _speedups(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
+    figure = _latency_figure("times as fast as the teacher")
+    for i, (batch, row) in enumerate(batches):
+        figure.add_scatter(
+            x=[cell.length for cell in row],
+            y=[cell.speedup for cell in row],
+            mode="lines+markers",
+            name=f"batch {batch}",
+            marker={"symbol": style.SYMBOLS[i], "size": 9, "color": style.SEVERAL[i]},
+            hovertemplate=f"batch {batch}, %{{x}} tokens<br>%{{y:.2f}} times<extra></extra>",
+        )
+    return figure
+
+
+def _latency_figure(title: str) -> go.Figure:
+    x = {"title": {"text": "tokens"}, "type": "category", "categoryorder": "array"}
+    return style.figure(x, style.log_axis(title), 440)
+
+
+def _latency_row(cell: LatencyCell) -> tuple[str, ...]:
+    name = f"{cell.batch} x {cell.length}"
+    if not cell.repeats:
+        return name, "too slow to time", "", "", "", "", "0"
+    student, teacher = (
+        (f"{middle:.2f} ms", f"{low:.2f} to {high:.2f}")
+        for middle, (low, high) in (
+            (cell.student_ms, cell.student_quartiles_ms),
+            (cell.teacher_ms, cell.teacher_quartiles_ms),
+        )
+    )
+    return name, *student, *teacher, f"{cell.speedup:.2f}x", f"{cell.repeats}"

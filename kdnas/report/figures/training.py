@@ -1,28 +1,40 @@
-"""How students were trained: loss curves, and the winner's layer map."""
+"""How a run went: loss curves, the winner's layer map, and the seconds of each step."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.files.curves import MINI_KD
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
+from kdnas.report.model import Report
 from kdnas.report.page import Section, Table
+from kdnas.runtime.formatting import several
 
-LOSSES = "Loss curves"
-LOSSES_TOLD = (
+LOSSES = Section(
+    "losses",
+    "Loss curves",
     "Training loss of one batch now and then, so it jitters. Losses of different stages are not "
-    "comparable; mini-KD is ranked by the held-out loss, in the table."
+    "comparable; mini-KD is ranked by the held-out loss, in the table.",
 )
 HEAD = ("student", "stage", "steps", "last loss", "held-out loss")
-LAYERS = "Layer map"
-LAYERS_TOLD = (
+LAYERS = Section(
+    "layers",
+    "Layer map",
     "Which teacher layers each layer of the winner learns to predict: skip takes every n-th one, "
-    "last the last ones, evenly spreads them over all. Layers count from 1."
+    "last the last ones, evenly spreads them over all. Layers count from 1.",
 )
+SECONDS = Section(
+    "seconds",
+    "How long, and where",
+    "Seconds by step; the parts of an interrupted step are summed.",
+)
+LEAST_SECONDS = 0.5
 DASHES = ("solid", "dash", "dot", "dashdot")
 PARTS = {
     **{"skip": (style.STUDENT, "solid"), "last": (style.FRONT, "dash")},
@@ -36,14 +48,13 @@ Curve = dict[str, Any]
 def losses_section(data: ReportData) -> Section:
     """Every candidate of mini-KD, the winner in front; every stage of the full trainings."""
     if not data.curves:
-        missing = "Nothing has been trained yet: there is no curves.jsonl."
-        return Section("losses", LOSSES, LOSSES_TOLD, missing=missing)
+        return replace(LOSSES, missing="Nothing has been trained yet: there is no curves.jsonl.")
     mini = [c for c in data.curves if c["stage"] == MINI_KD]
     full = [c for c in data.curves if c["stage"] != MINI_KD]
     views = {"mini-KD": _mini(mini, f"trial {data.winner}"), "full KD": _full(full)}
     views = {name: figure for name, figure in views.items() if figure.data}
     table = Table(HEAD, [_row(curve) for curve in data.curves])
-    return Section("losses", LOSSES, LOSSES_TOLD, views, table)
+    return replace(LOSSES, views=views, table=table)
 
 
 def _row(curve: Curve) -> tuple[str, ...]:
@@ -108,15 +119,16 @@ def layers_section(data: ReportData) -> Section:
     shape, teacher = data.winner_shape, data.teacher
     if shape is None or teacher is None:
         missing = "No student is scored yet." if teacher else "The teacher's depth is not known."
-        return Section("layers", LAYERS, LAYERS_TOLD, missing=missing)
+        return replace(LAYERS, missing=missing)
     depths = shape.num_hidden_layers, teacher.num_hidden_layers
     mapping = LayerMap.named(data.settings.mapping, *depths)
     parts = data.settings.mapping.split("+")
     pairs = list(zip(mapping.student_layers, mapping.targets, strict=True))
     head = ("student layer", *(f"teacher layer, {part}" for part in parts))
     table = Table(head, [(f"{layer}", *map(str, targets)) for layer, targets in pairs])
-    told = f"{LAYERS_TOLD} Student: {shape.label}. Teacher: {teacher.label}."
-    return Section("layers", LAYERS, told, {"map": _map_figure(pairs, parts, *depths)}, table)
+    told = f"{LAYERS.told} Student: {shape.label}. Teacher: {teacher.label}."
+    views = {"map": _map_figure(pairs, parts, *depths)}
+    return replace(LAYERS, told=told, views=views, table=table)
 
 
 def _map_figure(
@@ -155,3 +167,46 @@ def _map_figure(
             hovertemplate=f"{name} layer %{{text}}<extra></extra>",
         )
     return figure
+
+
+def seconds_section(data: ReportData) -> Section:
+    """A bar a step, the machines, and what each did for the search."""
+    told = _where(data.report) + _by_machine(data.table)
+    rows = [(step, f"{seconds:.1f}", machine) for step, seconds, machine in data.steps]
+    section = replace(SECONDS, told=told, table=Table(("step", "seconds", "machine"), rows))
+    total: dict[str, float] = {}
+    for step, seconds, _ in data.steps:
+        name = "fidelity" if step.startswith("fidelity ") else step  # its students are one step
+        total[name] = total.get(name, 0.0) + seconds
+    shown = {name: seconds for name, seconds in total.items() if seconds >= LEAST_SECONDS}
+    if not shown:
+        return replace(section, missing="" if rows else "The run has no log yet.")
+    y = {"autorange": "reversed", "type": "category"}
+    figure = style.figure("seconds", y, 80 + 24 * len(shown), margin=style.NO_LEGEND)
+    figure.add_bar(
+        x=list(shown.values()),
+        y=[style.plain(step) for step in shown],
+        orientation="h",
+        marker={"color": style.STUDENT},
+        hovertemplate="%{y}: %{x:.1f} s<extra></extra>",
+    )
+    return replace(section, views={"steps": figure})
+
+
+def _where(report: Report | None) -> str:
+    if report is None:
+        return SECONDS.told
+    e = report.environment
+    return (
+        f"On {e.device} ({e.device_name}), {several(e.threads, 'thread')}, {e.precision}, "
+        f"torch {e.torch}, Python {e.python}, {e.platform}; latencies on {e.timed_on}."
+    )
+
+
+def _by_machine(table: pd.DataFrame) -> str:
+    """What each machine did, where there were several."""
+    seconds = table.dropna(subset=["machine", "seconds"]).groupby("machine", sort=False).seconds
+    if seconds.ngroups < 2:
+        return ""
+    parts = [f"{m}: {several(len(s), 'trial')}, {s.sum():.0f} s" for m, s in seconds]
+    return f" The search by machine: {'; '.join(parts)}."
