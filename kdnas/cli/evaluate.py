@@ -92,8 +92,8 @@ def evaluate(
     A checkpoint with a head for the task is scored as it is; another is fine-tuned first.
     Scores are computed in fp32.
     """
+    from kdnas.evaluation.evaluate import closing_lines
     from kdnas.evaluation.evaluate import evaluate as run
-    from kdnas.evaluation.show import closing_lines
 
     given: dict[str, Any] = {
         **{"fine_tune": fine_tune, "grid": grid, "lrs": lrs, "batch_sizes": batch_sizes},

@@ -23,7 +23,6 @@ from kdnas.tasks import (
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
-from kdnas.tasks.submission import check_complete
 from kdnas.teachers.load import (
     check_inputs,
     has_head,
@@ -44,6 +43,7 @@ class Subject:
         spec: The task, its labels known.
         splits: The examples that are scored, by split.
         tokenizer: The checkpoint's.
+        config: The checkpoint's.
         length: Tokens at which inputs are cut.
         tuned: Whether it has to be fine-tuned first.
         held_out: Whether a tenth of the training data stands in for a validation split.
@@ -53,6 +53,7 @@ class Subject:
     spec: TaskSpec
     splits: dict[str, EncodedExamples]
     tokenizer: Any
+    config: Any
     length: int
     tuned: bool
     held_out: bool
@@ -60,7 +61,7 @@ class Subject:
     @property
     def pad_id(self) -> int:
         """Token that fills short rows."""
-        return padding_id(load_config(self.model), self.tokenizer)
+        return padding_id(self.config, self.tokenizer)
 
     def encode(self, examples: Examples) -> EncodedExamples:
         """Examples as the checkpoint reads them."""
@@ -87,7 +88,12 @@ def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[Ta
     names = benchmark_names() if whole else settings.task.split(",")
     specs = {spec.name: spec for spec in (load_spec(n.strip(), settings.tasks) for n in names)}
     needed = ("train",) if tuned or (tuned is None and len(specs) > 1) else ()
-    missing = _missing(specs, settings.data_dir, needed)
+    missing: dict[str, str] = {}
+    failed: dict[str, str] = {}  # hub data sets: each further attempt would take half a minute
+    for name, spec in specs.items():
+        place = spec.hub.path if spec.hub and settings.data_dir is None else name
+        if reason := failed.get(place) or _problem(spec, settings.data_dir, needed):
+            missing[name] = failed[place] = reason
     if missing:
         first = next(iter(missing.values()))
         found = f"no data for {', '.join(missing)}: {first}"
@@ -108,8 +114,6 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
 
     Args:
         model: Hub id or folder.
-        spec: The task.
-        settings: Data and length.
         tuned: Whether to fine-tune; None: if the checkpoint has no head for the task.
 
     Raises:
@@ -126,7 +130,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     for data in splits.values():
         check_inputs(data, config)
     held_out = task.held_out is not None
-    return Subject(model, task.spec, splits, tokenizer, length, tuned, held_out)
+    return Subject(model, task.spec, splits, tokenizer, config, length, tuned, held_out)
 
 
 def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
@@ -154,7 +158,11 @@ def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str
         data = load_data(spec, settings.data_dir, splits=splits, optional=())
         for split in splits:
             examples = data.splits[split]
-            check_complete(spec, split, examples)
+            if examples.dropped:  # the others would stand at wrong places
+                raise KdnasError(
+                    f"task {spec.name!r}: {examples.dropped} row(s) of its {split} split are "
+                    "malformed or lack a label that others have; a predictions file needs every row"
+                )
             found.append((spec, split, subject.encode(examples)))
     return found
 
@@ -189,20 +197,6 @@ def _test_splits(spec: TaskSpec, settings: Settings) -> list[tuple[TaskSpec, lis
         if splits:
             found.append((one, splits))
     return found
-
-
-def _missing(
-    specs: dict[str, TaskSpec], data_dir: Path | None, needed: Sequence[str]
-) -> dict[str, str]:
-    """By task without data: why."""
-    missing: dict[str, str] = {}
-    failed: dict[str, str] = {}  # hub data sets: each further attempt would take half a minute
-    for name, spec in specs.items():
-        on_hub = spec.hub.path if spec.hub and data_dir is None else name
-        reason = failed.get(on_hub) or _problem(spec, data_dir, needed)
-        if reason:
-            missing[name] = failed[on_hub] = reason
-    return missing
 
 
 def _problem(spec: TaskSpec, data_dir: Path | None, needed: Sequence[str]) -> str | None:

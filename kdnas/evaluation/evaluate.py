@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from transformers import PreTrainedModel
+from numpy.typing import NDArray
 
 from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.distillation.training import predict
@@ -20,20 +21,20 @@ from kdnas.evaluation.tuning import (
     GRID_BATCH_SIZES,
     GRID_LRS,
     Outcome,
-    Tuning,
-    best_model,
+    Point,
+    Tuner,
+    metrics_line,
     numbers,
-    tune,
 )
-from kdnas.files.atomic import make_writable, read_json, write_json
+from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.formatting import several
 from kdnas.students.checkpoint import finished_student
 from kdnas.tasks import DEFAULT_TASK, TaskSpec
 from kdnas.tasks.metrics import task_score
-from kdnas.tasks.submission import write_predictions
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
@@ -87,7 +88,7 @@ def evaluate(
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
-    tuning = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
+    points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), str(model)
     if (Path(name) / "config.yaml").exists():
         name = str(finished_student(Path(name)))
@@ -102,16 +103,20 @@ def evaluate(
     answers = None if predictions is None else Path(predictions)
     if answers:
         make_writable(answers)
+    benchmarks = {spec.benchmark for spec in specs}
+    mean_name = (
+        f"{specs[0].benchmark} mean" if len(benchmarks) == 1 and None not in benchmarks else "mean"
+    )
     result: dict[str, Any] = {"model": name, "tasks": {}, "predictions": []}
     for spec in specs:
         subject = prepare(name, spec, settings, fine_tune)
-        kept = subject.tuned or out is not None
-        with claimed(folder, name) if kept else nullcontext():
-            _evaluate_task(subject, settings, tuning, runtime, folder, answers, result)
+        stays = subject.tuned or out is not None
+        with claimed(folder, name) if stays else nullcontext():
+            _evaluate_task(subject, settings, points, seeds, runtime, folder, answers, result)
             result["mean"] = fmean(task["score"] for task in result["tasks"].values())
-            result["mean_name"] = _mean_name(specs)
-            if kept:
-                _keep(folder, result)
+            result["mean_name"] = mean_name
+            if stays:
+                write_json(folder / RESULTS, {**result, "model": _identity(name)})
     return result
 
 
@@ -122,21 +127,21 @@ def plan(
     batch_sizes: str | Sequence[int] | None = None,
     epochs: float | None = None,
     seeds: int = 1,
-) -> Tuning:
-    """The fine-tunings that are asked for; what is not given is as for a teacher.
+) -> list[Point]:
+    """The fine-tunings with the first seed; what is not given is as for a teacher.
 
     Raises:
         KdnasError: A value is not a positive number.
     """
-    usual_lrs = GRID_LRS if grid else (settings.teacher_lr,)
-    usual_sizes = GRID_BATCH_SIZES if grid else (settings.batch_size,)
-    return Tuning(
-        usual_lrs if lrs is None else numbers("--lrs", lrs, float),
-        usual_sizes if batch_sizes is None else numbers("--batch-sizes", batch_sizes, int),
-        settings.teacher_epochs if epochs is None else epochs,
-        seeds,
-        settings.seed,
-    )
+    epochs = settings.teacher_epochs if epochs is None else epochs
+    for flag, value in (("--epochs", epochs), ("--seeds", seeds)):
+        if not 0 < value < inf:
+            raise KdnasError(f"invalid {flag} {value}: expected a number above 0")
+    rates: Sequence[float] = GRID_LRS if grid else (settings.teacher_lr,)
+    rates = rates if lrs is None else numbers("--lrs", lrs, float)
+    sizes: Sequence[int] = GRID_BATCH_SIZES if grid else (settings.batch_size,)
+    sizes = sizes if batch_sizes is None else numbers("--batch-sizes", batch_sizes, int)
+    return [Point(lr, size, epochs, settings.seed) for lr in rates for size in sizes]
 
 
 @contextmanager
@@ -149,14 +154,26 @@ def claimed(folder: Path, model: str) -> Iterator[None]:
     make_writable(folder)
     what = f"another process evaluates into {folder}"
     with file_lock(folder / ".lock", what, 0, refusal=f"{what}; choose another --out"):
-        _check_folder(folder, model)
+        stored = read_json(folder / RESULTS)
+        if stored and stored["model"] != _identity(model):
+            raise KdnasError(
+                f"{folder} holds the evaluation of {stored['model']!r}; choose another --out"
+            )
+        if not stored:
+            files = (path.name for path in folder.iterdir())
+            if any(not name.startswith((".lock", ".writable")) for name in files):
+                raise KdnasError(
+                    f"{folder} is not empty and holds no evaluation; choose another --out"
+                )
+            write_json(folder / RESULTS, {"model": _identity(model), "tasks": {}})
         yield
 
 
 def _evaluate_task(
     subject: Subject,
     settings: Settings,
-    tuning: Tuning,
+    grid: Sequence[Point],
+    seeds: int,
     runtime: Runtime,
     folder: Path,
     predictions: Path | None,
@@ -165,20 +182,26 @@ def _evaluate_task(
     """Adds the scores and the predictions of one task to the result."""
     name = subject.spec.name
     tests = read_tests(subject, settings) if predictions else []
-    model: PreTrainedModel | None = None
     if subject.tuned:
         say(f"{name}: fine-tuning {subject.model}; results go to {folder}")
-        train = read_train(subject, settings)
-        done, seeds = tune(subject, train, tuning, runtime, folder / name)
-        result["tasks"][name] = _tuned_result(subject, tuning, done, seeds)
-        if tests:
-            model = best_model(subject, train, done, runtime, folder / name)
+        tuner = Tuner(subject, read_train(subject, settings), runtime, folder / name)
+        outcomes = tuner.tune(grid, seeds)
+        diverged = [one.point.label for one in tuner.done if not one.scores]
+        found = {**_over_seeds(outcomes), "grid_points": len(grid), "diverged": diverged}
+        model = tuner.best_model() if tests else None
     else:
-        model = _with_head(subject)
-        exact, pad_id = runtime.exact, subject.pad_id
-        scores = evaluate_model(model, subject.splits, subject.spec, exact, pad_id)
-        total = task_score(scores)
-        result["tasks"][name] = {"scores": scores, "score": total, **_circumstances(subject)}
+        teacher = load_teacher(subject.model, subject.spec)
+        if not teacher.has_head:
+            raise KdnasError(
+                f"{subject.model!r} lacks weights of the head that its config describes; "
+                "--fine-tune trains one"
+            )
+        model = teacher.model
+        scores = evaluate_model(model, subject.splits, subject.spec, runtime.exact, teacher.pad_id)
+        found = {"scores": scores, "score": task_score(scores)}
+    rows = {split: len(data) for split, data in subject.splits.items()}
+    how = {"tuned": subject.tuned, "rows": rows, "held_out": subject.held_out}
+    result["tasks"][name] = {**found, **how}
     for spec, split, data in tests:
         assert predictions and model
         logits = predict(model, data, runtime.exact, pad_id=subject.pad_id)
@@ -186,43 +209,62 @@ def _evaluate_task(
         result["predictions"].append(str(file))
 
 
-def _with_head(subject: Subject) -> PreTrainedModel:
-    teacher = load_teacher(subject.model, subject.spec)
-    if not teacher.has_head:
-        raise KdnasError(
-            f"{subject.model!r} lacks weights of the head that its config describes; --fine-tune "
-            "trains one"
-        )
-    return teacher.model
-
-
-def _tuned_result(
-    subject: Subject, tuning: Tuning, done: Sequence[Outcome], seeds: Sequence[Outcome]
-) -> dict[str, Any]:
+def _over_seeds(seeds: Sequence[Outcome]) -> dict[str, Any]:
+    """Means and, of several seeds, standard deviations."""
     by_metric = {name: [one.scores[name] for one in seeds] for name in seeds[0].scores}
     totals = [one.total for one in seeds]
-    several = len(seeds) > 1
-    return {
+    found: dict[str, Any] = {
         "scores": {name: fmean(values) for name, values in by_metric.items()},
-        **({"spread": {n: stdev(v) for n, v in by_metric.items()}} if several else {}),
         "score": fmean(totals),
-        **({"score_spread": stdev(totals)} if several else {}),
-        **_circumstances(subject),
         "best": asdict(seeds[0].point),
-        "grid_points": len(tuning.grid),
         "seeds": {one.point.seed: one.scores for one in seeds},
-        "diverged": [one.point.label for one in done if not one.scores],
     }
+    if len(seeds) > 1:
+        found["spread"] = {name: stdev(values) for name, values in by_metric.items()}
+        found["score_spread"] = stdev(totals)
+    return found
 
 
-def _circumstances(subject: Subject) -> dict[str, Any]:
-    rows = {split: len(data) for split, data in subject.splits.items()}
-    return {"tuned": subject.tuned, "rows": rows, "held_out": subject.held_out}
+def write_predictions(folder: Path, spec: TaskSpec, split: str, logits: NDArray[Any]) -> Path:
+    """Writes a model's predictions for a test split, in the form that GLUE's server takes.
+
+    The columns of the tab-separated file are `index`, the row's place from 0 on, and `prediction`.
+    """
+    path = folder / spec.predictions_file(split)
+    words = spec.task_type.submission(logits, spec.labels or (), spec.submission)
+    lines = ["index\tprediction", *(f"{i}\t{word}" for i, word in enumerate(words))]
+    write_text(path, "\n".join(lines) + "\n")
+    return path
 
 
-def _mean_name(specs: Sequence[TaskSpec]) -> str:
-    first, *others = {spec.benchmark for spec in specs}
-    return f"{first} mean" if first and not others else "mean"
+def closing_lines(result: dict[str, Any]) -> list[str]:
+    """For people: some lines for each task, the mean over several, and the predictions files."""
+    tasks, lines = result["tasks"], []
+    for name, task in tasks.items():
+        own = [metrics_line(task["scores"], task.get("spread")), *_circumstances(task)]
+        lines += [f"{head:<10} {line}" for head, line in zip([name, *[""] * 9], own, strict=False)]
+    if len(tasks) > 1:
+        over = f"{len(tasks)} tasks: {', '.join(tasks)}"
+        lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
+    if any(task.get("grid_points", 1) > 1 for task in tasks.values()):
+        lines.append("Grid points were chosen on the validation splits that are scored here.")
+    return lines + [f"wrote {file}" for file in result["predictions"]]
+
+
+def _circumstances(task: dict[str, Any]) -> list[str]:
+    lines = []
+    if task["tuned"]:
+        best, points, seeds = task["best"], task["grid_points"], len(task["seeds"])
+        epochs = several(format(best["epochs"], "g"), "epoch")
+        words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {epochs}"]
+        words += [f"best of {points} points"] * (points > 1)
+        words += [f"{seeds} seeds ± std"] * (seeds > 1)
+        lines.append("; ".join(words))
+    if task.get("diverged"):
+        lines.append(f"diverged: {len(task['diverged'])} of the fine-tunings")
+    if task["held_out"]:
+        lines.append("no validation file: scored on a held-out tenth of the training rows")
+    return lines
 
 
 def _of_run(folder: Path) -> dict[str, Any]:
@@ -238,25 +280,6 @@ def _short_name(model: str) -> str:
     """A checkpoint's folder name; a run's for the student in it."""
     place = Path(model).resolve()
     return f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
-
-
-def _keep(folder: Path, result: dict[str, Any]) -> None:
-    write_json(folder / RESULTS, {**result, "model": _identity(result["model"])})
-
-
-def _check_folder(folder: Path, model: str) -> None:
-    others = [
-        path.name for path in folder.iterdir() if not path.name.startswith((".lock", ".writable"))
-    ]
-    stored = read_json(folder / RESULTS)
-    if others and not isinstance(stored, dict):
-        raise KdnasError(f"{folder} is not empty and holds no evaluation; choose another --out")
-    if stored and stored["model"] != _identity(model):
-        raise KdnasError(
-            f"{folder} holds the evaluation of {stored['model']!r}; choose another --out"
-        )
-    if not stored:
-        _keep(folder, {"model": model, "tasks": {}})
 
 
 def _identity(model: str) -> str:

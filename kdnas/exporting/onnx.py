@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,14 +15,19 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.exporting.timing import Entry, compare
-from kdnas.measure import InTorch, count_params
+from kdnas.evaluation.scores import evaluate_model, evaluate_session
+from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
 from kdnas.measure.onnx import PACKAGES, Session, input_names, to_onnx
 from kdnas.measure.quiet import computing, how_measured
+from kdnas.recipes.run_data import encode_evaluation, input_length
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
+from kdnas.runtime.device import start_runtime
+from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec, load_data, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
-from kdnas.teachers.load import Teacher
+from kdnas.teachers.load import load_teacher, longest_input, teacher_source
 
 # Where the hub's other tools look for such files, too.
 FILES = {"onnx": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
@@ -31,51 +36,53 @@ TOLERANCE = 1e-4
 SHAPES = ((1, 1), (1, 8), (3, 2), (2, 33), (5, 64))
 LONGEST = 512
 QUANTISED = ("MatMul", "Gather")
+# (batch, length) timed beside the run's own: a server's load.
+THROUGHPUT = (32, 64)
+# Passes of each model; fewer where one takes long.
+REPEATS, FEW = 50, 7
+MANY_TOKENS = 1024
 
-Scorer = Callable[[PreTrainedModel | Session], dict[str, float]]
+Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Student:
-    """A checked student on the CPU in full precision.
+class Entry:
+    """A model to compare: `teacher` or `student`, in `PyTorch`, `ONNX` or `int8`.
 
     Attributes:
-        model: In evaluation mode.
-        tokenizer: Its tokenizer.
         bytes: Of its weights on disk.
-        longest: Most tokens that model and tokenizer read.
+        scores: By metric; empty where unknown.
     """
 
-    model: PreTrainedModel
-    tokenizer: Any
+    who: str
+    runtime: str
+    model: PreTrainedModel | Session
     bytes: int
-    longest: int
+    scores: Scores
 
 
 def export_onnx(
-    student: Student,
+    run: Run,
+    model: PreTrainedModel,
+    tokenizer: Any,
+    size: int,
     folder: Path,
     formats: Sequence[str],
     *,
-    score: Scorer,
-    main_score: str | None,
     max_drop: float,
-    teacher: Teacher | None = None,
-    points: Sequence[tuple[int, int]] = (),
-    quiet: bool = True,
+    timing: bool,
 ) -> dict[str, Any]:
-    """Writes a student's ONNX files.
+    """Writes a student's ONNX files; works on the CPU in fp32 with the run's threads.
 
     Args:
-        student: The student.
+        run: Its task scores the models; its teacher is compared beside the student.
+        model: The student.
+        tokenizer: The student's.
+        size: Bytes of the student's weights on disk.
         folder: Of the export.
         formats: `onnx`, `int8` or both.
-        score: A model's scores by metric; empty where the task's data are missing.
-        main_score: The metric that int8 must keep; None where nothing is scored.
-        max_drop: How much of it int8 may lose.
-        teacher: Compared beside the student.
-        points: (batch, length) at which all models are timed.
-        quiet: Whether other kdnas processes pause meanwhile.
+        max_drop: How much of the main score int8 may lose.
+        timing: Whether the models are timed, beside the teacher.
 
     Returns:
         What was measured, as export.json holds it.
@@ -83,30 +90,51 @@ def export_onnx(
     Raises:
         KdnasError: The logits differ from PyTorch's, or int8 loses more than max_drop.
     """
+    settings, config = run.settings, model.config
+    runtime = start_runtime(device="cpu", precision="fp32", threads=settings.threads)
+    kind, pad_id = task_type_of(config), padding_id(config, tokenizer)
+    longest = min(longest_input(config), int(tokenizer.model_max_length))
+    spec, splits = _evaluation(settings, tokenizer, config)
+
+    def score(scored: PreTrainedModel | Session) -> Scores:
+        if spec is None:
+            return {}
+        if isinstance(scored, Session):
+            return evaluate_session(scored, splits, spec, pad_id)
+        return evaluate_model(scored, splits, spec, runtime, pad_id)
+
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()
     say("student: PyTorch to ONNX")
-    names = input_names(student.model, student.tokenizer)
-    to_onnx(student.model, plain, names)
+    names = input_names(model, tokenizer)
+    to_onnx(model, plain, names)
     session = Session(plain)
-    difference = check_agreement(student.model, session, student.longest)
-    before = score(student.model)
+    difference = check_agreement(model, session, longest)
+    before, main_score = score(model), spec.main_score if spec else None
     entries = [
-        Entry("student", "PyTorch", InTorch(student.model), student.bytes, before),
+        Entry("student", "PyTorch", model, size, before),
         Entry("student", "ONNX", session, plain.stat().st_size, score(session)),
     ]
-    change: dict[str, float] = {}
+    change: Scores = {}
     if "int8" in formats:
         say("student: int8")
         quantise(plain, small)
         session8 = Session(small)
         after = score(session8)
-        _check_drop(main_score, before, after, max_drop)
+        if main_score and after[main_score] < before[main_score] - max_drop:
+            raise KdnasError(
+                f"int8 lowers {main_score} from {before[main_score]:.4f} to "
+                f"{after[main_score]:.4f}, more than --max-drop {max_drop:g}; nothing was "
+                "exported (--format onnx keeps the score)"
+            )
         entries.append(Entry("student", "int8", session8, small.stat().st_size, after))
         change = {name: round(after[name] - before[name], 5) for name in before}
-    if teacher is not None:
-        entries = [*_teacher_entries(teacher, names, score), *entries]
-    models = compare(entries, points, quiet=quiet)
+    points: list[tuple[int, int]] = []
+    if timing:
+        entries[:0] = _teacher_entries(run, spec, names, score)
+        timed = (settings.latency_batch, settings.latency_length), THROUGHPUT
+        points = [(batch, min(length, longest)) for batch, length in timed]
+    compared = _compare(entries, points, settings.latency_quiet)
     if "onnx" not in formats:
         plain.unlink()
     return {
@@ -116,11 +144,16 @@ def export_onnx(
         "int8_change": change,
         "max_drop": max_drop,
         "main_score": main_score,
-        "models": models,
+        "models": compared,
         "environment": {
+            **runtime.describe(),
             **{name: version(name) for name in PACKAGES},
-            "latency_measured": how_measured(quiet),
+            "latency_measured": how_measured(settings.latency_quiet),
         },
+        "pad_token": [tokenizer.convert_ids_to_tokens(pad_id), pad_id],
+        "longest": min(longest, settings.max_length),
+        "task_type": kind.name,
+        "labels": kind.output_names(config),
     }
 
 
@@ -128,8 +161,6 @@ def check_agreement(model: PreTrainedModel, session: Session, longest: int) -> f
     """The largest difference between their outputs, over batches, lengths and paddings.
 
     Args:
-        model: The student in PyTorch, in full precision on the CPU.
-        session: Its ONNX file.
         longest: Most tokens that the model reads.
 
     Raises:
@@ -184,7 +215,10 @@ def quantise(source: Path, target: Path) -> None:
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.getLogger().addFilter(_is_serious)  # it recommends a step that changes nothing here
+    def serious(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.WARNING
+
+    logging.getLogger().addFilter(serious)  # it recommends a step that changes nothing here
     try:
         with computing(torch.device("cpu")):
             quantize_dynamic(
@@ -196,35 +230,80 @@ def quantise(source: Path, target: Path) -> None:
                 weight_type=QuantType.QInt8,
             )
     finally:
-        logging.getLogger().removeFilter(_is_serious)
+        logging.getLogger().removeFilter(serious)
 
 
-def _check_drop(
-    name: str | None, before: dict[str, float], after: dict[str, float], max_drop: float
-) -> None:
-    if name and after[name] < before[name] - max_drop:
-        raise KdnasError(
-            f"int8 lowers {name} from {before[name]:.4f} to {after[name]:.4f}, more than "
-            f"--max-drop {max_drop:g}; nothing was exported (--format onnx keeps the score)"
-        )
+def _evaluation(
+    settings: Settings, tokenizer: Any, config: Any
+) -> tuple[TaskSpec | None, dict[str, EncodedExamples]]:
+    """The run's task and its evaluation splits; None, with a notice, where they cannot be read."""
+    try:
+        spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+        task = load_data(spec, settings.data_dir, splits=spec.evaluation, optional=())
+        length = input_length(settings, tokenizer, config)
+        return task.spec, encode_evaluation(task, tokenizer, length)
+    except KdnasError as error:
+        say(f"no scores: {error}")
+        return None, {}
 
 
-def _teacher_entries(teacher: Teacher, names: Sequence[str], score: Scorer) -> list[Entry]:
-    """The teacher in PyTorch and in ONNX Runtime."""
+def _teacher_entries(
+    run: Run,
+    spec: TaskSpec | None,
+    names: Sequence[str],
+    score: Callable[[PreTrainedModel | Session], Scores],
+) -> list[Entry]:
+    """The run's teacher in PyTorch and in ONNX Runtime; none, with a notice, without a teacher."""
+    tuned = run.folder / "teacher"
+    try:
+        known = (tuned / "config.json").exists()
+        teacher = load_teacher(str(tuned) if known else teacher_source(run.settings.teacher), spec)
+    except KdnasError as error:
+        say(f"no teacher beside it: {error}")
+        return []
     say("teacher: PyTorch to ONNX")
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(teacher.model, path, names)
         session = Session(path)
         size = sum(file.stat().st_size for file in path.parent.iterdir())
-    scores = [score(m) if teacher.has_head else {} for m in (teacher.model, session)]
+    scores = [score(one) if teacher.has_head else {} for one in (teacher.model, session)]
     # Four bytes a weight: a checkpoint's own files may be of any precision and format.
     weights = 4 * count_params(teacher.model)
     return [
-        Entry("teacher", "PyTorch", InTorch(teacher.model), weights, scores[0]),
+        Entry("teacher", "PyTorch", teacher.model, weights, scores[0]),
         Entry("teacher", "ONNX", session, size, scores[1]),
     ]
 
 
-def _is_serious(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.WARNING
+def _compare(
+    entries: Sequence[Entry], points: Iterable[tuple[int, int]], quiet: bool
+) -> list[dict[str, Any]]:
+    """The entries as export.json holds them, with latencies in ms, timed in turn.
+
+    Args:
+        entries: Speed-ups are against the first.
+        points: (batch, length) to time at.
+        quiet: Whether other kdnas processes pause meanwhile.
+    """
+    rows: list[dict[str, Any]] = [
+        {
+            "model": entry.who,
+            "runtime": entry.runtime,
+            "bytes": entry.bytes,
+            "scores": {name: round(value, 5) for name, value in entry.scores.items()},
+            "latency": [],
+        }
+        for entry in entries
+    ]
+    models = [e.model if isinstance(e.model, Session) else InTorch(e.model) for e in entries]
+    for batch, length in sorted(set(points)):
+        say(f"timing {len(entries)} models in turn: {batch} x {length} tokens")
+        repeats = REPEATS if batch * length <= MANY_TOKENS else FEW
+        times = take_turns(models, LatencySettings(batch, length, repeats, quiet))
+        low, middle, high = np.percentile(times, [25, 50, 75], axis=1)
+        at = {"batch": batch, "length": length, "repeats": repeats}
+        for row, ms, iqr in zip(rows, middle, high - low, strict=True):
+            found = {"ms": ms, "iqr_ms": iqr, "speedup": middle[0] / ms}
+            row["latency"].append({**at, **{k: round(float(v), 3) for k, v in found.items()}})
+    return rows

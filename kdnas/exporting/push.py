@@ -13,8 +13,6 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdnas.errors import KdnasError
 
-UNAUTHORISED = (401, 403)
-
 
 def check_login(repo: str) -> None:
     """Checks that a push to a repository can be tried, before any work.
@@ -39,11 +37,10 @@ def check_login(repo: str) -> None:
         HfApi().whoami()
 
 
-def push(folder: Path, repo: str, private: bool = False) -> str:
-    """Uploads a folder as a model; makes the repository where there is none.
+def push(folder: Path, repo: str, private: bool) -> str:
+    """Uploads a folder as a model, into a new repository where there is none.
 
     Args:
-        folder: The checkpoint.
         repo: `user/name`, or `name` for the token's own user.
         private: Whether a new repository is private.
 
@@ -70,7 +67,7 @@ def _hub_errors(repo: str) -> Iterator[None]:
         raise KdnasError("cannot push while HF_HUB_OFFLINE is set; unset it") from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
-        advice = "; use a token with write access" if status in UNAUTHORISED else ""
+        advice = "; use a token with write access" if status in (401, 403) else ""
         reason = (error.server_message or str(error)).splitlines()[0]
         raise KdnasError(f"the hub refuses {repo}: {reason}{advice}") from None
     except Exception as error:  # httpx raises many kinds where there is no connection

@@ -85,37 +85,36 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
         summary: The content of export.json.
         whole: Whether PyTorch's weights are there, too.
     """
-    file = folder / "README.md"
-    card = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"
-    note = "" if whole else ONLY_ONNX.format(files=", ".join(summary["files"].values()))
-    write_text(file, card + note + _section(summary))
-
-
-def _section(summary: dict[str, Any]) -> str:
-    files, labels, score = summary["files"], summary["labels"], summary["main_score"]
+    file, files, score = folder / "README.md", summary["files"].values(), summary["main_score"]
+    text = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"
+    if not whole:
+        text += ONLY_ONNX.format(files=", ".join(files))
     token, pad_id = summary["pad_token"]
     points = [f"{at['batch']} x {at['length']}" for at in summary["models"][0]["latency"]]
     task = TASK_TYPES[summary["task_type"]]
     head = ["", "MB", *points, score or "score"]
-    text = USE.format(
-        what=" and ".join(f"`{file}`" for file in files.values()),
-        file=next(iter(files.values())),
+    text += USE.format(
+        what=" and ".join(f"`{name}`" for name in files),
+        file=next(iter(files)),
         longest=summary["longest"],
         pad_id=pad_id,
         pad_token=json.dumps(token),
-        inputs="\n".join(_input(name) for name in summary["inputs"]),
+        inputs="\n".join(
+            f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'
+            for name in summary["inputs"]
+        ),
         outputs=", ".join(task.onnx_outputs),
         names=json.dumps(list(task.onnx_outputs)),
-        answer=task.onnx_answer(labels),
+        answer=task.onnx_answer(summary["labels"]),
         head=" | ".join(head),
         rule="---|" * len(head),
         rows="\n".join(_row(model, score) for model in summary["models"]),
     )
-    environment = summary["environment"]
-    threads = several(environment["threads"], "thread")
-    processor = environment["device_name"]
-    times = TIMES.format(threads=threads, processor=processor) if points else ""
-    return text + times + "".join(f"\n{line}.\n" for line in _int8_line(summary))
+    if points:
+        where = summary["environment"]
+        threads = several(where["threads"], "thread")
+        text += TIMES.format(threads=threads, processor=where["device_name"])
+    write_text(file, text + "".join(f"\n{line}.\n" for line in _int8_line(summary)))
 
 
 def _int8_line(summary: dict[str, Any]) -> list[str]:
@@ -123,10 +122,6 @@ def _int8_line(summary: dict[str, Any]) -> list[str]:
     score = summary["main_score"]
     change = summary["int8_change"].get(score)
     return [] if change is None else [f"int8 changes {score} by {change:+.4f}"]
-
-
-def _input(name: str) -> str:
-    return f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'
 
 
 def _row(model: dict[str, Any], score: str | None) -> str:

@@ -17,7 +17,7 @@ from pydantic import (
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
+from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Submission, TaskType
 
 
 def _words(value: Any) -> Any:
@@ -51,14 +51,6 @@ class Hub(_Part):
 
     path: str
     name: str | None = None
-
-
-class Submission(_Part):
-    """The predictions file that a benchmark takes for an unlabelled test split."""
-
-    files: dict[str, str] = {}
-    ids: bool = False
-    bounds: tuple[float, float] | None = None
 
 
 def _columns(value: Any) -> Any:

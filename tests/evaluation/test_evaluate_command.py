@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,20 @@ def test_named_tasks_must_have_data(data_folder: Path, tmp_path: Path) -> None:
 
 def test_the_grid_and_its_parts() -> None:
     whole = plan(Settings(), grid=True, seeds=5)
-    assert (whole.lrs, whole.batch_sizes) == (GRID_LRS, GRID_BATCH_SIZES)
-    assert len(whole.grid) == 20 and len(whole.repeats(whole.grid[3])) == 4
+    assert [(p.lr, p.batch_size) for p in whole] == list(product(GRID_LRS, GRID_BATCH_SIZES))
+    assert {p.seed for p in whole} == {0}
     part = plan(Settings(seed=7), grid=True, lrs="1e-4", epochs=4)
-    assert [(p.lr, p.epochs, p.seed) for p in part.grid] == [(1e-4, 4, 7)] * 5
+    assert [(p.lr, p.epochs, p.seed) for p in part] == [(1e-4, 4, 7)] * 5
     plain = plan(Settings(), batch_sizes="8,16")
-    assert [p.batch_size for p in plain.grid] == [8, 16] and plain.epochs == 3
-    for wrong in ({"lrs": "fast"}, {"batch_sizes": "8,0"}, {"lrs": ""}, {"epochs": 0.0}):
-        with pytest.raises(KdnasError, match="invalid --(lrs|batch-sizes|epochs)"):
+    assert [(p.batch_size, p.epochs) for p in plain] == [(8, 3), (16, 3)]
+    for wrong in (
+        {"lrs": "fast"},
+        {"batch_sizes": "8,0"},
+        {"lrs": ""},
+        {"epochs": 0.0},
+        {"seeds": 0},
+    ):
+        with pytest.raises(KdnasError, match="invalid --(lrs|batch-sizes|epochs|seeds)"):
             plan(Settings(), **wrong)  # type: ignore[arg-type]
 
 

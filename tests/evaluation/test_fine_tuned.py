@@ -15,9 +15,8 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation import tuning
 from kdnas.evaluation.data import prepare
-from kdnas.evaluation.evaluate import evaluate
-from kdnas.evaluation.show import closing_lines
-from kdnas.evaluation.tuning import fresh
+from kdnas.evaluation.evaluate import closing_lines, evaluate
+from kdnas.evaluation.tuning import fresh, metrics_line, point_lines
 from kdnas.tasks import load_spec
 
 HERE = {"device": "cpu", "precision": "fp32", "threads": 1}
@@ -144,3 +143,13 @@ def test_a_fine_tuned_checkpoint_begins_with_a_fresh_head(
     assert not new.classifier.weight.equal(kept.classifier.weight)
     ours, theirs = new.base_model.state_dict(), kept.base_model.state_dict()
     assert all(ours[name].equal(theirs[name]) for name in theirs)
+
+
+def test_a_fine_tunings_line_fits_or_becomes_two() -> None:
+    label = "lr 0.0001, batch 8, seed 0"
+    (line,) = point_lines("rte 1/3", label, metrics_line({"accuracy": 0.7}), "12 s")
+    assert line == f"  rte 1/3: {label}: accuracy 0.7000 (12 s)"
+    scores = {"accuracy_matched": 0.8, "accuracy_mismatched": 0.81}
+    lines = point_lines("mnli 1/3", label, metrics_line(scores), "from an earlier evaluation")
+    assert len(lines) == 2 and max(map(len, lines)) <= 80
+    assert lines[1].split() == ["accuracy_matched", "0.8000", "accuracy_mismatched", "0.8100"]

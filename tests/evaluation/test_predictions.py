@@ -13,9 +13,8 @@ from glue_layout import LAYOUT, TEST, write_task
 from safetensors.torch import load_file, save_file
 
 from kdnas.errors import KdnasError
-from kdnas.evaluation.evaluate import evaluate
+from kdnas.evaluation.evaluate import evaluate, write_predictions
 from kdnas.tasks import TaskSpec, load_spec
-from kdnas.tasks.submission import write_predictions
 
 FILES = {
     **{"cola": {"CoLA.tsv"}, "sst2": {"SST-2.tsv"}, "mrpc": {"MRPC.tsv"}, "stsb": {"STS-B.tsv"}},

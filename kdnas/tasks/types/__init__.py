@@ -6,7 +6,7 @@ from typing import Any
 
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
-from kdnas.tasks.types.base import Metric, TaskType
+from kdnas.tasks.types.base import Metric, Submission, TaskType
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.regression import Regression
 
@@ -15,7 +15,15 @@ TASK_TYPES: dict[str, TaskType] = {
     "regression": Regression(),
 }
 
-__all__ = ["DEFAULT_TYPE", "TASK_TYPES", "Metric", "TaskType", "encode", "task_type_of"]
+__all__ = [
+    "DEFAULT_TYPE",
+    "TASK_TYPES",
+    "Metric",
+    "Submission",
+    "TaskType",
+    "encode",
+    "task_type_of",
+]
 
 
 def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from kdnas.errors import KdnasError
@@ -34,6 +35,22 @@ class Metric:
     compute: Callable[..., Any]
     hub_type: str
     hub_name: str
+
+
+class Submission(BaseModel):
+    """The predictions file that a benchmark takes for an unlabelled test split.
+
+    Attributes:
+        files: Names by split.
+        ids: Whether classes stand there as ids rather than names.
+        bounds: Between which a score is cut.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    files: dict[str, str] = {}
+    ids: bool = False
+    bounds: tuple[float, float] | None = None
 
 
 class TaskType:
@@ -220,19 +237,8 @@ class TaskType:
         """One of the answers as `kdnas predict` prints it before the text."""
         return f"{answer['score']:.4f}"
 
-    def submission(
-        self,
-        logits: Array,
-        labels: Sequence[str],
-        ids: bool,
-        bounds: tuple[float, float] | None,
-    ) -> list[str]:
-        """Each row's prediction as a benchmark's predictions file writes it.
-
-        Args:
-            ids: Whether classes stand there as ids rather than names.
-            bounds: Between which a score is cut.
-        """
+    def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
+        """Each row's prediction as a benchmark's predictions file writes it."""
         raise NotImplementedError
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:

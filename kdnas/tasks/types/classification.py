@@ -17,7 +17,7 @@ from transformers import AutoModelForSequenceClassification
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word
-from kdnas.tasks.types.base import Array, Metric, TaskType, correlation, ratio
+from kdnas.tasks.types.base import Array, Metric, Submission, TaskType, correlation, ratio
 
 _DECIMAL = re.compile(r"[+-]?\d*[.,]\d+")
 _BOOLEANS = {"false": 0, "true": 1}
@@ -149,15 +149,9 @@ class Classification(TaskType):
         width = max(map(len, labels))
         return f"{answer['label']:<{width}}  {super().answer_line(answer, labels)}"
 
-    def submission(
-        self,
-        logits: Array,
-        labels: Sequence[str],
-        ids: bool,
-        bounds: tuple[float, float] | None,
-    ) -> list[str]:
+    def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
         """A class id or name."""
-        return [str(i) if ids else labels[i] for i in self.decode(logits)]
+        return [str(i) if form.ids else labels[i] for i in self.decode(logits)]
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:
         """Prints a name for each text."""

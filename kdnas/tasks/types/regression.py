@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Label, NoLabel, RawSplit
-from kdnas.tasks.types.base import Array, LogitLoss, Metric, TaskType, correlation
+from kdnas.tasks.types.base import Array, LogitLoss, Metric, Submission, TaskType, correlation
 
 _STRATA = 10
 # What float() takes beyond this, such as 1_000 or nan, is a mistake in a data file.
@@ -105,15 +105,9 @@ class Regression(TaskType):
         """The score."""
         return [{"score": float(score)} for score in self.decode(logits)]
 
-    def submission(
-        self,
-        logits: Array,
-        labels: Sequence[str],
-        ids: bool,
-        bounds: tuple[float, float] | None,
-    ) -> list[str]:
+    def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
         """Three decimals."""
-        low, high = bounds or (-np.inf, np.inf)
+        low, high = form.bounds or (-np.inf, np.inf)
         return [f"{score:.3f}" for score in np.clip(self.decode(logits), low, high)]
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:
