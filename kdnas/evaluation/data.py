@@ -31,8 +31,6 @@ from kdnas.teachers.load import (
     load_tokenizer,
 )
 
-ALL = "all"
-
 
 @dataclass(frozen=True)
 class Subject:
@@ -42,8 +40,6 @@ class Subject:
         model: Hub id or folder.
         spec: The task, its labels known.
         splits: The examples that are scored, by split.
-        tokenizer: The checkpoint's.
-        config: The checkpoint's.
         length: Tokens at which inputs are cut.
         tuned: Whether it has to be fine-tuned first.
         held_out: Whether a tenth of the training data stands in for a validation split.
@@ -60,13 +56,11 @@ class Subject:
 
     @property
     def pad_id(self) -> int:
-        """Token that fills short rows."""
         return padding_id(self.config, self.tokenizer)
 
     def encode(self, examples: Examples) -> EncodedExamples:
-        """Examples as the checkpoint reads them."""
         data = encode(examples, self.tokenizer, self.length)
-        return check_inputs(data, load_config(self.model))
+        return check_inputs(data, self.config)
 
 
 def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[TaskSpec]:
@@ -75,7 +69,6 @@ def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[Ta
     `all` names the tasks of GLUE and leaves out those without data, with a notice.
 
     Args:
-        settings: `task` is a name, several with commas between them, or `all`.
         tuned: Whether training data are needed; None: if there are several tasks.
         predict: Whether test splits are wanted, too.
 
@@ -84,7 +77,7 @@ def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[Ta
     """
     if not settings.task:
         raise KdnasError("--task is missing; name a task, several (a,b), all, or a YAML file")
-    whole = settings.task == ALL
+    whole = settings.task == "all"
     names = benchmark_names() if whole else settings.task.split(",")
     specs = {spec.name: spec for spec in (load_spec(n.strip(), settings.tasks) for n in names)}
     needed = ("train",) if tuned or (tuned is None and len(specs) > 1) else ()
@@ -113,7 +106,6 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     """Reads the splits that are scored, and checks that the checkpoint can be scored on them.
 
     Args:
-        model: Hub id or folder.
         tuned: Whether to fine-tune; None: if the checkpoint has no head for the task.
 
     Raises:
@@ -134,11 +126,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
 
 
 def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
-    """The training examples, at most `max_train_rows` of them.
-
-    Raises:
-        KdnasError: There are none.
-    """
+    """The training examples, at most `max_train_rows` of them; KdnasError where there are none."""
     optional = subject.spec.evaluation if subject.held_out else ()
     task = load_data(subject.spec, settings.data_dir, splits=("train",), optional=optional)
     train, rows = task.splits["train"], settings.max_train_rows

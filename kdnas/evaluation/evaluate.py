@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
-from math import inf
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -17,15 +16,7 @@ from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.evaluation.tuning import (
-    GRID_BATCH_SIZES,
-    GRID_LRS,
-    Outcome,
-    Point,
-    Tuner,
-    metrics_line,
-    numbers,
-)
+from kdnas.evaluation.tuning import Outcome, Point, Tuner, metrics_line, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
@@ -94,19 +85,18 @@ def evaluate(
         name = str(finished_student(Path(name)))
     load_config(name)  # fails early where there is no such checkpoint
     specs = find_tasks(settings, fine_tune, predictions is not None)
-    if len(specs) > 1 and fine_tune is None:
-        fine_tune = True
+    fine_tune = True if len(specs) > 1 and fine_tune is None else fine_tune
     runtime = start_runtime(
         device=settings.device, precision=settings.precision, threads=settings.threads
     )
-    folder = Path(out or Path("runs") / f"{_short_name(name)}-evaluation")
+    place = Path(name).resolve()
+    short = f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
+    folder = Path(out or Path("runs") / f"{short}-evaluation")
     answers = None if predictions is None else Path(predictions)
     if answers:
         make_writable(answers)
-    benchmarks = {spec.benchmark for spec in specs}
-    mean_name = (
-        f"{specs[0].benchmark} mean" if len(benchmarks) == 1 and None not in benchmarks else "mean"
-    )
+    benchmark, *others = {spec.benchmark for spec in specs}
+    mean_name = f"{benchmark} mean" if benchmark and not others else "mean"
     result: dict[str, Any] = {"model": name, "tasks": {}, "predictions": []}
     for spec in specs:
         subject = prepare(name, spec, settings, fine_tune)
@@ -120,30 +110,6 @@ def evaluate(
     return result
 
 
-def plan(
-    settings: Settings,
-    grid: bool = False,
-    lrs: str | Sequence[float] | None = None,
-    batch_sizes: str | Sequence[int] | None = None,
-    epochs: float | None = None,
-    seeds: int = 1,
-) -> list[Point]:
-    """The fine-tunings with the first seed; what is not given is as for a teacher.
-
-    Raises:
-        KdnasError: A value is not a positive number.
-    """
-    epochs = settings.teacher_epochs if epochs is None else epochs
-    for flag, value in (("--epochs", epochs), ("--seeds", seeds)):
-        if not 0 < value < inf:
-            raise KdnasError(f"invalid {flag} {value}: expected a number above 0")
-    rates: Sequence[float] = GRID_LRS if grid else (settings.teacher_lr,)
-    rates = rates if lrs is None else numbers("--lrs", lrs, float)
-    sizes: Sequence[int] = GRID_BATCH_SIZES if grid else (settings.batch_size,)
-    sizes = sizes if batch_sizes is None else numbers("--batch-sizes", batch_sizes, int)
-    return [Point(lr, size, epochs, settings.seed) for lr in rates for size in sizes]
-
-
 @contextmanager
 def claimed(folder: Path, model: str) -> Iterator[None]:
     """Holds a folder for the evaluation of one model by one process.
@@ -155,11 +121,11 @@ def claimed(folder: Path, model: str) -> Iterator[None]:
     what = f"another process evaluates into {folder}"
     with file_lock(folder / ".lock", what, 0, refusal=f"{what}; choose another --out"):
         stored = read_json(folder / RESULTS)
-        if stored and stored["model"] != _identity(model):
+        if isinstance(stored, dict) and stored["model"] != _identity(model):
             raise KdnasError(
                 f"{folder} holds the evaluation of {stored['model']!r}; choose another --out"
             )
-        if not stored:
+        if not isinstance(stored, dict):
             files = (path.name for path in folder.iterdir())
             if any(not name.startswith((".lock", ".writable")) for name in files):
                 raise KdnasError(
@@ -241,8 +207,8 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
     """For people: some lines for each task, the mean over several, and the predictions files."""
     tasks, lines = result["tasks"], []
     for name, task in tasks.items():
-        own = [metrics_line(task["scores"], task.get("spread")), *_circumstances(task)]
-        lines += [f"{head:<10} {line}" for head, line in zip([name, *[""] * 9], own, strict=False)]
+        lines.append(f"{name:<10} {metrics_line(task['scores'], task.get('spread'))}")
+        lines += [f"{'':<10} {line}" for line in _circumstances(task)]
     if len(tasks) > 1:
         over = f"{len(tasks)} tasks: {', '.join(tasks)}"
         lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
@@ -274,12 +240,6 @@ def _of_run(folder: Path) -> dict[str, Any]:
     names = ("task", "tasks", "data_dir", "max_length")
     defaults = {"task": DEFAULT_TASK} if own else {}
     return {**defaults, **{name: own[name] for name in names if own.get(name) is not None}}
-
-
-def _short_name(model: str) -> str:
-    """A checkpoint's folder name; a run's for the student in it."""
-    place = Path(model).resolve()
-    return f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
 
 
 def _identity(model: str) -> str:

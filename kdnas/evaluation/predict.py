@@ -34,8 +34,6 @@ class Classifier:
     """A model with a trained head.
 
     Attributes:
-        model: In evaluation mode.
-        tokenizer: Its tokenizer.
         length: Tokens at which inputs are cut.
         runtime: Where it runs, in fp32.
         spec: The task of the run that it comes from, if any.
@@ -49,7 +47,6 @@ class Classifier:
 
     @property
     def task_type(self) -> TaskType:
-        """What its outputs mean."""
         return task_type_of(self.model.config)
 
     @property

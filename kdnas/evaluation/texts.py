@@ -83,11 +83,8 @@ def read_file(
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
     """One text a line, or for a task on pairs two with a tab between them.
 
-    Args:
-        source: The file, as error messages name it.
-
     Raises:
-        KdnasError: A line is not UTF-8, or lacks the second text.
+        KdnasError: A line is not UTF-8, or lacks the second text; it names the source.
     """
     for number, line in enumerate(lines, start=1):
         try:

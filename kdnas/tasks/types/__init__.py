@@ -10,10 +10,7 @@ from kdnas.tasks.types.base import Metric, Submission, TaskType
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.regression import Regression
 
-TASK_TYPES: dict[str, TaskType] = {
-    "classification": Classification(),
-    "regression": Regression(),
-}
+TASK_TYPES: dict[str, TaskType] = {"classification": Classification(), "regression": Regression()}
 
 __all__ = [
     "DEFAULT_TYPE",
@@ -27,13 +24,7 @@ __all__ = [
 
 
 def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
-    """Tokenises a split as its task's type does; longer texts are cut.
-
-    Args:
-        examples: The split.
-        tokenizer: A tokenizer of transformers.
-        max_length: Most tokens of an example, special tokens included.
-    """
+    """Tokenises a split as its task's type does, at most max_length tokens an example."""
     return TASK_TYPES[examples.task_type].encode(examples, tokenizer, max_length)
 
 
@@ -44,8 +35,7 @@ def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
     config's problem_type tell.
 
     Args:
-        config: Of the model.
-        model_class: Name of its class; default: the first of the config's `architectures`.
+        model_class: Name of the model's class; default: the first of the config's `architectures`.
     """
     if getattr(config, "kdnas_task_type", None) in TASK_TYPES:
         return TASK_TYPES[config.kdnas_task_type]

@@ -23,13 +23,10 @@ LogitLoss = Literal["kl", "ce", "mse"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric under its name here.
+    """A metric, the hub's identifier of it, and the hub's name of it.
 
-    Attributes:
-        compute: From predictions and labels, in this order, to a number; higher is better. One
-            with a parameter `axis` takes the resamples of a bootstrap all at once.
-        hub_type: The hub's identifier of it.
-        hub_name: Its name for people.
+    `compute` takes predictions and labels, in this order, to a number; higher is better. One with
+    a parameter `axis` takes the resamples of a bootstrap all at once.
     """
 
     compute: Callable[..., Any]
@@ -38,19 +35,13 @@ class Metric:
 
 
 class Submission(BaseModel):
-    """The predictions file that a benchmark takes for an unlabelled test split.
-
-    Attributes:
-        files: Names by split.
-        ids: Whether classes stand there as ids rather than names.
-        bounds: Between which a score is cut.
-    """
+    """The predictions file that a benchmark takes for an unlabelled test split."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    files: dict[str, str] = {}
-    ids: bool = False
-    bounds: tuple[float, float] | None = None
+    files: dict[str, str] = {}  # names by split
+    ids: bool = False  # whether classes stand there as ids rather than names
+    bounds: tuple[float, float] | None = None  # between which a score is cut
 
 
 class TaskType:
@@ -118,11 +109,7 @@ class TaskType:
     # Raw labels.
 
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
-        """The class names in a training split whose task lists none.
-
-        Raises:
-            KdnasError: They cannot be classes.
-        """
+        """The class names in a training split whose task lists none; KdnasError without classes."""
         raise NotImplementedError
 
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
@@ -134,11 +121,7 @@ class TaskType:
         raise NotImplementedError
 
     def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
-        """Each row's id or score, or why it has none.
-
-        Raises:
-            KdnasError: A cell holds neither.
-        """
+        """Each row's id or score, or why it has none; KdnasError where a cell holds neither."""
         if raw.cells is None:
             return [NoLabel.UNLABELLED] * len(raw.text)
         parse, known = self.parser(labels), dict[str, Label]()
@@ -193,12 +176,7 @@ class TaskType:
         raise NotImplementedError
 
     def logit_loss(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        units: Units,
-        temperature: float,
-        kind: LogitLoss = "kl",
+        self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
     ) -> Tensor:
         """The distillation loss on a teacher's logits: mean over units, by default of one softmax.
 

@@ -67,7 +67,6 @@ class Classification(TaskType):
     hub_name = "Text Classification"
 
     def entry_problems(self, labels: Sequence[str] | None, metrics: Sequence[str]) -> Iterator[str]:
-        """F1 of class 1 wants two classes."""
         if "f1" in metrics and labels is not None and len(labels) != 2:
             yield f"metric 'f1' is for two classes, not {len(labels)}; use f1_macro"
 
@@ -120,16 +119,13 @@ class Classification(TaskType):
         return parse
 
     def expected(self, labels: Sequence[str]) -> str:
-        """Names or ids."""
         ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or an id from 0 to {len(labels) - 1}"
         return f"one of {', '.join(labels)}{ids}"
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
-        """The classes."""
         return labels
 
     def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
-        """Cross-entropy."""
         total = F.cross_entropy(logits.float(), labels.long(), reduction="sum")
         return total / self.labelled(labels).sum().clamp_min(1)
 
@@ -145,15 +141,12 @@ class Classification(TaskType):
         ]
 
     def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
-        """The label and its probability."""
         width = max(map(len, labels))
         return f"{answer['label']:<{width}}  {super().answer_line(answer, labels)}"
 
     def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
-        """A class id or name."""
         return [str(i) if form.ids else labels[i] for i in self.decode(logits)]
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:
-        """Prints a name for each text."""
         named = json.dumps(names, ensure_ascii=False)
         return f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"

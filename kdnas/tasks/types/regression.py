@@ -50,15 +50,12 @@ class Regression(TaskType):
     hub_name = "Text Classification"
 
     def num_outputs(self, labels: Sequence[str]) -> int:
-        """One."""
         return 1
 
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
-        """Finite numbers."""
         return _score
 
     def expected(self, labels: Sequence[str]) -> str:
-        """Numbers."""
         return "a number"
 
     def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
@@ -72,46 +69,34 @@ class Regression(TaskType):
         return np.digitize(labels, edges)
 
     def labelled(self, labels: Tensor) -> Tensor:
-        """Numbers other than NaN."""
         return labels.isfinite()
 
     def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
-        """Squared error."""
         known = self.labelled(labels)
         errors = (logits.float().squeeze(-1) - labels.float().nan_to_num()).square() * known
         return errors.sum() / known.sum().clamp_min(1)
 
     def logit_loss(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        units: Units,
-        temperature: float,
-        kind: LogitLoss = "kl",
+        self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
     ) -> Tensor:
         """Squared error, whatever is asked for."""
         return F.mse_loss(student.float(), teacher.float())
 
     def centred(self, logits: Tensor) -> Tensor:
-        """As they are."""
         return logits.float()
 
     def decode(self, logits: Array) -> Array:
-        """Scores."""
         scores: Array = logits[:, 0]
         return scores
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
-        """The score."""
         return [{"score": float(score)} for score in self.decode(logits)]
 
     def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
-        """Three decimals."""
         low, high = form.bounds or (-np.inf, np.inf)
         return [f"{score:.3f}" for score in np.clip(self.decode(logits), low, high)]
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:
-        """Prints a number for each text."""
         return "print(logits[:, 0])"
 
 
