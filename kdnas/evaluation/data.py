@@ -34,25 +34,16 @@ from kdnas.teachers.load import (
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint and a task.
+    """A checkpoint and a task."""
 
-    Attributes:
-        model: Hub id or folder.
-        spec: The task, its labels known.
-        splits: The examples that are scored, by split.
-        length: Tokens at which inputs are cut.
-        tuned: Whether it has to be fine-tuned first.
-        held_out: Whether a tenth of the training data stands in for a validation split.
-    """
-
-    model: str
-    spec: TaskSpec
-    splits: dict[str, EncodedExamples]
+    model: str  # hub id or folder
+    spec: TaskSpec  # its labels known
+    splits: dict[str, EncodedExamples]  # what is scored
     tokenizer: Any
     config: Any
-    length: int
-    tuned: bool
-    held_out: bool
+    length: int  # tokens at which inputs are cut
+    tuned: bool  # whether it has to be fine-tuned first
+    held_out: bool  # whether a tenth of the training data stands in for a validation split
 
     @property
     def pad_id(self) -> int:
@@ -105,12 +96,8 @@ def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[Ta
 def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) -> Subject:
     """Reads the splits that are scored, and checks that the checkpoint can be scored on them.
 
-    Args:
-        tuned: Whether to fine-tune; None: if the checkpoint has no head for the task.
-
-    Raises:
-        KdnasError: Checkpoint or data cannot be used, or the checkpoint is to be scored as it is
-            and has no head for the task.
+    With `tuned` None it is fine-tuned if it has no head for the task. Raises KdnasError where
+    checkpoint or data cannot be used, or it is not to be fine-tuned and has no head for the task.
     """
     config, tokenizer = load_config(model), load_tokenizer(model)
     task = load_data(spec, settings.data_dir, splits=(), optional=spec.evaluation)
@@ -136,10 +123,9 @@ def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
 
 
 def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str, EncodedExamples]]:
-    """The test splits to predict: each with its task, which may be a companion of the subject's.
+    """The test splits to predict, each with its task: the subject's, or a companion's.
 
-    Raises:
-        KdnasError: A row of one cannot be read.
+    Raises KdnasError where a row of one cannot be read.
     """
     found = []
     for spec, splits in _test_splits(subject.spec, settings):

@@ -112,11 +112,7 @@ def evaluate(
 
 @contextmanager
 def claimed(folder: Path, model: str) -> Iterator[None]:
-    """Holds a folder for the evaluation of one model by one process.
-
-    Raises:
-        KdnasError: It holds something else, cannot be written, or another process holds it.
-    """
+    """Holds a folder for one process and model; KdnasError where it is taken or not writable."""
     make_writable(folder)
     what = f"another process evaluates into {folder}"
     with file_lock(folder / ".lock", what, 0, refusal=f"{what}; choose another --out"):

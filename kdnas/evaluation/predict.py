@@ -10,7 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from kdnas.config import Settings, load_settings
+from kdnas.config import load_settings
 from kdnas.distillation import training
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
@@ -31,19 +31,13 @@ Prediction = dict[str, Any]
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model with a trained head.
-
-    Attributes:
-        length: Tokens at which inputs are cut.
-        runtime: Where it runs, in fp32.
-        spec: The task of the run that it comes from, if any.
-    """
+    """A model with a trained head."""
 
     model: PreTrainedModel
     tokenizer: Any
-    length: int
-    runtime: Runtime
-    spec: TaskSpec | None = None
+    length: int  # tokens at which inputs are cut
+    runtime: Runtime  # in fp32
+    spec: TaskSpec | None = None  # of the run that it comes from
 
     @property
     def task_type(self) -> TaskType:
@@ -90,9 +84,7 @@ def load_classifier(
 ) -> Classifier:
     """Loads the student of a run, a checkpoint folder or a hub id.
 
-    Raises:
-        KdnasError: There is no such model, its run is not finished, it is damaged, or it has no
-            head.
+    Raises KdnasError where it is not there, not finished, damaged, or without a head.
     """
     place = Path(model)
     is_run = (place / "config.yaml").exists()
@@ -173,7 +165,7 @@ def _task_of(place: Path) -> TaskSpec | None:
     """The task of the run that a folder is, or that its student lies in."""
     for folder in (place, *list(place.absolute().parents)[:3]):
         if (folder / "config.yaml").exists():
-            settings: Settings = load_settings([folder / "config.yaml"], {})
+            settings = load_settings([folder / "config.yaml"], {})
             try:
                 return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
             except KdnasError:  # its YAML file has moved; the model works all the same

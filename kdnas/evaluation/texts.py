@@ -27,11 +27,7 @@ class Row:
 
 
 def rows_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Row]:
-    """Texts with, where given, as many second texts.
-
-    Raises:
-        KdnasError: Their numbers differ.
-    """
+    """Texts with, where given, second texts; KdnasError where their numbers differ."""
     if not pairs:
         return [Row(text) for text in texts]
     if len(pairs) != len(texts):
@@ -81,11 +77,7 @@ def read_file(
 
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
-    """One text a line, or for a task on pairs two with a tab between them.
-
-    Raises:
-        KdnasError: A line is not UTF-8, or lacks the second text; it names the source.
-    """
+    """One text a line, or two with a tab between them; KdnasError names the place of a bad one."""
     for number, line in enumerate(lines, start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")

@@ -75,11 +75,7 @@ def plan(
     epochs: float | None = None,
     seeds: int = 1,
 ) -> list[Point]:
-    """The fine-tunings with the first seed; what is not given is as for a teacher.
-
-    Raises:
-        KdnasError: A value is not a positive number.
-    """
+    """The fine-tunings with the first seed; what is not given is as for a teacher."""
     epochs = settings.teacher_epochs if epochs is None else epochs
     for flag, value in (("--epochs", epochs), ("--seeds", seeds)):
         if not 0 < value < inf:
@@ -108,30 +104,19 @@ def _numbers(
 
 @dataclass
 class Tuner:
-    """Fine-tunes a checkpoint on its task.
-
-    Attributes:
-        subject: The checkpoint and its task.
-        train: Training examples.
-        runtime: Device and precision of the training; scores are computed in fp32.
-        folder: Keeps `POINT.json` for each point, and in `model` the best checkpoint.
-        done: The outcomes so far.
-    """
+    """Fine-tunes a checkpoint on its task."""
 
     subject: Subject
     train: EncodedExamples
-    runtime: Runtime
-    folder: Path
+    runtime: Runtime  # of the training; scores are computed in fp32
+    folder: Path  # keeps `POINT.json` for each point, and in `model` the best checkpoint
     done: list[Outcome] = field(default_factory=list)
 
     def tune(self, grid: Sequence[Point], seeds: int) -> list[Outcome]:
         """Fine-tunes at every point of a grid, then at the best one with further seeds.
 
-        Returns:
-            The outcomes of the best point, the grid's own seed first, without diverged ones.
-
-        Raises:
-            KdnasError: Every point diverged.
+        Returns the outcomes of the best point, the grid's own seed first, without diverged ones;
+        KdnasError where every point diverged.
         """
         total = len(grid) + seeds - 1
         best = max([self._take(point, total) for point in grid], key=lambda one: one.total)

@@ -49,9 +49,7 @@ Scores = dict[str, float]
 class Entry:
     """A model to compare: `teacher` or `student`, in `PyTorch`, `ONNX` or `int8`.
 
-    Attributes:
-        bytes: Of its weights on disk.
-        scores: By metric; empty where unknown.
+    It has the bytes of its weights on disk, and its scores by metric, none where unknown.
     """
 
     who: str
@@ -154,13 +152,9 @@ def export_onnx(
 
 
 def check_agreement(model: PreTrainedModel, session: Session, longest: int) -> float:
-    """The largest difference between their outputs, over batches, lengths and paddings.
+    """The largest difference between their outputs, over batches, lengths up to longest, paddings.
 
-    Args:
-        longest: Most tokens that the model reads.
-
-    Raises:
-        KdnasError: They differ by more than TOLERANCE.
+    Raises KdnasError where it exceeds TOLERANCE.
     """
     worst = 0.0
     with computing(torch.device("cpu")):
@@ -277,10 +271,7 @@ def _compare(
 ) -> list[dict[str, Any]]:
     """The entries as export.json holds them, with latencies in ms, timed in turn.
 
-    Args:
-        entries: Speed-ups are against the first.
-        points: (batch, length) to time at.
-        quiet: Whether other kdnas processes pause meanwhile.
+    Speed-ups are against the first; `points` are (batch, length) to time at.
     """
     rows: list[dict[str, Any]] = [
         {

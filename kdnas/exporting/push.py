@@ -15,12 +15,7 @@ from kdnas.errors import KdnasError
 
 
 def check_login(repo: str) -> None:
-    """Checks that a push to a repository can be tried, before any work.
-
-    Raises:
-        KdnasError: The name is no repository's, there is no token, or the hub refuses it or
-            cannot be reached.
-    """
+    """Raises KdnasError, before any work, where a push to a repository cannot be tried."""
     try:
         validate_repo_id(repo)
     except HFValidationError:
@@ -38,17 +33,9 @@ def check_login(repo: str) -> None:
 
 
 def push(folder: Path, repo: str, private: bool) -> str:
-    """Uploads a folder as a model, into a new repository where there is none.
+    """Uploads a folder as a model, into a new repository where there is none; returns its address.
 
-    Args:
-        repo: `user/name`, or `name` for the token's own user.
-        private: Whether a new repository is private.
-
-    Returns:
-        Its address.
-
-    Raises:
-        KdnasError: The hub refuses it or cannot be reached.
+    Raises KdnasError where the hub refuses it or cannot be reached.
     """
     api = HfApi()
     with _hub_errors(repo):

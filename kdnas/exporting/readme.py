@@ -51,11 +51,7 @@ This folder holds no PyTorch weights: {files}.
 
 
 def table_lines(summary: dict[str, Any]) -> list[str]:
-    """Size, latencies and main score of each model, in at most 80 columns.
-
-    Args:
-        summary: The content of export.json.
-    """
+    """Size, latencies and main score of each model in export.json, in at most 80 columns."""
     models, score = summary["models"], summary["main_score"]
     points = [f"{at['batch']} x {at['length']} tokens" for at in models[0]["latency"]]
     lines = [f"{'':<17}{'on disk':>10}" + "".join(f"{p:>18}" for p in points)]
@@ -76,10 +72,7 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
 def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None:
     """Adds to an export's README.md how its ONNX files run, and what was measured.
 
-    Args:
-        folder: Of the export; a model card in it stays as it is.
-        summary: The content of export.json.
-        whole: Whether PyTorch's weights are there, too.
+    A model card in it stays as it is; `whole` says whether PyTorch's weights are there, too.
     """
     file, files, score = folder / "README.md", summary["files"].values(), summary["main_score"]
     text = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"

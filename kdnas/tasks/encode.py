@@ -21,15 +21,10 @@ _CHUNK = 4096
 
 @dataclass(frozen=True)
 class Units:
-    """Where the units of a batch are in a model's output, one after the other.
+    """Where the units of a batch are in a model's output, one after the other."""
 
-    Attributes:
-        example: Shape (units,): the example's place in the batch.
-        position: Shape (units,): the place in the sequence; None where an example is one unit.
-    """
-
-    example: Tensor
-    position: Tensor | None = None
+    example: Tensor  # shape (units,): the example's place in the batch
+    position: Tensor | None = None  # likewise in the sequence; None: one unit each
 
     def __len__(self) -> int:
         return len(self.example)
@@ -44,24 +39,15 @@ class EncodedExamples:
     """Tokenised examples, one after the other.
 
     A unit is what a model gives a row of logits for: an example, or some of its positions.
-
-    Attributes:
-        input_ids: int32, all token ids.
-        token_type_ids: int8, as long; None where the tokenizer gives none.
-        offsets: int64, (n + 1): example i is at offsets[i] to offsets[i + 1].
-        labels: One row for each unit, in the form of the task's type; None where unlabelled.
-        task_type: Name of the task's type.
-        units: int64, (n + 1): example i has units units[i] to units[i + 1]; None: one each.
-        positions: int32: each unit's place in its example's sequence; None where units is None.
     """
 
-    input_ids: NDArray[np.int32]
-    token_type_ids: NDArray[np.int8] | None
-    offsets: Indices
-    labels: NDArray[Any] | None = None
-    task_type: str = DEFAULT_TYPE
-    units: Indices | None = None
-    positions: NDArray[np.int32] | None = None
+    input_ids: NDArray[np.int32]  # of all examples, without padding
+    token_type_ids: NDArray[np.int8] | None  # None where the tokenizer gives none
+    offsets: Indices  # (n + 1): example i is at offsets[i] to offsets[i + 1]
+    labels: NDArray[Any] | None = None  # a row for each unit, in the form of the task's type
+    task_type: str = DEFAULT_TYPE  # a key of TASK_TYPES
+    units: Indices | None = None  # (n + 1): example i has units[i] to units[i + 1]; None: one each
+    positions: NDArray[np.int32] | None = None  # each unit's place in its sequence
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -19,21 +19,13 @@ WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts with their labels.
-
-    Attributes:
-        text: The first (or only) text of each example.
-        text_pair: The second text, for tasks with two.
-        labels: As the task's type has them, e.g. int64 class ids; None where unlabelled.
-        dropped: Rows of the source that were left out.
-        task_type: Name of the task's type.
-    """
+    """Texts with their labels."""
 
     text: list[str]
-    text_pair: list[str] | None = None
-    labels: NDArray[Any] | None = None
-    dropped: int = 0
-    task_type: str = DEFAULT_TYPE
+    text_pair: list[str] | None = None  # for tasks with two texts
+    labels: NDArray[Any] | None = None  # in the form of the task's type; None where unlabelled
+    dropped: int = 0  # rows of the source that were left out
+    task_type: str = DEFAULT_TYPE  # a key of TASK_TYPES
 
     def __len__(self) -> int:
         return len(self.text)
@@ -51,29 +43,17 @@ class Examples:
 
 @dataclass(frozen=True)
 class RawSplit:
-    """One split as its source gives it: the label cells not yet understood.
+    """One split as its source gives it: the label cells not yet understood."""
 
-    Attributes:
-        source: The file or hub split, as error messages name it.
-        text: The first text of each row that has all its texts.
-        text_pair: The second text, for tasks with two.
-        cells: The label cell of each row; None where the source has no label column.
-        places: The number of each row in the source.
-        unit: What the numbers count: `line` or `row`.
-        dropped: The rows left out.
-        first_dropped: The first of them and why, for an error message.
-        classes: The names of all classes in the order of their ids, where the source has them.
-    """
-
-    source: str
-    text: list[str]
+    source: str  # the file or hub split, as error messages name it
+    text: list[str]  # of each row that has all its texts
     text_pair: list[str] | None
-    cells: list[Any] | None
-    places: list[int]
-    unit: str = "row"
-    dropped: int = 0
-    first_dropped: str = ""
-    classes: tuple[str, ...] = ()
+    cells: list[Any] | None  # label cells; None where the source has no label column
+    places: list[int]  # the number of each row in the source
+    unit: str = "row"  # what the numbers count: `line` or `row`
+    dropped: int = 0  # rows left out
+    first_dropped: str = ""  # the first of them and why
+    classes: tuple[str, ...] = ()  # names in the order of their ids, where the source has them
 
 
 class NoLabel(Enum):

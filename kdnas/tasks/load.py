@@ -29,19 +29,12 @@ Source = FolderSource | HubSource | EmbeddedSource
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task with its data.
+    """A task with its data."""
 
-    Attributes:
-        spec: The task, its labels known.
-        splits: The examples by split name.
-        source: Where they come from, in words.
-        held_out: The validation split that was taken from the training data, if any.
-    """
-
-    spec: TaskSpec
+    spec: TaskSpec  # its labels known
     splits: dict[str, Examples]
-    source: str
-    held_out: str | None = None
+    source: str  # where they come from, in words
+    held_out: str | None = None  # the validation split taken from the training data
 
 
 def load_data(
@@ -92,11 +85,7 @@ def load_data(
 
 
 def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
-    """Where the task's data are.
-
-    Raises:
-        KdnasError: There is no folder for the task, or no source is known.
-    """
+    """Where the task's data are; KdnasError without a folder for it, or any source."""
     if data_dir is not None and (folder := find_folder(spec, data_dir)):
         return folder
     if spec.embedded:  # also under a KDNAS_DATA_DIR for other tasks
@@ -122,11 +111,7 @@ def _with_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
 
 
 def _examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
-    """The split with its labels as the task's type has them.
-
-    Rows without a label are dropped; a split wholly without labels stays whole, unlabelled, unless
-    it needs labels.
-    """
+    """The split without its unlabelled rows, or whole where it has and needs no label."""
     kind = spec.task_type
     values = kind.parse_labels(raw, spec.labels or ())
     labelled = [i for i, value in enumerate(values) if not isinstance(value, NoLabel)]

@@ -42,7 +42,7 @@ def compute_metrics(
     """
     predicted, truth = _labelled(spec, logits, labels)
     return {
-        _key(spec, name, split): float(spec.task_type.metrics[name].compute(predicted, truth))
+        spec.score_name(name, split): float(spec.task_type.metrics[name].compute(predicted, truth))
         for name in spec.metrics
     }
 
@@ -65,8 +65,8 @@ def score_intervals(
             found = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
         else:
             found = _bootstrap(spec.task_type.metrics[name].compute, predicted, truth)
-        ends = round(float(found.low), 5), round(float(found.high), 5)
-        intervals[_key(spec, name, split)] = ends
+        key = spec.score_name(name, split)
+        intervals[key] = round(float(found.low), 5), round(float(found.high), 5)
     return intervals
 
 
@@ -90,10 +90,6 @@ def _labelled(
         )
     known = kind.labelled(torch.from_numpy(truth)).numpy()
     return kind.decode(outputs)[known], truth[known]
-
-
-def _key(spec: TaskSpec, metric: str, split: str | None) -> str:
-    return metric if split is None else spec.score_name(metric, split)
 
 
 def _bootstrap(metric: Any, predicted: NDArray[Any], truth: NDArray[Any]) -> Any:

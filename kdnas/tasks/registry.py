@@ -19,11 +19,6 @@ DEFAULT_TASK = "rotten-tomatoes"
 _BUILT_IN = Path(__file__).with_name("glue.yaml")
 
 
-def task_names() -> list[str]:
-    """The names of the built-in tasks."""
-    return list(_built_in())
-
-
 def benchmark_names() -> list[str]:
     """The built-in tasks that belong to a benchmark: what `--task all` stands for."""
     return [name for name, entry in _built_in().items() if "benchmark" in entry]
@@ -41,26 +36,26 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
         KdnasError: No task has that name, or its entry is invalid.
     """
     if Path(name).suffix.lower() in (".yaml", ".yml"):
-        return _from_file(Path(name))
-    for entries, source in ((extra or {}, "tasks"), (_built_in(), _BUILT_IN.name)):
-        for key in entries:
+        entries = _read_mapping(Path(name))
+        if "text" in entries:
+            return _parse(str(entries.get("name", Path(name).stem)), entries, str(name))
+        if len(entries) != 1:
+            held = f"the keys {', '.join(map(str, entries))}" if entries else "nothing"
+            raise KdnasError(f"{name} holds {held}; give one task")
+        [(key, entry)] = entries.items()
+        return _parse(str(key), entry, str(name))
+    for known, source in ((extra or {}, "tasks"), (_built_in(), _BUILT_IN.name)):
+        for key, entry in known.items():
             if _plain(str(key)) == _plain(str(name)):
-                return parse_spec(str(key), entries[key], source)
-    known = [*map(str, extra or {}), *_built_in()]
-    close = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+                return _parse(str(key), entry, source)
+    names = [*map(str, extra or {}), *_built_in()]
+    close = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
     raise KdnasError(f"unknown task {str(name)!r}; {hint} (or give a YAML file that defines it)")
 
 
-def parse_spec(name: str, entry: Any, source: str) -> TaskSpec:
-    """A task from one entry of a YAML mapping.
-
-    Args:
-        source: What holds the entry, for error messages.
-
-    Raises:
-        KdnasError: The entry is no mapping, or has an unknown key or an invalid value.
-    """
+def _parse(name: str, entry: Any, source: str) -> TaskSpec:
+    """A task from an entry of a YAML mapping, whose source error messages name."""
     where = f"{source}: task {name!r}"
     if not isinstance(entry, Mapping):
         raise KdnasError(
@@ -82,17 +77,6 @@ def _plain(name: str) -> str:
 @cache
 def _built_in() -> dict[str, Any]:
     return _read_mapping(_BUILT_IN)
-
-
-def _from_file(path: Path) -> TaskSpec:
-    entries = _read_mapping(path)
-    if "text" in entries:
-        return parse_spec(str(entries.get("name", path.stem)), entries, str(path))
-    if len(entries) != 1:
-        held = f"the keys {', '.join(map(str, entries))}" if entries else "nothing"
-        raise KdnasError(f"{path} holds {held}; give one task")
-    name, entry = next(iter(entries.items()))
-    return parse_spec(str(name), entry, str(path))
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:

@@ -21,30 +21,21 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
 
     Where some stratum is too rare, or there are none, the sample is a plain random one.
     """
-    everything, total = np.arange(len(data)), len(data)
+    everything, total, strata = np.arange(len(data)), len(data), None
     if count >= total:
         return everything
-    strata = _strata(data, min(count, total - count))
+    if data.labels is not None and len(data.labels) == total:
+        strata = TASK_TYPES[data.task_type].strata(data.labels)
+    if strata is not None:
+        sizes = np.unique(strata, return_counts=True)[1]
+        if sizes.min() < 2 or len(sizes) > min(count, total - count):
+            strata = None
     chosen, _ = train_test_split(everything, train_size=count, random_state=seed, stratify=strata)
     return np.sort(chosen)
 
 
-def _strata(data: Examples | EncodedExamples, smaller_part: int) -> NDArray[np.int64] | None:
-    if data.labels is None or len(data.labels) != len(data):
-        return None
-    strata = TASK_TYPES[data.task_type].strata(data.labels)
-    if strata is None:
-        return None
-    counts = np.unique(strata, return_counts=True)[1]
-    return strata if counts.min() >= 2 and len(counts) <= smaller_part else None
-
-
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
-    """Nine tenths to train on and one tenth to validate on.
-
-    Raises:
-        KdnasError: There are fewer than two examples.
-    """
+    """Nine tenths to train on and one to validate on; KdnasError for fewer than two examples."""
     if len(train) < 2:
         raise KdnasError("cannot split one training example; give a validation file")
     chosen = stratified_sample(train, max(1, round(HELD_OUT_SHARE * len(train))), seed)
@@ -54,11 +45,7 @@ def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
 def draw_proxy(
     data: EncodedExamples, fraction: float, batch_size: int, seed: int
 ) -> NDArray[np.int64]:
-    """A stratified sample of two batches or more, in the data's order.
-
-    Raises:
-        KdnasError: It would hold fewer.
-    """
+    """A stratified sample in the data's order; KdnasError for less than two batches."""
     count = round(len(data) * fraction)
     if count < 2 * batch_size:
         raise KdnasError(

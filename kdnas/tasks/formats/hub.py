@@ -25,8 +25,7 @@ class HubSource:
     def read(self, split: str) -> RawSplit:
         """The split's rows, class ids replaced by the data set's class names.
 
-        Raises:
-            KdnasError: The hub cannot be reached, or the split or a column is missing.
+        Raises KdnasError where the hub cannot be reached, or the split or a column is missing.
         """
         if not self.has(split):
             raise KdnasError(
@@ -61,13 +60,9 @@ def fetch(path: str, name: str | None, advice: str, split: str | None = None) ->
     """A data set of the hub: a mapping of splits, or one split.
 
     Args:
-        path: The data set's id.
-        name: Its configuration, where it has several.
-        advice: What to do instead; the end of the error message.
+        path: The data set's id; `name`: its configuration, where it has several.
+        advice: What to do instead; the end of the KdnasError where it cannot be loaded.
         split: The split wanted; None for all.
-
-    Raises:
-        KdnasError: It cannot be loaded.
     """
     from datasets import load_dataset  # takes half a second, which local files spare
 

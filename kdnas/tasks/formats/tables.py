@@ -29,20 +29,13 @@ Numbered = Iterator[tuple[int, list[Any]]]
 
 @dataclass(frozen=True)
 class Rows:
-    """A table, read row by row.
+    """A table, read row by row."""
 
-    Attributes:
-        source: The file or hub split, as error messages name it.
-        header: The column names.
-        cells: Each row's number and its cells; a malformed row has too few or too many.
-        unit: What the numbers count: `line` or `row`.
-        classes: By column, the names of its classes in the order of their ids, where known.
-    """
-
-    source: str
+    source: str  # the file or hub split, as error messages name it
     header: list[str]
-    cells: Numbered
-    unit: str = "row"
+    cells: Numbered  # a malformed row has too few or too many
+    unit: str = "row"  # what the numbers of rows count: `line` or `row`
+    # By column, the names of its classes in the order of their ids, where known.
     classes: Mapping[int, list[str]] = field(default_factory=dict)
 
 
@@ -86,11 +79,7 @@ def numbered(rows: Iterable[Sequence[Any]]) -> Numbered:
 
 
 def read_text(path: Path) -> str:
-    """A file's text, without a byte-order mark; a .gz file is unpacked.
-
-    Raises:
-        KdnasError: The file cannot be read, is empty, or is not UTF-8.
-    """
+    """A file's text, unpacked, without a byte-order mark; KdnasError where it is not UTF-8."""
     try:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
@@ -110,11 +99,7 @@ def read_text(path: Path) -> str:
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as a frame.
-
-    Raises:
-        KdnasError: The file cannot be read as Parquet.
-    """
+    """A Parquet file as a frame; KdnasError where it cannot be read as one."""
     try:
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors and OSErrors
@@ -124,11 +109,7 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
 
 def json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON-lines file, or of one JSON array, with their numbers.
-
-    Raises:
-        KdnasError: A line is not JSON, or not an object.
-    """
+    """The objects of a JSON-lines file or a JSON array, numbered; KdnasError for anything else."""
 
     def parse(part: str, line: int) -> Any:
         try:

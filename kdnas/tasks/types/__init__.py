@@ -31,11 +31,8 @@ def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExampl
 def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
     """The kind of task that a model's head is for.
 
-    Models that kdnas trained say it in their config; of others the name of the class and the
-    config's problem_type tell.
-
-    Args:
-        model_class: Name of the model's class; default: the first of the config's `architectures`.
+    Models that kdnas trained say it in their config; of others the name of the class (default: the
+    first of the config's `architectures`) and the config's problem_type tell.
     """
     if getattr(config, "kdnas_task_type", None) in TASK_TYPES:
         return TASK_TYPES[config.kdnas_task_type]

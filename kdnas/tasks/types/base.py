@@ -51,34 +51,21 @@ class TaskType:
     examples, e.g. with the tokens that are classified. Labels have one row for each unit. Every
     method that takes logits takes shape (units, outputs). `labels` are the names of the classes in
     the order of their ids, empty for a type without classes.
-
-    Attributes:
-        name: Its key in `TASK_TYPES`.
-        auto_class: The class of transformers that loads a model with its head.
-        head: What the names of such models' classes end with.
-        problem_type: Value of the config field of this name; None where transformers has none.
-        has_classes: Whether a task of this type lists class names, or finds them in its data.
-        no_label: The label that stands for none.
-        label_dtype: Of label arrays.
-        metrics: By name.
-        default_metrics: For an entry that names none, the main one first.
-        onnx_outputs: Outputs of an ONNX file, each with the names of its free axes.
-        pipeline_tag: The hub's tag, also that of the pipeline of transformers.
-        hub_name: The hub's name of the task.
     """
 
-    name: ClassVar[str]
-    auto_class: ClassVar[Any]
-    head: ClassVar[str]
-    problem_type: ClassVar[str | None] = None
-    has_classes: ClassVar[bool] = True
-    no_label: ClassVar[float] = -100
+    name: ClassVar[str]  # its key in `TASK_TYPES`
+    auto_class: ClassVar[Any]  # the class of transformers that loads a model with its head
+    head: ClassVar[str]  # what the names of such models' classes end with
+    problem_type: ClassVar[str | None] = None  # the config's; None where transformers has none
+    has_classes: ClassVar[bool] = True  # whether an entry lists class names, or its data have them
+    no_label: ClassVar[float] = -100  # the label that stands for none
     label_dtype: ClassVar[Any] = np.int64
     metrics: ClassVar[Mapping[str, Metric]]
-    default_metrics: ClassVar[tuple[str, ...]]
+    default_metrics: ClassVar[tuple[str, ...]]  # for an entry that names none, the main one first
+    # Outputs of an ONNX file, each with the names of its free axes.
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch"}}
-    pipeline_tag: ClassVar[str]
-    hub_name: ClassVar[str]
+    pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
+    hub_name: ClassVar[str]  # the hub's name of the task
 
     # The task's entry and the model's head.
 
