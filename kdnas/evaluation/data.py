@@ -55,9 +55,7 @@ class Subject:
 
 
 def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[TaskSpec]:
-    """The tasks that `--task` names.
-
-    `all` names the tasks of GLUE and leaves out those without data, with a notice.
+    """The tasks that `--task` names; `all`: those of GLUE that have data, with a notice of others.
 
     Args:
         tuned: Whether training data are needed; None: if there are several tasks.

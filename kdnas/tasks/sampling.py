@@ -60,12 +60,12 @@ def _remedy(examples: int, fraction: float, batch_size: int) -> str:
         return "more examples"
     if examples >= 2 * batch_size:
         enough = math.ceil(200 * batch_size / examples) / 100
-        ways = [f"--proxy-fraction {enough:g}"]
+        advice = [f"--proxy-fraction {enough:g}"]
     else:
-        ways = ["more examples"]
+        advice = ["more examples"]
     smaller = round(examples * fraction) // 2
     if smaller:
-        ways.append(f"--batch-size {smaller}")
+        advice.append(f"--batch-size {smaller}")
     elif examples < 2 * batch_size:
-        ways.append(f"--proxy-fraction 1 with --batch-size {examples // 2}")
-    return " or ".join(ways)
+        advice.append(f"--proxy-fraction 1 with --batch-size {examples // 2}")
+    return " or ".join(advice)

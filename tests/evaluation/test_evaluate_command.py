@@ -1,4 +1,4 @@
-"""What a user of `kdnas evaluate` is told."""
+"""Errors and output of `kdnas evaluate`."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def test_a_head_without_weights_is_not_scored(
 ) -> None:
     folder = make_teacher(num_labels=2)
     file = folder / "config.json"
-    told = {"architectures": ["BertForSequenceClassification"]}
-    file.write_text(json.dumps({**json.loads(file.read_text()), **told}))
+    found = {"architectures": ["BertForSequenceClassification"]}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **found}))
     with pytest.raises(KdnasError, match="lacks weights of the head that its config describes"):
         evaluate(folder, "mrpc", data_dir=data_folder)
 
 
-def test_a_head_of_another_task_is_not_scored_unasked(
+def test_a_head_of_another_task_is_not_scored_without_a_flag(
     glue_folder: Path, make_classifier: Callable[..., Path]
 ) -> None:
     model = make_classifier(("joy", "anger"))
@@ -107,14 +107,14 @@ def test_a_head_of_another_task_is_not_scored_unasked(
     assert list(taken["tasks"]["sst2"]["scores"]) == ["accuracy"]
 
 
-def test_the_command_prints_json_alone_and_writes_nothing_uncalled_for(
+def test_the_command_prints_json_alone_and_writes_no_folder(
     glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
 ) -> None:
     model = make_classifier(("0", "1"))
     done = kdnas("evaluate", model, "--task", "sst2", "--data-dir", glue_folder, "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)["tasks"]["sst2"]
-    assert list(told["scores"]) == ["accuracy"] and told["rows"] == {"validation": 30}
+    found = json.loads(done.stdout)["tasks"]["sst2"]
+    assert list(found["scores"]) == ["accuracy"] and found["rows"] == {"validation": 30}
 
 
 def test_a_run_stands_for_its_student(

@@ -6,9 +6,10 @@ import io
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,10 +19,11 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.evaluation.predict import load_classifier, predict, predict_rows
+from kdnas.evaluation.predict import load_classifier, predict, predict_rows, prediction_line
 from kdnas.evaluation.texts import rows_of
 from kdnas.runs.run_folder import dump
 from kdnas.students.checkpoint import student_artifact
+from kdnas.tasks.types.classification import Classification
 
 LABELS = ("negative", "positive")
 RNG = random.Random(4)
@@ -113,6 +115,18 @@ def test_one_line_a_text(model: Path, said: Callable[..., list[str]]) -> None:
     assert len(lines) == 2
     label, score, text = lines[1].split(maxsplit=2)
     assert label in LABELS and 0.5 <= float(score) <= 1 and text == "the bad city"
+
+
+def test_the_task_type_says_how_an_answer_looks(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stars(self: Any, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        return "*" * (labels.index(answer["label"]) + 1)
+
+    monkeypatch.setattr(Classification, "answer_line", stars)
+    (answer,) = predict(model, "the good cat")
+    line = prediction_line(load_classifier(model), answer)
+    assert line == "*" * (LABELS.index(answer["label"]) + 1) + "  the good cat"
 
 
 def test_json_lines(model: Path, said: Callable[..., list[str]]) -> None:

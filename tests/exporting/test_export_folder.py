@@ -1,4 +1,4 @@
-"""kdnas export, as a user has it: what comes out runs elsewhere, and bad input is told."""
+"""kdnas export, as a user has it: what comes out runs elsewhere, and bad input is refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def refused(
 ) -> Callable[..., str]:
     """Runs kdnas with arguments that must be refused; returns the line it printed."""
 
-    def tell(*arguments: object) -> str:
+    def call(*arguments: object) -> str:
         monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
             main()
@@ -90,7 +90,7 @@ def refused(
         assert caught.value.code == 2 and error.count("\n") == 1
         return error
 
-    return tell
+    return call
 
 
 def test_it_runs_without_torch(run: Run) -> None:
@@ -157,7 +157,7 @@ def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixt
     assert [path.name for path in (target / "onnx").iterdir()] == ["model_int8.onnx"]
     assert not list(target.glob("*.safetensors")) and (target / "tokenizer.json").exists()
     assert "no PyTorch weights: onnx/model_int8.onnx" in (target / "README.md").read_text()
-    assert len(table_lines(summary)) == 5, "nothing is said of a score that is not known"
+    assert len(table_lines(summary)) == 5, "an unknown score has no line"
 
 
 def test_json_holds_what_was_measured(
@@ -169,10 +169,10 @@ def test_json_holds_what_was_measured(
         monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments), "--no-timing", "--json"])
         with pytest.raises(SystemExit) as caught:
             main()
-        told = json.loads(capsys.readouterr().out)
-        assert caught.value.code == 0 and keys <= set(told)
-        assert told.pop("folder") == str(place)
-    assert told == json.loads((place / "export.json").read_text())
+        printed = json.loads(capsys.readouterr().out)
+        assert caught.value.code == 0 and keys <= set(printed)
+        assert printed.pop("folder") == str(place)
+    assert printed == json.loads((place / "export.json").read_text())
 
 
 def test_without_timing(run: Run) -> None:

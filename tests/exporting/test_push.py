@@ -116,8 +116,8 @@ def export(
         monkeypatch.setattr(sys, "argv", ["kdnas", "export", str(run), *map(str, flags)])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), told.out, told.err
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
 
     return call
 
@@ -143,7 +143,7 @@ def test_the_student_and_its_card_are_uploaded(
     assert not (run / "export").exists()
 
 
-def test_what_cannot_be_pushed_is_told_in_one_line_before_any_work(
+def test_what_cannot_be_pushed_is_refused_in_one_line_before_any_work(
     run: Path, hub: tuple[str, list[Request]], export: Callable[..., tuple[int, str, str]]
 ) -> None:
     address, requests = hub
@@ -163,7 +163,7 @@ def test_what_cannot_be_pushed_is_told_in_one_line_before_any_work(
 
 
 @pytest.mark.parametrize("name", ["bad name!", "a/b/c", "--", "x" * 200])
-def test_the_name_that_would_be_right_is(name: str) -> None:
-    with pytest.raises(KdnasError, match="such as you/") as told:
+def test_the_suggested_name_is_valid(name: str) -> None:
+    with pytest.raises(KdnasError, match="such as you/") as caught:
         check_login(name)
-    validate_repo_id(str(told.value).split("such as ")[1].split()[0])
+    validate_repo_id(str(caught.value).split("such as ")[1].split()[0])

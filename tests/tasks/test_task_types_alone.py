@@ -17,6 +17,7 @@ FORBIDDEN = [
     r"num_labels\s*[=!<>]=?\s*1\b",
     r"shape\[-1\]\s*[=!]=\s*1\b",
     r"""dtype\.kind""",
+    r"""["'](label|score|probabilities)["'] (not )?in\b""",
     r"labels\.is_floating_point|labels\.isnan|isnan\(labels",
     r"UNLABELLED|(?<![\w.])-100\b",
     r"logits\.argmax|argmax\(logits",

@@ -32,7 +32,7 @@ def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
     """The kind of task that a model's head is for.
 
     Models that kdnas trained say it in their config; of others the name of the class (default: the
-    first of the config's `architectures`) and the config's problem_type tell.
+    first of the config's `architectures`) and the config's problem_type decide.
     """
     if getattr(config, "kdnas_task_type", None) in TASK_TYPES:
         return TASK_TYPES[config.kdnas_task_type]
