@@ -58,17 +58,14 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_comparison(
-    path: Path, runs: dict[str, ReportData], plotly: Plotly = "inline"
-) -> list[dict[str, Any]]:
-    """Writes the page; returns the rows of its table, as `comparison` does."""
+def write_comparison(path: Path, runs: dict[str, ReportData], plotly: Plotly = "inline") -> None:
+    """Writes the page."""
     rows = comparison(runs)
     views = {name: _figure(runs, cost) for name, cost in COSTS.items()}
     cells = [[_shown(row[key]) for key in COLUMNS] for row in rows]
     table = Table(list(COLUMNS.values()), cells, open=True)
     section = Section("fronts", "Pareto fronts", _told(rows), views, table)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
-    return rows
 
 
 def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:

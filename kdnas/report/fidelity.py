@@ -17,8 +17,9 @@ from kdnas.report.terminal import table_lines
 TRUST = Section(
     "trust",
     "Can the scores be trusted?",
-    "Mini-KD's score against the score after full distillation of the same students. The closer "
-    "Kendall's tau is to 1, the better mini-KD ranks them.",
+    "Mini-KD's score (the share of the teacher's variance that a student explains) against the "
+    "score after full distillation of the same students. The closer Kendall's tau is to 1, the "
+    "better mini-KD ranks them.",
 )
 NAMES = {
     **{"score": "mini-KD score", "reward": "reward", "params": "parameters", "macs": "MACs"},
@@ -78,13 +79,12 @@ def fidelity_figure(result: dict[str, Any]) -> go.Figure:
     seeds = [list(s["final"].values()) for s in students]
     finals = [fmean(scores) for scores in seeds]
     bars = style.error_bars(finals, [(min(scores), max(scores)) for scores in seeds])
-    x = "mini-KD score: share of the teacher's variance explained"
     y = f"final {style.plain(result['metric'])}, after full KD"
-    figure = style.figure(x, y, 480, margin=style.NO_LEGEND)
+    figure = style.figure("mini-KD score", y, 480, margin=style.NO_LEGEND)
     figure.add_scatter(
         x=[1 - s["loss"] for s in students],
         y=finals,
-        error_y={**bars, "visible": any(bars["array"])},
+        error_y={**bars, "visible": any(bars["array"]), "color": style.MUTED},
         mode="markers",
         customdata=[[s[key] for key in HOVER_KEYS] for s in students],
         hovertemplate=HOVER,

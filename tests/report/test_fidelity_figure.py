@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kdnas.report.fidelity import fidelity_figure, fidelity_lines
+from kdnas.report.figures.style import MUTED
 from kdnas.workflow.fidelity import summarise
 
 
@@ -34,6 +35,7 @@ def test_dots_lie_at_mini_kd_score_and_mean_final_score(result: dict[str, Any]) 
     assert list(dots.x) == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
     assert list(dots.y) == pytest.approx([0.85, 0.75, 0.65, 0.55, 0.45, 0.35])
     assert list(dots.error_y.array) == pytest.approx([0.05] * 6)
+    assert dots.error_y.color == MUTED  # plotly's own black is lost in the dark
     assert list(dots.customdata[2][:2]) == [12, "2x16 h2 f32 gelu"]
 
 

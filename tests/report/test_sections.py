@@ -150,6 +150,8 @@ def test_curves_latencies_and_scores(data: ReportData) -> None:
     assert student.error_y.array[0] == pytest.approx(0.2 * student.y[0])
     assert list(latency.views["speed-up"].data[0].y) == pytest.approx([4, 4])
     assert latency.table and latency.table.rows[-1][1] == "too slow to time"
+    labels = scores_section(data).views["scores"].data[0].y
+    assert labels[2] == "fine-tuned without<br>KD" and "onerror" in labels[-1]
     scores = scores_section(data).table
     assert scores and scores.rows[0] == ("teacher", "0.8400", "0.8600", "22.71M", "1.00x")
 

@@ -59,7 +59,7 @@ def _score(model: EvaluatedModel, metric: str) -> str:
 def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.Figure:
     several = len(metrics) > 1
     figure = style.figure(
-        "score" if several else style.plain(metrics[0]),
+        {"title": {"text": "score" if several else style.plain(metrics[0])}, "nticks": 6},
         {"autorange": "reversed", "gridcolor": style.GRID, "type": "category"},
         130 + 34 * len(models),
         showlegend=several,
@@ -71,7 +71,7 @@ def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.
         ends = [m.intervals.get(metric, (s, s)) for (_, m), s in zip(having, scores, strict=True)]
         figure.add_scatter(
             x=scores,
-            y=[style.plain(name) for name, _ in having],
+            y=[style.wrapped(name) for name, _ in having],
             error_x={
                 **style.error_bars(scores, ends),
                 "visible": any(high > low for low, high in ends),

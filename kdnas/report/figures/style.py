@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,6 +90,11 @@ def error_bars(values: Sequence[float], ends: Sequence[tuple[float, float]]) -> 
 def plain(text: object) -> str:
     """Text for a figure; plotly reads some HTML."""
     return html.escape(str(text), quote=False)
+
+
+def wrapped(text: str) -> str:
+    """Text for the label of a row, in lines that leave room for the plot on a phone."""
+    return "<br>".join(map(plain, textwrap.wrap(text, 18)))
 
 
 def fixed(figure: go.Figure) -> go.Figure:
