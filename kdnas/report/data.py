@@ -8,19 +8,21 @@ from typing import Any
 
 import pandas as pd
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.files.curves import Curves
 from kdnas.report.model import Report
-from kdnas.report.search_summary import progress_of
-from kdnas.report.trials_table import candidate_of, records, trial_table
+from kdnas.report.search_summary import best_of
+from kdnas.report.trials_table import candidate_of, finished, records, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
 from kdnas.space import Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.study.optimize import SearchOptions
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
@@ -74,8 +76,18 @@ class ReportData:
 
     @property
     def progress(self) -> dict[str, Any]:
-        """How far the search is."""
-        return progress_of(self.settings, self.study, self.table, self.winner)
+        """Trials done and planned, in whole trainings; the best reward and student so far."""
+        options = SearchOptions.from_settings(self.settings)
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        trials = self.study.get_trials(deepcopy=False, states=ended)
+        rows = finished(self.table)
+        best = best_of(rows[rows.number == self.winner])
+        return {
+            "trials": round(options.pruner.spent(trials) / options.pruner.full_cost, 2),
+            "planned": options.n_trials,
+            "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
+            "best": best and best.model_dump(mode="json"),
+        }
 
 
 def read_run(run: Run) -> ReportData:

@@ -59,15 +59,10 @@ def write_page(
     lead: Sequence[str] = (),
     plotly: Plotly = "inline",
 ) -> None:
-    """Writes a page that needs no other file.
+    """Writes a page: its title, paragraphs (`lead`), sections.
 
-    Args:
-        path: The file.
-        title: Its heading.
-        sections: In their order.
-        lead: Paragraphs before them.
-        plotly: Whether plotly's script is in the page (`inline`, 5 MB; it works offline) or comes
-            from plotly's own server (`cdn`).
+    Plotly's script is in the page (`inline`, 5 MB; it works offline) or comes from its server
+    (`cdn`).
     """
     figures = {
         section.key: {name: json.loads(figure.to_json()) for name, figure in section.views.items()}

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from optuna.study import Study
-from optuna.trial import TrialState
 
 from kdnas.config import Settings
 from kdnas.report.model import Best, Budget, Found, Search, Spread
 from kdnas.report.trials_table import CANDIDATE, candidate_of, finished, records
 from kdnas.study.attributes import INFEASIBLE, RUNG
-from kdnas.study.optimize import SearchOptions
 from kdnas.study.pareto import hypervolume
 
 BUDGETS = (2.0, 4.0, 8.0)
@@ -22,14 +19,7 @@ SETTINGS = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cos
 def search_summary(
     settings: Settings, table: pd.DataFrame, control: pd.DataFrame | None, space_size: int
 ) -> Search:
-    """The report's part on the search.
-
-    Args:
-        settings: Of the run.
-        table: The trial table.
-        control: That of random search; None where there was none.
-        space_size: Valid students of the space.
-    """
+    """The report's part on the search; `control` is the trial table of random search."""
     each = finished(table).seconds.astype(float)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
     return Search(
@@ -74,11 +64,11 @@ def budgets_of(settings: Settings) -> list[float]:
 def best_at(table: pd.DataFrame, speedup: float) -> Best | None:
     """The best student that is at least `speedup` times as fast as the teacher."""
     rows = finished(table)
-    return _best(rows[rows.speedup >= speedup])
+    return best_of(rows[rows.speedup >= speedup])
 
 
-def _best(rows: pd.DataFrame) -> Best | None:
-    """The student of the highest score; None of no rows."""
+def best_of(rows: pd.DataFrame) -> Best | None:
+    """The student of the highest score; None where there are no rows."""
     for row in records(rows.sort_values("score", ascending=False).head(1)):
         candidate = candidate_of(row)
         numbers = {name: row[name] for name in ("score", "speedup", "reward")}
@@ -87,25 +77,8 @@ def _best(rows: pd.DataFrame) -> Best | None:
     return None
 
 
-def progress_of(
-    settings: Settings, study: Study, table: pd.DataFrame, winner: int | None
-) -> dict[str, Any]:
-    """Trials done and planned, in whole trainings, the best reward and the best student so far."""
-    options = SearchOptions.from_settings(settings)
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    trials = study.get_trials(deepcopy=False, states=ended)
-    rows = finished(table)
-    best = _best(rows[rows.number == winner])
-    return {
-        "trials": round(options.pruner.spent(trials) / options.pruner.full_cost, 2),
-        "planned": options.n_trials,
-        "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
-        "best": best and best.model_dump(mode="json"),
-    }
-
-
 def progress_lines(progress: dict[str, Any]) -> list[str]:
-    """The same in two sentences, or one where no student is scored yet."""
+    """`ReportData.progress` in two sentences, or one where no student is scored yet."""
     first = f"{progress['trials']:g} of {progress['planned']} trials are done"
     if progress["best_reward"] is not None:
         first += f"; best reward {progress['best_reward']:.4f}"

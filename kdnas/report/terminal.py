@@ -22,13 +22,7 @@ NAME, WIDEST = 24, 30
 def table_lines(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
 ) -> list[str]:
-    """A table without rules: the first column is left-aligned, the others right-aligned.
-
-    Args:
-        head: Names of the columns.
-        rows: Cells as they are shown.
-        first: Width of the first column, which longer names are cut to.
-    """
+    """A table without rules: the first column, `first` wide, left-aligned, the others right."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     table.add_column(head[0], no_wrap=True, overflow="ellipsis", width=first)
     for name in head[1:]:

@@ -45,12 +45,8 @@ PICTURE_SIZE = {"width": 840, "height": 480, "scale": 1.5}
 def write_report(run: Run, study: Study, control: Study | None, report: Report, home: Path) -> None:
     """The last step of a run: writes all files.
 
-    Args:
-        run: Its folder gets the trial tables and pareto.html.
-        study: Of the search.
-        control: Of random search.
-        report: Of a distilled trial.
-        home: Folder of its `student/`; report.json, the page and the card go there.
+    The run folder gets the trial tables and pareto.html; `home`, the folder of the distilled
+    trial's `student/`, gets report.json, the page and the card.
     """
     report.write(home / REPORT)
     write_text(home / "student" / CARD, model_card(report))

@@ -64,13 +64,7 @@ def _note(data: ReportData, cost: str) -> str:
 
 
 def front_figure(data: ReportData, cost: str = "speedup", title: str = "") -> go.Figure:
-    """A cost against the mini-KD score, the front drawn.
-
-    Args:
-        data: Of the run.
-        cost: A key of AXES.
-        title: Above the plot, where it stands alone.
-    """
+    """A cost (a key of AXES) against the mini-KD score; a title for where it stands alone."""
     figure = style.figure(AXES[cost], "score", 480, title=style.plain(title) or None)
     if data.control is not None:
         drawn = dots(front(data.control, cost), cost, "random search", style.RANDOM, 6)
