@@ -18,18 +18,11 @@ from torch import nn
 
 from kdnas.space import SearchSpace
 from kdnas.study.samplers import make_sampler
-from kdnas.study.samplers._candidates import CandidateSpace, Codes
-from kdnas.study.samplers._episodes import (
-    NETWORK_STREAM,
-    WEIGHTS_STREAM,
-    EpisodeSampler,
-    EpsilonSchedule,
-    Floats,
-    refuse_below,
-)
+from kdnas.study.samplers._candidates import CandidateSpace, Codes, Floats
+from kdnas.study.samplers._epsilon import EpsilonSchedule
 from kdnas.study.samplers._history import Observation, Rewarded, make_contexts
-from kdnas.study.samplers._rewards import scalarise
 from kdnas.study.samplers.distinct import DistinctSampler
+from kdnas.study.samplers.lstm import NETWORK_STREAM, LSTMControllerSampler, refuse_below
 
 NAME = "lstm-predecessor"
 EMBEDDING_SIZE = 32
@@ -76,7 +69,7 @@ class SubtractiveSchedule(EpsilonSchedule):
         return floor(self._share(episode) * self.size + Fraction(1, 2))
 
 
-class PredecessorControllerSampler(EpisodeSampler):
+class PredecessorControllerSampler(LSTMControllerSampler):
     """One LSTM over [best of the last episode, best so far, candidate].
 
     Mean squared error on the rewards as observed; RMSprop with a step of 1e-4; ten passes over all
@@ -109,8 +102,9 @@ class PredecessorControllerSampler(EpisodeSampler):
         is_valid: Callable[[dict[str, Any]], bool] | None = None,
     ) -> None:
         refuse_below(0, "epsilon_step", epsilon_step)
-        schedule = SubtractiveSchedule(n_trials, episode_size, epsilon_floor, step=epsilon_step)
-        super().__init__(seed, schedule, is_valid)
+        plan: dict[str, Any] = {"n_trials": n_trials, "episode_size": episode_size}
+        super().__init__(seed, epsilon_floor=epsilon_floor, is_valid=is_valid, **plan)
+        self._schedule = SubtractiveSchedule(floor=epsilon_floor, step=epsilon_step, **plan)
         self._cached_controller: tuple[_Key, Controller] | None = None
 
     def _score(
@@ -119,21 +113,15 @@ class PredecessorControllerSampler(EpisodeSampler):
         observations: Sequence[Observation],
         space: CandidateSpace,
         pool: Codes,
-        number: int,
+        turn: int,
     ) -> Floats | None:
-        episode = number // self._schedule.size
+        episode = turn // self._schedule.size
         known = [seen for seen in observations if seen.values is not None and seen.share == 1]
         if len(known) < _MIN_OBSERVATIONS:
             return None
-        values = np.array([seen.values for seen in known])
-        weights_rng = self._rng(episode, WEIGHTS_STREAM)
-        rewards = scalarise(values, study.directions, weights_rng)
-        rewarded = [
-            Rewarded(seen.number, seen.code, float(reward))
-            for seen, reward in zip(known, rewards, strict=True)
-        ]
+        rewarded = self._rewarded(known, study.directions, episode)
         controller = self._controller(space, rewarded, episode)
-        contexts = make_contexts(rewarded, [number], self._schedule.size, space.blank)
+        contexts = make_contexts(rewarded, [turn], self._schedule.size, tuple(space.sizes))
         return controller.predict(contexts[0], pool).astype(np.float64)
 
     def _controller(
@@ -149,7 +137,7 @@ class PredecessorControllerSampler(EpisodeSampler):
     def _train(self, space: CandidateSpace, past: Sequence[Rewarded], episode: int) -> Controller:
         controller, trained = self._begun(space, past, episode)
         numbers = [seen.number for seen in past]
-        contexts = make_contexts(past, numbers, self._schedule.size, space.blank)
+        contexts = make_contexts(past, numbers, self._schedule.size, tuple(space.sizes))
         codes = np.array([seen.code for seen in past], dtype=np.int64)
         sequences = np.concatenate([contexts, codes[:, None]], axis=1) if past else None
         rewards = np.array([seen.reward for seen in past])

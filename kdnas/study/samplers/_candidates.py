@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -32,17 +31,18 @@ _POOL_ROUNDS = 20
 
 
 def list_choices(distribution: BaseDistribution) -> list[Any]:
-    """Return the values a controller may choose for one parameter.
+    """The values a controller may choose for one parameter.
 
     Categorical choices come in their own order, those that Optuna takes for the same (0 and False)
-    once. A numeric range gives every value when there are
-    at most 64, else 16 points from end to end, evenly spaced (in the logarithm where ``log``).
+    once. A numeric range gives every value when there are at most 64, else 16 points from end to
+    end, evenly spaced (in the logarithm where `log`).
 
     Raises:
-        KdnasError: If the distribution is of an unknown kind.
+        KdnasError: The distribution is of an unknown kind.
     """
     if isinstance(distribution, CategoricalDistribution):
-        return [distribution.choices[index] for index in _distinct(distribution)]
+        choices = enumerate(distribution.choices)
+        return [c for index, c in choices if distribution.to_internal_repr(c) == index]
     if isinstance(distribution, IntDistribution):
         return _int_choices(distribution)
     if isinstance(distribution, FloatDistribution):
@@ -76,14 +76,8 @@ def _float_choices(distribution: FloatDistribution) -> list[float]:
     return [low, *inner, high]
 
 
-def _distinct(distribution: CategoricalDistribution) -> list[int]:
-    """Return the indices of the choices that come back as themselves from Optuna's storages."""
-    choices = enumerate(distribution.choices)
-    return [index for index, choice in choices if distribution.to_internal_repr(choice) == index]
-
-
 def _spread(count: int) -> list[int]:
-    """Return 16 indices from 0 to ``count - 1``, exact for counts beyond a float's precision."""
+    """16 indices from 0 to `count - 1`, exact for counts beyond a float's precision."""
     return [(count - 1) * index // (_GRID_POINTS - 1) for index in range(_GRID_POINTS)]
 
 
@@ -91,10 +85,7 @@ class CandidateSpace:
     """Every architecture of a search space, and the way from parameters to indices and back.
 
     Parameters are ordered by name, so that the codes don't depend on the order of a dictionary.
-
-    Args:
-        search_space: Parameter name to distribution.
-        is_valid: Says whether a full set of parameters is an architecture. Must be pure.
+    `is_valid` says whether a full set of parameters is an architecture; it must be pure.
     """
 
     def __init__(
@@ -102,15 +93,10 @@ class CandidateSpace:
     ) -> None:
         self.names = sorted(search_space)
         self._distributions = [search_space[name] for name in self.names]
-        self._choices = [list_choices(distribution) for distribution in self._distributions]
+        self._choices = [list_choices(each) for each in self._distributions]
         self._is_valid = is_valid
         self.sizes = [len(choices) for choices in self._choices]
         self.size = math.prod(self.sizes)
-
-    @property
-    def blank(self) -> Code:
-        """The code that stands for "no architecture yet": one past the end of every list."""
-        return tuple(self.sizes)
 
     @functools.cached_property
     def levels(self) -> list[Floats]:
@@ -124,29 +110,25 @@ class CandidateSpace:
         ]
 
     def decode(self, code: Code) -> dict[str, Any]:
-        """Return the parameters of a code, as plain Python values."""
-        return {
-            name: choices[index]
-            for name, choices, index in zip(self.names, self._choices, code, strict=True)
-        }
+        """The parameters of a code, as plain Python values."""
+        return self.decode_choice(dict(zip(self.names, code, strict=True)))
 
     def encode(self, params: Mapping[str, Any]) -> Code | None:
-        """Return the code of a trial's parameters, or None where they lie outside this space.
+        """The code of a trial's parameters; None where they lie outside this space.
 
         A value between two points of a grid counts as the nearer one.
         """
-        if not params.keys() >= set(self.names):
-            return None
-        indices = [
-            _index_of(params[name], distribution, choices)
-            for name, distribution, choices in zip(
-                self.names, self._distributions, self._choices, strict=True
-            )
-        ]
-        return None if None in indices else tuple(index for index in indices if index is not None)
+        code = []
+        known = zip(self.names, self._distributions, self._choices, strict=True)
+        for name, distribution, choices in known:
+            index = _index_of(params[name], distribution, choices) if name in params else None
+            if index is None:
+                return None
+            code.append(index)
+        return tuple(code)
 
     def decode_choice(self, choice: Mapping[str, int]) -> dict[str, Any]:
-        """Return the parameters of the named choice indices that exist in this space."""
+        """The parameters of the named choice indices that exist in this space."""
         return {
             name: choices[choice[name]]
             for name, choices in zip(self.names, self._choices, strict=True)
@@ -154,13 +136,13 @@ class CandidateSpace:
         }
 
     def candidates(self, rng: np.random.Generator, best: Code | None) -> Codes:
-        """Return the valid architectures to score, shape (candidates, parameters), no row twice.
+        """The valid architectures to score, shape (candidates, parameters), no row twice.
 
         All of them where the space has at most 200,000 points. A larger one gives a random pool
-        of 20,000 and every architecture that differs from ``best`` in one parameter.
+        of 20,000 and every architecture that differs from `best` in one parameter.
 
         Raises:
-            KdnasError: If no architecture is valid.
+            KdnasError: No architecture is valid.
         """
         codes = self._all_valid if self.size <= MAX_ENUMERATED else self._pool(rng, best)
         if len(codes) == 0:
@@ -182,7 +164,12 @@ class CandidateSpace:
     def _pool(self, rng: np.random.Generator, best: Code | None) -> Codes:
         pool = np.empty((0, len(self.sizes)), dtype=np.int64)
         if best is not None:
-            pool = self._keep_valid(self._neighbours(best))
+            neighbours = [
+                (*best[:position], index, *best[position + 1 :])
+                for position, size in enumerate(self.sizes)
+                for index in range(size)
+            ]
+            pool = self._keep_valid(np.unique(np.array(neighbours), axis=0))
         target = POOL_SIZE + len(pool)
         # A space with hardly any valid point must end the search for them too.
         for _ in range(_POOL_ROUNDS):
@@ -192,20 +179,11 @@ class CandidateSpace:
                 break
         return pool
 
-    def _neighbours(self, code: Code) -> Codes:
-        rows = [
-            (*code[:position], index, *code[position + 1 :])
-            for position, size in enumerate(self.sizes)
-            for index in range(size)
-        ]
-        return np.unique(np.asarray(rows, dtype=np.int64), axis=0)
-
     def _keep_valid(self, codes: Codes) -> Codes:
         if self._is_valid is None:
             return codes
         mask = [self._is_valid(self.decode(tuple(row))) for row in codes.tolist()]
-        kept: Codes = codes[np.asarray(mask, dtype=bool)]
-        return kept
+        return np.asarray(codes[np.array(mask, dtype=bool)])
 
 
 def _levels(choices: list[Any], log: bool) -> Floats:
@@ -218,7 +196,7 @@ def _levels(choices: list[Any], log: bool) -> Floats:
 
 
 def are_numbers(choices: Sequence[Any]) -> bool:
-    """Return whether all choices are finite numbers, so that they have an order."""
+    """Whether all choices are finite numbers, so that they have an order."""
     return all(
         isinstance(choice, int | float) and not isinstance(choice, bool) and math.isfinite(choice)
         for choice in choices
@@ -233,7 +211,7 @@ def _index_of(value: Any, distribution: BaseDistribution, choices: list[Any]) ->
     if not distribution._contains(internal):
         return None
     if isinstance(distribution, CategoricalDistribution):
-        return bisect.bisect_left(_distinct(distribution), int(internal))
+        return choices.index(distribution.choices[int(internal)])
     grid, point = np.asarray(choices, dtype=float), internal
     if isinstance(distribution, IntDistribution | FloatDistribution) and distribution.log:
         grid, point = np.log(grid), math.log(internal)

@@ -13,13 +13,12 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.optim import Adam
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
-from kdnas.study.samplers._candidates import Codes
+from kdnas.study.samplers._candidates import Codes, Floats
 
 EMBEDDING_SIZE = 16
 HIDDEN_SIZE = 32
@@ -28,7 +27,6 @@ _CHUNK = 4_096
 # Steps that are enough for a rate that rises and falls.
 _LEAST_CYCLE = 6
 
-Floats = npt.NDArray[np.float64]
 State = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -44,7 +42,6 @@ class Controllers(nn.Module):
         levels: Numeric value of each choice of each parameter, in [-1, 1].
         members: Networks in the ensemble.
         outputs: Numbers that each predicts.
-        generator: Draws the initial weights.
     """
 
     offsets: torch.Tensor
@@ -77,11 +74,9 @@ class Controllers(nn.Module):
         self.linear = nn.Parameter(torch.zeros(members, len(sizes), outputs))
 
     def forward(self, context: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
-        """Predict, shape (members, batch, outputs).
+        """Predictions, shape (members, batch, outputs).
 
-        Args:
-            context: The architectures that all candidates follow on, shape (steps, parameters).
-            codes: Candidates, shape (batch, parameters).
+        The candidates `codes`, shape (batch, parameters), follow on `context`, (steps, parameters).
         """
         rows = torch.cat([context, codes]) + self.offsets
         values = self.levels[rows].sum(1).expand(len(self.embeddings), -1, -1)
@@ -95,7 +90,7 @@ class Controllers(nn.Module):
         return predictions
 
     def _step(self, gates: torch.Tensor, state: State | None) -> State:
-        """One step of every member's LSTM; ``gates`` has shape (members, batch, 4 * hidden)."""
+        """One step of every member's LSTM; `gates` has shape (members, batch, 4 * hidden)."""
         gates = gates + self.gates
         if state is not None:
             gates = gates + state[0] @ self.recurrent
@@ -118,7 +113,7 @@ def train_controllers(
     learning_rate: float,
     seed: int,
 ) -> Controllers:
-    """Train fresh controllers by weighted squared error, each on all trials.
+    """Trains fresh controllers by weighted squared error, each on all trials.
 
     They differ by their initial weights alone. Every draw comes from a generator of its own: the
     global random state is neither read nor changed, so training a student between two proposals
@@ -134,14 +129,15 @@ def train_controllers(
         steps: Of Adam, on all trials together.
         learning_rate: The highest; it rises to it in a fifth of the steps and falls to 0. Fewer
             than 6 steps are all of this size.
-        seed: Of the initial weights.
     """
     generator = torch.Generator().manual_seed(seed)
     # A caller may hold inference mode or no_grad.
     with torch.inference_mode(False), torch.enable_grad():
         controllers = Controllers(levels, members, targets.shape[1], generator)
         optimizer = Adam(controllers.parameters(), lr=learning_rate)
-        schedule = _schedule(optimizer, learning_rate, steps)
+        schedule: LRScheduler = LambdaLR(optimizer, lambda step: 1.0)
+        if steps >= _LEAST_CYCLE:
+            schedule = OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.2)
         before, inputs = torch.from_numpy(context), torch.from_numpy(codes)
         wanted = torch.from_numpy(np.nan_to_num(targets)).float()
         known = torch.from_numpy(np.isfinite(targets) * weights[:, None]).float()
@@ -156,15 +152,9 @@ def train_controllers(
     return controllers.eval()
 
 
-def _schedule(optimizer: Adam, learning_rate: float, steps: int) -> LRScheduler:
-    if steps < _LEAST_CYCLE:
-        return LambdaLR(optimizer, lambda step: 1.0)
-    return OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.2)
-
-
 @torch.no_grad()
 def predict(controllers: Controllers, context: Codes, codes: Codes) -> Floats:
-    """Return each member's predictions, shape (members, candidates, outputs)."""
+    """Each member's predictions, shape (members, candidates, outputs)."""
     before = torch.from_numpy(context)
     chunks = torch.split(torch.from_numpy(codes), _CHUNK)
     return torch.cat([controllers(before, chunk) for chunk in chunks], dim=1).double().numpy()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.study.attributes import (
@@ -20,7 +18,7 @@ from kdnas.study.attributes import (
     RUNG,
     RUNG_VALUES,
 )
-from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes
+from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes, Floats
 
 _MAX_FAILURES = 2
 # Squares of what lies further out would overflow. A penalty of the largest float is meant as "bad".
@@ -46,17 +44,8 @@ class Observation:
     constraints: Mapping[str, float]
 
 
-def rung_of(trial: FrozenTrial) -> tuple[float, tuple[float, ...]] | None:
-    """Return a pruned trial's rung and values there, or None where it has none that are finite."""
-    share, values = trial.user_attrs.get(RUNG), trial.user_attrs.get(RUNG_VALUES)
-    if trial.state != TrialState.PRUNED or share is None or values is None:
-        return None
-    numbers = tuple(float(value) for value in values)
-    return (float(share), numbers) if all(map(math.isfinite, numbers)) else None
-
-
 def observe(trials: Iterable[FrozenTrial], space: CandidateSpace) -> list[Observation]:
-    """Return what the ended trials of this space show, by number.
+    """What the ended trials of this space show, by number.
 
     Values that are not finite count as none; a trial that shows nothing at all is left out.
     """
@@ -65,17 +54,21 @@ def observe(trials: Iterable[FrozenTrial], space: CandidateSpace) -> list[Observ
 
 
 def _observation(trial: FrozenTrial, space: CandidateSpace) -> Observation | None:
-    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
+    share, values = 1.0, None
+    if trial.state == TrialState.COMPLETE:
+        values = trial.values
+    elif trial.state != TrialState.PRUNED:
         return None
-    share, values = rung_of(trial) or (1.0, None)
-    if trial.state == TrialState.COMPLETE and all(map(math.isfinite, trial.values)):
-        values = tuple(trial.values)
+    elif {RUNG, RUNG_VALUES} <= trial.user_attrs.keys():
+        share, values = float(trial.user_attrs[RUNG]), trial.user_attrs[RUNG_VALUES]
+    if not values or not all(map(math.isfinite, values)):
+        share, values = 1.0, None
     code = space.encode(trial.params)
     if code is None or (values is None and not trial.constraints):
         return None
     constraints = {key: _nearer(value) for key, value in trial.constraints.items()}
-    values = values and tuple(map(_nearer, values))
-    return Observation(trial.number, code, values, share, constraints)
+    near = None if values is None else tuple(map(_nearer, values))
+    return Observation(trial.number, code, near, share, constraints)
 
 
 def _nearer(value: float) -> float:
@@ -83,14 +76,14 @@ def _nearer(value: float) -> float:
 
 
 def settle(observations: Sequence[Observation]) -> list[Observation]:
-    """Make values of all rungs comparable, and keep the longest training of each architecture.
+    """Makes values of all rungs comparable, and keeps the longest training of each architecture.
 
     The rung of the longest training is the yardstick. A lower rung's values are shifted by the mean
     difference among the architectures that were seen at both; where none was, by the difference
     of the two rungs' medians.
 
     Returns:
-        Observations in the order given. ``share`` still says what the values come from.
+        Observations in the order given. `share` still says what the values come from.
     """
     trained = [seen for seen in observations if seen.values is not None]
     shares = sorted({seen.share for seen in trained})
@@ -107,10 +100,8 @@ def settle(observations: Sequence[Observation]) -> list[Observation]:
     ]
 
 
-def _shift(
-    trained: Sequence[Observation], share: float, yardstick: float
-) -> npt.NDArray[np.float64]:
-    """Return what to add to the values of a rung, shape (objectives,)."""
+def _shift(trained: Sequence[Observation], share: float, yardstick: float) -> Floats:
+    """What to add to the values of a rung, shape (objectives,)."""
     low = {seen.code: np.array(seen.values) for seen in trained if seen.share == share}
     high = {seen.code: np.array(seen.values) for seen in trained if seen.share == yardstick}
     if both := low.keys() & high.keys():
@@ -130,58 +121,36 @@ class Rewarded:
 def make_contexts(
     observations: Sequence[Rewarded], numbers: Sequence[int], episode_size: int, blank: Code
 ) -> Codes:
-    """Return what was known before each trial of ``numbers``, shape (numbers, 2, parameters).
+    """What was known before each trial of `numbers`, shape (numbers, 2, parameters).
 
     The first row is the best architecture of the episode before the trial's own, the second the
-    best of all trials with a lower number; ``blank`` where there is none.
-
-    Args:
-        observations: Ordered by number.
-        numbers: Trial numbers.
-        episode_size: Trials in an episode.
-        blank: The code of no architecture.
+    best of all trials with a lower number; `blank` where there is none.
     """
-    best_in_episode: dict[int, Rewarded] = {}
-    best_so_far: list[Rewarded] = []
-    for seen in observations:
-        episode = seen.number // episode_size
-        best_in_episode[episode] = _better(best_in_episode.get(episode), seen)
-        best_so_far.append(_better(best_so_far[-1] if best_so_far else None, seen))
-    known = [seen.number for seen in observations]
-    contexts = []
-    for number in numbers:
-        previous = best_in_episode.get(number // episode_size - 1)
-        before = bisect.bisect_left(known, number)
-        contexts.append(
-            (
-                previous.code if previous else blank,
-                best_so_far[before - 1].code if before else blank,
-            )
+
+    def best(seen: list[Rewarded]) -> Code:
+        return max(seen, key=lambda one: one.reward).code if seen else blank
+
+    contexts = [
+        (
+            best([s for s in observations if s.number // episode_size == n // episode_size - 1]),
+            best([s for s in observations if s.number < n]),
         )
+        for n in numbers
+    ]
     return np.asarray(contexts, dtype=np.int64)
-
-
-def _better(incumbent: Rewarded | None, challenger: Rewarded) -> Rewarded:
-    if incumbent is None or challenger.reward > incumbent.reward:
-        return challenger
-    return incumbent
 
 
 class Turns:
     """Trials counted without those that came to nothing: tried again as another, or given back.
 
     What is drawn by turns is drawn alike in a search that was interrupted and in one that was not.
-
-    Args:
-        trials: All trials of a study.
     """
 
-    def __init__(self, trials: Iterable[FrozenTrial]) -> None:
-        known = list(trials)
-        again = {trial.user_attrs.get(RETRY_OF) for trial in known}
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        again = {trial.user_attrs.get(RETRY_OF) for trial in trials}
         self.lost = {
             trial.number
-            for trial in known
+            for trial in trials
             if trial.state == TrialState.FAIL
             and (trial.number in again or GIVEN_BACK in trial.user_attrs)
         }
@@ -191,27 +160,22 @@ class Turns:
         return number - sum(lost < number for lost in self.lost)
 
 
-def find_taken(trials: Iterable[FrozenTrial], space: CandidateSpace) -> set[Code]:
-    """Return the architectures that need no further trial; one that was interrupted does."""
-    trials = list(trials)
+def find_taken(trials: Sequence[FrozenTrial], space: CandidateSpace) -> set[Code]:
+    """The architectures that need no further trial; one that was interrupted does."""
     lost = Turns(trials).lost
-    taken: set[Code] = set()
-    failures: Counter[Code] = Counter()
-    for trial in trials:
-        code = _code_of(trial, space)
-        if code is None:
-            continue
-        if trial.number in lost:
-            continue
-        if trial.state == TrialState.FAIL:
-            failures[code] += 1
-        else:
-            taken.add(code)
-    return taken | {code for code, count in failures.items() if count >= _MAX_FAILURES}
+    known = [
+        (_code_of(t, space), t.state == TrialState.FAIL) for t in trials if t.number not in lost
+    ]
+    failures = Counter(code for code, failed in known if failed)
+    return {
+        code
+        for code, failed in known
+        if code is not None and (not failed or failures[code] >= _MAX_FAILURES)
+    }
 
 
 def _code_of(trial: FrozenTrial, space: CandidateSpace) -> Code | None:
-    """Return what a trial evaluates or is about to, or None where that isn't in this space.
+    """What a trial evaluates or is about to; None where that isn't in this space.
 
     A trial with further parameters is no architecture of this space: the same choices with other
     values of those are worth another trial.
@@ -225,12 +189,11 @@ def _code_of(trial: FrozenTrial, space: CandidateSpace) -> Code | None:
 
 
 def count_undecided(trials: Iterable[FrozenTrial], number: int) -> int:
-    """Return how many trials started before trial ``number`` and have not chosen yet."""
+    """How many trials started before trial `number` and have not chosen yet."""
     return sum(
         trial.state == TrialState.RUNNING
         and trial.number < number
         and not trial.params
-        and CHOICE_ATTR not in trial.system_attrs
-        and FIXED_ATTR not in trial.system_attrs
+        and not {CHOICE_ATTR, FIXED_ATTR} & trial.system_attrs.keys()
         for trial in trials
     )

@@ -14,19 +14,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.space import Candidate, SearchSpace
 from kdnas.study.attributes import ERROR, FIXED_ATTR, GIVEN_UP
-from kdnas.study.samplers._episodes import EpisodeSampler
 from kdnas.study.samplers._history import Turns
+from kdnas.study.samplers.lstm import LSTMControllerSampler
 from kdnas.study.samplers.ordinal import OrdinalSampler
 
 ATTEMPTS = 30
-TAKEN = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.PRUNED, TrialState.WAITING)
-
 # What failed once may be tried again, what failed twice not.
 MAX_FAILURES = 2
-
-WHOLE = (EpisodeSampler, OrdinalSampler)
-
-MakeSampler = Callable[[int], BaseSampler]
+# These propose a whole architecture from the first trial on, though they infer no space.
+WHOLE = (LSTMControllerSampler, OrdinalSampler)
 
 
 class DistinctSampler(BaseSampler):
@@ -44,10 +40,8 @@ class DistinctSampler(BaseSampler):
         seed: The run's seed.
     """
 
-    def __init__(self, make: MakeSampler, space: SearchSpace, seed: int) -> None:
-        self._make = make
-        self._space = space
-        self._seed = seed
+    def __init__(self, make: Callable[[int], BaseSampler], space: SearchSpace, seed: int) -> None:
+        self._make, self._space, self._seed = make, space, seed
         self._inner = make(seed)
 
     def reseed_rng(self) -> None:
@@ -72,7 +66,10 @@ class DistinctSampler(BaseSampler):
             if proposal == last:  # it may say so for ever, and each time may cost a training
                 break
             last = proposal
-        return self._any_of(taken, self._turn(study, trial))
+        every = self._space.candidates
+        left = [c for c in every if c not in taken] or every
+        rng = np.random.default_rng((self._seed, _turn(study, trial)))
+        return self._space.params(left[rng.integers(len(left))])
 
     def sample_independent(
         self,
@@ -86,8 +83,7 @@ class DistinctSampler(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Seeds the inner sampler for this trial."""
-        turn = self._turn(study, trial)
-        seed = np.random.SeedSequence((self._seed, turn)).generate_state(1)[0]
+        seed = np.random.SeedSequence((self._seed, _turn(study, trial))).generate_state(1)[0]
         self._inner = self._make(int(seed))
         self._inner.before_trial(study, trial)
 
@@ -96,8 +92,7 @@ class DistinctSampler(BaseSampler):
         self._inner.after_trial(study, trial, state, values)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> dict[str, Any]:
-        inner = self._inner
-        space = self._space.distributions
+        inner, space = self._inner, self._space.distributions
         # The space is fixed, so samplers that model it as a whole need not infer it from trials;
         # those that draw each parameter alone infer none.
         relative = inner.infer_relative_search_space(study, trial)
@@ -108,41 +103,25 @@ class DistinctSampler(BaseSampler):
                 params[name] = inner.sample_independent(study, trial, name, distribution)
         return params
 
-    def _turn(self, study: Study, trial: FrozenTrial) -> int:
-        return Turns(study.get_trials(deepcopy=False)).of(trial.number)
 
-    def _any_of(self, taken: set[Candidate], turn: int) -> dict[str, Any]:
-        """A random untried candidate, or any at all where none is left."""
-        every = self._space.candidates
-        left = [c for c in every if c not in taken] or every
-        rng = np.random.default_rng((self._seed, turn))
-        return self._space.params(left[rng.integers(len(left))])
+def _turn(study: Study, trial: FrozenTrial) -> int:
+    return Turns(study.get_trials(deepcopy=False)).of(trial.number)
 
 
 def taken_candidates(study: Study, space: SearchSpace, but: int | None = None) -> set[Candidate]:
     """Candidates of trials that are finished, running, enqueued or given up for good.
 
-    Args:
-        study: Whose trials.
-        space: Of the study.
-        but: Number of a trial that does not count.
+    Trial `but` does not count, nor does a failure that has no error: it was interrupted.
     """
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != but]
-    failures = Counter(str(t.params) for t in trials if _failed(t))
+    failed = [t for t in trials if t.state == TrialState.FAIL and ERROR in t.user_attrs]
+    failures = Counter(str(t.params) for t in failed)
     params = [
         {**t.system_attrs.get(FIXED_ATTR, {}), **t.params}
         for t in trials
-        if _takes(t) or failures[str(t.params)] >= MAX_FAILURES
+        if t.state != TrialState.FAIL
+        or GIVEN_UP in t.user_attrs
+        or failures[str(t.params)] >= MAX_FAILURES
     ]
     names = set(space.distributions)
     return {space.candidate(p) for p in params if names <= p.keys()}
-
-
-def _failed(trial: FrozenTrial) -> bool:
-    """Whether a trial's own work failed; one that was interrupted has no error."""
-    return trial.state == TrialState.FAIL and ERROR in trial.user_attrs
-
-
-def _takes(trial: FrozenTrial) -> bool:
-    """Whether nobody needs to try a trial's candidate again."""
-    return trial.state in TAKEN or GIVEN_UP in trial.user_attrs

@@ -2,60 +2,68 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import intersection_search_space
 from optuna.study import Study, StudyDirection
-from scipy.stats import norm
+from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError
-from kdnas.study.samplers._candidates import CandidateSpace, Codes
+from kdnas.study.attributes import CHOICE_ATTR, EPSILON_ATTR, PROPOSAL_ATTR
+from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes, Floats
 from kdnas.study.samplers._controller import predict, train_controllers
-from kdnas.study.samplers._episodes import (
-    NETWORK_STREAM,
-    WEIGHTS_STREAM,
-    EpisodeSampler,
-    EpsilonSchedule,
-    Floats,
-    refuse_below,
+from kdnas.study.samplers._epsilon import EpsilonSchedule
+from kdnas.study.samplers._history import (
+    Observation,
+    Rewarded,
+    Turns,
+    count_undecided,
+    find_taken,
+    make_contexts,
+    observe,
+    settle,
 )
-from kdnas.study.samplers._history import Observation, Rewarded, make_contexts, settle
-from kdnas.study.samplers._rewards import (
-    chebyshev,
-    hypervolume_gain,
-    scalarise,
-    signs,
-    standardise,
-)
+from kdnas.study.samplers._targets import Targets, finite_constraints, scalarise
 
+# Independent streams of random numbers under one seed.
+PICK_STREAM, POOL_STREAM, WEIGHTS_STREAM, NETWORK_STREAM, INDEPENDENT_STREAM = range(5)
 _MIN_OBSERVATIONS = 2
-_RUNG_WEIGHT = 0.5
-# Deviation of a standardised constraint below which the ensemble is not believed to be certain.
-_LEAST_DOUBT = 0.3
 # A probability from which on an architecture counts as feasible. An infeasible one is found out
 # before it is trained, while the best one often lies right at the constraint.
 _LIKELY = 0.2
 
 
-class LSTMControllerSampler(EpisodeSampler):
+class LSTMControllerSampler(BaseSampler):
     """Proposes the architecture that an ensemble of LSTMs predicts to be the best.
 
     Trials come in episodes. The first is random; afterwards every valid architecture that was not
     tried yet is scored by controllers trained on all finished trials, see
-    :mod:`kdnas.study.samplers._controller`. The score is the mean prediction plus a share of the
+    `kdnas.study.samplers._controller`. The score is the mean prediction plus a share of the
     ensemble's spread.
 
-    It learns from more than complete trials. Infeasible ones (``trial.set_constraint``, above 0)
+    It learns from more than complete trials. Infeasible ones (`trial.set_constraint`, above 0)
     teach where the constraints hold: the score falls where that is unlikely.
-    Trials that were stopped at a rung and told as pruned, with the user attributes ``rung`` and
-    ``rung_values``, count half of a complete one, their values shifted to those of a full training.
+    Trials that were stopped at a rung and told as pruned, with the user attributes `rung` and
+    `rung_values`, count half of a complete one, their values shifted to those of a full training.
 
-    In a study whose search space is not given (``study.optimize``), the space is the intersection
+    It keeps nothing but caches: a proposal depends on the seed, the trial's turn and the trials
+    in the study. A study that is resumed with a new sampler of the same seed therefore continues
+    as if it had never stopped. Every proposal is marked in the trial's system attributes, see
+    `kdnas.study.attributes`.
+
+    An architecture is tried once: not again while it waits, runs, or was completed or pruned, nor
+    after it failed twice (one failure may be a killed process). When no other is left, the best
+    score of all is proposed.
+
+    In a study whose search space is not given (`study.optimize`), the space is the intersection
     of the finished trials' and the first trials are sampled parameter by parameter, where
-    ``is_valid`` can't be asked. Numeric ranges of more than 64 values are read as a grid of 16.
+    `is_valid` can't be asked. Numeric ranges of more than 64 values are read as a grid of 16.
 
     Args:
         seed: Non-negative; None draws one.
@@ -74,7 +82,7 @@ class LSTMControllerSampler(EpisodeSampler):
         curiosity: Weight of the ensemble's spread in the score.
 
     Raises:
-        KdnasError: If an argument is out of its range.
+        KdnasError: An argument is out of its range.
     """
 
     def __init__(
@@ -91,19 +99,103 @@ class LSTMControllerSampler(EpisodeSampler):
         learning_rate: float = 1e-2,
         curiosity: float = 0.5,
     ) -> None:
-        if not 0 <= epsilon_fall <= 1:
-            raise KdnasError(f"epsilon_fall must lie between 0 and 1, got {epsilon_fall}")
-        schedule = EpsilonSchedule(n_trials, episode_size, epsilon_floor, epsilon_fall)
-        super().__init__(seed, schedule, is_valid)
-        refuse_below(1, "members", members)
-        refuse_below(1, "steps", steps)
+        least = {"n_trials": n_trials, "episode_size": episode_size, "members": members}
+        for name, value in {**least, "steps": steps}.items():
+            refuse_below(1, name, value)
         refuse_below(0, "curiosity", curiosity)
+        for name, share in {"epsilon_floor": epsilon_floor, "epsilon_fall": epsilon_fall}.items():
+            if not 0 <= share <= 1:
+                raise KdnasError(f"{name} must lie between 0 and 1, got {share}")
         if learning_rate <= 0:
             raise KdnasError(f"learning_rate must be positive, got {learning_rate}")
+        if seed is not None and seed < 0:
+            raise KdnasError(f"seed must not be negative, got {seed}")
+        self._seed = int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+        self._schedule = EpsilonSchedule(n_trials, episode_size, epsilon_floor, epsilon_fall)
+        self._is_valid = is_valid
         self._members = members
         self._steps = steps
         self._learning_rate = learning_rate
         self._curiosity = curiosity
+        self._cached_space: tuple[str, CandidateSpace | None] = ("", None)
+
+    def reseed_rng(self) -> None:
+        """Nothing to do: each trial's draws have their own seed, in every thread and process."""
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The parameters that all finished trials share."""
+        return intersection_search_space(study.get_trials(deepcopy=False), include_pruned=True)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """At random, where there is no shared space yet."""
+        rng = self._rng(trial.number, INDEPENDENT_STREAM, zlib.crc32(param_name.encode()))
+        sampler = RandomSampler(seed=int(rng.integers(2**32)))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One architecture."""
+        if not search_space:
+            self._mark(study, trial, "random", None)
+            return {}
+        space = self._space(search_space)
+        trials = study.get_trials(deepcopy=False)
+        turns = Turns(trials)
+        turn = turns.of(trial.number)
+        others = [other for other in trials if other.number != trial.number]
+        seen = [replace(one, number=turns.of(one.number)) for one in observe(others, space)]
+        trained = self._rewarded(seen, study.directions, turn)
+        best = max(trained, key=lambda one: one.reward).code if trained else None
+        codes = space.candidates(self._rng(turn, POOL_STREAM), best)
+        untried = codes[_not_in(find_taken(others, space), codes)]
+        pool = untried if len(untried) else codes
+        scores = None
+        if not (len(untried) and self._schedule.is_random(turn)):
+            scores = self._score(study, seen, space, pool, turn)
+        # Workers that start at one moment see the same history, and would all choose the same:
+        # the best are left to those before.
+        ahead = count_undecided(others, trial.number)
+        return space.decode(self._choose(study, trial, space, pool, scores, ahead, turn))
+
+    def _choose(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        space: CandidateSpace,
+        pool: Codes,
+        scores: Floats | None,
+        ahead: int,
+        turn: int,
+    ) -> Code:
+        """By score or at random; signs it, and again if another worker signed the same meanwhile.
+
+        Of two that choose the same at one moment each sees the other, as both sign first.
+        """
+        rng = self._rng(turn, PICK_STREAM)
+        while True:
+            if scores is None:
+                index = int(rng.integers(len(pool)))
+            else:
+                order = np.argsort(-scores, kind="stable")
+                index = int(order[min(ahead, len(order) - 1)])
+            code: Code = tuple(pool[index].tolist())
+            kind = "random" if scores is None else "controller"
+            self._mark(study, trial, kind, dict(zip(space.names, code, strict=True)))
+            others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+            taken = find_taken(others, space)
+            left = _not_in(taken, pool)
+            if code not in taken or not left.any():
+                return code
+            pool, scores = pool[left], None if scores is None else scores[left]
 
     def _score(
         self,
@@ -111,18 +203,22 @@ class LSTMControllerSampler(EpisodeSampler):
         observations: Sequence[Observation],
         space: CandidateSpace,
         pool: Codes,
-        number: int,
+        turn: int,
     ) -> Floats | None:
+        """How good each architecture of the pool looks; None if there is too little data."""
         seen = settle(observations)
-        if sum(one.values is not None for one in seen) >= _MIN_OBSERVATIONS:
-            targets = _Targets(seen, study.directions)
-            context = self._context(seen, study.directions, number)
+        trained = self._rewarded(seen, study.directions, turn)
+        if len(trained) >= _MIN_OBSERVATIONS:
+            targets = Targets(seen, study.directions)
+            # Where the last episode has none, the best so far stands twice.
+            best = max(trained, key=lambda one: one.reward).code
+            context = make_contexts(trained, [turn], self._schedule.size, best)[0]
         else:  # nothing to climb yet; where constraints hold can be learnt all the same
-            seen = [replace(one, values=()) for one in seen if _limits(one)]
+            seen = [replace(one, values=()) for one in seen if finite_constraints(one)]
             if len(seen) < _MIN_OBSERVATIONS:
                 return None
-            targets = _Targets(seen, ())
-            nearest = min(seen, key=lambda one: max(_limits(one).values()))
+            targets = Targets(seen, ())
+            nearest = min(seen, key=lambda one: max(finite_constraints(one).values()))
             context = np.array([nearest.code, nearest.code])
         controllers = train_controllers(
             space.levels,
@@ -133,86 +229,61 @@ class LSTMControllerSampler(EpisodeSampler):
             members=self._members,
             steps=self._steps,
             learning_rate=self._learning_rate,
-            seed=int(self._rng(number, NETWORK_STREAM).integers(2**63)),
+            seed=int(self._rng(turn, NETWORK_STREAM).integers(2**63)),
         )
         predicted = predict(controllers, context, pool)
         if not targets.objectives:
             return targets.log_feasibility(predicted)
-        rewards = targets.rewards(predicted, self._rng(number, WEIGHTS_STREAM))
+        rewards = targets.rewards(predicted, self._rng(turn, WEIGHTS_STREAM))
         score = rewards.mean(axis=0) + self._curiosity * rewards.std(axis=0)
         feasible = np.minimum(1.0, np.exp(targets.log_feasibility(predicted)) / _LIKELY)
         return np.asarray((score - score.min()) * feasible)
 
-    def _context(
-        self, seen: Sequence[Observation], directions: Sequence[StudyDirection], number: int
-    ) -> Codes:
-        """Return the best of the last episode and the best so far, shape (2, parameters)."""
+    def _rewarded(
+        self, seen: Sequence[Observation], directions: Sequence[StudyDirection], turn: int
+    ) -> list[Rewarded]:
+        """The trained among the observations; several objectives by the trial's weights."""
         trained = [one for one in seen if one.values is not None]
+        if not trained:
+            return []
         values = np.array([one.values for one in trained])
-        rewards = scalarise(values, directions, self._rng(number, WEIGHTS_STREAM))
-        rewarded = [
-            Rewarded(one.number, one.code, float(reward))
-            for one, reward in zip(trained, rewards, strict=True)
-        ]
-        best = trained[int(np.argmax(rewards))].code
-        # Where the last episode has none, the best so far stands twice.
-        context: Codes = make_contexts(rewarded, [number], self._schedule.size, best)[0]
-        return context
+        rewards = scalarise(values, directions, self._rng(turn, WEIGHTS_STREAM)).tolist()
+        return [Rewarded(s.number, s.code, r) for s, r in zip(trained, rewards, strict=True)]
 
+    def _rng(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng((self._seed, *key))
 
-class _Targets:
-    """What the controllers are to predict: a column an objective, then a column a constraint.
+    def _space(self, search_space: Mapping[str, BaseDistribution]) -> CandidateSpace:
+        # The latest one only: is_valid is asked for each architecture once, not once a trial.
+        key = repr(sorted(search_space.items()))
+        cached_key, space = self._cached_space
+        if key != cached_key or space is None:
+            space = CandidateSpace(search_space, self._is_valid)
+            self._cached_space = (key, space)
+        return space
 
-    Without directions, constraints alone.
-
-    Attributes:
-        scaled: Shape (trials, columns), each column standardised, NaN where nothing was observed.
-        weights: Of each trial, shape (trials,).
-    """
-
-    def __init__(
-        self, observations: Sequence[Observation], directions: Sequence[StudyDirection]
+    def _mark(
+        self, study: Study, trial: FrozenTrial, kind: str, choice: dict[str, int] | None
     ) -> None:
-        known = [_limits(seen) for seen in observations]
-        keys = sorted({key for constraints in known for key in constraints})
-        nothing = [np.nan] * len(directions)
-        values = np.array([seen.values or nothing for seen in observations]) * -signs(directions)
-        limits = [[constraints.get(key, np.nan) for key in keys] for constraints in known]
-        # Margins: above 0 is feasible, so that higher is better here too.
-        margins = -np.array(limits, dtype=float).reshape(len(observations), len(keys))
-        # Lifted, the one infeasible trial among many might pass for feasible.
-        columns = [standardise(column) for column in values.T]
-        columns += [standardise(column, lift=False) for column in margins.T]
-        self.objectives = len(directions)
-        self.scaled = np.stack([scaled for scaled, _, _ in columns], axis=1)
-        self.weights = np.array([1.0 if s.share == 1 else _RUNG_WEIGHT for s in observations])
-        self._thresholds = [-mean / spread for _, mean, spread in columns[self.objectives :]]
-
-    def rewards(self, predicted: Floats, rng: np.random.Generator) -> Floats:
-        """Join the predicted objectives, shape (members, candidates).
-
-        Two by what they would add to the front, more by random weights.
-        """
-        if self.objectives == 1:
-            return np.asarray(predicted[:, :, 0])
-        costs, seen = -predicted[:, :, : self.objectives], -self.scaled[:, : self.objectives]
-        seen = seen[np.isfinite(seen).all(axis=1)]
-        low, span = seen.min(axis=0), np.ptp(seen, axis=0)
-        span = np.where(span > 0, span, 1.0)
-        if self.objectives == 2:
-            return hypervolume_gain((costs - low) / span, (seen - low) / span)
-        return chebyshev((costs - low) / span, rng)
-
-    def log_feasibility(self, predicted: Floats) -> Floats:
-        """Return the logarithm of the probability that all constraints hold, (candidates,)."""
-        log = np.zeros(predicted.shape[1])
-        for threshold, margins in zip(
-            self._thresholds, np.moveaxis(predicted[:, :, self.objectives :], 2, 0), strict=True
-        ):
-            doubt = np.hypot(margins.std(axis=0), _LEAST_DOUBT)
-            log += norm.logcdf((margins.mean(axis=0) - threshold) / doubt)
-        return log
+        storage, turns = study._storage, Turns(study.get_trials(deepcopy=False))
+        epsilon = self._schedule.epsilon(turns.of(trial.number))
+        # The choice first: other workers are waiting to see it.
+        if choice is not None:
+            storage.set_trial_system_attr(trial._trial_id, CHOICE_ATTR, choice)
+        storage.set_trial_system_attr(trial._trial_id, PROPOSAL_ATTR, kind)
+        storage.set_trial_system_attr(trial._trial_id, EPSILON_ATTR, epsilon)
 
 
-def _limits(seen: Observation) -> dict[str, float]:
-    return {key: value for key, value in seen.constraints.items() if math.isfinite(value)}
+def refuse_below(least: float, name: str, value: float) -> None:
+    """Refuses an argument that is too small.
+
+    Raises:
+        KdnasError: It is.
+    """
+    if value < least:
+        raise KdnasError(f"{name} must be at least {least}, got {value}")
+
+
+def _not_in(taken: set[Code], codes: Codes) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which rows of some codes are not taken."""
+    return np.array([tuple(row) not in taken for row in codes.tolist()], dtype=bool)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.samplers import BaseSampler
@@ -18,7 +19,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from kdnas.study.samplers._candidates import CandidateSpace, are_numbers
-from kdnas.study.samplers._history import Observation, observe, settle
+from kdnas.study.samplers._history import observe, settle
+from kdnas.study.samplers._targets import signs
 
 Space = dict[str, BaseDistribution]
 
@@ -59,16 +61,18 @@ class OrdinalSampler(BaseSampler):
             indices = {name: _indices(d) for name, d in search_space.items()}
             point = self._inner.sample_relative(study, trial, indices)
             return {name: d.choices[point[name]] for name, d in search_space.items()}  # type: ignore[attr-defined]
-        ordinal = {name: _ordinal(d) for name, d in search_space.items()}
+        ordinal = {n: _indices(d) if _is_ordered(d) else d for n, d in search_space.items()}
         view = self._view(study, trial, search_space, ordinal)
-        storage = view._storage
         # Samplers leave notes on the trial, so that it must exist in the view as well.
-        shown = storage.get_trial(storage.create_new_trial(view._study_id))
+        shown = view._storage.get_trial(view._storage.create_new_trial(view._study_id))
         point = self._inner.sample_relative(view, shown, ordinal)
         for name, distribution in ordinal.items():
             if name not in point:
                 point[name] = self._inner.sample_independent(view, shown, name, distribution)
-        return {name: _from_index(search_space[name], point[name]) for name in search_space}
+        return {
+            name: d.choices[point[name]] if _is_ordered(d) else point[name]
+            for name, d in search_space.items()
+        }
 
     def sample_independent(
         self,
@@ -87,7 +91,9 @@ class OrdinalSampler(BaseSampler):
         others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
         candidates = CandidateSpace(space)
         observations = {seen.number: seen for seen in settle(observe(others, candidates))}
-        worst = _worst_values(list(observations.values()), study)
+        rows = [seen.values for seen in observations.values() if seen.values is not None]
+        sign = signs(study.directions)
+        worst = (np.max(np.array(rows) * sign, axis=0) * sign).tolist() if rows else None
         for other in others:
             if candidates.encode(other.params) is None:
                 continue
@@ -98,52 +104,25 @@ class OrdinalSampler(BaseSampler):
                     values, state = list(seen.values), TrialState.COMPLETE
                 elif self._learns_from_infeasible and worst is not None:
                     values, state = worst, TrialState.COMPLETE
-            view.add_trial(_indexed(other, ordinal, space, values, state))
+            params = {
+                name: d.choices.index(other.params[name]) if _is_ordered(d) else other.params[name]
+                for name, d in space.items()
+            }
+            view.add_trial(
+                create_trial(
+                    state=state,
+                    values=values if state == TrialState.COMPLETE else None,
+                    params=params,
+                    distributions=ordinal,
+                    constraints=other.constraints,
+                )
+            )
         return view
-
-
-def _worst_values(observations: list[Observation], study: Study) -> list[float] | None:
-    rows = [seen.values for seen in observations if seen.values is not None]
-    if not rows:
-        return None
-    extremes = [
-        min if direction == optuna.study.StudyDirection.MAXIMIZE else max
-        for direction in study.directions
-    ]
-    return [worst(column) for worst, column in zip(extremes, zip(*rows, strict=True), strict=True)]
-
-
-def _indexed(
-    trial: FrozenTrial,
-    ordinal: Space,
-    space: Space,
-    values: list[float] | None,
-    state: TrialState,
-) -> FrozenTrial:
-    return create_trial(
-        state=state,
-        values=values if state == TrialState.COMPLETE else None,
-        params={name: _to_index(space[name], trial.params[name]) for name in space},
-        distributions=ordinal,
-        constraints=trial.constraints,
-    )
-
-
-def _ordinal(distribution: BaseDistribution) -> BaseDistribution:
-    return _indices(distribution) if _is_ordered(distribution) else distribution
 
 
 def _indices(distribution: BaseDistribution) -> BaseDistribution:
     assert isinstance(distribution, CategoricalDistribution)
     return IntDistribution(0, len(distribution.choices) - 1)
-
-
-def _to_index(distribution: BaseDistribution, value: Any) -> Any:
-    return distribution.choices.index(value) if _is_ordered(distribution) else value
-
-
-def _from_index(distribution: BaseDistribution, value: Any) -> Any:
-    return distribution.choices[value] if _is_ordered(distribution) else value
 
 
 def _is_ordered(distribution: BaseDistribution) -> TypeGuard[CategoricalDistribution]:

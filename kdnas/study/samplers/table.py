@@ -16,15 +16,17 @@ from kdnas.study.samplers.distinct import DistinctSampler
 from kdnas.study.samplers.lstm import LSTMControllerSampler
 from kdnas.study.samplers.ordinal import OrdinalSampler
 
-STARTUP_SHARE = 3
-MAX_STARTUP = 5
 Make = Callable[[int, int, SearchSpace], BaseSampler]
 
 
 def _startup(trials: int) -> int:
     # Optuna's default of 10 random trials would be half of a short search; with choices in their
     # order, five are enough to begin with.
-    return min(MAX_STARTUP, max(1, trials // STARTUP_SHARE))
+    return min(5, max(1, trials // 3))
+
+
+def _population(trials: int) -> int:
+    return min(50, max(2, trials // 3))
 
 
 def _tpe(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
@@ -44,10 +46,6 @@ def _gp(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
     )
 
 
-def _lstm(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
-    return LSTMControllerSampler(seed=seed, n_trials=trials, is_valid=space.is_valid)
-
-
 def _qmc(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -57,12 +55,14 @@ def _qmc(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
 
 SAMPLERS: dict[str, Make] = {
     "gp": _gp,
-    "lstm": _lstm,
+    "lstm": lambda seed, trials, space: LSTMControllerSampler(
+        seed, n_trials=trials, is_valid=space.is_valid
+    ),
     "nsga2": lambda seed, trials, space: optuna.samplers.NSGAIISampler(
-        seed=seed, population_size=min(50, max(2, trials // 3))
+        seed=seed, population_size=_population(trials)
     ),
     "nsga3": lambda seed, trials, space: optuna.samplers.NSGAIIISampler(
-        seed=seed, population_size=min(50, max(2, trials // 3))
+        seed=seed, population_size=_population(trials)
     ),
     "qmc": _qmc,
     "random": lambda seed, trials, space: optuna.samplers.RandomSampler(seed=seed),
@@ -77,11 +77,7 @@ SELF_SEEDED = {"lstm", "qmc"}
 def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseSampler:
     """A sampler by name that proposes each valid candidate once.
 
-    Args:
-        name: A key of SAMPLERS.
-        space: The candidates.
-        seed: The run's seed.
-        trials: Planned in total; samplers with phases spread these over it.
+    Samplers with phases spread these over the planned total of `trials`.
 
     Raises:
         KdnasError: The name is unknown.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdnas.study.samplers._episodes import EpsilonSchedule
+from kdnas.study.samplers._epsilon import EpsilonSchedule
 
 
 @pytest.mark.parametrize(

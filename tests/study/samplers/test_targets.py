@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from optuna.study import StudyDirection
 
-from kdnas.study.samplers._rewards import hypervolume_gain, scalarise, standardise
+from kdnas.study.samplers._targets import hypervolume_gain, scalarise, standardise
 
 
 def test_standardised_rewards() -> None:

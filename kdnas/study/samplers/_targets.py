@@ -1,0 +1,156 @@
+"""What controllers learn to predict: objective values as rewards, and how far constraints hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from optuna.study import StudyDirection
+from scipy.stats import norm
+
+from kdnas.study.samplers._candidates import Floats
+from kdnas.study.samplers._history import Observation
+
+_AUGMENTATION = 0.05
+# A little beyond the worst that was seen, so that the ends of a front count.
+_REFERENCE = 1.1
+_RUNG_WEIGHT = 0.5
+# Deviation of a standardised constraint below which the ensemble is not believed to be certain.
+_LEAST_DOUBT = 0.3
+
+
+class Targets:
+    """What the controllers are to predict: a column an objective, then a column a constraint.
+
+    Without directions, constraints alone.
+
+    Attributes:
+        scaled: Shape (trials, columns), each column standardised, NaN where nothing was observed.
+        weights: Of each trial, shape (trials,).
+    """
+
+    def __init__(
+        self, observations: Sequence[Observation], directions: Sequence[StudyDirection]
+    ) -> None:
+        known = [finite_constraints(seen) for seen in observations]
+        keys = sorted({key for constraints in known for key in constraints})
+        nothing = [np.nan] * len(directions)
+        values = np.array([seen.values or nothing for seen in observations]) * -signs(directions)
+        limits = [[constraints.get(key, np.nan) for key in keys] for constraints in known]
+        # Margins: above 0 is feasible, so that higher is better here too.
+        margins = -np.array(limits, dtype=float).reshape(len(observations), len(keys))
+        # Lifted, the one infeasible trial among many might pass for feasible.
+        columns = [standardise(column) for column in values.T]
+        columns += [standardise(column, lift=False) for column in margins.T]
+        self.objectives = len(directions)
+        self.scaled = np.stack([scaled for scaled, _, _ in columns], axis=1)
+        self.weights = np.array([1.0 if s.share == 1 else _RUNG_WEIGHT for s in observations])
+        self._thresholds = [-mean / spread for _, mean, spread in columns[self.objectives :]]
+
+    def rewards(self, predicted: Floats, rng: np.random.Generator) -> Floats:
+        """Joins the predicted objectives, shape (members, candidates).
+
+        Two by what they would add to the front, more by random weights.
+        """
+        if self.objectives == 1:
+            return np.asarray(predicted[:, :, 0])
+        costs, seen = -predicted[:, :, : self.objectives], -self.scaled[:, : self.objectives]
+        seen = seen[np.isfinite(seen).all(axis=1)]
+        low, span = seen.min(axis=0), np.ptp(seen, axis=0)
+        span = np.where(span > 0, span, 1.0)
+        if self.objectives == 2:
+            return hypervolume_gain((costs - low) / span, (seen - low) / span)
+        return chebyshev((costs - low) / span, rng)
+
+    def log_feasibility(self, predicted: Floats) -> Floats:
+        """The logarithm of the probability that all constraints hold, shape (candidates,)."""
+        margins = predicted[:, :, self.objectives :]
+        doubt = np.hypot(margins.std(axis=0), _LEAST_DOUBT)
+        log: Floats = norm.logcdf((margins.mean(axis=0) - self._thresholds) / doubt).sum(axis=1)
+        return log
+
+
+def finite_constraints(seen: Observation) -> dict[str, float]:
+    """The constraints of a trial whose values are numbers."""
+    return {key: value for key, value in seen.constraints.items() if math.isfinite(value)}
+
+
+def signs(directions: Sequence[StudyDirection]) -> Floats:
+    """What turns each objective's values into costs: 1 where it is minimised, else -1."""
+    return np.array([1.0 if d == StudyDirection.MINIMIZE else -1.0 for d in directions])
+
+
+def scalarise(
+    values: Floats, directions: Sequence[StudyDirection], rng: np.random.Generator
+) -> Floats:
+    """Objective values, shape (trials, objectives), as rewards (higher is better), (trials,).
+
+    One objective keeps its values, negated where it is minimised. Several are scaled to [0, 1]
+    each and joined under random weights, see `chebyshev`.
+    """
+    costs = values * signs(directions)
+    if costs.shape[1] == 1:
+        return np.asarray(-costs[:, 0])
+    low, span = costs.min(axis=0), np.ptp(costs, axis=0)
+    return chebyshev((costs - low) / np.where(span > 0, span, 1.0), rng)
+
+
+def chebyshev(costs: Floats, rng: np.random.Generator) -> Floats:
+    """Joins costs by the augmented Chebyshev function under random weights, as rewards.
+
+    After ParEGO (Knowles, "ParEGO: a hybrid algorithm with on-line landscape approximation for
+    expensive multiobjective optimization problems", IEEE TEC 2006). Fresh weights, uniform among
+    those that sum to 1, lead to another part of the Pareto front.
+
+    Args:
+        costs: Shape (..., objectives), each scaled to [0, 1] among the trials seen.
+
+    Returns:
+        Shape (...).
+    """
+    weighted = rng.dirichlet(np.ones(costs.shape[-1])) * costs
+    return np.asarray(-(weighted.max(axis=-1) + _AUGMENTATION * weighted.sum(axis=-1)))
+
+
+def hypervolume_gain(costs: Floats, seen: Floats) -> Floats:
+    """By how much points would enlarge the area that the seen ones dominate, shape (...).
+
+    Averaged over predictions this is the expected hypervolume improvement of Emmerich, Giannakoglou
+    and Naujoks, "Single- and multiobjective evolutionary optimization assisted by Gaussian random
+    field metamodels" (IEEE TEC 2006).
+
+    Args:
+        costs: Shape (..., 2), scaled as `seen`.
+        seen: Shape (trials, 2), each objective scaled to [0, 1].
+    """
+    corner, front, floor = _REFERENCE, [], np.inf
+    for first, second in sorted(map(tuple, seen.tolist())):
+        if second < floor:
+            front.append((first, second))
+            floor = second
+    # Strips between neighbours of the front, each with the height that is dominated from.
+    edges = np.array([-np.inf, *(first for first, _ in front), corner])
+    heights = np.array([corner, *(second for _, second in front)])
+    widths = np.maximum(0.0, edges[1:] - np.maximum(costs[..., :1], edges[:-1]))
+    return np.asarray((widths * np.maximum(0.0, heights - costs[..., 1:])).sum(axis=-1))
+
+
+def standardise(values: Floats, *, lift: bool = True) -> tuple[Floats, float, float]:
+    """Scales the finite values to mean 0 and variance 1; returns them, the mean and the deviation.
+
+    The learning rate then suits every study: rewards may lie within a thousandth of each other or
+    be losses in the hundreds, and the ranking of the candidates is the same.
+
+    Args:
+        values: Shape (trials,), NaN where nothing was observed; higher is better.
+        lift: Lift values far below the rest (a student that diverged) to the lower quartile less
+            three interquartile ranges, as one of them would otherwise press all the others into a
+            single value.
+    """
+    known = values[np.isfinite(values)]
+    lower, upper = np.quantile(known, [0.25, 0.75])
+    floor = lower - 3 * (upper - lower) if lift and upper > lower else -np.inf
+    known = np.maximum(known, floor)
+    mean, spread = float(known.mean()), float(known.std()) or 1.0
+    return (np.maximum(values, floor) - mean) / spread, mean, spread
