@@ -22,11 +22,12 @@ import tests_path  # noqa: F401
 from support.postgresql import PostgreSQL, own_postgresql
 from support.processes import FORKS, Child
 
+from kdnas.config import Settings
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate, SearchSpace
-from kdnas.study.optimize import SearchOptions, optimize
+from kdnas.study.optimize import optimize
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import create_study, evaluated, load_run_study
 
@@ -92,7 +93,7 @@ def work(barrier: Barrier, url: str, folder: Path, trials: int) -> None:
     """One worker."""
     study = create_study(url, "s", make_sampler("random", SPACE, 0, trials), "reward", {})
     barrier.wait(300)
-    optimize(study, SPACE, evaluate, SearchOptions(trials), folder, lambda *_, **__: None)
+    optimize(study, SPACE, evaluate, Settings(trials=trials), folder, lambda *_, **__: None)
 
 
 def _arguments() -> argparse.Namespace:

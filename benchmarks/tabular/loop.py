@@ -24,6 +24,7 @@ import torch
 from scipy.stats import spearmanr
 from tables import OBJECTIVES, Table
 
+from kdnas.config import Settings
 from kdnas.runtime.console import manner
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import evaluate_candidate
@@ -32,7 +33,7 @@ from kdnas.scoring.reward import reward
 from kdnas.scoring.scorers import TableScorer
 from kdnas.space import Candidate
 from kdnas.space.known_shapes import known_shapes
-from kdnas.study.optimize import WARM_START_SHARE, SearchOptions, optimize
+from kdnas.study.optimize import WARM_START_SHARE, optimize
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import evaluated
@@ -51,7 +52,7 @@ def search(
         directions=OBJECTIVES[objective](table).directions,
         sampler=make_sampler(sampler, table, seed, pruner.expected_candidates(trials)),
     )
-    options = SearchOptions(trials, pruner, name, control="replay")
+    settings = Settings(trials=trials, rungs=rungs, objective=name)
     if warm:
         for shape in known_shapes(table)[: trials // WARM_START_SHARE]:
             study.enqueue_trial(shape.params)
@@ -63,7 +64,7 @@ def search(
         reward=lambda score, costs: reward(1 - score, 1 / costs.speedup, 1.0, ALPHAS[objective]),
     )
     with tempfile.TemporaryDirectory() as folder, manner(quiet=True):
-        optimize(study, table, evaluate, options, Path(folder), lambda *_, **__: None)
+        optimize(study, table, evaluate, settings, Path(folder), lambda *_, **__: None)
     rows = [table.rows[table.candidate(t.params)] for t in evaluated(study)]
     seen = {table.candidate(t.params) for t in study.trials if t.params}
     return rows, len(seen)

@@ -22,7 +22,7 @@ from kdnas.runtime.formatting import several
 from kdnas.space import Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
-from kdnas.study.optimize import SearchOptions
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
@@ -77,14 +77,14 @@ class ReportData:
     @property
     def progress(self) -> dict[str, Any]:
         """Trials done and planned, in whole trainings; the best reward and student so far."""
-        options = SearchOptions.from_settings(self.settings)
+        pruner = SuccessiveHalvingPruner(self.settings.rungs, self.settings.reduction)
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
         trials = self.study.get_trials(deepcopy=False, states=ended)
         rows = finished(self.table)
         best = best_of(rows[rows.number == self.winner])
         return {
-            "trials": round(options.pruner.spent(trials) / options.pruner.full_cost, 2),
-            "planned": options.n_trials,
+            "trials": round(pruner.spent(trials) / pruner.full_cost, 2),
+            "planned": self.settings.trials,
             "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
             "best": best and best.model_dump(mode="json"),
         }

@@ -49,24 +49,23 @@ def publish(study: Study, settings: Settings) -> None:
 def join(flags: dict[str, Any]) -> Run:
     """A run folder on this machine for a study that began on another.
 
-    Args:
-        flags: At least `storage`; other settings win over the study's.
+    `flags` have at least `storage`; other settings in them win over the study's.
 
     Raises:
         KdnasError: There is no such study, this machine lacks what it needs, or the folder holds
             something else.
     """
-    url, name = (
-        with_password_of_environment(absolute(flags["storage"])),
-        flags.get("study", "kdnas"),
-    )
+    url = with_password_of_environment(absolute(flags["storage"]))
+    name = flags.get("study", "kdnas")
     attributes = load_study(url, name).user_attrs
     if SETTINGS not in attributes:
         raise KdnasError(
             f"study {name!r} does not come from kdnas, or its search has not begun yet"
         )
     shared = _of_this_machine(attributes[SETTINGS], flags)
-    settings = validated({**shared, "out": _default_out(url, name), "study": name, **flags})
+    digest = hashlib.sha256(without_password(url).encode()).hexdigest()[:6]
+    folder = Path("runs") / f"worker-{socket.gethostname()}-{name}-{digest}"
+    settings = validated({**shared, "out": folder, "study": name, **flags})
     assert settings.out is not None
     out = settings.out.expanduser()
     if (out / "config.yaml").exists() and not (out / JOINED).exists():
@@ -112,10 +111,6 @@ def share_threads(settings: Settings, folder: Path) -> Settings:
     """Settings of a worker: without --threads, its share of torch's threads.
 
     Threads are divided by the workers of the study that are at a trial on this machine now.
-
-    Args:
-        settings: Of the worker.
-        folder: Of its run.
     """
     if settings.threads:
         return settings
@@ -158,8 +153,3 @@ def _of_this_machine(shared: dict[str, Any], flags: dict[str, Any]) -> dict[str,
     if folder and not Path(folder).exists():
         shared = {**shared, "data_dir": os.environ.get("KDNAS_DATA_DIR")}
     return shared
-
-
-def _default_out(url: str, name: str) -> Path:
-    which = hashlib.sha256(without_password(url).encode()).hexdigest()[:6]
-    return Path("runs") / f"worker-{socket.gethostname()}-{name}-{which}"

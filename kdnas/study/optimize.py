@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.config import Settings
-from kdnas.config.choices import Cost, LatencyRuntime, Objective
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import progress, say
 from kdnas.scoring.costs import CostMeter
@@ -27,10 +26,10 @@ from kdnas.space.known_shapes import known_shapes
 from kdnas.students.state import state_artifact
 from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
 from kdnas.study.pruner import SuccessiveHalvingPruner
-from kdnas.study.results import Results
+from kdnas.study.results import TrialWriter
 from kdnas.study.samplers.distinct import taken_candidates
 from kdnas.study.storage import outages, wait_for_storage
-from kdnas.study.study import evaluated, has_score, infeasible, infeasible_in_a_row, is_running
+from kdnas.study.study import evaluated, has_score, infeasible
 from kdnas.study.winner import none_feasible, possible_winners
 from kdnas.study.workers import LostTrialError, WorkerMonitor, claim, heartbeat, retry
 
@@ -48,77 +47,35 @@ Log = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class SearchOptions:
-    """What a search may spend, and what it looks for.
+class ControlSearch:
+    """A search beside the run's own: every candidate in full, and no student is kept.
 
     Attributes:
-        n_trials: Full trainings that it may pay for.
-        pruner: The rungs between which candidates drop out.
-        objective: `reward`, or `pareto`: loss against cost.
-        cost: Which cost `pareto` weighs.
-        latency_runtime: That students are timed in.
-        limits: That no student may break.
-        worker_timeout: Seconds without a heartbeat after which a worker elsewhere is dead.
-        known: Results of another study, which are copied rather than paid for again.
-        control: Name of the search where it is a control; nothing that it trains is kept.
+        name: As messages have it.
+        known: Trials of the run's own search; their results are copied, not paid for again.
     """
 
-    n_trials: int
-    pruner: SuccessiveHalvingPruner = field(default_factory=SuccessiveHalvingPruner)
-    objective: Objective = "reward"
-    cost: Cost = "latency"
-    latency_runtime: LatencyRuntime = "torch"
-    limits: Limits = field(default_factory=Limits)
-    worker_timeout: float = 120
+    name: str
     known: Mapping[Candidate, FrozenTrial] = field(default_factory=dict)
-    control: str = ""
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> SearchOptions:
-        """The search of a run."""
-        return cls(
-            settings.trials,
-            SuccessiveHalvingPruner(settings.rungs, settings.reduction),
-            settings.objective,
-            settings.cost,
-            settings.latency_runtime,
-            Limits(settings.speedup, settings.max_params),
-            settings.worker_timeout,
-        )
-
-    def for_random_search(self, study: Study, space: SearchSpace) -> SearchOptions:
-        """Random search with the same budget; what both try is paid for once.
-
-        Args:
-            study: Of the search.
-            space: Of both.
-        """
-        settled = evaluated(study) + infeasible(study)
-        known = {space.candidate(t.params): t for t in settled}
-        pruner = SuccessiveHalvingPruner()
-        return replace(self, pruner=pruner, known=known, control=RANDOM_SEARCH)
 
 
-def trainings_left(study: Study, options: SearchOptions) -> float:
-    """Full trainings that a search has yet to pay for; 0 where it is complete.
-
-    Nothing is run. A search whose space or limits end it early has some left for good.
-    """
-    used = options.pruner.spent(study.get_trials(deepcopy=False)) / options.pruner.full_cost
-    return max(0.0, options.n_trials - used)
+def random_control(study: Study, space: SearchSpace) -> ControlSearch:
+    """Random search beside a study; what both try is paid for once."""
+    settled = evaluated(study) + infeasible(study)
+    return ControlSearch(RANDOM_SEARCH, {space.candidate(t.params): t for t in settled})
 
 
-def warm_start(study: Study, space: SearchSpace, options: SearchOptions, meter: CostMeter) -> None:
+def warm_start(study: Study, space: SearchSpace, settings: Settings, meter: CostMeter) -> None:
     """Queues known shapes and corners of the space in a study that has no trial yet.
 
     Those that cannot keep the limits are left out.
     """
     if study.get_trials(deepcopy=False):
         return
-    most = options.n_trials // WARM_START_SHARE
+    limits = Limits(settings.speedup, settings.max_params)
     first = (Candidate(a, space.recipes[0], space.vocabularies[0]) for a in known_shapes(space))
-    fitting = (c for c in first if may_keep(options.limits, c, meter))
-    for candidate, _ in zip(fitting, range(most), strict=False):
+    fitting = (c for c in first if may_keep(limits, c, meter))
+    for candidate, _ in zip(fitting, range(settings.trials // WARM_START_SHARE), strict=False):
         study.enqueue_trial(space.params(candidate), skip_if_exists=True)
 
 
@@ -126,9 +83,10 @@ def optimize(
     study: Study,
     space: SearchSpace,
     evaluate: Evaluate,
-    options: SearchOptions,
+    settings: Settings,
     folder: Path,
     log: Log,
+    control: ControlSearch | None = None,
 ) -> None:
     """Works on a study until its budget is spent or no candidate is left to try.
 
@@ -138,19 +96,20 @@ def optimize(
         study: With a sampler.
         space: The candidates.
         evaluate: Gives a candidate's costs, score and reward.
-        options: Budget, rungs, objective, limits.
+        settings: Budget, rungs, objective and limits.
         folder: Of the run: `trials/NUMBER` keeps students that may win, `rungs` paused trainings.
         log: Takes an event and its fields.
+        control: What the study is, unless it is the run's own search.
 
     Raises:
         KdnasError: Several candidates in a row failed, no student keeps the limits, the study
             belongs to another space, or its storage stays out of reach.
     """
-    search = _Search(study, space, evaluate, options, folder, log)
+    search = _Search(study, space, evaluate, settings, folder, log, control)
     done, best = search.waiting(search.standing)
-    if done > options.n_trials:
-        search.say(f"{done:g} trials are done already, more than --trials {options.n_trials}")
-    with progress(options.control or "search", options.n_trials, done) as advance:
+    if done > settings.trials:
+        search.say(f"{done:g} trials are done already, more than --trials {settings.trials}")
+    with progress(control.name if control else "search", settings.trials, done) as advance:
         while search.waiting(search.step):
             done, best = search.waiting(search.standing)
             advance(best, done)
@@ -164,23 +123,18 @@ class _Search:
         study: Study,
         space: SearchSpace,
         evaluate: Evaluate,
-        options: SearchOptions,
+        settings: Settings,
         folder: Path,
         log: Log,
+        control: ControlSearch | None,
     ) -> None:
         self.study, self.space, self.evaluate = study, space, evaluate
-        self.options, self.pruner, self.limits = options, options.pruner, options.limits
-        self.folder, self.log = folder, log
-        self.results = Results(
-            study,
-            space,
-            options.pruner,
-            options.objective,
-            options.cost,
-            options.latency_runtime,
-            options.known,
-        )
-        self.monitor = WorkerMonitor(study, options.worker_timeout)
+        self.settings, self.folder, self.log, self.control = settings, folder, log, control
+        rungs = 1 if control else settings.rungs
+        self.pruner = SuccessiveHalvingPruner(rungs, settings.reduction)
+        self.limits = Limits(settings.speedup, settings.max_params)
+        self.results = TrialWriter(study, settings, self.pruner, control.known if control else {})
+        self.monitor = WorkerMonitor(study, settings.worker_timeout)
         self.failures = 0
         # Trials of this process during which the storage was lost.
         self.interrupted: list[int] = []
@@ -189,12 +143,19 @@ class _Search:
         """Does something, once the storage is in reach."""
         return wait_for_storage(work, self.say)
 
+    def say(self, message: str) -> None:
+        """A line for people."""
+        say(f"{self.control.name}: {message}" if self.control else message)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The study's trials, those of some states alone where any are given."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
     def standing(self) -> tuple[float, str]:
         """How many full trainings are paid for, and the best reward so far."""
-        used = self.pruner.spent(self.study.get_trials(deepcopy=False))
         rewards = [float(t.user_attrs["reward"]) for t in evaluated(self.study)]
         best = f"best reward {max(rewards):.4f}" if rewards else ""
-        return used / self.pruner.full_cost, best
+        return self.pruner.spent(self.trials()) / self.pruner.full_cost, best
 
     def step(self) -> bool:
         """Takes the next step; False where there is none."""
@@ -204,19 +165,19 @@ class _Search:
         if released := self.monitor.release_dead():
             self.say(f"{released} trial(s) of a worker that died will be tried again")
         full = self.pruner.full_cost
-        left = self.options.n_trials * full - self.pruner.spent(
-            self.study.get_trials(deepcopy=False)
-        )
+        left = self.settings.trials * full - self.pruner.spent(self.trials())
         hopeless = self._none_feasible()
-        fresh = left >= full and not hopeless and not self._exhausted()
-        promotion = self.pruner.next_promotion(self.study, left, fresh=fresh)
-        if promotion:
+        exhausted = set(self.space.candidates) <= taken_candidates(self.study, self.space)
+        fresh = left >= full and not hopeless and not exhausted
+        if promotion := self.pruner.next_promotion(self.study, left, fresh=fresh):
             before, rung = promotion
             attributes = {CONTINUES: before.number, UNITS: self.pruner.cost(rung)}
             self.study.enqueue_trial(before.params, user_attrs=attributes)
-        if fresh or self._is_waiting(paid=left < full):
+        # Those with units were paid for when they were queued.
+        waits = any(left >= full or UNITS in t.user_attrs for t in self.trials(TrialState.WAITING))
+        if fresh or waits:
             self._run_trial()
-        elif is_running(self.study):  # other workers have the last trials; one of them may die
+        elif self.trials(TrialState.RUNNING):  # of other workers, one of which may die
             time.sleep(POLL_SECONDS)
         else:
             if left >= full and not hopeless:
@@ -230,9 +191,10 @@ class _Search:
         Raises:
             KdnasError: None ever kept them, in the run's own search.
         """
-        broken = infeasible_in_a_row(self.study)
-        most = max(MAX_INFEASIBLE, 3 * self.options.n_trials)
-        if is_running(self.study):  # one of them may be the first to keep them
+        scored = max((t.number for t in self.trials() if "loss" in t.user_attrs), default=-1)
+        broken = [t for t in infeasible(self.study) if t.number > scored]
+        most = max(MAX_INFEASIBLE, 3 * self.settings.trials)
+        if self.trials(TrialState.RUNNING):  # one of them may be the first to keep them
             most *= 2
         if len(broken) < most:
             return False
@@ -240,18 +202,10 @@ class _Search:
             self.say(f"none of the last {len(broken)} students tried keeps the limits")
             return True
         message = none_feasible(broken, self.limits)
-        if not self.options.control:
+        if not self.control:
             raise KdnasError(message)
         self.say(message)
         return True
-
-    def _is_waiting(self, paid: bool) -> bool:
-        """Whether trials wait to be asked for; with `paid`, those whose cost is set aside."""
-        waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-        return any(UNITS in t.user_attrs or not paid for t in waiting)
-
-    def _exhausted(self) -> bool:
-        return set(self.space.candidates) <= taken_candidates(self.study, self.space)
 
     def _ask(self) -> Trial | None:
         """The next trial; None where it has to be asked for again."""
@@ -272,7 +226,7 @@ class _Search:
             return
         candidate = self.space.candidate(trial.params)
         try:
-            with heartbeat(trial, self.options.worker_timeout):
+            with heartbeat(trial, self.settings.worker_timeout):
                 self._work_on(trial, candidate)
             self.failures = 0
         except (KeyboardInterrupt, KdnasError):
@@ -286,33 +240,51 @@ class _Search:
         except (LostTrialError, UpdateFinishedTrialError):
             self.say(f"trial {trial.number} went to another process; its result here is dropped")
         except Exception as error:
-            self._failed(trial, candidate, error)
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            with suppress(UpdateFinishedTrialError):
+                trial.set_user_attr(ERROR, reason)
+            self._fail(trial)
+            self.say(f"trial {trial.number}  {candidate.label}  failed: {reason}")
+            self.failures += 1
+            if self.failures >= MAX_FAILURES:
+                raise KdnasError(
+                    f"{self.failures} candidates in a row failed, the last with {reason}"
+                ) from None
+
+    def _fail(self, trial: Trial) -> bool:
+        """Fails a trial unless it has a result already."""
+        told = self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        return told.state == TrialState.FAIL
 
     def _work_on(self, trial: Trial, candidate: Candidate) -> None:
         if not self.space.is_valid(trial.params):
             raise ValueError("not a valid candidate of this space")
-        reason = claim(self.study, trial, self.options.n_trials, self.pruner, self.monitor)
+        reason = claim(self.study, trial, self.settings.trials, self.pruner, self.monitor)
         if reason:
             trial.set_user_attr(GIVEN_BACK, reason)
             self._fail(trial)
             return
-        rung = self._rung(trial)
+        number = trial.user_attrs.get(CONTINUES)
+        before = None if number is None else self.trials()[number]
+        ended = self.pruner.rung_of(before) if before else None
+        rung = 0 if ended is None else ended + 1
         trial.set_user_attr(UNITS, self.pruner.cost(rung))
         if message := self.results.reuse(trial, candidate, rung):
             self.say(message)
             return
-        self._evaluate(trial, candidate, rung)
+        self._evaluate(trial, candidate, rung, before)
 
-    def _evaluate(self, trial: Trial, candidate: Candidate, rung: int) -> None:
+    def _evaluate(
+        self, trial: Trial, candidate: Candidate, rung: int, before: FrozenTrial | None
+    ) -> None:
         share = self.pruner.share(rung)
-        name = f"{self.options.control or 'trial'} {trial.number}"
-        before = trial.user_attrs.get(CONTINUES)
-        costs = self.results.costs_of(before) if before is not None else None
+        title = f"{self.control.name if self.control else 'trial'} {trial.number}"
         checkpoint = self._checkpoint(candidate)
-        evaluation = self.evaluate(candidate, Budget(share, checkpoint, name), costs)
+        costs = self.results.costs_of(before) if before else None
+        evaluation = self.evaluate(candidate, Budget(share, checkpoint, title), costs)
         student = evaluation.score.student if evaluation.score else None
         try:
-            if student is not None and share == 1 and not self.options.control:
+            if student is not None and share == 1 and not self.control:
                 folder = self.folder / "trials" / str(trial.number)
                 state_artifact(folder, candidate.params).write(student)
         finally:  # where it cannot be kept, its score still counts
@@ -320,28 +292,18 @@ class _Search:
         if checkpoint and share == 1:
             checkpoint.unlink(missing_ok=True)
         self._drop_files(rung)
-        self._show(trial, candidate, evaluation, share)
-
-    def _show(
-        self, trial: Trial, candidate: Candidate, evaluation: Evaluation, share: float
-    ) -> None:
         fields = {**candidate.params, **evaluation.attributes, "share": share}
         self.log("trial", study=self.study.study_name, number=trial.number, **fields)
-        name = f"{self.options.control or 'trial'} {trial.number}"
-        line = f"{name}  {candidate.label}  {evaluation.costs.speedup:.2f}x"
+        self._show(f"{title}  {candidate.label}", evaluation, share)
+
+    def _show(self, title: str, evaluation: Evaluation, share: float) -> None:
+        line = f"{title}  {evaluation.costs.speedup:.2f}x"
         if evaluation.score is None:
             say(f"{line}  {self.limits.describe(evaluation.violations)}")
             return
         part = f"{share:.0%} " if share < 1 else ""
         loss = 1 - evaluation.score.value
         say(f"{line}  {part}loss {loss:.4f}  reward {evaluation.reward:.4f}")
-
-    def _rung(self, trial: Trial) -> int:
-        before = trial.user_attrs.get(CONTINUES)
-        if before is None:
-            return 0
-        ended = self.pruner.rung_of(self.study.get_trials(deepcopy=False)[before])
-        return 0 if ended is None else ended + 1
 
     def _checkpoint(self, candidate: Candidate) -> Path | None:
         """Where a candidate's training waits to go on."""
@@ -350,37 +312,15 @@ class _Search:
     def _drop_files(self, rung: int) -> None:
         """Deletes paused trainings that are unlikely to go on, and students that cannot win."""
         if rung < self.pruner.last:
-            trials = self.study.get_trials(deepcopy=False)
-            continued = {t.user_attrs.get(CONTINUES) for t in trials}
+            continued = {t.user_attrs.get(CONTINUES) for t in self.trials()}
             seen = self.pruner.scored_on(self.study, rung)
             for trial in seen[(len(seen) + 1) // 2 + 1 :]:
                 checkpoint = self._checkpoint(self.space.candidate(trial.params))
                 if checkpoint and trial.number not in continued:
                     checkpoint.unlink(missing_ok=True)
-        elif not self.options.control and (known := evaluated(self.study)):
-            dropped = {t.number for t in known} - possible_winners(self.study)
-            for folder in self.folder.glob("trials/*"):
-                if folder.name in map(str, dropped):
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def _fail(self, trial: Trial) -> bool:
-        """Fails a trial unless it has a result already."""
-        told = self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-        return told.state == TrialState.FAIL
-
-    def _failed(self, trial: Trial, candidate: Candidate, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(ERROR, reason)
-        self._fail(trial)
-        self.say(f"trial {trial.number}  {candidate.label}  failed: {reason}")
-        self.failures += 1
-        if self.failures >= MAX_FAILURES:
-            raise KdnasError(f"{self.failures} candidates in a row failed, the last with {reason}")
-
-    def say(self, message: str) -> None:
-        """A line for people."""
-        say(f"{self.options.control}: {message}" if self.options.control else message)
+        elif not self.control and (known := evaluated(self.study)):
+            for number in {t.number for t in known} - possible_winners(self.study):
+                shutil.rmtree(self.folder / "trials" / str(number), ignore_errors=True)
 
 
 def check_same_space(study: Study, space: SearchSpace) -> None:

@@ -14,34 +14,21 @@ def nondominated_ranks(points: Sequence[Point]) -> list[int]:
     """The front of each point: 0 where no other dominates it, 1 for the next front, ...
 
     A point dominates another that it equals or improves on everywhere, and improves on somewhere.
-    Non-dominated sorting of Deb et al. 2002, NSGA-II, for one or two objectives.
-
-    Args:
-        points: Of one or two coordinates; less is better.
+    Non-dominated sorting of Deb et al. 2002, NSGA-II, for one or two objectives; less is better.
     """
     # One objective is two of which the second is always the same.
     pairs = [(point[0], point[-1] if len(point) > 1 else 0.0) for point in points]
-    ranks, lowest = [0] * len(pairs), list[float]()
-    before: tuple[tuple[float, float], int] | None = None
-    for pair, i in sorted((pair, i) for i, pair in enumerate(pairs)):
-        if before and before[0] == pair:
-            ranks[i] = before[1]
-            continue
+    ranks, lowest = dict[tuple[float, float], int](), list[float]()
+    for pair in sorted(set(pairs)):
         # From left to right: each front is known by its lowest point so far, and lower fronts lie
         # lower.
-        rank = bisect.bisect_right(lowest, pair[1])
+        rank = ranks[pair] = bisect.bisect_right(lowest, pair[1])
         lowest[rank : rank + 1] = [pair[1]]
-        ranks[i] = rank
-        before = (pair, rank)
-    return ranks
+    return [ranks[pair] for pair in pairs]
 
 
 def crowding_distances(points: Sequence[Point]) -> list[float]:
-    """The distance between each point's neighbours, infinite for the outermost; Deb et al. 2002.
-
-    Args:
-        points: Of one front.
-    """
+    """The distance between neighbours on one front, infinite for the outermost; Deb et al. 2002."""
     distances = [0.0] * len(points)
     for axis in range(len(points[0]) if points else 0):
         order = sorted(range(len(points)), key=lambda i: points[i][axis])

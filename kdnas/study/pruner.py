@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from optuna.study import Study, StudyDirection
@@ -24,13 +24,10 @@ MAX_FAILURES = 2
 
 @dataclass(frozen=True)
 class SuccessiveHalvingPruner:
-    """The rungs of a search, counted from 0.
+    """The rungs of a search, counted from 0; costs are in trainings to the first rung.
 
-    Costs are in units: a training to the first rung takes 1.
-
-    Attributes:
-        rungs: How many; with 1, every candidate is trained to the end at once.
-        reduction: One candidate in this many goes on, and trains this many times as long.
+    With one rung, every candidate is trained to the end at once. One candidate in `reduction` goes
+    on to the next rung, and trains that many times as long.
     """
 
     rungs: int = 1
@@ -81,18 +78,19 @@ class SuccessiveHalvingPruner:
         """Trials that ended on a rung below the last, the best first."""
         pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         seen = [t for t in pruned if RUNG_VALUES in t.user_attrs and self.rung_of(t) == rung]
-        return _ranked(seen, study.directions)
+        signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in study.directions]
+        points = [
+            [s * v for s, v in zip(signs, t.user_attrs[RUNG_VALUES], strict=True)] for t in seen
+        ]
+        return [seen[i] for i in best_first(points)]
 
     def next_promotion(
         self, study: Study, units_left: int, *, fresh: bool
     ) -> tuple[FrozenTrial, int] | None:
         """The trial that goes on next, and to which rung, from the highest rung down.
 
-        Args:
-            study: With the trials so far.
-            units_left: Nobody goes on who could not reach the end with them.
-            fresh: Whether new candidates come. Where none does, the best that wait go on, whatever
-                their number.
+        Nobody goes on who could not reach the end with the units left. Where no new candidates come
+        (`fresh`), the best that wait go on, whatever their number.
         """
         for rung in reversed(range(self.last)):
             seen = self.scored_on(study, rung)
@@ -103,16 +101,6 @@ class SuccessiveHalvingPruner:
                 if trial.number not in continued and needed <= units_left:
                     return trial, rung + 1
         return None
-
-
-def _ranked(
-    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
-) -> list[FrozenTrial]:
-    signs = [-1.0 if d == StudyDirection.MAXIMIZE else 1.0 for d in directions]
-    points = [
-        [s * v for s, v in zip(signs, t.user_attrs[RUNG_VALUES], strict=True)] for t in trials
-    ]
-    return [trials[i] for i in best_first(points)]
 
 
 def _continued(study: Study) -> set[int]:

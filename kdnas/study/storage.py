@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,15 @@ import sqlalchemy.exc
 from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_fixed,
+)
 
 from kdnas.config.storage_url import (
     SQLITE,
@@ -38,6 +45,7 @@ DRIVERS = {
 }
 # Processes that start together on an empty database create its tables at once; one of them wins.
 ATTEMPTS = 5
+BEATEN = ("already exists", "UNIQUE constraint", "duplicate key")
 READY_SECONDS = 20.0
 # For how long a study waits for a storage that is out of reach, and how often it asks.
 PATIENCE_SECONDS = 600.0
@@ -54,10 +62,7 @@ def storage_url(storage: str | None, folder: Path) -> str:
 
 
 def make_storage(url: str) -> BaseStorage:
-    """A storage of Optuna's.
-
-    Args:
-        url: A database URL of SQLAlchemy's, `journal:///PATH` or `grpc://HOST:PORT`.
+    """A storage of Optuna's by its URL: SQLAlchemy's, `journal:///PATH` or `grpc://HOST:PORT`.
 
     Raises:
         KdnasError: A driver is missing, or the URL is malformed.
@@ -66,13 +71,25 @@ def make_storage(url: str) -> BaseStorage:
     remember(url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url.startswith(JOURNAL):
-        return _journal(Path(url.removeprefix(JOURNAL)))
+        file = Path(url.removeprefix(JOURNAL))
+        if not file.is_absolute():
+            raise KdnasError(f"invalid --storage {url}: expected {JOURNAL}/PATH/TO/FILE")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(file)))
     if url.startswith(GRPC):
         return _proxy(url)
     url = with_driver(url)
-    if url.startswith("sqlite"):
-        return _database(url, {"connect_args": {"timeout": 60}})
-    return _database(url, {"pool_pre_ping": True})
+    sqlite = url.startswith(SQLITE)
+    engine: dict[str, Any] = (
+        {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
+    )
+    retrying = Retrying(
+        retry=retry_if_exception(_created_by_another),
+        wait=wait_fixed(0.3),
+        stop=stop_after_attempt(ATTEMPTS),
+        reraise=True,
+    )
+    return retrying(RDBStorage, url, engine_kwargs=engine)
 
 
 def defer_interrupts(storage: BaseStorage) -> None:
@@ -85,11 +102,7 @@ def defer_interrupts(storage: BaseStorage) -> None:
 
 @contextmanager
 def storage_failures(what: str, url: str) -> Iterator[None]:
-    """Turns errors of a storage into one line.
-
-    Args:
-        what: For example `cannot read study 'x'`.
-        url: Of the storage; its password is not shown.
+    """Turns errors of a storage into one line that begins with `what`, without a password.
 
     Raises:
         KdnasError: The storage cannot be used.
@@ -106,11 +119,7 @@ def outages() -> tuple[type[Exception], ...]:
 
 
 def wait_for_storage(work: Callable[[], T], say: Callable[[str], None]) -> T:
-    """Repeats some work while the storage is out of reach.
-
-    Args:
-        work: May run several times.
-        say: Shows once what is waited for.
+    """Repeats some work while the storage is out of reach, and says once what it waits for.
 
     Raises:
         KdnasError: It has been out of reach for too long.
@@ -172,27 +181,10 @@ def without_password(url: str) -> str:
     return hide_password(url).removeprefix("sqlite:///")
 
 
-def _database(url: str, engine: dict[str, Any]) -> RDBStorage:
-    for attempt in reversed(range(ATTEMPTS)):
-        try:
-            return RDBStorage(url, engine_kwargs=engine)
-        except (sqlalchemy.exc.SQLAlchemyError, OptunaError) as error:
-            if not attempt or not _created_by_another(error):
-                raise
-            time.sleep(0.3)
-    raise AssertionError("unreachable")
-
-
-def _created_by_another(error: Exception) -> bool:
+def _created_by_another(error: BaseException) -> bool:
     said = str(error.__cause__ or error)
-    return "already exists" in said or "UNIQUE constraint" in said or "duplicate key" in said
-
-
-def _journal(file: Path) -> JournalStorage:
-    if not file.is_absolute():
-        raise KdnasError(f"invalid --storage {JOURNAL}{file}: expected {JOURNAL}/PATH/TO/FILE")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(file)))
+    database = isinstance(error, sqlalchemy.exc.SQLAlchemyError | OptunaError)
+    return database and any(words in said for words in BEATEN)
 
 
 def _proxy(url: str) -> GrpcStorageProxy:

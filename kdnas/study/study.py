@@ -39,7 +39,7 @@ def create_study(
 
     Args:
         url: As `make_storage` reads it.
-        name: The study's name.
+        name: The study's.
         sampler: Proposes trials.
         objective: A key of DIRECTIONS.
         identity: Plain values on which a study of this name must agree.
@@ -111,10 +111,7 @@ def control_name(name: str, sampler: str) -> str:
 
 
 def load_control(url: str, name: str, sampler: str) -> Study | None:
-    """The study of a control as it is, nothing is run; None where it has no result.
-
-    Whether it is complete, `kdnas.study.optimize.trainings_left` says.
-    """
+    """The study of a control as it is, nothing is run; None where it has no result."""
     with storage_failures(f"cannot read the controls of study {name!r}", url):
         storage = make_storage(url)
         try:
@@ -136,19 +133,7 @@ def infeasible(study: Study) -> list[FrozenTrial]:
     return [t for t in pruned if INFEASIBLE in t.user_attrs]
 
 
-def infeasible_in_a_row(study: Study) -> list[FrozenTrial]:
-    """Infeasible trials after the last one that was scored."""
-    trials = study.get_trials(deepcopy=False)
-    scored = max((t.number for t in trials if "loss" in t.user_attrs), default=-1)
-    return [t for t in infeasible(study) if t.number > scored]
-
-
 def has_score(study: Study) -> bool:
     """Whether any candidate was scored, on a lower rung at least."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     return any("loss" in t.user_attrs for t in study.get_trials(deepcopy=False, states=states))
-
-
-def is_running(study: Study) -> bool:
-    """Whether any process works on a trial."""
-    return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))

@@ -29,7 +29,13 @@ def choose_winner(
     if not trials:
         raise KdnasError(f"study {study.study_name!r} has no finished trial yet")
     if number is not None:
-        return _by_number(trials, number)
+        named = {t.number: t for t in trials}
+        if number not in named:
+            raise KdnasError(
+                f"trial {number} is not a finished trial of this study; finished: "
+                f"{', '.join(map(str, named))}"
+            )
+        return named[number]
     if speedup is None:
         return max(trials, key=lambda t: float(t.user_attrs["reward"]))
     for least in (MARGIN * speedup, speedup):
@@ -59,12 +65,7 @@ def possible_winners(study: Study) -> set[int]:
 
 
 def none_feasible(trials: Sequence[FrozenTrial], limits: Limits | None = None) -> str:
-    """The message for a study in which no student keeps the limits.
-
-    Args:
-        trials: Infeasible ones, at least one.
-        limits: Of the run, if known.
-    """
+    """The message for a study whose trials, at least one, all break the limits."""
     fastest = max(trials, key=lambda t: float(t.user_attrs["speedup"])).user_attrs
     smallest = min(trials, key=lambda t: int(t.user_attrs["params"])).user_attrs
     return (
@@ -73,11 +74,3 @@ def none_feasible(trials: Sequence[FrozenTrial], limits: Limits | None = None) -
         f"teacher, the smallest has {smallest['params']:,} parameters; loosen a limit or give "
         "smaller students in `space`"
     )
-
-
-def _by_number(trials: Sequence[FrozenTrial], number: int) -> FrozenTrial:
-    for trial in trials:
-        if trial.number == number:
-            return trial
-    numbers = ", ".join(str(t.number) for t in trials)
-    raise KdnasError(f"trial {number} is not a finished trial of this study; finished: {numbers}")

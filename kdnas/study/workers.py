@@ -39,16 +39,11 @@ class LostTrialError(Exception):
     """Another process has the trial, or took this one for dead."""
 
 
-def worker_name() -> str:
-    """This process, so that others can tell whether it still runs."""
-    return process_name()
-
-
 def workers_here(study: Study) -> int:
     """Other live processes of this machine that work on a trial of a study."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     names = {str(t.user_attrs[WORKER]) for t in running if WORKER in t.user_attrs}
-    return sum(is_here(name) and lives(name) for name in names - {worker_name()})
+    return sum(is_here(name) and lives(name) for name in names - {process_name()})
 
 
 @contextmanager
@@ -58,17 +53,27 @@ def heartbeat(trial: Trial, timeout: float) -> Iterator[None]:
     Optuna's own heartbeat is a time by the database's clock: it ages while the database is gone or
     that clock jumps, and not every storage has it. This one is a count.
 
-    Args:
-        trial: Just asked for.
-        timeout: Seconds without a heartbeat after which others take this process for dead.
+    Others take this process for dead after `timeout` seconds without one.
     """
-    stopped = threading.Event()
-    _beat(trial, 0)  # before the signature: a signed trial has had one
-    work = (trial, timeout / 4, stopped, os.getpid())
-    thread = threading.Thread(target=_keep_beating, args=work, daemon=True)
+    storage, stopped, process = trial.study._storage, threading.Event(), os.getpid()
+
+    def beat(count: int) -> None:
+        storage.set_trial_system_attr(trial._trial_id, HEARTBEAT, count)
+
+    def keep_beating() -> None:
+        count = 0
+        while not stopped.wait(timeout / 4) and os.getpid() == process:
+            count += 1
+            # A storage out of reach for a moment is no reason to fall silent for good.
+            with suppress(Exception):
+                beat(count)
+        storage.remove_session()
+
+    beat(0)  # before the signature: a signed trial has had one
+    thread = threading.Thread(target=keep_beating, daemon=True)
     thread.start()
     try:
-        trial.set_user_attr(WORKER, worker_name())
+        trial.set_user_attr(WORKER, process_name())
         yield
     finally:
         stopped.set()
@@ -78,23 +83,19 @@ def heartbeat(trial: Trial, timeout: float) -> Iterator[None]:
 class WorkerMonitor:
     """Finds trials whose worker died, and queues their candidates again.
 
-    Args:
-        study: Whose trials.
-        timeout: Seconds without a heartbeat after which a worker that is not known to run on this
-            machine counts as dead.
+    A worker that is not known to run on this machine counts as dead after `timeout` seconds without
+    a heartbeat.
     """
 
     def __init__(self, study: Study, timeout: float) -> None:
-        self._study = study
-        self._timeout = timeout
+        self._study, self._timeout = study, timeout
         # By trial: its heartbeat, when it was last looked at, and for how long it stood still.
         self._seen: dict[int, tuple[object, float, float]] = {}
 
     def release_dead(self) -> int:
         """Fails the trials of dead workers, queues their candidates, and returns how many."""
         running = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        dead = [t for t in running if self._died(t)]
-        return sum(_release(self._study, t, died=True) for t in dead)
+        return sum(_release(self._study, t, died=True) for t in running if self._died(t))
 
     def release(self, number: int) -> None:
         """Fails a trial of this process, unless it has a result after all, and queues it again."""
@@ -151,8 +152,11 @@ def claim(
         if ours.user_attrs.get(BEGUN):
             raise LostTrialError
         known = [t for t in trials if t.number != ours.number and _counts(t, ours)]
-        open_ = {t.number for t in known if t.state == TrialState.RUNNING and not _begun(t)}
-        first = [t for t in known if t.number not in open_ or t.number < ours.number]
+        first = [
+            t
+            for t in known
+            if t.state != TrialState.RUNNING or t.user_attrs.get(BEGUN) or t.number < ours.number
+        ]
         if reason := _conflict(ours, first, n_trials, pruner):
             return reason
         if not _conflict(ours, known, n_trials, pruner):
@@ -160,7 +164,7 @@ def claim(
         time.sleep(UNDECIDED_SECONDS)
         monitor.release_dead()
     trial.set_user_attr(BEGUN, True)
-    if study.get_trials(deepcopy=False)[trial.number].user_attrs[WORKER] != worker_name():
+    if study.get_trials(deepcopy=False)[trial.number].user_attrs[WORKER] != process_name():
         raise LostTrialError  # SQLite gives a waiting trial to two at once
     return None
 
@@ -168,17 +172,13 @@ def claim(
 def retry(study: Study, number: int, deaths: int | None = None) -> None:
     """Queues a failed trial's candidate again, at the cost that it was to have.
 
-    Args:
-        study: Of the trial.
-        number: The trial's.
-        deaths: How many workers died over it; None: as many as before.
+    `deaths` says how many workers died over it; None: as many as before.
     """
     trial = study.get_trials(deepcopy=False)[number]
     if set(FIELDS) <= trial.params.keys():
         kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS, DEATHS) if k in trial.user_attrs}
-        if deaths is not None:
-            kept[DEATHS] = deaths
-        study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: number})
+        more = {RETRY_OF: number} if deaths is None else {RETRY_OF: number, DEATHS: deaths}
+        study.enqueue_trial(trial.params, user_attrs={**kept, **more})
 
 
 def _counts(other: FrozenTrial, ours: FrozenTrial) -> bool:
@@ -186,10 +186,6 @@ def _counts(other: FrozenTrial, ours: FrozenTrial) -> bool:
     if other.state == TrialState.WAITING:
         return other.number < ours.number
     return other.state != TrialState.RUNNING or WORKER in other.user_attrs
-
-
-def _begun(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get(BEGUN))
 
 
 def _conflict(
@@ -214,35 +210,19 @@ def _conflict(
 def _release(study: Study, trial: FrozenTrial, *, died: bool) -> bool:
     """Fails a trial and queues its candidate again, unless that kills its workers.
 
-    Returns:
-        Whether it was queued; False where another process was quicker, too.
+    False where it was not queued: another process was quicker, or it is given up.
     """
     deaths = int(trial.user_attrs.get(DEATHS, 0)) + died
-    deadly = deaths >= MAX_DEATHS
+    deadly, reason = deaths >= MAX_DEATHS, f"{deaths} workers died while they worked on it"
     try:
         if deadly:
-            set_attr = study._storage.set_trial_user_attr
-            set_attr(trial._trial_id, ERROR, f"{deaths} workers died while they worked on it")
-            set_attr(trial._trial_id, GIVEN_UP, True)
+            for name, value in {ERROR: reason, GIVEN_UP: True}.items():
+                study._storage.set_trial_user_attr(trial._trial_id, name, value)
         study.tell(trial.number, state=TrialState.FAIL)
     except (UpdateFinishedTrialError, ValueError):
         return False
     if deadly:
-        say(f"trial {trial.number}: given up, {deaths} workers died while they worked on it")
+        say(f"trial {trial.number}: given up, {reason}")
         return False
     retry(study, trial.number, deaths)
     return True
-
-
-def _beat(trial: Trial, count: int) -> None:
-    trial.study._storage.set_trial_system_attr(trial._trial_id, HEARTBEAT, count)
-
-
-def _keep_beating(trial: Trial, seconds: float, stopped: threading.Event, process: int) -> None:
-    count = 0
-    while not stopped.wait(seconds) and os.getpid() == process:
-        count += 1
-        # A storage out of reach for a moment is no reason to fall silent for good.
-        with suppress(Exception):
-            _beat(trial, count)
-    trial.study._storage.remove_session()

@@ -21,7 +21,7 @@ from kdnas.scoring.limits import Limits, check_reachable
 from kdnas.scoring.scorers import check_scorer
 from kdnas.space import SearchSpace
 from kdnas.students import empty_student
-from kdnas.study.optimize import SearchOptions
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_run_study
 from kdnas.tasks import DEFAULT_TASK, load_data, load_spec
@@ -122,7 +122,7 @@ def check_total(context: Context) -> None:
         study = load_run_study(storage_url(settings.storage, folder), settings.study, folder)
     except KdnasError:  # no study yet
         return
-    pruner = SearchOptions.from_settings(settings).pruner
+    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
     done = pruner.spent(study.get_trials(deepcopy=False)) / pruner.full_cost
     if settings.trials < done:
         raise KdnasError(

@@ -7,7 +7,8 @@ from optuna.study import Study
 from kdnas.runs.context import Context
 from kdnas.space import SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
-from kdnas.study.optimize import RANDOM_SEARCH, SearchOptions, optimize, warm_start
+from kdnas.study.optimize import RANDOM_SEARCH, optimize, random_control, warm_start
+from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import storage_url
 from kdnas.study.study import control_name, create_study, evaluated
@@ -31,7 +32,7 @@ def open_run_study(context: Context, space: SearchSpace, control: str | None = N
         "task": settings.task or DEFAULT_TASK,
         "objective": settings.objective,
     }
-    pruner = SearchOptions.from_settings(settings).pruner
+    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
     planned = settings.trials if control else pruner.expected_candidates(settings.trials)
     sampler = make_sampler(control or settings.sampler, space, settings.seed, planned)
     title = control_name(settings.study, control) if control else settings.study
@@ -54,11 +55,10 @@ def search(prepared: Prepared, study: Study) -> None:
     now = fingerprint(prepared.teacher, data.train, data.distillation)
     before = source_fingerprint(context, inputs)
     check_same_teacher(study, before.read() if before.done() else None, now)
-    options = SearchOptions.from_settings(settings)
     if settings.warm_start:
-        warm_start(study, inputs.space, options, prepared.meter)
+        warm_start(study, inputs.space, settings, prepared.meter)
     with run.timed("search"):
-        optimize(study, inputs.space, prepared.evaluate, options, run.folder, run.log)
+        optimize(study, inputs.space, prepared.evaluate, settings, run.folder, run.log)
 
 
 def random_search(prepared: Prepared, study: Study) -> Study | None:
@@ -71,8 +71,8 @@ def random_search(prepared: Prepared, study: Study) -> Study | None:
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
-    options = SearchOptions.from_settings(settings).for_random_search(study, space)
+    beside = random_control(study, space)
     control, run = open_run_study(context, space, "random"), context.run
     with run.timed(RANDOM_SEARCH):
-        optimize(control, space, prepared.evaluate, options, run.folder, run.log)
+        optimize(control, space, prepared.evaluate, settings, run.folder, run.log, beside)
     return control if evaluated(control) else None

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.runtime.process import process_name
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation, evaluate_candidate
 from kdnas.scoring.limits import Limits
@@ -23,9 +24,8 @@ from kdnas.space.derivation import derive_choices
 from kdnas.study import join
 from kdnas.study.attributes import BORROWED, WORKER
 from kdnas.study.join import share_threads
-from kdnas.study.optimize import SearchOptions, optimize, trainings_left
+from kdnas.study.optimize import optimize, random_control
 from kdnas.study.study import create_study, evaluated, load_control, load_run_study
-from kdnas.study.workers import worker_name
 
 TEACHER = Architecture(4, 4, 32, 64, "gelu")
 SPACE = SearchSpace(TEACHER, derive_choices(TEACHER))
@@ -57,7 +57,7 @@ class Odd(RandomSampler):
 
 def search(folder: Path, sampler: RandomSampler, space: SearchSpace = SPACE, n: int = 2) -> None:
     study = create_study(f"sqlite:///{folder}/study.db", "s", sampler, "reward", {})
-    optimize(study, space, evaluate, SearchOptions(n), folder, lambda *_, **__: None)
+    optimize(study, space, evaluate, Settings(trials=n), folder, lambda *_, **__: None)
 
 
 def test_a_trial_that_others_took_for_dead_while_it_was_asked_for_ends_nobody(
@@ -94,14 +94,13 @@ def test_an_enqueued_value_outside_the_space_fails_alone_beside_a_trial_just_ask
     study = create_study(f"sqlite:///{tmp_path}/study.db", "s", RandomSampler(0), "reward", {})
     asked = study.ask()  # by another worker, which has not signed it yet
     study.enqueue_trial({"hidden_size": 7})
-    options = SearchOptions(2)
     study.enqueue_trial({"hidden_size": 16})
     optimize_until_done = pytest.MonkeyPatch()
     with optimize_until_done.context() as patch:
         patch.setattr("kdnas.study.workers.UNSIGNED_SECONDS", 0.2)
         patch.setattr("kdnas.study.optimize.POLL_SECONDS", 0.1)
         study.tell(asked, state=TrialState.FAIL)
-        optimize(study, SPACE, evaluate, options, tmp_path, lambda *_, **__: None)
+        optimize(study, SPACE, evaluate, Settings(trials=2), tmp_path, lambda *_, **__: None)
     states = [t.state for t in study.trials]
     assert states[1] == TrialState.FAIL and states.count(TrialState.COMPLETE) == 2
 
@@ -112,14 +111,12 @@ def test_random_search_is_read_without_running_it(tmp_path: Path) -> None:
     assert load_control(url, "s", "random") is None
     study = load_run_study(url, "s", tmp_path)
     control = create_study(url, "s-random", RandomSampler(0), "reward", {})
-    options = SearchOptions(2)
-    beside = options.for_random_search(study, SPACE)
-    assert trainings_left(study, options) == 0 and trainings_left(control, beside) == 2
+    beside = random_control(study, SPACE)
     control.enqueue_trial(evaluated(study)[0].params)
-    half = SearchOptions(1, known=beside.known, control=beside.control)
-    optimize(control, SPACE, evaluate, half, tmp_path, lambda *_, **__: None)
+    half = Settings(trials=1)
+    optimize(control, SPACE, evaluate, half, tmp_path, lambda *_, **__: None, beside)
     found = load_control(url, "s", "random")
-    assert found is not None and trainings_left(found, beside) == 1
+    assert found is not None and len(found.trials) == 1
     assert found.trials[0].user_attrs[BORROWED] == evaluated(study)[0].number
     assert found.trials[0].user_attrs["score"] == evaluated(study)[0].user_attrs["score"]
 
@@ -130,7 +127,7 @@ def test_a_worker_takes_its_share_of_the_threads(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert share_threads(Settings(), tmp_path).threads is None  # no study yet
     study = create_study(f"sqlite:///{tmp_path}/study.db", "kdnas", None, "reward", {})
-    for name in (worker_name(), "elsewhere:1:1"):
+    for name in (process_name(), "elsewhere:1:1"):
         study.ask(SPACE.distributions).set_user_attr(WORKER, name)
     assert share_threads(Settings(), tmp_path).threads is None
     monkeypatch.setattr(join, "workers_here", lambda study: 2)

@@ -17,18 +17,20 @@ from optuna.trial import TrialState
 from servers import PostgreSQL
 from support.processes import FORKS, Child
 
+from kdnas.config import Settings
+from kdnas.runtime.process import process_name
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.families import FIELDS
 from kdnas.study.attributes import RETRY_OF, UNITS, WORKER
-from kdnas.study.optimize import SearchOptions, optimize
+from kdnas.study.optimize import optimize
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import make_storage
 from kdnas.study.study import create_study, load_run_study
-from kdnas.study.workers import LostTrialError, WorkerMonitor, claim, worker_name
+from kdnas.study.workers import LostTrialError, WorkerMonitor, claim
 from kdnas.teachers.load import load_config
 
 TRIALS = 20
@@ -48,7 +50,7 @@ def work(barrier: Barrier, url: str, teacher: str, folder: Path) -> None:
     sampler = make_sampler("random", space, 0, TRIALS)
     barrier.wait(60)
     study = create_study(url, "s", sampler, "reward", {"t": 1})
-    optimize(study, space, evaluate, SearchOptions(TRIALS), folder, lambda *_, **__: None)
+    optimize(study, space, evaluate, Settings(trials=TRIALS), folder, lambda *_, **__: None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -85,7 +87,7 @@ def study(tmp_path: Path) -> Iterator[optuna.Study]:
 def asked(study: optuna.Study, value: int, **attributes: object) -> optuna.Trial:
     study.enqueue_trial(dict.fromkeys(FIELDS, value), user_attrs=attributes)
     trial = study.ask(SPACE)
-    trial.set_user_attr(WORKER, worker_name())
+    trial.set_user_attr(WORKER, process_name())
     return trial
 
 
@@ -127,7 +129,7 @@ def test_what_waits_with_its_cost_set_aside_is_counted(study: optuna.Study) -> N
     trial = asked(study, 1)
     study.enqueue_trial(dict.fromkeys(FIELDS, 2), user_attrs={UNITS: 2})
     late = study.ask(SPACE)
-    late.set_user_attr(WORKER, worker_name())
+    late.set_user_attr(WORKER, process_name())
     assert told(study, late) == "other trials spend the rest of the budget"
     study.tell(late, state=TrialState.FAIL)
     assert told(study, trial) is None

@@ -72,7 +72,7 @@ def test_two_workers_start_at_the_same_instant_on_an_empty_run(make_run: MakeRun
         ("kdnas.study.optimize:heartbeat", set()),  # it has asked, and nobody knows who it was
         ("kdnas.study.optimize:claim", {"worker"}),
         ("kdnas.scoring.mini_kd:MiniKD.train", {"worker", "begun"}),
-        ("kdnas.study.results:Results._tell_values", {"worker", "begun", "reward"}),
+        ("kdnas.study.results:TrialWriter._tell", {"worker", "begun", "reward"}),
     ],
     ids=["before signing", "before beginning", "before training", "while telling"],
 )

@@ -105,7 +105,7 @@ def _silent_worker(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None
     """Two workers elsewhere, one of which dies; two others notice at the same time."""
     study = new_study(url, name)
     living, dead = study.ask(SPACE), study.ask(SPACE)
-    monkeypatch.setattr(workers, "worker_name", lambda: "elsewhere:1:1")
+    monkeypatch.setattr(workers, "process_name", lambda: "elsewhere:1:1")
     with heartbeat(dead, 1):
         pass
     onlookers = [WorkerMonitor(new_study(url, name), 1) for _ in range(2)]

@@ -11,13 +11,14 @@ from support.processes import Child
 
 from kdnas.errors import KdnasError
 from kdnas.runtime import process
+from kdnas.runtime.process import process_name
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.families import FIELDS
 from kdnas.study.attributes import WORKER
 from kdnas.study.samplers.distinct import taken_candidates
-from kdnas.study.study import create_study, evaluated, is_running, load_run_study
+from kdnas.study.study import create_study, evaluated, load_run_study
 from kdnas.study.winner import choose_winner, pareto_front, possible_winners
-from kdnas.study.workers import MAX_DEATHS, WorkerMonitor, worker_name
+from kdnas.study.workers import MAX_DEATHS, WorkerMonitor
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
 IDENTITY = {"teacher": "a", "task": "b"}
@@ -36,7 +37,7 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     study = new_study(url)
     child, zombie = Child(say_name), subprocess.Popen(["sleep", "600"])
     child.wait()
-    host, pid, _ = worker_name().rsplit(":", 2)
+    host, pid, _ = process_name().rsplit(":", 2)
     never_buried = f"{host}:{zombie.pid}:{process._start(zombie.pid)}"
     assert process.lives(never_buried)
     zombie.kill()
@@ -44,7 +45,7 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
         "dead": child.output,
         "reused pid": f"{host}:{pid}:12345",
         "never buried": never_buried,
-        "alive": worker_name(),
+        "alive": process_name(),
         "elsewhere": f"other-{child.output}",
         "another pod of this name": f"{host.partition(':')[0]}:0-1:{pid}:12345",
     }
@@ -60,7 +61,7 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     assert states["dead"] == states["reused pid"] == states["never buried"] == TrialState.FAIL
     assert states["alive"] == states["elsewhere"] == TrialState.RUNNING
     assert states["another pod of this name"] == TrialState.RUNNING  # its heartbeat decides
-    assert is_running(study)
+    assert study.get_trials(states=(TrialState.RUNNING,))
     retried = study.ask(SPACE)
     assert retried.params == trials["dead"].params
     assert retried.user_attrs["retry_of"] == trials["dead"].number
@@ -112,7 +113,7 @@ def test_a_trial_that_was_interrupted_often_is_not_given_up(url: str) -> None:
 
 
 def say_name() -> None:
-    print(worker_name(), end="")
+    print(process_name(), end="")
 
 
 def test_another_search_of_the_same_name_is_refused(url: str) -> None:

@@ -14,7 +14,7 @@ from kdnas.scoring.limits import MARGIN, Limits
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import known_shapes
-from kdnas.study.optimize import SearchOptions, warm_start
+from kdnas.study.optimize import warm_start
 from kdnas.study.study import evaluated
 
 
@@ -43,9 +43,9 @@ def test_known_shapes_of_bert_base() -> None:
 
 def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
     pipeline = Stepwise(run)
-    study, options = pipeline.open_study(), SearchOptions.from_settings(pipeline.settings)
-    warm_start(study, pipeline.space, options, pipeline.meter)
-    warm_start(study, pipeline.space, options, pipeline.meter)
+    study = pipeline.open_study()
+    warm_start(study, pipeline.space, pipeline.settings, pipeline.meter)
+    warm_start(study, pipeline.space, pipeline.settings, pipeline.meter)
     queued = [t.system_attrs["fixed_params"] for t in study.trials]
     assert queued == [a.params for a in known_shapes(pipeline.space)[:1]]
 
@@ -54,8 +54,8 @@ def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:
     free = Stepwise(run)
     least = free.meter.of_candidate(Candidate(free.space.smallest))
     pipeline = changed(run, max_params=least.params, trials=40)
-    study, options = pipeline.open_study(), SearchOptions.from_settings(pipeline.settings)
-    warm_start(study, pipeline.space, options, pipeline.meter)
+    study = pipeline.open_study()
+    warm_start(study, pipeline.space, pipeline.settings, pipeline.meter)
     queued = [Architecture(**t.system_attrs["fixed_params"]) for t in study.trials]
     assert queued and {(a.hidden_size, a.num_hidden_layers) for a in queued} == {
         (free.space.smallest.hidden_size, free.space.smallest.num_hidden_layers)
