@@ -6,10 +6,11 @@ figures are medians over the same stretch of time.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,11 +41,7 @@ class Timed(Protocol):
 
 
 class InTorch:
-    """A model in eager PyTorch, on its device.
-
-    Args:
-        model: As it is shipped.
-    """
+    """A model in eager PyTorch, on its device."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
@@ -66,13 +63,9 @@ class InTorch:
 
 @dataclass(frozen=True)
 class LatencySettings:
-    """What is timed.
+    """What is timed: forward passes of each model over `batch` examples of `length` tokens.
 
-    Attributes:
-        batch: Examples a forward pass.
-        length: Tokens an example.
-        repeats: Forward passes of each model.
-        quiet: Whether to wait until no other process of kdnas computes on this machine.
+    With `quiet`, they wait until no other process of kdnas computes on this machine.
     """
 
     batch: int = 1
@@ -83,21 +76,17 @@ class LatencySettings:
 
 @dataclass(frozen=True)
 class Latency:
-    """Times of one forward pass in milliseconds: medians, and their spread.
-
-    Attributes:
-        student_ms: The student's median.
-        teacher_ms: The teacher's.
-        student_iqr_ms: How far the student's quartiles are apart.
-        student_quartiles_ms: The lower and the upper one.
-        teacher_quartiles_ms: The teacher's.
-    """
+    """Times of one forward pass in milliseconds: medians, and the lower and upper quartiles."""
 
     student_ms: float
     teacher_ms: float
-    student_iqr_ms: float
     student_quartiles_ms: tuple[float, float]
     teacher_quartiles_ms: tuple[float, float]
+
+    @property
+    def student_iqr_ms(self) -> float:
+        """How far the student's quartiles are apart."""
+        return self.student_quartiles_ms[1] - self.student_quartiles_ms[0]
 
     @property
     def speedup(self) -> float:
@@ -118,26 +107,17 @@ def measure_latency(
 
     Where the times scatter because the machine was busy, they are taken once more, and the calmer
     measurement counts.
-
-    Args:
-        student: In its runtime.
-        teacher: In its own.
-        settings: What is timed.
-        clock: See `take_turns`.
     """
-    latency = _measured(student, teacher, settings, clock)
+
+    def measured() -> Latency:
+        times = take_turns([student, teacher], settings, clock)
+        low, middle, high = np.percentile(times, [25, 50, 75], axis=1).tolist()
+        return Latency(middle[0], middle[1], (low[0], high[0]), (low[1], high[1]))
+
+    latency = measured()
     if latency.scatter <= CALM:
         return latency
-    again = _measured(student, teacher, settings, clock)
-    return min(latency, again, key=lambda each: each.scatter)
-
-
-def _measured(student: Timed, teacher: Timed, settings: LatencySettings, clock: Clock) -> Latency:
-    (low, middle, high), (least, median, most) = (
-        np.percentile(times, [25, 50, 75]).tolist()
-        for times in take_turns([student, teacher], settings, clock)
-    )
-    return Latency(middle, median, high - low, (low, high), (least, most))
+    return min(latency, measured(), key=lambda each: each.scatter)
 
 
 def take_turns(
@@ -146,13 +126,8 @@ def take_turns(
     """Times models in turn: milliseconds a forward pass, shape (models, repeats).
 
     Each turn draws their order from a fixed seed, so that what recurs regularly, such as the end of
-    a time slice, does not always meet the same model.
-
-    Args:
-        models: Each in its runtime.
-        settings: What is timed.
-        clock: In seconds; on a busy machine, `time.thread_time` leaves out the time for which a
-            single thread had to wait.
+    a time slice, does not always meet the same model. The clock is in seconds; on a busy machine,
+    `time.thread_time` leaves out the time for which a single thread had to wait.
     """
     rng, order = random.Random(0), list(range(len(models)))
     times = np.empty((len(models), settings.repeats))
@@ -177,59 +152,39 @@ def time_forward(
 
 
 def cells_for(longest: int, batch: int, length: int) -> list[tuple[int, int]]:
-    """(batch, length) of each cell, from the fewest tokens on.
+    """(batch, length) of each cell of the table, from the fewest tokens on.
 
-    Args:
-        longest: Most tokens that the model reads.
-        batch: Batch size that the search timed, which is included.
-        length: Length that the search timed, likewise.
+    The batch size and length that the search timed are among them; the model reads `longest`.
     """
     lengths = {min(n, longest) for n in (*LENGTHS, length)}
-    return sorted(
-        ((b, n) for b in {*BATCHES, batch} for n in lengths),
-        key=lambda cell: (cell[0] * cell[1], cell),
-    )
+    cells = itertools.product({*BATCHES, batch}, lengths)
+    return sorted(cells, key=lambda cell: (cell[0] * cell[1], cell))
 
 
 def latency_grid(
-    student: Timed,
-    teacher: Timed,
-    cells: Iterable[tuple[int, int]],
-    quiet: bool,
-    seconds: float = CELL_SECONDS,
+    student: Timed, teacher: Timed, cells: Iterable[tuple[int, int]], quiet: bool
 ) -> list[dict[str, Any]]:
     """Times student and teacher in turn in each cell: medians and quartiles in milliseconds.
 
-    Args:
-        student: In the runtime that serves it.
-        teacher: Likewise.
-        cells: (batch, length), ascending by their tokens.
-        quiet: Whether to wait until no other process of kdnas computes.
-        seconds: Most that a cell may take; slower ones have no times (`repeats` is 0).
+    Cells, ascending by their tokens, that would take too long have no times (`repeats` is 0).
     """
     grid, pace = [], 0.0
     for batch, length in cells:
         cell: dict[str, Any] = {"batch": batch, "length": length, "repeats": 0}
         grid.append(cell)
         tokens = batch * length
-        if pace * tokens * (WARM_UP + FEWEST) > seconds:
+        if pace * tokens * (WARM_UP + FEWEST) > CELL_SECONDS:
             continue
         once = LatencySettings(batch, length)
         spent = (time_forward(student, once) + time_forward(teacher, once)) / 1000
-        fitting = int(seconds / spent) - WARM_UP
+        fitting = int(CELL_SECONDS / spent) - WARM_UP
         pace = spent / tokens
         if fitting < FEWEST:
             continue
         repeats = min(MOST, fitting)
         latency = measure_latency(student, teacher, LatencySettings(batch, length, repeats, quiet))
         pace = (latency.student_ms + latency.teacher_ms) / 1000 / tokens
-        cell |= {
-            "repeats": repeats,
-            "student_ms": latency.student_ms,
-            "student_quartiles_ms": list(latency.student_quartiles_ms),
-            "teacher_ms": latency.teacher_ms,
-            "teacher_quartiles_ms": list(latency.teacher_quartiles_ms),
-        }
+        cell |= {"repeats": repeats, **asdict(latency)}
     return grid
 
 

@@ -14,13 +14,9 @@ def count_params(model: PreTrainedModel) -> int:
 
 @torch.no_grad()
 def count_macs(model: PreTrainedModel, length: int) -> int:
-    """Multiply-accumulates of one forward pass over one example.
+    """Multiply-accumulates of one forward pass over one example of `length` tokens.
 
     Matrix products alone are counted, attention scores among them, by torch's own counter.
-
-    Args:
-        model: As it is shipped, a sequence classifier.
-        length: Tokens of the example.
     """
     tokens = torch.ones(1, length, dtype=torch.long, device=model.device)
     attention = model.config._attn_implementation

@@ -38,10 +38,7 @@ PLAIN_INPUTS = ("input_ids", "attention_mask")
 
 
 def require_onnx(option: str) -> None:
-    """Raises where ONNX Runtime or onnx is not installed.
-
-    Args:
-        option: The option that needs it, as the message names it.
+    """Checks that what an option needs, ONNX Runtime and onnx, is installed.
 
     Raises:
         KdnasError: A package is missing.
@@ -64,12 +61,7 @@ def input_names(model: PreTrainedModel, tokenizer: Any) -> tuple[str, ...]:
 def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INPUTS) -> None:
     """Writes an ONNX file with the named inputs, int64 (batch, length), and its task's outputs.
 
-    A model above 2 GB keeps its weights in files beside it.
-
-    Args:
-        model: With its head; stays as it is.
-        path: The file to write, in an existing folder.
-        names: The inputs.
+    The folder exists; a model above 2 GB keeps its weights in files beside it.
     """
     cpu = torch.device("cpu")
     outputs = task_type_of(model.config, type(model).__name__).onnx_outputs
@@ -86,10 +78,7 @@ def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INP
             str(path),
             input_names=list(names),
             output_names=list(outputs),
-            dynamic_axes={
-                **{name: {0: "batch", 1: "length"} for name in names},
-                **outputs,
-            },
+            dynamic_axes={**{name: {0: "batch", 1: "length"} for name in names}, **outputs},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -125,11 +114,7 @@ def _silence() -> Iterator[None]:
 
 
 class Session:
-    """An ONNX file in ONNX Runtime, on the CPU, with as many threads as torch has now.
-
-    Args:
-        path: The ONNX file.
-    """
+    """An ONNX file in ONNX Runtime, on the CPU, with as many threads as torch has now."""
 
     def __init__(self, path: Path) -> None:
         import onnxruntime

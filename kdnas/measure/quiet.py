@@ -48,10 +48,8 @@ def how_measured(quiet: bool) -> str:
 def computing(device: torch.device) -> Iterator[Callable[[], None]]:
     """Keeps others from measuring while this process computes.
 
-    Yields a function to call between two steps: it waits while another process measures.
-
-    Args:
-        device: Where it computes; its queue is empty before another process measures.
+    Yields a function to call between two steps: it waits while another process measures, once the
+    device's queue is empty.
     """
     global _depth  # noqa: PLW0603
     outermost = not _depth and not _problem(lock_folder())

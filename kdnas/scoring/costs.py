@@ -32,57 +32,24 @@ class Costs:
 
 
 class CostMeter:
-    """Counts and times students beside one teacher.
+    """Counts and times students beside one teacher, as a run's settings say.
 
     Args:
         teacher: On the device that students are timed on. What it has learnt does not matter.
-        runtime: That serves the models: `torch` or `onnx`.
-        batch: Examples a timed forward pass.
-        length: Tokens an example.
-        quiet: Whether to wait until no other kdnas process computes on this machine.
+        settings: Runtime, batch size and length that are timed.
     """
 
-    def __init__(
-        self,
-        teacher: PreTrainedModel,
-        *,
-        runtime: str = "torch",
-        batch: int = 1,
-        length: int = 128,
-        quiet: bool = True,
-    ) -> None:
-        self.teacher = teacher
-        self.runtime = runtime
-        self.batch = batch
-        self.length = length
-        self.quiet = quiet
+    def __init__(self, teacher: PreTrainedModel, settings: Settings) -> None:
+        self.teacher, self.settings = teacher, settings
+        self.length = settings.latency_length
         self.teacher_params = count_params(teacher)
-        self.teacher_macs = count_macs(teacher, length)
+        self.teacher_macs = count_macs(teacher, self.length)
 
-    @classmethod
-    def from_settings(cls, teacher: PreTrainedModel, settings: Settings) -> CostMeter:
-        """Measures as a run's settings say."""
-        return cls(
-            teacher,
-            runtime=settings.latency_runtime,
-            batch=settings.latency_batch,
-            length=settings.latency_length,
-            quiet=settings.latency_quiet,
-        )
-
-    def of_model(
-        self, student: PreTrainedModel, repeats: int = REPEATS, *, quiet: bool | None = None
-    ) -> Costs:
-        """Counts a student and times it beside the teacher.
-
-        Args:
-            student: As it is shipped; it is moved to the teacher's device.
-            repeats: Timed passes of each model.
-            quiet: In place of the meter's own.
-        """
-        quiet = self.quiet if quiet is None else quiet
-        settings = LatencySettings(self.batch, self.length, repeats, quiet)
-        latency = measure_latency(self.timed(student), self.timed_teacher, settings)
+    def of_model(self, student: PreTrainedModel, repeats: int = REPEATS) -> Costs:
+        """Counts a student, and times it in `repeats` passes beside the teacher, on its device."""
+        batch, quiet = self.settings.latency_batch, self.settings.latency_quiet
+        timing = LatencySettings(batch, self.length, repeats, quiet)
+        latency = measure_latency(self.timed(student), self.timed_teacher, timing)
         return Costs(
             count_params(student),
             count_macs(student, self.length),
@@ -107,9 +74,9 @@ class CostMeter:
     def timed(self, student: PreTrainedModel) -> Timed:
         """A student in the runtime that students are timed in."""
         student.to(self.teacher.device)  # type: ignore[arg-type]
-        return in_runtime(student, self.runtime)
+        return in_runtime(student, self.settings.latency_runtime)
 
     @cached_property
     def timed_teacher(self) -> Timed:
         """The teacher in that runtime."""
-        return in_runtime(self.teacher, self.runtime)
+        return in_runtime(self.teacher, self.settings.latency_runtime)

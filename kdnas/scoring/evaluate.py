@@ -61,12 +61,12 @@ def evaluate_candidate(
     limits: Limits,
     reward: Callable[[float, Costs], float],
 ) -> Evaluation:
-    """Costs first, then the score, unless a limit is broken.
+    """Costs, where no earlier trial measured them, then the score, unless a limit is broken.
 
     Args:
         candidate: To evaluate.
         budget: Of the score.
-        costs: Of the candidate, where an earlier trial measured them.
+        costs: Of the candidate, if known.
         scorer: Gives the score.
         measure: Gives the costs.
         limits: Of the run.

@@ -18,12 +18,7 @@ REACHABLE_SHARE = 0.7
 
 @dataclass(frozen=True)
 class Limits:
-    """What no student may break.
-
-    Attributes:
-        speedup: Least speed-up over the teacher; None without such a limit.
-        max_params: Most parameters; None without such a limit.
-    """
+    """The least speed-up over the teacher and the most parameters; None is no limit."""
 
     speedup: float | None = None
     max_params: int | None = None
@@ -76,10 +71,7 @@ def may_keep(limits: Limits, candidate: Candidate, meter: CostMeter) -> bool:
 def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> None:
     """Refuses limits that not even the smallest student of a space comes near.
 
-    Args:
-        limits: Of the run.
-        space: The students.
-        meter: With a teacher that need not be trained: costs depend on shapes alone.
+    The meter's teacher need not be trained: costs depend on shapes alone.
 
     Raises:
         KdnasError: A limit is out of reach.

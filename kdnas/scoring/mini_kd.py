@@ -46,12 +46,9 @@ class MiniKD:
         runtime: Runtime,
         record: Record = forget,
     ) -> None:
-        self.teacher = teacher
-        self.proxy = proxy
-        self.settings = settings
+        self.teacher, self.proxy, self.settings = teacher, proxy, settings
+        self.runtime, self.record = runtime, record
         self.stage = settings.mini_stage
-        self.runtime = runtime
-        self.record = record
         self.data = DistillationData(
             teacher,
             proxy.data.take(proxy.training),
@@ -133,16 +130,16 @@ class MiniKD:
 
     def schedule(self, epochs: float, steps: int | None) -> Schedule:
         """How candidates are trained."""
-        schedule = schedule_of(self.stage, self.settings)
-        seconds = self.settings.mini_seconds
+        schedule, seconds = schedule_of(self.stage, self.settings), self.settings.mini_seconds
         return replace(schedule, epochs=epochs, max_steps=steps, max_seconds=seconds)
 
 
 def states_for(space: SearchSpace, teacher: Teacher, settings: Settings) -> frozenset[State]:
     """The teacher's states that mini-KD reads for any student of a space."""
-    states: set[State] = set()
-    for layers in {int(layers) for layers in space.choices["num_hidden_layers"]}:
-        shape = replace(space.teacher, num_hidden_layers=layers)
-        scored = settings.scored_losses
-        states |= teacher_request(settings.mini_stage, shape, teacher, settings, scored).states
-    return frozenset(states)
+    stage, scored = settings.mini_stage, settings.scored_losses
+    shapes = [
+        replace(space.teacher, num_hidden_layers=int(layers))
+        for layers in space.choices["num_hidden_layers"]
+    ]
+    requests = [teacher_request(stage, shape, teacher, settings, scored) for shape in shapes]
+    return frozenset().union(*(request.states for request in requests))

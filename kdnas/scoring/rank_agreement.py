@@ -45,20 +45,14 @@ def agreement(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Agreement:
-    """Rank correlations of a predictor with final scores, with confidence intervals.
+    """Rank correlations of a predictor with the students' final scores, with 95% intervals.
 
     The intervals are percentile bootstraps over students (Efron and Tibshirani 1993, An
     Introduction to the Bootstrap, chapter 13): students are drawn with replacement, and the 2.5th
     and the 97.5th percentile of the resamples' correlations are the ends. Resamples in which either
     side is all ties have no correlation and are left out. The interval says what other students
     might have shown; it does not know the noise of each training, and it has no width where the
-    students agree perfectly.
-
-    Args:
-        predictor: Shape (students,).
-        final: Shape (students,): their final scores.
-        resamples: Of the bootstrap.
-        seed: Of its draws; the same students give the same interval.
+    students agree perfectly. The same students and seed give the same interval.
 
     Raises:
         ValueError: The two differ in length, or hold what is not finite.
@@ -66,47 +60,32 @@ def agreement(
     x, y = np.asarray(predictor, np.float64), np.asarray(final, np.float64)
     if x.shape != y.shape or x.ndim != 1 or not np.isfinite([x, y]).all():
         raise ValueError("predictor and final scores must be finite and of one length")
-    whole = np.arange(len(x))[None]
     drawn = np.random.default_rng(seed).integers(len(x), size=(resamples, len(x)))
-    tau, rho = float(kendall(x, y, whole)[0]), float(spearman(x, y, whole)[0])
-    return Agreement(
-        None if math.isnan(tau) else tau,
-        _interval(kendall(x, y, drawn), len(x)),
-        None if math.isnan(rho) else rho,
-        _interval(spearman(x, y, drawn), len(x)),
-        len(x),
-    )
+    found: list[tuple[float | None, Interval | None]] = []
+    for correlation in (kendall, spearman):
+        value = float(correlation(x, y, np.arange(len(x))[None])[0])
+        interval = _interval(correlation(x, y, drawn), len(x))
+        found.append((None if math.isnan(value) else value, interval))
+    return Agreement(*found[0], *found[1], len(x))
 
 
 def kendall(x: Floats, y: Floats, drawn: NDArray[np.int64]) -> Floats:
-    """Kendall's tau-b of each resample; NaN where either side is all ties.
+    """Kendall's tau-b of each resample, a row of `drawn`; NaN where either side is all ties.
 
     Kendall 1945, The Treatment of Ties in Ranking Problems.
-
-    Args:
-        x: Shape (students,).
-        y: Same shape.
-        drawn: Shape (resamples, n): which students each resample holds.
     """
     # A resample is how often it holds each student, and a sum over its pairs a quadratic form.
     counts = np.stack([np.bincount(row, minlength=len(x)) for row in drawn]).astype(np.float64)
     orders = [np.sign(values[:, None] - values[None]) for values in (x, y)]
 
     def pairs(matrix: Floats) -> Floats:
-        total: Floats = ((counts @ matrix) * counts).sum(1)
-        return total
+        return np.asarray(((counts @ matrix) * counts).sum(1))
 
     return _ratio(pairs(orders[0] * orders[1]), pairs(orders[0] ** 2), pairs(orders[1] ** 2))
 
 
 def spearman(x: Floats, y: Floats, drawn: NDArray[np.int64]) -> Floats:
-    """Spearman's rho of each resample, ties at their mean rank; NaN where a side is all ties.
-
-    Args:
-        x: Shape (students,).
-        y: Same shape.
-        drawn: Shape (resamples, n): which students each resample holds.
-    """
+    """Spearman's rho of each resample, ties at their mean rank; NaN where a side is all ties."""
     ranks = [rankdata(values[drawn], axis=1) for values in (x, y)]
     a, b = (rank - rank.mean(1, keepdims=True) for rank in ranks)
     return _ratio((a * b).sum(1), (a * a).sum(1), (b * b).sum(1))
@@ -140,8 +119,7 @@ def agreements(
 
 def _ratio(both: Floats, x: Floats, y: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
-        ratio: Floats = both / np.sqrt(x * y)
-    return ratio
+        return np.asarray(both / np.sqrt(x * y))
 
 
 def _interval(values: Floats, n: int) -> Interval | None:

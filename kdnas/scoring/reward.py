@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from kdnas.config.choices import Cost
-from kdnas.scoring.costs import Costs
+from kdnas.scoring.costs import CostMeter, Costs
 
 ALPHA = -0.06
 BETA = 0.6
@@ -39,25 +36,12 @@ def reward(
     return quality * factor if quality >= 0 else quality / factor
 
 
-def make_reward(
-    cost: Cost, alpha: float, beta: float, *, teacher_params: int, teacher_macs: int
-) -> Callable[[float, Costs], float]:
-    """The reward of a score and costs.
-
-    Args:
-        cost: Which cost it weighs.
-        alpha: Exponent of the cost.
-        beta: Target share of the teacher's cost.
-        teacher_params: Parameters of the teacher.
-        teacher_macs: Multiply-accumulates of the teacher.
-    """
-
-    def weighed(score: float, costs: Costs) -> float:
-        pairs: dict[str, tuple[float, float]] = {
-            "latency": (costs.latency_ms, costs.teacher_latency_ms),
-            "macs": (costs.macs, teacher_macs),
-            "params": (costs.params, teacher_params),
-        }
-        return reward(1 - score, *pairs[cost], alpha, beta)
-
-    return weighed
+def candidate_reward(score: float, costs: Costs, meter: CostMeter) -> float:
+    """The reward of a score by the cost that the meter's settings weigh."""
+    settings = meter.settings
+    student, teacher = {
+        "latency": (costs.latency_ms, costs.teacher_latency_ms),
+        "macs": (costs.macs, meter.teacher_macs),
+        "params": (costs.params, meter.teacher_params),
+    }[settings.cost]
+    return reward(1 - score, student, teacher, settings.alpha, settings.beta)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kdnas.config import Settings, nearest
 from kdnas.errors import KdnasError
-from kdnas.files.curves import Record, forget
+from kdnas.files.curves import Record
 from kdnas.runtime.device import Runtime
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.proxy import Proxy
@@ -15,39 +15,22 @@ from kdnas.scoring.scorer import Budget, Score, Scorer
 from kdnas.space import Candidate
 from kdnas.teachers.load import Teacher
 
-# Name -> a scorer made from a teacher, the proxy with its signal, the run's settings, device and
+# What makes a scorer from a teacher, the proxy with its signal, the run's settings, device and
 # precision, and what takes note of trainings.
-SCORERS: dict[str, Callable[[Teacher, Proxy, Settings, Runtime, Record], Scorer]] = {
-    "mini-kd": MiniKD,
-}
+MakeScorer = Callable[[Teacher, Proxy, Settings, Runtime, Record], Scorer]
+SCORERS: dict[str, MakeScorer] = {"mini-kd": MiniKD}
 
 
-def check_scorer(name: str) -> None:
-    """Refuses a name that is not in the table.
-
-    Raises:
-        KdnasError: It is not.
-    """
-    if name not in SCORERS:
-        known = ", ".join(sorted(SCORERS))
-        raise KdnasError(f"unknown --scorer {name!r}{nearest(name, SCORERS)}; known: {known}")
-
-
-def make_scorer(
-    name: str,
-    teacher: Teacher,
-    proxy: Proxy,
-    settings: Settings,
-    runtime: Runtime,
-    record: Record = forget,
-) -> Scorer:
-    """The scorer of a name.
+def find_scorer(name: str) -> MakeScorer:
+    """What makes the scorer of a name.
 
     Raises:
         KdnasError: The name is unknown.
     """
-    check_scorer(name)
-    return SCORERS[name](teacher, proxy, settings, runtime, record)
+    if name not in SCORERS:
+        known = ", ".join(sorted(SCORERS))
+        raise KdnasError(f"unknown --scorer {name!r}{nearest(name, SCORERS)}; known: {known}")
+    return SCORERS[name]
 
 
 @dataclass(frozen=True)

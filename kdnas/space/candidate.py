@@ -17,12 +17,9 @@ TEACHERS_VOCABULARY = "teacher"
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """One student that a study may try. Equality is the key.
+    """One student that a study may try: its shape, and the names of its recipe and vocabulary.
 
-    Attributes:
-        architecture: The shape.
-        recipe: Name of the recipe that trains it.
-        vocabulary: Name of the vocabulary that it reads.
+    Equality is the key.
     """
 
     architecture: Architecture

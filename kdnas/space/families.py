@@ -99,11 +99,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(model_type: str, name: str) -> Family:
-    """The family of a teacher.
-
-    Args:
-        model_type: `config.model_type`.
-        name: The teacher's name, for the message.
+    """The family of a teacher by its config's `model_type`; `name` is for the message.
 
     Raises:
         KdnasError: The model is not an encoder of a supported family.

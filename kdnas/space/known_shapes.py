@@ -27,18 +27,22 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
 
     Each is the valid shape nearest to the published one in logarithms, without duplicates.
     """
-    known = [_nearest(space, shape) for shape in SHAPES]
+    own = _sizes(space.teacher)
+
+    def distance(a: Architecture, shape: Sequence[float]) -> tuple[float, bool]:
+        parts = zip(_sizes(a), own, shape, strict=True)
+        gap = sum(abs(math.log(size / (whole * part))) for size, whole, part in parts)
+        return gap, a.hidden_act != space.teacher.hidden_act
+
+    known = [min(space.architectures, key=lambda a: distance(a, shape)) for shape in SHAPES]
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
 
 
 def hand_picked(space: SearchSpace, winner: Architecture) -> list[Architecture]:
-    """Shapes half as deep as the teacher, one a width, otherwise in the teacher's proportions.
+    """Shapes half as deep as the teacher, one a width, otherwise near the teacher's proportions.
 
-    A person without a search takes every other layer, and the width that is fast enough.
-
-    Args:
-        space: Each is the valid shape nearest to that.
-        winner: Left out.
+    A person without a search takes every other layer, and the width that is fast enough. The
+    winner is left out.
     """
     teacher = space.teacher
     head_size = teacher.hidden_size / teacher.num_attention_heads
@@ -56,17 +60,6 @@ def hand_picked(space: SearchSpace, winner: Architecture) -> list[Architecture]:
     others = [a for a in space.architectures if a.num_hidden_layers == depth and a != winner]
     widths = sorted({a.hidden_size for a in others})
     return [min((a for a in others if a.hidden_size == w), key=distance) for w in widths]
-
-
-def _nearest(space: SearchSpace, shape: Sequence[float]) -> Architecture:
-    teacher = space.teacher
-    wanted = [size * part for size, part in zip(_sizes(teacher), shape, strict=True)]
-
-    def distance(a: Architecture) -> tuple[float, bool]:
-        gaps = [abs(math.log(x / y)) for x, y in zip(_sizes(a), wanted, strict=True)]
-        return (sum(gaps), a.hidden_act != teacher.hidden_act)
-
-    return min(space.architectures, key=distance)
 
 
 def _sizes(a: Architecture) -> tuple[int, int, int, int]:

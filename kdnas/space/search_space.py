@@ -20,7 +20,7 @@ from kdnas.space.derivation import (
     replace_choices,
     teacher_architecture,
 )
-from kdnas.space.families import FIELDS, Family, family_of
+from kdnas.space.families import FIELDS, family_of
 
 
 class SearchSpace:
@@ -52,17 +52,14 @@ class SearchSpace:
     def from_teacher(
         cls, config: Any, name: str, replacements: dict[str, list[int | str]] | None = None
     ) -> SearchSpace:
-        """Derives the space from a teacher's config.
+        """Derives the space from the config of a teacher, named in messages as `name`.
 
-        Args:
-            config: The teacher's.
-            name: The teacher's, for messages.
-            replacements: Choices by field that replace the derived ones.
+        `replacements` are choices by field in place of the derived ones.
 
         Raises:
             KdnasError: The teacher is not a supported encoder, or no candidate is valid.
         """
-        family: Family = family_of(config.model_type, name)
+        family = family_of(config.model_type, name)
         teacher = teacher_architecture(config, family)
         check_regular(config, teacher, name)
         choices = replace_choices(derive_choices(teacher), replacements or {})
@@ -90,20 +87,17 @@ class SearchSpace:
             if act not in ACT2FN:
                 raise KdnasError(f"invalid space.hidden_act: {act!r} is unknown to transformers")
         if not self.architectures:
-            raise KdnasError(f"no valid student in the space: {self._reason_for_none()}")
-
-    def _reason_for_none(self) -> str:
-        heads, sizes = self.choices["num_attention_heads"], self.choices["hidden_size"]
-        left = tuple(size for size in sizes if size not in self.excluded_sizes)
-        reasons = [
-            f"hidden_size {size} equals the embedding size, and the teacher has no weights for a "
-            "student without the map between them; choose another hidden_size"
-            for size in sizes
-            if size in self.excluded_sizes
-        ]
-        if left:
-            reasons.append(f"no num_attention_heads of {heads} divides a hidden_size of {left}")
-        return "; ".join(reasons)
+            heads, sizes = self.choices["num_attention_heads"], self.choices["hidden_size"]
+            left = tuple(size for size in sizes if size not in self.excluded_sizes)
+            reasons = [
+                f"hidden_size {size} equals the embedding size, and the teacher has no weights for "
+                "a student without the map between them; choose another hidden_size"
+                for size in sizes
+                if size in self.excluded_sizes
+            ]
+            if left:
+                reasons.append(f"no num_attention_heads of {heads} divides a hidden_size of {left}")
+            raise KdnasError(f"no valid student in the space: {'; '.join(reasons)}")
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:

@@ -18,7 +18,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_reachable
-from kdnas.scoring.scorers import check_scorer
+from kdnas.scoring.scorers import find_scorer
 from kdnas.space import SearchSpace
 from kdnas.students import empty_student
 from kdnas.study.pruner import SuccessiveHalvingPruner
@@ -100,7 +100,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
         KdnasError: Names the first problem.
     """
     settings, data = context.settings, inputs.data
-    check_scorer(settings.scorer)
+    find_scorer(settings.scorer)
     headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
     space = inputs.space
     check_recipe(settings, space.teacher, space.architectures, has_head=headed)
@@ -144,7 +144,7 @@ def check_limits(context: Context, inputs: Inputs) -> None:
         with torch.random.fork_rng(devices=[]):
             teacher = empty_student(config, inputs.space.teacher, spec.task_type).eval()
         teacher.to(context.runtime.device)  # type: ignore[arg-type]
-        check_reachable(limits, inputs.space, CostMeter.from_settings(teacher, settings))
+        check_reachable(limits, inputs.space, CostMeter(teacher, settings))
 
 
 def check_same_data(context: Context, data: RunData) -> None:

@@ -18,9 +18,9 @@ from kdnas.scoring.evaluate import Evaluate, evaluate_candidate
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.mini_kd import MiniKD, states_for
 from kdnas.scoring.proxy import Proxy, split_heldout
-from kdnas.scoring.reward import make_reward
+from kdnas.scoring.reward import candidate_reward
 from kdnas.scoring.scorer import Scorer
-from kdnas.scoring.scorers import make_scorer
+from kdnas.scoring.scorers import find_scorer
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import (
@@ -60,19 +60,12 @@ class Prepared:
     def evaluate(self) -> Evaluate:
         """Gives candidates their costs, scores and rewards."""
         settings, meter = self.context.settings, self.meter
-        reward = make_reward(
-            settings.cost,
-            settings.alpha,
-            settings.beta,
-            teacher_params=meter.teacher_params,
-            teacher_macs=meter.teacher_macs,
-        )
         return partial(
             evaluate_candidate,
             scorer=self.scorer,
             measure=meter.of_candidate,
             limits=Limits(settings.speedup, settings.max_params),
-            reward=reward,
+            reward=partial(candidate_reward, meter=meter),
         )
 
 
@@ -87,7 +80,7 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     teacher = prepare_teacher(context, inputs, given)
     mini = prepare_mini_kd(context, inputs, teacher)
     scorer = prepare_scorer(context, mini)
-    meter = CostMeter.from_settings(teacher.model, context.settings)
+    meter = CostMeter(teacher.model, context.settings)
     # Workers, and searches that are not done yet, need no transfer set.
     full = cache(lambda: prepare_full_kd(context, inputs, teacher))
     return Prepared(context, inputs, teacher, mini, scorer, meter, full)
@@ -141,8 +134,8 @@ def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
     settings = context.settings
     if settings.scorer == "mini-kd":
         return mini
-    record = Curves(context.run.folder).record
-    return make_scorer(settings.scorer, mini.teacher, mini.proxy, settings, context.runtime, record)
+    make, record = find_scorer(settings.scorer), Curves(context.run.folder).record
+    return make(mini.teacher, mini.proxy, settings, context.runtime, record)
 
 
 def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> RecipeRun:
