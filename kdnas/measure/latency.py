@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from kdnas.measure.quiet import measuring
+from kdnas.measure.quiet import finish_queue, measuring
 
 WARM_UP = 3
 # Quartiles further apart than this share of the median: the machine was busy with something else.
@@ -51,12 +51,12 @@ class InTorch:
         model, device = self._model, self._model.device
         tokens = torch.ones(batch, length, dtype=torch.long, device=device)
         mask = torch.ones_like(tokens)
-        _wait(device)
+        finish_queue(device)
 
         @torch.inference_mode()
         def once() -> None:
             model(input_ids=tokens, attention_mask=mask)
-            _wait(device)
+            finish_queue(device)
 
         return once
 
@@ -186,8 +186,3 @@ def latency_grid(
         pace = (latency.student_ms + latency.teacher_ms) / 1000 / tokens
         cell |= {"repeats": repeats, **asdict(latency)}
     return grid
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        getattr(torch, device.type).synchronize()

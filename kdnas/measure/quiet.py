@@ -75,15 +75,11 @@ def measuring(quiet: bool = True) -> Iterator[None]:
         raise RuntimeError("cannot measure latency in the middle of a computation")
     gate, work = _lock("gate"), _lock("work")
     # Nobody starts to compute once the gate is held, so that the wait for the others ends.
-    _acquire(gate.acquire_write_lock, TO_MEASURE)
-    try:
-        _acquire(work.acquire_write_lock, TO_MEASURE)
-        try:
-            yield
-        finally:
-            work.release_write_lock()
-    finally:
-        gate.release_write_lock()
+    with (
+        _held(gate.acquire_write_lock, gate.release_write_lock, TO_MEASURE),
+        _held(work.acquire_write_lock, work.release_write_lock, TO_MEASURE),
+    ):
+        yield
 
 
 @contextmanager
@@ -92,17 +88,14 @@ def _shared(device: torch.device) -> Iterator[Callable[[], None]]:
     gate, work = _lock("gate"), _lock("work")
 
     def enter() -> None:
-        _acquire(gate.acquire_read_lock, TO_COMPUTE)
-        try:
+        with _held(gate.acquire_read_lock, gate.release_read_lock, TO_COMPUTE):
             _acquire(work.acquire_read_lock, TO_COMPUTE)
-        finally:
-            gate.release_read_lock()
 
     def let_pass() -> None:
         if gate.acquire_read_lock(blocking=False):
             gate.release_read_lock()
             return
-        _finish_queue(device)
+        finish_queue(device)
         work.release_read_lock()
         enter()
 
@@ -111,12 +104,13 @@ def _shared(device: torch.device) -> Iterator[Callable[[], None]]:
         yield let_pass
     finally:
         with suppress(RuntimeError):  # of a failed device; what failed is reported elsewhere
-            _finish_queue(device)
+            finish_queue(device)
         if work.lockfile is not None:
             work.release_read_lock()
 
 
-def _finish_queue(device: torch.device) -> None:
+def finish_queue(device: torch.device) -> None:
+    """Waits until a device has done what it was given."""
     if device.type != "cpu":
         getattr(torch, device.type).synchronize()
 
@@ -124,6 +118,15 @@ def _finish_queue(device: torch.device) -> None:
 def _lock(name: str) -> InterProcessReaderWriterLock:
     lock_folder().mkdir(mode=0o700, parents=True, exist_ok=True)  # temporary folders are swept
     return InterProcessReaderWriterLock(lock_folder() / f"{name}.lock")
+
+
+@contextmanager
+def _held(acquire: Callable[..., bool], release: Callable[[], None], what: str) -> Iterator[None]:
+    _acquire(acquire, what)
+    try:
+        yield
+    finally:
+        release()
 
 
 def _acquire(acquire: Callable[..., bool], what: str) -> None:

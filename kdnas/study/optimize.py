@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,25 +45,6 @@ T = TypeVar("T")
 Log = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class ControlSearch:
-    """A search beside the run's own: every candidate in full, and no student is kept.
-
-    Attributes:
-        name: As messages have it.
-        known: Trials of the run's own search; their results are copied, not paid for again.
-    """
-
-    name: str
-    known: Mapping[Candidate, FrozenTrial] = field(default_factory=dict)
-
-
-def random_control(study: Study, space: SearchSpace) -> ControlSearch:
-    """Random search beside a study; what both try is paid for once."""
-    settled = evaluated(study) + infeasible(study)
-    return ControlSearch(RANDOM_SEARCH, {space.candidate(t.params): t for t in settled})
-
-
 def warm_start(study: Study, space: SearchSpace, settings: Settings, meter: CostMeter) -> None:
     """Queues known shapes and corners of the space in a study that has no trial yet.
 
@@ -86,7 +66,7 @@ def optimize(
     settings: Settings,
     folder: Path,
     log: Log,
-    control: ControlSearch | None = None,
+    beside: Study | None = None,
 ) -> None:
     """Works on a study until its budget is spent or no candidate is left to try.
 
@@ -99,17 +79,18 @@ def optimize(
         settings: Budget, rungs, objective and limits.
         folder: Of the run: `trials/NUMBER` keeps students that may win, `rungs` paused trainings.
         log: Takes an event and its fields.
-        control: What the study is, unless it is the run's own search.
+        beside: The run's own study, where this one is random search as a control: candidates train
+            in full, those of both are paid for once, and no student is kept.
 
     Raises:
         KdnasError: Several candidates in a row failed, no student keeps the limits, the study
             belongs to another space, or its storage stays out of reach.
     """
-    search = _Search(study, space, evaluate, settings, folder, log, control)
+    search = _Search(study, space, evaluate, settings, folder, log, beside)
     done, best = search.waiting(search.standing)
     if done > settings.trials:
         search.say(f"{done:g} trials are done already, more than --trials {settings.trials}")
-    with progress(control.name if control else "search", settings.trials, done) as advance:
+    with progress(RANDOM_SEARCH if beside else "search", settings.trials, done) as advance:
         while search.waiting(search.step):
             done, best = search.waiting(search.standing)
             advance(best, done)
@@ -126,14 +107,17 @@ class _Search:
         settings: Settings,
         folder: Path,
         log: Log,
-        control: ControlSearch | None,
+        beside: Study | None,
     ) -> None:
         self.study, self.space, self.evaluate = study, space, evaluate
-        self.settings, self.folder, self.log, self.control = settings, folder, log, control
-        rungs = 1 if control else settings.rungs
+        self.settings, self.folder, self.log = settings, folder, log
+        self.is_control = beside is not None
+        rungs = 1 if beside else settings.rungs
         self.pruner = SuccessiveHalvingPruner(rungs, settings.reduction)
         self.limits = Limits(settings.speedup, settings.max_params)
-        self.results = TrialWriter(study, settings, self.pruner, control.known if control else {})
+        settled = evaluated(beside) + infeasible(beside) if beside else []
+        known = {space.candidate(t.params): t for t in settled}
+        self.results = TrialWriter(study, settings, self.pruner, known)
         self.monitor = WorkerMonitor(study, settings.worker_timeout)
         self.failures = 0
         # Trials of this process during which the storage was lost.
@@ -145,7 +129,7 @@ class _Search:
 
     def say(self, message: str) -> None:
         """A line for people."""
-        say(f"{self.control.name}: {message}" if self.control else message)
+        say(f"{RANDOM_SEARCH}: {message}" if self.is_control else message)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """The study's trials, those of some states alone where any are given."""
@@ -202,7 +186,7 @@ class _Search:
             self.say(f"none of the last {len(broken)} students tried keeps the limits")
             return True
         message = none_feasible(broken, self.limits)
-        if not self.control:
+        if not self.is_control:
             raise KdnasError(message)
         self.say(message)
         return True
@@ -278,13 +262,13 @@ class _Search:
         self, trial: Trial, candidate: Candidate, rung: int, before: FrozenTrial | None
     ) -> None:
         share = self.pruner.share(rung)
-        title = f"{self.control.name if self.control else 'trial'} {trial.number}"
+        title = f"{RANDOM_SEARCH if self.is_control else 'trial'} {trial.number}"
         checkpoint = self._checkpoint(candidate)
         costs = self.results.costs_of(before) if before else None
         evaluation = self.evaluate(candidate, Budget(share, checkpoint, title), costs)
         student = evaluation.score.student if evaluation.score else None
         try:
-            if student is not None and share == 1 and not self.control:
+            if student is not None and share == 1 and not self.is_control:
                 folder = self.folder / "trials" / str(trial.number)
                 state_artifact(folder, candidate.params).write(student)
         finally:  # where it cannot be kept, its score still counts
@@ -318,7 +302,7 @@ class _Search:
                 checkpoint = self._checkpoint(self.space.candidate(trial.params))
                 if checkpoint and trial.number not in continued:
                     checkpoint.unlink(missing_ok=True)
-        elif not self.control and (known := evaluated(self.study)):
+        elif not self.is_control and (known := evaluated(self.study)):
             for number in {t.number for t in known} - possible_winners(self.study):
                 shutil.rmtree(self.folder / "trials" / str(number), ignore_errors=True)
 

@@ -7,7 +7,7 @@ from optuna.study import Study
 from kdnas.runs.context import Context
 from kdnas.space import SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
-from kdnas.study.optimize import RANDOM_SEARCH, optimize, random_control, warm_start
+from kdnas.study.optimize import RANDOM_SEARCH, optimize, warm_start
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import storage_url
@@ -71,8 +71,7 @@ def random_search(prepared: Prepared, study: Study) -> Study | None:
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
-    beside = random_control(study, space)
     control, run = open_run_study(context, space, "random"), context.run
     with run.timed(RANDOM_SEARCH):
-        optimize(control, space, prepared.evaluate, settings, run.folder, run.log, beside)
+        optimize(control, space, prepared.evaluate, settings, run.folder, run.log, study)
     return control if evaluated(control) else None

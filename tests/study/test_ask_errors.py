@@ -24,7 +24,7 @@ from kdnas.space.derivation import derive_choices
 from kdnas.study import join
 from kdnas.study.attributes import BORROWED, WORKER
 from kdnas.study.join import share_threads
-from kdnas.study.optimize import optimize, random_control
+from kdnas.study.optimize import optimize
 from kdnas.study.study import create_study, evaluated, load_control, load_run_study
 
 TEACHER = Architecture(4, 4, 32, 64, "gelu")
@@ -111,10 +111,9 @@ def test_random_search_is_read_without_running_it(tmp_path: Path) -> None:
     assert load_control(url, "s", "random") is None
     study = load_run_study(url, "s", tmp_path)
     control = create_study(url, "s-random", RandomSampler(0), "reward", {})
-    beside = random_control(study, SPACE)
     control.enqueue_trial(evaluated(study)[0].params)
     half = Settings(trials=1)
-    optimize(control, SPACE, evaluate, half, tmp_path, lambda *_, **__: None, beside)
+    optimize(control, SPACE, evaluate, half, tmp_path, lambda *_, **__: None, study)
     found = load_control(url, "s", "random")
     assert found is not None and len(found.trials) == 1
     assert found.trials[0].user_attrs[BORROWED] == evaluated(study)[0].number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,42 +43,27 @@ def list_choices(distribution: BaseDistribution) -> list[Any]:
     if isinstance(distribution, CategoricalDistribution):
         choices = enumerate(distribution.choices)
         return [c for index, c in choices if distribution.to_internal_repr(c) == index]
-    if isinstance(distribution, IntDistribution):
-        return _int_choices(distribution)
-    if isinstance(distribution, FloatDistribution):
-        return _float_choices(distribution)
-    raise KdnasError(
-        f"cannot list the choices of {distribution!r}; give a categorical, int or float range"
-    )
-
-
-def _int_choices(distribution: IntDistribution) -> list[int]:
+    if not isinstance(distribution, IntDistribution | FloatDistribution):
+        raise KdnasError(
+            f"cannot list the choices of {distribution!r}; give a categorical, int or float range"
+        )
     low, high, step = distribution.low, distribution.high, distribution.step
-    count = (high - low) // step + 1
-    if count <= _MAX_CHOICES:
-        return list(range(low, high + 1, step))
-    if distribution.log:
-        points = np.rint(np.geomspace(float(low), float(high), _GRID_POINTS))
-        return sorted({min(max(int(point), low), high) for point in points})
-    return [low + step * index for index in _spread(count)]
-
-
-def _float_choices(distribution: FloatDistribution) -> list[float]:
-    low, high, step = distribution.low, distribution.high, distribution.step
+    whole = isinstance(distribution, IntDistribution)
     if low == high:
         return [low]
     if step is not None:
-        count = round((high - low) / step) + 1
-        indices = range(count) if count <= _MAX_CHOICES else _spread(count)
-        return [min(low + step * index, high) for index in indices]
+        # In integers: the index may be beyond a float's precision.
+        last = int((high - low) // step) if whole else round((high - low) / step)
+        indices: Iterable[int] = range(last + 1)
+        if last >= _MAX_CHOICES:
+            indices = (last * index // (_GRID_POINTS - 1) for index in range(_GRID_POINTS))
+        if last < _MAX_CHOICES or not distribution.log:
+            return [min(low + step * index, high) for index in indices]
     space = np.geomspace if distribution.log else np.linspace
-    inner = [float(point) for point in space(low, high, _GRID_POINTS)[1:-1]]
+    inner = space(float(low), float(high), _GRID_POINTS)[1:-1].tolist()
+    if whole:
+        return sorted({low, high, *(min(max(round(point), low), high) for point in inner)})
     return [low, *inner, high]
-
-
-def _spread(count: int) -> list[int]:
-    """16 indices from 0 to `count - 1`, exact for counts beyond a float's precision."""
-    return [(count - 1) * index // (_GRID_POINTS - 1) for index in range(_GRID_POINTS)]
 
 
 class CandidateSpace:

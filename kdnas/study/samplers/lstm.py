@@ -52,10 +52,9 @@ class LSTMControllerSampler(BaseSampler):
     Trials that were stopped at a rung and told as pruned, with the user attributes `rung` and
     `rung_values`, count half of a complete one, their values shifted to those of a full training.
 
-    It keeps nothing but caches: a proposal depends on the seed, the trial's turn and the trials
-    in the study. A study that is resumed with a new sampler of the same seed therefore continues
-    as if it had never stopped. Every proposal is marked in the trial's system attributes, see
-    `kdnas.study.attributes`.
+    A proposal depends on the seed, the trial's turn and the trials in the study alone, so that a
+    study that is resumed with a new sampler of the same seed continues as if it had never stopped.
+    Every proposal is marked in the trial's system attributes, see `kdnas.study.attributes`.
 
     An architecture is tried once: not again while it waits, runs, or was completed or pruned, nor
     after it failed twice (one failure may be a killed process). When no other is left, the best
