@@ -1,18 +1,10 @@
 """What a model costs: latency, multiply-accumulates, parameters."""
 
-from kdnas.measure.latency import (
-    InTorch,
-    Latency,
-    LatencySettings,
-    Timed,
-    measure_latency,
-    take_turns,
-)
+from kdnas.measure.latency import InTorch, LatencySettings, Timed, measure_latency, take_turns
 from kdnas.measure.macs import count_macs, count_params
 
 __all__ = [
     "InTorch",
-    "Latency",
     "LatencySettings",
     "Timed",
     "count_macs",

@@ -13,8 +13,7 @@ import inspect
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,9 @@ def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INP
     """
     cpu = torch.device("cpu")
     outputs = task_type_of(model.config, type(model).__name__).onnx_outputs
-    with computing(cpu), _silence():
+    # The tracer's warnings say little: the comparison with PyTorch decides.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with computing(cpu), warnings.catch_warnings(action="ignore"):
         twin = copy.deepcopy(model).to(cpu).eval()  # type: ignore[arg-type]
         twin.set_attn_implementation("eager")  # plain products, which ONNX Runtime fuses
         mask = torch.ones(2, 8, dtype=torch.long)
@@ -97,20 +98,6 @@ class _Traced(nn.Module):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         found = self.model(**dict(zip(self.names, inputs, strict=True)))
         return tuple(getattr(found, name) for name in self.outputs)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Silences the tracer's warnings: the comparison with PyTorch decides."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
 
 
 class Session:

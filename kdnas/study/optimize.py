@@ -17,7 +17,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import progress, say
 from kdnas.scoring.costs import CostMeter
-from kdnas.scoring.evaluate import Evaluate, Evaluation
+from kdnas.scoring.evaluate import Evaluate
 from kdnas.scoring.limits import Limits, may_keep
 from kdnas.scoring.scorer import Budget
 from kdnas.space import Candidate, SearchSpace
@@ -278,16 +278,11 @@ class _Search:
         self._drop_files(rung)
         fields = {**candidate.params, **evaluation.attributes, "share": share}
         self.log("trial", study=self.study.study_name, number=trial.number, **fields)
-        self._show(f"{title}  {candidate.label}", evaluation, share)
-
-    def _show(self, title: str, evaluation: Evaluation, share: float) -> None:
-        line = f"{title}  {evaluation.costs.speedup:.2f}x"
-        if evaluation.score is None:
-            say(f"{line}  {self.limits.describe(evaluation.violations)}")
-            return
-        part = f"{share:.0%} " if share < 1 else ""
-        loss = 1 - evaluation.score.value
-        say(f"{line}  {part}loss {loss:.4f}  reward {evaluation.reward:.4f}")
+        found = self.limits.describe(evaluation.violations)
+        if evaluation.score:
+            part, loss = f"{share:.0%} " if share < 1 else "", 1 - evaluation.score.value
+            found = f"{part}loss {loss:.4f}  reward {evaluation.reward:.4f}"
+        say(f"{title}  {candidate.label}  {evaluation.costs.speedup:.2f}x  {found}")
 
     def _checkpoint(self, candidate: Candidate) -> Path | None:
         """Where a candidate's training waits to go on."""

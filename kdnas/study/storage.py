@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import optuna
 import sqlalchemy.exc
-from optuna.exceptions import OptunaError, StorageInternalError
+from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from tenacity import (
@@ -66,7 +66,7 @@ def make_storage(url: str) -> BaseStorage:
 
     Raises:
         KdnasError: A driver is missing, or the URL is malformed.
-        Exception: One of `storage_errors`: the storage cannot be used.
+        Exception: The storage cannot be used; `storage_failures` turns it into one line.
     """
     remember(url)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -78,11 +78,9 @@ def make_storage(url: str) -> BaseStorage:
         return JournalStorage(JournalFileBackend(str(file)))
     if url.startswith(GRPC):
         return _proxy(url)
-    url = with_driver(url)
-    sqlite = url.startswith(SQLITE)
-    engine: dict[str, Any] = (
-        {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
-    )
+    url, engine = with_driver(url), dict[str, Any](pool_pre_ping=True)
+    if url.startswith(SQLITE):
+        engine = {"connect_args": {"timeout": 60}}
     retrying = Retrying(
         retry=retry_if_exception(_created_by_another),
         wait=wait_fixed(0.3),
@@ -107,9 +105,11 @@ def storage_failures(what: str, url: str) -> Iterator[None]:
     Raises:
         KdnasError: The storage cannot be used.
     """
+    own = (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError)
+    failures: tuple[type[Exception], ...] = (*own, ImportError, OSError, *_grpc_errors())
     try:
         yield
-    except storage_errors() as error:
+    except failures as error:
         raise KdnasError(f"{what} in {without_password(url)}: {_reason(error)}") from None
 
 
@@ -152,12 +152,6 @@ def file_of(url: str) -> Path | None:
     return Path(place.partition("?")[0])
 
 
-def storage_errors() -> tuple[type[Exception], ...]:
-    """What a storage that cannot be used raises."""
-    own = (sqlalchemy.exc.SQLAlchemyError, OptunaError, RuntimeError, ValueError, KeyError)
-    return (*own, ImportError, OSError, *_grpc_errors())
-
-
 def with_driver(url: str) -> str:
     """A database URL, completed by an installed driver where it names none.
 
@@ -197,8 +191,7 @@ def _proxy(url: str) -> GrpcStorageProxy:
         host = port = None
     if not host or not port:
         raise KdnasError(f"invalid --storage {without_password(url)}: expected {GRPC}HOST:PORT")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         proxy = GrpcStorageProxy(host=host, port=port)
     proxy.wait_server_ready(timeout=READY_SECONDS)
     return proxy

@@ -151,15 +151,15 @@ def claim(
         ours = trials[trial.number]
         if ours.user_attrs.get(BEGUN):
             raise LostTrialError
-        known = [t for t in trials if t.number != ours.number and _counts(t, ours)]
-        first = [
-            t
-            for t in known
-            if t.state != TrialState.RUNNING or t.user_attrs.get(BEGUN) or t.number < ours.number
-        ]
-        if reason := _conflict(ours, first, n_trials, pruner):
+        # Those that are asked for later, or are not signed yet, will look at ours.
+        ended = [t for t in trials if t.state.is_finished()]
+        ended += [t for t in trials[: ours.number] if t.state == TrialState.WAITING]
+        signed = [t for t in trials if t.state == TrialState.RUNNING and WORKER in t.user_attrs]
+        rivals = [t for t in signed if t.number != ours.number]
+        first = [t for t in rivals if t.user_attrs.get(BEGUN) or t.number < ours.number]
+        if reason := _conflict(ours, ended + first, n_trials, pruner):
             return reason
-        if not _conflict(ours, known, n_trials, pruner):
+        if not _conflict(ours, ended + rivals, n_trials, pruner):
             break
         time.sleep(UNDECIDED_SECONDS)
         monitor.release_dead()
@@ -169,23 +169,13 @@ def claim(
     return None
 
 
-def retry(study: Study, number: int, deaths: int | None = None) -> None:
-    """Queues a failed trial's candidate again, at the cost that it was to have.
-
-    `deaths` says how many workers died over it; None: as many as before.
-    """
+def retry(study: Study, number: int, died: bool = False) -> None:
+    """Queues a failed trial's candidate again, at the cost that it was to have."""
     trial = study.get_trials(deepcopy=False)[number]
     if set(FIELDS) <= trial.params.keys():
-        kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS, DEATHS) if k in trial.user_attrs}
-        more = {RETRY_OF: number} if deaths is None else {RETRY_OF: number, DEATHS: deaths}
-        study.enqueue_trial(trial.params, user_attrs={**kept, **more})
-
-
-def _counts(other: FrozenTrial, ours: FrozenTrial) -> bool:
-    """Whether another trial must be looked at: not those that will look at ours."""
-    if other.state == TrialState.WAITING:
-        return other.number < ours.number
-    return other.state != TrialState.RUNNING or WORKER in other.user_attrs
+        kept = {k: trial.user_attrs[k] for k in (CONTINUES, UNITS) if k in trial.user_attrs}
+        kept[DEATHS] = int(trial.user_attrs.get(DEATHS, 0)) + died
+        study.enqueue_trial(trial.params, user_attrs={**kept, RETRY_OF: number})
 
 
 def _conflict(
@@ -224,5 +214,5 @@ def _release(study: Study, trial: FrozenTrial, *, died: bool) -> bool:
     if deadly:
         say(f"trial {trial.number}: given up, {reason}")
         return False
-    retry(study, trial.number, deaths)
+    retry(study, trial.number, died)
     return True

@@ -57,11 +57,9 @@ class Targets:
             return np.asarray(predicted[:, :, 0])
         costs, seen = -predicted[:, :, : self.objectives], -self.scaled[:, : self.objectives]
         seen = seen[np.isfinite(seen).all(axis=1)]
-        low, span = seen.min(axis=0), np.ptp(seen, axis=0)
-        span = np.where(span > 0, span, 1.0)
         if self.objectives == 2:
-            return hypervolume_gain((costs - low) / span, (seen - low) / span)
-        return chebyshev((costs - low) / span, rng)
+            return hypervolume_gain(_scaled(costs, seen), _scaled(seen, seen))
+        return chebyshev(_scaled(costs, seen), rng)
 
     def log_feasibility(self, predicted: Floats) -> Floats:
         """The logarithm of the probability that all constraints hold, shape (candidates,)."""
@@ -92,8 +90,13 @@ def scalarise(
     costs = values * signs(directions)
     if costs.shape[1] == 1:
         return np.asarray(-costs[:, 0])
-    low, span = costs.min(axis=0), np.ptp(costs, axis=0)
-    return chebyshev((costs - low) / np.where(span > 0, span, 1.0), rng)
+    return chebyshev(_scaled(costs, costs), rng)
+
+
+def _scaled(costs: Floats, seen: Floats) -> Floats:
+    """Costs on a scale on which each objective seen lies in [0, 1]."""
+    low, span = seen.min(axis=0), np.ptp(seen, axis=0)
+    return np.asarray((costs - low) / np.where(span > 0, span, 1.0))
 
 
 def chebyshev(costs: Floats, rng: np.random.Generator) -> Floats:

@@ -47,8 +47,7 @@ def _gp(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
 
 
 def _qmc(seed: int, trials: int, space: SearchSpace) -> BaseSampler:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         sobol = optuna.samplers.QMCSampler(scramble=True, seed=seed)
     return OrdinalSampler(sobol, sees_trials=False)
 
