@@ -5,14 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kdnas.errors import KdnasError
+from kdnas.space.architecture import Architecture
 
-FIELDS = (
-    "num_hidden_layers",
-    "num_attention_heads",
-    "hidden_size",
-    "intermediate_size",
-    "hidden_act",
-)
+FIELDS = tuple(Architecture.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
