@@ -16,14 +16,10 @@ from kdnas.space import Candidate
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluated candidate.
+    """One evaluated candidate, and the seconds that it took.
 
-    Attributes:
-        costs: Measured.
-        violations: Share by which each limit is broken, see `Limits.violations`.
-        score: None where a limit is broken: such a candidate is not trained.
-        reward: The score weighed with the cost; None like the score.
-        seconds: Wall time of all of it.
+    One that breaks a limit is not trained: it has no score, nor a reward, which weighs score and
+    cost. For `violations` see `Limits.violations`.
     """
 
     costs: Costs
@@ -63,14 +59,7 @@ def evaluate_candidate(
 ) -> Evaluation:
     """Costs, where no earlier trial measured them, then the score, unless a limit is broken.
 
-    Args:
-        candidate: To evaluate.
-        budget: Of the score.
-        costs: Of the candidate, if known.
-        scorer: Gives the score.
-        measure: Gives the costs.
-        limits: Of the run.
-        reward: Of a score's value and costs.
+    `reward` takes the score's value and the costs.
 
     Raises:
         FloatingPointError: The score is not finite.

@@ -28,14 +28,8 @@ from kdnas.teachers.load import Teacher
 class MiniKD:
     """A scorer: trains any candidate of one teacher briefly on one proxy.
 
-    The teacher itself is not run: its signal for the proxy is stored.
-
-    Args:
-        teacher: Gives the students their weights.
-        proxy: Data and signal.
-        settings: Of the run.
-        runtime: Device and precision.
-        record: Takes note of each training.
+    The teacher gives the students their weights, but is not run: its signal for the proxy is
+    stored. `record` takes note of each training.
     """
 
     def __init__(

@@ -21,14 +21,10 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two orders of the same students agree, from -1 (reversed) to 1 (the same).
+    """How far two orders of `n` students agree, from -1 (reversed) to 1 (the same).
 
-    Attributes:
-        tau: Kendall's tau-b; None where either side is all ties.
-        tau_interval: Its 95% confidence interval; None for fewer than 5 students.
-        rho: Spearman's rank correlation; None like tau.
-        rho_interval: Its interval.
-        n: Students.
+    Kendall's tau-b and Spearman's rho, None where either side is all ties, with 95% confidence
+    intervals, None for fewer than 5 students.
     """
 
     tau: float | None

@@ -30,11 +30,7 @@ COSTS = tuple(Costs.__dataclass_fields__)
 class TrialWriter:
     """Writes results into the trials of a study.
 
-    Args:
-        study: Whose trials.
-        settings: Objective, cost, and the runtime that students are timed in.
-        pruner: Its rungs.
-        known: Trials of another study whose results are copied rather than paid for again.
+    `known` are trials of another study whose results are copied rather than paid for again.
     """
 
     def __init__(

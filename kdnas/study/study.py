@@ -37,12 +37,8 @@ def create_study(
 ) -> Study:
     """Creates a study, or loads the one of that name.
 
-    Args:
-        url: As `make_storage` reads it.
-        name: The study's.
-        sampler: Proposes trials.
-        objective: A key of DIRECTIONS.
-        identity: Plain values on which a study of this name must agree.
+    The objective is a key of DIRECTIONS; a study of this name must agree on the plain values of
+    `identity`.
 
     Raises:
         KdnasError: The storage cannot be used, or the study belongs to another search.

@@ -136,12 +136,7 @@ def claim(
     and of two in conflict at least one sees the other. A trial that has begun goes on; else the one
     with the lower number does.
 
-    Args:
-        study: Of the trial.
-        trial: With all its parameters, signed.
-        n_trials: Full trainings that the study may pay for.
-        pruner: Knows what trials cost.
-        monitor: Releases the trials of workers that died undecided.
+    The study may pay for `n_trials` full trainings; the trial has all its parameters.
 
     Raises:
         LostTrialError: Another process was given the same trial.

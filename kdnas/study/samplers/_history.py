@@ -27,21 +27,13 @@ _FARTHEST = 1e100
 
 @dataclass(frozen=True)
 class Observation:
-    """One trial that ended.
-
-    Attributes:
-        number: Of the trial.
-        code: Its architecture.
-        values: One an objective, or None where it was not trained.
-        share: Of the full training that the values come from; 1 for a complete trial.
-        constraints: By key; an architecture is feasible where none exceeds 0.
-    """
+    """One trial of an architecture that ended."""
 
     number: int
     code: Code
-    values: tuple[float, ...] | None
-    share: float
-    constraints: Mapping[str, float]
+    values: tuple[float, ...] | None  # one an objective; None where it was not trained
+    share: float  # of the full training that the values come from; 1 for a complete trial
+    constraints: Mapping[str, float]  # feasible where none exceeds 0
 
 
 def observe(trials: Iterable[FrozenTrial], space: CandidateSpace) -> list[Observation]:
