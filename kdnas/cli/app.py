@@ -4,37 +4,48 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Any
 
 import typer
 
 from kdnas import __version__
 from kdnas.cli.evaluate import evaluate
 from kdnas.cli.export import export
-from kdnas.cli.fidelity import fidelity
-from kdnas.cli.overview import welcome
+from kdnas.cli.options import with_output_flags
 from kdnas.cli.predict import predict
 from kdnas.cli.report import report
-from kdnas.cli.search import distill, resume, search
-from kdnas.cli.shared import with_output_flags
-from kdnas.cli.space import space
-from kdnas.cli.worker import worker
+from kdnas.cli.search import distill, fidelity, resume, search, space, worker
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import is_full
 from kdnas.runtime.interrupt import listening
 from kdnas.runtime.plugins import load_plugins
 
-app = typer.Typer(
-    name="kdnas",
-    pretty_exceptions_enable=False,
-)
-
+app = typer.Typer(name="kdnas", pretty_exceptions_enable=False)
 # Typer brings its own copy of click or uses the installed one, by version.
 UsageError: Any = typer.BadParameter.__mro__[1]
 
-COMMANDS = (search, resume, worker, space, distill, evaluate, predict, report, export, fidelity)
-for command in COMMANDS:
+for command in (
+    search,
+    resume,
+    worker,
+    space,
+    distill,
+    evaluate,
+    predict,
+    report,
+    export,
+    fidelity,
+):
     app.command()(with_output_flags(command))
+
+WELCOME = """\
+kdnas finds, trains and ships the best small student of a transformer encoder.
+
+  kdnas search                                      a first search, in minutes
+  kdnas search --teacher roberta-base --task mrpc   your teacher, your task
+  kdnas report RUN --open                           look at the result
+"""
 
 
 def _print_version(wanted: bool) -> None:
@@ -46,15 +57,21 @@ def _print_version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def alone(
     context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option("--version", help="The version.", is_eager=True, callback=_print_version),
-    ] = False,
+    version: bool = typer.Option(
+        False, "--version", help="The version.", is_eager=True, callback=_print_version
+    ),
 ) -> None:
     """Finds, trains and ships the best small student of a transformer language model."""
     if context.invoked_subcommand is None:
-        for line in welcome(context):
-            typer.echo(line)
+        typer.echo("\n".join((WELCOME, *_overview(context))))
+        typer.echo("\nkdnas COMMAND --help lists a command's options.")
+
+
+def _overview(context: typer.Context) -> Iterator[str]:
+    """The commands, a line each of at most 80 columns."""
+    group: Any = context.command
+    for name in group.list_commands(context):
+        yield f"  {name:<10} {group.get_command(context, name).get_short_help_str(67)}"
 
 
 def main() -> None:
@@ -68,34 +85,26 @@ def main() -> None:
 
 
 def run() -> int:
-    """Runs the command of the command line; bad input ends in one line and 2, Ctrl-C in 130.
-
-    Returns:
-        The exit code.
-    """
+    """Runs the command line; bad input ends in one line and exit code 2, Ctrl-C in 130."""
     try:
         load_plugins()
         with listening():
             code = app(standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except UsageError as error:
-        _complain(error.format_message())
-        code = 2
+        return _failed(error.format_message())
     except KdnasError as error:
-        _complain(str(error))
-        code = 2
+        return _failed(str(error))
     except OSError as error:  # a file that no room has a better message for
         if is_full(error):
-            _complain(f"no space left on the disk of {error.filename or 'a file'}")
-        elif error.filename and error.strerror:
-            _complain(f"cannot use {error.filename}: {error.strerror}")
-        else:
-            raise
-        code = 2
+            return _failed(f"no space left on the disk of {error.filename or 'a file'}")
+        if error.filename and error.strerror:
+            return _failed(f"cannot use {error.filename}: {error.strerror}")
+        raise
     except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted")
-        code = 130
-    return code if isinstance(code, int) else 0
+        return _failed("interrupted", 130)
 
 
-def _complain(message: str) -> None:
+def _failed(message: str, code: int = 2) -> int:
     print(f"kdnas: {' '.join(message.split())}", file=sys.stderr)
+    return code

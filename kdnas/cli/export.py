@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from kdnas.cli.shared import RunFolder
+from kdnas.cli.options import RunFolder
 from kdnas.runtime.console import conclude
 
 
@@ -20,42 +19,24 @@ def _formats() -> list[str]:
 def export(
     run: RunFolder,
     *,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write; default: RUN/export, none if only the checkpoint is pushed."
-        ),
-    ] = None,
-    format: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="torch (the plain checkpoint), onnx, int8; separate several by commas, or repeat.",
-            metavar="torch|onnx|int8",
-            autocompletion=_formats,
-        ),
-    ] = None,
-    trial: Annotated[
-        int | None,
-        typer.Option(help="The student of this trial, from kdnas distill; default: the winner."),
-    ] = None,
-    max_drop: Annotated[
-        float, typer.Option(min=0, help="How much of the main score int8 may lose.")
-    ] = 0.01,
-    timing: Annotated[
-        bool,
-        typer.Option(
-            "--timing/--no-timing", help="Time the ONNX files beside student and teacher."
-        ),
-    ] = True,
-    push_to_hub: Annotated[
-        str | None,
-        typer.Option(
-            help="Upload the folder to this repository of the Hugging Face hub.", metavar="REPO"
-        ),
-    ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
+    out: Path | None = typer.Option(
+        None, help="Folder to write; default: RUN/export, none if only the checkpoint is pushed."
+    ),
+    format: list[str] | None = typer.Option(
+        None,
+        help="torch (the plain checkpoint), onnx, int8; separate several by commas, or repeat.",
+        metavar="torch|onnx|int8",
+        autocompletion=_formats,
+    ),
+    trial: int | None = typer.Option(
+        None, help="The student of this trial, from kdnas distill; default: the winner."
+    ),
+    max_drop: float = typer.Option(0.01, min=0, help="How much of the main score int8 may lose."),
+    timing: bool = typer.Option(True, help="Time the ONNX files beside student and teacher."),
+    push_to_hub: str | None = typer.Option(
+        None, help="Upload the folder to this repository of the Hugging Face hub.", metavar="REPO"
+    ),
+    private: bool = typer.Option(False, "--private", help="Make a new repository private."),
 ) -> None:
     """Write a run's student for transformers, ONNX Runtime or the hub.
 

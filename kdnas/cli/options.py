@@ -1,97 +1,144 @@
-"""Command-line flags made from the settings, so that each option is described once."""
+"""What the commands share: flags made from the settings, --quiet and --json, the Ctrl-C hint."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
 from kdnas.config import Settings
+from kdnas.config.settings import PANELS
+from kdnas.runtime.console import manner, say
 
-PLAIN = (str, int, float, bool, Path)
-METAVARS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
+METAVARS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH", bool: ""}
+RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
+ConfigFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--config", help="YAML file that sets any option; may be repeated; flags override it."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print the result as JSON; everything else goes to standard error."
+    ),
+]
+# Settings of a run that a command may override.
+OF_THE_RUN = {
+    "threads": "CPU threads; default: the run's.",
+    "device": "cpu, cuda, mps; default: the run's.",
+}
+
+Command = Callable[..., None]
 
 
-def with_settings(*names: str, **told: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command a flag for each setting (or for the named ones).
+def with_settings(*names: str, **helps: str) -> Callable[[Command], Command]:
+    """Gives a command a flag for each setting, or for the named ones.
 
     The command receives those that were given on the command line as its first argument, `flags`.
 
     Args:
         names: Settings.
-        told: More of them by name, with the help texts of what they are for this command.
+        helps: More of them by name, with the help texts of what they are for this command.
     """
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+    def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        wanted = (*names, *told) or Settings.model_fields
-        fields = [name for name in wanted if _type(name) is not None]
+        every = {name: option for name in Settings.model_fields if (option := _option(name))}
+        options = [_option(name, helps.get(name)) for name in (*names, *helps)] or every.values()
+        added = [option for option in options if option]
 
         @functools.wraps(command)
         def wrapped(**given: Any) -> None:
-            flags = {name: given.pop(name) for name in fields}
+            flags = {option.name: given.pop(option.name) for option in added}
             command({k: v for k, v in flags.items() if v is not None}, **given)
 
-        parameters = [*own, *(_parameter(name, told.get(name)) for name in fields)]
-        wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
-        return wrapped
+        return _with_parameters(wrapped, [*own, *added])
 
     return decorate
 
 
-def _parameter(name: str, told: str | None) -> inspect.Parameter:
+def with_output_flags(command: Command) -> Command:
+    """Gives a command --quiet and --json; it prints its result with `console.conclude`.
+
+    A command with an `as_json` of its own prints its JSON itself.
+    """
+    own = inspect.signature(command, eval_str=True).parameters
+    added = {k: v for k, v in {"quiet": Quiet, "as_json": AsJson}.items() if k not in own}
+
+    @functools.wraps(command)
+    def wrapped(*, quiet: bool, **given: Any) -> None:
+        as_json = "as_json" in added and given.pop("as_json")
+        with manner(quiet=quiet, as_json=as_json):
+            command(**given)
+
+    flags = [_keyword(name, kind, default=False) for name, kind in added.items()]
+    return _with_parameters(wrapped, [*own.values(), *flags])
+
+
+def spelled(flags: dict[str, Any]) -> str:
+    """Flags as given, for the hint that repeats a command."""
+    words = (f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in flags.items())
+    return "".join(words)
+
+
+def interruptible(command: str, work: Callable[[], Any]) -> Any:
+    """Runs a job; Ctrl-C prints the command that continues it."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        say(f"interrupted; continue with: kdnas {command}")
+        raise
+
+
+def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
+    """A setting's flag; None for settings that only a YAML file can hold."""
     field = Settings.model_fields[name]
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
-    shown = "" if field.default is None else f" \\[default: {_shown(field.default)}]"
-    flag = f"--{name.replace('_', '-')}"
-    names = (f"{flag}/--no-{flag[2:]}",) if _type(name) is bool else (flag,)
-    option = typer.Option(
-        *names,
-        help=told or f"{field.description}{shown}",
-        rich_help_panel=str(extra["panel"]),
-        metavar=_metavar(name),
-        show_default=False,
-        autocompletion=_completion(name),
-    )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=None,
-        # Values are read as text: the settings check them, and name the value in their refusal.
-        annotation=Annotated[bool | None if _type(name) is bool else str | None, option],
-    )
-
-
-def _type(name: str) -> type | None:
-    """The flag's type; None for settings that only a YAML file can hold."""
-    annotation = Settings.model_fields[name].annotation
-    kinds = [k for k in get_args(annotation) or (annotation,) if k in PLAIN]
-    if get_origin(annotation) is Literal:
-        return str
-    return kinds[0] if kinds and get_origin(annotation) not in (dict, tuple) else None
-
-
-def _metavar(name: str) -> str | None:
-    annotation = Settings.model_fields[name].annotation
-    if get_origin(annotation) is Literal:
-        return "|".join(get_args(annotation))
-    kind = _type(name)
-    return None if kind in (bool, None) else METAVARS[kind]
-
-
-def _completion(name: str) -> Callable[[str], list[str]] | None:
-    """Offers a shell the words that a setting may be; None where it may be anything."""
-    annotation = Settings.model_fields[name].annotation
-    if get_origin(annotation) is not Literal:
+    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    kinds = [k for k in get_args(field.annotation) or (field.annotation,) if k in METAVARS]
+    if not words and (not kinds or get_origin(field.annotation) in (dict, tuple)):
         return None
-    return lambda incomplete: [w for w in get_args(annotation) if w.startswith(incomplete)]
+    is_switch = kinds == [bool]
+    flag = name.replace("_", "-")
+    default = str(field.default).lower() if is_switch else field.default
+    shown = "" if default is None else f" \\[default: {default}]"
+    option = typer.Option(
+        f"--{flag}/--no-{flag}" if is_switch else f"--{flag}",
+        help=text or f"{field.description}{shown}",
+        rich_help_panel=_panel(name),
+        metavar="|".join(words) or METAVARS[kinds[0]] or None,
+        show_default=False,
+        autocompletion=_completion(words) if words else None,
+    )
+    # Values are read as text: the settings check them, and name the value in their refusal.
+    return _keyword(name, Annotated[bool | None if is_switch else str | None, option], default=None)
 
 
-def _shown(default: Any) -> str:
-    return str(default).lower() if isinstance(default, bool) else f"{default}"
+def _panel(name: str) -> str:
+    """The panel of --help that an option stands in."""
+    fields = list(Settings.model_fields)
+    return next(PANELS[k] for k in reversed(fields[: fields.index(name) + 1]) if k in PANELS)
+
+
+def _completion(words: Iterable[str]) -> Callable[[str], list[str]]:
+    """Offers a shell the words that a setting may be."""
+    return lambda incomplete: [word for word in words if word.startswith(incomplete)]
+
+
+def _keyword(name: str, annotation: Any, *, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _with_parameters(command: Command, parameters: list[inspect.Parameter]) -> Command:
+    """Shows typer another signature than Python's."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Any, TextIO
 
 import typer
 
@@ -23,36 +23,28 @@ STDIN = "-"
 @with_settings(device="cpu, cuda, mps; default: the best there is.", threads="CPU threads.")
 def predict(
     flags: dict[str, Any],
-    model: Annotated[
-        str, typer.Argument(help="A run folder, a checkpoint folder, or a hub id.", metavar="MODEL")
-    ],
-    texts: Annotated[
-        list[str] | None,
-        typer.Argument(help="Texts; - reads lines from standard input.", metavar="[TEXT]..."),
-    ] = None,
+    model: str = typer.Argument(
+        help="A run folder, a checkpoint folder, or a hub id.", metavar="MODEL"
+    ),
+    texts: list[str] | None = typer.Argument(
+        None, help="Texts; - reads lines from standard input.", metavar="[TEXT]..."
+    ),
     *,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            help="Texts from a .csv, .tsv, .jsonl or .parquet file, or one a line from another.",
-        ),
-    ] = None,
-    text_pair: Annotated[
-        list[str] | None,
-        typer.Option(help="The second text of a pair; repeat it for each TEXT.", metavar="TEXT"),
-    ] = None,
-    text_column: Annotated[
-        str | None,
-        typer.Option(help="The file's column of texts; default: the task's, or text."),
-    ] = None,
-    pair_column: Annotated[
-        str | None,
-        typer.Option(help="The column of second texts; default: the task's, or text_pair."),
-    ] = None,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="One JSON object a line, with the probability of each class."),
-    ] = False,
+    file: Path | None = typer.Option(
+        None, help="Texts from a .csv, .tsv, .jsonl or .parquet file, or one a line from another."
+    ),
+    text_pair: list[str] | None = typer.Option(
+        None, help="The second text of a pair; repeat it for each TEXT.", metavar="TEXT"
+    ),
+    text_column: str | None = typer.Option(
+        None, help="The file's column of texts; default: the task's, or text."
+    ),
+    pair_column: str | None = typer.Option(
+        None, help="The column of second texts; default: the task's, or text_pair."
+    ),
+    as_json: bool = typer.Option(
+        False, "--json", help="One JSON object a line, with the probability of each class."
+    ),
 ) -> None:
     """Label texts with a student, or with any other classifier.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -15,40 +14,35 @@ PLOTLY = ("inline", "cdn")
 
 
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(help="A run folder, or several to compare.", metavar="RUN...")
-    ],
+    runs: list[Path] = typer.Argument(
+        help="A run folder, or several to compare.", metavar="RUN..."
+    ),
     *,
-    open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
-    png: Annotated[
-        Path | None,
-        typer.Option(
-            help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas\\[png] and a "
-            "Chrome or Chromium.",
-            metavar="FILE",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Page of a comparison. \\[default: compare.html]", metavar="FILE"),
-    ] = None,
-    plotly_js: Annotated[
-        str,
-        typer.Option(
-            help="inline: pages work offline, 5 MB each; cdn: plotly's script comes from its "
-            "server. \\[default: inline]",
-            metavar="|".join(PLOTLY),
-            show_default=False,
-            autocompletion=lambda: list(PLOTLY),
-        ),
-    ] = "inline",
+    open_: bool = typer.Option(False, "--open", help="Show the page in a browser."),
+    png: Path | None = typer.Option(
+        None,
+        help="Also draw the front as a picture (.png, .svg, .pdf); needs kdnas\\[png] and a "
+        "Chrome or Chromium.",
+        metavar="FILE",
+    ),
+    out: Path | None = typer.Option(
+        None, help="Page of a comparison. \\[default: compare.html]", metavar="FILE"
+    ),
+    plotly_js: str = typer.Option(
+        "inline",
+        help="inline: pages work offline, 5 MB each; cdn: plotly's script comes from its server. "
+        "\\[default: inline]",
+        metavar="|".join(PLOTLY),
+        show_default=False,
+        autocompletion=lambda: list(PLOTLY),
+    ),
 ) -> None:
     """Write a run's report.html anew, or compare several runs.
 
     trials.csv, report.json and pareto.html are written anew, too.
     """
     if plotly_js not in PLOTLY:
-        raise KdnasError(f"--plotly-js is {plotly_js!r}; {' or '.join(PLOTLY)} would be right")
+        raise KdnasError(f"invalid --plotly-js {plotly_js}: expected {' or '.join(PLOTLY)}")
     if png:
         from kdnas.report.write import check_picture
 
@@ -68,7 +62,7 @@ def _one(folder: Path, png: Path | None, out: Path | None, plotly_js: str) -> Pa
     from kdnas.runs.run_folder import Run
 
     if out:
-        raise KdnasError("--out goes with several runs; the report of one lies in its folder")
+        raise KdnasError("--out needs several runs; the report of one is in its folder")
     run = Run.open(folder)
     data = rewrite_report(run, plotly_js)  # type: ignore[arg-type]
     if png:
@@ -86,11 +80,11 @@ def _several(folders: list[Path], png: Path | None, out: Path | None, plotly_js:
     from kdnas.runs.run_folder import Run
 
     if png:
-        raise KdnasError("--png draws the front of one run; name one")
+        raise KdnasError("--png draws the front of one run; give one run")
     runs = {str(folder): read_run(Run.open(folder)) for folder in folders}
     page = out or Path("compare.html")
     if page.is_dir():
-        raise KdnasError(f"--out is {page}, which is a folder; {page / 'compare.html'} would do")
+        raise KdnasError(f"invalid --out {page}: it is a folder; give {page / 'compare.html'}")
     write_comparison(page, runs, plotly_js)  # type: ignore[arg-type]
     rows = comparison(runs)
     conclude(rows, [*comparison_lines(rows), f"wrote {page}"])

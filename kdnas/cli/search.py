@@ -1,15 +1,39 @@
-"""kdnas search, resume, distill: the whole way, or the rest of it."""
+"""The commands that make a run and work on it: search, resume, worker, space, distill, fidelity."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from kdnas.cli.options import with_settings
-from kdnas.cli.shared import OF_THE_RUN, ConfigFile, RunFolder, interruptible, spelled
-from kdnas.runtime.console import conclude
+from kdnas.cli.options import (
+    OF_THE_RUN,
+    ConfigFile,
+    RunFolder,
+    interruptible,
+    spelled,
+    with_settings,
+)
+from kdnas.config import load_settings, validated
+from kdnas.errors import KdnasError
+from kdnas.runtime.console import conclude, say
+
+if TYPE_CHECKING:
+    from kdnas.runs.run_folder import Run
+
+# What may lie elsewhere on a worker's machine.
+PLACES = {
+    "storage": "Optuna storage URL of a study that began on another machine.",
+    "study": "Its name in the storage; default: kdnas.",
+    "out": "This machine's run folder for it; default: runs/worker-HOST-STUDY-HASH.",
+    "teacher": "Its teacher here, hub id or folder; default: the study's.",
+    "task": "Its task here, a name or a YAML file; default: the study's.",
+    "data_dir": "Its data here; default: the study's folder, else KDNAS_DATA_DIR, else the hub.",
+    "corpus": "Its corpus here; default: the study's.",
+    "general_teacher": "Its teacher of general stages here; default: the study's.",
+}
 
 
 @with_settings()
@@ -37,16 +61,80 @@ def resume(flags: dict[str, Any], run: RunFolder) -> None:
     _finish(Run.open(run, **flags))
 
 
+def _finish(run: Run) -> None:
+    """Takes a run's last steps and prints the result."""
+    from kdnas.report.terminal import closing_lines
+    from kdnas.workflow.api import complete, load_run
+
+    interruptible(f"resume {run.folder}", lambda: complete(run))
+    report = load_run(run.folder).report
+    assert report is not None
+    conclude(report.model_dump(mode="json"), closing_lines(report, str(run.folder)))
+
+
+@with_settings(**PLACES, **OF_THE_RUN)
+def worker(
+    flags: dict[str, Any],
+    *,
+    run: Path | None = typer.Argument(
+        None, help="A run folder; without one, --storage names the study."
+    ),
+) -> None:
+    """Join a running study from another process or machine.
+
+    Works until the study has all its trials.
+    """
+    opened = _joined(run, flags)
+    name = opened.settings.study
+    say(f"joining the study {name} of {opened.folder}")
+    from kdnas.runs.context import open_context
+    from kdnas.study.join import share_threads
+    from kdnas.workflow.story import work_on_study
+
+    opened.settings = share_threads(opened.settings, opened.folder)
+    with nullcontext() if run else opened.forgotten_if_refused():
+        interruptible(
+            f"worker {opened.folder}{spelled(flags if run else {})}",
+            lambda: work_on_study(open_context(opened), check=run is None),
+        )
+    conclude({"study": name}, [f"study {name}: no work left"])
+
+
+def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
+    """The run to work on: an existing one, or a new folder for a study that began elsewhere."""
+    from kdnas.runs.run_folder import Run
+    from kdnas.study.join import join
+
+    if folder is None:
+        if "storage" not in flags:
+            raise KdnasError("no study given: name a run folder, or --storage URL and --study NAME")
+        return join(flags)
+    for name in flags.keys() - OF_THE_RUN.keys():
+        option = name.replace("_", "-")
+        raise KdnasError(f"--{option} needs --storage: {folder} has its own settings")
+    opened = Run.open(folder)
+    opened.settings = validated({**opened.settings.model_dump(), **flags})
+    return opened
+
+
+@with_settings("teacher")
+def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
+    """Show the students that a search of a teacher would choose from."""
+    from kdnas.workflow.describe_space import describe, lines
+
+    described = describe(load_settings(config, flags))
+    conclude(described, lines(described))
+
+
 @with_settings(**OF_THE_RUN)
 def distill(
     flags: dict[str, Any],
     run: RunFolder,
     *,
-    trial: Annotated[int | None, typer.Option(help="Number of the trial to distil.")] = None,
-    speedup: Annotated[
-        str | None,
-        typer.Option(help="Distil the best trial at least this fast.", metavar="NUMBER"),
-    ] = None,
+    trial: int | None = typer.Option(None, help="Number of the trial to distil."),
+    speedup: str | None = typer.Option(
+        None, help="Distil the best trial at least this fast.", metavar="NUMBER"
+    ),
 ) -> None:
     """Distil another trial of a study, into RUN/students/trial-N.
 
@@ -66,13 +154,25 @@ def distill(
     conclude(report.model_dump(mode="json"), closing_lines(report, str(distilled.folder)))
 
 
-def _finish(run: Any) -> None:
-    """Takes a run's last steps and prints the result."""
-    from kdnas.report.terminal import closing_lines
-    from kdnas.workflow.api import complete, load_run
+@with_settings(**OF_THE_RUN)
+def fidelity(
+    flags: dict[str, Any],
+    run: RunFolder,
+    *,
+    students: int = typer.Option(16, help="Students to distil in full."),
+    seeds: int = typer.Option(1, help="Trainings of each, one a seed."),
+) -> None:
+    """Measure how well a study's scores rank its students.
 
-    folder: Path = run.folder
-    interruptible(f"resume {folder}", lambda: complete(run))
-    report = load_run(folder).report
-    assert report is not None
-    conclude(report.model_dump(mode="json"), closing_lines(report, str(folder)))
+    Distils students spread over the front in full and prints the rank correlation of their scores
+    in the study with their final scores. Finished students are kept: repeating it costs nothing.
+    """
+    from kdnas.report.fidelity import fidelity_lines
+    from kdnas.runs.context import open_context
+    from kdnas.runs.run_folder import Run
+    from kdnas.workflow.fidelity import fidelity as measure
+
+    opened = Run.open(run, **flags)
+    again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
+    result = interruptible(again, lambda: measure(open_context(opened), students, seeds))
+    conclude(result, fidelity_lines(result, str(run)))

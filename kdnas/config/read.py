@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from kdnas.config.recipe import Stage
 from kdnas.config.settings import Settings
-from kdnas.config.stages import Stage
 from kdnas.errors import KdnasError
 
 # An error line lists at most this many words.
@@ -20,6 +20,9 @@ MOST_LISTED = 20
 # From pydantic's words to a person's, in this order.
 WORDS = {
     "Input should be ": "expected ",
+    "Dictionary should have ": "expected ",
+    " after validation, not 0": "",
+    " or instance of Stage": "",
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
     "greater than": "a number above",
@@ -29,8 +32,6 @@ WORDS = {
     "tuple": "list",
     "dictionary": "mapping",
 }
-# Options of YAML files alone: errors between them name no flag.
-YAML_ONLY = ("stages", "mini_losses", "transfer_methods")
 
 
 def load_settings(
@@ -38,11 +39,11 @@ def load_settings(
     flags: dict[str, Any],
     defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """Settings from YAML files overridden by flags.
+    """Settings from YAML files (a later one wins), overridden by flags.
 
     Args:
-        files: YAML mappings of option names to values; a later one wins.
-        flags: Options given on the command line; they win over all.
+        files: Mappings of option names to values.
+        flags: Options given on the command line.
         defaults: What holds where neither sets an option.
 
     Raises:
@@ -53,17 +54,11 @@ def load_settings(
         found = read_yaml(file)
         values |= found
         origins |= dict.fromkeys(found, file)
-    return validated(
-        {**values, **flags}, {key: file for key, file in origins.items() if key not in flags}
-    )
+    return validated(values | flags, {k: file for k, file in origins.items() if k not in flags})
 
 
 def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None) -> Settings:
-    """Settings from plain values.
-
-    Args:
-        values: By option.
-        origins: The files that some of them were read from.
+    """Settings from plain values by option; `origins` names the files that some were read from.
 
     Raises:
         KdnasError: A key is unknown (the nearest known one is named) or a value is out of range.
@@ -86,23 +81,26 @@ def read_yaml(file: Path) -> dict[str, Any]:
         KdnasError: The file is missing, is not YAML, or is not a mapping.
     """
     try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError) as error:
         raise KdnasError(f"cannot read {file}: {error}") from None
     except yaml.YAMLError as error:
-        raise KdnasError(f"invalid {file}: it is not YAML: {_place(error)}") from None
-    if not isinstance(values or {}, dict):
+        # The fault and its place, without the line itself, which may hold a password.
+        fault = getattr(error, "problem", None) or type(error).__name__
+        if mark := getattr(error, "problem_mark", None):
+            fault += f" in line {mark.line + 1}, column {mark.column + 1}"
+        raise KdnasError(f"invalid {file}: it is not YAML: {fault}") from None
+    if not isinstance(values, dict):
         raise KdnasError(
             f"invalid {file}: it holds a {type(values).__name__}; expected a mapping of options"
         )
-    return {str(key).replace("-", "_"): value for key, value in (values or {}).items()}
+    return {str(key).replace("-", "_"): value for key, value in values.items()}
 
 
 def nearest(word: str, known: Any) -> str:
     """`; did you mean 'x'?` for a mistyped word, or the list of what is known if it is short."""
     words = [str(w) for w in known]
-    match = difflib.get_close_matches(str(word), words, n=1, cutoff=0.5)
-    if match:
+    if match := difflib.get_close_matches(str(word), words, n=1, cutoff=0.5):
         return f"; did you mean {match[0]!r}?"
     return f"; known: {', '.join(sorted(words))}" if len(words) <= MOST_LISTED else ""
 
@@ -110,25 +108,14 @@ def nearest(word: str, known: Any) -> str:
 def _with_origin(message: str, origins: Mapping[str, Path]) -> str:
     """Names the file that holds the fault, and its key in place of a flag that nobody typed."""
     option = re.match(r"(?:[a-z]+ )*--([a-z-]+)", message)
-    if option is None:
-        return _from_file(
-            message, next((origins[key] for key in YAML_ONLY if key in origins), None)
-        )
-    key = option[1].replace("-", "_")
-    if key not in origins:
-        return message
-    return _from_file(message.replace(f"--{option[1]}", key, 1), origins[key])
+    key = option[1].replace("-", "_") if option else "stages"  # checked against each other
+    if option and key in origins:
+        message = message.replace(f"--{option[1]}", key, 1)
+    return _from_file(message, origins.get(key))
 
 
 def _from_file(message: str, file: Path | None) -> str:
     return f"{file}: {message}" if file else message
-
-
-def _place(error: yaml.YAMLError) -> str:
-    """The fault and its place, without the line itself, which may hold a password."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    said = str(problem or type(error).__name__)
-    return f"{said} in line {mark.line + 1}, column {mark.column + 1}" if mark else said
 
 
 def _one_line(error: ValidationError) -> str:
@@ -136,7 +123,8 @@ def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
     if not first["loc"] or first["type"] == "value_error":
         return str(first["msg"]).removeprefix("Value error, ")
-    where = ".".join(str(part) for part in first["loc"]).replace("_", "-")
+    loc = first["loc"][:-2] if first["loc"][-1] == "[key]" else first["loc"]
+    where = ".".join(map(str, loc)).replace("_", "-")
     if first["type"] == "extra_forbidden":
         return f"unknown option --{where}{nearest(str(first['loc'][-1]), Stage.model_fields)}"
     if first["type"] == "missing":

@@ -6,12 +6,11 @@ Not a source of environment variables: a run reads the same from its config.yaml
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kdnas.config.choices import (
-    Augmentation,
     Cost,
     LatencyRuntime,
     LayerMapping,
@@ -21,24 +20,30 @@ from kdnas.config.choices import (
     RandomControl,
     Sampler,
 )
-from kdnas.config.stages import SCORES, Stage, problem_of, problem_of_mini
-from kdnas.config.weights import Share, Weight, problem_of_shares, problem_of_weights
+from kdnas.config.recipe import Shares, Stage, Weights, problem_of
 
 # Options of the recipe without `stages`; stages set their own.
 PLAIN_RECIPE = (
-    "epochs",
-    "lr",
-    "task_epochs",
-    "task_lr",
-    "temperature",
-    "logit_weight",
-    "hidden_weight",
+    *("epochs", "lr", "task_epochs", "task_lr"),
+    *("temperature", "logit_weight", "hidden_weight"),
 )
+# The losses that a score other than a single one is the mean of.
+SCORES = {"mean": ("hidden", "logits")}
+# The panels of --help, each by its first option.
+PANELS = {
+    "teacher": "Main",
+    "data_dir": "Data",
+    "general_teacher": "Teacher",
+    "space": "Search",
+    "proxy_fraction": "Mini-KD",
+    "epochs": "Full KD",
+    "batch_size": "Machine",
+}
 
 
-def setting(default: Any, description: str, panel: str, **limits: Any) -> Any:
-    """One option: its default, its help text, and the help panel of the command line."""
-    return Field(default, description=description, json_schema_extra={"panel": panel}, **limits)
+def setting(default: Any, description: str, **limits: Any) -> Any:
+    """One option: its default and its help text."""
+    return Field(default, description=description, **limits)
 
 
 class Settings(BaseModel):
@@ -49,244 +54,212 @@ class Settings(BaseModel):
     )
 
     teacher: str | None = setting(
-        None, "Hub id or local folder; default: the MiniLM of an installed package.", "Main"
+        None, "Hub id or local folder; default: the MiniLM of an installed package."
     )
     task: str | None = setting(
         None,
         "Name of a task (the nine GLUE tasks, rotten-tomatoes), or a YAML file that defines one; "
         "default: the Rotten Tomatoes snippets of an installed package.",
-        "Main",
     )
-    out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.", "Main")
+    out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.")
     trials: int = setting(
-        20, "Candidates to evaluate in total; with --rungs, what so many would cost.", "Main", ge=1
+        20, "Candidates to evaluate in total; with --rungs, what so many would cost.", ge=1
     )
-    seed: int = setting(
-        0, "Random seed (the texts and masks of a corpus have their own).", "Main", ge=0
-    )
+    seed: int = setting(0, "Random seed (the texts and masks of a corpus have their own).", ge=0)
 
     data_dir: Path | None = setting(
         None,
-        "Folder in the official GLUE layout, or <task>/{train,validation,test}.{csv,tsv,jsonl,"
-        "parquet}; default: KDNAS_DATA_DIR, else the hub.",
-        "Data",
+        "Folder in the official GLUE layout, or "
+        "<task>/{train,validation,test}.{csv,tsv,jsonl,parquet}; default: KDNAS_DATA_DIR, else "
+        "the hub.",
     )
     corpus: str | None = setting(
         None,
         "Unlabelled text to distil on instead of the task's texts: a text, JSON-lines or Parquet "
         "file, a folder of them, or a hub data set (NAME or NAME:CONFIG).",
-        "Data",
     )
-    corpus_rows: int = setting(50_000, "Use at most this many texts of the corpus.", "Data", ge=1)
+    corpus_rows: int = setting(50_000, "Use at most this many texts of the corpus.", ge=1)
     corpus_pairs: float | None = setting(
         None,
         "Share of the corpus read as pairs of similar texts; default: 0.5 for general stages, "
         "else 0.",
-        "Data",
         ge=0,
         le=1,
     )
     max_train_rows: int | None = setting(
-        None, "Use a stratified sample of at most this many training rows.", "Data", ge=1
+        None, "Use a stratified sample of at most this many training rows.", ge=1
     )
-    max_length: int = setting(128, "Longest input, in tokens.", "Data", ge=8)
-    tasks: dict[str, dict[str, Any]] = setting(
-        {}, "Definitions of further tasks (YAML only).", "Data"
-    )
+    max_length: int = setting(128, "Longest input, in tokens.", ge=8)
+    tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
 
     general_teacher: str | None = setting(
-        None,
-        "Teacher of general stages; default: the teacher before fine-tuning.",
-        "Teacher",
+        None, "Teacher of general stages; default: the teacher before fine-tuning."
     )
-    teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.", "Teacher")
-    teacher_epochs: float = setting(3, "Epochs of fine-tuning the teacher.", "Teacher", gt=0)
-    teacher_lr: float = setting(
-        5e-5, "Peak learning rate of fine-tuning the teacher.", "Teacher", gt=0
-    )
+    teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.")
+    teacher_epochs: float = setting(3, "Epochs of fine-tuning the teacher.", gt=0)
+    teacher_lr: float = setting(5e-5, "Peak learning rate of fine-tuning the teacher.", gt=0)
 
     space: dict[str, list[int | str]] = setting(
-        {},
-        "Values to choose from by config field, in place of the derived ones (YAML only).",
-        "Search",
+        {}, "Values to choose from by config field, in place of the derived ones (YAML only)."
     )
     sampler: Sampler = setting(
         "lstm",
         "Proposes candidates: lstm (a controller trained by reinforcement), or one of Optuna's "
         "samplers.",
-        "Search",
     )
     objective: Objective = setting(
-        "reward", "Maximise a reward of loss and cost, or find the Pareto front of both.", "Search"
+        "reward", "Maximise a reward of loss and cost, or find the Pareto front of both."
     )
-    alpha: float = setting(-0.06, "Exponent of the relative cost in the reward.", "Search", le=0)
-    beta: float = setting(
-        0.6, "Target cost in the reward, as a share of the teacher's.", "Search", gt=0
-    )
+    alpha: float = setting(-0.06, "Exponent of the relative cost in the reward.", le=0)
+    beta: float = setting(0.6, "Target cost in the reward, as a share of the teacher's.", gt=0)
     cost: Cost = setting(
-        "latency", "Cost in the reward: latency, multiply-accumulates or parameters.", "Search"
+        "latency", "Cost in the reward: latency, multiply-accumulates or parameters."
     )
     speedup: float | None = setting(
-        None,
-        "Only choose students at least this many times as fast as the teacher.",
-        "Search",
-        gt=0,
+        None, "Only choose students at least this many times as fast as the teacher.", gt=0
     )
     max_params: int | None = setting(
-        None, "Only choose students with at most this many parameters.", "Search", gt=0
+        None, "Only choose students with at most this many parameters.", gt=0
     )
     scorer: str = setting(
-        "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds.", "Search"
+        "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds."
     )
     rungs: int = setting(
         1,
-        "Successive halving: compare candidates at this many stages of training and drop the worse "
-        "ones; 1 trains all to the end. The total budget stays.",
-        "Search",
+        "Successive halving: compare candidates at this many stages of training and drop the "
+        "worse ones; 1 trains all to the end. The total budget stays.",
         ge=1,
         le=6,
     )
-    reduction: int = setting(
-        3, "Promote one candidate in this many from a rung to the next.", "Search", ge=2
-    )
+    reduction: int = setting(3, "Promote one candidate in this many from a rung to the next.", ge=2)
     warm_start: bool = setting(
-        True, "Start with the corners of the space and well-known student architectures.", "Search"
+        True, "Start with the corners of the space and well-known student architectures."
     )
     random_control: RandomControl = setting(
         "search",
-        "Random search with the same budget as a control: off, search (its trials), or full (also "
-        "distil its winner).",
-        "Search",
+        "Random search with the same budget as a control: off, search (its trials), or full (also"
+        " distil its winner).",
     )
-    storage: str | None = setting(
-        None, "Optuna storage URL; default: study.db in the run folder.", "Search"
-    )
-    study: str = setting("kdnas", "Name of the study in the storage.", "Search")
+    storage: str | None = setting(None, "Optuna storage URL; default: study.db in the run folder.")
+    study: str = setting("kdnas", "Name of the study in the storage.")
     worker_timeout: int = setting(
         120,
         "Seconds without a heartbeat after which a worker on another machine counts as dead and "
         "its candidate is queued again.",
-        "Search",
         ge=4,
     )
 
     proxy_fraction: float = setting(
-        0.3, "Share of the distillation data used by mini-KD (the proxy).", "Mini-KD", gt=0, le=1
+        0.3, "Share of the distillation data used by mini-KD (the proxy).", gt=0, le=1
     )
-    heldout_fraction: float = setting(
-        0.1, "Share of the proxy held out for the score.", "Mini-KD", gt=0, lt=1
-    )
-    mini_epochs: float = setting(3, "Epochs of mini-KD per candidate.", "Mini-KD", gt=0)
-    mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", "Mini-KD", gt=0)
+    heldout_fraction: float = setting(0.1, "Share of the proxy held out for the score.", gt=0, lt=1)
+    mini_epochs: float = setting(3, "Epochs of mini-KD per candidate.", gt=0)
+    mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", gt=0)
     mini_steps: int | None = setting(
-        None, "At most this many steps of mini-KD per candidate.", "Mini-KD", ge=1
+        None, "At most this many steps of mini-KD per candidate.", ge=1
     )
     mini_seconds: float | None = setting(
         None,
-        "At most this many seconds of mini-KD per candidate; the learning rate then decays by the "
-        "clock, and results depend on the machine.",
-        "Mini-KD",
+        "At most this many seconds of mini-KD per candidate; the learning rate then decays by the"
+        " clock, and results depend on the machine.",
         gt=0,
     )
     mini_stride: int = setting(
         2,
         "Train mini-KD on the hidden states of every n-th token, with another offset each batch; "
         "the score is over all tokens.",
-        "Mini-KD",
         ge=1,
     )
-    mini_losses: dict[str, Weight] = setting(
-        {"hidden": 1.0},
-        "Losses of mini-KD with their weights, as in a stage (YAML only).",
-        "Mini-KD",
-        min_length=1,
+    mini_losses: Weights = setting(
+        {"hidden": 1.0}, "Losses of mini-KD with their weights, as in a stage (YAML only)."
     )
     mini_score: str = setting(
         "hidden",
         "The loss whose held-out value scores a candidate (hidden and logits: the share left "
         "unexplained), or mean: of hidden and logits.",
-        "Mini-KD",
     )
     normalisation: Normalisation = setting(
         "layer",
         "Hidden-state loss: mean squared error relative to the teacher's variance per layer, per "
         "dimension, or raw.",
-        "Mini-KD",
     )
     mapping: LayerMapping = setting(
-        "skip+last", "Layer map: which teacher layers the student's layers learn from.", "Mini-KD"
+        "skip+last", "Layer map: which teacher layers the student's layers learn from."
     )
-    shared_projection: bool = setting(False, "Share one projection between all layers.", "Mini-KD")
+    shared_projection: bool = setting(False, "Share one projection between all layers.")
     mask_probability: float = setting(
-        0.0,
-        "Share of tokens masked in the proxy, for teacher and student alike.",
-        "Mini-KD",
-        ge=0,
-        lt=1,
+        0.0, "Share of tokens masked in the proxy, for teacher and student alike.", ge=0, lt=1
     )
-    inherit: bool = setting(True, "Initialise students from the teacher's weights.", "Mini-KD")
+    inherit: bool = setting(True, "Initialise students from the teacher's weights.")
 
-    epochs: float = setting(3, "Epochs of full KD on hidden states.", "Full KD", ge=0)
-    lr: float = setting(5e-4, "Peak learning rate of full KD on hidden states.", "Full KD", gt=0)
-    task_epochs: float = setting(3, "Epochs of task training.", "Full KD", gt=0)
-    task_lr: float = setting(2e-4, "Peak learning rate of task training.", "Full KD", gt=0)
-    temperature: float = setting(2.0, "Temperature of the logit loss.", "Full KD", gt=0)
-    logit_weight: float = setting(
-        1.0, "Weight of the logit loss in task training.", "Full KD", ge=0
-    )
-    hidden_weight: float = setting(
-        1.0, "Weight of the hidden-state loss in task training.", "Full KD", ge=0
-    )
+    epochs: float = setting(3, "Epochs of full KD on hidden states.", ge=0)
+    lr: float = setting(5e-4, "Peak learning rate of full KD on hidden states.", gt=0)
+    task_epochs: float = setting(3, "Epochs of task training.", gt=0)
+    task_lr: float = setting(2e-4, "Peak learning rate of task training.", gt=0)
+    temperature: float = setting(2.0, "Temperature of the logit loss.", gt=0)
+    logit_weight: float = setting(1.0, "Weight of the logit loss in task training.", ge=0)
+    hidden_weight: float = setting(1.0, "Weight of the hidden-state loss in task training.", ge=0)
 
     stages: tuple[Stage, ...] = setting(
-        (), "Stages of full KD, in place of hidden states and task (YAML only).", "Full KD"
+        (), "Stages of full KD, in place of hidden states and task (YAML only)."
     )
     transfer_rows: int = setting(
-        20_000, "Rows of the transfer set, including the task's own.", "Full KD", ge=1
+        20_000, "Rows of the transfer set, including the task's own.", ge=1
     )
-    transfer_methods: dict[Augmentation, Share] = setting(
+    transfer_methods: Shares = setting(
         {},
-        "Augmentations that make the other rows, with their shares (YAML only); default: all that "
-        "apply.",
-        "Full KD",
+        "Augmentations that make the other rows, with their shares (YAML only); default: all that"
+        " apply.",
     )
     transfer_tasks: tuple[str, ...] = setting(
-        (),
-        "Tasks whose texts, without labels, make up to half of the other rows (YAML only).",
-        "Full KD",
+        (), "Tasks whose texts, without labels, make up to half of the other rows (YAML only)."
     )
 
-    batch_size: int = setting(32, "Examples per batch.", "Machine", ge=1)
+    batch_size: int = setting(32, "Examples per batch.", ge=1)
     precision: Precision = setting(
-        "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively.", "Machine"
+        "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively."
     )
-    threads: int | None = setting(None, "CPU threads; default: torch decides.", "Machine", ge=1)
-    device: str | None = setting(
-        None, "cpu, cuda or mps; default: the fastest available.", "Machine"
-    )
-    latency_batch: int = setting(1, "Examples per batch when latency is measured.", "Machine", ge=1)
+    threads: int | None = setting(None, "CPU threads; default: torch decides.", ge=1)
+    device: str | None = setting(None, "cpu, cuda or mps; default: the fastest available.")
+    latency_batch: int = setting(1, "Examples per batch when latency is measured.", ge=1)
     latency_length: int = setting(
         128,
         "Tokens per example when latency is measured; default: 128, or the teacher's limit.",
-        "Machine",
         ge=1,
     )
     latency_runtime: LatencyRuntime = setting(
         "torch",
         "Runtime that serves students and measures latency: torch (eager) or onnx (ONNX Runtime, "
         "on the CPU).",
-        "Machine",
     )
     latency_quiet: bool = setting(
         True,
         "Measure latency only while no other kdnas process of this user computes on the machine.",
-        "Machine",
     )
 
     @property
     def recipe(self) -> tuple[Stage, ...]:
-        """The stages of full KD."""
-        return self.stages or plain_recipe(self)
+        """The stages of full KD: by default hidden states, then the task with both losses."""
+        if self.stages:
+            return self.stages
+        hidden = Stage(
+            name="hidden",
+            data="corpus" if self.corpus else "task",
+            teacher="task",
+            losses={"hidden": 1.0},
+            epochs=self.epochs or 1,
+            lr=self.lr,
+        )
+        options: dict[str, Any] = {"temperature": self.temperature}
+        task = Stage(
+            name="task",
+            data="task",
+            losses={"task": 1.0, "logits": self.logit_weight, "hidden": self.hidden_weight},
+            epochs=self.task_epochs,
+            lr=self.task_lr,
+            **options,
+        )
+        return (hidden, task) if self.epochs else (task,)
 
     @property
     def mini_stage(self) -> Stage:
@@ -299,7 +272,7 @@ class Settings(BaseModel):
             name="mini-kd",
             data="corpus" if self.corpus else "task",
             teacher="task",
-            losses={name: weight for name, weight in self.mini_losses.items()},
+            losses=self.mini_losses,
             epochs=self.mini_epochs,
             lr=self.mini_lr,
             stride=self.mini_stride,
@@ -321,34 +294,15 @@ class Settings(BaseModel):
         for name, value in values.items():
             field = cls.model_fields.get(name)
             if isinstance(value, bool) and field and field.annotation is not bool:
-                said = str(value).lower()
                 raise ValueError(
-                    f"invalid --{name.replace('_', '-')} {said}: only switches take true or false"
+                    f"invalid --{name.replace('_', '-')} {str(value).lower()}: only switches take "
+                    "true or false"
                 )
-        return values
-
-    @model_validator(mode="before")
-    @classmethod
-    def _in_words(cls, values: Any) -> Any:
-        """Checks first what pydantic would explain at length."""
-        problems = []
-        if "mini_losses" in values:
-            given = values["mini_losses"]
-            problems.append(problem_of_weights("mini_losses", given))
-        if "transfer_methods" in values:
-            given = values["transfer_methods"]
-            problems.append(problem_of_shares("transfer_methods", given, get_args(Augmentation)))
-        for problem in filter(None, problems):
-            raise ValueError(problem)
         return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        problem = problem_of(self.stages, self.corpus)
-        problem = problem or problem_of_mini(self.mini_losses)
-        if self.transfer_methods and not any(self.transfer_methods.values()):
-            problem = "all shares of transfer_methods are 0"
-        if problem:
+        if problem := problem_of(self.stages, self.corpus):
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():
             if getattr(self, name) != type(self).model_fields[name].default:
@@ -357,29 +311,3 @@ class Settings(BaseModel):
                     "stages, which set their own; change it there"
                 )
         return self
-
-
-def plain_recipe(settings: Settings) -> tuple[Stage, ...]:
-    """Hidden states first, then the task with the teacher's logits and hidden states."""
-    hidden = Stage(
-        name="hidden",
-        data="corpus" if settings.corpus else "task",
-        teacher="task",
-        losses={"hidden": 1.0},
-        epochs=settings.epochs or 1,
-        lr=settings.lr,
-    )
-    options: dict[str, Any] = {"temperature": settings.temperature}
-    task = Stage(
-        name="task",
-        data="task",
-        losses={
-            "task": 1.0,
-            "logits": settings.logit_weight,
-            "hidden": settings.hidden_weight,
-        },
-        epochs=settings.task_epochs,
-        lr=settings.task_lr,
-        **options,
-    )
-    return (hidden, task) if settings.epochs else (task,)

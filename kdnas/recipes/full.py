@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings
-from kdnas.config.stages import LABELS_ONLY, Stage
+from kdnas.config.recipe import LABELS_ONLY, Stage
 from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Record, forget

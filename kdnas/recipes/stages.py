@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from kdnas.config import Settings
 from kdnas.config.read import nearest
-from kdnas.config.stages import LOSS_SETTINGS, Stage
+from kdnas.config.recipe import LOSS_SETTINGS, Stage
 from kdnas.distillation.losses import LOSSES, LossOptions, Shapes
 from kdnas.distillation.losses.base import Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from kdnas.config.stages import LABELS_ONLY
+from kdnas.config.recipe import LABELS_ONLY
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import NoSignal

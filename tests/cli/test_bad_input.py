@@ -67,7 +67,7 @@ def test_places_that_cannot_be_used(
     assert f"cannot use {tmp_path}/file" in line
     run = make_run(tmp_path / "made").folder
     line = refused("report", run, run, "--out", tmp_path)
-    assert "which is a folder" in line
+    assert "it is a folder" in line
     with pytest.raises(KdnasError, match="cannot write to .*/file: File exists"):
         make_writable(tmp_path / "file")
 
@@ -188,5 +188,5 @@ def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "--plotly-js is 'file'" in refused("report", run, "--plotly-js", "file")
     assert "invalid --png a.txt" in refused("report", run, "--png", "a.txt")
     assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
-    assert "--out goes with several runs" in refused("report", run, "--out", "a.html")
+    assert "--out needs several runs" in refused("report", run, "--out", "a.html")
     assert "nowhere does not exist" in refused("report", run, tmp_path / "nowhere")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kdnas.config import Settings, validated
-from kdnas.config.stages import Stage
+from kdnas.config.recipe import Stage
 from kdnas.errors import KdnasError
 
 GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}
@@ -48,24 +48,24 @@ def test_stages_survive_the_way_through_a_file() -> None:
         ([GENERAL, TASK], "stage 'general' learns from a corpus; name one with --corpus"),
         ([TASK, TASK], "two stages are called 'task'"),
         (3, "invalid --stages 3: expected a list"),
-        ([3], "stages has 3; each stage maps keys such as name to values"),
+        ([3], "invalid --stages.0 3: expected a mapping"),
         (
             [{**TASK, "losses": {"task": -1}}],
-            "losses of stage 'task' has task -1; give",
+            "invalid --stages.0.losses.task -1: expected a number of 0 or more, or [first, last]",
         ),
         (
             [{**TASK, "losses": {"task": [1, 2, 3]}}],
-            "stage 'task' has task [1, 2, 3]; give",
+            "invalid --stages.0.losses.task [1, 2, 3]: expected a number",
         ),
-        ([{**TASK, "losses": {"task": [1, -1]}}], "stage 'task' has task [1, -1]; give a number"),
-        ([{**TASK, "losses": {"task": True}}], "stage 'task' has task True; give a number"),
-        ([{**TASK, "losses": {"task": "nan"}}], "stage 'task' has task 'nan'; give a number"),
+        ([{**TASK, "losses": {"task": [1, -1]}}], "losses.task [1, -1]: expected a number"),
+        ([{**TASK, "losses": {"task": True}}], "losses.task True: expected a number"),
+        ([{**TASK, "losses": {"task": "nan"}}], "losses.task nan: expected a number"),
         (
             [{**TASK, "losses": [1]}],
-            "losses of stage 'task' is [1]; give names with",
+            "invalid --stages.0.losses [1]: expected a mapping",
         ),
-        ([{**TASK, "losses": {}}], "losses of stage 'task' is {}; give one loss or more"),
-        ([{**TASK, "losses": {"task": 0}}], "all losses of stage 'task' weigh 0"),
+        ([{**TASK, "losses": {}}], "invalid --stages.0.losses {}: expected at least 1"),
+        ([{**TASK, "losses": {"task": 0}}], "losses {'task': 0}: expected a weight above 0"),
         ([{**TASK, "lr": 0}], "invalid --stages.0.lr 0: expected a number above 0"),
         ([{k: v for k, v in TASK.items() if k != "lr"}], "missing --stages.0.lr"),
         ([{**TASK, "name": "../up"}], "invalid --stages.0.name ../up"),
@@ -83,10 +83,10 @@ def test_what_cannot_be_is_told_in_one_line(stages: Any, message: str) -> None:
     ("given", "message"),
     [
         ({"transfer_tasks": "sst2"}, "invalid --transfer-tasks sst2: expected a list"),
-        ({"transfer_methods": {"maks": 1}}, "transfer_methods has 'maks'; known: swap, recombine"),
+        ({"transfer_methods": {"maks": 1}}, "invalid --transfer-methods maks: expected 'swap', "),
         (
             {"transfer_methods": ["mask"]},
-            "transfer_methods is ['mask']; give names with",
+            "invalid --transfer-methods ['mask']: expected a mapping",
         ),
     ],
 )

@@ -249,10 +249,13 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
         ({"transfer_tasks": ["nonesuch"]}, "unknown task 'nonesuch'"),
         ({"transfer_tasks": ["sst2"]}, "SST-2"),
         ({"transfer_methods": {"corpus": 1}, "corpus": None}, "transfer_methods has corpus, but"),
-        ({"transfer_methods": {"mask": 0}}, "all shares of transfer_methods are 0"),
+        (
+            {"transfer_methods": {"mask": 0}},
+            "--transfer-methods {'mask': 0}: expected a weight above 0",
+        ),
         (
             {"transfer_methods": {"mask": -1, "replace": 2}},
-            "transfer_methods has mask -1; give a number",
+            "--transfer-methods.mask -1: expected a number",
         ),
     ],
 )

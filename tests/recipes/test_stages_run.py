@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from kdnas.config import Settings, validated
-from kdnas.config.stages import Stage
-from kdnas.config.weights import Weight
+from kdnas.config.recipe import Stage, Weight
 from kdnas.errors import KdnasError
 from kdnas.recipes.stages import check_recipe, loss_options, schedule_of
 

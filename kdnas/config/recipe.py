@@ -2,26 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from kdnas.config.weights import Weight, problem_of_weights, weighs
+from kdnas.config.choices import Augmentation
 
 # Settings that are the defaults of losses' options of the same name.
 LOSS_SETTINGS = ("mapping", "normalisation", "shared_projection", "temperature")
 # What the control without a teacher learns from.
 LABELS_ONLY = {"task": 1.0}
-# The losses that a score other than a single one is the mean of.
-SCORES = {"mean": ("hidden", "logits")}
+
+
+def _share(value: Any) -> float:
+    try:  # YAML reads 1e-3 as a text
+        share = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        share = math.nan
+    if not 0 <= share < math.inf:
+        raise PydanticCustomError("share", "expected a number of 0 or more")
+    return share
+
+
+def _weight(value: Any) -> float | tuple[float, float]:
+    try:
+        if isinstance(value, list | tuple):
+            first, last = map(_share, value)
+            return first, last
+        return _share(value)
+    except ValueError:
+        raise PydanticCustomError(
+            "weight", "expected a number of 0 or more, or [first, last]"
+        ) from None
+
+
+def _some(weights: dict[str, Any]) -> dict[str, Any]:
+    if weights and not any(map(weighs, weights.values())):
+        raise PydanticCustomError("weights", "expected a weight above 0")
+    return weights
+
+
+Weight = Annotated[float | tuple[float, float], BeforeValidator(_weight)]
+# By loss; and by augmentation.
+Weights = Annotated[dict[str, Weight], Field(min_length=1), AfterValidator(_some)]
+Shares = Annotated[
+    dict[Augmentation, Annotated[float, BeforeValidator(_share)]], AfterValidator(_some)
+]
+
+
+def weighs(weight: Weight) -> bool:
+    """Whether a weight counts at some time."""
+    return any(weight) if isinstance(weight, tuple) else bool(weight)
 
 
 class Stage(BaseModel):
     """One stage of a recipe, as an entry of `stages:` in a YAML file describes it.
 
-    Keys that are not fields are options of its losses; `kdnas.recipes.check` checks them.
+    Keys that are not fields are options of its losses; `kdnas.recipes.stages` checks them.
     """
 
     model_config = ConfigDict(
@@ -32,13 +72,10 @@ class Stage(BaseModel):
     data: Literal["corpus", "task", "transfer"] = Field(
         description="The unlabelled corpus, the task's training rows, or the transfer set."
     )
-    losses: dict[str, Weight] = Field(
-        min_length=1,
-        description="Each loss with its weight, or [first, last] of one that changes evenly.",
+    losses: Weights = Field(
+        description="Each loss with its weight, or [first, last] of one that changes evenly."
     )
-    epochs: float = Field(
-        gt=0, allow_inf_nan=False, description="Passes over the data; fractions are allowed."
-    )
+    epochs: float = Field(gt=0, description="Passes over the data; fractions are allowed.")
     lr: float = Field(gt=0, description="Peak learning rate.")
     teacher: Literal["general", "task"] | None = Field(
         default=None,
@@ -71,21 +108,6 @@ class Stage(BaseModel):
         """Its losses that count at some time."""
         return tuple(name for name, weight in self.losses.items() if weighs(weight))
 
-    @model_validator(mode="before")
-    @classmethod
-    def _in_words(cls, values: Any) -> Any:
-        """Refuses what pydantic would tell of in words of its own."""
-        if isinstance(values, Stage):
-            return values
-        if not isinstance(values, dict):
-            raise ValueError(f"stages has {values!r}; each stage maps keys such as name to values")
-        where = f"losses of stage {values.get('name')!r}"
-        if "losses" in values:
-            problem = problem_of_weights(where, values["losses"])
-            if problem:
-                raise ValueError(problem)
-        return values
-
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
         if self.is_general and self.data != "corpus":
@@ -93,16 +115,7 @@ class Stage(BaseModel):
                 f"stage {self.name!r} has a general teacher and the data of a task; give data: "
                 "corpus or teacher: task"
             )
-        if not self.weighed:
-            raise ValueError(f"all losses of stage {self.name!r} weigh 0; give one a weight")
         return self
-
-
-def problem_of_mini(losses: Mapping[str, Weight]) -> str | None:
-    """What is wrong with mini-KD's losses, in words."""
-    if not any(weighs(weight) for weight in losses.values()):
-        return "all losses of mini_losses weigh 0; give one a weight"
-    return None
 
 
 def problem_of(stages: tuple[Stage, ...], corpus: str | None) -> str | None:
@@ -110,7 +123,7 @@ def problem_of(stages: tuple[Stage, ...], corpus: str | None) -> str | None:
     names = [stage.name for stage in stages]
     for name in names:
         if names.count(name) > 1:
-            return f"two stages are called {name!r}"
+            return f"two stages are called {name!r}; rename one"
     for before, stage in pairwise(stages):
         if stage.is_general and not before.is_general:
             return f"the general stage {stage.name!r} must come before {before.name!r}"
