@@ -185,7 +185,7 @@ def test_distill_wants_a_speedup_as_search_does(
 
 def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", trials=1).folder
-    assert "--plotly-js is 'file'" in refused("report", run, "--plotly-js", "file")
+    assert "invalid --plotly-js file" in refused("report", run, "--plotly-js", "file")
     assert "invalid --png a.txt" in refused("report", run, "--png", "a.txt")
     assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
     assert "--out needs several runs" in refused("report", run, "--out", "a.html")
