@@ -88,11 +88,7 @@ class Artifact(Generic[T]):
             write_json(self.manifest, self._described(partial))
 
     def get(self, make: Callable[[], T]) -> T:
-        """The value: read where it is done, else made now and kept.
-
-        Args:
-            make: Computes it.
-        """
+        """The value: read where it is done, else made now and kept."""
         if self.done():
             return self.load(self.path)
         value = make()
@@ -100,15 +96,12 @@ class Artifact(Generic[T]):
         return value
 
     def _described(self, partial: Path) -> dict[str, Any]:
-        files = [f for f in sorted(partial.rglob("*")) if f.is_file()] if self.is_folder else []
-        listed = {
-            file.relative_to(partial).as_posix(): _fingerprint(file)
-            for file in files
-            if file.name not in self.unchecked
-        }
-        if not self.is_folder:
-            listed = {self.path.name: _fingerprint(partial)}
-        return {"key": _plain(self.key), "files": listed}
+        files = {self.path.name: partial}
+        if self.is_folder:
+            found = [f for f in sorted(partial.rglob("*")) if f.is_file()]
+            files = {f.relative_to(partial).as_posix(): f for f in found}
+        checked = {k: _fingerprint(f) for k, f in files.items() if f.name not in self.unchecked}
+        return {"key": _plain(self.key), "files": checked}
 
 
 def json_artifact(path: Path, key: Mapping[str, Any]) -> Artifact[Any]:

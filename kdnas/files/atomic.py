@@ -54,14 +54,7 @@ def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yields an empty folder beside `path` to fill, and moves it to `path` at the end.
 
     The old folder stays until the new one is in place; `restore` brings it back where a crash came
-    between.
-
-    Args:
-        path: Keeps what it has if anything fails.
-        needed: Bytes that will be written, where that is known.
-
-    Raises:
-        KdnasError: The disk is full.
+    between. Arguments and errors are those of `replace_file`.
     """
     partial = _beside(path, PARTIAL)
     _remove(partial)
@@ -137,22 +130,14 @@ def read_json(path: Path) -> Any | None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file.
-
-    Raises:
-        KdnasError: The disk is full.
-    """
+    """Adds a line to a text file; raises KdnasError where the disk is full."""
     with disk_full_in_words(path), path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
 
 
 @contextmanager
 def disk_full_in_words(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turns the many errors of a full disk into one line.
-
-    Args:
-        path: File or folder that the block writes.
-        needed: Its size in bytes, where that is known.
+    """Turns the many errors of a full disk, met while the block writes `path`, into one line.
 
     Raises:
         KdnasError: The disk, or this user's quota, is full.
@@ -163,8 +148,8 @@ def disk_full_in_words(path: Path, needed: int | None = None) -> Iterator[None]:
         if not is_full(error):
             raise
         existing = next(f for f in (path, *path.absolute().parents) if f.exists())
-        free = _megabytes(shutil.disk_usage(existing).free)
-        size = f"it takes {_megabytes(needed)}, " if needed else ""
+        free = f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB"
+        size = f"it takes {needed / 1e6:,.1f} MB, " if needed else ""
         raise KdnasError(
             f"no space left to write {path}: {size}{free} are free there; make room, then "
             "continue with kdnas resume (finished steps are kept)"
@@ -215,7 +200,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"

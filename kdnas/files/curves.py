@@ -30,25 +30,24 @@ def forget(name: str, stage: str, points: Points, heldout: float | None = None) 
 
 
 class Curves:
-    """The curves of a run.
-
-    Args:
-        folder: Of the run.
-    """
+    """The curves of a run folder."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
 
     def record(self, name: str, stage: str, points: Points, heldout: float | None = None) -> None:
-        """Appends a curve.
+        """Appends the curve of a student (`trial 3`, `student`, ...) in a stage.
 
         Args:
-            name: Of the student: `trial 3`, `student`, ...
-            stage: What it was trained in.
+            name: The student.
+            stage: Of its training.
             points: (step, loss), ascending.
             heldout: Its loss on held-out examples afterwards.
         """
-        kept = [[step, round(loss, 5)] for step, loss in thinned(points)]
+        if len(points) > MOST_POINTS:  # evenly spread, with the first and the last
+            last = (len(points) - 1) / (MOST_POINTS - 1)
+            points = [points[round(i * last)] for i in range(MOST_POINTS)]
+        kept = [[step, round(loss, 5)] for step, loss in points]
         line = {"name": name, "stage": stage, "points": kept, "heldout": heldout}
         append_line(self.file, json.dumps(line))
 
@@ -63,10 +62,3 @@ class Curves:
             except (ValueError, KeyError, TypeError):  # a crash cut it short
                 continue
         return list(found.values())
-
-
-def thinned(points: Points, most: int = MOST_POINTS) -> list[tuple[int, float]]:
-    """At most `most` of the points, evenly spread, with the first and the last."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

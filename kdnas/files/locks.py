@@ -33,7 +33,13 @@ def file_lock(
     lock = FileLock(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _acquire(lock, waiting_for, timeout)
+        try:
+            lock.acquire(timeout=min(timeout, SAY_AFTER))
+        except Timeout:
+            if timeout <= SAY_AFTER:
+                raise
+            say(f"waiting: {waiting_for}")
+            lock.acquire(timeout=timeout - SAY_AFTER)
     except Timeout:
         raise KdnasError(
             refusal
@@ -48,13 +54,3 @@ def file_lock(
         yield
     finally:
         lock.release()
-
-
-def _acquire(lock: FileLock, waiting_for: str, timeout: float) -> None:
-    try:
-        lock.acquire(timeout=min(timeout, SAY_AFTER))
-    except Timeout:
-        if timeout <= SAY_AFTER:
-            raise
-        say(f"waiting: {waiting_for}")
-        lock.acquire(timeout=timeout - SAY_AFTER)

@@ -15,13 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Context:
-    """Where a step finds its options, puts its artifacts, and computes.
-
-    Attributes:
-        settings: Of the run.
-        run: The run folder.
-        runtime: Device, precision and threads.
-    """
+    """Where a step finds its options, puts its artifacts, and computes."""
 
     settings: Settings
     run: Run
@@ -34,21 +28,12 @@ def open_context(run: Run) -> Context:
     Raises:
         KdnasError: The device does not exist.
     """
-    settings = run.settings
-    runtime = start_runtime(
-        device=settings.device, precision=settings.precision, threads=settings.threads
-    )
-    return Context(settings, run, runtime)
+    given = run.settings
+    runtime = start_runtime(device=given.device, precision=given.precision, threads=given.threads)
+    return Context(given, run, runtime)
 
 
 def run_step(context: Context, name: str, key: Mapping[str, Any], compute: Callable[[], T]) -> T:
-    """A step's plain result: read from RUN/steps where its key is the same, else computed, timed.
-
-    Args:
-        context: Of the run.
-        name: Of the step.
-        key: All that decides the result.
-        compute: Makes it; JSON must hold it.
-    """
+    """A step's plain JSON: read from RUN/steps where its key is the same, else computed, timed."""
     result: T = context.run.step(name, key).get(context.run.timed(name)(compute))
     return result

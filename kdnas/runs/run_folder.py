@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -46,15 +47,19 @@ class Run:
         settings = resolve(settings)
         assert settings.out is not None
         folder = settings.out
-        storage = settings.storage
         run = cls(folder, _without_password(settings))
         if (folder / "config.yaml").exists():
             _refuse_another(run.settings, cls.open(folder).settings, folder)
         else:
             run._made_here, run._begun_here = not folder.exists(), True
-            _make_folder(folder)
+            make_writable(folder)
+            if others := sorted(path.name for path in folder.iterdir() if path.name != ".lock"):
+                raise KdnasError(
+                    f"{folder} is not empty and holds no kdnas run (it has {others[0]!r}); choose "
+                    "another --out"
+                )
             run.save()
-        storage_url.keep_password(storage, folder)
+        storage_url.keep_password(settings.storage, folder)
         return run
 
     @classmethod
@@ -64,21 +69,19 @@ class Run:
         Raises:
             KdnasError: The folder holds no run, or a change is out of range.
         """
-        file = folder / "config.yaml"
         if not folder.exists():
             raise KdnasError(
                 f"the run folder {folder} does not exist; start a run with kdnas search"
             )
-        if not file.exists():
+        if not (folder / "config.yaml").exists():
             raise KdnasError(
                 f"{folder} holds no kdnas run (no config.yaml); start one with kdnas search"
             )
         given = {k: v for k, v in changes.items() if v is not None}
-        found = load_settings([file], given)
-        settings = _without_password(found)
+        found = load_settings([folder / "config.yaml"], given)
+        run = cls(folder, _without_password(found))
         storage_url.keep_password(found.storage, folder)
-        run = cls(folder, settings)
-        if settings != found:
+        if run.settings != found:
             run.save()
         return run
 
@@ -125,38 +128,33 @@ class Run:
             yield
 
     def step(self, name: str, key: Mapping[str, Any]) -> Artifact[Any]:
-        """The JSON result of a step, in `steps/NAME.json`.
-
-        Args:
-            name: Of the step.
-            key: All that decides the result.
-        """
+        """The JSON result of a step, in `steps/NAME.json`; `key` is all that decides it."""
         return json_artifact(self.folder / "steps" / f"{name.replace(' ', '-')}.json", key)
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
         """Logs how long a step took, and whether it failed. Also a decorator."""
         start = time.perf_counter()
+
+        def log_end(**fields: Any) -> None:
+            self.log("end", step=step, seconds=round(time.perf_counter() - start, 2), **fields)
+
         self.log("start", step=step)
         try:
             yield
         except BaseException:
             with suppress(KdnasError, OSError):  # a full disk: the step's own error says more
-                self._log_end(step, start, failed=True)
+                log_end(failed=True)
             raise
-        self._log_end(step, start)
-
-    def _log_end(self, step: str, start: float, **fields: Any) -> None:
-        self.log("end", step=step, seconds=round(time.perf_counter() - start, 2), **fields)
+        log_end()
 
     def seconds(self) -> dict[str, float]:
         """Seconds by step, summed over all attempts."""
-        total: dict[str, float] = {}
+        total: Counter[str] = Counter()
         for line in self.events():
             if line.get("event") == "end":
-                step = str(line["step"])
-                total[step] = round(total.get(step, 0.0) + float(line["seconds"]), 2)
-        return total
+                total[line["step"]] += line["seconds"]
+        return {step: round(seconds, 2) for step, seconds in total.items()}
 
     def events(self) -> Iterator[dict[str, Any]]:
         """The events in the log, without lines that a crash cut short."""
@@ -170,16 +168,16 @@ class Run:
 
 def resolve(settings: Settings) -> Settings:
     """Settings with absolute paths, which mean the same from any folder and in any shell."""
-    data_dir = settings.data_dir or os.environ.get("KDNAS_DATA_DIR")
-    teacher, task, corpus = settings.teacher, settings.task, settings.corpus
+    data_dir, task = settings.data_dir or os.environ.get("KDNAS_DATA_DIR"), settings.task
+    teacher_name = Path(settings.teacher).name if settings.teacher else "minilm"
+    task_name = Path(task).stem if task else "rotten-tomatoes"
+    out = settings.out or Path("runs") / f"{teacher_name}-{task_name}"
     changes = {
-        "teacher": _absolute(teacher),
+        **{k: _absolute(getattr(settings, k)) for k in ("teacher", "general_teacher", "corpus")},
         "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
-        "general_teacher": _absolute(settings.general_teacher),
-        "corpus": _absolute(corpus),
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
-        "out": (settings.out or _default_out(settings)).expanduser().resolve(),
+        "out": out.expanduser().resolve(),
     }
     return settings.model_copy(update=changes)
 
@@ -195,42 +193,20 @@ def _without_password(settings: Settings) -> Settings:
 
 
 def _absolute(name: str | None) -> str | None:
-    return (
-        str(Path(name).expanduser().resolve())
-        if name and Path(name).expanduser().exists()
-        else name
-    )
-
-
-def _default_out(settings: Settings) -> Path:
-    teacher = Path(settings.teacher).name if settings.teacher else "minilm"
-    task = Path(settings.task).stem if settings.task else "rotten-tomatoes"
-    return Path("runs") / f"{teacher}-{task}"
-
-
-def _make_folder(folder: Path) -> None:
-    make_writable(folder)
-    others = [path.name for path in folder.iterdir() if path.name != ".lock"]
-    if others:
-        raise KdnasError(
-            f"{folder} is not empty and holds no kdnas run (it has {sorted(others)[0]!r}); choose "
-            "another --out"
-        )
+    """A path where there is such a file or folder; a hub's name stays."""
+    path = Path(name or "").expanduser()
+    return str(path.resolve()) if name and path.exists() else name
 
 
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
-        if name == "stages" and new != old:
-            raise KdnasError(
-                f"{folder} holds another study: its recipe has other stages; choose another --out, "
-                f"or continue with `kdnas resume {folder}`"
-            )
         if name not in CHANGEABLE and new != old:
+            what = f"--{name.replace('_', '-')} {difference(old, new)}"
+            what = "recipe has other stages" if name == "stages" else what
             raise KdnasError(
-                f"{folder} holds another study: its --{name.replace('_', '-')} "
-                f"{difference(old, new)}; choose another --out, or continue with `kdnas resume "
-                f"{folder}`"
+                f"{folder} holds another study: its {what}; choose another --out, or continue "
+                f"with `kdnas resume {folder}`"
             )
 
 

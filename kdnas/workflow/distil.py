@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,26 +25,18 @@ from kdnas.workflow.prepare import Prepared
 
 
 def distil(prepared: Prepared, architecture: Architecture, trial: int | None, folder: Path) -> None:
-    """Distils a candidate by the whole recipe and saves it.
+    """Distils a candidate by the whole recipe into a folder that does not hold it yet.
 
-    Args:
-        prepared: Of the run.
-        architecture: The student's shape.
-        trial: Whose short training to go on from; None to start afresh.
-        folder: Of the checkpoint; nothing is done where it holds this student already.
+    It goes on from the short training of `trial`; None starts afresh.
     """
     tokenizer = prepared.teacher.tokenizer
     artifact = student_artifact(folder, record_of(architecture, trial), tokenizer)
     if artifact.done():
         return
     say(f"{folder.name}: distilling {architecture.label}")
-    run = prepared.context.run
-    work, title = _work(prepared.context, folder, architecture), _title(prepared.context, folder)
-
-    def start() -> StudentState:
-        return after_mini_kd(prepared, architecture, trial, title)
-
-    with run.timed(f"distil {folder.name}"):
+    work, title = _work(prepared.context, folder, architecture)
+    start = partial(after_mini_kd, prepared, architecture, trial, title)
+    with prepared.context.run.timed(f"distil {folder.name}"):
         state = run_recipe(prepared.full(), Candidate(architecture), work, title, start)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
@@ -73,12 +66,11 @@ def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> N
     artifact = student_artifact(folder, record, prepared.teacher.tokenizer)
     if artifact.done():
         return
-    context = prepared.context
     say(f"{folder.name}: training {architecture.label} on labels alone")
-    work = _work(context, folder, architecture)
-    with context.run.timed(f"control {folder.name}"):
+    work, title = _work(prepared.context, folder, architecture)
+    with prepared.context.run.timed(f"control {folder.name}"):
         state = prepared.mini.start(architecture)
-        train_on_labels(prepared.full(), state, work, _title(context, folder))
+        train_on_labels(prepared.full(), state, work, title)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 
@@ -86,14 +78,7 @@ def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> N
 def train_controls(
     prepared: Prepared, winner: Architecture, random: Study | None, folder: Path
 ) -> list[Control]:
-    """What the winner is compared with: without KD, hand-picked, and random search's winner.
-
-    Args:
-        prepared: Of the run.
-        winner: Its shape.
-        random: The study of random search, if there is one.
-        folder: Gets a checkpoint for each.
-    """
+    """What the winner is compared with: without KD, hand-picked, and random search's winner."""
     fine_tune(prepared, winner, folder / "fine-tuned")
     controls = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
     picked = pick_by_hand(prepared, winner, folder.parent / "student")
@@ -111,13 +96,7 @@ def train_controls(
 def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Architecture | None:
     """Of the shapes that a person would pick, the one nearest to the winner's speed-up.
 
-    Args:
-        prepared: Of the run.
-        winner: Its shape.
-        student: Its checkpoint.
-
-    Returns:
-        The shape; None where the space has no other than the winner.
+    None where the space has no other than the winner, whose checkpoint is in `student`.
     """
     shapes = hand_picked(prepared.inputs.space, winner)
     if not shapes:
@@ -136,12 +115,9 @@ def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Arc
     return Architecture.from_params(params)
 
 
-def _title(context: Context, folder: Path) -> str:
-    """A student's name among all of the run: `student`, `hand-picked`, `trial-3 student`."""
-    parts = folder.relative_to(context.run.folder).parts
-    return " ".join(part for part in parts if part not in ("controls", "students"))
-
-
-def _work(context: Context, folder: Path, architecture: Architecture) -> Path:
-    """Where an unfinished training keeps its state."""
-    return context.run.folder / "work" / folder.name / architecture.label.replace(" ", "-")
+def _work(context: Context, folder: Path, architecture: Architecture) -> tuple[Path, str]:
+    """Where an unfinished training keeps its state; the student's name, as `trial-3 student`."""
+    home = context.run.folder
+    parts = folder.relative_to(home).parts
+    title = " ".join(part for part in parts if part not in ("controls", "students"))
+    return home / "work" / folder.name / architecture.label.replace(" ", "-"), title

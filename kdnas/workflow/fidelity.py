@@ -19,6 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
+from kdnas.evaluation.scores import evaluate_model
 from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
@@ -36,7 +37,6 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.measure import official_scores
 from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher
 
 LEAST = 4
@@ -150,7 +150,9 @@ def final_scores(
     def compute() -> dict[str, float]:
         job = replace(full(), settings=settings)
         state = run_recipe(job, Candidate.from_params(student["architecture"]), work, label)
-        return official_scores(context, inputs, state.model, job.resources.task_teacher.pad_id)
+        pad_id = job.resources.task_teacher.pad_id
+        data, exact = inputs.data, context.runtime.exact
+        return evaluate_model(state.model, data.evaluation, data.spec, exact, pad_id)
 
     scores = run_step(context, name, key, compute)
     shutil.rmtree(work, ignore_errors=True)

@@ -63,8 +63,7 @@ def with_length_that_fits(settings: Settings) -> Settings:
         longest = longest_input(load_config(settings.teacher))
     except KdnasError:  # loading the teacher says it better
         return settings
-    length = min(settings.latency_length, longest)
-    return settings.model_copy(update={"latency_length": length})
+    return settings.model_copy(update={"latency_length": min(settings.latency_length, longest)})
 
 
 def read_inputs(context: Context) -> Inputs:
@@ -102,8 +101,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     settings, data = context.settings, inputs.data
     find_scorer(settings.scorer)
     headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
-    space = inputs.space
-    check_recipe(settings, space.teacher, space.architectures, has_head=headed)
+    check_recipe(settings, inputs.space.teacher, inputs.space.architectures, has_head=headed)
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
     check_transfer(settings, data)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -13,7 +14,6 @@ from transformers import PreTrainedModel
 
 from kdnas import __version__
 from kdnas.distillation.training import predict
-from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.measure.onnx import runtime_name
@@ -31,15 +31,15 @@ from kdnas.report.model import (
 from kdnas.report.search_summary import search_summary
 from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
-from kdnas.runs.context import Context, run_step
+from kdnas.runs.context import run_step
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import load_student
 from kdnas.tasks.metrics import compute_metrics, score_intervals
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
-from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.prepare import Prepared
 
 FINAL_REPEATS = 100
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,37 +53,44 @@ class Control:
 
 def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
     """Scores and costs of a saved student, measured once on each machine."""
-    run = prepared.context.run
 
     def compute() -> dict[str, Any]:
         model = load_teacher(str(folder), prepared.inputs.data.spec).model
         costs = prepared.meter.of_model(model, FINAL_REPEATS)
         return {"costs": asdict(costs), **scored(prepared, model)}
 
-    name = " ".join(("evaluate", *folder.relative_to(run.folder).parts))
-    key = {"architecture": architecture.params, **_machine(prepared)}
-    return run_step(prepared.context, name, key, compute)
+    return _once_a_machine(prepared, "evaluate", architecture, folder, compute)
 
 
 def latency_table(
     prepared: Prepared, architecture: Architecture, folder: Path
 ) -> list[dict[str, Any]]:
     """Latencies of a saved student and the teacher by batch size and length, measured once."""
-    run, settings, meter = prepared.context.run, prepared.context.settings, prepared.meter
+    settings, meter = prepared.context.settings, prepared.meter
     longest = prepared.inputs.data.length
     cells = cells_for(longest, settings.latency_batch, settings.latency_length)
-    key = {
-        "architecture": architecture.params,
-        "cells": cells,
-        **_machine(prepared),
-    }
 
     def compute() -> list[dict[str, Any]]:
         student, teacher = meter.timed(load_student(folder)), meter.timed_teacher
         return latency_grid(student, teacher, cells, settings.latency_quiet)
 
-    name = " ".join(("latency", *folder.relative_to(run.folder).parts))
-    return run_step(prepared.context, name, key, compute)
+    return _once_a_machine(prepared, "latency", architecture, folder, compute, cells=cells)
+
+
+def _once_a_machine(
+    prepared: Prepared,
+    title: str,
+    architecture: Architecture,
+    folder: Path,
+    compute: Callable[[], T],
+    **key: Any,
+) -> T:
+    """A step about a saved student; latencies belong to a machine and are not read on another."""
+    context = prepared.context
+    key |= {"architecture": architecture.params}
+    key |= {"host": platform.node(), "environment": context.runtime.describe()}
+    name = " ".join((title, *folder.relative_to(context.run.folder).parts))
+    return run_step(context, name, key, compute)
 
 
 def scored(prepared: Prepared, model: PreTrainedModel) -> dict[str, Any]:
@@ -98,21 +105,6 @@ def scored(prepared: Prepared, model: PreTrainedModel) -> dict[str, Any]:
     return found
 
 
-def official_scores(
-    context: Context, inputs: Inputs, model: PreTrainedModel, pad_id: int
-) -> dict[str, float]:
-    """Every metric of the task on its evaluation splits, in fp32.
-
-    Args:
-        context: Of the run.
-        inputs: Of the run.
-        model: Its outputs are in the order of the task's labels.
-        pad_id: Token that fills short rows.
-    """
-    data, exact = inputs.data, context.runtime.exact
-    return evaluate_model(model, data.evaluation, data.spec, exact, pad_id)
-
-
 def make_report(
     prepared: Prepared,
     study: Study,
@@ -124,14 +116,7 @@ def make_report(
 ) -> Report:
     """The report of a distilled trial; measures what is not measured yet.
 
-    Args:
-        prepared: Of the run.
-        study: Of the search.
-        random: Of random search, if there is one.
-        winner: The trial that was distilled.
-        home: Folder of `student/`.
-        controls: What it is compared with.
-        speedup: The limit that it was chosen under, if any.
+    `home` holds `student/`; `speedup` is the limit that the winner was chosen under, if any.
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     settings, spec = context.settings, inputs.data.spec
@@ -204,8 +189,3 @@ def _model_fields(prepared: Prepared, architecture: Architecture, folder: Path) 
     costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
     scores = {name: found[name] for name in ("scores", "intervals")}
     return {"architecture": architecture, **costs, **scores}
-
-
-def _machine(prepared: Prepared) -> dict[str, Any]:
-    """Latencies belong to a machine: on another one they are measured again."""
-    return {"host": platform.node(), "environment": prepared.context.runtime.describe()}

@@ -70,17 +70,12 @@ class Prepared:
 
 
 def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
-    """Fine-tunes the teacher if it must be, and reads its signal for the proxy.
-
-    Args:
-        context: Of the run.
-        inputs: Of the run.
-        given: The teacher that `load_given_teacher` loaded.
-    """
+    """Steps 1 and 3, from the teacher that `load_given_teacher` loaded."""
+    settings = context.settings
     teacher = prepare_teacher(context, inputs, given)
     mini = prepare_mini_kd(context, inputs, teacher)
     scorer = prepare_scorer(context, mini)
-    meter = CostMeter(teacher.model, context.settings)
+    meter = CostMeter(teacher.model, settings)
     # Workers, and searches that are not done yet, need no transfer set.
     full = cache(lambda: prepare_full_kd(context, inputs, teacher))
     return Prepared(context, inputs, teacher, mini, scorer, meter, full)
@@ -102,10 +97,9 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
             teacher = _with_own_head(context, inputs, teacher)
             if not (teacher.has_head or settings.teacher_as_is):
                 say(f"fine-tuning the teacher on {len(data.train)} examples")
+                schedule = teacher_schedule(settings)
                 with run.timed("teacher"):
-                    fine_tune_teacher(
-                        teacher, data.train, teacher_schedule(settings), context.runtime, folder
-                    )
+                    fine_tune_teacher(teacher, data.train, schedule, context.runtime, folder)
     teacher.name = inputs.source
     teacher.model.to(context.runtime.device)  # type: ignore[arg-type]
     return teacher

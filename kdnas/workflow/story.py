@@ -93,12 +93,8 @@ def distil_trial(prepared: Prepared, trial: FrozenTrial, home: Path) -> None:
 def distil_another(context: Context, number: int | None, speedup: float | None) -> Report:
     """Steps 5 to 7 for another trial of the study, in RUN/students/trial-N.
 
+    The trial is named by its number, or is the best one that is at least `speedup` times as fast.
     Random search is read where the run has it, not run.
-
-    Args:
-        context: Of the run.
-        number: The trial; None to choose by `speedup`.
-        speedup: The best trial at least so fast.
 
     Raises:
         KdnasError: There is no study, or no such trial.
@@ -135,9 +131,7 @@ def home_of(context: Context, trial: FrozenTrial) -> Path:
 def work_on_study(context: Context, *, check: bool) -> None:
     """What a worker does: the search, then random search beside it.
 
-    Args:
-        context: Of the run, or of a folder for a study that began elsewhere.
-        check: Whether the inputs are new to this machine and must be checked.
+    With `check`, for a study that began elsewhere, the inputs are checked on this machine first.
     """
     inputs = read_inputs(context)
     if check:

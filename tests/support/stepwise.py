@@ -9,6 +9,7 @@ from typing import Any
 from optuna.study import Study
 
 from kdnas.config import Settings
+from kdnas.evaluation.scores import evaluate_model
 from kdnas.recipes.full import RecipeRun
 from kdnas.recipes.run_data import RunData
 from kdnas.report import Report
@@ -143,7 +144,10 @@ class Stepwise:
 
     def score(self, model: Any) -> dict[str, float]:
         """A model's official scores."""
-        return measure.official_scores(self.context, self.inputs, model, self.teacher.pad_id)
+        exact = self.runtime.exact
+        return evaluate_model(
+            model, self.data.evaluation, self.data.spec, exact, self.teacher.pad_id
+        )
 
     def everything(self) -> Report:
         """All seven steps."""
