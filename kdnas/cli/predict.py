@@ -15,7 +15,7 @@ import typer
 from kdnas.cli.options import with_settings
 from kdnas.config import load_settings
 from kdnas.errors import KdnasError
-from kdnas.runtime.console import progress
+from kdnas.runtime.console import progress, silent
 
 STDIN = "-"
 
@@ -82,7 +82,7 @@ def predict(
 
 def _print(lines: Iterator[str], out: TextIO, total: int) -> None:
     """Prints lines as they come, beside a bar where they go to a file or a pipe."""
-    bar = progress("predict", total) if total and not out.isatty() else nullcontext(_nothing)
+    bar = progress("predict", total) if total and not out.isatty() else nullcontext(silent)
     with bar as advance:
         try:
             for line in lines:
@@ -91,7 +91,3 @@ def _print(lines: Iterator[str], out: TextIO, total: int) -> None:
             out.flush()
         except BrokenPipeError:  # `| head` has read enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-
-
-def _nothing(_: str) -> None:
-    """No bar."""

@@ -3,11 +3,4 @@
 from kdnas.config.read import load_settings, nearest, read_yaml, validated
 from kdnas.config.settings import PLAIN_RECIPE, Settings
 
-__all__ = [
-    "PLAIN_RECIPE",
-    "Settings",
-    "load_settings",
-    "nearest",
-    "read_yaml",
-    "validated",
-]
+__all__ = ["PLAIN_RECIPE", "Settings", "load_settings", "nearest", "read_yaml", "validated"]

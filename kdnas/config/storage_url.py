@@ -20,7 +20,7 @@ FILE = ".storage"
 VARIABLE = "KDNAS_STORAGE_PASSWORD"
 SQLITE = "sqlite"
 
-_KEYS = ("password", "passwd", "sslpassword")
+_KEYS = {"password", "passwd", "sslpassword"}
 # Of the storages that this process has used, in every spelling.
 _used: set[str] = set()
 
@@ -54,14 +54,12 @@ def hide_password(url: str) -> str:
     if _has_bare_at(url):
         scheme, _, rest = url.partition("://")
         return f"{scheme}://***@{rest.rpartition('@')[2]}"
-    parsed = _parsed(url)
-    return url if parsed is None else _without_keys(parsed, url, hide=True)
+    return _without_passwords(url, hide=True)
 
 
 def remove_password(url: str) -> str:
     """A storage's URL without its password."""
-    parsed = _parsed(url)
-    return url if parsed is None else _without_keys(parsed, url, hide=False)
+    return _without_passwords(url, hide=False)
 
 
 def keep_password(url: str | None, folder: Path) -> None:
@@ -71,12 +69,7 @@ def keep_password(url: str | None, folder: Path) -> None:
 
 
 def with_password(url: str, folder: Path) -> str:
-    """A run's storage with the password of the environment, else with the one in the run folder.
-
-    Args:
-        url: As in the run's settings.
-        folder: The run's.
-    """
+    """A run's storage with the password of the environment, else with the one in the run folder."""
     given = with_password_of_environment(url)
     try:
         kept = (folder / FILE).read_text(encoding="utf-8").strip()
@@ -99,12 +92,11 @@ def remember(url: str) -> None:
     Raises:
         KdnasError: The password has an @.
     """
-    parsed = _parsed(url)
-    if parsed is None:
+    if (parsed := _parsed(url)) is None:
         return
-    found = [str(parsed.password or ""), url.partition("@")[0].rpartition(":")[2]]
-    found = found if parsed.password else []
-    found += [str(parsed.query[key]) for key in _KEYS if key in parsed.query]
+    found = [str(parsed.query[key]) for key in parsed.query.keys() & _KEYS]
+    if parsed.password:
+        found += [str(parsed.password), url.partition("@")[0].rpartition(":")[2]]
     _used.update(form(each) for each in found for form in (str, lambda s: quote(s, ""), quote_plus))
 
 
@@ -136,9 +128,10 @@ def _has_bare_at(url: str) -> bool:
     return url.partition("?")[0].count("@") > 1
 
 
-def _without_keys(parsed: URL, url: str, *, hide: bool) -> str:
+def _without_passwords(url: str, *, hide: bool) -> str:
     """Leaves a URL without any password as it was spelled."""
-    if parsed.password is None and not any(key in parsed.query for key in _KEYS):
+    parsed = _parsed(url)
+    if parsed is None or (parsed.password is None and not parsed.query.keys() & _KEYS):
         return url
     bare = parsed.difference_update_query(_KEYS)
     bare = bare if hide else bare._replace(password=None)

@@ -49,16 +49,9 @@ class Artifact(Generic[T]):
     unchecked: Collection[str] = ()
     size: Callable[[T], int] | None = field(default=None, compare=False)
 
-    @property
-    def manifest(self) -> Path:
-        """The file that says what the artifact was made from."""
-        return manifest_of(self.path, is_folder=self.is_folder)
-
     def done(self) -> bool:
         """Whether the artifact is there, of this key and undamaged."""
-        if key_of(self.path, is_folder=self.is_folder) != _plain(self.key):
-            return False
-        return damage(self.path, is_folder=self.is_folder) is None
+        return key_of(self.path) == _plain(self.key) and damage(self.path) is None
 
     def read(self) -> T:
         """The value on disk.
@@ -85,7 +78,7 @@ class Artifact(Generic[T]):
         with replace_file(self.path, needed) as partial:
             self.save(value, partial)
             # Before the file takes its place: who finds the file, finds it done.
-            write_json(self.manifest, self._described(partial))
+            write_json(manifest_of(self.path), self._described(partial))
 
     def get(self, make: Callable[[], T]) -> T:
         """The value: read where it is done, else made now and kept."""
@@ -115,36 +108,38 @@ def json_artifact(path: Path, key: Mapping[str, Any]) -> Artifact[Any]:
     )
 
 
-def manifest_of(path: Path, *, is_folder: bool = True) -> Path:
-    """Where the manifest of an artifact lies: in its folder, or hidden beside its file."""
-    return path / MANIFEST if is_folder else path.with_name(f".{path.name}.{MANIFEST}")
+def manifest_of(path: Path) -> Path:
+    """Where the manifest of an artifact is: in its folder, or hidden beside its file."""
+    return path / MANIFEST if path.is_dir() else path.with_name(f".{path.name}.{MANIFEST}")
 
 
-def key_of(path: Path, *, is_folder: bool = True) -> dict[str, Any] | None:
+def key_of(path: Path) -> dict[str, Any] | None:
     """The key that an artifact was made with; None where there is no manifest."""
-    restore(path)
-    known = read_json(manifest_of(path, is_folder=is_folder))
-    key = known.get("key") if isinstance(known, dict) else None
-    return key if isinstance(key, dict) else None
+    return _listed(path, "key")
 
 
-def damage(path: Path, *, is_folder: bool = True) -> str | None:
+def damage(path: Path) -> str | None:
     """What is wrong with an artifact's files, in words; None where nothing is.
 
     A checksum is computed once a process for each state of a file.
     """
-    restore(path)
-    known = read_json(manifest_of(path, is_folder=is_folder))
-    files = known.get("files") if isinstance(known, dict) else None
-    if not isinstance(files, dict):
-        return f"{manifest_of(path, is_folder=is_folder)} is missing or damaged"
+    files = _listed(path, "files")
+    if files is None:
+        return f"{manifest_of(path)} is missing or damaged"
     for name, expected in files.items():
-        file = path / name if is_folder else path
+        file = path / name if path.is_dir() else path
         if not file.is_file():
             return f"{file} is missing"
         if _fingerprint(file) != expected:
             return f"{file} is damaged: size or checksum differ from {MANIFEST}"
     return None
+
+
+def _listed(path: Path, part: str) -> dict[str, Any] | None:
+    restore(path)
+    known = read_json(manifest_of(path))
+    found = known.get(part) if isinstance(known, dict) else None
+    return found if isinstance(found, dict) else None
 
 
 def _plain(key: Mapping[str, Any]) -> Any:

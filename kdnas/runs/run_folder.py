@@ -21,15 +21,12 @@ from kdnas.files.locks import file_lock
 
 # Settings that may change when a run continues.
 CHANGEABLE = ("trials", "threads", "device")
+# All that is in a folder before anything is computed.
+OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
 
 
 class Run:
-    """One run folder.
-
-    Args:
-        folder: It exists.
-        settings: As in its config.yaml.
-    """
+    """A run folder, and the settings in its config.yaml."""
 
     def __init__(self, folder: Path, settings: Settings) -> None:
         self.folder = folder
@@ -98,17 +95,13 @@ class Run:
             if self._begun_here:
                 # Another process that joined it meanwhile holds it and continues.
                 with suppress(KdnasError, OSError), self.alone():
-                    self._forget()
+                    files = list(self.folder.iterdir())
+                    if {path.name for path in files} <= OURS:
+                        for path in files:
+                            path.unlink()
+                        if self._made_here:
+                            self.folder.rmdir()
             raise
-
-    def _forget(self) -> None:
-        ours = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
-        files = list(self.folder.iterdir())
-        if {path.name for path in files} <= ours:
-            for path in files:
-                path.unlink()
-            if self._made_here:
-                self.folder.rmdir()
 
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
@@ -117,11 +110,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Locks the run for this process.
-
-        Raises:
-            KdnasError: Another process holds it.
-        """
+        """Locks the run for this process; raises KdnasError where another holds it."""
         what = f"another process works on {self.folder}"
         refusal = f"{what}; join it with `kdnas worker {self.folder}`"
         with file_lock(self.folder / ".lock", what, 0, refusal):

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
@@ -29,17 +29,11 @@ class Advance(Protocol):
 
 @dataclass
 class _Manner:
-    """How this process prints.
+    """How this process prints."""
 
-    Attributes:
-        quiet: Whether only results are shown.
-        result: Where a result goes as JSON; None: to standard output, as lines.
-        bars: The progress bars on the terminal, if any.
-    """
-
-    quiet: bool = False
-    result: TextIO | None = None
-    bars: Progress | None = None
+    quiet: bool = False  # only results are shown
+    result: TextIO | None = None  # where a result goes as JSON; None: as lines to standard output
+    bars: Progress | None = None  # on the terminal, if any
 
 
 _manner = _Manner()
@@ -50,18 +44,12 @@ _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 def manner(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     """Sets how a command prints within the block.
 
-    Args:
-        quiet: Only results and errors, no progress.
-        as_json: The result as JSON on standard output, all else on standard error.
+    Quiet prints results and errors alone; JSON goes to standard output, all else to standard error.
     """
     global _manner  # noqa: PLW0603
-    before = _manner
-    _manner = _Manner(quiet, sys.stdout if as_json else None)
+    before, _manner = _manner, _Manner(quiet, sys.stdout if as_json else None)
     try:
-        if as_json:
-            with redirect_stdout(sys.stderr):
-                yield
-        else:
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
             yield
     finally:
         _manner = before
@@ -74,12 +62,7 @@ def say(message: str) -> None:
 
 
 def conclude(result: Any, lines: Iterable[str]) -> None:
-    """Prints a command's result.
-
-    Args:
-        result: Plain values, for --json.
-        lines: The same as text.
-    """
+    """Prints a command's result: its lines, or with --json the same as plain values."""
     if _manner.result:
         print(json.dumps(result, indent=2), file=_manner.result, flush=True)
     else:
@@ -101,61 +84,58 @@ def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
         done: Steps done before.
     """
     if _manner.quiet:
-        yield _interruptible(_silent)
+        shown: AbstractContextManager[Advance] = nullcontext(silent)
     elif sys.stdout.isatty():
-        with _bar(title, total, done) as advance:
-            yield _interruptible(advance)
+        shown = _bar(title, total, done)
     else:
-        yield _interruptible(_lines(title, total, done))
+        shown = nullcontext(_lines(title, total, done))
+    with shown as advance:
+
+        def interruptible(note: str, done: float | None = None) -> None:
+            check()
+            advance(note, done)
+
+        yield interruptible
 
 
-def _interruptible(advance: Advance) -> Advance:
-    def interruptible(note: str, done: float | None = None) -> None:
-        check()
-        advance(note, done)
-
-    return interruptible
-
-
-def _silent(note: str, done: float | None = None) -> None:
-    """Prints nothing."""
+def silent(note: str, done: float | None = None) -> None:
+    """An `Advance` that prints nothing."""
 
 
 @contextmanager
 def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
-    with _bars() as bars:
-        task = bars.add_task(title, total=total, completed=done, note="")  # type: ignore[arg-type]
+    """A bar below the open ones."""
+    outermost, bars = _manner.bars is None, _manner.bars or _new_bars()
+    if outermost:
+        bars.start()
+        _manner.bars = bars
+    task = bars.add_task(title, total=total, completed=done, note="")  # type: ignore[arg-type]
 
-        def advance(note: str, done: float | None = None) -> None:
-            step = {"advance": 1} if done is None else {"completed": done}
-            bars.update(task, note=note, refresh=done is not None, **step)  # type: ignore[arg-type]
+    def advance(note: str, done: float | None = None) -> None:
+        step = {"advance": 1} if done is None else {"completed": done}
+        bars.update(task, note=note, refresh=done is not None, **step)  # type: ignore[arg-type]
 
-        try:
-            yield advance
-        finally:
-            bars.remove_task(task)
+    try:
+        yield advance
+    finally:
+        bars.remove_task(task)
+        if outermost:
+            bars.stop()
+            _manner.bars = None
 
 
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    """The open bars, or new ones; at most 80 columns wide."""
-    if _manner.bars:
-        yield _manner.bars
-        return
-    columns = (
+def _new_bars() -> Progress:
+    """At most 80 columns wide."""
+    return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[note]}"),
+        console=_console,
+        transient=True,
+        speed_estimate_period=SPEED_SECONDS,
     )
-    bars = Progress(*columns, console=_console, transient=True, speed_estimate_period=SPEED_SECONDS)
-    with bars:
-        _manner.bars = bars
-        try:
-            yield bars
-        finally:
-            _manner.bars = None
 
 
 def _lines(title: str, total: int, before: float) -> Advance:

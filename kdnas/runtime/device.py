@@ -58,9 +58,12 @@ class Runtime:
 
     def describe(self) -> dict[str, Any]:
         """The environment that a report should name."""
+        name: str = platform.processor() or platform.machine()
+        if self.device.type == "cuda":
+            name = torch.cuda.get_device_name(self.device)
         return {
             "device": str(self.device),
-            "device_name": _device_name(self.device),
+            "device_name": name,
             "precision": self.precision,
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
@@ -98,14 +101,9 @@ def start_runtime(
     if threads:
         torch.set_num_threads(threads)
     place = _checked_device(device)
-    return _runtime(place, resolve_precision(precision, place))
-
-
-def resolve_precision(wanted: str, device: torch.device) -> ResolvedPrecision:
-    """bf16 only where the hardware multiplies it natively, unless it is asked for."""
-    if wanted == "auto":
-        return "bf16" if _has_bf16(device) else "fp32"
-    return "bf16" if wanted == "bf16" else "fp32"
+    if precision == "bf16" or (precision == "auto" and _has_bf16(place)):
+        return _runtime(place, "bf16")
+    return _runtime(place, "fp32")
 
 
 @cache
@@ -114,10 +112,8 @@ def _runtime(device: torch.device, precision: ResolvedPrecision) -> Runtime:
     if device.type != "cpu" and device.index is not None:
         torch.accelerator.set_device_index(device.index)
     AcceleratorState._reset_state(reset_partial_state=True)
-    accelerator = Accelerator(
-        cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
-    )
-    return Runtime(accelerator, precision)
+    mixed = "bf16" if precision == "bf16" else "no"
+    return Runtime(Accelerator(cpu=device.type == "cpu", mixed_precision=mixed), precision)
 
 
 def _like(device: str, precision: ResolvedPrecision, threads: int) -> Runtime:
@@ -133,10 +129,12 @@ def _checked_device(name: str | None) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise KdnasError(f"invalid --device {name!r}: expected cpu, cuda or mps") from None
-    if device.type != "cpu" and (best is None or best.type != device.type):
+    if device.type == "cpu":
+        return device
+    if best is None or best.type != device.type:
         raise KdnasError(f"invalid --device {name!r}: this machine has none; give --device cpu")
-    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
-        count = torch.accelerator.device_count()
+    count = torch.accelerator.device_count()
+    if (device.index or 0) >= count:
         raise KdnasError(f"invalid --device {name!r}: this machine has {count} such device(s)")
     return device
 
@@ -146,9 +144,3 @@ def _has_bf16(device: torch.device) -> bool:
         checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         return any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return str(torch.cuda.get_device_name(device))
-    return platform.processor() or platform.machine()

@@ -31,12 +31,7 @@ class LostError(KdnasError):
 
 
 class Team:
-    """This process among those that train together.
-
-    Args:
-        rank: Its number; 0 leads.
-        size: How many there are.
-    """
+    """This process among `size` that train together; rank 0 leads."""
 
     def __init__(self, rank: int = 0, size: int = 1) -> None:
         self.rank, self.size = rank, size
@@ -49,14 +44,9 @@ class Team:
 
     @contextmanager
     def calling(self, function: Callable[..., Any], *args: Any, **options: Any) -> Iterator[None]:
-        """Lets the others call a function while this process runs the block.
+        """Lets the others call a function, with `team` and copied arguments, during the block.
 
         In the others, which are in that function already when they come here, this does nothing.
-
-        Args:
-            function: Takes `team` beside the arguments.
-            args: Copied to the others, as are the options.
-            options: By name.
 
         Raises:
             KdnasError: Another process cannot take part, or died.
@@ -91,10 +81,14 @@ class Team:
         """The leading process's value, in every process; on the CPU where it has tensors."""
         if self.size == 1:
             return value
-        parcel = [_packed(value) if self.leads else None]
+        buffer = io.BytesIO()
+        if self.leads:
+            _Pickler(buffer).dump(value)
+        parcel = [buffer.getvalue()]
         with _connected():
             broadcast_object_list(parcel)
-        return value if self.leads else _unpacked(parcel[0])
+        # From the leading process of this very command, never from a file.
+        return value if self.leads else pickle.loads(parcel[0])
 
     def total(self, flat: torch.Tensor) -> torch.Tensor:
         """The sum of all processes' tensors of one shape."""
@@ -125,11 +119,7 @@ def team() -> Team:
 def lead_or_follow(command: Callable[[], int]) -> int:
     """Runs a command in the first of several launched processes; the others help it train.
 
-    Args:
-        command: Returns its exit code.
-
-    Returns:
-        The command's exit code; the other processes end here, with 0.
+    Returns its exit code; the other processes end here, with 0.
     """
     global _team  # noqa: PLW0603
     # Objects go through gloo: waiting on NCCL would keep a GPU busy.
@@ -186,14 +176,3 @@ def _model(
     model: PreTrainedModel = kind(config)
     model.load_state_dict(weights)
     return model.train(training)
-
-
-def _packed(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    _Pickler(buffer).dump(value)
-    return buffer.getvalue()
-
-
-def _unpacked(parcel: Any) -> Any:
-    # From the leading process of this very command, never from a file.
-    return pickle.loads(parcel)

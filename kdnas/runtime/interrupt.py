@@ -17,12 +17,7 @@ from types import FrameType
 
 @dataclass
 class _Heard:
-    """The state of Ctrl-C in this process.
-
-    Attributes:
-        came: Whether it was pressed.
-        held: How many nested operations postpone it.
-    """
+    """Whether Ctrl-C was pressed, and how many nested operations postpone it."""
 
     came: bool = False
     held: int = 0

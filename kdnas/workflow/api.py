@@ -154,15 +154,10 @@ def load_run(run: str | Path) -> LoadedRun:
 def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
     """The run folder of a search, new or of the same settings as before.
 
-    Args:
-        config: YAML file or files.
-        flags: Options that override them.
-
     Raises:
         KdnasError: An option is wrong, or the folder holds something else.
     """
-    one = isinstance(config, str | Path)
-    files = [Path(file) for file in ((config,) if one else config or ())]  # type: ignore[arg-type, union-attr]
+    files = [Path(f) for f in ([config] if isinstance(config, str | Path) else config or ())]
     settings = load_settings(files, flags)
     if not (settings.teacher or settings.task):
         settings = _embedded_example(settings, files, flags)
@@ -190,11 +185,7 @@ def check_choice(trial: int | None, speedup: object) -> float | None:
 
 
 def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distilled:
-    """Distils a trial.
-
-    Raises:
-        KdnasError: There is no such trial.
-    """
+    """Distils a trial; raises KdnasError where there is no such trial."""
     report = distil_another(open_context(run), trial, speedup)
     own = run.folder / "students" / f"trial-{report.student.trial}"
     return Distilled(own if (own / "student").exists() else run.folder, report)

@@ -42,9 +42,11 @@ def distil(prepared: Prepared, architecture: Architecture, trial: int | None, fo
     shutil.rmtree(work, ignore_errors=True)
 
 
-def record_of(architecture: Architecture, trial: int | None) -> dict[str, Any]:
-    """What decides a distilled student."""
-    return {"architecture": architecture.params, "trial": trial, "method": "distilled"}
+def record_of(
+    architecture: Architecture, trial: int | None, method: str = "distilled"
+) -> dict[str, Any]:
+    """What decides a trained student."""
+    return {"architecture": architecture.params, "trial": trial, "method": method}
 
 
 def after_mini_kd(
@@ -62,7 +64,7 @@ def after_mini_kd(
 
 def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> None:
     """Trains a student on labels alone, from the same start, and saves it."""
-    record = {"architecture": architecture.params, "trial": None, "method": "fine-tuned"}
+    record = record_of(architecture, None, "fine-tuned")
     artifact = student_artifact(folder, record, prepared.teacher.tokenizer)
     if artifact.done():
         return

@@ -93,11 +93,7 @@ def load_given_teacher(context: Context, inputs: Inputs) -> Teacher:
 
 
 def check_inputs(context: Context, inputs: Inputs) -> None:
-    """Refuses settings, recipes and data that do not fit each other.
-
-    Raises:
-        KdnasError: Names the first problem.
-    """
+    """Raises KdnasError where settings, recipe and data do not fit each other."""
     settings, data = context.settings, inputs.data
     find_scorer(settings.scorer)
     headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
@@ -108,11 +104,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
 
 
 def check_total(context: Context) -> None:
-    """Refuses a number of trials below what the study has already spent.
-
-    Raises:
-        KdnasError: It is too low.
-    """
+    """Raises KdnasError where --trials is below what the study has already spent."""
     settings, folder = context.settings, context.run.folder
     if settings.trials >= Run.open(folder).settings.trials:
         return
@@ -130,11 +122,7 @@ def check_total(context: Context) -> None:
 
 
 def check_limits(context: Context, inputs: Inputs) -> None:
-    """Refuses limits that no candidate can meet, before the teacher is trained.
-
-    Raises:
-        KdnasError: A limit is out of reach.
-    """
+    """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
     settings, spec = context.settings, inputs.data.spec
     if limits := Limits(settings.speedup, settings.max_params):
         config = copy.deepcopy(inputs.config)
@@ -146,11 +134,7 @@ def check_limits(context: Context, inputs: Inputs) -> None:
 
 
 def check_same_data(context: Context, data: RunData) -> None:
-    """Refuses to go on with other data than the run began with.
-
-    Raises:
-        KdnasError: They have changed.
-    """
+    """Raises KdnasError where the data are not those that the run began with."""
     now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
     found = {name: examples.fingerprint() for name, examples in now.items()}
     before = context.run.step("data", {}).get(lambda: found)

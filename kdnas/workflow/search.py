@@ -47,7 +47,7 @@ def search(prepared: Prepared, study: Study) -> None:
     """Scores candidates until the study has its total.
 
     Raises:
-        KdnasError: The limits, the teacher or the data do not allow it.
+        KdnasError: The teacher or the data are not those that the study began with.
     """
     context, inputs = prepared.context, prepared.inputs
     settings, run, data = context.settings, context.run, inputs.data
@@ -64,8 +64,7 @@ def search(prepared: Prepared, study: Study) -> None:
 def random_search(prepared: Prepared, study: Study) -> Study | None:
     """Random search with the search's budget, as a control; a candidate of both is paid for once.
 
-    Returns:
-        Its study; None where it is switched off, or nothing in it was scored.
+    Returns its study; None where it is switched off, or nothing in it was scored.
     """
     context, space = prepared.context, prepared.inputs.space
     settings = context.settings
