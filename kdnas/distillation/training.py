@@ -86,7 +86,7 @@ def train(
         pace = Pace(schedule, schedule.steps(data.lengths), until)
         optimizer = _optimizer(weights.trained, schedule)
         state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
-        resumed = team.told(state.state_dict() if state.load() else None)
+        resumed = team.broadcast(state.state_dict() if state.load() else None)
         if resumed and not team.leads:
             state.load_state_dict(resumed)
         training = _Training(

@@ -52,7 +52,7 @@ class Team:
             KdnasError: Another process cannot take part, or died.
         """
         if self.leads and self.size > 1:
-            self.told((function, args, options))
+            self.broadcast((function, args, options))
             self._check(None)
             self.working = True
         yield
@@ -63,7 +63,7 @@ class Team:
         while True:
             problem, call = None, None
             try:
-                call = self.told(None)
+                call = self.broadcast(None)
             except LostError:
                 raise
             except Exception as error:
@@ -77,14 +77,11 @@ class Team:
                 function, args, options = call
                 function(*args, **options, team=self)
 
-    def told(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The leading process's value, in every process; on the CPU where it has tensors."""
         if self.size == 1:
             return value
-        buffer = io.BytesIO()
-        if self.leads:
-            _Pickler(buffer).dump(value)
-        parcel = [buffer.getvalue()]
+        parcel = [_packed(value) if self.leads else b""]
         with _connected():
             broadcast_object_list(parcel)
         # From the leading process of this very command, never from a file.
@@ -134,7 +131,7 @@ def lead_or_follow(command: Callable[[], int]) -> int:
     code = command()
     if _team.working:  # the others are in a training that broke off, and notice
         _end(code)
-    _team.told(None)
+    _team.broadcast(None)
     PartialState().destroy_process_group()
     return code
 
@@ -168,6 +165,12 @@ class _Pickler(pickle.Pickler):
             kind = type(value) if isinstance(value, torch.nn.Parameter) else torch.as_tensor
             return kind, (copy,)
         return NotImplemented
+
+
+def _packed(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(value)
+    return buffer.getvalue()
 
 
 def _model(

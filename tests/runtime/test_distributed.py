@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
-from kdnas.runtime.distributed import Team, _packed, _unpacked
+from kdnas.runtime.distributed import Team, _packed
 from kdnas.students.checkpoint import load_student
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.teachers.distillation_data import DistillationData
@@ -147,7 +148,7 @@ def test_what_the_others_get_is_the_same(kd_data: DistillationData, runtime: Run
     kd_data.source.fetch(batch, wanted)
     model = kd_data.teacher.model
     model(**batch.inputs, output_hidden_states=True)  # hooks of transformers' are there now
-    copy, source, place = _unpacked(_packed((model, kd_data.source, runtime)))
+    copy, source, place = pickle.loads(_packed((model, kd_data.source, runtime)))
     assert place.device == runtime.device and place.precision == runtime.precision
     for name, value in model.state_dict().items():
         assert torch.equal(copy.state_dict()[name], value)
@@ -165,7 +166,7 @@ def test_a_launch_that_would_split_the_model_is_refused(monkeypatch: pytest.Monk
 def test_alone_nobody_is_called() -> None:
     team = Team()
     with team.calling(print, "never"):
-        assert team.leads and team.told(3) == 3
+        assert team.leads and team.broadcast(3) == 3
     assert team.total(torch.ones(2)).tolist() == [1, 1]
 
 
