@@ -51,13 +51,12 @@ def with_settings(*names: str, **helps: str) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        every = {name: option for name in Settings.model_fields if (option := _option(name))}
-        options = [_option(name, helps.get(name)) for name in (*names, *helps)] or every.values()
-        added = [option for option in options if option]
+        wanted = (*names, *helps) or Settings.model_fields
+        added = [flag for name in wanted if (flag := _option(name, helps.get(name)))]
 
         @functools.wraps(command)
         def wrapped(**given: Any) -> None:
-            flags = {option.name: given.pop(option.name) for option in added}
+            flags = {flag.name: given.pop(flag.name) for flag in added}
             command({k: v for k, v in flags.items() if v is not None}, **given)
 
         return _with_parameters(wrapped, [*own, *added])

@@ -111,10 +111,9 @@ def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Arc
         speedups = {shape: measure(Candidate(shape)).speedup for shape in shapes}
         return min(shapes, key=lambda shape: abs(math.log(speedups[shape] / speedup))).params
 
-    run = prepared.context.run
-    name = " ".join((HAND_PICKED, *student.parent.relative_to(run.folder).parts))
-    params = run_step(prepared.context, name, winner.params, compute)
-    return Architecture.from_params(params)
+    home = student.parent.relative_to(prepared.context.run.folder)
+    name = " ".join((HAND_PICKED, *home.parts))
+    return Architecture.from_params(run_step(prepared.context, name, winner.params, compute))
 
 
 def _work(context: Context, folder: Path, architecture: Architecture) -> tuple[Path, str]:

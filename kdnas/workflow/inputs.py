@@ -39,18 +39,11 @@ from kdnas.teachers.load import (
 
 @dataclass(frozen=True)
 class Inputs:
-    """A run's teacher config, data and space.
+    """What a run reads: its teacher's config, its data, and its space."""
 
-    Attributes:
-        source: Hub id or folder of the teacher as the user gave it.
-        config: The teacher's config.
-        data: The task's rows and the corpus, tokenised for the teacher.
-        space: The candidates.
-    """
-
-    source: str
-    config: Any
-    data: RunData
+    source: str  # hub id or folder of the teacher, as the user gave it
+    config: Any  # the teacher's
+    data: RunData  # tokenised for the teacher
     space: SearchSpace
 
 

@@ -36,25 +36,15 @@ from kdnas.workflow.inputs import Inputs
 
 @dataclass(frozen=True)
 class Prepared:
-    """What steps 4 to 7 work with.
-
-    Attributes:
-        context: Settings, run folder, runtime.
-        inputs: Data and space.
-        teacher: Fine-tuned on the task, on the runtime's device.
-        mini: Trains candidates briefly on the proxy.
-        scorer: Gives candidates their scores; mini-KD by default.
-        meter: Measures students beside the teacher.
-        full: Gives what the whole recipe reads; made at the first call.
-    """
+    """What steps 4 to 7 work with."""
 
     context: Context
     inputs: Inputs
-    teacher: Teacher
-    mini: MiniKD
-    scorer: Scorer
-    meter: CostMeter
-    full: Callable[[], RecipeRun]
+    teacher: Teacher  # fine-tuned on the task, on the runtime's device
+    mini: MiniKD  # trains candidates briefly on the proxy
+    scorer: Scorer  # mini-KD by default
+    meter: CostMeter  # measures students beside the teacher
+    full: Callable[[], RecipeRun]  # what the whole recipe reads; made at the first call
 
     @property
     def evaluate(self) -> Evaluate:
