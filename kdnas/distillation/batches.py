@@ -63,13 +63,13 @@ def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list
     batches: list[Indices] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
-        batches += _cut(part[np.argsort(lengths[part], kind="stable")], lengths, tokens)
+        batches += _runs(part[np.argsort(lengths[part], kind="stable")], lengths, tokens)
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
     """Batches that go over the data once, by length, for evaluation."""
-    return _cut(np.argsort(lengths, kind="stable"), lengths, tokens)
+    return _runs(np.argsort(lengths, kind="stable"), lengths, tokens)
 
 
 def part_of(
@@ -130,12 +130,12 @@ def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> It
         yield collate(data, indices, pad_id).to(device)
 
 
-def _cut(order: Indices, lengths: Indices, tokens: float) -> list[Indices]:
-    """Cuts a sequence of examples into runs of about equally many tokens."""
+def _runs(order: Indices, lengths: Indices, tokens: float) -> list[Indices]:
+    """Splits a sequence of examples into runs of about equally many tokens."""
     sizes = lengths[order]
     total = int(sizes.sum())
     count = min(max(1, round(total / tokens)), len(order))
     middles = np.cumsum(sizes) - sizes / 2
     run = np.floor(middles * count / total).astype(np.int64)
-    cuts = np.flatnonzero(np.diff(run)) + 1
-    return [part for part in np.split(order, cuts) if len(part)]
+    starts = np.flatnonzero(np.diff(run)) + 1
+    return [part for part in np.split(order, starts) if len(part)]

@@ -220,7 +220,7 @@ def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
 def _with_task_head(
     job: RecipeRun, candidate: Candidate, general: StudentState, importance: Importance | None
 ) -> StudentState:
-    """The general student with a head cut from the task's teacher, in the same basis."""
+    """The general student with a head taken from the task's teacher, in the same basis."""
     settings, teacher = job.settings, job.resources.task_teacher.model
     initialiser = StudentInitialiser(teacher, settings.inherit, importance, settings.seed)
     state = initialiser.student(candidate.architecture)

@@ -196,7 +196,7 @@ def check_recipe(
     *,
     has_head: bool = True,
 ) -> None:
-    """Refuses stages whose losses or options are unknown or cannot be had.
+    """Refuses stages whose losses or options are unknown or do not fit.
 
     Without a teacher's shape, only what does not depend on it is checked. `has_head` says whether
     the teacher of a run has, or will have, a head for the task.

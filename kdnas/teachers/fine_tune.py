@@ -28,7 +28,7 @@ def fine_tune_teacher(
 ) -> None:
     """Trains a teacher on its task, in place, and saves it with its tokenizer in a folder.
 
-    A teacher that another run trained alike comes from the cache.
+    A teacher that another run trained in the same way comes from the cache.
     """
     name = teacher_key(teacher, data, schedule=asdict(schedule), precision=runtime.precision)
     load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained

@@ -184,8 +184,8 @@ def has_head(config: Any, spec: TaskSpec) -> bool:
     """Whether a checkpoint has a head for the task, judged by its config."""
     task = spec.task_type
     trained = _has_class(config, task)
-    alike = getattr(config, "problem_type", None) in (None, task.problem_type)
-    return trained and alike and config.num_labels == spec.num_labels
+    same_problem = getattr(config, "problem_type", None) in (None, task.problem_type)
+    return trained and same_problem and config.num_labels == spec.num_labels
 
 
 def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:

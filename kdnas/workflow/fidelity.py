@@ -1,7 +1,7 @@
 """Does a run's mini-KD score rank students as their final score does?
 
-Students spread over the front are distilled fully and evaluated; each result is kept in the run
-folder as soon as it is there.
+Students spread over the front are distilled fully and evaluated; each result is in the run
+folder at once.
 """
 
 from __future__ import annotations
