@@ -154,7 +154,12 @@ class EmbeddingsLoss(HiddenLoss):
 
 
 class _SquaredError(torch.autograd.Function):
-    """One fp32 buffer where autograd's chain of small steps would fill four."""
+    """Squared error, summed over dimensions and averaged over tokens.
+
+    Of predictions and float32 targets, shape (tokens, dimensions) each; only the former take a
+    gradient. Of targets scaled by `scales` it is the share of variance left unexplained. One fp32
+    buffer where autograd's chain of small steps would fill four.
+    """
 
     @staticmethod
     def forward(ctx: Any, predicted: Tensor, target: Tensor) -> Tensor:
@@ -169,8 +174,6 @@ class _SquaredError(torch.autograd.Function):
         return (error * (gradients[0] * (-2 / max(1, len(error))))).to(ctx.dtype), None
 
 
-# Squared error summed over dimensions, averaged over tokens; of two of shape (tokens, dimensions),
-# the second float32 without gradient. Of targets scaled by `scales` it is the unexplained share.
 squared_error: Callable[[Tensor, Tensor], Tensor] = _SquaredError.apply
 
 
