@@ -129,8 +129,8 @@ def distill(
     Raises:
         KdnasError: Neither or both are given, or there is no such trial.
     """
-    wanted = check_choice(trial, speedup)
-    return distill_trial(Run.open(Path(run), **changes), trial, wanted)
+    least = check_choice(trial, speedup)
+    return distill_trial(Run.open(Path(run), **changes), trial, least)
 
 
 def load_run(run: str | Path) -> LoadedRun:
