@@ -56,6 +56,7 @@ def main() -> None:
     for size, padding in WAYS:
         scores: dict[str, float] = {}
         for split, examples in data.splits.items():
+            assert examples.labels is not None
             logits = plain(model, tokenizer, examples, size, padding)
             scores |= compute_metrics(data.spec, logits.numpy(), examples.labels, split)
         print(f"batch {size}, {padding}", scores, flush=True)

@@ -75,7 +75,7 @@ def limit(setting: Setting, architecture: Architecture, steps: int | None) -> fl
                 last = OutputRequest(hidden_states((depth,)))
                 states = forward(student, batch, last).hidden(depth)
                 loss = states.float().square().mean()
-            loss.backward()
+            torch.autograd.backward(loss)
             weights.take_gradients()
             optimizer.step()
             optimizer.zero_grad()
@@ -94,7 +94,7 @@ def plain(setting: Setting, architecture: Architecture, steps: int | None) -> fl
         batch = collate(data, indices, setting.teacher.pad_id).to(runtime.device)
         with runtime.autocast():
             loss = student(**batch.inputs).last_hidden_state.float().square().mean()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
     return time.perf_counter() - start
@@ -187,7 +187,7 @@ def stages(setting: Setting) -> dict[str, float]:
         "evaluation, teacher": lambda: predict(setting.teacher.model, data, runtime, pad_id=pad),
         "evaluation, 3x384": lambda: predict(state.model, data, runtime, pad_id=pad),
     }
-    return {name: len(data) / seconds_of(lambda job=job: job()) for name, job in jobs.items()}
+    return {name: len(data) / seconds_of(job) for name, job in jobs.items()}
 
 
 def geometric_mean(values: list[float]) -> float:

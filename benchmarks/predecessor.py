@@ -65,7 +65,7 @@ class Predecessor:
             )
             for states, target in zip(ours, self.map.targets, strict=True)
         ]
-        torch.stack(losses).sum().backward()
+        torch.autograd.backward(torch.stack(losses).sum())
         self.optimizer.step()
         self.optimizer.zero_grad()
 

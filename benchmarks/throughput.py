@@ -35,11 +35,11 @@ TEACHER = Architecture(6, 8, 64, 64, "gelu")
 SPACE = SearchSpace(
     TEACHER,
     {
-        "num_hidden_layers": [1, 2, 3, 4, 5, 6],
-        "num_attention_heads": [1, 2, 4, 8],
-        "hidden_size": [16, 32, 48, 64],
-        "intermediate_size": [16, 32, 48, 64],
-        "hidden_act": ["gelu", "relu"],
+        "num_hidden_layers": (1, 2, 3, 4, 5, 6),
+        "num_attention_heads": (1, 2, 4, 8),
+        "hidden_size": (16, 32, 48, 64),
+        "intermediate_size": (16, 32, 48, 64),
+        "hidden_act": ("gelu", "relu"),
     },
 )
 
@@ -86,7 +86,7 @@ def _rate(kind: str, workers: int, server: PostgreSQL, args: argparse.Namespace)
             assert child.wait(900) == 0, child.output
         seconds = time.perf_counter() - start
         assert len(evaluated(load_run_study(url, "s", folder))) == args.trials
-        return args.trials / seconds
+        return float(args.trials / seconds)
 
 
 def work(barrier: Barrier, url: str, folder: Path, trials: int) -> None:

@@ -40,19 +40,21 @@ from kdnas.study.study import evaluated
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}
+TIMES = ("latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
 
 
 def search(
     table: Table, objective: str, sampler: str, rungs: int, warm: bool, trials: int, seed: int
 ) -> tuple[list[int], int]:
     """One search: rows of the whole trainings in their order, and how many students it saw."""
-    name = "pareto" if objective == "pareto" else "reward"
     pruner = SuccessiveHalvingPruner(rungs)
     study = optuna.create_study(
         directions=OBJECTIVES[objective](table).directions,
         sampler=make_sampler(sampler, table, seed, pruner.expected_candidates(trials)),
     )
-    settings = Settings(trials=trials, rungs=rungs, objective=name)
+    settings = Settings(
+        trials=trials, rungs=rungs, objective="pareto" if objective == "pareto" else "reward"
+    )
     if warm:
         for shape in known_shapes(table)[: trials // WARM_START_SHARE]:
             study.enqueue_trial(shape.params)
@@ -73,7 +75,7 @@ def search(
 def costs_of(table: Table, candidate: Candidate) -> Costs:
     """A row's costs."""
     row = table.frame.iloc[table.rows[candidate]]
-    return Costs(**{name: float(row[name]) for name in Costs.__dataclass_fields__})
+    return Costs(int(row.params), int(row.macs), **{name: float(row[name]) for name in TIMES})
 
 
 def table_scorer(table: Table) -> TableScorer:

@@ -31,7 +31,9 @@ COMPARED = ("random", "qmc", "nsga2", "tpe", "gp", NAME, "lstm")
 MOST_ASKED = 6
 
 
-def replay(sampler: str, table: Table, objective: Objective, seed: int, trials: int) -> dict:
+def replay(
+    sampler: str, table: Table, objective: Objective, seed: int, trials: int
+) -> dict[str, Any]:
     """One search.
 
     Returns:

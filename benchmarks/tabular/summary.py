@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tables import OBJECTIVES, Objective, Table
+from tables import OBJECTIVES, Floats, Objective, Table
 
 CHECKPOINTS = (10, 20, 40)
 # Random search is cheap and needs long: its median should not be cut off.
@@ -59,7 +59,7 @@ def _figures(searches: Sequence[dict[str, Any]], objective: Objective) -> dict[s
     return figures
 
 
-def arrival(course: Sequence[float], goal: float) -> int:
+def arrival(course: Floats, goal: float) -> int:
     """Evaluations until a course is at the goal; one more than it has where it never is."""
     # The goal is a quotient like those in the course, but of other integers.
     there = np.flatnonzero(np.asarray(course) <= goal + 1e-9)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from optuna.study import StudyDirection
 
 from kdnas.scoring.reward import reward
 from kdnas.space import Architecture, Candidate, SearchSpace
@@ -32,7 +33,7 @@ class Table(SearchSpace):
     def __init__(self, file: Path) -> None:
         self.frame = pd.read_csv(file)
         self.rows = {
-            Candidate.from_params(row): number
+            Candidate.from_params({str(name): value for name, value in row.items()}): number
             for number, row in enumerate(self.frame.to_dict("records"))
         }
         choices = {name: tuple(sorted(self.frame[name].unique().tolist())) for name in FIELDS}
@@ -71,7 +72,7 @@ class Objective:
         label: Of the measure.
     """
 
-    directions: tuple[str, ...]
+    directions: tuple[StudyDirection, ...]
     values: Floats
     excess: Floats | None
     goal: float
@@ -111,13 +112,13 @@ def _single(table: Table, alpha: float, limit: float | None = None) -> Objective
     # The best one per cent, rounded: the worst of them has one row fewer before it.
     goal = 100 * (max(1, math.floor(allowed / 100 + 0.5)) - 1) / allowed
     label = "better students (%)"
-    return Objective(("maximize",), table.rewards(alpha)[:, None], excess, goal, label)
+    return Objective((StudyDirection.MAXIMIZE,), table.rewards(alpha)[:, None], excess, goal, label)
 
 
 def _pareto(table: Table) -> Objective:
     values = np.stack([table.losses, table.costs], axis=1)
     goal = 100 * (1 - FRONT_SHARE)
-    return Objective(("minimize", "minimize"), values, None, goal, "hypervolume missing (%)")
+    return Objective((StudyDirection.MINIMIZE,) * 2, values, None, goal, "hypervolume missing (%)")
 
 
 OBJECTIVES: dict[str, Callable[[Table], Objective]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report.model import HAND_PICKED
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
-from kdnas.space import Architecture, Candidate
+from kdnas.space import Candidate
 from kdnas.space.known_shapes import hand_picked
 from kdnas.students.checkpoint import student_artifact
 from kdnas.students.state import StudentState, state_artifact
@@ -24,61 +25,59 @@ from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 
 
-def distil(prepared: Prepared, architecture: Architecture, trial: int | None, folder: Path) -> None:
+def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: Path) -> None:
     """Distils a candidate by the whole recipe into a folder that does not hold it yet.
 
     It goes on from the short training of `trial`; None starts afresh.
     """
     tokenizer = prepared.teacher.tokenizer
-    artifact = student_artifact(folder, record_of(architecture, trial), tokenizer)
+    artifact = student_artifact(folder, record_of(candidate, trial), tokenizer)
     if artifact.done():
         return
-    say(f"{folder.name}: distilling {architecture.label}")
-    work, title = _work(prepared.context, folder, architecture)
-    start = partial(after_mini_kd, prepared, architecture, trial, title)
+    say(f"{folder.name}: distilling {candidate.label}")
+    work, title = _work(prepared.context, folder, candidate)
+    start = partial(after_mini_kd, prepared, candidate, trial, title)
     with prepared.context.run.timed(f"distil {folder.name}"):
-        state = run_recipe(prepared.full(), Candidate(architecture), work, title, start)
+        state = run_recipe(prepared.full(), candidate, work, title, start)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 
 
-def record_of(
-    architecture: Architecture, trial: int | None, method: str = "distilled"
-) -> dict[str, Any]:
+def record_of(candidate: Candidate, trial: int | None, method: str = "distilled") -> dict[str, Any]:
     """What decides a trained student."""
-    return {"architecture": architecture.params, "trial": trial, "method": method}
+    return {"candidate": candidate.params, "trial": trial, "method": method}
 
 
 def after_mini_kd(
-    prepared: Prepared, architecture: Architecture, trial: int | None, title: str
+    prepared: Prepared, candidate: Candidate, trial: int | None, title: str
 ) -> StudentState:
     """A student after its short training: the trial's where it was saved, else trained now."""
     folder = prepared.context.run.folder / "trials" / str(trial)
-    saved = state_artifact(folder, Candidate(architecture).params)
+    saved = state_artifact(folder, candidate.params)
     if trial is not None and saved.done():
         return saved.read()
-    state = prepared.mini.start(architecture)
+    state = prepared.mini.start(candidate.architecture)
     prepared.mini.train(state, title=title)
     return state
 
 
-def fine_tune(prepared: Prepared, architecture: Architecture, folder: Path) -> None:
+def fine_tune(prepared: Prepared, candidate: Candidate, folder: Path) -> None:
     """Trains a student on labels alone, from the same start, and saves it."""
-    record = record_of(architecture, None, "fine-tuned")
+    record = record_of(candidate, None, "fine-tuned")
     artifact = student_artifact(folder, record, prepared.teacher.tokenizer)
     if artifact.done():
         return
-    say(f"{folder.name}: training {architecture.label} on labels alone")
-    work, title = _work(prepared.context, folder, architecture)
+    say(f"{folder.name}: training {candidate.label} on labels alone")
+    work, title = _work(prepared.context, folder, candidate)
     with prepared.context.run.timed(f"control {folder.name}"):
-        state = prepared.mini.start(architecture)
+        state = prepared.mini.start(candidate.architecture)
         train_on_labels(prepared.full(), state, work, title)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 
 
 def train_controls(
-    prepared: Prepared, winner: Architecture, random: Study | None, folder: Path
+    prepared: Prepared, winner: Candidate, random: Study | None, folder: Path
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner."""
     fine_tune(prepared, winner, folder / "fine-tuned")
@@ -89,18 +88,21 @@ def train_controls(
         controls.append(Control(HAND_PICKED, picked, folder / "hand-picked"))
     if random and prepared.context.settings.random_control == "full":
         best = choose_winner(random, speedup=prepared.context.settings.speedup)
-        found = Architecture.from_params(best.params)
+        found = Candidate.from_params(best.params)
         distil(prepared, found, None, folder / "random-search")
         controls.append(Control(RANDOM_SEARCH, found, folder / "random-search"))
     return controls
 
 
-def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Architecture | None:
+def pick_by_hand(prepared: Prepared, winner: Candidate, student: Path) -> Candidate | None:
     """Of the shapes that a person would pick, the one nearest to the winner's speed-up.
 
     None where the space has no other than the winner, whose checkpoint is in `student`.
     """
-    shapes = hand_picked(prepared.inputs.space, winner)
+    shapes = [
+        replace(winner, architecture=shape)
+        for shape in hand_picked(prepared.inputs.space, winner.architecture)
+    ]
     if not shapes:
         return None
     speedup = measured(prepared, winner, student)["costs"]["speedup"]
@@ -108,17 +110,17 @@ def pick_by_hand(prepared: Prepared, winner: Architecture, student: Path) -> Arc
     def compute() -> dict[str, int | str]:
         say(f"timing {len(shapes)} hand-picked shapes")
         measure = prepared.meter.of_candidate
-        speedups = {shape: measure(Candidate(shape)).speedup for shape in shapes}
+        speedups = {shape: measure(shape).speedup for shape in shapes}
         return min(shapes, key=lambda shape: abs(math.log(speedups[shape] / speedup))).params
 
     home = student.parent.relative_to(prepared.context.run.folder)
     name = " ".join((HAND_PICKED, *home.parts))
-    return Architecture.from_params(run_step(prepared.context, name, winner.params, compute))
+    return Candidate.from_params(run_step(prepared.context, name, winner.params, compute))
 
 
-def _work(context: Context, folder: Path, architecture: Architecture) -> tuple[Path, str]:
+def _work(context: Context, folder: Path, candidate: Candidate) -> tuple[Path, str]:
     """Where an unfinished training keeps its state; the student's name, as `trial-3 student`."""
     home = context.run.folder
     parts = folder.relative_to(home).parts
     title = " ".join(part for part in parts if part not in ("controls", "students"))
-    return home / "work" / folder.name / architecture.label.replace(" ", "-"), title
+    return home / "work" / folder.name / candidate.label.replace(" ", "-"), title

@@ -32,7 +32,7 @@ from kdnas.report.search_summary import search_summary
 from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import run_step
-from kdnas.space import Architecture
+from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
 from kdnas.tasks.metrics import compute_metrics, score_intervals
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
@@ -47,11 +47,11 @@ class Control:
     """A student that the winner is compared with: its name, shape and checkpoint."""
 
     name: str
-    architecture: Architecture
+    candidate: Candidate
     folder: Path
 
 
-def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
+def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """Scores and costs of a saved student, measured once on each machine."""
 
     def compute() -> dict[str, Any]:
@@ -59,12 +59,10 @@ def measured(prepared: Prepared, architecture: Architecture, folder: Path) -> di
         costs = prepared.meter.of_model(model, FINAL_REPEATS)
         return {"costs": asdict(costs), **scored(prepared, model)}
 
-    return _once_a_machine(prepared, "evaluate", architecture, folder, compute)
+    return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
 
 
-def latency_table(
-    prepared: Prepared, architecture: Architecture, folder: Path
-) -> list[dict[str, Any]]:
+def latency_table(prepared: Prepared, candidate: Candidate, folder: Path) -> list[dict[str, Any]]:
     """Latencies of a saved student and the teacher by batch size and length, measured once."""
     settings, meter = prepared.context.settings, prepared.meter
     longest = prepared.inputs.data.length
@@ -74,20 +72,20 @@ def latency_table(
         student, teacher = meter.timed(load_student(folder)), meter.timed_teacher
         return latency_grid(student, teacher, cells, settings.latency_quiet)
 
-    return _once_a_machine(prepared, "latency", architecture, folder, compute, cells=cells)
+    return _once_a_machine(prepared, "latency", candidate, folder, compute, cells=cells)
 
 
 def _once_a_machine(
     prepared: Prepared,
     title: str,
-    architecture: Architecture,
+    candidate: Candidate,
     folder: Path,
     compute: Callable[[], T],
     **key: Any,
 ) -> T:
     """A step about a saved student; latencies belong to a machine and are not read on another."""
     context = prepared.context
-    key |= {"architecture": architecture.params}
+    key |= {"candidate": candidate.params}
     key |= {"host": platform.node(), "environment": context.runtime.describe()}
     name = " ".join((title, *folder.relative_to(context.run.folder).parts))
     return run_step(context, name, key, compute)
@@ -120,13 +118,13 @@ def make_report(
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     settings, spec = context.settings, inputs.data.spec
-    architecture, folder = Architecture.from_params(winner.params), home / "student"
-    student = _model_fields(prepared, architecture, folder)
-    costs = measured(prepared, architecture, folder)["costs"]
+    candidate, folder = Candidate.from_params(winner.params), home / "student"
+    student = _model_fields(prepared, candidate, folder)
+    costs = measured(prepared, candidate, folder)["costs"]
     found: dict[str, Any] = {"scores": {}}
     if teacher.has_head:
         found = run_step(context, "evaluate teacher", {}, lambda: scored(prepared, teacher.model))
-    grid = latency_table(prepared, architecture, folder)
+    grid = latency_table(prepared, candidate, folder)
     tables = trial_table(study), trial_table(random) if random else None
     report = Report(
         version=VERSION,
@@ -152,7 +150,7 @@ def make_report(
             **found,
         ),
         student=Student(
-            name=architecture.label,
+            name=candidate.label,
             trial=winner.number,
             latency_iqr_ms=costs["latency_iqr_ms"],
             **student,
@@ -161,7 +159,7 @@ def make_report(
             ControlModel(
                 name=c.name,
                 folder=c.folder.name,
-                **_model_fields(prepared, c.architecture, c.folder),
+                **_model_fields(prepared, c.candidate, c.folder),
             )
             for c in controls
         ],
@@ -183,9 +181,9 @@ def make_report(
     return report.model_copy(update={"verdict": verdict(report)})
 
 
-def _model_fields(prepared: Prepared, architecture: Architecture, folder: Path) -> dict[str, Any]:
+def _model_fields(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """What an EvaluatedModel says of a checkpoint."""
-    found = measured(prepared, architecture, folder)
+    found = measured(prepared, candidate, folder)
     costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
     scores = {name: found[name] for name in ("scores", "intervals")}
-    return {"architecture": architecture, **costs, **scores}
+    return {"architecture": candidate.architecture, **costs, **scores}

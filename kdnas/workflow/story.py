@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from kdnas.report import Report, write_report
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
-from kdnas.space import Architecture
+from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control, load_run_study
@@ -78,8 +78,8 @@ def deliver(
         home: Gets the controls and the report beside `student/`.
         speedup: The limit that the trial was chosen under, if any.
     """
-    shape = Architecture.from_params(winner.params)
-    controls = train_controls(prepared, shape, random, home / "controls")
+    candidate = Candidate.from_params(winner.params)
+    controls = train_controls(prepared, candidate, random, home / "controls")
     report = make_report(prepared, study, random, winner, home, controls, speedup)  # 6 evaluate
     write_report(prepared.context.run, study, random, report, home)  # 7 report
     return report
@@ -87,7 +87,7 @@ def deliver(
 
 def distil_trial(prepared: Prepared, trial: FrozenTrial, home: Path) -> None:
     """Distils a trial's candidate into `home/student`."""
-    distil(prepared, Architecture.from_params(trial.params), trial.number, home / "student")
+    distil(prepared, Candidate.from_params(trial.params), trial.number, home / "student")
 
 
 def distil_another(context: Context, number: int | None, speedup: float | None) -> Report:
@@ -121,7 +121,7 @@ def home_of(context: Context, trial: FrozenTrial) -> Path:
     """The folder for a trial's student: the run's own where its student is this trial's."""
     folder = context.run.folder
     beside = folder / "students" / f"trial-{trial.number}"
-    record = record_of(Architecture.from_params(trial.params), trial.number)
+    record = record_of(Candidate.from_params(trial.params), trial.number)
     if (beside / "student").exists() or not student_artifact(folder / "student", record).done():
         return beside
     say(f"trial {trial.number} is distilled already: it is the run's own student")

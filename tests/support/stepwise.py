@@ -20,7 +20,7 @@ from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.evaluate import Evaluate
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.scorer import Scorer
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.teachers.load import Teacher
 from kdnas.workflow import distil, inputs, measure, search, story
 from kdnas.workflow.prepare import Prepared, prepare, prepare_full_kd, prepare_teacher
@@ -132,15 +132,15 @@ class Stepwise:
 
     def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
         """Step 5."""
-        distil.distil(self.prepared, architecture, trial, folder)
+        distil.distil(self.prepared, Candidate(architecture), trial, folder)
 
     def fine_tune(self, architecture: Architecture, folder: Path) -> None:
         """The control on labels alone."""
-        distil.fine_tune(self.prepared, architecture, folder)
+        distil.fine_tune(self.prepared, Candidate(architecture), folder)
 
     def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
         """Step 6."""
-        return measure.measured(self.prepared, architecture, folder)
+        return measure.measured(self.prepared, Candidate(architecture), folder)
 
     def score(self, model: Any) -> dict[str, float]:
         """A model's official scores."""
