@@ -6,13 +6,17 @@ READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: search test lint format clean
+.PHONY: search test slow lint format clean
 
 search: $(READY)
 	$(BIN)/kdnas search $(ARGS)
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n logical --dist loadfile $(ARGS)
+
+# What takes ten seconds or more a test: kills, many processes, notebooks.
+slow: $(DEV)
+	$(BIN)/python -m pytest -n logical --dist loadfile -m slow $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -169,6 +169,7 @@ def test_a_terminal_shows_trial_best_and_time_left() -> None:
     assert " 6/20" in text and "0:0" in text and "loss 0.1234" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

@@ -90,6 +90,7 @@ def test_the_environment_gives_the_password(
     assert with_password("mysql://me:x@h/d", tmp_path) == "mysql://me:x@h/d"
 
 
+@pytest.mark.slow
 def test_a_password_stays_in_one_file_of_its_owner(
     postgresql: PostgreSQL,
     quick_flags: list[str],

@@ -50,6 +50,7 @@ def save_sst2(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_from_a_teacher_to_a_student(
     teacher_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -59,6 +60,7 @@ def test_from_a_teacher_to_a_student(
         assert part in printed
 
 
+@pytest.mark.slow
 def test_reading_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
     database = NOTEBOOKS / "example-run/study.db"
     before = database.read_bytes()

@@ -96,6 +96,7 @@ def measured_beside_training(teacher: Path, quiet: bool) -> int:
     )
 
 
+@pytest.mark.slow
 def test_a_measurement_never_overlaps_a_training_step(teacher_folder: Path) -> None:
     assert measured_beside_training(teacher_folder, quiet=True) == 0
     assert measured_beside_training(teacher_folder, quiet=False) > 0
@@ -115,6 +116,7 @@ def test_a_killed_process_holds_nobody_up(held: str) -> None:
         assert time.monotonic() - start < 5
 
 
+@pytest.mark.slow
 def test_whoever_computes_waits_while_another_measures() -> None:
     with process(HOLD, "measuring") as child:
         assert child.stdout and child.stdout.readline() == "holds\n"
@@ -125,6 +127,7 @@ def test_whoever_computes_waits_while_another_measures() -> None:
             assert waits.stdout.readline() == "holds\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("held", "told"),
     [("measuring", "one of them measures latency"), ("computing", "--no-latency-quiet does not")],

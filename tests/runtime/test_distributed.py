@@ -170,6 +170,7 @@ def test_alone_nobody_is_called() -> None:
     assert team.total(torch.ones(2)).tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_who_cannot_follow_is_named_and_who_is_left_alone_ends(tmp_path: Path) -> None:
     script = tmp_path / "calls.py"
     script.write_text(CALLS)
@@ -195,6 +196,7 @@ def test_who_cannot_follow_is_named_and_who_is_left_alone_ends(tmp_path: Path) -
     assert second.splitlines() == ["rank 1 does 1", "rank 1 does 2"]
 
 
+@pytest.mark.slow
 def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(
     teacher_folder: Path,
     data_folder: Path,

@@ -104,15 +104,20 @@ def test_logits_of_a_teacher_without_head_are_refused_before_anything_is_compute
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"mini_losses": {"hidden": 0}}, "all losses of mini_losses weigh 0"),
-        ({"mini_losses": {}}, "mini_losses is {}; give one loss or more"),
+        (
+            {"mini_losses": {"hidden": 0}},
+            "invalid --mini-losses {'hidden': 0}: expected a weight above 0",
+        ),
+        ({"mini_losses": {}}, "invalid --mini-losses {}: expected at least 1 item"),
         (
             {"mini_losses": {"hidden": -1}},
-            "mini_losses has hidden -1; give a number of 0 or more, or",
+            "invalid --mini-losses.hidden -1: expected a number of 0 or more, or",
         ),
     ],
 )
-def test_losses_that_cannot_be_are_told_in_one_line(values: dict[str, Any], message: str) -> None:
+def test_losses_that_cannot_be_are_refused_in_one_line(
+    values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(KdnasError) as caught:
         validated(values)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)

@@ -39,6 +39,7 @@ def with_a_wrong_clock(*arguments: str) -> None:
     command(*arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite", "postgresql"])
 def test_a_worker_whose_clock_jumps_and_one_whose_clock_is_right(
     make_run: MakeRun, storage: str, request: pytest.FixtureRequest

@@ -61,6 +61,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return server.database()
 
 
+@pytest.mark.slow
 def test_many_workers_keep_the_budget_and_repeat_nothing(
     url: str, teacher_folder: Path, tmp_path: Path
 ) -> None:

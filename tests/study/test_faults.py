@@ -170,6 +170,7 @@ def test_ctrl_c_twice_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
     check_complete(run, 2)
 
 
+@pytest.mark.slow
 def test_a_database_gone_for_longer_than_the_worker_timeout_costs_nothing(
     make_run: MakeRun, postgresql: PostgreSQL
 ) -> None:

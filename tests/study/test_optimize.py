@@ -72,6 +72,7 @@ def test_limits_that_nobody_keeps_end_the_search(
     assert all(INFEASIBLE in t.user_attrs for t in fast.open_study().trials)
 
 
+@pytest.mark.slow
 def test_a_search_ends_where_limits_are_kept_no_more(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,6 +117,7 @@ def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
     assert len(pipeline.open_study("random").trials) == before
 
 
+@pytest.mark.slow
 def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> None:
     changes = {"random_control": "search", "rungs": 1, "speedup": 1.5}
     settings = run.settings.model_copy(update=changes)
@@ -133,6 +134,7 @@ def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> Non
     assert len(evaluated(control)) == 4
 
 
+@pytest.mark.slow
 def test_a_worker_does_random_search_too(run: Run) -> None:
     settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
     pipeline = Stepwise(Run(run.folder, settings))

@@ -89,6 +89,7 @@ def test_a_resumed_study_continues_as_if_never_stopped(
     assert kinds(halves) == kinds(whole) == "rrrr" + "c" * 8
 
 
+@pytest.mark.slow
 def test_no_architecture_is_tried_twice_and_an_exhausted_space_repeats_the_best() -> None:
     study = optuna.create_study(direction="maximize", sampler=SpacedSampler(SMALL, n_trials=48))
     params = run(study, 48, SMALL)
@@ -239,6 +240,7 @@ def test_two_objectives_reach_both_ends_of_the_front() -> None:
     assert max(sizes) == 6 * 312
 
 
+@pytest.mark.slow
 def test_any_study_can_use_it() -> None:
     def objective(trial: optuna.Trial) -> float:
         x = trial.suggest_float("x", -2.0, 2.0)
@@ -273,6 +275,7 @@ def test_bad_arguments_are_refused(options: dict[str, Any], message: str) -> Non
         LSTMControllerSampler(**options)
 
 
+@pytest.mark.slow
 def test_it_finds_better_architectures_than_random_search() -> None:
     def best_value(sampler: BaseSampler, seed: int) -> float:
         rng = np.random.default_rng((11, seed))
@@ -292,6 +295,7 @@ def test_it_finds_better_architectures_than_random_search() -> None:
     assert np.median(ours) > 0.95
 
 
+@pytest.mark.slow
 def test_it_stays_out_of_the_infeasible_region() -> None:
     def search(sampler: BaseSampler) -> tuple[int, float]:
         study = optuna.create_study(direction="maximize", sampler=sampler)
