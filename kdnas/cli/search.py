@@ -89,7 +89,7 @@ def worker(
     say(f"joining the study {name} of {opened.folder}")
     from kdnas.runs.context import open_context
     from kdnas.study.join import share_threads
-    from kdnas.workflow.story import work_on_study
+    from kdnas.workflow.pipeline import work_on_study
 
     opened.settings = share_threads(opened.settings, opened.folder)
     with nullcontext() if run else opened.forgotten_if_refused():

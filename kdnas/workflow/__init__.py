@@ -1,1 +1,1 @@
-"""The seven steps of a run, each class what the next one builds on."""
+"""The seven steps of a run as functions; `pipeline` has them in order."""

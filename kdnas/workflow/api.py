@@ -21,7 +21,7 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.workflow.inputs import with_length_that_fits
-from kdnas.workflow.story import distil_another, find_student
+from kdnas.workflow.pipeline import distil_another, find_student
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
 

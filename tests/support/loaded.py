@@ -7,4 +7,4 @@ import transformers.models.bert.modeling_bert
 
 import kdnas.cli.app
 import kdnas.study.join
-import kdnas.workflow.story
+import kdnas.workflow.pipeline

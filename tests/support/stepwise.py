@@ -22,7 +22,7 @@ from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.scorer import Scorer
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.teachers.load import Teacher
-from kdnas.workflow import distil, inputs, measure, search, story
+from kdnas.workflow import distil, inputs, measure, pipeline, search
 from kdnas.workflow.prepare import Prepared, prepare, prepare_full_kd, prepare_teacher
 
 
@@ -128,7 +128,7 @@ class Stepwise:
 
     def work(self) -> None:
         """What a worker does."""
-        story.work_on_study(self.context, check=False)
+        pipeline.work_on_study(self.context, check=False)
 
     def distil(self, architecture: Architecture, trial: int | None, folder: Path) -> None:
         """Step 5."""
@@ -151,4 +151,4 @@ class Stepwise:
 
     def everything(self) -> Report:
         """All seven steps."""
-        return story.find_student(self.context)
+        return pipeline.find_student(self.context)

@@ -7,7 +7,7 @@ from support.stepwise import Stepwise
 from kdnas.runs.run_folder import Run
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
-from kdnas.workflow.story import distil_another
+from kdnas.workflow.pipeline import distil_another
 
 
 def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
