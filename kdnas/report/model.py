@@ -182,7 +182,7 @@ class Report(Part):
     examples: dict[str, int] = {}  # their rows
     main_score: str  # the key in `scores` that stands for the others
     verdict: str
-    speedup: float  # the student's
+    speedup: Ratio  # the student's
     speedup_wanted: float | None  # what it was chosen for
     teacher: EvaluatedModel
     student: Student

@@ -144,6 +144,12 @@ def test_a_hand_picked_student_is_called_as_fast_where_it_is(speedup: float, nam
     assert max(map(len, lines)) <= 80
 
 
+def test_the_speedup_has_the_decimals_of_the_students() -> None:
+    # 2.06502 is 2.07 in two decimals, but the student's 2.065 is 2.06.
+    report = report_of(speedup=2.06502, student__speedup=2.06502)
+    assert report.speedup == report.student.speedup
+
+
 def test_a_missed_speedup_is_said() -> None:
     assert any("misses" in line for line in closing_lines(report_of(speedup_wanted=5.01), "runs/a"))
     assert not any("misses" in line for line in closing_lines(report_of(speedup_wanted=5), "a"))
