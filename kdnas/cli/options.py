@@ -82,6 +82,12 @@ def with_output_flags(command: Command) -> Command:
     return _with_parameters(wrapped, [*own.values(), *flags])
 
 
+def of_the_run(*names: str) -> dict[str, str]:
+    """Help texts of settings that a run has values of already."""
+    fields = Settings.model_fields
+    return {name: f"{fields[name].description} Default: the run's." for name in names}
+
+
 def spelled(flags: dict[str, Any]) -> str:
     """Flags as given, for the hint that repeats a command."""
     words = (f" --{name.replace('_', '-')} {quote(str(value))}" for name, value in flags.items())

@@ -13,10 +13,12 @@ from kdnas.cli.options import (
     ConfigFile,
     RunFolder,
     interruptible,
+    of_the_run,
     spelled,
     with_settings,
 )
 from kdnas.config import load_settings, validated
+from kdnas.config.settings import OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, say
 
@@ -50,15 +52,17 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 @with_settings(
     trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_THE_RUN,
+    **of_the_run(*OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
-def resume(flags: dict[str, Any], run: RunFolder) -> None:
+def resume(flags: dict[str, Any], run: RunFolder, *, config: ConfigFile = None) -> None:
     """Continue a run that stopped, or give it more trials.
 
-    --trials is the new total.
+    --trials is the new total. Settings of a training may change until its result is there; with
+    other settings of full KD the student is trained again.
     """
     from kdnas.runs.run_folder import Run
 
-    _finish(Run.open(run, **flags))
+    _finish(Run.open(run, config or (), **flags))
 
 
 def _finish(run: Run) -> None:

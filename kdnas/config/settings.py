@@ -27,6 +27,15 @@ PLAIN_RECIPE = (
     *("epochs", "lr", "task_epochs", "task_lr"),
     *("temperature", "logit_weight", "hidden_weight"),
 )
+# What may change when a run continues: at any time; until the teacher is fine-tuned; until a
+# candidate is scored. Students that were trained otherwise are trained again.
+CHANGEABLE = ("trials", "threads", "device")
+OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
+OF_THE_TEACHER = ("teacher_epochs", "teacher_lr")
+OF_SCORING = (
+    *("mini_epochs", "mini_lr", "mini_steps", "mini_seconds", "mini_stride", "mini_losses"),
+    *("temperature", "batch_size"),
+)
 # The losses that a score other than a single one is the mean of.
 SCORES = {"mean": ("hidden", "logits")}
 # The panels of --help, each by its first option.

@@ -17,11 +17,13 @@ SECONDS = 20.0
 class Checkpoint:
     """The state of one training in one file, written atomically every 20 seconds.
 
-    Its parts have `state_dict` and `load_state_dict`; without a path nothing is kept.
+    Its parts have `state_dict` and `load_state_dict`; without a path nothing is kept. One that was
+    written with another key (plain text: all that decides the training) is not gone on from.
     """
 
-    def __init__(self, path: Path | None, **parts: Any) -> None:
+    def __init__(self, path: Path | None, key: str, **parts: Any) -> None:
         self.path = path
+        self.key = key
         self.parts = parts
         self.saved = time.monotonic()
 
@@ -32,9 +34,11 @@ class Checkpoint:
         before = copy.deepcopy(self.state_dict())
         try:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
+            if state["key"] != self.key:
+                raise ValueError("of another training")
             self.load_state_dict(state)
-        except Exception:  # a file of another version or a damaged disk: start over
-            self.path.unlink(missing_ok=True)
+        except Exception:  # other settings, another version or a damaged disk: start over
+            self.drop()
             self.load_state_dict(before)
             return False
         return True
@@ -44,10 +48,15 @@ class Checkpoint:
         if time.monotonic() - self.saved > SECONDS:
             self.save()
 
+    def drop(self) -> None:
+        """Removes the file."""
+        if self.path:
+            self.path.unlink(missing_ok=True)
+
     def save(self) -> None:
         if self.path is None:
             return
-        state = self.state_dict()
+        state = {"key": self.key, **self.state_dict()}
         # Through Python's file, whose errors name a full disk; torch's own do not.
         with replace_file(self.path, _size(state)) as partial, partial.open("wb") as file:
             torch.save(state, file)

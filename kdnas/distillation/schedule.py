@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,12 +106,27 @@ class Pace:
         share = middle / warmup if middle < warmup else (1 - middle) / (1 - warmup)
         return self.schedule.lr * share
 
-    def advance(self, loss: Tensor) -> None:
-        """Counts a step; records its loss at some steps only: reading it waits for the device."""
+    def advance(self, loss: Tensor, norm: Tensor | None = None) -> None:
+        """Counts a step; records its loss at some steps only: reading it waits for the device.
+
+        Args:
+            loss: The step's.
+            norm: Of its gradient.
+
+        Raises:
+            FloatingPointError: One that was read is not finite. On a CPU each is read.
+        """
         self.step += 1
         every = max(1, min(NOTE_EVERY, self.steps // NOTES))
         last = (self.steps, round(self.until * self.steps))
-        if (self.step - 1) % every == 0 or self.step in last:
+        noted = (self.step - 1) % every == 0 or self.step in last
+        if not noted and loss.device.type != "cpu":
+            return
+        for what, number in (("loss", loss), ("norm of the gradient", norm)):
+            if number is not None and not math.isfinite(number):
+                place = f"at step {self.step} of {self.steps}"
+                raise FloatingPointError(f"the {what} is {float(number)} {place}")
+        if noted:
             self.curve.append((self.step, float(loss)))
 
     def state_dict(self) -> dict[str, Any]:

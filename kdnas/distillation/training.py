@@ -21,6 +21,7 @@ from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, TeacherSignal, forward
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
+from kdnas.errors import DivergedError
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime
@@ -51,6 +52,7 @@ def train(
     *,
     pad_id: int,
     title: str = "training",
+    remedy: str = "lower its learning rate",
     checkpoint: Path | None = None,
     until: float = 1.0,
     team: Team = ALONE,
@@ -62,6 +64,7 @@ def train(
         source: The teacher's signal for the data.
         pad_id: Token that fills short rows.
         title: Names the job where progress is shown.
+        remedy: What a person should do where it diverges.
         checkpoint: File that a killed or paused training continues from; the caller removes it
             when the result is saved.
         until: Share of the training after which to pause; a later call with the same checkpoint
@@ -69,6 +72,7 @@ def train(
         team: Processes that share each batch; only the leading one need call this.
 
     Raises:
+        DivergedError: A loss, or a weight in the end, is not finite; the checkpoint is removed.
         KdnasError: Another process of the team died.
     """
     start = time.perf_counter()
@@ -85,7 +89,8 @@ def train(
         weights = stack.enter_context(working_precision(model, runtime, objective))
         pace = Pace(schedule, schedule.steps(data.lengths), until)
         optimizer = _optimizer(weights.trained, schedule)
-        state = Checkpoint(checkpoint, weights=weights, optimizer=optimizer, pace=pace)
+        key = f"{schedule} {objective.described}"
+        state = Checkpoint(checkpoint, key, weights=weights, optimizer=optimizer, pace=pace)
         resumed = team.broadcast(state.state_dict() if state.load() else None)
         if resumed and not team.leads:
             state.load_state_dict(resumed)
@@ -94,13 +99,18 @@ def train(
         )
         left = round(pace.until * pace.steps) - pace.step
         with progress(title, left) if team.leads else nullcontext(_nothing) as advance:
-            for indices in _plans(data.lengths, pace):
-                # Afresh at each step: what dropout draws is then the same after an interruption.
-                torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
-                pace.advance(training.step(indices))
-                advance(f"loss {pace.curve[-1][1]:.4f}")
-                state.save_if_due()
-                let_pass()
+            try:
+                for indices in _plans(data.lengths, pace):
+                    # Afresh at each step: dropout then draws the same after an interruption.
+                    torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
+                    pace.advance(*training.step(indices))
+                    advance(f"loss {pace.curve[-1][1]:.4f}")
+                    state.save_if_due()
+                    let_pass()
+                _check_weights(weights)
+            except FloatingPointError as error:
+                state.drop()
+                raise DivergedError(f"{title} diverged: {error}; {remedy}") from None
         if pace.progress < 1:
             state.save()
     for parameter in model.parameters():  # fused optimisers leave no trace of their changes
@@ -124,8 +134,8 @@ class _Training:
     runtime: Runtime
     team: Team
 
-    def step(self, indices: Indices) -> Tensor:
-        """Forward, backward, update on some examples; returns the loss."""
+    def step(self, indices: Indices) -> tuple[Tensor, Tensor]:
+        """Forward, backward, update on some examples; returns loss and norm of the gradient."""
         batch, shares = self._part(indices)
         self.objective.ramp = self.pace.ramp
         with self.runtime.autocast():
@@ -133,13 +143,14 @@ class _Training:
         self.runtime.accelerator.backward(loss)
         self.weights.take_gradients()
         loss = self._summed(loss.detach())
-        self.runtime.accelerator.clip_grad_norm_(self.weights.trained, 1.0)
+        # An infinite norm would clip the gradient to nothing, and the training would stand still.
+        norm = self.runtime.accelerator.clip_grad_norm_(self.weights.trained, 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = self.pace.learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.weights.publish()
-        return loss
+        return loss, norm
 
     def _part(self, indices: Indices) -> tuple[Batch, dict[str, float] | None]:
         """What this process computes of a batch, and what its losses count for in the batch's."""
@@ -221,6 +232,12 @@ def _plans(lengths: Indices, pace: Pace) -> Iterator[Indices]:
                 return
             yield indices
         skip = max(0, skip - len(plan))
+
+
+def _check_weights(weights: Masters) -> None:
+    """Raises FloatingPointError where the last update left weights that are not finite."""
+    if not all(bool(torch.isfinite(weight).all()) for weight in weights.trained):
+        raise FloatingPointError("weights are not finite at its end")
 
 
 def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:

@@ -144,8 +144,8 @@ class Tuner:
         before = record.done()
 
         def scores() -> dict[str, float]:
-            model, exact = (tuned := self._fine_tuned(point, key)).model, self.runtime.exact
             try:
+                model, exact = (tuned := self._fine_tuned(point, key)).model, self.runtime.exact
                 found = evaluate_model(model, subject.splits, subject.spec, exact, tuned.pad_id)
             except DivergedError:
                 return {}
@@ -166,7 +166,8 @@ class Tuner:
     def _fine_tuned(self, point: Point, key: str) -> Teacher:
         tuned = fresh(self.subject, point.seed)
         title, checkpoint = f"{self.subject.spec.name}, {point.label}", self._checkpoint(key)
-        fine_tune(tuned, self.train, point.schedule, self.runtime, checkpoint, title)
+        schedule, remedy = point.schedule, "lower --lrs"
+        fine_tune(tuned, self.train, schedule, self.runtime, checkpoint, title, remedy)
         return tuned
 
     def _kept(self, point: Point, key: str) -> Artifact[PreTrainedModel]:

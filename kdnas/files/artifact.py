@@ -118,6 +118,11 @@ def key_of(path: Path) -> dict[str, Any] | None:
     return _listed(path, "key")
 
 
+def content_of(path: Path) -> dict[str, Any] | None:
+    """Size and checksum of each file of an artifact; None where there is no manifest."""
+    return _listed(path, "files")
+
+
 def damage(path: Path) -> str | None:
     """What is wrong with an artifact's files, in words; None where nothing is.
 

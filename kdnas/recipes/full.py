@@ -18,6 +18,7 @@ from kdnas.recipes.stages import (
     StageResources,
     loss_options,
     losses_of,
+    remedy_of,
     schedule_of,
     teacher_request,
     trains_head,
@@ -132,6 +133,7 @@ def train_stage(
         job.runtime,
         pad_id=data.teacher.pad_id,
         title=f"{title}: {stage.name}",
+        remedy=remedy_of(stage, job.settings),
         checkpoint=checkpoint,
         team=job.runtime.team,
     )

@@ -27,6 +27,13 @@ from kdnas.tasks import EncodedExamples, encode
 from kdnas.teachers.distillation_data import DistillationData, some_batches
 from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_source
 
+# The settings of the stages that kdnas names itself.
+SETTINGS_OF = {
+    "mini-kd": ("mini_lr",),
+    "hidden": ("lr",),
+    "task": ("task_lr", "logit_weight", "hidden_weight"),
+}
+
 
 @dataclass(frozen=True)
 class StageResources:
@@ -177,6 +184,17 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
         freeze_embeddings=frozen,
         stride=stage.stride,
     )
+
+
+def remedy_of(stage: Stage, settings: Settings) -> str:
+    """What to change where a stage diverges: the settings above their defaults, else its `lr`."""
+    if settings.stages and stage.name != settings.mini_stage.name:
+        return f"lower lr ({stage.lr:g}) or the weights of stage {stage.name!r}"
+    names = SETTINGS_OF.get(stage.name, ("task_lr",))
+    fields, given = Settings.model_fields, {name: getattr(settings, name) for name in names}
+    high = {name: value for name, value in given.items() if value > fields[name].default}
+    told = (high or {names[0]: given[names[0]]}).items()
+    return "lower " + " or ".join(f"--{k.replace('_', '-')} ({v:g})" for k, v in told)
 
 
 def teacher_schedule(settings: Settings) -> Schedule:

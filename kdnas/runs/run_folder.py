@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, load_settings, storage_url
+from kdnas.config.settings import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text
 from kdnas.files.locks import file_lock
 
-# Settings that may change when a run continues.
-CHANGEABLE = ("trials", "threads", "device")
 # All that is in a folder before anything is computed.
 OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
 
@@ -60,11 +59,16 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: Path, **changes: Any) -> Run:
+    def open(cls, folder: Path, files: Sequence[Path] = (), **changes: Any) -> Run:
         """Opens an existing run, with changes to its settings that `save` keeps.
 
+        Args:
+            folder: The run folder.
+            files: YAML files with changes.
+            changes: Settings by name; None changes nothing.
+
         Raises:
-            KdnasError: The folder holds no run, or a change is out of range.
+            KdnasError: The folder holds no run, or a change is out of range or comes too late.
         """
         if not folder.exists():
             raise KdnasError(
@@ -75,7 +79,9 @@ class Run:
                 f"{folder} holds no kdnas run (no config.yaml); start one with kdnas search"
             )
         given = {k: v for k, v in changes.items() if v is not None}
-        found = load_settings([folder / "config.yaml"], given)
+        found = load_settings([folder / "config.yaml", *files], given)
+        if files or given:
+            _refuse_fixed(found, load_settings([folder / "config.yaml"], {}), folder)
         run = cls(folder, _without_password(found))
         storage_url.keep_password(found.storage, folder)
         if run.settings != found:
@@ -196,6 +202,20 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
             raise KdnasError(
                 f"{folder} holds another study: its {what}; choose another --out, or continue "
                 f"with `kdnas resume {folder}`"
+            )
+
+
+def _refuse_fixed(ours: Settings, theirs: Settings, folder: Path) -> None:
+    """Refuses a change that would make another run of it."""
+    # The folder may have been moved, and where a study is read from may hold a password.
+    free = {*CHANGEABLE, *OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING, "out", "storage"}
+    resolved = resolve(ours)
+    for name in set(Settings.model_fields) - free:
+        old = getattr(theirs, name)
+        if old not in (new := getattr(ours, name), getattr(resolved, name)):
+            raise KdnasError(
+                f"{folder} was begun with --{name.replace('_', '-')} {old}; it cannot go on with "
+                f"{new}; start another run with --out"
             )
 
 

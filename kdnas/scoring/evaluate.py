@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from kdnas.errors import DivergedError
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget, Score, Scorer
@@ -62,14 +63,17 @@ def evaluate_candidate(
     `reward` takes the score's value and the costs.
 
     Raises:
-        FloatingPointError: The score is not finite.
+        FloatingPointError: Its training diverged, or the score is not finite.
     """
     start = time.perf_counter()
     costs = costs or measure(candidate)
     violations = limits.violations(costs.speedup, costs.params)
     if any(value > 0 for value in violations.values()):
         return Evaluation(costs, violations, None, None, time.perf_counter() - start)
-    score = scorer.score(candidate, budget)
+    try:
+        score = scorer.score(candidate, budget)
+    except DivergedError as error:  # this candidate's failure, not the search's
+        raise FloatingPointError(str(error)) from None
     if not math.isfinite(score.value):
         raise FloatingPointError(f"its score is {score.value}; lower --mini-lr")
     worth = reward(score.value, costs)

@@ -14,7 +14,7 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.files.curves import MINI_KD, Record, forget
 from kdnas.measure.quiet import computing
-from kdnas.recipes.stages import schedule_of, teacher_request, weighted_losses
+from kdnas.recipes.stages import remedy_of, schedule_of, teacher_request, weighted_losses
 from kdnas.runtime.device import Runtime
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
@@ -96,6 +96,7 @@ class MiniKD:
             self.runtime,
             pad_id=self.teacher.pad_id,
             title=title,
+            remedy=remedy_of(self.stage, self.settings),
             checkpoint=checkpoint,
             until=until,
         )

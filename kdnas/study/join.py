@@ -12,14 +12,15 @@ import torch
 from optuna.study import Study
 
 from kdnas.config import Settings, validated
+from kdnas.config.settings import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.config.storage_url import absolute, with_password_of_environment
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
-from kdnas.runs.run_folder import CHANGEABLE, Run, difference
+from kdnas.runs.run_folder import Run, difference
 from kdnas.runtime.console import say
 from kdnas.study.attributes import FINGERPRINTS, SETTINGS
 from kdnas.study.storage import storage_url, without_password
-from kdnas.study.study import load_study
+from kdnas.study.study import evaluated, load_study
 from kdnas.study.workers import workers_here
 
 IDENTITY = ("teacher", "task", "objective")
@@ -41,7 +42,7 @@ def publish(study: Study, settings: Settings) -> None:
     shared = settings.model_dump(mode="json", exclude=set(OF_A_MACHINE))
     before = study.user_attrs.get(SETTINGS)
     if before is not None:
-        _refuse_other_settings(study.study_name, settings, before)
+        _refuse_other_settings(study, settings, before)
     if before != shared:
         study.set_user_attr(SETTINGS, shared)
 
@@ -127,16 +128,19 @@ def share_threads(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update={"threads": threads})
 
 
-def _refuse_other_settings(study: str, ours: Settings, shared: dict[str, Any]) -> None:
+def _refuse_other_settings(study: Study, ours: Settings, shared: dict[str, Any]) -> None:
     theirs = validated({k: v for k, v in shared.items() if k in Settings.model_fields})
+    free = {*OF_A_MACHINE, *PLACES, "data_dir", *CHANGEABLE, *OF_FULL_KD, *OF_THE_TEACHER}
+    free |= set(() if evaluated(study) else OF_SCORING)
     for name in Settings.model_fields:
-        if name in (*OF_A_MACHINE, *PLACES, "data_dir", *CHANGEABLE):
+        if name in free:
             continue
         new, old = getattr(ours, name), getattr(theirs, name)
         if new != old:
             what = "" if name in LONG else f" ({difference(old, new).removeprefix('is ')})"
+            option = name.replace("_", "-")
             raise KdnasError(
-                f"the storage has a study {study!r} with another --{name.replace('_', '-')}{what}; "
+                f"the storage has a study {study.study_name!r} with another --{option}{what}; "
                 "choose another --study, or give the same settings"
             )
 

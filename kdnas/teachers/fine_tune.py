@@ -35,7 +35,8 @@ def fine_tune_teacher(
     checkpoint = folder.with_name("teacher.pt")
 
     def make() -> PreTrainedModel:
-        fine_tune(teacher, data, schedule, runtime, checkpoint, "teacher fine-tuning")
+        remedy = f"lower --teacher-lr ({schedule.lr:g})"
+        fine_tune(teacher, data, schedule, runtime, checkpoint, "teacher fine-tuning", remedy)
         return teacher.model
 
     def save(model: PreTrainedModel, partial: Path) -> None:
@@ -63,6 +64,7 @@ def fine_tune(
     runtime: Runtime,
     checkpoint: Path,
     title: str,
+    remedy: str,
 ) -> None:
     """Trains a model on labels alone, in place; a killed training goes on from its checkpoint."""
     train(
@@ -74,6 +76,7 @@ def fine_tune(
         runtime,
         pad_id=teacher.pad_id,
         title=title,
+        remedy=remedy,
         checkpoint=checkpoint,
         team=runtime.team,
     )

@@ -107,7 +107,8 @@ def resume(run: str | Path, **changes: Any) -> LoadedRun:
 
     Args:
         run: The run folder.
-        changes: `trials` (the new total), `threads`, `device`.
+        changes: `trials` (the new total), `threads`, `device`; settings of a training, until its
+            result is there; settings of full KD: the student is then trained again.
 
     Raises:
         KdnasError: The folder holds no run, or a change is not possible.

@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.study import Study
 
+from kdnas.config import Settings
 from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report.model import HAND_PICKED
 from kdnas.runs.context import Context, run_step
@@ -31,7 +32,8 @@ def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: 
     It goes on from the short training of `trial`; None starts afresh.
     """
     tokenizer = prepared.teacher.tokenizer
-    artifact = student_artifact(folder, record_of(candidate, trial), tokenizer)
+    record = record_of(prepared.context.settings, candidate, trial)
+    artifact = student_artifact(folder, record, tokenizer)
     if artifact.done():
         return
     say(f"{folder.name}: distilling {candidate.label}")
@@ -43,9 +45,12 @@ def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: 
     shutil.rmtree(work, ignore_errors=True)
 
 
-def record_of(candidate: Candidate, trial: int | None, method: str = "distilled") -> dict[str, Any]:
+def record_of(
+    settings: Settings, candidate: Candidate, trial: int | None, method: str = "distilled"
+) -> dict[str, Any]:
     """What decides a trained student."""
-    return {"candidate": candidate.params, "trial": trial, "method": method}
+    stages = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
+    return {"candidate": candidate.params, "trial": trial, "method": method, "recipe": stages}
 
 
 def after_mini_kd(
@@ -63,7 +68,7 @@ def after_mini_kd(
 
 def fine_tune(prepared: Prepared, candidate: Candidate, folder: Path) -> None:
     """Trains a student on labels alone, from the same start, and saves it."""
-    record = record_of(candidate, None, "fine-tuned")
+    record = record_of(prepared.context.settings, candidate, None, "fine-tuned")
     artifact = student_artifact(folder, record, prepared.teacher.tokenizer)
     if artifact.done():
         return

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from kdnas.config import Settings
+from kdnas.config.settings import OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.stages import check_recipe
@@ -98,20 +99,33 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
 
 def check_total(context: Context) -> None:
     """Raises KdnasError where --trials is below what the study has already spent."""
-    settings, folder = context.settings, context.run.folder
-    if settings.trials >= Run.open(folder).settings.trials:
+    settings = context.settings
+    if settings.trials >= Run.open(context.run.folder).settings.trials:
         return
-    try:
-        study = load_run_study(storage_url(settings.storage, folder), settings.study, folder)
-    except KdnasError:  # no study yet
-        return
-    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
-    done = pruner.spent(study.get_trials(deepcopy=False)) / pruner.full_cost
+    done = _trials_spent(context)
     if settings.trials < done:
         raise KdnasError(
             f"invalid --trials {settings.trials}: the study has {done:g} already; give the new "
             f"total, {math.ceil(done)} or more"
         )
+
+
+def check_changes(context: Context) -> None:
+    """Raises KdnasError where settings changed that something computed already depends on."""
+    settings, run = context.settings, context.run
+    before = Run.open(run.folder).settings
+    teacher, scored = (run.folder / "teacher" / "config.json").exists(), _trials_spent(context) > 0
+    for names, late, what in (
+        (OF_THE_TEACHER, teacher, "the teacher was fine-tuned"),
+        (OF_SCORING, scored, "the study's candidates were scored"),
+    ):
+        for name in names if late else ():
+            old, new = getattr(before, name), getattr(settings, name)
+            if old != new:
+                raise KdnasError(
+                    f"invalid --{name.replace('_', '-')} {new}: {what} with {old} already; start "
+                    "another run with --out"
+                )
 
 
 def check_limits(context: Context, inputs: Inputs) -> None:
@@ -124,6 +138,17 @@ def check_limits(context: Context, inputs: Inputs) -> None:
             teacher = empty_student(config, inputs.space.teacher, spec.task_type).eval()
         teacher.to(context.runtime.device)  # type: ignore[arg-type]
         check_reachable(limits, inputs.space, CostMeter(teacher, settings))
+
+
+def _trials_spent(context: Context) -> float:
+    """What the study has spent, in whole trials; 0 where there is none yet."""
+    settings, folder = context.settings, context.run.folder
+    try:
+        study = load_run_study(storage_url(settings.storage, folder), settings.study, folder)
+    except KdnasError:
+        return 0
+    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
+    return pruner.spent(study.get_trials(deepcopy=False)) / pruner.full_cost
 
 
 def check_same_data(context: Context, data: RunData) -> None:

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from kdnas import __version__
 from kdnas.distillation.training import predict
+from kdnas.files.artifact import content_of
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.measure.onnx import runtime_name
@@ -85,7 +86,7 @@ def _once_a_machine(
 ) -> T:
     """A step about a saved student; latencies belong to a machine and are not read on another."""
     context = prepared.context
-    key |= {"candidate": candidate.params}
+    key |= {"candidate": candidate.params, "content": content_of(folder)}
     key |= {"host": platform.node(), "environment": context.runtime.describe()}
     name = " ".join((title, *folder.relative_to(context.run.folder).parts))
     return run_step(context, name, key, compute)

@@ -22,6 +22,7 @@ from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
 from kdnas.workflow.distil import distil, record_of, train_controls
 from kdnas.workflow.inputs import (
+    check_changes,
     check_inputs,
     check_limits,
     check_same_data,
@@ -46,6 +47,7 @@ def find_student(context: Context) -> Report:
         check_inputs(context, inputs)
         given = load_given_teacher(context, inputs)
         check_total(context)
+        check_changes(context)
         check_limits(context, inputs)
         run.save()
         say(f"run folder: {run.folder}")
@@ -121,7 +123,7 @@ def home_of(context: Context, trial: FrozenTrial) -> Path:
     """The folder for a trial's student: the run's own where its student is this trial's."""
     folder = context.run.folder
     beside = folder / "students" / f"trial-{trial.number}"
-    record = record_of(Candidate.from_params(trial.params), trial.number)
+    record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
     if (beside / "student").exists() or not student_artifact(folder / "student", record).done():
         return beside
     say(f"trial {trial.number} is distilled already: it is the run's own student")

@@ -15,6 +15,7 @@ from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions, TaskLoss
 from kdnas.distillation.outputs import LiveSignal, NoSignal
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, predict, train
+from kdnas.errors import DivergedError
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teachers.load import Teacher, load_teacher
@@ -47,6 +48,27 @@ def test_training_learns_the_task(
     right = predict(teacher.model, data, runtime, pad_id=0).argmax(1).numpy() == data.labels
     assert right.mean() > 0.95
     assert not teacher.model.training
+
+
+@pytest.mark.parametrize("lr", [1e20, 1e38])
+def test_training_that_diverges_stops_at_once_and_leaves_no_checkpoint(
+    teacher: Teacher,
+    data: EncodedExamples,
+    runtime: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lr: float,
+) -> None:
+    monkeypatch.setattr(checkpoints, "SECONDS", -1.0)
+    objective = WeightedLosses({"task": (1.0, TaskLoss())})
+    schedule, file = replace(RECIPE, lr=lr), tmp_path / "state.pt"
+    with pytest.raises(DivergedError, match="job diverged: .* of 80; lower it$") as caught:
+        train(
+            *(teacher.model, objective, data, NoSignal(), schedule, runtime),
+            **{"pad_id": 0, "title": "job", "remedy": "lower it", "checkpoint": file},
+        )
+    assert "step 8" not in str(caught.value)
+    assert not file.exists()
 
 
 def test_fractions_of_an_epoch_are_steps() -> None:

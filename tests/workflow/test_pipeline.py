@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+from conftest import QUICK
 from support.stepwise import Stepwise
 
+from kdnas.errors import DivergedError, KdnasError
+from kdnas.files.atomic import read_json
+from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
-from kdnas.workflow.pipeline import distil_another
+from kdnas.workflow.pipeline import distil_another, find_student
 
 
 def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
@@ -20,3 +26,45 @@ def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
     assert report.student.trial == 1
     assert (run.folder / "students" / "trial-1" / "student" / "model.safetensors").exists()
     assert load_control(storage_url(None, run.folder), run.settings.study, "random") is None
+
+
+def test_a_student_that_diverges_is_not_kept_and_its_training_can_be_changed(
+    make_run: Callable[..., Run],
+) -> None:
+    run = make_run(trials=1, logit_weight=1e30)
+    named = r"lower --logit-weight \(1e\+30\)"
+    with pytest.raises(DivergedError, match=f"student: task diverged: the .* is .*; {named}"):
+        find_student(open_context(run))
+    assert not (run.folder / "student").exists()
+    with pytest.raises(DivergedError, match=named):  # nor does a checkpoint hide it
+        find_student(open_context(Run.open(run.folder)))
+    find_student(open_context(Run.open(run.folder, logit_weight=1.0)))
+    first = student_of(run.folder)
+    find_student(open_context(Run.open(run.folder)))
+    assert student_of(run.folder) == first
+    with pytest.raises(KdnasError, match="invalid --teacher-lr 1e-05: the teacher was fine-tuned"):
+        find_student(open_context(Run.open(run.folder, teacher_lr=1e-5)))
+    with pytest.raises(KdnasError, match="invalid --mini-lr 0.01: the study's candidates were sc"):
+        find_student(open_context(Run.open(run.folder, mini_lr=0.01)))
+    with pytest.raises(KdnasError, match="begun with --seed 0; it cannot go on with 1"):
+        Run.open(run.folder, seed=1)
+    report = find_student(open_context(Run.open(run.folder, task_lr=1e-3)))
+    assert student_of(run.folder) != first
+    assert report.recipe[-1].lr == 1e-3
+
+
+def student_of(run: Path) -> object:
+    """Sizes and checksums of its files."""
+    return (read_json(run / "student" / "kdnas.json") or {})["files"]
+
+
+def test_a_teacher_that_diverges_is_neither_kept_nor_cached(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    run = make_run(trials=1, teacher_lr=1e30)
+    with pytest.raises(DivergedError, match=r"teacher fine-tuning diverged.*--teacher-lr \(1e\+30"):
+        find_student(open_context(run))
+    assert not list(tmp_path.glob("cache/teachers/*/")) and not (run.folder / "teacher").exists()
+    steps = Stepwise(Run.open(run.folder, teacher_lr=QUICK.get("teacher_lr", 5e-5)))
+    assert steps.teacher.has_head

@@ -104,7 +104,7 @@ def test_a_checkpoint_that_is_a_pickle_starts_over_and_is_not_run(tmp_path: Path
 
     mark, file = tmp_path / "ran", tmp_path / "state.pt"
     torch.save({"part": Bomb(mark)}, file)
-    assert not Checkpoint(file, part=torch.nn.Linear(1, 1)).load()
+    assert not Checkpoint(file, "key", part=torch.nn.Linear(1, 1)).load()
     assert not mark.exists()
 
 

@@ -164,6 +164,11 @@ class WeightedLosses(nn.Module):
         self.of_student = _union(loss.of_student for loss in self.named.values())
         self.ramp = 0.0
 
+    @property
+    def described(self) -> str:
+        """The losses, their weights and their options, as text."""
+        return str({n: (self.ends[n], repr(loss.options)) for n, loss in self.named.items()})
+
     def weight(self, name: str) -> float:
         """A loss's weight now."""
         first, last = self.ends[name]
