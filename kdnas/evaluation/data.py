@@ -27,8 +27,7 @@ from kdnas.teachers.load import (
     check_inputs,
     has_head,
     head_of_another_task,
-    load_config,
-    load_tokenizer,
+    load_parts,
 )
 
 
@@ -97,7 +96,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     With `tuned` None it is fine-tuned if it has no head for the task. Raises KdnasError where
     checkpoint or data cannot be used, or it is not to be fine-tuned and has no head for the task.
     """
-    config, tokenizer = load_config(model), load_tokenizer(model)
+    config, tokenizer = load_parts(model)
     task = load_data(spec, settings.data_dir, splits=(), optional=spec.evaluation)
     if not task.splits:
         raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")

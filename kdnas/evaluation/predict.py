@@ -20,7 +20,8 @@ from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.students.checkpoint import load_checked
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
-from kdnas.teachers.load import check_inputs, load_config, load_teacher, longest_input
+from kdnas.teachers.load import check_inputs, load_config, load_teacher
+from kdnas.teachers.tokenizer import longest_input
 
 CHUNK = 512
 FIRST_CHUNK = 32  # so that the first answers come soon

@@ -27,7 +27,8 @@ from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime
 from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec, load_data, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
-from kdnas.teachers.load import load_teacher, longest_input, teacher_source
+from kdnas.teachers.load import load_teacher, teacher_source
+from kdnas.teachers.tokenizer import longest_input
 
 # Where the hub's other tools look for such files, too.
 FILES = {"onnx": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}

@@ -16,7 +16,8 @@ from kdnas.runtime.console import say
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.sampling import draw_proxy, stratified_sample
-from kdnas.teachers.load import check_inputs, longest_input
+from kdnas.teachers.load import check_inputs
+from kdnas.teachers.tokenizer import longest_input
 
 CORPUS_SEED = 0
 

@@ -17,10 +17,13 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.console import say
+from kdnas.runtime.formatting import several
 from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import EncodedExamples, padding_id
+from kdnas.teachers.tokenizer import as_used, fit_embeddings, vocabulary_size
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -79,7 +82,9 @@ def load_config(name: str) -> Any:
 
 
 def load_tokenizer(name: str) -> Any:
-    """A teacher's tokenizer; it gives no token types to a model that has one kind.
+    """A teacher's tokenizer, set to what kdnas does with it.
+
+    It gives no token types to a model that has one kind.
 
     Raises:
         KdnasError: There is none, or it comes with code.
@@ -92,9 +97,27 @@ def load_tokenizer(name: str) -> Any:
             "*.model in the folder); save one there with tokenizer.save_pretrained"
         )
     _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
-    one_type = getattr(load_config(name), "type_vocab_size", None) == 1
+    config = load_config(name)
+    one_type = getattr(config, "type_vocab_size", None) == 1
     inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
-    return _load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs)
+    return as_used(_load(AutoTokenizer.from_pretrained, name, "tokenizer", **inputs), config)
+
+
+def load_parts(name: str) -> tuple[Any, Any]:
+    """A teacher's config and tokenizer; the config's vocabulary has all tokens that were added.
+
+    Raises:
+        KdnasError: One cannot be loaded, or they do not fit each other.
+    """
+    config, tokenizer = load_config(name), load_tokenizer(name)
+    size = vocabulary_size(name, config, tokenizer)
+    if added := size - config.vocab_size:
+        say(
+            f"the tokenizer of {name} has {several(added, 'token')} without an embedding in the "
+            "model; they are read as unknown"
+        )
+        config.vocab_size = size
+    return config, tokenizer
 
 
 def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
@@ -121,6 +144,7 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
             **(spec.head_config if spec else {}),
         )
     model.config.architectures = [type(model).__name__]
+    fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:
         model.config.kdnas_task_type = task.name
     trained = _check_weights(name, model, info)
@@ -201,17 +225,6 @@ def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
     )
     same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
     return ", ".join(theirs) if named and not same else None
-
-
-def longest_input(config: Any) -> int:
-    """Tokens that fit a model's position table.
-
-    RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
-    """
-    family = family_of(config.model_type, config.model_type)
-    padding = config.pad_token_id if family.padding_id is None else family.padding_id
-    lost = int(padding or 0) + 1 if family.position_offset else 0
-    return int(config.max_position_embeddings) - lost
 
 
 def _has_class(config: Any, task: TaskType) -> bool:

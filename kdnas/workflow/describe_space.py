@@ -8,7 +8,8 @@ from kdnas.config import Settings
 from kdnas.measure import count_macs, count_params
 from kdnas.space import Architecture, SearchSpace
 from kdnas.students import empty_student
-from kdnas.teachers.load import load_config, longest_input, teacher_source
+from kdnas.teachers.load import load_config, teacher_source
+from kdnas.teachers.tokenizer import longest_input
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -31,11 +31,11 @@ from kdnas.teachers.load import (
     check_general_teacher,
     has_head,
     load_config,
+    load_parts,
     load_teacher,
-    load_tokenizer,
-    longest_input,
     teacher_source,
 )
+from kdnas.teachers.tokenizer import longest_input
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_inputs(context: Context) -> Inputs:
     """
     settings = context.settings
     source = teacher_source(settings.teacher)
-    config, tokenizer = load_config(source), load_tokenizer(source)
+    config, tokenizer = load_parts(source)
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     data = prepare_data(load_data(spec, settings.data_dir), settings, tokenizer, config)
     return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))

@@ -15,7 +15,7 @@ from kdnas.exporting.onnx import TOLERANCE, check_agreement, random_inputs
 from kdnas.measure import InTorch, LatencySettings, measure_latency
 from kdnas.measure.onnx import Session, in_onnx, input_names, to_onnx
 from kdnas.space.families import FAMILIES
-from kdnas.teachers.load import longest_input
+from kdnas.teachers.tokenizer import longest_input
 
 DISENTANGLED = {
     "relative_attention": True,

@@ -11,7 +11,7 @@ from kdnas.config import Settings
 from kdnas.distillation.batches import padded
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import input_length
-from kdnas.teachers.load import longest_input
+from kdnas.teachers.tokenizer import longest_input
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from kdnas.teachers.load import (
     load_config,
     load_teacher,
     load_tokenizer,
-    longest_input,
 )
+from kdnas.teachers.tokenizer import longest_input
 
 TOKENS = torch.arange(5, 14)[None]
 

@@ -1,0 +1,78 @@
+"""A teacher's tokenizer, made to say of itself how kdnas uses it: it ships with the students."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from kdnas.errors import KdnasError
+from kdnas.space import family_of
+
+# Where a tokenizer names no padding token, one of its other special tokens serves.
+SPECIAL = ("sep_token_id", "eos_token_id", "cls_token_id", "unk_token_id")
+
+
+def longest_input(config: Any) -> int:
+    """Tokens that fit a model's position table.
+
+    RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
+    """
+    family = family_of(config.model_type, config.model_type)
+    padding = config.pad_token_id if family.padding_id is None else family.padding_id
+    lost = int(padding or 0) + 1 if family.position_offset else 0
+    return int(config.max_position_embeddings) - lost
+
+
+def as_used(tokenizer: Any, config: Any) -> Any:
+    """The tokenizer as kdnas trains and scores with it, so that a checkpoint with it does the same.
+
+    It pads on the right, has a padding token, and cuts inputs where the model's positions end.
+    """
+    tokenizer.padding_side = "right"
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest_input(config))
+    if tokenizer.pad_token is None:
+        ids = (config.pad_token_id, *(getattr(tokenizer, name, None) for name in SPECIAL), 0)
+        known = next(i for i in ids if i is not None and 0 <= i < int(config.vocab_size))
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(known)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:  # what tokenizer.json says to users of the tokenizers package
+        backend.no_padding()
+        backend.no_truncation()
+    return tokenizer
+
+
+def vocabulary_size(name: str, config: Any, tokenizer: Any) -> int:
+    """Rows that a model's embedding table needs: the config's, and those of tokens added later.
+
+    Raises:
+        KdnasError: The tokenizer's own vocabulary is larger than the model's.
+    """
+    size = int(config.vocab_size)
+    vocabulary = tokenizer.get_vocab()
+    added = set(tokenizer.added_tokens_decoder)
+    foreign = [i for i in vocabulary.values() if i >= size and i not in added]
+    if foreign:
+        raise KdnasError(
+            f"the tokenizer of teacher {name!r} has tokens up to {max(foreign)}, but the model's "
+            f"vocab_size is {size}; give the tokenizer that the model was trained with"
+        )
+    return max(size, 1 + max(vocabulary.values(), default=0))
+
+
+@torch.no_grad()
+def fit_embeddings(model: PreTrainedModel, tokenizer: Any, size: int) -> None:
+    """Gives tokens that were added to a tokenizer, but not to its model, the unknown token's row.
+
+    Without a row of their own they would end in an error; without an unknown token they get the
+    mean of all rows.
+    """
+    before = int(model.config.vocab_size)
+    if size <= before:
+        return
+    model.resize_token_embeddings(size, mean_resizing=False)
+    table = model.get_input_embeddings().weight
+    unknown = tokenizer.unk_token_id
+    known = unknown is not None and unknown < before
+    table[before:] = table[unknown] if known else table[:before].mean(0)
