@@ -12,7 +12,7 @@ from kdnas.cli.options import ConfigFile, interruptible, with_settings
 from kdnas.runtime.console import conclude
 
 OPTIONS = (
-    *("data_dir", "max_length", "max_train_rows", "seed"),
+    *("data_dir", "skip_malformed", "max_length", "max_train_rows", "seed"),
     *("precision", "threads", "device"),
 )
 tuning = partial(typer.Option, rich_help_panel="Fine-tuning")

@@ -82,6 +82,11 @@ class Settings(BaseModel):
         "<task>/{train,validation,test}.{csv,tsv,jsonl,parquet}; default: KDNAS_DATA_DIR, else "
         "the hub.",
     )
+    skip_malformed: bool = setting(
+        False,
+        "Leave out malformed rows, however many; default: refuse any in a split of fewer than "
+        "1,000 rows, and more than 1% in a larger one.",
+    )
     corpus: str | None = setting(
         None,
         "Unlabelled text to distil on instead of the task's texts: a text, JSON-lines or Parquet "

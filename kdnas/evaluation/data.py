@@ -97,7 +97,10 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     checkpoint or data cannot be used, or it is not to be fine-tuned and has no head for the task.
     """
     config, tokenizer = load_parts(model)
-    task = load_data(spec, settings.data_dir, splits=(), optional=spec.evaluation)
+    skip = settings.skip_malformed
+    task = load_data(
+        spec, settings.data_dir, splits=(), optional=spec.evaluation, skip_malformed=skip
+    )
     if not task.splits:
         raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")
     tuned = _needs_tuning(model, config, task.spec, tuned)
@@ -112,7 +115,13 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
 def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
     """The training examples, at most `max_train_rows` of them; KdnasError where there are none."""
     optional = subject.spec.evaluation if subject.held_out else ()
-    task = load_data(subject.spec, settings.data_dir, splits=("train",), optional=optional)
+    task = load_data(
+        subject.spec,
+        settings.data_dir,
+        splits=("train",),
+        optional=optional,
+        skip_malformed=settings.skip_malformed,
+    )
     train, rows = task.splits["train"], settings.max_train_rows
     if rows and rows < len(train):
         train = train.take(stratified_sample(train, rows, settings.seed))
@@ -126,13 +135,13 @@ def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str
     """
     found = []
     for spec, splits in _test_splits(subject.spec, settings):
-        data = load_data(spec, settings.data_dir, splits=splits, optional=())
+        data = load_data(spec, settings.data_dir, splits=splits, optional=(), skip_malformed=True)
         for split in splits:
             examples = data.splits[split]
             if examples.dropped:  # the others would stand at wrong places
                 raise KdnasError(
                     f"task {spec.name!r}: {examples.dropped} row(s) of its {split} split are "
-                    "malformed or lack a label that others have; a predictions file needs every row"
+                    "malformed; a predictions file needs every row"
                 )
             found.append((spec, split, subject.encode(examples)))
     return found

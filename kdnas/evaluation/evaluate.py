@@ -233,7 +233,7 @@ def _of_run(folder: Path) -> dict[str, Any]:
     """The task and the data of a run folder; nothing for a checkpoint."""
     file = folder / "config.yaml"
     own = read_yaml(file) if file.exists() else {}
-    names = ("task", "tasks", "data_dir", "max_length")
+    names = ("task", "tasks", "data_dir", "max_length", "skip_malformed")
     defaults = {"task": DEFAULT_TASK} if own else {}
     return {**defaults, **{name: own[name] for name in names if own.get(name) is not None}}
 

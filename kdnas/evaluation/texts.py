@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.errors import KdnasError
+from kdnas.tasks.examples import clean_text, is_empty, kind_of
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, cell_text, find_column, read_rows
 from kdnas.tasks.spec import Column, TaskSpec
 
@@ -29,12 +30,13 @@ class Row:
 def rows_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Row]:
     """Texts with, where given, second texts; KdnasError where their numbers differ."""
     if not pairs:
-        return [Row(text) for text in texts]
+        return [Row(clean_text(text)) for text in texts]
     if len(pairs) != len(texts):
         raise KdnasError(
             f"{len(texts)} text(s) but {len(pairs)} second text(s); give one --text-pair a text"
         )
-    return [Row(text, pair) for text, pair in zip(texts, pairs, strict=True)]
+    both = zip(texts, pairs, strict=True)
+    return [Row(clean_text(text), clean_text(pair)) for text, pair in both]
 
 
 def read_file(
@@ -62,7 +64,8 @@ def read_file(
         with path.open("rb") as counted:
             total = sum(1 for _ in counted)
         return read_lines(path.open("rb"), str(path), spec), total
-    table, own, paired = read_rows(path), spec.text if spec else (), is_paired(spec)
+    own, paired = spec.text if spec else (), is_paired(spec)
+    table = read_rows(path, quoting=spec is None or spec.quoting)
     text, pair = _find(table, text_column, *own[:1], TEXT), None
     if text is None and len(table.header) == 1 and not text_column:
         text = 0
@@ -73,7 +76,8 @@ def read_file(
     if pair is None and (pair_column or paired):
         raise _no_column(table, pair_column, "second text", "--pair-column")
     cells = list(table.cells)
-    return _rows(table, cells, text, pair, find_column(ID, table.header)), len(cells)
+    key = find_column(ID, table.header, table.source)
+    return _rows(table, cells, text, pair, key), len(cells)
 
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
@@ -106,13 +110,19 @@ def _rows(
                 f"{table.source}, {table.unit} {number}: has {len(row)} fields instead of "
                 f"{len(table.header)}"
             )
+        for place in (text,) if pair is None else (text, pair):
+            if not isinstance(row[place], str) and not is_empty(row[place]):
+                raise KdnasError(
+                    f"{table.source}, {table.unit} {number}: has {kind_of(row[place])} instead of "
+                    f"text under {table.header[place]!r}"
+                )
         second = None if pair is None else cell_text(row[pair])
         yield Row(cell_text(row[text]), second, None if key is None else row[key])
 
 
 def _find(table: Rows, named: str | None, *columns: Column) -> int | None:
     wanted = (Column(name=named),) if named else columns
-    places = (find_column(column, table.header) for column in wanted)
+    places = (find_column(column, table.header, table.source) for column in wanted)
     return next((place for place in places if place is not None), None)
 
 

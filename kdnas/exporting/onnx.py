@@ -230,7 +230,13 @@ def _evaluation(
     """The run's task and its evaluation splits; None, with a notice, where they cannot be read."""
     try:
         spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-        task = load_data(spec, settings.data_dir, splits=spec.evaluation, optional=())
+        task = load_data(
+            spec,
+            settings.data_dir,
+            splits=spec.evaluation,
+            optional=(),
+            skip_malformed=settings.skip_malformed,
+        )
         length = input_length(settings, tokenizer, config)
         return task.spec, encode_evaluation(task, tokenizer, length)
     except KdnasError as error:

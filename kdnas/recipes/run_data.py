@@ -69,9 +69,6 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         )
     length = input_length(settings, tokenizer, config)
     train = task.splits["train"]
-    for split, examples in task.splits.items():
-        if examples.dropped:
-            say(f"{split}: {examples.dropped} unusable row(s) left out")
     if settings.max_train_rows and settings.max_train_rows < len(train):
         rows = settings.max_train_rows
         train = train.take(stratified_sample(train, rows, settings.seed))

@@ -217,6 +217,12 @@ def _other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
     found = {}
     for name in settings.transfer_tasks:
         spec = load_spec(name, settings.tasks)
-        other = load_data(spec, settings.data_dir, splits=("train",), optional=())
+        other = load_data(
+            spec,
+            settings.data_dir,
+            splits=("train",),
+            optional=(),
+            skip_malformed=settings.skip_malformed,
+        )
         found[spec.name] = as_rows_like(data.examples, other.splits["train"], spec.name)
     return found

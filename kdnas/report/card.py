@@ -77,9 +77,10 @@ def card_data(report: Report) -> ModelCardData:
 def _results(report: Report) -> list[EvalResult]:
     results, task = [], TASK_TYPES[report.task_type]
     for key, value in report.student.scores.items():
-        name, split = key, report.evaluation[0]
-        if key not in task.metrics:  # of several splits: `accuracy_matched` on validation_matched
-            known = {s: key.removesuffix(f"_{s.partition('_')[2]}") for s in report.evaluation}
+        name, _, of_class = key.partition(" (")  # `f1 (spam)`
+        plain, split = name, report.evaluation[0]
+        if name not in task.metrics:  # of several splits: `accuracy_matched` on validation_matched
+            known = {s: plain.removesuffix(f"_{s.partition('_')[2]}") for s in report.evaluation}
             split, name = next((s, m) for s, m in known.items() if m in task.metrics)
         metric = task.metrics[name]
         results.append(
@@ -91,7 +92,7 @@ def _results(report: Report) -> list[EvalResult]:
                 dataset_config=report.dataset_config,
                 dataset_split=split,
                 metric_type=metric.hub_type,
-                metric_name=metric.hub_name,
+                metric_name=f"{metric.hub_name} ({of_class}" if of_class else metric.hub_name,
                 metric_value=value,
             )
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -13,8 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from kdnas.errors import KdnasError
+
 DEFAULT_TYPE = "classification"
-WHOLE = re.compile(r"([+-]?\d+)(\.0*)?", re.ASCII)
+# Longer ones are names: no class has such a number, and Python refuses to read thousands of digits.
+WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,15 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """What some rows of a source have that leaves them out."""
+
+    reason: str  # what they have, as in `no text under 'text'`
+    count: int
+    first: int  # the number of the first of them
+
+
+@dataclass(frozen=True)
 class RawSplit:
     """One split as its source gives it: the label cells not yet understood."""
 
@@ -51,30 +66,80 @@ class RawSplit:
     cells: list[Any] | None  # label cells; None where the source has no label column
     places: list[int]  # the number of each row in the source
     unit: str = "row"  # what the numbers count: `line` or `row`
-    dropped: int = 0  # rows left out
-    first_dropped: str = ""  # the first of them and why
+    faults: tuple[Fault, ...] = ()  # rows left out
     classes: tuple[str, ...] = ()  # names in the order of their ids, where the source has them
+    unlabelled: tuple[str, ...] = ()  # words that stand in a cell for no label
 
 
 class NoLabel(Enum):
     """Why a row has no label."""
 
     MISSING = "the cell is empty: a malformed row"
-    UNLABELLED = "the data set says so: `-` in MNLI and SNLI, -1 on the hub"
+    UNLABELLED = "the task says so: `unlabelled`, or -1 among the classes of a hub data set"
 
 
 Label = int | float | NoLabel
 
 
-def label_word(cell: Any) -> str:
-    """A label cell as one plain word: 1.0 and '1' are `1`, True is `true`, None and NaN are empty.
+def label_words(raw: RawSplit) -> list[str | NoLabel]:
+    """Each label cell as a plain word; UNLABELLED where it is a mark that the task names.
 
-    Golden: ' Yes ' -> 'Yes'; 1 -> '1'; 2.0 -> '2'; '3.80' -> '3.80'.
+    Raises:
+        KdnasError: A cell holds several things: a list, an object.
     """
-    if cell is None or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell)):
+    words: list[str | NoLabel] = []
+    for cell, place in zip(raw.cells or (), raw.places, strict=False):
+        if isinstance(cell, NoLabel):
+            words.append(cell)
+            continue
+        if not (is_empty(cell) or isinstance(cell, str | numbers.Number | np.bool_)):
+            raise KdnasError(
+                f"{raw.source}, {raw.unit} {place}: the label is {kind_of(cell)}, "
+                f"{' '.join(reprlib.repr(cell).split())}; give one string or number a row"
+            )
+        word = label_word(cell)
+        words.append(NoLabel.UNLABELLED if word in raw.unlabelled else word)
+    return words
+
+
+def label_word(cell: Any) -> str:
+    """A label cell as one plain word: a string as it is, without the spaces around it.
+
+    Golden: ' Yes ' -> 'Yes'; '007' -> '007'; 1 -> '1'; 2.0 -> '2', as of whole numbers among
+    missing ones; True -> 'true'; None and NaN -> ''.
+    """
+    if is_empty(cell):
         return ""
     if isinstance(cell, bool | np.bool_):
         return str(bool(cell)).lower()
-    word = str(cell).strip()
-    whole = WHOLE.fullmatch(word)
-    return str(int(whole[1])) if whole else word
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
+    return clean_text(str(cell)).strip()
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell holds nothing: None or one of the marks of pandas for it."""
+    if cell is None or cell is pd.NA or cell is pd.NaT:
+        return True
+    return isinstance(cell, float | np.floating) and math.isnan(cell)
+
+
+def kind_of(cell: Any) -> str:
+    """What a cell holds, for error messages."""
+    names: tuple[tuple[Any, str], ...] = (
+        (str, "text"),
+        (bool | np.bool_, "true or false"),
+        (numbers.Number, "a number"),
+        (dict, "an object"),
+        (list | tuple | np.ndarray, "a list"),
+        (bytes, "bytes"),
+    )
+    return next((name for kind, name in names if isinstance(cell, kind)), type(cell).__name__)
+
+
+def clean_text(text: str) -> str:
+    """A text with the replacement character for each lone surrogate, which no encoding can write.
+
+    JSON escapes such as `\\ud83d` without its other half make them, and bytes on a command line.
+    """
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)

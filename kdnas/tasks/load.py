@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +11,21 @@ from pydantic import ValidationError
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import Examples, NoLabel, RawSplit
+from kdnas.runtime.console import say
+from kdnas.runtime.formatting import several
+from kdnas.tasks.examples import Examples, Fault, Label, NoLabel, RawSplit, label_word, label_words
 from kdnas.tasks.formats.embedded import EmbeddedSource
 from kdnas.tasks.formats.folder import FolderSource, find_folder
 from kdnas.tasks.formats.hub import HubSource
 from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
 
-_LOG = logging.getLogger(__name__)
-_TOLERATED_ROWS = 10
 _TOLERATED_SHARE = 0.01
-
+# Of a split with fewer rows no malformed one is left out unasked.
+_MANY_ROWS = 1000
+_FEW_ROWS = 10
+_SHOWN, _LISTED = 5, 10
+MARKED = "as its mark says"
 
 Source = FolderSource | HubSource | EmbeddedSource
 
@@ -43,6 +46,7 @@ def load_data(
     *,
     splits: Sequence[str] | None = None,
     optional: Sequence[str] | None = None,
+    skip_malformed: bool = False,
 ) -> TaskData:
     """The task's splits, read, checked, and their labels understood.
 
@@ -52,6 +56,7 @@ def load_data(
         data_dir: The local folder; None for the hub, or the embedded data of an embedded task.
         splits: The splits that must be there; default: train and the evaluation splits.
         optional: Splits to read where they are there; default: the test splits.
+        skip_malformed: Leave out malformed rows, however many, as a task's own key of this name.
 
     Raises:
         KdnasError: A split is missing or damaged; the message names the file, what was found and
@@ -72,12 +77,20 @@ def load_data(
     if held_out in wanted or spec.lacks_classes:
         names.add("train")
     raw = {split: source.read(split) for split in spec.splits if split in names}
+    skip = skip_malformed or spec.skip_malformed
+    for rows in raw.values():
+        # Before anything is said of labels, which may be few because the texts are.
+        _check_left_out(rows, rows.faults, len(rows.text), skip, tell=False)
     if spec.lacks_classes:
-        spec = _with_classes(spec, raw["train"])
+        spec = _with_classes(spec, raw["train"], skip)
     parts = {
-        split: _examples(rows, spec, needs_labels=split not in spec.test_splits)
+        split: _examples(rows, spec, skip, needs_labels=split not in spec.test_splits)
         for split, rows in raw.items()
+        if split in wanted or held_out in wanted
     }
+    for split, part in parts.items():
+        if split not in spec.test_splits:
+            _tell_classes(split, raw[split].source, part, spec)
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
     chosen = {split: parts[split] for split in wanted}
@@ -97,11 +110,21 @@ def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
     return HubSource(spec, spec.hub)
 
 
-def _with_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
-    """The task with its class names, from the training data."""
-    labels = spec.task_type.find_classes(train)
+def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
+    """The task with its class names, and the rarer of two, from the training data."""
+    kind = spec.task_type
+    words = [NoLabel.MISSING if word == "" else word for word in label_words(train)]
+    _check_left_out(*_with_unlabelled(train, words, spec), skip, tell=False)
+    labels, positive = kind.find_classes(train), spec.positive
+    if positive is None and len(labels) == 2:
+        values = [v for v in kind.parse_labels(train, labels) if not isinstance(v, NoLabel)]
+        counts = kind.class_counts(np.array(values, dtype=kind.label_dtype), len(labels))
+        if counts is not None:
+            positive = labels[0 if counts[0] < counts[1] else 1]
     try:
-        return TaskSpec.model_validate({**spec.model_dump(), "labels": labels})
+        return TaskSpec.model_validate(
+            {**spec.model_dump(), "labels": labels, "positive": positive}
+        )
     except ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise KdnasError(
@@ -110,36 +133,123 @@ def _with_classes(spec: TaskSpec, train: RawSplit) -> TaskSpec:
         ) from None
 
 
-def _examples(raw: RawSplit, spec: TaskSpec, needs_labels: bool) -> Examples:
-    """The split without its unlabelled rows, or whole where it has and needs no label."""
+def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> Examples:
+    """The split without its unlabelled rows; a test split stays whole, labelled or not."""
     kind = spec.task_type
     values = kind.parse_labels(raw, spec.labels or ())
     labelled = [i for i, value in enumerate(values) if not isinstance(value, NoLabel)]
-    every = Examples(raw.text, raw.text_pair, None, raw.dropped, spec.type)
-    if not labelled and not needs_labels:
-        _check_dropped(raw, len(values), raw.dropped, raw.first_dropped)
-        return every
-    missing = [i for i, value in enumerate(values) if value is NoLabel.MISSING]
-    first = raw.first_dropped
-    if missing and not first:
-        first = f"{raw.unit} {raw.places[missing[0]]} has no label"
-    _check_dropped(raw, len(values) - len(missing), raw.dropped + len(missing), first)
-    if not labelled:
-        raise KdnasError(f"{raw.source}: no {raw.unit} has a label under {spec.label.name!r}")
+    if not needs_labels:
+        labels = None
+        if values and len(labelled) == len(values):
+            labels = np.array(values, dtype=kind.label_dtype)
+        _check_left_out(raw, raw.faults, len(values), skip)
+        dropped = sum(fault.count for fault in raw.faults)
+        return Examples(raw.text, raw.text_pair, labels, dropped, spec.type)
+    _, faults, _ = found = _with_unlabelled(raw, values, spec)
+    _check_left_out(*found, skip)
+    if kind.has_classes:
+        _tell_spellings(raw, values, spec.labels or ())
     return replace(
-        every.take(labelled),
+        Examples(raw.text, raw.text_pair, None, 0, spec.type).take(labelled),
         labels=np.array([values[i] for i in labelled], dtype=kind.label_dtype),
-        dropped=raw.dropped + len(values) - len(labelled),
+        dropped=sum(fault.count for fault in faults),
     )
 
 
-def _check_dropped(raw: RawSplit, kept: int, dropped: int, first: str) -> None:
+def _with_unlabelled(
+    raw: RawSplit, values: Sequence[object], spec: TaskSpec
+) -> tuple[RawSplit, list[Fault], int]:
+    """The split, all faults of its rows with those of its labels, and how many rows are sound."""
+    under = f"no label under {spec.label.name!r}"
+    faults = list(raw.faults)
+    for why, reason in ((NoLabel.MISSING, under), (NoLabel.UNLABELLED, f"{under}, {MARKED}")):
+        rows = [place for place, value in zip(raw.places, values, strict=True) if value is why]
+        if rows:
+            faults.append(Fault(reason, len(rows), rows[0]))
+    return raw, faults, sum(not isinstance(value, NoLabel) for value in values)
+
+
+def _check_left_out(
+    raw: RawSplit, faults: Sequence[Fault], kept: int, skip: bool, *, tell: bool = True
+) -> None:
+    """Says how many rows are left out and why.
+
+    Args:
+        kept: The other rows.
+        skip: Whether any number may be left out.
+        tell: Whether to say it where it is allowed.
+
+    Raises:
+        KdnasError: None is kept; or more than one in a hundred is left out, or, of a split with
+            fewer than 1,000 rows, one that is not marked as unlabelled.
+    """
+    dropped = sum(fault.count for fault in faults)
+    marked = sum(fault.count for fault in faults if fault.reason.endswith(MARKED))
+    total = kept + dropped
     if not dropped:
         return
-    total = kept + dropped
-    if not kept or dropped > max(_TOLERATED_ROWS, _TOLERATED_SHARE * total):
+    causes = "; ".join(_cause(fault, raw.unit) for fault in faults)
+    if not kept:
+        raise KdnasError(f"{raw.source}: none of {several(total, raw.unit)} can be used: {causes}")
+    few = dropped <= _TOLERATED_SHARE * total and (total >= _MANY_ROWS or dropped == marked)
+    if not (few or skip):
         raise KdnasError(
-            f"{raw.source}: {dropped} of {total} {raw.unit}s are malformed, the first: {first}; "
-            f"repair them (up to {_TOLERATED_SHARE:.0%} or {_TOLERATED_ROWS} are left out)"
+            f"{raw.source}: {dropped} of {several(total, raw.unit)} cannot be used: {causes}; "
+            "repair them, or leave them out with --skip-malformed"
         )
-    _LOG.warning("%s: left out %d of %d %ss: %s", raw.source, dropped, total, raw.unit, first)
+    if tell:
+        say(f"{raw.source}: left out {dropped} of {several(total, raw.unit)}: {causes}")
+
+
+def _cause(fault: Fault, unit: str) -> str:
+    if fault.count == 1:
+        return f"{unit} {fault.first} has {fault.reason}"
+    return f"{several(fault.count, unit)} have {fault.reason} (the first: {unit} {fault.first})"
+
+
+def _tell_spellings(raw: RawSplit, values: Sequence[Label], labels: Sequence[str]) -> None:
+    """Says which cells that differ were read as the same class."""
+    spellings: dict[int, set[str]] = {}
+    for cell, value in zip(raw.cells or (), values, strict=False):
+        if isinstance(value, int):
+            word = cell if isinstance(cell, str) else label_word(cell)
+            spellings.setdefault(value, set()).add(word)
+    merged = [
+        f"{' and '.join(map(repr, sorted(words)[:_SHOWN]))} as {labels[value]!r}"
+        for value, words in spellings.items()
+        if len(words) > 1 and 0 <= value < len(labels)
+    ]
+    if merged:
+        say(f"{raw.source}: labels read as one class: {'; '.join(merged[:_SHOWN])}")
+
+
+def _tell_classes(split: str, source: str, part: Examples, spec: TaskSpec) -> None:
+    """Says which classes of a split have few rows, or, of one that is scored, none.
+
+    Raises:
+        KdnasError: All training rows have the same class.
+    """
+    labels = spec.labels or ()
+    if part.labels is None or not (spec.task_type.has_classes and labels):
+        return
+    counts = spec.task_type.class_counts(part.labels, len(labels))
+    if counts is None:
+        return
+    if split == "train" and (counts > 0).sum() < 2:
+        raise KdnasError(
+            f"{source}: all {several(len(part), 'row')} have the label "
+            f"{labels[int(counts.argmax())]!r}; classification needs two classes or more"
+        )
+    least = _FEW_ROWS if split == "train" else 1
+    rare = [
+        f"{name} ({count})" for name, count in zip(labels, counts, strict=True) if count < least
+    ]
+    if rare and split == "train":
+        say(f"{source}: classes with fewer than {_FEW_ROWS} rows: {_listed(rare)}")
+    elif rare:
+        say(f"{source}: classes without a row: {_listed(rare)}; scores say nothing of them")
+
+
+def _listed(words: Sequence[str]) -> str:
+    more = len(words) - _LISTED
+    return ", ".join(words[:_LISTED]) + (f" and {more} more" if more > 0 else "")

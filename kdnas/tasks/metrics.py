@@ -42,7 +42,7 @@ def compute_metrics(
     """
     predicted, truth = _labelled(spec, logits, labels)
     return {
-        spec.score_name(name, split): float(spec.task_type.metrics[name].compute(predicted, truth))
+        spec.score_name(name, split): float(spec.metric(name)(predicted, truth))
         for name in spec.metrics
     }
 
@@ -64,7 +64,7 @@ def score_intervals(
             right = int((predicted == truth).sum())
             found = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
         else:
-            found = _bootstrap(spec.task_type.metrics[name].compute, predicted, truth)
+            found = _bootstrap(spec.metric(name), predicted, truth)
         key = spec.score_name(name, split)
         intervals[key] = round(float(found.low), 5), round(float(found.high), 5)
     return intervals

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
+from kdnas.tasks.examples import NoLabel, label_word
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Submission, TaskType
 
 
@@ -18,6 +20,14 @@ def _words(value: Any) -> Any:
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else value
+
+
+def _label_cells(value: Any) -> Any:
+    """One label cell or several, as words."""
+    cells = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    if any(isinstance(cell, bool) for cell in cells):
+        raise ValueError("YAML reads bare yes/no/true/false as booleans; put them in quotes")
+    return tuple(map(label_word, cells))
 
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
@@ -88,6 +98,14 @@ class TaskSpec(_Part):
     labels: tuple[str, ...] | None = Field(
         None, description="Class names in the order of their ids; null: found in the train split."
     )
+    positive: str | None = Field(
+        None,
+        description="The class that f1 is about; null: the second of `labels`, or where none are "
+        "listed and there are two, the rarer one of the train split.",
+    )
+    unlabelled: Annotated[tuple[str, ...], BeforeValidator(_label_cells)] = Field(
+        (), description="Label cells that stand for no label, such as `-` in SNLI; default: none."
+    )
     metrics: Words = Field((), description="Official metrics, the main one first.")
     hub: Annotated[Hub | None, BeforeValidator(_hub)] = Field(
         None, description="Hub data set, read when no folder is given."
@@ -96,6 +114,10 @@ class TaskSpec(_Part):
     folders: Words = Field((), description="Folder names besides the task's own.")
     files: dict[str, Words] = Field({}, description="File stems (or file names) of a split.")
     headerless: Words = Field((), description="Columns of a file without a header.")
+    quoting: bool = Field(
+        True, description="Whether fields of .tsv files are quoted as in CSV; GLUE's are not."
+    )
+    skip_malformed: bool = Field(False, description="Leave out malformed rows, however many.")
     evaluation: Words = Field(("validation",), description="The splits that are scored.")
     submission: Submission = Field(Submission(), description="Form of its predictions files.")
     benchmark: str | None = Field(None, description="The benchmark that it is a part of.")
@@ -139,11 +161,37 @@ class TaskSpec(_Part):
     def splits(self) -> tuple[str, ...]:
         return ("train", *self.evaluation, *self.test_splits)
 
+    @property
+    def positive_class(self) -> str | None:
+        """The class that metrics of one class are about; None before the classes are known."""
+        return self.labels[self._positive_id] if self.labels else self.positive
+
+    @property
+    def _positive_id(self) -> int:
+        """Of listed labels the second."""
+        if self.positive is None:
+            return 1
+        found = self.task_type.parser(self.labels or ())(label_word(self.positive))
+        return 1 if found is None or isinstance(found, NoLabel) else int(found)
+
+    def metric(self, name: str) -> Callable[..., Any]:
+        """A metric's function of predictions and labels; KdnasError as num_labels raises it."""
+        metric, _ = self.task_type.metrics[name], self.num_labels
+        if not metric.of_class:
+            return metric.compute
+        return partial(metric.compute, positive=self._positive_id)
+
     def score_name(self, metric: str, split: str | None) -> str:
-        """The metric's key in a report; it carries the split only where several are scored."""
-        if split is None or len(self.evaluation) == 1:
-            return metric
-        return f"{metric}_{split.partition('_')[2]}"
+        """The metric's key in a report: `accuracy`, `accuracy_matched`, `f1 (spam)`.
+
+        It carries the split only where several are scored. It names the class of a metric of one
+        class, except in a benchmark, whose names of metrics are fixed.
+        """
+        name = metric
+        if split is not None and len(self.evaluation) > 1:
+            name = f"{metric}_{split.partition('_')[2]}"
+        of_class = self.task_type.metrics[metric].of_class and self.benchmark is None
+        return f"{name} ({self.positive_class})" if of_class and self.positive_class else name
 
     def predictions_file(self, split: str) -> str:
         """Name of the predictions file of a test split."""
@@ -151,14 +199,22 @@ class TaskSpec(_Part):
         name = f"{self.name}-{suffix}" if suffix else self.name
         return self.submission.files.get(split, f"{name}.tsv")
 
+    @field_validator("positive", mode="before")
+    @classmethod
+    def _class_name(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple | dict):
+            return value
+        return next(iter(_label_cells(value)), None)
+
     @field_validator("labels", mode="before")
     @classmethod
     def _label_names(cls, value: Any) -> Any:
         if not isinstance(value, list | tuple):
             return value
-        if any(isinstance(item, bool) for item in value):
-            raise ValueError("YAML reads bare yes/no/true/false as booleans; put them in quotes")
-        return tuple(str(item) for item in value)
+        labels = _label_cells([v for v in value if not isinstance(v, list | tuple | dict)])
+        if len(labels) < len(value) or "" in labels:
+            raise ValueError("labels has something else than a name; give words or numbers")
+        return labels
 
     @model_validator(mode="before")
     @classmethod
@@ -193,6 +249,7 @@ class TaskSpec(_Part):
         for metric in self.metrics:
             if metric not in kind.metrics:
                 yield f"metric {metric!r} does not fit{nearest(metric, kind.metrics)}"
+        yield from self._problems_of_class()
         yield from kind.entry_problems(labels, self.metrics)
         for split in self.evaluation:
             named = split.startswith("validation_")
@@ -207,3 +264,21 @@ class TaskSpec(_Part):
         for column in self.text if self.headerless else ():
             if not set(column.headers) & set(self.headerless):
                 yield f"headerless lacks the text column {column.name!r}"
+
+    def _problems_of_class(self) -> Iterator[str]:
+        labels, kind = self.labels or (), self.task_type
+        for mark in self.unlabelled:
+            if mark in labels:
+                yield f"{mark!r} is a class under `labels` and no label under `unlabelled`"
+        of_class = [name for name in self.metrics if kind.metrics[name].of_class]
+        if of_class and len(labels) > 2 and self.positive is None:
+            yield (
+                f"metric {of_class[0]!r} is for two classes, not {len(labels)}; use f1_macro, or "
+                "name one of them with `positive:`"
+            )
+        if self.positive is not None and not kind.has_classes:
+            yield f"{kind.name} has no classes; leave `positive` out"
+        elif self.positive is not None and labels:
+            found = kind.parser(labels)(label_word(self.positive))
+            if found is None or isinstance(found, NoLabel):
+                yield f"positive is {self.positive!r}; give one of {', '.join(labels)}"

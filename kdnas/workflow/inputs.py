@@ -70,7 +70,8 @@ def read_inputs(context: Context) -> Inputs:
     source = teacher_source(settings.teacher)
     config, tokenizer = load_parts(source)
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-    data = prepare_data(load_data(spec, settings.data_dir), settings, tokenizer, config)
+    task = load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
+    data = prepare_data(task, settings, tokenizer, config)
     return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))
 
 

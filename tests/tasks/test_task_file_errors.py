@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from kdnas.errors import KdnasError
@@ -157,7 +158,9 @@ def test_not_utf8(broken: Callable[[str, bytes], str], name: str) -> None:
 
 def test_unclosed_quote(broken: Callable[[str, bytes], str]) -> None:
     message = broken("train.csv", b'text,label\n"a,pos\nb,neg\n')
-    assert "cannot be read as CSV: unexpected end of data in line 3" in message
+    assert (
+        "cannot be read as CSV: unexpected end of data in the row that begins in line 2" in message
+    )
 
 
 def test_not_json(broken: Callable[[str, bytes], str]) -> None:
@@ -175,33 +178,115 @@ def test_not_parquet(broken: Callable[[str, bytes], str]) -> None:
 
 
 def rows(good: int, bad: int) -> bytes:
-    return b"text,label\n" + b"a,pos\n" * good + b"a,pos,more\n" * bad
+    return b"text,label\na,neg\n" + b"a,pos\n" * (good - 1) + b"a,pos,more\n" * bad
 
 
-def test_malformed_rows_up_to_one_in_a_hundred(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_bytes(rows(1980, 20))
-    train = load_data(SPEC, tmp_path, splits=["train"]).splits["train"]
-    assert train.dropped == 20
-
-
-def test_malformed_rows_up_to_ten(tmp_path: Path) -> None:
-    (tmp_path / "train.csv").write_bytes(rows(5, 10))
+@pytest.mark.parametrize(("good", "bad"), [(1980, 20), (990, 10)])
+def test_malformed_rows_up_to_one_in_a_hundred(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], good: int, bad: int
+) -> None:
+    (tmp_path / "train.csv").write_bytes(rows(good, bad))
     (tmp_path / "dev.csv").write_bytes(GOOD)
     train = load_data(SPEC, tmp_path, splits=["train"]).splits["train"]
-    assert (len(train), train.dropped) == (5, 10)
+    assert (len(train), train.dropped) == (good, bad)
+    left_out = f"left out {bad} of {good + bad} lines: {bad} lines have 3 fields instead of 2 (the"
+    assert left_out in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("good", "bad"), [(1000, 11), (0, 3)])
-def test_too_many_malformed_rows(broken: Callable[[str, bytes], str], good: int, bad: int) -> None:
+@pytest.mark.parametrize(("good", "bad"), [(1000, 11), (989, 10), (2, 1)])
+def test_too_many_malformed_rows(
+    broken: Callable[[str, bytes], str], good: int, bad: int, tmp_path: Path
+) -> None:
     message = broken("train.csv", rows(good, bad))
-    assert f"{bad} of {good + bad} lines are malformed" in message
-    assert f"the first: line {good + 2} has 3 fields instead of 2" in message
+    assert f"{bad} of {good + bad} lines cannot be used: " in message
+    assert f"line {good + 2} has 3 fields" in message or f"(the first: line {good + 2})" in message
+    assert message.endswith("repair them, or leave them out with --skip-malformed")
+    part = load_data(SPEC, tmp_path, splits=["train"], skip_malformed=True).splits["train"]
+    assert (len(part), part.dropped) == (good, bad)
+    lenient = SPEC.model_copy(update={"skip_malformed": True})
+    assert len(load_data(lenient, tmp_path, splits=["train"]).splits["train"]) == good
+
+
+def test_the_true_cause_is_named_before_labels_are_spoken_of(
+    broken: Callable[[str, bytes], str], tmp_path: Path
+) -> None:
+    blank = b"text,label\na,pos\n" + b" ,neg\n" * 40
+    message = broken("train.csv", blank)
+    assert "40 of 41 lines cannot be used: 40 lines have no text under 'text'" in message
+    found = load_spec("mine", {"mine": {"text": "text"}})
+    assert "40 lines have no text under 'text'" in error_of(found, tmp_path)
+    (tmp_path / "train.csv").write_bytes(b"text,label\na,pos\n" + b"b,\n" * 40)
+    assert "40 lines have no label under 'label'" in error_of(found, tmp_path)
+    (tmp_path / "train.csv").write_bytes(b"text,label\n,pos\n,neg\n")
+    message = error_of(found, tmp_path)
+    assert (
+        "none of 2 lines can be used: 2 lines have no text under 'text' (the first: line" in message
+    )
 
 
 def test_too_many_rows_without_label(broken: Callable[[str, bytes], str]) -> None:
     message = broken("train.csv", b"text,label\n" + b"a,pos\n" * 20 + b"a,\n" * 11)
-    assert "11 of 31 lines are malformed, the first: line 22 has no label" in message
+    assert "11 of 31 lines cannot be used: 11 lines have no label under 'label' (the fir" in message
 
 
-def test_no_row_has_a_label(broken: Callable[[str, bytes], str]) -> None:
-    assert "no line has a label under 'label'" in broken("train.csv", b"text,label\na,-1\nb,-1\n")
+def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
+    broken: Callable[[str, bytes], str],
+) -> None:
+    message = broken("train.csv", b"text,label\na,pos\nb,-1\n")
+    assert "line 3: invalid label '-1'; expected one of neg, pos, or an id from 0 to 1" in message
+    assert message.endswith("; if '-1' stands for none, set `unlabelled: '-1'` in the task")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("train.csv", b"text,label,label\na,pos,neg\n", "has the column 'label' 2 times; rename"),
+        ("train.csv", b"Text,TEXT,label\na,b,pos\n", "has the column 'text' 2 times"),
+        (
+            "train.jsonl",
+            b'{"text": "a", "label": "x", "label": "y"}',
+            "key 'label' occurs twice in",
+        ),
+        ("train.jsonl", b'{"text": "a", "label": ["x"]}', "line 1: the label is a list, ['x'];"),
+        ("train.jsonl", b'{"text": "a", "label": {"b": 1}}', "line 1: the label is an object"),
+        (
+            "train.jsonl",
+            b'{"text": {"b": 1}, "label": "x"}',
+            "line 1 has an object instead of text",
+        ),
+        ("train.jsonl", b'{"text": 3, "label": "x"}', "line 1 has a number instead of text under"),
+        ("train.jsonl", b"[" * 100_000, "brackets are nested too deeply in line 1"),
+        ("train.jsonl", b"{}\n" + b'{"a":' * 100_000, "brackets are nested too deeply in line 2"),
+        ("train.json", b'[\n{},\n{"a": ' + b"[" * 100_000, "are nested too deeply in line 3"),
+        ("train.jsonl", b'{}\n{"label": ' + b"7" * 5000 + b"}", "has too many digits in line 2"),
+        ("train.json", b'[{"text": "a"}\n{"text": "b"}]', "expected a comma or the end of the a"),
+        ("train.json", b'[{"text": "a"}]\n[]', "something follows the array in line 1"),
+        ("train.jsonl", b'{"text": "a"} {"text": "b"}', "something follows the object in line 1"),
+        ("train.csv", b"text,label\na," + b"7" * 5000 + b"\n", "line 2: invalid label '777"),
+        ("train.csv", "text,label\na,pos\n".encode("utf-16"), "is UTF-16; convert it, e.g. iconv"),
+        ("train.csv", "text,label\na,pos\n".encode("utf-16-le"), "holds NUL bytes: it is UTF-16"),
+        ("train.tsv", b'text\tlabel\n"a" b\tpos\n', "or set `quoting: false` in the task"),
+        ("train.csv", b"text,label\na,pos\nb,pos\n", "all 2 rows have the label 'pos'"),
+    ],
+)
+def test_what_no_reader_can_make_sense_of(
+    broken: Callable[[str, bytes], str], name: str, content: bytes, message: str
+) -> None:
+    assert message in broken(name, content)
+
+
+def test_a_file_in_place_of_a_folder_and_the_reverse(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(GOOD)
+    assert "data.csv is a file, not a folder" in error_of(SPEC, tmp_path / "data.csv")
+    (tmp_path / "dev.csv").write_bytes(GOOD)
+    (tmp_path / "train.csv").mkdir()
+    assert "found data.csv, dev.csv, train.csv/; name it" in error_of(SPEC, tmp_path)
+
+
+def test_damaged_parquet_of_any_kind(broken: Callable[[str, bytes], str]) -> None:
+    frame = pd.DataFrame({"text": ["a"] * 500, "label": ["x", "y"] * 250})
+    content = bytearray(frame.to_parquet())
+    content[20:200] = b"\xff" * 180
+    assert "cannot be read as Parquet" in broken("train.parquet", bytes(content))
+    lists = pd.DataFrame({"text": ["a", "b"], "label": [["x"], ["y", "z"]]}).to_parquet()
+    assert "row 1: the label is a list" in broken("train.parquet", lists)

@@ -42,17 +42,17 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_mnli(hub: dict[str, Any]) -> None:
     hub["nyu-mll/glue:mnli"] = datasets.DatasetDict(
-        train=split([0, 1, 2, -1]),
+        train=split([0, 1, 2] * 33 + [-1]),
         validation_matched=split([2]),
         validation_mismatched=split([1, 1]),
         test_matched=split([-1, -1]),
     )
     data = load_data(load_spec("mnli"), None)
     train, test = data.splits["train"], data.splits["test_matched"]
-    assert train.text == ["premise 0", "premise 1", "premise 2"]
-    assert train.text_pair == ["so"] * 3
+    assert train.text[:3] == ["premise 0", "premise 1", "premise 2"]
+    assert train.text_pair == ["so"] * 99
     assert train.labels is not None
-    assert (train.labels.tolist(), train.dropped) == ([0, 1, 2], 1)
+    assert (train.labels.tolist(), train.dropped) == ([0, 1, 2] * 33, 1)
     assert (len(test), test.labels) == (2, None)
     assert "test_mismatched" not in data.splits
     assert hub["calls"] == [("nyu-mll/glue", "mnli")]
@@ -67,11 +67,11 @@ def test_the_hubs_order_of_the_classes_does_not_matter(hub: dict[str, Any]) -> N
 
 
 def test_classes_are_named_by_the_hub(hub: dict[str, Any]) -> None:
-    hub["org/set:None"] = datasets.DatasetDict(train=split([0, 1, 2] * 10 + [-1]))
+    hub["org/set:None"] = datasets.DatasetDict(train=split([0, 1, 2] * 40 + [-1]))
     spec = load_spec("mine", {"mine": {"text": ["premise", "hypothesis"], "hub": "org/set"}})
     data = load_data(spec, None)
     assert data.spec.labels == ("entailment", "neutral", "contradiction")
-    assert (len(data.splits["train"]), len(data.splits["validation"])) == (27, 3)
+    assert (len(data.splits["train"]), len(data.splits["validation"])) == (108, 12)
 
 
 def test_regression(hub: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kdnas.errors import KdnasError
 from kdnas.tasks import Examples, TaskData, load_data, load_spec
 
 BOM = "\ufeff"
+GOLD = ("neutral", "contradiction", "entailment")
 
 
 def write(folder: Path, name: str, *rows: str) -> None:
@@ -77,11 +79,13 @@ def test_stsb_scores(tmp_path: Path) -> None:
 
 def test_qqp_with_a_header_and_without(tmp_path: Path) -> None:
     header, row = "id|qid1|qid2|question1|question2|is_duplicate", "7|1|2|Why?|How?|1"
-    write(tmp_path / "QQP", "train.tsv", header, row, "broken", row)
+    write(tmp_path / "QQP", "train.tsv", header, row, "broken", f"{row[:-1]}0")
     write(tmp_path / "QQP", "dev.tsv", "8|1|2|Why? 0", row, row)
     write(tmp_path / "QQP", "test.tsv", "id|question1|question2", "0|Who?|What?")
-    data = load("qqp", tmp_path)
-    assert labels(data.splits["train"]) == [1, 1]
+    with pytest.raises(KdnasError, match="line 3 has 1 field instead of 6; repair them, or leave"):
+        load("qqp", tmp_path)
+    data = load_data(load_spec("qqp"), tmp_path, skip_malformed=True)
+    assert labels(data.splits["train"]) == [1, 0]
     assert data.splits["train"].dropped == 1
     # The first row of the headerless file is the malformed one, as in the sample at hand.
     assert (len(data.splits["validation"]), data.splits["validation"].dropped) == (2, 1)
@@ -128,7 +132,7 @@ def test_mnli_has_many_columns_two_dev_files_and_rows_without_a_gold_label(tmp_p
         folder,
         "train.tsv",
         front + "|label1|gold_label",
-        *(f"{cells}|neutral|{gold}" for gold in ("neutral", "-", "contradiction", "entailment")),
+        *(f"{cells}|neutral|{gold}" for gold in (*GOLD * 33, "-")),
     )
     for name, gold in (("dev_matched", "entailment"), ("dev_mismatched", "neutral")):
         votes = "|".join(f"label{i}" for i in range(1, 6))
@@ -136,10 +140,10 @@ def test_mnli_has_many_columns_two_dev_files_and_rows_without_a_gold_label(tmp_p
         write(folder, f"{name}.tsv", f"{front}|{votes}|gold_label", row)
     write(folder, "test_matched.tsv", front, cells)
     data = load("mnli", tmp_path)
-    assert labels(data.splits["train"]) == [1, 2, 0]
+    assert labels(data.splits["train"]) == [1, 2, 0] * 33
     assert data.splits["train"].dropped == 1
-    assert data.splits["train"].text == ["Premise."] * 3
-    assert data.splits["train"].text_pair == ["Hypothesis."] * 3
+    assert data.splits["train"].text == ["Premise."] * 99
+    assert data.splits["train"].text_pair == ["Hypothesis."] * 99
     assert labels(data.splits["validation_matched"]) == [0]
     assert labels(data.splits["validation_mismatched"]) == [1]
     assert data.splits["test_matched"].labels is None
@@ -149,9 +153,9 @@ def test_mnli_has_many_columns_two_dev_files_and_rows_without_a_gold_label(tmp_p
 @pytest.mark.parametrize("place", ["RTE", "rte", "glue/RTE", "GLUE/rte", "."])
 def test_places_of_a_task(tmp_path: Path, place: str) -> None:
     for name in ("train.tsv", "dev.tsv"):
-        row = "0|a|b|entailment"
-        write(tmp_path / place, name, "index|sentence1|sentence2|label", row)
-    assert len(load("rte", tmp_path).splits["train"]) == 1
+        rows = ("0|a|b|entailment", "1|a|c|not_entailment")
+        write(tmp_path / place, name, "index|sentence1|sentence2|label", *rows)
+    assert len(load("rte", tmp_path).splits["train"]) == 2
 
 
 def test_only_newlines_end_a_line(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.tasks import Examples, TaskSpec, load_data, load_spec
+from kdnas.tasks import Examples, TaskSpec, compute_metrics, load_data, load_spec
 
 ROWS = [
     {"idx": 0, "premise": 'a, "quoted" one', "hypothesis": "b", "label": 1},
@@ -60,9 +61,21 @@ def test_formats(hub_like: Path) -> None:
     assert labels(train) == [1, 0]
 
 
-def test_a_generic_tsv_has_no_quoting(tmp_path: Path) -> None:
+def test_a_tsv_is_quoted_as_pandas_writes_it_unless_the_task_says_otherwise(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ['say "a"', "b\nc", "d\te", "f"], "label": ["p", "q"] * 2})
+    frame.to_csv(tmp_path / "train.tsv", sep="\t", index=False)
+    assert read(tmp_path, spec_of()).text == frame["text"].tolist()
     (tmp_path / "train.tsv").write_text('text\tlabel\n"a\tp\nb"\tq\n')
-    assert read(tmp_path, spec_of()).text == ['"a', 'b"']
+    assert read(tmp_path, spec_of(quoting=False)).text == ['"a', 'b"']
+
+
+def test_stray_quotes_around_several_rows_of_a_tsv_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.tsv").write_text('text\tlabel\n"a\tp\nb"\tq\nc\tp\n')
+    assert len(read(tmp_path, spec_of())) == 2
+    said = capsys.readouterr().out
+    assert "train.tsv, line 2: a quoted field holds tabs and line breaks" in said
 
 
 def test_a_quoted_csv_cell_may_hold_a_line_break(tmp_path: Path) -> None:
@@ -141,6 +154,8 @@ def test_a_name_comes_before_an_id(tmp_path: Path) -> None:
         ([10, 9, 2], ("2", "9", "10"), [2, 1, 0]),
         ([1, -1, 0], ("-1", "0", "1"), [2, 0, 1]),
         ([True, False], ("False", "True"), [1, 0]),
+        (["01", "1", "007"], ("01", "1", "007"), [0, 1, 2]),
+        (["+1", "-1", " +1"], ("-1", "+1"), [1, 0, 1]),
     ],
 )
 def test_labels_are_found_in_the_training_data(
@@ -167,24 +182,55 @@ def test_an_unlabelled_test_split(tmp_path: Path, cell: Any) -> None:
     write_csv(tmp_path, ["p", "q"])
     write_csv(tmp_path, ["p", "q"], "dev.csv")
     write_csv(tmp_path, [cell] * 30, "test.csv")
-    test = load_data(spec_of(), tmp_path).splits["test"]
+    test = load_data(spec_of(unlabelled=["-", -1, "-1.0"]), tmp_path).splits["test"]
+    assert (len(test), test.labels, test.dropped) == (30, None, 0)
+    write_csv(tmp_path, [cell] * 29 + ["p"], "test.csv")  # each row needs a prediction
+    test = load_data(spec_of(unlabelled=["-", -1, "-1.0"]), tmp_path).splits["test"]
     assert (len(test), test.labels, test.dropped) == (30, None, 0)
 
 
-def test_minus_one_is_a_score_unless_every_score_is(tmp_path: Path) -> None:
-    spec = spec_of(regression=True)
+def test_minus_one_is_a_score_unless_the_task_says_otherwise(tmp_path: Path) -> None:
     write_csv(tmp_path, [-1, 0.5])
     write_csv(tmp_path, [-1, 0.5], "dev.csv")
     write_csv(tmp_path, [-1.0, -1.0], "test.csv")
-    data = load_data(spec, tmp_path, splits=["train"])
+    data = load_data(spec_of(regression=True), tmp_path, splits=["train"])
     assert labels(data.splits["train"]) == [-1.0, 0.5]
-    assert data.splits["test"].labels is None
+    assert data.splits["test"].labels is not None
+    write_csv(tmp_path, [1.5, 0.5])
+    write_csv(tmp_path, [1.5, 0.5], "dev.csv")
+    marked = spec_of(regression=True, unlabelled="-1.0")
+    assert load_data(marked, tmp_path, splits=["train"]).splits["test"].labels is None
 
 
-def test_rows_said_to_be_unlabelled_are_left_out_of_train(tmp_path: Path) -> None:
-    write_csv(tmp_path, [0, 1, -1] * 20)  # a third of them, which would be too many malformed rows
-    train = read(tmp_path, spec_of(labels=["neg", "pos"]))
-    assert (len(train), train.dropped) == (40, 20)
+@pytest.mark.parametrize("cells", [["+", "-", "0"], [-1, 0, 1], ["yes", "-", "no"]])
+def test_minus_is_a_class_where_the_task_names_no_mark(tmp_path: Path, cells: list[Any]) -> None:
+    write_csv(tmp_path, cells * 20)
+    write_csv(tmp_path, cells, "dev.csv")
+    data = load_data(spec_of(), tmp_path)
+    assert set(data.spec.labels or ()) == set(map(str, cells))
+    assert np.bincount(labels(data.splits["train"])).tolist() == [20, 20, 20]
+    listed = spec_of(labels=["negative", "neutral", "positive"])
+    with pytest.raises(
+        KdnasError, match=r"invalid label '(\+|-1|yes)'; expected one of negative, n"
+    ):
+        read(tmp_path, listed)
+
+
+def test_rows_that_a_mark_leaves_out_are_told_and_limited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = spec_of(labels=["neg", "pos"], unlabelled="-")
+    write_csv(tmp_path, [0, 1] * 150 + ["-"] * 3)
+    train = read(tmp_path, spec)
+    assert (len(train), train.dropped) == (300, 3)
+    told = (
+        "left out 3 of 303 lines: 3 lines have no label under 'label', as its mark says (the first"
+    )
+    assert told in capsys.readouterr().out
+    write_csv(tmp_path, [0, 1, "-"] * 20)
+    with pytest.raises(KdnasError, match="20 of 60 lines cannot be used: 20 lines have no label"):
+        read(tmp_path, spec)
+    assert len(read(tmp_path, spec.model_copy(update={"skip_malformed": True}))) == 40
 
 
 def test_rows_without_text_are_left_out(tmp_path: Path) -> None:
@@ -192,17 +238,23 @@ def test_rows_without_text_are_left_out(tmp_path: Path) -> None:
     rows += [{"text": " ", "label": 1}, {"text": "b", "label": 1}, {"label": 1}]
     lines = [json.dumps(row) for row in rows]
     (tmp_path / "train.jsonl").write_text("\n".join(lines))
-    train = read(tmp_path, spec_of())
+    train = read(tmp_path, spec_of(skip_malformed=True))
     assert (train.text, labels(train), train.dropped) == (["a", "b"], [0, 1], 3)
 
 
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        ([0.5, 1.5, 2.0], "set `type: regression`"),
+        ([0.5, 1.5, 2.0], "looks like a regression task: set `regression: true`"),
+        ([1e-5, 2.0, 3.0], "looks like a regression task: set `regression: true`"),
+        (
+            [float(i) for i in range(50)] * 20,
+            "found 50 different labels in 1000 rows, such as '0.0'",
+        ),
+        (["['a']", "['a', 'b']"], "a list; classification takes one label a row"),
         ([f"id{i}" for i in range(30)], "found 30 different labels in 30 rows"),
         (["p", "p"], "found only the label 'p'"),
-        (["", ""], "found no label"),
+        (["", ""], "none of 2 lines can be used: 2 lines have no label under 'label'"),
     ],
 )
 def test_labels_that_cannot_be_classes(tmp_path: Path, cells: list[Any], message: str) -> None:
@@ -217,5 +269,72 @@ def test_columns_of_json_come_from_all_records(tmp_path: Path, array: bool) -> N
     rows += [{"text": f"text {i}", "label": "p"} for i in range(9)]
     text = json.dumps(rows) if array else "\n".join(map(json.dumps, rows))
     (tmp_path / "train.jsonl").write_text(text)
-    train = read(tmp_path, spec_of())
+    train = read(tmp_path, spec_of(skip_malformed=True))
     assert (train.text[:2], labels(train)[:2], train.dropped) == (["b", "c"], [0, 1], 1)
+
+
+def test_spellings_of_one_class_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path, ["neg"] * 10 + ["NEG", "pos ", "pos"] + ["pos"] * 10)
+    assert len(read(tmp_path, spec_of())) == 23
+    said = capsys.readouterr().out
+    assert "labels read as one class: 'NEG' and 'neg' as 'neg'; 'pos' and 'pos ' as 'pos'" in said
+    write_csv(tmp_path, ["neg", "1", "pos", "0"] * 10)
+    read(tmp_path, spec_of(labels=["neg", "pos"]))
+    assert "'0' and 'neg' as 'neg'; '1' and 'pos' as 'pos'" in capsys.readouterr().out
+    write_csv(tmp_path, ["neg", "pos"] * 10)
+    read(tmp_path, spec_of())
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cell", ["01", "+1", "2", "1.5"])
+def test_other_spellings_of_a_number_are_no_ids(tmp_path: Path, cell: str) -> None:
+    write_csv(tmp_path, ["neg", "pos", cell])
+    with pytest.raises(KdnasError, match="line 4: invalid label"):
+        read(tmp_path, spec_of(labels=["neg", "pos"]))
+
+
+def test_classes_with_few_rows_or_none_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(tmp_path, ["a"] * 10 + ["b"] * 9)
+    write_csv(tmp_path, ["a", "a"], "dev.csv")
+    load_data(spec_of(labels=["a", "b", "c"]), tmp_path)
+    said = capsys.readouterr().out
+    assert "train.csv: classes with fewer than 10 rows: b (9), c (0)" in said
+    assert "dev.csv: classes without a row: b (0), c (0); scores say nothing of them" in said
+
+
+def test_the_rarer_class_is_positive_where_none_are_listed(tmp_path: Path) -> None:
+    write_csv(tmp_path, ["legit"] * 90 + ["fraud"] * 10)
+    entry = {"metrics": ["accuracy", "f1"]}
+    always = np.array([[0.0, 1.0]] * 4)
+    for spec, positive, score in (
+        (spec_of(**entry), "fraud", 0.0),
+        (spec_of(**entry, positive="LEGIT"), "legit", 6 / 7),
+        (spec_of(**entry, labels=["fraud", "legit"]), "legit", 6 / 7),
+        (spec_of(**entry, labels=["fraud", "legit"], positive="fraud"), "fraud", 0.0),
+    ):
+        found = load_data(spec, tmp_path, splits=["train"], optional=[]).spec
+        assert found.positive_class == positive
+        scores = compute_metrics(found, always, [1, 1, 1, 0])
+        assert scores == {"accuracy": 0.75, f"f1 ({positive})": pytest.approx(score)}
+        assert TaskSpec.model_validate(found.model_dump()) == found
+
+
+def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").write_text(
+        r"""{"text": "a \ud83d b", "label": "x\udc00"}
+{"text": "\ud83d\ude00", "label": "y"}"""
+    )
+    data = load_data(spec_of(), tmp_path, splits=["train", "validation"])
+    assert {*data.splits["train"].text, *data.splits["validation"].text} == {"a \ufffd b", "😀"}
+    assert data.spec.labels == ("x\ufffd", "y")
+
+
+def test_json_booleans_and_numbers_are_labels(tmp_path: Path) -> None:
+    rows = [{"text": "a", "label": True}, {"text": "b", "label": False}]
+    (tmp_path / "train.json").write_text(json.dumps(rows, indent=1))
+    assert labels(read(tmp_path, spec_of())) == [1, 0]
+    assert load_data(spec_of(), tmp_path, splits=["train"]).spec.labels == ("false", "true")

@@ -11,7 +11,8 @@ import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.formats.hub import fetch
-from kdnas.tasks.formats.tables import json_records, read_parquet, read_text
+from kdnas.tasks.formats.json_lines import json_records
+from kdnas.tasks.formats.tables import read_parquet, read_text
 
 _PREFERRED = ("text", "sentence")
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")

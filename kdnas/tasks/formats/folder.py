@@ -38,7 +38,7 @@ class FolderSource:
                 f"{_content(self.folder, 8)}; name it {' or '.join(_stems(spec, split))} with an "
                 f"ending of {' '.join(SUFFIXES)}"
             )
-        rows = read_rows(files[0], spec.headerless, spec.text)
+        rows = read_rows(files[0], spec.headerless, spec.text, quoting=spec.quoting)
         return select_columns(rows, spec, split)
 
     def _files(self, split: str) -> list[Path]:
@@ -60,7 +60,8 @@ def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:
     another task raises KdnasError.
     """
     if not data_dir.is_dir():
-        raise KdnasError(f"the data folder {data_dir} does not exist")
+        problem = "is a file, not a folder" if data_dir.exists() else "does not exist"
+        raise KdnasError(f"the data folder {data_dir} {problem}")
     names = [spec.name, *spec.folders]
     for parent in (data_dir, *_children(data_dir, ["glue"])):
         for folder in _children(parent, names):
@@ -78,7 +79,8 @@ def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:
 
 
 def _content(folder: Path, most: int) -> str:
-    return ", ".join(sorted(path.name for path in folder.iterdir())[:most]) or "nothing"
+    names = sorted(f"{path.name}/" if path.is_dir() else path.name for path in folder.iterdir())
+    return ", ".join(names[:most]) or "nothing"
 
 
 def _children(parent: Path, names: list[str]) -> list[Path]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.examples import NoLabel, RawSplit
 from kdnas.tasks.formats.tables import Rows, numbered, select_columns
 from kdnas.tasks.spec import Hub, TaskSpec
 
@@ -77,7 +77,7 @@ def fetch(path: str, name: str | None, advice: str, split: str | None = None) ->
 
 
 def _class_name(cell: Any, names: list[str]) -> Any:
-    """The class name of an id; `-`, which means unlabelled, for -1."""
+    """The class name of an id; -1 stands for no label in the hub's columns of classes."""
     if not isinstance(cell, int):
         return cell
-    return names[cell] if 0 <= cell < len(names) else "-"
+    return names[cell] if 0 <= cell < len(names) else NoLabel.UNLABELLED

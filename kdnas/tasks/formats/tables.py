@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,13 +15,17 @@ from typing import Any
 import pandas as pd
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import RawSplit
+from kdnas.runtime.console import say
+from kdnas.runtime.formatting import several
+from kdnas.tasks.examples import Fault, RawSplit, is_empty, kind_of
+from kdnas.tasks.formats.json_lines import json_records
 from kdnas.tasks.spec import Column, TaskSpec
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
 # Characters of a CSV field; a field may hold a whole document.
 LONGEST_FIELD = 2**31 - 1
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 Numbered = Iterator[tuple[int, list[Any]]]
 
@@ -39,12 +42,19 @@ class Rows:
     classes: Mapping[int, list[str]] = field(default_factory=dict)
 
 
-def read_rows(path: Path, headerless: Sequence[str] = (), columns: Sequence[Column] = ()) -> Rows:
+def read_rows(
+    path: Path,
+    headerless: Sequence[str] = (),
+    columns: Sequence[Column] = (),
+    *,
+    quoting: bool = True,
+) -> Rows:
     """The rows of a .tsv, .csv, .jsonl, .json or .parquet file.
 
     Args:
         headerless: Column names for a .tsv or .csv file whose first row is no header.
         columns: A header has all of these.
+        quoting: Whether the fields of a .tsv file are quoted as in CSV.
 
     Raises:
         KdnasError: The file is empty, not UTF-8, or not in the format of its suffix.
@@ -64,10 +74,13 @@ def read_rows(path: Path, headerless: Sequence[str] = (), columns: Sequence[Colu
         return Rows(
             str(path), header, ((n, [r.get(key) for key in header]) for n, r in records), "line"
         )
-    lines = _csv_lines(path, text) if suffix == ".csv" else _tsv_lines(text)
+    plain = suffix == ".tsv" and not quoting
+    lines = _plain_lines(text) if plain else _quoted_lines(path, text)
     first = list(islice(lines, 2))  # two, because the first row of a headerless file may be bad
     rows, header = chain(first, lines), [str(cell).strip() for cell in first[0][1]]
-    has_header = all(find_column(column, header) is not None for column in columns)
+    if not first:
+        raise KdnasError(f"{path} is empty; give a file with a header and examples")
+    has_header = all(find_column(column, header, str(path)) is not None for column in columns)
     if not has_header and any(len(cells) == len(headerless) for _, cells in first):
         return Rows(str(path), list(headerless), rows, "line")
     return Rows(str(path), header, islice(rows, 1, None), "line")
@@ -82,9 +95,13 @@ def read_text(path: Path) -> str:
     """A file's text, unpacked, without a byte-order mark; KdnasError where it is not UTF-8."""
     try:
         raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise KdnasError(f"cannot read {path}: {error}") from None
+    utf16 = raw.startswith(_UTF16)
+    if utf16 or b"\0" in raw:
+        found = "is UTF-16" if utf16 else "holds NUL bytes: it is UTF-16, or no text"
+        raise KdnasError(f"{path} {found}; convert it, e.g. iconv -f utf-16 -t utf-8")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -102,39 +119,12 @@ def read_parquet(path: Path) -> pd.DataFrame:
     """A Parquet file as a frame; KdnasError where it cannot be read as one."""
     try:
         return pd.read_parquet(path)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors and OSErrors
-        raise KdnasError(
-            f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}"
-        ) from None
+    except Exception as error:  # pyarrow's are of many kinds: a damaged page, a codec it lacks, ...
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise KdnasError(f"{path} cannot be read as Parquet: {reason}") from None
 
 
-def json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSON-lines file or a JSON array, numbered; KdnasError for anything else."""
-
-    def parse(part: str, line: int) -> Any:
-        try:
-            return json.loads(part)
-        except json.JSONDecodeError as error:
-            place = f"line {line + error.lineno - 1}"
-            raise KdnasError(
-                f"{path} cannot be read as JSON lines: {error.msg} in {place}"
-            ) from None
-
-    if text.lstrip().startswith("["):
-        items: Iterator[tuple[int, Any]] = enumerate(parse(text, 1), start=1)
-    else:
-        lines = enumerate(text.split("\n"), start=1)
-        items = ((n, parse(line, n)) for n, line in lines if line.strip())
-    for number, item in items:
-        if not isinstance(item, dict):
-            raise KdnasError(
-                f"{path}, line {number}: found {str(item)[:40]!r}; give a JSON object such as "
-                '{"text": "...", "label": "..."}'
-            )
-        yield number, item
-
-
-def _tsv_lines(text: str) -> Numbered:
+def _plain_lines(text: str) -> Numbered:
     # Quotes are ordinary characters here, and only a newline ends a line: str.splitlines would
     # also break at the rarer separators that occur inside sentences.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -142,25 +132,46 @@ def _tsv_lines(text: str) -> Numbered:
             yield number, list(line.removesuffix("\r").split("\t"))
 
 
-def _csv_lines(path: Path, text: str) -> Numbered:
+def _quoted_lines(path: Path, text: str) -> Numbered:
+    """Rows of a .csv or .tsv file, each with the line that it begins in."""
     csv.field_size_limit(LONGEST_FIELD)
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    tabs = path.suffix.lower() == ".tsv"
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",", strict=True)
+    begin, told = 1, not tabs
     try:
         for row in reader:
             if row:
-                yield reader.line_num, list(row)
+                yield begin, list(row)
+                if not told and any("\t" in cell and "\n" in cell for cell in row):
+                    told = True
+                    say(
+                        f"{path}, line {begin}: a quoted field holds tabs and line breaks; if "
+                        "quotes are ordinary characters there, set `quoting: false` in the task"
+                    )
+            begin = reader.line_num + 1
     except csv.Error as error:
+        name = "TSV" if tabs else "CSV"
+        remedy = ", or set `quoting: false` in the task" if tabs else ""
         raise KdnasError(
-            f"{path} cannot be read as CSV: {error} in line {reader.line_num}; write a quote "
-            "inside a quoted field twice"
+            f"{path} cannot be read as {name}: {error} in the row that begins in line {begin}; "
+            f"write a quote inside a quoted field twice{remedy}"
         ) from None
 
 
-def find_column(column: Column, header: Sequence[str]) -> int | None:
-    """Index of the column in the header, letter case aside where need be; None: it is not there."""
+def find_column(column: Column, header: Sequence[str], source: str = "the table") -> int | None:
+    """Index of the column in the header, letter case aside where need be; None: it is not there.
+
+    Raises:
+        KdnasError: The header has it twice.
+    """
     for names in (list(header), [name.casefold() for name in header]):
         for accepted in column.headers:
             for wanted in (accepted, accepted.casefold()):
+                if names.count(wanted) > 1:
+                    raise KdnasError(
+                        f"{source} has the column {wanted!r} {names.count(wanted)} times; rename "
+                        "or remove one"
+                    )
                 if wanted in names:
                     return names.index(wanted)
     return None
@@ -175,7 +186,8 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         KdnasError: A column is missing (of a test split, a text column), or the table has no row.
     """
     needs_labels = split not in spec.test_splits
-    places = {column: find_column(column, rows.header) for column in (*spec.text, spec.label)}
+    columns = (*spec.text, spec.label)
+    places = {column: find_column(column, rows.header, rows.source) for column in columns}
     required = [*spec.text, spec.label] if needs_labels else spec.text
     missing = [column for column in required if places[column] is None]
     if missing:
@@ -185,27 +197,26 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     texts = [at for column in spec.text if (at := places[column]) is not None]
     label = places[spec.label]
     kept: list[tuple[int, list[Any]]] = []
-    dropped, first_dropped = 0, ""
+    faulty: dict[str, list[int]] = {}
     for number, cells in rows.cells:
-        fault = _fault(cells, rows.header, texts if needs_labels else [])
+        fault = _fault(cells, rows.header, texts, needs_text=needs_labels)
         if fault:
-            first_dropped = first_dropped or f"{rows.unit} {number} {fault}"
-            dropped += 1
+            faulty.setdefault(fault, []).append(number)
         else:
             kept.append((number, cells))
-    if not kept and not dropped:
+    if not kept and not faulty:
         raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
-    columns = [[cell_text(cells[i]) for _, cells in kept] for i in texts]
+    words = [[cell_text(cells[i]) for _, cells in kept] for i in texts]
     return RawSplit(
         source=rows.source,
-        text=columns[0],
-        text_pair=columns[1] if len(columns) == 2 else None,
+        text=words[0],
+        text_pair=words[1] if len(words) == 2 else None,
         cells=None if label is None else [cells[label] for _, cells in kept],
         places=[number for number, _ in kept],
         unit=rows.unit,
-        dropped=dropped,
-        first_dropped=first_dropped,
+        faults=tuple(Fault(reason, len(at), at[0]) for reason, at in faulty.items()),
         classes=() if label is None else tuple(rows.classes.get(label, ())),
+        unlabelled=spec.unlabelled,
     )
 
 
@@ -214,10 +225,13 @@ def cell_text(cell: Any) -> str:
     return cell if isinstance(cell, str) else ""
 
 
-def _fault(cells: list[Any], header: list[str], texts: list[int]) -> str:
+def _fault(cells: list[Any], header: list[str], texts: list[int], *, needs_text: bool) -> str:
+    """What a row has that makes it useless, as in `line 3 has ...`; nothing where it is sound."""
     if len(cells) != len(header):
-        return f"has {len(cells)} fields instead of {len(header)}"
+        return f"{several(len(cells), 'field')} instead of {len(header)}"
     for i in texts:
-        if not cell_text(cells[i]).strip():
-            return f"has no text under {header[i]!r}"
+        if not isinstance(cells[i], str) and not is_empty(cells[i]):
+            return f"{kind_of(cells[i])} instead of text under {header[i]!r}"
+        if needs_text and not cell_text(cells[i]).strip():
+            return f"no text under {header[i]!r}"
     return ""

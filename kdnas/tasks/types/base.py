@@ -15,9 +15,11 @@ from torch import Tensor
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
-from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_word
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_words
 
 Array = NDArray[Any]
+# Words that data sets write for no label.
+MARKS = ("-", "-1", "-100", "?", "n/a", "none", "null", "nan")
 LogitLoss = Literal["kl", "ce", "mse"]
 
 
@@ -26,12 +28,14 @@ class Metric:
     """A metric, the hub's identifier of it, and the hub's name of it.
 
     `compute` takes predictions and labels, in this order, to a number; higher is better. One with
-    a parameter `axis` takes the resamples of a bootstrap all at once.
+    a parameter `axis` takes the resamples of a bootstrap all at once. One `of_class` has a
+    parameter `positive`, the id of the class that it is about.
     """
 
     compute: Callable[..., Any]
     hub_type: str
     hub_name: str
+    of_class: bool = False
 
 
 class Submission(BaseModel):
@@ -111,18 +115,23 @@ class TaskType:
         """Each row's id or score, or why it has none; KdnasError where a cell holds neither."""
         if raw.cells is None:
             return [NoLabel.UNLABELLED] * len(raw.text)
-        parse, known = self.parser(labels), dict[str, Label]()
-        words = [label_word(cell) for cell in raw.cells]
+        parse, known = self.parser(labels), dict[str | NoLabel, Label]()
+        words = label_words(raw)
         for word, place in zip(words, raw.places, strict=True):
             if word not in known:
-                value = parse(word)
+                value = word if isinstance(word, NoLabel) else parse(word)
                 if value is None:
+                    mark = f"; if {word!r} stands for none, set `unlabelled: {word!r}` in the task"
                     raise KdnasError(
-                        f"{raw.source}, {raw.unit} {place}: invalid label {word[:60]!r}; "
-                        f"expected {self.expected(labels)}"
+                        f"{raw.source}, {raw.unit} {place}: invalid label {str(word)[:60]!r}; "
+                        f"expected {self.expected(labels)}{mark if word in MARKS else ''}"
                     )
                 known[word] = value
         return [known[word] for word in words]
+
+    def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64] | None:
+        """Shape (classes,): examples of each class; None where an example has no single class."""
+        return None
 
     # Examples.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,12 +19,16 @@ from transformers import AutoModelForSequenceClassification
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word
+from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word, label_words
 from kdnas.tasks.types.base import Array, Metric, Submission, TaskType, correlation, ratio
 
-_DECIMAL = re.compile(r"[+-]?\d*[.,]\d+")
-_BOOLEANS = {"false": 0, "true": 1}
+_DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
+# A whole number as a table of decimals writes it; one with leading zeros is a name.
+_WHOLE_DECIMAL = re.compile(r"(-?(0|[1-9]\d{0,17}))\.0*", re.ASCII)
+_ID = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
+_BOOLEANS = {"false": "0", "true": "1"}
 _MANY = 20
+_LONGEST_LIST = 1000
 
 
 def _accuracy(predicted: Array, labels: Array, axis: int = -1) -> Array:
@@ -58,7 +65,7 @@ class Classification(TaskType):
     problem_type = "single_label_classification"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "accuracy": Metric(_accuracy, "accuracy", "Accuracy"),
-        "f1": Metric(_f1, "f1", "F1"),  # of class 1
+        "f1": Metric(_f1, "f1", "F1", of_class=True),
         "f1_macro": Metric(_f1_macro, "f1", "F1 (macro)"),
         "mcc": Metric(_mcc, "matthews_correlation", "Matthews correlation"),
     }
@@ -66,61 +73,57 @@ class Classification(TaskType):
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
-    def entry_problems(self, labels: Sequence[str] | None, metrics: Sequence[str]) -> Iterator[str]:
-        if "f1" in metrics and labels is not None and len(labels) != 2:
-            yield f"metric 'f1' is for two classes, not {len(labels)}; use f1_macro"
-
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
-        """The different label cells.
+        """The different label cells, each class under its most frequent spelling.
 
         A hub data set says the order of its classes. Elsewhere numbers are sorted by value, words
-        alphabetically; -1 counts as a class.
+        alphabetically.
 
         Raises:
-            KdnasError: The labels look like scores, or there are fewer than two.
+            KdnasError: The labels look like scores or like lists, or there are fewer than two.
         """
-        cells = raw.cells or []
-        words = {label_word(cell) for cell in cells} - {"", "-"}
-        names = list({word.casefold(): word for word in sorted(words, reverse=True)}.values())
-        decimals = [name for name in names if _DECIMAL.fullmatch(name)]
-        if decimals or (len(names) > _MANY and 2 * len(names) > len(cells)):
-            raise KdnasError(
-                f"{raw.source}: found {len(names)} different labels in {len(cells)} rows, such as "
-                f"{(decimals or names)[0]!r}; set `type: regression` if they are scores, else list "
-                "the labels in the task's entry"
-            )
+        words = [word for word in label_words(raw) if word and isinstance(word, str)]
+        by_class: dict[str, Counter[str]] = {}
+        for word, count in sorted(Counter(words).items()):
+            by_class.setdefault(_plain(word), Counter())[word] = count
+        names = [spellings.most_common(1)[0][0] for spellings in by_class.values()]
+        _refuse_scores(raw, names)
+        _refuse_lists(raw, names)
         if len(names) < 2:
             found = f"only the label {names[0]!r}" if names else "no label"
             raise KdnasError(f"{raw.source}: found {found}; classification needs two or more")
         known = [label_word(name) for name in raw.classes]
-        if {word.casefold() for word in known} >= {word.casefold() for word in names}:
+        if {_plain(word) for word in known} >= set(by_class):
             return tuple(known)
-        numbers = all(map(WHOLE.fullmatch, names))
-        return tuple(sorted(names, key=int if numbers else str.casefold))
+        if all(map(WHOLE.fullmatch, names)):
+            return tuple(sorted(names, key=lambda name: (int(name), name)))
+        return tuple(sorted(names, key=lambda name: (name.casefold(), name)))
 
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         """Class names, letter case aside, or ids; where names are numbers, a number is a name."""
-        ids = {label_word(label).casefold(): i for i, label in enumerate(labels)}
+        ids = {_plain(label): i for i, label in enumerate(labels)}
         numbered = any(map(WHOLE.fullmatch, ids))
 
         def parse(word: str) -> Label | None:
-            word = word.casefold()
             if not word:
                 return NoLabel.MISSING
-            if word in ids:
-                return ids[word]
-            if word in ("-", "-1"):
-                return NoLabel.UNLABELLED
-            number = _BOOLEANS.get(word, int(word) if WHOLE.fullmatch(word) else -1)
+            plain = _plain(word)
+            if plain in ids:
+                return ids[plain]
+            if len(ids) == 2:
+                plain = _BOOLEANS.get(plain, plain)
             if numbered:
-                return ids.get(str(number)) if word in _BOOLEANS else None
-            return number if 0 <= number < len(ids) else None
+                return ids.get(plain)
+            return int(plain) if _ID.fullmatch(plain) and int(plain) < len(ids) else None
 
         return parse
 
     def expected(self, labels: Sequence[str]) -> str:
         ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or an id from 0 to {len(labels) - 1}"
         return f"one of {', '.join(labels)}{ids}"
+
+    def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64]:
+        return np.bincount(labels[labels >= 0], minlength=classes)
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
         return labels
@@ -150,3 +153,43 @@ class Classification(TaskType):
     def onnx_answer(self, names: Sequence[str] | None) -> str:
         named = json.dumps(names, ensure_ascii=False)
         return f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
+
+
+def _plain(word: str) -> str:
+    """What spellings of a class have in common: letter case, accents composed or not, `2.0` for 2.
+
+    Golden: 'NEG' -> 'neg', '2.0' -> '2', '02' -> '02'.
+    """
+    whole = _WHOLE_DECIMAL.fullmatch(word)
+    return whole[1] if whole else unicodedata.normalize("NFC", word).casefold()
+
+
+def _refuse_scores(raw: RawSplit, names: Sequence[str]) -> None:
+    """Raises KdnasError where labels are decimals, or nearly every row has its own."""
+    decimals = [n for n in names if _DECIMAL.fullmatch(n) and not WHOLE.fullmatch(n)]
+    broken = [name for name in decimals if not _WHOLE_DECIMAL.fullmatch(name)]
+    rows = len(raw.cells or ())
+    if broken or len(decimals) > _MANY or (len(names) > _MANY and 2 * len(names) > rows):
+        looks = "this looks like a regression task: " if decimals else ""
+        raise KdnasError(
+            f"{raw.source}: found {len(names)} different labels in {rows} rows, such as "
+            f"{(broken or decimals or names)[0][:60]!r}; {looks}set `regression: true` if they are "
+            "scores, else list the classes under `labels:` in the task"
+        )
+
+
+def _refuse_lists(raw: RawSplit, names: Sequence[str]) -> None:
+    """Raises KdnasError where a label is a list written as a word, such as "['a', 'b']"."""
+    for name in names:
+        if name[0] in "[({" and len(name) <= _LONGEST_LIST and _is_list(name):
+            raise KdnasError(
+                f"{raw.source}: the label {name[:60]!r} is a list; classification takes one label "
+                "a row (list the classes under `labels:` in the task if it is one)"
+            )
+
+
+def _is_list(word: str) -> bool:
+    try:
+        return isinstance(ast.literal_eval(word), list | tuple | dict | set)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return False

@@ -15,10 +15,11 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import Label, NoLabel, RawSplit
+from kdnas.tasks.examples import Label, NoLabel
 from kdnas.tasks.types.base import Array, LogitLoss, Metric, Submission, TaskType, correlation
 
 _STRATA = 10
+_LARGEST = float(np.finfo(np.float32).max)
 # What float() takes beyond this, such as 1_000 or nan, is a mistake in a data file.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -57,11 +58,6 @@ class Regression(TaskType):
 
     def expected(self, labels: Sequence[str]) -> str:
         return "a number"
-
-    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
-        """The scores; nothing but -1 is how the hub marks a split without labels."""
-        values = super().parse_labels(raw, labels)
-        return [NoLabel.UNLABELLED] * len(values) if set(values) == {-1.0} else values
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
         """Deciles."""
@@ -104,4 +100,4 @@ def _score(word: str) -> Label | None:
     if not word:
         return NoLabel.MISSING
     value = float(word) if _NUMBER.fullmatch(word) else math.inf
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= _LARGEST else None
