@@ -48,8 +48,8 @@ class Subject:
     def pad_id(self) -> int:
         return padding_id(self.config, self.tokenizer)
 
-    def encode(self, examples: Examples) -> EncodedExamples:
-        data = encode(examples, self.tokenizer, self.length)
+    def encode(self, examples: Examples, name: str) -> EncodedExamples:
+        data = encode(examples, self.tokenizer, self.length, name)
         return check_inputs(data, self.config)
 
 
@@ -125,7 +125,7 @@ def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
     train, rows = task.splits["train"], settings.max_train_rows
     if rows and rows < len(train):
         train = train.take(stratified_sample(train, rows, settings.seed))
-    return subject.encode(train)
+    return subject.encode(train, "train")
 
 
 def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str, EncodedExamples]]:
@@ -143,7 +143,7 @@ def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str
                     f"task {spec.name!r}: {examples.dropped} row(s) of its {split} split are "
                     "malformed; a predictions file needs every row"
                 )
-            found.append((spec, split, subject.encode(examples)))
+            found.append((spec, split, subject.encode(examples, split)))
     return found
 
 

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from kdnas.recipes.words import TOKEN_PATTERN, Span, is_plain_word, is_unspaced, word_spans
+
 MASKED = 0.15
 REPLACED = 0.25
 SHORTEST_SPAN = 0.4
@@ -77,11 +79,10 @@ class Sources:
     @cached_property
     def near_words(self) -> dict[str, list[str]]:
         """For each common word of the task that is one token, the words nearest in the table."""
-        counts = Counter(w for row in self.rows for text in row if text for w in text.split())
+        counts = Counter(w for row in self.rows for text in row if text for w in self.words(text))
         common = sorted(counts, key=lambda w: (-counts[w], w))[:MOST_WORDS]
-        encoded = self.tokenizer([f" {w}" for w in common], add_special_tokens=False)["input_ids"]
-        single = {w: i[0] for w, i in zip(common, encoded, strict=True) if len(i) == 1}
-        words = [word for word in single if word.isalpha()]
+        single = self._single_tokens([word for word in common if is_plain_word(word)])
+        words = list(single)
         if len(words) < 2:
             return {}
         vectors = self.table[[single[word] for word in words]]
@@ -92,6 +93,31 @@ class Sources:
             for word, best in zip(words[start:], _best(likeness, NEAREST_WORDS + 1), strict=False):
                 near[word] = [words[i] for i in best if words[i].lower() != word.lower()]
         return near
+
+    def spans(self, text: str) -> list[Span]:
+        """Where the words of a text are."""
+        return word_spans(text, self.tokenizer)
+
+    def words(self, text: str) -> list[str]:
+        """The words of a text."""
+        return [text[start:end] for start, end in self.spans(text)]
+
+    def _single_tokens(self, words: list[str]) -> dict[str, int]:
+        """The token of each word that is one of the tokenizer's, as inside a text."""
+        if not words:
+            return {}
+        texts = [word if is_unspaced(word) else f" {word}" for word in words]
+        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        # Not words: the unknown token, and the space that sentencepiece puts before a text.
+        none = {self.tokenizer.unk_token_id, self.tokenizer.convert_tokens_to_ids("\u2581")}
+        none -= {None}
+        space = none - {self.tokenizer.unk_token_id}
+        found = {}
+        for word, ids in zip(words, encoded, strict=True):
+            own = [i for i in ids if i not in space]
+            if len(own) == 1 and own[0] not in none:
+                found[word] = own[0]
+        return found
 
 
 def _some(texts: list[str], count: int) -> list[str]:
@@ -122,7 +148,9 @@ def near(asked: Sequence[str], pool: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _vectoriser(most: float) -> TfidfVectorizer:
-    return TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+", max_df=most, dtype=np.float32)
+    return TfidfVectorizer(
+        sublinear_tf=True, token_pattern=TOKEN_PATTERN, max_df=most, dtype=np.float32
+    )
 
 
 def _best(likeness: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -175,9 +203,11 @@ def neighbours(sources: Sources, rng: Random) -> Row | None:
 
 
 def mask(sources: Sources, rng: Random) -> Row | None:
-    """A row with some words replaced by the mask token."""
+    """A row with some words replaced by the mask token; none where no word would remain."""
     mask_token = sources.tokenizer.mask_token
-    return _changed(_pick(sources.rows, rng), MASKED, rng, lambda word: mask_token)
+    new = _changed(sources, _pick(sources.rows, rng), MASKED, rng, lambda word: mask_token)
+    bare = [not text.replace(mask_token, "").strip() for text in new if text is not None]
+    return None if any(bare) else new
 
 
 def replace(sources: Sources, rng: Random) -> Row | None:
@@ -187,19 +217,20 @@ def replace(sources: Sources, rng: Random) -> Row | None:
         near = sources.near_words.get(word)
         return _pick(near, rng) if near else None
 
-    return _changed(_pick(sources.rows, rng), REPLACED, rng, another)
+    return _changed(sources, _pick(sources.rows, rng), REPLACED, rng, another)
 
 
 def span(sources: Sources, rng: Random) -> Row | None:
     """A row of which one text is cut to some consecutive words."""
     row = _pick(sources.rows, rng)
     side = int(rng.integers(2)) if row[1] is not None else 0
-    words = (row[side] or "").split()
+    text = row[side] or ""
+    words = sources.spans(text)
     length = int(len(words) * rng.uniform(SHORTEST_SPAN, 1))
     if not 0 < length < len(words):
         return None
     start = int(rng.integers(len(words) - length + 1))
-    part = " ".join(words[start : start + length])
+    part = text[words[start][0] : words[start + length - 1][1]]
     return (part, row[1]) if side == 0 else (row[0], part)
 
 
@@ -227,15 +258,17 @@ def obstacle(method: str, sources: Sources) -> str | None:
 
 
 def _changed(
-    row: Row, share: float, rng: Random, another: Callable[[str], str | None]
-) -> Row | None:
+    sources: Sources, row: Row, share: float, rng: Random, another: Callable[[str], str | None]
+) -> Row:
     def change(text: str) -> str:
-        words = text.split()
-        chosen = rng.random(len(words)) < share
-        return " ".join(
-            (another(word) or word) if hit else word
-            for word, hit in zip(words, chosen, strict=True)
-        )
+        spans = sources.spans(text)
+        chosen = rng.random(len(spans)) < share
+        parts, done = [], 0
+        for (start, end), hit in zip(spans, chosen, strict=True):
+            word = text[start:end]
+            parts += [text[done:start], (another(word) or word) if hit else word]
+            done = end
+        return "".join([*parts, text[done:]])
 
     return change(row[0]), None if row[1] is None else change(row[1])
 

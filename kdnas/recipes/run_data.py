@@ -72,7 +72,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     if settings.max_train_rows and settings.max_train_rows < len(train):
         rows = settings.max_train_rows
         train = train.take(stratified_sample(train, rows, settings.seed))
-    encoded = encode(train, tokenizer, length)
+    encoded = encode(train, tokenizer, length, "train")
     texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
     general = any(stage.is_general for stage in settings.recipe)
@@ -112,11 +112,15 @@ def encode_corpus(
 ) -> EncodedExamples:
     """The texts of a corpus, a share of them in pairs with similar ones."""
     if not pairs:
-        return encode(Examples(texts, task_type=task_type), tokenizer, length)
+        return encode(Examples(texts, task_type=task_type), tokenizer, length, "corpus")
     alone, both = similar_pairs(texts, pairs)
     singles = Examples(alone, task_type=task_type)
     joined = Examples([a for a, _ in both], [b for _, b in both], task_type=task_type)
-    parts = [encode(part, tokenizer, length) for part in (singles, joined) if len(part)]
+    parts = [
+        encode(part, tokenizer, length, name)
+        for name, part in (("corpus", singles), ("corpus, pairs", joined))
+        if len(part)
+    ]
     return parts[0].joined(parts[1]) if len(parts) == 2 else parts[0]
 
 
@@ -130,7 +134,7 @@ def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, 
     for split in present:
         if task.splits[split].labels is None:
             raise KdnasError(f"task {task.spec.name!r}: its {split} split has no labels to score")
-    return {split: encode(task.splits[split], tokenizer, length) for split in present}
+    return {split: encode(task.splits[split], tokenizer, length, split) for split in present}
 
 
 def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:

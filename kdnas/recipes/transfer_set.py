@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
 from kdnas.recipes.augmentations import AUGMENTATIONS, Row, Sources, obstacle
 from kdnas.recipes.run_data import RunData
+from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, Examples, load_data, load_spec
 from kdnas.teachers.distillation_data import DistillationData
@@ -149,14 +151,29 @@ def fill_transfer_set(
             found[texts[i]] = name
     methods = [m for m, share in shares.items() if share and not obstacle(m, sources)]
     weights = np.array([shares[method] for method in methods])
+    tried: Counter[str] = Counter()
     for _ in range(TRIES * max(0, needed - len(found)) if methods else 0):
         if len(found) >= needed:
             break
         method = methods[int(rng.choice(len(methods), p=weights / weights.sum()))]
+        tried[method] += 1
         new = AUGMENTATIONS[method](sources, rng)
         if new and new not in taken and new[0] != new[1] and not barred.intersection(new):
             found.setdefault(new, method)
+    made = set(found.values())
+    fruitless = [m for m in methods if tried[m] >= TRIES and m not in made]
+    _tell_missing(len(own) + len(found), rows, fruitless)
     return TransferSet(_followed(own, list(found)), [OWN] * len(own) + list(found.values()))
+
+
+def _tell_missing(made: int, rows: int, fruitless: list[str]) -> None:
+    """Says that a set has fewer rows than asked for, and which augmentations gave none."""
+    parts = [f"the transfer set has {made:,} rows, fewer than --transfer-rows {rows:,}"]
+    parts = parts if made < rows else []
+    if fruitless:
+        parts.append(f"no new row came from {', '.join(fruitless)}")
+    if parts:
+        say("; ".join(parts))
 
 
 def rows_of(examples: Examples) -> list[Row]:

@@ -17,6 +17,8 @@ from kdnas.tasks.examples import DEFAULT_TYPE, Examples
 Indices = NDArray[np.int64]
 
 _CHUNK = 4096
+# Texts that are tokenised whole to say how long they are, and how many at a time.
+_LOOKED_AT, _FEW = 2000, 64
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,49 @@ def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExam
         labels=examples.labels,
         task_type=examples.task_type,
     )
+
+
+def describe_cut(
+    examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
+) -> str | None:
+    """How many of some examples were cut at max_length tokens and how long they are; None: none.
+
+    Of many that may have been cut, an even sample is tokenised whole.
+    """
+    full = np.flatnonzero(data.lengths >= max_length)
+    if not len(full) or len(data) != len(examples):
+        return None
+    sample = full[np.linspace(0, len(full) - 1, min(len(full), _LOOKED_AT)).astype(np.int64)]
+    whole = _whole_lengths(examples.take(sample), tokenizer)
+    lengths = data.lengths.copy()
+    lengths[full] = np.maximum(np.resize(whole, len(full)), max_length)
+    share = float((lengths > max_length).mean())
+    if not share:
+        return None
+    percent = "less than 1%" if share < 0.01 else f"{share:.0%}"
+    return (
+        f"{percent} of the texts are cut at {max_length} tokens; their median length is "
+        f"{int(np.median(lengths)):,}"
+    )
+
+
+def _whole_lengths(examples: Examples, tokenizer: Any) -> Indices:
+    """Tokens of each example, uncut."""
+    lengths: list[int] = []
+    for start in range(0, len(examples), _FEW):
+        part = examples.take(range(start, min(start + _FEW, len(examples))))
+        lengths += map(
+            len,
+            tokenizer(
+                part.text,
+                part.text_pair,
+                truncation=False,
+                padding=False,
+                return_attention_mask=False,
+                verbose=False,
+            )["input_ids"],
+        )
+    return np.array(lengths, dtype=np.int64)
 
 
 def padding_id(config: Any, tokenizer: Any = None) -> int:

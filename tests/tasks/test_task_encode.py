@@ -122,3 +122,28 @@ def test_padding_is_a_token_that_the_model_has(
     tokenizer = SimpleNamespace(pad_token_id=of_tokenizer)
     config = SimpleNamespace(pad_token_id=of_config, vocab_size=200)
     assert padding_id(config, tokenizer) == expected
+
+
+def test_what_is_cut_is_told(bert: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    examples = Examples(["a b c d e"] * 3 + ["a"] * 7)
+    encode(examples, bert, 7, "train")
+    encode(examples, bert, 5)
+    assert not capsys.readouterr().out
+    encode(examples, bert, 5, "train")
+    said = capsys.readouterr().out
+    assert said == "train: 30% of the texts are cut at 5 tokens; their median length is 3\n"
+    long = Examples(["a " * 2000] * 3, ["b " * 500] * 3)
+    encode(long, bert, 64, "corpus")
+    said = capsys.readouterr().out
+    assert said == "corpus: 100% of the texts are cut at 64 tokens; their median length is 2,503\n"
+
+
+def test_of_many_cut_texts_a_sample_is_looked_at(
+    bert: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.modules["kdnas.tasks.encode"], "_LOOKED_AT", 10)
+    encode(Examples(["a " * 40] * 50 + ["b"] * 50 * 199), bert, 12, "train")
+    said = capsys.readouterr().out
+    assert (
+        said == "train: less than 1% of the texts are cut at 12 tokens; their median length is 3\n"
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdnas.tasks.encode import EncodedExamples
+from kdnas.runtime.console import say
+from kdnas.tasks.encode import EncodedExamples, describe_cut
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
 from kdnas.tasks.types.base import Metric, Submission, TaskType
 from kdnas.tasks.types.classification import Classification
@@ -23,9 +24,18 @@ __all__ = [
 ]
 
 
-def encode(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
-    """Tokenises a split as its task's type does, at most max_length tokens an example."""
-    return TASK_TYPES[examples.task_type].encode(examples, tokenizer, max_length)
+def encode(
+    examples: Examples, tokenizer: Any, max_length: int, name: str | None = None
+) -> EncodedExamples:
+    """Tokenises a split as its task's type does, at most max_length tokens an example.
+
+    With a name, such as that of the split, it says how many examples were cut.
+    """
+    data = TASK_TYPES[examples.task_type].encode(examples, tokenizer, max_length)
+    cut = describe_cut(examples, data, tokenizer, max_length) if name else None
+    if cut:
+        say(f"{name}: {cut}")
+    return data
 
 
 def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
