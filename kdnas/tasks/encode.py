@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
+
+if TYPE_CHECKING:  # reading a task's data, and refusing bad ones, takes no seconds for torch
+    import torch
+    from torch import Tensor
 
 Indices = NDArray[np.int64]
 
@@ -66,6 +68,8 @@ class EncodedExamples:
 
     def units_of(self, indices: Indices) -> Units:
         """Where the units of a batch of these examples are in a model's output."""
+        import torch
+
         if self.units is None or self.positions is None:
             return Units(torch.arange(len(indices)))
         counts = np.diff(self.units)[indices]

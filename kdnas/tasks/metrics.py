@@ -7,9 +7,7 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from kdnas.errors import DivergedError
 from kdnas.tasks.spec import TaskSpec
@@ -57,6 +55,8 @@ def score_intervals(
     1993, An Introduction to the Bootstrap, chapter 13). They cover the sampling of the evaluated
     rows, not the noise of training. There is none for fewer than two labelled units.
     """
+    from scipy import stats
+
     predicted, truth = _labelled(spec, logits, labels)
     intervals: dict[str, Interval] = {}
     for name in spec.metrics if len(truth) > 1 else ():
@@ -74,6 +74,8 @@ def _labelled(
     spec: TaskSpec, logits: ArrayLike, labels: ArrayLike
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Predictions and labels of the units that have a label."""
+    import torch
+
     kind, outputs, truth = spec.task_type, np.asarray(logits, np.float64), np.asarray(labels)
     if outputs.ndim == 1:
         outputs = outputs[:, None]
@@ -93,6 +95,8 @@ def _labelled(
 
 
 def _bootstrap(metric: Any, predicted: NDArray[Any], truth: NDArray[Any]) -> Any:
+    from scipy import stats
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a resample may lack a class, or not vary
         return stats.bootstrap(

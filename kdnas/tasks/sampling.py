@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples
@@ -21,6 +20,8 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
 
     Where some stratum is too rare, or there are none, the sample is a plain random one.
     """
+    from sklearn.model_selection import train_test_split
+
     everything, total, strata = np.arange(len(data)), len(data), None
     if count >= total:
         return everything

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import kdnas
@@ -37,3 +39,12 @@ def test_no_other_room_asks_which_kind_a_task_is() -> None:
         if any(re.search(pattern, line) for pattern in FORBIDDEN)
     ]
     assert not asked, "\n".join(asked)
+
+
+def test_reading_a_tasks_data_needs_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys; import kdnas.tasks.load, kdnas.tasks.registry, kdnas.evaluation.texts; "
+        "print([m for m in ('torch', 'transformers', 'scipy', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

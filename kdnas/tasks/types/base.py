@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from torch import Tensor
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[Any]
 # Words that data sets write for no label.
@@ -58,8 +58,7 @@ class TaskType:
     """
 
     name: ClassVar[str]  # its key in `TASK_TYPES`
-    auto_class: ClassVar[Any]  # the class of transformers that loads a model with its head
-    head: ClassVar[str]  # what the names of such models' classes end with
+    head: ClassVar[str]  # what the names of its models' classes end with
     problem_type: ClassVar[str | None] = None  # the config's; None where transformers has none
     has_classes: ClassVar[bool] = True  # whether an entry lists class names, or its data have them
     no_label: ClassVar[float] = -100  # the label that stands for none
@@ -72,6 +71,13 @@ class TaskType:
     hub_name: ClassVar[str]  # the hub's name of the task
 
     # The task's entry and the model's head.
+
+    @property
+    def auto_class(self) -> Any:
+        """The class of transformers that loads a model with its head; a subclass may name one."""
+        import transformers
+
+        return getattr(transformers, f"AutoModel{self.head}")
 
     def entry_problems(self, labels: Sequence[str] | None, metrics: Sequence[str]) -> Iterator[str]:
         """What is wrong in an entry of this type beside unknown metrics; nothing by default."""
@@ -141,6 +147,8 @@ class TaskType:
 
     def collate_labels(self, labels: Array) -> Tensor:
         """The labels of a batch's units as a tensor."""
+        import torch
+
         return torch.from_numpy(labels)
 
     def add_unlabelled(self, labels: Array, count: int) -> Array:
@@ -182,6 +190,8 @@ class TaskType:
         gradient; `mse` is the squared error of the logits, without T (Ba and Caruana 2014, Do Deep
         Nets Really Need to be Deep?).
         """
+        import torch.nn.functional as F
+
         student, teacher = student.float(), teacher.float()
         if kind == "mse":
             return F.mse_loss(student, teacher)

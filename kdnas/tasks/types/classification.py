@@ -8,19 +8,18 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.special import softmax
-from torch import Tensor
-from transformers import AutoModelForSequenceClassification
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word, label_words
 from kdnas.tasks.types.base import Array, Metric, Submission, TaskType, correlation, ratio
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 # A whole number as a table of decimals writes it; one with leading zeros is a name.
@@ -60,7 +59,6 @@ class Classification(TaskType):
     """One of several classes for each example; labels are int64 class ids."""
 
     name = "classification"
-    auto_class = AutoModelForSequenceClassification
     head = "ForSequenceClassification"
     problem_type = "single_label_classification"
     metrics: ClassVar[Mapping[str, Metric]] = {
@@ -129,11 +127,15 @@ class Classification(TaskType):
         return labels
 
     def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+        import torch.nn.functional as F
+
         total = F.cross_entropy(logits.float(), labels.long(), reduction="sum")
         return total / self.labelled(labels).sum().clamp_min(1)
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
         """The label, its probability, and the probability of each class."""
+        from scipy.special import softmax
+
         return [
             {
                 "label": labels[int(row.argmax())],

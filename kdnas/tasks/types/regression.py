@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import stats
-from torch import Tensor
-from transformers import AutoModelForSequenceClassification
 
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Label, NoLabel
 from kdnas.tasks.types.base import Array, LogitLoss, Metric, Submission, TaskType, correlation
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STRATA = 10
 _LARGEST = float(np.finfo(np.float32).max)
@@ -29,6 +28,8 @@ def _pearson(predicted: Array, labels: Array, axis: int = -1) -> Array:
 
 
 def _spearman(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    from scipy import stats
+
     return _pearson(stats.rankdata(predicted, axis=axis), stats.rankdata(labels, axis=axis), axis)
 
 
@@ -36,7 +37,6 @@ class Regression(TaskType):
     """A score for each example; labels are float32."""
 
     name = "regression"
-    auto_class = AutoModelForSequenceClassification
     head = "ForSequenceClassification"
     problem_type = "regression"
     has_classes = False
@@ -76,6 +76,8 @@ class Regression(TaskType):
         self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
     ) -> Tensor:
         """Squared error, whatever is asked for."""
+        import torch.nn.functional as F
+
         return F.mse_loss(student.float(), teacher.float())
 
     def centred(self, logits: Tensor) -> Tensor:
