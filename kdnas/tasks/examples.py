@@ -68,6 +68,7 @@ class RawSplit:
     unit: str = "row"  # what the numbers count: `line` or `row`
     faults: tuple[Fault, ...] = ()  # rows left out
     classes: tuple[str, ...] = ()  # names in the order of their ids, where the source has them
+    ids: bool = True  # whether cells may hold ids: where the task lists its classes
     unlabelled: tuple[str, ...] = ()  # words that stand in a cell for no label
 
 
@@ -115,6 +116,12 @@ def label_word(cell: Any) -> str:
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     return clean_text(str(cell)).strip()
+
+
+def shown(word: str) -> str:
+    """A word in one line of at most 40 characters, for messages."""
+    line = " ".join(word.split())
+    return line if len(line) <= 40 else f"{line[:37]}..."
 
 
 def is_empty(cell: Any) -> bool:

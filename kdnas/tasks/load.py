@@ -13,7 +13,16 @@ from kdnas.config import nearest
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import Examples, Fault, Label, NoLabel, RawSplit, label_word, label_words
+from kdnas.tasks.examples import (
+    Examples,
+    Fault,
+    Label,
+    NoLabel,
+    RawSplit,
+    label_word,
+    label_words,
+    shown,
+)
 from kdnas.tasks.formats.embedded import EmbeddedSource
 from kdnas.tasks.formats.folder import FolderSource, find_folder
 from kdnas.tasks.formats.hub import HubSource
@@ -83,6 +92,7 @@ def load_data(
         _check_left_out(rows, rows.faults, len(rows.text), skip, tell=False)
     if spec.lacks_classes:
         spec = _with_classes(spec, raw["train"], skip)
+        raw = {split: replace(rows, ids=False) for split, rows in raw.items()}
     parts = {
         split: _examples(rows, spec, skip, needs_labels=split not in spec.test_splits)
         for split, rows in raw.items()
@@ -128,7 +138,7 @@ def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
     except ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise KdnasError(
-            f"{train.source} has the labels {', '.join(sorted(labels))}; "
+            f"{train.source} has the labels {_listed(sorted(map(shown, labels)))}; "
             f"task {spec.name!r}: {problem}"
         ) from None
 
@@ -215,7 +225,8 @@ def _tell_spellings(raw: RawSplit, values: Sequence[Label], labels: Sequence[str
             word = cell if isinstance(cell, str) else label_word(cell)
             spellings.setdefault(value, set()).add(word)
     merged = [
-        f"{' and '.join(map(repr, sorted(words)[:_SHOWN]))} as {labels[value]!r}"
+        f"{' and '.join(repr(word[:40]) for word in sorted(words)[:_SHOWN])} as "
+        f"{shown(labels[value])!r}"
         for value, words in spellings.items()
         if len(words) > 1 and 0 <= value < len(labels)
     ]
@@ -238,11 +249,13 @@ def _tell_classes(split: str, source: str, part: Examples, spec: TaskSpec) -> No
     if split == "train" and (counts > 0).sum() < 2:
         raise KdnasError(
             f"{source}: all {several(len(part), 'row')} have the label "
-            f"{labels[int(counts.argmax())]!r}; classification needs two classes or more"
+            f"{shown(labels[int(counts.argmax())])!r}; classification needs two classes or more"
         )
     least = _FEW_ROWS if split == "train" else 1
     rare = [
-        f"{name} ({count})" for name, count in zip(labels, counts, strict=True) if count < least
+        f"{shown(name)} ({count})"
+        for name, count in zip(labels, counts, strict=True)
+        if count < least
     ]
     if rare and split == "train":
         say(f"{source}: classes with fewer than {_FEW_ROWS} rows: {_listed(rare)}")

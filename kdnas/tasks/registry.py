@@ -86,6 +86,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
         raise KdnasError(f"cannot read the task file {path}: {error}") from None
     except yaml.YAMLError as error:
         raise KdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise KdnasError(f"cannot read the task file {path}: {error}") from None
     if not isinstance(values or {}, dict):
         raise KdnasError(
             f"{path} holds a {type(values).__name__}; give a mapping of a name to a task"

@@ -112,7 +112,7 @@ def test_where_labels_are_numbers_another_number_is_no_id(tmp_path: Path) -> Non
     (tmp_path / "train.csv").write_bytes(rows)
     (tmp_path / "validation.csv").write_bytes(rows + b"e,3\n")
     message = error_of(load_spec("mine", {"mine": {"text": "text"}}), tmp_path)
-    assert message.endswith("line 6: invalid label '3'; expected one of 1, 2, 4, 5")
+    assert "line 6: invalid label '3'; expected one of 1, 2, 4, 5 (found in train; li" in message
 
 
 def test_a_metric_that_does_not_fit_the_labels_found(tmp_path: Path) -> None:
@@ -260,12 +260,14 @@ def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
         ("train.json", b'[\n{},\n{"a": ' + b"[" * 100_000, "are nested too deeply in line 3"),
         ("train.jsonl", b'{}\n{"label": ' + b"7" * 5000 + b"}", "has too many digits in line 2"),
         ("train.json", b'[{"text": "a"}\n{"text": "b"}]', "expected a comma or the end of the a"),
+        ("train.json", b'[{"text": "a"},\n ]', "Expecting value in line 2"),
         ("train.json", b'[{"text": "a"}]\n[]', "something follows the array in line 1"),
         ("train.jsonl", b'{"text": "a"} {"text": "b"}', "something follows the object in line 1"),
         ("train.csv", b"text,label\na," + b"7" * 5000 + b"\n", "line 2: invalid label '777"),
         ("train.csv", "text,label\na,pos\n".encode("utf-16"), "is UTF-16; convert it, e.g. iconv"),
         ("train.csv", "text,label\na,pos\n".encode("utf-16-le"), "holds NUL bytes: it is UTF-16"),
         ("train.tsv", b'text\tlabel\n"a" b\tpos\n', "or set `quoting: false` in the task"),
+        ("train.csv", b"text;label\na;pos\n", "; separate the fields of a .csv file by commas"),
         ("train.csv", b"text,label\na,pos\nb,pos\n", "all 2 rows have the label 'pos'"),
     ],
 )

@@ -338,3 +338,15 @@ def test_json_booleans_and_numbers_are_labels(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text(json.dumps(rows, indent=1))
     assert labels(read(tmp_path, spec_of())) == [1, 0]
     assert load_data(spec_of(), tmp_path, splits=["train"]).spec.labels == ("false", "true")
+
+
+@pytest.mark.parametrize("cell", ["c", "1", "True"])
+def test_where_classes_are_found_in_train_nothing_else_is_a_label(
+    tmp_path: Path, cell: str
+) -> None:
+    write_csv(tmp_path, ["a", "b"] * 10)
+    write_csv(tmp_path, ["a", cell], "dev.csv")
+    with pytest.raises(
+        KdnasError, match=rf"dev.csv, line 3: invalid label '{cell}'; expected one of a, b"
+    ):
+        load_data(spec_of(), tmp_path)

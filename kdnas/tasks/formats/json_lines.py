@@ -54,19 +54,18 @@ def _line_items(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any
 
 def _array_items(text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, Any]]:
     """The items of an array, read one after the other so that each has its line."""
-    at, counted, line = text.index("[") + 1, 0, 1
-    while True:
-        at = _after_space(text, at)
+    at, counted, line = _after_space(text, text.index("[") + 1), 0, 1
+    more = text[at : at + 1] != "]"
+    while more:
         line, counted = line + text.count("\n", counted, at), at
-        if text[at : at + 1] == "]":
-            break
         item, at = _decoded(decoder, text, at, line)
         yield line, item
         at = _after_space(text, at)
         line, counted = line + text.count("\n", counted, at), at
-        if text[at : at + 1] not in (",", "]"):
+        if text[at : at + 1] not in {",", "]"}:
             raise _BadJsonError(f"expected a comma or the end of the array in line {line}")
-        at += text[at] == ","
+        more = text[at] == ","
+        at = _after_space(text, at + 1) if more else at
     if text[at + 1 :].strip():
         raise _BadJsonError(f"something follows the array in line {line}")
 

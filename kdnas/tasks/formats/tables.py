@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
 # Characters of a CSV field; a field may hold a whole document.
 LONGEST_FIELD = 2**31 - 1
+_SEPARATOR = re.compile(r"[,;|\t]")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 Numbered = Iterator[tuple[int, list[Any]]]
@@ -193,7 +195,10 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     if missing:
         names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
         found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header)
-        raise KdnasError(f"{rows.source} lacks the column {names}; found {found}")
+        hint = ""
+        if len(rows.header) == 1 and _SEPARATOR.search(rows.header[0]):
+            hint = "; separate the fields of a .csv file by commas, of a .tsv file by tabs"
+        raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
     texts = [at for column in spec.text if (at := places[column]) is not None]
     label = places[spec.label]
     kept: list[tuple[int, list[Any]]] = []

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
-from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_words
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_words, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,7 +129,7 @@ class TaskType:
                 if value is None:
                     mark = f"; if {word!r} stands for none, set `unlabelled: {word!r}` in the task"
                     raise KdnasError(
-                        f"{raw.source}, {raw.unit} {place}: invalid label {str(word)[:60]!r}; "
+                        f"{raw.source}, {raw.unit} {place}: invalid label {shown(str(word))!r}; "
                         f"expected {self.expected(labels)}{mark if word in MARKS else ''}"
                     )
                 known[word] = value

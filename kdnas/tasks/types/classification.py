@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word, label_words
+from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word, label_words, shown
 from kdnas.tasks.types.base import Array, Metric, Submission, TaskType, correlation, ratio
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Classification(TaskType):
         _refuse_scores(raw, names)
         _refuse_lists(raw, names)
         if len(names) < 2:
-            found = f"only the label {names[0]!r}" if names else "no label"
+            found = f"only the label {shown(names[0])!r}" if names else "no label"
             raise KdnasError(f"{raw.source}: found {found}; classification needs two or more")
         known = [label_word(name) for name in raw.classes]
         if {_plain(word) for word in known} >= set(by_class):
@@ -116,9 +116,22 @@ class Classification(TaskType):
 
         return parse
 
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        """As for all types; where the classes were found in train, nothing but them is a label."""
+        if raw.cells is not None and not raw.ids:
+            names = {_plain(label) for label in labels}
+            for word, place in zip(label_words(raw), raw.places, strict=True):
+                if word and isinstance(word, str) and _plain(word) not in names:
+                    raise KdnasError(
+                        f"{raw.source}, {raw.unit} {place}: invalid label {shown(word)!r}; "
+                        f"expected one of {', '.join(map(shown, labels))} (found in train; list "
+                        "others under `labels:` in the task)"
+                    )
+        return super().parse_labels(raw, labels)
+
     def expected(self, labels: Sequence[str]) -> str:
         ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or an id from 0 to {len(labels) - 1}"
-        return f"one of {', '.join(labels)}{ids}"
+        return f"one of {', '.join(map(shown, labels))}{ids}"
 
     def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64]:
         return np.bincount(labels[labels >= 0], minlength=classes)
@@ -175,8 +188,8 @@ def _refuse_scores(raw: RawSplit, names: Sequence[str]) -> None:
         looks = "this looks like a regression task: " if decimals else ""
         raise KdnasError(
             f"{raw.source}: found {len(names)} different labels in {rows} rows, such as "
-            f"{(broken or decimals or names)[0][:60]!r}; {looks}set `regression: true` if they are "
-            "scores, else list the classes under `labels:` in the task"
+            f"{shown((broken or decimals or names)[0])!r}; {looks}set `regression: true` if they "
+            "are scores, else list the classes under `labels:` in the task"
         )
 
 
@@ -185,8 +198,8 @@ def _refuse_lists(raw: RawSplit, names: Sequence[str]) -> None:
     for name in names:
         if name[0] in "[({" and len(name) <= _LONGEST_LIST and _is_list(name):
             raise KdnasError(
-                f"{raw.source}: the label {name[:60]!r} is a list; classification takes one label "
-                "a row (list the classes under `labels:` in the task if it is one)"
+                f"{raw.source}: the label {shown(name)!r} is a list; classification takes one "
+                "label a row (list the classes under `labels:` in the task if it is one)"
             )
 
 
