@@ -75,7 +75,15 @@ QUICK = {
     "device": "cpu",
     "precision": "fp32",
     "random_control": "off",
+    "force": True,
 }
+
+
+def flags_of(settings: dict[str, Any]) -> list[str]:
+    """Settings as a person types them."""
+    named = {f"--{name.replace('_', '-')}": value for name, value in settings.items()}
+    pairs = ([flag] if value is True else [flag, str(value)] for flag, value in named.items())
+    return [word for pair in pairs for word in pair]
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +96,7 @@ def runtime() -> Runtime:
 def quick_flags(teacher_folder: Path, data_folder: Path) -> list[str]:
     """Flags of a search that takes seconds."""
     flags = {"teacher": teacher_folder, "task": "mrpc", "data_dir": data_folder, **QUICK}
-    return [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    return flags_of(flags)
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 @with_settings(
     trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_THE_RUN,
-    **of_the_run(*OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
+    **of_the_run("force", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
 def resume(flags: dict[str, Any], run: RunFolder, *, config: ConfigFile = None) -> None:
     """Continue a run that stopped, or give it more trials.

@@ -27,11 +27,11 @@ PLAIN_RECIPE = (
     *("epochs", "lr", "task_epochs", "task_lr"),
     *("temperature", "logit_weight", "hidden_weight"),
 )
-# What may change when a run continues: at any time; until the teacher is fine-tuned; until a
-# candidate is scored. Students that were trained otherwise are trained again.
-CHANGEABLE = ("trials", "threads", "device")
+# What may change when a run continues: at any time; of the teacher and of scoring, until a
+# candidate is scored. Teachers and students that were trained otherwise are trained again.
+CHANGEABLE = ("trials", "threads", "device", "force")
 OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
-OF_THE_TEACHER = ("teacher_epochs", "teacher_lr")
+OF_THE_TEACHER = ("teacher_epochs", "teacher_lr", "fresh_head", "label_map")
 OF_SCORING = (
     *("mini_epochs", "mini_lr", "mini_steps", "mini_seconds", "mini_stride", "mini_losses"),
     *("temperature", "batch_size"),
@@ -110,6 +110,17 @@ class Settings(BaseModel):
         None, "Teacher of general stages; default: the teacher before fine-tuning."
     )
     teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.")
+    label_map: str | None = setting(
+        None,
+        "The outputs of the teacher's head, by name or number and with commas between them, in "
+        "the order of the task's labels; default: matched by their names, else as they are.",
+    )
+    fresh_head: bool = setting(
+        False, "Train a new head for the teacher, also where it has one for the task."
+    )
+    force: bool = setting(
+        False, "Go on with a teacher that is not clearly better than one constant answer."
+    )
     teacher_epochs: float = setting(3, "Epochs of fine-tuning the teacher.", gt=0)
     teacher_lr: float = setting(5e-5, "Peak learning rate of fine-tuning the teacher.", gt=0)
 
@@ -316,6 +327,9 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
+        if self.fresh_head and (self.label_map or self.teacher_as_is):
+            other = "label-map" if self.label_map else "teacher-as-is"
+            raise ValueError(f"--fresh-head and --{other} contradict each other: give one of them")
         if problem := problem_of(self.stages, self.corpus):
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():

@@ -9,13 +9,14 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
-from kdnas.evaluation.scores import evaluate_model
+from kdnas.evaluation.scores import baseline, evaluate_model
 from kdnas.evaluation.tuning import Outcome, Point, Tuner, metrics_line, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
@@ -71,7 +72,8 @@ def evaluate(
 
     Returns:
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
-        its metrics) and how it came about; `mean`: of those scores; `predictions`: files.
+        its metrics), how it came about, and the `baseline`: the best constant answer to
+            these rows; `mean`: of those scores; `predictions`: files.
 
     Raises:
         KdnasError: The checkpoint, the data or an option cannot be used.
@@ -160,9 +162,15 @@ def _evaluate_task(
             )
         model = teacher.model
         scores = evaluate_model(model, subject.splits, subject.spec, runtime.exact, teacher.pad_id)
-        found = {"scores": scores, "score": task_score(scores)}
+        found = {"scores": scores, "score": task_score(subject.spec, scores)}
     rows = {split: len(data) for split, data in subject.splits.items()}
-    how = {"tuned": subject.tuned, "rows": rows, "held_out": subject.held_out}
+    truth = np.concatenate([data.labels for data in subject.splits.values()])
+    how = {
+        "tuned": subject.tuned,
+        "rows": rows,
+        "held_out": subject.held_out,
+        "baseline": baseline(subject.spec, truth, subject.splits),
+    }
     result["tasks"][name] = {**found, **how}
     for spec, split, data in tests:
         assert predictions and model
@@ -203,8 +211,8 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
     """For people: some lines for each task, the mean over several, and the predictions files."""
     tasks, lines = result["tasks"], []
     for name, task in tasks.items():
-        lines.append(f"{name:<10} {metrics_line(task['scores'], task.get('spread'))}")
-        lines += [f"{'':<10} {line}" for line in _circumstances(task)]
+        lines.append(f"{name:<9} {metrics_line(task['scores'], task.get('spread'))}")
+        lines += [f"{'':<9} {line}" for line in _circumstances(task)]
     if len(tasks) > 1:
         over = f"{len(tasks)} tasks: {', '.join(tasks)}"
         lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
@@ -215,6 +223,8 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
 
 def _circumstances(task: dict[str, Any]) -> list[str]:
     lines = []
+    if constant := task["baseline"]:
+        lines.append(f"{constant['name']}: {metrics_line(constant['scores'])}")
     if task["tuned"]:
         best, points, seeds = task["best"], task["grid_points"], len(task["seeds"])
         epochs = several(format(best["epochs"], "g"), "epoch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,9 @@ from kdnas.measure.onnx import Session
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
-from kdnas.tasks.metrics import compute_metrics
+from kdnas.tasks.metrics import compute_metrics, score_intervals, skill_interval
 from kdnas.tasks.spec import TaskSpec
+from kdnas.tasks.types import UNSCALED, LabelScale
 
 
 def evaluate_model(
@@ -26,6 +28,7 @@ def evaluate_model(
     spec: TaskSpec,
     runtime: Runtime,
     pad_id: int,
+    scale: LabelScale = UNSCALED,
 ) -> dict[str, float]:
     """Every metric of a task on every split that it is scored on.
 
@@ -35,6 +38,7 @@ def evaluate_model(
         spec: The task.
         runtime: Device and precision of a model in PyTorch.
         pad_id: Token that fills short rows.
+        scale: Restores the labels' unit from the model's outputs.
     """
     scores: dict[str, float] = {}
     for split, data in splits.items():
@@ -43,8 +47,52 @@ def evaluate_model(
             logits = _predict_onnx(model, data, spec.num_labels, pad_id)
         else:
             logits = predict(model, data, runtime, pad_id=pad_id).numpy()
-        scores |= compute_metrics(spec, logits, data.labels, split)
+        scores |= compute_metrics(spec, scale.restored(logits), data.labels, split)
     return scores
+
+
+def scores_and_intervals(
+    model: PreTrainedModel,
+    splits: Mapping[str, EncodedExamples],
+    spec: TaskSpec,
+    runtime: Runtime,
+    pad_id: int,
+    scale: LabelScale = UNSCALED,
+) -> dict[str, Any]:
+    """The `scores` of `evaluate_model`, their 95% `intervals`, and the interval of the `skill`.
+
+    The skill is that of the first split, None for task types that have none.
+    """
+    found: dict[str, Any] = {"scores": {}, "intervals": {}, "skill": None}
+    for split, data in splits.items():
+        assert data.labels is not None
+        logits = scale.restored(predict(model, data, runtime, pad_id=pad_id).numpy())
+        found["scores"] |= compute_metrics(spec, logits, data.labels, split)
+        found["intervals"] |= score_intervals(spec, logits, data.labels, split)
+        found["skill"] = found["skill"] or skill_interval(spec, logits, data.labels)
+    return found
+
+
+def baseline(
+    spec: TaskSpec, labels: NDArray[Any], splits: Mapping[str, EncodedExamples]
+) -> dict[str, Any] | None:
+    """The scores of one constant answer: the majority class, or the mean, of the given labels.
+
+    Returns:
+        Its `name` and its `scores`; None for task types that have none.
+    """
+    kind, names = spec.task_type, spec.labels or ()
+    constant = kind.constant(labels, spec.num_labels)
+    if constant is None:
+        return None
+    answer = kind.answers(constant[None], names)[0]
+    scores: dict[str, float] = {}
+    for split, data in splits.items():
+        assert data.labels is not None
+        logits = np.broadcast_to(constant, (len(data.labels), len(constant)))
+        scores |= compute_metrics(spec, logits, data.labels, split)
+    told = answer.get("label", format(answer["score"], ".4g"))
+    return {"name": f"always {told}", "scores": scores}
 
 
 def _predict_onnx(

@@ -56,15 +56,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fine-tuning gave: its scores by metric, none where it diverged."""
+    """What a fine-tuning gave: its scores by metric, none where it diverged; the task's score."""
 
     point: Point
     key: str
     scores: dict[str, float]
-
-    @property
-    def total(self) -> float:
-        return task_score(self.scores) if self.scores else WORST
+    total: float  # the task's score, WORST where it diverged
 
 
 def plan(
@@ -149,11 +146,15 @@ class Tuner:
                 found = evaluate_model(model, subject.splits, subject.spec, exact, tuned.pad_id)
             except DivergedError:
                 return {}
-            if task_score(found) > max((one.total for one in self.done), default=WORST):
+            if task_score(subject.spec, found) > max(
+                (one.total for one in self.done), default=WORST
+            ):
                 self._kept(point, key).write(model)
             return found
 
-        outcome = Outcome(point, key, record.get(scores))
+        found = record.get(scores)
+        total_score = task_score(subject.spec, found) if found else WORST
+        outcome = Outcome(point, key, found, total_score)
         self._checkpoint(key).unlink(missing_ok=True)
         self.done.append(outcome)
         result = metrics_line(outcome.scores) if outcome.scores else "diverged"

@@ -78,11 +78,18 @@ def prepare_stage_resources(
         with run.timed("transfer set"):
             transfer = make_transfer_set(settings, data, task_teacher)
             encoded = encode(transfer.examples, data.tokenizer, data.length)
+            encoded = _standard(encoded, task_teacher)
             check_inputs(encoded, task_teacher.model.config)
         own = transfer.methods.count(OWN)
         say(f"transfer set: {len(transfer.methods)} rows, {own} of them the task's own")
-    masked = data.distillation if settings.mask_probability and not data.corpus else data.train
-    return StageResources(task_teacher, general, data.train, masked, data.corpus, transfer, encoded)
+    train = _standard(data.train, task_teacher)
+    masked = data.distillation if settings.mask_probability and not data.corpus else train
+    return StageResources(task_teacher, general, train, masked, data.corpus, transfer, encoded)
+
+
+def _standard(data: EncodedExamples, teacher: Teacher) -> EncodedExamples:
+    """The rows with labels in the units of the teacher's outputs."""
+    return data.relabelled(None if data.labels is None else teacher.scale.standard(data.labels))
 
 
 def loss_options(name: str, stage: Stage, settings: Settings) -> LossOptions:

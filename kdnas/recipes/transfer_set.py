@@ -113,7 +113,8 @@ def write_transfer(
     logits = source.logits() if isinstance(source, StoredSignal) else None
     if logits is None and teacher.has_head:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
-    transfer.write(folder, None if logits is None else logits.numpy(), data.data.units)
+    given = None if logits is None else teacher.scale.restored(logits.numpy())
+    transfer.write(folder, given, data.data.units)
 
 
 def fill_transfer_set(

@@ -76,13 +76,16 @@ def card_data(report: Report) -> ModelCardData:
 
 def _results(report: Report) -> list[EvalResult]:
     results, task = [], TASK_TYPES[report.task_type]
+    metrics = task.every_metric
     for key, value in report.student.scores.items():
         name, _, of_class = key.partition(" (")  # `f1 (spam)`
         plain, split = name, report.evaluation[0]
-        if name not in task.metrics:  # of several splits: `accuracy_matched` on validation_matched
+        if (
+            name not in task.every_metric
+        ):  # of several splits: `accuracy_matched` on validation_matched
             known = {s: plain.removesuffix(f"_{s.partition('_')[2]}") for s in report.evaluation}
-            split, name = next((s, m) for s, m in known.items() if m in task.metrics)
-        metric = task.metrics[name]
+            split, name = next((s, m) for s, m in known.items() if m in metrics)
+        metric = metrics[name]
         results.append(
             EvalResult(
                 task_type=task.pipeline_tag,

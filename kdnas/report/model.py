@@ -57,6 +57,13 @@ class ControlModel(EvaluatedModel):
     folder: str
 
 
+class Baseline(Part):
+    """One constant answer, `always negative`: what a model must be better than."""
+
+    name: str
+    scores: dict[str, Score]
+
+
 class Spread(Part):
     """Seconds that trials took."""
 
@@ -186,6 +193,7 @@ class Report(Part):
     speedup_wanted: float | None  # what it was chosen for
     teacher: EvaluatedModel
     student: Student
+    baseline: Baseline | None = None
     controls: list[ControlModel]
     search: Search
     latency: list[LatencyCell]

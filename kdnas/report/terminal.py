@@ -55,7 +55,10 @@ def report_lines(data: ReportData, folder: Path, picture: Path | None) -> list[s
 
 def _models(report: Report) -> list[str]:
     """A row a model, and a column a metric, as far as they fit."""
-    first = min(WIDEST, max(NAME, *(len(name) for name, _ in report.models)))
+    names = [name for name, _ in report.models]
+    constant = report.baseline
+    names += [constant.name] if constant else []
+    first = min(WIDEST, max(NAME, *map(len, names)))
     metrics = list(report.student.scores)
     while sum(max(len(metric), 6) + 2 for metric in metrics) > WIDTH - first - 16:
         metrics.pop()
@@ -63,6 +66,9 @@ def _models(report: Report) -> list[str]:
     for name, model in report.models:
         scores = [f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics]
         rows.append((name, in_millions(model.params), f"{model.speedup:.2f}x", *scores))
+    if constant:
+        scores = [f"{constant.scores[m]:.4f}" if m in constant.scores else "-" for m in metrics]
+        rows.append((constant.name, "-", "-", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
 
 

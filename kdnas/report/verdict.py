@@ -21,6 +21,11 @@ def verdict(report: Report) -> str:
     if against > 0:
         first += f", {score / against:.1%} of its teacher's {against:.4f},"
     first += f" at {student.speedup:.2f} times its teacher's speed"
+    if (constant := report.baseline) and score <= constant.scores[metric]:
+        first = (
+            f'The student knows nothing of the task: "{constant.name}" reaches {metric} '
+            f"{constant.scores[metric]:.4f}. {first}"
+        )
     groups: dict[str, list[str]] = {}
     controls = {name: model for name, model in report.models[2:] if metric in model.scores}
     for name, control in controls.items():

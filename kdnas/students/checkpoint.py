@@ -14,6 +14,8 @@ from transformers.utils import logging as transformers_logging
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage
 from kdnas.tasks import task_type_of
+from kdnas.tasks.types import UNSCALED, LabelScale
+from kdnas.teachers.head import in_label_units
 from kdnas.teachers.load import load_tokenizer
 
 CARD = "README.md"
@@ -21,16 +23,21 @@ PROBE = "a text"
 
 
 def student_artifact(
-    folder: Path, key: Mapping[str, Any], tokenizer: Any = None
+    folder: Path,
+    key: Mapping[str, Any],
+    tokenizer: Any = None,
+    scale: LabelScale = UNSCALED,
 ) -> Artifact[PreTrainedModel]:
     """A checkpoint with its tokenizer as an artifact; its model card may change afterwards.
 
-    The tokenizer is needed only to write it.
+    Tokenizer and scale are needed only to write it: the scale is that of a model in standard
+    units, whose checkpoint is in the unit of the labels.
     """
 
     def save(model: PreTrainedModel, partial: Path) -> None:
         model.config.architectures = [type(model).__name__]
-        model.to("cpu").save_pretrained(partial)  # type: ignore[arg-type]
+        with in_label_units(model.to("cpu"), scale):  # type: ignore[arg-type]
+            model.save_pretrained(partial)
         write_tokenizer(tokenizer, partial)
 
     def size(model: PreTrainedModel) -> int:

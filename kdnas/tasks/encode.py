@@ -93,6 +93,10 @@ class EncodedExamples:
             positions=None if self.positions is None else self.positions[units],
         )
 
+    def relabelled(self, labels: NDArray[Any] | None) -> EncodedExamples:
+        """The same examples with other labels."""
+        return self if labels is self.labels else replace(self, labels=labels)
+
     def joined(self, others: EncodedExamples) -> EncodedExamples:
         """These examples and then the others, without labels."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -19,15 +20,16 @@ BATCH = 50  # resamples in memory at a time
 Interval = tuple[float, float]
 
 
-def task_score(scores: dict[str, float]) -> float:
+def task_score(spec: TaskSpec, scores: Mapping[str, float]) -> float:
     """One number for a task: the mean of its metrics over all splits, as GLUE's mean takes it."""
-    return fmean(scores.values())
+    keys = (spec.score_name(m, split) for m in spec.metrics for split in spec.evaluation)
+    return fmean(scores[key] for key in keys if key in scores)
 
 
 def compute_metrics(
     spec: TaskSpec, logits: ArrayLike, labels: ArrayLike, split: str | None = None
 ) -> dict[str, float]:
-    """The task's metrics, each between -1 (or 0) and 1.
+    """The task's metrics, each between -1 (or 0) and 1, and the errors of its type.
 
     Args:
         logits: Shape (units, num_labels); (units,) where there is one output.
@@ -41,7 +43,7 @@ def compute_metrics(
     predicted, truth = _labelled(spec, logits, labels)
     return {
         spec.score_name(name, split): float(spec.metric(name)(predicted, truth))
-        for name in spec.metrics
+        for name in _told(spec)
     }
 
 
@@ -59,7 +61,7 @@ def score_intervals(
 
     predicted, truth = _labelled(spec, logits, labels)
     intervals: dict[str, Interval] = {}
-    for name in spec.metrics if len(truth) > 1 else ():
+    for name in _told(spec) if len(truth) > 1 else ():
         if name == "accuracy":
             right = int((predicted == truth).sum())
             found = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
@@ -68,6 +70,24 @@ def score_intervals(
         key = spec.score_name(name, split)
         intervals[key] = round(float(found.low), 5), round(float(found.high), 5)
     return intervals
+
+
+def skill_interval(spec: TaskSpec, logits: ArrayLike, labels: ArrayLike) -> Interval | None:
+    """The 95% interval of the metric that is 0 for whoever answers always the same.
+
+    None where the type has no such metric, or fewer than two units are labelled.
+    """
+    predicted, truth = _labelled(spec, logits, labels)
+    kind = spec.task_type
+    if kind.skill is None or len(truth) < 2:
+        return None
+    found = _bootstrap(spec.metric(kind.skill), predicted, truth)
+    return float(found.low), float(found.high)
+
+
+def _told(spec: TaskSpec) -> tuple[str, ...]:
+    """The task's metrics, then the errors of its type."""
+    return (*spec.metrics, *spec.task_type.errors)
 
 
 def _labelled(

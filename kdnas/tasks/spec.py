@@ -176,7 +176,7 @@ class TaskSpec(_Part):
 
     def metric(self, name: str) -> Callable[..., Any]:
         """A metric's function of predictions and labels; KdnasError as num_labels raises it."""
-        metric, _ = self.task_type.metrics[name], self.num_labels
+        metric, _ = self.task_type.every_metric[name], self.num_labels
         if not metric.of_class:
             return metric.compute
         return partial(metric.compute, positive=self._positive_id)
@@ -190,7 +190,7 @@ class TaskSpec(_Part):
         name = metric
         if split is not None and len(self.evaluation) > 1:
             name = f"{metric}_{split.partition('_')[2]}"
-        of_class = self.task_type.metrics[metric].of_class and self.benchmark is None
+        of_class = self.task_type.every_metric[metric].of_class and self.benchmark is None
         return f"{name} ({self.positive_class})" if of_class and self.positive_class else name
 
     def predictions_file(self, split: str) -> str:

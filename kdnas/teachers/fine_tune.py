@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 
@@ -19,7 +20,9 @@ from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks.types import TASK_TYPES, UNSCALED, LabelScale
 from kdnas.teachers.cache import cache_folder, teacher_key
+from kdnas.teachers.head import to_label_units, to_standard_units
 from kdnas.teachers.load import Teacher
 
 
@@ -30,7 +33,10 @@ def fine_tune_teacher(
 
     A teacher that another run trained in the same way comes from the cache.
     """
-    name = teacher_key(teacher, data, schedule=asdict(schedule), precision=runtime.precision)
+    how: dict[str, Any] = {"schedule": asdict(schedule), "precision": runtime.precision}
+    if (scale := scale_of(data)) != UNSCALED:
+        how["scale"] = scale
+    name = teacher_key(teacher, data, **how)
     load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
     checkpoint = folder.with_name("teacher.pt")
 
@@ -66,7 +72,16 @@ def fine_tune(
     title: str,
     remedy: str,
 ) -> None:
-    """Trains a model on labels alone, in place; a killed training goes on from its checkpoint."""
+    """Trains a model on labels alone, in place; a killed training goes on from its checkpoint.
+
+    It learns in standard units (see `kdnas.teachers.head`); before and after, its outputs are in
+    the unit of the labels.
+    """
+    scale = scale_of(data)
+    if teacher.has_head:
+        to_standard_units(teacher.model, scale)
+    assert data.labels is not None
+    data = data.relabelled(scale.standard(data.labels))
     train(
         teacher.model,
         WeightedLosses({name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}),
@@ -80,3 +95,10 @@ def fine_tune(
         checkpoint=checkpoint,
         team=runtime.team,
     )
+    to_label_units(teacher.model, scale)
+
+
+def scale_of(train: EncodedExamples) -> LabelScale:
+    """The scale of the training labels."""
+    assert train.labels is not None
+    return TASK_TYPES[train.task_type].label_scale(train.labels)

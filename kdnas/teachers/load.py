@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -23,6 +23,8 @@ from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import EncodedExamples, padding_id
+from kdnas.tasks.types import UNSCALED, LabelScale
+from kdnas.teachers.head import order_outputs
 from kdnas.teachers.tokenizer import as_used, fit_embeddings, vocabulary_size
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -36,12 +38,17 @@ class Teacher:
         name: Hub id or folder.
         model: With a head for its task, in evaluation mode.
         has_head: Whether its head was trained for the task, so that its logits mean something.
+        scale: What the model's outputs are to be multiplied by, and shifted by, to be in the unit
+            of the labels.
+        order: The checkpoint's outputs in the order of the model's; empty where it is the same.
     """
 
     name: str
     model: PreTrainedModel
     tokenizer: Any
     has_head: bool
+    scale: LabelScale = UNSCALED
+    order: Sequence[int] = ()
 
     @property
     def pad_id(self) -> int:
@@ -120,13 +127,23 @@ def load_parts(name: str) -> tuple[Any, Any]:
     return config, tokenizer
 
 
-def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
+def load_teacher(
+    name: str, spec: TaskSpec | None, seed: int = 0, label_map: Sequence[str] = ()
+) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
-    Without a task it is loaded as it was saved. Missing tensors of the head are drawn with `seed`.
+    Without a task it is loaded as it was saved.
+
+    Args:
+        name: Hub id or folder.
+        spec: The task.
+        seed: Draws missing tensors of the head.
+        label_map: The head's outputs, by name or number, in the order of the task's labels;
+            default: matched by their names, else as they are.
 
     Raises:
-        KdnasError: Some part cannot be loaded, or the encoder does not fit its config.
+        KdnasError: Some part cannot be loaded, the encoder does not fit its config, or the label
+            map does not fit the head.
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
@@ -149,9 +166,14 @@ def load_teacher(name: str, spec: TaskSpec | None, seed: int = 0) -> Teacher:
         model.config.kdnas_task_type = task.name
     trained = _check_weights(name, model, info)
     trained &= has_head(config, spec) if spec else _has_class(config, task)
-    if spec and trained:
-        _order_head(model, config, spec)
-    return Teacher(name, model.eval(), tokenizer, trained)
+    order: list[int] = []
+    if label_map:
+        order = mapped_outputs(name, config, label_map)
+    elif spec and trained:
+        order = order_by_names(config, spec)
+    if order:
+        order_outputs(model, order)
+    return Teacher(name, model.eval(), tokenizer, trained, order=order)
 
 
 def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
@@ -235,19 +257,31 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
-@torch.no_grad()
-def _order_head(model: PreTrainedModel, config: Any, spec: TaskSpec) -> None:
-    """Reorders the head's outputs where their names are the task's labels in another order."""
+def mapped_outputs(name: str, config: Any, label_map: Sequence[str]) -> list[int]:
+    """The numbers of the outputs that a label map lists.
+
+    Raises:
+        KdnasError: It is no order of the head's outputs.
+    """
+    names = [str(config.id2label.get(i, i)) for i in range(config.num_labels)]
+    words = [str(word).strip() for word in label_map]
+    order = [names.index(w) if w in names else int(w) if w.isdecimal() else -1 for w in words]
+    if sorted(order) != list(range(len(names))):
+        raise KdnasError(
+            f"invalid --label-map {','.join(words)}: expected the outputs of {name!r}, each once, "
+            f"in the order of the task's labels: {', '.join(names)}"
+        )
+    return order
+
+
+def order_by_names(config: Any, spec: TaskSpec) -> list[int]:
+    """The head's outputs in the order of the task's labels, where their names are those labels."""
     for spelled in (str.lower, _plain):  # the latter may not tell -1 from 1
         theirs = {spelled(str(name)): int(i) for i, name in (config.id2label or {}).items()}
         ours = [spelled(str(label)) for label in spec.labels or ()]
         if set(theirs) == set(ours) and len(theirs) == len(ours):
-            order = [theirs[label] for label in ours]
-            linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear)][-1]
-            linear.weight.copy_(linear.weight[order])
-            if linear.bias is not None:
-                linear.bias.copy_(linear.bias[order])
-            return
+            return [theirs[label] for label in ours]
+    return []
 
 
 def _check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) -> bool:

@@ -33,7 +33,7 @@ def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: 
     """
     tokenizer = prepared.teacher.tokenizer
     record = record_of(prepared.context.settings, candidate, trial)
-    artifact = student_artifact(folder, record, tokenizer)
+    artifact = student_artifact(folder, record, tokenizer, prepared.teacher.scale)
     if artifact.done():
         return
     say(f"{folder.name}: distilling {candidate.label}")
@@ -69,7 +69,8 @@ def after_mini_kd(
 def fine_tune(prepared: Prepared, candidate: Candidate, folder: Path) -> None:
     """Trains a student on labels alone, from the same start, and saves it."""
     record = record_of(prepared.context.settings, candidate, None, "fine-tuned")
-    artifact = student_artifact(folder, record, prepared.teacher.tokenizer)
+    teacher = prepared.teacher
+    artifact = student_artifact(folder, record, teacher.tokenizer, teacher.scale)
     if artifact.done():
         return
     say(f"{folder.name}: training {candidate.label} on labels alone")

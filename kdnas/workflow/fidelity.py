@@ -150,9 +150,9 @@ def final_scores(
     def compute() -> dict[str, float]:
         job = replace(full(), settings=settings)
         state = run_recipe(job, Candidate.from_params(student["architecture"]), work, label)
-        pad_id = job.resources.task_teacher.pad_id
-        data, exact = inputs.data, context.runtime.exact
-        return evaluate_model(state.model, data.evaluation, data.spec, exact, pad_id)
+        data, exact, teacher = inputs.data, context.runtime.exact, job.resources.task_teacher
+        pad_id, scale = teacher.pad_id, teacher.scale
+        return evaluate_model(state.model, data.evaluation, data.spec, exact, pad_id, scale)
 
     scores = run_step(context, name, key, compute)
     shutil.rmtree(work, ignore_errors=True)

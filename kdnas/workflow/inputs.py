@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import shutil
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,9 @@ def load_given_teacher(context: Context, inputs: Inputs) -> Teacher:
     tuned = context.run.folder / "teacher"
     if (tuned / "config.json").exists():
         return load_teacher(str(tuned), inputs.data.spec)
-    return load_teacher(inputs.source, inputs.data.spec, context.settings.seed)
+    settings = context.settings
+    words = settings.label_map.split(",") if settings.label_map else ()
+    return load_teacher(inputs.source, inputs.data.spec, settings.seed, words)
 
 
 def check_inputs(context: Context, inputs: Inputs) -> None:
@@ -111,22 +114,29 @@ def check_total(context: Context) -> None:
         )
 
 
-def check_changes(context: Context) -> None:
-    """Raises KdnasError where settings changed that something computed already depends on."""
+def take_changes(context: Context) -> None:
+    """Drops a teacher that was trained with other settings.
+
+    Raises:
+        KdnasError: Settings changed that the scores of the study already depend on.
+    """
     settings, run = context.settings, context.run
     before = Run.open(run.folder).settings
-    teacher, scored = (run.folder / "teacher" / "config.json").exists(), _trials_spent(context) > 0
-    for names, late, what in (
-        (OF_THE_TEACHER, teacher, "the teacher was fine-tuned"),
-        (OF_SCORING, scored, "the study's candidates were scored"),
-    ):
-        for name in names if late else ():
-            old, new = getattr(before, name), getattr(settings, name)
-            if old != new:
-                raise KdnasError(
-                    f"invalid --{name.replace('_', '-')} {new}: {what} with {old} already; start "
-                    "another run with --out"
-                )
+
+    def changed(name: str) -> bool:
+        return bool(getattr(before, name) != getattr(settings, name))
+
+    names = [name for name in (*OF_THE_TEACHER, *OF_SCORING) if changed(name)]
+    if names and _trials_spent(context) > 0:
+        old, new = getattr(before, names[0]), getattr(settings, names[0])
+        raise KdnasError(
+            f"invalid --{names[0].replace('_', '-')} {new}: the study's candidates were scored "
+            f"with {old} already; start another run with --out"
+        )
+    if any(map(changed, OF_THE_TEACHER)):
+        shutil.rmtree(run.folder / "teacher", ignore_errors=True)
+        for step in ("teacher-outputs", "evaluate-teacher"):
+            (run.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
 
 
 def check_limits(context: Context, inputs: Inputs) -> None:

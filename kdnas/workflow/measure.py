@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from transformers import PreTrainedModel
 
 from kdnas import __version__
-from kdnas.distillation.training import predict
+from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
@@ -21,6 +20,7 @@ from kdnas.measure.onnx import runtime_name
 from kdnas.measure.quiet import how_measured
 from kdnas.report.model import (
     VERSION,
+    Baseline,
     ControlModel,
     Environment,
     EvaluatedModel,
@@ -35,8 +35,8 @@ from kdnas.report.verdict import verdict
 from kdnas.runs.context import run_step
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
-from kdnas.tasks.metrics import compute_metrics, score_intervals
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
+from kdnas.workflow.check_teacher import evaluated_teacher
 from kdnas.workflow.prepare import Prepared
 
 FINAL_REPEATS = 100
@@ -55,10 +55,14 @@ class Control:
 def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """Scores and costs of a saved student, measured once on each machine."""
 
+    data, exact = prepared.inputs.data, prepared.context.runtime.exact
+    pad_id = prepared.teacher.pad_id
+
     def compute() -> dict[str, Any]:
         model = load_teacher(str(folder), prepared.inputs.data.spec).model
         costs = prepared.meter.of_model(model, FINAL_REPEATS)
-        return {"costs": asdict(costs), **scored(prepared, model)}
+        found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id)
+        return {"costs": asdict(costs), **found}
 
     return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
 
@@ -92,18 +96,6 @@ def _once_a_machine(
     return run_step(context, name, key, compute)
 
 
-def scored(prepared: Prepared, model: PreTrainedModel) -> dict[str, Any]:
-    """A model's official `scores` on the task's evaluation splits, and their 95% `intervals`."""
-    data, exact = prepared.inputs.data, prepared.context.runtime.exact
-    found: dict[str, Any] = {"scores": {}, "intervals": {}}
-    for split, examples in data.evaluation.items():
-        logits = predict(model, examples, exact, pad_id=prepared.teacher.pad_id).numpy()
-        assert examples.labels is not None
-        found["scores"] |= compute_metrics(data.spec, logits, examples.labels, split)
-        found["intervals"] |= score_intervals(data.spec, logits, examples.labels, split)
-    return found
-
-
 def make_report(
     prepared: Prepared,
     study: Study,
@@ -122,9 +114,8 @@ def make_report(
     candidate, folder = Candidate.from_params(winner.params), home / "student"
     student = _model_fields(prepared, candidate, folder)
     costs = measured(prepared, candidate, folder)["costs"]
-    found: dict[str, Any] = {"scores": {}}
-    if teacher.has_head:
-        found = run_step(context, "evaluate teacher", {}, lambda: scored(prepared, teacher.model))
+    known = evaluated_teacher(context, inputs, teacher)
+    found = {name: known[name] for name in ("scores", "intervals")}
     grid = latency_table(prepared, candidate, folder)
     tables = trial_table(study), trial_table(random) if random else None
     report = Report(
@@ -156,6 +147,7 @@ def make_report(
             latency_iqr_ms=costs["latency_iqr_ms"],
             **student,
         ),
+        baseline=None if known["baseline"] is None else Baseline(**known["baseline"]),
         controls=[
             ControlModel(
                 name=c.name,

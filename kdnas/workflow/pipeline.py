@@ -22,13 +22,13 @@ from kdnas.study.study import load_control, load_run_study
 from kdnas.study.winner import choose_winner
 from kdnas.workflow.distil import distil, record_of, train_controls
 from kdnas.workflow.inputs import (
-    check_changes,
     check_inputs,
     check_limits,
     check_same_data,
     check_total,
     load_given_teacher,
     read_inputs,
+    take_changes,
 )
 from kdnas.workflow.measure import make_report
 from kdnas.workflow.prepare import Prepared, prepare
@@ -45,9 +45,9 @@ def find_student(context: Context) -> Report:
     with run.alone():
         inputs = read_inputs(context)
         check_inputs(context, inputs)
-        given = load_given_teacher(context, inputs)
         check_total(context)
-        check_changes(context)
+        take_changes(context)
+        given = load_given_teacher(context, inputs)
         check_limits(context, inputs)
         run.save()
         say(f"run folder: {run.folder}")

@@ -31,6 +31,7 @@ from kdnas.teachers.load import (
     with_fresh_head,
 )
 from kdnas.teachers.store import open_or_build_store
+from kdnas.workflow.check_teacher import check_teacher, fit_outputs
 from kdnas.workflow.inputs import Inputs
 
 
@@ -63,6 +64,7 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     """Steps 1 and 3, from the teacher that `load_given_teacher` loaded."""
     settings = context.settings
     teacher = prepare_teacher(context, inputs, given)
+    check_teacher(context, inputs, teacher)
     mini = prepare_mini_kd(context, inputs, teacher)
     scorer = prepare_scorer(context, mini)
     meter = CostMeter(teacher.model, settings)
@@ -72,7 +74,13 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
 
 
 def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher:
-    """Step 1: the teacher, fine-tuned unless it knows the task or must stay as it is."""
+    """Step 1: the teacher, fine-tuned unless it knows the task or must stay as it is.
+
+    Its outputs are in standard units from here on.
+
+    Raises:
+        KdnasError: Another order of its outputs fits the labels far better.
+    """
     run, settings, data = context.run, context.settings, inputs.data
     folder, teacher = run.folder / "teacher", given
     # A worker that joins meanwhile waits for this teacher rather than train another.
@@ -90,14 +98,19 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
                 schedule = teacher_schedule(settings)
                 with run.timed("teacher"):
                     fine_tune_teacher(teacher, data.train, schedule, context.runtime, folder)
+    tuned = (folder / "config.json").exists()
     teacher.name = inputs.source
+    fit_outputs(context, inputs, teacher, given=not tuned)
     teacher.model.to(context.runtime.device)  # type: ignore[arg-type]
     return teacher
 
 
 def source_fingerprint(context: Context, inputs: Inputs) -> Artifact[str]:
     """The fingerprint of the teacher before its fine-tuning, and of the data."""
-    return context.run.step("fingerprint", {"teacher": inputs.source})
+    key = {"teacher": inputs.source}
+    if context.settings.label_map:
+        key["label_map"] = context.settings.label_map
+    return context.run.step("fingerprint", key)
 
 
 def prepare_mini_kd(context: Context, inputs: Inputs, teacher: Teacher) -> MiniKD:
@@ -131,8 +144,11 @@ def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> Recip
 
 def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teacher:
     """The teacher, its head replaced by a fresh one where it was trained for other classes."""
-    if not teacher.has_head or context.settings.teacher_as_is:
+    settings = context.settings
+    if not teacher.has_head or settings.teacher_as_is or settings.label_map:
         return teacher
+    if settings.fresh_head:
+        return with_fresh_head(teacher, settings.seed)
     outputs = head_of_another_task(load_config(teacher.name), inputs.data.spec)
     if outputs is None:
         return teacher
@@ -141,4 +157,4 @@ def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teache
         f"the teacher's head predicts {outputs}, this task has {labels}: training a new head "
         "(--teacher-as-is keeps the old one, class by class)"
     )
-    return with_fresh_head(teacher, context.settings.seed)
+    return with_fresh_head(teacher, settings.seed)

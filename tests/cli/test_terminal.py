@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import QUICK
+from conftest import QUICK, flags_of
 from made_runs import make_run
 
 from kdnas import __version__
@@ -101,7 +101,7 @@ def test_a_quiet_search_that_tells_json(
     told: Run, teacher_folder: Path, data_folder: Path, tmp_path: Path
 ) -> None:
     flags = {"teacher": teacher_folder, "task": "mrpc", "data_dir": data_folder, **QUICK}
-    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     run = tmp_path / "run"
     out, talk = told("search", *given, "--trials", 3, "--out", run, "--json")
     report = json.loads(out)

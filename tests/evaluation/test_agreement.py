@@ -20,7 +20,7 @@ HEADS = {  # a head may name the labels in another order, as many MNLI models do
 }
 METRICS = {
     **{"cola": ["mcc"], "mrpc": ["accuracy", "f1"], "qqp": ["accuracy", "f1"]},
-    "stsb": ["pearson", "spearman"],
+    "stsb": ["pearson", "spearman", "mae"],
 }
 
 
@@ -86,6 +86,8 @@ def own_metric(name: str, said: list, truth: list) -> float:
         return pearson(said, truth)
     if name == "spearman":
         return pearson(ranks(said), ranks(truth))
+    if name == "mae":
+        return math.fsum(abs(a - b) for a, b in zip(said, truth, strict=True)) / len(truth)
     if name == "accuracy":
         return sum(a == b for a, b in zip(said, truth, strict=True)) / len(truth)
     tp, fp, fn, tn = counts(said, truth)

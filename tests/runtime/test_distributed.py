@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from conftest import QUICK, sentence
+from conftest import QUICK, flags_of, sentence
 from support.postgresql import free_port
 from support.stepwise import Stepwise
 
@@ -221,7 +221,7 @@ def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(
 
     script, two = tmp_path / "slow.py", tmp_path / "two"
     script.write_text(SLOW)
-    flags = [part for k, v in given.items() for part in (f"--{k.replace('_', '-')}", str(v))]
+    flags = flags_of(given)
     flags = [*(f for f in flags if f not in ("--latency-quiet", "False")), "--no-latency-quiet"]
     environment = {
         **os.environ,

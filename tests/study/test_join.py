@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK
+from conftest import QUICK, flags_of
 from optuna.trial import TrialState
 from support.processes import kdnas_child
 from support.stepwise import Stepwise
@@ -69,7 +69,7 @@ def flags(
 def test_a_worker_elsewhere_works_until_the_total_is_reached(
     flags: dict[str, object], url: str, tmp_path: Path
 ) -> None:
-    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     done = kdnas_child("worker", *given)
     assert done.wait() == 0, done.output
     assert "no work left" in done.output

@@ -43,12 +43,13 @@ def test_class_metrics_are_golden(metric: str, golden: float) -> None:
 
 def test_pearson_is_golden() -> None:
     scores = compute_metrics(spec_with("pearson", regression=True), [1, 2, 3, 5], [1, 2, 3, 4])
-    assert scores == {"pearson": pytest.approx(6.5 / math.sqrt(8.75 * 5))}
+    assert scores == {"pearson": pytest.approx(6.5 / math.sqrt(8.75 * 5)), "mae": 0.25}
 
 
 def test_spearman_is_golden() -> None:
     scores = compute_metrics(spec_with("spearman", regression=True), [1, 30, 2, 400], [1, 2, 3, 4])
-    assert scores == {"spearman": pytest.approx(1 - 6 * 2 / (4 * 15))}
+    assert scores["spearman"] == pytest.approx(1 - 6 * 2 / (4 * 15))
+    assert scores["mae"] == (28 + 1 + 396) / 4
 
 
 def test_three_classes() -> None:
@@ -78,7 +79,7 @@ def test_official_metrics(task: str, keys: list[str]) -> None:
 
 def test_regression_takes_a_column_of_logits() -> None:
     scores = compute_metrics(load_spec("stsb"), [[1.0], [2.0], [4.0]], [0.0, 1.0, 3.0])
-    assert scores == {"pearson": pytest.approx(1), "spearman": pytest.approx(1)}
+    assert scores == {"pearson": pytest.approx(1), "spearman": pytest.approx(1), "mae": 1.0}
 
 
 def test_mnli_keys_carry_the_split() -> None:
@@ -93,7 +94,7 @@ def test_mnli_keys_carry_the_split() -> None:
 @pytest.mark.parametrize("predictions", [[2.0, 2.0, 2.0], [[0.1], [0.1], [0.1]]])
 def test_constant_scores_correlate_with_nothing(predictions: Any) -> None:
     scores = compute_metrics(load_spec("stsb"), predictions, [1.0, 2.0, 3.0])
-    assert scores == {"pearson": 0.0, "spearman": 0.0}
+    assert (scores["pearson"], scores["spearman"]) == (0.0, 0.0)
 
 
 def test_constant_classes_have_no_mcc_and_no_f1() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import QUICK, sentence
+from conftest import QUICK, flags_of, sentence
 
 import kdnas
 
@@ -53,7 +53,7 @@ def site(tmp_path: Path) -> Path:
 def test_a_search_with_a_task_type_of_another_package(site: Path, teacher_folder: Path) -> None:
     flags = {"teacher": teacher_folder, "task": "stars", "data_dir": site / "data", **QUICK}
     flags |= {"config": site / "stars.yaml", "trials": 1, "out": site / "run"}
-    given = [str(part) for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     places = {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
     done = subprocess.run(
         [sys.executable, "-m", "kdnas", "search", *given],

@@ -42,7 +42,7 @@ def test_a_student_that_diverges_is_not_kept_and_its_training_can_be_changed(
     first = student_of(run.folder)
     find_student(open_context(Run.open(run.folder)))
     assert student_of(run.folder) == first
-    with pytest.raises(KdnasError, match="invalid --teacher-lr 1e-05: the teacher was fine-tuned"):
+    with pytest.raises(KdnasError, match="invalid --teacher-lr 1e-05: the study.s candidates were"):
         find_student(open_context(Run.open(run.folder, teacher_lr=1e-5)))
     with pytest.raises(KdnasError, match="invalid --mini-lr 0.01: the study's candidates were sc"):
         find_student(open_context(Run.open(run.folder, mini_lr=0.01)))

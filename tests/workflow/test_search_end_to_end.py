@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import pytest
-from conftest import QUICK, kdnas
+from conftest import QUICK, flags_of, kdnas
 from support.processes import kdnas_child
 
 from kdnas.measure.quiet import ALONE
@@ -42,7 +42,7 @@ def finished(
     """A run that went its whole way."""
     run = tmp_path_factory.mktemp("runs") / "run"
     flags = {"teacher": teacher_folder, "task": "mrpc", "data_dir": data_folder, **QUICK}
-    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     given += ["--sampler", "lstm", "--random-control", "full"]
     done = kdnas("search", *given, "--trials", 4, "--out", run)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import QUICK, kdnas
+from conftest import QUICK, flags_of, kdnas
 
 TINY_SPACE = """
 trials: 10
@@ -27,7 +27,7 @@ def test_families_go_the_whole_way(
     family: str, make_teacher: Callable[..., Path], data_folder: Path, tmp_path: Path
 ) -> None:
     flags = {"teacher": make_teacher(family), "task": "mrpc", "data_dir": data_folder, **QUICK}
-    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     done = kdnas("search", *given, "--trials", 1, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "student" / "model.safetensors").exists()
@@ -72,7 +72,7 @@ def test_a_recipe_goes_the_whole_way_beside_another_file(
     (tmp_path / "study.yaml").write_text("trials: 1\ntask: mrpc\n")
     flags = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
     flags = {"teacher": teacher_folder, "data_dir": data_folder, "corpus": corpus, **flags}
-    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     run = tmp_path / "run"
     files = ["--config", tmp_path / "recipe.yaml", "--config", tmp_path / "study.yaml"]
     done = kdnas("search", *given, *files, "--out", run)
@@ -119,14 +119,14 @@ def test_own_data_need_a_yaml_entry_and_no_code(teacher_folder: Path, tmp_path: 
         "    regression: true\n    metrics: [pearson]\n"
     )
     flags = {"teacher": teacher_folder, "data_dir": tmp_path / "data", **QUICK, "trials": 1}
-    given = [part for k, v in flags.items() for part in (f"--{k.replace('_', '-')}", v)]
+    given = flags_of(flags)
     run = tmp_path / "run"
     done = kdnas("search", *given, "--config", tmp_path / "mine.yaml", "--out", run)
     assert done.returncode == 0, done.stderr
     report = json.loads((run / "report.json").read_text())
-    assert set(report["student"]["scores"]) == {"pearson"}
+    assert set(report["student"]["scores"]) == {"pearson", "mae"}
     shown = kdnas(
         *("evaluate", run / "student", "--config", tmp_path / "mine.yaml"),
         *("--data-dir", tmp_path / "data", "--json"),
     )
-    assert set(json.loads(shown.stdout)["tasks"]["reviews"]["scores"]) == {"pearson"}
+    assert set(json.loads(shown.stdout)["tasks"]["reviews"]["scores"]) == {"pearson", "mae"}

@@ -10,9 +10,10 @@ import plotly.graph_objects as go
 
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
-from kdnas.report.model import EvaluatedModel, LatencyCell, Report
+from kdnas.report.model import Baseline, EvaluatedModel, LatencyCell, Report
 from kdnas.report.page import Section, Table
 from kdnas.runtime.formatting import in_millions
+from kdnas.tasks import TASK_TYPES
 
 SCORES = Section(
     "scores",
@@ -45,14 +46,19 @@ def scores_section(data: ReportData) -> Section:
         )
         for name, model in models
     ]
+    if constant := data.report.baseline:
+        rows.append((constant.name, *(_score(constant, metric) for metric in metrics), "-", "-"))
     table = Table(("", *metrics, "parameters", "speed-up"), rows, open=True)
-    return replace(SCORES, views={"scores": _figure(models, metrics)}, table=table)
+    errors = TASK_TYPES[data.report.task_type].errors
+    drawn = [metric for metric in metrics if metric.partition("_")[0] not in errors]
+    return replace(SCORES, views={"scores": _figure(models, drawn)}, table=table)
 
 
-def _score(model: EvaluatedModel, metric: str) -> str:
+def _score(model: EvaluatedModel | Baseline, metric: str) -> str:
     if metric not in model.scores:
         return "-"
-    low, high = model.intervals.get(metric, (None, None))
+    intervals = model.intervals if isinstance(model, EvaluatedModel) else {}
+    low, high = intervals.get(metric, (None, None))
     return f"{model.scores[metric]:.4f}" + (f" ({low:.3f} to {high:.3f})" if low else "")
 
 

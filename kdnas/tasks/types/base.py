@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,35 @@ MARKS = ("-", "-1", "-100", "?", "n/a", "none", "null", "nan")
 LogitLoss = Literal["kl", "ce", "mse"]
 
 
+class LabelScale(NamedTuple):
+    """Mean and spread of training labels; in standard units a label is (label - mean) / spread."""
+
+    mean: float = 0.0
+    spread: float = 1.0
+
+    def standard(self, labels: Array) -> Array:
+        """Labels in standard units."""
+        if self == UNSCALED:
+            return labels
+        return ((labels.astype(np.float64) - self.mean) / self.spread).astype(labels.dtype)
+
+    def restored(self, outputs: Array) -> Array:
+        """Outputs in standard units in the unit of the labels."""
+        if self == UNSCALED:
+            return outputs
+        return outputs.astype(np.float64) * self.spread + self.mean
+
+
+UNSCALED = LabelScale()
+
+
 @dataclass(frozen=True)
 class Metric:
     """A metric, the hub's identifier of it, and the hub's name of it.
 
-    `compute` takes predictions and labels, in this order, to a number; higher is better. One with
-    a parameter `axis` takes the resamples of a bootstrap all at once. One `of_class` has a
-    parameter `positive`, the id of the class that it is about.
+    `compute` takes predictions and labels, in this order, to a number; higher is better, but for
+    the `errors` of a task type. One with a parameter `axis` takes the resamples of a bootstrap all
+    at once. One `of_class` has a parameter `positive`, the id of the class that it is about.
     """
 
     compute: Callable[..., Any]
@@ -65,10 +87,19 @@ class TaskType:
     label_dtype: ClassVar[Any] = np.int64
     metrics: ClassVar[Mapping[str, Metric]]
     default_metrics: ClassVar[tuple[str, ...]]  # for an entry that names none, the main one first
+    # Told beside the metrics of every task of the type: lower is better, in the labels' unit.
+    errors: ClassVar[Mapping[str, Metric]] = {}
+    # The metric that is 0 for whoever answers always the same; None where there is none.
+    skill: ClassVar[str | None] = None
     # Outputs of an ONNX file, each with the names of its free axes.
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch"}}
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
     hub_name: ClassVar[str]  # the hub's name of the task
+
+    @property
+    def every_metric(self) -> Mapping[str, Metric]:
+        """The metrics and the errors."""
+        return {**self.metrics, **self.errors}
 
     # The task's entry and the model's head.
 
@@ -160,6 +191,14 @@ class TaskType:
         """Groups of examples, one number each, that a sample holds in their shares; None: none."""
         return None
 
+    def label_scale(self, labels: Array) -> LabelScale:
+        """The scale of training labels; by default they have none."""
+        return UNSCALED
+
+    def constant(self, labels: Array, outputs: int) -> Array | None:
+        """The best logits, shape (outputs,), of who knows training labels but no text, if any."""
+        return None
+
     # Training.
 
     def pick_logits(self, output: Any, units: Units) -> Tensor:
@@ -205,6 +244,16 @@ class TaskType:
         """Logits in float32 without what changes no prediction; by default a unit's mean."""
         logits = logits.float()
         return logits - logits.mean(-1, keepdim=True)
+
+    # A teacher whose head was trained elsewhere.
+
+    def better_order(self, logits: Array, labels: Array) -> list[int] | None:
+        """The order of the outputs that fits the labels far better; None where there is none."""
+        return None
+
+    def unit_of(self, logits: Array, labels: Array) -> LabelScale:
+        """The unit of the outputs, where the labels clearly have another: the scale restores it."""
+        return UNSCALED
 
     # Scores, and what leaves kdnas.
 

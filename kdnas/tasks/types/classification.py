@@ -28,6 +28,9 @@ _ID = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
 _BOOLEANS = {"false": "0", "true": "1"}
 _MANY = 20
 _LONGEST_LIST = 1000
+# Another order of outputs is far better: by so many standard errors, and this share of the rows.
+FAR, FAR_SHARE = 4.0, 0.05
+KNOWING = 0.2  # a Matthews correlation that no untrained head reaches
 
 
 def _accuracy(predicted: Array, labels: Array, axis: int = -1) -> Array:
@@ -68,6 +71,7 @@ class Classification(TaskType):
         "mcc": Metric(_mcc, "matthews_correlation", "Matthews correlation"),
     }
     default_metrics = ("accuracy",)
+    skill = "mcc"
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
@@ -138,6 +142,29 @@ class Classification(TaskType):
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
         return labels
+
+    def constant(self, labels: Array, outputs: int) -> Array:
+        """All for the class with most rows."""
+        counts = np.bincount(labels[labels >= 0], minlength=outputs)
+        return np.where(np.arange(outputs) == counts.argmax(), 1.0, 0.0)
+
+    def better_order(self, logits: Array, labels: Array) -> list[int] | None:
+        """The order with most rows right, where more would be so by far than by chance.
+
+        A head that was never trained, or answers always the same, has no better order.
+        """
+        from scipy.optimize import linear_sum_assignment
+
+        size, guess = logits.shape[1], logits.argmax(-1)
+        table = np.zeros((size, size))
+        np.add.at(table, (labels, guess), 1)
+        _, order = linear_sum_assignment(table, maximize=True)
+        ordered = np.argsort(order)[guess]  # output order[i] stands for class i
+        gained = int(((ordered == labels) & (guess != labels)).sum())
+        lost = int(((ordered != labels) & (guess == labels)).sum())
+        clear = gained - lost > max(FAR * np.sqrt(gained + lost), FAR_SHARE * len(labels))
+        known = clear and float(_mcc(ordered, labels)) > KNOWING
+        return [int(i) for i in order] if known else None
 
     def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
         import torch.nn.functional as F

@@ -12,13 +12,25 @@ from numpy.typing import NDArray
 
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Label, NoLabel
-from kdnas.tasks.types.base import Array, LogitLoss, Metric, Submission, TaskType, correlation
+from kdnas.tasks.types.base import (
+    UNSCALED,
+    Array,
+    LabelScale,
+    LogitLoss,
+    Metric,
+    Submission,
+    TaskType,
+    correlation,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _STRATA = 10
 _LARGEST = float(np.finfo(np.float32).max)
+# Outputs whose squared error is so many times what it would be with the labels' mean and spread
+# have another unit.
+CLEARLY = 1.5
 # What float() takes beyond this, such as 1_000 or nan, is a mistake in a data file.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -31,6 +43,10 @@ def _spearman(predicted: Array, labels: Array, axis: int = -1) -> Array:
     from scipy import stats
 
     return _pearson(stats.rankdata(predicted, axis=axis), stats.rankdata(labels, axis=axis), axis)
+
+
+def _mae(predicted: Array, labels: Array, axis: int = -1) -> Array:
+    return np.asarray(np.abs(predicted - labels).mean(axis))
 
 
 class Regression(TaskType):
@@ -47,6 +63,8 @@ class Regression(TaskType):
         "spearman": Metric(_spearman, "spearmanr", "Spearman correlation"),
     }
     default_metrics = ("pearson", "spearman")
+    errors: ClassVar[Mapping[str, Metric]] = {"mae": Metric(_mae, "mae", "Mean absolute error")}
+    skill = "pearson"
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
@@ -63,6 +81,29 @@ class Regression(TaskType):
         """Deciles."""
         edges = np.unique(np.quantile(labels, np.linspace(0, 1, _STRATA + 1)[1:-1]))
         return np.digitize(labels, edges)
+
+    def label_scale(self, labels: Array) -> LabelScale:
+        known = labels[np.isfinite(labels)].astype(np.float64)
+        mean, spread = float(known.mean()), float(known.std())
+        return LabelScale(mean, spread) if spread > 0 else UNSCALED
+
+    def constant(self, labels: Array, outputs: int) -> Array:
+        """Their mean."""
+        return np.array([labels[np.isfinite(labels)].astype(np.float64).mean()])
+
+    def unit_of(self, logits: Array, labels: Array) -> LabelScale:
+        """Slope and offset of the labels by the outputs, where these clearly have another unit.
+
+        That they shrink towards the mean is no other unit, but what noise does to a regression.
+        Outputs that fall where labels rise have no unit.
+        """
+        outputs, truth = logits[:, 0].astype(np.float64), labels.astype(np.float64)
+        if np.ptp(outputs) == 0 or np.ptp(truth) == 0:
+            return UNSCALED
+        slope, offset = (float(f"{x:.6g}") for x in np.polyfit(outputs, truth, 1))
+        alike = (outputs - outputs.mean()) / outputs.std() * truth.std() + truth.mean()
+        now, then = (np.square(values - truth).mean() for values in (outputs, alike))
+        return LabelScale(offset, slope) if slope > 0 and now > CLEARLY * then else UNSCALED
 
     def labelled(self, labels: Tensor) -> Tensor:
         return labels.isfinite()

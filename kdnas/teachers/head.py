@@ -1,0 +1,64 @@
+"""The last linear layer of a head: its outputs put in order, or brought to another unit.
+
+Students learn regression in standard units, (label - mean) / spread of the training labels: at the
+learning rates of transformers no head reaches labels of 300,000 by itself, and no loss on them
+weighs what the others do. Whatever is saved has its outputs in the unit of the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from kdnas.tasks.types import UNSCALED, LabelScale
+
+
+@torch.no_grad()
+def order_outputs(model: PreTrainedModel, order: Sequence[int]) -> None:
+    """Makes output `order[i]` the output i, in place."""
+    layer, places = last_layer(model), list(order)
+    layer.weight.copy_(layer.weight[places])
+    if layer.bias is not None:
+        layer.bias.copy_(layer.bias[places])
+
+
+@torch.no_grad()
+def scale_outputs(model: PreTrainedModel, factor: float, shift: float) -> None:
+    """Makes each output `factor * output + shift`, in place."""
+    layer = last_layer(model)
+    layer.weight.mul_(factor)
+    if layer.bias is not None:
+        layer.bias.mul_(factor).add_(shift)
+
+
+def to_standard_units(model: PreTrainedModel, scale: LabelScale) -> None:
+    """From the unit of the labels, in place."""
+    if scale != UNSCALED:
+        scale_outputs(model, 1 / scale.spread, -scale.mean / scale.spread)
+
+
+def to_label_units(model: PreTrainedModel, scale: LabelScale) -> None:
+    """From standard units, in place."""
+    if scale != UNSCALED:
+        scale_outputs(model, scale.spread, scale.mean)
+
+
+@contextmanager
+def in_label_units(model: PreTrainedModel, scale: LabelScale) -> Iterator[None]:
+    """The outputs of a model in standard units are in the unit of the labels meanwhile."""
+    layer = last_layer(model)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    to_label_units(model, scale)
+    try:
+        yield
+    finally:
+        layer.load_state_dict(before)
+
+
+def last_layer(model: PreTrainedModel) -> nn.Linear:
+    """The linear layer that gives a head's outputs: the last of the model."""
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]

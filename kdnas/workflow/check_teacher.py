@@ -1,0 +1,138 @@
+"""What a teacher knows of its task, found out before anything is built on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kdnas.distillation.training import predict
+from kdnas.errors import KdnasError
+from kdnas.evaluation.scores import baseline, scores_and_intervals
+from kdnas.runs.context import Context, run_step
+from kdnas.runtime.console import say
+from kdnas.runtime.formatting import several
+from kdnas.tasks.types import UNSCALED, LabelScale
+from kdnas.teachers.fine_tune import scale_of
+from kdnas.teachers.head import scale_outputs, to_standard_units
+from kdnas.teachers.load import Teacher
+from kdnas.workflow.inputs import Inputs
+
+# Training rows that show how the outputs of a given head belong to the labels.
+ROWS = 2000
+STEP = "teacher outputs"
+
+
+def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bool) -> None:
+    """Brings a teacher's outputs to standard units, in place; a head from elsewhere is checked.
+
+    Its outputs may be in another unit than the labels: that is made good. They may stand in
+    another order: that is refused.
+
+    Args:
+        context: Of the run.
+        inputs: Of the run.
+        teacher: Its outputs are in the unit of the labels, as far as they are known.
+        given: Whether its head was trained elsewhere.
+
+    Raises:
+        KdnasError: Another order of the outputs fits the labels far better.
+    """
+    scale = scale_of(inputs.data.train)
+    if not teacher.has_head or teacher.scale != UNSCALED:  # nothing to fit, or fitted before
+        return
+    if given:
+        key = {"teacher": inputs.source, "label_map": context.settings.label_map}
+        found = run_step(context, STEP, key, lambda: _compare(context, inputs, teacher))
+        if found["order"] and not context.settings.force:
+            raise _wrong_order(inputs, teacher, found)
+        unit = LabelScale(*found["unit"])
+        if unit != UNSCALED:
+            say(
+                "the teacher's outputs are in another unit than the labels: on training rows a "
+                f"label is {unit.spread:g} times its output, {unit.mean:+g}; taken into its head"
+            )
+            scale_outputs(teacher.model, unit.spread, unit.mean)
+    to_standard_units(teacher.model, scale)
+    teacher.scale = scale
+
+
+def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
+    """Scores a teacher and shows it; refuses one that is not clearly better than a constant.
+
+    Raises:
+        KdnasError: It is not, and `force` is not set.
+    """
+    found, spec = evaluated_teacher(context, inputs, teacher), inputs.data.spec
+    if not found["baseline"]:
+        return
+    main, scores, constant = spec.main_score, found["scores"], found["baseline"]
+    low, high = found["intervals"].get(main, (scores[main], scores[main]))
+    told = (
+        f"{main} {scores[main]:.4f} (95% interval {low:.3f} to {high:.3f}), "
+        f"{constant['scores'][main]:.4f} for {constant['name']}"
+    )
+    say(f"teacher: {told}")
+    clear = found["skill"] is None or found["skill"][0] > 0
+    if (clear and scores[main] >= constant["scores"][main]) or context.settings.force:
+        return
+    if (context.run.folder / "teacher" / "config.json").exists():
+        remedy = "train it longer or otherwise (--teacher-epochs, --teacher-lr)"
+    else:
+        remedy = "its head may be untrained, or for another task: --fresh-head trains a new one"
+    raise KdnasError(
+        f"the teacher is not clearly better than one constant answer: {told}; {remedy}; --force "
+        "goes on all the same"
+    )
+
+
+def evaluated_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
+    """Its `scores` and `intervals`, the interval of its `skill`, and the `baseline`'s scores.
+
+    Empty where it has no head for the task; the baseline is None for types that have none.
+    """
+    if not teacher.has_head:
+        return {"scores": {}, "intervals": {}, "skill": None, "baseline": None}
+    key = {"teacher": inputs.source, "label_map": context.settings.label_map, "baseline": True}
+    return run_step(context, "evaluate teacher", key, lambda: _evaluate(context, inputs, teacher))
+
+
+def _evaluate(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
+    data, exact, model = inputs.data, context.runtime.exact, teacher.model
+    pad_id, scale = teacher.pad_id, teacher.scale
+    found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id, scale)
+    assert data.train.labels is not None
+    return {**found, "baseline": baseline(data.spec, data.train.labels, data.evaluation)}
+
+
+def _compare(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
+    """How the outputs of a head from elsewhere belong to the labels of some training rows."""
+    data, kind = inputs.data, inputs.data.spec.task_type
+    rng = np.random.default_rng(context.settings.seed)
+    rows = np.sort(rng.permutation(len(data.train))[:ROWS])
+    some, exact = data.train.take(rows), context.runtime.exact
+    logits = predict(teacher.model, some, exact, pad_id=teacher.pad_id).numpy()
+    labels = some.labels
+    assert labels is not None
+    order = kind.better_order(logits, labels)
+    found: dict[str, Any] = {
+        "rows": len(rows),
+        "order": order,
+        "unit": kind.unit_of(logits, labels),
+    }
+    if order:
+        right = [float((part.argmax(-1) == labels).mean()) for part in (logits, logits[:, order])]
+        found["accuracy"] = right
+    return found
+
+
+def _wrong_order(inputs: Inputs, teacher: Teacher, found: dict[str, Any]) -> KdnasError:
+    before, after = found["accuracy"]
+    labels = ", ".join(inputs.data.spec.labels or ())
+    order = ",".join(str(teacher.order[i] if teacher.order else i) for i in found["order"])
+    return KdnasError(
+        f"the teacher's outputs stand in another order than the labels ({labels}): accuracy on "
+        f"{several(found['rows'], 'training row')} is {before:.3f}, with the outputs in the order "
+        f"{order} {after:.3f}; give --label-map {order}, --fresh-head to train a new head, or "
+        "--force to keep the order"
+    )
