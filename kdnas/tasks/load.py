@@ -238,19 +238,21 @@ def _tell_classes(split: str, source: str, part: Examples, spec: TaskSpec) -> No
     """Says which classes of a split have few rows, or, of one that is scored, none.
 
     Raises:
-        KdnasError: All training rows have the same class.
+        KdnasError: All training rows have the same label.
     """
-    labels = spec.labels or ()
-    if part.labels is None or not (spec.task_type.has_classes and labels):
+    kind, labels = spec.task_type, spec.labels or ()
+    if part.labels is None or part.labels.ndim != 1 or part.labels.dtype == object:
         return
-    counts = spec.task_type.class_counts(part.labels, len(labels))
-    if counts is None:
-        return
-    if split == "train" and (counts > 0).sum() < 2:
+    if split == "train" and len(np.unique(part.labels)) < 2:
+        one = part.labels[0]
         raise KdnasError(
             f"{source}: all {several(len(part), 'row')} have the label "
-            f"{shown(labels[int(counts.argmax())])!r}; classification needs two classes or more"
+            f"{shown(labels[one]) if kind.has_classes else f'{one:g}'!r}; {kind.name} needs two or "
+            "more"
         )
+    counts = kind.class_counts(part.labels, len(labels))
+    if counts is None:
+        return
     least = _FEW_ROWS if split == "train" else 1
     rare = [
         f"{shown(name)} ({count})"

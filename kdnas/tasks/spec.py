@@ -261,6 +261,13 @@ class TaskSpec(_Part):
                 yield f"files: unknown split {split!r}{nearest(split, self.splits)}"
             if PurePath(file).name != file:
                 yield f"files: {file!r} holds a folder; give the name of a file alone"
+        yield from self._problems_of_columns()
+
+    def _problems_of_columns(self) -> Iterator[str]:
+        read = [column.name.casefold() for column in (*self.text, self.label)]
+        for name in read:
+            if read.count(name) > 1:
+                yield f"the column {name!r} is named twice under text and label"
         for column in self.text if self.headerless else ():
             if not set(column.headers) & set(self.headerless):
                 yield f"headerless lacks the text column {column.name!r}"

@@ -152,3 +152,25 @@ def test_the_hub_is_not_asked_nine_times_in_vain(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(KdnasError, match="no data for cola, sst2.*no network.*--data-dir"):
         find_tasks(Settings(task="all"), None, False)
     assert asked == ["cola"]
+
+
+def test_rows_that_are_left_out_are_told(
+    make_classifier: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = make_classifier(("ham", "spam"))
+    (tmp_path / "dev.csv").write_text("text,label\nthe good cat,ham\nthe dog,spam\n,ham\na cat,?\n")
+    yaml = tmp_path / "mail.yaml"
+    yaml.write_text(
+        f"data_dir: {tmp_path}\ntasks: {{mail: {{text: text, labels: [ham, spam], metrics: f1, "
+        "unlabelled: '?'}}\n"
+    )
+    given: dict[str, Any] = {"config": [yaml], "device": "cpu"}
+    with pytest.raises(KdnasError, match="1 of 4 lines cannot be used: line 4 has no text under"):
+        evaluate(model, "mail", **given)
+    found = evaluate(model, "mail", skip_malformed=True, **given)
+    said = capsys.readouterr().out
+    assert (
+        "dev.csv: left out 2 of 4 lines: line 4 has no text under 'text'; line 5 has no l" in said
+    )
+    assert list(found["tasks"]["mail"]["scores"]) == ["f1 (spam)"]
+    assert found["tasks"]["mail"]["rows"] == {"validation": 2}

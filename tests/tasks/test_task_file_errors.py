@@ -1,5 +1,6 @@
 """Damaged files: the error is one line with the place, what was found and what to give."""
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -266,6 +267,10 @@ def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
         ("train.csv", b"text,label\na," + b"7" * 5000 + b"\n", "line 2: invalid label '777"),
         ("train.csv", "text,label\na,pos\n".encode("utf-16"), "is UTF-16; convert it, e.g. iconv"),
         ("train.csv", "text,label\na,pos\n".encode("utf-16-le"), "holds NUL bytes: it is UTF-16"),
+        ("train.csv", b"text,label\na,pos\nb\0c,pos\n", "holds a NUL byte in line 3; remove it"),
+        ("train.csv", gzip.compress(b"text,label\na,pos\n"), "is packed with gzip; unpack it"),
+        ("train.csv", b"PK\x03\x04\x14\x00", "is a zip archive or an Excel file; save the table"),
+        ("train.csv", b"PAR1\x15", "is a Parquet file; give it the ending .parquet"),
         ("train.tsv", b'text\tlabel\n"a" b\tpos\n', "or set `quoting: false` in the task"),
         ("train.csv", b"text;label\na;pos\n", "; separate the fields of a .csv file by commas"),
         ("train.csv", b"text,label\na,pos\nb,pos\n", "all 2 rows have the label 'pos'"),
@@ -292,3 +297,10 @@ def test_damaged_parquet_of_any_kind(broken: Callable[[str, bytes], str]) -> Non
     assert "cannot be read as Parquet" in broken("train.parquet", bytes(content))
     lists = pd.DataFrame({"text": ["a", "b"], "label": [["x"], ["y", "z"]]}).to_parquet()
     assert "row 1: the label is a list" in broken("train.parquet", lists)
+
+
+def test_scores_that_are_all_the_same(tmp_path: Path) -> None:
+    spec = load_spec("mine", {"mine": {"text": "text", "regression": True}})
+    (tmp_path / "train.csv").write_text("text,label\n" + "a,1.5\n" * 9)
+    message = error_of(spec, tmp_path)
+    assert message.endswith("all 9 rows have the label '1.5'; regression needs two or more")

@@ -128,6 +128,8 @@ def test_unknown_task(name: str, message: str) -> None:
         ({"text": "a", "metrics": "pearson"}, "metric 'pearson' does not fit"),
         ({"text": "a", "regression": True, "metrics": "f1"}, "metric 'f1' does not fit"),
         ({"text": "a", "labels": [True, False]}, "put them in quotes"),
+        ({"text": ["a", "A"]}, "the column 'a' is named twice under text and label"),
+        ({"text": "label"}, "the column 'label' is named twice under text and label"),
         ({"text": "a", "labels": ["one"]}, "give two or more labels"),
         ({"text": "a", "labels": ["one", None]}, "something else than a name"),
         ({"text": "a", "labels": ["one", ["two"]]}, "something else than a name"),

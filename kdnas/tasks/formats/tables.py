@@ -27,7 +27,15 @@ SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 # Characters of a CSV field; a field may hold a whole document.
 LONGEST_FIELD = 2**31 - 1
 _SEPARATOR = re.compile(r"[,;|\t]")
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_CONVERT = "convert it, e.g. iconv -f utf-16 -t utf-8"
+# What the first bytes say of a file that is no text.
+_MARKS = {
+    b"\xff\xfe": f"is UTF-16; {_CONVERT}",
+    b"\xfe\xff": f"is UTF-16; {_CONVERT}",
+    b"\x1f\x8b": "is packed with gzip; unpack it",
+    b"PK\x03\x04": "is a zip archive or an Excel file; save the table as CSV",
+    b"PAR1": "is a Parquet file; give it the ending .parquet",
+}
 
 Numbered = Iterator[tuple[int, list[Any]]]
 
@@ -100,10 +108,8 @@ def read_text(path: Path) -> str:
         raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
     except (OSError, EOFError, zlib.error) as error:
         raise KdnasError(f"cannot read {path}: {error}") from None
-    utf16 = raw.startswith(_UTF16)
-    if utf16 or b"\0" in raw:
-        found = "is UTF-16" if utf16 else "holds NUL bytes: it is UTF-16, or no text"
-        raise KdnasError(f"{path} {found}; convert it, e.g. iconv -f utf-16 -t utf-8")
+    if problem := _other_format(raw):
+        raise KdnasError(f"{path} {problem}")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -115,6 +121,20 @@ def read_text(path: Path) -> str:
     if not text.strip():
         raise KdnasError(f"{path} is empty; give a file with text")
     return text
+
+
+def _other_format(raw: bytes) -> str:
+    """What a file is that is no text in UTF-8, and what to do; nothing where it may be one."""
+    for mark, problem in _MARKS.items():
+        if raw.startswith(mark):
+            return problem
+    nuls = raw.count(b"\0")
+    if nuls > len(raw) / 10:
+        return f"holds NUL bytes: it is UTF-16, or no text; {_CONVERT}"
+    if nuls:
+        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+        return f"holds a NUL byte in line {line}; remove it, e.g. tr -d '\\000'"
+    return ""
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
