@@ -100,7 +100,7 @@ def start_runtime(
             )
     if threads:
         torch.set_num_threads(threads)
-    place = _checked_device(device)
+    place = device_named(device)
     if precision == "bf16" or (precision == "auto" and _has_bf16(place)):
         return _runtime(place, "bf16")
     return _runtime(place, "fp32")
@@ -121,7 +121,12 @@ def _like(device: str, precision: ResolvedPrecision, threads: int) -> Runtime:
     return _runtime(torch.device(device), precision)
 
 
-def _checked_device(name: str | None) -> torch.device:
+def device_named(name: str | None) -> torch.device:
+    """A device of this machine; the best there is for None.
+
+    Raises:
+        KdnasError: It does not exist.
+    """
     best = torch.accelerator.current_accelerator(check_available=True)
     if name is None:
         return best or torch.device("cpu")

@@ -20,7 +20,7 @@ from kdnas.report.trials_table import finished, front
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
-from kdnas.workflow.inputs import with_length_that_fits
+from kdnas.workflow.inputs import with_latency_input
 from kdnas.workflow.pipeline import distil_another, find_student
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
@@ -162,7 +162,7 @@ def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
     settings = load_settings(files, flags)
     if not (settings.teacher or settings.task):
         settings = _embedded_example(settings, files, flags)
-    return Run.create(with_length_that_fits(settings))
+    return Run.create(with_latency_input(settings))
 
 
 def complete(run: Run) -> Run:

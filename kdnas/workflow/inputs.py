@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from kdnas.recipes.stages import check_recipe
 from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
+from kdnas.runtime.console import say
+from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_reachable
 from kdnas.scoring.scorers import find_scorer
@@ -38,6 +41,8 @@ from kdnas.teachers.load import (
 )
 from kdnas.teachers.tokenizer import longest_input
 
+GPU_BATCH = 32
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -49,16 +54,24 @@ class Inputs:
     space: SearchSpace
 
 
-def with_length_that_fits(settings: Settings) -> Settings:
-    """Settings whose `latency_length`, where nobody set it, is no more than the teacher reads."""
-    settings = resolve(settings)
-    if settings.teacher is None or "latency_length" in settings.model_fields_set:
-        return settings
-    try:
-        longest = longest_input(load_config(settings.teacher))
-    except KdnasError:  # loading the teacher says it better
-        return settings
-    return settings.model_copy(update={"latency_length": min(settings.latency_length, longest)})
+def with_latency_input(settings: Settings) -> Settings:
+    """Settings with the input that latency is measured on, where nobody set it.
+
+    It is no longer than the teacher reads. On a GPU it is a batch as one would serve there: the
+    time of a single example is that of launching kernels, the same for small and large models.
+    """
+    settings, changes = resolve(settings), dict[str, Any]()
+    given = settings.model_fields_set
+    with suppress(KdnasError):  # loading the teacher says it better, starting the device, too
+        if "latency_batch" not in given and settings.latency_runtime == "torch":
+            device = device_named(settings.device)
+            if device.type != "cpu":
+                changes["latency_batch"] = GPU_BATCH
+                say(f"latency is measured at batch {GPU_BATCH} on {device} (--latency-batch)")
+        if settings.teacher and "latency_length" not in given:
+            longest = longest_input(load_config(settings.teacher))
+            changes["latency_length"] = min(settings.latency_length, longest)
+    return settings.model_copy(update=changes)
 
 
 def read_inputs(context: Context) -> Inputs:
