@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from kdnas.config.recipe import Stage
 from kdnas.config.settings import Settings
+from kdnas.config.strict_yaml import read_mapping
 from kdnas.errors import KdnasError
+from kdnas.runtime.shown import quoted, redact, remember_secrets, shown
 
+# What nobody mistyped; comparing it with all words would take long.
+LONGEST_WORD = 60
 # An error line lists at most this many words.
 MOST_LISTED = 20
 # From pydantic's words to a person's, in this order.
@@ -28,7 +31,9 @@ WORDS = {
     "greater than": "a number above",
     "less than": "a number below",
     "a valid integer": "an integer",
+    "a valid string": "a text",
     "a valid ": "a ",
+    "Unable to parse input string as ": "expected ",
     "tuple": "list",
     "dictionary": "mapping",
 }
@@ -67,7 +72,8 @@ def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None)
     for key in values:
         if key not in Settings.model_fields:
             hint = nearest(key, Settings.model_fields) or "; kdnas search --help lists them"
-            raise KdnasError(_from_file(f"unknown option {key!r}{hint}", origins.get(key)))
+            raise KdnasError(_from_file(f"unknown option {quoted(key)}{hint}", origins.get(key)))
+    remember_secrets(str(values.get("storage") or ""))
     try:
         return Settings(**values)
     except ValidationError as error:
@@ -78,28 +84,25 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """The mapping in a YAML file, its keys with underscores.
 
     Raises:
-        KdnasError: The file is missing, is not YAML, or is not a mapping.
+        KdnasError: The file is missing, is not plain YAML, or holds something else.
     """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise KdnasError(f"cannot read {file}: {error}") from None
-    except yaml.YAMLError as error:
-        # The fault and its place, without the line itself, which may hold a password.
-        fault = getattr(error, "problem", None) or type(error).__name__
-        if mark := getattr(error, "problem_mark", None):
-            fault += f" in line {mark.line + 1}, column {mark.column + 1}"
-        raise KdnasError(f"invalid {file}: it is not YAML: {fault}") from None
-    if not isinstance(values, dict):
-        raise KdnasError(
-            f"invalid {file}: it holds a {type(values).__name__}; expected a mapping of options"
-        )
-    return {str(key).replace("-", "_"): value for key, value in values.items()}
+    found: dict[str, Any] = {}
+    for key, value in read_mapping(file).items():
+        name = key.replace("-", "_")
+        if name in found:
+            raise KdnasError(
+                f"invalid {shown(file)}: {quoted(name)} stands twice, once with a dash; leave one "
+                "out"
+            )
+        found[name] = value
+    return found
 
 
 def nearest(word: str, known: Any) -> str:
     """`; did you mean 'x'?` for a mistyped word, or the list of what is known if it is short."""
     words = [str(w) for w in known]
+    if len(str(word)) > LONGEST_WORD:
+        return ""
     if match := difflib.get_close_matches(str(word), words, n=1, cutoff=0.5):
         return f"; did you mean {match[0]!r}?"
     return f"; known: {', '.join(sorted(words))}" if len(words) <= MOST_LISTED else ""
@@ -115,21 +118,29 @@ def _with_origin(message: str, origins: Mapping[str, Path]) -> str:
 
 
 def _from_file(message: str, file: Path | None) -> str:
-    return f"{file}: {message}" if file else message
+    return f"{shown(file)}: {message}" if file else message
 
 
 def _one_line(error: ValidationError) -> str:
     """The first fault: the option, the value, and what was expected."""
     first = error.errors()[0]
     if not first["loc"] or first["type"] == "value_error":
-        return str(first["msg"]).removeprefix("Value error, ")
+        return redact(str(first["msg"]).removeprefix("Value error, "))
     loc = first["loc"][:-2] if first["loc"][-1] == "[key]" else first["loc"]
     where = ".".join(map(str, loc)).replace("_", "-")
     if first["type"] == "extra_forbidden":
         return f"unknown option --{where}{nearest(str(first['loc'][-1]), Stage.model_fields)}"
     if first["type"] == "missing":
         return f"missing --{where}"
-    reason = str(first["msg"]).partition(",")[0] if "parsing" in first["type"] else first["msg"]
+    return f"invalid --{where} {shown(first['input'])}: {_expected(first)}"
+
+
+def _expected(fault: Any) -> str:
+    """What a value should have been."""
+    if fault["type"] in ("string_type", "path_type"):
+        what = "a path" if fault["type"] == "path_type" else "a text"
+        return f"expected {what}" + ("; put it in quotes" * isinstance(fault["input"], int | float))
+    reason = str(fault["msg"]).partition(",")[0] if "parsing" in fault["type"] else fault["msg"]
     for theirs, ours in WORDS.items():
         reason = reason.replace(theirs, ours)
-    return f"invalid --{where} {first['input']}: {reason[0].lower()}{reason[1:]}"
+    return f"{reason[0].lower()}{reason[1:]}"

@@ -13,6 +13,11 @@ from kdnas.config.choices import Augmentation
 
 # Settings that are the defaults of losses' options of the same name.
 LOSS_SETTINGS = ("mapping", "normalisation", "shared_projection", "temperature")
+# Limits of what a training is told, here and in the settings.
+LEAST_EPOCHS, MOST_EPOCHS = 0.001, 1000.0
+LEAST_LR, MOST_LR = 1e-9, 1.0
+MOST_WEIGHT = 1e6
+MOST_BATCH = 65_536
 # What the control without a teacher learns from.
 LABELS_ONLY = {"task": 1.0}
 
@@ -22,8 +27,8 @@ def _share(value: Any) -> float:
         share = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
         share = math.nan
-    if not 0 <= share < math.inf:
-        raise PydanticCustomError("share", "expected a number of 0 or more")
+    if not 0 <= share <= MOST_WEIGHT:
+        raise PydanticCustomError("share", "expected a number from 0 to 1,000,000")
     return share
 
 
@@ -35,7 +40,7 @@ def _weight(value: Any) -> float | tuple[float, float]:
         return _share(value)
     except ValueError:
         raise PydanticCustomError(
-            "weight", "expected a number of 0 or more, or [first, last]"
+            "weight", "expected a number from 0 to 1,000,000, or [first, last]"
         ) from None
 
 
@@ -75,16 +80,20 @@ class Stage(BaseModel):
     losses: Weights = Field(
         description="Each loss with its weight, or [first, last] of one that changes evenly."
     )
-    epochs: float = Field(gt=0, description="Passes over the data; fractions are allowed.")
-    lr: float = Field(gt=0, description="Peak learning rate.")
+    epochs: float = Field(
+        ge=LEAST_EPOCHS, le=MOST_EPOCHS, description="Passes over the data; fractions are allowed."
+    )
+    lr: float = Field(ge=LEAST_LR, le=MOST_LR, description="Peak learning rate.")
     teacher: Literal["general", "task"] | None = Field(
         default=None,
         description="Who teaches: the general teacher, which knows no task, or the task's own; "
         "default: the general teacher on a corpus.",
     )
-    batch_size: int | None = Field(default=None, ge=1, description="Default: --batch-size.")
+    batch_size: int | None = Field(
+        default=None, ge=1, le=MOST_BATCH, description="Default: --batch-size."
+    )
     stride: int = Field(
-        default=1, ge=1, description="Hidden states are compared at every n-th token."
+        default=1, ge=1, le=1000, description="Hidden states are compared at every n-th token."
     )
     freeze_embeddings: bool | None = Field(
         default=None,

@@ -6,7 +6,7 @@ Not a source of environment variables: a run reads the same from its config.yaml
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,7 +20,19 @@ from kdnas.config.choices import (
     RandomControl,
     Sampler,
 )
-from kdnas.config.recipe import Shares, Stage, Weights, problem_of
+from kdnas.config.recipe import (
+    LEAST_EPOCHS,
+    LEAST_LR,
+    MOST_BATCH,
+    MOST_EPOCHS,
+    MOST_LR,
+    MOST_WEIGHT,
+    Shares,
+    Stage,
+    Weights,
+    problem_of,
+)
+from kdnas.runtime.shown import shown
 
 # Options of the recipe without `stages`; stages set their own.
 PLAIN_RECIPE = (
@@ -36,6 +48,11 @@ OF_SCORING = (
     *("mini_epochs", "mini_lr", "mini_steps", "mini_seconds", "mini_stride", "mini_losses"),
     *("temperature", "batch_size"),
 )
+# Limits that several options share, here and in stages. Seeds are added to, below 2**32.
+MOST_SEED = 2**31 - 1
+MOST_ROWS = 1_000_000_000
+MOST_TOKENS = 65_536
+MOST_SECONDS = 7 * 24 * 3600
 # The losses that a score other than a single one is the mean of.
 SCORES = {"mean": ("hidden", "logits")}
 # The panels of --help, each by its first option.
@@ -72,9 +89,14 @@ class Settings(BaseModel):
     )
     out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.")
     trials: int = setting(
-        20, "Candidates to evaluate in total; with --rungs, what so many would cost.", ge=1
+        20,
+        "Candidates to evaluate in total; with --rungs, what so many would cost.",
+        ge=1,
+        le=1_000_000,
     )
-    seed: int = setting(0, "Random seed (the texts and masks of a corpus have their own).", ge=0)
+    seed: int = setting(
+        0, "Random seed (the texts and masks of a corpus have their own).", ge=0, le=MOST_SEED
+    )
 
     data_dir: Path | None = setting(
         None,
@@ -92,7 +114,9 @@ class Settings(BaseModel):
         "Unlabelled text to distil on instead of the task's texts: a text, JSON-lines or Parquet "
         "file, a folder of them, or a hub data set (NAME or NAME:CONFIG).",
     )
-    corpus_rows: int = setting(50_000, "Use at most this many texts of the corpus.", ge=1)
+    corpus_rows: int = setting(
+        50_000, "Use at most this many texts of the corpus.", ge=1, le=MOST_ROWS
+    )
     corpus_pairs: float | None = setting(
         None,
         "Share of the corpus read as pairs of similar texts; default: 0.5 for general stages, "
@@ -101,9 +125,9 @@ class Settings(BaseModel):
         le=1,
     )
     max_train_rows: int | None = setting(
-        None, "Use a stratified sample of at most this many training rows.", ge=1
+        None, "Use a stratified sample of at most this many training rows.", ge=1, le=MOST_ROWS
     )
-    max_length: int = setting(128, "Longest input, in tokens.", ge=8)
+    max_length: int = setting(128, "Longest input, in tokens.", ge=8, le=MOST_TOKENS)
     tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
 
     general_teacher: str | None = setting(
@@ -121,8 +145,12 @@ class Settings(BaseModel):
     force: bool = setting(
         False, "Go on with a teacher that is not clearly better than one constant answer."
     )
-    teacher_epochs: float = setting(3, "Epochs of fine-tuning the teacher.", gt=0)
-    teacher_lr: float = setting(5e-5, "Peak learning rate of fine-tuning the teacher.", gt=0)
+    teacher_epochs: float = setting(
+        3, "Epochs of fine-tuning the teacher.", ge=LEAST_EPOCHS, le=MOST_EPOCHS
+    )
+    teacher_lr: float = setting(
+        5e-5, "Peak learning rate of fine-tuning the teacher.", ge=LEAST_LR, le=MOST_LR
+    )
 
     space: dict[str, list[int | str]] = setting(
         {}, "Values to choose from by config field, in place of the derived ones (YAML only)."
@@ -135,16 +163,21 @@ class Settings(BaseModel):
     objective: Objective = setting(
         "reward", "Maximise a reward of loss and cost, or find the Pareto front of both."
     )
-    alpha: float = setting(-0.06, "Exponent of the relative cost in the reward.", le=0)
-    beta: float = setting(0.6, "Target cost in the reward, as a share of the teacher's.", gt=0)
+    alpha: float = setting(-0.06, "Exponent of the relative cost in the reward.", ge=-10, le=0)
+    beta: float = setting(
+        0.6, "Target cost in the reward, as a share of the teacher's.", ge=0.001, le=10
+    )
     cost: Cost = setting(
         "latency", "Cost in the reward: latency, multiply-accumulates or parameters."
     )
     speedup: float | None = setting(
-        None, "Only choose students at least this many times as fast as the teacher.", gt=0
+        None,
+        "Only choose students at least this many times as fast as the teacher.",
+        gt=0,
+        le=10_000,
     )
     max_params: int | None = setting(
-        None, "Only choose students with at most this many parameters.", gt=0
+        None, "Only choose students with at most this many parameters.", gt=0, le=10**12
     )
     scorer: str = setting(
         "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds."
@@ -156,7 +189,9 @@ class Settings(BaseModel):
         ge=1,
         le=6,
     )
-    reduction: int = setting(3, "Promote one candidate in this many from a rung to the next.", ge=2)
+    reduction: int = setting(
+        3, "Promote one candidate in this many from a rung to the next.", ge=2, le=100
+    )
     warm_start: bool = setting(
         True, "Start with the corners of the space and well-known student architectures."
     )
@@ -172,28 +207,33 @@ class Settings(BaseModel):
         "Seconds without a heartbeat after which a worker on another machine counts as dead and "
         "its candidate is queued again.",
         ge=4,
+        le=MOST_SECONDS,
     )
 
     proxy_fraction: float = setting(
         0.3, "Share of the distillation data used by mini-KD (the proxy).", gt=0, le=1
     )
     heldout_fraction: float = setting(0.1, "Share of the proxy held out for the score.", gt=0, lt=1)
-    mini_epochs: float = setting(3, "Epochs of mini-KD per candidate.", gt=0)
-    mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", gt=0)
+    mini_epochs: float = setting(
+        3, "Epochs of mini-KD per candidate.", ge=LEAST_EPOCHS, le=MOST_EPOCHS
+    )
+    mini_lr: float = setting(5e-4, "Peak learning rate of mini-KD.", ge=LEAST_LR, le=MOST_LR)
     mini_steps: int | None = setting(
-        None, "At most this many steps of mini-KD per candidate.", ge=1
+        None, "At most this many steps of mini-KD per candidate.", ge=1, le=1_000_000_000
     )
     mini_seconds: float | None = setting(
         None,
         "At most this many seconds of mini-KD per candidate; the learning rate then decays by the"
         " clock, and results depend on the machine.",
-        gt=0,
+        ge=0.01,
+        le=MOST_SECONDS,
     )
     mini_stride: int = setting(
         2,
         "Train mini-KD on the hidden states of every n-th token, with another offset each batch; "
         "the score is over all tokens.",
         ge=1,
+        le=1000,
     )
     mini_losses: Weights = setting(
         {"hidden": 1.0}, "Losses of mini-KD with their weights, as in a stage (YAML only)."
@@ -217,19 +257,25 @@ class Settings(BaseModel):
     )
     inherit: bool = setting(True, "Initialise students from the teacher's weights.")
 
-    epochs: float = setting(3, "Epochs of full KD on hidden states.", ge=0)
-    lr: float = setting(5e-4, "Peak learning rate of full KD on hidden states.", gt=0)
-    task_epochs: float = setting(3, "Epochs of task training.", gt=0)
-    task_lr: float = setting(2e-4, "Peak learning rate of task training.", gt=0)
-    temperature: float = setting(2.0, "Temperature of the logit loss.", gt=0)
-    logit_weight: float = setting(1.0, "Weight of the logit loss in task training.", ge=0)
-    hidden_weight: float = setting(1.0, "Weight of the hidden-state loss in task training.", ge=0)
+    epochs: float = setting(3, "Epochs of full KD on hidden states.", ge=0, le=MOST_EPOCHS)
+    lr: float = setting(
+        5e-4, "Peak learning rate of full KD on hidden states.", ge=LEAST_LR, le=MOST_LR
+    )
+    task_epochs: float = setting(3, "Epochs of task training.", ge=LEAST_EPOCHS, le=MOST_EPOCHS)
+    task_lr: float = setting(2e-4, "Peak learning rate of task training.", ge=LEAST_LR, le=MOST_LR)
+    temperature: float = setting(2.0, "Temperature of the logit loss.", ge=0.01, le=1000)
+    logit_weight: float = setting(
+        1.0, "Weight of the logit loss in task training.", ge=0, le=MOST_WEIGHT
+    )
+    hidden_weight: float = setting(
+        1.0, "Weight of the hidden-state loss in task training.", ge=0, le=MOST_WEIGHT
+    )
 
     stages: tuple[Stage, ...] = setting(
         (), "Stages of full KD, in place of hidden states and task (YAML only)."
     )
     transfer_rows: int = setting(
-        20_000, "Rows of the transfer set, including the task's own.", ge=1
+        20_000, "Rows of the transfer set, including the task's own.", ge=1, le=MOST_ROWS
     )
     transfer_methods: Shares = setting(
         {},
@@ -240,19 +286,23 @@ class Settings(BaseModel):
         (), "Tasks whose texts, without labels, make up to half of the other rows (YAML only)."
     )
 
-    batch_size: int = setting(32, "Examples per batch.", ge=1)
+    batch_size: int = setting(32, "Examples per batch.", ge=1, le=MOST_BATCH)
     precision: Precision = setting(
         "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively."
     )
-    threads: int | None = setting(None, "CPU threads; default: torch decides.", ge=1)
+    threads: int | None = setting(None, "CPU threads; default: torch decides.", ge=1, le=1024)
     device: str | None = setting(None, "cpu, cuda or mps; default: the fastest available.")
     latency_batch: int = setting(
-        1, "Examples per batch when latency is measured; default: 1, on a GPU 32.", ge=1
+        1,
+        "Examples per batch when latency is measured; default: 1, on a GPU 32.",
+        ge=1,
+        le=MOST_BATCH,
     )
     latency_length: int = setting(
         128,
         "Tokens per example when latency is measured; default: 128, or the teacher's limit.",
         ge=1,
+        le=MOST_TOKENS,
     )
     latency_runtime: LatencyRuntime = setting(
         "torch",
@@ -313,18 +363,15 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_switches(cls, values: Any) -> Any:
-        """YAML reads a bare `off` as false, and pydantic a `true` as 1."""
+    def _plain(cls, values: Any) -> Any:
+        """YAML reads a bare `off` as false, and pydantic a `true` as 1; a path may not be empty."""
         values = dict(values)
         if values.get("random_control") is False:
             values["random_control"] = "off"
         for name, value in values.items():
             field = cls.model_fields.get(name)
-            if isinstance(value, bool) and field and field.annotation is not bool:
-                raise ValueError(
-                    f"invalid --{name.replace('_', '-')} {str(value).lower()}: only switches take "
-                    "true or false"
-                )
+            if field and (problem := _problem(value, field.annotation)):
+                raise ValueError(f"invalid --{name.replace('_', '-')} {problem}")
         return values
 
     @model_validator(mode="after")
@@ -332,6 +379,10 @@ class Settings(BaseModel):
         if self.fresh_head and (self.label_map or self.teacher_as_is):
             other = "label-map" if self.label_map else "teacher-as-is"
             raise ValueError(f"--fresh-head and --{other} contradict each other: give one of them")
+        if 0 < self.epochs < LEAST_EPOCHS:
+            raise ValueError(
+                f"invalid --epochs {self.epochs}: expected 0, or {LEAST_EPOCHS} or more"
+            )
         if problem := problem_of(self.stages, self.corpus):
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():
@@ -341,3 +392,16 @@ class Settings(BaseModel):
                     "stages, which set their own; change it there"
                 )
         return self
+
+
+def _problem(value: Any, kind: Any) -> str | None:
+    """A value that no option of its kind takes, and what to give instead."""
+    if isinstance(value, bool) and kind is not bool:
+        is_text = str in (kind, *get_args(kind)) or Path in get_args(kind)
+        hint = "; put it in quotes" if is_text else ""
+        return f"{shown(value)}: only switches take true or false{hint}"
+    if isinstance(value, str) and not value.strip():
+        return f"'{shown(value)}': it is empty; leave it out for the default"
+    if isinstance(value, str | Path) and "\0" in str(value):
+        return f"{shown(value)}: no text or path may hold a NUL character"
+    return None

@@ -8,30 +8,35 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from urllib.parse import quote, quote_plus
 
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
+from kdnas.runtime.shown import PASSWORD_VARIABLE as VARIABLE
+from kdnas.runtime.shown import mask_url, redact, remember_secrets
 
 FILE = ".storage"
-VARIABLE = "KDNAS_STORAGE_PASSWORD"
 SQLITE = "sqlite"
 
+# Storages that are no database's URL.
+OTHERS = ("journal://", "grpc://")
+EXAMPLES = "sqlite:///FILE.db, postgresql://USER@HOST/NAME, journal:///FILE or grpc://HOST:PORT"
+
 _KEYS = {"password", "passwd", "sslpassword"}
-# Of the storages that this process has used, in every spelling.
-_used: set[str] = set()
 
 
 def absolute(url: str) -> str:
     """A storage's URL that means the same from any folder.
 
     Raises:
-        KdnasError: It is a SQLite database in memory, which only one process sees.
+        KdnasError: It is no URL of a storage, or a SQLite database in memory, which only one
+            process sees.
     """
     parsed = _parsed(url)
+    if parsed is None and not url.startswith(OTHERS):
+        raise KdnasError(f"invalid --storage {hide_password(url)}: expected {EXAMPLES}")
     if parsed is None or parsed.get_backend_name() != SQLITE:
         return url
     name = parsed.database or ":memory:"
@@ -54,7 +59,7 @@ def hide_password(url: str) -> str:
     if _has_bare_at(url):
         scheme, _, rest = url.partition("://")
         return f"{scheme}://***@{rest.rpartition('@')[2]}"
-    return _without_passwords(url, hide=True)
+    return redact(_without_passwords(url, hide=True))
 
 
 def remove_password(url: str) -> str:
@@ -87,24 +92,13 @@ def with_password_of_environment(url: str) -> str:
 
 
 def remember(url: str) -> None:
-    """Lets `redact` know a URL's password.
+    """Lets messages hide a URL's password.
 
     Raises:
         KdnasError: The password has an @.
     """
-    if (parsed := _parsed(url)) is None:
-        return
-    found = [str(parsed.query[key]) for key in parsed.query.keys() & _KEYS]
-    if parsed.password:
-        found += [str(parsed.password), url.partition("@")[0].rpartition(":")[2]]
-    _used.update(form(each) for each in found for form in (str, lambda s: quote(s, ""), quote_plus))
-
-
-def redact(text: str) -> str:
-    """A text without the passwords of the storages that this process has used."""
-    for password in sorted(_used, key=len, reverse=True):
-        text = text.replace(password, "***")
-    return text
+    remember_secrets(url)
+    _parsed(url)
 
 
 def _parsed(url: str) -> URL | None:
@@ -131,7 +125,9 @@ def _has_bare_at(url: str) -> bool:
 def _without_passwords(url: str, *, hide: bool) -> str:
     """Leaves a URL without any password as it was spelled."""
     parsed = _parsed(url)
-    if parsed is None or (parsed.password is None and not parsed.query.keys() & _KEYS):
+    if parsed is None:
+        return mask_url(url) if hide else url
+    if parsed.password is None and not parsed.query.keys() & _KEYS:
         return url
     bare = parsed.difference_update_query(_KEYS)
     bare = bare if hide else bare._replace(password=None)

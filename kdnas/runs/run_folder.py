@@ -19,6 +19,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text
 from kdnas.files.locks import file_lock
+from kdnas.runtime.shown import redact
 
 # All that is in a folder before anything is computed.
 OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
@@ -112,7 +113,7 @@ class Run:
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
         line = {"time": round(time.time(), 3), "event": event, **fields}
-        append_line(self.folder / "log.jsonl", json.dumps(line))
+        append_line(self.folder / "log.jsonl", redact(json.dumps(line)))
 
     @contextmanager
     def alone(self) -> Iterator[None]:

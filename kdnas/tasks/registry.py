@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from kdnas.config import nearest
+from kdnas.config.strict_yaml import read_mapping
 from kdnas.errors import KdnasError
 from kdnas.tasks.spec import TaskSpec
 
@@ -36,7 +36,7 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
         KdnasError: No task has that name, or its entry is invalid.
     """
     if Path(name).suffix.lower() in (".yaml", ".yml"):
-        entries = _read_mapping(Path(name))
+        entries = read_mapping(Path(name), "a name to a task")
         if "text" in entries:
             return _parse(str(entries.get("name", Path(name).stem)), entries, str(name))
         if len(entries) != 1:
@@ -76,23 +76,7 @@ def _plain(name: str) -> str:
 
 @cache
 def _built_in() -> dict[str, Any]:
-    return _read_mapping(_BUILT_IN)
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise KdnasError(f"cannot read the task file {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise KdnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
-        raise KdnasError(f"cannot read the task file {path}: {error}") from None
-    if not isinstance(values or {}, dict):
-        raise KdnasError(
-            f"{path} holds a {type(values).__name__}; give a mapping of a name to a task"
-        )
-    return dict(values or {})
+    return read_mapping(_BUILT_IN)
 
 
 def _one_line(error: ValidationError) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -37,6 +38,16 @@ def test_a_later_file_wins(tmp_path: Path) -> None:
         ({"epochs": float("inf")}, "invalid --epochs inf: expected a finite number"),
         ({"alpha": -float("inf")}, "invalid --alpha -inf"),
         ({"trials": True}, "invalid --trials true: only switches take true or false"),
+        ({"trials": "9" * 5000}, f"invalid --trials {'9' * 96} ...: expected an integer"),
+        ({"seed": 2**32}, "invalid --seed 4294967296: expected at most 2147483647"),
+        ({"temperature": 1e300}, "invalid --temperature 1e+300: expected at most 1000"),
+        ({"worker_timeout": "1e20"}, "invalid --worker-timeout 1e20: expected an integer"),
+        ({"worker_timeout": 10**20}, "invalid --worker-timeout 100000000000000000000: expected"),
+        ({"threads": 1_000_000}, "invalid --threads 1000000: expected at most 1024"),
+        ({"epochs": 1e-9}, "invalid --epochs 1e-09: expected 0, or 0.001 or more"),
+        ({"task": " "}, "invalid --task ' ': it is empty; leave it out for the default"),
+        ({"out": "a\0b"}, r"invalid --out a\x00b: no text or path may hold a NUL character"),
+        ({"x\x1b[2J" * 50: 1}, r"unknown option 'x\x1b[2J"),
     ],
 )
 def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str) -> None:
@@ -52,9 +63,14 @@ def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str
         ("trails: 5", "unknown option 'trails'; did you mean 'trials'?"),
         ("::: not yaml [", "unknown option '::'; kdnas search --help lists them"),
         ("trials: many", "invalid trials many: expected an integer"),
-        ("mini-epochs: -1", "invalid mini_epochs -1: expected a number above 0"),
+        ("mini-epochs: -1", "invalid mini_epochs -1: expected at least 0.001"),
         ("trials: true", "invalid trials true: only switches"),
         ("stages: 5", "invalid stages 5: expected a list"),
+        ("data_dir: 10", "invalid data_dir 10: expected a path; put it in quotes"),
+        ("task: 10", "invalid task 10: expected a text; put it in quotes"),
+        ("study: on", "invalid study true: only switches take true or false; put it in quotes"),
+        ("teacher: [a]", "invalid teacher ['a']: expected a text"),
+        ("trials:", "invalid trials null: expected an integer"),
         ("space: [1]", "invalid space [1]: expected a mapping"),
         (
             "mini_losses: {hidden: 0}",
@@ -92,6 +108,25 @@ def test_a_file_that_is_no_mapping_is_named(text: str, tmp_path: Path) -> None:
     file.write_text(text)
     with pytest.raises(KdnasError, match=r"a\.yaml"):
         load_settings([file], {})
+
+
+def test_every_number_has_two_limits_that_are_checked() -> None:
+    for name, field in Settings.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if not kinds & {int, float}:
+            continue
+        least, most = -1e30, 1e30
+        given = {type(limit).__name__: limit for limit in field.metadata}
+        assert given.keys() & {"Ge", "Gt"} and given.keys() & {"Le", "Lt"}, name
+        for value in (least, most, "1e400", "-9" * 200):
+            with pytest.raises(KdnasError, match=f"^invalid --{name.replace('_', '-')} "):
+                validated({name: value})
+
+
+def test_an_option_stands_once_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("mini-lr: 1\nmini_lr: 0.1\n")
+    with pytest.raises(KdnasError, match="'mini_lr' stands twice, once with a dash"):
+        load_settings([tmp_path / "a.yaml"], {})
 
 
 def test_every_setting_has_a_description_and_panels_begin_with_settings() -> None:

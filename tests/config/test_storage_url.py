@@ -13,6 +13,7 @@ import yaml
 from conftest import Said
 from support.postgresql import PASSWORD, PostgreSQL, free_port
 
+from kdnas.config import validated
 from kdnas.config.storage_url import (
     VARIABLE,
     absolute,
@@ -57,6 +58,28 @@ def test_a_password_with_an_at_sign_is_refused_and_not_shown() -> None:
         ) as e:
             use("mysql://me:se@cret@h/d")
         assert "cret" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql:/me:hush1@h/db", "postgresql//me:hush1@h/db", "me:hush1@h/db"),
+        *("postgresql://me:hush1@h:port/db", "postgresql://me:/hush1@h:x/d", "h:hush1@"),
+        *("postgresql:me:hush1@h", "mysql:/h/d?password=hush1", "://u:hush1@h", "a b://u:hush1@h"),
+    ],
+)
+def test_a_malformed_url_is_refused_without_its_password(url: str) -> None:
+    assert "hush1" not in hide_password(url)
+    with pytest.raises(KdnasError, match="--storage .*: expected sqlite:///") as caught:
+        absolute(url)
+    assert "hush1" not in str(caught.value)
+
+
+def test_a_storage_that_is_no_text_is_refused_without_its_password() -> None:
+    for given in (["postgresql://me:hush2@h/d"], {"url": "postgresql://me:hush2@h/d"}):
+        with pytest.raises(KdnasError, match="invalid --storage .*: expected a text") as caught:
+            validated({"storage": given})
+        assert "hush2" not in str(caught.value)
 
 
 def test_sqlite_in_memory_is_refused() -> None:

@@ -111,7 +111,7 @@ def test_logits_of_a_teacher_without_head_are_refused_before_anything_is_compute
         ({"mini_losses": {}}, "invalid --mini-losses {}: expected at least 1 item"),
         (
             {"mini_losses": {"hidden": -1}},
-            "invalid --mini-losses.hidden -1: expected a number of 0 or more, or",
+            "invalid --mini-losses.hidden -1: expected a number from 0 to 1,000,000, or",
         ),
     ],
 )

@@ -106,7 +106,7 @@ def test_labels_must_be_known_to_count_them() -> None:
         ("mrcp", "did you mean mrpc"),
         ("mime", "did you mean mine"),
         ("?", "known: mine, cola, sst2, mrpc"),
-        ("absent.yaml", "cannot read the task file absent.yaml"),
+        ("absent.yaml", "cannot read absent.yaml"),
     ],
 )
 def test_unknown_task(name: str, message: str) -> None:
@@ -154,9 +154,7 @@ def test_wrong_entry(entry: Any, message: str) -> None:
     ("content", "message"),
     [
         ("a: [", "is not YAML"),
-        ("a: " + "7" * 5000, "cannot read the task file"),
-        ("[" * 100_000, "cannot read the task file"),
-        ("- a\n", "holds a list; give a mapping of a name to a task"),
+        ("- a\n", "holds a list; expected a mapping of a name to a task"),
         ("", "holds nothing; give one task"),
         ("a: {text: t}\nb: {text: t}\n", "holds the keys a, b; give one task"),
     ],

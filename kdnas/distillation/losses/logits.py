@@ -33,7 +33,7 @@ class TaskLoss(DistillationLoss):
 class LogitsOptions(LossOptions):
     """Options of `logits`."""
 
-    temperature: float = Field(default=2.0, gt=0, description="Of both softmaxes.")
+    temperature: float = Field(default=2.0, ge=0.01, le=1000, description="Of both softmaxes.")
     logit_loss: LogitLoss = Field(
         default="kl",
         description="KL divergence, soft cross-entropy, or squared error of the logits.",
