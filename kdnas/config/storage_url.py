@@ -14,10 +14,10 @@ from sqlalchemy.exc import ArgumentError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
-from kdnas.runtime.shown import PASSWORD_VARIABLE as VARIABLE
-from kdnas.runtime.shown import mask_url, redact, remember_secrets
+from kdnas.runtime.shown import PASSWORD_VARIABLE, mask_url, redact, remember_secrets
 
 FILE = ".storage"
+VARIABLE = PASSWORD_VARIABLE
 SQLITE = "sqlite"
 
 # Storages that are no database's URL.

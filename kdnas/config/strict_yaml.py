@@ -23,6 +23,7 @@ MOST_VALUES = 100_000
 MOST_DIGITS = 40
 
 CORE = "tag:yaml.org,2002:"
+NODES = (yaml.ScalarEvent, yaml.AliasEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)
 PLAIN = {f"{CORE}{name}": name for name in ("str", "int", "float", "bool", "null")}
 TEXT, MERGE = f"{CORE}str", f"{CORE}merge"
 # YAML 1.1 reads 010 as 8 and 1:30 as 90; here they are texts, as they look.
@@ -92,7 +93,7 @@ class _Reader:
     """Builds values from the parser's events, without recursion."""
 
     def __init__(self, text: str) -> None:
-        self.loader = yaml.SafeLoader(text)
+        self.loader: Any = yaml.SafeLoader(text)  # partly without types
         self.open: list[_Open] = []
         self.anchors: dict[str, tuple[Any, int]] = {}
         self.total, self.line, self.result = 0, 1, None
@@ -106,9 +107,9 @@ class _Reader:
                 documents += 1
                 if documents > 1:
                     self._refuse("a second document begins; expected one")
-            elif isinstance(event, yaml.NodeEvent):
+            elif type(event) in NODES:
                 self._node(event)
-                if not self.open and self.result is None and getattr(event, "value", ""):
+                if not self.open and self.result is None and getattr(event, "value", None):
                     self._refuse(f"it holds {shown(event.value)} alone; expected a mapping")
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._close()
@@ -118,24 +119,25 @@ class _Reader:
         raise _RefusedError(f"line {self.line}: {problem}")
 
     def _node(self, event: Any) -> None:
-        if isinstance(event, yaml.AliasEvent):
+        kind = type(event)
+        if kind is yaml.AliasEvent:
             if event.anchor not in self.anchors:
                 self._refuse(f"*{shown(event.anchor)} repeats a value that has no end before it")
             self._add(*self.anchors[event.anchor], event)
-        elif isinstance(event, yaml.ScalarEvent):
+        elif kind is yaml.ScalarEvent:
             value = None if self._awaits_key() else self._scalar(event)
             if event.anchor:
                 self.anchors[event.anchor] = (value, 1)
             self._add(value, 1, event)
         else:
-            kind = "map" if isinstance(event, yaml.MappingStartEvent) else "seq"
-            if event.tag not in (None, "!", f"{CORE}{kind}"):
+            name = "map" if kind is yaml.MappingStartEvent else "seq"
+            if event.tag not in (None, "!", f"{CORE}{name}"):
                 self._refuse_tag(event.tag)
             if self._awaits_key():
                 self._refuse("a key is a list or mapping; expected a word")
             if len(self.open) == MOST_LEVELS:
                 self._refuse(f"over {MOST_LEVELS} levels deep; expected a plainer file")
-            self.open.append(_Open({} if kind == "map" else [], event.anchor))
+            self.open.append(_Open({} if name == "map" else [], event.anchor))
 
     def _awaits_key(self) -> bool:
         top = self.open[-1] if self.open else None

@@ -28,13 +28,13 @@ from tenacity import (
 from kdnas.config.storage_url import (
     SQLITE,
     hide_password,
-    redact,
     remember,
     sqlite_url,
     with_password,
 )
 from kdnas.errors import KdnasError
 from kdnas.runtime.interrupt import held
+from kdnas.runtime.shown import redact
 
 JOURNAL = "journal://"
 GRPC = "grpc://"

@@ -18,13 +18,13 @@ from kdnas.config.storage_url import (
     VARIABLE,
     absolute,
     hide_password,
-    redact,
     remember,
     remove_password,
     with_password,
 )
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.shown import redact
 from kdnas.study.join import join
 from kdnas.study.storage import make_storage, storage_url
 from kdnas.study.study import load_run_study
