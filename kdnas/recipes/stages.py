@@ -77,7 +77,7 @@ def prepare_stage_resources(
     if reads_transfer(settings):
         with run.timed("transfer set"):
             transfer = make_transfer_set(settings, data, task_teacher)
-            encoded = encode(transfer.examples, data.tokenizer, data.length)
+            encoded = encode(transfer.examples, data.tokenizer, data.length, "transfer set")
             encoded = _standard(encoded, task_teacher)
             check_inputs(encoded, task_teacher.model.config)
         own = transfer.methods.count(OWN)

@@ -25,6 +25,8 @@ def _words(value: Any) -> Any:
 def _label_cells(value: Any) -> Any:
     """One label cell or several, as words."""
     cells = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    if any(isinstance(cell, list | tuple | dict) for cell in cells):
+        raise ValueError("give a word or a number, or a list of them")
     if any(isinstance(cell, bool) for cell in cells):
         raise ValueError("YAML reads bare yes/no/true/false as booleans; put them in quotes")
     return tuple(map(label_word, cells))
@@ -202,9 +204,7 @@ class TaskSpec(_Part):
     @field_validator("positive", mode="before")
     @classmethod
     def _class_name(cls, value: Any) -> Any:
-        if isinstance(value, list | tuple | dict):
-            return value
-        return next(iter(_label_cells(value)), None)
+        return next(iter(_label_cells(None if value is None else [value])), None)
 
     @field_validator("labels", mode="before")
     @classmethod

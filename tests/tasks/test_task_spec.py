@@ -135,6 +135,8 @@ def test_unknown_task(name: str, message: str) -> None:
         ({"text": "a", "labels": ["one", ["two"]]}, "something else than a name"),
         ({"text": "a", "labels": ["p", "q"], "positive": "r"}, "positive is 'r'; give one of p, q"),
         ({"text": "a", "positive": "r", "regression": True}, "regression has no classes; leave"),
+        ({"text": "a", "positive": ["p"]}, "give a word or a number"),
+        ({"text": "a", "unlabelled": {"p": 1}}, "give a word or a number, or a list of them"),
         ({"text": "a", "positive": True}, "put them in quotes"),
         ({"text": "a", "labels": ["p", "-"], "unlabelled": "-"}, "'-' is a class under `labels`"),
         ({"text": "a", "labels": ["Yes", "yes"]}, "all different"),
