@@ -73,7 +73,7 @@ def _finish(run: Run) -> None:
     interruptible(f"resume {run.folder}", lambda: complete(run))
     report = load_run(run.folder).report
     assert report is not None
-    conclude(report.model_dump(mode="json"), closing_lines(report, str(run.folder)))
+    conclude(report.model_dump(mode="json"), closing_lines(report, run.folder))
 
 
 @with_settings(**PLACES, **OF_THE_RUN)
@@ -155,7 +155,7 @@ def distill(
         lambda: distill_trial(Run.open(run, **flags), trial, wanted),
     )
     report = distilled.report
-    conclude(report.model_dump(mode="json"), closing_lines(report, str(distilled.folder)))
+    conclude(report.model_dump(mode="json"), closing_lines(report, run, distilled.folder))
 
 
 @with_settings(**OF_THE_RUN)

@@ -7,29 +7,32 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, stdev
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
-from kdnas.evaluation.scores import baseline, evaluate_model
-from kdnas.evaluation.tuning import Outcome, Point, Tuner, metrics_line, plan
+from kdnas.evaluation.scores import baseline, scores_and_intervals
+from kdnas.evaluation.tuning import WIDTH, Outcome, Point, Tuner, metrics_line, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
-from kdnas.runtime.formatting import several
+from kdnas.runtime.formatting import several, table_lines
 from kdnas.students.checkpoint import finished_student
 from kdnas.tasks import DEFAULT_TASK, TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
+MOST_CLASSES = 20  # that the terminal lists
 
 
 def evaluate(
@@ -72,8 +75,9 @@ def evaluate(
 
     Returns:
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
-        its metrics), how it came about, and the `baseline`: the best constant answer to
-            these rows; `mean`: of those scores; `predictions`: files.
+            its metrics), how it came about, and the `baseline`: the best constant answer to these
+            rows. Where nothing was trained, also 95% `intervals`, and the `details` of each class;
+        `mean`: of the tasks' scores; `predictions`: files.
 
     Raises:
         KdnasError: The checkpoint, the data or an option cannot be used.
@@ -161,15 +165,15 @@ def _evaluate_task(
                 "--fine-tune trains one"
             )
         model = teacher.model
-        scores = evaluate_model(model, subject.splits, subject.spec, runtime.exact, teacher.pad_id)
-        found = {"scores": scores, "score": task_score(subject.spec, scores)}
+        found = _scored(subject, model, runtime)
     rows = {split: len(data) for split, data in subject.splits.items()}
     truth = np.concatenate([data.labels for data in subject.splits.values()])
+    constant = baseline(subject.spec, truth, subject.splits)
     how = {
         "tuned": subject.tuned,
         "rows": rows,
         "held_out": subject.held_out,
-        "baseline": baseline(subject.spec, truth, subject.splits),
+        "baseline": constant and {name: constant[name] for name in ("name", "scores")},
     }
     result["tasks"][name] = {**found, **how}
     for spec, split, data in tests:
@@ -177,6 +181,20 @@ def _evaluate_task(
         logits = predict(model, data, runtime.exact, pad_id=subject.pad_id)
         file = write_predictions(predictions, spec, split, logits.numpy())
         result["predictions"].append(str(file))
+
+
+def _scored(subject: Subject, model: PreTrainedModel, runtime: Runtime) -> dict[str, Any]:
+    """Scores, their 95% intervals, and what lies below the main one."""
+    spec, pad_id = subject.spec, subject.pad_id
+    found = scores_and_intervals(model, subject.splits, spec, runtime.exact, pad_id)
+    rows = next(iter(found["rows"].values()))
+    predicted, truth = np.asarray(rows["predicted"]), np.asarray(rows["truth"])
+    return {
+        "scores": found["scores"],
+        "intervals": found["intervals"],
+        "score": task_score(spec, found["scores"]),
+        "details": spec.task_type.details(predicted, truth, spec.labels or ()),
+    }
 
 
 def _over_seeds(seeds: Sequence[Outcome]) -> dict[str, Any]:
@@ -212,7 +230,7 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
     tasks, lines = result["tasks"], []
     for name, task in tasks.items():
         lines.append(f"{name:<9} {metrics_line(task['scores'], task.get('spread'))}")
-        lines += [f"{'':<9} {line}" for line in _circumstances(task)]
+        lines += [f"{'':<9} {line}" for line in (*_circumstances(task), *_classes(task))]
     if len(tasks) > 1:
         over = f"{len(tasks)} tasks: {', '.join(tasks)}"
         lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
@@ -223,6 +241,10 @@ def closing_lines(result: dict[str, Any]) -> list[str]:
 
 def _circumstances(task: dict[str, Any]) -> list[str]:
     lines = []
+    if ends := task.get("intervals"):
+        told = ", ".join(f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in ends.items())
+        count = sum(task["rows"].values())
+        lines += wrap(f"n = {count:,}; 95% intervals: {told}", WIDTH - 10)
     if constant := task["baseline"]:
         lines.append(f"{constant['name']}: {metrics_line(constant['scores'])}")
     if task["tuned"]:
@@ -237,6 +259,19 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
     if task["held_out"]:
         lines.append("no validation file: scored on a held-out tenth of the training rows")
     return lines
+
+
+def _classes(task: dict[str, Any]) -> list[str]:
+    """Precision, recall and F1 of each class, where there are not too many."""
+    known = (task.get("details") or {}).get("classes", ())
+    if not 1 < len(known) <= MOST_CLASSES:
+        return []
+    numbers = ("precision", "recall", "f1")
+    rows = [
+        (one["name"], *(f"{one[name]:.4f}" for name in numbers), str(one["support"]))
+        for one in known
+    ]
+    return table_lines(("class", *numbers, "rows"), rows)
 
 
 def _of_run(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kdnas.measure.onnx import Session
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
-from kdnas.tasks.metrics import compute_metrics, score_intervals, skill_interval
+from kdnas.tasks.metrics import answers, compute_metrics, score_intervals, skill_interval
 from kdnas.tasks.spec import TaskSpec
 from kdnas.tasks.types import UNSCALED, LabelScale
 
@@ -59,18 +59,31 @@ def scores_and_intervals(
     pad_id: int,
     scale: LabelScale = UNSCALED,
 ) -> dict[str, Any]:
-    """The `scores` of `evaluate_model`, their 95% `intervals`, and the interval of the `skill`.
+    """The `scores` of `evaluate_model`, their 95% `intervals`, and what else the logits tell.
 
-    The skill is that of the first split, None for task types that have none.
+    Returns:
+        Also the interval of the `skill` on the first split, None for task types that have none;
+        and by split the `rows`: predictions and labels, which paired tests compare.
     """
-    found: dict[str, Any] = {"scores": {}, "intervals": {}, "skill": None}
+    found: dict[str, Any] = {"scores": {}, "intervals": {}, "skill": None, "rows": {}}
     for split, data in splits.items():
         assert data.labels is not None
         logits = scale.restored(predict(model, data, runtime, pad_id=pad_id).numpy())
-        found["scores"] |= compute_metrics(spec, logits, data.labels, split)
-        found["intervals"] |= score_intervals(spec, logits, data.labels, split)
         found["skill"] = found["skill"] or skill_interval(spec, logits, data.labels)
+        for name, part in scored_logits(spec, logits, data.labels, split).items():
+            found[name] |= part
     return found
+
+
+def scored_logits(
+    spec: TaskSpec, logits: NDArray[Any], labels: NDArray[Any], split: str
+) -> dict[str, dict[str, Any]]:
+    """The `scores`, `intervals` and `rows` of one split."""
+    return {
+        "scores": compute_metrics(spec, logits, labels, split),
+        "intervals": score_intervals(spec, logits, labels, split),
+        "rows": {split: answers(spec, logits, labels)},
+    }
 
 
 def baseline(
@@ -79,7 +92,8 @@ def baseline(
     """The scores of one constant answer: the majority class, or the mean, of the given labels.
 
     Returns:
-        Its `name` and its `scores`; None for task types that have none.
+        Its `name`, and its `scores` and `rows` as `scores_and_intervals` gives them; None for
+        task types that have none.
     """
     kind, names = spec.task_type, spec.labels or ()
     constant = kind.constant(labels, spec.num_labels)
@@ -87,12 +101,14 @@ def baseline(
         return None
     answer = kind.answers(constant[None], names)[0]
     scores: dict[str, float] = {}
+    rows: dict[str, Any] = {}
     for split, data in splits.items():
         assert data.labels is not None
         logits = np.broadcast_to(constant, (len(data.labels), len(constant)))
         scores |= compute_metrics(spec, logits, data.labels, split)
+        rows[split] = answers(spec, logits, data.labels)
     told = answer.get("label", format(answer["score"], ".4g"))
-    return {"name": f"always {told}", "scores": scores}
+    return {"name": f"always {told}", "scores": scores, "rows": rows}
 
 
 def _predict_onnx(

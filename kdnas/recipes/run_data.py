@@ -29,6 +29,7 @@ class RunData:
     Attributes:
         train: The task's training examples.
         evaluation: The examples that are scored, by split.
+        scored: Their texts, by split.
         distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
             general stages read it, the training examples; masked where that was asked for.
         corpus: The corpus, masked likewise; None where there is none.
@@ -43,6 +44,7 @@ class RunData:
     spec: TaskSpec
     train: EncodedExamples
     evaluation: dict[str, EncodedExamples]
+    scored: dict[str, Examples]
     distillation: EncodedExamples
     corpus: EncodedExamples | None
     proxy: Indices
@@ -96,6 +98,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         task.spec,
         encoded,
         evaluation,
+        {split: task.splits[split] for split in evaluation},
         distillation,
         None if corpus is None else check_inputs(masked(corpus), config),
         draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),

@@ -14,8 +14,8 @@ from kdnas.report.figures import style
 from kdnas.report.figures.front import AXES, COSTS, dots, winner_rows
 from kdnas.report.page import Plotly, Section, Table, write_page
 from kdnas.report.search_summary import BUDGETS, best_at, found
-from kdnas.report.terminal import table_lines
 from kdnas.report.trials_table import finished, front
+from kdnas.runtime.formatting import table_lines
 
 TOLD = "The front of each run; stars are the winners, timed again at the end."
 SHARES = "Scores are shares of the teacher's variance"

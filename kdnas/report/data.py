@@ -36,6 +36,7 @@ REPORT = "report.json"
 class ReportData:
     """All that is known of a run now."""
 
+    folder: Path  # of the run
     title: str  # whose students for which task
     task: str
     settings: Settings
@@ -54,6 +55,7 @@ class ReportData:
         """Gathers it from a run, its studies and its report."""
         task = report.task if report else _task(run, study)
         return cls(
+            folder=run.folder,
             title=f"Students of {Path(study.user_attrs['teacher']).name} for {task}",
             task=task,
             settings=run.settings,

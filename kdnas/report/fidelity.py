@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table, write_page
-from kdnas.report.terminal import table_lines
+from kdnas.runtime.formatting import table_lines
 
 TRUST = Section(
     "trust",

@@ -16,6 +16,7 @@ VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
 # A control counts as equally fast up to this relative distance from the student's speed-up.
 AS_FAST = 0.15
+P_VALUE = 0.05
 NEAREST = "hand-picked, nearest in speed"
 
 # Decimals that are written.
@@ -58,10 +59,52 @@ class ControlModel(EvaluatedModel):
 
 
 class Baseline(Part):
-    """One constant answer, `always negative`: what a model must be better than."""
+    """What a model must be better than: one constant answer, or a linear model on words."""
 
     name: str
     scores: dict[str, Score]
+
+
+class Comparison(Part):
+    """The student's main score less another model's, on the same rows.
+
+    The 95% interval is a paired bootstrap's; the p-value is two-sided (McNemar's for accuracy).
+    """
+
+    name: str
+    difference: Score
+    interval: tuple[Score, Score]
+    p: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is more than the noise of the evaluated rows."""
+        low, high = self.interval
+        return self.p < P_VALUE and not low <= 0 <= high
+
+
+class Kept(Part):
+    """The share of the teacher's main score that the student keeps, with its 95% interval."""
+
+    share: Score
+    interval: tuple[Score, Score]
+
+
+class ClassScores(Part):
+    """How the student does on one class; `support` counts its rows."""
+
+    name: str
+    precision: Score
+    recall: Score
+    f1: Score
+    support: int
+
+
+class Details(Part):
+    """Class by class: row i, column j of `confusion` are rows of class i taken for class j."""
+
+    classes: list[ClassScores]
+    confusion: list[list[int]]
 
 
 class Spread(Part):
@@ -100,6 +143,15 @@ class Budget(Part):
     random_search: Best | None
 
 
+class Bargain(Part):
+    """A student of the search beside the winner: how much its score differs, how fast it is."""
+
+    trial: int
+    name: str
+    difference: Score  # its score less the winner's
+    times: Ratio  # its speed-up over the winner's
+
+
 class Search(Found):
     """How the search went, and its settings."""
 
@@ -113,6 +165,7 @@ class Search(Found):
     seconds_per_trial: Spread
     budgets: list[Budget]
     random_search: Found | None
+    bargains: list[Bargain] = []
     rungs: int
     speedup_wanted: float | None
     max_params: int | None
@@ -193,7 +246,10 @@ class Report(Part):
     speedup_wanted: float | None  # what it was chosen for
     teacher: EvaluatedModel
     student: Student
-    baseline: Baseline | None = None
+    baselines: list[Baseline] = []
+    comparisons: list[Comparison] = []
+    kept: Kept | None = None
+    details: Details | None = None
     controls: list[ControlModel]
     search: Search
     latency: list[LatencyCell]

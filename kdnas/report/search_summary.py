@@ -7,19 +7,35 @@ from typing import Any
 import pandas as pd
 
 from kdnas.config import Settings
-from kdnas.report.model import Best, Budget, Found, Search, Spread
-from kdnas.report.trials_table import CANDIDATE, candidate_of, finished, records
+from kdnas.report.model import Bargain, Best, Budget, Found, Search, Spread
+from kdnas.report.trials_table import CANDIDATE, candidate_of, finished, front, records
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
 
 BUDGETS = (2.0, 4.0, 8.0)
+# Bargains: how many times as fast as the winner, what counts as better, how much worse they may be.
+TIMES = (1.25, 1.6, 2.5)
+BETTER, WORSE = 0.002, 0.1
+MOST = 3
 SETTINGS = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cost", "seed")
 
 
 def search_summary(
-    settings: Settings, table: pd.DataFrame, control: pd.DataFrame | None, space_size: int
+    settings: Settings,
+    table: pd.DataFrame,
+    control: pd.DataFrame | None,
+    space_size: int,
+    winner: int | None,
 ) -> Search:
-    """The report's part on the search; `control` is the trial table of random search."""
+    """The report's part on the search.
+
+    Args:
+        settings: Of the run.
+        table: Its trial table.
+        control: That of random search.
+        space_size: Candidates of the space.
+        winner: The trial that was distilled.
+    """
     each = finished(table).seconds.astype(float)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
     return Search(
@@ -40,8 +56,44 @@ def search_summary(
             for speedup in budgets_of(settings)
         ],
         random_search=None if control is None else found(control),
+        bargains=bargains(table, winner),
         speedup_wanted=settings.speedup,
     )
+
+
+def bargains(table: pd.DataFrame, winner: int | None) -> list[Bargain]:
+    """Up to three students of the front that a person might rather have than the winner.
+
+    The best that are at least 1.25, 1.6 and 2.5 times as fast as it, and the best of all where its
+    score is higher.
+    """
+    own = table[table.number == winner]
+    if own.empty or own.score.isna().any():
+        return []
+    score, speedup = float(own.score.iloc[0]), float(own.speedup.iloc[0])
+    rows = front(table)
+    groups = [rows[rows.speedup >= times * speedup] for times in TIMES]
+    chosen: dict[int, Bargain] = {}
+    for group in (rows[rows.score > score + BETTER], *groups):
+        best = best_of(group)
+        if best and best.trial != winner and best.score > score - WORSE:
+            chosen.setdefault(
+                best.trial,
+                Bargain(
+                    trial=best.trial,
+                    name=best.name,
+                    difference=best.score - score,
+                    times=best.speedup / speedup,
+                ),
+            )
+    return list(chosen.values())[:MOST]
+
+
+def bargain_line(one: Bargain, run: str) -> str:
+    """`trial 12: score 0.0010 less, 1.5 times as fast: kdnas distill RUN --trial 12`."""
+    how = "less" if one.difference <= 0 else "more"
+    score = f"score {abs(one.difference):.4f} {how}, {one.times:.2g} times as fast"
+    return f"trial {one.trial}: {score}: kdnas distill {run} --trial {one.trial}"
 
 
 def found(table: pd.DataFrame) -> Found:

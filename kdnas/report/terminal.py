@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from io import StringIO
 from pathlib import Path
-
-from rich.console import Console
-from rich.table import Table
+from textwrap import wrap
 
 from kdnas.report.data import ReportData
 from kdnas.report.model import Best, Found, Report, Search
-from kdnas.report.search_summary import progress_lines
-from kdnas.runtime.formatting import in_millions
+from kdnas.report.search_summary import bargain_line, progress_lines
+from kdnas.runtime.formatting import WIDTH, in_millions, short_path, table_lines
 
-WIDTH = 80
 # Of the first column; the rest is for the numbers.
 NAME, WIDEST = 24, 30
 
 
-def table_lines(
-    head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
-) -> list[str]:
-    """A table without rules: the first column, `first` wide, left-aligned, the others right."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
-    table.add_column(head[0], no_wrap=True, overflow="ellipsis", width=first)
-    for name in head[1:]:
-        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
-    for row in rows:
-        table.add_row(*row)
-    text = StringIO()
-    Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(table)
-    return [line.rstrip() for line in text.getvalue().splitlines()]
+def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list[str]:
+    """The verdict; teacher, student and controls, a line each; the search; what to do next.
 
-
-def closing_lines(report: Report, folder: str) -> list[str]:
-    """Teacher, student and controls, a line each; the search; where the files are."""
-    lines = [*_models(report), "", *_search(report.search)]
+    `folder` is that of another trial's student, in the run folder; default: the run's own.
+    """
+    lines = [*wrap(report.verdict, WIDTH), "", *_models(report), "", *_search(report.search)]
+    lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
     wanted = report.speedup_wanted
     if wanted and report.speedup < wanted:
         lines.append(f"timed again at the end, the student misses the {wanted:g}x asked for")
-    return [*lines, "", f"student: {folder}/student", f"report:  {folder}/report.html"]
+    return [*lines, "", *_next_steps(report, run, folder)]
+
+
+def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
+    """Where the files are, and the commands that a person will want next."""
+    own = folder is None or folder == run
+    name, home = short_path(run), short_path(folder or run)
+    which = "" if own else f" --trial {report.student.trial}"
+    commands = {
+        f"kdnas predict {name if own else f'{home}/student'} 'a text'": "label texts",
+        f"kdnas report {name} --open": "look at the front",
+        f"kdnas distill {name} --speedup {2 * max(1, round(report.speedup))}": "a faster student",
+        f"kdnas export {name}{which} --format onnx,int8": "ship it",
+    }
+    width = max(map(len, commands))
+    told = [f"  {command:<{width}}  {what}" for command, what in commands.items()]
+    return [f"student: {home}/student", f"report:  {home}/report.html", "next:", *told]
 
 
 def report_lines(data: ReportData, folder: Path, picture: Path | None) -> list[str]:
     """The result of `kdnas report`."""
     if data.report:
-        lines = closing_lines(data.report, str(folder))
+        lines = closing_lines(data.report, folder)
     else:
         lines = [*progress_lines(data.progress), f"no student yet; run: kdnas resume {folder}"]
         lines += ["", f"report:  {folder}/report.html"]
@@ -56,8 +56,7 @@ def report_lines(data: ReportData, folder: Path, picture: Path | None) -> list[s
 def _models(report: Report) -> list[str]:
     """A row a model, and a column a metric, as far as they fit."""
     names = [name for name, _ in report.models]
-    constant = report.baseline
-    names += [constant.name] if constant else []
+    names += [low.name for low in report.baselines]
     first = min(WIDEST, max(NAME, *map(len, names)))
     metrics = list(report.student.scores)
     while sum(max(len(metric), 6) + 2 for metric in metrics) > WIDTH - first - 16:
@@ -66,9 +65,9 @@ def _models(report: Report) -> list[str]:
     for name, model in report.models:
         scores = [f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics]
         rows.append((name, in_millions(model.params), f"{model.speedup:.2f}x", *scores))
-    if constant:
-        scores = [f"{constant.scores[m]:.4f}" if m in constant.scores else "-" for m in metrics]
-        rows.append((constant.name, "-", "-", *scores))
+    for low in report.baselines:
+        scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
+        rows.append((low.name, "-", "-", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
 
 

@@ -1,61 +1,82 @@
-"""The outcome of a run in one sentence that claims no more than the evaluation shows."""
+"""The outcome of a run in two sentences that claim no more than the evaluation shows."""
 
 from __future__ import annotations
 
-from math import hypot
+from kdnas.report.model import Comparison, Report, shown_name
 
-from kdnas.report.model import EvaluatedModel, Report
-from kdnas.runtime.formatting import several
-
-UNKNOWN = " (how much of this is noise was not measured)"
+UNKNOWN = "how much of the differences is noise was not measured"
 
 
 def verdict(report: Report) -> str:
-    """The share of the teacher's score kept, the speed-up, and how the controls compare."""
-    metric, student = report.main_score, report.student
-    score, against = student.scores[metric], report.teacher.scores.get(metric, 0.0)
-    first = f"The student reaches {metric} {score:.4f}"
-    for split, count in report.examples.items():
-        if len(report.examples) == 1 or metric.endswith(f"_{split.partition('_')[2]}"):
-            first += f" on {several(count, 'example')}"
-    if against > 0:
-        first += f", {score / against:.1%} of its teacher's {against:.4f},"
-    first += f" at {student.speedup:.2f} times its teacher's speed"
-    if (constant := report.baseline) and score <= constant.scores[metric]:
-        first = (
-            f'The student knows nothing of the task: "{constant.name}" reaches {metric} '
-            f"{constant.scores[metric]:.4f}. {first}"
-        )
-    groups: dict[str, list[str]] = {}
-    controls = {name: model for name, model in report.models[2:] if metric in model.scores}
-    for name, control in controls.items():
-        groups.setdefault(comparison_word(student, control, metric), []).append(f'"{name}"')
-    if not groups:
-        return f"{first}."
-    told = "; ".join(
-        f"{word} {' and '.join(filter(None, (', '.join(names[:-1]), names[-1])))}"
-        for word, names in groups.items()
-    )
-    known = all(metric in model.intervals for model in (student, *controls.values()))
-    return f"{first}; it is {told}{'' if known else UNKNOWN}."
+    """The share of the teacher's score kept, the speed-up, and how the student compares.
 
-
-def comparison_word(student: EvaluatedModel, control: EvaluatedModel, metric: str) -> str:
-    """`better than`, `worse than`, or `within noise of` a control.
-
-    Noise is the sampling of the evaluated rows: two scores differ where they are further apart than
-    the root of the summed squares of their intervals' half-widths, which is a 95% test of two
-    independent samples (conservative here, as both models see the same rows). One training of each
-    says nothing about other seeds.
+    Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
+    95%. One training of each model says nothing about other seeds.
     """
-    difference = student.scores[metric] - control.scores[metric]
-    halves = [
-        (model.intervals[metric][1] - model.intervals[metric][0]) / 2
-        for model in (student, control)
-        if metric in model.intervals
-    ]
-    if len(halves) == 2 and abs(difference) <= hypot(*halves):
+    return " ".join(filter(None, (_nothing_learnt(report), _kept(report), _compared(report))))
+
+
+def _kept(report: Report) -> str:
+    metric, student, kept = report.main_score, report.student, report.kept
+    score, against = student.scores[metric], report.teacher.scores.get(metric)
+    rows = f"n = {_rows(report):,}" if _rows(report) else ""
+    if kept is None:
+        known = f" ({rows})" if rows else ""
+        of = "" if against is None else f", its teacher {against:.4f},"
+        fast = f"at {student.speedup:.2f} times its teacher's speed"
+        return f"The student reaches {metric} {score:.4f}{known}{of} {fast}."
+    low, high = (100 * end for end in kept.interval)
+    sure = f"{rows}, 95% interval {low:.1f} to {high:.1f}"
+    return (
+        f"The student keeps {kept.share:.1%} of its teacher's {metric} ({sure}) at "
+        f"{student.speedup:.2f} times its speed: {score:.4f} of {against:.4f}."
+    )
+
+
+def _rows(report: Report) -> int:
+    """How many rows the main score is of."""
+    metric = report.main_score
+    for split, count in report.examples.items():
+        if len(report.examples) == 1 or f"_{split.partition('_')[2]}" in metric:
+            return count
+    return 0
+
+
+def _nothing_learnt(report: Report) -> str:
+    """A warning where the student is not clearly better than one constant answer."""
+    constants = {low.name: low for low in report.baselines if low.name.startswith("always ")}
+    for one in report.comparisons:
+        if one.name in constants and not (one.clear and one.difference > 0):
+            score = constants[one.name].scores[report.main_score]
+            return (
+                f'The student is not clearly better than one constant answer: "{one.name}" reaches '
+                f"{report.main_score} {score:.4f}."
+            )
+    return ""
+
+
+def _compared(report: Report) -> str:
+    controls = {control.name: shown_name(control, report.speedup) for control in report.controls}
+    names = {**controls, **{low.name: low.name for low in report.baselines}}
+    groups: dict[str, list[str]] = {}
+    for one in report.comparisons:
+        if not one.name.startswith("always "):
+            told = f'"{names.get(one.name, one.name)}" {_by(one)}'
+            groups.setdefault(_word(one), []).append(told)
+    if not groups:
+        return f"It has {len(controls)} controls; {UNKNOWN}." if controls else ""
+    parts = (
+        f"{word} {' and '.join(filter(None, (', '.join(told[:-1]), told[-1])))}"
+        for word, told in groups.items()
+    )
+    return f"It is {'; '.join(parts)}."
+
+
+def _word(one: Comparison) -> str:
+    if not one.clear:
         return "within noise of"
-    if difference == 0:
-        return "as good as"
-    return "better than" if difference > 0 else "worse than"
+    return "better than" if one.difference > 0 else "worse than"
+
+
+def _by(one: Comparison) -> str:
+    return f"by {abs(one.difference):.4f}" if one.clear else f"({one.difference:+.4f})"

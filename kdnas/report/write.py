@@ -14,6 +14,7 @@ from kdnas.files.atomic import replace_file, write_text
 from kdnas.report.card import model_card
 from kdnas.report.data import REPORT, ReportData, read_report, read_run
 from kdnas.report.fidelity import fidelity_section
+from kdnas.report.figures.classes import classes_section
 from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section, parallel_section
@@ -21,7 +22,7 @@ from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.model import Report
 from kdnas.report.page import Plotly, write_page
-from kdnas.report.search_summary import progress_lines, search_summary
+from kdnas.report.search_summary import bargain_line, progress_lines, search_summary
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.students.checkpoint import CARD
@@ -29,6 +30,7 @@ from kdnas.students.checkpoint import CARD
 SECTIONS = (
     front_section,
     scores_section,
+    classes_section,
     course_section,
     importance_section,
     parallel_section,
@@ -66,7 +68,8 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     data = read_run(run)
     if data.report:
         size = data.report.search.space
-        search = search_summary(run.settings, data.table, data.control, size)
+        winner = data.report.student.trial
+        search = search_summary(run.settings, data.table, data.control, size, winner)
         report = data.report.model_copy(update={"search": search, "seconds": run.seconds()})
         report.write(run.folder / REPORT)
         data = replace(data, report=report)
@@ -99,12 +102,14 @@ def lead(data: ReportData) -> list[str]:
         done = ". ".join(line[0].upper() + line[1:] for line in progress_lines(data.progress))
         return [f"{done}.", "No student is finished yet: continue with kdnas resume."]
     student, search = report.student, report.search
+    bargains = [bargain_line(one, str(data.folder)) for one in search.bargains]
     return [
         report.verdict,
         f"The student is {student.name} (trial {student.trial}), with "
         f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters. "
         f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
         f"trials took {several(format(search.seconds, '.0f'), 'second')} in all.",
+        *(["Other students of this search: " + "; ".join(bargains) + "."] if bargains else []),
     ]
 
 

@@ -1,8 +1,17 @@
-"""Numbers as people read them."""
+"""Numbers, paths and tables as people read them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from io import StringIO
+from pathlib import Path
+from shlex import quote
+
+from rich.console import Console
+from rich.table import Table
+
 MILLION, FEW = 1e6, 1e5
+WIDTH = 80  # of a terminal
 
 
 def several(count: object, noun: str) -> str:
@@ -10,8 +19,31 @@ def several(count: object, noun: str) -> str:
     return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
 
 
+def short_path(path: Path) -> str:
+    """A path as a person types it here, quoted: relative where it lies below this folder."""
+    try:
+        return quote(str(path.resolve().relative_to(Path.cwd())) or ".")
+    except (ValueError, OSError):  # elsewhere, or this folder is gone
+        return quote(str(path))
+
+
 def in_millions(number: float, digits: int = 1) -> str:
     """A large number: `14.5M`, or `63k` where millions would show too few digits."""
     if number < max(FEW, MILLION / 10**digits):
         return f"{number / 1000:.0f}k"
     return f"{number / MILLION:.{digits}f}M"
+
+
+def table_lines(
+    head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
+) -> list[str]:
+    """A table without rules: the first column, `first` wide, left-aligned, the others right."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    table.add_column(head[0], no_wrap=True, overflow="ellipsis", width=first)
+    for name in head[1:]:
+        table.add_column(name, justify="right", no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*row)
+    text = StringIO()
+    Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(table)
+    return [line.rstrip() for line in text.getvalue().splitlines()]

@@ -85,6 +85,12 @@ def skill_interval(spec: TaskSpec, logits: ArrayLike, labels: ArrayLike) -> Inte
     return float(found.low), float(found.high)
 
 
+def answers(spec: TaskSpec, logits: ArrayLike, labels: ArrayLike) -> dict[str, list[Any]]:
+    """`predicted` and `truth` of the labelled units, as plain values."""
+    predicted, truth = _labelled(spec, logits, labels)
+    return {"predicted": predicted.tolist(), "truth": truth.tolist()}
+
+
 def _told(spec: TaskSpec) -> tuple[str, ...]:
     """The task's metrics, then the errors of its type."""
     return (*spec.metrics, *spec.task_type.errors)

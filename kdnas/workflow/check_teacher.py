@@ -87,13 +87,13 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
 
 
 def evaluated_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
-    """Its `scores` and `intervals`, the interval of its `skill`, and the `baseline`'s scores.
+    """What `scores_and_intervals` says of it, and the `baseline`.
 
     Empty where it has no head for the task; the baseline is None for types that have none.
     """
     if not teacher.has_head:
-        return {"scores": {}, "intervals": {}, "skill": None, "baseline": None}
-    key = {"teacher": inputs.source, "label_map": context.settings.label_map, "baseline": True}
+        return {"scores": {}, "intervals": {}, "skill": None, "rows": {}, "baseline": None}
+    key = {"teacher": inputs.source, "label_map": context.settings.label_map, "rows": True}
     return run_step(context, "evaluate teacher", key, lambda: _evaluate(context, inputs, teacher))
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas import __version__
-from kdnas.evaluation.scores import scores_and_intervals
+from kdnas.evaluation.floor import NAME as FLOOR
+from kdnas.evaluation.floor import floor_logits
+from kdnas.evaluation.scores import scored_logits, scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
@@ -21,9 +24,12 @@ from kdnas.measure.quiet import how_measured
 from kdnas.report.model import (
     VERSION,
     Baseline,
+    Comparison,
     ControlModel,
+    Details,
     Environment,
     EvaluatedModel,
+    Kept,
     LatencyCell,
     Report,
     Student,
@@ -35,6 +41,8 @@ from kdnas.report.verdict import verdict
 from kdnas.runs.context import run_step
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
+from kdnas.tasks import TaskSpec
+from kdnas.tasks.comparison import Scored, difference, share_kept
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.check_teacher import evaluated_teacher
 from kdnas.workflow.prepare import Prepared
@@ -96,6 +104,50 @@ def _once_a_machine(
     return run_step(context, name, key, compute)
 
 
+def floor(prepared: Prepared) -> dict[str, Any] | None:
+    """`name`, `scores` and `rows` of a linear model on words, trained on the training rows."""
+    context, data = prepared.context, prepared.inputs.data
+    spec, seed = data.spec, context.settings.seed
+
+    def compute() -> dict[str, Any] | None:
+        found = floor_logits(spec, data.examples, data.scored, seed)
+        if found is None:
+            return None
+        result: dict[str, Any] = {"name": FLOOR, "scores": {}, "intervals": {}, "rows": {}}
+        for split, logits in found.items():
+            labels = data.scored[split].labels
+            assert labels is not None
+            for name, part in scored_logits(spec, logits, labels, split).items():
+                result[name] |= part
+        return result
+
+    return run_step(context, "floor", {"seed": seed}, compute)
+
+
+def comparisons(spec: TaskSpec, student: Scored, others: Mapping[str, Scored]) -> list[Comparison]:
+    """The student against each other model, on the same rows."""
+    found = {name: difference(spec, student, rows) for name, rows in others.items()}
+    return [
+        Comparison(name=name, difference=d.value, interval=d.interval, p=d.p)
+        for name, d in found.items()
+        if d is not None
+    ]
+
+
+def kept(spec: TaskSpec, student: Scored, teacher: Scored) -> Kept | None:
+    """The share of the teacher's score that the student keeps."""
+    share = share_kept(spec, student, teacher)
+    return None if share is None else Kept(share=share.value, interval=share.interval)
+
+
+def details(spec: TaskSpec, rows: Scored) -> Details | None:
+    """What lies below the main score, for task types that have such a thing."""
+    part = rows[spec.evaluation[0]]
+    predicted, truth = np.asarray(part["predicted"]), np.asarray(part["truth"])
+    found = spec.task_type.details(predicted, truth, spec.labels or ())
+    return None if found is None else Details(**found)
+
+
 def make_report(
     prepared: Prepared,
     study: Study,
@@ -116,6 +168,10 @@ def make_report(
     costs = measured(prepared, candidate, folder)["costs"]
     known = evaluated_teacher(context, inputs, teacher)
     found = {name: known[name] for name in ("scores", "intervals")}
+    lows = [low for low in (known["baseline"], floor(prepared)) if low]
+    rows = measured(prepared, candidate, folder)["rows"]
+    others = {c.name: measured(prepared, c.candidate, c.folder)["rows"] for c in controls}
+    others |= {low["name"]: low["rows"] for low in lows}
     grid = latency_table(prepared, candidate, folder)
     tables = trial_table(study), trial_table(random) if random else None
     report = Report(
@@ -147,7 +203,10 @@ def make_report(
             latency_iqr_ms=costs["latency_iqr_ms"],
             **student,
         ),
-        baseline=None if known["baseline"] is None else Baseline(**known["baseline"]),
+        baselines=[Baseline(name=b["name"], scores=b["scores"]) for b in lows],
+        comparisons=comparisons(spec, rows, others),
+        kept=kept(spec, rows, known["rows"]),
+        details=details(spec, rows),
         controls=[
             ControlModel(
                 name=c.name,
@@ -156,7 +215,7 @@ def make_report(
             )
             for c in controls
         ],
-        search=search_summary(settings, *tables, len(inputs.space.candidates)),
+        search=search_summary(settings, *tables, len(inputs.space.candidates), winner.number),
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
             TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import optuna
 import pandas as pd
@@ -12,7 +13,7 @@ from made_runs import report_of
 from kdnas.config import Settings
 from kdnas.report.card import model_card
 from kdnas.report.model import HAND_PICKED
-from kdnas.report.search_summary import search_summary
+from kdnas.report.search_summary import bargain_line, search_summary
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import COLUMNS, finished, front, trial_table
 
@@ -61,7 +62,7 @@ def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
 
 
 def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
-    told = search_summary(Settings(speedup=3), table, table[table.number.isin([0, 2])], 50)
+    told = search_summary(Settings(speedup=3), table, table[table.number.isin([0, 2])], 50, 1)
     assert (told.seen, told.distinct, told.space) == (4, 4, 50)
     assert [(b.speedup, b.search and b.search.score) for b in told.budgets] == [(3, 0.7)]
     drawn = told.budgets[0].random_search
@@ -70,7 +71,12 @@ def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
     area = 0.6 * (1 - 1 / 2.7) + 0.5 * (1 / 2.7 - 1 / 8)
     assert told.random_search and told.random_search.hypervolume == pytest.approx(area, abs=1e-5)
     assert told.hypervolume > area
-    free = search_summary(Settings(), table, None, 50)
+    [better] = told.bargains  # trial 0 is faster, but far worse
+    assert (better.trial, better.difference) == (3, 0.2) and better.times < 1
+    line = bargain_line(better, "runs/a")
+    assert line.startswith("trial 3: score 0.2000 more, 0.") and line.endswith("--trial 3")
+    free = search_summary(Settings(), table, None, 50, None)
+    assert not free.bargains
     assert free.random_search is None
     assert [(b.speedup, b.search and b.search.score) for b in free.budgets] == [
         (2, 0.9),
@@ -109,15 +115,16 @@ def test_a_card_of_a_tiny_student_with_an_odd_teacher() -> None:
 
 
 def test_seconds_are_those_of_trials() -> None:
-    lines = closing_lines(report_of(), "runs/a")
+    lines = closing_lines(report_of(), Path("runs/a"))
     assert "search: tpe, 12 of 1536 students; trials took 99 s, 2.5 to 30.1 s each" in lines
 
 
 def test_the_last_lines_fit_a_terminal() -> None:
-    lines = closing_lines(report_of(), "runs/a")
+    lines = closing_lines(report_of(), Path("runs/a"))
     assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["size", "speed", "accuracy", "f1"]
-    assert lines[1].split() == ["teacher", "22.7M", "1.00x", "0.8400", "0.8600"]
+    assert lines[0] == "The student keeps most of its teacher's scores."
+    assert lines[2].split() == ["size", "speed", "accuracy", "f1"]
+    assert lines[3].split() == ["teacher", "22.7M", "1.00x", "0.8400", "0.8600"]
     words = [line.split() for line in lines]
     assert ["best", "reward;", "score", "at", "2x", "8x"] in words
     assert ["this", "search", "0.8000", "0.7100", "0.5000"] in words
@@ -125,9 +132,25 @@ def test_the_last_lines_fit_a_terminal() -> None:
     names = ("accuracy_matched", "accuracy_mismatched", "matthews_correlation", "another")
     scores = dict.fromkeys(names, 0.5)
     many = report_of(student__scores=scores, teacher__scores={}, controls=[])
-    lines = closing_lines(many, "runs/a")
+    lines = closing_lines(many, Path("runs/a"))
     assert max(map(len, lines)) <= 80
-    assert lines[1].split() == ["teacher", "22.7M", "1.00x", "-", "-"]
+    assert lines[3].split() == ["teacher", "22.7M", "1.00x", "-", "-"]
+
+
+def test_the_last_lines_say_what_to_do_next() -> None:
+    lines = closing_lines(report_of(), Path("runs/my run"))
+    assert lines[-7:] == [
+        "student: 'runs/my run'/student",
+        "report:  'runs/my run'/report.html",
+        "next:",
+        "  kdnas predict 'runs/my run' 'a text'           label texts",
+        "  kdnas report 'runs/my run' --open              look at the front",
+        "  kdnas distill 'runs/my run' --speedup 10       a faster student",
+        "  kdnas export 'runs/my run' --format onnx,int8  ship it",
+    ]
+    other = closing_lines(report_of(), Path("runs/a"), Path("runs/a/students/trial-2"))
+    assert "  kdnas export runs/a --trial 2 --format onnx,int8        ship it" in other
+    assert "  kdnas predict runs/a/students/trial-2/student 'a text'  label texts" in other
 
 
 @pytest.mark.parametrize(
@@ -139,7 +162,7 @@ def test_a_hand_picked_student_is_called_as_fast_where_it_is(speedup: float, nam
     control = control.model_copy(update={"name": HAND_PICKED, "speedup": speedup})
     report = report_of(speedup=4.2, controls=[control.model_dump()])
     assert f"| hand-picked, {name} |" in model_card(report)
-    lines = closing_lines(report, "runs/a")
+    lines = closing_lines(report, Path("runs/a"))
     assert any(line.startswith(f"hand-picked, {name}  ") for line in lines)
     assert max(map(len, lines)) <= 80
 
@@ -151,5 +174,6 @@ def test_the_speedup_has_the_decimals_of_the_students() -> None:
 
 
 def test_a_missed_speedup_is_said() -> None:
-    assert any("misses" in line for line in closing_lines(report_of(speedup_wanted=5.01), "runs/a"))
-    assert not any("misses" in line for line in closing_lines(report_of(speedup_wanted=5), "a"))
+    missed, met = (closing_lines(report_of(speedup_wanted=w), Path("a")) for w in (5.01, 5))
+    assert any("misses" in line for line in missed)
+    assert not any("misses" in line for line in met)

@@ -48,47 +48,48 @@ def test_a_report_that_cannot_be_read_is_one_clear_line(
     assert f"`kdnas resume {tmp_path}`" in told
 
 
-def verdict_of(
-    teacher: float | None,
-    scores: dict[str, float | None],
-    half: float | None,
-    examples: dict[str, int],
-) -> str:
-    """The verdict on a student and controls with these scores, `half` an interval wide each way."""
-
-    def scored(score: float | None) -> dict[str, Any]:
-        known = score is not None and half is not None
-        return {
-            "scores": {} if score is None else {"accuracy": score},
-            "intervals": {"accuracy": (score - half, score + half)} if known else {},  # type: ignore[operator]
-        }
-
-    report = report_of(examples=examples)
-    base = {**report.controls[0].model_dump(), "speedup": 4.0}
-    student = {**report.student.model_dump(), "speedup": 4.0, **scored(scores.pop("s"))}
-    controls = [{**base, "name": name, **scored(score)} for name, score in scores.items()]
-    return verdict(
-        report_of(
-            examples=examples,
-            teacher={**report.teacher.model_dump(), **scored(teacher), "intervals": {}},
-            student=student,
-            controls=controls,
-        )
-    )
+def compared(name: str, difference: float, half: float, p: float) -> dict[str, Any]:
+    interval = (difference - half, difference + half)
+    return {"name": name, "difference": difference, "interval": interval, "p": p}
 
 
 def test_a_verdict_names_what_was_kept_and_what_is_noise() -> None:
-    scores = {"s": 0.8, "plain": 0.7, "picked": 0.79, "drawn": 0.85}
-    assert verdict_of(0.9, scores, 0.02, {"validation": 99}) == (
-        "The student reaches accuracy 0.8000 on 99 examples, 88.9% of its teacher's 0.9000, at "
-        '4.00 times its teacher\'s speed; it is better than "plain"; within noise of "picked"; '
-        'worse than "drawn".'
+    report = report_of(
+        examples={"validation": 1872},
+        kept={"share": 0.889, "interval": (0.8612, 0.9)},
+        comparisons=[
+            compared("fine-tuned without KD", 0.1, 0.02, 0.001),
+            compared("hand-picked, as fast", 0.01, 0.02, 0.3),
+            compared("odd", -0.05, 0.02, 0.01),
+            compared("TF-IDF, linear", 0.0305, 0.02, 0.01),
+            compared("always good", 0.3, 0.02, 0.0),
+        ],
+        baselines=[
+            {"name": "always good", "scores": {"accuracy": 0.5}},
+            {"name": "TF-IDF, linear", "scores": {"accuracy": 0.77}},
+        ],
+    )
+    assert verdict(report) == (
+        "The student keeps 88.9% of its teacher's accuracy (n = 1,872, 95% interval 86.1 to 90.0) "
+        'at 5.00 times its speed: 0.8400 of 0.8400. It is better than "fine-tuned without KD" by '
+        '0.1000 and "TF-IDF, linear" by 0.0305; within noise of "hand-picked, as fast" (+0.0100); '
+        'worse than "odd" by 0.0500.'
     )
 
 
-def test_a_verdict_without_intervals_says_so() -> None:
-    scores = {"s": 0.8, "plain": 0.7, "picked": 0.8, "unscored": None}
-    assert verdict_of(None, scores, None, {}) == (
-        "The student reaches accuracy 0.8000 at 4.00 times its teacher's speed; it is better than "
-        '"plain"; as good as "picked" (how much of this is noise was not measured).'
+def test_a_verdict_warns_of_a_student_that_is_no_better_than_a_constant() -> None:
+    report = report_of(
+        comparisons=[compared("always good", 0.01, 0.02, 0.4)],
+        baselines=[{"name": "always good", "scores": {"accuracy": 0.83}}],
+    )
+    assert verdict(report).startswith(
+        'The student is not clearly better than one constant answer: "always good" reaches '
+        "accuracy 0.8300. The student reaches accuracy 0.8400 (n = 872), its teacher 0.8400,"
+    )
+
+
+def test_a_verdict_without_comparisons_says_so() -> None:
+    assert verdict(report_of(teacher__scores={})) == (
+        "The student reaches accuracy 0.8400 (n = 872) at 5.00 times its teacher's speed. It has 3 "
+        "controls; how much of the differences is noise was not measured."
     )

@@ -156,7 +156,7 @@ def test_a_head_that_was_never_trained_is_refused_before_the_search(
     fresh = Run.open(steps.run.folder, fresh_head=True, teacher_lr=5e-3, teacher_epochs=8)
     report = find_student(open_context(fresh))
     assert report.teacher.scores["accuracy"] > 0.9
-    assert report.baseline and report.baseline.name == "always positive"
+    assert [low.name for low in report.baselines] == ["always positive", "TF-IDF, linear"]
     assert (
         "| always positive | 0.3500 |" in (steps.run.folder / "student" / "README.md").read_text()
     )
@@ -170,7 +170,7 @@ def test_prices_are_learnt_and_shipped_in_their_own_unit(
     for model in (report.teacher, report.student):
         assert model.scores["pearson"] > 0.9
         assert model.scores["mae"] < 80_000
-    assert report.baseline and 120_000 < report.baseline.scores["mae"] < 300_000
+    assert 120_000 < report.baselines[0].scores["mae"] < 300_000
     for saved in ("student", "teacher"):
         model = load_teacher(str(steps.run.folder / saved), steps.data.spec).model
         assert steps.score(model)["mae"] < 80_000

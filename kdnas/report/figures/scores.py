@@ -46,8 +46,8 @@ def scores_section(data: ReportData) -> Section:
         )
         for name, model in models
     ]
-    if constant := data.report.baseline:
-        rows.append((constant.name, *(_score(constant, metric) for metric in metrics), "-", "-"))
+    for low in data.report.baselines:
+        rows.append((low.name, *(_score(low, metric) for metric in metrics), "-", "-"))
     table = Table(("", *metrics, "parameters", "speed-up"), rows, open=True)
     errors = TASK_TYPES[data.report.task_type].errors
     drawn = [metric for metric in metrics if metric.partition("_")[0] not in errors]

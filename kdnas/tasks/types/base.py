@@ -199,6 +199,10 @@ class TaskType:
         """The best logits, shape (outputs,), of who knows training labels but no text, if any."""
         return None
 
+    def linear_model(self, seed: int) -> Any:
+        """An untrained model of scikit-learn for the floor; None where there is none."""
+        return None
+
     # Training.
 
     def pick_logits(self, output: Any, units: Units) -> Tensor:
@@ -254,6 +258,12 @@ class TaskType:
     def unit_of(self, logits: Array, labels: Array) -> LabelScale:
         """The unit of the outputs, where the labels clearly have another: the scale restores it."""
         return UNSCALED
+
+    def details(
+        self, predicted: Array, truth: Array, labels: Sequence[str]
+    ) -> dict[str, Any] | None:
+        """What lies below a score, plain values by name: for classes, each one's own scores."""
+        return None
 
     # Scores, and what leaves kdnas.
 

@@ -148,6 +148,29 @@ class Classification(TaskType):
         counts = np.bincount(labels[labels >= 0], minlength=outputs)
         return np.where(np.arange(outputs) == counts.argmax(), 1.0, 0.0)
 
+    def linear_model(self, seed: int) -> Any:
+        from sklearn.linear_model import LogisticRegression
+
+        return LogisticRegression(C=4.0, max_iter=300, random_state=seed)
+
+    def details(self, predicted: Array, truth: Array, labels: Sequence[str]) -> dict[str, Any]:
+        """Precision, recall, F1 and rows of each class, and the confusion matrix.
+
+        Row i, column j of the matrix: rows of class i that were taken for class j.
+        """
+        size = len(labels)
+        table = np.zeros((size, size), np.int64)
+        np.add.at(table, (truth, predicted), 1)
+        right = np.diag(table).astype(np.float64)
+        precision, recall = ratio(right, table.sum(0)), ratio(right, table.sum(1))
+        f1 = ratio(2 * right, table.sum(0) + table.sum(1))
+        numbers = {"precision": precision, "recall": recall, "f1": f1}
+        classes = [
+            {"name": name, **{k: float(v[i]) for k, v in numbers.items()}, "support": int(rows)}
+            for i, (name, rows) in enumerate(zip(labels, table.sum(1), strict=True))
+        ]
+        return {"classes": classes, "confusion": table.tolist()}
+
     def better_order(self, logits: Array, labels: Array) -> list[int] | None:
         """The order with most rows right, where more would be so by far than by chance.
 

@@ -1,0 +1,62 @@
+"""Class by class: what lies below the student's main score."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import plotly.graph_objects as go
+
+from kdnas.report.data import ReportData
+from kdnas.report.figures import style
+from kdnas.report.model import Details
+from kdnas.report.page import Section, Table
+
+CLASSES = Section(
+    "classes",
+    "Classes",
+    "The student on each class. Precision: of the rows it puts in the class, the share that "
+    "belongs there; recall: of the rows that belong there, the share it finds. The plot shows for "
+    "each class (a row) the share of its rows that the student takes for each class (a column).",
+)
+HEAD = ("class", "precision", "recall", "F1", "rows")
+MOST = 40  # classes that a matrix can show
+
+
+def classes_section(data: ReportData) -> Section:
+    """The confusion matrix, and a table of precision, recall, F1 and rows."""
+    details = data.report.details if data.report else None
+    if details is None:
+        return replace(CLASSES, missing="There are no classes, or no student yet.")
+    rows = [
+        (one.name, f"{one.precision:.4f}", f"{one.recall:.4f}", f"{one.f1:.4f}", str(one.support))
+        for one in details.classes
+    ]
+    section = replace(CLASSES, table=Table(HEAD, rows, open=len(rows) <= MOST))
+    if len(rows) > MOST:
+        return replace(section, missing=f"No plot: there are more than {MOST} classes.")
+    return replace(section, views={"confusion": _matrix(details)})
+
+
+def _matrix(details: Details) -> go.Figure:
+    names = [style.plain(one.name) for one in details.classes]
+    shares = [[n / max(1, sum(row)) for n in row] for row in details.confusion]
+    size = 170 + 44 * len(names)
+    figure = style.figure(
+        {"title": {"text": "taken for"}, "type": "category", "side": "bottom"},
+        {"title": {"text": "is"}, "type": "category", "autorange": "reversed"},
+        min(size, 900),
+        showlegend=False,
+    )
+    figure.add_heatmap(
+        x=names,
+        y=names,
+        z=shares,
+        text=details.confusion,
+        texttemplate="%{text}",
+        zmin=0,
+        zmax=1,
+        colorscale="Blues",
+        showscale=False,
+        hovertemplate="%{text} of %{y} taken for %{x} (%{z:.1%})<extra></extra>",
+    )
+    return figure
