@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
@@ -72,7 +72,7 @@ def predict(
         typed = piped and sys.stdin.isatty()  # a person waits for each answer
         found = predict_rows(classifier, rows, *([1] if typed else []))
         lines = (
-            json.dumps(said, ensure_ascii=False, default=str)
+            json.dumps(said, ensure_ascii=not _is_unicode(out), default=str)
             if as_json
             else prediction_line(classifier, said)
             for said in found
@@ -84,10 +84,10 @@ def _print(lines: Iterator[str], out: TextIO, total: int) -> None:
     """Prints lines as they come, beside a bar where they go to a file or a pipe."""
     bar = progress("predict", total) if total and not out.isatty() else nullcontext(silent)
     with bar as advance:
-        try:
-            for line in lines:
-                print(line, file=out, flush=not total)
-                advance("")
-            out.flush()
-        except BrokenPipeError:  # `| head` has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        for line in lines:
+            print(line, file=out, flush=not total)
+            advance("")
+
+
+def _is_unicode(out: TextIO) -> bool:
+    return codecs.lookup(out.encoding or "utf-8").name.startswith("utf")
