@@ -17,10 +17,11 @@ from typing import TextIO
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
 
-# Threads of OpenMP that wait for work spin by default. Beside another busy process they spin for
-# what that process has, and training all but stops. They are read when torch is loaded.
-PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
-WAITING = {*PASSIVE, "GOMP_SPINCOUNT"}
+# Threads of OpenMP that wait for work spin for long by default. Beside another busy process they
+# spin on the core that the thread they wait for needs, and training all but stops. A short spin is
+# as fast on a quiet machine, where sleeping at once is not. Both are read when torch is loaded.
+BRIEF = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "1"}
+WAITING = {*BRIEF, "OMP_WAIT_POLICY"}
 # Lines of other packages' C++ that say nothing to somebody who searches for a student.
 SILENT = {"TORCH_CPP_LOG_LEVEL": "ERROR", "KINETO_LOG_LEVEL": "99"}
 LOGGERS = ("torch", "transformers", "huggingface_hub", "datasets", "fsspec", "urllib3")
@@ -43,13 +44,13 @@ def prepare_process() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name, value in SILENT.items():
         os.environ.setdefault(name, value)
-    wait_passively()
+    wait_briefly()
 
 
-def wait_passively() -> None:
-    """Lets threads without work sleep, unless the user decided how they wait."""
+def wait_briefly() -> None:
+    """Lets threads without work sleep soon, unless the user decided how they wait."""
     if not WAITING & os.environ.keys():
-        os.environ.update(PASSIVE)
+        os.environ.update(BRIEF)
 
 
 def check_environment() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, manner, say
-from kdnas.runtime.environment import PASSIVE, check_environment, wait_passively
+from kdnas.runtime.environment import BRIEF, WAITING, check_environment, wait_briefly
 
 # What a child needs; Python itself cannot begin in a folder that is gone with a relative one.
 PATH = os.pathsep.join(path for path in sys.path if Path(path).is_absolute())
@@ -95,17 +95,17 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
     assert done.stderr == "kdnas: the working folder no longer exists; change to another one\n"
 
 
-def test_threads_wait_passively_unless_the_user_decided(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*PASSIVE, "GOMP_SPINCOUNT"):
+def test_threads_wait_briefly_unless_the_user_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in WAITING:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    wait_passively()
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE" and "KMP_BLOCKTIME" not in os.environ
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    wait_passively()
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.delenv("KMP_BLOCKTIME")
+    monkeypatch.setattr("os.environ", changed := dict(os.environ))
+    wait_briefly()
+    assert changed.items() >= BRIEF.items()
+    for name in BRIEF:
+        del changed[name]
+    changed["OMP_WAIT_POLICY"] = "ACTIVE"
+    wait_briefly()
+    assert not changed.keys() & BRIEF.keys()
 
 
 def test_lines_are_shown_without_control_characters_and_passwords(
