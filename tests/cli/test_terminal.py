@@ -113,9 +113,7 @@ def test_a_quiet_search_that_tells_json(
     assert all(curve["points"] for curve in curves)
     assert {"mini-KD", "hidden", "task", "labels-alone"} == {curve["stage"] for curve in curves}
     again = told("resume", run, "--quiet")
-    assert (
-        again[0].splitlines()[0].split()[:2] == ["size", "speed"] and "run folder" not in again[0]
-    )
+    assert "size " in again[0] and "run folder" not in again[0]
 
 
 def test_manners(capsys: pytest.CaptureFixture[str]) -> None:
