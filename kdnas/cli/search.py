@@ -54,7 +54,18 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     **OF_THE_RUN,
     **of_the_run("force", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
-def resume(flags: dict[str, Any], run: RunFolder, *, config: ConfigFile = None) -> None:
+def resume(
+    flags: dict[str, Any],
+    run: RunFolder,
+    *,
+    config: ConfigFile = None,
+    rebuild_study: bool = typer.Option(
+        False,
+        "--rebuild-study",
+        help="First make a lost or damaged study again, from trials.csv, the log and the students "
+        "of trials.",
+    ),
+) -> None:
     """Continue a run that stopped, or give it more trials.
 
     --trials is the new total. Settings of a training may change until its result is there; with
@@ -62,15 +73,15 @@ def resume(flags: dict[str, Any], run: RunFolder, *, config: ConfigFile = None) 
     """
     from kdnas.runs.run_folder import Run
 
-    _finish(Run.open(run, config or (), **flags))
+    _finish(Run.open(run, config or (), **flags), rebuild_study=rebuild_study)
 
 
-def _finish(run: Run) -> None:
+def _finish(run: Run, *, rebuild_study: bool = False) -> None:
     """Takes a run's last steps and prints the result."""
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import complete, load_run
 
-    interruptible(f"resume {run.folder}", lambda: complete(run))
+    interruptible(f"resume {run.folder}", lambda: complete(run, rebuild_study=rebuild_study))
     report = load_run(run.folder).report
     assert report is not None
     conclude(report.model_dump(mode="json"), closing_lines(report, run.folder))

@@ -102,18 +102,21 @@ def search(
     return load_run(complete(new_run(config, flags)).folder)
 
 
-def resume(run: str | Path, **changes: Any) -> LoadedRun:
+def resume(run: str | Path, *, rebuild_study: bool = False, **changes: Any) -> LoadedRun:
     """Goes on with a run that stopped, or gives it more trials.
 
     Args:
         run: The run folder.
+        rebuild_study: Whether a lost or damaged study is first made again, from trials.csv, the
+            log and the students of trials.
         changes: `trials` (the new total), `threads`, `device`; settings of a training, until its
             result is there; settings of full KD: the student is then trained again.
 
     Raises:
-        KdnasError: The folder holds no run, or a change is not possible.
+        KdnasError: The folder holds no run, its study is lost, or a change is not possible.
     """
-    return load_run(complete(Run.open(Path(run), **changes)).folder)
+    opened = Run.open(Path(run), **changes)
+    return load_run(complete(opened, rebuild_study=rebuild_study).folder)
 
 
 def distill(
@@ -165,10 +168,10 @@ def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
     return Run.create(with_latency_input(settings))
 
 
-def complete(run: Run) -> Run:
+def complete(run: Run, *, rebuild_study: bool = False) -> Run:
     """Takes all steps of a run that are still to take; a run refused at once leaves nothing."""
     with run.forgotten_if_refused():
-        find_student(open_context(run))
+        find_student(open_context(run), rebuild=rebuild_study)
     return run
 
 

@@ -7,6 +7,7 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 from optuna.study import Study
@@ -17,8 +18,10 @@ from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
+from kdnas.study.rebuild import rebuild_study
 from kdnas.study.storage import storage_url
-from kdnas.study.study import load_control, load_run_study
+from kdnas.study.study import load_control
+from kdnas.study.whole import CONTROL, check_whole, open_study_of
 from kdnas.study.winner import choose_winner
 from kdnas.workflow.distil import distil, record_of, train_controls
 from kdnas.workflow.inputs import (
@@ -35,15 +38,22 @@ from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.search import open_run_study, random_search, search
 
 
-def find_student(context: Context) -> Report:
-    """The seven steps.
+def find_student(context: Context, *, rebuild: bool = False) -> Report:
+    """The seven steps; with `rebuild`, a lost or damaged study is first made again.
 
     Raises:
-        KdnasError: Bad input, before anything is computed; or no candidate meets the limits.
+        KdnasError: Bad input or a lost study, before anything is computed; or no candidate meets
+            the limits.
     """
-    run, settings = context.run, context.settings
+    run = context.run
     with run.alone():
+        if not rebuild:
+            check_whole(run)
         inputs = read_inputs(context)
+        if rebuild:
+            rebuild_study(run, inputs.space)
+            context = replace(context, settings=run.settings)
+        settings = context.settings
         check_inputs(context, inputs)
         check_total(context)
         take_changes(context)
@@ -104,7 +114,7 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
-        load_run_study(url, settings.study, run.folder)  # refuses where there is none
+        open_study_of(run)  # refuses where there is none
         inputs = read_inputs(context)
         check_same_data(context, inputs.data)
         given = load_given_teacher(context, inputs)
@@ -114,7 +124,7 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
         home = home_of(context, trial)
         prepared = prepare(context, inputs, given)
         distil_trial(prepared, trial, home)
-        random = load_control(url, settings.study, "random")
+        random = load_control(url, settings.study, CONTROL)
         own = home == run.folder
         return deliver(prepared, study, random, trial, home, settings.speedup if own else speedup)
 
