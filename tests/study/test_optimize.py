@@ -157,11 +157,11 @@ def test_candidates_that_always_fail_end_the_search(
 def test_an_interruption_after_a_trial_was_told_leaves_its_result(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    log = Run.log
+    log, left = Run.log, [error]
 
     def log_once(self: Run, event: str, **values: object) -> None:
-        if event == "trial" and values["number"] == 0:
-            raise error
+        if event == "trial" and left:
+            raise left.pop()
         log(self, event, **values)
 
     monkeypatch.setattr(Run, "log", log_once)
