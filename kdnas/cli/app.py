@@ -92,7 +92,10 @@ def main() -> None:
 
 
 def run() -> int:
-    """Runs the command line; bad input ends in one line and exit code 2, Ctrl-C in 130."""
+    """Runs the command line; bad input ends in one line and exit code 2, Ctrl-C in 130.
+
+    Where no student keeps a hard limit, the code is 3.
+    """
     for word in sys.argv:
         remember_secrets(word)
     try:
@@ -105,7 +108,7 @@ def run() -> int:
     except UsageError as error:
         return _failed(error.format_message())
     except KdnasError as error:
-        return _failed(str(error))
+        return _failed(str(error), error.exit_code)
     except OSError as error:  # a file that no room has a better message for
         if is_full(error):
             return _failed(f"no space left on the disk of {error.filename or 'a file'}")

@@ -147,6 +147,12 @@ def append_line(path: Path, line: str) -> None:
         file.write(f"{NEWLINE * cut_short}{line}\n".encode())
 
 
+def move(path: Path, target: Path) -> None:
+    """Moves a file or folder to a place, over what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _swap(path, target)
+
+
 def set_aside_unless_file(path: Path) -> None:
     """Moves what is in the place of a file, but is none, to another name: a folder, a dead link."""
     if os.path.lexists(path) and not path.is_file():

@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.config import Settings
-from kdnas.errors import KdnasError
+from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.runtime.console import progress, say
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.evaluate import Evaluate
@@ -178,7 +178,7 @@ class _Search:
         """Whether candidate after candidate breaks a limit.
 
         Raises:
-            KdnasError: None ever kept them, in the run's own search.
+            MissedLimitError: None ever kept them, in the run's own search.
         """
         scored = max((t.number for t in self.trials() if "loss" in t.user_attrs), default=-1)
         broken = [t for t in infeasible(self.study) if t.number > scored]
@@ -192,7 +192,7 @@ class _Search:
             return True
         message = none_feasible(broken, self.limits)
         if not self.is_control:
-            raise KdnasError(message)
+            raise MissedLimitError(message)
         self.say(message)
         return True
 
