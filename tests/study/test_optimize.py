@@ -38,7 +38,8 @@ def pipeline(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Stepwis
 
 
 def more(pipeline: Stepwise, **changes: object) -> Stepwise:
-    return Stepwise(Run.open(pipeline.run.folder, **changes))
+    """The same run with settings that it was not begun with."""
+    return Stepwise(Run(pipeline.run.folder, pipeline.settings.model_copy(update=changes)))
 
 
 def test_a_repeated_architecture_is_told_again_and_not_trained(
