@@ -16,6 +16,7 @@ from kdnas.cli.options import with_settings
 from kdnas.config import load_settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import progress, silent
+from kdnas.runtime.shown import shown
 
 STDIN = "-"
 
@@ -51,8 +52,7 @@ def predict(
     Prints label, probability and text, one a line; for a regression number and text. Results go to
     standard output, progress to standard error.
     """
-    from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
-    from kdnas.evaluation.texts import read_file, read_lines, rows_of
+    from kdnas.workflow.early import check_model
 
     settings, given, out = load_settings(None, flags), list(texts or []), sys.stdout
     if file and given:
@@ -60,6 +60,12 @@ def predict(
     piped = given == [STDIN] or not (given or file or sys.stdin.isatty())
     if not (given or file or piped):
         raise KdnasError("no text: give TEXT, --file FILE, or - for lines on standard input")
+    if file and not file.is_file():
+        raise KdnasError(f"invalid --file {shown(file)}: no such file")
+    check_model(model)
+    from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
+    from kdnas.evaluation.texts import read_file, read_lines, rows_of
+
     with redirect_stdout(sys.stderr):
         classifier = load_classifier(model, device=settings.device, threads=settings.threads)
         total = 0
