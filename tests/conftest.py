@@ -18,6 +18,7 @@ from support.processes import Child
 from support.tiny import (  # noqa: F401
     ADJECTIVES,
     NOUNS,
+    SHAPE,
     save_mrpc,
     save_teacher,
     sentence,
@@ -108,18 +109,6 @@ def make_run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callabl
         return Run.create(Settings(**{**places, "task": "mrpc", **QUICK, **changes}))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def finished_run(
-    teacher_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """A finished search of two candidates, with random search beside it; copy it to change it."""
-    from kdnas import search
-
-    out = tmp_path_factory.mktemp("finished") / "run"
-    options = {**QUICK, "data_dir": data_folder, "out": out, "trials": 2}
-    return search(teacher_folder, "mrpc", **{**options, "random_control": "search"}).folder
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from transformers import PreTrainedModel
 from kdnas.distillation import packing
 from kdnas.distillation.batches import Batch
 from kdnas.runtime.device import Runtime
-from kdnas.space.families import family_of
+from kdnas.space.families import UNITS, Family, Unit, family_of
 
 Kind = Literal["hidden", "query", "key", "value"]
-HEADS: tuple[Kind, ...] = ("query", "key", "value")
+HEADS: tuple[Unit, ...] = UNITS
 
 
 class State(NamedTuple):
@@ -96,11 +96,17 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
     return ModelOutputs(states, logits)
 
 
-def encoder_of(model: PreTrainedModel) -> nn.Module:
-    """The layers of a model, without embeddings and heads."""
+def encoder_of(model: PreTrainedModel) -> nn.ModuleList:
+    """What tokens pass between embeddings and heads, in its order; the last gives their states."""
+    parts = [model.base_model.get_submodule(path) for path in family(model).span]
+    lists = [part if isinstance(part, nn.ModuleList) else [part] for part in parts]
+    return nn.ModuleList(module for part in lists for module in part)
+
+
+def family(model: PreTrainedModel) -> Family:
+    """The family of a loaded model."""
     kind = model.config.model_type
-    encoder: nn.Module = model.base_model.get_submodule(family_of(kind, kind).encoder)
-    return encoder
+    return family_of(kind, kind)
 
 
 @contextmanager
@@ -133,8 +139,7 @@ def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
     DeBERTa sends its relative positions through the same maps, after the tokens. Where layers share
     their weights each call is of another layer.
     """
-    kind = model.config.model_type
-    shared, seen = family_of(kind, kind).layers is None, set()
+    shared, seen = family(model).layers is None, set()
 
     def on_tokens(module: nn.Module) -> bool:
         first = shared or module not in seen
@@ -144,25 +149,34 @@ def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
     return on_tokens
 
 
+def split_units(model: PreTrainedModel, path: str, outputs: Tensor) -> dict[Unit, Tensor]:
+    """What a map gives, shape (..., outputs), as queries, keys, values or what it has of them."""
+    of, units = family(model), family(model).units_of(path)
+    if of.by_head and len(units) > 1:
+        heads = getattr(model.config, of.field_name("num_attention_heads"))
+        each = outputs.view(*outputs.shape[:-1], heads, len(units), -1).unbind(-2)
+        return {unit: part.flatten(-2) for unit, part in zip(units, each, strict=True)}
+    return dict(zip(units, outputs.chunk(max(1, len(units)), -1), strict=False))
+
+
 @contextmanager
 def _recorded(
     model: PreTrainedModel, batch: Batch, request: OutputRequest
 ) -> Iterator[dict[str, list[Tensor]]]:
     """Yields a dict that will hold the requested queries, keys and values, layer by layer."""
     recorded: dict[str, list[Tensor]] = {state.kind: [] for state in request.states}
-    kind = model.config.model_type
-    on_tokens = calls_on_tokens(model)
+    on_tokens, of = calls_on_tokens(model), family(model)
 
-    def record(name: str, module: nn.Module, _: Any, output: Tensor) -> None:
+    def record(path: str, module: nn.Module, _: Any, output: Tensor) -> None:
         if on_tokens(module):
-            recorded[name].append(real_tokens(model, batch, output))
+            for unit, states in split_units(model, path, output).items():
+                if unit in recorded:
+                    recorded[unit].append(real_tokens(model, batch, states))
 
     with ExitStack() as stack:
         for path, module in encoder_of(model).named_modules():
-            for name, end in zip(HEADS, family_of(kind, kind).heads_out, strict=False):
-                if name in recorded and path.endswith("." + end):
-                    hook = module.register_forward_hook(partial(record, name))
-                    stack.callback(hook.remove)
+            if any(unit in recorded for unit in of.units_of(path)):
+                stack.callback(module.register_forward_hook(partial(record, path)).remove)
         yield recorded
 
 
@@ -175,29 +189,51 @@ def _packed(model: PreTrainedModel, batch: Batch) -> Iterator[list[Tensor]]:
     last: list[Tensor] = []
     encoder, layout, packs = encoder_of(model), batch.packing, can_pack(model)
     dtype = next(encoder.parameters()).dtype
-    names = tuple(inspect.signature(encoder.forward).parameters)
+    turned: dict[int, Any] = {}
 
-    def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+    def enter(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        names = tuple(inspect.signature(module.forward).parameters)
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        states = given.pop("hidden_states").to(dtype)
-        if packs:
+        states = _tensor(given.pop(names[0])).to(dtype)
+        if packs and module is encoder[0]:
             states = layout.pack(states)[None]
+        if packs and "attention_mask" in names:
             given.update(attention_mask=None, packing=layout)
+        if packs and given.get("position_embeddings") is not None:
+            angles = given["position_embeddings"]
+            if id(angles) not in turned:  # with the original, whose id no other may get
+                turned[id(angles)] = angles, tuple(_pack_angles(layout, a, dtype) for a in angles)
+            given["position_embeddings"] = turned[id(angles)][1]
         return (states,), given
 
     def leave(_: nn.Module, __: Any, output: Any) -> Any:
-        states = output.last_hidden_state
+        states = _tensor(output)
         if packs:
             last.append(states)
             states = layout.unpack(states[0])
+        if isinstance(output, Tensor):
+            return states.float()
         output.last_hidden_state = states.float()
         return output
 
     with ExitStack() as stack:
-        stack.callback(encoder.register_forward_pre_hook(enter, with_kwargs=True).remove)
-        stack.callback(encoder.register_forward_hook(leave).remove)
+        for module in encoder:
+            stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
+        stack.callback(encoder[-1].register_forward_hook(leave).remove)
         stack.enter_context(packed_attention(model))
         yield last
+
+
+def _tensor(states: Any) -> Tensor:
+    """The states of what a module gives or gets, which may hold more."""
+    found: Tensor = states if isinstance(states, Tensor) else states.last_hidden_state
+    return found
+
+
+def _pack_angles(layout: packing.Packing, angles: Tensor, dtype: torch.dtype) -> Tensor:
+    """Sines or cosines of positions, from shape (1 or batch, length, size) to packed rows."""
+    whole = angles.to(dtype).expand(layout.shape[0], -1, -1)
+    return layout.pack(whole)[None]
 
 
 class TeacherSignal(Protocol):

@@ -51,6 +51,7 @@ class Packing:
     _by_head: dict[int, tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, compare=False
     )
+    _within: dict[int, Tensor] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
     def of(cls, mask: NDArray[np.bool_]) -> Packing:
@@ -107,6 +108,14 @@ class Packing:
             cells = (example * heads * length + position)[:, None] + head * length
             self._by_head[heads] = (cells.flatten(), rows.flatten())
         return self._by_head[heads]
+
+    def within(self, window: int) -> Tensor:
+        """The bias, shape (blocks, length, length), of tokens that see `window` to each side."""
+        if window not in self._within:
+            places = torch.arange(self.shape[1], device=self.bias.device)
+            far = (places[:, None] - places).abs() > window
+            self._within[window] = self.bias.masked_fill(far, NEVER)
+        return self._within[window]
 
     def split_heads(self, packed: Tensor) -> Tensor:
         """From shape (1, heads, packed rows, size) to (batch * heads, length, size)."""
@@ -172,16 +181,19 @@ def packed_attention(
     packing: Packing,
     scaling: float | None = None,
     dropout: float = 0.0,
+    sliding_window: int | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """Attention of packed tokens, each within its own example, for transformers' interface.
 
     From queries, keys and values of shape (1, heads, packed rows, head size) to (1, packed rows,
     heads, head size), and no attention weights. The packing serves as the mask.
+    `sliding_window` is, as in flash attention, one more than the tokens seen to each side.
     """
     heads, scale = query.shape[1], scaling or query.shape[-1] ** -0.5
     query, key, value = (packing.split_heads(x) for x in (query, key, value))
-    bias = packing.bias.to(query.dtype)
+    bias = packing.bias if sliding_window is None else packing.within(sliding_window - 1)
+    bias = bias.to(query.dtype)
     attend = fused if query.device.type != "cpu" else plain
     return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
 
@@ -189,8 +201,8 @@ def packed_attention(
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
     """Attention as matrix products: on CPUs the fused kernel's backward pass is the slower one.
 
-    Of shape (blocks * heads, length, head size) each; the bias, shape (blocks, 1, length), is added
-    to the scores.
+    Of shape (blocks * heads, length, head size) each; the bias, shape (blocks, 1, length) or
+    (blocks, length, length), is added to the scores.
     """
     biases = bias.repeat_interleave(len(q) // len(bias), dim=0)
     scores = torch.baddbmm(biases, q, k.transpose(1, 2), alpha=scale)

@@ -12,6 +12,12 @@ DEPTH_STEPS = 6
 WIDTH_STEPS = 8
 NEURON_STEPS = 4
 FEWEST_HEADS = 4
+# Fields of configs that give the size of a head beside their number.
+HEAD_SIZES = (
+    "attention_head_size",
+    "head_dim",
+)  # Fields that make other layers of what is otherwise a supported family.
+OTHER_LAYERS = ("rotary_value", "talking_head")
 
 Choices = dict[str, tuple[int | str, ...]]
 
@@ -25,39 +31,53 @@ def check_regular(config: Any, teacher: Architecture, name: str) -> None:
     """Refuses encoders whose layers the five fields do not describe.
 
     Raises:
-        KdnasError: A layer groups several inner layers, or heads have a size of their own.
+        KdnasError: A layer groups several inner layers, heads have a size of their own or share
+            keys and values, or values are rotated or heads mixed.
     """
     inner = getattr(config, "inner_group_num", 1)
     if inner != 1:
         raise KdnasError(
             f"unsupported teacher {name!r}: inner_group_num is {inner}; kdnas supports 1"
         )
-    size = vars(config).get("attention_head_size")
-    if size and size * teacher.num_attention_heads != teacher.hidden_size:
+    for field in HEAD_SIZES:
+        size = vars(config).get(field)
+        if size and size * teacher.num_attention_heads != teacher.hidden_size:
+            raise KdnasError(
+                f"unsupported teacher {name!r}: {teacher.num_attention_heads} heads of {size} "
+                f"dimensions do not make up its hidden size, {teacher.hidden_size}"
+            )
+    groups = getattr(config, "num_key_value_heads", None)
+    if groups and groups != teacher.num_attention_heads:
         raise KdnasError(
-            f"unsupported teacher {name!r}: {teacher.num_attention_heads} heads of {size} "
-            f"dimensions do not make up its hidden size, {teacher.hidden_size}"
+            f"unsupported teacher {name!r}: its {teacher.num_attention_heads} heads share "
+            f"{groups} keys and values; kdnas supports heads with keys and values of their own"
         )
+    for field in OTHER_LAYERS:
+        if getattr(config, field, False):
+            raise KdnasError(
+                f"unsupported teacher {name!r}: {field} is on; kdnas supports layers without it"
+            )
 
 
-def derive_choices(teacher: Architecture) -> Choices:
+def derive_choices(teacher: Architecture, multiple: int = 1) -> Choices:
     """Choices by field; every combination is a valid student.
 
     - `num_hidden_layers`: sixths of the teacher's depth, rounded up.
     - `num_attention_heads`: the divisors of the teacher's head count, from a quarter of it up.
     - `hidden_size`: the teacher's head count times eighths of its head size. Every choice is a
-      multiple of the teacher's head count, so each of its divisors divides it too.
+      multiple of the teacher's head count, so each of its divisors divides it too. Heads are as
+      wide as a multiple of `multiple`.
     - `intermediate_size`: quarters of the teacher's.
     - `hidden_act`: the teacher's own, and `relu`, the cheapest.
     """
     heads, depth = teacher.num_attention_heads, teacher.num_hidden_layers
-    head_size = teacher.hidden_size // heads
+    sizes = _shares(teacher.hidden_size // heads // multiple, WIDTH_STEPS)
     return {
         "num_hidden_layers": _shares(depth, DEPTH_STEPS, up=True),
         "num_attention_heads": tuple(
             n for n in range(1, heads + 1) if heads % n == 0 and n * FEWEST_HEADS >= heads
         ),
-        "hidden_size": tuple(heads * size for size in _shares(head_size, WIDTH_STEPS)),
+        "hidden_size": tuple(heads * multiple * size for size in sizes),
         "intermediate_size": _shares(teacher.intermediate_size, NEURON_STEPS),
         "hidden_act": tuple(dict.fromkeys((teacher.hidden_act, "relu"))),
     }

@@ -30,6 +30,8 @@ class SearchSpace:
         teacher: The teacher's architecture, the largest that is allowed.
         choices: Allowed values by field of the architecture.
         excluded_sizes: Hidden sizes that students cannot have.
+        head_multiple: What the size of a head is a multiple of: 2 where pairs of its dimensions are
+            rotated.
         recipes: Names of the recipes on offer.
         vocabularies: Names of the vocabularies on offer.
     """
@@ -41,12 +43,14 @@ class SearchSpace:
         excluded_sizes: frozenset[int] = frozenset(),
         recipes: Sequence[str] = (DEFAULT_RECIPE,),
         vocabularies: Sequence[str] = (TEACHERS_VOCABULARY,),
+        head_multiple: int = 1,
     ) -> None:
         self.teacher = teacher
         self.choices = choices
         self.excluded_sizes = excluded_sizes
         self.recipes = tuple(recipes)
         self.vocabularies = tuple(vocabularies)
+        self.head_multiple = head_multiple
 
     @classmethod
     def from_teacher(
@@ -62,10 +66,11 @@ class SearchSpace:
         family = family_of(config.model_type, name)
         teacher = teacher_architecture(config, family)
         check_regular(config, teacher, name)
-        choices = replace_choices(derive_choices(teacher), replacements or {})
+        multiple = 2 if family.rotary else 1
+        choices = replace_choices(derive_choices(teacher, multiple), replacements or {})
         own = getattr(config, "embedding_size", teacher.hidden_size)
         dropped = family.drops_equal_map and own != teacher.hidden_size
-        space = cls(teacher, choices, frozenset({own} if dropped else ()))
+        space = cls(teacher, choices, frozenset({own} if dropped else ()), head_multiple=multiple)
         space.check()
         return space
 
@@ -96,7 +101,10 @@ class SearchSpace:
                 if size in self.excluded_sizes
             ]
             if left:
-                reasons.append(f"no num_attention_heads of {heads} divides a hidden_size of {left}")
+                even = " into heads of an even size" if self.head_multiple == 2 else ""
+                reasons.append(
+                    f"no num_attention_heads of {heads} divides a hidden_size of {left}{even}"
+                )
             raise KdnasError(f"no valid student in the space: {'; '.join(reasons)}")
 
     @cached_property
@@ -105,7 +113,11 @@ class SearchSpace:
         combinations = itertools.product(*(self.choices[name] for name in FIELDS))
         shapes = (Architecture(*values) for values in combinations)  # type: ignore[arg-type]
         fitting = (a for a in shapes if a.fits(self.teacher))
-        return tuple(a for a in fitting if a.hidden_size not in self.excluded_sizes)
+        return tuple(a for a in fitting if self._is_built(a))
+
+    def _is_built(self, a: Architecture) -> bool:
+        size = a.hidden_size // a.num_attention_heads
+        return a.hidden_size not in self.excluded_sizes and size % self.head_multiple == 0
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:

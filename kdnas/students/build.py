@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.distillation.layer_map import skip_layers
 from kdnas.files.artifact import Artifact
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, Family, family_of
+from kdnas.space.derivation import HEAD_SIZES
 from kdnas.students.importance import Importance, measure_importance
 from kdnas.students.inherit import inherit_weights
 from kdnas.students.state import StudentState
@@ -24,13 +26,20 @@ from kdnas.teachers.load import Teacher
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
     """The teacher's config with the five fields of an architecture, and those that follow them."""
     config = copy.deepcopy(teacher_config)
+    depth = getattr(teacher_config, family.field_name("num_hidden_layers"))
+    layers = skip_layers(architecture.num_hidden_layers, depth)
+    for name in family.per_layer:
+        setattr(config, name, [getattr(teacher_config, name)[layer - 1] for layer in layers])
     for name, value in architecture.params.items():
         setattr(config, family.field_name(name), value)
     for follower, leader in family.follows.items():
         if getattr(teacher_config, follower, None) == getattr(teacher_config, leader):
             setattr(config, follower, getattr(config, leader))
-    if vars(teacher_config).get("attention_head_size"):  # DeBERTa-v2's, beside the heads
-        config.attention_head_size = architecture.hidden_size // architecture.num_attention_heads
+    if getattr(teacher_config, "num_key_value_heads", None):
+        config.num_key_value_heads = architecture.num_attention_heads
+    for name in HEAD_SIZES:
+        if vars(teacher_config).get(name):
+            setattr(config, name, architecture.hidden_size // architecture.num_attention_heads)
     return config
 
 

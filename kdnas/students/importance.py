@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,16 +25,18 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.outputs import (
     OutputRequest,
     calls_on_tokens,
+    family,
     forward,
     hidden_states,
     real_tokens,
+    split_units,
 )
 from kdnas.runtime.device import Runtime
-from kdnas.space.families import Family, family_of
+from kdnas.space.families import UNITS, Family, is_at
 
-OUTGOING = ("query", "key")
+Part = Literal["query", "key", "context", "neurons"]
 PARTS = ("rows", "neurons", "neuron_means")
-LAYER = re.compile(r".*?\.(layer|albert_layers)\.\d+")
+LAYER = re.compile(r".*?\.(layers?|albert_layers)\.\d+")
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,13 @@ def measure_importance(
     teacher: PreTrainedModel, batches: Iterable[Batch], runtime: Runtime
 ) -> Importance:
     """Runs the teacher over some batches, a few hundred examples, and records its activations."""
-    family = family_of(teacher.config.model_type, teacher.config.model_type)
-    modules: dict[tuple[str, str], nn.Module] = {}
+    found = family(teacher)
+    modules: dict[str, nn.Module] = {}
     for path, module in teacher.named_modules():
-        inside, part = LAYER.match(path), part_of(path, family)
-        if inside and part:
-            modules[inside[0], part] = module
-    moments = {unit: _Moments() for unit in modules}
+        if LAYER.match(path) and parts_of(path, found):
+            modules[path] = module
+    units = {(_layer(path), part): path for path in modules for part in parts_of(path, found)}
+    moments = {unit: _Moments() for unit in units}
     residual = [_Moments(pairs=True) for _ in range(int(teacher.config.num_hidden_layers) + 1)]
     request = OutputRequest(hidden_states(range(len(residual))))
     for batch in batches:
@@ -126,17 +128,17 @@ def measure_importance(
         for depth, sums in enumerate(residual):
             sums.add(output.hidden(depth))
 
-    def activity(layer: str, part: str) -> Tensor:
+    def activity(layer: str, part: Part) -> Tensor:
         """Deviations; of what a module reads, times the norms of its weights."""
-        deviation, module = moments[layer, part].deviation, modules[layer, part]
-        if part in OUTGOING:
+        deviation, module = moments[layer, part].deviation, modules[units[layer, part]]
+        if part in UNITS:
             return deviation
         assert isinstance(module, nn.Linear)
         norms: Tensor = module.weight.detach().float().norm(dim=0).cpu()
         return deviation * norms
 
     rows, neurons, means = {}, {}, {}
-    for layer in dict.fromkeys(layer for layer, _ in modules):
+    for layer in dict.fromkeys(layer for layer, _ in units):
         scores = activity(layer, "query") * activity(layer, "key")
         values = activity(layer, "context")
         rows[layer] = scores / scores.mean() + values / values.mean()
@@ -150,29 +152,44 @@ def measure_importance(
 def _watched(
     teacher: PreTrainedModel,
     batch: Batch,
-    modules: dict[tuple[str, str], nn.Module],
-    moments: dict[tuple[str, str], _Moments],
+    modules: dict[str, nn.Module],
+    moments: dict[tuple[str, Part], _Moments],
 ) -> Iterator[None]:
     """Adds what the layers' units do while the context lasts, by layer and part."""
-    on_tokens = calls_on_tokens(teacher)
+    on_tokens, of = calls_on_tokens(teacher), family(teacher)
 
-    def add(unit: tuple[str, str], module: nn.Module, args: Any, output: Any = None) -> None:
+    def gives(path: str, module: nn.Module, _: Any, output: Tensor) -> None:
         if on_tokens(module):
-            states = args[0] if output is None else output
-            moments[unit].add(real_tokens(teacher, batch, states))
+            for unit, states in split_units(teacher, path, output).items():
+                if unit != "value":
+                    moments[_layer(path), unit].add(real_tokens(teacher, batch, states))
+
+    def gets(path: str, module: nn.Module, args: Any) -> None:
+        if on_tokens(module):
+            (part,) = parts_of(path, of)
+            moments[_layer(path), part].add(real_tokens(teacher, batch, args[0]))
 
     with ExitStack() as stack:
-        for unit, module in modules.items():
-            hook: Any = partial(add, unit)
-            if unit[1] in OUTGOING:
-                stack.callback(module.register_forward_hook(hook).remove)
+        for path, module in modules.items():
+            if of.units_of(path):
+                stack.callback(module.register_forward_hook(partial(gives, path)).remove)
             else:
-                stack.callback(module.register_forward_pre_hook(hook).remove)
+                stack.callback(module.register_forward_pre_hook(partial(gets, path)).remove)
         yield
 
 
-def part_of(path: str, family: Family) -> str | None:
-    """What a module of a layer is: query, key, or the reader of context or neurons."""
-    names = (*family.heads_out[:2], family.heads_in, family.neurons_out)
-    ends = zip(("query", "key", "context", "neurons"), names, strict=True)
-    return next((part for part, end in ends if path.endswith("." + end)), None)
+def parts_of(path: str, of: Family) -> tuple[Part, ...]:
+    """What a module of a layer is: it gives queries and keys, or reads context or neurons."""
+    units = of.units_of(path)
+    given: tuple[Part, ...] = tuple(unit for unit in units if unit != "value")
+    if units:
+        return given
+    if is_at(path, of.heads_in):
+        return ("context",)
+    return ("neurons",) if is_at(path, of.neurons_out) else ()
+
+
+def _layer(path: str) -> str:
+    layer = LAYER.match(path)
+    assert layer, path
+    return layer[0]

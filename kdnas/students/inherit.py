@@ -13,7 +13,9 @@ exact copy.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +25,10 @@ from kdnas.distillation.layer_map import skip_layers
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 from kdnas.space.derivation import teacher_architecture
-from kdnas.space.families import family_of
+from kdnas.space.families import UNITS, family_of, is_at
 from kdnas.students.importance import LAYER, Importance
 
+Kind = Literal["query", "key", "value", "neurons"]
 # MPNet's bias of relative positions: one table for all layers, a column a head.
 SHARED_BIAS = "relative_attention_bias.weight"
 
@@ -69,7 +72,10 @@ class _TeacherWeights:
         self.layers = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
         self.importance = importance
         modules = dict(teacher.named_modules())
-        self.norms = {f"{n}.weight" for n, m in modules.items() if isinstance(m, nn.LayerNorm)}
+        gains = ((n, getattr(m, "weight", None)) for n, m in modules.items())
+        self.norms = {f"{n}.weight" for n, gain in gains if gain is not None and gain.ndim == 1}
+        self.table = teacher.get_input_embeddings().weight.detach().cpu()
+        self.drawn = student.state_dict().keys()
         self.prefix = f"{student.base_model_prefix}."
         self.head = [  # its linear maps, the pooler's included, in their order
             name
@@ -86,12 +92,15 @@ class _TeacherWeights:
             KdnasError: The teacher lacks the tensor, or its own does not fit.
         """
         source = self._source_name(name)
+        if any(is_at(name.rpartition(".")[0], end) for end in self.family.computed):
+            return drawn
         if source not in self.weights:
             return self._without_source(name, drawn)
         value, role = self._with_lost_means(source), self._role(source)
+        value = self._with_lost_gain(name, source, value)
         for axis, size in enumerate(value.shape):
             if role and axis == role[1]:
-                value = value.index_select(axis, self._layer_units(source)[role[0]])
+                value = self._chosen(source, value, *role)
             elif size == self.large.hidden_size and drawn.shape[axis] == self.small.hidden_size:
                 value = self._narrowed(source, value, axis)
             elif source.endswith(SHARED_BIAS) and axis == 1 and self.shared_heads is not None:
@@ -99,7 +108,36 @@ class _TeacherWeights:
         if value.shape != drawn.shape:
             found, expected = tuple(value.shape), tuple(drawn.shape)
             return self._drawn_head(name, drawn, f"has shape {found}, expected {expected}")
-        return self._rescaled(name, value).clone()
+        return value.clone()
+
+    def _chosen(self, source: str, value: Tensor, kinds: tuple[Kind, ...], axis: int) -> Tensor:
+        """The rows or columns of a layer's own dimensions that the student keeps.
+
+        Queries are scaled so that the softmax keeps the temperature of the teacher's head size.
+        """
+        units = self._layer_units(source)
+        size = self.small.hidden_size / self.small.num_attention_heads
+        scale = (size / self.large.hidden_size * self.large.num_attention_heads) ** 0.5
+        parts = [
+            part.index_select(axis, units[kind]) * (scale if kind == "query" else 1.0)
+            for kind, part in zip(kinds, self._parted(value, kinds, axis), strict=True)
+        ]
+        if not self._by_head(kinds):
+            return torch.cat(parts, axis)
+        heads = self.small.num_attention_heads  # axis is 0: such a map has its parts in its rows
+        return torch.stack([part.view(heads, -1, *part.shape[1:]) for part in parts], 1).view(
+            -1, *value.shape[1:]
+        )
+
+    def _parted(self, value: Tensor, kinds: tuple[Kind, ...], axis: int) -> Sequence[Tensor]:
+        """The parts of what one map makes, each with rows head after head."""
+        if not self._by_head(kinds):
+            return value.chunk(len(kinds), axis)
+        split = value.view(self.large.num_attention_heads, len(kinds), -1, *value.shape[1:])
+        return [part.flatten(0, 1) for part in split.unbind(1)]
+
+    def _by_head(self, kinds: tuple[Kind, ...]) -> bool:
+        return self.family.by_head and len(kinds) == len(UNITS)
 
     def _in_encoder(self, name: str) -> bool:
         return name.startswith(self.prefix) and "pooler" not in name
@@ -135,7 +173,7 @@ class _TeacherWeights:
             return torch.eye(size), 1.0
         if self.importance:
             return principal_basis(self.importance.residual, size)
-        table = next(w for n, w in self.weights.items() if n.endswith("word_embeddings.weight"))
+        table = self.table
         if table.shape[1] == whole:
             return chosen_basis(table.var(dim=0), size)
         first = next(w for w in self.weights.values() if w.ndim == 2 and w.shape[0] == whole)
@@ -145,7 +183,8 @@ class _TeacherWeights:
         """An axis of the teacher's hidden size, in the student's."""
         module = source.rpartition(".")[0]
         # The outputs of the head's first map are behind its activation.
-        if len(self.head) > 1 and module in self.head and (axis == 0) == (module != self.head[-1]):
+        inner = module not in self.head or (axis == 0) == (module != self.head[-1])
+        if len(self.head) > 1 and inner and not self._in_encoder(source):
             return value.index_select(axis, self.pooled)
         if source in self.norms:
             # A gain is a diagonal matrix, of which the new basis keeps the diagonal.
@@ -161,7 +200,7 @@ class _TeacherWeights:
     def _with_lost_means(self, source: str) -> Tensor:
         """A tensor; the bias behind the neurons with what those left out add on average."""
         value, (module, _, kind) = self.weights[source], source.rpartition(".")
-        behind = kind == "bias" and self._role(f"{module}.weight") == ("neurons", 1)
+        behind = kind == "bias" and self._role(f"{module}.weight") == (("neurons",), 1)
         if not self.importance or not behind:
             return value
         lost = torch.ones(self.large.intermediate_size, dtype=torch.bool)
@@ -169,15 +208,34 @@ class _TeacherWeights:
         means = self.importance.neuron_means[_layer(source)]
         return value + self.weights[f"{module}.weight"][:, lost] @ means[lost]
 
-    def _role(self, source: str) -> tuple[str, int] | None:
-        """Which of a layer's own dimensions a tensor has, and on which axis."""
+    def _with_lost_gain(self, name: str, source: str, value: Tensor) -> Tensor:
+        """A tensor; with a norm's gain what reads that norm, where the student has none."""
+        module, _, kind = name.rpartition(".")
+        theirs, ours = (
+            f"{_layer_or_none(path)}.{self.family.first_without}.weight" for path in (source, name)
+        )
+        lost = theirs in self.weights and ours not in self.drawn
+        reads = kind == "weight" and self.family.units_of(module)
+        return value * self.weights[theirs] if lost and reads else value
+
+    def _role(self, source: str) -> tuple[tuple[Kind, ...], int] | None:
+        """Which of a layer's own dimensions a tensor has, part after part, and on which axis."""
         module, _, kind = source.rpartition(".")
         family = self.family
-        roles = [(name, "heads", 0) for name in family.heads_out]
-        roles += [(family.heads_in, "heads", 1), (family.neurons_in, "neurons", 0)]
-        for name, units, axis in (*roles, (family.neurons_out, "neurons", 1)):
-            if module.endswith("." + name):
-                return (units, axis) if axis == 0 or kind == "weight" else None
+        kinds: tuple[Kind, ...] = family.units_of(module)
+        if kinds:
+            return kinds, 0
+        for name, unit in family.heads_also.items():
+            if is_at(module, name) or is_at(source, name):
+                return (unit,), 0
+        if is_at(module, family.heads_in):
+            return (("value",), 1) if kind == "weight" else None
+        if any(is_at(module, end) for end in family.neurons_in):
+            parts = len(self.weights[source]) // self.large.intermediate_size
+            neurons: list[Kind] = ["neurons"] * parts
+            return tuple(neurons), 0
+        if is_at(module, family.neurons_out):
+            return (("neurons",), 1) if kind == "weight" else None
         return None
 
     def _layer_units(self, source: str) -> dict[str, Tensor]:
@@ -185,59 +243,62 @@ class _TeacherWeights:
         layer = _layer(source)
         if layer not in self.units:
             rows, neurons = self._layer_importance(layer)
+            turned, values = self._rows(rows)
             self.units[layer] = {
-                "heads": head_rows(rows, self.large, self.small, self.shared_heads),
+                "query": turned,
+                "key": turned,
+                "value": values,
                 "neurons": top(neurons, self.small.intermediate_size),
             }
         return self.units[layer]
+
+    def _rows(self, importance: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of queries and keys, and of values, to keep."""
+        if self.family.rotary:
+            return rotary_rows(importance, self.large, self.small, self.family.rotary)
+        rows = head_rows(importance, self.large, self.small, self.shared_heads)
+        return rows, rows
 
     def _layer_importance(self, layer: str) -> tuple[Tensor, Tensor]:
         """Of the attention's rows, head after head, and of the feed-forward neurons."""
         if self.importance:
             return self.importance.rows[layer], self.importance.neurons[layer]
-        family = self.family
-
-        def norm(module: str, dim: int, but_not: str = "\0") -> Tensor:
-            ending, other = f".{module}.weight", f".{but_not}.weight"
-            own = (
-                w
-                for n, w in self.weights.items()
-                if n.startswith(f"{layer}.") and n.endswith(ending) and not n.endswith(other)
-            )
-            return next(own).norm(dim=dim)  # type: ignore[no-any-return]
-
-        query, key, value = (norm(name, 1) for name in family.heads_out[:3])
-        rows = query * key + value * norm(family.heads_in, 0)
-        return rows, norm(family.neurons_in, 1) * norm(family.neurons_out, 0, family.heads_in)
+        norms: dict[tuple[Kind, int], Tensor] = {}
+        for source, value in self.weights.items():
+            role = self._role(source) if source.startswith(f"{layer}.") else None
+            module = source.rpartition(".")[0]
+            also = any(is_at(module, name) for name in self.family.heads_also)
+            if role is None or also or value.ndim != 2:
+                continue
+            for kind, part in zip(role[0], self._parted(value, *role), strict=True):
+                norm, key = part.norm(dim=1 - role[1]), (kind, role[1])
+                # The two halves of gated neurons are multiplied.
+                norms[key] = norms[key] * norm if key in norms else norm
+        rows = norms["query", 0] * norms["key", 0] + norms["value", 0] * norms["value", 1]
+        return rows, norms["neurons", 0] * norms["neurons", 1]
 
     @cached_property
     def shared_heads(self) -> Tensor | None:
         """The heads that every layer keeps where layers share a bias for each; None elsewhere."""
         if not any(name.endswith(SHARED_BIAS) for name in self.weights):
             return None
-        names = [name for name in self.weights if self._role(name) == ("heads", 0)]
+        names = [name for name in self.weights if self._role(name) == (("query",), 0)]
         layers = dict.fromkeys(map(_layer, names))
         inherited = [name for i, name in enumerate(layers, start=1) if i in self.layers]
         rows = [self._layer_importance(name)[0] for name in inherited]
         shares = torch.stack([r / r.sum() for r in rows])
         return best_heads(shares.sum(dim=0), self.large, self.small)
 
-    def _rescaled(self, name: str, value: Tensor) -> Tensor:
-        """Queries scaled so that the softmax keeps the temperature of the teacher's head size."""
-        query = self.family.heads_out[0]
-        # DeBERTa's queries of positions may have a map of their own.
-        if not (f".{query}." in name or f".pos_{query}." in name):
-            return value
-        small = self.small.hidden_size / self.small.num_attention_heads
-        large = self.large.hidden_size / self.large.num_attention_heads
-        scaled: Tensor = value * (small / large) ** 0.5
-        return scaled
-
 
 def _layer(source: str) -> str:
-    layer = LAYER.match(source)
+    layer = _layer_or_none(source)
     assert layer, source
-    return layer[0]
+    return layer
+
+
+def _layer_or_none(name: str) -> str | None:
+    layer = LAYER.match(name)
+    return layer[0] if layer else None
 
 
 def principal_basis(covariance: Tensor, size: int) -> tuple[Tensor, float]:
@@ -295,3 +356,32 @@ def head_rows(
     heads = best_heads(importance, large, small) if heads is None else heads
     rows = rows + torch.arange(large.num_attention_heads)[:, None] * large_size
     return rows[heads].flatten()
+
+
+def rotary_rows(
+    importance: Tensor,
+    large: Architecture,
+    small: Architecture,
+    pairs: Literal["halves", "neighbours"],
+) -> tuple[Tensor, Tensor]:
+    """Likewise where pairs of dimensions are rotated: rows of queries and keys, and of values.
+
+    The i-th pair of a head turns by an angle that depends on i as a share of all its pairs, so a
+    student's pair is that of the teacher with the nearest share; which head it is of decides the
+    importance, as it does for values. A head wider than the teacher's joins several of them.
+    """
+    heads, size = large.num_attention_heads, large.hidden_size // large.num_attention_heads
+    count, width = small.num_attention_heads, small.hidden_size // small.num_attention_heads
+    joined = -(-width // size)
+    table = importance.view(heads, size)
+    best = top(table.topk(min(width, size), dim=1).values.sum(dim=1), min(heads, count * joined))
+    groups = best[torch.arange(count * joined) % len(best)].view(count, joined)
+    slots = torch.arange(width // 2) * (joined * (size // 2)) // (width // 2)
+    pair, member = slots // joined, groups[:, slots % joined] * size
+    if pairs == "halves":
+        rows = torch.cat([member + pair, member + pair + size // 2], dim=1)
+    else:
+        rows = torch.stack([member + 2 * pair, member + 2 * pair + 1], dim=-1)
+    choices = (groups[:, :, None] * size + torch.arange(size)).flatten(1)
+    values = choices.gather(1, top(importance[choices], width))
+    return rows.flatten(), values.flatten()

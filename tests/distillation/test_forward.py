@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,13 +101,19 @@ def test_queries_keys_and_values_are_those_of_the_layer(
     changes = DISENTANGLED if family == "deberta-v2" else {}
     model = model_of(make_teacher(family, **changes))
     depth = 2
-    heard: dict[str, list[torch.Tensor]] = {}
-    ends = family_of(family, family).heads_out
+    heard: dict[str, list[torch.Tensor]] = {kind: [] for kind in HEADS}
+    of = family_of(family, family)
+
+    def hear(units: tuple[str, ...], _: torch.nn.Module, __: tuple, output: torch.Tensor) -> None:
+        heads = (4, 3) if of.by_head else (3, 4)
+        parts = output.view(*output.shape[:2], *heads, -1) if len(units) > 1 else output
+        each = parts.unbind(3 if of.by_head else 2) if len(units) > 1 else [output]
+        for unit, part in zip(units, each, strict=True):
+            heard[unit].append(part.flatten(2))
+
     for path, module in model.named_modules():
-        for kind, end in zip(HEADS, ends, strict=False):
-            if path.endswith("." + end):
-                note = heard.setdefault(kind, []).append
-                module.register_forward_hook(lambda m, a, output, note=note: note(output))
+        if units := of.units_of(path):
+            module.register_forward_hook(partial(hear, units))
     model(**batch.inputs)
     mask = batch.inputs["attention_mask"].bool()
     tokens = {k: [o for o in v if o.shape[:2] == mask.shape] for k, v in heard.items()}
@@ -129,9 +136,9 @@ def test_relative_positions_are_not_taken_for_tokens(make_teacher: Callable[...,
         torch.testing.assert_close(value, expected[state][:16], atol=2e-5, rtol=1e-4)
 
 
-def test_all_families_but_two_run_packed(make_teacher: Callable[..., Path]) -> None:
+def test_families_of_the_attention_interface_run_packed(make_teacher: Callable[..., Path]) -> None:
     padded = {f for f in FAMILIES if not can_pack(model_of(make_teacher(f)))}
-    assert padded == {"deberta-v2", "mpnet"}
+    assert padded == {"deberta", "deberta-v2", "megatron-bert", "mpnet", "rembert", "roformer"}
 
 
 def test_the_model_is_left_as_it_was(teacher_folder: Path, batch: Batch) -> None:
@@ -139,8 +146,8 @@ def test_the_model_is_left_as_it_was(teacher_folder: Path, batch: Batch) -> None
     before = model.config._attn_implementation
     forward(model, batch, OutputRequest(logits=True))
     assert model.config._attn_implementation == before
-    encoder = encoder_of(model)
-    assert not encoder._forward_hooks and not encoder._forward_pre_hooks
+    for module in encoder_of(model):
+        assert not module._forward_hooks and not module._forward_pre_hooks
 
 
 @pytest.mark.parametrize("family", ["bert", "mpnet"])

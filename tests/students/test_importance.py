@@ -12,8 +12,9 @@ import torch
 from kdnas.distillation.batches import Batch, collate
 from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, SearchSpace, family_of
+from kdnas.space.families import is_at
 from kdnas.students import build_student
-from kdnas.students.importance import Importance, measure_importance, part_of
+from kdnas.students.importance import Importance, measure_importance, parts_of
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import load_teacher
 
@@ -38,11 +39,13 @@ def test_neurons_that_never_vary_go_first_and_cost_nothing(
 ) -> None:
     model = load_teacher(str(make_teacher(model_type)), load_spec("sst2")).model
     family = family_of(model_type, model_type)
+    neurons = getattr(model.config, family.field_name("intermediate_size"))
     with torch.no_grad():
         for path, module in model.named_modules():
-            if path.endswith("." + family.neurons_in) and "attention" not in path:
-                module.weight[CONSTANT] = 0
-                module.bias[CONSTANT] = 2
+            if any(is_at(path, end) for end in family.neurons_in) and "attention" not in path:
+                module.weight[CONSTANT::neurons] = 0
+                if module.bias is not None:
+                    module.bias[CONSTANT::neurons] = 2
     importance = measured(model, batch, runtime)
     assert all(int(v.argmin()) == CONSTANT for v in importance.neurons.values())
     teacher = SearchSpace.from_teacher(model.config, model_type).teacher
@@ -89,7 +92,7 @@ def test_heads_that_say_nothing_go_first(
     family = family_of("bert", "bert")
     with torch.no_grad():
         for path, module in model.named_modules():
-            if part_of(path, family) == "query" or path.endswith("self.value"):
+            if parts_of(path, family) == ("query",) or path.endswith("self.value"):
                 module.weight[8:16] *= 1e-3
                 module.bias[8:16] = 0
     rows = measured(model, batch, runtime).rows

@@ -24,7 +24,9 @@ DISENTANGLED = {"relative_attention": True, "position_buckets": 8, "pos_att_type
 VARIANTS = [(name, {}) for name in sorted(FAMILIES)] + [
     ("deberta-v2", {**DISENTANGLED, "share_att_key": False, "norm_rel_ebd": "layer_norm"}),
     ("deberta-v2", {**DISENTANGLED, "attention_head_size": 8}),
+    ("deberta", {**DISENTANGLED, "max_relative_positions": 16}),
     ("electra", {"embedding_size": 32}),
+    ("modernbert", {"norm_bias": True, "attention_bias": True, "mlp_bias": True}),
     ("albert", {"embedding_size": 16}),
 ]
 TOKENS = torch.arange(5, 23).view(2, 9)
@@ -60,7 +62,9 @@ def test_smaller_students_run_inherit_everything_and_reload(
         student = build_student(teacher, architecture, seed=1)
         drawn = build_student(teacher, architecture, inherit=False, seed=1).state_dict()
         for name, value in student.named_parameters():
-            assert not (value.std() > 0 and torch.equal(value, drawn[name])), name
+            assert not value.requires_grad or not (
+                value.std() > 0 and torch.equal(value, drawn[name])
+            ), name
         assert count_params(student) <= count_params(teacher)
         assert 0 < count_macs(student, 9) < count_macs(teacher, 9)
         student.save_pretrained(tmp_path / model_type)

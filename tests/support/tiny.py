@@ -56,16 +56,22 @@ SHAPE = {
 }
 
 
+# What would otherwise not matter to inputs so short.
+SHORT: dict[str, dict[str, Any]] = {
+    "modernbert": {"local_attention": 8},
+    "ultrabert": {"sliding_window": 4},
+}
+
+
 def small_config(model_type: str = "bert", **changes: Any) -> Any:
     """A config of a family, small and otherwise with the family's own values."""
-    config = AutoConfig.for_model(model_type)
     family = family_of(model_type, model_type)
-    for name, value in SHAPE.items():
-        setattr(config, family.field_name(name), value)
+    values = {family.field_name(name): value for name, value in SHAPE.items()}
+    values |= {"vocab_size": 200, "pad_token_id": 0, "max_position_embeddings": 70}
+    config = AutoConfig.for_model(model_type, **values, **SHORT.get(model_type, {}))
     for follower, leader in family.follows.items():
         setattr(config, follower, getattr(config, leader))
-    values = {"vocab_size": 200, "pad_token_id": 0, "max_position_embeddings": 70, **changes}
-    for name, value in values.items():
+    for name, value in changes.items():
         setattr(config, name, value)
     return config
 

@@ -11,7 +11,7 @@ from conftest import small_config, small_tokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.errors import KdnasError
-from kdnas.space import FAMILIES
+from kdnas.space import FAMILIES, family_of
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import (
     has_head,
@@ -138,5 +138,8 @@ def test_the_longest_input_fits_and_one_more_does_not(
     model = load_teacher(str(folder), load_spec("sst2")).model
     longest = longest_input(model.config)
     model(torch.full((1, longest), 5))
+    if family_of(model_type, model_type).rotary and model_type != "roformer":
+        assert longest == 20  # angles have no end; the model was trained on so many
+        return
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, longest + 1), 5))

@@ -101,7 +101,10 @@ def test_buffers_of_old_checkpoints_do_no_harm(make_teacher: Callable[..., Path]
 @pytest.mark.parametrize("kind", [AutoModel, AutoModelForMaskedLM, AutoModelForPreTraining])
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
 def test_any_head_will_do(model_type: str, kind: type[AutoModel], tmp_path: Path) -> None:
-    model = kind.from_config(small_config(model_type))
+    config = small_config(model_type)
+    if type(config) not in kind._model_mapping:
+        pytest.skip(f"transformers has no {kind.__name__} of {model_type}")
+    model = kind.from_config(config)
     model.save_pretrained(tmp_path)
     small_tokenizer().save_pretrained(tmp_path)
     teacher = loaded(tmp_path)

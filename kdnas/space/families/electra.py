@@ -1,0 +1,5 @@
+"""ELECTRA: embeddings have a size of their own."""
+
+from kdnas.space.families.family import Family
+
+FAMILY = Family(model_types=("electra",), drops_equal_map=True)

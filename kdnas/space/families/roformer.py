@@ -1,0 +1,10 @@
+"""RoFormer: ELECTRA with rotary positions."""
+
+from kdnas.space.families.family import Family
+
+FAMILY = Family(
+    model_types=("roformer",),
+    rotary="neighbours",
+    computed=("embed_positions",),
+    drops_equal_map=True,
+)
