@@ -1,0 +1,51 @@
+"""One bad input: what is bad, the command that meets it, and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+# What must come: a refusal in one line; that, or the right result; the right result.
+Expected = Literal["refuse", "cope", "work"]
+PASSWORD = "hunter2secret"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command did."""
+
+    code: int | None  # None: it took too long
+    out: str
+    error: str
+    seconds: float
+
+
+# What is wrong with a result that was accepted, in words; None where it is right.
+Check = Callable[[Path, Result], str | None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One bad input.
+
+    Attributes:
+        kind: The group it is counted in.
+        what: What is bad, in words.
+        arguments: Of the command; it runs in a folder of its own.
+        expected: What must come of it.
+        prepare: Writes what the command reads, into that folder.
+        check: Looks at an accepted result.
+        environment: Variables; None removes one.
+        process: Whether it needs a process of its own: how its streams are tied, in shell.
+    """
+
+    kind: str
+    what: str
+    arguments: Sequence[str]
+    expected: Expected = "refuse"
+    prepare: Callable[[Path], object] | None = None
+    check: Check | None = None
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+    shell: str = ""

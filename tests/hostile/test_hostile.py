@@ -1,0 +1,30 @@
+"""A sample of the bad inputs of run.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from hostile.run import KINDS, sample
+from hostile.world import World, made_world, run_case
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    before = dict(os.environ)
+    with made_world() as made:
+        yield made
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_sample_of_bad_input_is_refused_or_coped_with(world: World, kind: str) -> None:
+    failed = []
+    for case in sample(world, 0, 7, [kind]):
+        result, wrong = run_case(world, case)
+        if wrong:
+            failed.append(f"{case.what}: {wrong}: {result.error[-300:]}")
+    assert not failed, "\n".join(failed)
