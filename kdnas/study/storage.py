@@ -15,6 +15,7 @@ import sqlalchemy.exc
 from optuna.exceptions import ExperimentalWarning, OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, GrpcStorageProxy, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -146,10 +147,10 @@ def file_of(url: str) -> Path | None:
     """The file of a storage; None where it is a server."""
     if url.startswith(JOURNAL):
         return Path(url.removeprefix(JOURNAL))
-    scheme, _, place = url.partition(":///")
-    if scheme.partition("+")[0] != SQLITE or place.startswith("file:"):
+    if not url.startswith(SQLITE):
         return None
-    return Path(place.partition("?")[0])
+    name = make_url(url).database
+    return Path(name) if name and not name.startswith("file:") else None
 
 
 def with_driver(url: str) -> str:

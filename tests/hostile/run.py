@@ -20,6 +20,7 @@ from hostile import data, environment, options, runs, texts, yamls  # noqa: E402
 from hostile.case import Case, Result  # noqa: E402
 from hostile.world import World, made_world, run_case  # noqa: E402
 
+Outcome = tuple[Case, Result, str | None]
 KINDS = {module.KIND: module for module in (options, yamls, data, texts, runs, environment)}
 
 
@@ -43,26 +44,25 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=600)
     parser.add_argument("--kind", action="append", choices=list(KINDS))
     given = parser.parse_args()
-    kinds, done = (
-        given.kind or list(KINDS),
-        defaultdict[str, list[tuple[Case, Result, str | None]]](list),
-    )
+    kinds, done = given.kind or list(KINDS), defaultdict[str, list[Outcome]](list)
     with made_world() as world:
         for case in chosen(world, given.seed, given.cases, kinds):
             result, wrong = run_case(world, case)
             done[case.kind].append((case, result, wrong))
             if wrong:
-                print(
-                    f"\n{case.kind}: {case.what[:100]}: {wrong}\n  {shlex.join(case.arguments)[:300]}"
-                )
-                print(
-                    f"  code {result.code}, {result.seconds:.1f} s: {(result.error or result.out).strip()[-400:]}",
-                    flush=True,
-                )
+                tell(case, result, wrong)
     return report(done)
 
 
-def report(done: dict[str, list[tuple[Case, Result, str | None]]]) -> int:
+def tell(case: Case, result: Result, wrong: str) -> None:
+    """Prints a case that went wrong."""
+    said = (result.error or result.out).strip()[-400:]
+    print(f"\n{case.kind}: {case.what[:100]}: {wrong}")
+    print(f"  {shlex.join(map(str, case.arguments))[-200:]}")
+    print(f"  code {result.code}, {result.seconds:.1f} s: {said}", flush=True)
+
+
+def report(done: dict[str, list[Outcome]]) -> int:
     """Prints a row a kind."""
     head = ("kind", "cases", "refused", "accepted", "wrong", "tracebacks", "slow", "slowest")
     print("\n" + " ".join(f"{name:>11}" for name in head))

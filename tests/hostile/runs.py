@@ -32,12 +32,21 @@ FILES = (
     *("steps/data.json", "steps/evaluate-student.json", "steps/floor.json", "pareto.html"),
     *("steps/fingerprint.json", "fidelity.json", "joined.json"),
 )
+
+
+def zero(file: Path) -> None:
+    data = bytearray(file.read_bytes())
+    third = len(data) // 3
+    data[third : 2 * third] = bytes(third)
+    file.write_bytes(data)
+
+
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "removed": lambda file: file.unlink(missing_ok=True),
     "emptied": lambda file: file.write_bytes(b""),
     "cut": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
     "garbage": lambda file: file.write_bytes(bytes(range(256)) * 40),
-    "zeroed in the middle": lambda file: _zero(file),
+    "zeroed in the middle": zero,
     "null": lambda file: file.write_text("null"),
     "a list": lambda file: file.write_text("[1]"),
     "NaN": lambda file: file.write_text('{"a": NaN}'),
@@ -131,13 +140,6 @@ def _same_weights(before: Path, after: Path) -> str | None:
         return f"no {file.name} in {after.name}"
     same = file.read_bytes() == (before / file.name).read_bytes()
     return None if same else "other weights than before"
-
-
-def _zero(file: Path) -> None:
-    data = bytearray(file.read_bytes())
-    third = len(data) // 3
-    data[third : 2 * third] = bytes(third)
-    file.write_bytes(data)
 
 
 def _nan_weights(run: Path) -> None:

@@ -99,21 +99,19 @@ def run_case(world: World, case: Case) -> tuple[Result, str | None]:
 def judge(case: Case, folder: Path, result: Result) -> str | None:
     """What is wrong with a result, in words; None where nothing is."""
     said = result.out + result.error
-    if result.code is None:
-        return f"it took more than {LIMIT:.0f} s"
-    if "Traceback (most recent call last)" in said:
-        return "a traceback"
-    if result.code not in (0, 1, 2, 3, 130, 143):
-        return f"it ended with code {result.code}"
-    if found := WARNING.search(said):
-        return f"a library's warning: {found[0]}"
-    if PASSWORD in said or _holds(folder, PASSWORD):
-        return "a password is shown or kept"
-    if "\x1b" in said:
-        return "raw escape codes"
-    if list(folder.rglob("*.partial*")):
-        return "files of a half-done write are left"
-    return _outcome(case, folder, result)
+    warning = WARNING.search(said)
+    faults = {
+        f"it took more than {LIMIT:.0f} s": result.code is None,
+        "a traceback": "Traceback (most recent call last)" in said,
+        f"it ended with code {result.code}": result.code not in (None, 0, 1, 2, 3, 130, 143),
+        f"a library's warning: {warning and warning[0]}": warning is not None,
+        "a password is shown or kept": PASSWORD in said or _holds(folder, PASSWORD),
+        "raw escape codes": "\x1b" in said,
+        "files of a half-done write are left": any(folder.rglob("*.partial*")),
+    }
+    return next((fault for fault, is_so in faults.items() if is_so), None) or _outcome(
+        case, folder, result
+    )
 
 
 def _outcome(case: Case, folder: Path, result: Result) -> str | None:

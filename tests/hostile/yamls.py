@@ -71,7 +71,7 @@ FILES: dict[str, str | bytes] = {
     "an unknown metric": "task: mine\ntasks: {mine: {text: [a], metrics: [bleu]}}\n",
     "labels that are one": "task: mine\ntasks: {mine: {text: [a], labels: [x, X]}}\n",
     "bare yes and no as labels": "task: mine\ntasks: {mine: {text: [a], labels: [yes, no]}}\n",
-    "a task file of another folder": "task: mine\ntasks: {mine: {text: [a], files: {train: ../x}}}\n",
+    "a file elsewhere": "task: mine\ntasks: {mine: {text: [a], files: {train: ../x}}}\n",
 }
 VALUES = (
     "{a: 1}",

@@ -24,7 +24,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.space.families import FIELDS
 from kdnas.study import workers
 from kdnas.study.attributes import RETRY_OF
-from kdnas.study.storage import make_storage, with_driver, without_password
+from kdnas.study.storage import file_of, make_storage, storage_url, with_driver, without_password
 from kdnas.study.study import create_study, load_run_study
 from kdnas.study.workers import WorkerMonitor, heartbeat
 
@@ -191,3 +191,10 @@ def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_proxy_is_optunas_own(tmp_path: Path) -> None:
     with grpc_proxy(f"sqlite:///{tmp_path}/x.db") as proxy:
         assert isinstance(make_storage(proxy), GrpcStorageProxy)
+
+
+@pytest.mark.parametrize("name", ["q?lr=1", "a%20b", "hash#1", "ünï", "[x]", "a&b;c", "with space"])
+def test_the_file_of_a_storage_has_whatever_name_its_folder_has(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name / "study.db"
+    assert file_of(storage_url(None, tmp_path / name)) == file
+    assert file_of("postgresql://h/db") is None is file_of("grpc://h:1")
