@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: search test slow lint format clean
+.PHONY: search test slow hostile lint format clean
 
 search: $(READY)
 	$(BIN)/kdnas search $(ARGS)
@@ -17,6 +17,10 @@ test: $(DEV)
 # What takes ten seconds or more a test: kills, many processes, notebooks.
 slow: $(DEV)
 	$(BIN)/python -m pytest -n logical --dist loadfile -m slow $(ARGS)
+
+# 600 bad inputs from a seed, a sample of which `make test` has: 20 to 40 minutes.
+hostile: $(DEV)
+	$(BIN)/python tests/hostile/run.py --cases 600 $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
