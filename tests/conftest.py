@@ -111,6 +111,18 @@ def make_run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callabl
     return make
 
 
+@pytest.fixture(scope="session")
+def finished_run(
+    teacher_folder: Path, data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A finished search of two candidates, with random search beside it; copy it to change it."""
+    from kdnas import search
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    options = {**QUICK, "data_dir": data_folder, "out": out, "trials": 2}
+    return search(teacher_folder, "mrpc", **{**options, "random_control": "search"}).folder
+
+
 @pytest.fixture
 def hearing_ctrl_c() -> Iterator[None]:
     """Ctrl-C is taken care of as while a command runs."""

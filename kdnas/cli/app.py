@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -18,8 +19,10 @@ from kdnas.cli.report import report
 from kdnas.cli.search import distill, fidelity, resume, search, space, worker
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import is_full
-from kdnas.runtime.interrupt import listening
+from kdnas.runtime.environment import check_environment, flush_streams, prepare_process
+from kdnas.runtime.interrupt import exit_code, listening
 from kdnas.runtime.plugins import load_plugins
+from kdnas.runtime.shown import one_line, remember_secrets
 
 app = typer.Typer(name="kdnas", pretty_exceptions_enable=False)
 # Typer brings its own copy of click or uses the installed one, by version.
@@ -76,25 +79,36 @@ def _overview(context: typer.Context) -> Iterator[str]:
 
 def main() -> None:
     """Entry point, also of each process that `accelerate launch` starts."""
+    prepare_process()
     if "LOCAL_RANK" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from kdnas.runtime.distributed import lead_or_follow
 
         load_plugins()  # the processes that follow do not come to run()
         sys.exit(lead_or_follow(run))
-    sys.exit(run())
+    code = run()
+    with suppress(KdnasError):
+        flush_streams()
+    sys.exit(code)
 
 
 def run() -> int:
-    """Runs the command line; bad input ends in one line and exit code 2, Ctrl-C in 130."""
+    """Runs the command line; bad input ends in one line and exit code 2, Ctrl-C in 130.
+
+    Where no student keeps a hard limit, the code is 3.
+    """
+    for word in sys.argv:
+        remember_secrets(word)
     try:
+        check_environment()
         load_plugins()
         with listening():
             code = app(standalone_mode=False)
+        flush_streams()
         return code if isinstance(code, int) else 0
     except UsageError as error:
         return _failed(error.format_message())
     except KdnasError as error:
-        return _failed(str(error))
+        return _failed(str(error), error.exit_code)
     except OSError as error:  # a file that no room has a better message for
         if is_full(error):
             return _failed(f"no space left on the disk of {error.filename or 'a file'}")
@@ -102,9 +116,10 @@ def run() -> int:
             return _failed(f"cannot use {error.filename}: {error.strerror}")
         raise
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted", 130)
+        return _failed("interrupted", exit_code())
 
 
 def _failed(message: str, code: int = 2) -> int:
-    print(f"kdnas: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(f"kdnas: {one_line(message)}", file=sys.stderr, flush=True)
     return code

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from kdnas.cli.options import ConfigFile, interruptible, with_settings
+from kdnas.config import load_settings
 from kdnas.runtime.console import conclude
 
 OPTIONS = (
@@ -43,7 +44,9 @@ def evaluate(
     lrs: str | None = tuning(None, help="Learning rates to try: 3e-5,1e-4.", metavar="LIST"),
     batch_sizes: str | None = tuning(None, help="Batch sizes to try: 16,32.", metavar="LIST"),
     epochs: float | None = tuning(None, help="Epochs; default: 3."),
-    seeds: int = tuning(1, help="Seeds at the best point; prints mean and standard deviation."),
+    seeds: int = tuning(
+        1, min=1, max=1000, help="Seeds at the best point; prints mean and standard deviation."
+    ),
     out: Path | None = typer.Option(
         None,
         help="Folder for fine-tuned results; the same command resumes from it. Default: "
@@ -61,6 +64,10 @@ def evaluate(
     A checkpoint with a head for the task is scored as it is; another is fine-tuned first.
     Scores are computed in fp32.
     """
+    from kdnas.workflow.early import check_model, check_tasks
+
+    check_model(model)
+    check_tasks(load_settings(config, {**flags, **({"task": task} if task else {})}))
     from kdnas.evaluation.evaluate import closing_lines
     from kdnas.evaluation.evaluate import evaluate as run
 

@@ -31,7 +31,9 @@ def export(
     trial: int | None = typer.Option(
         None, help="The student of this trial, from kdnas distill; default: the winner."
     ),
-    max_drop: float = typer.Option(0.01, min=0, help="How much of the main score int8 may lose."),
+    max_drop: float = typer.Option(
+        0.01, min=0, max=1, help="How much of the main score int8 may lose."
+    ),
     timing: bool = typer.Option(True, help="Time the ONNX files beside student and teacher."),
     push_to_hub: str | None = typer.Option(
         None, help="Upload the folder to this repository of the Hugging Face hub.", metavar="REPO"
@@ -43,6 +45,10 @@ def export(
     The student's files are checked first. ONNX files are checked against PyTorch, scored on the
     task, and timed beside the teacher.
     """
+    from kdnas.runs.run_folder import Run
+    from kdnas.runs.student import finished_student
+
+    finished_student(Run.open(run).folder, trial)
     from kdnas.exporting.export import export as write
     from kdnas.exporting.readme import table_lines
 

@@ -32,7 +32,7 @@ AsJson = Annotated[
 ]
 # Settings of a run that a command may override.
 OF_THE_RUN = {
-    "threads": "CPU threads; default: the run's.",
+    "threads": "CPU threads, or auto; default: the run's.",
     "device": "cpu, cuda, mps; default: the run's.",
 }
 
@@ -106,9 +106,12 @@ def interruptible(command: str, work: Callable[[], Any]) -> Any:
 def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
     """A setting's flag; None for settings that only a YAML file can hold."""
     field = Settings.model_fields[name]
-    words = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if get_origin(field.annotation) in (dict, tuple):
+        return None
+    parts = (field.annotation, *get_args(field.annotation))
+    words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
     kinds = [k for k in get_args(field.annotation) or (field.annotation,) if k in METAVARS]
-    if not words and (not kinds or get_origin(field.annotation) in (dict, tuple)):
+    if not (words or kinds):
         return None
     is_switch = kinds == [bool]
     flag = name.replace("_", "-")
@@ -118,7 +121,7 @@ def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
         f"--{flag}/--no-{flag}" if is_switch else f"--{flag}",
         help=text or f"{field.description}{shown}",
         rich_help_panel=_panel(name),
-        metavar="|".join(words) or METAVARS[kinds[0]] or None,
+        metavar="|".join([METAVARS[kind] for kind in kinds[:1]] + words) or None,
         show_default=False,
         autocompletion=_completion(words) if words else None,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext, redirect_stdout
@@ -16,6 +16,7 @@ from kdnas.cli.options import with_settings
 from kdnas.config import load_settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import progress, silent
+from kdnas.runtime.shown import shown
 
 STDIN = "-"
 
@@ -51,8 +52,7 @@ def predict(
     Prints label, probability and text, one a line; for a regression number and text. Results go to
     standard output, progress to standard error.
     """
-    from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
-    from kdnas.evaluation.texts import read_file, read_lines, rows_of
+    from kdnas.workflow.early import check_model
 
     settings, given, out = load_settings(None, flags), list(texts or []), sys.stdout
     if file and given:
@@ -60,6 +60,12 @@ def predict(
     piped = given == [STDIN] or not (given or file or sys.stdin.isatty())
     if not (given or file or piped):
         raise KdnasError("no text: give TEXT, --file FILE, or - for lines on standard input")
+    if file and not file.is_file():
+        raise KdnasError(f"invalid --file {shown(file)}: no such file")
+    check_model(model)
+    from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
+    from kdnas.evaluation.texts import read_file, read_lines, rows_of
+
     with redirect_stdout(sys.stderr):
         classifier = load_classifier(model, device=settings.device, threads=settings.threads)
         total = 0
@@ -72,7 +78,7 @@ def predict(
         typed = piped and sys.stdin.isatty()  # a person waits for each answer
         found = predict_rows(classifier, rows, *([1] if typed else []))
         lines = (
-            json.dumps(said, ensure_ascii=False, default=str)
+            json.dumps(said, ensure_ascii=not _is_unicode(out), default=str)
             if as_json
             else prediction_line(classifier, said)
             for said in found
@@ -84,10 +90,10 @@ def _print(lines: Iterator[str], out: TextIO, total: int) -> None:
     """Prints lines as they come, beside a bar where they go to a file or a pipe."""
     bar = progress("predict", total) if total and not out.isatty() else nullcontext(silent)
     with bar as advance:
-        try:
-            for line in lines:
-                print(line, file=out, flush=not total)
-                advance("")
-            out.flush()
-        except BrokenPipeError:  # `| head` has read enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        for line in lines:
+            print(line, file=out, flush=not total)
+            advance("")
+
+
+def _is_unicode(out: TextIO) -> bool:
+    return codecs.lookup(out.encoding or "utf-8").name.startswith("utf")

@@ -43,6 +43,10 @@ def report(
     """
     if plotly_js not in PLOTLY:
         raise KdnasError(f"invalid --plotly-js {plotly_js}: expected {' or '.join(PLOTLY)}")
+    from kdnas.runs.run_folder import Run
+
+    for run in runs:
+        Run.open(run)
     if png:
         from kdnas.report.write import check_picture
 

@@ -19,6 +19,7 @@ from kdnas.cli.options import (
 )
 from kdnas.config import load_settings, validated
 from kdnas.config.settings import OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config.storage_url import absolute
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, say
 
@@ -44,6 +45,10 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
 
     Without --teacher and --task it runs the embedded example.
     """
+    settings = load_settings(config, flags)
+    from kdnas.workflow.early import check_settings
+
+    check_settings(settings)
     from kdnas.workflow.api import new_run
 
     _finish(new_run(config, flags))
@@ -54,7 +59,18 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     **OF_THE_RUN,
     **of_the_run("force", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
-def resume(flags: dict[str, Any], run: RunFolder, *, config: ConfigFile = None) -> None:
+def resume(
+    flags: dict[str, Any],
+    run: RunFolder,
+    *,
+    config: ConfigFile = None,
+    rebuild_study: bool = typer.Option(
+        False,
+        "--rebuild-study",
+        help="First make a lost or damaged study again, from trials.csv, the log and the students "
+        "of trials.",
+    ),
+) -> None:
     """Continue a run that stopped, or give it more trials.
 
     --trials is the new total. Settings of a training may change until its result is there; with
@@ -62,15 +78,19 @@ def resume(flags: dict[str, Any], run: RunFolder, *, config: ConfigFile = None) 
     """
     from kdnas.runs.run_folder import Run
 
-    _finish(Run.open(run, config or (), **flags))
+    opened = Run.open(run, config or (), **flags)
+    from kdnas.workflow.early import check_settings
+
+    check_settings(opened.settings)
+    _finish(opened, rebuild_study=rebuild_study)
 
 
-def _finish(run: Run) -> None:
+def _finish(run: Run, *, rebuild_study: bool = False) -> None:
     """Takes a run's last steps and prints the result."""
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import complete, load_run
 
-    interruptible(f"resume {run.folder}", lambda: complete(run))
+    interruptible(f"resume {run.folder}", lambda: complete(run, rebuild_study=rebuild_study))
     report = load_run(run.folder).report
     assert report is not None
     conclude(report.model_dump(mode="json"), closing_lines(report, run.folder))
@@ -107,11 +127,13 @@ def worker(
 def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
     """The run to work on: an existing one, or a new folder for a study that began elsewhere."""
     from kdnas.runs.run_folder import Run
-    from kdnas.study.join import join
 
     if folder is None:
         if "storage" not in flags:
             raise KdnasError("no study given: name a run folder, or --storage URL and --study NAME")
+        absolute(validated(flags).storage or "")
+        from kdnas.study.join import join
+
         return join(flags)
     for name in flags.keys() - OF_THE_RUN.keys():
         option = name.replace("_", "-")
@@ -124,9 +146,14 @@ def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
 @with_settings("teacher")
 def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     """Show the students that a search of a teacher would choose from."""
+    from kdnas.files.checkpoints import check_checkpoint
+
+    settings = load_settings(config, flags)
+    if settings.teacher:
+        check_checkpoint(settings.teacher)
     from kdnas.workflow.describe_space import describe, lines
 
-    described = describe(load_settings(config, flags))
+    described = describe(settings)
     conclude(described, lines(described))
 
 
@@ -144,15 +171,17 @@ def distill(
 
     Its controls are trained beside it: the same student on labels alone, and a hand-picked one.
     """
-    from kdnas.report.terminal import closing_lines
     from kdnas.runs.run_folder import Run
-    from kdnas.workflow.api import check_choice, distill_trial
+    from kdnas.workflow.early import check_choice
 
-    wanted = check_choice(trial, speedup)
+    wanted, opened = check_choice(trial, speedup), Run.open(run, **flags)
+    from kdnas.report.terminal import closing_lines
+    from kdnas.workflow.api import distill_trial
+
     which = f"--trial {trial}" if speedup is None else f"--speedup {speedup}"
     distilled = interruptible(
         f"distill {run} {which}{spelled(flags)}",
-        lambda: distill_trial(Run.open(run, **flags), trial, wanted),
+        lambda: distill_trial(opened, trial, wanted),
     )
     report = distilled.report
     conclude(report.model_dump(mode="json"), closing_lines(report, run, distilled.folder))
@@ -163,20 +192,21 @@ def fidelity(
     flags: dict[str, Any],
     run: RunFolder,
     *,
-    students: int = typer.Option(16, help="Students to distil in full."),
-    seeds: int = typer.Option(1, help="Trainings of each, one a seed."),
+    students: int = typer.Option(16, help="Students to distil in full.", min=1, max=10_000),
+    seeds: int = typer.Option(1, help="Trainings of each, one a seed.", min=1, max=1000),
 ) -> None:
     """Measure how well a study's scores rank its students.
 
     Distils students spread over the front in full and prints the rank correlation of their scores
     in the study with their final scores. Finished students are kept: repeating it costs nothing.
     """
-    from kdnas.report.fidelity import fidelity_lines
-    from kdnas.runs.context import open_context
     from kdnas.runs.run_folder import Run
-    from kdnas.workflow.fidelity import fidelity as measure
 
     opened = Run.open(run, **flags)
+    from kdnas.report.fidelity import fidelity_lines
+    from kdnas.runs.context import open_context
+    from kdnas.workflow.fidelity import fidelity as measure
+
     again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
     result = interruptible(again, lambda: measure(open_context(opened), students, seeds))
     conclude(result, fidelity_lines(result, str(run)))

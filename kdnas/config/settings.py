@@ -5,10 +5,12 @@ Not a source of environment variables: a run reads the same from its config.yaml
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from kdnas.config.choices import (
     Cost,
@@ -52,6 +54,7 @@ OF_SCORING = (
 MOST_SEED = 2**31 - 1
 MOST_ROWS = 1_000_000_000
 MOST_TOKENS = 65_536
+MOST_THREADS = 1024
 MOST_SECONDS = 7 * 24 * 3600
 # The losses that a score other than a single one is the mean of.
 SCORES = {"mean": ("hidden", "logits")}
@@ -290,7 +293,10 @@ class Settings(BaseModel):
     precision: Precision = setting(
         "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively."
     )
-    threads: int | None = setting(None, "CPU threads; default: torch decides.", ge=1, le=1024)
+    threads: int | Literal["auto"] | None = setting(
+        None,
+        "CPU threads; auto: as many as there are cores without other work; default: torch decides.",
+    )
     device: str | None = setting(None, "cpu, cuda or mps; default: the fastest available.")
     latency_batch: int = setting(
         1,
@@ -360,6 +366,18 @@ class Settings(BaseModel):
     def scored_losses(self) -> tuple[str, ...]:
         """The losses whose held-out values, averaged, score a candidate."""
         return SCORES.get(self.mini_score, (self.mini_score,))
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _number_or_auto(cls, value: Any) -> Any:
+        """A word where a number could stand would give two errors, one for each kind."""
+        if value is None or value == "auto":
+            return value
+        words = isinstance(value, str) and re.fullmatch(r"\s*\d{1,4}\s*", value)
+        number = int(value) if words or isinstance(value, int) else 0
+        if not 1 <= number <= MOST_THREADS:
+            raise PydanticCustomError("threads", f"expected 1 to {MOST_THREADS}, or auto")  # type: ignore[arg-type]
+        return number
 
     @model_validator(mode="before")
     @classmethod

@@ -23,10 +23,10 @@ from kdnas.evaluation.tuning import WIDTH, Outcome, Point, Tuner, metrics_line, 
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
+from kdnas.runs.student import finished_student
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.formatting import several, table_lines
-from kdnas.students.checkpoint import finished_student
 from kdnas.tasks import DEFAULT_TASK, TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.teachers.load import load_config, load_teacher

@@ -17,6 +17,7 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.texts import Row, is_paired, rows_of
 from kdnas.files.artifact import damage, manifest_of
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.shown import printable
 from kdnas.students.checkpoint import load_checked
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
@@ -56,7 +57,7 @@ def predict(
     *,
     pairs: str | Sequence[str] | None = None,
     device: str | None = None,
-    threads: int | None = None,
+    threads: int | str | None = None,
 ) -> list[Prediction]:
     """Labels texts with a student, or any other classifier of a supported family.
 
@@ -81,7 +82,7 @@ def predict(
 
 
 def load_classifier(
-    model: str | Path, *, device: str | None = None, threads: int | None = None
+    model: str | Path, *, device: str | None = None, threads: int | str | None = None
 ) -> Classifier:
     """Loads the student of a run, a checkpoint folder or a hub id.
 
@@ -119,7 +120,7 @@ def prediction_line(classifier: Classifier, said: Prediction) -> str:
     """The answer and then the text, in one line."""
     answer = classifier.task_type.answer_line(said, classifier.labels)
     texts = " | ".join(said[name] for name in ("text", "text_pair") if name in said)
-    return f"{answer}  {' '.join(texts.split())}"
+    return printable(f"{answer}  {' '.join(texts.split())}")
 
 
 def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Prediction]:

@@ -16,7 +16,8 @@ from kdnas.files.artifact import MANIFEST
 from kdnas.files.atomic import replace_folder, write_json
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
-from kdnas.students.checkpoint import CARD, finished_student, load_checked
+from kdnas.runs.student import finished_student
+from kdnas.students.checkpoint import CARD, load_checked
 
 # torch: the plain checkpoint; the others are files that ONNX Runtime reads.
 FORMATS = ("torch", *FILES)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import glob
+import itertools
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here, lives, process_name
 
 # No space; no quota; larger than this process may write (`ulimit -f`).
@@ -22,6 +25,7 @@ ABANDONED_SECONDS = 7 * 24 * 3600.0
 # A writer needs no longer between moving an old folder away and its new one into place.
 SWAP_SECONDS = 60.0
 PARTIAL, OLD = "partial", "old"
+NEWLINE = "\n"
 
 
 @contextmanager
@@ -44,6 +48,7 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
             if private:
                 partial.touch(mode=0o600)
             yield partial
+            set_aside_unless_file(path)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -124,15 +129,43 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any | None:
     """The value in a JSON file; None where it is missing or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (OSError, ValueError):
         return None
 
 
 def append_line(path: Path, line: str) -> None:
-    """Adds a line to a text file; raises KdnasError where the disk is full."""
-    with disk_full_in_words(path), path.open("a", encoding="utf-8") as file:
-        file.write(f"{line}\n")
+    """Adds a line to a text file, apart from what a crash cut short before it.
+
+    Raises:
+        KdnasError: The disk is full.
+    """
+    set_aside_unless_file(path)
+    with disk_full_in_words(path), path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        cut_short = end > 0 and file.seek(end - 1) >= 0 and file.read(1) != b"\n"
+        file.write(f"{NEWLINE * cut_short}{line}\n".encode())
+
+
+def move(path: Path, target: Path) -> None:
+    """Moves a file or folder to a place, over what is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _swap(path, target)
+
+
+def set_aside_unless_file(path: Path) -> None:
+    """Moves what is in the place of a file, but is none, to another name: a folder, a dead link."""
+    if os.path.lexists(path) and not path.is_file():
+        set_aside(path)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a file or folder to NAME.old-N beside it, and tells a person; the new name."""
+    names = (path.with_name(f"{path.name}.old-{n}") for n in itertools.count(1))
+    target = next(name for name in names if not os.path.lexists(name))
+    path.rename(target)
+    say(f"moved what was in {path} to {target.name}")
+    return target
 
 
 @contextmanager
@@ -186,11 +219,11 @@ def _swap(partial: Path, path: Path) -> None:
     old = _beside(path, OLD)
     _remove(old)
     try:
-        if path.exists():
+        if os.path.lexists(path):  # a dead link is in the way, too
             path.rename(old)
         partial.rename(path)
     finally:
-        if old.exists() and not path.exists():  # interrupted between the two
+        if os.path.lexists(old) and not path.exists():  # interrupted between the two
             old.rename(path)
     _remove(old)
 

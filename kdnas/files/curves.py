@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kdnas.files.atomic import append_line
+from kdnas.files.lines import is_finite, json_lines
 
 FILE = "curves.jsonl"
 MINI_KD = "mini-KD"
@@ -54,11 +55,17 @@ class Curves:
     def read(self) -> list[dict[str, Any]]:
         """Every curve, the last of each student and stage; none where the file is missing."""
         found: dict[tuple[str, str], dict[str, Any]] = {}
-        text = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
-        for line in text.splitlines():
-            try:
-                curve = json.loads(line)
-                found[curve["name"], curve["stage"]] = curve
-            except (ValueError, KeyError, TypeError):  # a crash cut it short
-                continue
+        for line in json_lines(self.file):
+            if _is_curve(line):
+                found[line["name"], line["stage"]] = line
         return list(found.values())
+
+
+def _is_curve(line: dict[str, Any]) -> bool:
+    """Whether a line is a curve of finite numbers; lines of other hands are left out."""
+    points, heldout = line.get("points"), line.get("heldout")
+    pairs = isinstance(points, list) and all(isinstance(p, list) and len(p) == 2 for p in points)
+    numbers = [n for p in points for n in p] if isinstance(points, list) and pairs else []
+    numbers += [] if heldout is None else [heldout]
+    named = all(isinstance(line.get(key), str) for key in ("name", "stage"))
+    return named and pairs and all(map(is_finite, numbers))

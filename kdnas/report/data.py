@@ -14,17 +14,20 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.files.curves import Curves
+from kdnas.files.lines import is_finite
 from kdnas.report.model import Report
 from kdnas.report.search_summary import best_of
-from kdnas.report.trials_table import candidate_of, finished, records, trial_table
+from kdnas.report.trials_table import finished, records, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
 from kdnas.space import Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
 from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.rows import candidate_of
 from kdnas.study.storage import storage_url
-from kdnas.study.study import load_control, load_run_study
+from kdnas.study.study import load_control
+from kdnas.study.whole import CONTROL, open_study_of
 from kdnas.study.winner import choose_winner
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import load_config, teacher_source
@@ -99,8 +102,8 @@ def read_run(run: Run) -> ReportData:
         KdnasError: The run has no study yet, or its report.json cannot be read.
     """
     url = storage_url(run.settings.storage, run.folder)
-    study = load_run_study(url, run.settings.study, run.folder)
-    control = load_control(url, run.settings.study, "random")
+    study = open_study_of(run)
+    control = load_control(url, run.settings.study, CONTROL)
     return ReportData.of(run, study, control, read_report(run.folder))
 
 
@@ -149,9 +152,9 @@ def _steps(run: Run) -> list[tuple[str, float, str]]:
     machine = ""
     for event in run.events():
         if event.get("event") == "machine":
-            threads = several(event["threads"], "thread")
-            machine = f"{event['host']}, {event['device']}, {threads}"
-        elif event.get("event") == "end":
-            key = (str(event["step"]), machine)
+            threads = several(event.get("threads"), "thread")
+            machine = f"{event.get('host')}, {event.get('device')}, {threads}"
+        elif event.get("event") == "end" and is_finite(event.get("seconds")):
+            key = (str(event.get("step")), machine)
             steps[key] = steps.get(key, 0.0) + float(event["seconds"])
     return [(step, seconds, machine) for (step, machine), seconds in steps.items()]

@@ -8,9 +8,10 @@ import pandas as pd
 
 from kdnas.config import Settings
 from kdnas.report.model import Bargain, Best, Budget, Found, Search, Spread
-from kdnas.report.trials_table import CANDIDATE, candidate_of, finished, front, records
+from kdnas.report.trials_table import finished, front, records
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
+from kdnas.study.rows import CANDIDATE, candidate_of
 
 BUDGETS = (2.0, 4.0, 8.0)
 # Bargains: how many times as fast as the winner, what counts as better, how much worse they may be.

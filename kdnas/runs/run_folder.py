@@ -18,9 +18,11 @@ from kdnas.config.settings import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEA
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text
+from kdnas.files.lines import is_finite, json_lines
 from kdnas.files.locks import file_lock
 from kdnas.runtime.shown import redact
 
+LOG = "log.jsonl"
 # All that is in a folder before anything is computed.
 OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
 
@@ -113,7 +115,7 @@ class Run:
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
         line = {"time": round(time.time(), 3), "event": event, **fields}
-        append_line(self.folder / "log.jsonl", redact(json.dumps(line)))
+        append_line(self.folder / LOG, redact(json.dumps(line)))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -147,19 +149,19 @@ class Run:
     def seconds(self) -> dict[str, float]:
         """Seconds by step, summed over all attempts."""
         total: Counter[str] = Counter()
-        for line in self.events():
-            if line.get("event") == "end":
-                total[line["step"]] += line["seconds"]
+        for line in self.events("end", step=str, seconds=float):
+            total[line["step"]] += line["seconds"]
         return {step: round(seconds, 2) for step, seconds in total.items()}
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """The events in the log, without lines that a crash cut short."""
-        path = self.folder / "log.jsonl"
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+    def events(self, name: str | None = None, **fields: type) -> Iterator[dict[str, Any]]:
+        """The events in the log, or those of a name that have some fields of some types.
+
+        Lines that a crash cut short, or that other hands wrote, are left out.
+        """
+        for line in json_lines(self.folder / LOG):
+            whole = all(_is_a(line.get(key), kind) for key, kind in fields.items())
+            if whole and name in (None, line.get("event")):
+                yield line
 
 
 def resolve(settings: Settings) -> Settings:
@@ -186,6 +188,10 @@ def dump(settings: Settings) -> str:
 def _without_password(settings: Settings) -> Settings:
     storage = settings.storage and storage_url.remove_password(settings.storage)
     return settings.model_copy(update={"storage": storage})
+
+
+def _is_a(value: Any, kind: type) -> bool:
+    return is_finite(value) if kind is float else isinstance(value, kind)
 
 
 def _absolute(name: str | None) -> str | None:

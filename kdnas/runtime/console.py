@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdnas.runtime.interrupt import check
+from kdnas.runtime.shown import printable, redact
 
 LINE_SECONDS = 15.0
 # Trials take from seconds to minutes; the time left follows their mean speed over this long.
@@ -58,7 +59,7 @@ def manner(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
 def say(message: str) -> None:
     """Prints one line about progress."""
     if not _manner.quiet:
-        _console.print(message)
+        _write(message)
 
 
 def conclude(result: Any, lines: Iterable[str]) -> None:
@@ -67,7 +68,7 @@ def conclude(result: Any, lines: Iterable[str]) -> None:
         print(json.dumps(result, indent=2), file=_manner.result, flush=True)
     else:
         for line in lines:
-            _console.print(line)
+            _write(line)
 
 
 @contextmanager
@@ -98,6 +99,11 @@ def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
         yield interruptible
 
 
+def _write(line: str) -> None:
+    """Prints a line; its control characters are shown, not obeyed, its passwords not shown."""
+    _console.print(printable(redact(line)))
+
+
 def silent(note: str, done: float | None = None) -> None:
     """An `Advance` that prints nothing."""
 
@@ -109,7 +115,7 @@ def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
     if outermost:
         bars.start()
         _manner.bars = bars
-    task = bars.add_task(title, total=total, completed=done, note="")  # type: ignore[arg-type]
+    task = bars.add_task(printable(title), total=total, completed=done, note="")  # type: ignore[arg-type]
 
     def advance(note: str, done: float | None = None) -> None:
         step = {"advance": 1} if done is None else {"completed": done}

@@ -15,7 +15,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.console import say
+from kdnas.runtime.cores import resolve_threads
 from kdnas.runtime.distributed import Team, team
+from kdnas.runtime.shown import quoted
 
 ResolvedPrecision = Literal["fp32", "bf16"]
 # What `accelerate launch` sets where it is to split a model over processes.
@@ -80,14 +83,15 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def start_runtime(
-    *, device: str | None = None, precision: str = "auto", threads: int | None = None
+    *, device: str | None = None, precision: str = "auto", threads: int | str | None = None
 ) -> Runtime:
     """Sets threads and picks device and precision.
 
     Args:
         device: As torch names it; None for the best there is.
         precision: fp32, bf16, or auto: bf16 where the hardware multiplies it natively.
-        threads: Of the CPU; None for torch's choice.
+        threads: Of the CPU, at most its cores; `auto` for those without other work; None for
+            torch's choice.
 
     Raises:
         KdnasError: The device does not exist, or models are to be split over several.
@@ -98,8 +102,11 @@ def start_runtime(
                 f"launched for {name}, which splits a model over processes; use "
                 "accelerate launch --multi_gpu"
             )
-    if threads:
-        torch.set_num_threads(threads)
+    count, notice = resolve_threads(threads)
+    if notice:
+        say(notice)
+    if count:
+        torch.set_num_threads(count)
     place = device_named(device)
     if precision == "bf16" or (precision == "auto" and _has_bf16(place)):
         return _runtime(place, "bf16")
@@ -133,14 +140,20 @@ def device_named(name: str | None) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise KdnasError(f"invalid --device {name!r}: expected cpu, cuda or mps") from None
+        raise KdnasError(f"invalid --device {quoted(name)}: expected cpu, cuda or mps") from None
     if device.type == "cpu":
         return device
     if best is None or best.type != device.type:
-        raise KdnasError(f"invalid --device {name!r}: this machine has none; give --device cpu")
+        hidden = os.environ.get("CUDA_VISIBLE_DEVICES") if device.type == "cuda" else None
+        shows = f" (CUDA_VISIBLE_DEVICES is {quoted(hidden)})" if hidden is not None else ""
+        raise KdnasError(
+            f"invalid --device {quoted(name)}: this machine has none{shows}; give --device cpu"
+        )
     count = torch.accelerator.device_count()
     if (device.index or 0) >= count:
-        raise KdnasError(f"invalid --device {name!r}: this machine has {count} such device(s)")
+        raise KdnasError(
+            f"invalid --device {quoted(name)}: this machine has {count} such device(s)"
+        )
     return device
 
 

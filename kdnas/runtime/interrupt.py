@@ -1,4 +1,4 @@
-"""Ctrl-C takes effect at once, or after a storage operation, and is never lost.
+"""Ctrl-C (or SIGTERM) takes effect at once, or after a storage operation, and is never lost.
 
 Python raises KeyboardInterrupt wherever it is. A finalizer or a weak reference's callback swallows
 it; in the middle of a transaction it leaves a lock that this process's own clean-up waits for.
@@ -21,23 +21,45 @@ class _Heard:
 
     came: bool = False
     held: int = 0
+    number: int = signal.SIGINT  # of the last signal
 
 
 _heard = _Heard()
 
 
+# What ends a command, with what handles it by default. Windows has no SIGHUP.
+SIGNALS = {
+    getattr(signal, name): default
+    for name, default in (
+        ("SIGINT", signal.default_int_handler),
+        ("SIGTERM", signal.SIG_DFL),
+        ("SIGHUP", signal.SIG_DFL),
+    )
+    if hasattr(signal, name)
+}
+
+
 @contextmanager
 def listening() -> Iterator[None]:
-    """Handles Ctrl-C within the block, unless this process ignores it."""
-    if not _in_main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _on_signal)
+    """Handles Ctrl-C, SIGTERM and SIGHUP alike within the block, unless this process ignores them.
+
+    The last two end schedulers' jobs and closed terminals: they are no other than Ctrl-C.
+    """
+    own = SIGNALS if _in_main_thread() else {}
+    heard = {number: usual for number, usual in own.items() if signal.getsignal(number) is usual}
+    for number in heard:
+        signal.signal(number, _on_signal)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, usual in heard.items():
+            signal.signal(number, usual)
         _heard.came, _heard.held = False, 0
+
+
+def exit_code() -> int:
+    """Of a command that was interrupted: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + _heard.number
 
 
 @contextmanager
@@ -69,7 +91,7 @@ def check() -> None:
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
-    again, _heard.came = _heard.came, True
+    again, _heard.came, _heard.number = _heard.came, True, number
     if again or not _heard.held:
         raise KeyboardInterrupt
 

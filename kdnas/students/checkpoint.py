@@ -13,6 +13,7 @@ from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage
+from kdnas.runs.student import command_for, finished_student
 from kdnas.tasks import task_type_of
 from kdnas.tasks.types import UNSCALED, LabelScale
 from kdnas.teachers.head import in_label_units
@@ -74,19 +75,6 @@ def load_student(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def finished_student(run: Path, trial: int | None = None) -> Path:
-    """The folder of a run's saved student: the winner's, or that of a trial distilled later.
-
-    Raises:
-        KdnasError: There is none yet.
-    """
-    home = run if trial is None else run / "students" / f"trial-{trial}"
-    student = home / "student"
-    if not student.is_dir():
-        raise KdnasError(f"{student} does not exist yet; make it with {_command(run, trial)}")
-    return student
-
-
 def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, Any]:
     """A run's student and its tokenizer, both undamaged: it answers a text with finite numbers.
 
@@ -95,7 +83,7 @@ def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, 
             tokenizer do not work.
     """
     folder = finished_student(run, trial)
-    problem, again = damage(folder), f"; make the student again with {_command(run, trial)}"
+    problem, again = damage(folder), f"; make the student again with {command_for(run, trial)}"
     if problem:
         raise KdnasError(problem + again)
     try:
@@ -108,9 +96,3 @@ def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, 
     if not all(torch.isfinite(value).all() for value in (logits, *model.state_dict().values())):
         raise KdnasError(f"{folder} holds weights that are NaN or infinite{again}")
     return model, tokenizer
-
-
-def _command(run: Path, trial: int | None) -> str:
-    if trial is None:
-        return f"`kdnas resume {run}`"
-    return f"`kdnas distill {run} --trial {trial}`"

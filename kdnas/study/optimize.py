@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.config import Settings
-from kdnas.errors import KdnasError
+from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.runtime.console import progress, say
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.evaluate import Evaluate
@@ -25,7 +25,9 @@ from kdnas.space.known_shapes import known_shapes
 from kdnas.students.state import state_artifact
 from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
 from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.record import EVENT, as_event
 from kdnas.study.results import TrialWriter
+from kdnas.study.rows import row_of
 from kdnas.study.samplers.distinct import taken_candidates
 from kdnas.study.storage import outages, wait_for_storage
 from kdnas.study.study import evaluated, has_score, infeasible
@@ -67,6 +69,7 @@ def optimize(
     folder: Path,
     log: Log,
     beside: Study | None = None,
+    known: Collection[int] = (),
 ) -> None:
     """Works on a study until its budget is spent or no candidate is left to try.
 
@@ -81,12 +84,14 @@ def optimize(
         log: Takes an event and its fields.
         beside: The run's own study, where this one is random search as a control: candidates train
             in full, those of both are paid for once, and no student is kept.
+        known: Numbers of trials that are in the log.
 
     Raises:
         KdnasError: Several candidates in a row failed, no student keeps the limits, the study
             belongs to another space, or its storage stays out of reach.
     """
     search = _Search(study, space, evaluate, settings, folder, log, beside)
+    search.waiting(lambda: search.record_missing(known))
     done, best = search.waiting(search.standing)
     if done > settings.trials:
         search.say(f"{done:g} trials are done already, more than --trials {settings.trials}")
@@ -173,7 +178,7 @@ class _Search:
         """Whether candidate after candidate breaks a limit.
 
         Raises:
-            KdnasError: None ever kept them, in the run's own search.
+            MissedLimitError: None ever kept them, in the run's own search.
         """
         scored = max((t.number for t in self.trials() if "loss" in t.user_attrs), default=-1)
         broken = [t for t in infeasible(self.study) if t.number > scored]
@@ -187,7 +192,7 @@ class _Search:
             return True
         message = none_feasible(broken, self.limits)
         if not self.is_control:
-            raise KdnasError(message)
+            raise MissedLimitError(message)
         self.say(message)
         return True
 
@@ -228,6 +233,7 @@ class _Search:
             with suppress(UpdateFinishedTrialError):
                 trial.set_user_attr(ERROR, reason)
             self._fail(trial)
+            self._record(trial.number)
             self.say(f"trial {trial.number}  {candidate.label}  failed: {reason}")
             self.failures += 1
             if self.failures >= MAX_FAILURES:
@@ -247,6 +253,7 @@ class _Search:
         if reason:
             trial.set_user_attr(GIVEN_BACK, reason)
             self._fail(trial)
+            self._record(trial.number)
             return
         number = trial.user_attrs.get(CONTINUES)
         before = None if number is None else self.trials()[number]
@@ -254,6 +261,7 @@ class _Search:
         rung = 0 if ended is None else ended + 1
         trial.set_user_attr(UNITS, self.pruner.cost(rung))
         if message := self.results.reuse(trial, candidate, rung):
+            self._record(trial.number)
             self.say(message)
             return
         self._evaluate(trial, candidate, rung, before)
@@ -276,13 +284,24 @@ class _Search:
         if checkpoint and share == 1:
             checkpoint.unlink(missing_ok=True)
         self._drop_files(rung)
-        fields = {**candidate.params, **evaluation.attributes, "share": share}
-        self.log("trial", study=self.study.study_name, number=trial.number, **fields)
+        self._record(trial.number)
         found = self.limits.describe(evaluation.violations)
         if evaluation.score:
             part, loss = f"{share:.0%} " if share < 1 else "", 1 - evaluation.score.value
             found = f"{part}loss {loss:.4f}  reward {evaluation.reward:.4f}"
         say(f"{title}  {candidate.label}  {evaluation.costs.speedup:.2f}x  {found}")
+
+    def _record(self, *numbers: int) -> None:
+        """Logs how trials ended, so that the run folder knows without the study."""
+        trials = self.trials()
+        for number in numbers:
+            row = as_event(row_of(trials[number]))
+            self.log(EVENT, study=self.study.study_name, control=self.is_control, **row)
+
+    def record_missing(self, known: Collection[int]) -> None:
+        """Logs the trials that ended, but are not known: their process may have been killed."""
+        ended = [t.number for t in self.trials() if t.state.is_finished()]
+        self._record(*(number for number in ended if number not in known))
 
     def _checkpoint(self, candidate: Candidate) -> Path | None:
         """Where a candidate's training waits to go on."""

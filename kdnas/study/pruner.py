@@ -61,7 +61,11 @@ class SuccessiveHalvingPruner:
         if trial.state == TrialState.COMPLETE:
             return self.last
         share = trial.user_attrs.get(RUNG)
-        return share and round(math.log(share * self.full_cost, self.reduction))
+        return share and self.rung_at(share)
+
+    def rung_at(self, share: float) -> int:
+        """The rung at the end of a share of a full training."""
+        return round(math.log(share * self.full_cost, self.reduction))
 
     def spent(self, trials: Iterable[FrozenTrial]) -> int:
         """Units that trials have cost or, while they run or wait to go on, will cost."""

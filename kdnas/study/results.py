@@ -103,19 +103,21 @@ class TrialWriter:
             trial.set_user_attr(INFEASIBLE, True)
             trial.set_user_attr(UNITS, 0)
         elif rung == self.pruner.last:
-            self.study.tell(trial, self._values(found))
+            self.study.tell(trial, objective_values(found, self.settings))
             return
         else:
-            values = self._values(found)
+            values = objective_values(found, self.settings)
             trial.set_user_attr(RUNG, self.pruner.share(rung))
             trial.set_user_attr(RUNG_VALUES, values)
             if len(values) == 1:  # so that Optuna's samplers learn from it, too
                 trial.report(values[0], rung)
         self.study.tell(trial, state=TrialState.PRUNED)
 
-    def _values(self, found: Mapping[str, float]) -> list[float]:
-        if self.settings.objective == "reward":
-            return [found["reward"]]
-        if self.settings.cost == "latency":  # relative: milliseconds drift, the ratio does not
-            return [found["loss"], 1 / found["speedup"]]
-        return [found["loss"], found[self.settings.cost]]
+
+def objective_values(found: Mapping[str, float], settings: Settings) -> list[float]:
+    """The values of a scored candidate's trial, from its attributes by name."""
+    if settings.objective == "reward":
+        return [found["reward"]]
+    if settings.cost == "latency":  # relative: milliseconds drift, the ratio does not
+        return [found["loss"], 1 / found["speedup"]]
+    return [found["loss"], found[settings.cost]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +37,7 @@ from kdnas.config.storage_url import (
 )
 from kdnas.errors import KdnasError
 from kdnas.runtime.interrupt import held
-from kdnas.runtime.shown import redact
+from kdnas.runtime.shown import cut, redact
 
 JOURNAL = "journal://"
 GRPC = "grpc://"
@@ -47,7 +49,10 @@ DRIVERS = {
 # Processes that start together on an empty database create its tables at once; one of them wins.
 ATTEMPTS = 5
 BEATEN = ("already exists", "UNIQUE constraint", "duplicate key")
-READY_SECONDS = 20.0
+READY_SECONDS = 10.0
+# For how long nothing may answer at a proxy's address, and how often that is tried.
+CONNECT_SECONDS = 4.0
+RETRY_CONNECT_SECONDS = 0.5
 # For how long a study waits for a storage that is out of reach, and how often it asks.
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
@@ -192,10 +197,36 @@ def _proxy(url: str) -> GrpcStorageProxy:
         host = port = None
     if not host or not port:
         raise KdnasError(f"invalid --storage {without_password(url)}: expected {GRPC}HOST:PORT")
+    _wait_for_server(host, port)
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         proxy = GrpcStorageProxy(host=host, port=port)
-    proxy.wait_server_ready(timeout=READY_SECONDS)
+    try:
+        proxy.wait_server_ready(timeout=READY_SECONDS)
+    except _grpc_errors():  # of no words of its own
+        raise KdnasError(
+            f"what answers at {GRPC}{host}:{port} is no Optuna storage proxy; correct --storage"
+        ) from None
     return proxy
+
+
+def _wait_for_server(host: str, port: int) -> None:
+    """Waits a little for a server that was started beside us.
+
+    Raises:
+        KdnasError: Nothing answers there.
+    """
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, port), CONNECT_SECONDS).close()
+            return
+        except OSError as error:
+            if time.monotonic() + RETRY_CONNECT_SECONDS > deadline:
+                raise KdnasError(
+                    f"no server answers at {GRPC}{host}:{port}: {error.strerror or error}; start "
+                    "it, or correct --storage"
+                ) from None
+        time.sleep(RETRY_CONNECT_SECONDS)
 
 
 def _grpc_errors() -> tuple[type[Exception], ...]:
@@ -204,10 +235,11 @@ def _grpc_errors() -> tuple[type[Exception], ...]:
         return ()
     import grpc
 
-    return (grpc.RpcError,)
+    return (grpc.RpcError, grpc.FutureTimeoutError)
 
 
 def _reason(error: BaseException) -> str:
     """The cause of an error, in one line without a password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
-    return redact(" ".join(str(cause).split()))[:200]
+    said = " ".join(str(cause).split()) or type(cause).__name__
+    return cut(redact(said), 200)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from kdnas.errors import KdnasError
+from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.scoring.limits import MARGIN, Limits
 from kdnas.study.study import evaluated, has_score, infeasible
 
@@ -15,17 +16,25 @@ from kdnas.study.study import evaluated, has_score, infeasible
 def choose_winner(
     study: Study, *, number: int | None = None, speedup: float | None = None
 ) -> FrozenTrial:
-    """A trial by number, the best loss at a speed-up, or the best reward.
+    """The best trial by `ranked_trials`; raises what that does."""
+    return ranked_trials(study, number=number, speedup=speedup)[0]
+
+
+def ranked_trials(
+    study: Study, *, number: int | None = None, speedup: float | None = None
+) -> list[FrozenTrial]:
+    """A trial by number, or those of a speed-up by loss, or all by reward; the best first.
 
     At a speed-up, trials that exceed it by a margin come first: timed again, they shall still
     reach it.
 
     Raises:
         KdnasError: There is no such trial.
+        MissedLimitError: No trial is so fast.
     """
     trials = evaluated(study)
     if not has_score(study) and (broken := infeasible(study)):
-        raise KdnasError(none_feasible(broken))
+        raise MissedLimitError(none_feasible(broken))
     if not trials:
         raise KdnasError(f"study {study.study_name!r} has no finished trial yet")
     if number is not None:
@@ -35,15 +44,18 @@ def choose_winner(
                 f"trial {number} is not a finished trial of this study; finished: "
                 f"{', '.join(map(str, named))}"
             )
-        return named[number]
+        return [named[number]]
     if speedup is None:
-        return max(trials, key=lambda t: float(t.user_attrs["reward"]))
-    for least in (MARGIN * speedup, speedup):
-        fast = [t for t in trials if t.user_attrs["speedup"] >= least]
-        if fast:
-            return min(fast, key=lambda t: float(t.user_attrs["loss"]))
+        return sorted(trials, key=lambda t: -float(t.user_attrs["reward"]))
+    least = MARGIN * speedup
+    fast = [t for t in trials if t.user_attrs["speedup"] >= speedup]
+    if fast:
+        return sorted(fast, key=lambda t: (t.user_attrs["speedup"] < least, t.user_attrs["loss"]))
     best = max(t.user_attrs["speedup"] for t in trials)
-    raise KdnasError(f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times")
+    raise MissedLimitError(
+        f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times: give --speedup "
+        f"{math.floor(100 * best) / 100:g} or less"
+    )
 
 
 def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

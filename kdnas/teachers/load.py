@@ -17,6 +17,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
 from kdnas.errors import KdnasError
+from kdnas.files.checkpoints import check_checkpoint, is_local
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
 from kdnas.space import Architecture, family_of
@@ -73,17 +74,11 @@ def load_config(name: str) -> Any:
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if Path(name).is_dir() and not (Path(name) / "config.json").exists():
-        raise KdnasError(
-            f"teacher {name!r} has no config.json; give a folder that save_pretrained wrote model "
-            "and tokenizer to"
-        )
+    check_checkpoint(name)
     _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
     config = _load(AutoConfig.from_pretrained, name, "config")
     if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
-        raise KdnasError(
-            f"teacher {name!r} is a decoder or encoder-decoder; kdnas distils encoders"
-        )
+        raise KdnasError(f"{name!r} is a decoder or encoder-decoder; kdnas distils encoders")
     family_of(config.model_type, name)
     return config
 
@@ -100,7 +95,7 @@ def load_tokenizer(name: str) -> Any:
     files = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "bpe.codes")
     if folder.is_dir() and not any(any(folder.glob(file)) for file in files):
         raise KdnasError(
-            f"teacher {name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
+            f"{name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
             "*.model in the folder); save one there with tokenizer.save_pretrained"
         )
     _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
@@ -306,13 +301,13 @@ def _check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) -
         problems.append(_some(misfits))
     if problems:
         raise KdnasError(
-            f"the weights of teacher {name!r} do not fit its config: {'; '.join(problems)}; "
+            f"the weights of {name!r} do not fit its config: {'; '.join(problems)}; "
             "give the config.json that they were saved with"
         )
     for key, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise KdnasError(
-                f"the weights of teacher {name!r} are not finite: {key} holds NaN or infinity; "
+                f"the weights of {name!r} are not finite: {key} holds NaN or infinity; "
                 "give an undamaged checkpoint"
             )
     return not (missing or unlike)
@@ -349,7 +344,7 @@ def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
     if classes:
         one = next(iter(classes.values())) if isinstance(classes, dict) else classes
         raise KdnasError(
-            f"the {part} of teacher {name!r} needs code of its own ({one}), which kdnas never "
+            f"the {part} of {name!r} needs code of its own ({one}), which kdnas never "
             "runs; give a checkpoint of a family that transformers has"
         )
 
@@ -359,9 +354,8 @@ logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
-    is_path = name.startswith((".", "/", "~")) or name.count("/") > 1
-    if is_path and not Path(name).is_dir():
-        raise KdnasError(f"folder {name!r} does not exist; give a checkpoint's folder or a hub id")
+    if is_local(name) and not Path(name).is_dir():
+        check_checkpoint(name)
     try:
         return loader(name, trust_remote_code=False, **options)
     except UnpicklingError:

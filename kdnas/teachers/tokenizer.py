@@ -55,7 +55,7 @@ def vocabulary_size(name: str, config: Any, tokenizer: Any) -> int:
     foreign = [i for i in vocabulary.values() if i >= size and i not in added]
     if foreign:
         raise KdnasError(
-            f"the tokenizer of teacher {name!r} has tokens up to {max(foreign)}, but the model's "
+            f"the tokenizer of {name!r} has tokens up to {max(foreign)}, but the model's "
             f"vocab_size is {size}; give the tokenizer that the model was trained with"
         )
     return max(size, 1 + max(vocabulary.values(), default=0))

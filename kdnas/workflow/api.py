@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from kdnas.config import PLAIN_RECIPE, Settings, load_settings, read_yaml, validated
-from kdnas.errors import KdnasError
+from kdnas.config import PLAIN_RECIPE, Settings, load_settings, read_yaml
 from kdnas.report import Report
 from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
+from kdnas.workflow.early import check_choice, check_settings
 from kdnas.workflow.inputs import with_latency_input
 from kdnas.workflow.pipeline import distil_another, find_student
 
@@ -102,18 +102,21 @@ def search(
     return load_run(complete(new_run(config, flags)).folder)
 
 
-def resume(run: str | Path, **changes: Any) -> LoadedRun:
+def resume(run: str | Path, *, rebuild_study: bool = False, **changes: Any) -> LoadedRun:
     """Goes on with a run that stopped, or gives it more trials.
 
     Args:
         run: The run folder.
+        rebuild_study: Whether a lost or damaged study is first made again, from trials.csv, the
+            log and the students of trials.
         changes: `trials` (the new total), `threads`, `device`; settings of a training, until its
             result is there; settings of full KD: the student is then trained again.
 
     Raises:
-        KdnasError: The folder holds no run, or a change is not possible.
+        KdnasError: The folder holds no run, its study is lost, or a change is not possible.
     """
-    return load_run(complete(Run.open(Path(run), **changes)).folder)
+    opened = Run.open(Path(run), **changes)
+    return load_run(complete(opened, rebuild_study=rebuild_study).folder)
 
 
 def distill(
@@ -162,27 +165,15 @@ def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
     settings = load_settings(files, flags)
     if not (settings.teacher or settings.task):
         settings = _embedded_example(settings, files, flags)
+    check_settings(settings)
     return Run.create(with_latency_input(settings))
 
 
-def complete(run: Run) -> Run:
+def complete(run: Run, *, rebuild_study: bool = False) -> Run:
     """Takes all steps of a run that are still to take; a run refused at once leaves nothing."""
     with run.forgotten_if_refused():
-        find_student(open_context(run))
+        find_student(open_context(run), rebuild=rebuild_study)
     return run
-
-
-def check_choice(trial: int | None, speedup: object) -> float | None:
-    """Refuses what names no trial; returns the speed-up as a number.
-
-    Raises:
-        KdnasError: Neither or both of trial and speed-up are given, or one is out of range.
-    """
-    if (trial is None) == (speedup is None):
-        raise KdnasError("give either --trial N or --speedup X")
-    if trial is not None and trial < 0:
-        raise KdnasError(f"invalid --trial {trial}: expected the number of a trial, 0 or more")
-    return validated({"speedup": speedup}).speedup
 
 
 def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distilled:

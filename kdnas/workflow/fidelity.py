@@ -28,8 +28,8 @@ from kdnas.runtime.console import say
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
 from kdnas.space import Candidate
 from kdnas.study.pareto import nondominated_ranks
-from kdnas.study.storage import storage_url
-from kdnas.study.study import evaluated, load_run_study
+from kdnas.study.study import evaluated
+from kdnas.study.whole import open_study_of
 from kdnas.workflow.inputs import (
     Inputs,
     check_inputs,
@@ -62,8 +62,7 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         raise KdnasError(f"invalid --seeds {seeds}: expected 1 or more")
     if count < LEAST:
         raise KdnasError(f"invalid --students {count}: a rank correlation needs {LEAST} or more")
-    url = storage_url(settings.storage, run.folder)
-    trials = evaluated(load_run_study(url, settings.study, run.folder))
+    trials = evaluated(open_study_of(run))
     if len(trials) < count:
         instead = f", or ask for --students {len(trials)}" if len(trials) >= LEAST else ""
         raise KdnasError(

@@ -29,7 +29,6 @@ from kdnas.students import empty_student
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_run_study
-from kdnas.tasks import DEFAULT_TASK, load_data, load_spec
 from kdnas.teachers.load import (
     Teacher,
     check_general_teacher,
@@ -40,6 +39,7 @@ from kdnas.teachers.load import (
     teacher_source,
 )
 from kdnas.teachers.tokenizer import longest_input
+from kdnas.workflow.early import task_data
 
 GPU_BATCH = 32
 
@@ -83,9 +83,7 @@ def read_inputs(context: Context) -> Inputs:
     settings = context.settings
     source = teacher_source(settings.teacher)
     config, tokenizer = load_parts(source)
-    spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-    task = load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
-    data = prepare_data(task, settings, tokenizer, config)
+    data = prepare_data(task_data(settings), settings, tokenizer, config)
     return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))
 
 

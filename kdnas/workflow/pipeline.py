@@ -7,6 +7,8 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from optuna.study import Study
@@ -17,10 +19,12 @@ from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
+from kdnas.study.rebuild import rebuild_study
 from kdnas.study.storage import storage_url
-from kdnas.study.study import load_control, load_run_study
-from kdnas.study.winner import choose_winner
-from kdnas.workflow.distil import distil, record_of, train_controls
+from kdnas.study.study import load_control
+from kdnas.study.whole import CONTROL, check_whole, open_study_of
+from kdnas.study.winner import ranked_trials
+from kdnas.workflow.distil import record_of, train_controls
 from kdnas.workflow.inputs import (
     check_inputs,
     check_limits,
@@ -33,17 +37,25 @@ from kdnas.workflow.inputs import (
 from kdnas.workflow.measure import make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.search import open_run_study, random_search, search
+from kdnas.workflow.within_limit import distil_within_limit
 
 
-def find_student(context: Context) -> Report:
-    """The seven steps.
+def find_student(context: Context, *, rebuild: bool = False) -> Report:
+    """The seven steps; with `rebuild`, a lost or damaged study is first made again.
 
     Raises:
-        KdnasError: Bad input, before anything is computed; or no candidate meets the limits.
+        KdnasError: Bad input or a lost study, before anything is computed; or no candidate meets
+            the limits.
     """
-    run, settings = context.run, context.settings
+    run = context.run
     with run.alone():
+        if not rebuild:
+            check_whole(run)
         inputs = read_inputs(context)
+        if rebuild:
+            rebuild_study(run, inputs.space)
+            context = replace(context, settings=run.settings)
+        settings = context.settings
         check_inputs(context, inputs)
         check_total(context)
         take_changes(context)
@@ -56,8 +68,10 @@ def find_student(context: Context) -> Report:
 
         prepared = prepare(context, inputs, given)  # 1 teacher, 2 space, 3 signal
         search(prepared, study)  # 4 search
-        winner = choose_winner(study, speedup=settings.speedup)
-        distil_trial(prepared, winner, run.folder)  # 5 distil
+        best_first = ranked_trials(study, speedup=settings.speedup)
+        winner = distil_within_limit(  # 5 distil
+            prepared, best_first, settings.speedup, lambda _: run.folder
+        )
         random = random_search(prepared, study)
         return deliver(prepared, study, random, winner, run.folder, settings.speedup)
 
@@ -87,11 +101,6 @@ def deliver(
     return report
 
 
-def distil_trial(prepared: Prepared, trial: FrozenTrial, home: Path) -> None:
-    """Distils a trial's candidate into `home/student`."""
-    distil(prepared, Candidate.from_params(trial.params), trial.number, home / "student")
-
-
 def distil_another(context: Context, number: int | None, speedup: float | None) -> Report:
     """Steps 5 to 7 for another trial of the study, in RUN/students/trial-N.
 
@@ -100,33 +109,36 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
 
     Raises:
         KdnasError: There is no study, or no such trial.
+        MissedLimitError: No trial is so fast when it is timed at length.
     """
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
-        load_run_study(url, settings.study, run.folder)  # refuses where there is none
+        open_study_of(run)  # refuses where there is none
         inputs = read_inputs(context)
         check_same_data(context, inputs.data)
         given = load_given_teacher(context, inputs)
         study = open_run_study(context, inputs.space)
         run.log("machine", host=platform.node(), **context.runtime.describe())
-        trial = choose_winner(study, number=number, speedup=speedup)
-        home = home_of(context, trial)
+        best_first = ranked_trials(study, number=number, speedup=speedup)
         prepared = prepare(context, inputs, given)
-        distil_trial(prepared, trial, home)
-        random = load_control(url, settings.study, "random")
+        home_of = partial(home_of_trial, context)
+        trial = distil_within_limit(prepared, best_first, speedup, home_of)
+        home = home_of(trial)
+        random = load_control(url, settings.study, CONTROL)
         own = home == run.folder
+        if own:
+            say(f"trial {trial.number} is distilled already: it is the run's own student")
         return deliver(prepared, study, random, trial, home, settings.speedup if own else speedup)
 
 
-def home_of(context: Context, trial: FrozenTrial) -> Path:
+def home_of_trial(context: Context, trial: FrozenTrial) -> Path:
     """The folder for a trial's student: the run's own where its student is this trial's."""
     folder = context.run.folder
     beside = folder / "students" / f"trial-{trial.number}"
     record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
     if (beside / "student").exists() or not student_artifact(folder / "student", record).done():
         return beside
-    say(f"trial {trial.number} is distilled already: it is the run's own student")
     return folder
 
 

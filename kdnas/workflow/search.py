@@ -9,9 +9,11 @@ from kdnas.space import SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
 from kdnas.study.optimize import RANDOM_SEARCH, optimize, warm_start
 from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import storage_url
 from kdnas.study.study import control_name, create_study, evaluated
+from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import EMBEDDED_NAME
@@ -23,7 +25,8 @@ def open_run_study(context: Context, space: SearchSpace, control: str | None = N
     """The run's study with its sampler, or that of a control, named by its sampler.
 
     Raises:
-        KdnasError: The storage cannot be used, or the study is that of another search.
+        KdnasError: The storage cannot be used, the study is that of another search, or it lacks
+            trials that the run folder has.
     """
     run, settings = context.run, context.settings
     joined = identity(run)
@@ -32,6 +35,8 @@ def open_run_study(context: Context, space: SearchSpace, control: str | None = N
         "task": settings.task or DEFAULT_TASK,
         "objective": settings.objective,
     }
+    if not control:
+        check_whole(run)
     pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
     planned = settings.trials if control else pruner.expected_candidates(settings.trials)
     sampler = make_sampler(control or settings.sampler, space, settings.seed, planned)
@@ -57,8 +62,10 @@ def search(prepared: Prepared, study: Study) -> None:
     check_same_teacher(study, before.read() if before.done() else None, now)
     if settings.warm_start:
         warm_start(study, inputs.space, settings, prepared.meter)
+    known = rows_on_record(run, control=False)
+    given = (inputs.space, prepared.evaluate, settings, run.folder, run.log)
     with run.timed("search"):
-        optimize(study, inputs.space, prepared.evaluate, settings, run.folder, run.log)
+        optimize(study, *given, known=known)
 
 
 def random_search(prepared: Prepared, study: Study) -> Study | None:
@@ -70,7 +77,10 @@ def random_search(prepared: Prepared, study: Study) -> Study | None:
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
-    control, run = open_run_study(context, space, "random"), context.run
+    control, run = open_run_study(context, space, CONTROL), context.run
+    known = rows_on_record(run, control=True)
     with run.timed(RANDOM_SEARCH):
-        optimize(control, space, prepared.evaluate, settings, run.folder, run.log, study)
+        optimize(
+            *(control, space, prepared.evaluate, settings, run.folder, run.log, study), known=known
+        )
     return control if evaluated(control) else None

@@ -84,7 +84,7 @@ def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     out, _ = told("report", tmp_path / "a", tmp_path / "b", "--out", page, "--json")
     assert [row["evaluated"] for row in json.loads(out)] == [14, 3] and page.exists()
     out, _ = told("report", tmp_path / "a", "--quiet")
-    assert out.splitlines()[1].startswith("teacher")
+    assert "\nteacher " in out
     assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
 
 
@@ -113,9 +113,7 @@ def test_a_quiet_search_that_tells_json(
     assert all(curve["points"] for curve in curves)
     assert {"mini-KD", "hidden", "task", "labels-alone"} == {curve["stage"] for curve in curves}
     again = told("resume", run, "--quiet")
-    assert (
-        again[0].splitlines()[0].split()[:2] == ["size", "speed"] and "run folder" not in again[0]
-    )
+    assert "size " in again[0] and "run folder" not in again[0]
 
 
 def test_manners(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from kdnas.report.card import model_card
 from kdnas.report.model import HAND_PICKED
 from kdnas.report.search_summary import bargain_line, search_summary
 from kdnas.report.terminal import closing_lines
-from kdnas.report.trials_table import COLUMNS, finished, front, trial_table
+from kdnas.report.trials_table import finished, front, trial_table
+from kdnas.study.rows import COLUMNS
 
 ROWS = [  # loss, latency, speed-up, reward
     (0.5, 1.0, 8.0, 0.60),

@@ -38,7 +38,8 @@ def pipeline(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Stepwis
 
 
 def more(pipeline: Stepwise, **changes: object) -> Stepwise:
-    return Stepwise(Run.open(pipeline.run.folder, **changes))
+    """The same run with settings that it was not begun with."""
+    return Stepwise(Run(pipeline.run.folder, pipeline.settings.model_copy(update=changes)))
 
 
 def test_a_repeated_architecture_is_told_again_and_not_trained(
@@ -157,11 +158,11 @@ def test_candidates_that_always_fail_end_the_search(
 def test_an_interruption_after_a_trial_was_told_leaves_its_result(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    log = Run.log
+    log, left = Run.log, [error]
 
     def log_once(self: Run, event: str, **values: object) -> None:
-        if event == "trial" and values["number"] == 0:
-            raise error
+        if event == "trial" and left:
+            raise left.pop()
         log(self, event, **values)
 
     monkeypatch.setattr(Run, "log", log_once)

@@ -183,8 +183,10 @@ def test_a_storage_that_cannot_be_used_is_told_in_a_line(url: str, message: str)
 
 def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("grpc")
-    monkeypatch.setattr("kdnas.study.storage.READY_SECONDS", 0.5)
-    with pytest.raises(KdnasError, match="cannot use study 's' in grpc://127.0.0.1"):
+    monkeypatch.setattr("kdnas.study.storage.CONNECT_SECONDS", 0.5)
+    with pytest.raises(
+        KdnasError, match=r"no server answers at grpc://127.0.0.1:\d+: .*refused; start it"
+    ):
         new_study(f"grpc://127.0.0.1:{free_port()}")
 
 

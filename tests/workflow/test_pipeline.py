@@ -7,6 +7,8 @@ import pytest
 from conftest import QUICK
 from support.stepwise import Stepwise
 
+from kdnas.distillation.losses.base import DistillationLoss
+from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.errors import DivergedError, KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.runs.context import open_context
@@ -29,15 +31,17 @@ def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
 
 
 def test_a_student_that_diverges_is_not_kept_and_its_training_can_be_changed(
-    make_run: Callable[..., Run],
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = make_run(trials=1, logit_weight=1e30)
-    named = r"lower --logit-weight \(1e\+30\)"
+    run = make_run(trials=1, logit_weight=2.0)
+    named = r"lower --logit-weight \(2\)"
+    explode(monkeypatch, LogitsLoss)
     with pytest.raises(DivergedError, match=f"student: task diverged: the .* is .*; {named}"):
         find_student(open_context(run))
     assert not (run.folder / "student").exists()
     with pytest.raises(DivergedError, match=named):  # nor does a checkpoint hide it
         find_student(open_context(Run.open(run.folder)))
+    monkeypatch.undo()
     find_student(open_context(Run.open(run.folder, logit_weight=1.0)))
     first = student_of(run.folder)
     find_student(open_context(Run.open(run.folder)))
@@ -53,6 +57,12 @@ def test_a_student_that_diverges_is_not_kept_and_its_training_can_be_changed(
     assert report.recipe[-1].lr == 1e-3
 
 
+def explode(monkeypatch: pytest.MonkeyPatch, kind: type[DistillationLoss]) -> None:
+    """Makes the gradients of a loss overflow."""
+    loss = kind.loss
+    monkeypatch.setattr(kind, "loss", lambda *given: 1e38 * loss(*given))
+
+
 def student_of(run: Path) -> object:
     """Sizes and checksums of its files."""
     return (read_json(run / "student" / "kdnas.json") or {})["files"]
@@ -62,9 +72,12 @@ def test_a_teacher_that_diverges_is_neither_kept_nor_cached(
     make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
-    run = make_run(trials=1, teacher_lr=1e30)
-    with pytest.raises(DivergedError, match=r"teacher fine-tuning diverged.*--teacher-lr \(1e\+30"):
+    explode(monkeypatch, TaskLoss)
+    run = make_run(trials=1, teacher_lr=0.5)
+    with pytest.raises(DivergedError, match=r"teacher fine-tuning diverged.*--teacher-lr \(0\.5"):
         find_student(open_context(run))
     assert not list(tmp_path.glob("cache/teachers/*/")) and not (run.folder / "teacher").exists()
+    monkeypatch.undo()
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
     steps = Stepwise(Run.open(run.folder, teacher_lr=QUICK.get("teacher_lr", 5e-5)))
     assert steps.teacher.has_head

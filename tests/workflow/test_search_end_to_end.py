@@ -174,7 +174,7 @@ def test_distill_takes_another_trial(finished: Path, tmp_path: Path) -> None:
     assert (home / "student" / "model.safetensors").exists()
     assert json.loads((run / "report.json").read_text())["student"] == student
     refused = kdnas("distill", run, "--speedup", 10_000)
-    assert refused.returncode == 2 and "the fastest is" in refused.stderr
+    assert refused.returncode == 3 and "the fastest is" in refused.stderr
 
 
 def test_distill_does_not_train_the_winner_again(finished: Path, tmp_path: Path) -> None:

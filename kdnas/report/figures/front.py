@@ -12,7 +12,8 @@ from kdnas.report.figures.scores import final_figure
 from kdnas.report.model import Report, shown_name
 from kdnas.report.page import Section, Table
 from kdnas.report.search_summary import budgets_of
-from kdnas.report.trials_table import candidate_of, cells, finished, front, records
+from kdnas.report.trials_table import cells, finished, front, records
+from kdnas.study.rows import candidate_of
 
 TOLD = "How good students are, against what they cost."
 BRIEFLY = (

@@ -17,10 +17,11 @@ from optuna.trial import create_trial
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
-from kdnas.report.trials_table import candidate_of, cells, finished, records
+from kdnas.report.trials_table import cells, finished, records
 from kdnas.runtime.formatting import several
 from kdnas.space.families import FIELDS
 from kdnas.study.attributes import CONTINUES, INFEASIBLE, REPEATS, RUNG
+from kdnas.study.rows import candidate_of
 from kdnas.study.study import evaluated
 
 COURSE = Section(

@@ -1,0 +1,38 @@
+"""Where a checkpoint is, and whether a folder can be one: known before transformers is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdnas.errors import KdnasError
+from kdnas.runtime.shown import quoted, shown
+
+
+def is_local(name: str) -> bool:
+    """Whether a name means a folder here, even one that is gone; else it is a hub's id."""
+    path = Path(name)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.exists():
+        return True
+    return path.parent != Path() and path.parent.is_dir()
+
+
+def check_checkpoint(name: str) -> None:
+    """Raises KdnasError where a name means a folder here that holds no checkpoint."""
+    path = Path(name)
+    if not is_local(name):
+        return
+    if not path.is_dir():
+        what = (
+            f"{quoted(name)} is a file"
+            if path.exists()
+            else f"folder {quoted(name)} does not exist"
+        )
+        raise KdnasError(f"{what}; give a checkpoint's folder or a hub id")
+    if not (path / "config.json").is_file():
+        inner = path / "student"
+        hint = (
+            f"did you mean {shown(inner)}?"
+            if (inner / "config.json").is_file()
+            else "give a folder that save_pretrained wrote model and tokenizer to"
+        )
+        raise KdnasError(f"{quoted(name)} has no config.json; {hint}")

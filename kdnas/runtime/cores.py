@@ -1,0 +1,48 @@
+"""How many threads this process may and should use."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import psutil
+
+# Of the container that this process may run in: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
+SAMPLE_SECONDS = 0.3
+# A core that is idle for less than this share has other work.
+IDLE_SHARE = 0.5
+
+
+def usable_cores() -> int:
+    """Cores on which this process may run."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        quota, period = QUOTA.read_text().split()
+        return max(1, min(there or 1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):  # no limit
+        return there or 1
+
+
+def free_cores(seconds: float = SAMPLE_SECONDS) -> int:
+    """Cores that have no other work now, at least one; looks at them for some seconds."""
+    busy = psutil.cpu_percent(interval=seconds, percpu=True)
+    occupied = sum(share > 100 * IDLE_SHARE for share in busy)
+    return max(1, usable_cores() - occupied)
+
+
+def resolve_threads(wanted: int | str | None) -> tuple[int | None, str | None]:
+    """Threads to compute with, None for torch's choice; and what to say of them, if anything.
+
+    Args:
+        wanted: A number, `auto` for the cores without other work, or None.
+    """
+    cores = usable_cores()
+    if wanted == "auto":
+        free = free_cores()
+        busy = f"{cores - free} of {cores} cores have other work: computing with {free}"
+        return free, busy if free < cores else None
+    if isinstance(wanted, int) and wanted > cores:
+        return cores, f"--threads {wanted}: this machine has {cores} cores; computing with those"
+    return (None if wanted is None else int(wanted)), None

@@ -1,0 +1,169 @@
+"""Whether a run's study is whole, and what to do where it is not: nothing is searched anew."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import quote
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.config.storage_url import SQLITE
+from kdnas.errors import KdnasError
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.formatting import several
+from kdnas.space.families import FIELDS
+from kdnas.study import attributes as attr
+from kdnas.study.record import has_results, rows_on_record
+from kdnas.study.rows import Row, fault_of, is_settled, row_of
+from kdnas.study.storage import (
+    file_of,
+    make_storage,
+    storage_failures,
+    storage_url,
+    without_password,
+)
+from kdnas.study.study import DIRECTIONS, control_name, load_run_study
+
+CONTROL = "random"
+REMEDY = "--rebuild-study"
+DAMAGED = "is damaged"
+
+
+def open_study_of(run: Run) -> Study:
+    """The whole study of a run that has begun.
+
+    Raises:
+        KdnasError: There is none yet, or it is lost, damaged, or another's.
+    """
+    check_whole(run)
+    settings = run.settings
+    url = storage_url(settings.storage, run.folder)
+    return load_run_study(url, settings.study, run.folder)
+
+
+def check_whole(run: Run) -> None:
+    """Refuses a study that lacks trials of its run, or has some that are not kdnas's.
+
+    Raises:
+        KdnasError: It is so; the message says how the study comes back.
+    """
+    for control in (False, True):
+        rows = rows_on_record(run, control=control)
+        if problem := problem_of(run, rows, control=control):
+            raise KdnasError(f"{problem}; {_remedy(run, rows)}")
+
+
+def name_of(run: Run, *, control: bool) -> str:
+    """The name of a run's study, or of random search's beside it."""
+    name = run.settings.study
+    return control_name(name, CONTROL) if control else name
+
+
+def problem_of(run: Run, rows: Mapping[int, Row], *, control: bool) -> str | None:
+    """What is wrong with a study beside the rows on record, in words; None where nothing is.
+
+    A study that does not exist is no problem where nothing is on record.
+    """
+    url, name = storage_url(run.settings.storage, run.folder), name_of(run, control=control)
+    settled = {number: row for number, row in rows.items() if is_settled(row)}
+    begun = bool(settled) or (not control and has_results(run))
+    if problem := file_problem(url):
+        # Without a trial on record, the file may be just about to be made.
+        return problem if begun or DAMAGED in problem else None
+    try:
+        study = study_in(url, name)
+        if study is None:
+            return f"study {name!r} is not in {_place(url)}" if begun else None
+        directions = [d.name.lower() for d in study.directions]
+        trials = study.get_trials(deepcopy=False)
+    except KdnasError as error:
+        return str(error)
+    except Exception as error:  # of damaged content, Optuna and SQLAlchemy raise many kinds
+        return f"study {name!r} in {_place(url)} {DAMAGED}: {' '.join(str(error).split())[:200]}"
+    if directions != DIRECTIONS[run.settings.objective] and (begun or trials):
+        return f"study {name!r} in {_place(url)} has the directions {directions}"
+    return _problem_of_trials(trials, settled, f"study {name!r} in {_place(url)}", len(directions))
+
+
+def study_in(url: str, name: str) -> Study | None:
+    """A study of a storage; None where the storage has none of this name."""
+    with storage_failures(f"cannot read study {name!r}", url):
+        storage = make_storage(url)
+        names = {study.study_name for study in storage.get_all_studies()}
+        return optuna.load_study(study_name=name, storage=storage) if name in names else None
+
+
+def file_problem(url: str) -> str | None:
+    """Why a storage's file holds no studies, in words; None where it may, or is no file."""
+    file = file_of(url)
+    if file is None:
+        return None
+    if not file.exists():
+        return f"{file} is gone"
+    if not file.is_file():
+        return f"{file} is no file"
+    if not file.stat().st_size:
+        return f"{file} is empty"
+    return _database_problem(file) if url.startswith(SQLITE) else None
+
+
+def _database_problem(file: Path) -> str | None:
+    try:
+        address = f"file:{quote(str(file))}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=60)) as base:
+            tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
+            (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        return None if "locked" in str(error) else f"{file} {DAMAGED}: {error}"
+    if verdict != "ok":
+        return f"{file} {DAMAGED}: {' '.join(str(verdict).split())[:200]}"
+    return None if "studies" in tables or not tables else f"{file} holds no Optuna studies"
+
+
+def fault_of_trial(trial: FrozenTrial, values: int) -> str | None:
+    """What a trial lacks that a worker of kdnas gives it; None where it is whole."""
+    if not trial.state.is_finished():
+        return None
+    row = row_of(trial)
+    if fault := fault_of(row):
+        return fault
+    if not is_settled(row):
+        return None
+    found = trial.values if row["state"] == "COMPLETE" else trial.user_attrs.get(attr.RUNG_VALUES)
+    if attr.INFEASIBLE in trial.user_attrs:
+        return None
+    if not isinstance(found, list) or len(found) != values:
+        return f"has not {several(values, 'value')}"
+    return None
+
+
+def _problem_of_trials(
+    trials: list[FrozenTrial], settled: Mapping[int, Row], where: str, values: int
+) -> str | None:
+    for trial in trials:
+        if fault := fault_of_trial(trial, values):
+            return f"{where} {DAMAGED}: its trial {trial.number} {fault}"
+    for number, row in settled.items():
+        if number >= len(trials) or not is_settled(row_of(trials[number])):
+            return f"{where} lacks trial {number}, which the run folder has"
+        if any(trials[number].params.get(name) != row[name] for name in FIELDS):
+            return f"{where} is another run's: its trial {number} has another student"
+    return None
+
+
+def _remedy(run: Run, rows: Mapping[int, Row]) -> str:
+    again = f"`kdnas resume {run.folder} {REMEDY}`"
+    count = sum(map(is_settled, rows.values()))
+    if count:
+        trials = several(count, "finished trial")
+        return f"put it back, or make it anew from the {trials} on record with {again}"
+    return f"put it back, or make it anew with {again}"
+
+
+def _place(url: str) -> str | Path:
+    return file_of(url) or without_password(url)

@@ -1,0 +1,87 @@
+"""What is refused at once: options, names, places and data, before torch is loaded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kdnas.config import Settings, validated
+from kdnas.errors import KdnasError
+from kdnas.files.checkpoints import check_checkpoint
+from kdnas.runs.run_folder import resolve
+from kdnas.runs.student import finished_student
+from kdnas.runtime.shown import quoted, shown
+from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
+
+# What was read to check it, for the one who reads it next.
+_read: dict[tuple[object, ...], TaskData] = {}
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises KdnasError where a search with these settings would be refused for what it reads."""
+    settings = resolve(settings)
+    for name in (settings.teacher, settings.general_teacher):
+        if name:
+            check_checkpoint(name)
+    _check_data_variable()
+    spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    if settings.data_dir or spec.embedded:  # what is on the hub takes long, also to be refused
+        _read.clear()
+        _read[_key(settings)] = _load(settings)
+
+
+def task_data(settings: Settings) -> TaskData:
+    """The data of a run's task, as read by `check_settings` or now.
+
+    Raises:
+        KdnasError: The task is unknown, or its data cannot be used.
+    """
+    return _read.pop(_key(settings), None) or _load(settings)
+
+
+def check_model(model: str) -> None:
+    """Raises KdnasError where a model is no run with a student, no checkpoint and no hub id."""
+    if not model.strip():
+        raise KdnasError(f"invalid MODEL {quoted(model)}: give a run, a checkpoint or a hub id")
+    if (Path(model) / "config.yaml").exists():
+        finished_student(Path(model))
+    else:
+        check_checkpoint(model)
+
+
+def check_tasks(settings: Settings) -> None:
+    """Raises KdnasError where an evaluation names an unknown task."""
+    _check_data_variable()
+    if settings.task and settings.task != "all":
+        for name in settings.task.split(","):
+            load_spec(name.strip(), settings.tasks)
+
+
+def check_choice(trial: int | None, speedup: object) -> float | None:
+    """Refuses what names no trial; returns the speed-up as a number.
+
+    Raises:
+        KdnasError: Neither or both of trial and speed-up are given, or one is out of range.
+    """
+    if (trial is None) == (speedup is None):
+        raise KdnasError("give either --trial N or --speedup X")
+    if trial is not None and trial < 0:
+        raise KdnasError(
+            f"invalid --trial {shown(trial)}: expected the number of a trial, 0 or more"
+        )
+    return validated({"speedup": speedup}).speedup
+
+
+def _check_data_variable() -> None:
+    folder = os.environ.get("KDNAS_DATA_DIR")
+    if folder and not Path(folder).expanduser().is_dir():
+        raise KdnasError(f"invalid KDNAS_DATA_DIR {quoted(folder)}: there is no such folder")
+
+
+def _load(settings: Settings) -> TaskData:
+    spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    return load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
+
+
+def _key(settings: Settings) -> tuple[object, ...]:
+    return settings.task, str(settings.data_dir), repr(settings.tasks), settings.skip_malformed

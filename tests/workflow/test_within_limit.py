@@ -1,0 +1,81 @@
+"""A hard limit on the speed-up holds in the final measurement: the next best, or exit code 3."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+from conftest import Said
+
+from kdnas.space import Candidate
+from kdnas.workflow import within_limit
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of a finished search whose trials were all timed as ten times as fast."""
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    with closing(sqlite3.connect(run / "study.db")) as base, base:
+        base.execute("UPDATE trial_user_attributes SET value_json = '10.0' WHERE key = 'speedup'")
+    return run
+
+
+def by_loss(run: Path) -> list[tuple[int, str]]:
+    """Numbers and labels of the trials, the best first."""
+    study = optuna.load_study(study_name="kdnas", storage=f"sqlite:///{run}/study.db")
+    trials = sorted(study.trials, key=lambda t: t.user_attrs["loss"])
+    return [(t.number, Candidate.from_params(t.params).label) for t in trials]
+
+
+def test_the_next_best_is_taken_where_the_best_is_too_slow(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, slow), (second, _) = by_loss(run)
+    real = within_limit._timed
+
+    def timed(prepared: object, candidate: Candidate) -> float:
+        return 0.04 if candidate.label == slow else real(prepared, candidate)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(within_limit, "_timed", timed)
+    code, error = command("distill", run, "--speedup", 0.05)
+    assert code == 0, error
+    assert f"trial {first}  {slow}  is 0.04 times as fast, timed at length" in command.all
+    home = (
+        run
+        if json.loads((run / "report.json").read_text())["student"]["trial"] == second
+        else (run / "students" / f"trial-{second}")
+    )
+    report = json.loads((home / "report.json").read_text())
+    assert report["student"]["trial"] == second and report["speedup"] >= 0.05
+
+
+def test_without_any_it_says_what_can_be_had(run: Path, command: Said) -> None:
+    before = (run / "report.json").read_bytes()
+    code, error = command("distill", run, "--speedup", 9.5)
+    assert code == 3 and error.count("\n") == 1
+    assert "no student keeps --speedup 9.5: timed at length, the fastest of those tried" in error
+    assert f"`kdnas distill {run} --speedup " in error
+    assert (run / "report.json").read_bytes() == before and not (run / "students").exists()
+    code, error = command("distill", run, "--speedup", 11)
+    assert code == 3 and "no trial is 11 times as fast; the fastest is 10.00 times" in error
+
+
+def test_a_search_ships_no_student_that_misses_the_limit(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("speedup: null", "speedup: 0.05"))
+    with closing(sqlite3.connect(run / "study.db")) as base, base:  # as if it began with it
+        base.execute("UPDATE study_user_attributes SET value_json = replace(value_json, "
+                     "'\"speedup\": null', '\"speedup\": 0.05')")  # fmt: skip
+    monkeypatch.setattr(within_limit, "measured", lambda *_: {"costs": {"speedup": 0.04}})
+    code, error = command("resume", run)
+    assert code == 3 and "no student keeps --speedup 0.05" in error and "0.04 times" in error
+    assert not (run / "student").exists()
+    assert {f.name for f in (run / "students").iterdir()} == {"trial-0", "trial-1"}
+    assert command("export", run)[0] == 2
