@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from kdnas import __version__
+from kdnas.cli import cache
 from kdnas.cli.evaluate import evaluate
 from kdnas.cli.export import export
 from kdnas.cli.options import with_output_flags
@@ -41,6 +42,7 @@ for command in (
     fidelity,
 ):
     app.command()(with_output_flags(command))
+app.add_typer(cache.app)
 
 WELCOME = """\
 kdnas finds, trains and ships the best small student of a transformer encoder.

@@ -43,7 +43,7 @@ PLAIN_RECIPE = (
 )
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
-CHANGEABLE = ("trials", "threads", "device", "force")
+CHANGEABLE = ("trials", "threads", "device", "cache_limit", "force")
 OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
 OF_THE_TEACHER = ("teacher_epochs", "teacher_lr", "fresh_head", "label_map")
 OF_SCORING = (
@@ -298,6 +298,11 @@ class Settings(BaseModel):
         "CPU threads; auto: as many as there are cores without other work; default: torch decides.",
     )
     device: str | None = setting(None, "cpu, cuda or mps; default: the fastest available.")
+    cache_limit: str | None = setting(
+        None,
+        "Largest size of the cache that runs share, such as 20GB, or none: what was used least "
+        "recently is removed; default: KDNAS_CACHE_LIMIT, else 20GB.",
+    )
     latency_batch: int = setting(
         1,
         "Examples per batch when latency is measured; default: 1, on a GPU 32.",

@@ -12,6 +12,7 @@ from kdnas.config import Settings
 from kdnas.config.recipe import LABELS_ONLY, Stage
 from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
+from kdnas.files.cache import use
 from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
 from kdnas.recipes.stages import (
@@ -33,7 +34,7 @@ from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
 from kdnas.students.inherit import take_body
 from kdnas.students.state import StudentState, state_artifact
-from kdnas.teachers.cache import cache_folder, hash_of, teacher_key
+from kdnas.teachers.cache import hash_of, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
 
 # One general student serves runs of all seeds.
@@ -92,10 +93,8 @@ def general_student(
     """
     job = replace(job, settings=job.settings.model_copy(update={"seed": GENERAL_SEED}))
     keys = [general_key(job, candidate, stages[: i + 1]) for i in range(len(stages))]
-    students = cache_folder() / "students"
-    artifacts = [state_artifact(students / hash_of(key), key) for key in keys]
+    artifacts = [state_artifact(use("students", hash_of(key)), key) for key in keys]
     path = artifacts[-1].path
-    students.mkdir(parents=True, exist_ok=True)
     lock = path.with_suffix(".lock")
     with file_lock(lock, "another process trains the same general student"):
         initialiser = _initialiser(job, stages[0])
@@ -212,8 +211,7 @@ def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
     cached = None
     if stage.is_general and job.settings.inherit:
         key = {"teacher": teacher_key(teacher, rows), "precision": job.runtime.precision}
-        file = cache_folder() / "importance" / f"{hash_of(key)}.safetensors"
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file = use("importance", f"{hash_of(key)}.safetensors")
         cached = Artifact(file, key, Importance.load, Importance.save, is_folder=False)
     inherit, seed = job.settings.inherit, job.settings.seed
     return initialiser_of(teacher, rows, job.runtime, inherit=inherit, seed=seed, cached=cached)

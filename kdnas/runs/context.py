@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from kdnas.config import Settings
+from kdnas.files.cache import set_limit
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
 
@@ -29,6 +30,7 @@ def open_context(run: Run) -> Context:
         KdnasError: The device does not exist.
     """
     given = run.settings
+    set_limit(given.cache_limit)
     runtime = start_runtime(device=given.device, precision=given.precision, threads=given.threads)
     return Context(given, run, runtime)
 

@@ -47,3 +47,12 @@ def table_lines(
     text = StringIO()
     Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def in_bytes(number: int) -> str:
+    """A size in bytes: `1.2 GB`, `430 MB`, `12 kB`."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if number >= size:
+            digits = 1 if number < 100 * size else 0
+            return f"{number / size:.{digits}f} {unit}"
+    return f"{number / 1000:.0f} kB"

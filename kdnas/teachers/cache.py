@@ -1,12 +1,10 @@
-"""The cache of fine-tuned teachers, their signal and general students, and its keys."""
+"""Keys of what the cache holds: fine-tuned teachers, their signal, general students."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,11 +16,6 @@ from kdnas.teachers.load import Teacher
 
 # Raised whenever what is cached would come out differently from the same inputs.
 FORMAT = 3
-
-
-def cache_folder() -> Path:
-    """The folder: KDNAS_CACHE, else ~/.cache/kdnas."""
-    return Path(os.environ.get("KDNAS_CACHE") or Path.home() / ".cache" / "kdnas").expanduser()
 
 
 def hash_of(value: Any) -> str:

@@ -16,12 +16,13 @@ from kdnas.distillation.outputs import NoSignal
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
+from kdnas.files.cache import use
 from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.types import TASK_TYPES, UNSCALED, LabelScale
-from kdnas.teachers.cache import cache_folder, teacher_key
+from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.head import to_label_units, to_standard_units
 from kdnas.teachers.load import Teacher
 
@@ -49,9 +50,8 @@ def fine_tune_teacher(
         model.save_pretrained(partial)
         teacher.tokenizer.save_pretrained(partial)
 
-    path = cache_folder() / "teachers" / name
+    path = use("teachers", name)
     cached = Artifact(path, {"teacher": name}, lambda saved: load(saved).eval(), save)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(path.with_suffix(".lock"), "another process fine-tunes the same teacher"):
         if cached.done():
             say(f"found the fine-tuned teacher in {path}")

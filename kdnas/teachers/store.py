@@ -26,13 +26,14 @@ from kdnas.distillation.outputs import LiveSignal, ModelOutputs, OutputRequest, 
 from kdnas.distillation.precision import working_precision
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, key_of
+from kdnas.files.cache import use
 from kdnas.files.locks import file_lock
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime, moved
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
-from kdnas.teachers.cache import cache_folder, hash_of, teacher_key
+from kdnas.teachers.cache import hash_of, teacher_key
 from kdnas.teachers.load import Teacher
 
 ENDING = ".f16"
@@ -133,7 +134,7 @@ def open_or_build_store(
     Raises:
         KdnasError: The disk is too small for it.
     """
-    root = cache_folder() / "signal" / store_key(teacher, data, runtime.precision)
+    root = use("signal", store_key(teacher, data, runtime.precision))
     root.mkdir(parents=True, exist_ok=True)
     names = sorted(map(str, states))
     own = root / hash_of(names)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdnas.config import Settings, validated
 from kdnas.errors import KdnasError
+from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import resolve
 from kdnas.runs.student import finished_student
@@ -20,6 +21,8 @@ _read: dict[tuple[object, ...], TaskData] = {}
 def check_settings(settings: Settings) -> None:
     """Raises KdnasError where a search with these settings would be refused for what it reads."""
     settings = resolve(settings)
+    limit_in_bytes(settings.cache_limit)
+    check_cache()
     for name in (settings.teacher, settings.general_teacher):
         if name:
             check_checkpoint(name)

@@ -64,7 +64,7 @@ def test_places_that_cannot_be_used(
     (tmp_path / "file").touch()
     monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "file"))
     line = refused("search", *quick_flags, "--out", tmp_path / "run")
-    assert f"cannot use {tmp_path}/file" in line
+    assert f"cannot write to {tmp_path}/file" in line and "set KDNAS_CACHE" in line
     run = make_run(tmp_path / "made").folder
     line = refused("report", run, run, "--out", tmp_path)
     assert "it is a folder" in line

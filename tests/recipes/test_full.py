@@ -17,13 +17,13 @@ from kdnas.config import validated
 from kdnas.distillation import training as core
 from kdnas.distillation.losses.hidden import HiddenLoss
 from kdnas.errors import KdnasError
+from kdnas.files.cache import cache_folder
 from kdnas.recipes.full import _initialiser, _with_task_head, general_student, run_recipe
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
 from kdnas.students import build_student
 from kdnas.students.state import StudentState
-from kdnas.teachers.cache import cache_folder
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
 GENERAL = {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 1e-3}

@@ -19,13 +19,13 @@ from support.processes import Child, command, kdnas_child
 from support.stepwise import Stepwise
 from transformers import AutoModelForSequenceClassification
 
+from kdnas.files.cache import cache_folder
 from kdnas.recipes import full
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.study import optimize, storage, workers
 from kdnas.study.attributes import RETRY_OF
 from kdnas.study.winner import choose_winner
-from kdnas.teachers.cache import cache_folder
 
 
 def dies(folder: Path, where: str) -> None:

@@ -14,10 +14,10 @@ from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.distillation.schedule import Schedule
+from kdnas.files.cache import cache_folder
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
-from kdnas.teachers.cache import cache_folder
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import Teacher, load_teacher
 

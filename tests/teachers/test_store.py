@@ -22,10 +22,10 @@ from kdnas.distillation.outputs import (
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import train
 from kdnas.files import artifact
+from kdnas.files.cache import cache_folder
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teachers import cache
-from kdnas.teachers.cache import cache_folder
 from kdnas.teachers.load import Teacher, load_teacher
 from kdnas.teachers.store import build_store, open_or_build_store, store_key
 
