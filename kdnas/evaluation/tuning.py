@@ -12,6 +12,7 @@ from typing import TypeVar
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
+from kdnas.config.recipe import LEAST_EPOCHS, MOST_BATCH, MOST_EPOCHS
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import DivergedError, KdnasError
 from kdnas.evaluation.data import Subject
@@ -19,6 +20,7 @@ from kdnas.evaluation.scores import evaluate_model
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
+from kdnas.runtime.shown import quoted, shown
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.tasks import EncodedExamples
 from kdnas.tasks.metrics import task_score
@@ -29,6 +31,7 @@ from kdnas.teachers.load import Teacher, load_teacher, with_fresh_head
 # The grid of Turc et al. 2019, Well-Read Students Learn Better, appendix B.
 GRID_LRS = (3e-5, 5e-5, 1e-4, 3e-4)
 GRID_BATCH_SIZES = (8, 16, 32, 64, 128)
+MOST_SEEDS = 1000
 WORST = -2.0  # below every metric
 WIDTH = 80  # of a terminal
 
@@ -74,9 +77,12 @@ def plan(
 ) -> list[Point]:
     """The fine-tunings with the first seed; what is not given is as for a teacher."""
     epochs = settings.teacher_epochs if epochs is None else epochs
-    for flag, value in (("--epochs", epochs), ("--seeds", seeds)):
-        if not 0 < value < inf:
-            raise KdnasError(f"invalid {flag} {value}: expected a number above 0")
+    limits = (("--epochs", epochs, LEAST_EPOCHS, MOST_EPOCHS), ("--seeds", seeds, 1, MOST_SEEDS))
+    for flag, value, least, most in limits:
+        if not least <= value <= most:
+            raise KdnasError(
+                f"invalid {flag} {shown(value)}: expected a number from {least} to {most:g}"
+            )
     rates: Sequence[float] = GRID_LRS if grid else (settings.teacher_lr,)
     rates = rates if lrs is None else _numbers("--lrs", lrs, float)
     sizes: Sequence[int] = GRID_BATCH_SIZES if grid else (settings.batch_size,)
@@ -93,9 +99,13 @@ def _numbers(
         values = tuple(dict.fromkeys(kind(part) for part in parts))
     except ValueError:
         values = ()
-    if not values or not all(0 < value < inf for value in values):
-        example = "3e-5,1e-4" if kind is float else "16,32"
-        raise KdnasError(f"invalid {flag} {given!r}: expected numbers above 0 such as {example}")
+    # A learning rate may be any: what diverges does not count.
+    most, example = (inf, "3e-5,1e-4") if kind is float else (MOST_BATCH + 1, "16,32")
+    if not values or not all(0 < value < most for value in values):
+        limit = "" if most == inf else f", at most {MOST_BATCH},"
+        raise KdnasError(
+            f"invalid {flag} {quoted(given)}: expected numbers above 0{limit} such as {example}"
+        )
     return values
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdnas.runtime.interrupt import check
+from kdnas.runtime.pace import Pace
 from kdnas.runtime.shown import printable, redact
 
 LINE_SECONDS = 15.0
@@ -91,9 +92,12 @@ def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
     else:
         shown = nullcontext(_lines(title, total, done))
     with shown as advance:
+        pace = Pace(title)
 
         def interruptible(note: str, done: float | None = None) -> None:
             check()
+            if done is None and (slow := pace.step()):
+                say(slow)
             advance(note, done)
 
         yield interruptible
