@@ -150,13 +150,24 @@ def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
 
 
 def split_units(model: PreTrainedModel, path: str, outputs: Tensor) -> dict[Unit, Tensor]:
-    """What a map gives, shape (..., outputs), as queries, keys, values or what it has of them."""
+    """What a map gives, shape (..., outputs), as queries, keys, values or what it has of them.
+
+    `path` is the map's in the model; biases that stand beside it are added.
+    """
     of, units = family(model), family(model).units_of(path)
     if of.by_head and len(units) > 1:
         heads = getattr(model.config, of.field_name("num_attention_heads"))
         each = outputs.view(*outputs.shape[:-1], heads, len(units), -1).unbind(-2)
-        return {unit: part.flatten(-2) for unit, part in zip(units, each, strict=True)}
-    return dict(zip(units, outputs.chunk(max(1, len(units)), -1), strict=False))
+        parts: Iterable[Tensor] = [part.flatten(-2) for part in each]
+    else:
+        parts = outputs.chunk(max(1, len(units)), -1)
+    found = dict(zip(units, parts, strict=False))
+    beside = model.get_submodule(path.rpartition(".")[0])
+    for name, unit in of.heads_also.items():
+        bias = getattr(beside, name, None)
+        if unit in found and isinstance(bias, nn.Parameter):
+            found[unit] = found[unit] + bias.to(found[unit].dtype)
+    return found
 
 
 @contextmanager
@@ -174,7 +185,7 @@ def _recorded(
                     recorded[unit].append(real_tokens(model, batch, states))
 
     with ExitStack() as stack:
-        for path, module in encoder_of(model).named_modules():
+        for path, module in model.named_modules():
             if any(unit in recorded for unit in of.units_of(path)):
                 stack.callback(module.register_forward_hook(partial(record, path)).remove)
         yield recorded

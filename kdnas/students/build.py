@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from kdnas.distillation.layer_map import skip_layers
 from kdnas.files.artifact import Artifact
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, Family, family_of
 from kdnas.space.derivation import HEAD_SIZES
 from kdnas.students.importance import Importance, measure_importance
-from kdnas.students.inherit import inherit_weights
+from kdnas.students.inherit import inherit_weights, inherited_layers
 from kdnas.students.state import StudentState
 from kdnas.tasks import TaskType, task_type_of
 from kdnas.tasks.encode import EncodedExamples
@@ -27,7 +26,7 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
     """The teacher's config with the five fields of an architecture, and those that follow them."""
     config = copy.deepcopy(teacher_config)
     depth = getattr(teacher_config, family.field_name("num_hidden_layers"))
-    layers = skip_layers(architecture.num_hidden_layers, depth)
+    layers = inherited_layers(architecture.num_hidden_layers, depth, family)
     for name in family.per_layer:
         setattr(config, name, [getattr(teacher_config, name)[layer - 1] for layer in layers])
     for name, value in architecture.params.items():

@@ -1,13 +1,14 @@
 """Students that start from their teacher's weights.
 
-Layers follow the skip mapping (Sun et al. 2019, Patient KD). A narrower student sees the residual
-stream in the basis of its principal components, the same everywhere, embeddings included: they keep
-more of the states' variance than any choice of single dimensions (Ashkboos et al. 2024, SliceGPT).
-A normalisation gives all its outputs together the same length, whatever their number; a gain makes
-up for it, so that directions keep their size. Attention heads and feed-forward neurons are chosen
-by what they do on real examples or, where nothing was measured, by the norms of their weights. What
-neurons that are left out add on average goes into the bias. A student of the teacher's shape is an
-exact copy.
+Layers follow the skip mapping (Sun et al. 2019, Patient KD), or an even one where they differ in
+kind. A narrower student sees the residual stream in the basis of its principal components, the same
+everywhere, embeddings included: they keep more of the states' variance than any choice of single
+dimensions (Ashkboos et al. 2024, SliceGPT). A normalisation gives all its outputs together the same
+length, whatever their number; a gain makes up for it, so that directions keep their size. Attention
+heads and feed-forward neurons are chosen by what they do on real examples or, where nothing was
+measured, by the norms of their weights; of rotated heads, pairs that turn as fast as the student's
+are kept. What neurons that are left out add on average goes into the bias, where there is one. A
+student of the teacher's shape is an exact copy.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.distillation.layer_map import skip_layers
+from kdnas.distillation.layer_map import even_layers, skip_layers
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 from kdnas.space.derivation import teacher_architecture
-from kdnas.space.families import UNITS, family_of, is_at
+from kdnas.space.families import UNITS, Family, family_of, is_at
 from kdnas.students.importance import LAYER, Importance
 
 Kind = Literal["query", "key", "value", "neurons"]
@@ -49,6 +50,15 @@ def inherit_weights(
     student.load_state_dict({name: source.part(name, value) for name, value in drawn.items()})
 
 
+def inherited_layers(small: int, large: int, family: Family) -> list[int]:
+    """The teacher layers, counted from 1, whose weights a student's layers take.
+
+    Where layers differ in kind, every n-th might be of one kind alone; those evenly spread end with
+    the teacher's last, which sees all tokens.
+    """
+    return (even_layers if family.per_layer else skip_layers)(small, large)
+
+
 def take_body(student: PreTrainedModel, taught: PreTrainedModel) -> None:
     """Gives a student the embeddings and layers of another one of its shape; heads stay."""
     weights = taught.base_model.state_dict()
@@ -69,7 +79,9 @@ class _TeacherWeights:
         self.weights: dict[str, Tensor] = {
             name: value.detach().cpu().clone() for name, value in teacher.state_dict().items()
         }
-        self.layers = skip_layers(self.small.num_hidden_layers, self.large.num_hidden_layers)
+        self.layers = inherited_layers(
+            self.small.num_hidden_layers, self.large.num_hidden_layers, self.family
+        )
         self.importance = importance
         modules = dict(teacher.named_modules())
         gains = ((n, getattr(m, "weight", None)) for n, m in modules.items())

@@ -60,5 +60,10 @@ def in_label_units(model: PreTrainedModel, scale: LabelScale) -> Iterator[None]:
 
 
 def last_layer(model: PreTrainedModel) -> nn.Linear:
-    """The linear layer that gives a head's outputs: the last of the model."""
-    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    """The linear layer that gives a head's outputs: the last one outside the encoder.
+
+    Of the whole model it need not be the last: XLM-RoBERTa has its head ahead of its encoder.
+    """
+    inside = set(model.base_model.modules())
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    return [module for module in linear if module not in inside][-1]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,11 @@ def test_queries_keys_and_values_are_those_of_the_layer(
 ) -> None:
     changes = DISENTANGLED if family == "deberta-v2" else {}
     model = model_of(make_teacher(family, **changes))
+    apart = {}
+    for path, parameter in model.named_parameters():  # DeBERTa's first biases
+        if path.endswith(("layer.1.attention.self.q_bias", "layer.1.attention.self.v_bias")):
+            apart[{"q": "query", "v": "value"}[path[-6]]] = parameter
+            torch.nn.init.normal_(parameter)
     depth = 2
     heard: dict[str, list[torch.Tensor]] = {kind: [] for kind in HEADS}
     of = family_of(family, family)
@@ -120,8 +126,25 @@ def test_queries_keys_and_values_are_those_of_the_layer(
     said = forward(model, batch, OutputRequest(attention_states(depth))).states
     assert set(said) == attention_states(depth)
     for kind in HEADS:
-        expected = tokens[kind][depth - 1][mask]
+        expected = tokens[kind][depth - 1][mask] + apart.get(kind, 0)
         torch.testing.assert_close(said[State(kind, depth)], expected, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("modernbert", {"classifier_pooling": "mean"}),
+        ("eurobert", {"classifier_pooling": "mean"}),
+        ("ultrabert", {"classifier_pooling": "mean"}),
+        ("gte", {"type_vocab_size": 0}),
+    ],
+)
+def test_other_heads_and_embeddings_say_the_same(
+    family: str, changes: dict[str, Any], make_teacher: Callable[..., Path], batch: Batch
+) -> None:
+    model = model_of(make_teacher(family, **changes))
+    said = forward(model, batch, OutputRequest(logits=True))
+    torch.testing.assert_close(said.logits, usual(model, batch)[1], atol=2e-5, rtol=1e-4)
 
 
 def test_relative_positions_are_not_taken_for_tokens(make_teacher: Callable[..., Path]) -> None:

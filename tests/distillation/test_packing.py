@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from kdnas.distillation.packing import EXAMPLE_MULTIPLE, ROW_MULTIPLE, Packing, fused, plain
@@ -43,13 +44,19 @@ def test_heads_are_split_and_joined() -> None:
     assert torch.equal(joined[0, :26], packed.transpose(1, 2)[0, :26])
 
 
-def test_both_ways_to_attend_agree() -> None:
+@pytest.mark.parametrize("window", [None, 2])
+def test_both_ways_to_attend_agree(window: int | None) -> None:
     packing = Packing.of(MASK)
     generator = torch.Generator().manual_seed(0)
     q, k, v = torch.randn(3, EXAMPLE_MULTIPLE * 4, 16, 8, generator=generator)
-    ours = plain(q, k, v, packing.bias, 0.3, 0.0)
-    theirs = fused(q, k, v, packing.bias, 0.3, 0.0)
+    bias = packing.bias if window is None else packing.within(window)
+    ours = plain(q, k, v, bias, 0.3, 0.0)
+    theirs = fused(q, k, v, bias, 0.3, 0.0)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
     # A token of the first example sees that example's 3 tokens alone.
     scores = (q[0, 0] @ k[0, :3].T * 0.3).softmax(-1)
     torch.testing.assert_close(ours[0, 0], scores @ v[0, :3], atol=1e-5, rtol=1e-4)
+    # One of the second sees all 16, or those at most 2 away.
+    seen = slice(None) if window is None else slice(7, 12)
+    scores = (q[4, 9] @ k[4, seen].T * 0.3).softmax(-1)
+    torch.testing.assert_close(ours[4, 9], scores @ v[4, seen], atol=1e-5, rtol=1e-4)

@@ -53,19 +53,15 @@ def test_the_pairs_that_are_kept_turn_as_in_the_teacher() -> None:
 
 
 def test_layers_keep_the_attention_of_those_they_come_from() -> None:
-    teacher = teacher_of(
-        num_hidden_layers=6, layer_types=["full_attention", *["sliding_attention"] * 2] * 2
-    )
-    kinds = {
-        depth: build_student(teacher, Architecture(depth, 4, 32, 64, "gelu")).config.layer_types
-        for depth in (1, 2, 3, 6)
-    }
-    assert [[kind[0] for kind in kinds[depth]] for depth in (1, 2, 3)] == [
-        ["s"],
-        ["s", "s"],
-        ["s", "f", "s"],
-    ]
-    assert kinds[6] == teacher.config.layer_types
+    kinds = ["full_attention", *["sliding_attention"] * 2] * 2 + ["full_attention"]
+    teacher = teacher_of(num_hidden_layers=7, layer_types=kinds)
+    found = {}
+    for depth in (1, 2, 3, 4, 7):
+        student = build_student(teacher, Architecture(depth, 4, 32, 64, "gelu"))
+        found[depth] = "".join(kind[0] for kind in student.config.layer_types)
+        whole = student.model.layers[-1].mlp.Wi.weight
+        assert torch.equal(whole, teacher.model.layers[-1].mlp.Wi.weight)
+    assert found == {1: "f", 2: "sf", 3: "sff", 4: "fssf", 7: "fssfssf"}
 
 
 def test_the_first_layer_takes_the_gain_of_the_norm_that_it_lacks() -> None:

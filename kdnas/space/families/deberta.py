@@ -1,7 +1,4 @@
-"""DeBERTa, the first: one map makes queries, keys and values, head after head.
-
-The queries and values that kdnas compares are the map's; their biases stand apart.
-"""
+"""DeBERTa, the first: one map makes queries, keys and values, head after head; biases are apart."""
 
 from kdnas.space.families.family import Family
 
