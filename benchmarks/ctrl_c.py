@@ -59,6 +59,7 @@ def main() -> None:
         (home / "glue").mkdir()
         places = {"teacher": save_teacher(home / "teacher"), "data-dir": save_mrpc(home / "glue")}
         flags = [part for k, v in {**QUICK, **places}.items() for part in (f"--{k}", str(v))]
+        flags.append("--force")
         for number in range(args.times):
             code, seconds = interrupted(home / str(number), flags, rng)
             codes.append(code)

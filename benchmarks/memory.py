@@ -51,6 +51,7 @@ def _settings(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "data_dir": save_mrpc(folder / "data"),
         "out": folder / "run",
         "trials": args.trials,
+        "force": True,
         "space": SPACE,
         "sampler": args.sampler,
         "teacher_epochs": 0.5,

@@ -92,6 +92,7 @@ def make_run(folder: Path, url: str, args: argparse.Namespace) -> Run:
         device="cpu",
         precision="fp32",
         random_control="off",
+        force=True,
         worker_timeout=args.worker_timeout,
     )
     run = Run.create(settings)

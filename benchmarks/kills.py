@@ -1,0 +1,129 @@
+"""A search that is killed at random moments, from its first second to its last, loses nothing.
+
+    python benchmarks/kills.py --json docs/results.json
+
+A tiny search with everything in it (teacher, trials, student, controls, random search, report) is
+killed by SIGKILL and SIGTERM, again and again, then resumed to its end. Its trials, its scores and
+the weights of its student must be those of a search that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import tests_path  # noqa: F401
+from support.processes import Child, kdnas_child
+from support.tiny import save_mrpc, save_teacher
+
+from kdnas.files.atomic import read_json, write_json
+from kdnas.runtime.console import say
+
+FLAGS = {
+    **{"task": "mrpc", "trials": 6, "sampler": "random", "cost": "params", "seed": 3},
+    **{"teacher_epochs": 2, "mini_epochs": 2, "epochs": 2, "task_epochs": 2, "batch_size": 8},
+    **{"latency_length": 16, "threads": 1, "device": "cpu", "precision": "fp32"},
+}
+SWITCHES = ("--no-latency-quiet", "--force", "--no-warm-start")
+HOW = {signal.SIGKILL: (-9,), signal.SIGTERM: (143, -15)}
+
+
+def main() -> None:
+    args = _arguments()
+    rng = random.Random(args.seed)
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        os.environ |= {"KDNAS_LOCKS": str(home / "locks"), "HF_HUB_OFFLINE": "1"}
+        (home / "data").mkdir()
+        teacher, data = save_teacher(home / "teacher"), save_mrpc(home / "data")
+        start = time.perf_counter()
+        whole = _result(_finished(home / "whole", teacher, data))
+        seconds = time.perf_counter() - start
+        found: dict[str, Any] = {"unbroken_seconds": round(seconds, 1), "rounds": args.rounds}
+        found |= {"SIGKILL": 0, "SIGTERM": 0, "after_the_end": 0, "different": 0}
+        for i in range(args.rounds):
+            run = home / f"round-{i}"
+            signals = [signal.SIGKILL] * args.kills + [signal.SIGTERM] * args.terms
+            rng.shuffle(signals)
+            for number in signals:
+                _disturbed(run, teacher, data, number, rng.uniform(0, seconds), found)
+            same = _result(_finished(run, teacher, data)) == whole
+            found["different"] += not same
+            say(f"round {i + 1}: {'the same' if same else 'DIFFERENT'}; {found}")
+    found["command"] = (
+        f"python benchmarks/kills.py --rounds {args.rounds} --kills {args.kills} "
+        f"--terms {args.terms} --seed {args.seed} --json docs/results.json"
+    )
+    for key, value in found.items():
+        print(f"{key}: {value}")
+    if args.json:
+        write_json(args.json, (read_json(args.json) or {}) | {"kills": found})
+
+
+def _started(run: Path, teacher: Path, data: Path) -> Child:
+    os.environ["KDNAS_CACHE"] = str(run.with_name(f"{run.name}-cache"))
+    given = {**FLAGS, "teacher": teacher, "data_dir": data, "out": run}
+    words = [w for k, v in given.items() for w in (f"--{k.replace('_', '-')}", str(v))]
+    return kdnas_child("search", *words, *SWITCHES)
+
+
+def _finished(run: Path, teacher: Path, data: Path) -> Path:
+    child = _started(run, teacher, data)
+    assert child.wait(600) == 0, child.output
+    return run
+
+
+def _disturbed(
+    run: Path,
+    teacher: Path,
+    data: Path,
+    number: signal.Signals,
+    moment: float,
+    found: dict[str, Any],
+) -> None:
+    """Starts or continues a search and sends it a signal at a moment of it."""
+    child = _started(run, teacher, data)
+    end = time.monotonic() + moment
+    while child.code is None and time.monotonic() < end:
+        time.sleep(0.01)
+    if child.code is not None:
+        assert child.code == 0, child.output
+        found["after_the_end"] += 1
+        return
+    child.kill(number)
+    code = child.wait(60)
+    assert code in (*HOW[number], 0), child.output
+    assert "Traceback" not in child.output, child.output
+    found[number.name] += 1
+
+
+def _result(run: Path) -> tuple[Any, ...]:
+    """What must not depend on interruptions."""
+    report = json.loads((run / "report.json").read_text())
+    scores = [report[part]["scores"] for part in ("teacher", "student")]
+    scores += [control["scores"] for control in report["controls"]]
+    lines = (run / "trials.csv").read_text().splitlines()
+    column = lines[0].split(",").index("state")
+    complete = sum(line.split(",")[column] == "COMPLETE" for line in lines[1:])
+    return (run / "student" / "model.safetensors").read_bytes(), scores, complete
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
+    parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="Write the counts to this file.")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
