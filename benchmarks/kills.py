@@ -53,7 +53,9 @@ def main() -> None:
             signals = [signal.SIGKILL] * args.kills + [signal.SIGTERM] * args.terms
             rng.shuffle(signals)
             for number in signals:
-                _disturbed(run, teacher, data, number, rng.uniform(0, seconds), found)
+                _disturbed(
+                    run, teacher, data, number, rng.uniform(0, 2 * seconds / len(signals)), found
+                )
             same = _result(_finished(run, teacher, data)) == whole
             found["different"] += not same
             say(f"round {i + 1}: {'the same' if same else 'DIFFERENT'}; {found}")

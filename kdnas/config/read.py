@@ -132,7 +132,10 @@ def _one_line(error: ValidationError) -> str:
         return f"unknown option --{where}{nearest(str(first['loc'][-1]), Stage.model_fields)}"
     if first["type"] == "missing":
         return f"missing --{where}"
-    return f"invalid --{where} {shown(first['input'])}: {_expected(first)}"
+    given = first["input"]
+    # What is no text at all may have a password anywhere.
+    value = shown(given) if where != "storage" or isinstance(given, str) else "of another kind"
+    return f"invalid --{where} {value}: {_expected(first)}"
 
 
 def _expected(fault: Any) -> str:

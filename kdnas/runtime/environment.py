@@ -28,6 +28,9 @@ LOGGERS = ("torch", "transformers", "huggingface_hub", "datasets", "fsspec", "ur
 # Whoever read our output has gone: a pipe that is closed, a terminal that hung up.
 GONE = {errno.EPIPE, errno.EIO}
 
+# What tells the processes of a team apart.
+LAUNCHED = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+
 _THREADS = re.compile(r"\s*\d{1,4}\s*(,\s*\d{1,4}\s*)*")
 
 
@@ -63,10 +66,25 @@ def check_environment() -> None:
         given = os.environ.get(name)
         if given and not (_THREADS.fullmatch(given) and int(given.split(",")[0])):
             raise KdnasError(f"invalid {name} {quoted(given)}: expected a number of threads")
+    _check_launch()
     with suppress(OSError):
         tempfile.gettempdir()
         return
     raise KdnasError("no folder for temporary files can be written; set TMPDIR to one that can be")
+
+
+def _check_launch() -> None:
+    """Refuses half of what `accelerate launch` sets for the processes of a team."""
+    given = {name: value for name in LAUNCHED if (value := os.environ.get(name))}
+    for name, value in given.items():
+        if not re.fullmatch(r"\d{1,6}", value):
+            raise KdnasError(f"invalid {name} {quoted(value)}: expected a whole number; unset it")
+    if int(given.get("WORLD_SIZE", "1")) > 1 and len(given) < len(LAUNCHED):
+        missing = ", ".join(name for name in LAUNCHED if name not in given)
+        raise KdnasError(
+            f"WORLD_SIZE is {given['WORLD_SIZE']}, but there is no {missing}; start several "
+            "processes with accelerate launch, or unset WORLD_SIZE"
+        )
 
 
 class _Patient(TextIOWrapper):

@@ -192,7 +192,7 @@ def _in_shell(folder: Path, case: Case) -> Result:
     """As a person starts it; `{}` in the case's line stands for the command."""
     words = [sys.executable, "-m", "kdnas", *case.arguments]
     line = case.shell.replace("{}", shlex.join(map(str, words)))
-    path = os.pathsep.join(sys.path)
+    path = str(Path(__file__).parents[2])
     start = time.monotonic()
     try:
         done = subprocess.run(

@@ -169,3 +169,20 @@ def test_ends_with_a_word_and_the_code_of_the_signal(number: signal.Signals) -> 
         process.send_signal(number)
         assert process.wait(30) == 128 + number and time.perf_counter() - start < 5
         assert process.stderr.read() == b"kdnas: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"WORLD_SIZE": "abc"}, "invalid WORLD_SIZE 'abc': expected a whole number"),
+        ({"LOCAL_RANK": "-1"}, "invalid LOCAL_RANK '-1': expected a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "WORLD_SIZE is 2, but there is no LOCAL_RANK"),
+    ],
+)
+def test_half_of_a_launch_is_refused(
+    given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(KdnasError, match=said):
+        check_environment()
