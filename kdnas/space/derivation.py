@@ -52,6 +52,13 @@ def check_regular(config: Any, teacher: Architecture, name: str) -> None:
             f"unsupported teacher {name!r}: its {teacher.num_attention_heads} heads share "
             f"{groups} keys and values; kdnas supports heads with keys and values of their own"
         )
+    angles = getattr(config, "rope_parameters", None) or {}
+    for each in (angles, *angles.values()):  # of all layers, or of those of each kind
+        if isinstance(each, dict) and each.get("rope_type") == "longrope":
+            raise KdnasError(
+                f"unsupported teacher {name!r}: rope_type is longrope, whose factors fit one head "
+                "size; kdnas supports the types that fit any"
+            )
     for field in OTHER_LAYERS:
         if getattr(config, field, False):
             raise KdnasError(

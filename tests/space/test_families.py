@@ -46,6 +46,7 @@ def test_a_refusal_says_why() -> None:
         ("eurobert", {"head_dim": 16}, "4 heads of 16 dimensions do not make up its hidden size"),
         ("eurobert", {"num_key_value_heads": 2}, "its 4 heads share 2 keys and values; kdnas"),
         ("deberta", {"talking_head": True}, "talking_head is on; kdnas supports layers without it"),
+        ("gte", {"rope_parameters": {"rope_type": "longrope"}}, "rope_type is longrope, whose fac"),
         ("roformer", {"rotary_value": True}, "rotary_value is on; kdnas supports layers without"),
     ],
 )

@@ -24,9 +24,9 @@ CONSTANT = 11
 @pytest.fixture(scope="module")
 def batch() -> Batch:
     rng = np.random.default_rng(0)
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 30, 40))]).astype(np.int64)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 30, 16))]).astype(np.int64)
     ids = rng.integers(5, 150, offsets[-1]).astype(np.int32)
-    return collate(EncodedExamples(ids, None, offsets), np.arange(40), 0)
+    return collate(EncodedExamples(ids, None, offsets), np.arange(16), 0)
 
 
 def measured(model: torch.nn.Module, batch: Batch, runtime: Runtime) -> Importance:

@@ -66,10 +66,11 @@ def test_smaller_students_run_inherit_everything_and_reload(
                 value.std() > 0 and torch.equal(value, drawn[name])
             ), name
         assert count_params(student) <= count_params(teacher)
-        assert 0 < count_macs(student, 9) < count_macs(teacher, 9)
-        student.save_pretrained(tmp_path / model_type)
-        again = load_student(tmp_path / model_type)
-        assert torch.equal(again(TOKENS).logits, student(TOKENS).logits)
+        assert student(TOKENS).logits.isfinite().all()
+    assert 0 < count_macs(student, 9) < count_macs(teacher, 9)
+    student.save_pretrained(tmp_path / model_type)
+    again = load_student(tmp_path / model_type)
+    assert torch.equal(again(TOKENS).logits, student(TOKENS).logits)
 
 
 def test_only_the_five_fields_differ_from_the_teachers_config() -> None:

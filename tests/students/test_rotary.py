@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import small_config
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from kdnas.space import Architecture
 from kdnas.students import build_student
@@ -62,6 +64,21 @@ def test_layers_keep_the_attention_of_those_they_come_from() -> None:
         whole = student.model.layers[-1].mlp.Wi.weight
         assert torch.equal(whole, teacher.model.layers[-1].mlp.Wi.weight)
     assert found == {1: "f", 2: "sf", 3: "sff", 4: "fssf", 7: "fssfssf"}
+
+
+def test_students_of_configs_as_on_the_hub_keep_their_pattern(tmp_path: Path) -> None:
+    given = {"global_attn_every_n_layers": 2, "local_attention": 8, "global_rope_theta": 5e4}
+    shape = {"num_hidden_layers": 5, "num_attention_heads": 4, "hidden_size": 32, "vocab_size": 200}
+    found = {"model_type": "modernbert", "intermediate_size": 64, "pad_token_id": 0}
+    (tmp_path / "config.json").write_text(json.dumps({**given, **shape, **found}))
+    config = AutoConfig.from_pretrained(tmp_path)
+    teacher = AutoModelForSequenceClassification.from_config(config).eval()
+    student = build_student(teacher, Architecture(3, 2, 16, 32, "gelu"))
+    student.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert [kind[0] for kind in again.config.layer_types] == ["f", "f", "f"]
+    assert again.config.rope_parameters["full_attention"]["rope_theta"] == 5e4
+    torch.testing.assert_close(again(TOKENS).logits, student(TOKENS).logits, atol=0, rtol=0)
 
 
 def test_the_first_layer_takes_the_gain_of_the_norm_that_it_lacks() -> None:

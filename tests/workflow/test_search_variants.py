@@ -22,7 +22,7 @@ space:
 """
 
 
-@pytest.mark.parametrize("family", ["albert", "deberta-v2", "distilbert", "electra", "mpnet"])
+@pytest.mark.parametrize("family", ["albert", "deberta-v2", "distilbert", "modernbert", "mpnet"])
 def test_families_go_the_whole_way(
     family: str, make_teacher: Callable[..., Path], data_folder: Path, tmp_path: Path
 ) -> None:
