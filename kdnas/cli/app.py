@@ -113,7 +113,7 @@ def run() -> int:
         return _failed(str(error), error.exit_code)
     except OSError as error:  # a file that no room has a better message for
         if is_full(error):
-            return _failed(f"no space left on the disk of {error.filename or 'a file'}")
+            return _failed(f"no space left on the disk of {error.filename or 'standard output'}")
         if error.filename and error.strerror:
             return _failed(f"cannot use {error.filename}: {error.strerror}")
         raise

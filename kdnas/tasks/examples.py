@@ -12,12 +12,13 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 
 DEFAULT_TYPE = "classification"
+# The classes of what pandas puts where nothing is; by name, because importing it takes a second.
+MISSING = {"NAType", "NaTType"}
 # Longer ones are names: no class has such a number, and Python refuses to read thousands of digits.
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -126,7 +127,7 @@ def shown(word: str) -> str:
 
 def is_empty(cell: Any) -> bool:
     """Whether a cell holds nothing: None or one of the marks of pandas for it."""
-    if cell is None or cell is pd.NA or cell is pd.NaT:
+    if cell is None or type(cell).__name__ in MISSING:
         return True
     return isinstance(cell, float | np.floating) and math.isnan(cell)
 

