@@ -61,7 +61,7 @@ def main() -> None:
             say(f"round {i + 1}: {'the same' if same else 'DIFFERENT'}; {found}")
     found["command"] = (
         f"python benchmarks/kills.py --rounds {args.rounds} --kills {args.kills} "
-        f"--terms {args.terms} --seed {args.seed} --json docs/results.json"
+        f"--terms {args.terms} --seconds {args.seconds:g} --seed {args.seed} --json docs/results.json"
     )
     for key, value in found.items():
         print(f"{key}: {value}")
@@ -122,6 +122,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
     parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="A kill comes at the latest.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="Write the counts to this file.")
     return parser.parse_args()
