@@ -53,9 +53,8 @@ def main() -> None:
             signals = [signal.SIGKILL] * args.kills + [signal.SIGTERM] * args.terms
             rng.shuffle(signals)
             for number in signals:
-                _disturbed(
-                    run, teacher, data, number, rng.uniform(0, 2 * seconds / len(signals)), found
-                )
+                moment = rng.uniform(0, args.seconds)
+                _disturbed(run, teacher, data, number, moment, found)
             same = _result(_finished(run, teacher, data)) == whole
             found["different"] += not same
             say(f"round {i + 1}: {'the same' if same else 'DIFFERENT'}; {found}")
@@ -122,7 +121,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
     parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
-    parser.add_argument("--seconds", type=float, default=5.0, help="A kill comes at the latest.")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="A kill comes after at most so many."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="Write the counts to this file.")
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -94,8 +95,16 @@ def _resampled(
     for start in range(0, RESAMPLES, BATCH):
         rows = rng.integers(0, size, (min(BATCH, RESAMPLES - start), size))
         for values, side in zip(found, (first, second), strict=True):
-            values.append(np.asarray(metric(side[rows], truth[rows], axis=-1), np.float64))
+            values.append(_scores(metric, side[rows], truth[rows]))
     return np.concatenate(found[0]), np.concatenate(found[1])
+
+
+def _scores(metric: Any, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """A metric of each row of resamples: at once where it has an axis, else one by one."""
+    if "axis" in inspect.signature(metric).parameters:
+        return np.asarray(metric(predicted, truth, axis=-1), np.float64)
+    pairs = zip(predicted, truth, strict=True)
+    return np.array([float(metric(*pair)) for pair in pairs], np.float64)
 
 
 def _interval(values: np.ndarray) -> Interval:
