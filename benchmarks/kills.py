@@ -58,10 +58,9 @@ def main() -> None:
             same = _result(_finished(run, teacher, data)) == whole
             found["different"] += not same
             say(f"round {i + 1}: {'the same' if same else 'DIFFERENT'}; {found}")
-    found["command"] = (
-        f"python benchmarks/kills.py --rounds {args.rounds} --kills {args.kills} "
-        f"--terms {args.terms} --seconds {args.seconds:g} --seed {args.seed} --json docs/results.json"
-    )
+    options = ("rounds", "kills", "terms", "seconds", "seed")
+    given = " ".join(f"--{name} {getattr(args, name):g}" for name in options)
+    found["command"] = f"python benchmarks/kills.py {given} --json docs/results.json"
     for key, value in found.items():
         print(f"{key}: {value}")
     if args.json:
@@ -121,9 +120,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
     parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
-    parser.add_argument(
-        "--seconds", type=float, default=3.0, help="A kill comes after at most so many."
-    )
+    parser.add_argument("--seconds", type=float, default=3.0, help="The latest moment of a kill.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="Write the counts to this file.")
     return parser.parse_args()
