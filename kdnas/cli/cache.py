@@ -32,8 +32,8 @@ WORDS = "|".join(KINDS)
 app = typer.Typer(
     name="cache",
     no_args_is_help=True,
-    help=f"Show or clear what runs share: fine-tuned teachers and their outputs. {FOLDER} says "
-    f"where it is, {LIMIT} how large.",
+    help="Show or clear what runs share.\n\nThat is fine-tuned teachers, their outputs and general "
+    f"students. {FOLDER} says where it is, {LIMIT} how large.",
 )
 
 

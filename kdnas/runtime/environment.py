@@ -143,7 +143,7 @@ def _open_streams() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115
+            setattr(sys, name, os.fdopen(number, "w", closefd=False))
 
 
 def _quiet_warnings() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -26,16 +27,19 @@ PLACEHOLDERS = {"studies/TASK.yaml"}
 def commands() -> dict[str, set[str]]:
     """The options of each command."""
     root = typer.main.get_command(app)
-    found = {
-        name: {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
-        for name, command in root.commands.items()  # type: ignore[attr-defined]
-    }
-    found[""] = {flag for p in root.params for flag in (*p.opts, *p.secondary_opts)}
+    found: dict[str, set[str]] = {"": options_of(root)}
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        below = getattr(command, "commands", {}).values()
+        found[name] = options_of(command).union(*map(options_of, below))
     return found
 
 
+def options_of(command: Any) -> set[str]:
+    return {flag for p in command.params for flag in (*p.opts, *p.secondary_opts)}
+
+
 def of_benchmarks() -> Iterator[str]:
-    for script in (ROOT / "benchmarks").rglob("*.py"):
+    for script in (*(ROOT / "benchmarks").rglob("*.py"), ROOT / "tests/hostile/run.py"):
         yield from OPTION.findall(script.read_text(encoding="utf-8"))
 
 

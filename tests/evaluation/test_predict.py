@@ -203,7 +203,7 @@ def test_bad_input(
     assert "one --text-pair a text" in refused(model, "a", "b", "--text-pair", "c")
     assert "line 2: not UTF-8" in refused(model, stdin=b"good\nb\xe4d\n")
     assert "no trained head" in refused(teacher_folder, "a")
-    assert "neither a run" in refused(tmp_path, "a")
+    assert "has no config.json" in refused(tmp_path, "a")
     assert "does not exist" in refused(tmp_path / "gone", "a")
     run = make_run(tmp_path / "run", make_classifier(LABELS), "sst2")
     assert "reads one text a row" in refused(run, "a", "--text-pair", "b")
