@@ -135,11 +135,11 @@ def _one_line(error: ValidationError) -> str:
     given = first["input"]
     # What is no text at all may have a password anywhere.
     value = shown(given) if where != "storage" or isinstance(given, str) else "of another kind"
-    return f"invalid --{where} {value}: {_expected(first)}"
+    return f"invalid --{where} {value}: {expected(first)}"
 
 
-def _expected(fault: Any) -> str:
-    """What a value should have been."""
+def expected(fault: Any) -> str:
+    """What a value should have been, of a fault that pydantic found."""
     if fault["type"] in ("string_type", "path_type"):
         what = "a path" if fault["type"] == "path_type" else "a text"
         return f"expected {what}" + ("; put it in quotes" * isinstance(fault["input"], int | float))

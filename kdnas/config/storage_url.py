@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
-from kdnas.runtime.shown import PASSWORD_VARIABLE, mask_url, redact, remember_secrets
+from kdnas.runtime.shown import PASSWORD_VARIABLE, mask_url, quoted, redact, remember_secrets
 
 FILE = ".storage"
 VARIABLE = PASSWORD_VARIABLE
@@ -48,10 +48,19 @@ def absolute(url: str) -> str:
 
 
 def sqlite_url(file: Path, like: URL | None = None) -> str:
-    """The URL of a SQLite database, whatever characters its path has."""
+    """The URL of a SQLite database, whatever characters its path has.
+
+    Raises:
+        KdnasError: The path has bytes that are no characters.
+    """
     url = like or URL.create(SQLITE)
     path = str(file.expanduser().resolve())
-    return url.set(database=path).render_as_string(hide_password=False)
+    try:
+        return url.set(database=path).render_as_string(hide_password=False)
+    except UnicodeEncodeError:
+        raise KdnasError(
+            f"a study cannot lie in {quoted(path)}: its name is not UTF-8; rename it"
+        ) from None
 
 
 def hide_password(url: str) -> str:

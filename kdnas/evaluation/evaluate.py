@@ -85,6 +85,9 @@ def evaluate(
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
+    tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
+    for flag in [flag for flag, value in tuning.items() if value and fine_tune is False]:
+        raise KdnasError(f"--no-fine-tune and --{flag} contradict each other: give one of them")
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), str(model)
     if (Path(name) / "config.yaml").exists():

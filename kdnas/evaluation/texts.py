@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,14 @@ def _rows(
                     f"text under {table.header[place]!r}"
                 )
         second = None if pair is None else cell_text(row[pair])
-        yield Row(cell_text(row[text]), second, None if key is None else row[key])
+        yield Row(cell_text(row[text]), second, None if key is None else _identity(row[key]))
+
+
+def _identity(cell: Any) -> Any:
+    """An id as JSON can say it: none for an empty cell, and for what is no finite number."""
+    if is_empty(cell) or not isinstance(cell, float | list | dict):
+        return None if is_empty(cell) else cell
+    return json.loads(json.dumps(cell, default=str), parse_constant=lambda _: None)
 
 
 def _find(table: Rows, named: str | None, *columns: Column) -> int | None:

@@ -12,6 +12,8 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 # Characters of a value in a message, and of a whole message.
 MOST_OF_A_VALUE = 100
 MOST_OF_A_MESSAGE = 2000
+# Characters of a word in a message; paths of usual length are whole, so that they can be copied.
+MOST_OF_A_WORD = 240
 # Where the password of a storage may come from instead of its URL.
 PASSWORD_VARIABLE = "KDNAS_STORAGE_PASSWORD"
 HIDDEN = "***"
@@ -60,8 +62,14 @@ def printable(text: str) -> str:
 
 def one_line(text: str) -> str:
     """A message as it is printed: one bounded line without control characters and passwords."""
-    lines = " ".join(redact(text).split())
+    lines = " ".join(map(_shortened, redact(text).split()))
     return printable(cut(lines, MOST_OF_A_MESSAGE))
+
+
+def _shortened(word: str) -> str:
+    """A word without its middle where it is long, such as a path of thousands of characters."""
+    half = MOST_OF_A_WORD // 2 - 2
+    return word if len(word) <= MOST_OF_A_WORD else f"{word[:half]}...{word[-half:]}"
 
 
 def remember_secrets(url: str) -> None:

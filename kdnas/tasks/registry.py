@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdnas.config import nearest
+from kdnas.config import expected, nearest
 from kdnas.config.strict_yaml import read_mapping
 from kdnas.errors import KdnasError
+from kdnas.runtime.shown import shown
 from kdnas.tasks.spec import TaskSpec
 
 DEFAULT_TASK = "rotten-tomatoes"
@@ -84,8 +85,9 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] in ("too_long", "too_short"):  # only the text columns have such limits
         count = first["ctx"]["actual_length"]
         return f"{first['loc'][0]} has {count} columns; give one or two"
-    reason = first["msg"].removeprefix("Value error, ").replace("tuple", "list")
-    if not first["loc"]:
-        return reason
-    found = "" if first["type"] == "missing" else f" is {first['input']!r}"
-    return f"{'.'.join(str(part) for part in first['loc'])}{found}: {reason}"
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"it lacks {where!r}; give it"
+    own = first["type"] == "value_error"
+    reason = first["msg"].removeprefix("Value error, ") if own else expected(first)
+    return f"{where} is {shown(first['input'])}: {reason}" if where else reason

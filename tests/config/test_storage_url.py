@@ -88,6 +88,11 @@ def test_sqlite_in_memory_is_refused() -> None:
             absolute(url)
 
 
+def test_a_study_cannot_lie_in_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match="its name is not UTF-8; rename it"):
+        storage_url(None, tmp_path / "caf\udce9")
+
+
 @pytest.mark.parametrize("name", ["q?lr=1", "50%", "a#b", "a%3Fb", "{n}", "a b"])
 def test_a_run_folder_may_have_any_name(name: str, tmp_path: Path) -> None:
     url = storage_url(None, tmp_path / name)

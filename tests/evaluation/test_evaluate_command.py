@@ -83,6 +83,12 @@ def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
         evaluate(teacher_folder, "mnli", data_dir=glue_folder, fine_tune=False)
 
 
+@pytest.mark.parametrize("options", [{"grid": True}, {"lrs": "1e-4"}, {"epochs": 1.0}])
+def test_what_is_not_fine_tuned_has_no_grid(teacher_folder: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(KdnasError, match="--no-fine-tune and --[a-z]+ contradict each other"):
+        evaluate(teacher_folder, "mrpc", fine_tune=False, **options)
+
+
 def test_a_head_without_weights_is_not_scored(
     make_teacher: Callable[..., Path], data_folder: Path
 ) -> None:

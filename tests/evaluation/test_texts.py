@@ -46,6 +46,14 @@ def test_what_is_no_text(tmp_path: Path, name: str, content: bytes, message: str
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_an_id_is_what_json_can_say(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    ids = ("NaN", "1e999", '[1, NaN, {"a": Infinity}]', "7", "2.5", '"a"')
+    path.write_text("".join(f'{{"text": "a", "id": {word}}}\n' for word in ids))
+    rows, _ = read_file(path)
+    assert [row.id for row in rows] == [None, None, [1, None, {"a": None}], 7, 2.5, "a"]
+
+
 def test_bytes_of_a_command_line_that_are_no_text_become_replacement_characters() -> None:
     assert [row.text for row in rows_of(["caf\udce9"])] == ["caf\ufffd"]
     [row] = rows_of(["a"], ["\ud83d"])

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from kdnas.runtime.shown import MOST_OF_A_MESSAGE, one_line, printable, quoted, redact, shown
+from kdnas.runtime.shown import (
+    MOST_OF_A_MESSAGE,
+    MOST_OF_A_WORD,
+    one_line,
+    printable,
+    quoted,
+    redact,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +44,12 @@ def test_however_large_a_value_is_little_of_it_is_shown() -> None:
     for value in ("x" * 10**6, 10**5000, deep, {"k" * 1000: ["v" * 1000] * 1000}, b"\0" * 10**6):
         assert len(shown(value)) <= 100
     assert len(one_line("word " * 10**5)) <= MOST_OF_A_MESSAGE
+    path = "/d" * 5000
+    assert re.fullmatch(
+        r"cannot use (/d)+\.\.\.d?(/d)+: not a folder", one_line(f"cannot use {path}: not a folder")
+    )
+    assert len(one_line(path)) <= MOST_OF_A_WORD
+    assert one_line(f"no {'/d' * 100}") == f"no {'/d' * 100}"
 
 
 @pytest.mark.parametrize(
