@@ -20,6 +20,7 @@ from kdnas.teachers.load import check_inputs
 from kdnas.teachers.tokenizer import longest_input
 
 CORPUS_SEED = 0
+MOST_SPARE = 1000
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class RunData:
         held_out: The texts of all splits but the training one.
         tokenizer: The teacher's.
         length: Tokens at which inputs are cut.
+        spare: Training examples that `max_train_rows` leaves out, at most 1,000 of them.
     """
 
     spec: TaskSpec
@@ -53,6 +55,7 @@ class RunData:
     held_out: frozenset[str]
     tokenizer: Any
     length: int
+    spare: EncodedExamples | None = None
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -70,10 +73,14 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
             f"{longest_input(config)}"
         )
     length = input_length(settings, tokenizer, config)
-    train = task.splits["train"]
+    train, spare = task.splits["train"], None
     if settings.max_train_rows and settings.max_train_rows < len(train):
-        rows = settings.max_train_rows
-        train = train.take(stratified_sample(train, rows, settings.seed))
+        everything = train
+        chosen = stratified_sample(train, settings.max_train_rows, settings.seed)
+        train = everything.take(chosen)
+        left = everything.take(np.setdiff1d(np.arange(len(everything)), chosen))
+        few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
+        spare = encode(few, tokenizer, length, "train")
     encoded = encode(train, tokenizer, length, "train")
     texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
@@ -107,6 +114,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         frozenset(held_out),
         tokenizer,
         length,
+        spare,
     )
 
 

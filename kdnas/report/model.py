@@ -14,6 +14,7 @@ from kdnas.space import Architecture
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
+SEARCHED = "found by the search"
 # A control counts as equally fast up to this relative distance from the student's speed-up.
 AS_FAST = 0.15
 P_VALUE = 0.05
@@ -48,7 +49,7 @@ class EvaluatedModel(Part):
 class Student(EvaluatedModel):
     """The student of a trial, with the interquartile range of its latency."""
 
-    trial: int
+    trial: int | None  # None where a control ships that no trial tried
     latency_iqr_ms: Ratio
 
 
@@ -228,6 +229,14 @@ class Environment(Part):
         return self.device if runtime.startswith("torch") else f"cpu in {runtime}"
 
 
+class Selection(Part):
+    """Which of the students trained in full ships: main scores on held-out training rows."""
+
+    rows: int
+    shipped: str  # SEARCHED, or the name of a control
+    scores: dict[str, Score]
+
+
 class Report(Part):
     """The content of report.json."""
 
@@ -250,6 +259,7 @@ class Report(Part):
     comparisons: list[Comparison] = []
     kept: Kept | None = None
     details: Details | None = None
+    selection: Selection | None = None
     controls: list[ControlModel]
     search: Search
     latency: list[LatencyCell]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kdnas.report.model import Comparison, Report, shown_name
+from kdnas.report.model import SEARCHED, Comparison, Report, shown_name
+from kdnas.runtime.formatting import several
 
 UNKNOWN = "how much of the differences is noise was not measured"
 
@@ -13,7 +14,9 @@ def verdict(report: Report) -> str:
     Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
     95%. One training of each model says nothing about other seeds.
     """
-    return " ".join(filter(None, (_nothing_learnt(report), _kept(report), _compared(report))))
+    return " ".join(
+        filter(None, (_nothing_learnt(report), _kept(report), _chosen(report), _compared(report)))
+    )
 
 
 def _kept(report: Report) -> str:
@@ -30,6 +33,19 @@ def _kept(report: Report) -> str:
     return (
         f"The student keeps {kept.share:.1%} of its teacher's {metric} ({sure}) at "
         f"{student.speedup:.2f} times its speed: {score:.4f} of {against:.4f}."
+    )
+
+
+def _chosen(report: Report) -> str:
+    """Why it is not the search's own student, where it is not."""
+    chosen = report.selection
+    if chosen is None or chosen.shipped == SEARCHED:
+        return ""
+    scores, rows = chosen.scores, several(f"{chosen.rows:,}", "training row")
+    own = f", the search's own student {scores[SEARCHED]:.4f}" if SEARCHED in scores else ""
+    return (
+        f'The student is "{chosen.shipped}": on {rows} held out, it scored '
+        f"{scores[chosen.shipped]:.4f}{own}."
     )
 
 

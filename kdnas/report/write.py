@@ -25,6 +25,7 @@ from kdnas.report.page import Plotly, write_page
 from kdnas.report.search_summary import bargain_line, progress_lines, search_summary
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
+from kdnas.space import Architecture
 from kdnas.students.checkpoint import CARD
 
 SECTIONS = (
@@ -74,8 +75,8 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         report.write(run.folder / REPORT)
         data = replace(data, report=report)
         # While a new winner's controls are trained, the report is still that of the old one.
-        record = key_of(run.folder / "student") or {}
-        if record.get("trial") == report.student.trial:
+        known = (key_of(run.folder / "student") or {}).get("candidate")
+        if known and Architecture.from_params(known) == report.student.architecture:
             write_text(run.folder / "student" / CARD, model_card(report))
     _write_trials(run, data, plotly)
     _write_sections(run.folder / "report.html", data, plotly)
@@ -105,12 +106,16 @@ def lead(data: ReportData) -> list[str]:
     bargains = [bargain_line(one, str(data.folder)) for one in search.bargains]
     return [
         report.verdict,
-        f"The student is {student.name} (trial {student.trial}), with "
+        f"The student is {student.name}{_of_trial(student.trial)}, with "
         f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters. "
         f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
         f"trials took {several(format(search.seconds, '.0f'), 'second')} in all.",
         *(["Other students of this search: " + "; ".join(bargains) + "."] if bargains else []),
     ]
+
+
+def _of_trial(number: int | None) -> str:
+    return "" if number is None else f" (trial {number})"
 
 
 def check_picture(path: Path) -> None:

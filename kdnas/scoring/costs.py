@@ -59,6 +59,10 @@ class CostMeter:
             latency.speedup,
         )
 
+    def macs_of(self, candidate: Candidate) -> int:
+        """The multiply-accumulates of a candidate."""
+        return count_macs(self.untrained(candidate), self.length)
+
     def of_candidate(self, candidate: Candidate) -> Costs:
         """Costs of a candidate, from a model of its shape with random weights."""
         return self.of_model(self.untrained(candidate))

@@ -44,6 +44,11 @@ class Limits:
             found["params"] = params / self.max_params - 1
         return found
 
+    def keeps(self, speedup: float, params: int) -> bool:
+        """Whether a student keeps the limits, without any margin."""
+        fast = self.speedup is None or speedup >= self.speedup
+        return fast and (self.max_params is None or params <= self.max_params)
+
     def describe(self, violations: Mapping[str, float]) -> str:
         """Which limits a student breaks, in words."""
         words = {

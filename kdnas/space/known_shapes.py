@@ -38,11 +38,11 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
 
 
-def hand_picked(space: SearchSpace, winner: Architecture) -> list[Architecture]:
+def hand_picked(space: SearchSpace, but: Architecture | None = None) -> list[Architecture]:
     """Shapes half as deep as the teacher, one a width, otherwise near the teacher's proportions.
 
-    A person without a search takes every other layer, and the width that is fast enough. The
-    winner is left out.
+    A person without a search takes every other layer, and the width that is fast enough. One shape
+    (`but`) is left out.
     """
     teacher = space.teacher
     head_size = teacher.hidden_size / teacher.num_attention_heads
@@ -57,9 +57,9 @@ def hand_picked(space: SearchSpace, winner: Architecture) -> list[Architecture]:
             a.hidden_act != teacher.hidden_act,
         )
 
-    others = [a for a in space.architectures if a.num_hidden_layers == depth and a != winner]
-    widths = sorted({a.hidden_size for a in others})
-    return [min((a for a in others if a.hidden_size == w), key=distance) for w in widths]
+    half = [a for a in space.architectures if a.num_hidden_layers == depth and a != but]
+    widths = sorted({a.hidden_size for a in half})
+    return [min((a for a in half if a.hidden_size == w), key=distance) for w in widths]
 
 
 def _sizes(a: Architecture) -> tuple[int, int, int, int]:

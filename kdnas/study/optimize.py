@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,23 +42,38 @@ POLL_SECONDS = 2.0
 # One planned trial in this many; more of them cost a search more than they gave
 # (docs/results.md).
 WARM_START_SHARE = 8
+# Within limits, few trials find little that is better than what a person would pick.
+LEAST_WITHIN_LIMITS = 2
 RANDOM_SEARCH = "random search"
 
 T = TypeVar("T")
 Log = Callable[..., None]
 
 
-def warm_start(study: Study, space: SearchSpace, settings: Settings, meter: CostMeter) -> None:
-    """Queues known shapes and corners of the space in a study that has no trial yet.
+def warm_start(
+    study: Study,
+    space: SearchSpace,
+    settings: Settings,
+    meter: CostMeter,
+    picked: Sequence[Candidate] = (),
+) -> None:
+    """Queues shapes that a person would begin with, in a study that has no trial yet.
 
-    Those that cannot keep the limits are left out.
+    Without limits these are published shapes and the corners of the space. With limits, what a
+    person would pick within them comes first (`picked`, the best guess first), then the published
+    shapes that cost about as much; those that cannot keep the limits are left out.
     """
     if study.get_trials(deepcopy=False):
         return
-    limits = Limits(settings.speedup, settings.max_params)
-    first = (Candidate(a, space.recipes[0], space.vocabularies[0]) for a in known_shapes(space))
-    fitting = (c for c in first if may_keep(limits, c, meter))
-    for candidate, _ in zip(fitting, range(settings.trials // WARM_START_SHARE), strict=False):
+    limits, count = Limits(settings.speedup, settings.max_params), settings.trials
+    known = [Candidate(a, space.recipes[0], space.vocabularies[0]) for a in known_shapes(space)]
+    first = [c for c in known if may_keep(limits, c, meter)]
+    least = LEAST_WITHIN_LIMITS if limits else 0
+    if picked:
+        like = meter.macs_of(picked[0])
+        first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
+        first = [picked[0], *(c for c in first if c != picked[0])]
+    for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
         study.enqueue_trial(space.params(candidate), skip_if_exists=True)
 
 

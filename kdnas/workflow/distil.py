@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,11 @@ from kdnas.report.model import HAND_PICKED
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
-from kdnas.space.known_shapes import hand_picked
 from kdnas.students.checkpoint import student_artifact
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import choose_winner
+from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 
@@ -83,12 +81,15 @@ def fine_tune(prepared: Prepared, candidate: Candidate, folder: Path) -> None:
 
 
 def train_controls(
-    prepared: Prepared, winner: Candidate, random: Study | None, folder: Path
+    prepared: Prepared, winner: Candidate, student: Path, random: Study | None, folder: Path
 ) -> list[Control]:
-    """What the winner is compared with: without KD, hand-picked, and random search's winner."""
+    """What the winner is compared with: without KD, hand-picked, and random search's winner.
+
+    The winner's checkpoint is in `student`; `folder` gets those of the controls.
+    """
     fine_tune(prepared, winner, folder / "fine-tuned")
     controls = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
-    picked = pick_by_hand(prepared, winner, folder.parent / "student")
+    picked = control_by_hand(prepared, winner, student)
     if picked is not None:
         distil(prepared, picked, None, folder / "hand-picked")
         controls.append(Control(HAND_PICKED, picked, folder / "hand-picked"))
@@ -100,28 +101,22 @@ def train_controls(
     return controls
 
 
-def pick_by_hand(prepared: Prepared, winner: Candidate, student: Path) -> Candidate | None:
+def control_by_hand(prepared: Prepared, winner: Candidate, student: Path) -> Candidate | None:
     """Of the shapes that a person would pick, the one nearest to the winner's speed-up.
 
-    None where the space has no other than the winner, whose checkpoint is in `student`.
+    None where no other than the winner, whose checkpoint is in `student`, keeps the limits.
     """
-    shapes = [
-        replace(winner, architecture=shape)
-        for shape in hand_picked(prepared.inputs.space, winner.architecture)
-    ]
-    if not shapes:
-        return None
     speedup = measured(prepared, winner, student)["costs"]["speedup"]
 
-    def compute() -> dict[str, int | str]:
-        say(f"timing {len(shapes)} hand-picked shapes")
-        measure = prepared.meter.of_candidate
-        speedups = {shape: measure(shape).speedup for shape in shapes}
-        return min(shapes, key=lambda shape: abs(math.log(speedups[shape] / speedup))).params
+    def compute() -> dict[str, int | str] | None:
+        picked = pick_by_hand(prepared, winner, near=speedup)
+        return picked[0].params if picked else None
 
-    home = student.parent.relative_to(prepared.context.run.folder)
-    name = " ".join((HAND_PICKED, *home.parts))
-    return Candidate.from_params(run_step(prepared.context, name, winner.params, compute))
+    parts = student.relative_to(prepared.context.run.folder).parent.parts
+    home = [part for part in parts if part != "controls"]
+    name = " ".join((HAND_PICKED, *home))
+    found = run_step(prepared.context, name, winner.params, compute)
+    return None if found is None else Candidate.from_params(found)
 
 
 def _work(context: Context, folder: Path, candidate: Candidate) -> tuple[Path, str]:

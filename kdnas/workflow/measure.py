@@ -32,6 +32,7 @@ from kdnas.report.model import (
     Kept,
     LatencyCell,
     Report,
+    Selection,
     Student,
     TrainedStage,
 )
@@ -41,6 +42,7 @@ from kdnas.report.verdict import verdict
 from kdnas.runs.context import run_step
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
+from kdnas.study.study import evaluated
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
@@ -153,17 +155,26 @@ def make_report(
     study: Study,
     random: Study | None,
     winner: FrozenTrial,
-    home: Path,
+    shipped: Control,
     controls: list[Control],
+    selection: Selection | None,
     speedup: float | None,
 ) -> Report:
     """The report of a distilled trial; measures what is not measured yet.
 
-    `home` holds `student/`; `speedup` is the limit that the winner was chosen under, if any.
+    Args:
+        prepared: Of the run.
+        study: The search's.
+        random: That of random search, if there is one.
+        winner: The search's best trial.
+        shipped: The student that ships, and where its checkpoint was made.
+        controls: The other students that were trained in full.
+        selection: How it was chosen among them, if it was.
+        speedup: The limit that it was chosen under, if any.
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     settings, spec = context.settings, inputs.data.spec
-    candidate, folder = Candidate.from_params(winner.params), home / "student"
+    candidate, folder = shipped.candidate, shipped.folder
     student = _model_fields(prepared, candidate, folder)
     costs = measured(prepared, candidate, folder)["costs"]
     known = evaluated_teacher(context, inputs, teacher)
@@ -199,7 +210,7 @@ def make_report(
         ),
         student=Student(
             name=candidate.label,
-            trial=winner.number,
+            trial=_trial_of(study, winner, candidate),
             latency_iqr_ms=costs["latency_iqr_ms"],
             **student,
         ),
@@ -207,6 +218,7 @@ def make_report(
         comparisons=comparisons(spec, rows, others),
         kept=kept(spec, rows, known["rows"]),
         details=details(spec, rows),
+        selection=selection,
         controls=[
             ControlModel(
                 name=c.name,
@@ -231,6 +243,13 @@ def make_report(
         ),
     )
     return report.model_copy(update={"verdict": verdict(report)})
+
+
+def _trial_of(study: Study, winner: FrozenTrial, candidate: Candidate) -> int | None:
+    """The trial that tried a candidate, the winner first; None where none did."""
+    trials = [winner, *evaluated(study)]
+    same = (t.number for t in trials if Candidate.from_params(t.params) == candidate)
+    return next(same, None)
 
 
 def _model_fields(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.report import Report, write_report
+from kdnas.report.model import SEARCHED
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
@@ -24,6 +25,7 @@ from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_whole, open_study_of
 from kdnas.study.winner import ranked_trials
+from kdnas.workflow.choose import Choice, checkpoint_of, choose_student, ship
 from kdnas.workflow.distil import record_of, train_controls
 from kdnas.workflow.inputs import (
     check_inputs,
@@ -34,7 +36,7 @@ from kdnas.workflow.inputs import (
     read_inputs,
     take_changes,
 )
-from kdnas.workflow.measure import make_report
+from kdnas.workflow.measure import Control, make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.within_limit import distil_within_limit
@@ -69,9 +71,8 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
         prepared = prepare(context, inputs, given)  # 1 teacher, 2 space, 3 signal
         search(prepared, study)  # 4 search
         best_first = ranked_trials(study, speedup=settings.speedup)
-        winner = distil_within_limit(  # 5 distil
-            prepared, best_first, settings.speedup, lambda _: run.folder
-        )
+        place = partial(checkpoint_of, context)
+        winner = distil_within_limit(prepared, best_first, settings.speedup, place)  # 5 distil
         random = random_search(prepared, study)
         return deliver(prepared, study, random, winner, run.folder, settings.speedup)
 
@@ -86,6 +87,8 @@ def deliver(
 ) -> Report:
     """Controls, measurements (step 6) and the report (step 7) of a distilled trial.
 
+    In the run folder, the best of all students trained in full ships.
+
     Args:
         prepared: Of the run.
         study: The search's.
@@ -94,10 +97,18 @@ def deliver(
         home: Gets the controls and the report beside `student/`.
         speedup: The limit that the trial was chosen under, if any.
     """
-    candidate = Candidate.from_params(winner.params)
-    controls = train_controls(prepared, candidate, random, home / "controls")
-    report = make_report(prepared, study, random, winner, home, controls, speedup)  # 6 evaluate
-    write_report(prepared.context.run, study, random, report, home)  # 7 report
+    context, candidate = prepared.context, Candidate.from_params(winner.params)
+    own = home == context.run.folder
+    student = checkpoint_of(context, winner) if own else home / "student"
+    controls = train_controls(prepared, candidate, student, random, home / "controls")
+    choice = Choice(Control(SEARCHED, candidate, student), controls)
+    if own:
+        choice = ship(prepared, choose_student(prepared, [choice.shipped, *controls]))
+    report = make_report(  # 6 evaluate
+        *(prepared, study, random, winner),
+        *(choice.shipped, choice.others, choice.selection, speedup),
+    )
+    write_report(context.run, study, random, report, home)  # 7 report
     return report
 
 
@@ -122,9 +133,9 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
         run.log("machine", host=platform.node(), **context.runtime.describe())
         best_first = ranked_trials(study, number=number, speedup=speedup)
         prepared = prepare(context, inputs, given)
-        home_of = partial(home_of_trial, context)
-        trial = distil_within_limit(prepared, best_first, speedup, home_of)
-        home = home_of(trial)
+        place = partial(place_of, context)
+        trial = distil_within_limit(prepared, best_first, speedup, place)
+        home = home_of(context, trial)
         random = load_control(url, settings.study, CONTROL)
         own = home == run.folder
         if own:
@@ -132,14 +143,20 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
         return deliver(prepared, study, random, trial, home, settings.speedup if own else speedup)
 
 
-def home_of_trial(context: Context, trial: FrozenTrial) -> Path:
-    """The folder for a trial's student: the run's own where its student is this trial's."""
+def home_of(context: Context, trial: FrozenTrial) -> Path:
+    """The folder for a trial's results: the run's own where the run distilled this trial."""
     folder = context.run.folder
     beside = folder / "students" / f"trial-{trial.number}"
     record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
-    if (beside / "student").exists() or not student_artifact(folder / "student", record).done():
-        return beside
-    return folder
+    own = student_artifact(checkpoint_of(context, trial), record)
+    return beside if (beside / "student").exists() or not own.done() else folder
+
+
+def place_of(context: Context, trial: FrozenTrial) -> Path:
+    """The folder for a trial's checkpoint."""
+    home = home_of(context, trial)
+    own = home == context.run.folder
+    return checkpoint_of(context, trial) if own else home / "student"
 
 
 def work_on_study(context: Context, *, check: bool) -> None:

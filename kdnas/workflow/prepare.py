@@ -33,6 +33,7 @@ from kdnas.teachers.load import (
 from kdnas.teachers.store import open_or_build_store
 from kdnas.workflow.check_teacher import check_teacher, fit_outputs
 from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.selection_rows import for_students
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
 def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> RecipeRun:
     """What the run's recipe reads: a general teacher and a transfer set where stages need them."""
     settings, run, runtime = context.settings, context.run, context.runtime
-    resources = prepare_stage_resources(settings, run, inputs.data, teacher, runtime)
+    data = for_students(inputs.data, settings)
+    resources = prepare_stage_resources(settings, run, data, teacher, runtime)
     return RecipeRun(settings, run, runtime, resources, Curves(run.folder).record)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from optuna.study import Study
 
 from kdnas.runs.context import Context
-from kdnas.space import SearchSpace
+from kdnas.scoring.limits import Limits
+from kdnas.space import Candidate, SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
 from kdnas.study.optimize import RANDOM_SEARCH, optimize, warm_start
 from kdnas.study.pruner import SuccessiveHalvingPruner
@@ -17,6 +18,7 @@ from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import EMBEDDED_NAME
+from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.inputs import check_same_data
 from kdnas.workflow.prepare import Prepared, source_fingerprint
 
@@ -60,8 +62,12 @@ def search(prepared: Prepared, study: Study) -> None:
     now = fingerprint(prepared.teacher, data.train, data.distillation)
     before = source_fingerprint(context, inputs)
     check_same_teacher(study, before.read() if before.done() else None, now)
-    if settings.warm_start:
-        warm_start(study, inputs.space, settings, prepared.meter)
+    if settings.warm_start and not study.get_trials(deepcopy=False):
+        space, picked = inputs.space, list[Candidate]()
+        if Limits(settings.speedup, settings.max_params):
+            like = Candidate(space.teacher, space.recipes[0], space.vocabularies[0])
+            picked = pick_by_hand(prepared, like)
+        warm_start(study, space, settings, prepared.meter, picked)
     known = rows_on_record(run, control=False)
     given = (inputs.space, prepared.evaluate, settings, run.folder, run.log)
     with run.timed("search"):

@@ -15,6 +15,7 @@ from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
+from kdnas.workflow.choose import ASIDE
 from kdnas.workflow.distil import distil
 from kdnas.workflow.measure import FINAL_REPEATS, measured
 from kdnas.workflow.prepare import Prepared
@@ -24,7 +25,7 @@ def distil_within_limit(
     prepared: Prepared,
     trials: Sequence[FrozenTrial],
     speedup: float | None,
-    home_of: Callable[[FrozenTrial], Path],
+    place_of: Callable[[FrozenTrial], Path],
 ) -> FrozenTrial:
     """Distils the first trial that keeps a speed-up when it is timed at length.
 
@@ -34,7 +35,7 @@ def distil_within_limit(
         prepared: Of the run.
         trials: The best first.
         speedup: None is no limit.
-        home_of: The folder that gets a trial's `student/`.
+        place_of: The folder for a trial's checkpoint.
 
     Raises:
         MissedLimitError: None of them keeps it.
@@ -42,7 +43,7 @@ def distil_within_limit(
     reached: dict[int, float] = {}
     for trial in trials:
         candidate, number = Candidate.from_params(trial.params), trial.number
-        folder = home_of(trial) / "student"
+        folder = place_of(trial)
         if speedup is None:
             distil(prepared, candidate, number, folder)
             return trial
@@ -78,7 +79,7 @@ def _timed(prepared: Prepared, candidate: Candidate) -> float:
 def _put_beside(prepared: Prepared, number: int, folder: Path) -> None:
     """Moves a student that is too slow from where it would ship to where `--trial N` has it."""
     run = prepared.context.run.folder
-    if folder == run / "student":
+    if folder in (run / "student", run / ASIDE):
         move(folder, run / "students" / f"trial-{number}" / "student")
 
 

@@ -13,9 +13,10 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.limits import MARGIN, Limits
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
-from kdnas.space.known_shapes import known_shapes
+from kdnas.space.known_shapes import hand_picked, known_shapes
 from kdnas.study.optimize import warm_start
 from kdnas.study.study import evaluated
+from kdnas.workflow.hand_picked import pick_by_hand
 
 
 @pytest.fixture
@@ -88,3 +89,20 @@ def test_students_that_are_too_large_are_not_trained(
     assert "loss" not in first.user_attrs and first.constraints["params"] > 0
     assert all(t.user_attrs["params"] <= limit for t in evaluated(study))
     assert all(t.constraints["params"] <= 0 for t in evaluated(study))
+
+
+def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -> None:
+    pipeline = changed(run, speedup=1.05, trials=4)
+    pipeline.search()
+    first, second = pipeline.open_study().trials[:2]
+    assert {"fixed_params"} <= first.system_attrs.keys() & second.system_attrs.keys()
+    space = pipeline.space
+    like = Candidate(space.teacher)
+    picked = pick_by_hand(pipeline.prepared, like)
+    assert first.params == space.params(picked[0])
+    shapes = hand_picked(space)
+    assert {c.architecture for c in picked} <= set(shapes)
+    # The control as fast as some student comes from the same function.
+    near = pick_by_hand(pipeline.prepared, like, near=float(first.user_attrs["speedup"]))
+    assert set(picked) <= set(near[: len(picked)])
+    assert first.params in [space.params(c) for c in near[:2]]

@@ -123,7 +123,7 @@ def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path
     with pytest.raises(KdnasError, match="absent does not exist"):
         app(["fidelity", str(tmp_path / "absent")], standalone_mode=False)
     (run.folder / "study.db").unlink()
-    with pytest.raises(KdnasError, match="has no study yet"):
+    with pytest.raises(KdnasError, match="study.db is gone; put it back"):
         app(["fidelity", str(run.folder)], standalone_mode=False)
     assert not steps(run)
 

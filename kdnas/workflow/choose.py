@@ -1,0 +1,128 @@
+"""Which of the students that were trained in full ships: the best on rows that none trained on."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from kdnas.evaluation.scores import scores_and_intervals
+from kdnas.files.artifact import content_of, damage, key_of
+from kdnas.files.atomic import move, replace_folder
+from kdnas.report.model import SEARCHED, Selection
+from kdnas.runs.context import Context, run_step
+from kdnas.runtime.console import say
+from kdnas.scoring.limits import Limits
+from kdnas.space import Candidate
+from kdnas.students.checkpoint import student_artifact
+from kdnas.tasks import EncodedExamples, TaskSpec
+from kdnas.tasks.comparison import Scored, difference
+from kdnas.teachers.load import load_teacher
+from kdnas.workflow.distil import record_of
+from kdnas.workflow.measure import Control, measured
+from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.selection_rows import selection_rows
+
+ASIDE = Path("controls") / "searched"
+# The two-sided p-value of a difference of one standard error.
+ONE_STANDARD_ERROR = 0.32
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The student that ships, where its checkpoint was made, the others, and why it is this one."""
+
+    shipped: Control
+    others: list[Control]
+    selection: Selection | None = None
+
+
+def checkpoint_of(context: Context, trial: FrozenTrial) -> Path:
+    """Where the run's own student of a trial is or will be: aside, where a control ships."""
+    aside = context.run.folder / ASIDE
+    record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
+    return aside if student_artifact(aside, record).done() else context.run.folder / "student"
+
+
+def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
+    """The best of some students on held-out training rows; the first is the search's.
+
+    A control ships only if it is better by more than the noise of the rows. Those that break a
+    limit cannot be chosen, nor can any where the rows have no labels.
+    """
+    first, spec = made[0], prepared.inputs.data.spec
+    rows = selection_rows(prepared.inputs.data, prepared.context.settings)
+    if rows.labels is None:
+        return Choice(first, list(made[1:]))
+    allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
+    found = {one.name: _on_held_out_rows(prepared, one, rows) for one in allowed}
+    scores = {name: float(part["score"]) for name, part in found.items()}
+    own = found[first.name]["rows"]
+    better = [one for one in allowed[1:] if _beats(spec, found[one.name]["rows"], own)]
+    best = max((first, *better), key=lambda one: scores[one.name])
+    if best is not first:
+        say(
+            f"{best.name} ships: on {len(rows)} training rows held out it scores "
+            f"{scores[best.name]:.4f}, the search's own student {scores[first.name]:.4f}"
+        )
+    selection = Selection(rows=len(rows), shipped=best.name, scores=scores)
+    return Choice(best, [one for one in made if one is not best], selection)
+
+
+def ship(prepared: Prepared, choice: Choice) -> Choice:
+    """Puts the student that ships in RUN/student; the search's own, if another, goes aside."""
+    run = prepared.context.run.folder
+    student, aside = run / "student", run / ASIDE
+    shipped, others = choice.shipped, list(choice.others)
+    if shipped.name == SEARCHED:
+        if shipped.folder == aside:
+            move(aside, student)
+        return Choice(Control(SEARCHED, shipped.candidate, student), others, choice.selection)
+    for i, one in enumerate(others):
+        if one.name == SEARCHED and one.folder == student:
+            move(student, aside)
+            others[i] = Control(SEARCHED, one.candidate, aside)
+    whole = key_of(student) == key_of(shipped.folder) and damage(student) is None
+    if not whole or content_of(student) != content_of(shipped.folder):
+        with replace_folder(student) as partial:
+            shutil.copytree(shipped.folder, partial, dirs_exist_ok=True)
+    return Choice(shipped, others, choice.selection)
+
+
+def _keeps_limits(prepared: Prepared, control: Control) -> bool:
+    settings = prepared.context.settings
+    costs = measured(prepared, control.candidate, control.folder)["costs"]
+    return Limits(settings.speedup, settings.max_params).keeps(costs["speedup"], costs["params"])
+
+
+def _on_held_out_rows(
+    prepared: Prepared, control: Control, rows: EncodedExamples
+) -> dict[str, Any]:
+    """A student's main `score` on some training rows, and its predictions, as `rows`."""
+    data, folder = prepared.inputs.data, control.folder
+
+    def compute() -> dict[str, Any]:
+        model = load_teacher(str(folder), data.spec).model
+        split, exact = data.spec.evaluation[0], prepared.context.runtime.exact
+        pad_id = prepared.teacher.pad_id
+        found = scores_and_intervals(model, {split: rows}, data.spec, exact, pad_id)
+        scores = found["scores"]
+        score = scores.get(data.spec.main_score, fmean(scores.values()))
+        return {"score": score if math.isfinite(score) else 0.0, "rows": found["rows"]}
+
+    parts = folder.relative_to(prepared.context.run.folder).parts
+    key = {"content": content_of(folder), "rows": rows.fingerprint()}
+    result: dict[str, Any] = run_step(prepared.context, " ".join(("select", *parts)), key, compute)
+    return result
+
+
+def _beats(spec: TaskSpec, ours: Scored, theirs: Scored) -> bool:
+    """Whether a student is better than another by more than a standard error on the same rows."""
+    found = difference(spec, ours, theirs)
+    return found is not None and found.value > 0 and found.p < ONE_STANDARD_ERROR

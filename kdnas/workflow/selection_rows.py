@@ -1,0 +1,61 @@
+"""Training rows that no student trains on: on them, the best of those trained in full is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from kdnas.config import Settings
+from kdnas.recipes.run_data import RunData
+from kdnas.scoring.proxy import MOST_HELDOUT, split_heldout
+from kdnas.tasks import EncodedExamples
+from kdnas.tasks.encode import Indices
+from kdnas.tasks.sampling import stratified_sample
+
+# With as many rows that --max-train-rows leaves out, none has to be held out.
+ENOUGH = 200
+
+
+def selection_rows(data: RunData, settings: Settings) -> EncodedExamples:
+    """The rows on which students that were trained in full are compared."""
+    if _has_spare(data):
+        assert data.spare is not None
+        return data.spare
+    return data.train.take(_held_out(data, settings))
+
+
+def for_students(data: RunData, settings: Settings) -> RunData:
+    """The data that students train on in full."""
+    if _has_spare(data):
+        return data
+    chosen = _held_out(data, settings)
+    left = np.setdiff1d(np.arange(len(data.train)), chosen)
+    apart = data.examples.take(chosen)
+    texts = {*apart.text, *(apart.text_pair or ())}
+    return replace(
+        data,
+        train=data.train.take(left),
+        examples=data.examples.take(left),
+        distillation=data.distillation.take(left) if _is_own(data, settings) else data.distillation,
+        held_out=data.held_out | texts,
+    )
+
+
+def _has_spare(data: RunData) -> bool:
+    return data.spare is not None and len(data.spare) >= ENOUGH
+
+
+def _is_own(data: RunData, settings: Settings) -> bool:
+    """Whether mini-KD's data are the task's own rows."""
+    return data.corpus is None or any(stage.is_general for stage in settings.recipe)
+
+
+def _held_out(data: RunData, settings: Settings) -> Indices:
+    """Of the training rows, those that the proxy holds out; as many where it is of a corpus."""
+    share, seed = settings.heldout_fraction, settings.seed
+    if _is_own(data, settings):
+        proxy = data.distillation.take(data.proxy)
+        return data.proxy[split_heldout(proxy, share, seed)[1]]
+    count = max(1, round(settings.proxy_fraction * share * len(data.train)))
+    return stratified_sample(data.train, min(MOST_HELDOUT, count), seed + 1)
