@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,7 @@ def export(
     if target:
         with replace_folder(target) as partial:
             weights = () if "torch" in wanted else ("*.safetensors*", MANIFEST)
-            left_out = shutil.ignore_patterns(*weights)
-            shutil.copytree(source, partial, dirs_exist_ok=True, ignore=left_out)
+            _copy(source, partial, weights)
             if files:
                 size = sum(file.stat().st_size for file in source.glob("*.safetensors"))
                 given = (run, model, tokenizer, size, partial, files)
@@ -96,3 +96,12 @@ def export(
     if push_to_hub:
         result["pushed"] = push(target or source, push_to_hub, private)
     return result
+
+
+def _copy(source: Path, folder: Path, left_out: Sequence[str]) -> None:
+    """Copies the files below a folder; OSError at the first that cannot be copied."""
+    for file in sorted(source.rglob("*")):
+        if file.is_file() and not any(fnmatch(file.name, pattern) for pattern in left_out):
+            target = folder / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, target)

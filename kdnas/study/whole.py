@@ -23,6 +23,7 @@ from kdnas.study.rows import Row, fault_of, is_settled, row_of
 from kdnas.study.storage import (
     file_of,
     make_storage,
+    outages,
     storage_failures,
     storage_url,
     without_password,
@@ -82,6 +83,8 @@ def problem_of(run: Run, rows: Mapping[int, Row], *, control: bool) -> str | Non
         directions = [d.name.lower() for d in study.directions]
         trials = study.get_trials(deepcopy=False)
     except KdnasError as error:
+        if file_of(url) is None and isinstance(error.__context__, outages()):
+            raise  # a server is out of reach, and nothing is lost
         return str(error)
     except Exception as error:  # of damaged content, Optuna and SQLAlchemy raise many kinds
         return f"study {name!r} in {_place(url)} {DAMAGED}: {' '.join(str(error).split())[:200]}"

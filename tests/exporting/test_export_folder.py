@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.cli.app import main
 from kdnas.config import Settings
+from kdnas.errors import KdnasError
 from kdnas.exporting.export import export
 from kdnas.exporting.readme import table_lines
 from kdnas.runs.run_folder import Run, dump
@@ -207,6 +209,17 @@ def test_a_damaged_file_is_refused(
     assert re.search(f"student/{name} is (missing|damaged)", line)
     assert f"`kdnas resume {run.folder}`" in line
     assert not (run.folder / "export").exists()
+
+
+def test_a_full_disk_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(KdnasError, match="no space left to write"):
+            export(run, "torch", out=tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_an_emptied_student_is_refused(run: Run, refused: Callable[..., str]) -> None:

@@ -232,3 +232,12 @@ def test_nothing_on_record_is_said(run: Path, command: Said) -> None:
         code, error = command(*words)
         assert code == 2 and error.count("\n") == 1, error
     assert (run / "student" / "model.safetensors").read_bytes() == before
+
+
+def test_a_server_out_of_reach_is_no_lost_study(run: Path, command: Said) -> None:
+    file = run / "config.yaml"
+    kept = [line for line in file.read_text().splitlines() if not line.startswith("storage:")]
+    file.write_text("\n".join([*kept, "storage: postgresql://me@127.0.0.1:1/db", ""]))
+    code, error = command("resume", run)
+    assert code == 2 and error.count("\n") == 1 and "--rebuild-study" not in error, error
+    assert "127.0.0.1:1" in error and len(error) < 320
