@@ -268,7 +268,11 @@ def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
         ("train.csv", "text,label\na,pos\n".encode("utf-16"), "is UTF-16; convert it, e.g. iconv"),
         ("train.csv", "text,label\na,pos\n".encode("utf-16-le"), "holds NUL bytes: it is UTF-16"),
         ("train.csv", b"text,label\na,pos\nb\0c,pos\n", "holds a NUL byte in line 3; remove it"),
-        ("train.csv", gzip.compress(b"text,label\na,pos\n", mtime=0), "is packed with gzip; unpack it"),
+        (
+            "train.csv",
+            gzip.compress(b"text,label\na,pos\n", mtime=0),
+            "is packed with gzip; unpack it",
+        ),
         ("train.csv", b"PK\x03\x04\x14\x00", "is a zip archive or an Excel file; save the table"),
         ("train.csv", b"PAR1\x15", "is a Parquet file; give it the ending .parquet"),
         ("train.tsv", b'text\tlabel\n"a" b\tpos\n', "or set `quoting: false` in the task"),
