@@ -99,7 +99,7 @@ def _disturbed(
         return
     child.kill(number)
     code = child.wait(60)
-    assert code in (*HOW[number], 0), child.output
+    assert code in (*HOW[number], 0), f"code {code}: {child.output}"
     assert "Traceback" not in child.output, child.output
     found[number.name] += 1
 

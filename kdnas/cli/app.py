@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,16 +19,19 @@ from kdnas.cli.options import with_output_flags
 from kdnas.cli.predict import predict
 from kdnas.cli.report import report
 from kdnas.cli.search import distill, fidelity, resume, search, space, worker
+from kdnas.config.read import in_our_words
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import is_full
 from kdnas.runtime.environment import check_environment, flush_streams, prepare_process
-from kdnas.runtime.interrupt import exit_code, listening
+from kdnas.runtime.interrupt import exit_code, listening, message
 from kdnas.runtime.plugins import load_plugins
 from kdnas.runtime.shown import one_line, remember_secrets
 
 app = typer.Typer(name="kdnas", pretty_exceptions_enable=False)
 # Typer brings its own copy of click or uses the installed one, by version.
 UsageError: Any = typer.BadParameter.__mro__[1]
+# What Typer makes of a KeyboardInterrupt, whichever signal it was.
+INTERRUPTED = 130
 
 for command in (
     search,
@@ -105,10 +109,12 @@ def run() -> int:
         load_plugins()
         with listening():
             code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
         flush_streams()
         return code if isinstance(code, int) else 0
     except UsageError as error:
-        return _failed(error.format_message())
+        return _failed(_of_usage(error.format_message()))
     except KdnasError as error:
         return _failed(str(error), error.exit_code)
     except OSError as error:  # a file that no room has a better message for
@@ -118,7 +124,16 @@ def run() -> int:
             return _failed(f"cannot use {error.filename}: {error.strerror}")
         raise
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("interrupted", exit_code())
+        return _failed(message(), exit_code())
+
+
+def _of_usage(message: str) -> str:
+    """What Typer says of an option, as the settings' own checks say it."""
+    found = re.fullmatch(r"Invalid value for '([^']*)': (.*)", message, re.DOTALL)
+    if found is None:
+        return message
+    reason = re.sub(", unable to parse .*", "", found[2])
+    return f"invalid {found[1]}: {in_our_words(reason)}"
 
 
 def _failed(message: str, code: int = 2) -> int:

@@ -13,7 +13,8 @@ import typer
 
 from kdnas.config import Settings
 from kdnas.config.settings import PANELS
-from kdnas.runtime.console import manner, say
+from kdnas.runtime.console import manner
+from kdnas.runtime.interrupt import continued_by
 
 METAVARS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH", bool: ""}
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
@@ -95,12 +96,9 @@ def spelled(flags: dict[str, Any]) -> str:
 
 
 def interruptible(command: str, work: Callable[[], Any]) -> Any:
-    """Runs a job; Ctrl-C prints the command that continues it."""
-    try:
+    """Runs a job that a command continues after Ctrl-C."""
+    with continued_by(f"kdnas {command}"):
         return work()
-    except KeyboardInterrupt:
-        say(f"interrupted; continue with: kdnas {command}")
-        raise
 
 
 def _option(name: str, text: str | None = None) -> inspect.Parameter | None:

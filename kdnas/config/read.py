@@ -144,6 +144,11 @@ def expected(fault: Any) -> str:
         what = "a path" if fault["type"] == "path_type" else "a text"
         return f"expected {what}" + ("; put it in quotes" * isinstance(fault["input"], int | float))
     reason = str(fault["msg"]).partition(",")[0] if "parsing" in fault["type"] else fault["msg"]
+    return in_our_words(reason)
+
+
+def in_our_words(reason: str) -> str:
+    """Why pydantic refuses a value, as we say it."""
     for theirs, ours in WORDS.items():
         reason = reason.replace(theirs, ours)
-    return f"{reason[0].lower()}{reason[1:]}"
+    return f"{reason[:1].lower()}{reason[1:]}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.shown import quoted
 from kdnas.tasks.examples import clean_text, is_empty, kind_of
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, cell_text, find_column, read_rows
 from kdnas.tasks.spec import Column, TaskSpec
@@ -61,6 +62,9 @@ def read_file(
     """
     if not path.is_file():
         raise KdnasError(f"invalid --file {path}: no such file")
+    for option, name in (("--text-column", text_column), ("--pair-column", pair_column)):
+        if name is not None and not name.strip():
+            raise KdnasError(f"invalid {option} {quoted(name)}: expected the name of a column")
     if path.suffix.lower() not in SUFFIXES:
         with path.open("rb") as counted:
             total = sum(1 for _ in counted)

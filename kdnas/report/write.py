@@ -25,6 +25,7 @@ from kdnas.report.page import Plotly, write_page
 from kdnas.report.search_summary import bargain_line, progress_lines, search_summary
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
+from kdnas.runtime.shown import shown
 from kdnas.space import Architecture
 from kdnas.students.checkpoint import CARD
 
@@ -126,7 +127,9 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in PICTURES:
         known = ", ".join(PICTURES)
-        raise KdnasError(f"invalid --png {path}: expected a name that ends in one of {known}")
+        raise KdnasError(
+            f"invalid --png {shown(path)}: expected a name that ends in one of {known}"
+        )
     if find_spec("kaleido") is None:
         raise KdnasError("--png needs kaleido: pip install 'kdnas[png]'")
 

@@ -22,6 +22,7 @@ class _Heard:
     came: bool = False
     held: int = 0
     number: int = signal.SIGINT  # of the last signal
+    remedy: str = ""  # the command that continues what was interrupted
 
 
 _heard = _Heard()
@@ -49,6 +50,7 @@ def listening() -> Iterator[None]:
     heard = {number: usual for number, usual in own.items() if signal.getsignal(number) is usual}
     for number in heard:
         signal.signal(number, _on_signal)
+    _heard.remedy = ""
     try:
         yield
     finally:
@@ -60,6 +62,21 @@ def listening() -> Iterator[None]:
 def exit_code() -> int:
     """Of a command that was interrupted: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + _heard.number
+
+
+@contextmanager
+def continued_by(command: str) -> Iterator[None]:
+    """What is interrupted within the block goes on with this command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _heard.remedy = command
+        raise
+
+
+def message() -> str:
+    """Of a command that was interrupted."""
+    return f"interrupted; continue with: {_heard.remedy}" if _heard.remedy else "interrupted"
 
 
 @contextmanager

@@ -59,15 +59,14 @@ def rebuild_study(run: Run, space: SearchSpace) -> None:
     url = storage_url(run.settings.storage, run.folder)
     own = run.folder / "study.db"
     names = [name_of(run, control=control) for control in found]
-    if file_of(url) == own and (file_problem(url) or _has_any(url, names)):
+    if file_of(url) != own:
+        _choose_free_name(run, url)
+        _fill(run, space, url, found)
+    elif file_problem(url) or _has_any(url, names) or not _filled(run, space, url, found):
         with replace_file(own) as partial:
             _fill(run, space, sqlite_url(partial), found)
             if os.path.lexists(own):
                 set_aside(own)
-    else:
-        if file_of(url) != own:
-            _choose_free_name(run, url)
-        _fill(run, space, url, found)
     for control, parts in found.items():
         if problem := problem_of(run, parts.rows, control=control):
             raise KdnasError(f"cannot rebuild the study: {problem}")
@@ -99,6 +98,15 @@ def _whole_trials(study: Study | None, rows: Mapping[int, Row]) -> list[FrozenTr
     both = [(row_of(t), rows[t.number]) for t in trials if t.number in rows]
     same = all(one.get(name) == two.get(name) for one, two in both for name in FIELDS)
     return trials if same else []
+
+
+def _filled(run: Run, space: SearchSpace, url: str, found: Mapping[bool, Found]) -> bool:
+    """Fills a storage; False where it is damaged in a way that only writing to it shows."""
+    try:
+        _fill(run, space, url, found)
+    except KdnasError:
+        return False
+    return True
 
 
 def _fill(run: Run, space: SearchSpace, url: str, found: Mapping[bool, Found]) -> None:

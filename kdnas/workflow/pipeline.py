@@ -63,9 +63,9 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
         take_changes(context)
         given = load_given_teacher(context, inputs)
         check_limits(context, inputs)
+        study = open_run_study(context, inputs.space)
         run.save()
         say(f"run folder: {run.folder}")
-        study = open_run_study(context, inputs.space)
         run.log("machine", host=platform.node(), **context.runtime.describe())
 
         prepared = prepare(context, inputs, given)  # 1 teacher, 2 space, 3 signal

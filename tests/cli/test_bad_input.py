@@ -48,6 +48,16 @@ def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path:
     assert "such command" in refused("serch").lower()
 
 
+def test_options_that_are_no_settings(refused: Callable[..., str], tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run").folder
+    line = refused("export", run, "--max-drop", 2)
+    assert line == "kdnas: invalid --max-drop: expected at most 1\n"
+    line = refused("distill", run, "--trial", "inf")
+    assert line == "kdnas: invalid --trial: expected an integer\n"
+    long = refused("report", run, "--png", "x" * 3000)
+    assert "invalid --png xxx" in long and len(long) < 300
+
+
 def test_a_refused_resume_changes_nothing(refused: Callable[..., str], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     before = (run.folder / "config.yaml").read_text()

@@ -58,3 +58,10 @@ def test_bytes_of_a_command_line_that_are_no_text_become_replacement_characters(
     assert [row.text for row in rows_of(["caf\udce9"])] == ["caf\ufffd"]
     [row] = rows_of(["a"], ["\ud83d"])
     assert row.text_pair == "\ufffd"
+
+
+@pytest.mark.parametrize("option", ["text_column", "pair_column"])
+def test_a_column_without_a_name(tmp_path: Path, option: str) -> None:
+    (tmp_path / "a.csv").write_text("text\na\n")
+    with pytest.raises(KdnasError, match=f"invalid --{option.replace('_', '-')} '': expected"):
+        read_file(tmp_path / "a.csv", **{option: ""})  # type: ignore[arg-type]

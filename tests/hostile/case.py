@@ -38,7 +38,9 @@ class Case:
         prepare: Writes what the command reads, into that folder.
         check: Looks at an accepted result.
         environment: Variables; None removes one.
-        process: Whether it needs a process of its own: how its streams are tied, in shell.
+        shell: How it is started where it needs a process of its own; `{}` stands for the command.
+        names: The message of a refusal has one of these words.
+        may_change: Names of files that a refusal may leave or change.
     """
 
     kind: str
@@ -49,3 +51,23 @@ class Case:
     check: Check | None = None
     environment: Mapping[str, str | None] = field(default_factory=dict)
     shell: str = ""
+    names: tuple[str, ...] = ()
+    may_change: frozenset[str] = frozenset()
+
+
+def written(files: Mapping[str, str | bytes]) -> Callable[[Path], None]:
+    """Writes files below a case's folder."""
+
+    def write(folder: Path) -> None:
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = content if isinstance(content, bytes) else to_bytes(content)
+            path.write_bytes(data)
+
+    return write
+
+
+def to_bytes(text: str) -> bytes:
+    """UTF-8, lone surrogates as the three bytes that no reader of UTF-8 takes."""
+    return text.encode("utf-8", "surrogatepass")

@@ -1,238 +1,377 @@
-"""Data in a task's folder, corpora, and files of texts."""
+"""A task's data: good rows in a good file, of which one thing or more is spoilt."""
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import pandas as pd
-
-from hostile.case import Case, Check, Result
+from hostile.case import Case, Check, Result, to_bytes, written
 from hostile.world import World
 
 KIND = "data"
 TEXTS = ("the good cat sees the dull dog", "the bad film follows the slow city")
-GOOD = [(f"{TEXTS[i % 2]} {i}", "yes" if i % 2 else "no") for i in range(40)]
-TASK = "task: mine\ndata_dir: .\ntasks:\n  mine:\n    text: [text]\n    label: label\n"
+DEEP = "[" * 100_000
+ENDINGS = ("csv", "tsv", "jsonl", "json", "parquet")
+ENTRY = "task: mine\ndata_dir: .\ntasks:\n  mine:\n    text: [text]\n    label: label\n"
 
-Rows = Sequence[tuple[object, object]]
-
-
-def csv_of(rows: Rows, separator: str = ",", head: str = "text,label") -> str:
-    lines = [head.replace(",", separator), *(f"{a}{separator}{b}" for a, b in rows)]
-    return "".join(f"{line}\n" for line in lines)
+Row = tuple[Any, ...]
 
 
-def json_of(rows: Rows) -> str:
-    return "".join(json.dumps({"text": a, "label": b}) + "\n" for a, b in rows)
+@dataclass(frozen=True)
+class Table:
+    """Data of a task, and what kdnas must make of them.
+
+    Attributes:
+        classes: Names of the classes that it must find; None: it must refuse the data.
+        names: Words of which its refusal has one.
+        more: Further lines of the task's entry.
+        spoil: What happens to the written file.
+    """
+
+    what: str
+    rows: Sequence[Row]
+    classes: Sequence[str] | None = ("no", "yes")
+    header: Sequence[str] = ("text", "label")
+    endings: Sequence[str] = ENDINGS
+    names: tuple[str, ...] = ()
+    more: str = ""
+    spoil: Callable[[bytes], bytes] | None = None
 
 
-def with_row(rows: Rows, *new: tuple[object, object]) -> Rows:
+def good(*labels: object, count: int = 40) -> list[Row]:
+    """Rows whose labels are these in turn."""
+    words = labels or ("no", "yes")
+    return [(f"{TEXTS[i % 2]} {i}", words[i % len(words)]) for i in range(count)]
+
+
+def among(*new: Row) -> list[Row]:
+    """Good rows with some others in the middle."""
+    rows = good()
     return [*rows[:20], *new, *rows[20:]]
 
 
-def relabelled(*labels: object) -> Rows:
-    return [(text, labels[i % len(labels)]) for i, (text, _) in enumerate(GOOD)]
+def content(table: Table, ending: str) -> bytes:
+    """The table as a file; what a format cannot hold becomes a text."""
+    header = list(table.header)
+    if ending in ("csv", "tsv"):
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter="\t" if ending == "tsv" else ",", lineterminator="\n")
+        writer.writerows([header, *table.rows])
+        data = to_bytes(out.getvalue())
+    elif ending == "parquet":
+        import pandas as pd
+
+        buffer = io.BytesIO()
+        pd.DataFrame(list(table.rows), columns=header).to_parquet(buffer)
+        data = buffer.getvalue()
+    else:
+        records = [json.dumps(dict(zip(header, row, strict=False))) for row in table.rows]
+        text = "\n".join(records) + "\n" if ending == "jsonl" else f"[{', '.join(records)}]"
+        data = to_bytes(text)
+    return table.spoil(data) if table.spoil else data
 
 
-DEEP = "[" * 100_000
-# Name of the training file, its content, and whether it must be refused.
-FILES: dict[str, tuple[str, str | bytes]] = {
-    "an empty file": ("train.csv", ""),
-    "a header alone": ("train.csv", "text,label\n"),
-    "a header twice": ("train.csv", "text,label,label\n" + csv_of(GOOD)[11:].replace("\n", ",x\n")),
-    "no label column": ("train.csv", csv_of(GOOD, head="text,lable")),
-    "no text column": ("train.csv", csv_of(GOOD, head="txet,label")),
-    "a row too long": ("train.csv", csv_of(with_row(GOOD, ("a,b,c", "yes")))),
-    "a row too short": ("train.csv", csv_of(GOOD) + "alone\n"),
-    "two rows, one malformed": ("train.csv", "text,label\na good film,yes\nbroken\n"),
-    "an open quote": ("train.csv", csv_of(with_row(GOOD, ('"open', "yes")))),
-    "empty texts": ("train.csv", csv_of([("", b) for _, b in GOOD])),
-    "empty labels": ("train.csv", csv_of([(a, "") for a, _ in GOOD])),
-    "one class": ("train.csv", csv_of(relabelled("yes"))),
-    "decimal labels": ("train.csv", csv_of([(a, i + 0.5) for i, (a, _) in enumerate(GOOD)])),
-    "UTF-16": ("train.csv", csv_of(GOOD).encode("utf-16")),
-    "Latin-1": ("train.csv", csv_of(with_row(GOOD, ("caf\xe9", "yes"))).encode("latin-1")),
-    "a NUL": ("train.csv", csv_of(with_row(GOOD, ("a\0b", "yes")))),
-    "bytes": ("train.csv", bytes(range(256)) * 40),
-    "a list as label": ("train.jsonl", json_of(with_row(GOOD, ("a b", ["a"])))),
-    "a mapping as label": ("train.jsonl", json_of(with_row(GOOD, ("a b", {"a": 1})))),
-    "lists as labels": ("train.jsonl", json_of(relabelled(["insult", "toxic"], ["toxic"]))),
-    "NaN as label": ("train.jsonl", json_of(with_row(GOOD, ("a b", float("nan"))))),
-    "null as label": ("train.jsonl", json_of(with_row(GOOD, ("a b", None)))),
-    "a list as text": ("train.jsonl", json_of(with_row(GOOD, (["a"], "yes")))),
-    "a list in place of a record": ("train.jsonl", json_of(GOOD) + "[1, 2]\n"),
-    "no JSON": ("train.jsonl", json_of(GOOD) + "{text: a}\n"),
-    "JSON cut short": ("train.jsonl", json_of(GOOD)[:-9]),
-    "100,000 brackets": ("train.jsonl", json_of(GOOD) + DEEP + "\n"),
-    "100,000 brackets in a field": ("train.jsonl", '{"text": ' + DEEP + "\n"),
-    "5,000 digits": ("train.jsonl", json_of(GOOD) + '{"text": "a", "label": ' + "9" * 5000 + "}\n"),
-    "keys twice": ("train.jsonl", json_of(GOOD) + '{"text": "a", "text": "b", "label": "yes"}\n'),
-    "garbage as Parquet": ("train.parquet", b"PAR1" + bytes(range(256)) * 4 + b"PAR1"),
-    "an empty Parquet file": ("train.parquet", b""),
-    "gzip under another name": ("train.csv", gzip.compress(csv_of(GOOD).encode())),
-    "a zip under another name": ("train.csv", b"PK\3\4" + bytes(200)),
-    "a page": ("train.csv", "<!doctype html><html><body>404</body></html>\n"),
-    "a pointer of Git LFS": (
-        "train.csv",
-        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 12\n",
-    ),
-}
-# Odd, but the training data of a task; how many classes they have.
-ODD: dict[str, tuple[str, str | bytes, int]] = {
-    "CRLF": ("train.csv", csv_of(GOOD).replace("\n", "\r\n"), 2),
-    "a BOM": ("train.csv", b"\xef\xbb\xbf" + csv_of(GOOD).encode(), 2),
-    "a tab-separated file": ("train.tsv", csv_of(GOOD, "\t"), 2),
-    "quotes in a tab-separated file": (
-        "train.tsv",
-        csv_of([(f'"{a}\nmore ""words"""', b) for a, b in GOOD], "\t"),
-        2,
-    ),
-    "a lone surrogate": ("train.jsonl", json_of(with_row(GOOD, ("a \ud800 b", "yes"))), 2),
-    "labels + - 0": ("train.csv", csv_of(relabelled("+", "-", "0")), 3),
-    "labels -1 0 1": ("train.csv", csv_of(relabelled("-1", "0", "1")), 3),
-    "leading zeros": ("train.csv", csv_of(relabelled("01", "1", "007")), 3),
-    "booleans": ("train.jsonl", json_of(relabelled(True, False)), 2),
-    "letter case": ("train.csv", csv_of(relabelled("NEG", "neg", "POS")), 2),
-    "spaces": ("train.csv", csv_of(relabelled("yes ", " no")), 2),
-    "a huge field": ("train.jsonl", json_of(with_row(GOOD, ("word " * 100_000, "yes"))), 2),
-    "line separators": ("train.jsonl", json_of(with_row(GOOD, ("a\u2028b", "yes"))), 2),
-    "no words": ("train.jsonl", json_of(with_row(GOOD, ("!!! ??? ...", "yes"))), 2),
-    "Chinese": ("train.jsonl", json_of(with_row(GOOD, ("这部电影很好看", "yes"))), 2),
-    "right to left": ("train.jsonl", json_of(with_row(GOOD, ("فيلم جيد \u202e", "yes"))), 2),
-}
-SCORES: dict[str, Rows] = {
-    "words as scores": relabelled("good", "bad"),
-    "inf as a score": with_row(relabelled("1", "2"), ("a b", "inf")),
-    "nan as a score": with_row(relabelled("1", "2"), ("a b", "nan")),
-    "1_000 as a score": with_row(relabelled("1", "2"), ("a b", "1_000")),
-    "1e400 as a score": with_row(relabelled("1", "2"), ("a b", "1e400")),
-    "one score": relabelled("3"),
-}
+LINES = ("csv", "tsv")
+JSON = ("jsonl", "json")
+NUMBERS = "    type: regression\n"
+
+
+def tables() -> list[Table]:
+    """The named ones, in any of their formats."""
+    labels = {
+        "labels + - 0": (("+", "-", "0"), ("+", "-", "0")),
+        "a dash as a label": (("-", "x"), ("-", "x")),
+        "labels -1 0 1": (("-1", "0", "1"), ("-1", "0", "1")),
+        "leading zeros": (("01", "1", "007"), ("01", "1", "007")),
+        "labels of another case": (("NEG", "neg", "POS"), ("NEG", "POS")),
+        "spaces around labels": (("yes ", " no"), ("no", "yes")),
+        "two alphabets": (("да", "нет"), ("да", "нет")),
+        "labels with commas and quotes": (('a,"b"', "c\td"), ('a,"b"', "c\td")),
+        "labels of several lines": (("a\nb", "c"), ("a\nb", "c")),
+        "labels that look like YAML": (("null", "~", "NaN"), ("NaN", "null", "~")),
+        "true and false as words": (("true", "false"), ("false", "true")),
+        "whole numbers with decimals": (("1.0", "2", "2.0"), ("1.0", "2")),
+        "emoji": (("🙂", "🙁"), ("🙁", "🙂")),
+    }
+    plain = ("csv", "tsv", "jsonl", "json")  # pandas may read others' words as numbers
+    found = [Table(w, good(*g), c, endings=plain) for w, (g, c) in labels.items()]
+    return [*found, *_odd_tables(), *_bad_labels(), *_bad_texts(), *_bad_files(), *_numbers()]
+
+
+def _odd_tables() -> list[Table]:
+    return [
+        Table("plain rows", good()),
+        Table("CRLF", good(), endings=LINES, spoil=lambda b: b.replace(b"\n", b"\r\n")),
+        Table("a mark of byte order", good(), endings=LINES, spoil=lambda b: b"\xef\xbb\xbf" + b),
+        Table("no last newline", good(), endings=(*LINES, "jsonl"), spoil=lambda b: b[:-1]),
+        Table("empty lines", good(), endings=LINES, spoil=lambda b: b.replace(b"\n", b"\n\n")),
+        Table("a heading of another case", good(), header=("TEXT", "Label")),
+        Table("a further column", [(*r, 1) for r in good()], header=("text", "label", "n")),
+        Table("quotes", among(('he said "no", twice', "yes"))),
+        Table("several lines in a field", among(("a\nb\r\nc", "yes"))),
+        Table("tabs in a field", among(("a\tb", "yes"))),
+        Table("a huge field", among(("word " * 100_000, "yes"))),
+        Table("one long word", among(("x" * 200_000, "yes"))),
+        Table("line separators", among(("a\u2028b\x85c", "yes"))),
+        Table("no words", among(("!!! ??? ...", "yes"))),
+        Table("Chinese", among(("这部电影很好看", "yes"))),
+        Table("right to left", among(("فيلم جيد \u202e", "yes"))),
+        Table("control characters", among(("a\x07\x1b[31mb", "yes"))),
+        Table("a lone surrogate", among(("a \ud800 b", "yes")), endings=JSON),
+        Table("one text many times", [("the same", y) for _, y in good()]),
+        Table("booleans", good(True, False), ("false", "true"), endings=JSON),
+        Table("numbers", good(0, 1), ("0", "1"), endings=("jsonl", "json", "parquet")),
+    ]
+
+
+def _bad_labels() -> list[Table]:
+    listed = "    labels: ['yes', 'no']\n"
+    bad: dict[str, tuple[list[Row], Sequence[str]]] = {
+        "no label in a row": (among(("a b", "")), (*LINES, *JSON)),
+        "no labels": ([(a, "") for a, _ in good()], (*LINES, *JSON)),
+        "one class": (good("yes"), ENDINGS),
+        "decimal labels": ([(a, str(i + 0.5)) for i, (a, _) in enumerate(good())], ENDINGS),
+        "a class for each row": ([(a, f"c{i}") for i, (a, _) in enumerate(good())], ENDINGS),
+        "a list as label": (among(("a b", ["a"])), JSON),
+        "an object as label": (among(("a b", {"a": 1})), JSON),
+        "lists as labels": (good(["a", "b"], ["a"]), ("jsonl", "json", "parquet")),
+        "lists as words": (good("['a', 'b']", "['a']"), ENDINGS),
+        "NaN as label": (among(("a b", float("nan"))), JSON),
+        "null as label": (among(("a b", None)), JSON),
+    }
+    found = [Table(w, rows, None, endings=e, names=("label",)) for w, (rows, e) in bad.items()]
+    unseen = Table("a class outside the list", among(("a b", "oui")), None, more=listed)
+    without = Table("a listed class without rows", good("yes", "no"), ("yes", "no", "oui"))
+    return [
+        *found,
+        replace(unseen, names=("oui",)),
+        replace(without, more="    labels: ['yes', 'no', oui]\n"),
+        Table("marked rows", good("yes", "no", "-"), None, more="    unlabelled: '-'\n"),
+    ]
+
+
+def _bad_texts() -> list[Table]:
+    bad: dict[str, tuple[list[Row], Sequence[str]]] = {
+        "no text in a row": (among(("", "yes")), (*LINES, *JSON)),
+        "spaces as a text": (among((" \t ", "yes")), ENDINGS),
+        "no texts": ([("", b) for _, b in good()], ENDINGS),
+        "a list as text": (among((["a"], "yes")), JSON),
+        "a number as text": (among((3, "yes")), JSON),
+        "null as text": (among((None, "yes")), JSON),
+        "two rows, one malformed": ([("a good film", "yes"), ("broken",)], LINES),
+        "a row too long": (among(("a", "yes", "more")), LINES),
+        "a row too short": (among(("a",)), LINES),
+    }
+    named = ("text", "field", "label")
+    return [Table(w, rows, None, endings=e, names=named) for w, (rows, e) in bad.items()]
+
+
+def _bad_files() -> list[Table]:
+    rows = good()
+    spoilt: dict[str, tuple[Callable[[bytes], bytes], Sequence[str]]] = {
+        "an empty file": (lambda _: b"", ENDINGS),
+        "spaces alone": (lambda _: b" \n \n", ("jsonl", "json")),
+        "UTF-16": (lambda b: b.decode().encode("utf-16"), (*LINES, *JSON)),
+        "Latin-1": (lambda b: b.replace(b"cat", b"caf\xe9", 1), (*LINES, *JSON)),
+        "bytes": (lambda _: bytes(range(256)) * 40, ENDINGS),
+        "gzip under another name": (gzip.compress, ENDINGS),
+        "a zip under another name": (lambda _: b"PK\3\4" + bytes(200), ENDINGS),
+        "a page": (lambda _: b"<!doctype html><html><body>404</body></html>\n", ENDINGS),
+        "a pointer of Git LFS": (
+            lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 12\n",
+            ENDINGS,
+        ),
+        "Parquet cut short": (lambda b: b[: len(b) // 2], ("parquet",)),
+        "Parquet with garbage inside": (lambda b: b[:40] + bytes(400) + b[440:], ("parquet",)),
+        "an open quote": (lambda b: b.replace(b"the good", b'"the good', 1), LINES),
+        "JSON cut short": (lambda b: b[:-9], JSON),
+        "something behind an object": (lambda b: b.replace(b"}", b"} x", 1), JSON),
+        "a list as a record": (lambda b: b + b"[1, 2]\n", ("jsonl",)),
+        "100,000 brackets": (lambda b: b + DEEP.encode(), ("jsonl", "json")),
+        "100,000 brackets in a field": (lambda _: b'{"text": ' + DEEP.encode(), JSON),
+        "100,000 objects deep": (lambda _: b'{"a":' * 100_000, JSON),
+        "5,000 digits": (lambda b: b.replace(b'"yes"', b"9" * 5000, 1), JSON),
+        "a key twice": (lambda b: b.replace(b'{"text"', b'{"label": 1, "text"', 1), JSON),
+    }
+    heads = {
+        "no label column": ("text", "lable"),
+        "no text column": ("txet", "label"),
+        "a heading twice": ("text", "text"),
+    }
+    return [
+        *(Table(w, rows, None, endings=e, spoil=s) for w, (s, e) in spoilt.items()),
+        *(Table(w, rows, None, header=h, endings=LINES, names=h) for w, h in heads.items()),
+        *(Table(w, rows, None, header=h, endings=JSON) for w, h in list(heads.items())[:2]),
+        Table("a heading alone", [], None, endings=LINES),
+        Table(
+            *("a column twice", [(*r, "x") for r in rows], None, ("text", "label", "label")),
+            endings=LINES,
+        ),
+    ]
+
+
+def _numbers() -> list[Table]:
+    bad = ("good", "inf", "nan", "1_000", "1e400", "-", "1,5", "0x10", "\u0661", "9" * 5000)
+    found = [
+        Table(f"{word[:9]} as a score", [*good("1", "2.5"), ("a b", word)], None, more=NUMBERS)
+        for word in bad
+    ]
+    return [
+        *(replace(table, endings=("csv", "tsv", "jsonl")) for table in found),
+        Table("one score", good("3"), None, more=NUMBERS),
+        Table("huge scores", good("1e30", "2e30"), (), more=NUMBERS),
+        Table("tiny scores", good("1e-30", "2e-30"), (), more=NUMBERS),
+    ]
 
 
 def cases(world: World, rng: random.Random) -> Iterator[Case]:
-    """The named ones, then others without end."""
-    for what, (name, content) in FILES.items():
-        yield _task(world, what, name, content)
-    for what, (name, content, classes) in ODD.items():
-        yield _task(world, what, name, content, classes=classes)
-    for what, rows in SCORES.items():
-        yield _task(world, what, "train.csv", csv_of(rows), entry="    type: regression\n")
-    outside, listed = csv_of(relabelled("yes", "oui")), "    labels: ['yes', 'no']\n"
-    yield _task(world, "a class outside the list", "train.csv", outside, entry=listed)
-    given, entry = _search(world), lambda folder: (folder / "mine.yaml").write_text(TASK)
-    yield Case(KIND, "no folder", given, prepare=entry)
-    yield Case(KIND, "a folder as a file", _search(world), prepare=_folder_as_file)
+    """Named and random ones by turns: each hundred has both."""
+    named = tables()
+    rng.shuffle(named)
+    for i, table in enumerate(named):
+        yield _case(world, table, rng.choice(list(table.endings)))
+        if i % 3 == 0:
+            yield _mixed(world, rng)
+        if i == len(named) // 2:
+            yield from _folders(world)
     while True:
-        yield _spoilt(world, rng)
+        yield _mixed(world, rng)
 
 
-def _spoilt(world: World, rng: random.Random) -> Case:
-    """A good file with a random piece of it spoilt: whatever comes of it, it must be right."""
-    name, text = rng.choice(
-        [
-            ("train.csv", csv_of(GOOD)),
-            ("train.jsonl", json_of(GOOD)),
-            ("train.tsv", csv_of(GOOD, "\t")),
-        ]
+def _mixed(world: World, rng: random.Random) -> Case:
+    """A named table in a format of its own, or a good one with a random piece of it spoilt."""
+    if rng.random() < 0.4:
+        table = rng.choice(tables())
+        return _case(world, table, rng.choice(list(table.endings)))
+    ending = rng.choice(["csv", "tsv", "jsonl", "json"])
+    size, seed = rng.choice([1, 1, 3, 40]), rng.random()
+    how = rng.choice(["cut", "zero", "noise", "quote", "break", "twice", "separator", "swap"])
+    what = f"{how} {size} at {seed:.2f}"
+    spoil = _spoiler(how, size, seed, "\t" if ending == "tsv" else ",")
+    return _case(world, Table(what, good(), spoil=spoil), ending, cope=True)
+
+
+def _spoiler(how: str, size: int, seed: float, separator: str) -> Callable[[bytes], bytes]:
+    def spoil(data: bytes) -> bytes:
+        at = int(seed * len(data))
+        rng = random.Random(seed)
+        piece = {
+            "cut": b"",
+            "zero": bytes(size),
+            "noise": rng.randbytes(size),
+            "quote": b'"' * size,
+            "break": b"\n" * size,
+            "twice": data[at : at + size] * 2,
+            "separator": separator.encode() * size,
+            "swap": data[at : at + size][::-1],
+        }[how]
+        return data[:at] + piece + data[at + size :]
+
+    return spoil
+
+
+def _folders(world: World) -> Iterator[Case]:
+    """Places in which there are no data."""
+    entry = {"mine.yaml": ENTRY}
+    yield Case(KIND, "no folder", _search(world), prepare=written(entry))
+    yield Case(KIND, "a folder as a file", _search(world), prepare=_folder_as_file)
+    two = {**entry, "mine/train.csv": "text,label\n", "mine/train.jsonl": "{}\n"}
+    yield Case(KIND, "two files of a split", _search(world), prepare=written(two), names=("train",))
+    other = {**entry, "mine/train.xlsx": "PK", "mine/readme": "a"}
+    yield Case(KIND, "no file of a known kind", _search(world), prepare=written(other))
+    yield Case(
+        KIND, "a file as the folder", _search(world), prepare=written({**entry, "mine": "x"})
     )
-    data = bytearray(text.encode())
-    at, size = rng.randrange(len(data)), rng.choice([1, 3, 40])
-    how = rng.choice(["cut", "zero", "noise", "quote", "break", "twice"])
-    piece = {
-        "cut": b"",
-        "zero": bytes(size),
-        "noise": rng.randbytes(size),
-        "quote": b'"' * size,
-        "break": b"\n" * size,
-        "twice": bytes(data[at : at + size]) * 2,
-    }[how]
-    data[at : at + size] = piece
-    return _task(world, f"{name}: {how} {size} at {at}", name, bytes(data), cope=True)
-
-
-def _task(
-    world: World,
-    what: str,
-    name: str,
-    content: str | bytes,
-    *,
-    entry: str = "",
-    classes: int | None = None,
-    cope: bool = False,
-) -> Case:
-    data = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
-    valid = "validation.csv"
-    labels = sorted({str(b) for _, b in GOOD})
-
-    def prepare(folder: Path) -> None:
-        (folder / "mine").mkdir()
-        (folder / "mine" / name).write_bytes(data)
-        (folder / "mine.yaml").write_text(TASK + entry)
-
-    expected = "cope" if cope else "refuse" if classes is None else "work"
-    return Case(KIND, what, _search(world), expected, prepare, _classes(classes, labels, valid))  # type: ignore[arg-type]
-
-
-def _search(world: World) -> list[str]:
-    """The space of a task's data is read and the teacher fine-tuned by an evaluation."""
-    given = [
-        "evaluate",
-        str(world.teacher),
-        "--config",
-        "mine.yaml",
-        "--fine-tune",
-        "--epochs",
-        "0.2",
-    ]
-    return [*given, "--threads", "1", "--device", "cpu", "--out", "o", "--json"]
-
-
-def _classes(count: int | None, labels: list[str], valid: str) -> Check:
-    def check(folder: Path, result: Result) -> str | None:
-        task = json.loads(result.out)["tasks"]["mine"]
-        if not all(-1 <= v <= 1 for k, v in task["scores"].items() if k != "mae"):
-            return f"scores {task['scores']}"
-        found = json.loads((folder / "o/mine/model/config.json").read_text())["id2label"]
-        if count is not None and len(found) != count:
-            return f"classes {found} instead of {count}"
-        return None
-
-    return check
+    yield Case(KIND, "a link to nowhere", _search(world), prepare=_dangling)
 
 
 def _folder_as_file(folder: Path) -> None:
     (folder / "mine" / "train.csv").mkdir(parents=True)
-    (folder / "mine.yaml").write_text(TASK)
+    (folder / "mine.yaml").write_text(ENTRY)
 
 
-def parquet(path: Path, rows: Rows) -> None:
-    pd.DataFrame(rows, columns=["text", "label"]).to_parquet(path)
+def _dangling(folder: Path) -> None:
+    (folder / "mine").mkdir()
+    (folder / "mine" / "train.csv").symlink_to("nowhere")
+    (folder / "mine.yaml").write_text(ENTRY)
 
 
-def text_files() -> dict[str, tuple[str, str | bytes, int | None]]:
-    """Files of texts: name, content, and how many answers there are; None: it must be refused."""
-    return {
-        "lines": ("t.txt", "a\nb\nc\n", 3),
-        "an empty file": ("t.txt", "", 0),
-        "no last newline": ("t.txt", "a\nb", 2),
-        "empty lines": ("t.txt", "a\n\nb\n", 3),
-        "CRLF": ("t.txt", "a\r\nb\r\n", 2),
-        "Latin-1": ("t.txt", b"caf\xe9\n", None),
-        "UTF-16": ("t.txt", "a\nb\n".encode("utf-16"), None),
-        "a NUL": ("t.txt", "a\0b\nc\n", 2),
-        "a long line": ("t.txt", "word " * 50_000 + "\n", 1),
-        "JSON lines": ("t.jsonl", '{"text": "a"}\n{"text": "b"}\n', 2),
-        "a lone surrogate": ("t.jsonl", '{"text": "a \\ud800"}\n', 1),
-        "100,000 brackets": ("t.jsonl", DEEP + "\n", None),
-        "no JSON": ("t.jsonl", "nothing\n", None),
-        "a list": ("t.jsonl", "[1]\n", None),
-        "another column": ("t.jsonl", '{"txet": "a", "b": 1}\n', None),
-        "a row too long": ("t.csv", "text,b\na,1\nb,1,2\n", None),
-        "garbage as Parquet": ("t.parquet", b"garbage", None),
-        "bytes": ("t.bin", bytes(range(128, 256)) * 9, None),
-    }
+def _case(world: World, table: Table, ending: str, *, cope: bool = False) -> Case:
+    data, bad = content(table, ending), table.classes is None
+    files = {"mine.yaml": ENTRY + table.more, f"mine/train.{ending}": data}
+    expected = "cope" if cope else "refuse" if bad else "work"
+    given = _search(world) if bad else _evaluate(world)
+    # Classes that spoilt bytes may add are those that another reader finds.
+    check = _same_reading(ending) if cope else _classes(table)
+    return Case(
+        *(KIND, f"{table.what} in {ending}", given, expected, written(files), check),
+        names=table.names,
+        may_change=frozenset({"o", "mine.lock"}) if cope else frozenset(),
+    )
+
+
+def _search(world: World) -> list[str]:
+    """Refuses data before anything is trained."""
+    flags = world.flags
+    for flag in ("--task", "--data-dir"):
+        at = flags.index(flag)
+        del flags[at : at + 2]
+    return ["search", *flags, "--trials", "1", "--out", "r", "--config", "mine.yaml"]
+
+
+def _evaluate(world: World) -> list[str]:
+    """Reads the data and trains on them for a moment."""
+    given = ["evaluate", str(world.teacher), "--config", "mine.yaml", "--fine-tune"]
+    given += ["--epochs", "0.2", "--threads", "1", "--device", "cpu", "--out", "o", "--json"]
+    return given
+
+
+def _classes(table: Table) -> Check:
+    def check(folder: Path, result: Result) -> str | None:
+        task = json.loads(result.out)["tasks"]["mine"]
+        if not all(-1 <= v <= 1 for k, v in task["scores"].items() if k != "mae"):
+            return f"scores {task['scores']}"
+        found = _found(folder)
+        if table.classes and sorted(found) != sorted(table.classes):
+            return f"classes {found} instead of {list(table.classes)}"
+        held_out = len(table.rows) // 10
+        rows = task["rows"]["validation"]
+        return None if abs(rows - held_out) <= 1 else f"{rows} rows held out of {len(table.rows)}"
+
+    return check
+
+
+def _found(folder: Path) -> list[str]:
+    config = json.loads((folder / "o/mine/model/config.json").read_text())
+    return list(config["id2label"].values())
+
+
+def _same_reading(ending: str) -> Check:
+    """Python's own readers find the same classes in a file that was accepted."""
+
+    def check(folder: Path, result: Result) -> str | None:
+        text = (folder / f"mine/train.{ending}").read_bytes().decode("utf-8-sig")
+        if ending in LINES:
+            reader = csv.DictReader(
+                io.StringIO(text, newline=""), delimiter="\t" if ending == "tsv" else ","
+            )
+            labels = {row["label"] for row in reader}
+        else:
+            records = (
+                json.loads(text)
+                if ending == "json"
+                else map(json.loads, filter(str.strip, text.split("\n")))
+            )
+            labels = {row["label"] for row in records}
+        expected = {str(label).strip().casefold() for label in labels}
+        found = {name.casefold() for name in _found(folder)}
+        return None if found == expected else f"classes {found} instead of {expected}"
+
+    return check

@@ -149,10 +149,11 @@ def test_work_goes_on_when_its_reader_has_gone(tmp_path: Path) -> None:
 WAIT = """
 import sys, time
 from kdnas.cli import app
-def wait(*_):
-    print("waits", flush=True)
-    time.sleep(30)
-app.app = lambda **_: wait()
+from kdnas.cli.options import interruptible
+@app.app.command()
+def wait():
+    interruptible("wait", lambda: (print("waits", flush=True), time.sleep(30)))
+sys.argv = ["kdnas", "wait"]
 app.main()
 """
 
@@ -168,7 +169,7 @@ def test_ends_with_a_word_and_the_code_of_the_signal(number: signal.Signals) -> 
         start = time.perf_counter()
         process.send_signal(number)
         assert process.wait(30) == 128 + number and time.perf_counter() - start < 5
-        assert process.stderr.read() == b"kdnas: interrupted\n"
+        assert process.stderr.read() == b"kdnas: interrupted; continue with: kdnas wait\n"
 
 
 @pytest.mark.parametrize(
