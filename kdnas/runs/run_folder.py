@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, load_settings, storage_url
+from kdnas.config.read import read_yaml
 from kdnas.config.settings import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
@@ -80,6 +81,10 @@ class Run:
         if not (folder / "config.yaml").exists():
             raise KdnasError(
                 f"{folder} holds no kdnas run (no config.yaml); start one with kdnas search"
+            )
+        if not read_yaml(folder / "config.yaml"):
+            raise KdnasError(
+                f"{folder}/config.yaml is empty; put back the settings that the run began with"
             )
         given = {k: v for k, v in changes.items() if v is not None}
         found = load_settings([folder / "config.yaml", *files], given)
@@ -203,7 +208,8 @@ def _absolute(name: str | None) -> str | None:
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
-        if name not in CHANGEABLE and new != old:
+        # The folder may have been moved.
+        if name not in (*CHANGEABLE, "out") and new != old:
             what = f"--{name.replace('_', '-')} {difference(old, new)}"
             what = "recipe has other stages" if name == "stages" else what
             raise KdnasError(

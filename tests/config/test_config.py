@@ -151,10 +151,20 @@ def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
         Run.create(limited.model_copy(update={"max_params": None}))
     with pytest.raises(KdnasError, match=f"its --data-dir is {tmp_path}; you gave none"):
         Run.create(limited.model_copy(update={"data_dir": None}))
+    (tmp_path / "limited").rename(tmp_path / "moved")
+    moved = limited.model_copy(update={"out": tmp_path / "moved"})
+    assert Run.create(moved).settings.max_params == 10
     more = Run.open(tmp_path / "run", trials=12)
     assert more.settings.trials == 12 and Run.open(tmp_path / "run").settings.trials == 3
     more.save()
     assert Run.open(tmp_path / "run").settings.trials == 12
+
+
+def test_an_emptied_config_is_no_run_with_default_settings(tmp_path: Path) -> None:
+    Run.create(Settings(out=tmp_path / "run"))
+    (tmp_path / "run" / "config.yaml").write_text("")
+    with pytest.raises(KdnasError, match="config.yaml is empty; put back"):
+        Run.open(tmp_path / "run")
 
 
 def test_a_refused_search_is_forgotten_unless_another_process_has_it(tmp_path: Path) -> None:
