@@ -24,6 +24,14 @@ ConfigFile = Annotated[
         "--config", help="YAML file that sets any option; may be repeated; flags override it."
     ),
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Print what would be done: data, steps, minutes, disk; measure for some seconds, "
+        "train and keep nothing.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
 AsJson = Annotated[
     bool,

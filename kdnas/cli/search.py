@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import typer
 from kdnas.cli.options import (
     OF_THE_RUN,
     ConfigFile,
+    DryRun,
     RunFolder,
     interruptible,
     of_the_run,
@@ -24,7 +26,9 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, say
 
 if TYPE_CHECKING:
+    from kdnas.runs.context import Context
     from kdnas.runs.run_folder import Run
+    from kdnas.workflow.forecast import Forecast
 
 # What may lie elsewhere on a worker's machine.
 PLACES = {
@@ -40,7 +44,7 @@ PLACES = {
 
 
 @with_settings()
-def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
+def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun = False) -> None:
     """Find, distil and evaluate the best student of a teacher for a task.
 
     Without --teacher and --task it runs the embedded example.
@@ -51,7 +55,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     check_settings(settings)
     from kdnas.workflow.api import new_run
 
-    _finish(new_run(config, flags))
+    _finish(new_run(config, flags), dry_run=dry_run)
 
 
 @with_settings(
@@ -70,6 +74,7 @@ def resume(
         help="First make a lost or damaged study again, from trials.csv, the log and the students "
         "of trials.",
     ),
+    dry_run: DryRun = False,
 ) -> None:
     """Continue a run that stopped, or give it more trials.
 
@@ -78,15 +83,22 @@ def resume(
     """
     from kdnas.runs.run_folder import Run
 
+    if dry_run and rebuild_study:
+        raise KdnasError("--dry-run and --rebuild-study contradict each other: give one of them")
     opened = Run.open(run, config or (), **flags)
     from kdnas.workflow.early import check_settings
 
     check_settings(opened.settings)
-    _finish(opened, rebuild_study=rebuild_study)
+    _finish(opened, rebuild_study=rebuild_study, dry_run=dry_run)
 
 
-def _finish(run: Run, *, rebuild_study: bool = False) -> None:
-    """Takes a run's last steps and prints the result."""
+def _finish(run: Run, *, rebuild_study: bool = False, dry_run: bool = False) -> None:
+    """Takes a run's last steps and prints the result, or only says what they are."""
+    if dry_run:
+        from kdnas.workflow.pipeline import plan_search
+
+        _tell(run, plan_search)
+        return
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import complete, load_run
 
@@ -96,6 +108,14 @@ def _finish(run: Run, *, rebuild_study: bool = False) -> None:
     conclude(report.model_dump(mode="json"), closing_lines(report, run.folder))
 
 
+def _tell(run: Run, make: Callable[[Context], Forecast]) -> None:
+    """Prints what a command would do."""
+    from kdnas.workflow.api import plan_of
+
+    told = plan_of(run, make)
+    conclude(told.described, told.lines)
+
+
 @with_settings(**PLACES, **OF_THE_RUN)
 def worker(
     flags: dict[str, Any],
@@ -103,6 +123,7 @@ def worker(
     run: Path | None = typer.Argument(
         None, help="A run folder; without one, --storage names the study."
     ),
+    dry_run: DryRun = False,
 ) -> None:
     """Join a running study from another process or machine.
 
@@ -113,9 +134,12 @@ def worker(
     say(f"joining the study {name} of {opened.folder}")
     from kdnas.runs.context import open_context
     from kdnas.study.join import share_threads
-    from kdnas.workflow.pipeline import work_on_study
+    from kdnas.workflow.pipeline import plan_work, work_on_study
 
     opened.settings = share_threads(opened.settings, opened.folder)
+    if dry_run:
+        _tell(opened, lambda context: plan_work(context, check=run is None))
+        return
     with nullcontext() if run else opened.forgotten_if_refused():
         interruptible(
             f"worker {opened.folder}{spelled(flags if run else {})}",
@@ -166,6 +190,7 @@ def distill(
     speedup: str | None = typer.Option(
         None, help="Distil the best trial at least this fast.", metavar="NUMBER"
     ),
+    dry_run: DryRun = False,
 ) -> None:
     """Distil another trial of a study, into RUN/students/trial-N.
 
@@ -175,6 +200,11 @@ def distill(
     from kdnas.workflow.early import check_choice
 
     wanted, opened = check_choice(trial, speedup), Run.open(run, **flags)
+    if dry_run:
+        from kdnas.workflow.pipeline import plan_trial
+
+        _tell(opened, lambda context: plan_trial(context, trial, wanted))
+        return
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import distill_trial
 

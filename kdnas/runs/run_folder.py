@@ -21,6 +21,7 @@ from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text
 from kdnas.files.lines import is_finite, json_lines
 from kdnas.files.locks import file_lock
+from kdnas.runtime import console
 from kdnas.runtime.shown import redact
 
 LOG = "log.jsonl"
@@ -106,16 +107,28 @@ class Run:
         try:
             yield
         except KdnasError:
-            if self._begun_here:
-                # Another process that joined it meanwhile holds it and continues.
-                with suppress(KdnasError, OSError), self.alone():
-                    files = list(self.folder.iterdir())
-                    if {path.name for path in files} <= OURS:
-                        for path in files:
-                            path.unlink()
-                        if self._made_here:
-                            self.folder.rmdir()
+            self._forget()
             raise
+
+    @contextmanager
+    def forgotten(self) -> Iterator[None]:
+        """Removes a run that this process began, unless something was computed."""
+        try:
+            yield
+        finally:
+            self._forget()
+
+    def _forget(self) -> None:
+        if not self._begun_here:
+            return
+        # Another process that joined it meanwhile holds it and continues.
+        with suppress(KdnasError, OSError), self.alone():
+            files = list(self.folder.iterdir())
+            if {path.name for path in files} <= OURS:
+                for path in files:
+                    path.unlink()
+                if self._made_here:
+                    self.folder.rmdir()
 
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""
@@ -144,7 +157,8 @@ class Run:
 
         self.log("start", step=step)
         try:
-            yield
+            with console.step(step):
+                yield
         except BaseException:
             with suppress(KdnasError, OSError):  # a full disk: the step's own error says more
                 log_end(failed=True)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
+from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.runtime.interrupt import check
+from kdnas.runtime.jobs import Job, Lines
 from kdnas.runtime.pace import Pace
+from kdnas.runtime.plan import Plan
 from kdnas.runtime.shown import printable, redact
 
-LINE_SECONDS = 15.0
 # Trials take from seconds to minutes; the time left follows their mean speed over this long.
 SPEED_SECONDS = 3600.0
 
@@ -36,9 +46,13 @@ class _Manner:
     quiet: bool = False  # only results are shown
     result: TextIO | None = None  # where a result goes as JSON; None: as lines to standard output
     bars: Progress | None = None  # on the terminal, if any
+    whole: TaskID | None = None  # the bar of the whole plan, above the others
 
 
 _manner = _Manner()
+_plan: Plan | None = None
+_jobs: list[Job] = []  # whose progress is shown, the enclosing ones first
+_lines = Lines()
 _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
@@ -57,6 +71,18 @@ def manner(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
         _manner = before
 
 
+@contextmanager
+def silently() -> Iterator[None]:
+    """Shows no progress within the block, and follows no plan."""
+    global _plan
+    before, _plan = _plan, None
+    quiet, _manner.quiet = _manner.quiet, True
+    try:
+        yield
+    finally:
+        _plan, _manner.quiet = before, quiet
+
+
 def say(message: str) -> None:
     """Prints one line about progress."""
     if not _manner.quiet:
@@ -73,31 +99,68 @@ def conclude(result: Any, lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int, done: float = 0) -> Iterator[Advance]:
+def following(plan: Plan) -> Iterator[None]:
+    """Shows where a job is in its plan, and at its end how long it took."""
+    global _plan  # noqa: PLW0603
+    before, _plan = _plan, plan
+    try:
+        yield
+    finally:
+        _plan = before
+    say(f"done in {in_time(plan.elapsed)}; planned: about {in_time(plan.first, rough=True)}")
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """A step of the plan that is followed; nothing where the plan does not have it."""
+    plan = _plan
+    begun = plan.begin(name) if plan else None
+    if plan is None or begun is None:
+        yield
+        return
+    say(f"{plan.place}: {begun.title} ({plan.left})")
+    yield
+    plan.end(begun)
+
+
+def correct(kind: str, factor: float) -> None:
+    """Corrects the estimates of the steps of a kind that are still to come."""
+    if _plan:
+        _plan.rescale(kind, factor)
+
+
+@contextmanager
+def progress(title: str, total: int, done: float = 0, *, unit: str = "") -> Iterator[Advance]:
     """Shows the progress of a job, and ends it on Ctrl-C.
 
     Yields a function to call once a step with a short note, such as the current loss. On a
     terminal it moves a bar, below those of the enclosing jobs, that vanishes at the end; elsewhere
-    it prints a line every LINE_SECONDS.
+    it prints a line now and then. Where a plan is followed, both tell the time left for all of it.
 
     Args:
         title: Of the job.
         total: Its steps.
         done: Steps done before.
+        unit: What a step is called, where the enclosed jobs are one step each.
     """
+    shown: AbstractContextManager[Advance]
     if _manner.quiet:
-        shown: AbstractContextManager[Advance] = nullcontext(silent)
+        shown = nullcontext(silent)
     elif sys.stdout.isatty():
         shown = _bar(title, total, done)
     else:
-        shown = nullcontext(_lines(title, total, done))
-    with shown as advance:
+        shown = nullcontext(_told)
+    job = Job(title, total, done, unit)
+    with job.within(_jobs), shown as advance:
         pace = Pace(title)
 
         def interruptible(note: str, done: float | None = None) -> None:
             check()
             if done is None and (slow := pace.step()):
                 say(slow)
+            job.reach(job.done + 1 if done is None else done)
+            if _plan:
+                _plan.reach(_jobs)
             advance(note, done)
 
         yield interruptible
@@ -114,16 +177,21 @@ def silent(note: str, done: float | None = None) -> None:
 
 @contextmanager
 def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
-    """A bar below the open ones."""
+    """A bar below the open ones; above them one of the whole plan, if any."""
     outermost, bars = _manner.bars is None, _manner.bars or _new_bars()
     if outermost:
         bars.start()
         _manner.bars = bars
+        if _plan:
+            _manner.whole = bars.add_task("", total=1.0, note="")
     task = bars.add_task(printable(title), total=total, completed=done, note="")  # type: ignore[arg-type]
 
     def advance(note: str, done: float | None = None) -> None:
         step = {"advance": 1} if done is None else {"completed": done}
         bars.update(task, note=note, refresh=done is not None, **step)  # type: ignore[arg-type]
+        if _plan and _manner.whole is not None:
+            place, left = _plan.place, _plan.left
+            bars.update(_manner.whole, completed=_plan.share, description=place, left=left)
 
     try:
         yield advance
@@ -131,7 +199,21 @@ def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
         bars.remove_task(task)
         if outermost:
             bars.stop()
-            _manner.bars = None
+            _manner.bars = _manner.whole = None
+
+
+class _Count(MofNCompleteColumn):
+    """Steps done of all; of the whole plan, the share of its time."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.percentage:3.0f}%") if "left" in task.fields else super().render(task)
+
+
+class _Left(TimeRemainingColumn):
+    """Time left for a job; for the whole plan, by all that is known of it."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
 
 
 def _new_bars() -> Progress:
@@ -139,8 +221,8 @@ def _new_bars() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=12),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(compact=True),
+        _Count(),
+        _Left(compact=True),
         TextColumn("{task.fields[note]}"),
         console=_console,
         transient=True,
@@ -148,17 +230,14 @@ def _new_bars() -> Progress:
     )
 
 
-def _lines(title: str, total: int, before: float) -> Advance:
-    steps, start = before, time.monotonic()
-    last = start
-
-    def advance(note: str, done: float | None = None) -> None:
-        nonlocal steps, last
-        steps = steps + 1 if done is None else done
-        now = time.monotonic()
-        if now - last >= LINE_SECONDS and before < steps < total:
-            left = (now - start) / (steps - before) * (total - steps)
-            say(f"  {title}: {steps:.3g}/{total}, {left:.0f} s left{'  ' + note if note else ''}")
-            last = now
-
-    return advance
+def _told(note: str, done: float | None = None) -> None:
+    """Prints a line where the last one is long enough ago."""
+    outer, inner = _jobs[0], _jobs[-1]
+    if inner.share >= 1 or not _lines.due(outer.seconds):
+        return
+    where = outer.label if outer is inner else f"{outer.label}, {inner.share:.0%}"
+    if _plan and _plan.current:
+        line = f"{_plan.place}: {where}; {_plan.left}"
+    else:
+        line = f"{where}, about {in_time(outer.seconds_left, rough=True)} left"
+    say(f"  {line}{f'  {note}' if note and len(line) + len(note) < WIDTH - 4 else ''}")

@@ -12,6 +12,9 @@ from rich.table import Table
 
 MILLION, FEW = 1e6, 1e5
 WIDTH = 80  # of a terminal
+FEW_SECONDS = 10.0
+# Durations below so many seconds are told in multiples of so many, where they are estimates.
+ROUGH = ((20, 1), (60, 5), (150, 10), (300, 30), (3600, 60), (6 * 3600, 600), (float("inf"), 3600))
 
 
 def several(count: object, noun: str) -> str:
@@ -47,6 +50,22 @@ def table_lines(
     text = StringIO()
     Console(file=text, width=WIDTH, color_system=None, markup=False, highlight=False).print(table)
     return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def in_time(seconds: float, *, rough: bool = False) -> str:
+    """A duration: `1.4 s`, `45 s`, `12 min 4 s`, `2 h 10 min`; rough ones without the last part."""
+    if seconds < FEW_SECONDS and not rough:
+        return f"{seconds:.1f} s"
+    if rough:  # steps of about a tenth
+        unit = next(unit for most, unit in ROUGH if seconds < most)
+        seconds = max(1, round(seconds / unit)) * unit
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes_left} min" if minutes_left else f"{hours} h"
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def in_bytes(number: int) -> str:

@@ -111,7 +111,8 @@ def optimize(
     done, best = search.waiting(search.standing)
     if done > settings.trials:
         search.say(f"{done:g} trials are done already, more than --trials {settings.trials}")
-    with progress(RANDOM_SEARCH if beside else "search", settings.trials, done) as advance:
+    title, unit = ("search", "trial") if beside is None else (RANDOM_SEARCH, "random trial")
+    with progress(title, settings.trials, done, unit=unit) as advance:
         while search.waiting(search.step):
             done, best = search.waiting(search.standing)
             advance(best, done)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from kdnas.config import PLAIN_RECIPE, Settings, load_settings, read_yaml
 from kdnas.report import Report
 from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front
-from kdnas.runs.context import open_context
+from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.workflow.early import check_choice, check_settings
+from kdnas.workflow.forecast import Forecast
 from kdnas.workflow.inputs import with_latency_input
 from kdnas.workflow.pipeline import distil_another, find_student
 
@@ -174,6 +175,12 @@ def complete(run: Run, *, rebuild_study: bool = False) -> Run:
     with run.forgotten_if_refused():
         find_student(open_context(run), rebuild=rebuild_study)
     return run
+
+
+def plan_of(run: Run, make: Callable[[Context], Forecast]) -> Forecast:
+    """What a command would do in a run; a run that nobody has begun leaves nothing."""
+    with run.forgotten():
+        return make(open_context(run))
 
 
 def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distilled:

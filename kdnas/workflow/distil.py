@@ -34,10 +34,10 @@ def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: 
     artifact = student_artifact(folder, record, tokenizer, prepared.teacher.scale)
     if artifact.done():
         return
-    say(f"{folder.name}: distilling {candidate.label}")
     work, title = _work(prepared.context, folder, candidate)
     start = partial(after_mini_kd, prepared, candidate, trial, title)
     with prepared.context.run.timed(f"distil {folder.name}"):
+        say(f"{folder.name}: distilling {candidate.label}")
         state = run_recipe(prepared.full(), candidate, work, title, start)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
@@ -47,8 +47,13 @@ def record_of(
     settings: Settings, candidate: Candidate, trial: int | None, method: str = "distilled"
 ) -> dict[str, Any]:
     """What decides a trained student."""
-    stages = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
-    return {"candidate": candidate.params, "trial": trial, "method": method, "recipe": stages}
+    recipe = recipe_record(settings)
+    return {"candidate": candidate.params, "trial": trial, "method": method, "recipe": recipe}
+
+
+def recipe_record(settings: Settings) -> list[dict[str, Any]]:
+    """The stages of a recipe as plain values."""
+    return [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
 
 
 def after_mini_kd(
@@ -71,9 +76,9 @@ def fine_tune(prepared: Prepared, candidate: Candidate, folder: Path) -> None:
     artifact = student_artifact(folder, record, teacher.tokenizer, teacher.scale)
     if artifact.done():
         return
-    say(f"{folder.name}: training {candidate.label} on labels alone")
     work, title = _work(prepared.context, folder, candidate)
     with prepared.context.run.timed(f"control {folder.name}"):
+        say(f"{folder.name}: training {candidate.label} on labels alone")
         state = prepared.mini.start(candidate.architecture)
         train_on_labels(prepared.full(), state, work, title)
         artifact.write(state.model)

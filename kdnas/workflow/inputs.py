@@ -28,7 +28,8 @@ from kdnas.space import SearchSpace
 from kdnas.students import empty_student
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
-from kdnas.study.study import load_run_study
+from kdnas.study.study import load_control, load_run_study
+from kdnas.study.whole import CONTROL
 from kdnas.teachers.load import (
     Teacher,
     check_general_teacher,
@@ -87,14 +88,16 @@ def read_inputs(context: Context) -> Inputs:
     return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))
 
 
-def load_given_teacher(context: Context, inputs: Inputs) -> Teacher:
+def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:
     """The run's fine-tuned teacher where there is one, else the teacher as the user gave it.
+
+    `afresh` asks for the latter in any case.
 
     Raises:
         KdnasError: It cannot be loaded, or cannot read what its tokenizer gives.
     """
     tuned = context.run.folder / "teacher"
-    if (tuned / "config.json").exists():
+    if (tuned / "config.json").exists() and not afresh:
         return load_teacher(str(tuned), inputs.data.spec)
     settings = context.settings
     words = settings.label_map.split(",") if settings.label_map else ()
@@ -125,8 +128,8 @@ def check_total(context: Context) -> None:
         )
 
 
-def take_changes(context: Context) -> None:
-    """Drops a teacher that was trained with other settings.
+def check_changes(context: Context) -> bool:
+    """Whether a setting changed that the teacher was trained with.
 
     Raises:
         KdnasError: Settings changed that the scores of the study already depend on.
@@ -144,10 +147,14 @@ def take_changes(context: Context) -> None:
             f"invalid --{names[0].replace('_', '-')} {new}: the study's candidates were scored "
             f"with {old} already; start another run with --out"
         )
-    if any(map(changed, OF_THE_TEACHER)):
-        shutil.rmtree(run.folder / "teacher", ignore_errors=True)
-        for step in ("teacher-outputs", "evaluate-teacher"):
-            (run.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
+    return any(map(changed, OF_THE_TEACHER))
+
+
+def drop_teacher(run: Run) -> None:
+    """Removes the run's fine-tuned teacher and what was found out about it."""
+    shutil.rmtree(run.folder / "teacher", ignore_errors=True)
+    for step in ("teacher-outputs", "evaluate-teacher"):
+        (run.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
 
 
 def check_limits(context: Context, inputs: Inputs) -> None:
@@ -162,15 +169,26 @@ def check_limits(context: Context, inputs: Inputs) -> None:
         check_reachable(limits, inputs.space, CostMeter(teacher, settings))
 
 
-def _trials_spent(context: Context) -> float:
-    """What the study has spent, in whole trials; 0 where there is none yet."""
+def trials_left(context: Context, *, control: bool = False) -> float:
+    """Whole trials that the search, or random search beside it, has still to pay for."""
+    settings = context.settings
+    if control and (settings.random_control == "off" or settings.sampler == "random"):
+        return 0.0
+    return max(0.0, settings.trials - _trials_spent(context, control=control))
+
+
+def _trials_spent(context: Context, *, control: bool = False) -> float:
+    """What a study has spent, in whole trials; 0 where there is none yet."""
     settings, folder = context.settings, context.run.folder
+    url = storage_url(settings.storage, folder)
     try:
-        study = load_run_study(storage_url(settings.storage, folder), settings.study, folder)
+        study = load_run_study(url, settings.study, folder)
+        found = load_control(url, settings.study, CONTROL) if control else study
     except KdnasError:
         return 0
-    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
-    return pruner.spent(study.get_trials(deepcopy=False)) / pruner.full_cost
+    pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
+    trials = found.get_trials(deepcopy=False) if found else []
+    return pruner.spent(trials) / pruner.full_cost
 
 
 def check_same_data(context: Context, data: RunData) -> None:

@@ -7,7 +7,7 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial
 from kdnas.report import Report, write_report
 from kdnas.report.model import SEARCHED
 from kdnas.runs.context import Context
-from kdnas.runtime.console import say
+from kdnas.runtime.console import say, step
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.rebuild import rebuild_study
@@ -25,21 +25,43 @@ from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_whole, open_study_of
 from kdnas.study.winner import ranked_trials
+from kdnas.teachers.load import Teacher
 from kdnas.workflow.choose import Choice, checkpoint_of, choose_student, ship
 from kdnas.workflow.distil import record_of, train_controls
+from kdnas.workflow.forecast import (
+    Forecast,
+    follow,
+    forecast,
+    foresee,
+    share_of_time,
+    trained_in_full,
+)
 from kdnas.workflow.inputs import (
+    Inputs,
+    check_changes,
     check_inputs,
     check_limits,
     check_same_data,
     check_total,
+    drop_teacher,
     load_given_teacher,
     read_inputs,
-    take_changes,
 )
 from kdnas.workflow.measure import Control, make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.within_limit import distil_within_limit
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A run whose input was checked; nothing is computed or written yet."""
+
+    context: Context
+    inputs: Inputs
+    given: Teacher
+    changed: bool  # whether its fine-tuned teacher was trained with other settings
+    forecast: Forecast
 
 
 def find_student(context: Context, *, rebuild: bool = False) -> Report:
@@ -51,30 +73,53 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
     """
     run = context.run
     with run.alone():
-        if not rebuild:
-            check_whole(run)
-        inputs = read_inputs(context)
-        if rebuild:
-            rebuild_study(run, inputs.space)
-            context = replace(context, settings=run.settings)
+        ready = _check(context, rebuild=rebuild)
+        context, inputs = ready.context, ready.inputs
         settings = context.settings
-        check_inputs(context, inputs)
-        check_total(context)
-        take_changes(context)
-        given = load_given_teacher(context, inputs)
-        check_limits(context, inputs)
         study = open_run_study(context, inputs.space)
+        if ready.changed:
+            drop_teacher(run)
         run.save()
         say(f"run folder: {run.folder}")
-        run.log("machine", host=platform.node(), **context.runtime.describe())
+        with follow(ready.forecast):
+            run.log("machine", host=platform.node(), **context.runtime.describe())
 
-        prepared = prepare(context, inputs, given)  # 1 teacher, 2 space, 3 signal
-        search(prepared, study)  # 4 search
-        best_first = ranked_trials(study, speedup=settings.speedup)
-        place = partial(checkpoint_of, context)
-        winner = distil_within_limit(prepared, best_first, settings.speedup, place)  # 5 distil
-        random = random_search(prepared, study)
-        return deliver(prepared, study, random, winner, run.folder, settings.speedup)
+            prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
+            search(prepared, study)  # 4 search
+            best_first = ranked_trials(study, speedup=settings.speedup)
+            place = partial(checkpoint_of, context)
+            foresee(study, best_first[0])
+            winner = distil_within_limit(prepared, best_first, settings.speedup, place)  # 5 distil
+            random = random_search(prepared, study)
+            return deliver(prepared, study, random, winner, run.folder, settings.speedup)
+
+
+def plan_search(context: Context) -> Forecast:
+    """What `find_student` would do; nothing is computed beyond a few measured steps.
+
+    Raises:
+        KdnasError: Bad input or a lost study.
+    """
+    with context.run.alone():
+        return _check(context).forecast
+
+
+def _check(context: Context, *, rebuild: bool = False) -> _Ready:
+    run = context.run
+    if not rebuild:
+        check_whole(run)
+    inputs = read_inputs(context)
+    if rebuild:
+        rebuild_study(run, inputs.space)
+        context = replace(context, settings=run.settings)
+    check_inputs(context, inputs)
+    check_total(context)
+    changed = check_changes(context)
+    given = load_given_teacher(context, inputs, afresh=changed)
+    check_limits(context, inputs)
+    students = trained_in_full(context, run.folder)
+    made = forecast(context, inputs, given, students=students, retrain_teacher=changed)
+    return _Ready(context, inputs, given, changed, made)
 
 
 def deliver(
@@ -104,11 +149,12 @@ def deliver(
     choice = Choice(Control(SEARCHED, candidate, student), controls)
     if own:
         choice = ship(prepared, choose_student(prepared, [choice.shipped, *controls]))
-    report = make_report(  # 6 evaluate
-        *(prepared, study, random, winner),
-        *(choice.shipped, choice.others, choice.selection, speedup),
-    )
-    write_report(context.run, study, random, report, home)  # 7 report
+    with step("report"):
+        report = make_report(  # 6 evaluate
+            *(prepared, study, random, winner),
+            *(choice.shipped, choice.others, choice.selection, speedup),
+        )
+        write_report(context.run, study, random, report, home)  # 7 report
     return report
 
 
@@ -125,22 +171,45 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
-        open_study_of(run)  # refuses where there is none
-        inputs = read_inputs(context)
-        check_same_data(context, inputs.data)
-        given = load_given_teacher(context, inputs)
-        study = open_run_study(context, inputs.space)
+        inputs, given, study, best_first, planned = _check_trial(context, number, speedup)
         run.log("machine", host=platform.node(), **context.runtime.describe())
-        best_first = ranked_trials(study, number=number, speedup=speedup)
-        prepared = prepare(context, inputs, given)
-        place = partial(place_of, context)
-        trial = distil_within_limit(prepared, best_first, speedup, place)
-        home = home_of(context, trial)
-        random = load_control(url, settings.study, CONTROL)
-        own = home == run.folder
-        if own:
-            say(f"trial {trial.number} is distilled already: it is the run's own student")
-        return deliver(prepared, study, random, trial, home, settings.speedup if own else speedup)
+        with follow(planned):
+            prepared = prepare(context, inputs, given)
+            place = partial(place_of, context)
+            trial = distil_within_limit(prepared, best_first, speedup, place)
+            home = home_of(context, trial)
+            random = load_control(url, settings.study, CONTROL)
+            own = home == run.folder
+            if own:
+                say(f"trial {trial.number} is distilled already: it is the run's own student")
+            limit = settings.speedup if own else speedup
+            return deliver(prepared, study, random, trial, home, limit)
+
+
+def plan_trial(context: Context, number: int | None, speedup: float | None) -> Forecast:
+    """What `distil_another` would do.
+
+    Raises:
+        KdnasError: There is no study, or no such trial.
+    """
+    with context.run.alone():
+        return _check_trial(context, number, speedup)[-1]
+
+
+def _check_trial(
+    context: Context, number: int | None, speedup: float | None
+) -> tuple[Inputs, Teacher, Study, list[FrozenTrial], Forecast]:
+    """What distilling a trial begins with: data, teacher, study, trials and plan."""
+    open_study_of(context.run)  # refuses where there is none
+    inputs = read_inputs(context)
+    check_same_data(context, inputs.data)
+    given = load_given_teacher(context, inputs)
+    study = open_run_study(context, inputs.space)
+    best_first = ranked_trials(study, number=number, speedup=speedup)
+    students = trained_in_full(context, home_of(context, best_first[0]))
+    planned = forecast(context, inputs, given, searches=False, students=students)
+    planned.plan.rescale("student", share_of_time(study, best_first[0]))
+    return inputs, given, study, best_first, planned
 
 
 def home_of(context: Context, trial: FrozenTrial) -> Path:
@@ -164,11 +233,22 @@ def work_on_study(context: Context, *, check: bool) -> None:
 
     With `check`, for a study that began elsewhere, the inputs are checked on this machine first.
     """
+    inputs, given, planned = _check_work(context, check=check)
+    study = open_run_study(context, inputs.space)
+    with follow(planned):
+        prepared = prepare(context, inputs, given)
+        search(prepared, study)
+        random_search(prepared, study)
+
+
+def plan_work(context: Context, *, check: bool) -> Forecast:
+    """What `work_on_study` would do."""
+    return _check_work(context, check=check)[-1]
+
+
+def _check_work(context: Context, *, check: bool) -> tuple[Inputs, Teacher, Forecast]:
     inputs = read_inputs(context)
     if check:
         check_inputs(context, inputs)
     given = load_given_teacher(context, inputs)
-    study = open_run_study(context, inputs.space)
-    prepared = prepare(context, inputs, given)
-    search(prepared, study)
-    random_search(prepared, study)
+    return inputs, given, forecast(context, inputs, given)

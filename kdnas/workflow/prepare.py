@@ -95,9 +95,9 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
             )
             teacher = _with_own_head(context, inputs, teacher)
             if not (teacher.has_head or settings.teacher_as_is):
-                say(f"fine-tuning the teacher on {len(data.train)} examples")
                 schedule = teacher_schedule(settings)
                 with run.timed("teacher"):
+                    say(f"fine-tuning the teacher on {len(data.train)} examples")
                     fine_tune_teacher(teacher, data.train, schedule, context.runtime, folder)
     tuned = (folder / "config.json").exists()
     teacher.name = inputs.source

@@ -1,0 +1,125 @@
+"""Seconds that each step of a run should take, from measured speeds and counted steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kdnas.config import Settings
+from kdnas.config.recipe import Stage
+from kdnas.distillation.schedule import Schedule
+from kdnas.files.artifact import key_of
+from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST
+from kdnas.recipes.stages import schedule_of, teacher_schedule
+from kdnas.runs.context import Context
+from kdnas.scoring.costs import REPEATS
+from kdnas.scoring.proxy import split_heldout
+from kdnas.tasks.encode import Indices
+from kdnas.workflow.distil import recipe_record
+from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.measure import FINAL_REPEATS
+from kdnas.workflow.probe import Speeds
+from kdnas.workflow.selection_rows import for_students
+
+# A step of distillation reads the teacher's signal and has more losses than one on labels alone;
+# storing the signal writes it to disk as well.
+DISTILLING, STORING = 1.15, 1.2
+# Times that scatter are taken again.
+AGAIN = 1.5
+# Building a student; intervals of a model's scores; tables, plots and pages.
+START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
+
+Parts = dict[str, float]
+
+
+def is_made(folder: Path, settings: Settings) -> bool:
+    """Whether a folder has a student that was trained by a run's recipe."""
+    key = key_of(folder)
+    return key is not None and key.get("recipe") == recipe_record(settings)
+
+
+class Estimate:
+    """What the steps of a run should take, each as seconds by part (see `runtime.plan.Step`)."""
+
+    def __init__(self, context: Context, inputs: Inputs, speeds: Speeds) -> None:
+        self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
+        self.shared = context.runtime.team.size  # processes that train together
+        self.lengths = for_students(inputs.data, context.settings).train.lengths
+        self.widths = len({a.hidden_size for a in inputs.space.architectures})
+
+    def teacher(self) -> Parts:
+        """Fine-tuning the teacher."""
+        steps = teacher_schedule(self.settings).steps(self.data.train.lengths)
+        return {"teacher fine-tuning": steps * self.speeds.teacher_step / self.shared}
+
+    def signal(self) -> Parts:
+        """The teacher's outputs for the proxy."""
+        tokens = self.data.distillation.take(self.data.proxy).lengths.sum()
+        return {"teacher signal": STORING * int(tokens) * self.speeds.token}
+
+    def trial(self) -> float:
+        """Seconds of a trial: those on record, else timing a student and mini-KD."""
+        if self.speeds.trial is not None:
+            return self.speeds.trial
+        settings, data = self.settings, self.data
+        proxy = data.distillation.take(data.proxy)
+        training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
+        schedule = schedule_of(settings.mini_stage, settings)
+        steps = schedule.steps(proxy.lengths[training])
+        steps = min(steps, settings.mini_steps or steps)
+        seconds = min(
+            DISTILLING * steps * self.speeds.student_step, settings.mini_seconds or float("inf")
+        )
+        scoring = int(proxy.lengths[heldout].sum()) * self.speeds.token * self.speeds.share
+        return START_SECONDS + self._timed(REPEATS) + seconds + scoring
+
+    def recipe(self, *, signal: bool) -> Parts:
+        """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows."""
+        parts: Parts = {}
+        read = {(stage.data, stage.is_general): self._rows(stage) for stage in self.settings.recipe}
+        tokens = sum(int(lengths.sum()) for lengths in read.values())
+        if signal:
+            parts["teacher signal"] = STORING * tokens * self.speeds.token
+        for stage in self.settings.recipe:
+            parts[stage.name] = DISTILLING * self._training(
+                schedule_of(stage, self.settings), self._rows(stage)
+            )
+        return parts
+
+    def labels_alone(self) -> Parts:
+        """The control without a teacher."""
+        epochs = sum(stage.epochs for stage in self.settings.recipe if not stage.is_general)
+        schedule = Schedule(epochs, 0.0, self.settings.batch_size)
+        return {"labels-alone": self._training(schedule, self.lengths)}
+
+    def report(self, students: int) -> float:
+        """Scores, latencies and pages of some students and their teacher."""
+        rows = [*self.data.evaluation.values()]
+        tokens = sum(int(part.lengths.sum()) for part in rows) * self.speeds.token
+        passes = tokens * (1 + students * self.speeds.share)
+        timing = students * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
+        return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
+
+    def _rows(self, stage: Stage) -> Indices:
+        """The lengths of a stage's rows; those of a transfer set as the task's own."""
+        if stage.data == "corpus" and self.data.corpus is not None:
+            return self.data.corpus.lengths
+        if stage.data == "transfer":
+            return np.resize(self.lengths, self.settings.transfer_rows)
+        return self.lengths
+
+    def _training(self, schedule: Schedule, lengths: Indices) -> float:
+        return schedule.steps(lengths) * self.speeds.student_step / self.shared
+
+    def _timed(self, repeats: int) -> float:
+        """Timing a student beside its teacher, sometimes twice."""
+        return AGAIN * repeats * self.speeds.latency * (1 + self.speeds.share)
+
+    def _grid(self) -> float:
+        """The table of latencies by batch size and length."""
+        speeds, settings = self.speeds, self.settings
+        timed = settings.latency_batch * settings.latency_length * speeds.token
+        fixed = max(0.0, speeds.latency - timed)
+        cells = [fixed + b * n * speeds.token for b in BATCHES for n in LENGTHS]
+        return sum(min(CELL_SECONDS, MOST * (1 + speeds.share) * cell) for cell in cells)

@@ -1,0 +1,238 @@
+"""What a command will do, said before it begins: data, steps, minutes, disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+from textwrap import wrap
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.measure import count_params
+from kdnas.runs.context import Context
+from kdnas.runtime.console import correct, following, say
+from kdnas.runtime.formatting import (
+    WIDTH,
+    in_bytes,
+    in_millions,
+    in_time,
+    several,
+    short_path,
+)
+from kdnas.runtime.plan import Plan, Step
+from kdnas.study.study import evaluated
+from kdnas.teachers.load import EMBEDDED_NAME, Teacher, head_of_another_task
+from kdnas.workflow.disk import Disk, disk_needed
+from kdnas.workflow.estimate import Estimate, is_made
+from kdnas.workflow.inputs import Inputs, trials_left
+from kdnas.workflow.probe import probe
+from kdnas.workflow.selection_rows import for_students, selection_rows
+
+LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
+SHOWN_CLASSES = 4
+DISTIL = "distil student"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run reads and chooses from."""
+
+    task: str
+    rows: dict[str, int]  # train, selection, and each split that is reported
+    classes: list[str] | None
+    teacher: str
+    teacher_params: int
+    tunes_teacher: bool
+    space: int
+    trials: int
+    trials_left: float
+    sampler: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A plan with what it is about."""
+
+    facts: Facts
+    plan: Plan
+    disks: list[Disk]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """As plain values, for --json."""
+        steps = [{"name": s.name, "title": s.title, "seconds": s.seconds} for s in self.plan.steps]
+        return {
+            **asdict(self.facts),
+            "steps": steps,
+            "seconds": self.plan.first,
+            "disk": [{**asdict(disk), "folder": str(disk.folder)} for disk in self.disks],
+        }
+
+    @property
+    def lines(self) -> list[str]:
+        """For people, at most 80 columns wide."""
+        facts, steps = self.facts, self.plan.steps
+        if not steps:
+            return ["plan: nothing is left to do"]
+        about = in_time(self.plan.first, rough=True)
+        rows = ", ".join(f"{count:,} {name}" for name, count in facts.rows.items())
+        left = f"{facts.trials_left:g} to be tried" if facts.trials_left else "none left to try"
+        tuned = ", to be fine-tuned" if facts.tunes_teacher else ""
+        parts = {
+            "task": f"{facts.task}{_classes(facts.classes)}",
+            "rows": rows,
+            "teacher": f"{facts.teacher}, {in_millions(facts.teacher_params)} parameters{tuned}",
+            "candidates": f"{facts.space:,}, {left} ({facts.sampler}); {LEGEND}",
+        }
+        told = [f"plan: {several(len(steps), 'step')}, about {about}"]
+        for label, text in parts.items():
+            told += _column(label, text)
+        width = max(len(step.title) for step in steps)
+        for i, step in enumerate(steps, 1):
+            about = in_time(step.seconds, rough=True)
+            line = f"{i:>2} {step.title:<{width}}  about {about}"
+            told.append(f"  {'' if i > 1 else 'steps':<11}{line}")
+        for disk in self.disks:
+            needed, free = in_bytes(disk.needed), in_bytes(disk.free)
+            told += [f"  disk       at most {needed} in {short_path(disk.folder)}, {free} free"]
+        return told + [disk.warning for disk in self.disks if disk.warning]
+
+
+def forecast(
+    context: Context,
+    inputs: Inputs,
+    given: Teacher,
+    *,
+    searches: bool = True,
+    students: Sequence[tuple[str, str, Path]] = (),
+    retrain_teacher: bool = False,
+) -> Forecast:
+    """Plans what is still to do, after measuring how fast this machine is.
+
+    Args:
+        context: Of the run.
+        inputs: Its data and space.
+        given: The teacher as it was loaded.
+        searches: Whether candidates are tried.
+        students: Names of steps, titles and folders of the students to be trained in full.
+        retrain_teacher: Whether its fine-tuned teacher was trained with other settings.
+    """
+    settings, data, run = context.settings, inputs.data, context.run
+    tuned = (run.folder / "teacher" / "config.json").exists() and not retrain_teacher
+    tune = not tuned and _is_tuned(context, inputs, given)
+    left = trials_left(context) if searches else 0.0
+    random = trials_left(context, control=True) if searches else 0.0
+    missing = [one for one in students if left > 0 or not is_made(one[2], settings)]
+    trains = bool(left or random or missing)
+    speeds = probe(context, inputs, given, tune=tune, trains=trains)
+    estimate = Estimate(context, inputs, speeds)
+    steps = [Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune
+    if trains:
+        steps.append(Step("signal", "store the teacher's outputs", estimate.signal(), "signal"))
+    if left:
+        title = f"search, {several(f'{left:g}', 'trial')}"
+        steps.append(Step("search", title, {"search": left * estimate.trial()}, "trial"))
+    more = _students(estimate, missing)
+    steps += [step for step in more if step.name == DISTIL]
+    if random:
+        title = f"random search, {several(f'{random:g}', 'trial')}"
+        parts = {"random search": random * estimate.trial()}
+        steps.append(Step("random search", title, parts, "trial"))
+    steps += [step for step in more if step.name != DISTIL]
+    if students:
+        parts = {"report": estimate.report(len(students))}
+        steps.append(Step("report", "evaluate and report", parts, "report"))
+    spec = data.spec
+    rows = {
+        "train": len(for_students(data, settings).train),
+        "selection": len(selection_rows(data, settings)),
+        **{f"reported ({split})": len(part) for split, part in data.evaluation.items()},
+    }
+    facts = Facts(
+        spec.name,
+        rows,
+        None if spec.labels is None else [str(label) for label in spec.labels],
+        f"{Path(settings.teacher or EMBEDDED_NAME).name}, {inputs.space.teacher.label}",
+        count_params(given.model),
+        tune,
+        len(inputs.space.candidates),
+        settings.trials,
+        left,
+        settings.sampler,
+    )
+    disks = disk_needed(context, inputs, given, tunes=tune, students=len(more))
+    return Forecast(facts, Plan(steps), disks)
+
+
+@contextmanager
+def follow(told: Forecast) -> Iterator[None]:
+    """Says a plan, and where its job is in it."""
+    for line in told.lines:
+        say(line)
+    with following(told.plan):
+        yield
+
+
+def foresee(study: Study, winner: FrozenTrial) -> None:
+    """Corrects what students should take, now that it is known which one is trained in full."""
+    correct("student", share_of_time(study, winner))
+
+
+def share_of_time(study: Study, trial: FrozenTrial) -> float:
+    """How much longer than the average trial one took."""
+    times = [float(t.user_attrs["seconds"]) for t in evaluated(study)]
+    own = trial.user_attrs.get("seconds")
+    return float(own) / fmean(times) if own and times else 1.0
+
+
+def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]:
+    """The steps, titles and folders of the students that are trained in full for a report."""
+    controls = home / "controls"
+    found = [
+        (DISTIL, "distil the student", home / "student"),
+        ("control fine-tuned", "control: the student on labels alone", controls / "fine-tuned"),
+        ("distil hand-picked", "control: a shape picked by hand", controls / "hand-picked"),
+    ]
+    settings = context.settings
+    if settings.random_control == "full" and settings.sampler != "random":
+        name, title = "random-search", "control: the best of random search"
+        found.append((f"distil {name}", title, controls / name))
+    return found
+
+
+def _students(estimate: Estimate, students: Sequence[tuple[str, str, Path]]) -> list[Step]:
+    """The trainings in full that are still to come."""
+    found: list[Step] = []
+    for name, title, _ in students:
+        labels_alone = name.startswith("control ")
+        parts = estimate.labels_alone() if labels_alone else estimate.recipe(signal=not found)
+        found.append(Step(name, title, parts, "student"))
+    return found
+
+
+def _is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:
+    """Whether the teacher will be fine-tuned, as `prepare_teacher` decides."""
+    settings = context.settings
+    if settings.teacher_as_is:
+        return False
+    if not given.has_head or settings.label_map:
+        return not given.has_head
+    return settings.fresh_head or bool(head_of_another_task(inputs.config, inputs.data.spec))
+
+
+def _classes(names: list[str] | None) -> str:
+    if names is None:
+        return ""
+    shown = ", ".join(names[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
+    return f", {len(names)} classes ({shown})"
+
+
+def _column(label: str, text: str) -> list[str]:
+    """A text beside its label."""
+    first, *more = wrap(text, WIDTH - 13)
+    return [f"  {label:<11}{first}", *(f"{'':<13}{line}" for line in more)]

@@ -1,0 +1,165 @@
+"""How fast this machine trains and runs the models of a run, found out in some seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from kdnas.config.recipe import LABELS_ONLY
+from kdnas.distillation.batches import Batch
+from kdnas.distillation.losses import LOSSES
+from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.outputs import ModelOutputs, NoSignal, OutputRequest
+from kdnas.distillation.training import predict, train
+from kdnas.errors import DivergedError
+from kdnas.recipes.stages import teacher_schedule
+from kdnas.runs.context import Context
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import silently
+from kdnas.space import Architecture, SearchSpace
+from kdnas.students import empty_student
+from kdnas.study.record import rows_on_record
+from kdnas.teachers.fine_tune import scale_of
+from kdnas.teachers.load import Teacher
+from kdnas.workflow.inputs import Inputs
+
+# Of each measurement: seconds, of training and of passes, and repetitions at most.
+TRAINING_SECONDS, PASS_SECONDS, STEPS = 2.5, 1.0, 20
+BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What pieces of work take on this machine, in seconds.
+
+    Attributes:
+        teacher_step: A step of training the teacher.
+        student_step: A step of training a student of middle size.
+        token: The teacher's outputs for a token of many.
+        latency: A pass of the teacher over what latency is measured on.
+        share: The middle student's arithmetic as a share of the teacher's.
+        trial: A trial, where the run has some on record.
+    """
+
+    teacher_step: float
+    student_step: float
+    token: float
+    latency: float
+    share: float
+    trial: float | None = None
+
+
+def probe(context: Context, inputs: Inputs, given: Teacher, *, tune: bool, trains: bool) -> Speeds:
+    """Measures a few steps of each kind of work.
+
+    `tune` says whether the teacher is trained, `trains` whether students are.
+
+    No weight of the run is touched, nothing is written, and torch's generator is as before.
+    """
+    space, spec = inputs.space, inputs.data.spec
+    middle = middle_shape(space, context.settings.speedup)
+
+    def made(shape: Architecture) -> PreTrainedModel:
+        return empty_student(given.model.config, shape, spec.task_type)
+
+    with silently(), torch.random.fork_rng(devices=[]):
+        teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
+        student_step = _training(context, inputs, given, made(middle)) if trains else 0.0
+        token, latency = _passes(context, inputs, given)
+    return Speeds(
+        teacher_step,
+        student_step,
+        token,
+        latency,
+        arithmetic(middle) / arithmetic(space.teacher),
+        _recorded(context.run),
+    )
+
+
+def middle_shape(space: SearchSpace, speedup: float | None) -> Architecture:
+    """The shape whose arithmetic is nearest to the mean of those that may be fast enough."""
+    most = arithmetic(space.teacher) / (speedup or 1.0)
+    fitting = [a for a in space.architectures if arithmetic(a) <= most] or [space.smallest]
+    mean = np.mean([arithmetic(a) for a in fitting])
+    return min(fitting, key=lambda a: abs(arithmetic(a) - mean))
+
+
+def arithmetic(shape: Architecture) -> float:
+    """Weights of a shape's layers: what a pass over a token multiplies."""
+    layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
+    return float(shape.num_hidden_layers * layer)
+
+
+def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:
+    """Seconds of a step of training a model on the task's labels."""
+    data, settings, runtime = inputs.data.train, context.settings, context.runtime
+    rng = np.random.default_rng(settings.seed)
+    few = data.take(np.sort(rng.permutation(len(data))[: BATCHES * settings.batch_size]))
+    assert few.labels is not None
+    few = few.relabelled(scale_of(data).standard(few.labels))
+    schedule = teacher_schedule(settings)
+    schedule = replace(
+        schedule, lr=1e-6, epochs=STEPS, max_steps=STEPS, max_seconds=TRAINING_SECONDS
+    )
+    losses = {name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}
+    steps, start = _Steps(), time.perf_counter()
+    given_to = (model, WeightedLosses(losses), few, steps, schedule, runtime)
+    # What goes wrong here goes wrong in the job itself, if it does, and is told there.
+    with suppress(DivergedError, torch.OutOfMemoryError):
+        train(*given_to, pad_id=given.pad_id)
+    # The first step chooses kernels and takes memory; getting ready is not counted at all.
+    times = np.diff(steps.began)[1:]
+    seconds = time.perf_counter() - start
+    return float(np.median(times)) if len(times) else seconds / max(1, len(steps.began))
+
+
+class _Steps(NoSignal):
+    """Takes note of when each step begins to read the signal, of which there is none."""
+
+    def __init__(self) -> None:
+        self.began: list[float] = []
+
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
+        self.began.append(time.perf_counter())
+        return super().fetch(batch, request)
+
+
+def _passes(context: Context, inputs: Inputs, given: Teacher) -> tuple[float, float]:
+    """Seconds of the teacher for a token of many, and for a pass that latency is measured on."""
+    data, settings, runtime = inputs.data.train, context.settings, context.runtime
+    few = data.take(np.arange(min(len(data), BATCHES * settings.batch_size)))
+    each = _seconds(lambda: predict(given.model, few, runtime, pad_id=given.pad_id))
+    batch, length = settings.latency_batch, settings.latency_length
+    ones = torch.ones(batch, length, dtype=torch.long, device=runtime.device)
+
+    @torch.inference_mode()
+    def once() -> None:
+        given.model(input_ids=ones, attention_mask=ones)
+
+    return each / int(few.lengths.sum()), _seconds(once)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """What some work takes when it is repeated, for about PASS_SECONDS in all."""
+    start = time.perf_counter()
+    work()
+    first = time.perf_counter() - start
+    times: list[float] = []
+    while len(times) < STEPS and first + sum(times) < PASS_SECONDS:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return float(np.median(times)) if times else first
+
+
+def _recorded(run: Run) -> float | None:
+    """The mean seconds of the run's scored trials."""
+    rows = rows_on_record(run, control=False).values()
+    seconds = [float(row["seconds"]) for row in rows if row.get("score") is not None]
+    return float(np.mean(seconds)) if seconds else None

@@ -1,0 +1,93 @@
+"""What is said before and while a long job runs; a dry run stops there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Said
+
+from kdnas.runs.context import open_context
+from kdnas.runs.run_folder import Run
+from kdnas.workflow import disk
+from kdnas.workflow.disk import disk_needed
+from kdnas.workflow.forecast import LEGEND
+from kdnas.workflow.inputs import load_given_teacher, read_inputs
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path): path.read_bytes() for path in found}
+
+
+def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
+    command: Said, quick_flags: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    given = ("search", *quick_flags, "--trials", 3, "--out", out, "--dry-run")
+    assert command(*given) == (0, "")
+    told = command.all
+    assert "plan: 7 steps, about " in told and "mrpc, 2 classes (not_equivalent, equi" in told
+    assert re.search(r"rows +233 train, 7 selection, 40 reported \(validation\)", told)
+    assert "to be fine-tuned" in told and "576, 3 to be tried (lstm)" in told
+    assert LEGEND in " ".join(told.split())
+    assert re.search(r"steps +1 fine-tune the teacher +about \d", told)
+    assert re.search(r"disk +at most [\d.]+ [kM]B in .*, [\d.]+ GB free", told)
+    assert max(map(len, told.splitlines())) <= 80 + len(str(out))
+    assert not out.exists()
+    assert command(*given, "--json")[0] == 0
+    text = command.all[command.all.index("\n{") :]
+    described = json.JSONDecoder().raw_decode(text.strip())[0]
+    assert [step["name"] for step in described["steps"]][:3] == ["teacher", "signal", "search"]
+    assert described["trials_left"] == 3 and described["seconds"] > 0
+    assert not out.exists()
+
+
+def test_dry_runs_change_nothing_in_a_run(
+    command: Said, finished_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = files_in(run)
+    assert command("resume", run, "--dry-run") == (0, "")
+    assert "plan: 1 step" in command.all and "evaluate and report" in command.all
+    command.all = ""
+    assert command("resume", run, "--trials", 4, "--task-lr", "1e-4", "--dry-run") == (0, "")
+    assert "search, 2 trials" in command.all and "random search, 2 trials" in command.all
+    assert "fine-tune the teacher" not in command.all and "distil the student" in command.all
+    command.all = ""
+    assert command("distill", run, "--trial", 1, "--dry-run") == (0, "")
+    assert "search, " not in command.all and "evaluate and report" in command.all
+    command.all = ""
+    assert command("worker", run, "--dry-run") == (0, "")
+    assert "plan: nothing is left to do" in command.all
+    assert files_in(run) == before
+    code, error = command("resume", run, "--dry-run", "--rebuild-study")
+    assert code == 2 and "contradict each other" in error
+
+
+def test_a_job_says_where_it_is_in_its_plan(
+    command: Said, finished_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    assert command("resume", run, "--trials", 3) == (0, "")
+    told = command.all
+    assert told.count(LEGEND.split()[0]) == 1 and told.index("plan: ") < told.index("trial 2 ")
+    assert re.search(r"step 2 of \d: search, 1 trial \(about \d+ s left in all\)", told)
+    assert re.search(r"(\w+) of \1: evaluate and report", told)
+    assert re.search(r"\ndone in [\d.]+ s; planned: about \d+ s\n", told)
+
+
+def test_too_small_a_disk_is_said_beforehand(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(make_run())
+    inputs = read_inputs(context)
+    given = load_given_teacher(context, inputs)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))  # type: ignore[attr-defined]
+    [found] = disk_needed(context, inputs, given, tunes=True, students=3)
+    assert found.warning and found.needed > 100_000
+    assert "has 0 kB free, and this needs about " in found.warning
