@@ -108,6 +108,44 @@ class Details(Part):
     confusion: list[list[int]]
 
 
+class SplitFacts(Part):
+    """One split as the run read it."""
+
+    rows: int
+    classes: dict[str, int] = {}  # rows of each class; empty for tasks without classes
+    label_range: Interval | None = None  # lowest and highest label of a task without classes
+    median_tokens: int  # of the uncut texts, special tokens included
+    longest_tokens: int
+    cut: Score  # the share of texts that are longer than the model is given
+
+
+class DataFacts(Part):
+    """What the run trained on and what it is scored on."""
+
+    length: int  # tokens at which texts are cut
+    splits: dict[str, SplitFacts]
+    proxy: int  # training rows (or corpus texts) that short trainings see
+    example: list[str] = []  # one training text, or pair, that is neither scored nor long
+
+
+class Sample(Part):
+    """A scored row on which teacher and student differ; answers as a person reads them."""
+
+    text: str  # cut where it is long
+    text_pair: str | None = None
+    truth: str
+    teacher: str
+    student: str
+
+
+class Disagreement(Part):
+    """The scored rows on which teacher and student differ, and a few of them."""
+
+    rows: int
+    of: int
+    samples: list[Sample]
+
+
 class Spread(Part):
     """Seconds that trials took."""
 
@@ -215,6 +253,9 @@ class Environment(Part):
     precision: str
     threads: int
     torch: str
+    transformers: str = ""
+    processor: str = ""  # its model, where the system tells
+    memory_gb: float | None = None  # of the machine
     python: str
     platform: str
     latency_batch: int
@@ -260,6 +301,8 @@ class Report(Part):
     kept: Kept | None = None
     details: Details | None = None
     selection: Selection | None = None
+    data: DataFacts | None = None
+    disagreement: Disagreement | None = None
     controls: list[ControlModel]
     search: Search
     latency: list[LatencyCell]

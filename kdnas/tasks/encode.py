@@ -155,18 +155,9 @@ def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExam
 def describe_cut(
     examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
 ) -> str | None:
-    """How many of some examples were cut at max_length tokens and how long they are; None: none.
-
-    Of many that may have been cut, an even sample is tokenised whole.
-    """
-    full = np.flatnonzero(data.lengths >= max_length)
-    if not len(full) or len(data) != len(examples):
-        return None
-    sample = full[np.linspace(0, len(full) - 1, min(len(full), _LOOKED_AT)).astype(np.int64)]
-    whole = _whole_lengths(examples.take(sample), tokenizer)
-    lengths = data.lengths.copy()
-    lengths[full] = np.maximum(np.resize(whole, len(full)), max_length)
-    share = float((lengths > max_length).mean())
+    """How many of some examples were cut at max_length tokens and how long they are; None: none."""
+    lengths = uncut_lengths(examples, data, tokenizer, max_length)
+    share = float((lengths > max_length).mean()) if len(lengths) else 0.0
     if not share:
         return None
     percent = "less than 1%" if share < 0.01 else f"{share:.0%}"
@@ -174,6 +165,23 @@ def describe_cut(
         f"{percent} of the texts are cut at {max_length} tokens; their median length is "
         f"{int(np.median(lengths)):,}"
     )
+
+
+def uncut_lengths(
+    examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
+) -> Indices:
+    """Tokens of each example before it was cut at max_length.
+
+    Of many that may have been cut, an even sample is tokenised whole and stands for the others.
+    Where an example has become several (windows), their own lengths are all that is known.
+    """
+    full = np.flatnonzero(data.lengths >= max_length)
+    lengths = data.lengths.copy()
+    if len(full) and len(data) == len(examples):
+        sample = full[np.linspace(0, len(full) - 1, min(len(full), _LOOKED_AT)).astype(np.int64)]
+        whole = _whole_lengths(examples.take(sample), tokenizer)
+        lengths[full] = np.maximum(np.resize(whole, len(full)), max_length)
+    return lengths
 
 
 def _whole_lengths(examples: Examples, tokenizer: Any) -> Indices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +41,7 @@ from kdnas.report.search_summary import search_summary
 from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import run_step
+from kdnas.runtime.machine import machine
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
 from kdnas.study.study import evaluated
@@ -47,6 +49,7 @@ from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.check_teacher import evaluated_teacher
+from kdnas.workflow.facts import data_facts, disagreement
 from kdnas.workflow.prepare import Prepared
 
 FINAL_REPEATS = 100
@@ -219,6 +222,8 @@ def make_report(
         kept=kept(spec, rows, known["rows"]),
         details=details(spec, rows),
         selection=selection,
+        data=data_facts(inputs.data),
+        disagreement=disagreement(spec, inputs.data.scored, rows, known["rows"]),
         controls=[
             ControlModel(
                 name=c.name,
@@ -236,6 +241,8 @@ def make_report(
         seconds=context.run.seconds(),
         environment=Environment(
             **context.runtime.describe(),
+            **machine(),
+            transformers=version("transformers"),
             latency_batch=settings.latency_batch,
             latency_length=settings.latency_length,
             latency_runtime=runtime_name(settings.latency_runtime),

@@ -38,8 +38,8 @@ def test_a_length_beyond_the_teachers_is_told(capsys: pytest.CaptureFixture[str]
     tokenizer = SimpleNamespace(model_max_length=10**30)
     assert input_length(Settings(max_length=16), tokenizer, config) == 16
     assert not capsys.readouterr().out
-    assert input_length(Settings(max_length=1_000_000), tokenizer, config) == 512
-    told = "--max-length is 1,000,000; inputs are cut at 512 tokens, as far as the"
+    assert input_length(Settings(max_length=65_536), tokenizer, config) == 512
+    told = "--max-length is 65,536; inputs are cut at 512 tokens, as far as the"
     assert capsys.readouterr().out.startswith(told)
 
 

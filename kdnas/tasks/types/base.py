@@ -276,6 +276,10 @@ class TaskType:
         """What `kdnas predict` says of each unit: plain values."""
         raise NotImplementedError
 
+    def in_words(self, answer: Any, labels: Sequence[str]) -> str:
+        """One prediction as `decode` gives it, or one label: its class's name, else the number."""
+        return str(labels[int(answer)]) if self.has_classes else f"{float(answer):.4g}"
+
     def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
         """One of the answers as `kdnas predict` prints it before the text."""
         return f"{answer['score']:.4f}"
