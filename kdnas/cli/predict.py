@@ -55,6 +55,9 @@ def predict(
     from kdnas.workflow.early import check_model
 
     settings, given, out = load_settings(None, flags), list(texts or []), sys.stdout
+    for option, value in (("--text-column", text_column), ("--pair-column", pair_column)):
+        if value is not None and not file:
+            raise KdnasError(f"{option} names a column of --file; give both or none")
     if file and given:
         raise KdnasError("--file and TEXT exclude each other; give one of them")
     piped = given == [STDIN] or not (given or file or sys.stdin.isatty())

@@ -242,4 +242,6 @@ def _reason(error: BaseException) -> str:
     """The cause of an error, in one line without a password."""
     cause = getattr(error, "orig", None) or error.__cause__ or error
     said = " ".join(str(cause).split()) or type(cause).__name__
+    if isinstance(cause, OSError) and cause.strerror:
+        said = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror
     return cut(redact(said), 200)

@@ -200,6 +200,7 @@ def test_bad_input(
     assert "t.csv, line 3: has 1 fields instead of 2" in refused(model, "--file", table)
     assert "no such file" in refused(model, "--file", tmp_path / "gone.csv")
     assert "exclude each other" in refused(model, "a", "--file", table)
+    assert "--text-column names a column of --file" in refused(model, "a", "--text-column", "txt")
     assert "one --text-pair a text" in refused(model, "a", "b", "--text-pair", "c")
     assert "line 2: not UTF-8" in refused(model, stdin=b"good\nb\xe4d\n")
     assert "no trained head" in refused(teacher_folder, "a")

@@ -165,6 +165,7 @@ def test_passwords_are_not_shown() -> None:
     ("url", "message"),
     [
         ("journal://relative.log", "expected journal:///PATH/TO/FILE"),
+        ("journal:///", "/: Is a directory"),
         ("grpc://host", "expected grpc://HOST:PORT"),
         ("grpc://host:port", "expected grpc://HOST:PORT"),
         ("nonsense", "Could not parse SQLAlchemy URL"),
