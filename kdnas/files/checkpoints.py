@@ -17,9 +17,10 @@ def is_local(name: str) -> bool:
 
 
 def check_checkpoint(name: str) -> None:
-    """Raises KdnasError where a name means a folder here that holds no checkpoint."""
+    """Raises KdnasError where a name is no hub id, and no folder here that holds a checkpoint."""
     path = Path(name)
     if not is_local(name):
+        _check_hub_id(name)
         return
     if not path.is_dir():
         what = (
@@ -36,3 +37,15 @@ def check_checkpoint(name: str) -> None:
             else "give a folder that save_pretrained wrote model and tokenizer to"
         )
         raise KdnasError(f"{quoted(name)} has no config.json; {hint}")
+
+
+def _check_hub_id(name: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise KdnasError(
+            f"{quoted(name)} is no folder here and no hub id, such as roberta-base or org/model"
+        ) from None

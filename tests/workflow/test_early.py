@@ -87,6 +87,7 @@ def test_a_folder_that_is_gone_is_no_hub_id(
     refused: dict[str, tuple[Callable[[str], None], str]] = {
         "run/student": (check_checkpoint, "folder 'run/student' does not exist"),
         "file": (check_checkpoint, "'file' is a file"),
+        "my model": (check_checkpoint, "'my model' is no folder here and no hub id"),
         "run/students/trial-3": (check_model, "has no config.json; give a folder"),
         " ": (check_model, "invalid MODEL ' '"),
     }
