@@ -41,7 +41,7 @@ def check_checkpoint(name: str) -> None:
 
 def _check_hub_id(name: str) -> None:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     try:
         validate_repo_id(name)

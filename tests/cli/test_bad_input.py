@@ -60,6 +60,8 @@ def test_options_that_are_no_settings(refused: Callable[..., str], tmp_path: Pat
 
 def test_a_refused_resume_changes_nothing(refused: Callable[..., str], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
+    run.settings = run.settings.model_copy(update={"teacher": "someone/model"})
+    run.save()
     before = (run.folder / "config.yaml").read_text()
     assert "this machine has none" in refused("resume", run.folder, "--device", "xpu")
     assert (run.folder / "config.yaml").read_text() == before
