@@ -10,6 +10,7 @@ the weights of its student must be those of a search that nobody disturbed.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import random
@@ -48,12 +49,13 @@ def main() -> None:
         seconds = time.perf_counter() - start
         found: dict[str, Any] = {"unbroken_seconds": round(seconds, 1), "rounds": args.rounds}
         found |= {"SIGKILL": 0, "SIGTERM": 0, "after_the_end": 0, "different": 0}
+        latest = args.seconds or 2 * seconds / (args.kills + args.terms)
         for i in range(args.rounds):
             run = home / f"round-{i}"
             signals = [signal.SIGKILL] * args.kills + [signal.SIGTERM] * args.terms
             rng.shuffle(signals)
             for number in signals:
-                moment = rng.uniform(0, args.seconds)
+                moment = rng.uniform(0, latest)
                 _disturbed(run, teacher, data, number, moment, found)
             result = _result(_finished(run, teacher, data))
             different = ", ".join(name for name, part in whole.items() if result[name] != part)
@@ -114,13 +116,13 @@ def _result(run: Path) -> dict[str, Any]:
     aside = run / "controls" / "searched"
     student = aside if aside.exists() else run / "student"
     fine_tuned = run / "controls" / "fine-tuned"
-    lines = [line.split(",") for line in (run / "trials.csv").read_text().splitlines()]
-    columns = [lines[0].index(name) for name in ("number", "state", "loss")]
+    with (run / "trials.csv").open(encoding="utf-8", newline="") as file:
+        losses = sorted(row["loss"] for row in csv.DictReader(file) if row["state"] == "COMPLETE")
     return {
         "teacher": report["teacher"]["scores"],
         "student": (student / "model.safetensors").read_bytes(),
         "control": (fine_tuned / "model.safetensors").read_bytes(),
-        "trials": [[line[column] for column in columns] for line in lines],
+        "trials": losses,
     }
 
 
@@ -129,7 +131,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--kills", type=int, default=6, help="SIGKILLs a round.")
     parser.add_argument("--terms", type=int, default=2, help="SIGTERMs a round.")
-    parser.add_argument("--seconds", type=float, default=3.0, help="The latest moment of a kill.")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="The latest moment of a kill; 0: by the run's."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="Write the counts to this file.")
     return parser.parse_args()

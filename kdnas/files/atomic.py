@@ -55,6 +55,26 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
 
 
 @contextmanager
+def make_file(path: Path) -> Iterator[Path]:
+    """Like `replace_file`, but a file that another process made meanwhile stays."""
+    partial = _beside(path, PARTIAL)
+    with disk_full_in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path)
+        try:
+            yield partial
+            try:
+                os.link(partial, path)
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                if not path.exists():
+                    partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
 def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Yields an empty folder beside `path` to fill, and moves it to `path` at the end.
 

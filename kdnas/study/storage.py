@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 import warnings
@@ -36,6 +37,7 @@ from kdnas.config.storage_url import (
     with_password,
 )
 from kdnas.errors import KdnasError
+from kdnas.files.atomic import make_file
 from kdnas.runtime.interrupt import held
 from kdnas.runtime.shown import cut, redact
 
@@ -87,6 +89,8 @@ def make_storage(url: str) -> BaseStorage:
     url, engine = with_driver(url), dict[str, Any](pool_pre_ping=True)
     if url.startswith(SQLITE):
         engine = {"connect_args": {"timeout": 60}}
+        if (database := file_of(url)) and not os.path.lexists(database):
+            _make_database(database, url)
     retrying = Retrying(
         retry=retry_if_exception(_created_by_another),
         wait=wait_fixed(0.3),
@@ -94,6 +98,18 @@ def make_storage(url: str) -> BaseStorage:
         reraise=True,
     )
     return retrying(RDBStorage, url, engine_kwargs=engine)
+
+
+def _make_database(file: Path, url: str) -> None:
+    """Makes an empty SQLite storage, whole or not at all.
+
+    Optuna makes a table and its unique index in two steps, and an index that is missing, as after a
+    kill between them, never: every process would then make a study of its own under the same name.
+    """
+    with make_file(file) as partial:
+        storage = RDBStorage(sqlite_url(partial, make_url(url)))
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def defer_interrupts(storage: BaseStorage) -> None:

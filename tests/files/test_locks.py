@@ -48,5 +48,8 @@ def test_a_long_wait_is_announced(
 
 def test_no_lock_of_the_package_waits_for_ever() -> None:
     package = Path(locks.__file__).parents[1]
-    users = [f for f in package.rglob("*.py") if "FileLock" in f.read_text(encoding="utf-8")]
-    assert [f.name for f in users] == ["locks.py"]
+    texts = [file.read_text(encoding="utf-8") for file in package.rglob("*.py")]
+    users = [text for text in texts if "FileLock(" in text]
+    assert users and not any("with FileLock(" in text for text in users)
+    acquired = [line for text in users for line in text.splitlines() if "lock.acquire(" in line]
+    assert acquired and all("timeout=" in line for line in acquired)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy.event
 from conftest import QUICK
 from optuna.storages import GrpcStorageProxy
 from optuna.trial import TrialState
 from servers import PostgreSQL, free_port, grpc_proxy
+from sqlalchemy.engine import Engine
 from support.processes import FORKS, Child
 from support.stepwise import Stepwise
 
@@ -180,6 +182,27 @@ def test_a_storage_that_cannot_be_used_is_told_in_a_line(url: str, message: str)
     with pytest.raises(KdnasError) as caught:
         new_study(url)
     assert message in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_a_database_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def die_before_an_index(*given: object) -> None:
+        if "CREATE UNIQUE INDEX" in str(given[2]):
+            raise KilledError
+
+    url = f"sqlite:///{tmp_path}/study.db"
+    sqlalchemy.event.listen(Engine, "before_cursor_execute", die_before_an_index)
+    try:
+        with pytest.raises(KilledError):
+            new_study(url)
+    finally:
+        sqlalchemy.event.remove(Engine, "before_cursor_execute", die_before_an_index)
+    assert not list(tmp_path.iterdir())
+    for _ in range(2):
+        new_study(url)
+    assert [study.study_name for study in make_storage(url).get_all_studies()] == ["s"]
 
 
 def test_a_proxy_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
