@@ -61,7 +61,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
 @with_settings(
     trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_THE_RUN,
-    **of_the_run("force", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
+    **of_the_run("force", "final_seeds", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
 def resume(
     flags: dict[str, Any],
@@ -181,7 +181,7 @@ def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     conclude(described, lines(described))
 
 
-@with_settings(**OF_THE_RUN)
+@with_settings(**OF_THE_RUN, **of_the_run("final_seeds"))
 def distill(
     flags: dict[str, Any],
     run: RunFolder,

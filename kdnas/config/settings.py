@@ -43,7 +43,7 @@ PLAIN_RECIPE = (
 )
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
-CHANGEABLE = ("trials", "threads", "device", "cache_limit", "force")
+CHANGEABLE = ("trials", "final_seeds", "threads", "device", "cache_limit", "force")
 OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
 OF_THE_TEACHER = ("teacher_epochs", "teacher_lr", "fresh_head", "label_map")
 OF_SCORING = (
@@ -52,6 +52,7 @@ OF_SCORING = (
 )
 # Limits that several options share, here and in stages. Seeds are added to, below 2**32.
 MOST_SEED = 2**31 - 1
+MOST_FINAL_SEEDS = 100
 MOST_ROWS = 1_000_000_000
 MOST_TOKENS = 65_536
 MOST_THREADS = 1024
@@ -272,6 +273,13 @@ class Settings(BaseModel):
     )
     hidden_weight: float = setting(
         1.0, "Weight of the hidden-state loss in task training.", ge=0, le=MOST_WEIGHT
+    )
+    final_seeds: int = setting(
+        1,
+        "Train the student and its controls in full this often, with seeds of their own; the best "
+        "on held-out training rows ships, mean and spread are reported.",
+        ge=1,
+        le=MOST_FINAL_SEEDS,
     )
 
     stages: tuple[Stage, ...] = setting(

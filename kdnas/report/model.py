@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
@@ -33,6 +35,42 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Seeds(Part):
+    """Scores of several trainings of one model, each with a seed of its own.
+
+    `scores` has those of each seed, `mean` and `deviation` (of the sample) those over all; `shown`
+    is the seed whose checkpoint stands for the model, the best on held-out training rows.
+    """
+
+    scores: dict[int, dict[str, Score]]
+    mean: dict[str, Score]
+    deviation: dict[str, Score]
+    shown: int
+
+    @classmethod
+    def of(cls, scores: Mapping[int, dict[str, float]], shown: int) -> Seeds:
+        """From the scores of at least two seeds."""
+        metrics = set.intersection(*(set(each) for each in scores.values()))
+        values = {m: [each[m] for each in scores.values()] for m in scores[shown] if m in metrics}
+        return cls(
+            scores=dict(scores),
+            mean={metric: fmean(each) for metric, each in values.items()},
+            deviation={metric: stdev(each) for metric, each in values.items()},
+            shown=shown,
+        )
+
+    @property
+    def label(self) -> str:
+        """What a table calls the row of the means."""
+        return f"  mean ± std of {len(self.scores)} seeds"
+
+    def told(self, metric: str) -> str:
+        """`0.8123 ± 0.0045`; a dash where it is not known."""
+        if metric not in self.mean:
+            return "-"
+        return f"{self.mean[metric]:.4f} ± {self.deviation[metric]:.4f}"
+
+
 class EvaluatedModel(Part):
     """A model with its costs and its scores on the task."""
 
@@ -44,6 +82,7 @@ class EvaluatedModel(Part):
     speedup: Ratio  # the teacher's latency over this one's; passes alternate
     scores: dict[str, Score]  # by metric; empty for a teacher without a head for the task
     intervals: dict[str, Interval] = {}  # their 95% confidence intervals
+    seeds: Seeds | None = None  # of a student that was trained several times
 
 
 class Student(EvaluatedModel):

@@ -12,6 +12,8 @@ from kdnas.runtime.formatting import WIDTH, in_millions, short_path, table_lines
 
 # Of the first column; the rest is for the numbers.
 NAME, WIDEST = 24, 30
+# Of a mean with its standard deviation.
+SPREAD = 15
 
 
 def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list[str]:
@@ -59,12 +61,15 @@ def _models(report: Report) -> list[str]:
     names += [low.name for low in report.baselines]
     first = min(WIDEST, max(NAME, *map(len, names)))
     metrics = list(report.student.scores)
-    while sum(max(len(metric), 6) + 2 for metric in metrics) > WIDTH - first - 16:
+    widest = SPREAD if any(model.seeds for _, model in report.models) else 6
+    while sum(max(len(metric), widest) + 2 for metric in metrics) > WIDTH - first - 16:
         metrics.pop()
     rows = []
     for name, model in report.models:
         scores = [f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics]
         rows.append((name, in_millions(model.params), f"{model.speedup:.2f}x", *scores))
+        if model.seeds:
+            rows.append((model.seeds.label, "", "", *map(model.seeds.told, metrics)))
     for low in report.baselines:
         scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
         rows.append((low.name, "-", "-", *scores))

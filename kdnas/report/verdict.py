@@ -12,10 +12,26 @@ def verdict(report: Report) -> str:
     """The share of the teacher's score kept, the speed-up, and how the student compares.
 
     Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
-    95%. One training of each model says nothing about other seeds.
+    95%. One training of each model says nothing about other seeds; several have a sentence.
     """
-    return " ".join(
-        filter(None, (_nothing_learnt(report), _kept(report), _chosen(report), _compared(report)))
+    parts = (_nothing_learnt, _kept, _chosen, _compared, _over_seeds)
+    return " ".join(filter(None, (part(report) for part in parts)))
+
+
+def _over_seeds(report: Report) -> str:
+    """Means and spreads of the students that were trained with several seeds."""
+    metric, own = report.main_score, report.student.seeds
+    if own is None:
+        return ""
+    controls = [
+        f'"{shown_name(control, report.speedup)}" {control.seeds.told(metric)}'
+        for control in report.controls
+        if control.seeds
+    ]
+    beside = f"; {', '.join(controls)}" if controls else ""
+    return (
+        f"Over {len(own.scores)} seeds its {metric} is {own.told(metric)} (mean and standard "
+        f"deviation){beside}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of, damage, key_of
 from kdnas.files.atomic import move, replace_folder
-from kdnas.report.model import SEARCHED, Selection
+from kdnas.report.model import Selection
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.scoring.limits import Limits
@@ -43,11 +43,27 @@ class Choice:
     selection: Selection | None = None
 
 
-def checkpoint_of(context: Context, trial: FrozenTrial) -> Path:
-    """Where the run's own student of a trial is or will be: aside, where a control ships."""
-    aside = context.run.folder / ASIDE
+def checkpoint_of(context: Context, trial: FrozenTrial, home: Path | None = None) -> Path:
+    """Where the search's student of a trial is or will be: aside, where another ships.
+
+    `home` is the folder of its report; default: the run's.
+    """
+    home = home or context.run.folder
     record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
-    return aside if student_artifact(aside, record).done() else context.run.folder / "student"
+    aside = home / ASIDE
+    return aside if student_artifact(aside, record).done() else home / "student"
+
+
+def best_seed(prepared: Prepared, made: Control) -> Control:
+    """A student of which the training that is best on held-out training rows counts.
+
+    The first does where the rows have no labels.
+    """
+    rows = selection_rows(prepared.inputs.data, prepared.context.settings)
+    if len(made.trainings) < 2 or rows.labels is None:
+        return made
+    each = [replace(made, folder=folder) for folder in made.trainings.values()]
+    return max(each, key=lambda one: float(_on_held_out_rows(prepared, one, rows)["score"]))
 
 
 def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
@@ -75,24 +91,30 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     return Choice(best, [one for one in made if one is not best], selection)
 
 
-def ship(prepared: Prepared, choice: Choice) -> Choice:
-    """Puts the student that ships in RUN/student; the search's own, if another, goes aside."""
-    run = prepared.context.run.folder
-    student, aside = run / "student", run / ASIDE
-    shipped, others = choice.shipped, list(choice.others)
-    if shipped.name == SEARCHED:
+def ship(choice: Choice, home: Path) -> Choice:
+    """Puts the student that ships in `home`/student; the search's own, if another, goes aside."""
+    student, aside = home / "student", home / ASIDE
+    shipped = choice.shipped
+    if shipped.folder in (student, aside):
         if shipped.folder == aside:
             move(aside, student)
-        return Choice(Control(SEARCHED, shipped.candidate, student), others, choice.selection)
-    for i, one in enumerate(others):
-        if one.name == SEARCHED and one.folder == student:
-            move(student, aside)
-            others[i] = Control(SEARCHED, one.candidate, aside)
+        return replace(choice, shipped=_moved(shipped, aside, student))
+    others = list(choice.others)
+    if any(student in one.trainings.values() for one in (shipped, *others)):
+        move(student, aside)
+    shipped, *others = (_moved(one, student, aside) for one in (shipped, *others))
     whole = key_of(student) == key_of(shipped.folder) and damage(student) is None
     if not whole or content_of(student) != content_of(shipped.folder):
         with replace_folder(student) as partial:
             shutil.copytree(shipped.folder, partial, dirs_exist_ok=True)
     return Choice(shipped, others, choice.selection)
+
+
+def _moved(made: Control, before: Path, now: Path) -> Control:
+    """A student one of whose checkpoints was moved."""
+    places = {seed: now if at == before else at for seed, at in made.trainings.items()}
+    folder = now if made.folder == before else made.folder
+    return replace(made, folder=folder, trainings=places)
 
 
 def _keeps_limits(prepared: Prepared, control: Control) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from optuna.study import Study
 
 from kdnas.config import Settings
 from kdnas.recipes.full import run_recipe, train_on_labels
-from kdnas.report.model import HAND_PICKED
+from kdnas.report.model import HAND_PICKED, SEARCHED
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
@@ -22,33 +23,83 @@ from kdnas.study.winner import choose_winner
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.seeds import SEEDS, Train, train_seeds, with_seed
 
 
-def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: Path) -> None:
+def distil(
+    prepared: Prepared,
+    candidate: Candidate,
+    trial: int | None,
+    folder: Path,
+    seed: int | None = None,
+) -> None:
     """Distils a candidate by the whole recipe into a folder that does not hold it yet.
 
-    It goes on from the short training of `trial`; None starts afresh.
+    It goes on from the short training of `trial`; None starts afresh, as does every training with a
+    `seed` other than the run's.
     """
-    tokenizer = prepared.teacher.tokenizer
-    record = record_of(prepared.context.settings, candidate, trial)
-    artifact = student_artifact(folder, record, tokenizer, prepared.teacher.scale)
+    record = record_of(prepared.context.settings, candidate, trial, seed=seed)
+
+    def train(own: Prepared, work: Path, title: str) -> StudentState:
+        say(f"{title}: distilling {candidate.label}")
+        start = partial(after_mini_kd, own, candidate, None if seed is not None else trial, title)
+        return run_recipe(own.full(), candidate, work, title, start)
+
+    _train(prepared, candidate, folder, seed, record, train, "distil")
+
+
+def fine_tune(
+    prepared: Prepared, candidate: Candidate, folder: Path, seed: int | None = None
+) -> None:
+    """Trains a student on labels alone, from the same start, and saves it."""
+    record = record_of(prepared.context.settings, candidate, None, "fine-tuned", seed)
+
+    def train(own: Prepared, work: Path, title: str) -> StudentState:
+        say(f"{title}: training {candidate.label} on labels alone")
+        state = own.mini.start(candidate.architecture)
+        train_on_labels(own.full(), state, work, title)
+        return state
+
+    _train(prepared, candidate, folder, seed, record, train, "control")
+
+
+def _train(
+    prepared: Prepared,
+    candidate: Candidate,
+    folder: Path,
+    seed: int | None,
+    record: dict[str, Any],
+    train: Callable[[Prepared, Path, str], StudentState],
+    step: str,
+) -> None:
+    """Trains a student into a folder, unless it is there."""
+    teacher, context = prepared.teacher, prepared.context
+    artifact = student_artifact(folder, record, teacher.tokenizer, teacher.scale)
     if artifact.done():
         return
-    work, title = _work(prepared.context, folder, candidate)
-    start = partial(after_mini_kd, prepared, candidate, trial, title)
-    with prepared.context.run.timed(f"distil {folder.name}"):
-        say(f"{folder.name}: distilling {candidate.label}")
-        state = run_recipe(prepared.full(), candidate, work, title, start)
+    work, title = _work(context, folder, candidate, seed)
+    with context.run.timed(f"{step} {named(folder.name, seed)}"):
+        state = train(prepared if seed is None else with_seed(prepared, seed), work, title)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 
 
+def named(name: str, seed: int | None) -> str:
+    """`student`, or `student seed 1` for a training with a seed of its own."""
+    return name if seed is None else f"{name} seed {seed}"
+
+
 def record_of(
-    settings: Settings, candidate: Candidate, trial: int | None, method: str = "distilled"
+    settings: Settings,
+    candidate: Candidate,
+    trial: int | None,
+    method: str = "distilled",
+    seed: int | None = None,
 ) -> dict[str, Any]:
-    """What decides a trained student."""
+    """What decides a trained student; `seed` where it is not the run's."""
     recipe = recipe_record(settings)
-    return {"candidate": candidate.params, "trial": trial, "method": method, "recipe": recipe}
+    record = {"candidate": candidate.params, "trial": trial, "method": method, "recipe": recipe}
+    return record if seed is None else {**record, "seed": seed}
 
 
 def recipe_record(settings: Settings) -> list[dict[str, Any]]:
@@ -69,40 +120,39 @@ def after_mini_kd(
     return state
 
 
-def fine_tune(prepared: Prepared, candidate: Candidate, folder: Path) -> None:
-    """Trains a student on labels alone, from the same start, and saves it."""
-    record = record_of(prepared.context.settings, candidate, None, "fine-tuned")
-    teacher = prepared.teacher
-    artifact = student_artifact(folder, record, teacher.tokenizer, teacher.scale)
-    if artifact.done():
-        return
-    work, title = _work(prepared.context, folder, candidate)
-    with prepared.context.run.timed(f"control {folder.name}"):
-        say(f"{folder.name}: training {candidate.label} on labels alone")
-        state = prepared.mini.start(candidate.architecture)
-        train_on_labels(prepared.full(), state, work, title)
-        artifact.write(state.model)
-    shutil.rmtree(work, ignore_errors=True)
+def train_student(
+    prepared: Prepared, candidate: Candidate, trial: int, folder: Path, home: Path
+) -> Control:
+    """The search's own student, in `folder`, and with other seeds below `home`."""
+    own = Control(SEARCHED, candidate, folder, "student")
+    train = partial(distil, prepared, candidate, trial)
+    return train_seeds(prepared.context.settings, own, home, train)
 
 
 def train_controls(
-    prepared: Prepared, winner: Candidate, student: Path, random: Study | None, folder: Path
+    prepared: Prepared, winner: Candidate, student: Path, random: Study | None, home: Path
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
-    The winner's checkpoint is in `student`; `folder` gets those of the controls.
+    The winner's checkpoint is in `student`; `home` gets those of the controls.
     """
-    fine_tune(prepared, winner, folder / "fine-tuned")
-    controls = [Control("fine-tuned without KD", winner, folder / "fine-tuned")]
+    settings = prepared.context.settings
+
+    def made(name: str, candidate: Candidate, title: str, train: Train) -> Control:
+        own = Control(name, candidate, home / "controls" / title, title)
+        return train_seeds(settings, own, home, train)
+
+    labels = partial(fine_tune, prepared, winner)
+    controls = [made("fine-tuned without KD", winner, "fine-tuned", labels)]
     picked = control_by_hand(prepared, winner, student)
     if picked is not None:
-        distil(prepared, picked, None, folder / "hand-picked")
-        controls.append(Control(HAND_PICKED, picked, folder / "hand-picked"))
-    if random and prepared.context.settings.random_control == "full":
-        best = choose_winner(random, speedup=prepared.context.settings.speedup)
+        afresh = partial(distil, prepared, picked, None)
+        controls.append(made(HAND_PICKED, picked, "hand-picked", afresh))
+    if random and settings.random_control == "full":
+        best = choose_winner(random, speedup=settings.speedup)
         found = Candidate.from_params(best.params)
-        distil(prepared, found, None, folder / "random-search")
-        controls.append(Control(RANDOM_SEARCH, found, folder / "random-search"))
+        afresh = partial(distil, prepared, found, None)
+        controls.append(made(RANDOM_SEARCH, found, "random-search", afresh))
     return controls
 
 
@@ -124,9 +174,13 @@ def control_by_hand(prepared: Prepared, winner: Candidate, student: Path) -> Can
     return None if found is None else Candidate.from_params(found)
 
 
-def _work(context: Context, folder: Path, candidate: Candidate) -> tuple[Path, str]:
+def _work(
+    context: Context, folder: Path, candidate: Candidate, seed: int | None
+) -> tuple[Path, str]:
     """Where an unfinished training keeps its state; the student's name, as `trial-3 student`."""
     home = context.run.folder
     parts = folder.relative_to(home).parts
-    title = " ".join(part for part in parts if part not in ("controls", "students"))
-    return home / "work" / folder.name / candidate.label.replace(" ", "-"), title
+    other = ("controls", "students", SEEDS, str(seed))
+    title = named(" ".join(part for part in parts if part not in other), seed)
+    place = named(folder.name, seed).replace(" ", "-")
+    return home / "work" / place / candidate.label.replace(" ", "-"), title

@@ -28,9 +28,11 @@ from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
 from kdnas.teachers.load import EMBEDDED_NAME, Teacher, head_of_another_task
 from kdnas.workflow.disk import Disk, disk_needed
+from kdnas.workflow.distil import named
 from kdnas.workflow.estimate import Estimate, is_made
 from kdnas.workflow.inputs import Inputs, trials_left
 from kdnas.workflow.probe import probe
+from kdnas.workflow.seeds import other_seeds, place_of_seed
 from kdnas.workflow.selection_rows import for_students, selection_rows
 
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
@@ -192,16 +194,21 @@ def share_of_time(study: Study, trial: FrozenTrial) -> float:
 
 def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]:
     """The steps, titles and folders of the students that are trained in full for a report."""
-    controls = home / "controls"
-    found = [
-        (DISTIL, "distil the student", home / "student"),
-        ("control fine-tuned", "control: the student on labels alone", controls / "fine-tuned"),
-        ("distil hand-picked", "control: a shape picked by hand", controls / "hand-picked"),
-    ]
     settings = context.settings
+    kinds = [
+        ("distil", "student", "distil the student"),
+        ("control", "fine-tuned", "control: the student on labels alone"),
+        ("distil", "hand-picked", "control: a shape picked by hand"),
+    ]
     if settings.random_control == "full" and settings.sampler != "random":
-        name, title = "random-search", "control: the best of random search"
-        found.append((f"distil {name}", title, controls / name))
+        kinds.append(("distil", "random-search", "control: the best of random search"))
+    found = []
+    for step, name, title in kinds:
+        place = home / "student" if name == "student" else home / "controls" / name
+        found.append((f"{step} {name}", title, place))
+        for seed in other_seeds(settings):
+            place = place_of_seed(home, name, seed)
+            found.append((f"{step} {named(name, seed)}", f"{title}, seed {seed}", place))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,7 @@ from kdnas.report.model import (
     Kept,
     LatencyCell,
     Report,
+    Seeds,
     Selection,
     Student,
     TrainedStage,
@@ -58,11 +59,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Control:
-    """A student that the winner is compared with: its name, shape and checkpoint."""
+    """A student that the winner is compared with, or the winner itself.
+
+    Attributes:
+        name: What a person reads.
+        candidate: Its shape.
+        folder: The checkpoint that stands for it.
+        title: The name of its folders.
+        trainings: All its checkpoints, by seed.
+    """
 
     name: str
     candidate: Candidate
     folder: Path
+    title: str = ""
+    trainings: dict[int, Path] = field(default_factory=dict)
 
 
 def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
@@ -78,6 +89,18 @@ def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str
         return {"costs": asdict(costs), **found}
 
     return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
+
+
+def scored(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
+    """The official scores of a saved student, computed once."""
+    data, exact = prepared.inputs.data, prepared.context.runtime.exact
+
+    def compute() -> dict[str, Any]:
+        model = load_teacher(str(folder), data.spec).model
+        pad_id = prepared.teacher.pad_id
+        return scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id)
+
+    return _once_a_machine(prepared, "score", candidate, folder, compute)
 
 
 def latency_table(prepared: Prepared, candidate: Candidate, folder: Path) -> list[dict[str, Any]]:
@@ -162,6 +185,7 @@ def make_report(
     controls: list[Control],
     selection: Selection | None,
     speedup: float | None,
+    seeds: Mapping[str, Seeds | None],
 ) -> Report:
     """The report of a distilled trial; measures what is not measured yet.
 
@@ -174,6 +198,7 @@ def make_report(
         controls: The other students that were trained in full.
         selection: How it was chosen among them, if it was.
         speedup: The limit that it was chosen under, if any.
+        seeds: By the name of a student, the scores of its trainings with several seeds.
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     settings, spec = context.settings, inputs.data.spec
@@ -215,6 +240,7 @@ def make_report(
             name=candidate.label,
             trial=_trial_of(study, winner, candidate),
             latency_iqr_ms=costs["latency_iqr_ms"],
+            seeds=seeds.get(shipped.name),
             **student,
         ),
         baselines=[Baseline(name=b["name"], scores=b["scores"]) for b in lows],
@@ -228,6 +254,7 @@ def make_report(
             ControlModel(
                 name=c.name,
                 folder=c.folder.name,
+                seeds=seeds.get(c.name),
                 **_model_fields(prepared, c.candidate, c.folder),
             )
             for c in controls

@@ -15,7 +15,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.report import Report, write_report
-from kdnas.report.model import SEARCHED
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say, step
 from kdnas.space import Candidate
@@ -26,8 +25,8 @@ from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_whole, open_study_of
 from kdnas.study.winner import ranked_trials
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.choose import Choice, checkpoint_of, choose_student, ship
-from kdnas.workflow.distil import record_of, train_controls
+from kdnas.workflow.choose import Choice, best_seed, checkpoint_of, choose_student, ship
+from kdnas.workflow.distil import record_of, train_controls, train_student
 from kdnas.workflow.forecast import (
     Forecast,
     follow,
@@ -47,9 +46,10 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.measure import Control, make_report
+from kdnas.workflow.measure import make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.search import open_run_study, random_search, search
+from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.within_limit import distil_within_limit
 
 
@@ -143,16 +143,19 @@ def deliver(
         speedup: The limit that the trial was chosen under, if any.
     """
     context, candidate = prepared.context, Candidate.from_params(winner.params)
-    own = home == context.run.folder
-    student = checkpoint_of(context, winner) if own else home / "student"
-    controls = train_controls(prepared, candidate, student, random, home / "controls")
-    choice = Choice(Control(SEARCHED, candidate, student), controls)
-    if own:
-        choice = ship(prepared, choose_student(prepared, [choice.shipped, *controls]))
+    student = checkpoint_of(context, winner, home)
+    searched = train_student(prepared, candidate, winner.number, student, home)
+    controls = train_controls(prepared, candidate, student, random, home)
+    first, *others = (best_seed(prepared, one) for one in (searched, *controls))
+    choice = Choice(first, others)
+    if home == context.run.folder:
+        choice = choose_student(prepared, [first, *others])
+    choice = ship(choice, home)
     with step("report"):
         report = make_report(  # 6 evaluate
             *(prepared, study, random, winner),
             *(choice.shipped, choice.others, choice.selection, speedup),
+            {one.name: seeds_of(prepared, one) for one in (choice.shipped, *choice.others)},
         )
         write_report(context.run, study, random, report, home)  # 7 report
     return report
@@ -223,9 +226,7 @@ def home_of(context: Context, trial: FrozenTrial) -> Path:
 
 def place_of(context: Context, trial: FrozenTrial) -> Path:
     """The folder for a trial's checkpoint."""
-    home = home_of(context, trial)
-    own = home == context.run.folder
-    return checkpoint_of(context, trial) if own else home / "student"
+    return checkpoint_of(context, trial, home_of(context, trial))
 
 
 def work_on_study(context: Context, *, check: bool) -> None:

@@ -37,15 +37,12 @@ def scores_section(data: ReportData) -> Section:
     if not data.report:
         return replace(SCORES, missing="No student is finished yet: continue with kdnas resume.")
     models, metrics = data.report.models, list(data.report.student.scores)
-    rows = [
-        (
-            name,
-            *(_score(model, metric) for metric in metrics),
-            in_millions(model.params, 2),
-            f"{model.speedup:.2f}x",
-        )
-        for name, model in models
-    ]
+    rows = []
+    for name, model in models:
+        scores = (_score(model, metric) for metric in metrics)
+        rows.append((name, *scores, in_millions(model.params, 2), f"{model.speedup:.2f}x"))
+        if model.seeds:
+            rows.append((model.seeds.label, *map(model.seeds.told, metrics), "", ""))
     for low in data.report.baselines:
         rows.append((low.name, *(_score(low, metric) for metric in metrics), "-", "-"))
     table = Table(("", *metrics, "parameters", "speed-up"), rows, open=True)

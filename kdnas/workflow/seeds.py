@@ -1,0 +1,74 @@
+"""Trainings of one student with several seeds: where each is, what they score, which one counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.files.curves import Curves
+from kdnas.report.model import Seeds
+from kdnas.scoring.mini_kd import MiniKD
+from kdnas.workflow.measure import Control, measured, scored
+from kdnas.workflow.prepare import Prepared
+
+SEEDS = "seeds"
+
+# Trains a student into a folder, with a seed of its own where one is given.
+Train = Callable[[Path, int | None], object]
+
+
+def other_seeds(settings: Settings) -> range:
+    """The seeds of the trainings in full beside that with the run's own seed."""
+    return range(settings.seed + 1, settings.seed + settings.final_seeds)
+
+
+def place_of_seed(home: Path, name: str, seed: int) -> Path:
+    """The folder of a student that was trained with a seed of its own."""
+    return home / SEEDS / str(seed) / name
+
+
+def with_seed(prepared: Prepared, seed: int) -> Prepared:
+    """What trains students with another seed, from the same data, teacher and proxy."""
+    context = prepared.context
+    settings = context.settings.model_copy(update={"seed": seed})
+    record = Curves(context.run.folder).record
+    mini = MiniKD(prepared.teacher, prepared.mini.proxy, settings, context.runtime, record)
+    full = cache(lambda: replace(prepared.full(), settings=settings))
+    return replace(prepared, context=replace(context, settings=settings), mini=mini, full=full)
+
+
+def train_seeds(settings: Settings, control: Control, home: Path, train: Train) -> Control:
+    """Trains a student with the run's seed, unless that is done, and with the others.
+
+    Args:
+        settings: Of the run.
+        control: The student; its folder is that of the run's own seed.
+        home: Holds the folders of the other seeds.
+        train: Does one training.
+    """
+    train(control.folder, None)
+    trainings = {settings.seed: control.folder}
+    for seed in other_seeds(settings):
+        trainings[seed] = place_of_seed(home, control.title, seed)
+        train(trainings[seed], seed)
+    return replace(control, trainings=trainings)
+
+
+def seeds_of(prepared: Prepared, control: Control) -> Seeds | None:
+    """The scores of a student's trainings; None where there is one alone."""
+    if len(control.trainings) < 2:
+        return None
+    return Seeds.of(
+        {seed: _scores(prepared, control, folder) for seed, folder in control.trainings.items()},
+        next(seed for seed, folder in control.trainings.items() if folder == control.folder),
+    )
+
+
+def _scores(prepared: Prepared, control: Control, folder: Path) -> dict[str, Any]:
+    if folder == control.folder:  # this one is timed, too
+        return dict(measured(prepared, control.candidate, folder)["scores"])
+    return dict(scored(prepared, control.candidate, folder)["scores"])
