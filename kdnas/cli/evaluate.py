@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from kdnas.cli.options import ConfigFile, interruptible, with_settings
+from kdnas.cli.options import ConfigFile, DryRun, interruptible, with_settings
 from kdnas.config import load_settings
 from kdnas.runtime.console import conclude
 
@@ -58,6 +58,7 @@ def evaluate(
         help="Folder for predictions on the test splits, in GLUE's submission format.",
         rich_help_panel="Output",
     ),
+    dry_run: DryRun = False,
 ) -> None:
     """Score a checkpoint on tasks, by their official metrics.
 
@@ -75,6 +76,10 @@ def evaluate(
         **{"fine_tune": fine_tune, "grid": grid, "lrs": lrs, "batch_sizes": batch_sizes},
         **{"epochs": epochs, "seeds": seeds, "out": out, "predictions": predictions},
     }
+    if dry_run:
+        told = run(model, task, config=config, dry_run=True, **given, **flags)
+        conclude(told, told["lines"])
+        return
     result = interruptible(
         f"evaluate {model} with the same options",
         lambda: run(model, task, config=config, **given, **flags),

@@ -224,6 +224,7 @@ def fidelity(
     *,
     students: int = typer.Option(16, help="Students to distil in full.", min=1, max=10_000),
     seeds: int = typer.Option(1, help="Trainings of each, one a seed.", min=1, max=1000),
+    dry_run: DryRun = False,
 ) -> None:
     """Measure how well a study's scores rank its students.
 
@@ -236,7 +237,11 @@ def fidelity(
     from kdnas.report.fidelity import fidelity_lines
     from kdnas.runs.context import open_context
     from kdnas.workflow.fidelity import fidelity as measure
+    from kdnas.workflow.fidelity import plan_fidelity
 
+    if dry_run:
+        _tell(opened, lambda context: plan_fidelity(context, students, seeds))
+        return
     again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
     result = interruptible(again, lambda: measure(open_context(opened), students, seeds))
     conclude(result, fidelity_lines(result, str(run)))

@@ -18,16 +18,17 @@ from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
+from kdnas.evaluation.foresee import foresee
 from kdnas.evaluation.scores import baseline, scores_and_intervals
 from kdnas.evaluation.tuning import WIDTH, Outcome, Point, Tuner, metrics_line, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
 from kdnas.runs.student import finished_student
-from kdnas.runtime.console import say
+from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.formatting import several, table_lines
-from kdnas.tasks import DEFAULT_TASK, TaskSpec
+from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.teachers.load import load_config, load_teacher
 
@@ -49,6 +50,7 @@ def evaluate(
     out: Path | str | None = None,
     predictions: Path | str | None = None,
     config: Sequence[Path] | None = None,
+    dry_run: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """A checkpoint's scores by the tasks' official metrics, in fp32.
@@ -70,6 +72,7 @@ def evaluate(
             runs/MODEL-evaluation.
         predictions: Folder for predictions on the test splits.
         config: YAML files with settings.
+        dry_run: Only plans the fine-tunings.
         options: Other settings: `max_length`, `max_train_rows`, `seed`, `precision`, `threads`,
             `device`.
 
@@ -77,7 +80,8 @@ def evaluate(
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
             its metrics), how it came about, and the `baseline`: the best constant answer to these
             rows. Where nothing was trained, also 95% `intervals`, and the `details` of each class;
-        `mean`: of the tasks' scores; `predictions`: files.
+        `mean`: of the tasks' scores; `predictions`: files. Of a dry run: its `lines` for people,
+        the `steps` with their `seconds`, the `rows` of each task and the `disk` needed.
 
     Raises:
         KdnasError: The checkpoint, the data or an option cannot be used.
@@ -102,20 +106,33 @@ def evaluate(
     short = f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
     folder = Path(out or Path("runs") / f"{short}-evaluation")
     answers = None if predictions is None else Path(predictions)
-    if answers:
-        make_writable(answers)
+    subjects = [prepare(name, spec, settings, fine_tune) for spec in specs]
+    trains = {one.spec.name: read_train(one, settings) for one in subjects if one.tuned}
+    if not dry_run:
+        with claimed(folder, name) if trains or out is not None else nullcontext():
+            pass  # refuses a folder before anything is measured
+        if answers:
+            make_writable(answers)
+    planned = foresee(subjects, trains, points, seeds, runtime, folder)
+    if dry_run:
+        return planned.described
     benchmark, *others = {spec.benchmark for spec in specs}
     mean_name = f"{benchmark} mean" if benchmark and not others else "mean"
     result: dict[str, Any] = {"model": name, "tasks": {}, "predictions": []}
-    for spec in specs:
-        subject = prepare(name, spec, settings, fine_tune)
-        stays = subject.tuned or out is not None
-        with claimed(folder, name) if stays else nullcontext():
-            _evaluate_task(subject, settings, points, seeds, runtime, folder, answers, result)
-            result["mean"] = fmean(task["score"] for task in result["tasks"].values())
-            result["mean_name"] = mean_name
-            if stays:
-                write_json(folder / RESULTS, {**result, "model": _identity(name)})
+    if trains:
+        for line in planned.lines:
+            say(line)
+    with following(planned.plan) if trains else nullcontext():
+        for subject in subjects:
+            stays = subject.tuned or out is not None
+            train = trains.get(subject.spec.name)
+            with claimed(folder, name) if stays else nullcontext():
+                job = (settings, points, seeds, runtime, folder, answers, result)
+                _evaluate_task(subject, train, *job)
+                result["mean"] = fmean(task["score"] for task in result["tasks"].values())
+                result["mean_name"] = mean_name
+                if stays:
+                    write_json(folder / RESULTS, {**result, "model": _identity(name)})
     return result
 
 
@@ -142,6 +159,7 @@ def claimed(folder: Path, model: str) -> Iterator[None]:
 
 def _evaluate_task(
     subject: Subject,
+    train: EncodedExamples | None,
     settings: Settings,
     grid: Sequence[Point],
     seeds: int,
@@ -153,10 +171,11 @@ def _evaluate_task(
     """Adds the scores and the predictions of one task to the result."""
     name = subject.spec.name
     tests = read_tests(subject, settings) if predictions else []
-    if subject.tuned:
-        say(f"{name}: fine-tuning {subject.model}; results go to {folder}")
-        tuner = Tuner(subject, read_train(subject, settings), runtime, folder / name)
-        outcomes = tuner.tune(grid, seeds)
+    if train is not None:
+        tuner = Tuner(subject, train, runtime, folder / name)
+        with step(name):
+            say(f"{name}: fine-tuning {subject.model}; results go to {folder}")
+            outcomes = tuner.tune(grid, seeds)
         diverged = [one.point.label for one in tuner.done if not one.scores]
         found = {**_over_seeds(outcomes), "grid_points": len(grid), "diverged": diverged}
         model = tuner.best_model() if tests else None

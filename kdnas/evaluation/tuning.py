@@ -18,7 +18,7 @@ from kdnas.errors import DivergedError, KdnasError
 from kdnas.evaluation.data import Subject
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.files.artifact import Artifact, json_artifact
-from kdnas.runtime.console import say
+from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime
 from kdnas.runtime.shown import quoted, shown
 from kdnas.students.checkpoint import load_student, student_artifact
@@ -32,6 +32,7 @@ from kdnas.teachers.load import Teacher, load_teacher, with_fresh_head
 GRID_LRS = (3e-5, 5e-5, 1e-4, 3e-4)
 GRID_BATCH_SIZES = (8, 16, 32, 64, 128)
 MOST_SEEDS = 1000
+FINE_TUNING = "fine-tuning"
 WORST = -2.0  # below every metric
 WIDTH = 80  # of a terminal
 
@@ -125,13 +126,20 @@ class Tuner:
         Returns the outcomes of the best point, the grid's own seed first, without diverged ones;
         KdnasError where every point diverged.
         """
-        total = len(grid) + seeds - 1
-        best = max([self._take(point, total) for point in grid], key=lambda one: one.total)
-        if not best.scores:
-            raise KdnasError(f"{self.subject.spec.name}: every fine-tuning diverged; lower --lrs")
-        first = best.point.seed
-        others = [replace(best.point, seed=seed) for seed in range(first + 1, first + seeds)]
-        outcomes = [best, *(self._take(point, total) for point in others)]
+        total, name = len(grid) + seeds - 1, self.subject.spec.name
+        with progress(f"{name} {FINE_TUNING}", total, unit=f"{name}: {FINE_TUNING}") as advance:
+
+            def take(point: Point) -> Outcome:
+                outcome = self._take(point, total)
+                advance("")
+                return outcome
+
+            best = max([take(point) for point in grid], key=lambda one: one.total)
+            if not best.scores:
+                raise KdnasError(f"{name}: every fine-tuning diverged; lower --lrs")
+            first = best.point.seed
+            others = [replace(best.point, seed=seed) for seed in range(first + 1, first + seeds)]
+            outcomes = [best, *map(take, others)]
         return [outcome for outcome in outcomes if outcome.scores]
 
     def best_model(self) -> PreTrainedModel:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from kdnas.runtime.formatting import in_time
+from kdnas.runtime.formatting import in_time, several
 from kdnas.runtime.jobs import Job
 
 # Before a kind of work has taken this long, most of its estimate stands; for long steps a share.
@@ -81,6 +82,30 @@ class Plan:
     def elapsed(self) -> float:
         """Seconds since the job began."""
         return self.clock() - self.start
+
+    @property
+    def headline(self) -> str:
+        """`plan: 8 steps, about 22 min`."""
+        if not self.steps:
+            return "plan: nothing is left to do"
+        steps = several(len(self.steps), "step")
+        return f"plan: {steps}, about {in_time(self.first, rough=True)}"
+
+    @property
+    def lines(self) -> list[str]:
+        """The steps with what each should take."""
+        width = max((len(step.title) for step in self.steps), default=0)
+        return [
+            f"  {'' if i > 1 else 'steps':<11}{i:>2} {step.title:<{width}}  "
+            f"about {in_time(step.seconds, rough=True)}"
+            for i, step in enumerate(self.steps, 1)
+        ]
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """As plain values."""
+        steps = [{"name": s.name, "title": s.title, "seconds": s.seconds} for s in self.steps]
+        return {"steps": steps, "seconds": self.first}
 
     def begin(self, name: str) -> Step | None:
         """Begins a step, which ends those before it; None where it is not in the plan."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 
 from kdnas.files.cache import cache_folder
+from kdnas.files.disk import PAUSED, WEIGHT_BYTES, Disk, existing
 from kdnas.measure import count_params
 from kdnas.recipes.stages import teacher_request
 from kdnas.runs.context import Context
-from kdnas.runtime.formatting import in_bytes
 from kdnas.scoring.mini_kd import states_for
 from kdnas.students import empty_student
 from kdnas.tasks import EncodedExamples
@@ -21,31 +17,8 @@ from kdnas.teachers.store import store_bytes
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import middle_shape
 
-WEIGHT_BYTES = 4
-# A paused training keeps the weights and two averages of the gradient.
-PAUSED = 3
 # Students of trials that may still win.
 KEPT_TRIALS = 5
-
-
-@dataclass(frozen=True)
-class Disk:
-    """Bytes that a run will need in a folder, at most, and those that are free there."""
-
-    folder: Path
-    needed: int
-    free: int
-
-    @property
-    def warning(self) -> str | None:
-        """A line where it is too little."""
-        if self.needed <= self.free:
-            return None
-        return (
-            f"warning: {self.folder} has {in_bytes(self.free)} free, and this needs about "
-            f"{in_bytes(self.needed)}; free some, lower --proxy-fraction, or set KDNAS_CACHE and "
-            "--out to a larger disk"
-        )
 
 
 def disk_needed(
@@ -60,12 +33,12 @@ def disk_needed(
     one = WEIGHT_BYTES * count_params(student)
     own = one * (students + KEPT_TRIALS + PAUSED) + tunes * (1 + PAUSED) * teacher
     cached = stores + tunes * teacher
-    cache, folder = _existing(cache_folder()), _existing(context.run.folder)
+    cache, folder = existing(cache_folder()), existing(context.run.folder)
     if cache.stat().st_dev == folder.stat().st_dev:
-        return [Disk(context.run.folder, cached + own, shutil.disk_usage(folder).free)]
+        return [Disk.of(context.run.folder, cached + own)]
     return [
-        Disk(cache_folder(), cached, shutil.disk_usage(cache).free),
-        Disk(context.run.folder, own, shutil.disk_usage(folder).free),
+        Disk.of(cache_folder(), cached),
+        Disk.of(context.run.folder, own),
     ]
 
 
@@ -87,8 +60,3 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
         place = (stage.data, stage.is_general)
         most[place] = max(most.get(place, 0), size)
     return needed + sum(most.values())
-
-
-def _existing(folder: Path) -> Path:
-    """A folder, or the nearest above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

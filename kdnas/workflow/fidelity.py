@@ -6,6 +6,7 @@ folder at once.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -24,12 +25,14 @@ from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
 from kdnas.runs.context import Context, run_step
-from kdnas.runtime.console import say
+from kdnas.runtime.console import progress, say, step
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
 from kdnas.space import Candidate
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.study import evaluated
 from kdnas.study.whole import open_study_of
+from kdnas.teachers.load import Teacher
+from kdnas.workflow.forecast import TRAININGS, Forecast, follow, forecast
 from kdnas.workflow.inputs import (
     Inputs,
     check_inputs,
@@ -58,6 +61,41 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         KdnasError: The study has too few finished trials, or another process holds the run.
     """
     run, settings = context.run, context.settings
+    with run.alone():
+        students, inputs, given, planned = _check(context, count, seeds)
+        with follow(planned):
+            teacher = prepare_teacher(context, inputs, given)
+            metric = inputs.data.spec.main_score
+            full = cache(lambda: prepare_full_kd(context, inputs, teacher))
+            each = itertools.product(range(settings.seed, settings.seed + seeds), students)
+            whole = progress(TRAININGS, seeds * count, unit="training")
+            with step(TRAININGS), whole as advance:
+                for i, (seed, student) in enumerate(each):
+                    score = final_scores(context, inputs, full, student, seed)[metric]
+                    student["final"][str(seed)] = score
+                    say(
+                        f"{i % count + 1}/{count}  trial {student['trial']}  {student['label']}  "
+                        f"{student['speedup']:.2f}x  mini-KD {1 - student['loss']:.4f}  "
+                        f"{metric} {score:.4f}  (seed {seed})"
+                    )
+                    advance("")
+        result = summarise(students, metric)
+        write_json(run.folder / "fidelity.json", result)
+        write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
+    return result
+
+
+def plan_fidelity(context: Context, count: int, seeds: int) -> Forecast:
+    """What `fidelity` would do."""
+    with context.run.alone():
+        return _check(context, count, seeds)[-1]
+
+
+def _check(
+    context: Context, count: int, seeds: int
+) -> tuple[list[Student], Inputs, Teacher, Forecast]:
+    """The students, and what their trainings begin with."""
+    run, settings = context.run, context.settings
     if seeds < 1:
         raise KdnasError(f"invalid --seeds {seeds}: expected 1 or more")
     if count < LEAST:
@@ -70,27 +108,12 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
             f"with `kdnas resume {run.folder} --trials {count}`{instead}"
         )
     students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]
-    with run.alone():
-        inputs = read_inputs(context)
-        check_inputs(context, inputs)
-        given = load_given_teacher(context, inputs)
-        check_same_data(context, inputs.data)
-        teacher = prepare_teacher(context, inputs, given)
-        metric = inputs.data.spec.main_score
-        full = cache(lambda: prepare_full_kd(context, inputs, teacher))
-        for seed in range(settings.seed, settings.seed + seeds):
-            for i, student in enumerate(students):
-                score = final_scores(context, inputs, full, student, seed)[metric]
-                student["final"][str(seed)] = score
-                say(
-                    f"{i + 1}/{count}  trial {student['trial']}  {student['label']}  "
-                    f"{student['speedup']:.2f}x  mini-KD {1 - student['loss']:.4f}  "
-                    f"{metric} {score:.4f}  (seed {seed})"
-                )
-        result = summarise(students, metric)
-        write_json(run.folder / "fidelity.json", result)
-        write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
-    return result
+    inputs = read_inputs(context)
+    check_inputs(context, inputs)
+    given = load_given_teacher(context, inputs)
+    check_same_data(context, inputs.data)
+    planned = forecast(context, inputs, given, searches=False, trainings=seeds * count)
+    return students, inputs, given, planned
 
 
 def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> list[FrozenTrial]:

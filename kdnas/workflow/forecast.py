@@ -13,21 +13,19 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.files.disk import Disk
 from kdnas.measure import count_params
 from kdnas.runs.context import Context
 from kdnas.runtime.console import correct, following, say
 from kdnas.runtime.formatting import (
     WIDTH,
-    in_bytes,
     in_millions,
-    in_time,
     several,
-    short_path,
 )
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
 from kdnas.teachers.load import EMBEDDED_NAME, Teacher, head_of_another_task
-from kdnas.workflow.disk import Disk, disk_needed
+from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.distil import named
 from kdnas.workflow.estimate import Estimate, is_made
 from kdnas.workflow.inputs import Inputs, trials_left
@@ -37,7 +35,7 @@ from kdnas.workflow.selection_rows import for_students, selection_rows
 
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
 SHOWN_CLASSES = 4
-DISTIL = "distil student"
+DISTIL, TRAININGS = "distil student", "trainings"
 
 
 @dataclass(frozen=True)
@@ -67,21 +65,15 @@ class Forecast:
     @property
     def described(self) -> dict[str, Any]:
         """As plain values, for --json."""
-        steps = [{"name": s.name, "title": s.title, "seconds": s.seconds} for s in self.plan.steps]
-        return {
-            **asdict(self.facts),
-            "steps": steps,
-            "seconds": self.plan.first,
-            "disk": [{**asdict(disk), "folder": str(disk.folder)} for disk in self.disks],
-        }
+        disks = [{**asdict(disk), "folder": str(disk.folder)} for disk in self.disks]
+        return {**asdict(self.facts), **self.plan.described, "disk": disks}
 
     @property
     def lines(self) -> list[str]:
         """For people, at most 80 columns wide."""
-        facts, steps = self.facts, self.plan.steps
-        if not steps:
-            return ["plan: nothing is left to do"]
-        about = in_time(self.plan.first, rough=True)
+        facts, plan = self.facts, self.plan
+        if not plan.steps:
+            return [plan.headline]
         rows = ", ".join(f"{count:,} {name}" for name, count in facts.rows.items())
         left = f"{facts.trials_left:g} to be tried" if facts.trials_left else "none left to try"
         tuned = ", to be fine-tuned" if facts.tunes_teacher else ""
@@ -91,18 +83,9 @@ class Forecast:
             "teacher": f"{facts.teacher}, {in_millions(facts.teacher_params)} parameters{tuned}",
             "candidates": f"{facts.space:,}, {left} ({facts.sampler}); {LEGEND}",
         }
-        told = [f"plan: {several(len(steps), 'step')}, about {about}"]
-        for label, text in parts.items():
-            told += _column(label, text)
-        width = max(len(step.title) for step in steps)
-        for i, step in enumerate(steps, 1):
-            about = in_time(step.seconds, rough=True)
-            line = f"{i:>2} {step.title:<{width}}  about {about}"
-            told.append(f"  {'' if i > 1 else 'steps':<11}{line}")
-        for disk in self.disks:
-            needed, free = in_bytes(disk.needed), in_bytes(disk.free)
-            told += [f"  disk       at most {needed} in {short_path(disk.folder)}, {free} free"]
-        return told + [disk.warning for disk in self.disks if disk.warning]
+        told = [line for label, text in parts.items() for line in _column(label, text)]
+        disks = [line for disk in self.disks for line in disk.lines]
+        return [plan.headline, *told, *plan.lines, *disks]
 
 
 def forecast(
@@ -112,6 +95,7 @@ def forecast(
     *,
     searches: bool = True,
     students: Sequence[tuple[str, str, Path]] = (),
+    trainings: int = 0,
     retrain_teacher: bool = False,
 ) -> Forecast:
     """Plans what is still to do, after measuring how fast this machine is.
@@ -121,54 +105,73 @@ def forecast(
         inputs: Its data and space.
         given: The teacher as it was loaded.
         searches: Whether candidates are tried.
-        students: Names of steps, titles and folders of the students to be trained in full.
+        students: Names of steps, titles and folders of the students to be trained for a report.
+        trainings: Students to be trained in full beside those.
         retrain_teacher: Whether its fine-tuned teacher was trained with other settings.
     """
-    settings, data, run = context.settings, inputs.data, context.run
-    tuned = (run.folder / "teacher" / "config.json").exists() and not retrain_teacher
+    settings, folder = context.settings, context.run.folder
+    tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
     tune = not tuned and _is_tuned(context, inputs, given)
     left = trials_left(context) if searches else 0.0
     random = trials_left(context, control=True) if searches else 0.0
     missing = [one for one in students if left > 0 or not is_made(one[2], settings)]
-    trains = bool(left or random or missing)
-    speeds = probe(context, inputs, given, tune=tune, trains=trains)
-    estimate = Estimate(context, inputs, speeds)
-    steps = [Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune
-    if trains:
-        steps.append(Step("signal", "store the teacher's outputs", estimate.signal(), "signal"))
-    if left:
-        title = f"search, {several(f'{left:g}', 'trial')}"
-        steps.append(Step("search", title, {"search": left * estimate.trial()}, "trial"))
-    more = _students(estimate, missing)
-    steps += [step for step in more if step.name == DISTIL]
-    if random:
-        title = f"random search, {several(f'{random:g}', 'trial')}"
-        parts = {"random search": random * estimate.trial()}
-        steps.append(Step("random search", title, parts, "trial"))
-    steps += [step for step in more if step.name != DISTIL]
+    trains = bool(left or random or missing or trainings)
+    estimate = Estimate(context, inputs, probe(context, inputs, given, tune=tune, trains=trains))
+    full = _students(estimate, missing)
+    steps = [
+        *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),
+        *_search(estimate, left, signal=bool(left or random or missing)),
+        *(step for step in full if step.name == DISTIL),
+        *_trials("random search", random, estimate),
+        *(step for step in full if step.name != DISTIL),
+    ]
     if students:
-        parts = {"report": estimate.report(len(students))}
-        steps.append(Step("report", "evaluate and report", parts, "report"))
-    spec = data.spec
+        seconds = estimate.report(len(students))
+        steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
+    if trainings:
+        seconds = trainings * sum(estimate.recipe(signal=False).values())
+        title = several(trainings, "training") + " in full"
+        steps.append(Step(TRAININGS, title, {TRAININGS: seconds}, "student"))
+    count = len(full) + bool(trainings)
+    disks = disk_needed(context, inputs, given, tunes=tune, students=count)
+    return Forecast(_facts(context, inputs, given, left, tune), Plan(steps), disks)
+
+
+def _search(estimate: Estimate, left: float, *, signal: bool) -> list[Step]:
+    """The teacher's outputs for the proxy, and the search on it."""
+    title = "store the teacher's outputs"
+    store = [Step("signal", title, estimate.signal(), "signal")] if signal else []
+    return store + _trials("search", left, estimate)
+
+
+def _trials(name: str, left: float, estimate: Estimate) -> list[Step]:
+    if not left:
+        return []
+    title = f"{name}, {several(f'{left:g}', 'trial')}"
+    return [Step(name, title, {name: left * estimate.trial()}, "trial")]
+
+
+def _facts(
+    context: Context, inputs: Inputs, given: Teacher, left: float, tunes_teacher: bool
+) -> Facts:
+    settings, data, spec = context.settings, inputs.data, inputs.data.spec
     rows = {
         "train": len(for_students(data, settings).train),
         "selection": len(selection_rows(data, settings)),
         **{f"reported ({split})": len(part) for split, part in data.evaluation.items()},
     }
-    facts = Facts(
-        spec.name,
-        rows,
-        None if spec.labels is None else [str(label) for label in spec.labels],
-        f"{Path(settings.teacher or EMBEDDED_NAME).name}, {inputs.space.teacher.label}",
-        count_params(given.model),
-        tune,
-        len(inputs.space.candidates),
-        settings.trials,
-        left,
-        settings.sampler,
+    return Facts(
+        task=spec.name,
+        rows=rows,
+        classes=None if spec.labels is None else [str(label) for label in spec.labels],
+        teacher=f"{Path(settings.teacher or EMBEDDED_NAME).name}, {inputs.space.teacher.label}",
+        teacher_params=count_params(given.model),
+        tunes_teacher=tunes_teacher,
+        space=len(inputs.space.candidates),
+        trials=settings.trials,
+        trials_left=left,
+        sampler=settings.sampler,
     )
-    disks = disk_needed(context, inputs, given, tunes=tune, students=len(more))
-    return Forecast(facts, Plan(steps), disks)
 
 
 @contextmanager

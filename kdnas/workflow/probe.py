@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from kdnas.config.recipe import LABELS_ONLY
-from kdnas.distillation.batches import Batch
-from kdnas.distillation.losses import LOSSES
-from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import ModelOutputs, NoSignal, OutputRequest
-from kdnas.distillation.training import predict, train
-from kdnas.errors import DivergedError
+from kdnas.distillation.probe import BATCHES, seconds_a_step
+from kdnas.distillation.training import predict
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
@@ -25,13 +19,11 @@ from kdnas.runtime.console import silently
 from kdnas.space import Architecture, SearchSpace
 from kdnas.students import empty_student
 from kdnas.study.record import rows_on_record
-from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.inputs import Inputs
 
-# Of each measurement: seconds, of training and of passes, and repetitions at most.
-TRAINING_SECONDS, PASS_SECONDS, STEPS = 2.5, 1.0, 20
-BATCHES = 8
+# Of each kind of passes: seconds, and repetitions at most.
+PASS_SECONDS, STEPS = 1.0, 20
 
 
 @dataclass(frozen=True)
@@ -98,36 +90,8 @@ def arithmetic(shape: Architecture) -> float:
 
 def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:
     """Seconds of a step of training a model on the task's labels."""
-    data, settings, runtime = inputs.data.train, context.settings, context.runtime
-    rng = np.random.default_rng(settings.seed)
-    few = data.take(np.sort(rng.permutation(len(data))[: BATCHES * settings.batch_size]))
-    assert few.labels is not None
-    few = few.relabelled(scale_of(data).standard(few.labels))
-    schedule = teacher_schedule(settings)
-    schedule = replace(
-        schedule, lr=1e-6, epochs=STEPS, max_steps=STEPS, max_seconds=TRAINING_SECONDS
-    )
-    losses = {name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}
-    steps, start = _Steps(), time.perf_counter()
-    given_to = (model, WeightedLosses(losses), few, steps, schedule, runtime)
-    # What goes wrong here goes wrong in the job itself, if it does, and is told there.
-    with suppress(DivergedError, torch.OutOfMemoryError):
-        train(*given_to, pad_id=given.pad_id)
-    # The first step chooses kernels and takes memory; getting ready is not counted at all.
-    times = np.diff(steps.began)[1:]
-    seconds = time.perf_counter() - start
-    return float(np.median(times)) if len(times) else seconds / max(1, len(steps.began))
-
-
-class _Steps(NoSignal):
-    """Takes note of when each step begins to read the signal, of which there is none."""
-
-    def __init__(self) -> None:
-        self.began: list[float] = []
-
-    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
-        self.began.append(time.perf_counter())
-        return super().fetch(batch, request)
+    schedule, data = teacher_schedule(context.settings), inputs.data.train
+    return seconds_a_step(model, data, schedule, context.runtime, given.pad_id)[0]
 
 
 def _passes(context: Context, inputs: Inputs, given: Teacher) -> tuple[float, float]:

@@ -153,3 +153,29 @@ def test_a_fine_tunings_line_fits_or_becomes_two() -> None:
     lines = point_lines("mnli 1/3", label, metrics_line(scores), "from an earlier evaluation")
     assert len(lines) == 2 and max(map(len, lines)) <= 80
     assert lines[1].split() == ["accuracy_matched", "0.8000", "accuracy_mismatched", "0.8100"]
+
+
+def test_fine_tunings_are_planned_and_a_dry_run_stops_there(
+    teacher_folder: Path, glue_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = (teacher_folder, "rte,stsb", glue_folder, tmp_path / "out")
+    planned = run(*given, seeds=3, lrs="1e-4,1e-3", dry_run=True)
+    assert [step["name"] for step in planned["steps"]] == ["rte", "stsb"]
+    assert planned["seconds"] > 0 and planned["disk"]["needed"] > 0
+    assert planned["rows"]["rte"].keys() == {"train", "validation"}
+    told = "\n".join(planned["lines"])
+    assert "plan: 2 steps, about " in told and "1 rte: 4 fine-tunings " in told
+    assert not (tmp_path / "out").exists()
+    capsys.readouterr()
+    run(*given[:1], "rte", *given[2:])
+    said = capsys.readouterr().out
+    assert "step 1 of 1: rte: 1 fine-tuning (about " in said and "\ndone in " in said
+
+
+def test_a_dry_run_without_fine_tunings_says_what_is_scored(
+    finished_run: Path, data_folder: Path
+) -> None:
+    student = finished_run / "student"
+    planned = evaluate(student, "mrpc", data_dir=data_folder, dry_run=True, **HERE)
+    lines = ["plan: score the checkpoint as it is", "  mrpc       40 validation rows"]
+    assert planned["lines"] == lines and planned["steps"] == [] and planned["disk"] is None

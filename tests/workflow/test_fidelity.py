@@ -25,7 +25,7 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate
 from kdnas.study.study import evaluated
-from kdnas.workflow.fidelity import choose_students, fidelity, summarise
+from kdnas.workflow.fidelity import choose_students, fidelity, plan_fidelity, summarise
 
 TASK = {"text": ["text"], "label": "stars", "regression": True, "metrics": ["pearson"]}
 
@@ -63,6 +63,9 @@ def steps(run: Run) -> dict[str, int]:
 def test_it_says_how_well_scores_rank_students_and_a_repeat_costs_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    planned = plan_fidelity(open_context(run), 4, 2)
+    assert [step.title for step in planned.plan.steps][-1] == "8 trainings in full"
+    assert planned.plan.first > 0 and not steps(run)
     result = fidelity(open_context(run), 4, 2)
     assert result == json.loads((run.folder / "fidelity.json").read_text())
     assert result["metric"] == "pearson" and result["seeds"] == [0, 1]

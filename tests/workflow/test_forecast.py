@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import Said
 
+from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
-from kdnas.workflow import disk
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.forecast import LEGEND
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
