@@ -45,7 +45,7 @@ class Checkpoint:
 
     def save_if_due(self) -> None:
         """Writes the state unless it was written within the last `SECONDS`."""
-        if time.monotonic() - self.saved > SECONDS:
+        if self.path and time.monotonic() - self.saved > SECONDS:
             self.save()
 
     def drop(self) -> None:

@@ -183,7 +183,8 @@ def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
         bars.start()
         _manner.bars = bars
         if _plan:
-            _manner.whole = bars.add_task("", total=1.0, note="")
+            now = {"note": "", "left": _plan.left}
+            _manner.whole = bars.add_task(_plan.place, total=1.0, **now)  # type: ignore[arg-type]
     task = bars.add_task(printable(title), total=total, completed=done, note="")  # type: ignore[arg-type]
 
     def advance(note: str, done: float | None = None) -> None:

@@ -134,8 +134,10 @@ def test_manners(capsys: pytest.CaptureFixture[str]) -> None:
 
 NESTED = """
 import time
-from kdnas.runtime.console import progress, say
-with progress("search", 20, 4) as whole:
+from kdnas.runtime.console import following, progress, say, step
+from kdnas.runtime.plan import Plan, Step
+plan = Plan([Step("search", "search", {"search": 5.0}), Step("report", "report", {"report": 900})])
+with following(plan), step("search"), progress("search", 20, 4, unit="trial") as whole:
     for i in range(5, 8):
         with progress(f"trial {i}", 3) as part:
             for _ in range(3):
@@ -165,6 +167,7 @@ def test_a_terminal_shows_trial_best_and_time_left() -> None:
     text = shown.decode()
     assert "trial 6 is done" in text and "best reward 0.8765" in text
     assert " 6/20" in text and "0:0" in text and "loss 0.1234" in text
+    assert "step 1 of 2 " in text and "about 15 min left in all" in text and "done in " in text
 
 
 @pytest.mark.slow
