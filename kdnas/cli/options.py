@@ -44,6 +44,10 @@ OF_THE_RUN = {
     "threads": "CPU threads, or auto; default: the run's.",
     "device": "cpu, cuda, mps; default: the run's.",
 }
+OF_A_SEARCH = {
+    **OF_THE_RUN,
+    "jobs": "Candidates scored side by side, or auto; default: the run's.",
+}
 
 Command = Callable[..., None]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from kdnas.cli.options import (
+    OF_A_SEARCH,
     OF_THE_RUN,
     ConfigFile,
     DryRun,
@@ -60,7 +61,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
 
 @with_settings(
     trials="Total number of candidates, those already scored included; default: the run's.",
-    **OF_THE_RUN,
+    **OF_A_SEARCH,
     **of_the_run("force", "final_seeds", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
 def resume(
@@ -116,7 +117,7 @@ def _tell(run: Run, make: Callable[[Context], Forecast]) -> None:
     conclude(told.described, told.lines)
 
 
-@with_settings(**PLACES, **OF_THE_RUN)
+@with_settings(**PLACES, **OF_A_SEARCH)
 def worker(
     flags: dict[str, Any],
     *,
@@ -159,7 +160,7 @@ def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
         from kdnas.study.join import join
 
         return join(flags)
-    for name in flags.keys() - OF_THE_RUN.keys():
+    for name in flags.keys() - OF_A_SEARCH.keys():
         option = name.replace("_", "-")
         raise KdnasError(f"--{option} needs --storage: {folder} has its own settings")
     opened = Run.open(folder)

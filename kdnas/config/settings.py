@@ -9,7 +9,14 @@ import re
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from kdnas.config.choices import (
@@ -43,7 +50,7 @@ PLAIN_RECIPE = (
 )
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
-CHANGEABLE = ("trials", "final_seeds", "threads", "device", "cache_limit", "force")
+CHANGEABLE = ("trials", "final_seeds", "threads", "jobs", "device", "cache_limit", "force")
 OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
 OF_THE_TEACHER = ("teacher_epochs", "teacher_lr", "fresh_head", "label_map")
 OF_SCORING = (
@@ -305,6 +312,11 @@ class Settings(BaseModel):
         None,
         "CPU threads; auto: as many as there are cores without other work; default: torch decides.",
     )
+    jobs: int | Literal["auto"] = setting(
+        "auto",
+        "Candidates scored side by side, one thread each; auto: on Linux and the CPU as many as "
+        "there are cores without other work, else 1, with all threads.",
+    )
     device: str | None = setting(None, "cpu, cuda or mps; default: the fastest available.")
     cache_limit: str | None = setting(
         None,
@@ -380,16 +392,18 @@ class Settings(BaseModel):
         """The losses whose held-out values, averaged, score a candidate."""
         return SCORES.get(self.mini_score, (self.mini_score,))
 
-    @field_validator("threads", mode="before")
+    @field_validator("threads", "jobs", mode="before")
     @classmethod
-    def _number_or_auto(cls, value: Any) -> Any:
+    def _number_or_auto(cls, value: Any, info: ValidationInfo) -> Any:
         """A word where a number could stand would give two errors, one for each kind."""
         if value is None or value == "auto":
             return value
         words = isinstance(value, str) and re.fullmatch(r"\s*\d{1,4}\s*", value)
         number = int(value) if words or isinstance(value, int) else 0
         if not 1 <= number <= MOST_THREADS:
-            raise PydanticCustomError("threads", f"expected 1 to {MOST_THREADS}, or auto")  # type: ignore[arg-type]
+            raise PydanticCustomError(  # type: ignore[arg-type]
+                str(info.field_name), f"expected 1 to {MOST_THREADS}, or auto"
+            )
         return number
 
     @model_validator(mode="before")

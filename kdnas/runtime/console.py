@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
@@ -44,6 +44,7 @@ class _Manner:
     """How this process prints."""
 
     quiet: bool = False  # only results are shown
+    relay: Callable[[str], None] | None = None  # what shows the lines, where it is another process
     result: TextIO | None = None  # where a result goes as JSON; None: as lines to standard output
     bars: Progress | None = None  # on the terminal, if any
     whole: TaskID | None = None  # the bar of the whole plan, above the others
@@ -63,7 +64,7 @@ def manner(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     Quiet prints results and errors alone; JSON goes to standard output, all else to standard error.
     """
     global _manner  # noqa: PLW0603
-    before, _manner = _manner, _Manner(quiet, sys.stdout if as_json else None)
+    before, _manner = _manner, _Manner(quiet, result=sys.stdout if as_json else None)
     try:
         with redirect_stdout(sys.stderr) if as_json else nullcontext():
             yield
@@ -83,10 +84,21 @@ def silently() -> Iterator[None]:
         _plan, _manner.quiet = before, quiet
 
 
+@contextmanager
+def relayed(send: Callable[[str], None]) -> Iterator[None]:
+    """Gives lines about progress to another process within the block, and shows no bars."""
+    global _manner, _plan
+    before, _manner, _plan = (_manner, _plan), _Manner(_manner.quiet, relay=send), None
+    try:
+        yield
+    finally:
+        _manner, _plan = before
+
+
 def say(message: str) -> None:
     """Prints one line about progress."""
     if not _manner.quiet:
-        _write(message)
+        (_manner.relay or _write)(message)
 
 
 def conclude(result: Any, lines: Iterable[str]) -> None:
@@ -144,7 +156,7 @@ def progress(title: str, total: int, done: float = 0, *, unit: str = "") -> Iter
         unit: What a step is called, where the enclosed jobs are one step each.
     """
     shown: AbstractContextManager[Advance]
-    if _manner.quiet:
+    if _manner.quiet or _manner.relay:
         shown = nullcontext(silent)
     elif sys.stdout.isatty():
         shown = _bar(title, total, done)

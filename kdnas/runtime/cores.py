@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 
 # Of the container that this process may run in: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CGROUP = Path("/sys/fs/cgroup")
+QUOTA = CGROUP / "cpu.max"
 SAMPLE_SECONDS = 0.3
 # A core that is idle for less than this share has other work.
 IDLE_SHARE = 0.5
@@ -26,10 +27,29 @@ def usable_cores() -> int:
 
 
 def free_cores(seconds: float = SAMPLE_SECONDS) -> int:
-    """Cores that have no other work now, at least one; looks at them for some seconds."""
+    """Cores that have no other work now, at least one; looks at them for some seconds.
+
+    In a container with a part of a machine, cores that nobody uses are free for it, whatever the
+    others do.
+    """
     busy = psutil.cpu_percent(interval=seconds, percpu=True)
-    occupied = sum(share > 100 * IDLE_SHARE for share in busy)
-    return max(1, usable_cores() - occupied)
+    if hasattr(os, "sched_getaffinity"):
+        allowed = os.sched_getaffinity(0)
+        busy = [share for core, share in enumerate(busy) if core in allowed] or busy
+    idle = sum(share <= 100 * IDLE_SHARE for share in busy)
+    return max(1, min(usable_cores(), idle))
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take without swapping."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = int((CGROUP / "memory.max").read_text())
+        lines = (CGROUP / "memory.stat").read_text().splitlines()
+        taken = int(next(line.split()[1] for line in lines if line.startswith("anon ")))
+        return min(free, max(0, limit - taken))  # what files take in memory is given back
+    except (OSError, ValueError, StopIteration):  # no limit
+        return int(free)
 
 
 def resolve_threads(wanted: int | str | None) -> tuple[int | None, str | None]:

@@ -9,6 +9,7 @@ REPEATS = "repeats"  # number of the trial of the same candidate whose result it
 BORROWED = "borrowed"  # in a control: number of the search's own trial whose result it copies
 
 # Who works on it.
+ASKED = "asked"  # name of the process that asked for it, and may have died before it was drawn
 WORKER = "worker"  # name of the process
 BEGUN = "begun"  # set once its worker has claimed it
 DEATHS = "deaths"  # workers that died while they worked on this candidate

@@ -26,7 +26,7 @@ from kdnas.study.workers import workers_here
 IDENTITY = ("teacher", "task", "objective")
 
 JOINED = "joined.json"
-OF_A_MACHINE = ("storage", "study", "out", "threads", "device", "cache_limit")
+OF_A_MACHINE = ("storage", "study", "out", "threads", "jobs", "device", "cache_limit")
 # Settings too long for a line.
 LONG = ("stages", "tasks", "space")
 # Settings that may be a path on the machine where the study began.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -108,14 +108,40 @@ def optimize(
     """
     search = _Search(study, space, evaluate, settings, folder, log, beside)
     search.waiting(lambda: search.record_missing(known))
-    done, best = search.waiting(search.standing)
+    done, _ = search.waiting(search.standing)
     if done > settings.trials:
         search.say(f"{done:g} trials are done already, more than --trials {settings.trials}")
-    title, unit = ("search", "trial") if beside is None else (RANDOM_SEARCH, "random trial")
-    with progress(title, settings.trials, done, unit=unit) as advance:
+    with standing_shown(study, settings, control=beside is not None) as show:
         while search.waiting(search.step):
-            done, best = search.waiting(search.standing)
+            show()
+
+
+@contextmanager
+def standing_shown(
+    study: Study, settings: Settings, *, control: bool
+) -> Iterator[Callable[[], None]]:
+    """Shows how much of a study's budget is spent; yields a function to call after each step."""
+    pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
+
+    def standing() -> tuple[float, str]:
+        return wait_for_storage(lambda: _standing(study, pruner), say)
+
+    title, unit = (RANDOM_SEARCH, "random trial") if control else ("search", "trial")
+    done, _ = standing()
+    with progress(title, settings.trials, done, unit=unit) as advance:
+
+        def show() -> None:
+            done, best = standing()
             advance(best, done)
+
+        yield show
+
+
+def _standing(study: Study, pruner: SuccessiveHalvingPruner) -> tuple[float, str]:
+    """How many full trainings are paid for, and the best reward so far."""
+    rewards = [float(t.user_attrs["reward"]) for t in evaluated(study)]
+    best = f"best reward {max(rewards):.4f}" if rewards else ""
+    return pruner.spent(study.get_trials(deepcopy=False)) / pruner.full_cost, best
 
 
 class _Search:
@@ -159,9 +185,7 @@ class _Search:
 
     def standing(self) -> tuple[float, str]:
         """How many full trainings are paid for, and the best reward so far."""
-        rewards = [float(t.user_attrs["reward"]) for t in evaluated(self.study)]
-        best = f"best reward {max(rewards):.4f}" if rewards else ""
-        return self.pruner.spent(self.trials()) / self.pruner.full_cost, best
+        return _standing(self.study, self.pruner)
 
     def step(self) -> bool:
         """Takes the next step; False where there is none."""

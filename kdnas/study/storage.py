@@ -107,9 +107,15 @@ def _make_database(file: Path, url: str) -> None:
     kill between them, never: every process would then make a study of its own under the same name.
     """
     with make_file(file) as partial:
-        storage = RDBStorage(sqlite_url(partial, make_url(url)))
-        storage.remove_session()
-        storage.engine.dispose()
+        disconnect(RDBStorage(sqlite_url(partial, make_url(url))))
+
+
+def disconnect(storage: BaseStorage) -> None:
+    """Closes a storage's connections, which a fork must not share; the next use makes new ones."""
+    storage.remove_session()
+    backend = getattr(storage, "_backend", storage)
+    if isinstance(backend, RDBStorage):
+        backend.engine.dispose()
 
 
 def defer_interrupts(storage: BaseStorage) -> None:

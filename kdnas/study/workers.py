@@ -16,6 +16,7 @@ from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here, lives, process_name
 from kdnas.space.families import FIELDS
 from kdnas.study.attributes import (
+    ASKED,
     BEGUN,
     CONTINUES,
     DEATHS,
@@ -104,7 +105,7 @@ class WorkerMonitor:
             _release(self._study, trial, died=False)
 
     def _died(self, trial: FrozenTrial) -> bool:
-        worker = trial.user_attrs.get(WORKER)
+        worker = trial.user_attrs.get(WORKER, trial.user_attrs.get(ASKED))
         if worker is None:
             return self._silent(trial, UNSIGNED_SECONDS)
         return not lives(worker) if is_here(worker) else self._silent(trial, self._timeout)

@@ -42,8 +42,9 @@ def is_made(folder: Path, settings: Settings) -> bool:
 class Estimate:
     """What the steps of a run should take, each as seconds by part (see `runtime.plan.Step`)."""
 
-    def __init__(self, context: Context, inputs: Inputs, speeds: Speeds) -> None:
+    def __init__(self, context: Context, inputs: Inputs, speeds: Speeds, jobs: int = 1) -> None:
         self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
+        self.jobs = jobs  # candidates that are scored side by side
         self.shared = context.runtime.team.size  # processes that train together
         self.lengths = for_students(inputs.data, context.settings).train.lengths
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
@@ -59,9 +60,13 @@ class Estimate:
         return {"teacher signal": STORING * int(tokens) * self.speeds.token}
 
     def trial(self) -> float:
-        """Seconds of a trial: those on record, else timing a student and mini-KD."""
+        """Seconds that a trial adds to a search.
+
+        As on record; else the time of a student's latency and mini-KD, which is too long where
+        several are scored side by side.
+        """
         if self.speeds.trial is not None:
-            return self.speeds.trial
+            return self.speeds.trial / self.jobs
         settings, data = self.settings, self.data
         proxy = data.distillation.take(data.proxy)
         training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)

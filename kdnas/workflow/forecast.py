@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from kdnas.runtime.formatting import (
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
 from kdnas.teachers.load import EMBEDDED_NAME, Teacher, head_of_another_task
+from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.distil import named
 from kdnas.workflow.estimate import Estimate, is_made
@@ -116,7 +118,9 @@ def forecast(
     random = trials_left(context, control=True) if searches else 0.0
     missing = [one for one in students if left > 0 or not is_made(one[2], settings)]
     trains = bool(left or random or missing or trainings)
-    estimate = Estimate(context, inputs, probe(context, inputs, given, tune=tune, trains=trains))
+    jobs = count_jobs(context, math.ceil(max(left, random)), count_params(given.model))
+    speeds = probe(context, inputs, given, tune=tune, trains=trains)
+    estimate = Estimate(context, inputs, speeds, jobs)
     full = _students(estimate, missing)
     steps = [
         *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),

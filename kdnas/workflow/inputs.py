@@ -40,6 +40,7 @@ from kdnas.teachers.load import (
     teacher_source,
 )
 from kdnas.teachers.tokenizer import longest_input
+from kdnas.workflow.count_jobs import check_jobs
 from kdnas.workflow.early import task_data
 
 GPU_BATCH = 32
@@ -108,6 +109,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     """Raises KdnasError where settings, recipe and data do not fit each other."""
     settings, data = context.settings, inputs.data
     find_scorer(settings.scorer)
+    check_jobs(context)
     headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
     check_recipe(settings, inputs.space.teacher, inputs.space.architectures, has_head=headed)
     if settings.general_teacher:

@@ -13,7 +13,7 @@ from kdnas.recipes.full import RecipeRun
 from kdnas.recipes.stages import prepare_stage_resources, teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
-from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.costs import CostMeter, Costs
 from kdnas.scoring.evaluate import Evaluate, evaluate_candidate
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.mini_kd import MiniKD, states_for
@@ -21,6 +21,7 @@ from kdnas.scoring.proxy import Proxy, split_heldout
 from kdnas.scoring.reward import candidate_reward
 from kdnas.scoring.scorer import Scorer
 from kdnas.scoring.scorers import find_scorer
+from kdnas.space import Candidate
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import (
@@ -51,11 +52,15 @@ class Prepared:
     @property
     def evaluate(self) -> Evaluate:
         """Gives candidates their costs, scores and rewards."""
+        return self.evaluate_with(self.meter.of_candidate)
+
+    def evaluate_with(self, measure: Callable[[Candidate], Costs]) -> Evaluate:
+        """The same with costs that something else measures."""
         settings, meter = self.context.settings, self.meter
         return partial(
             evaluate_candidate,
             scorer=self.scorer,
-            measure=meter.of_candidate,
+            measure=measure,
             limits=Limits(settings.speedup, settings.max_params),
             reward=partial(candidate_reward, meter=meter),
         )

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
 from optuna.study import Study
 
 from kdnas.runs.context import Context
+from kdnas.runtime.console import say
+from kdnas.runtime.side_by_side import Ask, side_by_side
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
-from kdnas.study.optimize import RANDOM_SEARCH, optimize, warm_start
+from kdnas.study.optimize import RANDOM_SEARCH, optimize, standing_shown, warm_start
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
-from kdnas.study.storage import storage_url
+from kdnas.study.storage import disconnect, storage_url
 from kdnas.study.study import control_name, create_study, evaluated
 from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import EMBEDDED_NAME
+from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.hand_picked import pick_by_hand
-from kdnas.workflow.inputs import check_same_data
+from kdnas.workflow.inputs import check_same_data, trials_left
 from kdnas.workflow.prepare import Prepared, source_fingerprint
 
 
@@ -68,10 +73,8 @@ def search(prepared: Prepared, study: Study) -> None:
             like = Candidate(space.teacher, space.recipes[0], space.vocabularies[0])
             picked = pick_by_hand(prepared, like)
         warm_start(study, space, settings, prepared.meter, picked)
-    known = rows_on_record(run, control=False)
-    given = (inputs.space, prepared.evaluate, settings, run.folder, run.log)
     with run.timed("search"):
-        optimize(study, *given, known=known)
+        _optimize(prepared, study)
 
 
 def random_search(prepared: Prepared, study: Study) -> Study | None:
@@ -79,14 +82,36 @@ def random_search(prepared: Prepared, study: Study) -> Study | None:
 
     Returns its study; None where it is switched off, or nothing in it was scored.
     """
-    context, space = prepared.context, prepared.inputs.space
+    context = prepared.context
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
-    control, run = open_run_study(context, space, CONTROL), context.run
-    known = rows_on_record(run, control=True)
-    with run.timed(RANDOM_SEARCH):
-        optimize(
-            *(control, space, prepared.evaluate, settings, run.folder, run.log, study), known=known
-        )
+    control = open_run_study(context, prepared.inputs.space, CONTROL)
+    with context.run.timed(RANDOM_SEARCH):
+        _optimize(prepared, control, beside=study)
     return control if evaluated(control) else None
+
+
+def _optimize(prepared: Prepared, study: Study, beside: Study | None = None) -> None:
+    """Spends a study's budget, first side by side; what is left then, this process does."""
+    context, space = prepared.context, prepared.inputs.space
+    settings, run = context.settings, context.run
+    given = (settings, run.folder, run.log)
+    left = math.ceil(trials_left(context, control=beside is not None))
+    jobs = count_jobs(context, left, prepared.meter.teacher_params)
+
+    def work(ask: Ask) -> None:
+        """What each process does, with connections of its own."""
+        ours = open_run_study(context, space, CONTROL if beside else None)
+        theirs = open_run_study(context, space) if beside else None
+        known = [t.number for t in ours.get_trials(deepcopy=False) if t.state.is_finished()]
+        optimize(ours, space, prepared.evaluate_with(ask), *given, theirs, known=known)
+
+    if jobs > 1:
+        say(f"{jobs} candidates side by side, one thread each (--jobs)")
+        for each in filter(None, (study, beside)):
+            disconnect(each._storage)
+        with standing_shown(study, settings, control=beside is not None) as show:
+            side_by_side(jobs, work, prepared.meter.of_candidate, show)
+    known = rows_on_record(run, control=beside is not None)
+    optimize(study, space, prepared.evaluate, *given, beside, known=known)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kdnas.runtime import cores
@@ -24,6 +26,7 @@ def test_auto_leaves_busy_cores_alone(
 ) -> None:
     monkeypatch.setattr(cores, "usable_cores", lambda: 4)
     monkeypatch.setattr("psutil.cpu_percent", lambda **_: busy)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(9)), raising=False)
     found, said = resolve_threads("auto")
     assert found == threads
     assert said == (
@@ -42,3 +45,23 @@ def test_a_container_with_a_quota_has_fewer_cores(
     for text, expected in {"150000 100000": 2, "max 100000": 64, "1000 100000": 1}.items():
         file.write_text(text)
         assert usable_cores() == expected
+
+
+def test_in_a_container_cores_that_nobody_uses_are_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: 2)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr("psutil.cpu_percent", lambda **_: [100] * 5 + [0] * 3)
+    assert cores.free_cores() == 2
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 7}, raising=False)
+    assert cores.free_cores() == 1
+
+
+def test_a_container_has_its_own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "CGROUP", tmp_path)
+    whole = cores.free_memory()
+    assert whole > 0
+    (tmp_path / "memory.max").write_text("max")
+    assert cores.free_memory() > 0.5 * whole
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.stat").write_text("anon 400\nfile 500\n")
+    assert cores.free_memory() == 600

@@ -103,6 +103,8 @@ def _run(
     around: tuple[dict[str, str], str, str], work: Callable[..., object], given: tuple[Any, ...]
 ) -> None:
     environment, folder, file = around
+    # It ends with its parent, but may start processes itself.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -6,12 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from kdnas.study.attributes import (
+    ASKED,
     CHOICE_ATTR,
+    ERROR,
     FIXED_ATTR,
     GIVEN_BACK,
     RETRY_OF,
@@ -133,7 +136,7 @@ def make_contexts(
 
 
 class Turns:
-    """Trials counted without those that came to nothing: tried again as another, or given back.
+    """Trials counted without those that came to nothing: interrupted, or given back.
 
     What is drawn by turns is drawn alike in a search that was interrupted and in one that was not.
     """
@@ -144,12 +147,17 @@ class Turns:
             trial.number
             for trial in trials
             if trial.state == TrialState.FAIL
-            and (trial.number in again or GIVEN_BACK in trial.user_attrs)
+            and (trial.number in again or _is_interrupted(trial.user_attrs))
         }
 
     def of(self, number: int) -> int:
         """The turn of a trial by its number, from 0."""
         return number - sum(lost < number for lost in self.lost)
+
+
+def _is_interrupted(attributes: Mapping[str, Any]) -> bool:
+    """Of a trial that failed: whether it was given back, or its process killed while it asked."""
+    return GIVEN_BACK in attributes or (ASKED in attributes and ERROR not in attributes)
 
 
 def find_taken(trials: Sequence[FrozenTrial], space: CandidateSpace) -> set[Code]:

@@ -12,8 +12,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from kdnas.runtime.process import process_name
 from kdnas.space import Candidate, SearchSpace
-from kdnas.study.attributes import ERROR, FIXED_ATTR, GIVEN_UP
+from kdnas.study.attributes import ASKED, ERROR, FIXED_ATTR, GIVEN_UP
 from kdnas.study.samplers._history import Turns
 from kdnas.study.samplers.lstm import LSTMControllerSampler
 from kdnas.study.samplers.ordinal import OrdinalSampler
@@ -82,7 +83,8 @@ class DistinctSampler(BaseSampler):
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Seeds the inner sampler for this trial."""
+        """Signs the trial and seeds the inner sampler for it."""
+        study._storage.set_trial_user_attr(trial._trial_id, ASKED, process_name())
         seed = np.random.SeedSequence((self._seed, _turn(study, trial))).generate_state(1)[0]
         self._inner = self._make(int(seed))
         self._inner.before_trial(study, trial)
