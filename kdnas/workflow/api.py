@@ -110,8 +110,9 @@ def resume(run: str | Path, *, rebuild_study: bool = False, **changes: Any) -> L
         run: The run folder.
         rebuild_study: Whether a lost or damaged study is first made again, from trials.csv, the
             log and the students of trials.
-        changes: `trials` (the new total), `threads`, `device`; settings of a training, until its
-            result is there; settings of full KD: the student is then trained again.
+        changes: `trials` (the new total), `final_seeds`, `threads`, `device`; settings of a
+            training, until its result is there; settings of full KD: the student is then trained
+            again.
 
     Raises:
         KdnasError: The folder holds no run, its study is lost, or a change is not possible.
@@ -129,7 +130,7 @@ def distill(
         run: The run folder.
         trial: The trial's number; or
         speedup: the best trial at least this many times as fast as the teacher.
-        changes: `threads`, `device`.
+        changes: `final_seeds`, `threads`, `device`.
 
     Raises:
         KdnasError: Neither or both are given, or there is no such trial.

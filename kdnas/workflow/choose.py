@@ -62,8 +62,14 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
     rows = selection_rows(prepared.inputs.data, prepared.context.settings)
     if len(made.trainings) < 2 or rows.labels is None:
         return made
-    each = [replace(made, folder=folder) for folder in made.trainings.values()]
-    return max(each, key=lambda one: float(_on_held_out_rows(prepared, one, rows)["score"]))
+    each = {seed: replace(made, folder=at) for seed, at in made.trainings.items()}
+    scores = {
+        seed: float(_on_held_out_rows(prepared, one, rows)["score"]) for seed, one in each.items()
+    }
+    best = max(scores, key=scores.__getitem__)
+    told = ", ".join(f"{score:.4f} (seed {seed})" for seed, score in scores.items())
+    say(f"{made.name}: seed {best} counts; {len(rows)} held-out rows: {told}")
+    return each[best]
 
 
 def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:

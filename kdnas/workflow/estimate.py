@@ -99,11 +99,15 @@ class Estimate:
         return {"labels-alone": self._training(schedule, self.lengths)}
 
     def report(self, students: int) -> float:
-        """Scores, latencies and pages of some students and their teacher."""
+        """Scores, latencies and pages of some students and their teacher.
+
+        Of the trainings of one student with several seeds, one is timed.
+        """
         rows = [*self.data.evaluation.values()]
         tokens = sum(int(part.lengths.sum()) for part in rows) * self.speeds.token
         passes = tokens * (1 + students * self.speeds.share)
-        timing = students * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
+        shapes = students / self.settings.final_seeds
+        timing = shapes * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
         return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
 
     def _rows(self, stage: Stage) -> Indices:

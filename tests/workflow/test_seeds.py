@@ -47,6 +47,7 @@ def test_seeds_may_be_added_and_the_best_ships(
     prefer(monkeypatch, "seeds", "1", "student")
     assert command("resume", run, "--final-seeds", 2) == (0, "")
     assert "distil the student, seed 1" in command.all and "student seed 1: distil" in command.all
+    assert "seed 1 counts; 7 held-out rows: 0.0000 (seed 0), 1.0000 (seed 1)" in command.all
     seeds = run / "seeds" / "1"
     assert {path.name for path in seeds.iterdir()} == set(NAMES)
     for name in NAMES:
