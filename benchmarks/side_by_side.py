@@ -3,9 +3,9 @@
     python benchmarks/side_by_side.py --json docs/results.json
 
 The search of the embedded example (MiniLM on Rotten Tomatoes) is run with one job that has all
-threads, and with one job a core, by turns, from one fine-tuned teacher. The sampler draws at random,
-so that all see the same candidates. Prints seconds, candidates a minute, the ratio of the medians,
-and the largest difference of a candidate's score.
+threads, and with one job a core, by turns, from one fine-tuned teacher. The sampler draws at
+random, so that all see the same candidates. Prints seconds, candidates a minute, the ratio of the
+medians, and the largest difference of a candidate's score.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ def make_storage(url: str) -> BaseStorage:
     url, engine = with_driver(url), dict[str, Any](pool_pre_ping=True)
     if url.startswith(SQLITE):
         engine = {"connect_args": {"timeout": 60}}
-        if (database := file_of(url)) and not os.path.lexists(database):
+        database = file_of(url)
+        if database and database.parent.is_dir() and not os.path.lexists(database):
             _make_database(database, url)
     retrying = Retrying(
         retry=retry_if_exception(_created_by_another),

@@ -53,7 +53,6 @@ WHOLE: Mapping[str, str | bytes] = {
     "an endless key": f"{'k' * 3000}: 1\n",
     "control characters in a key": '"\\e[31mred": 1\n',
     "an unknown tag": "seed: !nope 1\n",
-    "an unknown directive": "%NOPE 1\n---\nseed: 1\n",
 }
 # Values that few keys take; what each key makes of them is for kdnas to say.
 VALUES = (
