@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from kdnas.distillation.probe import BATCHES, seconds_a_step
+from kdnas.distillation.probe import seconds_a_step
 from kdnas.distillation.training import predict
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
@@ -22,8 +22,8 @@ from kdnas.study.record import rows_on_record
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.inputs import Inputs
 
-# Of each kind of passes: seconds, and repetitions at most.
-PASS_SECONDS, STEPS = 1.0, 20
+# Of each kind of passes: seconds, rows, and repetitions at most.
+PASS_SECONDS, PASS_ROWS, STEPS = 1.0, 64, 20
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTraine
 def _passes(context: Context, inputs: Inputs, given: Teacher) -> tuple[float, float]:
     """Seconds of the teacher for a token of many, and for a pass that latency is measured on."""
     data, settings, runtime = inputs.data.train, context.settings, context.runtime
-    few = data.take(np.arange(min(len(data), BATCHES * settings.batch_size)))
+    few = data.take(np.arange(min(len(data), PASS_ROWS)))
     each = _seconds(lambda: predict(given.model, few, runtime, pad_id=given.pad_id))
     batch, length = settings.latency_batch, settings.latency_length
     ones = torch.ones(batch, length, dtype=torch.long, device=runtime.device)
