@@ -57,9 +57,9 @@ def rebuild_study(run: Run, space: SearchSpace) -> None:
             "log.jsonl or trials/); start another run with --out"
         )
     url = storage_url(run.settings.storage, run.folder)
-    own = run.folder / "study.db"
+    own = run.folder.resolve() / "study.db"
     names = [name_of(run, control=control) for control in found]
-    if file_of(url) != own:
+    if file_of(url) != own.resolve():
         _choose_free_name(run, url)
         _fill(run, space, url, found)
     elif file_problem(url) or _has_any(url, names) or not _filled(run, space, url, found):

@@ -72,9 +72,10 @@ def load_study(url: str, name: str) -> Study:
         KdnasError: There is none, or its storage cannot be read.
     """
     file = file_of(url)
-    if file and file.is_absolute() and not file.exists():
+    if file and file.is_absolute() and not (file.exists() and file.stat().st_size):
+        problem = "is empty" if file.exists() else "does not exist"
         raise KdnasError(
-            f"no study {name!r}: {file} does not exist; give the storage of a search that has begun"
+            f"no study {name!r}: {file} {problem}; give the storage of a search that has begun"
         )
     with storage_failures(f"cannot read study {name!r}", url):
         storage = make_storage(url)

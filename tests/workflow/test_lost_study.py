@@ -140,7 +140,11 @@ KEPT = ("units", "reward", "loss", "speedup", "params", "borrowed", "latency_run
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_finished_run_is_kept_and_its_study_made_again(
-    run: Path, command: Said, space: SearchSpace, damage: Callable[[Path], None]
+    run: Path,
+    command: Said,
+    space: SearchSpace,
+    damage: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = content(run)
     old = {name: trials_of(run, name) for name in ("kdnas", "kdnas-random")}
@@ -149,9 +153,12 @@ def test_a_finished_run_is_kept_and_its_study_made_again(
     assert code == 2 and error.count("\n") == 1, error
     assert f"kdnas resume {run} --rebuild-study" in error
     assert content(run) == before
-    opened = Run.open(run)
+    monkeypatch.chdir(run.parent)
+    opened = Run.open(Path(run.name))
+    named = opened.settings.study
     rebuild_study(opened, space)
     check_whole(opened)
+    assert opened.settings.study == named
     for name, trials in old.items():
         new = trials_of(run, name.replace("kdnas", opened.settings.study, 1))
         assert [(t.state, t.params, t.values, t.constraints) for t in new] == [
