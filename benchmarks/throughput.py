@@ -1,107 +1,169 @@
-"""How many trials a second the storages carry when a trial costs nothing.
+"""How many examples of candidates a search trains on in a second, beside the predecessor's loop.
 
-    python benchmarks/throughput.py
+    python benchmarks/throughput.py --json throughput.json
 
-The loop is the one of `kdnas worker`: ask, sign, admission, tell, signs of life. Only the
-evaluation of candidates is replaced by nothing, and the sampler draws at random. Prints, for each
-storage, the median trials a second of 1, 2 and 4 workers that start together, and their ratio to
-1 worker.
+By turns, for each student:
+
+- predecessor: one student in its loop, with all threads;
+- one: one mini-KD with all threads;
+- search: mini-KDs side by side, as a search runs them (`--jobs`), all examples over wall time;
+- limit: the bare student on packed rows with all threads, at the fastest of some batch sizes, and
+  compiled where that is faster and `--compile` is given.
+
+The file has `geomean_vs_predecessor`, the geometric mean of search : predecessor, and
+`share_of_limit`, that of one : limit; on a GPU `examples_per_second`, the geometric mean of search.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
 import statistics
-import tempfile
 import time
-from contextlib import ExitStack
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
-import tests_path  # noqa: F401
-from support.postgresql import PostgreSQL, own_postgresql
-from support.processes import FORKS, Child
+import numpy as np
+import torch
+from minikd import WARM_UP_STEPS, geometric_mean, kdnas, predecessor
+from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
-from kdnas.scoring.costs import Costs
-from kdnas.scoring.evaluate import Evaluation
-from kdnas.scoring.scorer import Budget, Score
-from kdnas.space import Architecture, Candidate, SearchSpace
-from kdnas.study.optimize import optimize
-from kdnas.study.samplers import make_sampler
-from kdnas.study.study import create_study, evaluated, load_run_study
+from kdnas.distillation.batches import collate
+from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
+from kdnas.distillation.precision import working_precision
+from kdnas.runtime.cores import usable_cores
+from kdnas.runtime.side_by_side import Ask, can_fork, side_by_side
+from kdnas.space import Architecture
 
-TEACHER = Architecture(6, 8, 64, 64, "gelu")
-SPACE = SearchSpace(
-    TEACHER,
-    {
-        "num_hidden_layers": (1, 2, 3, 4, 5, 6),
-        "num_attention_heads": (1, 2, 4, 8),
-        "hidden_size": (16, 32, 48, 64),
-        "intermediate_size": (16, 32, 48, 64),
-        "hidden_act": ("gelu", "relu"),
-    },
-)
+METHODS = ("predecessor", "one", "search", "limit")
 
 
-def evaluate(candidate: Candidate, budget: Budget, costs: Costs | None = None) -> Evaluation:
-    """The same for all, at once."""
-    return Evaluation(Costs(1, 1, 1.0, 0.0, 2.0, 2.0), {}, Score(0.5), 0.5, 0.0)
+def together(setting: Setting, architecture: Architecture, jobs: int) -> float:
+    """Examples a second of one mini-KD a process."""
+    start = multiprocessing.get_context("fork").Barrier(jobs)
+    times: list[tuple[float, float]] = []
+
+    def work(ask: Ask) -> None:
+        kdnas(setting, architecture, WARM_UP_STEPS)
+        start.wait()
+        begun = time.perf_counter()  # of one clock for all processes
+        kdnas(setting, architecture, None)
+        ask((begun, time.perf_counter()))
+
+    side_by_side(jobs, work, times.append, lambda: None)
+    wall = max(end for _, end in times) - min(begun for begun, _ in times)
+    return jobs * len(setting.training) / wall
+
+
+def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: bool) -> float:
+    """Examples a second of the student alone: forward, a trivial loss, backward, optimiser step."""
+    student = setting.start(architecture)[0].model
+    student.get_input_embeddings().requires_grad_(False)
+    data, runtime = setting.training, setting.runtime
+    if compiled:
+        student.forward = torch.compile(student.forward, dynamic=True)  # type: ignore[method-assign]
+    plan = [np.arange(len(data))[i : i + batch] for i in range(0, len(data), batch)]
+    with working_precision(student, runtime) as weights:
+        optimizer = torch.optim.AdamW(weights.trained, lr=1e-4, fused=True)
+
+        def step(indices: Any) -> None:
+            rows = collate(data, indices, setting.teacher.pad_id).to(runtime.device)
+            with runtime.autocast():
+                depth = student.config.num_hidden_layers
+                states = forward(student, rows, OutputRequest(hidden_states((depth,))))
+                loss = states.hidden(depth).float().square().mean()
+            torch.autograd.backward(loss)
+            weights.take_gradients()
+            optimizer.step()
+            optimizer.zero_grad()
+            weights.publish()
+
+        for indices in plan[:WARM_UP_STEPS]:
+            step(indices)
+
+        def steps() -> None:
+            for indices in plan:
+                step(indices)
+
+        return len(data) / seconds_of(steps)
+
+
+def measured(setting: Setting, shape: str, args: argparse.Namespace) -> dict[str, Any]:
+    """All methods on one student, by turns."""
+    architecture = setting.architecture(shape)
+    speeds: dict[str, list[float]] = {method: [] for method in METHODS}
+    limits: dict[str, list[float]] = {}
+    for _ in range(args.repeats):
+        speeds["predecessor"].append(predecessor(setting, architecture, args))
+        kdnas(setting, architecture, WARM_UP_STEPS)
+        seconds = kdnas(setting, architecture, None)
+        speeds["one"].append(len(setting.training) / seconds)
+        many = together(setting, architecture, args.jobs) if args.jobs > 1 else speeds["one"][-1]
+        speeds["search"].append(many)
+        for batch in args.limit_batches:
+            for compiled in (False, True) if args.compile else (False,):
+                name = f"{batch}{' compiled' * compiled}"
+                speed = bare(setting, architecture, batch, compiled=compiled)
+                limits.setdefault(name, []).append(speed)
+    best = max(limits, key=lambda name: statistics.median(limits[name]))
+    speeds["limit"] = limits[best]
+    row: dict[str, Any] = {m: statistics.median(values) for m, values in speeds.items()}
+    row |= {"student": architecture.label, "limit_at": best, "turns": speeds}
+    return row
 
 
 def main() -> None:
+    """Prints the table and, with --json, writes the figures."""
     args = _arguments()
-    print(
-        "| storage |",
-        " | ".join(f"{n} workers" if n > 1 else "1 worker" for n in args.workers),
-        "|",
-    )
-    print("|---" * (len(args.workers) + 1) + "|")
-    with own_postgresql() as server:
-        for kind in args.storages:
-            rates = {n: _median(kind, n, server, args) for n in args.workers}
-            one = rates[args.workers[0]]
-            cells = (f"{rate:.1f} ({rate / one:.2f})" for rate in rates.values())
-            print(f"| {kind} |", " | ".join(cells), "|", flush=True)
-
-
-def _median(kind: str, workers: int, server: PostgreSQL, args: argparse.Namespace) -> float:
-    return statistics.median(_rate(kind, workers, server, args) for _ in range(args.repeats))
-
-
-def _rate(kind: str, workers: int, server: PostgreSQL, args: argparse.Namespace) -> float:
-    """Trials a second of one study."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = {
-            "sqlite": f"sqlite:///{folder}/study.db",
-            "journal": f"journal://{folder}/study.log",
-        }.get(kind) or server.database()
-        create_study(url, "s", None, "reward", {})
-        barrier = FORKS.Barrier(workers + 1)
-        children = [Child(work, barrier, url, folder, args.trials) for _ in range(workers)]
-        barrier.wait(300)
-        start = time.perf_counter()
-        for child in children:
-            assert child.wait(900) == 0, child.output
-        seconds = time.perf_counter() - start
-        assert len(evaluated(load_run_study(url, "s", folder))) == args.trials
-        return float(args.trials / seconds)
-
-
-def work(barrier: Barrier, url: str, folder: Path, trials: int) -> None:
-    """One worker."""
-    study = create_study(url, "s", make_sampler("random", SPACE, 0, trials), "reward", {})
-    barrier.wait(300)
-    optimize(study, SPACE, evaluate, Settings(trials=trials), folder, lambda *_, **__: None)
+    settings = Settings(batch_size=args.batch, device=args.device)
+    texts = read_sentences(args.text, args.examples)
+    setting = make_setting(texts, args.length, settings, args.teacher)
+    setting.start(setting.architecture("teacher"))  # measures what the teacher can spare
+    if not can_fork(setting.runtime.device):
+        args.jobs = 1
+    print("| student |", " | ".join(METHODS), "| search : predecessor | one : limit |")
+    print("|---" * (len(METHODS) + 3) + "|")
+    rows = []
+    for shape in args.students:
+        row = measured(setting, shape, args)
+        rows.append(row)
+        cells = " | ".join(f"{row[m]:,.0f}" for m in METHODS)
+        ratios = row["search"] / row["predecessor"], row["one"] / row["limit"]
+        print(f"| {row['student']} | {cells} | {ratios[0]:.1f} | {ratios[1]:.2f} |", flush=True)
+    found: dict[str, Any] = {
+        "environment": setting.runtime.describe(),
+        "jobs": args.jobs,
+        "batch": args.batch,
+        "geomean_vs_predecessor": geometric_mean([r["search"] / r["predecessor"] for r in rows]),
+        "share_of_limit": geometric_mean([r["one"] / r["limit"] for r in rows]),
+        "rows": rows,
+    }
+    if setting.runtime.device.type != "cpu":
+        found["examples_per_second"] = geometric_mean([r["search"] for r in rows])
+    for key in ("geomean_vs_predecessor", "share_of_limit", "examples_per_second"):
+        if key in found:
+            print(f"{key}: {found[key]:.2f}")
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=200)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--teacher", help="Folder or hub id; default: the installed MiniLM.")
+    parser.add_argument("--text", type=Path, help="Sentences, one a line; default: see setting.py.")
+    parser.add_argument("--students", nargs="+", default=["3x384", "6x192", "2x128", "6x384"])
+    parser.add_argument("--examples", type=int, default=900)
+    parser.add_argument("--length", type=int, default=50, help="Tokens a sentence at most.")
+    parser.add_argument("--batch", type=int, default=Settings.model_fields["batch_size"].default)
+    parser.add_argument("--jobs", type=int, default=usable_cores())
+    parser.add_argument("--device")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
-    parser.add_argument("--storages", nargs="*", default=["sqlite", "journal", "postgresql"])
+    parser.add_argument("--predecessor-steps", type=int, default=4)
+    parser.add_argument("--limit-batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--compile", action="store_true", help="Compile the bare student, too.")
+    parser.add_argument("--json", type=Path)
     return parser.parse_args()
 
 

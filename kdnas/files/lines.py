@@ -26,7 +26,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in content.splitlines():
         try:
             found = json.loads(line)
-        except ValueError:  # UnicodeDecodeError is one, too
+        except (ValueError, RecursionError):  # UnicodeDecodeError is a ValueError, too
             found = None
         if isinstance(found, dict):
             yield found

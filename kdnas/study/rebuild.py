@@ -22,9 +22,9 @@ from kdnas.space import Candidate, SearchSpace
 from kdnas.space.families import FIELDS
 from kdnas.study.record import rows_on_record, saved_students
 from kdnas.study.rows import Row, is_settled, row_of, trial_of
-from kdnas.study.storage import file_of, make_storage, storage_failures, storage_url
+from kdnas.study.storage import file_of, file_problem, make_storage, storage_failures, storage_url
 from kdnas.study.study import DIRECTIONS
-from kdnas.study.whole import fault_of_trial, file_problem, name_of, problem_of, study_in
+from kdnas.study.whole import fault_of_trial, name_of, problem_of, study_in
 
 
 @dataclass(frozen=True)

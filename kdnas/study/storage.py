@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import optuna
 import sqlalchemy.exc
@@ -58,6 +59,9 @@ RETRY_CONNECT_SECONDS = 0.5
 # For how long a study waits for a storage that is out of reach, and how often it asks.
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
+
+# Of a storage whose content cannot be read.
+DAMAGED = "is damaged"
 
 T = TypeVar("T")
 
@@ -179,6 +183,33 @@ def file_of(url: str) -> Path | None:
         return None
     name = make_url(url).database
     return Path(name) if name and not name.startswith("file:") else None
+
+
+def file_problem(url: str) -> str | None:
+    """Why a storage's file holds no studies, in words; None where it may, or is no file."""
+    file = file_of(url)
+    if file is None:
+        return None
+    if not file.exists():
+        return f"{file} is gone"
+    if not file.is_file():
+        return f"{file} is no file"
+    if not file.stat().st_size:
+        return f"{file} is empty"
+    return _database_problem(file) if url.startswith(SQLITE) else None
+
+
+def _database_problem(file: Path) -> str | None:
+    try:
+        address = f"file:{quote(str(file))}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=60)) as base:
+            tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
+            (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        return None if "locked" in str(error) else f"{file} {DAMAGED}: {error}"
+    if verdict != "ok":
+        return f"{file} {DAMAGED}: {' '.join(str(verdict).split())[:200]}"
+    return None if "studies" in tables or not tables else f"{file} holds no Optuna studies"
 
 
 def with_driver(url: str) -> str:

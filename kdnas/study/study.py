@@ -15,6 +15,7 @@ from kdnas.study.attributes import INFEASIBLE, REPEATS
 from kdnas.study.storage import (
     defer_interrupts,
     file_of,
+    file_problem,
     make_storage,
     storage_failures,
     without_password,
@@ -72,10 +73,12 @@ def load_study(url: str, name: str) -> Study:
         KdnasError: There is none, or its storage cannot be read.
     """
     file = file_of(url)
-    if file and file.is_absolute() and not (file.exists() and file.stat().st_size):
-        problem = "is empty" if file.exists() else "does not exist"
+    problem = None
+    if file and file.is_absolute():
+        problem = file_problem(url) if file.exists() else f"{file} does not exist"
+    if problem:
         raise KdnasError(
-            f"no study {name!r}: {file} {problem}; give the storage of a search that has begun"
+            f"no study {name!r}: {problem}; give the storage of a search that has begun"
         )
     with storage_failures(f"cannot read study {name!r}", url):
         storage = make_storage(url)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
 import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from kdnas.config.storage_url import SQLITE
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
@@ -21,7 +17,9 @@ from kdnas.study import attributes as attr
 from kdnas.study.record import has_results, rows_on_record
 from kdnas.study.rows import Row, fault_of, is_settled, row_of
 from kdnas.study.storage import (
+    DAMAGED,
     file_of,
+    file_problem,
     make_storage,
     outages,
     storage_failures,
@@ -32,7 +30,6 @@ from kdnas.study.study import DIRECTIONS, control_name, load_run_study
 
 CONTROL = "random"
 REMEDY = "--rebuild-study"
-DAMAGED = "is damaged"
 
 
 def open_study_of(run: Run) -> Study:
@@ -99,33 +96,6 @@ def study_in(url: str, name: str) -> Study | None:
         storage = make_storage(url)
         names = {study.study_name for study in storage.get_all_studies()}
         return optuna.load_study(study_name=name, storage=storage) if name in names else None
-
-
-def file_problem(url: str) -> str | None:
-    """Why a storage's file holds no studies, in words; None where it may, or is no file."""
-    file = file_of(url)
-    if file is None:
-        return None
-    if not file.exists():
-        return f"{file} is gone"
-    if not file.is_file():
-        return f"{file} is no file"
-    if not file.stat().st_size:
-        return f"{file} is empty"
-    return _database_problem(file) if url.startswith(SQLITE) else None
-
-
-def _database_problem(file: Path) -> str | None:
-    try:
-        address = f"file:{quote(str(file))}?mode=rw"
-        with closing(sqlite3.connect(address, uri=True, timeout=60)) as base:
-            tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master")}
-            (verdict,) = base.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.Error as error:
-        return None if "locked" in str(error) else f"{file} {DAMAGED}: {error}"
-    if verdict != "ok":
-        return f"{file} {DAMAGED}: {' '.join(str(verdict).split())[:200]}"
-    return None if "studies" in tables or not tables else f"{file} holds no Optuna studies"
 
 
 def fault_of_trial(trial: FrozenTrial, values: int) -> str | None:

@@ -12,6 +12,7 @@ import pytest
 from kdnas.files import atomic
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import read_json, replace_file, replace_folder, restore, write_text
+from kdnas.files.lines import json_lines
 from kdnas.runtime import process
 from kdnas.runtime.process import process_name
 
@@ -132,3 +133,11 @@ def test_an_interrupted_swap_puts_the_old_folder_back(
 def test_what_is_no_json_is_none(tmp_path: Path) -> None:
     write_text(tmp_path / "a", "{half")
     assert read_json(tmp_path / "a") is None and read_json(tmp_path / "b") is None
+
+
+@pytest.mark.parametrize("content", ["", "{", "[" * 100_000, "\udcff"])
+def test_what_is_no_json_is_nothing(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "a.json"
+    file.write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert read_json(file) is None
+    assert list(json_lines(file)) == []

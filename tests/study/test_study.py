@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -16,7 +18,7 @@ from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.families import FIELDS
 from kdnas.study.attributes import WORKER
 from kdnas.study.samplers.distinct import taken_candidates
-from kdnas.study.study import create_study, evaluated, load_run_study
+from kdnas.study.study import create_study, evaluated, load_run_study, load_study
 from kdnas.study.winner import choose_winner, pareto_front, possible_winners
 from kdnas.study.workers import MAX_DEATHS, WorkerMonitor
 
@@ -174,3 +176,14 @@ def test_winner_front_and_what_is_kept(url: str) -> None:
 def test_a_study_without_trials_has_no_winner(url: str) -> None:
     with pytest.raises(KdnasError, match="no finished trial"):
         choose_winner(new_study(url))
+
+
+def test_looking_for_a_study_changes_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.db"
+    for statement, problem in {"": "is empty", "create table notes (id)": "no Optuna"}.items():
+        with closing(sqlite3.connect(file)) as base, base:
+            base.execute(statement)
+        before = file.read_bytes() if file.exists() else file.touch()
+        with pytest.raises(KdnasError, match=f"no study 's': .*{problem}"):
+            load_study(f"sqlite:///{file}", "s")
+        assert file.read_bytes() == (before or b"")
