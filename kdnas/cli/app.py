@@ -15,6 +15,7 @@ from kdnas import __version__
 from kdnas.cli import cache
 from kdnas.cli.evaluate import evaluate
 from kdnas.cli.export import export
+from kdnas.cli.help import HelpfulCommand
 from kdnas.cli.options import with_output_flags
 from kdnas.cli.predict import predict
 from kdnas.cli.report import report
@@ -45,7 +46,7 @@ for command in (
     export,
     fidelity,
 ):
-    app.command()(with_output_flags(command))
+    app.command(cls=HelpfulCommand)(with_output_flags(command))
 app.add_typer(cache.app)
 
 WELCOME = """\

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from kdnas.cli.help import HelpfulCommand
 from kdnas.cli.options import with_output_flags
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
@@ -120,5 +121,5 @@ def _lines(there: Sequence[Entry]) -> Iterator[str]:
         yield f"{kind}: {KINDS[kind]}; {len(own)}, {in_bytes(sum(own))}"
 
 
-app.command("list")(with_output_flags(list_))
-app.command("clear")(with_output_flags(clear))
+app.command("list", cls=HelpfulCommand)(with_output_flags(list_))
+app.command("clear", cls=HelpfulCommand)(with_output_flags(clear))

@@ -52,11 +52,13 @@ def evaluate(
         help="Folder for fine-tuned results; the same command resumes from it. Default: "
         "runs/MODEL-evaluation.",
         rich_help_panel="Output",
+        metavar="FOLDER",
     ),
     predictions: Path | None = typer.Option(
         None,
         help="Folder for predictions on the test splits, in GLUE's submission format.",
         rich_help_panel="Output",
+        metavar="FOLDER",
     ),
     dry_run: DryRun = False,
 ) -> None:

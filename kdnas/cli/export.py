@@ -20,7 +20,9 @@ def export(
     run: RunFolder,
     *,
     out: Path | None = typer.Option(
-        None, help="Folder to write; default: RUN/export, none if only the checkpoint is pushed."
+        None,
+        help="Folder to write; default: RUN/export, none if only the checkpoint is pushed.",
+        metavar="FOLDER",
     ),
     format: list[str] | None = typer.Option(
         None,

@@ -10,18 +10,24 @@ from shlex import quote
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
+from pydantic.fields import FieldInfo
 
+from kdnas.cli.help import GENERAL, METAVARS, HelpAll, name_values
 from kdnas.config import Settings
-from kdnas.config.settings import PANELS
+from kdnas.config.settings import PANELS, is_main, shown_as
 from kdnas.runtime.console import manner
 from kdnas.runtime.interrupt import continued_by
 
-METAVARS: dict[Any, str] = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH", bool: ""}
+# A longer choice (layer|dimension|raw) does not stand beside its option but ends its description.
+LONGEST_CHOICE = 20
+
 RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
 ConfigFile = Annotated[
     list[Path] | None,
     typer.Option(
-        "--config", help="YAML file that sets any option; may be repeated; flags override it."
+        "--config",
+        help="YAML file that sets any option; may be repeated; flags override it.",
+        rich_help_panel=GENERAL,
     ),
 ]
 DryRun = Annotated[
@@ -30,13 +36,21 @@ DryRun = Annotated[
         "--dry-run",
         help="Print what would be done: data, steps, minutes, disk; measure for some seconds, "
         "train and keep nothing.",
+        rich_help_panel=GENERAL,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and the result alone.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Print errors and the result alone.", rich_help_panel=GENERAL
+    ),
+]
 AsJson = Annotated[
     bool,
     typer.Option(
-        "--json", help="Print the result as JSON; everything else goes to standard error."
+        "--json",
+        help="Print the result as JSON; everything else goes to standard error.",
+        rich_help_panel=GENERAL,
     ),
 ]
 # Settings of a run that a command may override.
@@ -72,27 +86,32 @@ def with_settings(*names: str, **helps: str) -> Callable[[Command], Command]:
             flags = {flag.name: given.pop(flag.name) for flag in added}
             command({k: v for k, v in flags.items() if v is not None}, **given)
 
+        further = frozenset(flag.name for flag in added if not is_main(flag.name))
+        wrapped.further = further  # type: ignore[attr-defined]
         return _with_parameters(wrapped, [*own, *added])
 
     return decorate
 
 
 def with_output_flags(command: Command) -> Command:
-    """Gives a command --quiet and --json; it prints its result with `console.conclude`.
+    """Gives a command --quiet, --json and --help-all; it prints with `console.conclude`.
 
     A command with an `as_json` of its own prints its JSON itself.
     """
     own = inspect.signature(command, eval_str=True).parameters
-    added = {k: v for k, v in {"quiet": Quiet, "as_json": AsJson}.items() if k not in own}
+    shared = {"quiet": Quiet, "as_json": AsJson, "help_all": HelpAll}
+    added = {k: v for k, v in shared.items() if k not in own}
 
     @functools.wraps(command)
-    def wrapped(*, quiet: bool, **given: Any) -> None:
+    def wrapped(*, quiet: bool, help_all: bool, **given: Any) -> None:
         as_json = "as_json" in added and given.pop("as_json")
         with manner(quiet=quiet, as_json=as_json):
             command(**given)
 
     flags = [_keyword(name, kind, default=False) for name, kind in added.items()]
-    return _with_parameters(wrapped, [*own.values(), *flags])
+    parameters = [*own.values(), *flags]
+    name_values(parameters)
+    return _with_parameters(wrapped, parameters)
 
 
 def of_the_run(*names: str) -> dict[str, str]:
@@ -125,18 +144,28 @@ def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
         return None
     is_switch = kinds == [bool]
     flag = name.replace("_", "-")
-    default = str(field.default).lower() if is_switch else field.default
-    shown = "" if default is None else f" \\[default: {default}]"
+    choice = "|".join([METAVARS[kind] for kind in kinds[:1]] + words)
+    listed = words and len(choice) > LONGEST_CHOICE
+    if listed:
+        choice = "NAME"
     option = typer.Option(
         f"--{flag}/--no-{flag}" if is_switch else f"--{flag}",
-        help=text or f"{field.description}{shown}",
+        help=text or _described(field, words if listed else []),
         rich_help_panel=_panel(name),
-        metavar="|".join([METAVARS[kind] for kind in kinds[:1]] + words) or None,
+        metavar=shown_as(name) or choice or None,
         show_default=False,
         autocompletion=_completion(words) if words else None,
     )
     # Values are read as text: the settings check them, and name the value in their refusal.
     return _keyword(name, Annotated[bool | None if is_switch else str | None, option], default=None)
+
+
+def _described(field: FieldInfo, words: list[str]) -> str:
+    """A setting's help text, with words to choose from and its default."""
+    default = str(field.default).lower() if isinstance(field.default, bool) else field.default
+    choice = [f"One of {', '.join(words)}."] if words else []
+    last = [] if default is None else [f"\\[default: {default}]"]
+    return " ".join([str(field.description), *choice, *last])
 
 
 def _panel(name: str) -> str:

@@ -189,7 +189,7 @@ def distill(
     *,
     trial: int | None = typer.Option(None, help="Number of the trial to distil."),
     speedup: str | None = typer.Option(
-        None, help="Distil the best trial at least this fast.", metavar="NUMBER"
+        None, help="Distil the best trial at least this fast.", metavar="FLOAT"
     ),
     dry_run: DryRun = False,
 ) -> None:

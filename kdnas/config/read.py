@@ -71,7 +71,7 @@ def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None)
     origins = origins or {}
     for key in values:
         if key not in Settings.model_fields:
-            hint = nearest(key, Settings.model_fields) or "; kdnas search --help lists them"
+            hint = nearest(key, Settings.model_fields) or "; kdnas search --help-all lists them"
             raise KdnasError(_from_file(f"unknown option {quoted(key)}{hint}", origins.get(key)))
     remember_secrets(str(values.get("storage") or ""))
     try:

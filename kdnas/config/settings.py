@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from kdnas.config.choices import (
@@ -68,7 +69,7 @@ MOST_SECONDS = 7 * 24 * 3600
 SCORES = {"mean": ("hidden", "logits")}
 # The panels of --help, each by its first option.
 PANELS = {
-    "teacher": "Main",
+    "teacher": "Run",
     "data_dir": "Data",
     "general_teacher": "Teacher",
     "space": "Search",
@@ -78,9 +79,17 @@ PANELS = {
 }
 
 
-def setting(default: Any, description: str, **limits: Any) -> Any:
-    """One option: its default and its help text."""
-    return Field(default, description=description, **limits)
+def setting(
+    default: Any, description: str, *, main: bool = False, form: str | None = None, **limits: Any
+) -> Any:
+    """One option: its default and its help text.
+
+    Args:
+        main: Whether a person needs it in the first week; --help then shows it.
+        form: What stands for its value in help, such as URL; default: by its type, such as INT.
+    """
+    shown_in_help: JsonDict = {"main": main, "form": form}
+    return Field(default, description=description, json_schema_extra=shown_in_help, **limits)
 
 
 class Settings(BaseModel):
@@ -91,22 +100,30 @@ class Settings(BaseModel):
     )
 
     teacher: str | None = setting(
-        None, "Hub id or local folder; default: the MiniLM of an installed package."
+        None, "Hub id or local folder; default: the MiniLM of an installed package.", main=True
     )
     task: str | None = setting(
         None,
         "Name of a task (the nine GLUE tasks, rotten-tomatoes), or a YAML file that defines one; "
         "default: the Rotten Tomatoes snippets of an installed package.",
+        main=True,
     )
-    out: Path | None = setting(None, "Run folder; default: runs/TEACHER-TASK.")
+    out: Path | None = setting(
+        None, "Run folder; default: runs/TEACHER-TASK.", main=True, form="FOLDER"
+    )
     trials: int = setting(
         20,
         "Candidates to evaluate in total; with --rungs, what so many would cost.",
         ge=1,
         le=1_000_000,
+        main=True,
     )
     seed: int = setting(
-        0, "Random seed (the texts and masks of a corpus have their own).", ge=0, le=MOST_SEED
+        0,
+        "Random seed (the texts and masks of a corpus have their own).",
+        ge=0,
+        le=MOST_SEED,
+        main=True,
     )
 
     data_dir: Path | None = setting(
@@ -114,6 +131,8 @@ class Settings(BaseModel):
         "Folder in the official GLUE layout, or "
         "<task>/{train,validation,test}.{csv,tsv,jsonl,parquet}; default: KDNAS_DATA_DIR, else "
         "the hub.",
+        main=True,
+        form="FOLDER",
     )
     skip_malformed: bool = setting(
         False,
@@ -124,6 +143,8 @@ class Settings(BaseModel):
         None,
         "Unlabelled text to distil on instead of the task's texts: a text, JSON-lines or Parquet "
         "file, a folder of them, or a hub data set (NAME or NAME:CONFIG).",
+        main=True,
+        form="FILE",
     )
     corpus_rows: int = setting(
         50_000, "Use at most this many texts of the corpus.", ge=1, le=MOST_ROWS
@@ -136,19 +157,24 @@ class Settings(BaseModel):
         le=1,
     )
     max_train_rows: int | None = setting(
-        None, "Use a stratified sample of at most this many training rows.", ge=1, le=MOST_ROWS
+        None,
+        "Use a stratified sample of at most this many training rows.",
+        ge=1,
+        le=MOST_ROWS,
+        main=True,
     )
-    max_length: int = setting(128, "Longest input, in tokens.", ge=8, le=MOST_TOKENS)
+    max_length: int = setting(128, "Longest input, in tokens.", ge=8, le=MOST_TOKENS, main=True)
     tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
 
     general_teacher: str | None = setting(
         None, "Teacher of general stages; default: the teacher before fine-tuning."
     )
-    teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.")
+    teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.", main=True)
     label_map: str | None = setting(
         None,
         "The outputs of the teacher's head, by name or number and with commas between them, in "
         "the order of the task's labels; default: matched by their names, else as they are.",
+        form="LIST",
     )
     fresh_head: bool = setting(
         False, "Train a new head for the teacher, also where it has one for the task."
@@ -157,7 +183,7 @@ class Settings(BaseModel):
         False, "Go on with a teacher that is not clearly better than one constant answer."
     )
     teacher_epochs: float = setting(
-        3, "Epochs of fine-tuning the teacher.", ge=LEAST_EPOCHS, le=MOST_EPOCHS
+        3, "Epochs of fine-tuning the teacher.", ge=LEAST_EPOCHS, le=MOST_EPOCHS, main=True
     )
     teacher_lr: float = setting(
         5e-5, "Peak learning rate of fine-tuning the teacher.", ge=LEAST_LR, le=MOST_LR
@@ -170,6 +196,7 @@ class Settings(BaseModel):
         "lstm",
         "Proposes candidates: lstm (a controller trained by reinforcement), or one of Optuna's "
         "samplers.",
+        main=True,
     )
     objective: Objective = setting(
         "reward", "Maximise a reward of loss and cost, or find the Pareto front of both."
@@ -179,16 +206,17 @@ class Settings(BaseModel):
         0.6, "Target cost in the reward, as a share of the teacher's.", ge=0.001, le=10
     )
     cost: Cost = setting(
-        "latency", "Cost in the reward: latency, multiply-accumulates or parameters."
+        "latency", "Cost in the reward: latency, multiply-accumulates or parameters.", main=True
     )
     speedup: float | None = setting(
         None,
         "Only choose students at least this many times as fast as the teacher.",
         gt=0,
         le=10_000,
+        main=True,
     )
     max_params: int | None = setting(
-        None, "Only choose students with at most this many parameters.", gt=0, le=10**12
+        None, "Only choose students with at most this many parameters.", gt=0, le=10**12, main=True
     )
     scorer: str = setting(
         "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds."
@@ -210,8 +238,11 @@ class Settings(BaseModel):
         "search",
         "Random search with the same budget as a control: off, search (its trials), or full (also"
         " distil its winner).",
+        main=True,
     )
-    storage: str | None = setting(None, "Optuna storage URL; default: study.db in the run folder.")
+    storage: str | None = setting(
+        None, "Optuna storage URL; default: study.db in the run folder.", main=True, form="URL"
+    )
     study: str = setting("kdnas", "Name of the study in the storage.")
     worker_timeout: int = setting(
         120,
@@ -268,11 +299,15 @@ class Settings(BaseModel):
     )
     inherit: bool = setting(True, "Initialise students from the teacher's weights.")
 
-    epochs: float = setting(3, "Epochs of full KD on hidden states.", ge=0, le=MOST_EPOCHS)
+    epochs: float = setting(
+        3, "Epochs of full KD on hidden states.", ge=0, le=MOST_EPOCHS, main=True
+    )
     lr: float = setting(
         5e-4, "Peak learning rate of full KD on hidden states.", ge=LEAST_LR, le=MOST_LR
     )
-    task_epochs: float = setting(3, "Epochs of task training.", ge=LEAST_EPOCHS, le=MOST_EPOCHS)
+    task_epochs: float = setting(
+        3, "Epochs of task training.", ge=LEAST_EPOCHS, le=MOST_EPOCHS, main=True
+    )
     task_lr: float = setting(2e-4, "Peak learning rate of task training.", ge=LEAST_LR, le=MOST_LR)
     temperature: float = setting(2.0, "Temperature of the logit loss.", ge=0.01, le=1000)
     logit_weight: float = setting(
@@ -287,6 +322,7 @@ class Settings(BaseModel):
         "on held-out training rows ships, mean and spread are reported.",
         ge=1,
         le=MOST_FINAL_SEEDS,
+        main=True,
     )
 
     stages: tuple[Stage, ...] = setting(
@@ -304,7 +340,7 @@ class Settings(BaseModel):
         (), "Tasks whose texts, without labels, make up to half of the other rows (YAML only)."
     )
 
-    batch_size: int = setting(32, "Examples per batch.", ge=1, le=MOST_BATCH)
+    batch_size: int = setting(32, "Examples per batch.", ge=1, le=MOST_BATCH, main=True)
     precision: Precision = setting(
         "auto", "fp32, bf16, or auto: bf16 where the hardware multiplies it natively."
     )
@@ -316,12 +352,16 @@ class Settings(BaseModel):
         "auto",
         "Candidates scored side by side, one thread each; auto: on Linux and the CPU as many as "
         "there are cores without other work, else 1, with all threads.",
+        main=True,
     )
-    device: str | None = setting(None, "cpu, cuda or mps; default: the fastest available.")
+    device: str | None = setting(
+        None, "cpu, cuda or mps; default: the fastest available.", main=True
+    )
     cache_limit: str | None = setting(
         None,
         "Largest size of the cache that runs share, such as 20GB, or none: what was used least "
         "recently is removed; default: KDNAS_CACHE_LIMIT, else 20GB.",
+        form="SIZE",
     )
     latency_batch: int = setting(
         1,
@@ -339,6 +379,7 @@ class Settings(BaseModel):
         "torch",
         "Runtime that serves students and measures latency: torch (eager) or onnx (ONNX Runtime, "
         "on the CPU).",
+        main=True,
     )
     latency_quiet: bool = setting(
         True,
@@ -437,6 +478,23 @@ class Settings(BaseModel):
                     "stages, which set their own; change it there"
                 )
         return self
+
+
+def is_main(name: str) -> bool:
+    """Whether --help of a command with many options shows this one."""
+    return bool(_in_help(name)["main"])
+
+
+def shown_as(name: str) -> str | None:
+    """What stands for an option's value in help, where its type does not say it."""
+    form = _in_help(name)["form"]
+    return None if form is None else str(form)
+
+
+def _in_help(name: str) -> dict[str, Any]:
+    extra = Settings.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict), "every field is made by `setting`"
+    return dict(extra)
 
 
 def _problem(value: Any, kind: Any) -> str | None:

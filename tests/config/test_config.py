@@ -63,7 +63,7 @@ def test_bad_values_are_told_in_one_line(values: dict[str, object], message: str
     ("text", "told"),
     [
         ("trails: 5", "unknown option 'trails'; did you mean 'trials'?"),
-        ("::: not yaml [", "unknown option '::'; kdnas search --help lists them"),
+        ("::: not yaml [", "unknown option '::'; kdnas search --help-all lists them"),
         ("trials: many", "invalid trials many: expected an integer"),
         ("mini-epochs: -1", "invalid mini_epochs -1: expected at least 0.001"),
         ("trials: true", "invalid trials true: only switches"),

@@ -65,7 +65,7 @@ FOLDERS = (
     *("a'b", 'a"b', "a\nb", "\udcffbytes", "🦊", "a\\b", "*", "{run}", "$HOME", "a:b", "name=1"),
 )
 # Those that say nothing of the work, or would reach out of the machine.
-UNTOUCHED = ("--help", "--quiet", "--json", "--yes", "--open", "--push-to-hub")
+UNTOUCHED = ("--help", "--help-all", "--quiet", "--json", "--yes", "--open", "--push-to-hub")
 SWITCHES = ("--force", "--yes")
 CONTRADICTIONS: Mapping[str, tuple[str, ...]] = {
     "distill": ("--trial 0 --speedup 2", "--trial -1", "--trial 99999", "--speedup 1e9"),
