@@ -24,7 +24,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception,
-    retry_if_exception_type,
     stop_after_attempt,
     stop_after_delay,
     wait_fixed,
@@ -60,6 +59,8 @@ RETRY_CONNECT_SECONDS = 0.5
 PATIENCE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
 
+# What SQLite says where it cannot write.
+DISK_FULL = ("database or disk is full", "disk I/O error")
 # Of a storage whose content cannot be read.
 DAMAGED = "is damaged"
 
@@ -155,7 +156,7 @@ def wait_for_storage(work: Callable[[], T], say: Callable[[str], None]) -> T:
     """Repeats some work while the storage is out of reach, and says once what it waits for.
 
     Raises:
-        KdnasError: It has been out of reach for too long.
+        KdnasError: It has been out of reach for too long, or its own disk cannot be written.
     """
 
     def announce(state: RetryCallState) -> None:
@@ -163,7 +164,7 @@ def wait_for_storage(work: Callable[[], T], say: Callable[[str], None]) -> T:
             say(f"the study's storage is out of reach; waiting for it ({_reason(error)})")
 
     retrying = Retrying(
-        retry=retry_if_exception_type(outages()),
+        retry=retry_if_exception(_may_pass),
         wait=wait_fixed(RETRY_SECONDS),
         stop=stop_after_delay(PATIENCE_SECONDS),
         before_sleep=announce,
@@ -172,7 +173,18 @@ def wait_for_storage(work: Callable[[], T], say: Callable[[str], None]) -> T:
     try:
         return retrying(work)
     except outages() as error:
-        raise KdnasError(f"the study's storage is out of reach: {_reason(error)}") from None
+        if _may_pass(error):
+            raise KdnasError(f"the study's storage is out of reach: {_reason(error)}") from None
+        raise KdnasError(
+            f"no space left to write the study ({_cause(error)}): make room, then continue with "
+            "kdnas resume (finished trials are kept)"
+        ) from None
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a study's storage may be in reach again by itself; a disk is not emptied so."""
+    said = str(_cause(error))
+    return isinstance(error, outages()) and not any(words in said for words in DISK_FULL)
 
 
 def file_of(url: str) -> Path | None:
@@ -292,9 +304,16 @@ def _grpc_errors() -> tuple[type[Exception], ...]:
     return (grpc.RpcError, grpc.FutureTimeoutError)
 
 
+def _cause(error: BaseException) -> BaseException:
+    """The driver's own error behind SQLAlchemy's and Optuna's."""
+    inner = error.__cause__ if isinstance(error, StorageInternalError) else None
+    error = inner or error
+    return getattr(error, "orig", None) or error.__cause__ or error
+
+
 def _reason(error: BaseException) -> str:
     """The cause of an error, in one line without a password."""
-    cause = getattr(error, "orig", None) or error.__cause__ or error
+    cause = _cause(error)
     said = " ".join(str(cause).split()) or type(cause).__name__
     if isinstance(cause, OSError) and cause.strerror:
         said = f"{cause.filename}: {cause.strerror}" if cause.filename else cause.strerror

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable
 
 import pytest
 import sqlalchemy.exc
+from optuna.exceptions import StorageInternalError
 
 from kdnas.errors import KdnasError
 from kdnas.study.storage import PATIENCE_SECONDS, wait_for_storage
@@ -54,3 +56,16 @@ def test_a_storage_that_does_not_come_back_ends_in_a_line(clock: Clock) -> None:
     with pytest.raises(KdnasError, match="out of reach: connection refused"):
         wait_for_storage(gone(clock, PATIENCE_SECONDS + 60), lambda _: None)
     assert clock.now <= PATIENCE_SECONDS + 4
+
+
+@pytest.mark.parametrize("said", ["disk I/O error", "database or disk is full"])
+def test_a_full_disk_is_not_waited_for(clock: Clock, said: str) -> None:
+    def ask() -> None:
+        try:
+            raise sqlalchemy.exc.OperationalError("ask", None, sqlite3.OperationalError(said))
+        except sqlalchemy.exc.OperationalError as error:
+            raise StorageInternalError("An exception is raised during the commit.") from error
+
+    with pytest.raises(KdnasError, match=f"no space left to write the study .{said}.: make room"):
+        wait_for_storage(ask, lambda _: None)
+    assert clock.now == 0
