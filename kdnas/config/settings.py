@@ -21,6 +21,7 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from kdnas.config.choices import (
+    ClassWeights,
     Cost,
     LatencyRuntime,
     LayerMapping,
@@ -53,7 +54,8 @@ PLAIN_RECIPE = (
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
 CHANGEABLE = ("trials", "final_seeds", "threads", "jobs", "device", "cache_limit", "force")
 OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
-OF_THE_TEACHER = ("teacher_epochs", "teacher_lr", "fresh_head", "label_map")
+OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
+OF_THE_TEACHER = (*OF_FINE_TUNING, "fresh_head", "label_map")
 OF_SCORING = (
     *("mini_epochs", "mini_lr", "mini_steps", "mini_seconds", "mini_stride", "mini_losses"),
     *("temperature", "batch_size"),
@@ -315,6 +317,12 @@ class Settings(BaseModel):
     )
     hidden_weight: float = setting(
         1.0, "Weight of the hidden-state loss in task training.", ge=0, le=MOST_WEIGHT
+    )
+    class_weights: ClassWeights = setting(
+        "none",
+        "Weights of the classes in the loss on labels, of teacher and students: none, or balanced: "
+        "the rarer a class, the more a row of it counts.",
+        main=True,
     )
     final_seeds: int = setting(
         1,

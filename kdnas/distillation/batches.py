@@ -35,6 +35,7 @@ class Batch:
         units: Where the units are in a model's output.
         packing: Where the real tokens are.
         sample: Which of the real tokens have their hidden states compared.
+        class_weights: Shape (classes,), in the task's loss; None where all are 1.
     """
 
     indices: Indices
@@ -44,12 +45,16 @@ class Batch:
     units: Units
     packing: Packing
     sample: slice = field(default_factory=lambda: slice(None))
+    class_weights: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         inputs = {k: moved(v, device) for k, v in self.inputs.items()}
         labels = None if self.labels is None else moved(self.labels, device)
         units, packing = self.units.to(device), self.packing.to(device)
-        return replace(self, inputs=inputs, labels=labels, units=units, packing=packing)
+        weights = None if self.class_weights is None else moved(self.class_weights, device)
+        return replace(
+            self, inputs=inputs, labels=labels, units=units, packing=packing, class_weights=weights
+        )
 
 
 def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list[Indices]:
@@ -120,6 +125,7 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
         data.units_of(indices),
         Packing.of(mask),
         slice(int(indices.sum()) % stride, None, stride),
+        None if data.class_weights is None else torch.from_numpy(data.class_weights),
     )
 
 

@@ -90,6 +90,8 @@ def train(
         pace = Pace(schedule, schedule.steps(data.lengths), until)
         optimizer = _optimizer(weights.trained, schedule)
         key = f"{schedule} {objective.described}"
+        if data.class_weights is not None:
+            key += f" {data.class_weights.tolist()}"
         state = Checkpoint(checkpoint, key, weights=weights, optimizer=optimizer, pace=pace)
         resumed = team.broadcast(state.state_dict() if state.load() else None)
         if resumed and not team.leads:

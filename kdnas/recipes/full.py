@@ -10,6 +10,7 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.config.recipe import LABELS_ONLY, Stage
+from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
 from kdnas.files.cache import use
@@ -173,6 +174,13 @@ def general_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -
     return {**key, "teacher": teacher_key(teacher, rows), "precision": precision}
 
 
+def _weights_key(settings: Settings, stage: Stage) -> dict[str, str]:
+    """The weights of classes, where a stage learns from labels and they are not all 1."""
+    labelled = any(LOSSES[name].needs_labels for name in stage.weighed)
+    weighs = labelled and settings.class_weights != "none"
+    return {"class_weights": settings.class_weights} if weighs else {}
+
+
 def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
     schedule = schedule_of(stage, settings)
     options = {
@@ -180,6 +188,7 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
         for name in losses_of(stage, has_head=True)
     }
     return {
+        **_weights_key(settings, stage),
         **stage.model_dump(mode="json", include={*Stage.model_fields}),
         "batch_size": schedule.batch_size,
         "freeze_embeddings": schedule.freeze_embeddings,

@@ -14,6 +14,7 @@ from kdnas.measure.onnx import require_onnx
 from kdnas.recipes.augmentations import similar_pairs
 from kdnas.runtime.console import say
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
+from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.sampling import draw_proxy, stratified_sample
 from kdnas.teachers.load import check_inputs
@@ -82,6 +83,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
         spare = encode(few, tokenizer, length, "train")
     encoded = encode(train, tokenizer, length, "train")
+    encoded = with_class_weights(encoded, task.spec, settings.class_weights)
     texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
     general = any(stage.is_general for stage in settings.recipe)

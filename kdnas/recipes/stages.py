@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from pydantic import ValidationError
@@ -78,6 +78,7 @@ def prepare_stage_resources(
         with run.timed("transfer set"):
             transfer = make_transfer_set(settings, data, task_teacher)
             encoded = encode(transfer.examples, data.tokenizer, data.length, "transfer set")
+            encoded = replace(encoded, class_weights=data.train.class_weights)
             encoded = _standard(encoded, task_teacher)
             check_inputs(encoded, task_teacher.model.config)
         own = transfer.methods.count(OWN)

@@ -52,6 +52,7 @@ class EncodedExamples:
     task_type: str = DEFAULT_TYPE  # a key of TASK_TYPES
     units: Indices | None = None  # (n + 1): example i has units[i] to units[i + 1]; None: one each
     positions: NDArray[np.int32] | None = None  # each unit's place in its sequence
+    class_weights: NDArray[np.float32] | None = None  # (classes,) in the task's loss; None: all 1
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from kdnas.config import nearest
@@ -30,6 +31,8 @@ from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
 
 _TOLERATED_SHARE = 0.01
+# Of three classes or more one with a smaller share of the training rows is rare.
+_RARE_SHARE = 0.1
 # Of a split with fewer rows no malformed one is left out unasked.
 _MANY_ROWS = 1000
 _FEW_ROWS = 10
@@ -83,7 +86,7 @@ def load_data(
     there = (split for split in extra if source.has(split) or split == held_out)
     wanted = list(dict.fromkeys([*required, *there]))
     names = set(wanted) - {held_out}
-    if held_out in wanted or spec.lacks_classes:
+    if held_out in wanted or spec.lacks_classes or (_may_have_rare(spec) and source.has("train")):
         names.add("train")
     raw = {split: source.read(split) for split in spec.splits if split in names}
     skip = skip_malformed or spec.skip_malformed
@@ -93,6 +96,8 @@ def load_data(
     if spec.lacks_classes:
         spec = _with_classes(spec, raw["train"], skip)
         raw = {split: replace(rows, ids=False) for split, rows in raw.items()}
+    if "train" in raw and _may_have_rare(spec):
+        spec = _with_metric_of_rare(spec, raw["train"])
     parts = {
         split: _examples(rows, spec, skip, needs_labels=split not in spec.test_splits)
         for split, rows in raw.items()
@@ -126,21 +131,53 @@ def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
     words = [NoLabel.MISSING if word == "" else word for word in label_words(train)]
     _check_left_out(*_with_unlabelled(train, words, spec), skip, tell=False)
     labels, positive = kind.find_classes(train), spec.positive
-    if positive is None and len(labels) == 2:
-        values = [v for v in kind.parse_labels(train, labels) if not isinstance(v, NoLabel)]
-        counts = kind.class_counts(np.array(values, dtype=kind.label_dtype), len(labels))
-        if counts is not None:
-            positive = labels[0 if counts[0] < counts[1] else 1]
+    counts = _class_counts(spec, train, labels) if len(labels) == 2 else None
+    if positive is None and counts is not None:
+        positive = labels[0 if counts[0] < counts[1] else 1]
+    own = spec.model_dump(exclude=None if spec.names_metrics else {"metrics"})
     try:
-        return TaskSpec.model_validate(
-            {**spec.model_dump(), "labels": labels, "positive": positive}
-        )
+        return TaskSpec.model_validate({**own, "labels": labels, "positive": positive})
     except ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise KdnasError(
             f"{train.source} has the labels {_listed(sorted(map(shown, labels)))}; "
             f"task {spec.name!r}: {problem}"
         ) from None
+
+
+def _may_have_rare(spec: TaskSpec) -> bool:
+    """Whether the training rows may choose another main metric."""
+    few = spec.labels is not None and len(spec.labels) < 3
+    return not (few or spec.names_metrics) and spec.task_type.metric_of_rare is not None
+
+
+def _with_metric_of_rare(spec: TaskSpec, train: RawSplit) -> TaskSpec:
+    """The task with another main metric where one of its classes has few of the training rows.
+
+    Accuracy hardly falls for a model that never answers such a class.
+    """
+    metric, labels = spec.task_type.metric_of_rare, spec.labels or ()
+    counts = _class_counts(spec, train, labels)
+    if metric is None or counts is None or not counts.sum():
+        return spec
+    least, share = int(counts.argmin()), float(counts.min() / counts.sum())
+    if share >= _RARE_SHARE:
+        return spec
+    say(
+        f"{train.source}: {shown(labels[least])!r} is {share:.1%} of the rows, so {metric} is the "
+        f"main score; `metrics:` in the task sets another"
+    )
+    metrics = (metric, *spec.metrics)
+    return TaskSpec.model_validate({**spec.model_dump(), "metrics": metrics})
+
+
+def _class_counts(
+    spec: TaskSpec, train: RawSplit, labels: Sequence[str]
+) -> NDArray[np.int64] | None:
+    """Training rows of each class; None where a row has no single one."""
+    kind = spec.task_type
+    values = [v for v in kind.parse_labels(train, labels) if not isinstance(v, NoLabel)]
+    return kind.class_counts(np.array(values, dtype=kind.label_dtype), len(labels))
 
 
 def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> Examples:

@@ -108,7 +108,10 @@ class TaskSpec(_Part):
     unlabelled: Annotated[tuple[str, ...], BeforeValidator(_label_cells)] = Field(
         (), description="Label cells that stand for no label, such as `-` in SNLI; default: none."
     )
-    metrics: Words = Field((), description="Official metrics, the main one first.")
+    metrics: Words = Field(
+        default_factory=lambda entry: TASK_TYPES[entry["type"]].default_metrics,
+        description="Official metrics, the main one first.",
+    )
     hub: Annotated[Hub | None, BeforeValidator(_hub)] = Field(
         None, description="Hub data set, read when no folder is given."
     )
@@ -133,6 +136,11 @@ class TaskSpec(_Part):
     def lacks_classes(self) -> bool:
         """Whether its class names must be found in the training data."""
         return self.task_type.has_classes and self.labels is None
+
+    @property
+    def names_metrics(self) -> bool:
+        """Whether its entry names metrics, or its data chose them."""
+        return "metrics" in self.model_fields_set
 
     @property
     def num_labels(self) -> int:
@@ -219,7 +227,7 @@ class TaskSpec(_Part):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, values: Any) -> Any:
-        """The type from its short form, and its metrics where none is named."""
+        """The type from its short form; metrics that are null or empty are none."""
         if not isinstance(values, dict):
             return values
         values = dict(values)
@@ -231,7 +239,7 @@ class TaskSpec(_Part):
         if kind not in TASK_TYPES:
             raise ValueError(f"unknown type {kind!r}{nearest(kind, TASK_TYPES)}")
         if not values.get("metrics"):
-            values["metrics"] = TASK_TYPES[kind].default_metrics
+            values.pop("metrics", None)
         return values
 
     @model_validator(mode="after")

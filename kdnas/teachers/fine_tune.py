@@ -37,6 +37,8 @@ def fine_tune_teacher(
     how: dict[str, Any] = {"schedule": asdict(schedule), "precision": runtime.precision}
     if (scale := scale_of(data)) != UNSCALED:
         how["scale"] = scale
+    if data.class_weights is not None:
+        how["class_weights"] = data.class_weights.tolist()
     name = teacher_key(teacher, data, **how)
     load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
     checkpoint = folder.with_name("teacher.pt")

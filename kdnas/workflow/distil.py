@@ -103,8 +103,11 @@ def record_of(
 
 
 def recipe_record(settings: Settings) -> list[dict[str, Any]]:
-    """The stages of a recipe as plain values."""
-    return [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
+    """The stages of a recipe, with the weights of classes, as plain values."""
+    asked = settings.class_weights
+    weighed = {} if asked == "none" else {"class_weights": asked}
+    stages = (stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe)
+    return [{**stage, **weighed} for stage in stages]
 
 
 def after_mini_kd(

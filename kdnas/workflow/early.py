@@ -13,6 +13,7 @@ from kdnas.runs.run_folder import resolve
 from kdnas.runs.student import finished_student
 from kdnas.runtime.shown import quoted, shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
+from kdnas.tasks.class_weights import check_class_weights
 
 # What was read to check it, for the one who reads it next.
 _read: dict[tuple[object, ...], TaskData] = {}
@@ -28,6 +29,7 @@ def check_settings(settings: Settings) -> None:
             check_checkpoint(name)
     _check_data_variable()
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    check_class_weights(spec, settings.class_weights)
     if settings.data_dir or spec.embedded:  # what is on the hub takes long, also to be refused
         _read.clear()
         _read[_key(settings)] = _load(settings)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from kdnas.config import Settings
-from kdnas.config.settings import OF_SCORING, OF_THE_TEACHER
+from kdnas.config.settings import OF_FINE_TUNING, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.stages import check_recipe
@@ -142,14 +142,17 @@ def check_changes(context: Context) -> bool:
     def changed(name: str) -> bool:
         return bool(getattr(before, name) != getattr(settings, name))
 
-    names = [name for name in (*OF_THE_TEACHER, *OF_SCORING) if changed(name)]
+    # Nothing depends on how a teacher would have been fine-tuned that had its head already.
+    tuned = (run.folder / "teacher" / "config.json").exists()
+    of_teacher = [name for name in OF_THE_TEACHER if tuned or name not in OF_FINE_TUNING]
+    names = [name for name in (*of_teacher, *OF_SCORING) if changed(name)]
     if names and _trials_spent(context) > 0:
         old, new = getattr(before, names[0]), getattr(settings, names[0])
         raise KdnasError(
             f"invalid --{names[0].replace('_', '-')} {new}: the study's candidates were scored "
             f"with {old} already; start another run with --out"
         )
-    return any(map(changed, OF_THE_TEACHER))
+    return any(map(changed, of_teacher))
 
 
 def drop_teacher(run: Run) -> None:

@@ -1,7 +1,9 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight
 
 from kdnas.distillation.losses.hidden import scales, squared_error
 from kdnas.distillation.losses.logits import logit_variance, unexplained_logits
@@ -69,6 +71,33 @@ def test_golden_logit_loss() -> None:
 def test_logit_loss_of_a_regression_is_squared_error() -> None:
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[2.0], [4.0]])
     assert float(SCORES.logit_loss(student, teacher, ONE, 7.0, "kl")) == pytest.approx(2.5)
+
+
+def test_balanced_weights_are_those_of_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    for classes in (2, 3, 7):
+        labels = np.concatenate([np.arange(classes), rng.integers(0, classes, 50) ** 2 % classes])
+        theirs = compute_class_weight("balanced", classes=np.arange(classes), y=labels)
+        ours = CLASSES.balanced_weights(labels, classes)
+        assert ours is not None and np.allclose(ours, theirs)
+        assert ours[labels].mean() == pytest.approx(1.0)
+    absent = CLASSES.balanced_weights(np.array([0, 0, 0, 2]), 3)
+    assert absent is not None and absent.tolist() == pytest.approx([2 / 3, 1, 2])
+    assert SCORES.balanced_weights(np.array([0.5, 1.0]), 1) is None
+
+
+def test_the_task_loss_weighs_rows_and_parts_of_a_batch_add_up() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(6, 3, generator=generator), torch.tensor([0, 1, 2, 0, 0, -100])
+    weights = torch.tensor([0.5, 2.0, 3.0])
+    each = -logits[:5].log_softmax(-1).gather(1, labels[:5, None])[:, 0] * weights[labels[:5]]
+    whole = CLASSES.task_loss(logits, labels, ONE, weights)  # type: ignore[call-arg]
+    assert float(whole) == pytest.approx(float(each.mean()))
+    parts = [
+        float(CLASSES.task_loss(logits[p], labels[p], ONE, weights)) * n  # type: ignore[call-arg]
+        for p, n in ((slice(0, 2), 2), (slice(2, 6), 3))
+    ]
+    assert sum(parts) / 5 == pytest.approx(float(whole))
 
 
 def test_golden_task_loss() -> None:

@@ -323,6 +323,39 @@ def test_the_rarer_class_is_positive_where_none_are_listed(tmp_path: Path) -> No
         assert TaskSpec.model_validate(found.model_dump()) == found
 
 
+@pytest.mark.parametrize(
+    ("cells", "entry", "main"),
+    [
+        (["a"] * 60 + ["b"] * 31 + ["c"] * 9, {}, "f1_macro"),
+        (["a"] * 60 + ["b"] * 31 + ["c"] * 9, {"labels": ["c", "b", "a"]}, "f1_macro"),
+        (["a"] * 60 + ["b"] * 40, {"labels": ["a", "b", "c"]}, "f1_macro"),
+        (["a"] * 60 + ["b"] * 30 + ["c"] * 10, {}, "accuracy"),
+        (["a"] * 60 + ["b"] * 31 + ["c"] * 9, {"metrics": "accuracy"}, "accuracy"),
+        (["a"] * 60 + ["b"] * 31 + ["c"] * 9, {"metrics": ["mcc", "accuracy"]}, "mcc"),
+        (["a"] * 95 + ["b"] * 5, {}, "accuracy"),
+        ([0.5, 1.5, 2.5] * 9, {"type": "regression"}, "pearson"),
+    ],
+)
+def test_f1_macro_is_the_main_score_where_one_of_many_classes_is_rare(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cells: list[Any], entry: Any, main: str
+) -> None:
+    write_csv(tmp_path, cells)
+    write_csv(tmp_path, cells[:1] + cells[-1:], "dev.csv")
+    for splits in (["train"], ["validation"]):
+        found = load_data(spec_of(**entry), tmp_path, splits=splits, optional=[]).spec
+        assert found.main_score == main
+        assert ("so f1_macro is the main score" in capsys.readouterr().out) == (main == "f1_macro")
+        assert "accuracy" in found.metrics or main in ("mcc", "pearson")
+        assert TaskSpec.model_validate(found.model_dump()) == found
+
+
+def test_without_training_rows_the_metrics_are_those_of_the_type(tmp_path: Path) -> None:
+    write_csv(tmp_path, ["a", "b", "c"], "dev.csv")
+    spec = spec_of(labels=["a", "b", "c"])
+    data = load_data(spec, tmp_path, splits=["validation"], optional=[])
+    assert data.spec.metrics == ("accuracy",)
+
+
 def test_lone_surrogates_become_replacement_characters(tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(
         r"""{"text": "a \ud83d b", "label": "x\udc00"}

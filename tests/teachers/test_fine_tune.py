@@ -18,6 +18,7 @@ from kdnas.files.cache import cache_folder
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
+from kdnas.tasks.class_weights import with_class_weights
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import Teacher, load_teacher
 
@@ -46,6 +47,28 @@ def tuned(
     state = teacher.model.state_dict()
     assert all(torch.equal(value, state[n]) for n, value in saved.model.state_dict().items())
     return state
+
+
+def test_class_weights_are_part_of_what_a_teacher_is(
+    teacher_folder: Path,
+    data: EncodedExamples,
+    runtime: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    rare = data.relabelled((np.arange(40) % 10 == 0).astype(np.int64))
+    spec, made = load_spec("sst2"), {}
+    for asked in ("none", "balanced", "balanced"):
+        rows = with_class_weights(rare, spec, asked)  # type: ignore[arg-type]
+        assert rows.fingerprint() == rare.fingerprint()  # the data are the same
+        state = tuned(teacher_folder, rows, runtime, tmp_path / asked, epochs=4, lr=5e-4)
+        made.setdefault(asked, []).append(state["classifier.bias"])
+    assert capsys.readouterr().out.count("found the fine-tuned teacher") == 1
+    assert torch.equal(*made["balanced"])
+    plain, weighted = (float(b[1] - b[0]) for b in (made["none"][0], made["balanced"][0]))
+    assert weighted > plain  # the rare class is answered more readily
 
 
 def test_a_head_of_another_task_is_replaced_unless_it_is_wanted(

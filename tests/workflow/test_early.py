@@ -35,6 +35,10 @@ def test_nothing_large_is_imported_to_refuse() -> None:
     ("changes", "told"),
     [
         ({"task": "nope"}, "unknown task 'nope'"),
+        (
+            {"task": "stsb", "class_weights": "balanced"},
+            "^invalid --class-weights balanced: task 'stsb' is of type regression, .*leave it out$",
+        ),
         ({"task": "absent.yaml"}, "cannot read absent.yaml"),
         ({"teacher": "/nowhere"}, "folder '/nowhere' does not exist"),
         ({"general_teacher": "./nowhere"}, "folder '.*/nowhere' does not exist"),

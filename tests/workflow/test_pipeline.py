@@ -57,6 +57,22 @@ def test_a_student_that_diverges_is_not_kept_and_its_training_can_be_changed(
     assert report.recipe[-1].lr == 1e-3
 
 
+@pytest.mark.slow
+def test_other_class_weights_train_again_where_the_teacher_had_its_head(
+    make_run: Callable[..., Run], make_classifier: Callable[..., Path]
+) -> None:
+    model = str(make_classifier(("not_equivalent", "equivalent")))
+    how = {"teacher": model, "teacher_as_is": True, "force": True, "random_control": "off"}
+    run = make_run(trials=1, **how)
+    find_student(open_context(run))
+    first, controls = student_of(run.folder), [*run.folder.glob("controls/*/kdnas.json")]
+    find_student(open_context(Run.open(run.folder, class_weights="balanced")))
+    assert student_of(run.folder) != first and controls
+    for file in (run.folder / "student" / "kdnas.json", *controls):
+        recipe = (read_json(file) or {})["key"]["recipe"]
+        assert all(stage["class_weights"] == "balanced" for stage in recipe), file
+
+
 def explode(monkeypatch: pytest.MonkeyPatch, kind: type[DistillationLoss]) -> None:
     """Makes the gradients of a loss overflow."""
     loss = kind.loss

@@ -22,7 +22,8 @@ class TaskLoss(DistillationLoss):
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         assert batch.labels is not None and output.logits is not None
-        return batch.task.task_loss(output.logits, batch.labels, batch.units)
+        weights = () if batch.class_weights is None else (batch.class_weights,)
+        return batch.task.task_loss(output.logits, batch.labels, batch.units, *weights)
 
     def count(self, batch: Batch) -> int:
         """Units with a label."""

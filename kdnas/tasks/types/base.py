@@ -87,6 +87,8 @@ class TaskType:
     label_dtype: ClassVar[Any] = np.int64
     metrics: ClassVar[Mapping[str, Metric]]
     default_metrics: ClassVar[tuple[str, ...]]  # for an entry that names none, the main one first
+    # The metric that comes before them where one of three classes or more is rare; None: no other.
+    metric_of_rare: ClassVar[str | None] = None
     # Told beside the metrics of every task of the type: lower is better, in the labels' unit.
     errors: ClassVar[Mapping[str, Metric]] = {}
     # The metric that is 0 for whoever answers always the same; None where there is none.
@@ -166,6 +168,10 @@ class TaskType:
                 known[word] = value
         return [known[word] for word in words]
 
+    def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32] | None:
+        """Weights of the classes in `task_loss`, shape (classes,); None where it takes none."""
+        return None
+
     def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64] | None:
         """Shape (classes,): examples of each class; None where an example has no single class."""
         return None
@@ -219,7 +225,11 @@ class TaskType:
         return len(units) if labels is None else int(self.labelled(labels).sum())
 
     def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
-        """The loss on labels: mean over the units that have one, 0 where none has."""
+        """The loss on labels: mean over the units that have one, 0 where none has.
+
+        A type whose `balanced_weights` are not None takes them as a fourth argument, a tensor of
+        shape (classes,).
+        """
         raise NotImplementedError
 
     def logit_loss(

@@ -71,6 +71,7 @@ class Classification(TaskType):
         "mcc": Metric(_mcc, "matthews_correlation", "Matthews correlation"),
     }
     default_metrics = ("accuracy",)
+    metric_of_rare = "f1_macro"
     skill = "mcc"
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
@@ -137,6 +138,18 @@ class Classification(TaskType):
         ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or an id from 0 to {len(labels) - 1}"
         return f"one of {', '.join(map(shown, labels))}{ids}"
 
+    def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32]:
+        """Rows / (classes with rows * rows of the class); 1 for a class without rows.
+
+        The formula is that of `class_weight="balanced"` in scikit-learn (Pedregosa et al. 2011),
+        after King and Zeng 2001, Logistic Regression in Rare Events Data. Over the training rows
+        the weights have the mean 1. Golden: 3 rows and 1 row -> 2/3 and 2.
+        """
+        counts = self.class_counts(labels, classes)
+        present = counts > 0
+        weights = counts.sum() / (max(1, present.sum()) * np.maximum(counts, 1))
+        return np.where(present, weights, 1.0).astype(np.float32)
+
     def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64]:
         return np.bincount(labels[labels >= 0], minlength=classes)
 
@@ -189,10 +202,16 @@ class Classification(TaskType):
         known = clear and float(_mcc(ordered, labels)) > KNOWING
         return [int(i) for i in order] if known else None
 
-    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+    def task_loss(
+        self, logits: Tensor, labels: Tensor, units: Units, weights: Tensor | None = None
+    ) -> Tensor:
+        """Cross-entropy, each row times its class's weight: over rows, not the sum of weights.
+
+        So the parts of a batch add up to the batch, and one full of rare rows counts for more.
+        """
         import torch.nn.functional as F
 
-        total = F.cross_entropy(logits.float(), labels.long(), reduction="sum")
+        total = F.cross_entropy(logits.float(), labels.long(), weights, reduction="sum")
         return total / self.labelled(labels).sum().clamp_min(1)
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
