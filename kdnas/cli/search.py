@@ -62,7 +62,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
 @with_settings(
     trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_A_SEARCH,
-    **of_the_run("force", "final_seeds", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
+    **of_the_run("force", "final_seeds", "track", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
 )
 def resume(
     flags: dict[str, Any],

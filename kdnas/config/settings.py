@@ -30,6 +30,7 @@ from kdnas.config.choices import (
     Precision,
     RandomControl,
     Sampler,
+    Tracker,
 )
 from kdnas.config.recipe import (
     LEAST_EPOCHS,
@@ -52,7 +53,9 @@ PLAIN_RECIPE = (
 )
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
-CHANGEABLE = ("trials", "final_seeds", "threads", "jobs", "device", "cache_limit", "force")
+CHANGEABLE = (
+    *("trials", "final_seeds", "threads", "jobs", "device", "cache_limit", "force", "track"),
+)
 OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
 OF_THE_TEACHER = (*OF_FINE_TUNING, "fresh_head", "label_map")
@@ -365,6 +368,12 @@ class Settings(BaseModel):
     device: str | None = setting(
         None, "cpu, cuda or mps; default: the fastest available.", main=True
     )
+    track: Tracker = setting(
+        "off",
+        "Also tell trials, losses, scores and settings to a tracker, whose package must be "
+        "installed.",
+        main=True,
+    )
     cache_limit: str | None = setting(
         None,
         "Largest size of the cache that runs share, such as 20GB, or none: what was used least "
@@ -460,8 +469,9 @@ class Settings(BaseModel):
     def _plain(cls, values: Any) -> Any:
         """YAML reads a bare `off` as false, and pydantic a `true` as 1; a path may not be empty."""
         values = dict(values)
-        if values.get("random_control") is False:
-            values["random_control"] = "off"
+        for name in ("random_control", "track"):
+            if values.get(name) is False:
+                values[name] = "off"
         for name, value in values.items():
             field = cls.model_fields.get(name)
             if field and (problem := _problem(value, field.annotation)):

@@ -14,9 +14,10 @@ from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import NoSignal
 from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.training import train
+from kdnas.distillation.training import TrainResult, train
 from kdnas.files.artifact import Artifact
 from kdnas.files.cache import use
+from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
@@ -28,7 +29,12 @@ from kdnas.teachers.load import Teacher
 
 
 def fine_tune_teacher(
-    teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime, folder: Path
+    teacher: Teacher,
+    data: EncodedExamples,
+    schedule: Schedule,
+    runtime: Runtime,
+    folder: Path,
+    record: Record = forget,
 ) -> None:
     """Trains a teacher on its task, in place, and saves it with its tokenizer in a folder.
 
@@ -45,7 +51,9 @@ def fine_tune_teacher(
 
     def make() -> PreTrainedModel:
         remedy = f"lower --teacher-lr ({schedule.lr:g})"
-        fine_tune(teacher, data, schedule, runtime, checkpoint, "teacher fine-tuning", remedy)
+        title = "teacher fine-tuning"
+        trained = fine_tune(teacher, data, schedule, runtime, checkpoint, title, remedy)
+        record("teacher", "fine-tuning", trained.curve)
         return teacher.model
 
     def save(model: PreTrainedModel, partial: Path) -> None:
@@ -73,7 +81,7 @@ def fine_tune(
     checkpoint: Path,
     title: str,
     remedy: str,
-) -> None:
+) -> TrainResult:
     """Trains a model on labels alone, in place; a killed training goes on from its checkpoint.
 
     It learns in standard units (see `kdnas.teachers.head`); before and after, its outputs are in
@@ -84,7 +92,7 @@ def fine_tune(
         to_standard_units(teacher.model, scale)
     assert data.labels is not None
     data = data.relabelled(scale.standard(data.labels))
-    train(
+    trained = train(
         teacher.model,
         WeightedLosses({name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}),
         data,
@@ -98,6 +106,7 @@ def fine_tune(
         team=runtime.team,
     )
     to_label_units(teacher.model, scale)
+    return trained
 
 
 def scale_of(train: EncodedExamples) -> LabelScale:

@@ -11,6 +11,7 @@ from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import resolve
 from kdnas.runs.student import finished_student
+from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import quoted, shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
@@ -23,6 +24,7 @@ def check_settings(settings: Settings) -> None:
     """Raises KdnasError where a search with these settings would be refused for what it reads."""
     settings = resolve(settings)
     limit_in_bytes(settings.cache_limit)
+    check_tracker(settings.track)
     check_cache()
     for name in (settings.teacher, settings.general_teacher):
         if name:

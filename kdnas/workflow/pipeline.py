@@ -16,10 +16,12 @@ from optuna.trial import FrozenTrial
 
 from kdnas.report import Report, write_report
 from kdnas.runs.context import Context
+from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.rebuild import rebuild_study
+from kdnas.study.rows import row_of
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_whole, open_study_of
@@ -81,17 +83,23 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
             drop_teacher(run)
         run.save()
         say(f"run folder: {run.folder}")
-        with follow(ready.forecast):
+        with follow(ready.forecast), tracking(settings, run.folder) as track:
             run.log("machine", host=platform.node(), **context.runtime.describe())
 
             prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
+            track.curves()
             search(prepared, study)  # 4 search
+            track.trials(map(row_of, study.get_trials(deepcopy=False)))
             best_first = ranked_trials(study, speedup=settings.speedup)
             place = partial(checkpoint_of, context)
             foresee(study, best_first[0])
             winner = distil_within_limit(prepared, best_first, settings.speedup, place)  # 5 distil
             random = random_search(prepared, study)
-            return deliver(prepared, study, random, winner, run.folder, settings.speedup)
+            track.curves()
+            report = deliver(prepared, study, random, winner, run.folder, settings.speedup)
+            track.curves()
+            track.results({name: model.scores for name, model in report.models})
+            return report
 
 
 def plan_search(context: Context) -> Forecast:

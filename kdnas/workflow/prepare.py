@@ -103,7 +103,10 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
                 schedule = teacher_schedule(settings)
                 with run.timed("teacher"):
                     say(f"fine-tuning the teacher on {len(data.train)} examples")
-                    fine_tune_teacher(teacher, data.train, schedule, context.runtime, folder)
+                    record = Curves(run.folder).record
+                    fine_tune_teacher(
+                        teacher, data.train, schedule, context.runtime, folder, record
+                    )
     tuned = (folder / "config.json").exists()
     teacher.name = inputs.source
     fit_outputs(context, inputs, teacher, given=not tuned)
