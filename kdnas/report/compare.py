@@ -63,7 +63,8 @@ def write_comparison(path: Path, runs: dict[str, ReportData], plotly: Plotly = "
     rows = comparison(runs)
     views = {name: _figure(runs, cost) for name, cost in COSTS.items()}
     cells = [[_shown(row[key]) for key in COLUMNS] for row in rows]
-    table = Table(list(COLUMNS.values()), cells, open=True)
+    caption = "A row a run, by its folder; a dash is what is not known yet."
+    table = Table(list(COLUMNS.values()), cells, open=True, caption=caption)
     section = Section("fronts", "Pareto fronts", _told(rows), views, table)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
 
@@ -89,12 +90,25 @@ def _figure(runs: dict[str, ReportData], cost: str) -> go.Figure:
     figure = style.figure(AXES[cost], "score", 520)
     for i, (name, data) in enumerate(runs.items()):
         colour = style.SEVERAL[i % len(style.SEVERAL)]
-        symbol = style.SYMBOLS[i // len(style.SEVERAL) % len(style.SYMBOLS)]
+        symbol = style.SYMBOLS[i % len(style.SYMBOLS)]
         drawn = dots(front(data.table, cost), cost, name, colour, 8, symbol)
         figure.add_trace(drawn.update(mode="lines+markers", line={"color": colour, "width": 2}))
         star = dots(winner_rows(data), cost, f"{name}, winner", colour, 17, "star")
         figure.add_trace(star.update(showlegend=False))
-    return figure
+    return style.clip(figure, "y")
+
+
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """Each run's name: its folder's, with as many of the folders above as tell it apart."""
+    parts = [folder.absolute().resolve().parts for folder in folders]
+
+    def name(own: tuple[str, ...]) -> str:
+        for n in range(1, len(own) + 1):
+            if sum(other[-n:] == own[-n:] for other in parts) == 1:
+                return str(Path(*own[-n:]))
+        return str(Path(*own))
+
+    return [name(own) for own in parts]
 
 
 def _shown(value: Any) -> str:

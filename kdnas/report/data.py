@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class ReportData:
     curves: list[dict[str, Any]]
     steps: list[tuple[str, float, str]]  # (step, seconds, machine) as they ended
     fidelity: dict[str, Any] | None  # the content of fidelity.json
+    others: list[Report]  # of the students that `kdnas distill` made
 
     @classmethod
     def of(cls, run: Run, study: Study, control: Study | None, report: Report | None) -> ReportData:
@@ -71,6 +73,7 @@ class ReportData:
             curves=Curves(run.folder).read(),
             steps=_steps(run),
             fidelity=read_json(run.folder / "fidelity.json"),
+            others=_others(run.folder),
         )
 
     @property
@@ -115,6 +118,15 @@ def read_report(folder: Path) -> Report | None:
     """
     path = folder / REPORT
     return Report.read(path) if path.exists() else None
+
+
+def _others(folder: Path) -> list[Report]:
+    """The readable reports of other students; a damaged one says nothing here."""
+    found = []
+    for path in sorted(folder.glob(f"students/trial-*/{REPORT}")):
+        with suppress(KdnasError):
+            found.append(Report.read(path))
+    return found
 
 
 def _task(run: Run, study: Study) -> str:

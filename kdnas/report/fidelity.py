@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from statistics import fmean
 from typing import Any
 
@@ -11,8 +12,10 @@ import plotly.graph_objects as go
 
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
-from kdnas.report.page import Section, Table, write_page
+from kdnas.report.page import Command, Section, Table, write_page
+from kdnas.report.worth import worth
 from kdnas.runtime.formatting import table_lines
+from kdnas.scoring.rank_agreement import better_half
 
 TRUST = Section(
     "trust",
@@ -42,6 +45,9 @@ def fidelity_lines(result: dict[str, Any], folder: str) -> list[str]:
     for group, title in GROUPS.items():
         statistics = result["statistics"][group]
         count = next(iter(statistics.values()))["n"]
+        if ties := _ties(result, group):
+            lines.append(f"{title}: {ties}: no rank correlation")
+            continue
         rows = [(f"  {NAMES[name]}", *_cells(row)) for name, row in statistics.items()]
         lines.append(f"{title} ({count}), against {result['metric']}:")
         lines += table_lines(("", *HEAD), rows, first=20)
@@ -52,25 +58,55 @@ def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
     """Writes figure and table as one self-contained page."""
     tau, interval, *_ = _cells(result["statistics"]["all"]["score"])
     told = f"Kendall's tau {tau}, 95% interval {interval}."
+    if ties := _ties(result, "all") or _equal_predictor(result):
+        told = f"{ties[0].upper()}{ties[1:]}: no rank correlation."
     write_page(path, name, [_filled(Section("scores", "Scores", told), result)])
 
 
 def fidelity_section(data: ReportData) -> Section:
-    """The same in a run's report, where `kdnas fidelity` has measured it."""
+    """What the search's score was worth: by `kdnas fidelity`, or by what was distilled anyway."""
+    found = worth(data)
+    section = replace(TRUST, told=f"{TRUST.told} {found.sentence}" if found else TRUST.told)
     if data.fidelity:
-        return _filled(TRUST, data.fidelity)
-    missing = "Not measured. kdnas fidelity RUN measures it by distilling some students fully."
-    return replace(TRUST, missing=missing)
+        return _filled(section, data.fidelity)
+    command = Command(f"kdnas fidelity {quote(str(data.folder))}", "distil more, and measure it")
+    section = replace(section, commands=[command])
+    if found is None or not found.students:
+        return replace(section, missing="Nothing was distilled in full yet.")
+    rows = [(one.name, f"{one.score:.4f}", f"{one.final:.4f}") for one in found.students]
+    head = ("student", "score of the search", f"final {found.metric}")
+    return replace(section, table=Table(head, rows, caption="Students distilled in full."))
 
 
 def _filled(section: Section, result: dict[str, Any]) -> Section:
     rows = [
         (f"{NAMES[name]}, {title}", f"{row['n']}", *_cells(row))
         for group, title in GROUPS.items()
+        if not _ties(result, group)
         for name, row in result["statistics"][group].items()
     ]
-    table = Table(("ranked by", "students", *HEAD), rows)
-    return replace(section, views={"scores": fidelity_figure(result)}, table=table)
+    ties = [f"{title}: {told}" for group, title in GROUPS.items() if (told := _ties(result, group))]
+    missing = f"No rank correlation of {'; of '.join(ties)}." if ties else ""
+    caption = "Rank correlations with the final score."
+    table = Table(("ranked by", "students", *HEAD), rows, caption=caption) if rows else None
+    views = {"scores": fidelity_figure(result)}
+    return replace(section, views=views, table=table, missing=missing)
+
+
+def _ties(result: dict[str, Any], group: str) -> str:
+    """`all 12 final scores are equal (mcc 0.0000)`; empty where they differ."""
+    finals = [fmean(s["final"].values()) for s in result["students"]]
+    if group != "all":
+        finals = [finals[i] for i in better_half(finals)]
+    if len(set(finals)) > 1:
+        return ""
+    return f"all {len(finals)} final scores are equal ({result['metric']} {finals[0]:.4f})"
+
+
+def _equal_predictor(result: dict[str, Any]) -> str:
+    """`all 12 scores are equal`, where the search's are; else empty."""
+    equal = len({s["loss"] for s in result["students"]}) == 1
+    return f"all {len(result['students'])} scores are equal" if equal else ""
 
 
 def fidelity_figure(result: dict[str, Any]) -> go.Figure:
@@ -97,10 +133,13 @@ def fidelity_figure(result: dict[str, Any]) -> go.Figure:
             "line": {"color": style.STUDENT, "width": 1},
         },
     )
-    return figure
+    return style.clip(style.clip(figure, "y"), "x")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
+    """Tau and rho with their intervals; a predictor that is the same for all ranks nothing."""
+    if row["tau"] is None:
+        return ["all equal", "-", "-", "-"]
     cells = []
     for name in ("tau", "rho"):
         value, interval = row[name], row[f"{name}_interval"]

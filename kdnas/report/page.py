@@ -35,6 +35,17 @@ class Table:
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     open: bool = False  # at once, not behind a click
+    caption: str = ""
+    commands: Sequence[str] = ()  # a row's command, to be copied; empty for none
+    words: bool = False  # whether cells hold sentences, which wrap
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line to be copied, and what it is good for."""
+
+    line: str
+    what: str
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,16 @@ class Section:
     missing: str = ""  # why there is no plot
     notes: dict[str, str] = field(default_factory=dict)  # text of one view, by its name
     least_width: int = 0  # pixels below which the plot scrolls sideways within its frame
+    commands: Sequence[Command] = ()
+    clicked: str = ""  # what a click on a dot does, where dots have commands
+
+
+@dataclass(frozen=True)
+class Top:
+    """What stands before the sections, beside the first of them where there is room."""
+
+    lead: Sequence[str] = ()  # paragraphs, the first one the outcome
+    table: Table | None = None
 
 
 def write_page(
@@ -56,13 +77,19 @@ def write_page(
     title: str,
     sections: Sequence[Section],
     *,
-    lead: Sequence[str] = (),
+    top: Top | None = None,
     plotly: Plotly = "inline",
+    reload: float | None = None,
 ) -> None:
-    """Writes a page: its title, paragraphs (`lead`), sections.
+    """Writes a page: its title, what stands at the top, sections.
 
-    Plotly's script is in the page (`inline`, 5 MB; it works offline) or comes from its server
-    (`cdn`).
+    Args:
+        path: Of the file.
+        title: Of the page.
+        sections: In their order.
+        top: The outcome and a table; the first section stands beside them.
+        plotly: Whether its script is in the page (5 MB; it works offline) or comes from its server.
+        reload: Seconds after which the page loads itself again; None for one that is finished.
     """
     figures = {
         section.key: {name: json.loads(figure.to_json()) for name, figure in section.views.items()}
@@ -77,8 +104,9 @@ def write_page(
     }
     page = TEMPLATES.get_template("page.html").render(
         title=title,
-        lead=lead,
+        top=top,
         sections=sections,
+        reload=reload,
         # A tag would end the script; JSON can spell < otherwise.
         figures=json.dumps(figures).replace("<", "\\u003c"),
         script=script if plotly == "inline" else "",

@@ -92,9 +92,14 @@ def bargains(table: pd.DataFrame, winner: int | None) -> list[Bargain]:
 
 def bargain_line(one: Bargain, run: str) -> str:
     """`trial 12: score 0.0010 less, 1.5 times as fast: kdnas distill RUN --trial 12`."""
+    line = f"kdnas distill {run} --trial {one.trial}"
+    return f"trial {one.trial}: {bargain_words(one)}: {line}"
+
+
+def bargain_words(one: Bargain) -> str:
+    """`score 0.0010 less, 1.5 times as fast`, beside the winner."""
     how = "less" if one.difference <= 0 else "more"
-    score = f"score {abs(one.difference):.4f} {how}, {one.times:.2g} times as fast"
-    return f"trial {one.trial}: {score}: kdnas distill {run} --trial {one.trial}"
+    return f"score {abs(one.difference):.4f} {how}, {one.times:.2g} times as fast"
 
 
 def found(table: pd.DataFrame) -> Found:

@@ -45,13 +45,17 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     return [f"student: {home}/student", f"report:  {home}/report.html", "next:", *told]
 
 
-def report_lines(data: ReportData, folder: Path, picture: Path | None) -> list[str]:
-    """The result of `kdnas report`."""
+def report_lines(
+    data: ReportData, folder: Path, picture: Path | None, page: Path | None = None
+) -> list[str]:
+    """The result of `kdnas report`; the page is RUN/report.html unless it is elsewhere."""
+    own, page = folder / "report.html", page or folder / "report.html"
     if data.report:
         lines = closing_lines(data.report, folder)
+        lines += [f"wrote {page}"] if page != own else []
     else:
         lines = [*progress_lines(data.progress), f"no student yet; run: kdnas resume {folder}"]
-        lines += ["", f"report:  {folder}/report.html"]
+        lines += ["", f"report:  {page}"]
     return lines + ([f"picture: {picture}"] if picture else [])
 
 

@@ -11,6 +11,13 @@ from optuna.study import Study
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import key_of
 from kdnas.files.atomic import replace_file, write_text
+from kdnas.report.about import (
+    data_section,
+    next_section,
+    samples_section,
+    settings_section,
+    words_section,
+)
 from kdnas.report.card import model_card
 from kdnas.report.data import REPORT, ReportData, read_report, read_run
 from kdnas.report.fidelity import fidelity_section
@@ -21,8 +28,9 @@ from kdnas.report.figures.search import course_section, importance_section, para
 from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.model import Report
-from kdnas.report.page import Plotly, write_page
-from kdnas.report.search_summary import bargain_line, progress_lines, search_summary
+from kdnas.report.page import Plotly, Table, Top, write_page
+from kdnas.report.search_summary import progress_lines, search_summary
+from kdnas.report.worth import worth
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.runtime.shown import shown
@@ -31,8 +39,12 @@ from kdnas.students.checkpoint import CARD
 
 SECTIONS = (
     front_section,
+    next_section,
     scores_section,
+    words_section,
+    samples_section,
     classes_section,
+    data_section,
     course_section,
     importance_section,
     parallel_section,
@@ -41,7 +53,9 @@ SECTIONS = (
     latency_section,
     fidelity_section,
     seconds_section,
+    settings_section,
 )
+TOP_METRICS = 2
 PICTURES = (".png", ".svg", ".pdf", ".webp", ".jpg")
 PICTURE_SIZE = {"width": 840, "height": 480, "scale": 1.5}
 
@@ -84,6 +98,20 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     return data
 
 
+def write_page_of(
+    path: Path, data: ReportData, plotly: Plotly = "inline", reload: float | None = None
+) -> None:
+    """The page of a run in any place; nothing is written into the run folder.
+
+    Args:
+        path: Of the page.
+        data: Of the run.
+        plotly: As for `write_page`.
+        reload: Seconds after which the page loads itself again; None for one that stays.
+    """
+    _write_sections(path, data, plotly, reload)
+
+
 def _write_trials(run: Run, data: ReportData, plotly: Plotly) -> None:
     """The files for which no student need be finished."""
     write_text(run.folder / "trials.csv", data.table.to_csv(index=False))
@@ -92,27 +120,54 @@ def _write_trials(run: Run, data: ReportData, plotly: Plotly) -> None:
     write_page(run.folder / "pareto.html", data.title, [front_section(data)], plotly=plotly)
 
 
-def _write_sections(path: Path, data: ReportData, plotly: Plotly) -> None:
+def _write_sections(
+    path: Path, data: ReportData, plotly: Plotly, reload: float | None = None
+) -> None:
     sections = [section(data) for section in SECTIONS]
-    write_page(path, data.title, sections, lead=lead(data), plotly=plotly)
+    top = Top(lead(data, live=reload is not None), models_table(data))
+    write_page(path, data.title, sections, top=top, plotly=plotly, reload=reload)
 
 
-def lead(data: ReportData) -> list[str]:
-    """The outcome in a few sentences."""
+def lead(data: ReportData, *, live: bool = False) -> list[str]:
+    """The outcome in a few sentences, and what it may be trusted for; `live`: the run goes on."""
     report = data.report
     if report is None:
         done = ". ".join(line[0].upper() + line[1:] for line in progress_lines(data.progress))
-        return [f"{done}.", "No student is finished yet: continue with kdnas resume."]
+        further = "." if live else ": continue with kdnas resume."
+        return [f"{done}.", f"No student is finished yet{further}"]
     student, search = report.student, report.search
-    bargains = [bargain_line(one, str(data.folder)) for one in search.bargains]
+    known = worth(data)
     return [
         report.verdict,
         f"The student is {student.name}{_of_trial(student.trial)}, with "
         f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters. "
         f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
         f"trials took {several(format(search.seconds, '.0f'), 'second')} in all.",
-        *(["Other students of this search: " + "; ".join(bargains) + "."] if bargains else []),
+        *([known.sentence] if known else []),
     ]
+
+
+def models_table(data: ReportData) -> Table | None:
+    """Teacher, student, controls and baselines: main metrics, size and speed."""
+    report = data.report
+    if report is None:
+        return None
+    metrics = list(report.student.scores)[:TOP_METRICS]
+    rows = [
+        (
+            name,
+            *(f"{m.scores[k]:.4f}" if k in m.scores else "-" for k in metrics),
+            in_millions(m.params),
+            f"{m.speedup:.2f}x",
+        )
+        for name, m in report.models
+    ]
+    for low in report.baselines:
+        scores = (f"{low.scores[k]:.4f}" if k in low.scores else "-" for k in metrics)
+        rows.append((low.name, *scores, "-", "-"))
+    split = ", ".join(f"{n:,} rows of {split}" for split, n in report.examples.items())
+    caption = f"After full training, on {split}." if split else "After full training."
+    return Table(("model", *metrics, "size", "speed"), rows, caption=caption)
 
 
 def _of_trial(number: int | None) -> str:

@@ -31,7 +31,9 @@ def classes_section(data: ReportData) -> Section:
         (one.name, f"{one.precision:.4f}", f"{one.recall:.4f}", f"{one.f1:.4f}", str(one.support))
         for one in details.classes
     ]
-    section = replace(CLASSES, table=Table(HEAD, rows, open=len(rows) <= MOST))
+    section = replace(
+        CLASSES, table=Table(HEAD, rows, len(rows) <= MOST, "The student, class by class.")
+    )
     if len(rows) > MOST:
         return replace(section, missing=f"No plot: there are more than {MOST} classes.")
     return replace(section, views={"confusion": _matrix(details)})

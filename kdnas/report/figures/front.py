@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from shlex import quote
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from kdnas.files.curves import MINI_KD
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.figures.scores import final_figure
@@ -13,6 +14,7 @@ from kdnas.report.model import Report, shown_name
 from kdnas.report.page import Section, Table
 from kdnas.report.search_summary import budgets_of
 from kdnas.report.trials_table import cells, finished, front, records
+from kdnas.report.worth import control_score
 from kdnas.study.rows import candidate_of
 
 TOLD = "How good students are, against what they cost."
@@ -45,15 +47,32 @@ IN_TABLE = ("number", "speedup", "params", "macs", "latency_ms", "score", "rewar
 
 
 def front_section(data: ReportData) -> Section:
-    """The front by each cost and, once a student is finished, the final scores."""
+    """The front by each cost and, once a student is finished, the final scores.
+
+    A click on a dot, or a button in its row, gives the command that makes the student.
+    """
     views = {name: front_figure(data, cost) for name, cost in COSTS.items()}
     notes = {name: BRIEFLY + _note(data, cost) for name, cost in COSTS.items()}
     if data.report and data.report.teacher.scores:
         views["final score"], notes["final score"] = final_figure(data.report), FULLY
     missing = "" if len(finished(data.table)) else "No trial is finished yet."
     best = records(front(data.table))
-    table = Table(HEAD, [(candidate_of(row).label, *cells(row, *IN_TABLE)) for row in best])
-    return Section("front", "Pareto front", TOLD, views, table, missing, notes)
+    table = Table(
+        HEAD,
+        [(candidate_of(row).label, *cells(row, *IN_TABLE)) for row in best],
+        caption="The students of the front, the fastest last.",
+        commands=[command_of(data, int(row["number"])) for row in best],
+    )
+    clicked = "" if missing else "Click on a dot for the command that makes its student."
+    return Section("front", "Pareto front", TOLD, views, table, missing, notes, clicked=clicked)
+
+
+def command_of(data: ReportData, trial: int) -> str:
+    """The command that makes a student; of the one that ships, the command that uses it."""
+    folder = quote(str(data.folder))
+    if data.report and data.report.student.trial == trial:
+        return f"kdnas predict {folder} 'a text'"
+    return f"kdnas distill {folder} --trial {trial}"
 
 
 def _note(data: ReportData, cost: str) -> str:
@@ -68,7 +87,7 @@ def front_figure(data: ReportData, cost: str = "speedup", title: str = "") -> go
     """A cost (a key of AXES) against the mini-KD score; a title for where it stands alone."""
     figure = style.figure(AXES[cost], "score", 480, title=style.plain(title) or None)
     if data.control is not None:
-        drawn = dots(front(data.control, cost), cost, "random search", style.RANDOM, 6)
+        drawn = dots(front(data.control, cost), cost, "random search", style.RANDOM, 7, "x")
         figure.add_trace(drawn.update(mode="lines+markers", line={"dash": "dot", "width": 1.5}))
     best = front(data.table, cost)
     figure.add_scatter(
@@ -79,7 +98,8 @@ def front_figure(data: ReportData, cost: str = "speedup", title: str = "") -> go
         name="Pareto front",
         line={"color": style.FRONT, "width": 2},
     )
-    figure.add_trace(dots(finished(data.table), cost, "students", style.STUDENT, 9))
+    students = dots(finished(data.table), cost, "students", style.STUDENT, 9)
+    figure.add_trace(students.update(meta=commands(data)))
     if data.report:
         _mark_controls(figure, data, data.report, cost)
     figure.add_trace(_star(data, cost))
@@ -90,7 +110,17 @@ def front_figure(data: ReportData, cost: str = "speedup", title: str = "") -> go
     for value in limits.get(cost, []):
         dotted = {"color": style.MUTED, "width": 1, "dash": "dot"}
         figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper", line=dotted)
-    return figure
+    return style.clip(figure, "y", ("teacher", "winner", "best so far"))
+
+
+def commands(data: ReportData) -> dict[str, str]:
+    """What the page shows where a student is clicked on: `command` and its trial's number."""
+    report = data.report
+    trial = report.student.trial if report else None
+    known = {"command": f"kdnas distill {quote(str(data.folder))} --trial "}
+    if trial is not None:
+        known |= {"winner": str(trial), "shipped": command_of(data, trial)}
+    return known
 
 
 def dots(
@@ -120,7 +150,7 @@ def winner_rows(data: ReportData) -> pd.DataFrame:
 
 def _star(data: ReportData, cost: str) -> go.Scatter:
     name = "winner" if data.report else "best so far"
-    star = dots(winner_rows(data), cost, name, style.FRONT, 17, "star")
+    star = dots(winner_rows(data), cost, name, style.FRONT, 17, "star").update(meta=commands(data))
     if data.report:
         seen = data.table.speedup[data.table.number == data.winner]
         told = "".join(f"<br>timed again at the end; the search saw {s:.2f}x" for s in seen)
@@ -144,24 +174,13 @@ def _mark_teacher(figure: go.Figure, data: ReportData, cost: str) -> None:
 
 def _mark_controls(figure: go.Figure, data: ReportData, report: Report, cost: str) -> None:
     """Squares around the controls that have a mini-KD score; without KD there is none."""
-    trained = {c["name"]: c["heldout"] for c in data.curves if c["stage"] == MINI_KD}
-    tried = {
-        candidate_of(row).architecture: float(row["loss"])
-        for table in (data.control, data.table)
-        if table is not None
-        for row in records(finished(table))
-    }
     points = []
     for control in report.controls:
-        # Of its own short training (a student that was distilled beside the winner has controls of
-        # its own), else of a trial of the same shape.
-        names = (f"trial-{report.student.trial} {control.folder}", control.folder)
-        known = [trained[name] for name in names if name in trained]
-        loss = (known or [tried.get(control.architecture)])[0]
-        if control.folder != "fine-tuned" and loss is not None:
+        score = control_score(data, report, control)
+        if score is not None:
             name = style.plain(shown_name(control, report.speedup))
             label = f"{name}<br>{control.architecture.label}"
-            points.append((getattr(control, cost), 1 - loss, label))
+            points.append((getattr(control, cost), score, label))
     if points:
         x, y, text = zip(*points, strict=True)
         figure.add_scatter(

@@ -28,6 +28,7 @@ LATENCY = Section(
     "upper quartile. A speed-up holds for its batch size and length alone.",
 )
 HEAD = ("batch x tokens", "student", "quartiles", "teacher", "quartiles", "speed-up", "passes")
+PASSES = "Medians and quartiles of a pass."
 # Symbol, colour and size of a dot; controls have symbols of their own.
 LOOKS = {"teacher": ("diamond", style.TEACHER, 13), "student": ("star", style.FRONT, 17)}
 
@@ -45,7 +46,8 @@ def scores_section(data: ReportData) -> Section:
             rows.append((model.seeds.label, *map(model.seeds.told, metrics), "", ""))
     for low in data.report.baselines:
         rows.append((low.name, *(_score(low, metric) for metric in metrics), "-", "-"))
-    table = Table(("", *metrics, "parameters", "speed-up"), rows, open=True)
+    caption = "Scores after full training, with 95% intervals where they are known."
+    table = Table(("model", *metrics, "parameters", "speed-up"), rows, open=True, caption=caption)
     errors = TASK_TYPES[data.report.task_type].errors
     drawn = [metric for metric in metrics if metric.partition("_")[0] not in errors]
     return replace(SCORES, views={"scores": _figure(models, drawn)}, table=table)
@@ -89,7 +91,7 @@ def _figure(models: list[tuple[str, EvaluatedModel]], metrics: list[str]) -> go.
             },
             hovertemplate=f"%{{y}}<br>{style.plain(metric)} %{{x:.4f}}<extra></extra>",
         )
-    return figure
+    return figure if several else style.clip(figure, "x", ("teacher", "student"))
 
 
 def final_figure(report: Report) -> go.Figure:
@@ -109,7 +111,7 @@ def final_figure(report: Report) -> go.Figure:
                 hovertemplate=f"{style.plain(name)}<br>{in_millions(model.params)} parameters"
                 f"<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}<extra></extra>",
             )
-    return figure
+    return style.clip(figure, "y", ("teacher", "student"))
 
 
 def latency_section(data: ReportData) -> Section:
@@ -119,7 +121,9 @@ def latency_section(data: ReportData) -> Section:
     cells = sorted(data.report.latency, key=lambda c: (c.batch, c.length))
     timed = [cell for cell in cells if cell.repeats]
     batches = [(batch, list(row)) for batch, row in groupby(timed, attrgetter("batch"))]
-    section = replace(LATENCY, table=Table(HEAD, [_latency_row(cell) for cell in cells]))
+    section = replace(
+        LATENCY, table=Table(HEAD, [_latency_row(cell) for cell in cells], caption=PASSES)
+    )
     if not timed:
         return replace(section, missing="Every batch size and length took too long to be timed.")
     views = {"milliseconds": _milliseconds(batches), "speed-up": _speedups(batches)}
@@ -128,7 +132,10 @@ def latency_section(data: ReportData) -> Section:
 
 def _milliseconds(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
     figure = _latency_figure("milliseconds a batch")
-    for who, colour in (("teacher", style.TEACHER), ("student", style.STUDENT)):
+    for who, colour, dash in (
+        ("teacher", style.TEACHER, "dash"),
+        ("student", style.STUDENT, "solid"),
+    ):
         for i, (batch, row) in enumerate(batches):
             middle = [getattr(cell, f"{who}_ms") for cell in row]
             ends = [getattr(cell, f"{who}_quartiles_ms") for cell in row]
@@ -139,7 +146,7 @@ def _milliseconds(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
                 mode="lines+markers",
                 name=f"{who}, batch {batch}",
                 marker={"color": colour, "symbol": style.SYMBOLS[i], "size": 9},
-                line={"color": colour, "width": 1.5},
+                line={"color": colour, "width": 1.5, "dash": dash},
                 customdata=ends,
                 hovertemplate=f"{who}, batch {batch}, %{{x}} tokens<br>%{{y:.2f}} ms, quartiles "
                 "%{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",

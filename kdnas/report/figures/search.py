@@ -54,11 +54,11 @@ PARALLEL = Section(
 FEWEST = 8
 TREES = 32
 NAMES = dict(zip(FIELDS, ("layers", "heads", "hidden size", "neurons", "activation"), strict=True))
-# What is explained: its name, its attribute in a trial, its colour.
+# What is explained: its name, its attribute in a trial, its colour and pattern.
 TARGETS = (
-    ("score", "loss", style.STUDENT),
-    ("speed-up", "speedup", style.GOOD),
-    ("reward", "reward", style.FRONT),
+    ("score", "loss", style.STUDENT, ""),
+    ("speed-up", "speedup", style.GOOD, "/"),
+    ("reward", "reward", style.FRONT, "."),
 )
 
 
@@ -66,7 +66,8 @@ def course_section(data: ReportData) -> Section:
     """Rewards over trials, what was pruned or repeated, and the controller's exploration."""
     explored = bool(data.table.epsilon.notna().any())
     told = COURSE.told + RUNGS * (data.settings.rungs > 1) + EXPLORED * explored
-    section = replace(COURSE, told=told, table=Table(HEAD, _rows(data.table)))
+    table = Table(HEAD, _rows(data.table), caption="Every trial, in the order of its start.")
+    section = replace(COURSE, told=told, table=table)
     if data.table.reward.isna().all():
         return replace(section, missing="No trial is scored yet.")
     return replace(section, views={"course": _course(data, explored)})
@@ -104,6 +105,7 @@ def _course(data: ReportData, explored: bool) -> go.Figure:
             marker={"color": colour, "symbol": symbol, "size": 8},
             hovertemplate=f"{HOVER}<extra>{name}</extra>",
         )
+    style.clip(figure, "y")
     if explored:
         _add_exploration(figure, table[table.epsilon.notna()], end)
     return figure
@@ -194,7 +196,7 @@ def importance_section(data: ReportData) -> Section:
     x = {"tickformat": ".0%", "title": {"text": "share explained"}}
     figure = style.figure(x, {"autorange": "reversed"}, 380, barmode="group")
     table = pd.DataFrame(index=list(NAMES.values()))
-    for name, attribute, colour in TARGETS:
+    for name, attribute, colour, pattern in TARGETS:
         shares = importances(data.study, attribute)
         table[name] = [shares.get(field, 0.0) for field in FIELDS]
         figure.add_bar(
@@ -202,11 +204,15 @@ def importance_section(data: ReportData) -> Section:
             x=table[name],
             orientation="h",
             name=name,
-            marker={"color": colour},
+            marker={"color": colour, "pattern": {"shape": pattern, "size": 6}},
             hovertemplate=f"%{{y}}: %{{x:.0%}} of the {name}<extra></extra>",
         )
     rows = [(field, *map("{:.1%}".format, shares)) for field, *shares in table.itertuples()]
-    return replace(MATTERS, views={"all": figure}, table=Table(("", *table.columns), rows))
+    return replace(
+        MATTERS,
+        views={"all": figure},
+        table=Table(("parameter", *table.columns), rows, caption="Shares explained."),
+    )
 
 
 def importances(study: Study, attribute: str) -> dict[str, float]:

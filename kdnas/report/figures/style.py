@@ -7,8 +7,9 @@ import json
 import re
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import plotly.graph_objects as go
 
 Axis = dict[str, Any]
@@ -26,12 +27,16 @@ GOOD = "var(--good)"
 SCALE = ((0.0, "var(--low)"), (0.5, STUDENT), (1.0, "var(--high)"))
 # Told apart with any kind of colour vision, and on either background.
 SEVERAL = (STUDENT, FRONT, GOOD, CONTROL, RANDOM, TEACHER)
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star-triangle-down")
+# Points are far out beyond so many times the middle half's width, and are moved to the edge where
+# they would leave less than this share of the axis to all others.
+FAR, SQUASHED = 3.0, 1 / 3
+FEWEST_POINTS = 4
 
 LIGHT = {
     **{"paper": "#ffffff", "ink": "#1d2530", "muted": "#5b6675", "grid": "#dfe3e8"},
-    **{"student": "#1b6ca8", "front": "#d95f02", "random": "#8a8f98", "teacher": "#3a3f47"},
-    **{"control": "#6a3d9a", "good": "#1b7f4d", "low": "#a9cbe8", "high": "#08457e"},
+    **{"student": "#0072b2", "front": "#d55e00", "random": "#7a7f87", "teacher": "#1d2530"},
+    **{"control": "#b85c95", "good": "#00805d", "low": "#a9cbe8", "high": "#08457e"},
 }
 
 DOUBLINGS = range(-1, 8)
@@ -92,9 +97,9 @@ def plain(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def wrapped(text: str) -> str:
+def wrapped(text: str, width: int = 18) -> str:
     """Text for the label of a row, in lines that leave room for the plot on a phone."""
-    return "<br>".join(map(plain, textwrap.wrap(text, 18)))
+    return "<br>".join(map(plain, textwrap.wrap(text, width)))
 
 
 def fixed(figure: go.Figure) -> go.Figure:
@@ -102,3 +107,83 @@ def fixed(figure: go.Figure) -> go.Figure:
     text = re.sub(r"var\(--([a-z]+)\)", lambda match: LIGHT[match[1]], figure.to_json())
     made: go.Figure = go.Figure(json.loads(text))
     return made
+
+
+def clip(figure: go.Figure, axis: Literal["x", "y"], keep: Sequence[str] = ()) -> go.Figure:
+    """Ranges an axis by most of its dots: few that are far out stand at its edge, as triangles.
+
+    Nothing changes where all dots have room.
+
+    Args:
+        figure: Changed in place; its dots are on a linear axis.
+        axis: The axis.
+        keep: Names of traces whose dots are never far out, such as the teacher's.
+    """
+    traces = [t for t in figure.data if "markers" in (t.mode or "")]
+    values = [np.asarray(trace[axis], np.float64) for trace in traces]
+    every = np.concatenate(values) if values else np.zeros(0)
+    every = every[np.isfinite(every)]
+    if len(every) < FEWEST_POINTS:
+        return figure
+    first, third = np.quantile(every, (0.25, 0.75))
+    fence = FAR * (third - first)
+    free = np.concatenate(
+        [v[np.isfinite(v)] for t, v in zip(traces, values, strict=True) if t.name in keep]
+        or [np.zeros(0)]
+    )
+    near = every[(every >= first - fence) & (every <= third + fence)]
+    near = np.concatenate([near, free, *_bars(traces, values, axis, first - fence, third + fence)])
+    low, high = float(near.min()), float(near.max())
+    if high - low > SQUASHED * (max(every.max(), high) - min(every.min(), low)):
+        return figure
+    room = 0.06 * ((high - low) or abs(high) or 1.0)
+    low, high = low - 2 * room, high + 2 * room
+    figure.update_layout({f"{axis}axis": {"range": [low, high], "autorange": False}})
+    for trace, there in zip(traces, values, strict=True):
+        _move_to_edge(figure, trace, there, axis, (low, high))
+    return figure
+
+
+def _bars(
+    traces: Sequence[Any], values: Sequence[Any], axis: str, low: float, high: float
+) -> list[Any]:
+    """The ends of the error bars of dots within some limits."""
+    ends = []
+    for trace, there in zip(traces, values, strict=True):
+        bars, near = trace[f"error_{axis}"], (there >= low) & (there <= high)
+        if bars.array is not None and bars.visible is not False:
+            ends.append((there + np.asarray(bars.array, np.float64))[near])
+            ends.append((there - np.asarray(bars.arrayminus, np.float64))[near])
+    return ends
+
+
+def _move_to_edge(
+    figure: go.Figure, trace: Any, values: Any, axis: str, ends: tuple[float, float]
+) -> None:
+    """Draws a trace's dots that are beyond the ends of an axis at its edge."""
+    symbols = {"x": ("triangle-left", "triangle-right"), "y": ("triangle-down", "triangle-up")}
+    other = "y" if axis == "x" else "x"
+    where = np.asarray(trace[other], dtype=object)
+    for end, symbol, out in zip(
+        ends, symbols[axis], (values < ends[0], values > ends[1]), strict=True
+    ):
+        if not out.any():
+            continue
+        colour = trace.marker.color
+        if isinstance(colour, list | tuple):
+            colour = [c for c, far in zip(colour, out, strict=True) if far]
+        inward = 0.03 * (ends[1] - ends[0]) * (1 if end == ends[0] else -1)
+        marks = {
+            other: where[out].tolist(),
+            axis: [end + inward] * int(out.sum()),
+        }
+        figure.add_scatter(
+            **marks,
+            mode="markers",
+            name="off the scale",
+            legendgroup="off the scale",
+            showlegend=not any(t.name == "off the scale" for t in figure.data),
+            text=[f"{value:.4g}" for value in values[out]],
+            marker={"symbol": symbol, "size": 13, "color": colour or MUTED},
+            hovertemplate=f"{trace.name}: %{{text}}, off the scale<extra></extra>",
+        )

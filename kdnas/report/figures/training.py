@@ -14,6 +14,7 @@ from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.model import Report
 from kdnas.report.page import Section, Table
+from kdnas.report.steps import step_in_words
 from kdnas.runtime.formatting import several
 
 LOSSES = Section(
@@ -53,7 +54,7 @@ def losses_section(data: ReportData) -> Section:
     full = [c for c in data.curves if c["stage"] != MINI_KD]
     views = {"mini-KD": _mini(mini, f"trial {data.winner}"), "full KD": _full(full)}
     views = {name: figure for name, figure in views.items() if figure.data}
-    table = Table(HEAD, [_row(curve) for curve in data.curves])
+    table = Table(HEAD, [_row(c) for c in data.curves], caption="The end of each training.")
     return replace(LOSSES, views=views, table=table)
 
 
@@ -172,20 +173,21 @@ def _map_figure(
 def seconds_section(data: ReportData) -> Section:
     """A bar a step, the machines, and what each did for the search."""
     told = _where(data.report) + _by_machine(data.table)
-    rows = [(step, f"{seconds:.1f}", machine) for step, seconds, machine in data.steps]
-    section = replace(SECONDS, told=told, table=Table(("step", "seconds", "machine"), rows))
+    rows = [(step_in_words(step), f"{s:.1f}", machine) for step, s, machine in data.steps]
+    table = Table(("step", "seconds", "machine"), rows, caption="Seconds of each step.")
+    section = replace(SECONDS, told=told, table=table)
     total: dict[str, float] = {}
     for step, seconds, _ in data.steps:
         name = "fidelity" if step.startswith("fidelity ") else step  # its students are one step
-        total[name] = total.get(name, 0.0) + seconds
+        total[step_in_words(name)] = total.get(step_in_words(name), 0.0) + seconds
     shown = {name: seconds for name, seconds in total.items() if seconds >= LEAST_SECONDS}
     if not shown:
         return replace(section, missing="" if rows else "The run has no log yet.")
     y = {"autorange": "reversed", "type": "category"}
-    figure = style.figure("seconds", y, 80 + 24 * len(shown), margin=style.NO_LEGEND)
+    figure = style.figure("seconds", y, 80 + 36 * len(shown), margin=style.NO_LEGEND)
     figure.add_bar(
         x=list(shown.values()),
-        y=[style.plain(step) for step in shown],
+        y=[style.wrapped(step, 34) for step in shown],
         orientation="h",
         marker={"color": style.STUDENT},
         hovertemplate="%{y}: %{x:.1f} s<extra></extra>",

@@ -1,0 +1,213 @@
+"""What a report tells beside its plots: commands, words, data, samples, settings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from shlex import quote
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.config.settings import PANELS
+from kdnas.report.data import ReportData
+from kdnas.report.model import SplitFacts
+from kdnas.report.page import Command, Section, Table
+from kdnas.report.search_summary import bargain_words
+from kdnas.runtime.formatting import several
+
+NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")
+WORDS = Section("words", "What the words mean", "The numbers of this page in a person's words.")
+DATA = Section(
+    "data",
+    "Data",
+    "What was trained on and scored. Lengths are in tokens of the teacher's tokenizer, before "
+    "texts are cut.",
+)
+SAMPLES = Section("samples", "Where teacher and student differ", "")
+SETTINGS = Section(
+    "settings",
+    "Settings",
+    "Every option of the run; its config.yaml has the same, for kdnas search --config.",
+)
+MOST_CLASSES = 12
+
+
+def next_section(data: ReportData) -> Section:
+    """The commands that a person will want next."""
+    run, report = quote(str(data.folder)), data.report
+    own = data.folder / "student"
+    commands = []
+    if report is None:
+        commands.append(Command(f"kdnas resume {run}", "go on, to a finished student"))
+        commands.append(Command(f"kdnas report {run} --watch", "keep this page up to date"))
+        return replace(NEXT, commands=commands)
+    commands.append(Command(f"kdnas predict {run} 'a text'", "label texts with the student"))
+    for one in report.search.bargains:
+        line = f"kdnas distill {run} --trial {one.trial}"
+        commands.append(Command(line, f"another student, trial {one.trial}: {bargain_words(one)}"))
+    faster = 2 * max(1, round(report.speedup))
+    commands += [
+        Command(f"kdnas distill {run} --speedup {faster}", f"a student {faster} times as fast"),
+        Command(f"kdnas resume {run} --trials {2 * data.settings.trials}", "search for longer"),
+        Command(f"kdnas fidelity {run}", "check what the search's score is worth"),
+        Command(f"kdnas evaluate {quote(str(own))} --task {_task(data)}", "score it again"),
+        Command(f"kdnas export {run} --format onnx,int8", "ship it for ONNX Runtime"),
+        Command(f"kdnas report {run} --markdown", "verdict and table for a pull request"),
+    ]
+    return replace(NEXT, commands=commands)
+
+
+def _task(data: ReportData) -> str:
+    return quote(str(data.settings.task or data.task))
+
+
+def words_section(data: ReportData) -> Section:
+    """What score and reward mean, by the settings of this run."""
+    s = data.settings
+    main = data.report.main_score if data.report else "the task's main metric"
+    rows = [
+        (
+            "score",
+            "What the search ranks by: 1 minus the held-out loss after a short training "
+            f"(scorer {s.scorer}). With the default it is the share of the variance of the "
+            "teacher's hidden states that a student explains: 1 is the teacher, 0 is no better "
+            "than their mean. It is not the task's score.",
+        ),
+        ("reward", _reward(s)),
+        ("speed-up", f"The teacher's latency over the student's, timed in turns ({_timed(s)})."),
+        ("final score", f"{main} after the full training, on rows that no training has seen."),
+        (
+            "front",
+            "The students that no other beats in both score and cost. A student beside the front "
+            "is the worse choice by these numbers.",
+        ),
+        (
+            "name of a student",
+            "4x256 h4 f1024 gelu: 4 layers of hidden size 256, 4 attention heads, 1024 neurons in "
+            "each feed-forward layer, and its activation.",
+        ),
+    ]
+    return replace(WORDS, table=Table(("word", "meaning"), rows, words=True))
+
+
+def _timed(settings: Settings) -> str:
+    return f"batch {settings.latency_batch}, {settings.latency_length} tokens"
+
+
+def _reward(s: Settings) -> str:
+    cost = {"latency": "latency", "macs": "MACs", "params": "parameters"}[s.cost]
+    how = "What the search maximises" if s.objective == "reward" else "Told beside the front"
+    return (
+        f"{how}: score x ({cost} / ({s.beta:g} x the teacher's)) ^ {s.alpha:g}. Higher is better; "
+        f"half the {cost} at the same score earns {2**-s.alpha - 1:.1%} more."
+    )
+
+
+def data_section(data: ReportData) -> Section:
+    """Rows, classes and lengths of each split."""
+    facts = data.report.data if data.report else None
+    if facts is None:
+        return replace(DATA, missing="Told once a student is finished (kdnas resume).")
+    head = ("split", "rows", "median length", "longest", f"cut at {facts.length}", "labels")
+    rows = [
+        (
+            name,
+            f"{split.rows:,}",
+            f"{split.median_tokens:,}",
+            f"{split.longest_tokens:,}",
+            f"{split.cut:.1%}",
+            labels_in_words(split),
+        )
+        for name, split in facts.splits.items()
+    ]
+    told = f"{DATA.told} Short trainings see {several(f'{facts.proxy:,}', 'row')} of them."
+    caption = "Rows, lengths in tokens, the share of texts that are cut, rows of each class."
+    return replace(DATA, told=told, table=Table(head, rows, caption=caption))
+
+
+def labels_in_words(split: SplitFacts) -> str:
+    """`60 ham, 40 spam`, most rows first, or the range of numbers."""
+    if split.label_range:
+        low, high = split.label_range
+        return f"{low:g} to {high:g}"
+    ordered = sorted(split.classes.items(), key=lambda pair: -pair[1])
+    told = ", ".join(f"{count:,} {name}" for name, count in ordered[:MOST_CLASSES])
+    left = len(ordered) - MOST_CLASSES
+    return f"{told} and {several(left, 'other class')}" if left > 0 else told or "-"
+
+
+def samples_section(data: ReportData) -> Section:
+    """Some scored rows on which the two differ, as the run's evaluation stored them."""
+    found = data.report.disagreement if data.report else None
+    if found is None:
+        return replace(SAMPLES, missing="Not known: there is no student yet, or no teacher's head.")
+    told = (
+        f"Teacher and student differ on {found.rows:,} of {found.of:,} scored rows "
+        f"({found.rows / max(1, found.of):.1%}). A few of each kind, not chosen for their looks."
+    )
+    if not found.samples:
+        return replace(SAMPLES, told=told, missing="They agree on every row.")
+    rows = [
+        (
+            f"{one.text} | {one.text_pair}" if one.text_pair else one.text,
+            one.truth,
+            _marked(one.teacher, one.truth),
+            _marked(one.student, one.truth),
+        )
+        for one in found.samples
+    ]
+    head = ("text", "label", "teacher", "student")
+    caption = "Scored rows, long texts cut."
+    return replace(SAMPLES, told=told, table=Table(head, rows, caption=caption, words=True))
+
+
+def _marked(answer: str, truth: str) -> str:
+    """An answer with a mark where it is right; of numbers hardly one is."""
+    return f"{answer} \N{CHECK MARK}" if answer == truth else answer
+
+
+def settings_section(data: ReportData) -> Section:
+    """Every option, what is not the default with its default beside it."""
+    rows = [
+        (
+            name,
+            shown(value),
+            "" if is_default(name, value) else f"default {default_of(name)}",
+            panel,
+        )
+        for panel, name, value in every_setting(data.settings)
+    ]
+    table = Table(("option", "value", "", "panel"), rows, caption="Options as resolved.")
+    return replace(SETTINGS, table=table)
+
+
+def every_setting(settings: Settings) -> list[tuple[str, str, Any]]:
+    """Panel of --help, name and value of each option, in their order; no password."""
+    panel, found = "", list[tuple[str, str, Any]]()
+    for name, value in settings.model_dump(mode="json", exclude_defaults=False).items():
+        panel = PANELS.get(name, panel)
+        found.append((panel, name, value))
+    return found
+
+
+def is_default(name: str, value: Any) -> bool:
+    """Whether an option has its default."""
+    return shown(value) == default_of(name)
+
+
+def default_of(name: str) -> str:
+    """An option's default as it is shown."""
+    field = Settings.model_fields[name]
+    return shown(field.get_default(call_default_factory=True))
+
+
+def shown(value: Any) -> str:
+    """A setting as a person reads it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {shown(v)}" for k, v in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return "; ".join(map(shown, value)) or "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
