@@ -106,7 +106,9 @@ def data_section(data: ReportData) -> Section:
     """Rows, classes and lengths of each split."""
     facts = data.report.data if data.report else None
     if facts is None:
-        return replace(DATA, missing="Told once a student is finished (kdnas resume).")
+        older = "Not known: the student was finished by a kdnas that did not write it down."
+        missing = older if data.report else "Told once a student is finished (kdnas resume)."
+        return replace(DATA, missing=missing)
     head = ("split", "rows", "median length", "longest", f"cut at {facts.length}", "labels")
     rows = [
         (

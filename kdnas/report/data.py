@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import read_json
 from kdnas.files.curves import Curves
 from kdnas.files.lines import is_finite
+from kdnas.report.fidelity_file import read_fidelity
 from kdnas.report.model import Report
 from kdnas.report.search_summary import best_of
 from kdnas.report.trials_table import finished, records, trial_table
@@ -53,12 +53,14 @@ class ReportData:
     curves: list[dict[str, Any]]
     steps: list[tuple[str, float, str]]  # (step, seconds, machine) as they ended
     fidelity: dict[str, Any] | None  # the content of fidelity.json
+    fidelity_wrong: str  # why it is left out; empty where it is not
     others: list[Report]  # of the students that `kdnas distill` made
 
     @classmethod
     def of(cls, run: Run, study: Study, control: Study | None, report: Report | None) -> ReportData:
         """Gathers it from a run, its studies and its report."""
         task = report.task if report else _task(run, study)
+        fidelity, wrong = read_fidelity(run.folder)
         return cls(
             folder=run.folder,
             title=f"Students of {Path(study.user_attrs['teacher']).name} for {task}",
@@ -72,7 +74,8 @@ class ReportData:
             teacher=report.teacher.architecture if report else _teacher(run),
             curves=Curves(run.folder).read(),
             steps=_steps(run),
-            fidelity=read_json(run.folder / "fidelity.json"),
+            fidelity=fidelity,
+            fidelity_wrong=wrong,
             others=_others(run.folder),
         )
 

@@ -70,9 +70,10 @@ def fidelity_section(data: ReportData) -> Section:
     if data.fidelity:
         return _filled(section, data.fidelity)
     command = Command(f"kdnas fidelity {quote(str(data.folder))}", "distil more, and measure it")
-    section = replace(section, commands=[command])
+    section = replace(section, commands=[command], missing=data.fidelity_wrong)
     if found is None or not found.students:
-        return replace(section, missing="Nothing was distilled in full yet.")
+        nothing = f"Nothing was distilled in full yet. {data.fidelity_wrong}"
+        return replace(section, missing=nothing.strip())
     rows = [(one.name, f"{one.score:.4f}", f"{one.final:.4f}") for one in found.students]
     head = ("student", "score of the search", f"final {found.metric}")
     return replace(section, table=Table(head, rows, caption="Students distilled in full."))
