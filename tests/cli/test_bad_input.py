@@ -200,5 +200,6 @@ def test_reports(refused: Callable[..., str], tmp_path: Path) -> None:
     assert "invalid --plotly-js file" in refused("report", run, "--plotly-js", "file")
     assert "invalid --png a.txt" in refused("report", run, "--png", "a.txt")
     assert "--png draws the front of one run" in refused("report", run, run, "--png", "a.png")
-    assert "--out needs several runs" in refused("report", run, "--out", "a.html")
+    assert "--markdown makes no page" in refused("report", run, "--markdown", "--open")
+    assert "give one run" in refused("report", run, run, "--watch")
     assert "nowhere does not exist" in refused("report", run, tmp_path / "nowhere")

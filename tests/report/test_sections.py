@@ -6,22 +6,30 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from made_runs import HOSTILE, TEACHER, make_run
 
+from kdnas.config import Settings
 from kdnas.distillation.layer_map import MAPS
 from kdnas.errors import KdnasError
-from kdnas.report.compare import comparison, comparison_lines, write_comparison
+from kdnas.report.about import next_section, settings_section, words_section
+from kdnas.report.compare import comparison, comparison_lines, names_of, write_comparison
 from kdnas.report.data import ReportData, read_run
+from kdnas.report.fidelity import fidelity_section
 from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section
 from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
+from kdnas.report.markdown import markdown_of
 from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
 from kdnas.report.terminal import report_lines
 from kdnas.report.trials_table import finished, front
-from kdnas.report.write import lead
+from kdnas.report.watch import watch
+from kdnas.report.worth import Trained, Worth, worth
+from kdnas.report.write import lead, write_page_of
+from kdnas.scoring.rank_agreement import agreement
 from kdnas.study.attributes import CONTINUES
 
 
@@ -228,3 +236,78 @@ def test_a_comparison_says_where_scores_do_not_compare(data: ReportData, tmp_pat
     for other, told in ((data, False), (replace(data, task="rte"), True)):
         write_comparison(page, {"one": data, "two": other}, "cdn")
         assert ("several tasks (sst2, rte)" in page.read_text()) == told
+
+
+def test_a_page_of_a_run_is_written_elsewhere_and_the_run_stays_as_it_is(
+    data: ReportData, bare: ReportData, tmp_path: Path
+) -> None:
+    for one in (data, bare):
+        before = {path: path.stat().st_mtime_ns for path in one.folder.rglob("*")}
+        page = tmp_path / "page.html"
+        write_page_of(page, one, "cdn")
+        text = page.read_text()
+        order = [text.index(f'id="{key}"') for key in ("front", "next", "words", "data")]
+        assert order == sorted(order) and text.index('class="lead"') < order[0]
+        assert "data-reload" not in text
+        write_page_of(page, one, "cdn", 5.0)
+        assert 'data-reload="5.0"' in page.read_text()
+        assert before == {path: path.stat().st_mtime_ns for path in one.folder.rglob("*")}
+
+
+def test_a_page_tells_commands_settings_and_words(data: ReportData, bare: ReportData) -> None:
+    lines = [command.line for command in next_section(data).commands]
+    assert f"kdnas report {data.folder} --markdown" in lines
+    assert [c.line.split()[1] for c in next_section(bare).commands] == ["resume", "report"]
+    table = settings_section(data).table
+    assert table and {row[0] for row in table.rows} == set(Settings.model_fields)
+    words = words_section(data).table
+    assert words and [row[0] for row in words.rows][:2] == ["score", "reward"]
+
+
+def test_what_the_score_was_worth_has_a_count_or_a_command(
+    data: ReportData, bare: ReportData
+) -> None:
+    assert worth(bare) is None
+    known = worth(data)
+    assert known and ("n = " in known.sentence or "kdnas fidelity tells" in known.sentence)
+    made = [Trained(f"{i}x16", 0.1 * i, 0.2 * i) for i in range(4)]
+    scores, finals = [one.score for one in made], [one.final for one in made]
+    assert "tau 1.00 (n = 4" in Worth("mcc", made, agreement(scores, finals)).sentence
+    equal = [one._replace(final=0.0) for one in made]
+    told = Worth("mcc", equal, agreement(scores, [0.0] * 4)).sentence
+    assert "all 4 final scores are equal (0.0000): no rank correlation" in told
+
+
+def test_a_damaged_fidelity_file_is_left_out_of_the_page_with_a_word(
+    data: ReportData, tmp_path: Path
+) -> None:
+    told = replace(data, fidelity_wrong="fidelity.json is left out")
+    assert "fidelity.json is left out" in fidelity_section(told).missing
+
+
+def test_a_pull_request_gets_verdict_and_table(data: ReportData, bare: ReportData) -> None:
+    lines = markdown_of(data).splitlines()
+    assert lines[0].startswith("### Students of ") and "|---|---:" in "".join(lines)
+    assert any(line.startswith("| student |") for line in lines)
+    assert "3 of 20 trials are done" in markdown_of(bare)
+
+
+def test_runs_have_the_names_of_their_folders(tmp_path: Path) -> None:
+    names = names_of([tmp_path / "a", tmp_path / "b"])
+    assert names == ["a", "b"]
+    same = names_of([tmp_path / "x" / "a", tmp_path / "y" / "a"])
+    assert len(set(same)) == 2
+
+
+def test_a_page_follows_a_run_until_nobody_works_on_it(bare: ReportData, tmp_path: Path) -> None:
+    pages = []
+    page = tmp_path / "page.html"
+    lock = FileLock(bare.folder / ".lock")
+    lock.acquire()
+
+    def written() -> None:
+        pages.append("data-reload" in page.read_text())
+        lock.release()
+
+    watch(bare.folder, page, "cdn", seconds=0.1, written=written)
+    assert pages == [True, False]
