@@ -15,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdnas.files.atomic import read_json
+from kdnas.report.about import labels_in_words, shown
 from kdnas.report.model import Report, TrainedStage
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.students.checkpoint import CARD
@@ -43,6 +44,8 @@ def model_card(report: Report) -> str:
         models=[("this student", report.student), teacher, *others[1:]],
         metrics=list(report.student.scores),
         stages="; ".join(map(_stage, report.recipe)),
+        hyperparameters=[(stage.name, _hyperparameters(stage)) for stage in report.recipe],
+        labels=lambda split: _cell(labels_in_words(split)),
         params=lambda model: in_millions(model.params),
         several=several,
     )
@@ -62,6 +65,7 @@ def card_data(report: Report) -> ModelCardData:
         datasets=[report.dataset] if on_hub else None,
         metrics=sorted({result.metric_type for result in results}),
         tags=TAGS,
+        widget=_widget(report),
         kdnas={
             "version": report.kdnas,
             "architecture": report.student.name,
@@ -72,6 +76,12 @@ def card_data(report: Report) -> ModelCardData:
             "seed": search.seed,
         },
     )
+
+
+def _widget(report: Report) -> list[dict[str, str]] | None:
+    """A training text for the hub's widget, which takes no pairs."""
+    example = report.data.example if report.data else []
+    return [{"text": example[0]}] if len(example) == 1 else None
 
 
 def _results(report: Report) -> list[EvalResult]:
@@ -106,6 +116,16 @@ def _stage(stage: TrainedStage) -> str:
     losses = [name for name, weight in stage.losses.items() if weight]
     epochs = several(format(stage.epochs, "g"), "epoch")
     return f"{stage.name} ({', '.join(losses)}; {DATA[stage.data]}; {epochs} at {stage.lr:g})"
+
+
+def _hyperparameters(stage: TrainedStage) -> str:
+    values = stage.model_dump(mode="json", exclude={"name"})
+    return _cell(", ".join(f"{key} {shown(value)}" for key, value in values.items()))
+
+
+def _cell(text: str) -> str:
+    """Text of other hands as a cell or a line of Markdown and HTML."""
+    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|")
 
 
 def _teacher(report: Report) -> str:

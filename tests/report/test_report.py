@@ -12,7 +12,7 @@ from made_runs import report_of
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
-from kdnas.report.model import HAND_PICKED
+from kdnas.report.model import HAND_PICKED, DataFacts
 from kdnas.report.search_summary import bargain_line, search_summary
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import finished, front, trial_table
@@ -107,6 +107,18 @@ def test_the_card_is_metadata_and_a_table() -> None:
     stages = "a (hidden; a corpus; 2 epochs at 0.001); b (logits; a transfer set; 0.5 epochs at"
     assert stages in match[2] and "AutoModelForSequenceClassification.from_pretrained" in match[2]
     assert json.dumps(metadata)
+
+
+def test_the_card_tells_data_hyperparameters_versions_and_use() -> None:
+    split = {"rows": 8, "classes": {"a|b": 8}, "median_tokens": 5, "longest_tokens": 9, "cut": 0.1}
+    facts = {"length": 8, "splits": {"train": split}, "proxy": 8, "example": ["a text"]}
+    report = report_of().model_copy(update={"data": DataFacts.model_validate(facts)})
+    card = model_card(report)
+    assert "| train | 8 | 5 | 9 | 10.0% | 8 a\\|b |" in card
+    for told in ("Hyperparameters:", "## Intended use", f"PyTorch {report.environment.torch}"):
+        assert told in card
+    assert yaml.safe_load(card.split("---\n")[1])["widget"] == [{"text": "a text"}]
+    assert "widget" not in yaml.safe_load(model_card(report_of()).split("---\n")[1])
 
 
 def test_a_card_of_a_tiny_student_with_an_odd_teacher() -> None:
