@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import HfApi, get_token
+from huggingface_hub import CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdnas.errors import KdnasError
+from kdnas.students.checkpoint import CARD
 
 
 def check_login(repo: str) -> None:
@@ -41,8 +42,20 @@ def push(folder: Path, repo: str, private: bool) -> str:
     with _hub_errors(repo):
         url = api.create_repo(repo, private=private, exist_ok=True)
         message = "Upload a student found by kdnas"
-        api.upload_folder(repo_id=url.repo_id, folder_path=folder, commit_message=message)
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        operations = [
+            CommitOperationAdd(file.relative_to(folder).as_posix(), _content(file, url.repo_id))
+            for file in files
+        ]
+        api.create_commit(url.repo_id, operations, commit_message=message)
     return str(url)
+
+
+def _content(file: Path, repo: str) -> str | bytes:
+    """A file to upload, by its path; the card's snippets name the repository."""
+    if file.name != CARD:
+        return str(file)
+    return file.read_text(encoding="utf-8").replace('"PATH"', f'"{repo}"').encode()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -160,12 +159,16 @@ def _run(to: Connection, work: Callable[[Ask], None], parent: int) -> None:
 
 
 def _as_sent(error: Exception) -> Exception:
-    """An error as another process can read it."""
+    """An error as another process can make it anew from its arguments."""
+    plain = all(isinstance(each, str | int | float) for each in error.args)
     try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return KdnasError(f"{type(error).__name__}: {' '.join(str(error).split())}")
-    return error
+        return type(error)(*error.args) if plain else _in_words(error)
+    except TypeError:
+        return _in_words(error)
+
+
+def _in_words(error: Exception) -> KdnasError:
+    return KdnasError(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _end_with(parent: int) -> None:

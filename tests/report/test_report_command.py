@@ -1,0 +1,101 @@
+"""`kdnas report` in its manners: a page elsewhere, Markdown, a page that follows a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Said
+from filelock import FileLock
+from made_runs import make_run
+
+from kdnas.report import watch
+from kdnas.report.compare import names_of
+from kdnas.report.data import read_run
+from kdnas.report.worth import worth
+from kdnas.runs.run_folder import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run").folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_page_elsewhere_leaves_the_run_as_it_is(run: Path, command: Said, tmp_path: Path) -> None:
+    before = contents(run)
+    code, error = command("report", run, "--out", tmp_path / "page.html")
+    assert code == 0, error
+    assert contents(run) == before
+    assert "Pareto front" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_markdown_has_verdict_and_table(run: Path, command: Said, tmp_path: Path) -> None:
+    before = contents(run)
+    code, error = command("report", run, "--markdown", "--out", tmp_path / "a.md")
+    assert code == 0, error
+    text = (tmp_path / "a.md").read_text(encoding="utf-8")
+    assert text.startswith("### ") and "| teacher |" in text and "|---|---:|" in text
+    assert "<script>" not in text and contents(run) == before
+    assert command("report", run, run, "--markdown")[0] == 0
+    assert "| sst2 |" in command.all
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--markdown", "--open"], "--markdown makes no page; leave out --open"),
+        (["--watch", "--png", "a.png"], "--watch draws no picture; leave out --png"),
+        (["--out", "."], "it is a folder; give report.html"),
+        (["--markdown", "--out", "."], "it is a folder; give report.md"),
+    ],
+)
+def test_what_does_not_go_together(
+    run: Path, command: Said, given: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    code, error = command("report", run, *given)
+    assert code == 2 and told in error and error.count("\n") == 1
+
+
+def test_a_watched_page_follows_until_the_run_is_free(run: Path, tmp_path: Path) -> None:
+    page, pages = tmp_path / "page.html", list[str]()
+    lock = FileLock(run / ".lock", thread_local=False)
+    lock.acquire()
+
+    def written() -> None:
+        pages.append(page.read_text(encoding="utf-8"))
+        if len(pages) == 2:
+            lock.release()
+
+    data = watch.watch(run, page, seconds=0.05, written=written)
+    assert data.report is not None and len(pages) == 3
+    assert ["loads itself again" in text for text in pages] == [True, True, False]
+    assert 'data-reload="0.05"' in pages[0] and "data-reload" not in pages[2]
+
+
+def test_ctrl_c_leaves_a_page_that_stays(run: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with FileLock(run / ".lock"), pytest.raises(KeyboardInterrupt):
+        watch.watch(run, page, seconds=0.05, written=interrupted)
+    assert "data-reload" not in page.read_text(encoding="utf-8")
+
+
+def test_runs_are_named_by_as_much_as_tells_them_apart() -> None:
+    folders = [Path("/a/x/run"), Path("/a/y/run"), Path("/b/other")]
+    assert names_of(folders) == ["x/run", "y/run", "other"]
+    assert names_of([Path("/a/run"), Path("/a/run")]) == ["/a/run", "/a/run"]
+
+
+def test_the_worth_of_the_score_is_told_or_how_it_is_found_out(run: Path) -> None:
+    known = worth(read_run(Run.open(run)))
+    assert known is not None
+    assert "cannot be told: 3 students" in known.sentence and "kdnas fidelity" in known.sentence
