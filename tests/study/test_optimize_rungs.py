@@ -26,7 +26,7 @@ def run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
     return Run.create(Settings(**given, **quick, out=tmp_path / "run", trials=4, rungs=2))
 
 
-@pytest.mark.parametrize("objective", ["reward", "pareto"])
+@pytest.mark.parametrize("objective", ["reward", pytest.param("pareto", marks=pytest.mark.slow)])
 def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str) -> None:
     changed = run.settings.model_copy(update={"objective": objective})
     pipeline = Stepwise(Run(run.folder, changed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from optuna.trial import TrialState
 from servers import PostgreSQL
 from support.processes import kdnas_child
@@ -13,6 +14,7 @@ from kdnas.study.attributes import WORKER
 from kdnas.study.study import load_run_study
 
 
+@pytest.mark.slow
 def test_a_search_and_a_worker_reach_exactly_the_total(
     postgresql: PostgreSQL, quick_flags: list[str], tmp_path: Path
 ) -> None:

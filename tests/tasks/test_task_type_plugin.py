@@ -50,6 +50,7 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_search_with_a_task_type_of_another_package(site: Path, teacher_folder: Path) -> None:
     flags = {"teacher": teacher_folder, "task": "stars", "data_dir": site / "data", **QUICK}
     flags |= {"config": site / "stars.yaml", "trials": 1, "out": site / "run"}

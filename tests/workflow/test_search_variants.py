@@ -22,7 +22,16 @@ space:
 """
 
 
-@pytest.mark.parametrize("family", ["albert", "deberta-v2", "distilbert", "modernbert", "mpnet"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "modernbert",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("albert", "deberta-v2", "distilbert", "mpnet")
+        ),
+    ],
+)
 def test_families_go_the_whole_way(
     family: str, make_teacher: Callable[..., Path], data_folder: Path, tmp_path: Path
 ) -> None:
@@ -105,6 +114,7 @@ def test_a_speedup_out_of_reach_is_refused(quick_flags: list[str], tmp_path: Pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_own_data_need_a_yaml_entry_and_no_code(teacher_folder: Path, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "reviews"
     folder.mkdir(parents=True)
