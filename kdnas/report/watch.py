@@ -27,9 +27,11 @@ def is_held(run: Run) -> bool:
     path = run.folder / ".lock"
     if not path.exists():
         return False
+    lock = FileLock(path)
     try:
-        with FileLock(path, timeout=0):
-            return False
+        lock.acquire(timeout=0)
+        lock.release()
+        return False
     except Timeout:
         return True
     except (OSError, NotImplementedError):  # of somebody else, on a disk without locks
