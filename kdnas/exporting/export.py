@@ -14,11 +14,11 @@ from kdnas.exporting.onnx import FILES, export_onnx
 from kdnas.exporting.push import check_login, push
 from kdnas.exporting.readme import append_readme
 from kdnas.files.artifact import MANIFEST
-from kdnas.files.atomic import replace_folder, write_json
+from kdnas.files.atomic import replace_folder, write_json, write_text
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
 from kdnas.runs.student import finished_student
-from kdnas.students.checkpoint import CARD, load_checked
+from kdnas.students.checkpoint import CARD, card_at, load_checked
 
 # torch: the plain checkpoint; the others are files that ONNX Runtime reads.
 FORMATS = ("torch", *FILES)
@@ -85,6 +85,8 @@ def export(
         with replace_folder(target) as partial:
             weights = () if "torch" in wanted else ("*.safetensors*", MANIFEST)
             _copy(source, partial, weights)
+            if (card := partial / CARD).exists():
+                write_text(card, card_at(card.read_text(encoding="utf-8"), target.resolve()))
             if files:
                 size = sum(file.stat().st_size for file in source.glob("*.safetensors"))
                 given = (run, model, tokenizer, size, partial, files)

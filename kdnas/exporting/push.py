@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdnas.errors import KdnasError
-from kdnas.students.checkpoint import CARD
+from kdnas.students.checkpoint import CARD, card_at
 
 
 def check_login(repo: str) -> None:
@@ -55,7 +55,7 @@ def _content(file: Path, repo: str) -> str | bytes:
     """A file to upload, by its path; the card's snippets name the repository."""
     if file.name != CARD:
         return str(file)
-    return file.read_text(encoding="utf-8").replace('"PATH"', f'"{repo}"').encode()
+    return card_at(file.read_text(encoding="utf-8"), repo).encode()
 
 
 @contextmanager

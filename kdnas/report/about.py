@@ -142,9 +142,10 @@ def samples_section(data: ReportData) -> Section:
     found = data.report.disagreement if data.report else None
     if found is None:
         return replace(SAMPLES, missing="Not known: there is no student yet, or no teacher's head.")
+    more = " The first ones of each kind:" if found.samples else ""
     told = (
         f"Teacher and student differ on {found.rows:,} of {found.of:,} scored rows "
-        f"({found.rows / max(1, found.of):.1%}). A few of each kind, not chosen for their looks."
+        f"({found.rows / max(1, found.of):.1%}).{more}"
     )
     if not found.samples:
         return replace(SAMPLES, told=told, missing="They agree on every row.")
@@ -205,11 +206,11 @@ def default_of(name: str) -> str:
 def shown(value: Any) -> str:
     """A setting as a person reads it."""
     if value is None:
-        return "-"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{k} {shown(v)}" for k, v in value.items()) or "-"
+        return ", ".join(f"{k} {shown(v)}" for k, v in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return "; ".join(map(shown, value)) or "-"
+        return "; ".join(map(shown, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

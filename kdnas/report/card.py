@@ -14,8 +14,9 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from kdnas.config import Settings
 from kdnas.files.atomic import read_json
-from kdnas.report.about import labels_in_words, shown
+from kdnas.report.about import every_setting, labels_in_words, shown
 from kdnas.report.model import Report, TrainedStage
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.students.checkpoint import CARD
@@ -26,12 +27,18 @@ TEMPLATE = Path(__file__).parent / "templates" / "card.md"
 TAGS = ["kdnas", "knowledge-distillation", "neural-architecture-search"]
 DATA = {"corpus": "a corpus", "task": "the task's rows", "transfer": "a transfer set"}
 HUB_SECONDS = 3.0
+# Options that name folders, services or the machine of whoever ran it, or stand elsewhere.
+PLACES = {
+    *("teacher", "task", "out", "data_dir", "corpus", "general_teacher", "storage", "study"),
+    *("tasks", "stages", "cache_limit", "track", "worker_timeout", "threads", "jobs", "device"),
+    "force",
+}
 # Names of folders of the transformers trainer, which configs remember.
 CHECKPOINT = re.compile(r"(^|/)checkpoint-\d+$")
 
 
-def model_card(report: Report) -> str:
-    """The text of the card."""
+def model_card(report: Report, settings: Settings | None = None) -> str:
+    """The text of the card; `settings` are those of its run, where they are known."""
     teacher, *others = report.models
     card = ModelCard.from_template(
         card_data(report),
@@ -45,6 +52,7 @@ def model_card(report: Report) -> str:
         metrics=list(report.student.scores),
         stages="; ".join(map(_stage, report.recipe)),
         hyperparameters=[(stage.name, _hyperparameters(stage)) for stage in report.recipe],
+        options=[] if settings is None else _options(settings),
         labels=lambda split: _cell(labels_in_words(split)),
         params=lambda model: in_millions(model.params),
         several=several,
@@ -121,6 +129,15 @@ def _stage(stage: TrainedStage) -> str:
 def _hyperparameters(stage: TrainedStage) -> str:
     values = stage.model_dump(mode="json", exclude={"name"})
     return _cell(", ".join(f"{key} {shown(value)}" for key, value in values.items()))
+
+
+def _options(settings: Settings) -> list[tuple[str, str]]:
+    """The options of a run by panel, without what only its machine knows."""
+    panels: dict[str, list[str]] = {}
+    for panel, name, value in every_setting(settings):
+        if name not in PLACES:
+            panels.setdefault(panel, []).append(f"{name} {shown(value)}")
+    return [(panel, _cell(", ".join(values))) for panel, values in panels.items()]
 
 
 def _cell(text: str) -> str:

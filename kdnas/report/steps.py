@@ -27,7 +27,7 @@ PREFIXES = {
     "evaluate students ": "score and time the student of {}",
     "evaluate controls ": "score and time the control: {}",
     "evaluate ": "score and time: {}",
-    "select ": "score on held-out training rows, to choose what ships: {}",
+    "select ": "choose what ships: score {}",
     "latency students ": "time by batch size and length: the student of {}",
     "latency ": "time by batch size and length: {}",
     "fidelity ": "distil and score, to check the search's score: {}",

@@ -35,7 +35,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.runtime.shown import shown
 from kdnas.space import Architecture
-from kdnas.students.checkpoint import CARD
+from kdnas.students.checkpoint import CARD, card_at
 
 SECTIONS = (
     front_section,
@@ -67,7 +67,7 @@ def write_report(run: Run, study: Study, control: Study | None, report: Report, 
     trial's `student/`, gets report.json, the page and the card.
     """
     report.write(home / REPORT)
-    write_text(home / "student" / CARD, model_card(report))
+    _write_card(run, report, home)
     data = ReportData.of(run, study, control, report)
     _write_sections(home / "report.html", data, "inline")
     if home != run.folder:
@@ -92,10 +92,16 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         # While a new winner's controls are trained, the report is still that of the old one.
         known = (key_of(run.folder / "student") or {}).get("candidate")
         if known and Architecture.from_params(known) == report.student.architecture:
-            write_text(run.folder / "student" / CARD, model_card(report))
+            _write_card(run, report, run.folder)
     _write_trials(run, data, plotly)
     _write_sections(run.folder / "report.html", data, plotly)
     return data
+
+
+def _write_card(run: Run, report: Report, home: Path) -> None:
+    """The card of the student in `home`; its code loads it from there."""
+    folder = home / "student"
+    write_text(folder / CARD, card_at(model_card(report, run.settings), folder.resolve()))
 
 
 def write_page_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
@@ -21,6 +23,13 @@ from kdnas.teachers.load import load_tokenizer
 
 CARD = "README.md"
 PROBE = "a text"
+# What the code of a card loads.
+_LOADED = re.compile(r'(?<=\.from_pretrained\()"(?:[^"\\]|\\.)*"')
+
+
+def card_at(card: str, place: Path | str) -> str:
+    """A model card whose code loads the student from a folder, or a repository of the hub."""
+    return _LOADED.sub(lambda _: json.dumps(str(place), ensure_ascii=False), card)
 
 
 def student_artifact(

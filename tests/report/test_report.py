@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from kdnas.report.model import HAND_PICKED, DataFacts
 from kdnas.report.search_summary import bargain_line, search_summary
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import finished, front, trial_table
+from kdnas.students.checkpoint import card_at
 from kdnas.study.rows import COLUMNS
 
 ROWS = [  # loss, latency, speed-up, reward
@@ -119,6 +121,22 @@ def test_the_card_tells_data_hyperparameters_versions_and_use() -> None:
         assert told in card
     assert yaml.safe_load(card.split("---\n")[1])["widget"] == [{"text": "a text"}]
     assert "widget" not in yaml.safe_load(model_card(report_of()).split("---\n")[1])
+
+
+def test_the_card_has_every_option_but_no_place_of_its_machine() -> None:
+    given = Settings(temperature=3, out="/home/me/run", data_dir="/home/me", corpus="/home/me/c")
+    card = model_card(report_of(), given)
+    for told in ("temperature 3", "batch_size 32", "teacher_lr", "mini_epochs", "max_length 128"):
+        assert told in card
+    assert "/home/me" not in card and "storage" not in card
+
+
+@pytest.mark.parametrize("place", ["me/student", '/a b/"c"/\\1'])
+def test_the_code_of_a_card_loads_the_student_from_its_place(place: str) -> None:
+    first = card_at(model_card(report_of()), "/elsewhere")
+    code = card_at(first, place).split("```python\n")[1].split("```")[0]
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    assert [ast.literal_eval(call.args[0]) for call in calls] == [place, place]
 
 
 def test_a_card_of_a_tiny_student_with_an_odd_teacher() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from conftest import Said
 from filelock import FileLock
 from made_runs import make_run
+from support import processes
+from support.processes import Child
 
 from kdnas.report import watch
 from kdnas.report.compare import names_of
@@ -32,6 +37,30 @@ def test_a_page_elsewhere_leaves_the_run_as_it_is(run: Path, command: Said, tmp_
     assert code == 0, error
     assert contents(run) == before
     assert "Pareto front" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="another user is needed")
+def test_a_run_of_somebody_else_is_only_read(run: Path, tmp_path: Path) -> None:
+    """A process that may write nowhere in the run makes its page elsewhere."""
+    from support.postgresql import other_user
+
+    own = tmp_path / "own"
+    own.mkdir(mode=0o777)
+    own.chmod(0o777)
+    for folder in (run, *run.parents[:4]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    child = Child(_as_another, other_user(), str(run), str(own / "page.html"))
+    assert child.wait() == 0, child.output
+    assert "Pareto front" in (own / "page.html").read_text(encoding="utf-8")
+
+
+def _as_another(user: str, run: str, page: str) -> None:
+    with suppress(SystemExit):  # what is imported later may be out of the other user's reach
+        processes.command("report", run, "--out", f"{page}.first")
+    os.setuid(pwd.getpwnam(user).pw_uid)
+    assert not os.access(run, os.W_OK)
+    processes.command("report", run, "--out", page)
 
 
 def test_markdown_has_verdict_and_table(run: Path, command: Said, tmp_path: Path) -> None:

@@ -113,6 +113,35 @@ def test_a_student_tells_its_architecture_under_the_pointer(open_page: Open) -> 
     assert "trial " in told and " layers x " in told and " times as fast" in told
 
 
+def test_a_click_on_a_student_gives_its_command(open_page: Open) -> None:
+    page = open_page("new/report.html")
+    page.evaluate(
+        """() => {
+          const plot = document.getElementById("plot-front");
+          const dots = plot.data.find((trace) => trace.name === "students");
+          plot.emit("plotly_click", { points: [{ data: dots, customdata: dots.customdata[3] }] });
+        }"""
+    )
+    trial = page.evaluate(
+        "document.getElementById('plot-front').data.find(t => t.name === 'students')"
+        ".customdata[3][0]"
+    )
+    told = page.inner_text("[data-picked=front] code")
+    assert told.startswith("kdnas distill ") and told.endswith(f" --trial {trial}")
+    page.click("[data-picked=front] button")
+    page.wait_for_function("document.getElementById('said').textContent.startsWith('Copied')")
+    assert page.inner_text("#said") == f"Copied: {told}"
+
+
+def test_a_table_that_scrolls_says_so(open_page: Open) -> None:
+    shown = "all => all.filter(e => !e.hidden && e.offsetParent).length"
+    phone = open_page("new/report.html", width="phone")
+    phone.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    phone.wait_for_function("document.querySelectorAll('.scrolls').length > 2")
+    assert phone.eval_on_selector_all(".more", shown) > 2
+    assert phone.locator("#words .more").is_hidden()  # its sentences wrap
+
+
 def test_everything_can_be_reached_with_a_keyboard(open_page: Open) -> None:
     page = open_page("new/report.html")
     page.keyboard.press("Tab")

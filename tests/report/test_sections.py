@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 from filelock import FileLock
 from made_runs import HOSTILE, TEACHER, make_run
@@ -19,11 +20,12 @@ from kdnas.report.fidelity import fidelity_section
 from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section
-from kdnas.report.figures.style import fixed
+from kdnas.report.figures.style import clip, fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.markdown import markdown_of
 from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
+from kdnas.report.steps import step_in_words
 from kdnas.report.terminal import report_lines
 from kdnas.report.trials_table import finished, front
 from kdnas.report.watch import watch
@@ -290,6 +292,35 @@ def test_a_pull_request_gets_verdict_and_table(data: ReportData, bare: ReportDat
     assert lines[0].startswith("### Students of ") and "|---|---:" in "".join(lines)
     assert any(line.startswith("| student |") for line in lines)
     assert "3 of 20 trials are done" in markdown_of(bare)
+
+
+def test_steps_are_told_in_words() -> None:
+    assert step_in_words("distil student") == "distil the winner in full"
+    assert step_in_words("evaluate controls hand-picked").endswith("the control: hand-picked")
+    assert step_in_words("a step of tomorrow") == "a step of tomorrow"
+
+
+def scattered(*ys: float, name: str = "students") -> go.Figure:
+    figure = go.Figure()
+    return figure.add_scatter(x=list(range(len(ys))), y=list(ys), mode="markers", name=name)
+
+
+def test_a_dot_far_out_stands_at_the_edge_and_tells_its_value() -> None:
+    figure = clip(scattered(0.80, 0.81, -3.0, 0.82, 0.83), "y")
+    low, high = figure.layout.yaxis.range
+    assert -0.1 < low < 0.8 and 0.83 < high < 0.9
+    [mark] = figure.data[1:]
+    assert (mark.marker.symbol, mark.text[0], mark.x[0]) == ("triangle-down", "-3", 2)
+    assert low < mark.y[0] < 0.8 and "off the scale" in mark.hovertemplate
+
+
+def test_axes_with_room_for_all_are_left_alone() -> None:
+    for ys in ((0.80, 0.81, 0.79, 0.82), (0.8, 0.1), (0.5,) * 5, (0.80, 0.82, 0.82, 0.82), ()):
+        figure = clip(scattered(*ys), "y")
+        assert len(figure.data) == 1 and figure.layout.yaxis.range is None
+    figure = scattered(0.50, 0.51, 0.52, 0.53)
+    figure.add_scatter(x=[1], y=[5.0], mode="markers", name="teacher")
+    assert len(clip(figure, "y", ["teacher"]).data) == 2
 
 
 def test_runs_have_the_names_of_their_folders(tmp_path: Path) -> None:

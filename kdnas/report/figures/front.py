@@ -60,7 +60,7 @@ def front_section(data: ReportData) -> Section:
     table = Table(
         HEAD,
         [(candidate_of(row).label, *cells(row, *IN_TABLE)) for row in best],
-        caption="The students of the front, the fastest last.",
+        caption="The students of the front, the fastest first.",
         commands=[command_of(data, int(row["number"])) for row in best],
     )
     clicked = "" if missing else "Click on a dot for the command that makes its student."

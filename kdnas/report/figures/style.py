@@ -63,6 +63,8 @@ _TEMPLATE = go.layout.Template(
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "margin": {"l": 48, "r": 16, "t": 56, "b": 48},
         "hovermode": "closest",
+        # Upright, where it covers no legend.
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},
     }
 )
 
@@ -134,7 +136,7 @@ def clip(figure: go.Figure, axis: Literal["x", "y"], keep: Sequence[str] = ()) -
     near = every[(every >= first - fence) & (every <= third + fence)]
     near = np.concatenate([near, free, *_bars(traces, values, axis, first - fence, third + fence)])
     low, high = float(near.min()), float(near.max())
-    if high - low > SQUASHED * (max(every.max(), high) - min(every.min(), low)):
+    if high - low >= SQUASHED * (max(every.max(), high) - min(every.min(), low)):
         return figure
     room = 0.06 * ((high - low) or abs(high) or 1.0)
     low, high = low - 2 * room, high + 2 * room

@@ -184,10 +184,12 @@ def seconds_section(data: ReportData) -> Section:
     if not shown:
         return replace(section, missing="" if rows else "The run has no log yet.")
     y = {"autorange": "reversed", "type": "category"}
-    figure = style.figure("seconds", y, 80 + 36 * len(shown), margin=style.NO_LEGEND)
+    names = [style.wrapped(step, 26) for step in shown]
+    lines = sum(2 + name.count("<br>") for name in names)
+    figure = style.figure("seconds", y, 80 + 18 * lines, margin=style.NO_LEGEND)
     figure.add_bar(
         x=list(shown.values()),
-        y=[style.wrapped(step, 34) for step in shown],
+        y=names,
         orientation="h",
         marker={"color": style.STUDENT},
         hovertemplate="%{y}: %{x:.1f} s<extra></extra>",
@@ -199,8 +201,10 @@ def _where(report: Report | None) -> str:
     if report is None:
         return SECONDS.told
     e = report.environment
+    name = (e.processor if e.device == "cpu" else "") or e.device_name
+    name += f", {e.memory_gb:g} GB" if e.memory_gb else ""
     return (
-        f"On {e.device} ({e.device_name}), {several(e.threads, 'thread')}, {e.precision}, "
+        f"On {e.device} ({name}), {several(e.threads, 'thread')}, {e.precision}, "
         f"torch {e.torch}, Python {e.python}, {e.platform}; latencies on {e.timed_on}."
     )
 
