@@ -44,7 +44,7 @@ def seconds_a_step(
     short = replace(schedule, lr=1e-6, epochs=STEPS, max_steps=STEPS, max_seconds=SECONDS)
     losses = {name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}
     steps, start = _Steps(), time.perf_counter()
-    # What goes wrong here goes wrong in the job itself, if it does, and is told there.
+    # An error here comes up again in the job itself, which reports it.
     with (
         silently(),
         torch.random.fork_rng(devices=[]),

@@ -37,10 +37,10 @@ def check_tracker(name: Tracker) -> None:
 
 @dataclass
 class Tracking:
-    """What a tracker is told; it never stops a run."""
+    """Logs a run to a tracker; a tracker that fails never stops the run."""
 
     folder: Path  # of the run
-    tracker: Any = None  # accelerate's; None: nothing is told
+    tracker: Any = None  # accelerate's; None logs nothing
     told: set[tuple[str, str]] = field(default_factory=set)
 
     def trials(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -88,8 +88,8 @@ class Tracking:
 def tracking(settings: Settings, folder: Path) -> Iterator[Tracking]:
     """Tells a tracker the settings of a run, and within the block what the caller hands over.
 
-    TensorBoard's files are in RUN/tensorboard. A run that goes on is told whole, as a new run of
-    the tracker.
+    TensorBoard's files are in RUN/tensorboard. A resumed run is logged again from its start, as a
+    new run of the tracker.
     """
     found = Tracking(folder)
     if settings.track != "off":

@@ -13,7 +13,7 @@ from rich.table import Table
 MILLION, FEW = 1e6, 1e5
 WIDTH = 80  # of a terminal
 FEW_SECONDS = 10.0
-# Durations below so many seconds are told in multiples of so many, where they are estimates.
+# Estimates shorter than the first number (seconds) are rounded to multiples of the second.
 ROUGH = ((20, 1), (60, 5), (150, 10), (300, 30), (3600, 60), (6 * 3600, 600), (float("inf"), 3600))
 
 
