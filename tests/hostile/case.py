@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -71,3 +72,13 @@ def written(files: Mapping[str, str | bytes]) -> Callable[[Path], None]:
 def to_bytes(text: str) -> bytes:
     """UTF-8, lone surrogates as the three bytes that no reader of UTF-8 takes."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def by_turns(named: list[Case], make: Callable[[], Case], rng: random.Random) -> Iterator[Case]:
+    """Named cases in any order and random ones by turns, so that each hundred has both."""
+    rng.shuffle(named)
+    for case in named:
+        yield case
+        yield make()
+    while True:
+        yield make()

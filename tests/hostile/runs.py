@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-from hostile.case import PASSWORD, Case, Check, Result
+from hostile.case import PASSWORD, Case, Check, Result, by_turns
 from hostile.world import World, run_command
 
 KIND = "runs"
@@ -110,14 +110,8 @@ CONFIGS: dict[str, str] = {
 
 
 def cases(world: World, rng: random.Random) -> Iterator[Case]:
-    """Named and random ones by turns: each hundred has both."""
-    named = [*_named(world)]
-    rng.shuffle(named)
-    for case in named:
-        yield case
-        yield _random(world, rng)
-    while True:
-        yield _random(world, rng)
+    """Named and random ones by turns."""
+    return by_turns([*_named(world)], lambda: _random(world, rng), rng)
 
 
 def _named(world: World) -> Iterator[Case]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from hostile.case import PASSWORD, Case, Check, Result, to_bytes
+from hostile.case import PASSWORD, Case, Check, Result, by_turns, to_bytes
 from hostile.world import World
 from kdnas.config import Settings
 
@@ -136,14 +136,8 @@ SECRETS: Mapping[str, str] = {
 
 
 def cases(world: World, rng: random.Random) -> Iterator[Case]:
-    """Named and random ones by turns: each hundred has both."""
-    named = [*_named(world)]
-    rng.shuffle(named)
-    for case in named:
-        yield case
-        yield _random(world, rng)
-    while True:
-        yield _random(world, rng)
+    """Named and random ones by turns."""
+    return by_turns([*_named(world)], lambda: _random(world, rng), rng)
 
 
 def _named(world: World) -> Iterator[Case]:
