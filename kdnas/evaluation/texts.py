@@ -12,6 +12,7 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
 from kdnas.tasks.examples import clean_text, is_empty, kind_of
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, cell_text, find_column, read_rows
+from kdnas.tasks.formats.text import count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
 
 # Where neither an option nor the task names a column, these are looked for.
@@ -65,15 +66,21 @@ def read_file(
     for option, name in (("--text-column", text_column), ("--pair-column", pair_column)):
         if name is not None and not name.strip():
             raise KdnasError(f"invalid {option} {quoted(name)}: expected the name of a column")
-    if path.suffix.lower() not in SUFFIXES:
-        with path.open("rb") as counted:
-            total = sum(1 for _ in counted)
-        return read_lines(path.open("rb"), str(path), spec), total
+    refuse_sheet(path)
     own, paired = spec.text if spec else (), is_paired(spec)
-    table = read_rows(path, quoting=spec is None or spec.quoting)
+    if path.suffix.lower() not in SUFFIXES:
+        return read_lines(path.open("rb"), str(path), spec), count_lines(path)
+    wanted = _any_of(*([Column(name=text_column)] if text_column else [*own[:1], TEXT]))
+    table = read_rows(
+        path,
+        columns=[wanted],
+        quoting=spec is None or spec.quoting,
+        encoding=spec.encoding if spec else None,
+    )
+    tell(table.source, table.assumed)
     text, pair = _find(table, text_column, *own[:1], TEXT), None
-    if text is None and len(table.header) == 1 and not text_column:
-        text = 0
+    if text is None and sum(map(bool, table.header)) == 1 and not text_column:
+        text = next(at for at, name in enumerate(table.header) if name)
     if pair_column or spec is None or paired:
         pair = _find(table, pair_column, *own[1:], PAIR)
     if text is None:
@@ -87,11 +94,8 @@ def read_file(
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
     """One text a line, or two with a tab between them; KdnasError names the place of a bad one."""
-    for number, line in enumerate(lines, start=1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            raise KdnasError(f"{source}, line {number}: not UTF-8; convert the file") from None
+    found = text_lines(lines, source, spec.encoding if spec else None)
+    for number, text in enumerate(found, start=1):
         if not is_paired(spec):
             yield Row(text)
             continue
@@ -130,6 +134,12 @@ def _identity(cell: Any) -> Any:
     if is_empty(cell) or not isinstance(cell, float | list | dict):
         return None if is_empty(cell) else cell
     return json.loads(json.dumps(cell, default=str), parse_constant=lambda _: None)
+
+
+def _any_of(*columns: Column) -> Column:
+    """A column that goes by the names of several."""
+    names = [name for column in columns for name in column.headers]
+    return Column(name=names[0], aliases=tuple(names[1:]))
 
 
 def _find(table: Rows, named: str | None, *columns: Column) -> int | None:

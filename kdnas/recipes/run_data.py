@@ -13,9 +13,10 @@ from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
 from kdnas.recipes.augmentations import similar_pairs
 from kdnas.runtime.console import say
-from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, load_corpus
+from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, read_corpus
 from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.encode import Indices
+from kdnas.tasks.formats.corpus import Corpus
 from kdnas.tasks.sampling import draw_proxy, stratified_sample
 from kdnas.teachers.load import check_inputs
 from kdnas.teachers.tokenizer import longest_input
@@ -42,6 +43,7 @@ class RunData:
         tokenizer: The teacher's.
         length: Tokens at which inputs are cut.
         spare: Training examples that `max_train_rows` leaves out, at most 1,000 of them.
+        assumed: How files were read where that is not the usual way.
     """
 
     spec: TaskSpec
@@ -57,6 +59,7 @@ class RunData:
     tokenizer: Any
     length: int
     spare: EncodedExamples | None = None
+    assumed: tuple[str, ...] = ()
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -84,7 +87,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         spare = encode(few, tokenizer, length, "train")
     encoded = encode(train, tokenizer, length, "train")
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
-    texts = load_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else []
+    given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])
+    texts = given.texts
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
     general = any(stage.is_general for stage in settings.recipe)
     share = settings.corpus_pairs
@@ -117,6 +121,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         tokenizer,
         length,
         spare,
+        (*task.assumed, *given.assumed),
     )
 
 

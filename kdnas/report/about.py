@@ -122,6 +122,8 @@ def data_section(data: ReportData) -> Section:
         for name, split in facts.splits.items()
     ]
     told = f"{DATA.told} Short trainings see {several(f'{facts.proxy:,}', 'row')} of them."
+    if facts.assumed:
+        told += f" How files were read: {'. '.join(facts.assumed)}."
     caption = "Rows, lengths in tokens, the share of texts that are cut, rows of each class."
     return replace(DATA, told=told, table=Table(head, rows, caption=caption))
 

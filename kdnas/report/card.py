@@ -54,6 +54,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         hyperparameters=[(stage.name, _hyperparameters(stage)) for stage in report.recipe],
         options=[] if settings is None else _options(settings),
         labels=lambda split: _cell(labels_in_words(split)),
+        assumed=[_cell(line) for line in report.data.assumed] if report.data else [],
         params=lambda model: in_millions(model.params),
         several=several,
     )

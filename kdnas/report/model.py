@@ -164,6 +164,7 @@ class DataFacts(Part):
     length: int  # tokens at which texts are cut
     splits: dict[str, SplitFacts]
     proxy: int  # training rows (or corpus texts) that short trainings see
+    assumed: list[str] = []  # how files were read where that is not the usual way
     example: list[str] = []  # one training text, or pair, that is neither scored nor long
 
 

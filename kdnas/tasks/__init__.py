@@ -2,7 +2,7 @@
 
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import Examples
-from kdnas.tasks.formats.corpus import load_corpus
+from kdnas.tasks.formats.corpus import load_corpus, read_corpus
 from kdnas.tasks.formats.embedded import embedded_snippets, embedded_teacher
 from kdnas.tasks.load import TaskData, load_data
 from kdnas.tasks.metrics import compute_metrics
@@ -28,5 +28,6 @@ __all__ = [
     "load_corpus",
     "load_data",
     "load_spec",
+    "read_corpus",
     "task_type_of",
 ]

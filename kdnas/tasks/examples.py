@@ -71,6 +71,7 @@ class RawSplit:
     classes: tuple[str, ...] = ()  # names in the order of their ids, where the source has them
     ids: bool = True  # whether cells may hold ids: where the task lists its classes
     unlabelled: tuple[str, ...] = ()  # words that stand in a cell for no label
+    assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
 
 
 class NoLabel(Enum):

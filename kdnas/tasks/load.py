@@ -27,6 +27,7 @@ from kdnas.tasks.examples import (
 from kdnas.tasks.formats.embedded import EmbeddedSource
 from kdnas.tasks.formats.folder import FolderSource, find_folder
 from kdnas.tasks.formats.hub import HubSource
+from kdnas.tasks.formats.text import tell
 from kdnas.tasks.sampling import hold_out
 from kdnas.tasks.spec import TaskSpec
 
@@ -50,6 +51,7 @@ class TaskData:
     splits: dict[str, Examples]
     source: str  # where they come from, in words
     held_out: str | None = None  # the validation split taken from the training data
+    assumed: tuple[str, ...] = ()  # how files were read where that is not the usual way
 
 
 def load_data(
@@ -88,9 +90,11 @@ def load_data(
     names = set(wanted) - {held_out}
     if held_out in wanted or spec.lacks_classes or (_may_have_rare(spec) and source.has("train")):
         names.add("train")
-    raw = {split: source.read(split) for split in spec.splits if split in names}
+    kind = spec.task_type
+    raw = {s: kind.with_plain_labels(source.read(s)) for s in spec.splits if s in names}
     skip = skip_malformed or spec.skip_malformed
     for rows in raw.values():
+        tell(rows.source, rows.assumed)
         # Before anything is said of labels, which may be few because the texts are.
         _check_left_out(rows, rows.faults, len(rows.text), skip, tell=False)
     if spec.lacks_classes:
@@ -109,7 +113,14 @@ def load_data(
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
     chosen = {split: parts[split] for split in wanted}
-    return TaskData(spec, chosen, source.description, held_out if held_out in chosen else None)
+    assumed = tuple(
+        f"{Path(rows.source).name}: {'; '.join(rows.assumed)}"
+        for split, rows in raw.items()
+        if rows.assumed and (split in chosen or held_out in chosen)
+    )
+    return TaskData(
+        spec, chosen, source.description, held_out if held_out in chosen else None, assumed
+    )
 
 
 def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:

@@ -122,6 +122,9 @@ class TaskSpec(_Part):
     quoting: bool = Field(
         True, description="Whether fields of .tsv files are quoted as in CSV; GLUE's are not."
     )
+    encoding: str | None = Field(
+        None, description="Of text files that are neither UTF-8 nor UTF-16, such as cp1252."
+    )
     skip_malformed: bool = Field(False, description="Leave out malformed rows, however many.")
     evaluation: Words = Field(("validation",), description="The splits that are scored.")
     submission: Submission = Field(Submission(), description="Form of its predictions files.")
@@ -223,6 +226,17 @@ class TaskSpec(_Part):
         if len(labels) < len(value) or "" in labels:
             raise ValueError("labels has something else than a name; give words or numbers")
         return labels
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        try:
+            "".encode(value or "utf-8")
+        except (LookupError, ValueError):  # also of codecs that are not of text, such as zip
+            raise ValueError(
+                f"unknown encoding {value[:40]!r}; give one that Python knows, such as cp1252"
+            ) from None
+        return value
 
     @model_validator(mode="before")
     @classmethod

@@ -25,7 +25,11 @@ def data_facts(data: RunData) -> DataFacts:
     parts |= {split: (data.scored[split], data.evaluation[split]) for split in data.evaluation}
     splits = {split: _split_facts(data, *part) for split, part in parts.items()}
     return DataFacts(
-        length=data.length, splits=splits, proxy=len(data.proxy), example=_example(data.examples)
+        length=data.length,
+        splits=splits,
+        proxy=len(data.proxy),
+        assumed=list(data.assumed),
+        example=_example(data.examples),
     )
 
 

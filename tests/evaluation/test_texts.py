@@ -1,13 +1,15 @@
 """The texts that `kdnas predict` reads: what is no text is refused with its place."""
+# ruff: noqa: RUF001
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.evaluation.texts import read_file, rows_of
+from kdnas.evaluation.texts import read_file, read_lines, rows_of
 from kdnas.tasks import load_spec
 
 GLUE = load_spec("sst2")
@@ -34,7 +36,12 @@ def test_a_tsv_is_read_as_the_task_says(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text": "a"}\n{"text": 5}', "line 2: has a number instead of text"),
         ("a.jsonl", b"[" * 100_000, "brackets are nested too deeply in line 1"),
         ("a.csv", b"text,text\na,b\n", "has the column 'text' 2 times"),
-        ("a.csv", "text\na\n".encode("utf-16"), "is UTF-16; convert it"),
+        ("a.csv", "text\na\n".encode("utf-16")[:-1], "is not UTF-16-LE: byte 0x0a in line 2"),
+        ("a.txt", "a\nb\n".encode("utf-16")[:-1], "damaged or cut short in line 2; copy or save"),
+        ("a.txt", b"a\ncaf\xe9\n", "is not UTF-8: byte 0xe9 in line 2; save it as UTF-8 (in Ex"),
+        ("a.txt", b"\x1f\x8b\x08", "is packed with gzip; unpack it"),
+        ("a.docx", b"PK\x03\x04", "is a zip archive or an Excel file; save the table as CSV UT"),
+        ("a.xlsx", b"PK\x03\x04", "a.xlsx is a spreadsheet; save the table as CSV UTF-8"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
     ],
 )
@@ -65,3 +72,85 @@ def test_a_column_without_a_name(tmp_path: Path, option: str) -> None:
     (tmp_path / "a.csv").write_text("text\na\n")
     with pytest.raises(KdnasError, match=f"invalid --{option.replace('_', '-')} '': expected"):
         read_file(tmp_path / "a.csv", **{option: ""})  # type: ignore[arg-type]
+
+
+LINES = "\ufeffein Film, schön\r\nда, хорошо\n\n影片 上上\nlast"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_lines_in_unicode_of_any_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], encoding: str
+) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(LINES.encode(encoding))
+    assert texts(path) == ["ein Film, schön", "да, хорошо", "", "影片 上上", "last"]
+    said = f"{path}: read as {encoding.upper()}\n"
+    assert capsys.readouterr().out == ("" if encoding == "utf-8" else said)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("lines", [["a good film", "b"], ["да", "нет, плохо", "да"], ["a", "bcd"]])
+def test_lines_in_utf_16_without_its_mark(tmp_path: Path, encoding: str, lines: list[str]) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes("\r\n".join(lines).encode(encoding))
+    assert texts(path) == lines
+
+
+@pytest.mark.parametrize(
+    "raw", [b"a\0b\nc\n", b"ab\0\n", b"\n\n\0\n\n\n\n\n", b"\x1b[1m\0a\n" * 20]
+)
+def test_stray_nuls_are_no_utf_16(tmp_path: Path, raw: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(raw)
+    assert texts(path) == raw.decode().removesuffix("\n").split("\n")
+
+
+def test_lines_are_read_as_they_come() -> None:
+    taken = 0
+
+    def typed() -> Iterator[bytes]:
+        nonlocal taken
+        for line in (b"a\n", b"\x1b[A\n", b"c\n"):
+            taken += 1
+            yield line
+
+    rows = read_lines(typed(), "standard input")
+    assert [(next(rows).text, taken) for _ in range(3)] == [("a", 1), ("\x1b[A", 2), ("c", 3)]
+
+
+def test_the_encoding_of_the_task_is_that_of_files_that_are_not_utf_8(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = load_spec("mine", {"mine": {"text": "text", "encoding": "cp1252"}})
+    for name, heading in (("a.txt", ""), ("a.csv", "text\n")):
+        path = tmp_path / name
+        for encoding in ("cp1252", "utf-8", "utf-16"):
+            path.write_bytes(f"{heading}plain\ncafé €\n".encode(encoding))
+            rows, _ = read_file(path, spec)
+            assert [row.text for row in rows] == ["plain", "café €"]
+            assert ("read as CP1252" in capsys.readouterr().out) == (encoding == "cp1252")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected", "said"),
+    [
+        ("id;text\n1;good, or bad\n2;b\n", ["good, or bad", "b"], "separated by semicolons"),
+        ("id\tSentence\n1\ta; b\n", ["a; b"], "fields separated by tabs"),
+        ("sep=|\r\ntext|b\r\na,b;c|1\r\n", ["a,b;c"], "fields separated by vertical bars"),
+        ("whatever\na; b\nc; d\n", ["a; b", "c; d"], ""),
+        ("whatever,\na; b,\n", ["a; b"], ""),
+        ("text;n;;\na;1;;\nb;2\n;;;\n;;;\n", ["a", "b"], "2 empty rows at the end left out"),
+    ],
+)
+def test_tables_as_they_come(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    content: str,
+    expected: list[str],
+    said: str,
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content.encode())
+    assert texts(path) == expected
+    out = capsys.readouterr().out
+    assert said in out and bool(said) == bool(out)

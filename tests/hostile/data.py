@@ -102,7 +102,15 @@ def tables() -> list[Table]:
     }
     plain = ("csv", "tsv", "jsonl", "json")  # pandas may read others' words as numbers
     found = [Table(w, good(*g), c, endings=plain) for w, (g, c) in labels.items()]
-    return [*found, *_odd_tables(), *_bad_labels(), *_bad_texts(), *_bad_files(), *_numbers()]
+    return [
+        *found,
+        *_odd_tables(),
+        *_as_others_write_them(),
+        *_bad_labels(),
+        *_bad_texts(),
+        *_bad_files(),
+        *_numbers(),
+    ]
 
 
 def _odd_tables() -> list[Table]:
@@ -128,6 +136,50 @@ def _odd_tables() -> list[Table]:
         Table("one text many times", [("the same", y) for _, y in good()]),
         Table("booleans", good(True, False), ("false", "true"), endings=JSON),
         Table("numbers", good(0, 1), ("0", "1"), endings=("jsonl", "json", "parquet")),
+    ]
+
+
+def _as_others_write_them() -> list[Table]:
+    """Sound data in other encodings, with other delimiters, and as spreadsheets save them."""
+
+    def coded(encoding: str, mark: str = "") -> Callable[[bytes], bytes]:
+        return lambda data: (mark + data.decode()).encode(encoding)
+
+    def separated(by: str, first: str = "", behind: str = "") -> Callable[[bytes], bytes]:
+        """Rows of the file, rewritten; `behind` follows each of them."""
+
+        def spoil(data: bytes) -> bytes:
+            out = io.StringIO()
+            writer = csv.writer(out, delimiter=by, lineterminator=f"{behind}\r\n")
+            writer.writerows(csv.reader(io.StringIO(data.decode(), newline="")))
+            return to_bytes(first + out.getvalue())
+
+        return spoil
+
+    rows, texts = among(("a; b, c", "yes"), ("a\tb\nc", "no")), (*LINES, *JSON)
+    encodings = {
+        "UTF-16": coded("utf-16"),
+        "UTF-16, big end first": coded("utf-16-be", "\ufeff"),
+        "UTF-16 without a mark": coded("utf-16-le"),
+        "UTF-16 without a mark, big end first": coded("utf-16-be"),
+        "UTF-32": coded("utf-32"),
+    }
+    tables = {
+        "semicolons": separated(";"),
+        "tabs in a .csv": separated("\t"),
+        "bars": separated("|"),
+        "a first line sep=": separated(";", "sep=;\n"),
+        "an export of Excel": separated(";", "\ufeff", ";;"),
+        "empty rows of Excel": lambda b: separated(";")(b) + b";\r\n" * 9,
+        "empty fields behind": lambda b: b.replace(b",yes\n", b",yes,,\n"),
+    }
+    latin = Table("a named encoding", among(("café", "yes")), endings=texts, spoil=coded("cp1252"))
+    numbers = Table("decimal commas", good("1,5", "2"), (), more=NUMBERS)
+    return [
+        *(Table(w, rows, endings=texts, spoil=s) for w, s in encodings.items()),
+        *(Table(w, rows, endings=("csv",), spoil=s) for w, s in tables.items()),
+        replace(latin, more="    encoding: cp1252\n", endings=LINES),
+        replace(numbers, endings=("csv", "tsv", "jsonl", "parquet")),
     ]
 
 
@@ -178,7 +230,8 @@ def _bad_files() -> list[Table]:
     spoilt: dict[str, tuple[Callable[[bytes], bytes], Sequence[str]]] = {
         "an empty file": (lambda _: b"", ENDINGS),
         "spaces alone": (lambda _: b" \n \n", ("jsonl", "json")),
-        "UTF-16": (lambda b: b.decode().encode("utf-16"), (*LINES, *JSON)),
+        "UTF-16 cut short": (lambda b: b.decode().encode("utf-16")[:-1], (*LINES, *JSON)),
+        "a file of old Excel": (lambda _: b"\xd0\xcf\x11\xe0" + bytes(500), ENDINGS),
         "Latin-1": (lambda b: b.replace(b"cat", b"caf\xe9", 1), (*LINES, *JSON)),
         "bytes": (lambda _: bytes(range(256)) * 40, ENDINGS),
         "gzip under another name": (gzip.compress, ENDINGS),
@@ -218,7 +271,19 @@ def _bad_files() -> list[Table]:
 
 
 def _numbers() -> list[Table]:
-    bad = ("good", "inf", "nan", "1_000", "1e400", "-", "1,5", "0x10", "\u0661", "9" * 5000)
+    bad = (
+        "1,500",
+        "good",
+        "inf",
+        "nan",
+        "1_000",
+        "1e400",
+        "-",
+        "1,5",
+        "0x10",
+        "\u0661",
+        "9" * 5000,
+    )
     found = [
         Table(f"{word[:9]} as a score", [*good("1", "2.5"), ("a b", word)], None, more=NUMBERS)
         for word in bad
@@ -284,7 +349,9 @@ def _folders(world: World) -> Iterator[Case]:
     yield Case(KIND, "a folder as a file", _search(world), prepare=_folder_as_file)
     two = {**entry, "mine/train.csv": "text,label\n", "mine/train.jsonl": "{}\n"}
     yield Case(KIND, "two files of a split", _search(world), prepare=written(two), names=("train",))
-    other = {**entry, "mine/train.xlsx": "PK", "mine/readme": "a"}
+    sheet = {**entry, "mine/train.xlsx": "PK"}
+    yield Case(KIND, "a spreadsheet", _search(world), prepare=written(sheet), names=("CSV UTF-8",))
+    other = {**entry, "mine/train.docx": "PK", "mine/readme": "a"}
     yield Case(KIND, "no file of a known kind", _search(world), prepare=written(other))
     yield Case(
         KIND, "a file as the folder", _search(world), prepare=written({**entry, "mine": "x"})
@@ -362,7 +429,7 @@ def _same_reading(ending: str) -> Check:
             reader = csv.DictReader(
                 io.StringIO(text, newline=""), delimiter="\t" if ending == "tsv" else ","
             )
-            labels = {row["label"] for row in reader}
+            labels = {row["label"] for row in reader if any(row.values())}
         else:
             records = (
                 json.loads(text)

@@ -41,7 +41,19 @@ FILES: Mapping[str, tuple[str, Content, int | None]] = {
     "CRLF": ("t.txt", "a\r\nb\r\n", 2),
     "a mark of byte order": ("t.txt", codecs.BOM_UTF8 + b"a\nb\n", 2),
     "Latin-1": ("t.txt", b"caf\xe9\n", None),
-    "UTF-16": ("t.txt", "a\nb\n".encode("utf-16"), None),
+    "UTF-16": ("t.txt", "a\nb\n".encode("utf-16"), 2),
+    "UTF-16, big end first": ("t.txt", "\ufeffa\nb\n".encode("utf-16-be"), 2),
+    "UTF-16 without a mark": ("t.txt", "a film\nb\n".encode("utf-16-le"), 2),
+    "UTF-16 cut short": ("t.txt", "a\nb\n".encode("utf-16")[:-1], None),
+    "a table in UTF-16": ("t.csv", "text,b\na,1\nb,2\n".encode("utf-16"), 2),
+    "JSON lines in UTF-16": ("t.jsonl", '{"text": "a"}\n'.encode("utf-16-be"), 1),
+    "semicolons": ("t.csv", "id;text\n1;a, b\n2;c\n", 2),
+    "tabs in a .csv": ("t.csv", "id\ttext\n1\ta; b\n2\tc\n", 2),
+    "an export of Excel": ("t.csv", '\ufefftext;b;;\r\n"a\nb; c";3,5;;\r\nd;1\r\n;;;\r\n', 2),
+    "a first line sep=": ("t.csv", "sep=;\r\ntext;b\r\na;1\r\n", 1),
+    "a first line sep= alone": ("t.csv", "sep=;\r\n", None),
+    "a spreadsheet": ("t.xlsx", b"PK\3\4", None),
+    "a spreadsheet of another name": ("t.dat", b"PK\3\4", None),
     "gzip": ("t.txt.gz", gzip.compress(b"a\nb\n"), None),
     "gzip cut short": ("t.jsonl.gz", gzip.compress(b'{"text": "a"}\n')[:-6], None),
     "a NUL": ("t.txt", "a\0b\nc\n", 2),
@@ -79,7 +91,7 @@ FILES: Mapping[str, tuple[str, Content, int | None]] = {
 CORPORA: Mapping[str, tuple[str, Content]] = {
     "an empty corpus": ("c.txt", ""),
     "a corpus of empty lines": ("c.txt", "\n \n\t\n"),
-    "a corpus in UTF-16": ("c.txt", "a good film\n".encode("utf-16") * 50),
+    "a corpus in UTF-16, cut short": ("c.txt", ("a good film\n" * 50).encode("utf-16")[:-1]),
     "a corpus of bytes": ("c.txt", bytes(range(128, 256)) * 30),
     "a corpus of deep JSON": ("c.jsonl", DEEP + "\n"),
     "a corpus of numbers": ("c.jsonl", "9" * 5000 + "\n"),
@@ -118,7 +130,7 @@ def _named(world: World) -> Iterator[Case]:
         given = [*_search(world), "--corpus", place]
         empty = written({"d/x.md": "a\n"})
         yield Case(KIND, f"--corpus {place!r}", given, prepare=empty, names=(word,))
-    for what in ("lines", "Latin-1", "an empty file", "a NUL", "CRLF", "bytes"):
+    for what in ("lines", "Latin-1", "UTF-16", "an empty file", "a NUL", "CRLF", "bytes"):
         _, content, count = FILES[what]
         yield _piped(world, what, content, count)
     for file in ("", ".", "nowhere.csv", "/dev/null/x", "a" * 5000, "t.csv/x"):

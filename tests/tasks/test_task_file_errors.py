@@ -157,6 +157,25 @@ def test_not_utf8(broken: Callable[[str, bytes], str], name: str) -> None:
     assert "is not UTF-8: byte 0xe9 in line 2" in message
 
 
+def test_what_an_encoding_of_the_task_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError, match="unknown encoding 'cp9999'; give one that Python knows"):
+        load_spec("mine", {"mine": {"text": "text", "encoding": "cp9999"}})
+    spec = load_spec("mine", {"mine": {"text": "text", "encoding": "cp1252"}})
+    (tmp_path / "train.csv").write_bytes(b"text,label\na,pos\nb\x81,neg\n")
+    message = error_of(spec, tmp_path)
+    assert "is not CP1252: byte 0x81 in line 3; save it as UTF-8" in message
+
+
+@pytest.mark.parametrize("ending", ["xlsx", "XLS", "ods"])
+def test_a_spreadsheet_is_refused_with_what_to_do(tmp_path: Path, ending: str) -> None:
+    (tmp_path / "dev.csv").write_bytes(GOOD)
+    (tmp_path / f"train.{ending}").write_bytes(b"PK\x03\x04")
+    message = error_of(SPEC, tmp_path)
+    assert f"train.{ending} is a spreadsheet; save the table as CSV UTF-8 (in Excel: Sa" in message
+    (tmp_path / "train.csv").write_bytes(GOOD)  # its export, saved beside it
+    assert len(load_data(SPEC, tmp_path).splits["train"]) == 2
+
+
 def test_unclosed_quote(broken: Callable[[str, bytes], str]) -> None:
     message = broken("train.csv", b'text,label\n"a,pos\nb,neg\n')
     assert (
@@ -265,8 +284,17 @@ def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
         ("train.json", b'[{"text": "a"}]\n[]', "something follows the array in line 1"),
         ("train.jsonl", b'{"text": "a"} {"text": "b"}', "something follows the object in line 1"),
         ("train.csv", b"text,label\na," + b"7" * 5000 + b"\n", "line 2: invalid label '777"),
-        ("train.csv", "text,label\na,pos\n".encode("utf-16"), "is UTF-16; convert it, e.g. iconv"),
-        ("train.csv", "text,label\na,pos\n".encode("utf-16-le"), "holds NUL bytes: it is UTF-16"),
+        (
+            "train.csv",
+            "text,label\na,pos\n".encode("utf-16")[:-1],
+            "is not UTF-16-LE: byte 0x0a in line 2; save it",
+        ),
+        (
+            "train.csv",
+            ("text,label\n" + "影,pos\n" * 99).encode("utf-16-le"),
+            "holds NUL bytes: it is UTF-16 without a mark, or no text; convert it",
+        ),
+        ("train.csv", b"text,label\na,pos\n\0\0\0", "holds NUL bytes"),
         ("train.csv", b"text,label\na,pos\nb\0c,pos\n", "holds a NUL byte in line 3; remove it"),
         (
             "train.csv",
@@ -276,7 +304,18 @@ def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
         ("train.csv", b"PK\x03\x04\x14\x00", "is a zip archive or an Excel file; save the table"),
         ("train.csv", b"PAR1\x15", "is a Parquet file; give it the ending .parquet"),
         ("train.tsv", b'text\tlabel\n"a" b\tpos\n', "or set `quoting: false` in the task"),
-        ("train.csv", b"text;label\na;pos\n", "; separate the fields of a .csv file by commas"),
+        (
+            "train.csv",
+            b"text;label\na;pos\nb\n",
+            "line 3 has 1 field instead of 2",
+        ),
+        ("train.csv", b"review;stars\na;1\n", "lacks the column 'text', 'label'; found 'review'"),
+        ("train.csv", b"review;stars\na\n", "; separate the fields of all rows by the same: com"),
+        ("train.csv", b"text\na; b\nc; d\n", "lacks the column 'label'; found 'text'"),
+        ("train.csv", b"sep=;\n", "is empty"),
+        ("train.csv", b"sep=;\ntext;label\n", "is empty"),
+        ("train.csv", b"text;label\na;pos;;x\n", "line 2 has 4 fields instead of 2"),
+        ("train.csv", b"\xd0\xcf\x11\xe0\xa1\xb1", "is a file of Excel or Word; save the table as"),
         ("train.csv", b"text,label\na,pos\nb,pos\n", "all 2 rows have the label 'pos'"),
     ],
 )

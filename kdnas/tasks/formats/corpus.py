@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,28 @@ import numpy as np
 from kdnas.errors import KdnasError
 from kdnas.tasks.formats.hub import fetch
 from kdnas.tasks.formats.json_lines import json_records
-from kdnas.tasks.formats.tables import read_parquet, read_text
+from kdnas.tasks.formats.parquet import read_parquet
+from kdnas.tasks.formats.text import read_text, tell
 
 _PREFERRED = ("text", "sentence")
 _ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".parquet")
 _LOOKED_AT = 100
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Texts, and how their files were read where that is not the usual way."""
+
+    texts: list[str]
+    assumed: tuple[str, ...] = ()
+
+
 def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> list[str]:
+    """The texts of `read_corpus`."""
+    return read_corpus(source, limit, seed).texts
+
+
+def read_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> Corpus:
     """The distinct texts of a corpus in their order, at most `limit` of them drawn at random.
 
     Args:
@@ -33,9 +48,9 @@ def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> 
     """
     if limit is not None and limit < 1:
         raise KdnasError(f"invalid corpus limit {limit}: expected 1 or more")
-    path = Path(source).expanduser()
+    path, assumed = Path(source).expanduser(), list[str]()
     if path.exists():
-        texts: Iterable[Any] = _local_texts(path)
+        texts: Iterable[Any] = _local_texts(path, assumed)
     elif str(source).lower().endswith(_ENDINGS) or str(source).startswith((".", "/", "~")):
         raise KdnasError(f"the corpus {source} does not exist")
     else:
@@ -44,12 +59,13 @@ def load_corpus(source: str | Path, limit: int | None = None, seed: int = 0) -> 
     if not distinct:
         raise KdnasError(f"the corpus {source} holds no text")
     if limit is None or len(distinct) <= limit:
-        return distinct
+        return Corpus(distinct, tuple(assumed))
     chosen = np.random.default_rng(seed).choice(len(distinct), size=limit, replace=False)
-    return [distinct[i] for i in np.sort(chosen)]
+    return Corpus([distinct[i] for i in np.sort(chosen)], tuple(assumed))
 
 
-def _local_texts(path: Path) -> Iterator[Any]:
+def _local_texts(path: Path, assumed: list[str]) -> Iterator[Any]:
+    """The cells of texts of all files; what is assumed of a file is added to `assumed`."""
     files = [path] if path.is_file() else sorted(path.iterdir())
     files = [p for p in files if p.is_file() and p.name.lower().endswith(_ENDINGS)]
     if not files:
@@ -62,10 +78,14 @@ def _local_texts(path: Path) -> Iterator[Any]:
             frame = read_parquet(file)
             first = {name: next(iter(frame[name].dropna()), None) for name in frame.columns}
             yield from frame[_text_column([first], file)].tolist()
-        elif file.name.lower().removesuffix(".gz").endswith(".txt"):
-            yield from read_text(file).split("\n")
+            continue
+        text = read_text(file)
+        tell(str(file), text.assumed)
+        assumed += [f"{file.name}: {line}" for line in text.assumed]
+        if file.name.lower().removesuffix(".gz").endswith(".txt"):
+            yield from text.content.split("\n")
         else:
-            records = [record for _, record in json_records(file, read_text(file))]
+            records = [record for _, record in json_records(file, text.content)]
             column = _text_column(records, file)
             yield from (record.get(column) for record in records)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
 from kdnas.tasks.formats.tables import SUFFIXES, read_rows, select_columns
+from kdnas.tasks.formats.text import SHEETS
 from kdnas.tasks.spec import TaskSpec
 
 _VALIDATION_STEMS = ("validation", "dev", "valid", "val")
@@ -38,19 +39,24 @@ class FolderSource:
                 f"{_content(self.folder, 8)}; name it {' or '.join(_stems(spec, split))} with an "
                 f"ending of {' '.join(SUFFIXES)}"
             )
-        rows = read_rows(files[0], spec.headerless, spec.text, quoting=spec.quoting)
+        rows = read_rows(
+            files[0], spec.headerless, spec.text, quoting=spec.quoting, encoding=spec.encoding
+        )
         return select_columns(rows, spec, split)
 
     def _files(self, split: str) -> list[Path]:
-        """Files of a readable format whose stem, or whole name, is one of the split's."""
+        """Files of a readable format whose stem, or whole name, is one of the split's.
+
+        Without one: its spreadsheets, which reading refuses with what to do.
+        """
         stems = _stems(self.spec, split)
-        return sorted(
+        named = [
             path
-            for path in self.folder.iterdir()
-            if path.suffix.lower() in SUFFIXES
-            and path.is_file()
-            and (path.name in stems or path.stem.removesuffix(_SHARD) in stems)
-        )
+            for path in sorted(self.folder.iterdir())
+            if path.is_file() and (path.name in stems or path.stem.removesuffix(_SHARD) in stems)
+        ]
+        found = ([p for p in named if p.suffix.lower() in kind] for kind in (SUFFIXES, SHEETS))
+        return next(filter(None, found), [])
 
 
 def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:

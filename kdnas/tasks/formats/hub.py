@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import NoLabel, RawSplit
-from kdnas.tasks.formats.tables import Rows, numbered, select_columns
+from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.formats.tables import Rows, named_cells, numbered, select_columns
 from kdnas.tasks.spec import Hub, TaskSpec
 
 
@@ -36,8 +36,7 @@ class HubSource:
         header = list(data.column_names)
         names = [getattr(data.features[column], "names", None) for column in header]
         columns = [
-            [_class_name(cell, words) for cell in data[column]] if words else list(data[column])
-            for column, words in zip(header, names, strict=True)
+            named_cells(data[column], words) for column, words in zip(header, names, strict=True)
         ]
         rows = Rows(
             f"{self.description} split {split!r}",
@@ -74,10 +73,3 @@ def fetch(path: str, name: str | None, advice: str, split: str | None = None) ->
             f"cannot load {path!r}{f' ({name})' if name else ''} from the hub: "
             f"{type(error).__name__}: {reason}; {advice}"
         ) from None
-
-
-def _class_name(cell: Any, names: list[str]) -> Any:
-    """The class name of an id; -1 stands for no label in the hub's columns of classes."""
-    if not isinstance(cell, int):
-        return cell
-    return names[cell] if 0 <= cell < len(names) else NoLabel.UNLABELLED

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import Fault, RawSplit, is_empty, kind_of
+from kdnas.tasks.examples import Fault, NoLabel, RawSplit, is_empty, kind_of
+from kdnas.tasks.formats.delimited import Delimited, named_width, without_padding
 from kdnas.tasks.formats.json_lines import json_records
+from kdnas.tasks.formats.parquet import class_names, read_parquet
+from kdnas.tasks.formats.text import read_text, refuse_sheet
 from kdnas.tasks.spec import Column, TaskSpec
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
-
-# Characters of a CSV field; a field may hold a whole document.
-LONGEST_FIELD = 2**31 - 1
 _SEPARATOR = re.compile(r"[,;|\t]")
-_CONVERT = "convert it, e.g. iconv -f utf-16 -t utf-8"
-# What the first bytes say of a file that is no text.
-_MARKS = {
-    b"\xff\xfe": f"is UTF-16; {_CONVERT}",
-    b"\xfe\xff": f"is UTF-16; {_CONVERT}",
-    b"\x1f\x8b": "is packed with gzip; unpack it",
-    b"PK\x03\x04": "is a zip archive or an Excel file; save the table as CSV",
-    b"PAR1": "is a Parquet file; give it the ending .parquet",
-}
 
 Numbered = Iterator[tuple[int, list[Any]]]
 
@@ -51,6 +33,7 @@ class Rows:
     unit: str = "row"  # what the numbers of rows count: `line` or `row`
     # By column, the names of its classes in the order of their ids, where known.
     classes: Mapping[int, list[str]] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
 
 
 def read_rows(
@@ -59,6 +42,7 @@ def read_rows(
     columns: Sequence[Column] = (),
     *,
     quoting: bool = True,
+    encoding: str | None = None,
 ) -> Rows:
     """The rows of a .tsv, .csv, .jsonl, .json or .parquet file.
 
@@ -66,87 +50,79 @@ def read_rows(
         headerless: Column names for a .tsv or .csv file whose first row is no header.
         columns: A header has all of these.
         quoting: Whether the fields of a .tsv file are quoted as in CSV.
+        encoding: That of files that are neither UTF-8 nor UTF-16.
 
     Raises:
-        KdnasError: The file is empty, not UTF-8, or not in the format of its suffix.
+        KdnasError: The file is empty, or not in the encoding or the format that it should be in.
     """
+    refuse_sheet(path)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        frame = read_parquet(path)
-        cells = zip(*(frame[name].tolist() for name in frame.columns), strict=True)
-        return Rows(str(path), [str(name) for name in frame.columns], numbered(cells))
-    text = read_text(path)
+        return _parquet_rows(path)
+    text = read_text(path, encoding)
     if suffix in (".jsonl", ".json"):
-        records = list(json_records(path, text))
+        records = list(json_records(path, text.content))
         # Of all records: any of them may lack a key, e.g. the label.
         header = list(dict.fromkeys(key for _, record in records for key in record))
         if not records:
             raise KdnasError(f"{path} is empty; give a file with examples")
-        return Rows(
-            str(path), header, ((n, [r.get(key) for key in header]) for n, r in records), "line"
-        )
-    plain = suffix == ".tsv" and not quoting
-    lines = _plain_lines(text) if plain else _quoted_lines(path, text)
-    first = list(islice(lines, 2))  # two, because the first row of a headerless file may be bad
-    rows, header = chain(first, lines), [str(cell).strip() for cell in first[0][1]]
-    if not first:
+        cells = ((n, [r.get(key) for key in header]) for n, r in records)
+        return Rows(str(path), header, cells, "line", assumed=text.assumed)
+    if suffix == ".tsv" and not quoting:
+        rows, assumed = list(_plain_lines(text.content)), text.assumed
+    else:
+        table = Delimited(path, text.content, columns, len(headerless))
+        rows, assumed = list(table.rows()), (*text.assumed, *table.assumed)
+    if not rows:
         raise KdnasError(f"{path} is empty; give a file with a header and examples")
+    header, below = [str(cell).strip() for cell in rows[0][1]], rows[1:]
     has_header = all(find_column(column, header, str(path)) is not None for column in columns)
-    if not has_header and any(len(cells) == len(headerless) for _, cells in first):
-        return Rows(str(path), list(headerless), rows, "line")
-    return Rows(str(path), header, islice(rows, 1, None), "line")
+    # Two rows, because the first one of a headerless file may be bad.
+    if not has_header and any(len(cells) == len(headerless) for _, cells in rows[:2]):
+        header, below = list(headerless), rows
+    if suffix == ".csv" or quoting:
+        below, left_out = without_padding(below, len(header), named_width(header))
+        assumed = (*assumed, *left_out)
+    return Rows(str(path), header, iter(below), "line", assumed=assumed)
+
+
+def _parquet_rows(path: Path) -> Rows:
+    """Ids of classes become the names that the file has for them, as those of the hub's sets do."""
+    frame, names = read_parquet(path), class_names(path)
+    header = [str(name) for name in frame.columns]
+    columns = (
+        named_cells(frame.iloc[:, at].tolist(), names.get(name)) for at, name in enumerate(header)
+    )
+    return Rows(
+        str(path),
+        header,
+        numbered(zip(*columns, strict=True)),
+        classes={at: names[name] for at, name in enumerate(header) if name in names},
+        assumed=tuple(
+            f"ids under {name!r} are those of the classes that the file names"
+            for name in header
+            if name in names
+        ),
+    )
+
+
+def named_cells(cells: Iterable[Any], names: Sequence[str] | None) -> list[Any]:
+    """Cells of a column, where it holds ids of classes (-1: no label) with the classes' names."""
+    return [_class_name(cell, names) for cell in cells] if names else list(cells)
+
+
+def _class_name(cell: Any, names: Sequence[str]) -> Any:
+    # Where some are missing, pandas has floats.
+    if not isinstance(cell, int | float) or not float(cell).is_integer():
+        return cell
+    if int(cell) == -1:
+        return NoLabel.UNLABELLED
+    return names[int(cell)] if 0 <= cell < len(names) else cell
 
 
 def numbered(rows: Iterable[Sequence[Any]]) -> Numbered:
     """Rows as lists, with their numbers from 1 on."""
     return ((n, list(row)) for n, row in enumerate(rows, start=1))
-
-
-def read_text(path: Path) -> str:
-    """A file's text, unpacked, without a byte-order mark; KdnasError where it is not UTF-8."""
-    try:
-        raw = path.read_bytes()
-        raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
-        raise KdnasError(f"cannot read {path}: {error}") from None
-    if problem := _other_format(raw):
-        raise KdnasError(f"{path} {problem}")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise KdnasError(
-            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} in line {line}; convert it, "
-            "e.g. iconv -f latin1 -t utf-8"
-        ) from None
-    if not text.strip():
-        raise KdnasError(f"{path} is empty; give a file with text")
-    return text
-
-
-def _other_format(raw: bytes) -> str:
-    """What a file is that is no text in UTF-8, and what to do; nothing where it may be one."""
-    for mark, problem in _MARKS.items():
-        if raw.startswith(mark):
-            return problem
-    nuls = raw.count(b"\0")
-    if nuls > len(raw) / 10:
-        return f"holds NUL bytes: it is UTF-16, or no text; {_CONVERT}"
-    if nuls:
-        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
-        return f"holds a NUL byte in line {line}; remove it, e.g. tr -d '\\000'"
-    return ""
-
-
-def read_parquet(path: Path) -> pd.DataFrame:
-    """A Parquet file as a frame; KdnasError where it cannot be read as one."""
-    import pandas as pd  # takes a second
-
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:  # pyarrow's are of many kinds: a damaged page, a codec it lacks, ...
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise KdnasError(f"{path} cannot be read as Parquet: {reason}") from None
 
 
 def _plain_lines(text: str) -> Numbered:
@@ -155,32 +131,6 @@ def _plain_lines(text: str) -> Numbered:
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip("\r"):
             yield number, list(line.removesuffix("\r").split("\t"))
-
-
-def _quoted_lines(path: Path, text: str) -> Numbered:
-    """Rows of a .csv or .tsv file, each with the line that it begins in."""
-    csv.field_size_limit(LONGEST_FIELD)
-    tabs = path.suffix.lower() == ".tsv"
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if tabs else ",", strict=True)
-    begin, told = 1, not tabs
-    try:
-        for row in reader:
-            if row:
-                yield begin, list(row)
-                if not told and any("\t" in cell and "\n" in cell for cell in row):
-                    told = True
-                    say(
-                        f"{path}, line {begin}: a quoted field holds tabs and line breaks; if "
-                        "quotes are ordinary characters there, set `quoting: false` in the task"
-                    )
-            begin = reader.line_num + 1
-    except csv.Error as error:
-        name = "TSV" if tabs else "CSV"
-        remedy = ", or set `quoting: false` in the task" if tabs else ""
-        raise KdnasError(
-            f"{path} cannot be read as {name}: {error} in the row that begins in line {begin}; "
-            f"write a quote inside a quoted field twice{remedy}"
-        ) from None
 
 
 def find_column(column: Column, header: Sequence[str], source: str = "the table") -> int | None:
@@ -217,10 +167,10 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     missing = [column for column in required if places[column] is None]
     if missing:
         names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
-        found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header)
+        found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header if n)
         hint = ""
         if len(rows.header) == 1 and _SEPARATOR.search(rows.header[0]):
-            hint = "; separate the fields of a .csv file by commas, of a .tsv file by tabs"
+            hint = "; separate the fields of all rows by the same: commas, semicolons or tabs"
         raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
     texts = [at for column in spec.text if (at := places[column]) is not None]
     label = places[spec.label]
@@ -245,6 +195,7 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         faults=tuple(Fault(reason, len(at), at[0]) for reason, at in faulty.items()),
         classes=() if label is None else tuple(rows.classes.get(label, ())),
         unlabelled=spec.unlabelled,
+        assumed=rows.assumed,
     )
 
 

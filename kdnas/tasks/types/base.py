@@ -142,6 +142,13 @@ class TaskType:
         """The class names in a training split whose task lists none; KdnasError without classes."""
         raise NotImplementedError
 
+    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+        """A split as read, its label cells as `parser` takes them; by default as they are.
+
+        What was assumed of them is added to `assumed`.
+        """
+        return raw
+
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         """Gives the id or score that a label cell, as a word, stands for; None where for none."""
         raise NotImplementedError

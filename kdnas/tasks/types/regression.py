@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import Label, NoLabel
+from kdnas.tasks.examples import Label, NoLabel, RawSplit
 from kdnas.tasks.types.base import (
     UNSCALED,
     Array,
@@ -33,6 +34,9 @@ _LARGEST = float(np.finfo(np.float32).max)
 CLEARLY = 1.5
 # What float() takes beyond this, such as 1_000 or nan, is a mistake in a data file.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WITH_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+# What may as well be thousands: 1,500.
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 
 
 def _pearson(predicted: Array, labels: Array, axis: int = -1) -> Array:
@@ -71,11 +75,26 @@ class Regression(TaskType):
     def num_outputs(self, labels: Sequence[str]) -> int:
         return 1
 
+    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+        """Decimal commas become points where they can be nothing else: none has a point beside.
+
+        One of them at least is not like the thousands of `1,500`.
+        """
+        cells = raw.cells or []
+        words = [cell.strip() if isinstance(cell, str) else "" for cell in cells]
+        commas = {i: w for i, w in enumerate(words) if w and _WITH_COMMA.fullmatch(w)}
+        clear = [word for word in commas.values() if not _THOUSANDS.fullmatch(word)]
+        if not clear or any("." in word for word in words):
+            return raw
+        pointed = [w.replace(",", ".") if (w := commas.get(i)) else c for i, c in enumerate(cells)]
+        told = f"labels with a decimal comma: {clear[0]} is {clear[0].replace(',', '.')}"
+        return replace(raw, cells=pointed, assumed=(*raw.assumed, told))
+
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         return _score
 
     def expected(self, labels: Sequence[str]) -> str:
-        return "a number"
+        return "a number, such as 3.5 or 1500"
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
         """Deciles."""

@@ -1,0 +1,45 @@
+"""Parquet files, and the classes that those of hub data sets name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kdnas.errors import KdnasError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Under this key of a schema, datasets keeps the features of a set.
+_FEATURES = b"huggingface"
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """A Parquet file as a frame; KdnasError where it cannot be read as one."""
+    import pandas as pd  # takes a second
+
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow's are of many kinds: a damaged page, a codec it lacks, ...
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise KdnasError(f"{path} cannot be read as Parquet: {reason}") from None
+
+
+def class_names(path: Path) -> dict[str, list[str]]:
+    """Names of the classes in the order of their ids, by column of ids, where the file has them.
+
+    Categories of pandas and dictionaries of Arrow are none: their values stand in the cells.
+    """
+    import pyarrow.parquet as pq
+
+    kept = (pq.read_schema(path).metadata or {}).get(_FEATURES)
+    try:
+        features = json.loads(kept or b"{}").get("info", {}).get("features", {})
+        return {
+            column: list(map(str, feature["names"]))
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, AttributeError, KeyError, TypeError):  # another's words under that key
+        return {}
