@@ -234,7 +234,7 @@ class TaskSpec(_Part):
             "".encode(value or "utf-8")
         except (LookupError, ValueError):  # also of codecs that are not of text, such as zip
             raise ValueError(
-                f"unknown encoding {value[:40]!r}; give one that Python knows, such as cp1252"
+                f"unknown encoding {str(value)[:40]!r}; give one that Python knows, such as cp1252"
             ) from None
         return value
 

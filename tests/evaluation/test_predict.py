@@ -202,7 +202,7 @@ def test_bad_input(
     assert "exclude each other" in refused(model, "a", "--file", table)
     assert "--text-column names a column of --file" in refused(model, "a", "--text-column", "txt")
     assert "one --text-pair a text" in refused(model, "a", "b", "--text-pair", "c")
-    assert "line 2: not UTF-8" in refused(model, stdin=b"good\nb\xe4d\n")
+    assert "input is not UTF-8: byte 0xe4 in line 2" in refused(model, stdin=b"good\nb\xe4d\n")
     assert "no trained head" in refused(teacher_folder, "a")
     assert "has no config.json" in refused(tmp_path, "a")
     assert "does not exist" in refused(tmp_path / "gone", "a")

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
@@ -113,9 +114,16 @@ def test_the_card_is_metadata_and_a_table() -> None:
 
 def test_the_card_tells_data_hyperparameters_versions_and_use() -> None:
     split = {"rows": 8, "classes": {"a|b": 8}, "median_tokens": 5, "longest_tokens": 9, "cut": 0.1}
-    facts = {"length": 8, "splits": {"train": split}, "proxy": 8, "example": ["a text"]}
+    facts: dict[str, Any] = {"length": 8, "splits": {"train": split}, "proxy": 8}
+    facts["example"] = ["a text"]
+    facts["assumed"] = ["a|b.csv: read as UTF-16-LE", "dev.csv: fields separated by tabs"]
     report = report_of().model_copy(update={"data": DataFacts.model_validate(facts)})
     card = model_card(report)
+    read = "a\\|b.csv: read as UTF-16-LE. dev.csv: fields separated by tabs."
+    assert f"|\n\nHow files were read: {read}\n\nHyperparameters:\n" in card
+    facts["assumed"] = []
+    plain = report_of().model_copy(update={"data": DataFacts.model_validate(facts)})
+    assert "8 a\\|b |\n\nHyperparameters:\n" in model_card(plain)
     assert "| train | 8 | 5 | 9 | 10.0% | 8 a\\|b |" in card
     for told in ("Hyperparameters:", "## Intended use", f"PyTorch {report.environment.torch}"):
         assert told in card

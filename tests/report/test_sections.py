@@ -13,7 +13,7 @@ from made_runs import HOSTILE, TEACHER, make_run
 from kdnas.config import Settings
 from kdnas.distillation.layer_map import MAPS
 from kdnas.errors import KdnasError
-from kdnas.report.about import next_section, settings_section, words_section
+from kdnas.report.about import data_section, next_section, settings_section, words_section
 from kdnas.report.compare import comparison, comparison_lines, names_of, write_comparison
 from kdnas.report.data import ReportData, read_run
 from kdnas.report.fidelity import fidelity_section
@@ -23,6 +23,7 @@ from kdnas.report.figures.search import course_section, importance_section
 from kdnas.report.figures.style import clip, fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.markdown import markdown_of
+from kdnas.report.model import DataFacts
 from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
 from kdnas.report.steps import step_in_words
@@ -73,6 +74,14 @@ def test_the_star_is_where_the_winner_was_timed_again(data: ReportData, bare: Re
     best = bare.table.speedup[bare.table.number == bare.winner].item()
     assert list(front_figure(bare).data[-2].x) == [best]
     assert "timed again" not in front_section(bare).notes["speed-up"]
+
+
+def test_the_data_section_tells_how_files_were_read(data: ReportData) -> None:
+    assert data.report
+    facts = DataFacts(length=8, splits={}, proxy=9, assumed=["a.csv: read as UTF-16-LE"])
+    known = data.report.model_copy(update={"data": facts})
+    told = data_section(replace(data, report=known)).told
+    assert told.endswith("How files were read: a.csv: read as UTF-16-LE.")
 
 
 def test_limits_are_drawn_and_told_where_they_hold(data: ReportData) -> None:

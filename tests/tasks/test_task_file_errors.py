@@ -291,7 +291,7 @@ def test_a_mark_that_the_task_does_not_name_is_an_invalid_label(
         ),
         (
             "train.csv",
-            ("text,label\n" + "影,pos\n" * 99).encode("utf-16-le"),
+            ("text,label\n" + "影片很好看,pos\n" * 99).encode("utf-16-le"),
             "holds NUL bytes: it is UTF-16 without a mark, or no text; convert it",
         ),
         ("train.csv", b"text,label\na,pos\n\0\0\0", "holds NUL bytes"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,21 @@ def test_rows_classes_and_lengths_are_those_of_the_data(
     assert (first, second) in zip(data.examples.text, data.examples.text_pair or [], strict=True)
     long = data_facts(Stepwise(make_run(max_length=64, out=tmp_path / "long")).data).splits["train"]
     assert long.cut == 0 and long.median_tokens == train.median_tokens
+
+
+def test_how_files_were_read_is_a_fact(
+    make_run: Callable[..., Run], data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "glue"
+    shutil.copytree(data_folder, folder)
+    for file in folder.rglob("*train.tsv"):
+        file.write_bytes(file.read_bytes().decode().encode("utf-16"))
+    (tmp_path / "corpus.txt").write_bytes(
+        "\n".join(f"text {i}" for i in range(200)).encode("utf-16")
+    )
+    data = Stepwise(make_run(data_dir=folder, corpus=str(tmp_path / "corpus.txt"))).data
+    told = ["train.tsv: read as UTF-16-LE", "corpus.txt: read as UTF-16-LE"]
+    assert data_facts(data).assumed == told
 
 
 def spec(**changes: object) -> TaskSpec:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
@@ -146,7 +147,7 @@ def _named_part(header: Sequence[str]) -> Sequence[str]:
     return header[:end]
 
 
-def _reader(text: str, delimiter: str) -> csv._reader:
+def _reader(text: str, delimiter: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
