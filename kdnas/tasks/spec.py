@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import PurePath
@@ -13,6 +14,9 @@ from kdnas.config import nearest
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import NoLabel, label_word
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Submission, TaskType
+
+# Codecs of Python for names and literals, which no file is in.
+_OF_NO_TEXT = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")
 
 
 def _words(value: Any) -> Any:
@@ -232,11 +236,14 @@ class TaskSpec(_Part):
     def _known_encoding(cls, value: str | None) -> str | None:
         try:
             "".encode(value or "utf-8")
+            known = codecs.lookup(value or "utf-8").name not in _OF_NO_TEXT
         except (LookupError, ValueError):  # also of codecs that are not of text, such as zip
+            known = False
+        if not known:
             raise ValueError(
                 f"unknown encoding {str(value)[:40]!r}; give one that Python knows, such as cp1252"
-            ) from None
-        return value
+            )
+        return value or None
 
     @model_validator(mode="before")
     @classmethod

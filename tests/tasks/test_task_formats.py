@@ -157,6 +157,13 @@ def test_which_delimiter_it_is(text: str, columns: list[str], width: int, delimi
     assert find_delimiter(text, ",", columns=wanted, width=width) == delimiter
 
 
+def test_of_a_long_table_its_beginning_tells_the_delimiter(tmp_path: Path) -> None:
+    rows = "".join(f'"line {i},\n{"x" * 300_000}";y;{i},5\n' for i in range(5))
+    for header, wanted in (("text;label;n\n", ["text"]), ("a;b;c\n", [])):
+        columns = [Column(name=name) for name in wanted]
+        assert find_delimiter(header + rows, ",", columns=columns) == ";"
+
+
 def test_a_headerless_table_with_semicolons(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("ja;eins\nnein;zwei, drei\n")
     assert read(tmp_path, headerless=["label", "text"]).splits["train"].text == [

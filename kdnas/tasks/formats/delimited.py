@@ -20,7 +20,8 @@ LONGEST_FIELD = 2**31 - 1
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # Excel's first line that names the separator, which it may fill up to the width of the table.
 _NAMED = re.compile(r'"?sep=(\t|[^\w\s"])"?[,;\t]*(\r\n|\r|\n|$)', re.IGNORECASE)
-_SAMPLE = 50
+# Rows that are looked at for the delimiter, within so many characters.
+_SAMPLE, _LOOKED_AT = 50, 1 << 20
 # The share of rows, of ten or more, that have as many fields as the header.
 _REGULAR = 0.9
 
@@ -154,12 +155,14 @@ def _reader(text: str, delimiter: str) -> Any:
 def _sample(text: str, delimiter: str) -> tuple[list[list[str]], bool]:
     """The first rows under a delimiter, and whether all of them could be read."""
     csv.field_size_limit(LONGEST_FIELD)
+    whole = len(text) <= _LOOKED_AT
+    head = text if whole else text[: text.rfind("\n", 0, _LOOKED_AT) + 1 or _LOOKED_AT]
     rows: list[list[str]] = []
     try:
-        for row in islice(filter(None, _reader(text, delimiter)), _SAMPLE):
+        for row in islice(filter(None, _reader(head, delimiter)), _SAMPLE):
             rows.append(row)
-    except csv.Error:
-        return rows, False
+    except csv.Error:  # where the text was cut, perhaps inside quotes, the rows before it count
+        return rows, not whole and len(rows) > 1
     return rows, True
 
 
