@@ -52,7 +52,7 @@ def export(
 
     finished_student(Run.open(run).folder, trial)
     from kdnas.exporting.export import export as write
-    from kdnas.exporting.readme import table_lines
+    from kdnas.exporting.readme import serving_lines, table_lines
 
     result = write(
         run,
@@ -65,6 +65,7 @@ def export(
         private=private,
     )
     lines = table_lines(result) if "models" in result else []
-    lines += [f"wrote {result['folder']}"] if "folder" in result else []
+    if "folder" in result:
+        lines += [f"wrote {result['folder']}", *serving_lines(result)]
     lines += [f"pushed to {result['pushed']}"] if "pushed" in result else []
     conclude(result, lines)

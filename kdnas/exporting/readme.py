@@ -69,6 +69,12 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
     return [*lines, *_int8_line(summary)]
 
 
+def serving_lines(result: dict[str, Any]) -> list[str]:
+    """Where a person reads how an exported folder is served."""
+    code = f"{result['folder']}/README.md has the code for ONNX Runtime; "
+    return [f"next: {code if 'models' in result else ''}docs/serving.md puts it behind HTTP"]
+
+
 def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None:
     """Adds to an export's README.md how its ONNX files run, and what was measured.
 

@@ -20,7 +20,10 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z_-]*[a-z]")
 CODE = re.compile(r"^ *```.*?^ *```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^ *|[`|$] ?|-m )kdnas ([a-z]+)", re.MULTILINE)
 # Options of other programs, and those that typer adds.
-FOREIGN = {"--multi_gpu", "--num_processes", "--nproc-per-node", "--logdir", "--no-deps", "--help"}
+FOREIGN = {
+    *("--multi_gpu", "--num_processes", "--nproc-per-node", "--logdir", "--no-deps", "--help"),
+    *("--array", "--signal", "--build", "--model-id", "--dtype", "--workers"),
+}
 PLACEHOLDERS = {"studies/TASK.yaml"}
 
 

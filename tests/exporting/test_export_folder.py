@@ -191,6 +191,20 @@ def test_without_timing(run: Run) -> None:
     assert len(lines) == 4 and all(len(line) <= 80 for line in lines)
 
 
+def test_the_last_line_says_how_it_is_served(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for formats, code in (("torch", False), ("onnx", True)):
+        place = run.folder.parent / formats
+        arguments = ["export", run.folder, "--format", formats, "--out", place, "--no-timing"]
+        monkeypatch.setattr("sys.argv", ["kdnas", *map(str, arguments)])
+        with pytest.raises(SystemExit):
+            main()
+        *_, wrote, last = capsys.readouterr().out.splitlines()
+        assert wrote == f"wrote {place}" and last.endswith("docs/serving.md puts it behind HTTP")
+        assert (f"{place}/README.md has the code" in last) == code
+
+
 def without_most(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 

@@ -1,0 +1,164 @@
+"""What docs/serving.md serves answers as `kdnas predict` does, and its commands fit the exports."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import pytest
+import torch
+from conftest import QUICK, small_config, small_tokenizer
+from transformers import AutoModelForSequenceClassification
+
+from kdnas import predict
+from kdnas.config import Settings
+from kdnas.exporting.export import export
+from kdnas.runs.run_folder import dump
+from kdnas.space import FAMILIES
+from kdnas.students.checkpoint import student_artifact
+
+FOLDER = Path(__file__).parents[2] / "docs/serving"
+PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")
+TEXTS = ["the good cat likes the bank", "the dull film " * 50, "ein Wort"]
+PAIRS = [("the good cat", "the dull film"), ("a city", "a river " * 50)]
+CLASSES = {0: "negative", 1: "neither", 2: "positive"}
+# Runs a script where what a server must not need cannot be imported.
+APART = """
+import runpy, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "transformers", "kdnas", "onnx"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def save_run(folder: Path, **changes: Any) -> Path:
+    """A finished run with a student that nobody trained."""
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_config(small_config("bert", **changes))
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    student_artifact(folder / "student", {"trial": 1}, small_tokenizer()).write(model)
+    task = "sst2" if model.num_labels > 1 else "stsb"
+    settings = Settings(task=task, data_dir=folder, max_length=64, **QUICK)
+    (folder / "config.yaml").write_text(dump(settings))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_run(tmp_path_factory.mktemp("run") / "run", id2label=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    """What the first command of the page writes."""
+    (command,) = re.findall(r"^kdnas export RUN (.*)$", PAGE, re.MULTILINE)
+    formats = re.search(r"--format (\S+) --out served", command)
+    assert formats
+    return Path(export(run, formats[1], out=run.parent / "served", timing=False)["folder"])
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
+    """Imports a file of docs/serving as a server does."""
+    names = {path.stem for path in FOLDER.glob("*.py")}
+    monkeypatch.syspath_prepend(str(FOLDER))
+    yield importlib.import_module
+    for name in names & sys.modules.keys():
+        del sys.modules[name]
+
+
+def alike(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
+    """Whether answers are those of `kdnas predict`, which also repeats the texts."""
+    assert len(found) == len(wanted)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert ours.keys() == theirs.keys() - {"text", "text_pair"}
+        assert ours.get("label") == theirs.get("label")
+        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
+        probabilities = theirs.get("probabilities", {})
+        assert ours.get("probabilities", {}) == pytest.approx(probabilities, abs=1e-4)
+    return True
+
+
+def test_it_runs_without_torch(exported: Path, run: Path) -> None:
+    words = [sys.executable, "-c", APART, FOLDER / "student.py", exported, *TEXTS]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wanted = predict(str(run), TEXTS)
+    assert alike([json.loads(line) for line in done.stdout.splitlines()], wanted)
+    assert len({round(answer["score"], 3) for answer in wanted}) > 1
+
+
+def test_pairs_numbers_and_int8(
+    serving: Callable[[str], Any], exported: Path, tmp_path: Path
+) -> None:
+    student = serving("student")
+    first, second = zip(*PAIRS, strict=True)
+    wanted = predict(str(exported), first, pairs=second)
+    assert alike(student.load(exported)(PAIRS), wanted)
+    number = save_run(tmp_path / "number", num_labels=1, problem_type="regression")
+    label = student.load(Path(export(number, "onnx,int8", timing=False)["folder"]))
+    assert alike(label(PAIRS), predict(str(number), first, pairs=second))
+    small = Path(export(number, "int8", out=tmp_path / "int8", timing=False)["folder"])
+    assert student.load(small)(TEXTS)[0].keys() == {"score"}
+
+
+def test_the_app_answers_as_the_page_says(
+    serving: Callable[[str], Any], exported: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fastapi", reason="no fastapi (pip install fastapi)")
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("EXPORT", str(exported))
+    client = TestClient(serving("app").app)
+    (path, body) = re.findall(r"curl -s 127\.0\.0\.1:8000(\S+) .*?-d '(.*?)'", PAGE, re.DOTALL)[0]
+    texts = json.loads(body)["texts"]
+    answered = client.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answered.status_code == 200
+    assert alike(answered.json(), predict(str(run), texts))
+    assert client.post(path, json={"texts": PAIRS}).status_code == 200
+    for wrong in ({"texts": []}, {"texts": [1]}, {"text": "a"}, {"texts": [["a", "b", "c"]]}):
+        assert client.post(path, json=wrong).status_code == 422
+    assert client.get("/health").json() == {"status": "ready"}
+
+
+def test_the_files_compile_and_the_page_names_them() -> None:
+    for file in FOLDER.glob("*.py"):
+        compile(file.read_text(encoding="utf-8"), str(file), "exec")
+        assert f"docs/serving/{file.name}" in PAGE
+
+
+def saved_config(model_type: str, folder: Path) -> dict[str, Any]:
+    config = small_config(model_type, id2label=CLASSES, label2id={})
+    config.architectures = ["SomeForSequenceClassification"]
+    config.save_pretrained(folder)
+    return dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+
+
+def test_text_embeddings_inference_finds_what_it_reads(exported: Path, tmp_path: Path) -> None:
+    """Files, fields and the graph's names, as its source (1.9) reads them."""
+    assert all((exported / name).exists() for name in ("config.json", "tokenizer.json"))
+    session = onnxruntime.InferenceSession(exported / "onnx/model.onnx")
+    given = {"input_ids", "attention_mask", "token_type_ids"}
+    inputs = {one.name for one in session.get_inputs()}
+    assert {"input_ids", "attention_mask"} <= inputs <= given
+    assert [one.name for one in session.get_outputs()] == ["logits"]
+    read = {"architectures", "model_type", "id2label", "label2id", "max_position_embeddings"}
+    of_onnx, without = {"hidden_size", "num_hidden_layers"}, set()
+    for model_type in FAMILIES:
+        fields = saved_config(model_type, tmp_path / model_type).keys()
+        assert read <= fields, model_type
+        without |= set() if of_onnx <= fields else {model_type}
+    (told,) = re.findall(r"all families but (.*?)[,;.:]", PAGE)
+    assert set(re.findall(r"`(\S+?)`", told)) == without
