@@ -7,7 +7,10 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import load_corpus, load_data, load_spec
+from kdnas.tasks.examples import NoLabel
+from kdnas.tasks.formats.tables import named_cells
 
+UNLABELLED = NoLabel.UNLABELLED
 LABELS = datasets.ClassLabel(names=["entailment", "neutral", "contradiction"])
 
 
@@ -72,6 +75,17 @@ def test_classes_are_named_by_the_hub(hub: dict[str, Any]) -> None:
     data = load_data(spec, None)
     assert data.spec.labels == ("entailment", "neutral", "contradiction")
     assert (len(data.splits["train"]), len(data.splits["validation"])) == (108, 12)
+
+
+def test_cells_without_a_class(hub: dict[str, Any]) -> None:
+    """An empty cell is malformed, -1 is marked as unlabelled, and a text is a class name."""
+    assert named_cells([0, 2, -1, None, 1.0], ["a", "b"]) == ["a", 2, UNLABELLED, None, "b"]
+    assert named_cells([1, "c", float("inf")], ["a", "b"]) == ["b", "c", float("inf")]
+    assert named_cells([1, None], None) == [1, None]
+    hub["org/set:None"] = datasets.DatasetDict(train=split([0, 1, 2] * 40 + [-1, -1]))
+    spec = load_spec("mine", {"mine": {"text": ["premise", "hypothesis"], "hub": "org/set"}})
+    with pytest.raises(KdnasError, match="2 rows have no label under 'label', as its mark"):
+        load_data(spec, None)
 
 
 def test_regression(hub: dict[str, Any]) -> None:
