@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnas.distillation.packing import Packing
-from kdnas.runtime.device import moved
+from kdnas.distillation.packing import Packing, Sample, even_sample
+from kdnas.runtime.device import moved_together
 from kdnas.runtime.interrupt import check
 from kdnas.tasks import TASK_TYPES, EncodedExamples, TaskType
 from kdnas.tasks.encode import Units, ragged_rows
 
 PAD_MULTIPLE = 16
 WINDOW = 50
+# Tokens of a forward pass; a GPU is not filled by fewer.
 FORWARD_TOKENS = 2048
+FORWARD_TOKENS_GPU = 32768
 
 Indices = NDArray[np.int64]
 
@@ -34,7 +37,8 @@ class Batch:
         labels: One row for each unit, or None.
         units: Where the units are in a model's output.
         packing: Where the real tokens are.
-        sample: Which of the real tokens have their hidden states compared.
+        sample: Which of the real tokens have their hidden states compared; on the CPU.
+        picked: The same on the batch's device, where it is no slice.
         class_weights: Shape (classes,), in the task's loss; None where all are 1.
     """
 
@@ -44,26 +48,77 @@ class Batch:
     task: TaskType
     units: Units
     packing: Packing
-    sample: slice = field(default_factory=lambda: slice(None))
+    sample: slice | Indices = field(default_factory=lambda: slice(None))
+    picked: Tensor | None = None
     class_weights: Tensor | None = None
 
-    def to(self, device: torch.device) -> Batch:
-        inputs = {k: moved(v, device) for k, v in self.inputs.items()}
-        labels = None if self.labels is None else moved(self.labels, device)
-        units, packing = self.units.to(device), self.packing.to(device)
-        weights = None if self.class_weights is None else moved(self.class_weights, device)
+    @property
+    def compared(self) -> Sample:
+        """Which of the real tokens have their hidden states compared."""
+        if self.picked is not None:
+            return self.picked
+        assert isinstance(self.sample, slice)
+        return self.sample
+
+    @property
+    def compared_count(self) -> int:
+        """How many those are."""
+        if isinstance(self.sample, slice):
+            return len(range(self.packing.count)[self.sample])
+        return len(self.sample)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same with each tensor changed, always in the same order."""
+
+        def changed(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else change(tensor)
+
         return replace(
-            self, inputs=inputs, labels=labels, units=units, packing=packing, class_weights=weights
+            self,
+            inputs={name: change(value) for name, value in self.inputs.items()},
+            units=self.units.map(change),
+            packing=self.packing.map(change),
+            labels=changed(self.labels),
+            picked=changed(self.picked),
+            class_weights=changed(self.class_weights),
         )
 
+    def to(self, device: torch.device) -> Batch:
+        moved = iter(moved_together(tensors_of(self), device))
+        return self.map(lambda _: next(moved))
 
-def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list[Indices]:
+
+class _Mapped(Protocol):
+    def map(self, change: Callable[[Tensor], Tensor]) -> Any: ...
+
+
+def tensors_of(*parts: _Mapped) -> list[Tensor]:
+    """The tensors of what has a `map`, in its order."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    for part in parts:
+        part.map(note)
+    return found
+
+
+def plan_epoch(
+    lengths: Indices, batch_size: int, seed: int, epoch: int, *, even: bool = False
+) -> list[Indices]:
     """The batches of one training epoch: equally many tokens, about, in examples of similar length.
 
-    `lengths`, shape (examples,), are their tokens; a batch has `batch_size` examples on average.
+    `lengths`, shape (examples,), are their tokens; a batch has `batch_size` examples on average,
+    or with `even` so many in any case, of all lengths: what is left over waits for another epoch,
+    and what is missing in the last batch comes twice.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
+    if even:
+        size = min(batch_size, len(order))
+        return list(np.resize(order, (max(1, round(len(order) / size)), size)))
     tokens, window = batch_size * float(lengths.mean()), batch_size * WINDOW
     batches: list[Indices] = []
     for start in range(0, len(order), window):
@@ -75,6 +130,11 @@ def plan_epoch(lengths: Indices, batch_size: int, seed: int, epoch: int) -> list
 def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
     """Batches that go over the data once, by length, for evaluation."""
     return _runs(np.argsort(lengths, kind="stable"), lengths, tokens)
+
+
+def forward_tokens(device: torch.device) -> int:
+    """Tokens of a batch that is not trained on."""
+    return FORWARD_TOKENS if device.type == "cpu" else FORWARD_TOKENS_GPU
 
 
 def part_of(
@@ -97,13 +157,19 @@ def padded(length: int) -> int:
     return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
 
 
-def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1) -> Batch:
+def collate(
+    data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1, *, even: int = 0
+) -> Batch:
     """Pads examples on the right to a common multiple of 16 tokens.
 
     Hidden states are compared at every `stride`-th token; where that starts differs by batch.
+
+    Batches whose shapes are to be among few are padded to `even` tokens, their packed rows are
+    rounded up, and at most an eighth fewer hidden states, evenly spread, are compared.
     """
-    lengths, task = data.lengths[indices], TASK_TYPES[data.task_type]
-    length = padded(int(lengths.max()))
+    task = TASK_TYPES[data.task_type]
+    lengths = data.offsets[indices + 1] - data.offsets[indices]
+    length = even or padded(int(lengths.max()))
     mask = np.arange(length) < lengths[:, None]
     # In row-major order the mask's true cells are the examples' tokens, one after the other.
     positions = ragged_rows(data.offsets, indices)
@@ -117,21 +183,28 @@ def collate(data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 
     labels = None
     if data.labels is not None:
         labels = task.collate_labels(data.labels[ragged_rows(data.unit_offsets, indices)])
+    packing, start = Packing.of(mask, even=bool(even)), int(indices.sum())
+    sample: slice | Indices = slice(start % stride, None, stride)
+    if even:
+        chosen = even_sample(len(packing.cells), stride)
+        sample = (np.arange(chosen) * stride + start % stride) * packing.count
+        sample //= chosen * stride
     return Batch(
         indices,
         {name: torch.from_numpy(value) for name, value in inputs.items()},
         labels,
         task,
         data.units_of(indices),
-        Packing.of(mask),
-        slice(int(indices.sum()) % stride, None, stride),
+        packing,
+        sample,
+        None if isinstance(sample, slice) else torch.from_numpy(sample),
         None if data.class_weights is None else torch.from_numpy(data.class_weights),
     )
 
 
 def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> Iterator[Batch]:
     """The data once, by length, on a device; ends on Ctrl-C."""
-    for indices in plan_once(data.lengths):
+    for indices in plan_once(data.lengths, forward_tokens(device)):
         check()
         yield collate(data, indices, pad_id).to(device)
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import torch
@@ -66,7 +66,7 @@ class ModelOutputs:
 
     Attributes:
         states: Shape (tokens, size) each: the batch's real tokens, example after example; of
-            hidden states those that `batch.sample` picks.
+            hidden states those that the batch compares.
         logits: Shape (units, outputs), float32; None where there are none.
     """
 
@@ -75,6 +75,11 @@ class ModelOutputs:
 
     def hidden(self, layer: int) -> Tensor:
         return self.states[State("hidden", layer)]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> ModelOutputs:
+        """The same with each tensor changed, always in the same order."""
+        states = {state: change(self.states[state]) for state in sorted(self.states)}
+        return ModelOutputs(states, None if self.logits is None else change(self.logits))
 
 
 def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> ModelOutputs:
@@ -91,7 +96,7 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
         every = (*output.hidden_states[:-1], last[0]) if last else output.hidden_states
         read = batch.packing.sampled if last else batch.packing.real
         for layer in layers:
-            states[State("hidden", layer)] = read(every[layer], batch.sample)
+            states[State("hidden", layer)] = read(every[layer], batch.compared)
     logits = batch.task.pick_logits(output, batch.units) if request.logits else None
     return ModelOutputs(states, logits)
 
@@ -228,11 +233,30 @@ def _packed(model: PreTrainedModel, batch: Batch) -> Iterator[list[Tensor]]:
         return output
 
     with ExitStack() as stack:
+        for module in encoder if packs and layout.cells.is_cuda else ():
+            stack.enter_context(_in_its_own_precision(module))
         for module in encoder:
             stack.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
         stack.callback(encoder[-1].register_forward_hook(leave).remove)
         stack.enter_context(packed_attention(model))
         yield last
+
+
+@contextmanager
+def _in_its_own_precision(module: nn.Module) -> Iterator[None]:
+    """Without autocast, which on GPUs would turn what normalisations read and give into fp32."""
+    usual = module.forward
+
+    @wraps(usual)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cuda", enabled=False):
+            return usual(*args, **kwargs)
+
+    module.forward = forward  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        del module.forward
 
 
 def _tensor(states: Any) -> Tensor:
@@ -260,6 +284,16 @@ class NoSignal:
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         return ModelOutputs()
+
+
+@dataclass(frozen=True)
+class KnownSignal:
+    """A teacher's outputs for one batch, fetched before."""
+
+    outputs: ModelOutputs
+
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
+        return self.outputs
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ linear maps, activations and normalisations run over the packed tokens.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +19,14 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
-from kdnas.runtime.device import moved
-
+# Which of a batch's real tokens, counted in their order.
+Sample = slice | Tensor
 NAME = "kdnas_packed"
 # Matrix libraries prepare a kernel for every new shape, so packed lengths fall into few buckets.
 ROW_MULTIPLE = 64
 EXAMPLE_MULTIPLE = 8
+# Even batches have one of so many numbers of packed rows between a power of two and the next.
+STEPS_AN_OCTAVE = 8
 NEVER = -1e9
 
 
@@ -41,6 +44,9 @@ class Packing:
         rows: Shape (blocks * length,): the packed row of each padded cell; blocks are the batch's
             examples and as much fill as makes them a multiple of 8.
         bias: Shape (blocks, 1, length): 0 for real tokens, a very negative number for padding.
+        starts: Shape (sequences + 1,), int32: where each sequence starts in the packed rows, and
+            where the last one ends; fill is in sequences of its own, no longer than the examples.
+            None where batches are not even.
     """
 
     shape: tuple[int, int]
@@ -48,29 +54,36 @@ class Packing:
     cells: Tensor
     rows: Tensor
     bias: Tensor
+    starts: Tensor | None = None
     _by_head: dict[int, tuple[Tensor, Tensor]] = field(
         default_factory=dict, init=False, compare=False
     )
     _within: dict[int, Tensor] = field(default_factory=dict, init=False, compare=False)
 
     @classmethod
-    def of(cls, mask: NDArray[np.bool_]) -> Packing:
-        """The packing of a batch, given which of its cells, shape (batch, length), are real."""
+    def of(cls, mask: NDArray[np.bool_], *, even: bool = False) -> Packing:
+        """The packing of a batch, given which of its cells, shape (batch, length), are real.
+
+        With `even`, batches of about as many tokens have equally many packed rows and sequences.
+        """
         real = np.flatnonzero(mask)
-        size = -(-(len(real) + 1) // ROW_MULTIPLE) * ROW_MULTIPLE
+        size = even_rows(len(real) + 1) if even else _up(len(real) + 1, ROW_MULTIPLE)
         cells = np.zeros(size, dtype=np.int64)
         cells[: len(real)] = real
         batch, length = mask.shape
-        blocks = -(-batch // EXAMPLE_MULTIPLE) * EXAMPLE_MULTIPLE
+        blocks = _up(batch, EXAMPLE_MULTIPLE)
         rows = np.full(blocks * length, len(real), dtype=np.int64)
         rows[real] = np.arange(len(real))
         bias = np.full((blocks, 1, length), NEVER, dtype=np.float32)
         bias[:batch, 0][mask] = 0
-        return cls((batch, length), len(real), *map(torch.from_numpy, (cells, rows, bias)))
+        parts = [cells, rows, bias, *([_starts(mask, size)] if even else ())]
+        return cls((batch, length), len(real), *map(torch.from_numpy, parts))
 
-    def to(self, device: torch.device) -> Packing:
-        tensors = (moved(part, device) for part in (self.cells, self.rows, self.bias))
-        return Packing(self.shape, self.count, *tensors)
+    def map(self, change: Callable[[Tensor], Tensor]) -> Packing:
+        """The same with each tensor changed."""
+        starts = None if self.starts is None else change(self.starts)
+        cells, rows, bias = (change(part) for part in (self.cells, self.rows, self.bias))
+        return Packing(self.shape, self.count, cells, rows, bias, starts)
 
     def pack(self, padded: Tensor) -> Tensor:
         """From shape (batch, length, size) to (packed rows, size)."""
@@ -81,15 +94,21 @@ class Packing:
         """From shape (packed rows, size) to (batch, length, size); padding holds fill."""
         batch, length = self.shape
         rows = self.rows[: batch * length]
+        if self.starts is not None:  # whatever depends on the number of tokens would be captured
+            return packed.index_select(0, rows).view(batch, length, -1)
         return take(packed, rows, self.cells, self.count).view(batch, length, -1)
 
-    def real(self, padded: Tensor, sample: slice = slice(None)) -> Tensor:
+    def real(self, padded: Tensor, sample: Sample = slice(None)) -> Tensor:
         """Some real tokens of shape (batch, length, ...), shape (sampled, ...)."""
-        return padded.flatten(0, 1).index_select(0, self.cells[: self.count][sample])
+        cells = self.cells[: self.count][sample] if isinstance(sample, slice) else self.cells
+        chosen = cells if isinstance(sample, slice) else cells[sample]
+        return padded.flatten(0, 1).index_select(0, chosen)
 
-    def sampled(self, packed: Tensor, sample: slice) -> Tensor:
+    def sampled(self, packed: Tensor, sample: Sample) -> Tensor:
         """Some real tokens of shape (1, packed rows, size), shape (sampled, size)."""
-        rows = slice(sample.start, self.count, sample.step)
+        rows = sample
+        if isinstance(sample, slice):
+            rows = slice(sample.start, self.count, sample.step)
         return _Sample.apply(packed, rows)  # type: ignore[no-any-return, no-untyped-call]
 
     def spread_heads(self, tokens: Tensor, heads: int) -> Tensor:
@@ -153,11 +172,48 @@ class _Take(torch.autograd.Function):
         return gradient, None, None, None
 
 
+def even_rows(count: int) -> int:
+    """The least of the numbers of rows that even batches have, from `count` on.
+
+    Golden: 65 -> 72, 1000 -> 1024, 1025 -> 1152.
+    """
+    return _up(count, _step(count))
+
+
+def even_sample(rows: int, stride: int) -> int:
+    """Tokens compared in an even batch of so many packed rows: every `stride`-th of the fewest.
+
+    Golden: 1152 rows hold at least 1024 real tokens, at stride 2: 512.
+    """
+    return max(1, (rows - _step(rows)) // stride)
+
+
+def _step(count: int) -> int:
+    """The distance between the numbers of rows around `count`."""
+    octave = max(0, (count - 1).bit_length() - 1)
+    return max(EXAMPLE_MULTIPLE, (1 << octave) // STEPS_AN_OCTAVE)
+
+
+def _up(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
+
+
+def _starts(mask: NDArray[np.bool_], size: int) -> NDArray[np.int32]:
+    """Where sequences start: the examples, then as much fill as an even batch can have."""
+    length = mask.shape[1]
+    ends = np.cumsum(mask.sum(1))
+    # A step is at most an eighth of the rows.
+    fills = -(-size // (STEPS_AN_OCTAVE * length)) + 1
+    fill = np.minimum(ends[-1] + length * np.arange(1, fills + 1), size)
+    fill[-1] = size
+    return np.concatenate([[0], ends, fill]).astype(np.int32)
+
+
 class _Sample(torch.autograd.Function):
     """Rows of a slice; autograd's own chain of views would fill two buffers on the way back."""
 
     @staticmethod
-    def forward(ctx: Any, packed: Tensor, rows: slice) -> Tensor:
+    def forward(ctx: Any, packed: Tensor, rows: Sample) -> Tensor:
         ctx.shape, ctx.rows = packed.shape, rows
         return packed[0, rows].contiguous()
 
@@ -191,11 +247,33 @@ def packed_attention(
     `sliding_window` is, as in flash attention, one more than the tokens seen to each side.
     """
     heads, scale = query.shape[1], scaling or query.shape[-1] ** -0.5
+    if packing.starts is not None and varlen and fits_varlen(query) and not dropout:
+        rows = (x[0].transpose(0, 1).contiguous() for x in (query, key, value))
+        starts, longest = packing.starts, packing.shape[1]
+        window = -1 if sliding_window is None else sliding_window - 1
+        options = {"scale": scale, "window_size": (window, window)}
+        return varlen(*rows, starts, starts, longest, longest, **options)[None], None
     query, key, value = (packing.split_heads(x) for x in (query, key, value))
     bias = packing.bias if sliding_window is None else packing.within(sliding_window - 1)
     bias = bias.to(query.dtype)
     attend = fused if query.device.type != "cpu" else plain
     return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
+
+
+def fits_varlen(query: Tensor) -> bool:
+    """Whether torch's kernel for sequences of all lengths takes queries of shape (..., size)."""
+    size = query.shape[-1]
+    return query.is_cuda and query.dtype == torch.bfloat16 and size % 8 == 0 and size <= 256
+
+
+def _varlen() -> Callable[..., Any] | None:
+    """That kernel, since torch 2.11; Dao 2023, FlashAttention-2."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    wanted = {"scale", "window_size"}
+    return varlen_attn if wanted <= set(inspect.signature(varlen_attn).parameters) else None
 
 
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
@@ -217,6 +295,7 @@ def fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: 
     return F.scaled_dot_product_attention(q, k, v, mask, dropout, scale=scale).flatten(0, 1)
 
 
+varlen = _varlen()
 _no_mask: Callable[..., Any] = lambda *_, **__: None  # noqa: E731
 AttentionInterface.register(NAME, packed_attention)
 AttentionMaskInterface.register(NAME, _no_mask)

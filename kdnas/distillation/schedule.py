@@ -44,8 +44,9 @@ class Schedule:
     max_steps: int | None = None
     max_seconds: float | None = None
 
-    def plan(self, lengths: Indices, epoch: int) -> list[Indices]:
-        return plan_epoch(lengths, self.batch_size, self.seed, epoch)
+    def plan(self, lengths: Indices, epoch: int, *, even: bool = False) -> list[Indices]:
+        """The batches of an epoch; with `even` they have equally many examples."""
+        return plan_epoch(lengths, self.batch_size, self.seed, epoch, even=even)
 
     def steps(self, lengths: Indices) -> int:
         """Steps in all, at least 1."""

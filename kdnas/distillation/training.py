@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from transformers import PreTrainedModel
 
-from kdnas.distillation.batches import Batch, Indices, batches_once, collate, part_of
+from kdnas.distillation.batches import Batch, Indices, batches_once, collate, padded, part_of
+from kdnas.distillation.captured import CapturedSteps, captures, stream_of_its_own
 from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.distillation.embedding_rows import word_embeddings
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import OutputRequest, TeacherSignal, forward
+from kdnas.distillation.outputs import KnownSignal, OutputRequest, TeacherSignal, forward
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
 from kdnas.errors import DivergedError
@@ -85,10 +86,11 @@ def train(
         quiet = computing(runtime.device) if team.leads else nullcontext(_nothing)
         let_pass = stack.enter_context(quiet)
         frozen = schedule.freeze_embeddings
+        stack.enter_context(stream_of_its_own(runtime.device))
         stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
         weights = stack.enter_context(working_precision(model, runtime, objective))
         pace = Pace(schedule, schedule.steps(data.lengths), until)
-        optimizer = _optimizer(weights.trained, schedule)
+        optimizer = _optimizer(weights.trained, schedule, runtime)
         key = f"{schedule} {objective.described}"
         if data.class_weights is not None:
             key += f" {data.class_weights.tolist()}"
@@ -99,13 +101,15 @@ def train(
         training = _Training(
             model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
         )
+        even = captures(model, objective, runtime)
+        step = training.in_graphs() if even else training.step
         left = round(pace.until * pace.steps) - pace.step
         with progress(title, left) if team.leads else nullcontext(_nothing) as advance:
             try:
-                for indices in _plans(data.lengths, pace):
+                for indices in _plans(data.lengths, pace, even):
                     # Afresh at each step: dropout then draws the same after an interruption.
                     torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
-                    pace.advance(*training.step(indices))
+                    pace.advance(*step(indices))
                     advance(f"loss {pace.curve[-1][1]:.4f}")
                     state.save_if_due()
                     let_pass()
@@ -138,17 +142,40 @@ class _Training:
 
     def step(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Forward, backward, update on some examples; returns loss and norm of the gradient."""
-        batch, shares = self._part(indices)
-        self.objective.ramp = self.pace.ramp
+        self._set_pace()
+        return self._compute(*self._part(indices), self.source)
+
+    def in_graphs(self) -> Callable[[Indices], tuple[Tensor, Tensor]]:
+        """The same; steps whose kind comes again are replayed as CUDA graphs."""
+        compute = CapturedSteps(lambda batch, own: self._compute(batch, None, KnownSignal(own)))
+        device, stride = self.runtime.device, self.pace.schedule.stride
+        longest = padded(int(self.data.lengths.max()))
+
+        def step(indices: Indices) -> tuple[Tensor, Tensor]:
+            self._set_pace()
+            batch = collate(self.data, indices, self.pad_id, stride, even=longest).to(device)
+            return compute(batch, self.source.fetch(batch, self.objective.of_teacher))
+
+        return step
+
+    def _set_pace(self) -> None:
+        """Tells the objective and the optimiser how far the training is."""
+        self.objective.ramp.fill_(self.pace.ramp)
+        for group in self.optimizer.param_groups:
+            rate, now = group["lr"], self.pace.learning_rate
+            on_gpu = isinstance(rate, Tensor)  # a checkpoint brings it back on the CPU
+            group["lr"] = rate.to(self.runtime.device).fill_(now) if on_gpu else now
+
+    def _compute(
+        self, batch: Batch, shares: dict[str, float] | None, source: TeacherSignal
+    ) -> tuple[Tensor, Tensor]:
         with self.runtime.autocast():
-            loss: Tensor = self.objective(self.model, batch, self.source, shares)["total"]
+            loss: Tensor = self.objective(self.model, batch, source, shares)["total"]
         self.runtime.accelerator.backward(loss)
         self.weights.take_gradients()
         loss = self._summed(loss.detach())
         # An infinite norm would clip the gradient to nothing, and the training would stand still.
         norm = self.runtime.accelerator.clip_grad_norm_(self.weights.trained, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.pace.learning_rate
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.weights.publish()
@@ -224,11 +251,11 @@ def predict(
     return logits
 
 
-def _plans(lengths: Indices, pace: Pace) -> Iterator[Indices]:
+def _plans(lengths: Indices, pace: Pace, even: bool) -> Iterator[Indices]:
     """The examples of each batch that is still to be trained on, epoch after epoch."""
     skip = pace.step
     for epoch in itertools.count():
-        plan = pace.schedule.plan(lengths, epoch)
+        plan = pace.schedule.plan(lengths, epoch, even=even)
         for indices in plan[skip:]:
             if pace.done:
                 return
@@ -242,9 +269,14 @@ def _check_weights(weights: Masters) -> None:
         raise FloatingPointError("weights are not finite at its end")
 
 
-def _optimizer(trained: list[nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
+def _optimizer(
+    trained: list[nn.Parameter], schedule: Schedule, runtime: Runtime
+) -> torch.optim.AdamW:
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": schedule.weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+    if runtime.device.type != "cuda":
+        return torch.optim.AdamW(groups, lr=schedule.lr, fused=True)
+    rate = torch.tensor(schedule.lr, device=runtime.device)
+    return torch.optim.AdamW(groups, lr=rate, fused=True, capturable=True)

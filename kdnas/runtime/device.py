@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Literal
@@ -21,6 +23,8 @@ from kdnas.runtime.distributed import Team, team
 from kdnas.runtime.shown import quoted
 
 ResolvedPrecision = Literal["fp32", "bf16"]
+# Bytes between which copied tensors begin.
+ALIGNED = 64
 # What `accelerate launch` sets where it is to split a model over processes.
 SPLITTING = ("DEEPSPEED", "FSDP", "MEGATRON_LM")
 
@@ -77,9 +81,25 @@ class Runtime:
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
     """A CPU tensor on a device; to a GPU it goes by pinned memory, without waiting."""
-    if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    return moved_together([tensor], device)[0]
+
+
+def moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """CPU tensors on a device; to a GPU they go in one copy."""
+    if device.type != "cuda" or any(tensor.is_cuda for tensor in tensors):
+        return [tensor.to(device, non_blocking=True) for tensor in tensors]
+    ends = list(itertools.accumulate(-(-t.nbytes // ALIGNED) * ALIGNED for t in tensors))
+    starts = [0, *ends[:-1]]
+    # Pinned memory comes from torch's cache, which waits for copies before it gives it out again.
+    pinned = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=True)
+    for start, tensor in zip(starts, tensors, strict=True):
+        flat = tensor.contiguous().view(-1).view(torch.uint8)
+        pinned[start : start + tensor.nbytes] = flat
+    bytes_there = pinned.to(device, non_blocking=True)
+    return [
+        bytes_there[start : start + t.nbytes].view(t.dtype).view(t.shape)
+        for start, t in zip(starts, tensors, strict=True)
+    ]
 
 
 def start_runtime(

@@ -117,4 +117,7 @@ def initialiser_of(
     importance = None
     if inherit:
         importance = cached.get(measure) if cached else measure()
-    return StudentInitialiser(teacher.model, inherit, importance, seed)
+    model = teacher.model
+    if inherit and runtime.device.type != "cpu":  # students are made there, each from a copy
+        model = copy.deepcopy(model).cpu()
+    return StudentInitialiser(model, inherit, importance, seed)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,6 +55,12 @@ class Importance:
     rows: dict[str, Tensor]
     neurons: dict[str, Tensor]
     neuron_means: dict[str, Tensor]
+
+    @cached_property
+    def spectrum(self) -> tuple[Tensor, Tensor]:
+        """Of `residual`: eigenvalues, ascending, and eigenvectors as columns, float64."""
+        variances, directions = torch.linalg.eigh(self.residual.double())
+        return variances, directions
 
     def save(self, file: Path) -> None:
         """Writes a safetensors file."""

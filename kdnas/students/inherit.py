@@ -184,7 +184,7 @@ class _TeacherWeights:
         if size == whole:
             return torch.eye(size), 1.0
         if self.importance:
-            return principal_basis(self.importance.residual, size)
+            return principal_basis(self.importance.spectrum, size)
         table = self.table
         if table.shape[1] == whole:
             return chosen_basis(table.var(dim=0), size)
@@ -313,13 +313,13 @@ def _layer_or_none(name: str) -> str | None:
     return layer[0] if layer else None
 
 
-def principal_basis(covariance: Tensor, size: int) -> tuple[Tensor, float]:
-    """The directions along which states vary most, from their covariance.
+def principal_basis(spectrum: tuple[Tensor, Tensor], size: int) -> tuple[Tensor, float]:
+    """The directions along which states vary most, from the spectrum of their covariance.
 
     Returns:
         The basis, shape (teacher hidden size, size), and the gain of normalisations in it.
     """
-    variances, directions = torch.linalg.eigh(covariance.double())
+    variances, directions = spectrum
     share = float(variances[-size:].sum() / variances.sum())
     basis = directions.flip(1)[:, :size]
     # Of a direction and its opposite, the one whose largest entry is positive: for all machines.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
 
 if TYPE_CHECKING:  # reading a task's data, and refusing bad ones, takes no seconds for torch
-    import torch
     from torch import Tensor
 
 Indices = NDArray[np.int64]
@@ -33,9 +32,10 @@ class Units:
     def __len__(self) -> int:
         return len(self.example)
 
-    def to(self, device: torch.device) -> Units:
-        position = None if self.position is None else self.position.to(device)
-        return Units(self.example.to(device), position)
+    def map(self, change: Callable[[Tensor], Tensor]) -> Units:
+        """The same with each tensor changed."""
+        position = None if self.position is None else change(self.position)
+        return Units(change(self.example), position)
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ checked once a process.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnas.distillation.batches import Batch, batches_once, plan_once
+from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_once
 from kdnas.distillation.losses import TeacherStatistics
 from kdnas.distillation.losses.logits import logit_variance
 from kdnas.distillation.outputs import LiveSignal, ModelOutputs, OutputRequest, State, hidden_states
@@ -30,15 +31,20 @@ from kdnas.files.cache import use
 from kdnas.files.locks import file_lock
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress, say
-from kdnas.runtime.device import Runtime, moved
+from kdnas.runtime.device import Runtime, moved, moved_together
+from kdnas.runtime.interrupt import check
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 from kdnas.teachers.cache import hash_of, teacher_key
 from kdnas.teachers.load import Teacher
 
 ENDING = ".f16"
+# Tokens whose states are written at once.
+WINDOW_TOKENS = 32768
 HALF_MAX, HALF_BYTES = 65504.0, 2
 DISK_SHARE = 0.5
+# Of a GPU's free memory, for one of a store's states.
+GPU_SHARE = 0.1
 
 
 @dataclass
@@ -61,6 +67,7 @@ class SignalStore:
     logits: Tensor | None
     mean: Tensor
     variance: Tensor
+    _there: dict[tuple[State | None, torch.device], Tensor | None] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> SignalStore:
@@ -88,6 +95,17 @@ class SignalStore:
         variance = None if self.logits is None else logit_variance(task.centred(self.logits))
         return TeacherStatistics(self.mean, self.variance, variance)
 
+    def on(self, device: torch.device, state: State | None) -> Tensor | None:
+        """A state, or the logits, on a GPU; None for another device or where it has no room."""
+        if device.type != "cuda":
+            return None
+        if (state, device) not in self._there:
+            whole = self.logits if state is None else torch.from_numpy(self.states[state][:])
+            room = torch.cuda.mem_get_info(device)[0] * GPU_SHARE
+            fits = whole is not None and whole.nbytes <= room
+            self._there[state, device] = whole.to(device) if whole is not None and fits else None
+        return self._there[state, device]
+
     def subset(self, indices: NDArray[np.int64] | None = None) -> StoredSignal:
         """The signal for some of the store's examples, in their order; default: for all."""
         return StoredSignal(self, np.arange(len(self.offsets) - 1) if indices is None else indices)
@@ -110,13 +128,22 @@ class StoredSignal:
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
-        sampled = tokens[batch.sample]
-        states = {}
-        for state in request.states:
-            read = self.store.states[state][sampled if state.kind == "hidden" else tokens]
-            states[state] = moved(torch.from_numpy(read), device)
-        logits = self.logits(batch.indices) if request.logits else None
-        return ModelOutputs(states, None if logits is None else moved(logits, device))
+        # What is to be read by hidden states and by all others, and of logits.
+        wanted = [tokens[batch.sample], tokens, ragged_rows(self.store.units, rows)]
+        there = moved_together([torch.from_numpy(index) for index in wanted], device)
+
+        def read(state: State | None, kind: int) -> Tensor | None:
+            whole = self.store.on(device, state)
+            if whole is not None:
+                return whole.index_select(0, there[kind])
+            if state is None:
+                logits = self.store.logits
+                return None if logits is None else moved(logits[wanted[kind]], device)
+            return moved(torch.from_numpy(self.store.states[state][wanted[kind]]), device)
+
+        found = {state: read(state, 0 if state.kind == "hidden" else 1) for state in request.states}
+        states = {state: value for state, value in found.items() if value is not None}
+        return ModelOutputs(states, read(None, 2) if request.logits else None)
 
 
 def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
@@ -179,11 +206,19 @@ def build_store(
             let_pass = stack.enter_context(computing(runtime.device))
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
-            advance = stack.enter_context(progress("teacher signal", len(plan_once(data.lengths))))
-            for batch in batches_once(data, teacher.pad_id, runtime.device):
-                writer.add(batch, signal.fetch(batch, writer.request))
+            windows = _windows(data.lengths)
+            advance = stack.enter_context(progress("teacher signal", len(windows)))
+            for window in windows:
+                writer.begin(window)
+                part = data.lengths[window.start : window.stop]
+                for places in plan_once(part, forward_tokens(runtime.device)):
+                    indices = places + window.start
+                    batch = collate(data, indices, teacher.pad_id).to(runtime.device)
+                    writer.add(batch, signal.fetch(batch, writer.request))
+                    check()
+                    let_pass()
+                writer.write()
                 advance("")
-                let_pass()
             writer.finish()
 
     needed = store_bytes(teacher, data, states)
@@ -196,8 +231,19 @@ def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[Any]
     return int(data.offsets[-1]) * len(states) * teacher.architecture.hidden_size * HALF_BYTES
 
 
+def _windows(lengths: NDArray[np.int64]) -> list[range]:
+    """Consecutive examples, of at most `WINDOW_TOKENS` tokens together or one alone."""
+    ends = np.cumsum(lengths)
+    starts = [0]
+    while starts[-1] < len(lengths):
+        before = ends[starts[-1] - 1] if starts[-1] else 0
+        fit = int(np.searchsorted(ends, before + WINDOW_TOKENS, side="right"))
+        starts.append(max(fit, starts[-1] + 1))
+    return [range(a, b) for a, b in itertools.pairwise(starts)]
+
+
 class _Writer:
-    """Fills a store's files at the places of a batch's examples, and gathers statistics."""
+    """Writes a store's files, window after window, and gathers statistics."""
 
     def __init__(
         self,
@@ -219,25 +265,35 @@ class _Writer:
         self.request = OutputRequest(
             hidden_states(range(count)) | set(self.files), teacher.has_head
         )
+        self.first, self.rows = 0, dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
+
+    def begin(self, window: range) -> None:
+        """Makes room for the states of the window's examples."""
+        self.first = int(self.offsets[window.start])
+        shape = (int(self.offsets[window.stop]) - self.first, self.width)
+        self.rows = {state: np.empty(shape, np.float16) for state in self.files}
 
     def add(self, batch: Batch, signal: ModelOutputs) -> None:
         for state, values in signal.states.items():
             if state.kind == "hidden":
-                exact = values.cpu().double()
-                self.sums[0, state.layer] += exact.sum(0)
-                self.sums[1, state.layer] += exact.square().sum(0)
-        lengths = batch.inputs["attention_mask"].sum(1).tolist()
-        for state, file in self.files.items():
-            rows = signal.states[state].float().clamp(-HALF_MAX, HALF_MAX).half().cpu()
-            for index, part in zip(batch.indices, torch.split(rows, lengths), strict=True):
-                file.seek(int(self.offsets[index]) * self.width * HALF_BYTES)
-                file.write(part.numpy().tobytes())
+                exact = (values if values.is_cuda else values.cpu()).double()
+                sums = torch.stack([exact.sum(0), exact.square().sum(0)])
+                self.sums[:, state.layer] += sums.cpu()
+        tokens = ragged_rows(self.offsets, batch.indices) - self.first
+        for state, rows in self.rows.items():
+            half = signal.states[state].float().clamp(-HALF_MAX, HALF_MAX).half()
+            rows[tokens] = half.cpu().numpy()
         if signal.logits is not None:
             if not self.logits.size:
                 self.logits = np.zeros((len(self.logits), signal.logits.shape[1]), np.float32)
             self.logits[ragged_rows(self.units, batch.indices)] = signal.logits.cpu().numpy()
+
+    def write(self) -> None:
+        """Writes the states of the window."""
+        for state, file in self.files.items():
+            file.write(self.rows[state].data)
 
     def finish(self) -> None:
         for file in self.files.values():

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from kdnas.distillation.batches import PAD_MULTIPLE, collate, plan_epoch, plan_once
+from kdnas.distillation.batches import PAD_MULTIPLE, collate, plan_epoch, plan_once, tensors_of
 from kdnas.tasks import EncodedExamples
 
 
@@ -64,3 +65,35 @@ def test_a_stride_samples_tokens_from_different_places() -> None:
     samples = {collate(data, np.array([i]), 0, stride=2).sample.start for i in range(5)}
     assert samples == {0, 1}
     assert collate(data, np.array([3]), 0).sample == slice(0, None, 1)
+
+
+def test_even_batches_have_equally_many_examples_of_all_lengths() -> None:
+    lengths = np.random.default_rng(0).integers(1, 120, 1010)
+    plan = plan_epoch(lengths, 32, 0, 0, even=True)
+    assert {len(indices) for indices in plan} == {32} and len(plan) == 32
+    counts = np.bincount(np.concatenate(plan), minlength=1010)
+    assert counts.min() == 1 and counts.max() == 2  # 14 of them fill the last batch
+    assert len(plan_epoch(lengths[:5], 32, 0, 0, even=True)[0]) == 5
+
+
+def test_shapes_of_even_batches_are_few() -> None:
+    lengths = np.random.default_rng(0).integers(4, 60, 640)
+    data = ragged(lengths.tolist())
+    plan = plan_epoch(data.lengths, 32, 0, 0, even=True)
+    batches = [collate(data, indices, 0, stride=2, even=64) for indices in plan]
+    shapes = {tuple(t.shape for t in tensors_of(batch)) for batch in batches}
+    assert len(shapes) < 0.5 * len(batches)
+    for batch in batches:
+        assert batch.inputs["input_ids"].shape == (32, 64)
+        assert isinstance(batch.sample, np.ndarray)
+        assert len(np.unique(batch.sample)) == len(batch.sample) == batch.compared_count
+        assert batch.sample.max() < batch.packing.count
+        assert 0.85 < 2 * len(batch.sample) / batch.packing.count <= 1
+
+
+def test_a_changed_batch_keeps_its_form() -> None:
+    batch = collate(ragged([3, 5, 20]), np.array([1, 0]), 9, even=32)
+    doubled = batch.map(lambda tensor: tensor * 2)
+    for before, after in zip(tensors_of(batch), tensors_of(doubled), strict=True):
+        assert torch.equal(before * 2, after)
+    assert len(tensors_of(batch)) == 9

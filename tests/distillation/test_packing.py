@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from kdnas.distillation.packing import EXAMPLE_MULTIPLE, ROW_MULTIPLE, Packing, fused, plain
+from kdnas.distillation.packing import (
+    EXAMPLE_MULTIPLE,
+    ROW_MULTIPLE,
+    Packing,
+    even_rows,
+    even_sample,
+    fused,
+    plain,
+)
 
 MASK = np.arange(16) < np.array([[3], [16], [7]])
 
@@ -60,3 +68,40 @@ def test_both_ways_to_attend_agree(window: int | None) -> None:
     seen = slice(None) if window is None else slice(7, 12)
     scores = (q[4, 9] @ k[4, seen].T * 0.3).softmax(-1)
     torch.testing.assert_close(ours[4, 9], scores @ v[4, seen], atol=1e-5, rtol=1e-4)
+
+
+def test_rows_of_even_packings_are_few() -> None:
+    """Golden values; eight of them between a power of two and the next."""
+    assert [even_rows(n) for n in (2, 65, 1000, 1024, 1025)] == [8, 72, 1024, 1024, 1152]
+    assert len({even_rows(n) for n in range(1025, 2049)}) == 8
+    assert even_sample(1152, 2) == 512
+    for count in range(2, 3000):
+        rows = even_rows(count)
+        assert count <= rows and even_sample(rows, 1) <= count - 1
+
+
+def test_sequences_of_an_even_packing() -> None:
+    """Examples of 3, 16 and 7 tokens, then the 6 rows of fill up to 32."""
+    packing = Packing.of(MASK, even=True)
+    assert packing.starts is not None and len(packing.cells) == 32
+    assert packing.starts.tolist() == [0, 3, 19, 26, 32, 32]
+
+
+@pytest.mark.parametrize("count", [100, 1000, 4097])
+def test_no_sequence_is_longer_than_the_examples_may_be(count: int) -> None:
+    mask = np.arange(16) < np.resize([16, 3, 9], (count // 9, 1))
+    packing = Packing.of(mask, even=True)
+    assert packing.starts is not None
+    sizes = np.diff(packing.starts.numpy())
+    assert sizes.min() >= 0 and sizes.max() <= 16 and sizes.sum() == len(packing.cells)
+
+
+def test_an_even_packing_unpacks_to_the_same_with_the_same_gradients() -> None:
+    padded = torch.randn(3, 16, 2, requires_grad=True)
+    weights = torch.randn(26, 2)
+    for even in (False, True):
+        packing = Packing.of(MASK, even=even)
+        padded.grad = None
+        (packing.unpack(packing.pack(padded))[torch.from_numpy(MASK)] * weights).sum().backward()
+        assert padded.grad is not None
+        assert torch.equal(padded.grad[torch.from_numpy(MASK)], weights)

@@ -111,7 +111,7 @@ def test_weights_change_evenly_over_the_training() -> None:
         {"a": ((1.0, 0.0), TaskLoss()), "b": (2.0, TaskLoss()), "c": (0.0, TaskLoss())}
     )
     assert (objective.weight("a"), objective.weight("b")) == (1.0, 2.0)
-    objective.ramp = 0.25
+    objective.ramp.fill_(0.25)
     assert (objective.weight("a"), objective.weight("b")) == (0.75, 2.0)
     assert set(objective.ends) == {"a", "b"}
 

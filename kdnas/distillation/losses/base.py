@@ -151,8 +151,11 @@ class WeightedLosses(nn.Module):
 
     Attributes:
         named: The losses by name.
-        ramp: Where the step is between the first, 0, and the last, 1; the training loop keeps it.
+        ramp: Shape (): where the step is between the first, 0, and the last, 1; the training loop
+            keeps it.
     """
+
+    ramp: Tensor
 
     def __init__(self, losses: Mapping[str, tuple[Weight, DistillationLoss]]) -> None:
         super().__init__()
@@ -162,17 +165,17 @@ class WeightedLosses(nn.Module):
         self.losses = nn.ModuleDict(self.named)
         self.of_teacher = _union(loss.of_teacher for loss in self.named.values())
         self.of_student = _union(loss.of_student for loss in self.named.values())
-        self.ramp = 0.0
+        self.register_buffer("ramp", torch.zeros(()), persistent=False)
 
     @property
     def described(self) -> str:
         """The losses, their weights and their options, as text."""
         return str({n: (self.ends[n], repr(loss.options)) for n, loss in self.named.items()})
 
-    def weight(self, name: str) -> float:
-        """A loss's weight now."""
+    def weight(self, name: str) -> float | Tensor:
+        """A loss's weight now; one that does not change is a number."""
         first, last = self.ends[name]
-        return first + (last - first) * self.ramp
+        return first if first == last else first + (last - first) * self.ramp
 
     def counts(self, batch: Batch) -> dict[str, int]:
         """Over how many items of a batch each loss is a mean."""

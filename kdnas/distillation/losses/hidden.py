@@ -101,7 +101,7 @@ class HiddenLoss(DistillationLoss):
 
     def count(self, batch: Batch) -> int:
         """Real tokens whose states are compared."""
-        return len(range(batch.packing.count)[batch.sample])
+        return batch.compared_count
 
     @torch.no_grad()
     def fit(
