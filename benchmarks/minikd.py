@@ -36,6 +36,7 @@ from kdnas.distillation.outputs import NoSignal, OutputRequest, forward, hidden_
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import predict, train
+from kdnas.measure.quiet import finish_queue
 from kdnas.space import Architecture
 from kdnas.teachers.load import teacher_source
 
@@ -56,6 +57,7 @@ def kdnas(setting: Setting, architecture: Architecture, steps: int | None) -> fl
         setting.runtime,
         pad_id=setting.teacher.pad_id,
     )
+    finish_queue(setting.runtime.device)
     return result.seconds
 
 
@@ -80,6 +82,7 @@ def limit(setting: Setting, architecture: Architecture, steps: int | None) -> fl
             optimizer.step()
             optimizer.zero_grad()
             weights.publish()
+        finish_queue(runtime.device)
         return time.perf_counter() - start
 
 
@@ -97,17 +100,23 @@ def plain(setting: Setting, architecture: Architecture, steps: int | None) -> fl
         torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
+    finish_queue(runtime.device)
     return time.perf_counter() - start
 
 
 def predecessor(setting: Setting, architecture: Architecture, arguments: Any) -> float:
     """Examples a second of the predecessor's loop."""
     source = teacher_source(arguments.teacher)
-    old = Predecessor(source, architecture, arguments.length, setting.teacher.pad_id)
+    device = setting.runtime.device
+    old = Predecessor(source, architecture, arguments.length, setting.teacher.pad_id, device)
     count = arguments.batch * arguments.predecessor_steps
     indices = np.arange(len(setting.training))[:count]
     old.train(setting.training, indices[: arguments.batch], arguments.batch)
-    seconds = seconds_of(lambda: old.train(setting.training, indices, arguments.batch))
+    finish_queue(device)
+    start = time.perf_counter()
+    old.train(setting.training, indices, arguments.batch)
+    finish_queue(device)
+    seconds = time.perf_counter() - start
     return len(indices) / seconds
 
 

@@ -30,10 +30,16 @@ class Predecessor:
         architecture: The student's.
         length: Tokens that every example is padded to.
         pad_id: Token that fills.
+        device: Where it trains; it knew the CPU alone.
     """
 
     def __init__(
-        self, teacher_source: str, architecture: Architecture, length: int, pad_id: int
+        self,
+        teacher_source: str,
+        architecture: Architecture,
+        length: int,
+        pad_id: int,
+        device: torch.device | str = "cpu",
     ) -> None:
         logging.set_verbosity_error()
         self.teacher = AutoModelForMaskedLM.from_pretrained(teacher_source).eval()
@@ -45,6 +51,9 @@ class Predecessor:
         depth = config.num_hidden_layers
         self.map = LayerMap.named("skip+last", architecture.num_hidden_layers, depth)
         self.projection = nn.Linear(architecture.hidden_size, 2 * config.hidden_size)
+        for module in (self.teacher, self.student, self.projection):
+            module.to(device)
+        self.device = device
         parameters = [*self.student.parameters(), *self.projection.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=5e-5)
         self.length, self.pad_id = length, pad_id
@@ -77,4 +86,5 @@ class Predecessor:
             tokens = data.input_ids[data.offsets[i] : data.offsets[i + 1]]
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
-        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+        return {name: value.to(self.device) for name, value in inputs.items()}

@@ -7,8 +7,8 @@ By turns, for each student:
 - predecessor: one student in its loop, with all threads;
 - one: one mini-KD with all threads;
 - search: mini-KDs side by side, as a search runs them (`--jobs`), all examples over wall time;
-- limit: the bare student on packed rows with all threads, at the fastest of some batch sizes, and
-  compiled where that is faster and `--compile` is given.
+- limit: the bare student on packed rows with all threads, or in CUDA graphs, at the fastest of
+  some batch sizes, and compiled where that is faster and `--compile` is given.
 
 The file has `geomean_vs_predecessor`, the geometric mean of search : predecessor, and
 `share_of_limit`, that of one : limit; on a GPU `examples_per_second`, the geometric mean of search.
@@ -24,15 +24,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from minikd import WARM_UP_STEPS, geometric_mean, kdnas, predecessor
 from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
-from kdnas.distillation.batches import collate
-from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
+from kdnas.distillation.batches import Batch, collate, padded, plan_epoch
+from kdnas.distillation.captured import CapturedSteps, captures, stream_of_its_own
+from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, forward, hidden_states
 from kdnas.distillation.precision import working_precision
+from kdnas.measure.quiet import finish_queue
 from kdnas.runtime.cores import usable_cores
 from kdnas.runtime.side_by_side import Ask, can_fork, side_by_side
 from kdnas.space import Architecture
@@ -59,17 +61,18 @@ def together(setting: Setting, architecture: Architecture, jobs: int) -> float:
 
 def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: bool) -> float:
     """Examples a second of the student alone: forward, a trivial loss, backward, optimiser step."""
-    student = setting.start(architecture)[0].model
+    student, objective = setting.start(architecture)[0].model, WeightedLosses({})
     student.get_input_embeddings().requires_grad_(False)
     data, runtime = setting.training, setting.runtime
     if compiled:
         student.forward = torch.compile(student.forward, dynamic=True)  # type: ignore[method-assign]
-    plan = [np.arange(len(data))[i : i + batch] for i in range(0, len(data), batch)]
-    with working_precision(student, runtime) as weights:
-        optimizer = torch.optim.AdamW(weights.trained, lr=1e-4, fused=True)
+    even = captures(student, objective, runtime)
+    plan = plan_epoch(data.lengths, batch, 0, 0, even=even)
+    longest = padded(int(data.lengths.max())) if even else 0
+    with stream_of_its_own(runtime.device), working_precision(student, runtime) as weights:
+        optimizer = torch.optim.AdamW(weights.trained, lr=1e-4, fused=True, capturable=even)
 
-        def step(indices: Any) -> None:
-            rows = collate(data, indices, setting.teacher.pad_id).to(runtime.device)
+        def work(rows: Batch, _: ModelOutputs) -> tuple[torch.Tensor, torch.Tensor]:
             with runtime.autocast():
                 depth = student.config.num_hidden_layers
                 states = forward(student, rows, OutputRequest(hidden_states((depth,))))
@@ -79,6 +82,13 @@ def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: 
             optimizer.step()
             optimizer.zero_grad()
             weights.publish()
+            return loss.detach(), loss.detach()
+
+        replayed = CapturedSteps(work) if even else work
+
+        def step(indices: Any) -> None:
+            rows = collate(data, indices, setting.teacher.pad_id, even=longest)
+            replayed(rows.to(runtime.device), ModelOutputs())
 
         for indices in plan[:WARM_UP_STEPS]:
             step(indices)
@@ -86,6 +96,7 @@ def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: 
         def steps() -> None:
             for indices in plan:
                 step(indices)
+            finish_queue(runtime.device)
 
         return len(data) / seconds_of(steps)
 

@@ -110,15 +110,13 @@ def plan_epoch(
 ) -> list[Indices]:
     """The batches of one training epoch: equally many tokens, about, in examples of similar length.
 
-    `lengths`, shape (examples,), are their tokens; a batch has `batch_size` examples on average,
-    or with `even` so many in any case, of all lengths: what is left over waits for another epoch,
-    and what is missing in the last batch comes twice.
+    `lengths`, shape (examples,), are their tokens; a batch has `batch_size` examples on average. As
+    for `even`, see `_even_batches`.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
     if even:
-        size = min(batch_size, len(order))
-        return list(np.resize(order, (max(1, round(len(order) / size)), size)))
+        return _even_batches(order, lengths, batch_size, rng)
     tokens, window = batch_size * float(lengths.mean()), batch_size * WINDOW
     batches: list[Indices] = []
     for start in range(0, len(order), window):
@@ -207,6 +205,21 @@ def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> It
     for indices in plan_once(data.lengths, forward_tokens(device)):
         check()
         yield collate(data, indices, pad_id).to(device)
+
+
+def _even_batches(
+    order: Indices, lengths: Indices, batch_size: int, rng: np.random.Generator
+) -> list[Indices]:
+    """Batches of `batch_size` examples of all lengths, so that their tokens are nearly as many.
+
+    Examples that are left over wait for another epoch; those missing in a last batch come twice.
+    """
+    size = min(batch_size, len(order))
+    count = max(1, round(len(order) / size))
+    chosen = np.resize(order, count * size)
+    ranked = chosen[np.argsort(lengths[chosen], kind="stable")]
+    # Each of the batches gets one of the `count` shortest, one of the next, and so on.
+    return list(rng.permuted(ranked.reshape(size, count), axis=1).T)
 
 
 def _runs(order: Indices, lengths: Indices, tokens: float) -> list[Indices]:

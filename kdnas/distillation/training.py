@@ -25,7 +25,7 @@ from kdnas.distillation.schedule import Pace, Schedule
 from kdnas.errors import DivergedError
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
-from kdnas.runtime.device import Runtime
+from kdnas.runtime.device import Runtime, seed_all
 from kdnas.runtime.distributed import ALONE, Team
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 
@@ -108,7 +108,8 @@ def train(
             try:
                 for indices in _plans(data.lengths, pace, even):
                     # Afresh at each step: dropout then draws the same after an interruption.
-                    torch.manual_seed(schedule.seed + pace.step + team.rank * NEXT_SEED)
+                    seed = schedule.seed + pace.step + team.rank * NEXT_SEED
+                    seed_all(seed, runtime.device)
                     pace.advance(*step(indices))
                     advance(f"loss {pace.curve[-1][1]:.4f}")
                     state.save_if_due()

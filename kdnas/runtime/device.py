@@ -92,9 +92,10 @@ def moved_together(tensors: Sequence[Tensor], device: torch.device) -> list[Tens
     starts = [0, *ends[:-1]]
     # Pinned memory comes from torch's cache, which waits for copies before it gives it out again.
     pinned = torch.empty(ends[-1], dtype=torch.uint8, pin_memory=True)
+    buffer = pinned.numpy()
     for start, tensor in zip(starts, tensors, strict=True):
         flat = tensor.contiguous().view(-1).view(torch.uint8)
-        pinned[start : start + tensor.nbytes] = flat
+        buffer[start : start + tensor.nbytes] = flat.numpy()
     bytes_there = pinned.to(device, non_blocking=True)
     return [
         bytes_there[start : start + t.nbytes].view(t.dtype).view(t.shape)
@@ -131,6 +132,19 @@ def start_runtime(
     if precision == "bf16" or (precision == "auto" and _has_bf16(place)):
         return _runtime(place, "bf16")
     return _runtime(place, "fp32")
+
+
+def seed_all(seed: int, device: torch.device) -> None:
+    """Seeds what is drawn on the CPU and on a device.
+
+    `torch.manual_seed` would note a call, with its stack, for each kind of device that is not used.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 @cache

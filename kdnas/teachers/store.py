@@ -100,7 +100,9 @@ class SignalStore:
         if device.type != "cuda":
             return None
         if (state, device) not in self._there:
-            whole = self.logits if state is None else torch.from_numpy(self.states[state][:])
+            whole = self.logits
+            if state is not None:
+                whole = torch.from_numpy(np.array(self.states[state]))
             room = torch.cuda.mem_get_info(device)[0] * GPU_SHARE
             fits = whole is not None and whole.nbytes <= room
             self._there[state, device] = whole.to(device) if whole is not None and fits else None
@@ -128,11 +130,15 @@ class StoredSignal:
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
-        # What is to be read by hidden states and by all others, and of logits.
-        wanted = [tokens[batch.sample], tokens, ragged_rows(self.store.units, rows)]
-        there = moved_together([torch.from_numpy(index) for index in wanted], device)
+        places = {"hidden": tokens[batch.sample], "logits": ragged_rows(self.store.units, rows)}
+        # Only what is read need be there.
+        kinds = {state.kind for state in request.states} | ({"logits"} if request.logits else set())
+        wanted = {kind: places.get(kind, tokens) for kind in sorted(kinds)}
+        indices = moved_together([torch.from_numpy(i) for i in wanted.values()], device)
+        there = dict(zip(wanted, indices, strict=True))
 
-        def read(state: State | None, kind: int) -> Tensor | None:
+        def read(state: State | None) -> Tensor | None:
+            kind = "logits" if state is None else state.kind
             whole = self.store.on(device, state)
             if whole is not None:
                 return whole.index_select(0, there[kind])
@@ -141,9 +147,11 @@ class StoredSignal:
                 return None if logits is None else moved(logits[wanted[kind]], device)
             return moved(torch.from_numpy(self.store.states[state][wanted[kind]]), device)
 
-        found = {state: read(state, 0 if state.kind == "hidden" else 1) for state in request.states}
-        states = {state: value for state, value in found.items() if value is not None}
-        return ModelOutputs(states, read(None, 2) if request.logits else None)
+        states = {state: read(state) for state in request.states}
+        return ModelOutputs(
+            {state: value for state, value in states.items() if value is not None},
+            read(None) if request.logits else None,
+        )
 
 
 def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:

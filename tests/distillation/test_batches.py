@@ -82,7 +82,7 @@ def test_shapes_of_even_batches_are_few() -> None:
     plan = plan_epoch(data.lengths, 32, 0, 0, even=True)
     batches = [collate(data, indices, 0, stride=2, even=64) for indices in plan]
     shapes = {tuple(t.shape for t in tensors_of(batch)) for batch in batches}
-    assert len(shapes) < 0.5 * len(batches)
+    assert len(shapes) <= 2
     for batch in batches:
         assert batch.inputs["input_ids"].shape == (32, 64)
         assert isinstance(batch.sample, np.ndarray)

@@ -15,7 +15,7 @@ import torch
 from conftest import sentence
 
 from kdnas.distillation import captured
-from kdnas.distillation.losses.base import Shapes, WeightedLosses
+from kdnas.distillation.losses.base import Shapes, TeacherStatistics, WeightedLosses
 from kdnas.distillation.losses.hidden import HiddenLoss
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.distillation.outputs import LiveSignal, NoSignal
@@ -38,9 +38,11 @@ def examples(teacher: Teacher, count: int = 320) -> EncodedExamples:
 
 def losses(teacher: Teacher) -> WeightedLosses:
     shape = teacher.architecture
+    size = (shape.num_hidden_layers + 1, shape.hidden_size)
+    statistics = TeacherStatistics(torch.zeros(size), torch.ones(size))
     return WeightedLosses(
         {
-            "hidden": (1.0, HiddenLoss(Shapes(shape, shape))),
+            "hidden": (1.0, HiddenLoss(Shapes(shape, shape), statistics=statistics)),
             "logits": ((1.0, 0.5), LogitsLoss()),
             "task": (1.0, TaskLoss()),
         }
