@@ -45,15 +45,17 @@ RATIOS = ("predecessor", "limit", "plain")
 WARM_UP_STEPS = 3
 
 
-def kdnas(setting: Setting, architecture: Architecture, steps: int | None) -> float:
-    """Seconds of a mini-KD training of so many steps, or of one epoch."""
+def kdnas(
+    setting: Setting, architecture: Architecture, steps: int | None, epochs: float = 1
+) -> float:
+    """Seconds of a mini-KD training of so many epochs, or at most so many steps."""
     state, objective = setting.start(architecture)
     result = train(
         state.model,
         objective,
         setting.training,
         setting.proxy.store.subset(setting.proxy.training),
-        setting.mini.schedule(1, steps),
+        setting.mini.schedule(epochs, steps),
         setting.runtime,
         pad_id=setting.teacher.pad_id,
     )

@@ -36,10 +36,25 @@ from kdnas.distillation.outputs import ModelOutputs, OutputRequest, forward, hid
 from kdnas.distillation.precision import working_precision
 from kdnas.measure.quiet import finish_queue
 from kdnas.runtime.cores import usable_cores
+from kdnas.runtime.device import start_runtime
 from kdnas.runtime.side_by_side import Ask, can_fork, side_by_side
 from kdnas.space import Architecture
 
 METHODS = ("predecessor", "one", "search", "limit")
+FIELDS = Settings.model_fields
+ON_CPU = {
+    "examples": 900,
+    "epochs": 1,
+    "batch": FIELDS["batch_size"].default,
+    "limit_batches": [32, 128],
+}
+# There the start of a training is most of a short one: as many epochs as a search trains.
+ON_GPU = {
+    "examples": 24_000,
+    "epochs": FIELDS["mini_epochs"].default,
+    "batch": 1024,
+    "limit_batches": [256, 1024],
+}
 
 
 def together(setting: Setting, architecture: Architecture, jobs: int) -> float:
@@ -109,8 +124,8 @@ def measured(setting: Setting, shape: str, args: argparse.Namespace) -> dict[str
     for _ in range(args.repeats):
         speeds["predecessor"].append(predecessor(setting, architecture, args))
         kdnas(setting, architecture, WARM_UP_STEPS)
-        seconds = kdnas(setting, architecture, None)
-        speeds["one"].append(len(setting.training) / seconds)
+        seconds = kdnas(setting, architecture, None, args.epochs)
+        speeds["one"].append(len(setting.training) * args.epochs / seconds)
         many = together(setting, architecture, args.jobs) if args.jobs > 1 else speeds["one"][-1]
         speeds["search"].append(many)
         for batch in args.limit_batches:
@@ -128,6 +143,11 @@ def measured(setting: Setting, shape: str, args: argparse.Namespace) -> dict[str
 def main() -> None:
     """Prints the table and, with --json, writes the figures."""
     args = _arguments()
+    on_gpu = start_runtime(device=args.device).device.type != "cpu"
+    usual = ON_GPU if on_gpu else ON_CPU
+    for name, value in usual.items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
     settings = Settings(batch_size=args.batch, device=args.device)
     texts = read_sentences(args.text, args.examples)
     setting = make_setting(texts, args.length, settings, args.teacher)
@@ -165,14 +185,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", help="Folder or hub id; default: the installed MiniLM.")
     parser.add_argument("--text", type=Path, help="Sentences, one a line; default: see setting.py.")
     parser.add_argument("--students", nargs="+", default=["3x384", "6x192", "2x128", "6x384"])
-    parser.add_argument("--examples", type=int, default=900)
+    parser.add_argument("--examples", type=int)
+    parser.add_argument("--epochs", type=float, help="Of one, and of search on a GPU.")
     parser.add_argument("--length", type=int, default=50, help="Tokens a sentence at most.")
-    parser.add_argument("--batch", type=int, default=Settings.model_fields["batch_size"].default)
+    parser.add_argument("--batch", type=int)
     parser.add_argument("--jobs", type=int, default=usable_cores())
     parser.add_argument("--device")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--predecessor-steps", type=int, default=4)
-    parser.add_argument("--limit-batches", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--limit-batches", type=int, nargs="+")
     parser.add_argument("--compile", action="store_true", help="Compile the bare student, too.")
     parser.add_argument("--json", type=Path)
     return parser.parse_args()

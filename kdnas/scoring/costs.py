@@ -72,7 +72,8 @@ class CostMeter:
         device = self.teacher.device
         with computing(device), torch.random.fork_rng(devices=[]):
             task = task_type_of(self.teacher.config, type(self.teacher).__name__)
-            student = empty_student(self.teacher.config, candidate.architecture, task).eval()
+            with device:  # random numbers are drawn there: a GPU does it in no time
+                student = empty_student(self.teacher.config, candidate.architecture, task).eval()
             return student.to(device)  # type: ignore[arg-type,no-any-return]
 
     def timed(self, student: PreTrainedModel) -> Timed:

@@ -21,8 +21,7 @@ from kdnas.runtime.console import say
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
-from kdnas.tasks import EncodedExamples, TaskSpec
-from kdnas.tasks.comparison import Scored, difference
+from kdnas.tasks import EncodedExamples
 from kdnas.teachers.load import load_teacher
 from kdnas.workflow.distil import record_of
 from kdnas.workflow.measure import Control, measured
@@ -30,8 +29,6 @@ from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.selection_rows import selection_rows
 
 ASIDE = Path("controls") / "searched"
-# The two-sided p-value of a difference of one standard error.
-ONE_STANDARD_ERROR = 0.32
 
 
 @dataclass(frozen=True)
@@ -75,19 +72,16 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
 def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     """The best of some students on held-out training rows; the first is the search's.
 
-    A control ships only if it is better by more than the noise of the rows. Those that break a
-    limit cannot be chosen, nor can any where the rows have no labels.
+    Of equals the first ships. Those that break a limit cannot be chosen, nor can any where the rows
+    have no labels.
     """
-    first, spec = made[0], prepared.inputs.data.spec
+    first = made[0]
     rows = selection_rows(prepared.inputs.data, prepared.context.settings)
     if rows.labels is None:
         return Choice(first, list(made[1:]))
     allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
-    found = {one.name: _on_held_out_rows(prepared, one, rows) for one in allowed}
-    scores = {name: float(part["score"]) for name, part in found.items()}
-    own = found[first.name]["rows"]
-    better = [one for one in allowed[1:] if _beats(spec, found[one.name]["rows"], own)]
-    best = max((first, *better), key=lambda one: scores[one.name])
+    scores = {one.name: float(_on_held_out_rows(prepared, one, rows)["score"]) for one in allowed}
+    best = max(allowed, key=lambda one: scores[one.name])
     if best is not first:
         say(
             f"{best.name} ships: on {len(rows)} training rows held out it scores "
@@ -148,9 +142,3 @@ def _on_held_out_rows(
     key = {"content": content_of(folder), "rows": rows.fingerprint()}
     result: dict[str, Any] = run_step(prepared.context, " ".join(("select", *parts)), key, compute)
     return result
-
-
-def _beats(spec: TaskSpec, ours: Scored, theirs: Scored) -> bool:
-    """Whether a student is better than another by more than a standard error on the same rows."""
-    found = difference(spec, ours, theirs)
-    return found is not None and found.value > 0 and found.p < ONE_STANDARD_ERROR

@@ -150,9 +150,15 @@ WAIT = """
 import sys, time
 from kdnas.cli import app
 from kdnas.cli.options import interruptible
+from kdnas.runtime.interrupt import check
 @app.app.command()
 def wait():
-    interruptible("wait", lambda: (print("waits", flush=True), time.sleep(30)))
+    def work():
+        print("waits", flush=True)
+        for _ in range(600):
+            time.sleep(0.05)
+            check()
+    interruptible("wait", work)
 sys.argv = ["kdnas", "wait"]
 app.main()
 """

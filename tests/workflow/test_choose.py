@@ -17,7 +17,6 @@ from kdnas.files.artifact import content_of
 from kdnas.report.model import SEARCHED
 from kdnas.runs.run_folder import Run
 from kdnas.space import Candidate
-from kdnas.tasks import load_spec
 from kdnas.workflow import choose
 from kdnas.workflow.measure import Control
 from kdnas.workflow.selection_rows import ENOUGH, for_students, selection_rows
@@ -42,7 +41,10 @@ def prefer(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 def test_a_better_control_ships_and_the_searched_student_is_kept(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    prefer(monkeypatch, SEARCHED)
+    assert command("resume", run)[0] == 0
     before = json.loads((run / "report.json").read_text())
+    assert before["selection"]["shipped"] == SEARCHED
     own = before["student"]["trial"]
     searched, control = content_of(run / "student"), content_of(run / "controls" / "fine-tuned")
     prefer(monkeypatch, "fine-tuned without KD")
@@ -85,17 +87,12 @@ def test_a_shipped_control_that_is_damaged_is_copied_again(
     assert weights.read_bytes() == content and command("export", run)[0] == 0
 
 
-def test_noise_chooses_no_control() -> None:
-    spec, truth = load_spec("mrpc"), [0, 1] * 50
-    wrong = [1 - t for t in truth]
-
-    def right_in(count: int) -> dict[str, Any]:
-        return {"validation": {"predicted": truth[:count] + wrong[count:], "truth": truth}}
-
-    assert choose._beats(spec, right_in(80), right_in(70))
-    assert not choose._beats(spec, right_in(71), right_in(70))
-    assert not choose._beats(spec, right_in(70), right_in(70))
-    assert not choose._beats(spec, right_in(70), right_in(80))
+def test_of_equals_the_search_s_own_ships(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer(monkeypatch, "none of them")
+    assert command("resume", run)[0] == 0
+    assert json.loads((run / "report.json").read_text())["selection"]["shipped"] == SEARCHED
 
 
 def test_what_breaks_a_limit_cannot_ship(make_run: Callable[..., Run]) -> None:
