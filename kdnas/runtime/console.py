@@ -23,9 +23,9 @@ from rich.text import Text
 
 from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.runtime.interrupt import check
-from kdnas.runtime.jobs import Job, Lines
 from kdnas.runtime.pace import Pace
 from kdnas.runtime.plan import Plan
+from kdnas.runtime.progress import Lines, Ongoing
 from kdnas.runtime.shown import printable, redact
 
 # Trials take from seconds to minutes; the time left follows their mean speed over this long.
@@ -52,7 +52,7 @@ class _Manner:
 
 _manner = _Manner()
 _plan: Plan | None = None
-_jobs: list[Job] = []  # whose progress is shown, the enclosing ones first
+_shown: list[Ongoing] = []  # whose progress is shown, the enclosing ones first
 _lines = Lines()
 _console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
@@ -162,8 +162,8 @@ def progress(title: str, total: int, done: float = 0, *, unit: str = "") -> Iter
         shown = _bar(title, total, done)
     else:
         shown = nullcontext(_told)
-    job = Job(title, total, done, unit)
-    with job.within(_jobs), shown as advance:
+    job = Ongoing(title, total, done, unit)
+    with job.within(_shown), shown as advance:
         pace = Pace(title)
 
         def interruptible(note: str, done: float | None = None) -> None:
@@ -172,7 +172,7 @@ def progress(title: str, total: int, done: float = 0, *, unit: str = "") -> Iter
                 say(slow)
             job.reach(job.done + 1 if done is None else done)
             if _plan:
-                _plan.reach(_jobs)
+                _plan.reach(_shown)
             advance(note, done)
 
         yield interruptible
@@ -245,7 +245,7 @@ def _new_bars() -> Progress:
 
 def _told(note: str, done: float | None = None) -> None:
     """Prints a line where the last one is long enough ago."""
-    outer, inner = _jobs[0], _jobs[-1]
+    outer, inner = _shown[0], _shown[-1]
     if inner.share >= 1 or not _lines.due(outer.seconds):
         return
     where = outer.label if outer is inner else f"{outer.label}, {inner.share:.0%}"

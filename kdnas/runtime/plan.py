@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kdnas.runtime.formatting import in_time, several
-from kdnas.runtime.jobs import Job
+from kdnas.runtime.progress import Ongoing
 
 # Before a kind of work has taken this long, most of its estimate stands; for long steps a share.
 TRUST_SECONDS, TRUST_SHARE = 30.0, 0.05
@@ -118,10 +118,10 @@ class Plan:
         self.current.done = False
         return self.current
 
-    def reach(self, jobs: Sequence[Job]) -> None:
+    def reach(self, opened: Sequence[Ongoing]) -> None:
         """Notes how far the jobs are whose progress is shown, the enclosing ones first."""
-        if self.current and (part := self.current.part_of(jobs[0].title)):
-            self.current.reach(part, jobs[0].share)
+        if self.current and (part := self.current.part_of(opened[0].title)):
+            self.current.reach(part, opened[0].share)
 
     def end(self, step: Step) -> None:
         """Ends a step."""

@@ -41,7 +41,7 @@ from kdnas.report.model import (
 from kdnas.report.search_summary import search_summary
 from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
-from kdnas.runs.context import run_step
+from kdnas.runs.context import Context, run_step
 from kdnas.runtime.machine import machine
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
@@ -206,7 +206,6 @@ def make_report(
     student = _model_fields(prepared, candidate, folder)
     costs = measured(prepared, candidate, folder)["costs"]
     known = evaluated_teacher(context, inputs, teacher)
-    found = {name: known[name] for name in ("scores", "intervals")}
     lows = [low for low in (known["baseline"], floor(prepared)) if low]
     rows = measured(prepared, candidate, folder)["rows"]
     others = {c.name: measured(prepared, c.candidate, c.folder)["rows"] for c in controls}
@@ -227,15 +226,7 @@ def make_report(
         verdict="",
         speedup=student["speedup"],
         speedup_wanted=speedup,
-        teacher=EvaluatedModel(
-            name=settings.teacher or EMBEDDED_NAME,
-            architecture=inputs.space.teacher,
-            params=count_params(teacher.model),
-            macs=prepared.meter.teacher_macs,
-            latency_ms=costs["teacher_latency_ms"],
-            speedup=1.0,
-            **found,
-        ),
+        teacher=_teacher_model(prepared, known, costs["teacher_latency_ms"]),
         student=Student(
             name=candidate.label,
             trial=_trial_of(study, winner, candidate),
@@ -250,15 +241,7 @@ def make_report(
         selection=selection,
         data=data_facts(inputs.data),
         disagreement=disagreement(spec, inputs.data.scored, rows, known["rows"]),
-        controls=[
-            ControlModel(
-                name=c.name,
-                folder=c.folder.name,
-                seeds=seeds.get(c.name),
-                **_model_fields(prepared, c.candidate, c.folder),
-            )
-            for c in controls
-        ],
+        controls=[_control_model(prepared, c, seeds.get(c.name)) for c in controls],
         search=search_summary(settings, *tables, len(inputs.space.candidates), winner.number),
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
@@ -266,17 +249,45 @@ def make_report(
             for stage in settings.recipe
         ],
         seconds=context.run.seconds(),
-        environment=Environment(
-            **context.runtime.describe(),
-            **machine(),
-            transformers=version("transformers"),
-            latency_batch=settings.latency_batch,
-            latency_length=settings.latency_length,
-            latency_runtime=runtime_name(settings.latency_runtime),
-            latency_measured=how_measured(settings.latency_quiet),
-        ),
+        environment=_environment(context),
     )
     return report.model_copy(update={"verdict": verdict(report)})
+
+
+def _teacher_model(
+    prepared: Prepared, known: Mapping[str, Any], latency_ms: float
+) -> EvaluatedModel:
+    """What a report says of the teacher, whose evaluation is `known`."""
+    return EvaluatedModel(
+        name=prepared.context.settings.teacher or EMBEDDED_NAME,
+        architecture=prepared.inputs.space.teacher,
+        params=count_params(prepared.teacher.model),
+        macs=prepared.meter.teacher_macs,
+        latency_ms=latency_ms,
+        speedup=1.0,
+        scores=known["scores"],
+        intervals=known["intervals"],
+    )
+
+
+def _control_model(prepared: Prepared, control: Control, seeds: Seeds | None) -> ControlModel:
+    """What a report says of a control."""
+    fields = _model_fields(prepared, control.candidate, control.folder)
+    return ControlModel(name=control.name, folder=control.folder.name, seeds=seeds, **fields)
+
+
+def _environment(context: Context) -> Environment:
+    """Machine, versions, and what latency was measured on."""
+    settings = context.settings
+    return Environment(
+        **context.runtime.describe(),
+        **machine(),
+        transformers=version("transformers"),
+        latency_batch=settings.latency_batch,
+        latency_length=settings.latency_length,
+        latency_runtime=runtime_name(settings.latency_runtime),
+        latency_measured=how_measured(settings.latency_quiet),
+    )
 
 
 def _trial_of(study: Study, winner: FrozenTrial, candidate: Candidate) -> int | None:

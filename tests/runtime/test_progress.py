@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kdnas.runtime import console, jobs
+from kdnas.runtime import console
 from kdnas.runtime.console import following, progress, silently, step
-from kdnas.runtime.jobs import Job, Lines
 from kdnas.runtime.plan import Plan, Step
+from kdnas.runtime.progress import Lines, Ongoing
 
 
 class Clock:
@@ -22,14 +22,14 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(jobs, "time", made)
+    monkeypatch.setattr("kdnas.runtime.progress.time", made)
     monkeypatch.setattr(console, "_lines", Lines())
     return made
 
 
 def test_an_enclosed_job_is_a_step_of_the_one_around_it(clock: Clock) -> None:
-    opened: list[Job] = []
-    outer, inner = Job("search", 20, 10, "trial"), Job("trial 12", 100, 0)
+    opened: list[Ongoing] = []
+    outer, inner = Ongoing("search", 20, 10, "trial"), Ongoing("trial 12", 100, 0)
     with outer.within(opened):
         outer.reach(12)
         with inner.within(opened):

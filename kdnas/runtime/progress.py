@@ -1,4 +1,4 @@
-"""Jobs whose progress is shown, one within another, and how often a line about them is printed."""
+"""The progress of jobs, one within another, and how often a line about them is printed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LINE_SECONDS, LINE_SHARE, MOST_LINE_SECONDS = 15.0, 0.02, 300.0
 
 
 @dataclass
-class Job:
-    """A job of some steps, of which `before` were done when it began.
+class Ongoing:
+    """Of a job of some steps, of which `before` were done when it began.
 
-    Jobs that are enclosed in it are parts of its current step.
+    Jobs that are enclosed are parts of its current step.
     """
 
     title: str
@@ -26,19 +26,19 @@ class Job:
 
     def __post_init__(self) -> None:
         self.start, self.done = time.monotonic(), self.before
-        self.inner: Job | None = None
+        self.inner: Ongoing | None = None
 
     @contextmanager
-    def within(self, jobs: list[Job]) -> Iterator[None]:
-        """Puts it below the jobs that are open."""
-        outer = jobs[-1] if jobs else None
+    def within(self, opened: list[Ongoing]) -> Iterator[None]:
+        """Puts it below those that are open."""
+        outer = opened[-1] if opened else None
         if outer:
             outer.inner = self
-        jobs.append(self)
+        opened.append(self)
         try:
             yield
         finally:
-            jobs.remove(self)
+            opened.remove(self)
             if outer:
                 outer.inner = None
 
