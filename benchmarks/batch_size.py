@@ -1,0 +1,105 @@
+"""Larger batches in mini-KD: how much faster, how much worse a loss, and do they rank alike?
+
+    python benchmarks/batch_size.py --json batch_size.json
+
+Every student is trained on as many examples in batches of each size, with a learning rate scaled by
+a power of the size; what ranks right is a training several times as long in the usual batches. The
+sizes take turns for each student.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+from setting import Setting, make_setting, read_sentences, seconds_of
+
+from kdnas.config import Settings
+from kdnas.scoring.mini_kd import MiniKD
+from kdnas.space import Architecture
+
+USUAL = Settings.model_fields["batch_size"].default
+
+
+def trained(
+    setting: Setting, architecture: Architecture, settings: Settings
+) -> tuple[float, float]:
+    """A student's score, and the seconds of its training."""
+    mini = MiniKD(setting.teacher, setting.proxy, settings, setting.runtime)
+    mini.initialiser = setting.mini.initialiser  # what matters in the teacher, measured once
+    state = mini.start(architecture)
+    loss = 0.0
+
+    def work() -> None:
+        nonlocal loss
+        loss = mini.train(state)
+
+    seconds = seconds_of(work)
+    return 1 - loss, seconds
+
+
+def main() -> None:
+    """Prints a table and, with --json, writes the figures."""
+    args = _arguments()
+    base = Settings(threads=args.threads)
+    texts = read_sentences(args.text, args.examples)
+    setting = make_setting(texts, args.length, base, args.teacher)
+    shapes = [setting.architecture(shape) for shape in args.students]
+    kinds = {
+        f"{size}, rate x {size / USUAL:.0f}^{power}": (size, power) for size, power in _grid(args)
+    }
+    found: dict[str, Any] = {name: {"scores": [], "seconds": []} for name in kinds}
+    right = []
+    for shape in shapes:
+        long = base.model_copy(update={"mini_epochs": base.mini_epochs * args.longer})
+        right.append(trained(setting, shape, long)[0])
+        for name, (size, power) in kinds.items():
+            rate = base.mini_lr * (size / USUAL) ** power
+            own = base.model_copy(update={"batch_size": size, "mini_lr": rate})
+            score, seconds = trained(setting, shape, own)
+            found[name]["scores"].append(score)
+            found[name]["seconds"].append(seconds)
+        print(shape.label, f"{right[-1]:.4f}", *(f"{f['scores'][-1]:.4f}" for f in found.values()))
+    usual = found[next(iter(kinds))]
+    print("| batch | speed | loss higher by | tau with the long training |\n|---|---|---|---|")
+    for name, part in found.items():
+        speed = np.exp(np.mean(np.log(usual["seconds"]) - np.log(part["seconds"])))
+        worse = float(np.mean(usual["scores"]) - np.mean(part["scores"]))
+        part |= {"speed": float(speed), "worse": worse}
+        part["tau"] = float(kendalltau(part["scores"], right).statistic)
+        print(f"| {name} | {speed:.2f} | {worse:+.4f} | {part['tau']:.3f} |")
+    if args.json:
+        args.json.write_text(json.dumps({"students": args.students, "long": right, **found}))
+
+
+def _grid(args: argparse.Namespace) -> list[tuple[int, float]]:
+    return [(USUAL, 0.0), *((size, power) for size in args.batches for power in args.powers)]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--teacher", help="Folder or hub id; default: the installed MiniLM.")
+    parser.add_argument("--text", type=Path, help="Sentences, one a line; default: see setting.py.")
+    parser.add_argument(
+        "--students",
+        nargs="+",
+        default=["1x96", "2x128", "3x96", "2x192", "4x144", "3x240", "6x192", "2x384", "5x288"],
+    )
+    parser.add_argument("--examples", type=int, default=1200)
+    parser.add_argument("--length", type=int, default=50)
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--powers", type=float, nargs="+", default=[0.5, 1.0])
+    parser.add_argument(
+        "--longer", type=float, default=4, help="Epochs of the long training, times."
+    )
+    parser.add_argument("--threads", type=int, default=1, help="As a candidate side by side has.")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
