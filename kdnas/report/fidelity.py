@@ -57,7 +57,10 @@ def fidelity_lines(result: dict[str, Any], folder: str) -> list[str]:
 def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
     """Writes figure and table as one self-contained page."""
     tau, interval, *_ = _cells(result["statistics"]["all"]["score"])
-    told = f"Kendall's tau {tau}, 95% interval {interval}."
+    count = result["statistics"]["all"]["score"]["n"]
+    known = any(character.isdigit() for character in interval)
+    sure = f"95% interval {interval}" if known else "too few students for an interval"
+    told = f"{TRUST.told} Here it is {tau} ({count} students; {sure})."
     if ties := _ties(result, "all") or _equal_predictor(result):
         told = f"{ties[0].upper()}{ties[1:]}: no rank correlation."
     write_page(path, name, [_filled(Section("scores", "Scores", told), result)])
