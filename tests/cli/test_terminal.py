@@ -97,6 +97,7 @@ def test_without_a_browser_it_is_said_where_the_page_is(
     assert out.endswith(f"no browser could be opened; the page is {tmp_path}/a/report.html\n")
 
 
+@pytest.mark.slow
 def test_a_quiet_search_that_tells_json(
     told: Run, teacher_folder: Path, data_folder: Path, tmp_path: Path
 ) -> None:

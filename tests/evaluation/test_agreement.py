@@ -123,6 +123,7 @@ def test_scores_are_those_of_an_independent_computation(
     check(task, make_classifier(HEADS.get(task, LAYOUT[task][2])), glue_folder)
 
 
+@pytest.mark.slow
 def test_likewise_for_a_real_model_on_real_rows(
     minilm: Path, shared_data: Path, tmp_path: Path
 ) -> None:

@@ -113,6 +113,7 @@ def test_a_head_of_another_task_is_not_scored_without_a_flag(
     assert list(taken["tasks"]["sst2"]["scores"]) == ["accuracy"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_json_alone_and_writes_no_folder(
     glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_measurement_never_overlaps_a_training_step(teacher_folder: Path) -> N
     assert measured_beside_training(teacher_folder, quiet=False) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["measuring", "computing"])
 def test_a_killed_process_holds_nobody_up(held: str) -> None:
     with process(HOLD, held) as child:

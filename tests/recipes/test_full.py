@@ -91,6 +91,7 @@ def weights(pipeline: Stepwise, work: str = "work") -> dict[str, torch.Tensor]:
     return run_recipe(pipeline.full, Candidate(SMALL), folder, "student").model.state_dict()
 
 
+@pytest.mark.slow
 def test_one_general_student_serves_other_tasks_and_seeds(
     make: Callable[..., Stepwise], trained: list[str], tmp_path: Path, data_folder: Path
 ) -> None:

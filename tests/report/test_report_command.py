@@ -91,6 +91,7 @@ def test_what_does_not_go_together(
     assert code == 2 and told in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_watched_page_follows_until_the_run_is_free(run: Path, tmp_path: Path) -> None:
     page, pages = tmp_path / "page.html", list[str]()
     lock = FileLock(run / ".lock", thread_local=False)

@@ -147,10 +147,11 @@ def test_work_goes_on_when_its_reader_has_gone(tmp_path: Path) -> None:
 
 
 WAIT = """
-import sys, time
+import signal, sys, time
 from kdnas.cli import app
 from kdnas.cli.options import interruptible
 from kdnas.runtime.interrupt import check
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and so its children
 @app.app.command()
 def wait():
     def work():

@@ -79,6 +79,7 @@ def ends_in_a_line(disk: Path, where: str, calls: int, *arguments: object) -> st
     return line
 
 
+@pytest.mark.slow
 def test_while_the_store_is_written(
     make_run: MakeRun, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_while_the_store_is_written(
     check_complete(run, 2)
 
 
+@pytest.mark.slow
 def test_while_a_checkpoint_is_written(
     make_run: MakeRun, disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +114,7 @@ def test_while_a_checkpoint_is_written(
     assert loaded[0] and not list((run.folder / "work").rglob("*.pt"))
 
 
+@pytest.mark.slow
 def test_while_a_candidate_is_kept_its_score_is_told(
     make_run: MakeRun, disk: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +129,7 @@ def test_while_a_candidate_is_kept_its_score_is_told(
     assert len(check_complete(run, 3)) == 3
 
 
+@pytest.mark.slow
 def test_while_the_log_is_written_the_candidate_is_queued_again_or_told(
     make_run: MakeRun, disk: Path, tmp_path: Path
 ) -> None:

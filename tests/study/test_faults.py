@@ -58,6 +58,7 @@ def elsewhere(name: str, *arguments: str) -> None:
     command(*arguments)
 
 
+@pytest.mark.slow
 def test_two_workers_start_at_the_same_instant_on_an_empty_run(make_run: MakeRun) -> None:
     run = make_run(trials=6)
     children = [kdnas_child("worker", run.folder) for _ in range(2)]
@@ -124,6 +125,7 @@ def test_a_search_killed_while_it_exports_its_student_does_not_train_it_again(
     check_complete(run, 2)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_training_costs_its_candidate(
     make_run: MakeRun,
     request: pytest.FixtureRequest,
@@ -158,6 +160,7 @@ def test_a_worker_killed_in_mid_training_costs_its_candidate(
     assert [t.user_attrs.get(RETRY_OF) for t in trials].count(lost.number) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_leaves_a_run_that_goes_on(make_run: MakeRun) -> None:
     run = make_run(trials=2, mini_epochs=20)
     worker = kdnas_child("worker", run.folder)

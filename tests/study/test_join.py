@@ -66,6 +66,7 @@ def flags(
     }
 
 
+@pytest.mark.slow
 def test_a_worker_elsewhere_works_until_the_total_is_reached(
     flags: dict[str, object], url: str, tmp_path: Path
 ) -> None:

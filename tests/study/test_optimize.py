@@ -60,6 +60,7 @@ def test_a_repeated_architecture_is_told_again_and_not_trained(
     assert set(front(table).number) <= set(finished(table).number)
 
 
+@pytest.mark.slow
 def test_limits_that_nobody_keeps_end_the_search(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_search_ends_where_limits_are_kept_no_more(
     assert choose_winner(tight.open_study())
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_is_a_failure(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path)
     assert rest == pytest.approx(whole, abs=1e-4) and part < rest
 
 
+@pytest.mark.slow
 def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> None:
     pipeline = Stepwise(run)
     score, asked = pipeline.scorer.score, []
@@ -94,6 +95,7 @@ def test_a_killed_candidate_is_continued_for_what_it_was_to_cost(run: Run) -> No
     assert SuccessiveHalvingPruner(2, 3).spent(study.trials) <= 12
 
 
+@pytest.mark.slow
 def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
     settings = run.settings.model_copy(update={"random_control": "search", "rungs": 1})
     pipeline = Stepwise(Run(run.folder, settings))

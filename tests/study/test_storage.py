@@ -66,6 +66,7 @@ def test_a_study_is_written_and_read(url: str, tmp_path: Path) -> None:
         load_run_study(url, "another", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_search_on_a_journal_file(
     teacher_folder: Path, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_search_on_a_journal_file(
     assert (run.folder / "trials.csv").read_text().count("COMPLETE") == 2
 
 
+@pytest.mark.slow
 def test_the_trial_of_a_worker_that_fell_silent_elsewhere_is_queued_again_once(
     postgresql: PostgreSQL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

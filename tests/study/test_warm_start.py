@@ -91,6 +91,7 @@ def test_students_that_are_too_large_are_not_trained(
     assert all(t.constraints["params"] <= 0 for t in evaluated(study))
 
 
+@pytest.mark.slow
 def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -> None:
     pipeline = changed(run, speedup=1.05, trials=4)
     pipeline.search()

@@ -37,6 +37,7 @@ def test_load_run_reads_the_same_and_writes_nothing(run: LoadedRun) -> None:
     }
 
 
+@pytest.mark.slow
 def test_another_trial_is_distilled_beside_the_winner(run: LoadedRun) -> None:
     assert run.report is not None
     other = next(n for n in run.scored.number if n != run.report.student.trial)

@@ -145,6 +145,7 @@ def test_names_that_tell_the_order_need_no_map(
     assert float(scored(begin("moods", turned), capsys).split()[2]) > 0.95
 
 
+@pytest.mark.slow
 def test_a_head_that_was_never_trained_is_refused_before_the_search(
     trained: Callable[..., Path], begin: Callable[..., Stepwise]
 ) -> None:
@@ -162,6 +163,7 @@ def test_a_head_that_was_never_trained_is_refused_before_the_search(
     )
 
 
+@pytest.mark.slow
 def test_prices_are_learnt_and_shipped_in_their_own_unit(
     teacher_folder: Path, begin: Callable[..., Stepwise]
 ) -> None:

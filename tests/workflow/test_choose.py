@@ -38,6 +38,7 @@ def prefer(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
 
 
+@pytest.mark.slow
 def test_a_better_control_ships_and_the_searched_student_is_kept(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_of_equals_the_search_s_own_ships(
     assert json.loads((run / "report.json").read_text())["selection"]["shipped"] == SEARCHED
 
 
+@pytest.mark.slow
 def test_what_breaks_a_limit_cannot_ship(make_run: Callable[..., Run]) -> None:
     pipeline = Stepwise(make_run(trials=1, max_params=10_000_000))
     pipeline.search()

@@ -99,6 +99,7 @@ def test_the_final_score_is_that_of_full_kd_from_a_fresh_start(run: Run, tmp_pat
     assert not list((run.folder / "work").glob("fidelity/*"))
 
 
+@pytest.mark.slow
 def test_a_killed_command_goes_on_with_the_next_student(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

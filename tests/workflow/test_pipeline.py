@@ -18,6 +18,7 @@ from kdnas.study.study import load_control
 from kdnas.workflow.pipeline import distil_another, find_student
 
 
+@pytest.mark.slow
 def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
     make_run: Callable[..., Run],
 ) -> None:
@@ -30,6 +31,7 @@ def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
     assert load_control(storage_url(None, run.folder), run.settings.study, "random") is None
 
 
+@pytest.mark.slow
 def test_a_student_that_diverges_is_not_kept_and_its_training_can_be_changed(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,6 +163,7 @@ def test_resume_adds_trials_and_repeats_nothing(finished: Path, tmp_path: Path) 
     assert len(pd.read_csv(run / "trials.csv")) == 6
 
 
+@pytest.mark.slow
 def test_distill_takes_another_trial(finished: Path, tmp_path: Path) -> None:
     run = copied(finished, tmp_path)
     student = json.loads((run / "report.json").read_text())["student"]
@@ -234,6 +235,7 @@ def trials_finished(run: Path, count: int) -> Callable[[], bool]:
     return ready
 
 
+@pytest.mark.slow
 def test_sigkill_in_every_step_then_resume(quick_flags: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     search = ["search", *quick_flags, "--trials", "3", "--out", str(run)]

@@ -42,6 +42,7 @@ def test_families_go_the_whole_way(
     assert (tmp_path / "run" / "student" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_pareto_with_corpus_and_mask(quick_flags: list[str], tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
     words = ["good", "bad", "dull", "bright"]
@@ -71,6 +72,7 @@ stages:
 """
 
 
+@pytest.mark.slow
 def test_a_recipe_goes_the_whole_way_beside_another_file(
     teacher_folder: Path, data_folder: Path, tmp_path: Path
 ) -> None:
@@ -96,6 +98,7 @@ def test_a_recipe_goes_the_whole_way_beside_another_file(
     assert "invalid --task-epochs 4.0: the recipe has stages" in mixed.stderr
 
 
+@pytest.mark.slow
 def test_a_spent_space_ends_the_search_early(quick_flags: list[str], tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY_SPACE)
     given = [*quick_flags, "--config", tmp_path / "tiny.yaml", "--out", tmp_path / "run"]

@@ -40,6 +40,7 @@ def report_in(home: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_seeds_may_be_added_and_the_best_ships(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,7 @@ def test_trials_of_other_workers_are_left_to_them() -> None:
     assert len({tuple(sorted(p.items())) for p in proposals + done}) == 18
 
 
+@pytest.mark.slow
 def test_workers_that_start_at_one_moment_choose_differently() -> None:
     def study_after_twelve() -> Study:
         study = optuna.create_study(sampler=SpacedSampler(SMALL, n_trials=12, episode_size=3))
@@ -213,6 +214,7 @@ def test_what_comes_back_after_it_ended_early(state: TrialState, times: int, ret
     assert (3 in proposed and len(set(proposed)) == 6) is returns
 
 
+@pytest.mark.slow
 def test_broken_values_are_ignored() -> None:
     def objective(params: dict[str, Any]) -> float:
         return float("inf") if params["layers"] == 2 else grow(params)
@@ -226,6 +228,7 @@ def test_broken_values_are_ignored() -> None:
     assert kinds(broken) == "rrrrrr"
 
 
+@pytest.mark.slow
 def test_two_objectives_reach_both_ends_of_the_front() -> None:
     def objective(params: dict[str, Any]) -> tuple[float, float]:
         return grow(params), params["layers"] * params["hidden"]
@@ -317,6 +320,7 @@ def test_it_stays_out_of_the_infeasible_region() -> None:
     assert np.median([best for _, best in ours]) == pytest.approx(6 * 128**0.5)
 
 
+@pytest.mark.slow
 def test_it_finds_the_feasible_corner_before_anything_is_scored() -> None:
     def asks(sampler: BaseSampler) -> int:
         study = optuna.create_study(direction="maximize", sampler=sampler)

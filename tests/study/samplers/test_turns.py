@@ -36,6 +36,7 @@ def test_what_came_to_nothing_takes_no_turn() -> None:
     assert [turns.of(number) for number in range(6)] == [0, 1, 1, 1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "drawn"),
     [
