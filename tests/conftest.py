@@ -193,3 +193,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data in {folder} (set KDNAS_TEST_DATA to the folder of glue/)")
     return folder
+
+
+LONG = ("workflow", "study", "report")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, so that processes which share the tests end at about the same time."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)

@@ -157,6 +157,7 @@ def test_folders(refused: Callable[..., str], quick_flags: list[str], tmp_path: 
     assert "'alhpa'" in refused("resume", run)
 
 
+@pytest.mark.slow
 def test_a_damaged_study_is_named_and_left_alone(
     refused: Callable[..., str], quick_flags: list[str], tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_the_version(told: Run) -> None:
     assert told("--version") == (f"kdnas {__version__}\n", "")
 
 
+@pytest.mark.slow
 def test_json_is_alone_on_standard_output(told: Run, tmp_path: Path) -> None:
     make_run(tmp_path / "a")
     make_run(tmp_path / "b", trials=3, finished=False)

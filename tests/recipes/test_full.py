@@ -112,6 +112,7 @@ def test_one_general_student_serves_other_tasks_and_seeds(
     assert trained[3:] == ["student: general", "student: transfer"]
 
 
+@pytest.mark.slow
 def test_masks_of_the_corpus_are_the_same_for_all_seeds(
     make: Callable[..., Stepwise], trained: list[str]
 ) -> None:
@@ -120,6 +121,7 @@ def test_masks_of_the_corpus_are_the_same_for_all_seeds(
     assert trained == ["student: general", "student: transfer", "student: transfer"]
 
 
+@pytest.mark.slow
 def test_a_finished_stage_is_not_repeated(
     make: Callable[..., Stepwise], trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

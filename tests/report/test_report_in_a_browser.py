@@ -113,6 +113,7 @@ def test_a_student_tells_its_architecture_under_the_pointer(open_page: Open) -> 
     assert "trial " in told and " layers x " in told and " times as fast" in told
 
 
+@pytest.mark.slow
 def test_a_click_on_a_student_gives_its_command(open_page: Open) -> None:
     page = open_page("new/report.html")
     page.evaluate(
@@ -169,6 +170,7 @@ def test_a_phone_need_not_scroll_sideways(open_page: Open, name: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["phone"][0]
 
 
+@pytest.mark.slow
 def test_plots_follow_the_dark(open_page: Open) -> None:
     page = open_page("new/report.html", scheme="dark")
     paper = "document.getElementById('plot-front')._fullLayout.paper_bgcolor"

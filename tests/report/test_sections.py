@@ -339,6 +339,7 @@ def test_runs_have_the_names_of_their_folders(tmp_path: Path) -> None:
     assert len(set(same)) == 2
 
 
+@pytest.mark.slow
 def test_a_page_follows_a_run_until_nobody_works_on_it(bare: ReportData, tmp_path: Path) -> None:
     pages = []
     page = tmp_path / "page.html"

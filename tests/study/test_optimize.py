@@ -109,6 +109,7 @@ def test_a_loss_that_is_no_number_is_a_failure(
     assert once in taken_candidates(study, pipeline.space)
 
 
+@pytest.mark.slow
 def test_data_that_changed_are_noticed(pipeline: Stepwise, data_folder: Path) -> None:
     pipeline.search()
     moved = shutil.copytree(data_folder, pipeline.run.folder.parent / "data")

@@ -132,6 +132,7 @@ def _silent_worker(url: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None
     study.tell(living, 1.0)
 
 
+@pytest.mark.slow
 def test_tables_made_by_several_processes_at_once(postgresql: PostgreSQL) -> None:
     barrier, url = FORKS.Barrier(4), postgresql.database()
     children = [Child(make_tables, barrier, url) for _ in range(4)]

@@ -71,6 +71,7 @@ def test_a_better_control_ships_and_the_searched_student_is_kept(
     assert json.loads((run / "report.json").read_text())["selection"]["shipped"] == SEARCHED
 
 
+@pytest.mark.slow
 def test_a_shipped_control_that_is_damaged_is_copied_again(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

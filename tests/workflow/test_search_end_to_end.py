@@ -18,6 +18,7 @@ from conftest import QUICK, flags_of, kdnas
 from support.processes import kdnas_child
 
 from kdnas.measure.quiet import ALONE
+from kdnas.report.model import SEARCHED
 
 CONTRACT = [
     *("number", "state", "num_hidden_layers", "num_attention_heads", "hidden_size"),
@@ -77,20 +78,20 @@ def test_the_report(finished: Path) -> None:
     assert report["version"] == 1 and f"{report['speedup']:.2f} times" in report["verdict"]
     assert report["speedup"] == report["student"]["speedup"]
     assert report["search"].items() >= {"sampler": "lstm", "trials": 4, "distinct": 4}.items()
-    controls = {c["name"]: c for c in report["controls"]}
+    made = {c["name"]: c for c in report["controls"]}
+    made[report["selection"]["shipped"]] = report["student"]
     names = {"fine-tuned without KD", "hand-picked, as fast", "random search"}
-    assert set(controls) == names
+    assert set(made) == {SEARCHED, *names}
     search = report["search"]
     assert search["random_search"]["evaluated"] == 4 and search["seen"] == 4
     fastest = [b["search"] for b in search["budgets"] if b["search"]]
     assert all(1 - best["score"] >= 0 for best in fastest)
     drawn = pd.read_csv(finished / "random-search.csv")
     assert (drawn.state == "COMPLETE").all() and len(drawn[CONTRACT[2:7]].drop_duplicates()) == 4
-    same = controls["fine-tuned without KD"]
-    assert same["params"] == report["student"]["params"]
-    picked = controls["hand-picked, as fast"]["architecture"]
+    assert made["fine-tuned without KD"]["params"] == made[SEARCHED]["params"]
+    picked = made["hand-picked, as fast"]["architecture"]
     half = (report["teacher"]["architecture"]["num_hidden_layers"] + 1) // 2
-    assert picked["num_hidden_layers"] == half and picked != report["student"]["architecture"]
+    assert picked["num_hidden_layers"] == half and picked != made[SEARCHED]["architecture"]
     assert report["speedup"] > 0 and report["environment"]["threads"] == 1
     assert report["environment"]["latency_measured"] == ALONE
 
@@ -178,6 +179,7 @@ def test_distill_takes_another_trial(finished: Path, tmp_path: Path) -> None:
     assert refused.returncode == 3 and "the fastest is" in refused.stderr
 
 
+@pytest.mark.slow
 def test_distill_does_not_train_the_winner_again(finished: Path, tmp_path: Path) -> None:
     run = copied(finished, tmp_path)
     before = json.loads((run / "report.json").read_text())

@@ -30,6 +30,7 @@ def test_a_space_without_a_valid_architecture_is_refused() -> None:
         study.ask(SMALL)
 
 
+@pytest.mark.slow
 def test_same_seed_same_study() -> None:
     def params(seed: int) -> list[dict[str, Any]]:
         study = optuna.create_study(sampler=SpacedSampler(SMALL, seed, n_trials=12))
@@ -58,6 +59,7 @@ def test_no_seed_draws_one() -> None:
     assert values[0] == values[2] != values[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("directions", "in_file"), [(["maximize"], True), (["maximize", "minimize"], False)]
 )
@@ -350,6 +352,7 @@ def test_penalties_of_any_size_are_borne(penalty: float) -> None:
     assert kinds(study) == "rrr" + "c" * 6
 
 
+@pytest.mark.slow
 def test_it_learns_from_trials_that_were_stopped_at_a_rung() -> None:
     study = optuna.create_study(direction="maximize", sampler=SpacedSampler(SMALL, n_trials=15))
     for _ in range(15):

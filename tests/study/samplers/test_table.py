@@ -53,6 +53,7 @@ def test_valid_and_never_twice_until_the_space_is_spent(name: str, tmp_path: Pat
     assert len(tried) == len(TINY.architectures) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_a_resumed_study_draws_what_an_unbroken_one_draws(name: str, tmp_path: Path) -> None:
     unbroken = run(name, SPACE, 9, f"sqlite:///{tmp_path}/a.db")
