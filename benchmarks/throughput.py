@@ -99,7 +99,7 @@ def bare(setting: Setting, architecture: Architecture, batch: int, *, compiled: 
             weights.publish()
             return loss.detach(), loss.detach()
 
-        replayed = CapturedSteps(work) if even else work
+        replayed = CapturedSteps(work, student.zero_grad) if even else work
 
         def step(indices: Any) -> None:
             rows = collate(data, indices, setting.teacher.pad_id, even=longest)

@@ -81,10 +81,11 @@ class CapturedSteps:
     Args:
         compute: Forward, backward and update on a batch and its teacher's signal; returns loss and
             norm of the gradient.
+        drop_gradients: Called where capturing broke off half-way.
     """
 
-    def __init__(self, compute: Compute) -> None:
-        self.compute = compute
+    def __init__(self, compute: Compute, drop_gradients: Callable[[], None]) -> None:
+        self.compute, self.drop_gradients = compute, drop_gradients
         self.graphs: dict[Any, _Captured] = {}
         self.seen: Counter[Any] = Counter()
         self.pool: Any = None
@@ -120,6 +121,7 @@ class CapturedSteps:
                 loss, norm = self.compute(own, theirs)
         except RuntimeError as error:
             self.most = 0
+            self.drop_gradients()
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             say(f"training runs without CUDA graphs: {reason}")
             return None

@@ -100,9 +100,8 @@ class Packing:
 
     def real(self, padded: Tensor, sample: Sample = slice(None)) -> Tensor:
         """Some real tokens of shape (batch, length, ...), shape (sampled, ...)."""
-        cells = self.cells[: self.count][sample] if isinstance(sample, slice) else self.cells
-        chosen = cells if isinstance(sample, slice) else cells[sample]
-        return padded.flatten(0, 1).index_select(0, chosen)
+        cells = self.cells[: self.count] if isinstance(sample, slice) else self.cells
+        return padded.flatten(0, 1).index_select(0, cells[sample])
 
     def sampled(self, packed: Tensor, sample: Sample) -> Tensor:
         """Some real tokens of shape (1, packed rows, size), shape (sampled, size)."""

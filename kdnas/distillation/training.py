@@ -148,7 +148,9 @@ class _Training:
 
     def in_graphs(self) -> Callable[[Indices], tuple[Tensor, Tensor]]:
         """The same; steps whose kind comes again are replayed as CUDA graphs."""
-        compute = CapturedSteps(lambda batch, own: self._compute(batch, None, KnownSignal(own)))
+        compute = CapturedSteps(
+            lambda batch, own: self._compute(batch, None, KnownSignal(own)), self._drop_gradients
+        )
         device, stride = self.runtime.device, self.pace.schedule.stride
         longest = padded(int(self.data.lengths.max()))
 
@@ -158,6 +160,10 @@ class _Training:
             return compute(batch, self.source.fetch(batch, self.objective.of_teacher))
 
         return step
+
+    def _drop_gradients(self) -> None:
+        for parameter in (*self.weights.modules.parameters(), *self.weights.trained):
+            parameter.grad = None
 
     def _set_pace(self) -> None:
         """Tells the objective and the optimiser how far the training is."""

@@ -96,7 +96,7 @@ def test_kinds_that_come_again_are_captured(teacher_folder: Path) -> None:
         def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> One:
             return One(change(self.value))
 
-    steps: Any = captured.CapturedSteps(compute)
+    steps: Any = captured.CapturedSteps(compute, lambda: None)
     with captured.stream_of_its_own(torch.device("cuda", 0)):
         found = []
         for number in (1.0, 2.0, 3.0, 4.0):
