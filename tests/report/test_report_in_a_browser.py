@@ -134,6 +134,7 @@ def test_a_click_on_a_student_gives_its_command(open_page: Open) -> None:
     assert page.inner_text("#said") == f"Copied: {told}"
 
 
+@pytest.mark.slow
 def test_a_table_that_scrolls_says_so(open_page: Open) -> None:
     shown = "all => all.filter(e => !e.hidden && e.offsetParent).length"
     phone = open_page("new/report.html", width="phone")

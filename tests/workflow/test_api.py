@@ -47,6 +47,7 @@ def test_another_trial_is_distilled_beside_the_winner(run: LoadedRun) -> None:
     assert made.report.student.trial == other
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_resumed_without_work(run: LoadedRun) -> None:
     assert run.student is not None
     before = (run.student / "model.safetensors").stat().st_mtime_ns

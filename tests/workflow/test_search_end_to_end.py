@@ -104,6 +104,7 @@ def test_the_winner_has_the_best_reward(finished: Path) -> None:
     assert best.num_hidden_layers == architecture["num_hidden_layers"]
 
 
+@pytest.mark.slow
 def test_the_student_loads_without_kdnas(finished: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_KDNAS, str(finished / "student")],
@@ -259,6 +260,7 @@ def test_sigkill_in_every_step_then_resume(quick_flags: list[str], tmp_path: Pat
     assert (run / "report.json").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_go_on(quick_flags: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
     search = ["search", *quick_flags, "--trials", "50", "--out", str(run)]
