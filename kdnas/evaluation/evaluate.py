@@ -10,7 +10,6 @@ from statistics import fmean, stdev
 from textwrap import wrap
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
@@ -189,8 +188,7 @@ def _evaluate_task(
         model = teacher.model
         found = _scored(subject, model, runtime)
     rows = {split: len(data) for split, data in subject.splits.items()}
-    truth = np.concatenate([data.labels for data in subject.splits.values()])
-    constant = baseline(subject.spec, truth, subject.splits)
+    constant = baseline(subject.spec, list(subject.splits.values()), subject.splits)
     how = {
         "tuned": subject.tuned,
         "rows": rows,
@@ -209,8 +207,8 @@ def _scored(subject: Subject, model: PreTrainedModel, runtime: Runtime) -> dict[
     """Scores, their 95% intervals, and what lies below the main one."""
     spec, pad_id = subject.spec, subject.pad_id
     found = scores_and_intervals(model, subject.splits, spec, runtime.exact, pad_id)
-    rows = next(iter(found["rows"].values()))
-    predicted, truth = np.asarray(rows["predicted"]), np.asarray(rows["truth"])
+    rows, as_rows = next(iter(found["rows"].values())), spec.task_type.as_rows
+    predicted, truth = as_rows(rows["predicted"]), as_rows(rows["truth"])
     return {
         "scores": found["scores"],
         "intervals": found["intervals"],

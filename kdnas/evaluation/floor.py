@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,22 +15,32 @@ ROWS = 50_000  # of the training rows at most
 FEATURES = 200_000
 
 
-def floor_logits(
-    spec: TaskSpec, train: Examples, splits: Mapping[str, Examples], seed: int
-) -> dict[str, np.ndarray] | None:
-    """Logits by split, shape (rows, outputs), of a linear model on TF-IDF features of words.
+def floor_model(
+    spec: TaskSpec, train: Examples, seed: int
+) -> tuple[str, Callable[[Examples], np.ndarray]] | None:
+    """A simple model's name, and its predictions of rows as the metrics take them.
 
-    Logistic regression for classes, ridge regression for scores (scikit-learn); one- and two-word
-    terms, each text of a pair with features of its own.
+    By default a linear model on TF-IDF features of words: logistic regression for classes, ridge
+    regression for scores (scikit-learn); one- and two-word terms, each text of a pair with features
+    of its own.
 
     Returns:
         None for task types that have none, or where the training texts have no words.
     """
+    if train.labels is None:
+        return None
+    own = spec.task_type.simple_model(train, spec.labels or (), seed)
+    return own or _linear_model(spec, train, seed)
+
+
+def _linear_model(
+    spec: TaskSpec, train: Examples, seed: int
+) -> tuple[str, Callable[[Examples], np.ndarray]] | None:
     from scipy import sparse
     from sklearn.exceptions import ConvergenceWarning
 
     estimator = spec.task_type.linear_model(seed)
-    if estimator is None or train.labels is None:
+    if estimator is None:
         return None
     chosen = np.random.default_rng(seed).permutation(len(train))[:ROWS]
     some = train.take(np.sort(chosen))
@@ -44,12 +54,14 @@ def floor_logits(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         estimator.fit(sparse.hstack(parts).tocsr(), some.labels)
-    found = {}
-    for split, examples in splits.items():
+
+    def predict(examples: Examples) -> np.ndarray:
         texts = zip(vectorizers, _columns(examples), strict=True)
         features = sparse.hstack([v.transform(column) for v, column in texts]).tocsr()
-        found[split] = _logits(estimator, features, spec.num_labels)
-    return found
+        said: np.ndarray = spec.task_type.decode(_logits(estimator, features, spec.num_labels))
+        return said
+
+    return NAME, predict
 
 
 def _columns(examples: Examples) -> list[list[str]]:

@@ -21,6 +21,7 @@ from kdnas.runtime.shown import printable
 from kdnas.students.checkpoint import load_checked
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
+from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import check_inputs, load_config, load_teacher
 from kdnas.teachers.tokenizer import longest_input
 
@@ -136,7 +137,9 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
     check_inputs(data, model.config)
     pad_id = padding_id(model.config, tokenizer)
     logits = training.predict(model, data, classifier.runtime, pad_id=pad_id).numpy()
-    for row, answer in zip(rows, kind.answers(logits, classifier.labels), strict=True):
+    threshold = threshold_of(model.config)
+    said = kind.row_answers(logits, classifier.labels, data, threshold)
+    for row, answer in zip(rows, said, strict=True):
         known = {"id": row.id, "text": row.text, "text_pair": row.text_pair}
         yield {**{name: value for name, value in known.items() if value is not None}, **answer}
 

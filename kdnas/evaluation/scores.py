@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +17,16 @@ from kdnas.measure.onnx import Session
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
-from kdnas.tasks.metrics import answers, compute_metrics, score_intervals, skill_interval
+from kdnas.tasks.metrics import (
+    Answers,
+    answers_of,
+    known_rows,
+    metrics_of,
+    score_intervals,
+    skill_interval,
+)
 from kdnas.tasks.spec import TaskSpec
-from kdnas.tasks.types import UNSCALED, LabelScale
+from kdnas.tasks.types import UNSCALED, LabelScale, threshold_of
 
 
 def evaluate_model(
@@ -29,6 +36,7 @@ def evaluate_model(
     runtime: Runtime,
     pad_id: int,
     scale: LabelScale = UNSCALED,
+    threshold: float | None = None,
 ) -> dict[str, float]:
     """Every metric of a task on every split that it is scored on.
 
@@ -39,15 +47,16 @@ def evaluate_model(
         runtime: Device and precision of a model in PyTorch.
         pad_id: Token that fills short rows.
         scale: Restores the labels' unit from the model's outputs.
+        threshold: That of an ONNX file; one in PyTorch has its own in its config.
     """
     scores: dict[str, float] = {}
     for split, data in splits.items():
-        assert data.labels is not None
         if isinstance(model, Session):
             logits = _predict_onnx(model, data, spec.num_labels, pad_id)
         else:
             logits = predict(model, data, runtime, pad_id=pad_id).numpy()
-        scores |= compute_metrics(spec, scale.restored(logits), data.labels, split)
+            threshold = threshold_of(model.config)
+        scores |= metrics_of(spec, answers_of(spec, scale.restored(logits), data, threshold), split)
     return scores
 
 
@@ -66,49 +75,51 @@ def scores_and_intervals(
         and by split the `rows`: predictions and labels, which paired tests compare.
     """
     found: dict[str, Any] = {"scores": {}, "intervals": {}, "skill": None, "rows": {}}
+    threshold = threshold_of(model.config)
     for split, data in splits.items():
-        assert data.labels is not None
         logits = scale.restored(predict(model, data, runtime, pad_id=pad_id).numpy())
-        found["skill"] = found["skill"] or skill_interval(spec, logits, data.labels)
-        for name, part in scored_logits(spec, logits, data.labels, split).items():
+        said = answers_of(spec, logits, data, threshold)
+        found["skill"] = found["skill"] or skill_interval(spec, said)
+        for name, part in scored_answers(spec, said, split).items():
             found[name] |= part
     return found
 
 
-def scored_logits(
-    spec: TaskSpec, logits: NDArray[Any], labels: NDArray[Any], split: str
-) -> dict[str, dict[str, Any]]:
+def scored_answers(spec: TaskSpec, said: Answers, split: str) -> dict[str, dict[str, Any]]:
     """The `scores`, `intervals` and `rows` of one split."""
     return {
-        "scores": compute_metrics(spec, logits, labels, split),
-        "intervals": score_intervals(spec, logits, labels, split),
-        "rows": {split: answers(spec, logits, labels)},
+        "scores": metrics_of(spec, said, split),
+        "intervals": score_intervals(spec, said, split),
+        "rows": {split: _plain(said)},
     }
 
 
 def baseline(
-    spec: TaskSpec, labels: NDArray[Any], splits: Mapping[str, EncodedExamples]
+    spec: TaskSpec, train: Sequence[EncodedExamples], splits: Mapping[str, EncodedExamples]
 ) -> dict[str, Any] | None:
-    """The scores of one constant answer: the majority class, or the mean, of the given labels.
+    """The scores of one constant answer: the majority class, or the mean, of the `train` rows.
 
     Returns:
         Its `name`, and its `scores` and `rows` as `scores_and_intervals` gives them; None for
         task types that have none.
     """
-    kind, names = spec.task_type, spec.labels or ()
-    constant = kind.constant(labels, spec.num_labels)
+    kind = spec.task_type
+    truths = np.concatenate([kind.truths(data) for data in train])
+    constant = kind.constant_answer(truths[kind.known(truths)], spec.labels or ())
     if constant is None:
         return None
-    answer = kind.answers(constant[None], names)[0]
     scores: dict[str, float] = {}
     rows: dict[str, Any] = {}
     for split, data in splits.items():
-        assert data.labels is not None
-        logits = np.broadcast_to(constant, (len(data.labels), len(constant)))
-        scores |= compute_metrics(spec, logits, data.labels, split)
-        rows[split] = answers(spec, logits, data.labels)
-    told = answer.get("label", format(answer["score"], ".4g"))
-    return {"name": f"always {told}", "scores": scores, "rows": rows}
+        said = known_rows(spec, constant.predict(data), kind.truths(data))
+        scores |= metrics_of(spec, said, split)
+        rows[split] = _plain(said)
+    return {"name": f"always {constant.name}", "scores": scores, "rows": rows}
+
+
+def _plain(said: Answers) -> dict[str, list[Any]]:
+    """`predicted` and `truth` as JSON has them."""
+    return {"predicted": said.predicted.tolist(), "truth": said.truth.tolist()}
 
 
 def _predict_onnx(

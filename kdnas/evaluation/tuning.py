@@ -9,6 +9,7 @@ from math import inf
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
@@ -17,6 +18,7 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.errors import DivergedError, KdnasError
 from kdnas.evaluation.data import Subject
 from kdnas.evaluation.scores import evaluate_model
+from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime
@@ -24,6 +26,7 @@ from kdnas.runtime.shown import quoted, shown
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.tasks import EncodedExamples
 from kdnas.tasks.metrics import task_score
+from kdnas.tasks.sampling import HELD_OUT_SHARE, stratified_sample
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.fine_tune import fine_tune
 from kdnas.teachers.load import Teacher, load_teacher, with_fresh_head
@@ -186,8 +189,19 @@ class Tuner:
         tuned = fresh(self.subject, point.seed)
         title, checkpoint = f"{self.subject.spec.name}, {point.label}", self._checkpoint(key)
         schedule, remedy = point.schedule, "lower --lrs"
-        fine_tune(tuned, self.train, schedule, self.runtime, checkpoint, title, remedy)
+        train, apart = self._split()
+        fine_tune(tuned, train, schedule, self.runtime, checkpoint, title, remedy)
+        keep_threshold(tuned.model, apart, self.runtime.exact, tuned.pad_id)
         return tuned
+
+    def _split(self) -> tuple[EncodedExamples, EncodedExamples]:
+        """The rows to train on, and those on which a threshold is chosen, for types with one."""
+        train = self.train
+        if not self.subject.spec.task_type.has_threshold:
+            return train, train.take([])
+        count = max(1, round(HELD_OUT_SHARE * len(train)))
+        apart = stratified_sample(train, count, 0)
+        return train.take(np.setdiff1d(np.arange(len(train)), apart)), train.take(apart)
 
     def _kept(self, point: Point, key: str) -> Artifact[PreTrainedModel]:
         """The best checkpoint, where that is this point's."""

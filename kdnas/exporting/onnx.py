@@ -27,6 +27,7 @@ from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime
 from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec, load_data, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
+from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_teacher, teacher_source
 from kdnas.teachers.tokenizer import longest_input
 
@@ -96,7 +97,8 @@ def export_onnx(
     spec, splits = _evaluation(settings, tokenizer, config)
 
     def score(scored: PreTrainedModel | Session) -> Scores:
-        return evaluate_model(scored, splits, spec, runtime, pad_id) if spec else {}
+        own = threshold_of(model.config)
+        return evaluate_model(scored, splits, spec, runtime, pad_id, threshold=own) if spec else {}
 
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()

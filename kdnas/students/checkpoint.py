@@ -98,10 +98,11 @@ def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, 
     try:
         model, tokenizer = load_student(folder), load_tokenizer(str(folder))
         with torch.inference_mode():
-            logits = model(**tokenizer(PROBE, return_tensors="pt")).logits
+            output = model(**tokenizer(PROBE, return_tensors="pt"))
+            said = [getattr(output, name) for name in task_type_of(model.config).onnx_outputs]
     except Exception as error:  # transformers and tokenizers raise errors of many kinds
         reason = shorten(str(error), 200, placeholder=" ...")
         raise KdnasError(f"cannot load {folder}: {reason}{again}") from None
-    if not all(torch.isfinite(value).all() for value in (logits, *model.state_dict().values())):
+    if not all(torch.isfinite(value).all() for value in (*said, *model.state_dict().values())):
         raise KdnasError(f"{folder} holds weights that are NaN or infinite{again}")
     return model, tokenizer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,10 +10,10 @@ import numpy as np
 
 from kdnas.tasks.metrics import CONFIDENCE, RESAMPLES, Interval
 from kdnas.tasks.spec import TaskSpec
+from kdnas.tasks.types import Metric
 
-Answers = Sequence[Any]
-# Predictions and labels of a split's labelled units.
-Scored = Mapping[str, Mapping[str, Answers]]
+# By split, `predicted` and `truth` of the labelled rows, as JSON has them.
+Scored = Mapping[str, Mapping[str, Sequence[Any]]]
 BATCH = 50
 
 
@@ -29,7 +28,7 @@ class Difference(NamedTuple):
 def difference(spec: TaskSpec, ours: Scored, theirs: Scored) -> Difference | None:
     """The main score of one model less that of another.
 
-    The interval is a paired percentile bootstrap over units (Efron and Tibshirani 1993, An
+    The interval is a paired percentile bootstrap over rows (Efron and Tibshirani 1993, An
     Introduction to the Bootstrap, chapter 13). The p-value of accuracy is McNemar's exact test
     (McNemar 1947, Note on the Sampling Error of the Difference Between Correlated Proportions);
     that of other metrics comes from the same resamples.
@@ -47,7 +46,7 @@ def difference(spec: TaskSpec, ours: Scored, theirs: Scored) -> Difference | Non
         return None
     first, second, truth = pair
     metric = spec.metric(spec.metrics[0])
-    value = float(metric(first, truth)) - float(metric(second, truth))
+    value = metric(first, truth) - metric(second, truth)
     found = _resampled(metric, first, second, truth)
     differences = found[0] - found[1]
     p = _mcnemar(first == truth, second == truth) if spec.metrics[0] == "accuracy" else None
@@ -66,11 +65,11 @@ def share_kept(spec: TaskSpec, student: Scored, teacher: Scored) -> Difference |
     first, second, truth = pair
     metric = spec.metric(spec.metrics[0])
     ours, theirs = _resampled(metric, first, second, truth)
-    whole = float(metric(second, truth))
+    whole = metric(second, truth)
     if whole <= 0 or (theirs <= 0).any():
         return None
     shares = ours / theirs
-    return Difference(float(metric(first, truth)) / whole, _interval(shares), _share(shares - 1))
+    return Difference(metric(first, truth) / whole, _interval(shares), _share(shares - 1))
 
 
 def _pair(
@@ -79,32 +78,26 @@ def _pair(
     split = spec.evaluation[0]
     if split not in ours or split not in theirs or len(ours[split]["truth"]) < 2:
         return None
-    truth = np.asarray(ours[split]["truth"])
-    if not np.array_equal(truth, np.asarray(theirs[split]["truth"])):
+    as_rows = spec.task_type.as_rows
+    truth = as_rows(ours[split]["truth"])
+    if not np.array_equal(truth, as_rows(theirs[split]["truth"])):
         return None
-    first, second = (np.asarray(side[split]["predicted"]) for side in (ours, theirs))
+    first, second = (as_rows(side[split]["predicted"]) for side in (ours, theirs))
     return first, second, truth
 
 
 def _resampled(
-    metric: Any, first: np.ndarray, second: np.ndarray, truth: np.ndarray
+    metric: Metric, first: np.ndarray, second: np.ndarray, truth: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both models' metric on the same resamples of the rows."""
     rng, size = np.random.default_rng(0), len(truth)
     found: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    on_rows = [metric.on(side, truth) for side in (first, second)]
     for start in range(0, RESAMPLES, BATCH):
         rows = rng.integers(0, size, (min(BATCH, RESAMPLES - start), size))
-        for values, side in zip(found, (first, second), strict=True):
-            values.append(_scores(metric, side[rows], truth[rows]))
+        for values, of_side in zip(found, on_rows, strict=True):
+            values.append(of_side(rows))
     return np.concatenate(found[0]), np.concatenate(found[1])
-
-
-def _scores(metric: Any, predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """A metric of each row of resamples: at once where it has an axis, else one by one."""
-    if "axis" in inspect.signature(metric).parameters:
-        return np.asarray(metric(predicted, truth, axis=-1), np.float64)
-    pairs = zip(predicted, truth, strict=True)
-    return np.array([float(metric(*pair)) for pair in pairs], np.float64)
 
 
 def _interval(values: np.ndarray) -> Interval:

@@ -42,7 +42,8 @@ class Units:
 class EncodedExamples:
     """Tokenised examples, one after the other.
 
-    A unit is what a model gives a row of logits for: an example, or some of its positions.
+    A unit is what a model gives a row of logits for: an example, or some of its positions. A row is
+    what the task's data have one of: an example, or all the windows on one long text.
     """
 
     input_ids: NDArray[np.int32]  # of all examples, without padding
@@ -53,6 +54,10 @@ class EncodedExamples:
     units: Indices | None = None  # (n + 1): example i has units[i] to units[i + 1]; None: one each
     positions: NDArray[np.int32] | None = None  # each unit's place in its sequence
     class_weights: NDArray[np.float32] | None = None  # (classes,) in the task's loss; None: all 1
+    rows: Indices | None = None  # (n,): the row of each example, ascending; None: one each
+    spans: NDArray[np.int32] | None = None  # (units, 2): where each unit is in its row's text
+    # (rows,) plain objects of the task's type: what decoding and scoring read of each row.
+    references: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -67,6 +72,23 @@ class EncodedExamples:
         """Shape (n + 1,): the first unit of each example, and the number of all."""
         return np.arange(len(self) + 1) if self.units is None else self.units
 
+    @property
+    def row_count(self) -> int:
+        """Rows of the task's data that the examples are, or are windows on."""
+        if self.references is not None:
+            return len(self.references)
+        return len(self) if self.rows is None else int(self.rows.max(initial=-1)) + 1
+
+    def rows_of(self, indices: Indices) -> Indices:
+        """The rows that some examples belong to, ascending, each once."""
+        return np.unique(indices if self.rows is None else self.rows[indices])
+
+    def examples_of(self, rows: Indices) -> Indices:
+        """The examples that belong to some rows, ascending."""
+        if self.rows is None:
+            return np.sort(rows)
+        return np.flatnonzero(np.isin(self.rows, rows))
+
     def units_of(self, indices: Indices) -> Units:
         """Where the units of a batch of these examples are in a model's output."""
         import torch
@@ -79,11 +101,17 @@ class EncodedExamples:
         return Units(torch.from_numpy(example), torch.from_numpy(positions))
 
     def take(self, indices: Sequence[int] | NDArray[Any]) -> EncodedExamples:
-        """The examples at these positions, in this order."""
+        """The examples at these positions, in this order.
+
+        Rows keep their own order, which that of their windows follows.
+        """
         chosen = np.asarray(indices, dtype=np.int64)
         tokens = ragged_rows(self.offsets, chosen)
         units = ragged_rows(self.unit_offsets, chosen)
         counts = None if self.units is None else np.diff(self.units)[chosen]
+        kept, rows = chosen, None
+        if self.rows is not None:
+            kept, rows = np.unique(self.rows[chosen], return_inverse=True)
         return replace(
             self,
             input_ids=self.input_ids[tokens],
@@ -92,6 +120,9 @@ class EncodedExamples:
             labels=None if self.labels is None else self.labels[units],
             units=None if counts is None else offsets_of(counts),
             positions=None if self.positions is None else self.positions[units],
+            spans=None if self.spans is None else self.spans[units],
+            rows=rows,
+            references=None if self.references is None else self.references[kept],
         )
 
     def relabelled(self, labels: NDArray[Any] | None) -> EncodedExamples:
@@ -105,21 +136,27 @@ class EncodedExamples:
             first, second = getattr(self, name), getattr(others, name)
             if first is None or second is None:
                 return None
+            if name == "rows":
+                return np.concatenate([first, second + self.row_count])
             ends = name in ("offsets", "units")
             return np.concatenate([first, second[1:] + first[-1] if ends else second])
 
-        names = ("input_ids", "token_type_ids", "offsets", "units", "positions")
+        names = ["input_ids", "token_type_ids", "offsets", "units", "positions"]
+        names += ["rows", "spans", "references"]
         return replace(self, labels=None, **{name: both(name) for name in names})
 
     def fingerprint(self) -> str:
         """A SHA-256 of the content, the same in every process and on every machine."""
         digest = hashlib.sha256()
-        for name in ("input_ids", "token_type_ids", "offsets", "labels", "units", "positions"):
+        names = ("input_ids", "token_type_ids", "offsets", "labels", "units", "positions")
+        for name in (*names, "rows", "spans"):
             array = getattr(self, name)
             if array is not None:
                 little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
                 digest.update(f"{name} {little.dtype.str} {little.shape}".encode())
                 digest.update(little.tobytes())
+        if self.references is not None:
+            digest.update(repr(self.references.tolist()).encode())
         return digest.hexdigest()
 
 

@@ -21,6 +21,8 @@ DEFAULT_TYPE = "classification"
 MISSING = {"NAType", "NaTType"}
 # Longer ones are names: no class has such a number, and Python refuses to read thousands of digits.
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+# Where the words of a text are: shape (words, 2), their first characters and those behind them.
+Spans = NDArray[np.int64]
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -33,6 +35,8 @@ class Examples:
     labels: NDArray[Any] | None = None  # in the form of the task's type; None where unlabelled
     dropped: int = 0  # rows of the source that were left out
     task_type: str = DEFAULT_TYPE  # a key of TASK_TYPES
+    words: list[Spans] | None = None  # of each text, for tasks whose texts come as words
+    groups: list[str] | None = None  # what rows belong to, such as an article, where known
 
     def __len__(self) -> int:
         return len(self.text)
@@ -45,6 +49,8 @@ class Examples:
             text=[self.text[i] for i in chosen],
             text_pair=None if self.text_pair is None else [self.text_pair[i] for i in chosen],
             labels=None if self.labels is None else self.labels[chosen],
+            words=None if self.words is None else [self.words[i] for i in chosen],
+            groups=None if self.groups is None else [self.groups[i] for i in chosen],
         )
 
 
@@ -72,6 +78,8 @@ class RawSplit:
     ids: bool = True  # whether cells may hold ids: where the task lists its classes
     unlabelled: tuple[str, ...] = ()  # words that stand in a cell for no label
     assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
+    words: list[Spans] | None = None  # as in `Examples`
+    groups: list[str] | None = None  # likewise
 
 
 class NoLabel(Enum):

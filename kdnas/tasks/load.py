@@ -21,7 +21,6 @@ from kdnas.tasks.examples import (
     NoLabel,
     RawSplit,
     label_word,
-    label_words,
     shown,
 )
 from kdnas.tasks.formats.embedded import EmbeddedSource
@@ -139,7 +138,7 @@ def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
 def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
     """The task with its class names, and the rarer of two, from the training data."""
     kind = spec.task_type
-    words = [NoLabel.MISSING if word == "" else word for word in label_words(train)]
+    words = kind.label_cells(train)
     _check_left_out(*_with_unlabelled(train, words, spec), skip, tell=False)
     labels, positive = kind.find_classes(train), spec.positive
     counts = _class_counts(spec, train, labels) if len(labels) == 2 else None
@@ -188,7 +187,7 @@ def _class_counts(
     """Training rows of each class; None where a row has no single one."""
     kind = spec.task_type
     values = [v for v in kind.parse_labels(train, labels) if not isinstance(v, NoLabel)]
-    return kind.class_counts(np.array(values, dtype=kind.label_dtype), len(labels))
+    return kind.class_counts(kind.label_array(values), len(labels))
 
 
 def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> Examples:
@@ -199,19 +198,25 @@ def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> 
     if not needs_labels:
         labels = None
         if values and len(labelled) == len(values):
-            labels = np.array(values, dtype=kind.label_dtype)
+            labels = kind.label_array(values)
         _check_left_out(raw, raw.faults, len(values), skip)
         dropped = sum(fault.count for fault in raw.faults)
-        return Examples(raw.text, raw.text_pair, labels, dropped, spec.type)
+        return replace(_unlabelled(raw, spec), labels=labels, dropped=dropped)
     _, faults, _ = found = _with_unlabelled(raw, values, spec)
     _check_left_out(*found, skip)
     if kind.has_classes:
         _tell_spellings(raw, values, spec.labels or ())
     return replace(
-        Examples(raw.text, raw.text_pair, None, 0, spec.type).take(labelled),
-        labels=np.array([values[i] for i in labelled], dtype=kind.label_dtype),
+        _unlabelled(raw, spec).take(labelled),
+        labels=kind.label_array([values[i] for i in labelled]),
         dropped=sum(fault.count for fault in faults),
     )
+
+
+def _unlabelled(raw: RawSplit, spec: TaskSpec) -> Examples:
+    """The texts of a split."""
+    texts = {"text": raw.text, "text_pair": raw.text_pair, "words": raw.words}
+    return Examples(**texts, groups=raw.groups, task_type=spec.type)  # type: ignore[arg-type]
 
 
 def _with_unlabelled(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kdnas.errors import DivergedError
+from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.spec import TaskSpec
+from kdnas.tasks.types import Metric
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -26,10 +28,17 @@ def task_score(spec: TaskSpec, scores: Mapping[str, float]) -> float:
     return fmean(scores[key] for key in keys if key in scores)
 
 
+class Answers(NamedTuple):
+    """Predictions and truths of the rows that have a label, as the metrics take them."""
+
+    predicted: NDArray[Any]
+    truth: NDArray[Any]
+
+
 def compute_metrics(
     spec: TaskSpec, logits: ArrayLike, labels: ArrayLike, split: str | None = None
 ) -> dict[str, float]:
-    """The task's metrics, each between -1 (or 0) and 1, and the errors of its type.
+    """The task's metrics on examples of which each is a unit and a row; see `metrics_of`.
 
     Args:
         logits: Shape (units, num_labels); (units,) where there is one output.
@@ -40,55 +49,82 @@ def compute_metrics(
         DivergedError: A logit is not finite.
         ValueError: The shapes do not fit the task.
     """
-    predicted, truth = _labelled(spec, logits, labels)
-    return {
-        spec.score_name(name, split): float(spec.metric(name)(predicted, truth))
-        for name in _told(spec)
-    }
+    return metrics_of(spec, example_answers(spec, logits, labels), split)
+
+
+def example_answers(spec: TaskSpec, logits: ArrayLike, labels: ArrayLike) -> Answers:
+    """What logits say of labelled examples; Args and errors as those of `compute_metrics`."""
+    truth = np.asarray(labels)
+    outputs = _outputs(spec, logits, len(truth))
+    return known_rows(spec, spec.task_type.decode(outputs), truth)
+
+
+def answers_of(
+    spec: TaskSpec, logits: ArrayLike, data: EncodedExamples, threshold: float | None = None
+) -> Answers:
+    """What a model's logits, shape (units, outputs), say of the labelled rows of some examples.
+
+    Raises:
+        DivergedError: A logit is not finite.
+        ValueError: The shapes do not fit the task.
+    """
+    kind = spec.task_type
+    outputs = _outputs(spec, logits, int(data.unit_offsets[-1]))
+    return known_rows(spec, kind.predictions(outputs, data, threshold), kind.truths(data))
+
+
+def known_rows(spec: TaskSpec, predicted: NDArray[Any], truth: NDArray[Any]) -> Answers:
+    """Predictions and truths without the rows that have no label.
+
+    Raises:
+        ValueError: No row is left.
+    """
+    known = spec.task_type.known(truth)
+    if not known.any():
+        raise ValueError(f"no row of task {spec.name!r} has a label")
+    return Answers(predicted[known], truth[known])
+
+
+def metrics_of(spec: TaskSpec, found: Answers, split: str | None = None) -> dict[str, float]:
+    """The task's metrics, each between -1 (or 0) and 1, and the errors of its type."""
+    return {spec.score_name(name, split): spec.metric(name)(*found) for name in _told(spec)}
 
 
 def score_intervals(
-    spec: TaskSpec, logits: ArrayLike, labels: ArrayLike, split: str | None = None
+    spec: TaskSpec, found: Answers, split: str | None = None
 ) -> dict[str, Interval]:
-    """95% confidence intervals (low, high) of the scores of `compute_metrics`, which has the Args.
+    """95% confidence intervals (low, high) of the scores of `metrics_of`.
 
     Accuracy has Wilson's interval (Wilson 1927, Probable Inference, the Law of Succession, and
-    Statistical Inference); other metrics a percentile bootstrap over units (Efron and Tibshirani
+    Statistical Inference); other metrics a percentile bootstrap over rows (Efron and Tibshirani
     1993, An Introduction to the Bootstrap, chapter 13). They cover the sampling of the evaluated
-    rows, not the noise of training. There is none for fewer than two labelled units.
+    rows, not the noise of training. There is none for fewer than two labelled rows.
     """
     from scipy import stats
 
-    predicted, truth = _labelled(spec, logits, labels)
+    predicted, truth = found
     intervals: dict[str, Interval] = {}
     for name in _told(spec) if len(truth) > 1 else ():
         if name == "accuracy":
             right = int((predicted == truth).sum())
-            found = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
+            ends = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
         else:
-            found = _bootstrap(spec.metric(name), predicted, truth)
+            ends = _bootstrap(spec.metric(name), found)
         key = spec.score_name(name, split)
-        intervals[key] = round(float(found.low), 5), round(float(found.high), 5)
+        intervals[key] = round(float(ends.low), 5), round(float(ends.high), 5)
     return intervals
 
 
-def skill_interval(spec: TaskSpec, logits: ArrayLike, labels: ArrayLike) -> Interval | None:
+def skill_interval(spec: TaskSpec, found: Answers) -> Interval | None:
     """The 95% interval of the metric that is 0 for whoever answers always the same.
 
-    None where the type has no such metric, or fewer than two units are labelled.
+    None where the type has no such metric, or fewer than two rows are labelled.
     """
-    predicted, truth = _labelled(spec, logits, labels)
     kind = spec.task_type
-    if kind.skill is None or len(truth) < 2:
+    if kind.skill is None or len(found.truth) < 2:
         return None
-    found = _bootstrap(spec.metric(kind.skill), predicted, truth)
-    return float(found.low), float(found.high)
-
-
-def answers(spec: TaskSpec, logits: ArrayLike, labels: ArrayLike) -> dict[str, list[Any]]:
-    """`predicted` and `truth` of the labelled units, as plain values."""
-    predicted, truth = _labelled(spec, logits, labels)
-    return {"predicted": predicted.tolist(), "truth": truth.tolist()}
+    ends = _bootstrap(spec.metric(kind.skill), found)
+    return float(ends.low), float(ends.high)
 
 
 def _told(spec: TaskSpec) -> tuple[str, ...]:
@@ -96,19 +132,15 @@ def _told(spec: TaskSpec) -> tuple[str, ...]:
     return (*spec.metrics, *spec.task_type.errors)
 
 
-def _labelled(
-    spec: TaskSpec, logits: ArrayLike, labels: ArrayLike
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Predictions and labels of the units that have a label."""
-    import torch
-
-    kind, outputs, truth = spec.task_type, np.asarray(logits, np.float64), np.asarray(labels)
+def _outputs(spec: TaskSpec, logits: ArrayLike, units: int) -> NDArray[np.float64]:
+    """Logits as shape (units, outputs), all finite."""
+    outputs = np.asarray(logits, np.float64)
     if outputs.ndim == 1:
         outputs = outputs[:, None]
-    if not truth.size or outputs.shape != (len(truth), spec.num_labels):
+    if not units or outputs.shape != (units, spec.num_labels):
         raise ValueError(
-            f"logits {outputs.shape} and labels {truth.shape} do not fit task {spec.name!r} "
-            f"with {spec.num_labels} outputs"
+            f"logits {outputs.shape} do not fit the {units} labels of task {spec.name!r} with "
+            f"{spec.num_labels} outputs"
         )
     bad = int((~np.isfinite(outputs)).any(axis=1).sum())
     if bad:
@@ -116,22 +148,22 @@ def _labelled(
             f"{bad} of {len(outputs)} predictions are not finite: the model has diverged; "
             "train it with a lower learning rate"
         )
-    known = kind.labelled(torch.from_numpy(truth)).numpy()
-    return kind.decode(outputs)[known], truth[known]
+    return outputs
 
 
-def _bootstrap(metric: Any, predicted: NDArray[Any], truth: NDArray[Any]) -> Any:
+def _bootstrap(metric: Metric, found: Answers) -> Any:
     from scipy import stats
 
+    on_rows = metric.on(*found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a resample may lack a class, or not vary
         return stats.bootstrap(
-            (predicted, truth),
-            metric,
+            (np.arange(len(found.truth)),),
+            lambda rows, axis: on_rows(np.moveaxis(rows, axis, -1)),
             n_resamples=RESAMPLES,
             batch=BATCH,
             confidence_level=CONFIDENCE,
             method="percentile",
-            paired=True,
+            vectorized=True,
             rng=np.random.default_rng(0),
         ).confidence_interval

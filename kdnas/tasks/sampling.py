@@ -18,13 +18,17 @@ HELD_OUT_SHARE = 0.1
 def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -> NDArray[np.int64]:
     """`count` indices, ascending, of examples whose strata are as frequent as in the whole.
 
-    Where some stratum is too rare, or there are none, the sample is a plain random one.
+    Where some stratum is too rare, or there are none, the sample is a plain random one. Of windows
+    it has all those on the rows that are drawn, about `count` of them.
     """
     from sklearn.model_selection import train_test_split
 
-    everything, total, strata = np.arange(len(data)), len(data), None
+    total, strata = len(data), None
     if count >= total:
-        return everything
+        return np.arange(total)
+    if isinstance(data, EncodedExamples) and data.rows is not None:
+        total, count = data.row_count, max(1, round(count * data.row_count / total))
+    everything = np.arange(total)
     if data.labels is not None and len(data.labels) == total:
         strata = TASK_TYPES[data.task_type].strata(data.labels)
     if strata is not None:
@@ -32,15 +36,34 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
         if sizes.min() < 2 or len(sizes) > min(count, total - count):
             strata = None
     chosen, _ = train_test_split(everything, train_size=count, random_state=seed, stratify=strata)
-    return np.sort(chosen)
+    return data.examples_of(chosen) if isinstance(data, EncodedExamples) else np.sort(chosen)
 
 
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
-    """Nine tenths to train on and one to validate on; KdnasError for fewer than two examples."""
+    """Nine tenths to train on and one to validate on; rows of one group stay together.
+
+    Raises:
+        KdnasError: There are fewer than two examples, or one group.
+    """
     if len(train) < 2:
         raise KdnasError("cannot split one training example; give a validation file")
-    chosen = stratified_sample(train, max(1, round(HELD_OUT_SHARE * len(train))), seed)
+    count = max(1, round(HELD_OUT_SHARE * len(train)))
+    if train.groups is None:
+        chosen = stratified_sample(train, count, seed)
+    else:
+        chosen = _whole_groups(train.groups, count, seed)
     return train.take(np.setdiff1d(np.arange(len(train)), chosen)), train.take(chosen)
+
+
+def _whole_groups(groups: list[str], count: int, seed: int) -> NDArray[np.int64]:
+    """Indices of the rows of random groups, about `count`; KdnasError for one group."""
+    names, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(names) < 2:
+        raise KdnasError(f"cannot split one group ({names[0]!r}); give a validation file")
+    order = np.random.default_rng(seed).permutation(len(names))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    taken = order[: max(1, min(len(names) - 1, int((before < count).sum())))]
+    return np.flatnonzero(np.isin(member, taken))
 
 
 def draw_proxy(

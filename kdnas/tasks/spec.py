@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import PurePath
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import NoLabel, label_word
-from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Submission, TaskType
+from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Metric, Submission, TaskType
 
 # Codecs of Python for names and literals, which no file is in.
 _OF_NO_TEXT = ("idna", "punycode", "unicode-escape", "raw-unicode-escape")
@@ -101,6 +102,11 @@ class TaskSpec(_Part):
     label: Annotated[Column, BeforeValidator(_column)] = Field(
         Column(name="label"), description="The label column."
     )
+    group: Annotated[Column | None, BeforeValidator(_column)] = Field(
+        None,
+        description="The column that names what a row belongs to, such as an article: where "
+        "validation rows are held out of the training rows, its rows stay together.",
+    )
     labels: tuple[str, ...] | None = Field(
         None, description="Class names in the order of their ids; null: found in the train split."
     )
@@ -123,6 +129,9 @@ class TaskSpec(_Part):
     folders: Words = Field((), description="Folder names besides the task's own.")
     files: dict[str, Words] = Field({}, description="File stems (or file names) of a split.")
     headerless: Words = Field((), description="Columns of a file without a header.")
+    format: str | None = Field(
+        None, description="Of its files: a format of its type; null: found by suffix and content."
+    )
     quoting: bool = Field(
         True, description="Whether fields of .tsv files are quoted as in CSV; GLUE's are not."
     )
@@ -191,12 +200,12 @@ class TaskSpec(_Part):
         found = self.task_type.parser(self.labels or ())(label_word(self.positive))
         return 1 if found is None or isinstance(found, NoLabel) else int(found)
 
-    def metric(self, name: str) -> Callable[..., Any]:
-        """A metric's function of predictions and labels; KdnasError as num_labels raises it."""
+    def metric(self, name: str) -> Metric:
+        """A metric, about the task's positive class; KdnasError as num_labels raises it."""
         metric, _ = self.task_type.every_metric[name], self.num_labels
         if not metric.of_class:
-            return metric.compute
-        return partial(metric.compute, positive=self._positive_id)
+            return metric
+        return replace(metric, compute=partial(metric.compute, positive=self._positive_id))
 
     def score_name(self, metric: str, split: str | None) -> str:
         """The metric's key in a report: `accuracy`, `accuracy_matched`, `f1 (spam)`.
@@ -278,6 +287,8 @@ class TaskSpec(_Part):
         for metric in self.metrics:
             if metric not in kind.metrics:
                 yield f"metric {metric!r} does not fit{nearest(metric, kind.metrics)}"
+        if self.format is not None and self.format not in kind.formats:
+            yield f"unknown format {self.format!r}{nearest(self.format, kind.formats)}"
         yield from self._problems_of_class()
         yield from kind.entry_problems(labels, self.metrics)
         for split in self.evaluation:

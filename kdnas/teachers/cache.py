@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks.types import THRESHOLD
 from kdnas.teachers.load import Teacher
 
 # Raised whenever what is cached would come out differently from the same inputs.
@@ -27,7 +28,8 @@ def hash_of(value: Any) -> str:
 def teacher_key(teacher: Teacher, data: EncodedExamples, **what: Any) -> str:
     """Names what was made, and how, from a teacher's weights and config and some data's content."""
     config = teacher.model.config.to_dict()
-    config.pop("_name_or_path", None)
+    for name in ("_name_or_path", THRESHOLD):  # what changes no output
+        config.pop(name, None)
     return hash_of([FORMAT, weights_digest(teacher.model), config, data.fingerprint(), what])
 
 

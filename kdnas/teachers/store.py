@@ -34,7 +34,7 @@ from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime, moved, moved_together
 from kdnas.runtime.interrupt import check
 from kdnas.tasks import TASK_TYPES
-from kdnas.tasks.encode import EncodedExamples, ragged_rows
+from kdnas.tasks.encode import EncodedExamples, Units, ragged_rows
 from kdnas.teachers.cache import hash_of, teacher_key
 from kdnas.teachers.load import Teacher
 
@@ -91,8 +91,11 @@ class SignalStore:
 
     def statistics(self, task_type: str) -> TeacherStatistics:
         """Of the teacher's outputs for all its examples, of a type of task."""
-        task = TASK_TYPES[task_type]
-        variance = None if self.logits is None else logit_variance(task.centred(self.logits))
+        task, variance = TASK_TYPES[task_type], None
+        if self.logits is not None:
+            counts = torch.from_numpy(np.diff(self.units))
+            units = Units(torch.repeat_interleave(counts))
+            variance = logit_variance(task.centred(self.logits, units))
         return TeacherStatistics(self.mean, self.variance, variance)
 
     def on(self, device: torch.device, state: State | None) -> Tensor | None:

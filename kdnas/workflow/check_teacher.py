@@ -9,14 +9,16 @@ import numpy as np
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import baseline, scores_and_intervals
+from kdnas.evaluation.threshold import keep_threshold
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
-from kdnas.tasks.types import UNSCALED, LabelScale
+from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
 from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.head import scale_outputs, to_standard_units
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.selection_rows import selection_rows
 
 # Training rows that show how the outputs of a given head belong to the labels.
 ROWS = 2000
@@ -55,6 +57,21 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
             scale_outputs(teacher.model, unit.spread, unit.mean)
     to_standard_units(teacher.model, scale)
     teacher.scale = scale
+
+
+def fit_threshold(context: Context, inputs: Inputs, teacher: Teacher) -> None:
+    """Gives a teacher's config the threshold of its answers, for types of tasks that have one."""
+    if not (teacher.has_head and inputs.data.spec.task_type.has_threshold):
+        return
+    rows, exact = selection_rows(inputs.data, context.settings), context.runtime.exact
+    key = {"teacher": inputs.source, "label_map": context.settings.label_map}
+    chosen = run_step(
+        context,
+        "teacher threshold",
+        key,
+        lambda: keep_threshold(teacher.model, rows, exact, teacher.pad_id),
+    )
+    setattr(teacher.model.config, THRESHOLD, chosen)
 
 
 def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
@@ -101,8 +118,7 @@ def _evaluate(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, A
     data, exact, model = inputs.data, context.runtime.exact, teacher.model
     pad_id, scale = teacher.pad_id, teacher.scale
     found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id, scale)
-    assert data.train.labels is not None
-    return {**found, "baseline": baseline(data.spec, data.train.labels, data.evaluation)}
+    return {**found, "baseline": baseline(data.spec, [data.train], data.evaluation)}
 
 
 def _compare(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 from optuna.study import Study
 
 from kdnas.config import Settings
+from kdnas.evaluation.threshold import keep_threshold
 from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report.model import HAND_PICKED, SEARCHED
 from kdnas.runs.context import Context, run_step
@@ -24,6 +25,7 @@ from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.seeds import SEEDS, Train, train_seeds, with_seed
+from kdnas.workflow.selection_rows import selection_rows
 
 
 def distil(
@@ -80,6 +82,8 @@ def _train(
     work, title = _work(context, folder, candidate, seed)
     with context.run.timed(f"{step} {named(folder.name, seed)}"):
         state = train(prepared if seed is None else with_seed(prepared, seed), work, title)
+        rows = selection_rows(prepared.inputs.data, context.settings)
+        keep_threshold(state.model, rows, context.runtime.exact, teacher.pad_id)
         artifact.write(state.model)
     shutil.rmtree(work, ignore_errors=True)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdnas.recipes.run_data import RunData
 from kdnas.report.model import DataFacts, Disagreement, Sample, SplitFacts
-from kdnas.tasks import EncodedExamples, Examples, TaskSpec
+from kdnas.tasks import EncodedExamples, Examples, TaskSpec, TaskType
 from kdnas.tasks.comparison import Scored
 from kdnas.tasks.encode import uncut_lengths
 
@@ -41,9 +41,7 @@ def _split_facts(data: RunData, examples: Examples, encoded: EncodedExamples) ->
         counts = spec.task_type.class_counts(encoded.labels, spec.num_labels)
         if counts is not None:
             classes = dict(zip(spec.labels or (), counts.tolist(), strict=True))
-        elif not spec.task_type.has_classes:
-            known = encoded.labels[np.isfinite(encoded.labels)]
-            ends = (float(known.min()), float(known.max())) if len(known) else None
+        ends = spec.task_type.label_range(encoded.labels)
     return SplitFacts(
         rows=len(examples),
         classes=classes,
@@ -82,20 +80,26 @@ def disagreement(
         teacher: The teacher's, of the same rows.
 
     Returns:
-        None where the teacher has none, or answers are not one a text (such as one a token).
+        None where the teacher has none, or answers are not one a text.
     """
     split, kind = spec.evaluation[0], spec.task_type
     examples = scored.get(split)
     if examples is None or examples.labels is None or split not in student or split not in teacher:
         return None
     truth, ours, theirs = (
-        np.asarray(part) for part in (student[split]["truth"], *_answers(student, teacher, split))
+        kind.as_rows(part) for part in (student[split]["truth"], *_answers(student, teacher, split))
     )
-    rows = np.flatnonzero(_known(spec, examples))
-    if not ours.shape == theirs.shape == truth.shape == rows.shape or ours.ndim != 1:
+    rows = np.flatnonzero(kind.known(kind.truths(examples)))
+    if not len(ours) == len(theirs) == len(truth) == len(rows):
         return None
-    differ = ours != theirs if kind.has_classes else ~np.isclose(ours, theirs)
-    labels = spec.labels or ()
+    differ, labels = kind.differ(ours, theirs), spec.labels or ()
+    if differ.ndim != 1:
+        return None
+    numbers = ours.ndim == 1 and np.issubdtype(ours.dtype, np.floating)
+
+    def told(answer: Any, row: int) -> str:
+        return shorten(kind.row_in_words(answer, labels, examples, row), SHOWN, placeholder=" ...")
+
     return Disagreement(
         rows=int(differ.sum()),
         of=len(rows),
@@ -105,11 +109,11 @@ def disagreement(
                 text_pair=shorten(examples.text_pair[rows[i]], SHOWN, placeholder=" ...")
                 if examples.text_pair
                 else None,
-                truth=kind.in_words(truth[i], labels),
-                teacher=kind.in_words(theirs[i], labels),
-                student=kind.in_words(ours[i], labels),
+                truth=told(truth[i], rows[i]),
+                teacher=told(theirs[i], rows[i]),
+                student=told(ours[i], rows[i]),
             )
-            for i in _chosen(truth, ours, theirs, differ, classes=kind.has_classes)
+            for i in _chosen(kind, truth, ours, theirs, differ, numbers=numbers)
         ],
     )
 
@@ -118,20 +122,16 @@ def _answers(student: Scored, teacher: Scored, split: str) -> tuple[Any, Any]:
     return student[split]["predicted"], teacher[split]["predicted"]
 
 
-def _known(spec: TaskSpec, examples: Examples) -> Any:
-    """Which examples have a label."""
-    import torch
-
-    return spec.task_type.labelled(torch.from_numpy(np.asarray(examples.labels))).numpy()
-
-
-def _chosen(truth: Any, ours: Any, theirs: Any, differ: Any, *, classes: bool) -> list[int]:
+def _chosen(
+    kind: TaskType, truth: Any, ours: Any, theirs: Any, differ: Any, *, numbers: bool
+) -> list[int]:
     """A few rows of each kind: the teacher alone is right, the student alone, neither.
 
     Of numbers, those on which the two differ most.
     """
-    if not classes:
+    if numbers:
         most = np.argsort(-np.abs(ours - theirs), kind="stable")
         return [int(i) for i in most[: 2 * SAMPLES_EACH] if differ[i]]
-    kinds = (theirs == truth, ours == truth, (theirs != truth) & (ours != truth))
+    wrong, theirs_wrong = kind.differ(ours, truth), kind.differ(theirs, truth)
+    kinds = (~theirs_wrong, ~wrong, theirs_wrong & wrong)
     return [int(i) for kind in kinds for i in np.flatnonzero(kind & differ)[:SAMPLES_EACH]]

@@ -158,7 +158,7 @@ def check_changes(context: Context) -> bool:
 def drop_teacher(run: Run) -> None:
     """Removes the run's fine-tuned teacher and what was found out about it."""
     shutil.rmtree(run.folder / "teacher", ignore_errors=True)
-    for step in ("teacher-outputs", "evaluate-teacher"):
+    for step in ("teacher-outputs", "teacher-threshold", "evaluate-teacher"):
         (run.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
 
 

@@ -9,14 +9,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas import __version__
-from kdnas.evaluation.floor import NAME as FLOOR
-from kdnas.evaluation.floor import floor_logits
-from kdnas.evaluation.scores import scored_logits, scores_and_intervals
+from kdnas.evaluation.floor import floor_model
+from kdnas.evaluation.scores import scored_answers, scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
@@ -48,6 +46,7 @@ from kdnas.students.checkpoint import load_student
 from kdnas.study.study import evaluated
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
+from kdnas.tasks.metrics import known_rows
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.check_teacher import evaluated_teacher
 from kdnas.workflow.facts import data_facts, disagreement
@@ -133,19 +132,18 @@ def _once_a_machine(
 
 
 def floor(prepared: Prepared) -> dict[str, Any] | None:
-    """`name`, `scores` and `rows` of a linear model on words, trained on the training rows."""
+    """`name`, `scores` and `rows` of a simple model, trained on the training rows."""
     context, data = prepared.context, prepared.inputs.data
     spec, seed = data.spec, context.settings.seed
 
     def compute() -> dict[str, Any] | None:
-        found = floor_logits(spec, data.examples, data.scored, seed)
+        found = floor_model(spec, data.examples, seed)
         if found is None:
             return None
-        result: dict[str, Any] = {"name": FLOOR, "scores": {}, "intervals": {}, "rows": {}}
-        for split, logits in found.items():
-            labels = data.scored[split].labels
-            assert labels is not None
-            for name, part in scored_logits(spec, logits, labels, split).items():
+        result: dict[str, Any] = {"name": found[0], "scores": {}, "intervals": {}, "rows": {}}
+        for split, examples in data.scored.items():
+            said = known_rows(spec, found[1](examples), spec.task_type.truths(examples))
+            for name, part in scored_answers(spec, said, split).items():
                 result[name] |= part
         return result
 
@@ -170,8 +168,8 @@ def kept(spec: TaskSpec, student: Scored, teacher: Scored) -> Kept | None:
 
 def details(spec: TaskSpec, rows: Scored) -> Details | None:
     """What lies below the main score, for task types that have such a thing."""
-    part = rows[spec.evaluation[0]]
-    predicted, truth = np.asarray(part["predicted"]), np.asarray(part["truth"])
+    part, as_rows = rows[spec.evaluation[0]], spec.task_type.as_rows
+    predicted, truth = as_rows(part["predicted"]), as_rows(part["truth"])
     found = spec.task_type.details(predicted, truth, spec.labels or ())
     return None if found is None else Details(**found)
 

@@ -32,7 +32,7 @@ from kdnas.teachers.load import (
     with_fresh_head,
 )
 from kdnas.teachers.store import open_or_build_store
-from kdnas.workflow.check_teacher import check_teacher, fit_outputs
+from kdnas.workflow.check_teacher import check_teacher, fit_outputs, fit_threshold
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.selection_rows import for_students
 
@@ -100,16 +100,17 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
             )
             teacher = _with_own_head(context, inputs, teacher)
             if not (teacher.has_head or settings.teacher_as_is):
-                schedule = teacher_schedule(settings)
+                schedule, train = teacher_schedule(settings), data.train
+                if data.spec.task_type.has_threshold:  # which is chosen on rows that are new to it
+                    train = for_students(data, settings).train
                 with run.timed("teacher"):
-                    say(f"fine-tuning the teacher on {len(data.train)} examples")
+                    say(f"fine-tuning the teacher on {len(train)} examples")
                     record = Curves(run.folder).record
-                    fine_tune_teacher(
-                        teacher, data.train, schedule, context.runtime, folder, record
-                    )
+                    fine_tune_teacher(teacher, train, schedule, context.runtime, folder, record)
     tuned = (folder / "config.json").exists()
     teacher.name = inputs.source
     fit_outputs(context, inputs, teacher, given=not tuned)
+    fit_threshold(context, inputs, teacher)
     teacher.model.to(context.runtime.device)  # type: ignore[arg-type]
     return teacher
 

@@ -31,12 +31,12 @@ def for_students(data: RunData, settings: Settings) -> RunData:
         return data
     chosen = _held_out(data, settings)
     left = np.setdiff1d(np.arange(len(data.train)), chosen)
-    apart = data.examples.take(chosen)
+    apart = data.examples.take(data.train.rows_of(chosen))
     texts = {*apart.text, *(apart.text_pair or ())}
     return replace(
         data,
         train=data.train.take(left),
-        examples=data.examples.take(left),
+        examples=data.examples.take(data.train.rows_of(left)),
         distillation=data.distillation.take(left) if _is_own(data, settings) else data.distillation,
         held_out=data.held_out | texts,
     )

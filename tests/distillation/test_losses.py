@@ -171,12 +171,11 @@ def test_rows_without_a_label_do_not_count(
 def test_golden_share_of_logits_left_unexplained() -> None:
     """Two classes: what is added to both alike says nothing; one output: it does."""
     teacher = torch.tensor([[2.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
-    variance = logit_variance(CLASSES.centred(teacher))
+    variance = logit_variance(CLASSES.centred(teacher, ONE))
 
     def share(student: torch.Tensor) -> float:
-        return unexplained_logits(
-            CLASSES.centred(student), CLASSES.centred(teacher), variance
-        ).item()
+        both = CLASSES.centred(student, ONE), CLASSES.centred(teacher, ONE)
+        return unexplained_logits(*both, variance).item()
 
     assert variance == pytest.approx(4 / 3)  # of +-1, -+1 and 0, 0: 2 / 3 for either class
     assert share(torch.zeros(3, 2)) == pytest.approx(1)
@@ -185,5 +184,5 @@ def test_golden_share_of_logits_left_unexplained() -> None:
     half = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # 0.5 ** 2 twice, of one in three
     assert share(half) == pytest.approx(0.125)
     single = torch.tensor([[1.0], [3.0]])
-    assert logit_variance(SCORES.centred(single)) == pytest.approx(1)
+    assert logit_variance(SCORES.centred(single, ONE)) == pytest.approx(1)
     assert unexplained_logits(single + 2, single, 1.0).item() == pytest.approx(4)

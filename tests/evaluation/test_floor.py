@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdnas.evaluation.floor import floor_logits
+from kdnas.evaluation.floor import floor_model
 from kdnas.tasks import Examples, load_spec
 
 GOOD = ["a good film", "a fine film", "good and fine", "so good"] * 5
@@ -12,27 +12,27 @@ BAD = ["a bad film", "a dull film", "bad and dull", "so bad"] * 5
 
 def test_words_that_tell_the_class_are_learnt() -> None:
     train = Examples(GOOD + BAD, None, np.array([1] * 20 + [0] * 20))
-    found = floor_logits(load_spec("sst2"), train, {"validation": Examples(["good", "dull"])}, 0)
-    assert found is not None and found["validation"].shape == (2, 2)
-    assert found["validation"].argmax(-1).tolist() == [1, 0]
+    found = floor_model(load_spec("sst2"), train, 0)
+    assert found is not None and found[0] == "TF-IDF, linear"
+    assert found[1](Examples(["good", "dull"])).tolist() == [1, 0]
 
 
 def test_each_text_of_a_pair_has_words_of_its_own() -> None:
     train = Examples(GOOD + BAD, BAD + GOOD, np.array([1] * 20 + [0] * 20))
-    scored = {"validation": Examples(["good", "bad"], ["bad", "good"])}
-    found = floor_logits(load_spec("mrpc"), train, scored, 0)
-    assert found is not None and found["validation"].argmax(-1).tolist() == [1, 0]
+    found = floor_model(load_spec("mrpc"), train, 0)
+    assert found is not None
+    assert found[1](Examples(["good", "bad"], ["bad", "good"])).tolist() == [1, 0]
 
 
 def test_scores_are_regressed() -> None:
     train = Examples(GOOD + BAD, None, np.array([5.0] * 20 + [1.0] * 20), task_type="regression")
-    found = floor_logits(load_spec("stsb"), train, {"validation": Examples(["good", "bad"])}, 0)
+    found = floor_model(load_spec("stsb"), train, 0)
     assert found is not None
-    high, low = found["validation"][:, 0]
+    high, low = found[1](Examples(["good", "bad"]))
     assert high > 3 > low
 
 
 @pytest.mark.parametrize("texts", [["...", "!!"], ["", " "]])
 def test_texts_without_words_have_no_floor(texts: list[str]) -> None:
     train = Examples(texts, None, np.array([0, 1]))
-    assert floor_logits(load_spec("sst2"), train, {"validation": Examples(["a"])}, 0) is None
+    assert floor_model(load_spec("sst2"), train, 0) is None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import QUICK
 from support.stepwise import Stepwise
 
@@ -18,6 +19,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Architecture
 from kdnas.tasks import TASK_TYPES
+from kdnas.tasks.encode import Units
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
 ALL = {"hidden": 1, "logits": 0.5, "relations": [1, 0], "embeddings": 0.1}
@@ -54,10 +56,10 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
     heldout = proxy.data.take(proxy.heldout)
     said = predict(state.model, heldout, mini.runtime, pad_id=0)
     task = TASK_TYPES["classification"]
-    variance = logit_variance(task.centred(store.logits))
-    by_hand = unexplained_logits(
-        task.centred(said), task.centred(store.logits[proxy.heldout]), variance
-    )
+    one = Units(torch.arange(len(store.logits)))
+    variance = logit_variance(task.centred(store.logits, one))
+    both = task.centred(said, one), task.centred(store.logits[proxy.heldout], one)
+    by_hand = unexplained_logits(*both, variance)
     assert logits == pytest.approx(float(by_hand), rel=1e-4)
 
 

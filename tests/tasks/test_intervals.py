@@ -9,13 +9,17 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
-from kdnas.tasks import TASK_TYPES, load_spec
-from kdnas.tasks.metrics import score_intervals
+from kdnas.tasks import TASK_TYPES, TaskSpec, load_spec
+from kdnas.tasks.metrics import example_answers, score_intervals
+
+
+def intervals(spec: TaskSpec, logits: Any, labels: Any, split: str | None = None) -> Any:
+    return score_intervals(spec, example_answers(spec, logits, labels), split)
 
 
 def test_accuracy_has_wilsons_interval() -> None:
     logits = np.eye(2)[[0] * 81 + [1] * 19]  # 81 of 100 right
-    found = score_intervals(load_spec("rte"), logits, np.zeros(100, int), "validation")
+    found = intervals(load_spec("rte"), logits, np.zeros(100, int), "validation")
     # (p + z^2/2n -+ z sqrt(p (1-p)/n + z^2/4n^2)) / (1 + z^2/n) with z = 1.959964, by hand.
     assert found == {"accuracy": pytest.approx((0.72222, 0.87485), abs=1e-5)}
 
@@ -25,7 +29,7 @@ def test_other_metrics_are_bootstrapped_and_carry_their_split() -> None:
     truth = rng.normal(size=400)
     guess = truth + rng.normal(size=400)
     spec = load_spec("stsb").model_copy(update={"metrics": ("pearson",)})
-    found = score_intervals(spec, guess, truth)
+    found = intervals(spec, guess, truth)
     assert list(found) == ["pearson", "mae"]
     low, high = found["pearson"]
     r = np.corrcoef(guess, truth)[0, 1]
@@ -34,7 +38,7 @@ def test_other_metrics_are_bootstrapped_and_carry_their_split() -> None:
     assert (low, high) == pytest.approx((np.tanh(z - half), np.tanh(z + half)), abs=0.01)
     logits = np.eye(3)[[0, 1, 2, 2, 1, 0]]
     labels = [0, 1, 2, 1, 1, 0]
-    keys = list(score_intervals(load_spec("mnli"), logits, labels, "validation_mismatched"))
+    keys = list(intervals(load_spec("mnli"), logits, labels, "validation_mismatched"))
     assert keys == ["accuracy_mismatched"]
 
 
@@ -70,8 +74,8 @@ def test_units_without_a_label_count_in_no_interval() -> None:
     spec = load_spec("mrpc")
     logits, labels = np.eye(2)[[0, 1, 1, 0, 1, 0, 1]], np.array([0, 1, 0, 0, 1, 1, 1])
     padded = np.concatenate([logits, logits]), np.concatenate([labels, [-100] * 7])
-    assert score_intervals(spec, *padded) == score_intervals(spec, logits, labels)
+    assert intervals(spec, *padded) == intervals(spec, logits, labels)
 
 
 def test_one_row_has_no_interval() -> None:
-    assert score_intervals(load_spec("rte"), [[0.0, 1.0]], [1]) == {}
+    assert intervals(load_spec("rte"), [[0.0, 1.0]], [1]) == {}

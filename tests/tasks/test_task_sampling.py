@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.tasks import EncodedExamples
-from kdnas.tasks.sampling import draw_proxy, stratified_sample
+from kdnas.tasks import EncodedExamples, Examples
+from kdnas.tasks.sampling import draw_proxy, hold_out, stratified_sample
 
 
 def examples(labels: np.ndarray) -> EncodedExamples:
@@ -68,3 +68,28 @@ def test_what_is_advised_for_a_small_proxy_works(
         given = dict(zip(words[::3], words[1::3], strict=True))
         size = int(given.get("--batch-size", batch))
         assert len(draw_proxy(data, float(given.get("--proxy-fraction", fraction)), size, 0))
+
+
+def test_rows_of_one_group_are_held_out_together() -> None:
+    groups = [f"article {i // 7}" for i in range(70)]
+    train = Examples([f"text {i}" for i in range(70)], groups=groups)
+    kept, apart = hold_out(train)
+    assert kept.groups is not None and apart.groups is not None
+    assert len(set(apart.groups)) == 1 and len(apart) == 7
+    assert not set(kept.groups) & set(apart.groups)
+    with pytest.raises(KdnasError, match="cannot split one group"):
+        hold_out(train.take(range(7)))
+
+
+def test_a_sample_has_all_windows_of_a_row() -> None:
+    windows = np.repeat(np.arange(20), np.arange(20) % 3 + 1)
+    data = EncodedExamples(
+        np.arange(len(windows), dtype=np.int32), None, np.arange(len(windows) + 1), rows=windows
+    )
+    chosen = stratified_sample(data, 12, seed=0)
+    rows = data.rows_of(chosen)
+    assert len(rows) == round(12 * 20 / len(windows))
+    assert chosen.tolist() == data.examples_of(rows).tolist()
+    part = data.take(chosen)
+    assert part.row_count == len(rows) and part.rows is not None
+    assert np.bincount(part.rows).tolist() == (rows % 3 + 1).tolist()

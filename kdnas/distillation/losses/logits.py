@@ -68,7 +68,8 @@ class LogitsLoss(DistillationLoss):
         if self.statistics.logit_variance is None:
             return self.loss(output, batch, signal)
         assert signal.logits is not None and output.logits is not None
-        ours, theirs = batch.task.centred(output.logits), batch.task.centred(signal.logits)
+        both = (output.logits, signal.logits)
+        ours, theirs = (batch.task.centred(logits, batch.units) for logits in both)
         return unexplained_logits(ours, theirs, self.statistics.logit_variance)
 
     def count(self, batch: Batch) -> int:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.formats.tables import SUFFIXES, read_rows, select_columns
+from kdnas.tasks.formats.files import read_split, suffixes_of
+from kdnas.tasks.formats.tables import select_columns
 from kdnas.tasks.formats.text import SHEETS
 from kdnas.tasks.spec import TaskSpec
 
@@ -37,26 +38,24 @@ class FolderSource:
             raise KdnasError(
                 f"{self.folder} has no {split} file for task {spec.name!r}; found "
                 f"{_content(self.folder, 8)}; name it {' or '.join(_stems(spec, split))} with an "
-                f"ending of {' '.join(SUFFIXES)}"
+                f"ending of {' '.join(suffixes_of(spec))}"
             )
-        rows = read_rows(
-            files[0], spec.headerless, spec.text, quoting=spec.quoting, encoding=spec.encoding
-        )
-        return select_columns(rows, spec, split)
+        return select_columns(read_split(files[0], spec), spec, split)
 
     def _files(self, split: str) -> list[Path]:
         """Files of a readable format whose stem, or whole name, is one of the split's.
 
-        Without one: its spreadsheets, which reading refuses with what to do.
+        Names that the task gives are taken in its order. Without one: its spreadsheets, which
+        reading refuses with what to do.
         """
-        stems = _stems(self.spec, split)
-        named = [
-            path
-            for path in sorted(self.folder.iterdir())
-            if path.is_file() and (path.name in stems or path.stem.removesuffix(_SHARD) in stems)
-        ]
-        found = ([p for p in named if p.suffix.lower() in kind] for kind in (SUFFIXES, SHEETS))
-        return next(filter(None, found), [])
+        stems, own = _stems(self.spec, split), split in self.spec.files
+        there = [path for path in sorted(self.folder.iterdir()) if path.is_file()]
+        for names in [(stem,) for stem in stems] if own else [stems]:
+            named = [p for p in there if p.name in names or p.stem.removesuffix(_SHARD) in names]
+            for kind in (suffixes_of(self.spec), SHEETS):
+                if found := [path for path in named if path.suffix.lower() in kind]:
+                    return found
+        return []
 
 
 def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:

@@ -10,12 +10,13 @@ from typing import Any
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import Fault, NoLabel, RawSplit, is_empty, kind_of
+from kdnas.tasks.examples import Fault, NoLabel, RawSplit, label_word
 from kdnas.tasks.formats.delimited import Delimited, named_width, without_padding
 from kdnas.tasks.formats.json_lines import json_records
 from kdnas.tasks.formats.parquet import class_names, read_parquet
 from kdnas.tasks.formats.text import read_text, refuse_sheet
 from kdnas.tasks.spec import Column, TaskSpec
+from kdnas.tasks.types import TaskType
 
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
 _SEPARATOR = re.compile(r"[,;|\t]")
@@ -173,22 +174,25 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
             hint = "; separate the fields of all rows by the same: commas, semicolons or tabs"
         raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
     texts = [at for column in spec.text if (at := places[column]) is not None]
-    label = places[spec.label]
+    label, kind = places[spec.label], spec.task_type
+    group = find_column(spec.group, rows.header, rows.source) if spec.group else None
     kept: list[tuple[int, list[Any]]] = []
     faulty: dict[str, list[int]] = {}
     for number, cells in rows.cells:
-        fault = _fault(cells, rows.header, texts, needs_text=needs_labels)
+        fault = _fault(kind, cells, rows.header, texts, needs_text=needs_labels)
         if fault:
             faulty.setdefault(fault, []).append(number)
         else:
             kept.append((number, cells))
     if not kept and not faulty:
         raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
-    words = [[cell_text(cells[i]) for _, cells in kept] for i in texts]
+    read = [[kind.read_text(cells[i]) for _, cells in kept] for i in texts]
+    said = [[text for text, _ in column] for column in read]
+    words = [spans for _, spans in read[0] if spans is not None]
     return RawSplit(
         source=rows.source,
-        text=words[0],
-        text_pair=words[1] if len(words) == 2 else None,
+        text=said[0],
+        text_pair=said[1] if len(said) == 2 else None,
         cells=None if label is None else [cells[label] for _, cells in kept],
         places=[number for number, _ in kept],
         unit=rows.unit,
@@ -196,6 +200,8 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         classes=() if label is None else tuple(rows.classes.get(label, ())),
         unlabelled=spec.unlabelled,
         assumed=rows.assumed,
+        words=words if len(words) == len(kept) and words else None,
+        groups=None if group is None else [label_word(cells[group]) for _, cells in kept],
     )
 
 
@@ -204,13 +210,15 @@ def cell_text(cell: Any) -> str:
     return cell if isinstance(cell, str) else ""
 
 
-def _fault(cells: list[Any], header: list[str], texts: list[int], *, needs_text: bool) -> str:
+def _fault(
+    kind: TaskType, cells: list[Any], header: list[str], texts: list[int], *, needs_text: bool
+) -> str:
     """What a row has that makes it useless, as in `line 3 has ...`; nothing where it is sound."""
     if len(cells) != len(header):
         return f"{several(len(cells), 'field')} instead of {len(header)}"
     for i in texts:
-        if not isinstance(cells[i], str) and not is_empty(cells[i]):
-            return f"{kind_of(cells[i])} instead of text under {header[i]!r}"
-        if needs_text and not cell_text(cells[i]).strip():
+        if fault := kind.text_fault(cells[i]):
+            return f"{fault} under {header[i]!r}"
+        if needs_text and not kind.read_text(cells[i])[0].strip():
             return f"no text under {header[i]!r}"
     return ""

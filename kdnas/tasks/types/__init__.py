@@ -7,7 +7,15 @@ from typing import Any
 from kdnas.runtime.console import say
 from kdnas.tasks.encode import EncodedExamples, describe_cut
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
-from kdnas.tasks.types.base import UNSCALED, LabelScale, Metric, Submission, TaskType
+from kdnas.tasks.types.base import (
+    THRESHOLD,
+    UNSCALED,
+    LabelScale,
+    Metric,
+    Submission,
+    TaskType,
+    threshold_of,
+)
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.regression import Regression
 
@@ -16,6 +24,7 @@ TASK_TYPES: dict[str, TaskType] = {"classification": Classification(), "regressi
 __all__ = [
     "DEFAULT_TYPE",
     "TASK_TYPES",
+    "THRESHOLD",
     "UNSCALED",
     "LabelScale",
     "Metric",
@@ -23,6 +32,7 @@ __all__ = [
     "TaskType",
     "encode",
     "task_type_of",
+    "threshold_of",
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -12,7 +13,17 @@ from pydantic import BaseModel, ConfigDict
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
-from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, label_words, shown
+from kdnas.tasks.examples import (
+    Examples,
+    Label,
+    NoLabel,
+    RawSplit,
+    Spans,
+    is_empty,
+    kind_of,
+    label_words,
+    shown,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +32,8 @@ Array = NDArray[Any]
 # Words that data sets write for no label.
 MARKS = ("-", "-1", "-100", "?", "n/a", "none", "null", "nan")
 LogitLoss = Literal["kl", "ce", "mse"]
+# The key of a config under which a model keeps what `TaskType.choose_threshold` chose for it.
+THRESHOLD = "kdnas_threshold"
 
 
 class LabelScale(NamedTuple):
@@ -49,15 +62,45 @@ UNSCALED = LabelScale()
 class Metric:
     """A metric, the hub's identifier of it, and the hub's name of it.
 
-    `compute` takes predictions and labels, in this order, to a number; higher is better, but for
-    the `errors` of a task type. One with a parameter `axis` takes the resamples of a bootstrap all
-    at once. One `of_class` has a parameter `positive`, the id of the class that it is about.
+    `compute` takes the rows' predictions and labels, in this order, to a number; higher is better,
+    but for the `errors` of a task type. One with a parameter `axis` takes the resamples of a
+    bootstrap all at once. One `of_class` has a parameter `positive`, the id of the class that it is
+    about. With `counts`, which takes predictions and labels to shape (rows, k), `compute` takes
+    sums over rows, shape (..., k), to shape (...).
     """
 
     compute: Callable[..., Any]
     hub_type: str
     hub_name: str
     of_class: bool = False
+    counts: Callable[[Array, Array], Array] | None = None
+
+    def __call__(self, predicted: Array, truth: Array) -> float:
+        """The metric of all rows."""
+        return float(self.on(predicted, truth)(np.arange(len(truth))))
+
+    def on(self, predicted: Array, truth: Array) -> Callable[[NDArray[np.int64]], Array]:
+        """The metric as a function of rows: from indices, shape (..., rows), to shape (...)."""
+        compute = self.compute
+        if self.counts is not None:
+            counts = self.counts(predicted, truth)
+            return lambda rows: np.asarray(compute(counts[rows].sum(-2)), np.float64)
+        if "axis" in inspect.signature(compute).parameters:
+            return lambda rows: np.asarray(compute(predicted[rows], truth[rows], axis=-1))
+
+        def one_by_one(rows: NDArray[np.int64]) -> Array:
+            flat = rows.reshape(-1, rows.shape[-1])
+            values = [float(compute(predicted[part], truth[part])) for part in flat]
+            return np.array(values, np.float64).reshape(rows.shape[:-1])
+
+        return one_by_one
+
+
+class Constant(NamedTuple):
+    """The best answer of who knows training labels but no text."""
+
+    name: str
+    predict: Callable[[Any], Array]  # what it says of the rows of some examples
 
 
 class Submission(BaseModel):
@@ -77,6 +120,10 @@ class TaskType:
     examples, e.g. with the tokens that are classified. Labels have one row for each unit. Every
     method that takes logits takes shape (units, outputs). `labels` are the names of the classes in
     the order of their ids, empty for a type without classes.
+
+    Scores are of rows: what the data have one of, a text or a question. Where a unit is not a row,
+    a type has its own `predictions` and `truths`, which read the `references` that its `encode`
+    fills.
     """
 
     name: ClassVar[str]  # its key in `TASK_TYPES`
@@ -95,6 +142,10 @@ class TaskType:
     skill: ClassVar[str | None] = None
     # Outputs of an ONNX file, each with the names of its free axes.
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch"}}
+    # Of files beside the hub's sets: keys of FORMATS in `kdnas.tasks.formats.files`, the one that
+    # is tried first ahead.
+    formats: ClassVar[tuple[str, ...]] = ("table",)
+    has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
     hub_name: ClassVar[str]  # the hub's name of the task
 
@@ -136,7 +187,16 @@ class TaskType:
             return None
         return [str(config.id2label[i]) for i in range(config.num_labels)]
 
-    # Raw labels.
+    # Raw cells.
+
+    def read_text(self, cell: Any) -> tuple[str, Spans | None]:
+        """A cell's text, empty where it has none, and for types on words where its words are."""
+        return (cell if isinstance(cell, str) else ""), None
+
+    def text_fault(self, cell: Any) -> str:
+        """What a cell holds instead of text, as in `a number instead of text`; else nothing."""
+        sound = isinstance(cell, str) or is_empty(cell)
+        return "" if sound else f"{kind_of(cell)} instead of text"
 
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
         """The class names in a training split whose task lists none; KdnasError without classes."""
@@ -156,6 +216,14 @@ class TaskType:
     def expected(self, labels: Sequence[str]) -> str:
         """What a label cell may hold, for error messages."""
         raise NotImplementedError
+
+    def label_cells(self, raw: RawSplit) -> list[Any]:
+        """Each label cell as it is compared, or why a row has no label: by default a plain word."""
+        return [NoLabel.MISSING if word == "" else word for word in label_words(raw)]
+
+    def label_array(self, values: Sequence[Any]) -> Array:
+        """Parsed labels as `Examples` holds them."""
+        return np.array(values, dtype=self.label_dtype)
 
     def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
         """Each row's id or score, or why it has none; KdnasError where a cell holds neither."""
@@ -181,6 +249,10 @@ class TaskType:
 
     def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64] | None:
         """Shape (classes,): examples of each class; None where an example has no single class."""
+        return None
+
+    def label_range(self, labels: Array) -> tuple[float, float] | None:
+        """The lowest and the highest label; None where labels are no numbers."""
         return None
 
     # Examples.
@@ -212,8 +284,24 @@ class TaskType:
         """The best logits, shape (outputs,), of who knows training labels but no text, if any."""
         return None
 
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+        """The best answer that knows no text, from training rows; by default that of `constant`."""
+        logits = self.constant(truths, self.num_outputs(labels))
+        if logits is None:
+            return None
+        answer = self.answers(logits[None], labels)[0]
+        name = str(answer.get("label", format(answer["score"], ".4g")))
+        said = self.decode(logits[None])
+        return Constant(name, lambda data: np.repeat(said, len(self.truths(data)), axis=0))
+
     def linear_model(self, seed: int) -> Any:
         """An untrained model of scikit-learn for the floor; None where there is none."""
+        return None
+
+    def simple_model(
+        self, train: Examples, labels: Sequence[str], seed: int
+    ) -> tuple[str, Callable[[Examples], Array]] | None:
+        """The floor of a type without a `linear_model`: its name, and its predictions of rows."""
         return None
 
     # Training.
@@ -261,7 +349,7 @@ class TaskType:
         wanted = F.log_softmax(teacher / temperature, dim=-1)
         return F.kl_div(given, wanted, reduction="batchmean", log_target=True) * temperature**2
 
-    def centred(self, logits: Tensor) -> Tensor:
+    def centred(self, logits: Tensor, units: Units) -> Tensor:
         """Logits in float32 without what changes no prediction; by default a unit's mean."""
         logits = logits.float()
         return logits - logits.mean(-1, keepdim=True)
@@ -285,17 +373,72 @@ class TaskType:
     # Scores, and what leaves kdnas.
 
     def decode(self, logits: Array) -> Array:
-        """Predictions as the metrics take them; by default class ids."""
+        """What each unit's logits say; by default class ids."""
         ids: Array = logits.argmax(axis=-1)
         return ids
+
+    def predictions(
+        self, logits: Array, data: EncodedExamples, threshold: float | None = None
+    ) -> Array:
+        """Each row's prediction, as the metrics take it; by default a row is a unit.
+
+        Args:
+            logits: Of all units of the data.
+            data: Examples.
+            threshold: What `choose_threshold` chose for the model, if anything.
+        """
+        return self.decode(logits)
+
+    def truths(self, data: Examples | EncodedExamples) -> Array:
+        """What each row's prediction is scored against; by default its label."""
+        assert data.labels is not None
+        return data.labels
+
+    def known(self, truths: Array) -> NDArray[np.bool_]:
+        """Which rows have a truth."""
+        import torch
+
+        if truths.dtype == object:
+            return np.array([truth is not None for truth in truths], dtype=bool)
+        found: NDArray[np.bool_] = self.labelled(torch.from_numpy(truths)).numpy()
+        return found
+
+    def as_rows(self, values: Sequence[Any]) -> Array:
+        """Predictions or truths that were written as JSON."""
+        return np.asarray(values)
+
+    def differ(self, ours: Array, theirs: Array) -> NDArray[np.bool_]:
+        """On which rows two models say different things."""
+        return np.asarray(ours != theirs, dtype=bool)
+
+    def choose_threshold(self, logits: Array, data: EncodedExamples) -> float | None:
+        """The threshold with the best main score on labelled rows that a model was not trained on.
+
+        A model keeps it in its config, under THRESHOLD. None for types without one.
+        """
+        return None
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
         """What `kdnas predict` says of each unit: plain values."""
         raise NotImplementedError
 
+    def row_answers(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """What `kdnas predict` says of each row; by default a row is a unit."""
+        return self.answers(logits, labels)
+
     def in_words(self, answer: Any, labels: Sequence[str]) -> str:
         """One prediction as `decode` gives it, or one label: its class's name, else the number."""
         return str(labels[int(answer)]) if self.has_classes else f"{float(answer):.4g}"
+
+    def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
+        """One row's prediction or truth, as a person reads it beside the row's text."""
+        return self.in_words(answer, labels)
 
     def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
         """One of the answers as `kdnas predict` prints it before the text."""
@@ -308,6 +451,23 @@ class TaskType:
     def onnx_answer(self, names: Sequence[str] | None) -> str:
         """Python lines for an export's README that print the answers in the array `logits`."""
         raise NotImplementedError
+
+
+def threshold_of(config: Any) -> float | None:
+    """The threshold that a model's config keeps, if any."""
+    found = getattr(config, THRESHOLD, None)
+    return None if found is None else float(found)
+
+
+def object_rows(values: Sequence[Any]) -> Array:
+    """Values of any kind, one a row, lists as tuples: shape (rows,)."""
+    found = np.empty(len(values), dtype=object)
+    found[:] = [_plain(value) for value in values]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple | np.ndarray) else value
 
 
 def correlation(x: Array, y: Array, axis: int) -> Array:

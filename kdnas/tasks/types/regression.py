@@ -96,6 +96,13 @@ class Regression(TaskType):
     def expected(self, labels: Sequence[str]) -> str:
         return "a number, such as 3.5 or 1500"
 
+    def label_range(self, labels: Array) -> tuple[float, float] | None:
+        known = labels[np.isfinite(labels)]
+        return (float(known.min()), float(known.max())) if len(known) else None
+
+    def differ(self, ours: Array, theirs: Array) -> NDArray[np.bool_]:
+        return ~np.isclose(ours, theirs)
+
     def strata(self, labels: Array) -> NDArray[np.int64]:
         """Deciles."""
         edges = np.unique(np.quantile(labels, np.linspace(0, 1, _STRATA + 1)[1:-1]))
@@ -145,7 +152,7 @@ class Regression(TaskType):
 
         return F.mse_loss(student.float(), teacher.float())
 
-    def centred(self, logits: Tensor) -> Tensor:
+    def centred(self, logits: Tensor, units: Units) -> Tensor:
         return logits.float()
 
     def decode(self, logits: Array) -> Array:

@@ -1,0 +1,57 @@
+"""The formats of a task's local files, by name; `format:` in a task's entry names one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
+from kdnas.tasks.spec import TaskSpec
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of files that hold one split.
+
+    Attributes:
+        suffixes: Of its files, in small letters.
+        read: The rows of a file; raises KdnasError where it is in another format or damaged.
+        claims: Whether a file with one of the suffixes is in this format and no other, judged by
+            its content; it raises nothing.
+    """
+
+    suffixes: tuple[str, ...]
+    read: Callable[[Path, TaskSpec], Rows]
+    claims: Callable[[Path], bool] = lambda _: True
+
+
+def _read_table(path: Path, spec: TaskSpec) -> Rows:
+    columns, quoting = spec.text, spec.quoting
+    return read_rows(path, spec.headerless, columns, quoting=quoting, encoding=spec.encoding)
+
+
+# A task's type names those that its data come in, the most special one first.
+FORMATS: dict[str, FileFormat] = {"table": FileFormat(SUFFIXES, _read_table)}
+
+
+def read_split(path: Path, spec: TaskSpec) -> Rows:
+    """The rows of a split's file.
+
+    Raises:
+        KdnasError: It cannot be read.
+    """
+    fitting = [one for one in _formats(spec) if path.suffix.lower() in one.suffixes]
+    if len(fitting) > 1:
+        fitting = [one for one in fitting if one.claims(path)]
+    return (fitting or _formats(spec))[0].read(path, spec)
+
+
+def suffixes_of(spec: TaskSpec) -> tuple[str, ...]:
+    """The suffixes of files that a task's data may come in."""
+    return tuple(dict.fromkeys(suffix for one in _formats(spec) for suffix in one.suffixes))
+
+
+def _formats(spec: TaskSpec) -> list[FileFormat]:
+    names = spec.task_type.formats if spec.format is None else (spec.format,)
+    return [FORMATS[name] for name in names]
