@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.recipes.run_data import encode_evaluation, input_length
+from kdnas.recipes.run_data import encode_evaluation, encode_options, input_length
 from kdnas.runtime.console import say
 from kdnas.tasks import (
     EncodedExamples,
@@ -41,6 +41,7 @@ class Subject:
     tokenizer: Any
     config: Any
     length: int  # tokens at which inputs are cut
+    options: Mapping[str, Any]  # by which the task's type encodes
     tuned: bool  # whether it has to be fine-tuned first
     held_out: bool  # whether a tenth of the training data stands in for a validation split
 
@@ -49,7 +50,7 @@ class Subject:
         return padding_id(self.config, self.tokenizer)
 
     def encode(self, examples: Examples, name: str) -> EncodedExamples:
-        data = encode(examples, self.tokenizer, self.length, name)
+        data = encode(examples, self.tokenizer, self.length, name, self.options)
         return check_inputs(data, self.config)
 
 
@@ -105,11 +106,13 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
         raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")
     tuned = _needs_tuning(model, config, task.spec, tuned)
     length = input_length(settings, tokenizer, config)
-    splits = encode_evaluation(task, tokenizer, length)
+    options = encode_options(settings, task.spec)
+    splits = encode_evaluation(task, tokenizer, length, options)
     for data in splits.values():
         check_inputs(data, config)
     held_out = task.held_out is not None
-    return Subject(model, task.spec, splits, tokenizer, config, length, tuned, held_out)
+    parts = (model, task.spec, splits, tokenizer, config, length, options)
+    return Subject(*parts, tuned, held_out)
 
 
 def read_train(subject: Subject, settings: Settings) -> EncodedExamples:

@@ -21,7 +21,7 @@ from kdnas.evaluation.scores import evaluate_model
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
 from kdnas.measure.onnx import PACKAGES, Session, input_names, to_onnx
 from kdnas.measure.quiet import computing, how_measured
-from kdnas.recipes.run_data import encode_evaluation, input_length
+from kdnas.recipes.run_data import encode_evaluation, encode_options, input_length
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime
@@ -240,7 +240,8 @@ def _evaluation(
             skip_malformed=settings.skip_malformed,
         )
         length = input_length(settings, tokenizer, config)
-        return task.spec, encode_evaluation(task, tokenizer, length)
+        options = encode_options(settings, task.spec)
+        return task.spec, encode_evaluation(task, tokenizer, length, options)
     except KdnasError as error:
         say(f"no scores: {error}")
         return None, {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class RunData:
         length: Tokens at which inputs are cut.
         spare: Training examples that `max_train_rows` leaves out, at most 1,000 of them.
         assumed: How files were read where that is not the usual way.
+        options: Values of the settings by which the task's type encodes.
     """
 
     spec: TaskSpec
@@ -60,6 +62,7 @@ class RunData:
     length: int
     spare: EncodedExamples | None = None
     assumed: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -77,6 +80,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
             f"{longest_input(config)}"
         )
     length = input_length(settings, tokenizer, config)
+    options = encode_options(settings, task.spec)
     train, spare = task.splits["train"], None
     if settings.max_train_rows and settings.max_train_rows < len(train):
         everything = train
@@ -84,8 +88,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         train = everything.take(chosen)
         left = everything.take(np.setdiff1d(np.arange(len(everything)), chosen))
         few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
-        spare = encode(few, tokenizer, length, "train")
-    encoded = encode(train, tokenizer, length, "train")
+        spare = encode(few, tokenizer, length, "train", options)
+    encoded = encode(train, tokenizer, length, "train", options)
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
     given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])
     texts = given.texts
@@ -94,7 +98,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     share = settings.corpus_pairs
     if share is None:
         share = 0.5 if general else 0.0
-    corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type) if texts else None
+    corpus = None
+    if texts:
+        corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type, options)
     seen = encoded if corpus is None or general else corpus
 
     def masked(data: EncodedExamples) -> EncodedExamples:
@@ -104,7 +110,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
 
     others = [examples for split, examples in task.splits.items() if split != "train"]
     held_out = {text for e in others for text in (*e.text, *(e.text_pair or ()))}
-    distillation, evaluation = masked(seen), encode_evaluation(task, tokenizer, length)
+    distillation = masked(seen)
+    evaluation = encode_evaluation(task, tokenizer, length, options)
     for part in (encoded, distillation, *evaluation.values()):
         check_inputs(part, config)
     return RunData(
@@ -122,27 +129,40 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         length,
         spare,
         (*task.assumed, *given.assumed),
+        options,
     )
 
 
+def encode_options(settings: Settings, spec: TaskSpec) -> dict[str, Any]:
+    """Values of the settings by which the task's type encodes."""
+    return {name: getattr(settings, name) for name in spec.task_type.encode_settings}
+
+
 def encode_corpus(
-    texts: list[str], pairs: float, tokenizer: Any, length: int, task_type: str
+    texts: list[str],
+    pairs: float,
+    tokenizer: Any,
+    length: int,
+    task_type: str,
+    options: Mapping[str, Any] | None = None,
 ) -> EncodedExamples:
     """The texts of a corpus, a share of them in pairs with similar ones."""
     if not pairs:
-        return encode(Examples(texts, task_type=task_type), tokenizer, length, "corpus")
+        return encode(Examples(texts, task_type=task_type), tokenizer, length, "corpus", options)
     alone, both = similar_pairs(texts, pairs)
     singles = Examples(alone, task_type=task_type)
     joined = Examples([a for a, _ in both], [b for _, b in both], task_type=task_type)
     parts = [
-        encode(part, tokenizer, length, name)
+        encode(part, tokenizer, length, name, options)
         for name, part in (("corpus", singles), ("corpus, pairs", joined))
         if len(part)
     ]
     return parts[0].joined(parts[1]) if len(parts) == 2 else parts[0]
 
 
-def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, EncodedExamples]:
+def encode_evaluation(
+    task: TaskData, tokenizer: Any, length: int, options: Mapping[str, Any] | None = None
+) -> dict[str, EncodedExamples]:
     """The splits that a task is scored on.
 
     Raises:
@@ -152,7 +172,8 @@ def encode_evaluation(task: TaskData, tokenizer: Any, length: int) -> dict[str, 
     for split in present:
         if task.splits[split].labels is None:
             raise KdnasError(f"task {task.spec.name!r}: its {split} split has no labels to score")
-    return {split: encode(task.splits[split], tokenizer, length, split) for split in present}
+    parts = {split: task.splits[split] for split in present}
+    return {name: encode(part, tokenizer, length, name, options) for name, part in parts.items()}
 
 
 def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:

@@ -77,7 +77,8 @@ def prepare_stage_resources(
     if reads_transfer(settings):
         with run.timed("transfer set"):
             transfer = make_transfer_set(settings, data, task_teacher)
-            encoded = encode(transfer.examples, data.tokenizer, data.length, "transfer set")
+            what = (data.tokenizer, data.length, "transfer set", data.options)
+            encoded = encode(transfer.examples, *what)
             encoded = replace(encoded, class_weights=data.train.class_weights)
             encoded = _standard(encoded, task_teacher)
             check_inputs(encoded, task_teacher.model.config)

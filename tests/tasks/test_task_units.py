@@ -44,7 +44,9 @@ class Parity(Classification):
     head = "ForTokenClassification"
     problem_type = None
 
-    def encode(self, examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
+    def encode(
+        self, examples: Examples, tokenizer: Any, max_length: int, **options: Any
+    ) -> EncodedExamples:
         data = tokenise(examples, tokenizer, max_length)
         positions = np.concatenate([np.arange(n, dtype=np.int32) for n in data.lengths])
         labels = data.input_ids.astype(np.int64) % 2

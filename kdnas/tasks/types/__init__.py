@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kdnas.runtime.console import say
@@ -37,13 +38,20 @@ __all__ = [
 
 
 def encode(
-    examples: Examples, tokenizer: Any, max_length: int, name: str | None = None
+    examples: Examples,
+    tokenizer: Any,
+    max_length: int,
+    name: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> EncodedExamples:
     """Tokenises a split as its task's type does, at most max_length tokens an example.
 
-    With a name, such as that of the split, it says how many examples were cut.
+    Args:
+        name: Such as that of the split; it says how many examples were cut.
+        options: Values of the settings that are the type's `encode_settings`.
     """
-    data = TASK_TYPES[examples.task_type].encode(examples, tokenizer, max_length)
+    kind = TASK_TYPES[examples.task_type]
+    data = kind.encode(examples, tokenizer, max_length, **(options or {}))
     cut = describe_cut(examples, data, tokenizer, max_length) if name else None
     if cut:
         say(f"{name}: {cut}")

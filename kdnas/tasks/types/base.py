@@ -145,6 +145,7 @@ class TaskType:
     # Of files beside the hub's sets: keys of FORMATS in `kdnas.tasks.formats.files`, the one that
     # is tried first ahead.
     formats: ClassVar[tuple[str, ...]] = ("table",)
+    encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
     hub_name: ClassVar[str]  # the hub's name of the task
@@ -257,8 +258,13 @@ class TaskType:
 
     # Examples.
 
-    def encode(self, examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
-        """Tokenises texts, at most max_length tokens each, and lays their targets out by unit."""
+    def encode(
+        self, examples: Examples, tokenizer: Any, max_length: int, **options: Any
+    ) -> EncodedExamples:
+        """Tokenises texts, at most max_length tokens each, and lays their targets out by unit.
+
+        `options` are some or all of `encode_settings`; without one its default holds.
+        """
         return tokenise(examples, tokenizer, max_length)
 
     def collate_labels(self, labels: Array) -> Tensor:
