@@ -87,14 +87,16 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         winner = data.report.student.trial
         search = search_summary(run.settings, data.table, data.control, size, winner)
         report = data.report.model_copy(update={"search": search, "seconds": run.seconds()})
-        report.write(run.folder / REPORT)
         data = replace(data, report=report)
+    # The large files first: where there is no room for them, nothing of the student changes.
+    _write_sections(run.folder / "report.html", data, plotly)
+    _write_trials(run, data, plotly)
+    if data.report:
+        data.report.write(run.folder / REPORT)
         # While a new winner's controls are trained, the report is still that of the old one.
         known = (key_of(run.folder / "student") or {}).get("candidate")
-        if known and Architecture.from_params(known) == report.student.architecture:
-            _write_card(run, report, run.folder)
-    _write_trials(run, data, plotly)
-    _write_sections(run.folder / "report.html", data, plotly)
+        if known and Architecture.from_params(known) == data.report.student.architecture:
+            _write_card(run, data.report, run.folder)
     return data
 
 

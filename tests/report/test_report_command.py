@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,6 +73,20 @@ def test_markdown_has_verdict_and_table(run: Path, command: Said, tmp_path: Path
     assert "<script>" not in text and contents(run) == before
     assert command("report", run, run, "--markdown")[0] == 0
     assert "| sst2 |" in command.all
+
+
+def test_without_room_for_the_pages_the_student_stays_as_it_is(run: Path, command: Said) -> None:
+    card = run / "student" / "README.md"
+    card.parent.mkdir(exist_ok=True)
+    card.write_text("An older card.", encoding="utf-8")
+    before, usual = contents(run), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, usual[1]))  # bytes; plotly has millions
+    try:
+        code, error = command("report", run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert code == 2 and "no space left" in error and error.count("\n") == 1
+    assert contents(run) == before
 
 
 @pytest.mark.parametrize(
