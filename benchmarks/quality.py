@@ -25,6 +25,7 @@ import yaml
 from support.stepwise import Stepwise
 
 from kdnas.config import validated
+from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.recipes.full import run_recipe
@@ -33,6 +34,7 @@ from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
 from kdnas.students import empty_student
 from kdnas.teachers.load import teacher_source
+from kdnas.workflow.selection_rows import selection_rows
 
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"
@@ -41,45 +43,56 @@ TEACHER = "steps/evaluate-teacher.json"
 def main() -> None:
     args = _arguments()
     plan = yaml.safe_load(args.plan.read_text())
+    file = run_plan(plan, args)
+    if args.json or args.table:
+        _report(file, plan, args)
+
+
+def run_plan(plan: dict[str, Any], args: argparse.Namespace) -> Path:
+    """Trains what a plan names and is not done; returns the file with a line for each student."""
     out: Path = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.jsonl"
     wanted = [name for name in plan["tasks"] if name in (args.tasks or plan["tasks"])]
     for task in wanted:
-        pipeline = _pipeline(task, plan, args)
+        pipeline = pipeline_of(task, plan, args)
         for seed in range(args.from_seed, args.seeds):
             for variant in plan["variants"]:
                 key = {"task": task, "variant": variant["name"], "seed": seed}
-                if seed < variant.get("seeds", args.seeds) and not _done(file, key):
-                    row = key | _result(pipeline, plan, variant, seed)
+                if seed < variant.get("seeds", args.seeds) and not is_done(file, key):
+                    row = key | result_of(pipeline, plan, variant, seed)
                     with file.open("a") as stream:
                         stream.write(json.dumps(row) + "\n")
                     print(json.dumps(row), flush=True)
-    if args.json or args.table:
-        _report(file, plan, args)
+    return file
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_arguments(parser)
+    return parser.parse_args()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `run_plan` reads."""
     parser.add_argument("--plan", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tasks", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--table", action="store_true", help="Print the table.")
-    parser.add_argument("--json", type=Path, help="Write the retention to this file.")
-    return parser.parse_args()
+    parser.add_argument("--json", type=Path, help="Write the figures into this file.")
 
 
-def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Stepwise:
+def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Stepwise:
     """A task's teacher and data, shared by all its students; its scores are kept beside it."""
     settings = {
         "task": task,
         "data_dir": str(args.data_dir),
-        "corpus": str(args.corpus),
+        "corpus": args.corpus and str(args.corpus),
         "threads": args.threads,
         "out": str(args.out / task),
         **plan.get("settings", {}),
@@ -91,7 +104,7 @@ def _pipeline(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Step
     return pipeline
 
 
-def _result(
+def result_of(
     pipeline: Stepwise, plan: dict[str, Any], variant: dict[str, Any], seed: int
 ) -> dict[str, Any]:
     """One student, from start to score."""
@@ -103,22 +116,24 @@ def _result(
     start = time.perf_counter()
     state = run_recipe(full, Candidate(architecture), work, name)
     seconds = time.perf_counter() - start
+    rows = selection_rows(pipeline.data, pipeline.settings)
+    keep_threshold(state.model, rows, pipeline.runtime.exact, pipeline.teacher.pad_id)
     scores = pipeline.score(state.model)
     shutil.rmtree(work)
     return {"student": variant["student"], "scores": scores, "seconds": round(seconds, 1)}
 
 
-def _done(file: Path, key: dict[str, Any]) -> bool:
-    return any(key.items() <= row.items() for row in _rows(file))
+def is_done(file: Path, key: dict[str, Any]) -> bool:
+    return any(key.items() <= row.items() for row in rows_in(file))
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def rows_in(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
     """Prints a Markdown table; the mean is over seeds that have every task."""
-    frame = pd.DataFrame(_rows(file))
+    frame = pd.DataFrame(rows_in(file))
     frame["score"] = [next(iter(scores.values())) for scores in frame.scores]
     tasks = list(plan["tasks"])
     teachers = {
@@ -135,16 +150,16 @@ def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
     for name in (variant["name"] for variant in plan["variants"]):
         if name in table.index.get_level_values(0):
             rows = table.loc[name]
-            cells = [_spread(rows[task].dropna()) for task in tasks]
+            cells = [spread(rows[task].dropna()) for task in tasks]
             whole = rows.dropna().mean(axis=1)
             share = f"{whole.mean() / teacher_mean:.3f}" if len(whole) else ""
             took = " / ".join(f"{value:.0f}" for value in seconds.loc[name, tasks])
-            print(f"| {name} |", " | ".join([*cells, _spread(whole), share, took]), "|")
+            print(f"| {name} |", " | ".join([*cells, spread(whole), share, took]), "|")
     if args.json:
         _write_retention(table, teacher_mean, plan, args)
 
 
-def _spread(scores: pd.Series) -> str:
+def spread(scores: pd.Series) -> str:
     """Mean and standard deviation, or the one score."""
     if len(scores) < 2:
         return " ".join(f"{score:.4f}" for score in scores)
@@ -155,7 +170,7 @@ def _write_retention(
     table: pd.DataFrame, teacher_mean: float, plan: dict[str, Any], args: argparse.Namespace
 ) -> None:
     """The best of a plan's `final` variants at each speed-up, as shares of the teacher's mean."""
-    costs = {name: _costs(shape, args.threads) for name, shape in plan["students"].items()}
+    costs = {name: costs_of(shape, args.threads) for name, shape in plan["students"].items()}
     retention, details = {}, {}
     finals = {v["name"]: v["student"] for v in plan["variants"] if v.get("final")}
     for band in BANDS:
@@ -182,7 +197,7 @@ def _write_retention(
     write_json(args.json, whole)
 
 
-def _costs(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
+def costs_of(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
     """Speed-ups at batch 1 and 128 tokens, and at 32 x 64."""
     from kdnas.runtime.device import start_runtime
     from kdnas.tasks import load_spec

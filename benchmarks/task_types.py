@@ -1,0 +1,92 @@
+"""What students keep of their teacher on tasks beyond one label, beside plain fine-tuning.
+
+    python benchmarks/task_types.py --plan benchmarks/task_types.yaml --data-dir DATA \
+        --out runs/task-types --table --json docs/results.json
+
+Each student of the plan is distilled, and fine-tuned on labels alone from the same start, with
+every seed; scores are those of the validation split. `OUT/results.jsonl` keeps each training, so
+that the command can be stopped and repeated. `--json` writes the entry `task-types`: per task the
+`teacher`, and for each speed `score`, `fine_tuned` and `retention`, means over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+import yaml
+from quality import TEACHER, add_arguments, rows_in, run_plan, spread
+
+from kdnas.files.atomic import read_json, write_json
+
+FINE_TUNED = ", fine-tuned"
+
+
+def main() -> None:
+    """Trains what is missing; prints a table, writes the entry."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add_arguments(parser)
+    args = parser.parse_args()
+    plan = yaml.safe_load(args.plan.read_text())
+    file = run_plan(plan, args)
+    found = {task: _figures(task, file, plan, args.out) for task in plan["tasks"]}
+    found = {task: figures for task, figures in found.items() if figures}
+    if args.table:
+        print("\n".join(_table(found)))
+    if args.json:
+        whole = read_json(args.json) or {}
+        plain = {task: _entry(figures) for task, figures in found.items()}
+        command = f"python benchmarks/task_types.py --plan {args.plan} --data-dir DATA --out OUT"
+        whole["task-types"] = {**plain, "command": f"{command} --json {args.json}"}
+        write_json(args.json, whole)
+
+
+def _figures(task: str, file: Path, plan: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The teacher's score, and by speed the scores of the seeds; empty where none is done."""
+    rows = [row for row in rows_in(file) if row["task"] == task]
+    known = read_json(out / task / TEACHER)
+    if not rows or not known:
+        return {}
+    metric = next(iter(known["result"]))
+    figures: dict[str, Any] = {"metric": metric, "teacher": known["result"][metric], "speeds": {}}
+    for speed in plan["students"]:
+        scores = {
+            kind: {r["seed"]: r["scores"][metric] for r in rows if r["variant"] == speed + ending}
+            for kind, ending in (("score", ""), ("fine_tuned", FINE_TUNED))
+        }
+        if all(scores.values()):
+            figures["speeds"][speed] = scores
+    return figures
+
+
+def _entry(figures: dict[str, Any]) -> dict[str, Any]:
+    """As docs/results.json has it."""
+    entry: dict[str, Any] = {"metric": figures["metric"], "teacher": figures["teacher"]}
+    for speed, scores in figures["speeds"].items():
+        means = {kind: fmean(values.values()) for kind, values in scores.items()}
+        means["retention"] = means["score"] / figures["teacher"]
+        entry[speed] = {kind: round(value, 4) for kind, value in means.items()}
+        entry[speed]["seeds"] = sorted(scores["score"])
+    return entry
+
+
+def _table(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Markdown; after a mean over seeds its standard deviation."""
+    lines = [
+        "| task | teacher | speed | distilled | fine-tuned | kept |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, figures in found.items():
+        for speed, scores in figures["speeds"].items():
+            kinds = [spread(pd.Series(scores[kind])) for kind in ("score", "fine_tuned")]
+            share = fmean(scores["score"].values()) / figures["teacher"]
+            teacher = f"{figures['metric']} {figures['teacher']:.4f}"
+            lines.append(f"| {task} | {teacher} | {speed} | {' | '.join(kinds)} | {share:.1%} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
