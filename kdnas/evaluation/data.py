@@ -20,6 +20,7 @@ from kdnas.tasks import (
     load_data,
     load_spec,
 )
+from kdnas.tasks.defaults import with_type_defaults
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
@@ -98,6 +99,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     checkpoint or data cannot be used, or it is not to be fine-tuned and has no head for the task.
     """
     config, tokenizer = load_parts(model)
+    settings = with_type_defaults(settings, spec)
     skip = settings.skip_malformed
     task = load_data(
         spec, settings.data_dir, splits=(), optional=spec.evaluation, skip_malformed=skip

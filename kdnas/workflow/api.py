@@ -19,6 +19,8 @@ from kdnas.report.trials_table import finished, front
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
+from kdnas.tasks import DEFAULT_TASK, load_spec
+from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.early import check_choice, check_settings
 from kdnas.workflow.forecast import Forecast
 from kdnas.workflow.inputs import with_latency_input
@@ -167,6 +169,8 @@ def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
     settings = load_settings(files, flags)
     if not (settings.teacher or settings.task):
         settings = _embedded_example(settings, files, flags)
+    spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    settings = with_type_defaults(settings, spec)
     check_settings(settings)
     return Run.create(with_latency_input(settings))
 

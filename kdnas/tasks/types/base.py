@@ -145,6 +145,7 @@ class TaskType:
     # Of files beside the hub's sets: keys of FORMATS in `kdnas.tasks.formats.files`, the one that
     # is tried first ahead.
     formats: ClassVar[tuple[str, ...]] = ("table",)
+    defaults: ClassVar[Mapping[str, Any]] = {}  # of settings of a run, where they differ
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
