@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -31,11 +33,19 @@ def grpc_proxy(url: str) -> Iterator[str]:
     pytest.importorskip("grpc", reason="no grpcio (pip install 'kdnas[grpc]')")
     port = free_port()
     server = Child(_serve, with_driver(url), port)
+    deadline = time.monotonic() + 60  # a busy machine takes long to import optuna
+    while not _listens(port) and time.monotonic() < deadline:
+        time.sleep(0.1)
     try:
         yield f"grpc://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _serve(url: str, port: int) -> None:

@@ -57,7 +57,7 @@ def test_mnli_matched_without_the_rest() -> None:
 
 
 def test_qqp_sample_by_an_explicit_file() -> None:
-    spec = load_spec("qqp").model_copy(update={"files": {"train": "train_sample"}})
+    spec = load_spec("qqp").model_copy(update={"files": {"train": ("train_sample",)}})
     data = load_data(spec, GLUE)
     assert len(data.splits["train"]) + len(data.splits["validation"]) == 23496
     assert data.splits["train"].dropped == 1
