@@ -49,8 +49,8 @@ def predict(
 ) -> None:
     """Label texts with a student, or with any other classifier.
 
-    Prints label, probability and text, one a line; for a regression number and text. Results go to
-    standard output, progress to standard error.
+    Prints label, probability and text, one a line; for a regression number and text; for token
+    classification entities and text. Results go to standard output, progress to standard error.
     """
     from kdnas.workflow.early import check_model
 
@@ -73,11 +73,12 @@ def predict(
         classifier = load_classifier(model, device=settings.device, threads=settings.threads)
         total = 0
         if file:
-            rows, total = read_file(file, classifier.spec, text_column, pair_column)
+            columns, kind = (text_column, pair_column), classifier.task_type
+            rows, total = read_file(file, classifier.spec, *columns, kind)
         elif piped:
             rows = read_lines(sys.stdin.buffer, "standard input", classifier.spec)
         else:
-            rows = iter(rows_of(given, text_pair))
+            rows = iter(rows_of(given, text_pair, classifier.task_type))
         typed = piped and sys.stdin.isatty()  # a person waits for each answer
         found = predict_rows(classifier, rows, *([1] if typed else []))
         lines = (

@@ -109,8 +109,8 @@ class Settings(BaseModel):
     )
     task: str | None = setting(
         None,
-        "Name of a task (the nine GLUE tasks, rotten-tomatoes), or a YAML file that defines one; "
-        "default: the Rotten Tomatoes snippets of an installed package.",
+        "Name of a task (the nine GLUE tasks, rotten-tomatoes, conll2003, wnut17), or a YAML file "
+        "that defines one; default: the Rotten Tomatoes snippets of an installed package.",
         main=True,
     )
     out: Path | None = setting(
@@ -169,6 +169,11 @@ class Settings(BaseModel):
         main=True,
     )
     max_length: int = setting(128, "Longest input, in tokens.", ge=8, le=MOST_TOKENS, main=True)
+    label_all_pieces: bool = setting(
+        False,
+        "Token classification: train on all pieces of a word, not on its first one alone; scores "
+        "and answers are of first pieces all the same.",
+    )
     tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
 
     general_teacher: str | None = setting(

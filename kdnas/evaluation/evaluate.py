@@ -29,6 +29,7 @@ from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.formatting import several, table_lines
 from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
+from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
@@ -199,7 +200,9 @@ def _evaluate_task(
     for spec, split, data in tests:
         assert predictions and model
         logits = predict(model, data, runtime.exact, pad_id=subject.pad_id)
-        file = write_predictions(predictions, spec, split, logits.numpy())
+        file = write_predictions(
+            predictions, spec, split, logits.numpy(), data, threshold_of(model.config)
+        )
         result["predictions"].append(str(file))
 
 
@@ -233,14 +236,24 @@ def _over_seeds(seeds: Sequence[Outcome]) -> dict[str, Any]:
     return found
 
 
-def write_predictions(folder: Path, spec: TaskSpec, split: str, logits: NDArray[Any]) -> Path:
+def write_predictions(
+    folder: Path,
+    spec: TaskSpec,
+    split: str,
+    logits: NDArray[Any],
+    data: EncodedExamples | None = None,
+    threshold: float | None = None,
+) -> Path:
     """Writes a model's predictions for a test split, in the form that GLUE's server takes.
+
+    `data` may be left out where each row is a unit.
 
     The columns of the tab-separated file are `index`, the row's place from 0 on, and `prediction`.
     """
     path = folder / spec.predictions_file(split)
-    words = spec.task_type.submission(logits, spec.labels or (), spec.submission)
-    lines = ["index\tprediction", *(f"{i}\t{word}" for i, word in enumerate(words))]
+    kind, how = spec.task_type, (logits, spec.labels or (), spec.submission)
+    rows = kind.submission(*how) if data is None else kind.row_submission(*how, data, threshold)
+    lines = ["index\tprediction", *(f"{i}\t{word}" for i, word in enumerate(rows))]
     write_text(path, "\n".join(lines) + "\n")
     return path
 
@@ -283,7 +296,8 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
 
 def _classes(task: dict[str, Any]) -> list[str]:
     """Precision, recall and F1 of each class, where there are not too many."""
-    known = (task.get("details") or {}).get("classes", ())
+    details = task.get("details") or {}
+    known, counted = details.get("classes", ()), details.get("counted", "rows")
     if not 1 < len(known) <= MOST_CLASSES:
         return []
     numbers = ("precision", "recall", "f1")
@@ -291,7 +305,7 @@ def _classes(task: dict[str, Any]) -> list[str]:
         (one["name"], *(f"{one[name]:.4f}" for name in numbers), str(one["support"]))
         for one in known
     ]
-    return table_lines(("class", *numbers, "rows"), rows)
+    return table_lines(("class", *numbers, counted), rows)
 
 
 def _of_run(folder: Path) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Classifier:
 
 def predict(
     model: str | Path,
-    texts: str | Sequence[str],
+    texts: str | Sequence[str] | Sequence[Sequence[str]],
     *,
     pairs: str | Sequence[str] | None = None,
     device: str | None = None,
@@ -64,21 +64,24 @@ def predict(
 
     Args:
         model: A run folder, a checkpoint folder or a hub id.
-        texts: One text or several; what is longer than the model reads is cut.
+        texts: One text or several; what is longer than the model reads is cut. For token
+            classification also lists of words.
         pairs: The second texts, for a task on pairs.
         device: `cpu`, `cuda`, `mps`; default: the best there is.
         threads: CPU threads; default: torch's.
 
     Returns:
         For each text, in order, `{"text", "label", "score", "probabilities"}`; for a regression
-        `{"text", "score"}`.
+        `{"text", "score"}`; for token classification `{"text", "entities"}`, each of these
+        `{"type", "text", "start", "end", "score"}`.
 
     Raises:
         KdnasError: The model cannot be used or has no head, or texts and pairs do not match.
     """
     classifier = load_classifier(model, device=device, threads=threads)
     seconds = [pairs] if isinstance(pairs, str) else pairs
-    rows = rows_of([texts] if isinstance(texts, str) else texts, seconds)
+    given = [texts] if isinstance(texts, str) else texts
+    rows = rows_of(given, seconds, classifier.task_type)
     return list(predict_rows(classifier, rows))
 
 
@@ -132,7 +135,18 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
         raise KdnasError(f"task {spec.name!r} reads one text a row; leave out the second texts")
     model, tokenizer, kind = classifier.model, classifier.tokenizer, classifier.task_type
     seconds = [row.text_pair or "" for row in rows] if paired else None
-    examples = Examples([row.text for row in rows], seconds, task_type=kind.name)
+    if paired and kind.most_texts < 2:
+        raise KdnasError(
+            f"the model is for {kind.name}, which reads one text a row; give no second"
+        )
+    words = [kind.read_text(row.text)[1] if row.words is None else row.words for row in rows]
+    examples = Examples(
+        [row.text for row in rows],
+        seconds,
+        task_type=kind.name,
+        words=[spans for spans in words if spans is not None] or None,
+        classes=tuple(classifier.labels),
+    )
     data = encode(examples, tokenizer, classifier.length)
     check_inputs(data, model.config)
     pad_id = padding_id(model.config, tokenizer)

@@ -10,30 +10,45 @@ from typing import Any
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
-from kdnas.tasks.examples import clean_text, is_empty, kind_of
-from kdnas.tasks.formats.tables import SUFFIXES, Rows, cell_text, find_column, read_rows
+from kdnas.tasks.examples import Spans, clean_text, is_empty
+from kdnas.tasks.formats.files import find_format
+from kdnas.tasks.formats.tables import SUFFIXES, Rows, find_column, read_rows
 from kdnas.tasks.formats.text import count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
+from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
 
 # Where neither an option nor the task names a column, these are looked for.
 TEXT = Column(name="text", aliases=("sentence", "sentence1", "text_a", "premise", "question1"))
+PLAIN = TASK_TYPES[DEFAULT_TYPE]
 PAIR = Column(name="text_pair", aliases=("sentence2", "text_b", "hypothesis", "question2"))
 ID = Column(name="id", aliases=("idx", "index"))
 
 
 @dataclass(frozen=True)
 class Row:
-    """A text to label, or a pair of texts, and its id where the file has one."""
+    """A text to label, or a pair of texts, and its id where the file has one.
+
+    `words` are where its words are, where the task's type reads words.
+    """
 
     text: str
     text_pair: str | None = None
     id: Any = None
+    words: Spans | None = None
 
 
-def rows_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Row]:
-    """Texts with, where given, second texts; KdnasError where their numbers differ."""
+def rows_of(
+    texts: Sequence[Any], pairs: Sequence[str] | None = None, kind: TaskType = PLAIN
+) -> list[Row]:
+    """Texts with, where given, second texts; KdnasError where their numbers differ.
+
+    A text is a string, or what else the task's type reads: a list of words.
+    """
     if not pairs:
-        return [Row(clean_text(text)) for text in texts]
+        for text in texts:
+            if fault := kind.text_fault(text):
+                raise KdnasError(f"cannot label {fault}")
+        return [_row(kind, text) for text in texts]
     if len(pairs) != len(texts):
         raise KdnasError(
             f"{len(texts)} text(s) but {len(pairs)} second text(s); give one --text-pair a text"
@@ -42,21 +57,34 @@ def rows_of(texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Ro
     return [Row(clean_text(text), clean_text(pair)) for text, pair in both]
 
 
+def _row(kind: TaskType, cell: Any, second: str | None = None, identity: Any = None) -> Row:
+    """A row of a cell that has no fault."""
+    text, words = kind.read_text(cell if is_empty(cell) else _clean(cell))
+    return Row(text, second, identity, words)
+
+
+def _clean(cell: Any) -> Any:
+    return clean_text(cell) if isinstance(cell, str) else [clean_text(str(word)) for word in cell]
+
+
 def read_file(
     path: Path,
     spec: TaskSpec | None = None,
     text_column: str | None = None,
     pair_column: str | None = None,
+    kind: TaskType = PLAIN,
 ) -> tuple[Iterator[Row], int]:
     """The rows of a file, and how many they are.
 
-    A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns;
-    any other file has one text a line, or for a task on pairs two with a tab between them.
+    A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns; a
+    file in another format of the model's task is read as its data are; any other file has one text
+    a line, or for a task on pairs two with a tab between them.
 
     Args:
         spec: The model's task: its text columns are taken.
         text_column: The column to take instead.
         pair_column: The column of second texts.
+        kind: What the model does.
 
     Raises:
         KdnasError: The file cannot be read, or has no text column.
@@ -68,9 +96,12 @@ def read_file(
             raise KdnasError(f"invalid {option} {quoted(name)}: expected the name of a column")
     refuse_sheet(path)
     own, paired = spec.text if spec else (), is_paired(spec)
+    if spec is not None and (found := find_format(path, spec)) is not None:
+        return _in_format(found.read(path, spec), kind)
     if path.suffix.lower() not in SUFFIXES:
         return read_lines(path.open("rb"), str(path), spec), count_lines(path)
-    wanted = _any_of(*([Column(name=text_column)] if text_column else [*own[:1], TEXT]))
+    columns = (*own[:1], *_columns_of(kind), TEXT)
+    wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
     table = read_rows(
         path,
         columns=[wanted],
@@ -78,7 +109,7 @@ def read_file(
         encoding=spec.encoding if spec else None,
     )
     tell(table.source, table.assumed)
-    text, pair = _find(table, text_column, *own[:1], TEXT), None
+    text, pair = _find(table, text_column, *columns), None
     if text is None and sum(map(bool, table.header)) == 1 and not text_column:
         text = next(at for at, name in enumerate(table.header) if name)
     if pair_column or spec is None or paired:
@@ -89,7 +120,7 @@ def read_file(
         raise _no_column(table, pair_column, "second text", "--pair-column")
     cells = list(table.cells)
     key = find_column(ID, table.header, table.source)
-    return _rows(table, cells, text, pair, key), len(cells)
+    return _rows(table, cells, kind, text, pair, key), len(cells)
 
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
@@ -110,8 +141,28 @@ def is_paired(spec: TaskSpec | None) -> bool:
     return spec is not None and len(spec.text) > 1
 
 
+def _columns_of(kind: TaskType) -> tuple[Column, ...]:
+    """The columns that a task of this type has its texts in where it names none."""
+    named = kind.entry_defaults.get("text", {})
+    return tuple(Column(name=name, aliases=tuple(others)) for name, others in named.items())
+
+
+def _in_format(table: Rows, kind: TaskType) -> tuple[Iterator[Row], int]:
+    """The rows of a file of a task's own format, its texts in the first column."""
+    tell(table.source, table.assumed)
+    for number, fault in table.faults:
+        raise KdnasError(f"{table.source}, {table.unit} {number}: has {fault}")
+    cells = list(table.cells)
+    return (_row(kind, row[0]) for _, row in cells), len(cells)
+
+
 def _rows(
-    table: Rows, cells: list[tuple[int, list[Any]]], text: int, pair: int | None, key: int | None
+    table: Rows,
+    cells: list[tuple[int, list[Any]]],
+    kind: TaskType,
+    text: int,
+    pair: int | None,
+    key: int | None,
 ) -> Iterator[Row]:
     for number, row in cells:
         if len(row) != len(table.header):
@@ -120,13 +171,13 @@ def _rows(
                 f"{len(table.header)}"
             )
         for place in (text,) if pair is None else (text, pair):
-            if not isinstance(row[place], str) and not is_empty(row[place]):
+            if fault := kind.text_fault(row[place]):
                 raise KdnasError(
-                    f"{table.source}, {table.unit} {number}: has {kind_of(row[place])} instead of "
-                    f"text under {table.header[place]!r}"
+                    f"{table.source}, {table.unit} {number}: has {fault} under "
+                    f"{table.header[place]!r}"
                 )
-        second = None if pair is None else cell_text(row[pair])
-        yield Row(cell_text(row[text]), second, None if key is None else _identity(row[key]))
+        second = None if pair is None else kind.read_text(row[pair])[0]
+        yield _row(kind, row[text], second, None if key is None else _identity(row[key]))
 
 
 def _identity(cell: Any) -> Any:

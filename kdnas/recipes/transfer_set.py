@@ -218,7 +218,16 @@ def _followed(own: Examples, others: list[Row]) -> Examples:
     second = [text or "" for _, text in others]
     pairs = None if own.text_pair is None else [*own.text_pair, *second]
     texts = [*own.text, *(text for text, _ in others)]
-    return Examples(texts, pairs, labels, task_type=own.task_type)
+    kind = TASK_TYPES[own.task_type]
+    words = [spans for text, _ in others if (spans := kind.read_text(text)[1]) is not None]
+    return Examples(
+        texts,
+        pairs,
+        labels,
+        task_type=own.task_type,
+        words=None if own.words is None else [*own.words, *words],
+        classes=own.classes,
+    )
 
 
 def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sources:

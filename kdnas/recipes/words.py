@@ -6,12 +6,8 @@ import re
 import unicodedata
 from typing import Any
 
-# Thai, Lao, Tibetan, Burmese, Khmer; kana and Chinese characters.
-UNSPACED = (
-    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
-    "\U00020000-\U0003ffff"
-)
+from kdnas.tasks.words import UNSPACED
+
 # What TF-IDF takes for words: it knows no tokenizer.
 TOKEN_PATTERN = rf"[{UNSPACED}]|[^\s{UNSPACED}]+"
 _RUNS = re.compile(rf"[{UNSPACED}]+|[^\s{UNSPACED}]+")

@@ -124,7 +124,7 @@ def data_section(data: ReportData) -> Section:
     told = f"{DATA.told} Short trainings see {several(f'{facts.proxy:,}', 'row')} of them."
     if facts.assumed:
         told += f" How files were read: {'. '.join(facts.assumed)}."
-    caption = "Rows, lengths in tokens, the share of texts that are cut, rows of each class."
+    caption = "Rows, lengths in tokens, the share of texts that are cut, how often each label is."
     return replace(DATA, told=told, table=Table(head, rows, caption=caption))
 
 

@@ -131,7 +131,7 @@ class Kept(Part):
 
 
 class ClassScores(Part):
-    """How the student does on one class; `support` counts its rows."""
+    """How the student does on one class; `support` counts its rows, or what `counted` says."""
 
     name: str
     precision: Score
@@ -144,14 +144,16 @@ class Details(Part):
     """Class by class: row i, column j of `confusion` are rows of class i taken for class j."""
 
     classes: list[ClassScores]
-    confusion: list[list[int]]
+    confusion: list[list[int]] | None = None  # where each row has one class
+    counted: str = "rows"  # what the support of a class counts
 
 
 class SplitFacts(Part):
     """One split as the run read it."""
 
     rows: int
-    classes: dict[str, int] = {}  # rows of each class; empty for tasks without classes
+    # Rows, or what else the task's type counts, of each class; empty for tasks without classes.
+    classes: dict[str, int] = {}
     label_range: Interval | None = None  # lowest and highest label of a task without classes
     median_tokens: int  # of the uncut texts, special tokens included
     longest_tokens: int

@@ -160,11 +160,18 @@ class EncodedExamples:
         return digest.hexdigest()
 
 
-def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExamples:
+def tokenise(
+    examples: Examples,
+    tokenizer: Any,
+    max_length: int,
+    places: list[NDArray[np.int32]] | None = None,
+) -> EncodedExamples:
     """Tokenises texts, one unit each; longer ones lose tokens from the longer of a pair.
 
     Args:
         max_length: Most tokens of an example, special tokens included.
+        places: Gets for each example where its tokens are in its first text, shape (tokens, 2);
+            (-1, -1) for the others. Only fast tokenizers know.
     """
     ids: list[NDArray[np.int32]] = []
     types: list[NDArray[np.int8]] = []
@@ -177,8 +184,11 @@ def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExam
             max_length=max_length,
             padding=False,
             return_attention_mask=False,
+            return_offsets_mapping=places is not None,
             verbose=False,
         )
+        if places is not None:
+            places += map(_places, chunk.encodings)
         ids += (np.array(row, dtype=np.int32) for row in chunk["input_ids"])
         types += (np.array(row, dtype=np.int8) for row in chunk.get("token_type_ids", ()))
     return EncodedExamples(
@@ -188,6 +198,13 @@ def tokenise(examples: Examples, tokenizer: Any, max_length: int) -> EncodedExam
         labels=examples.labels,
         task_type=examples.task_type,
     )
+
+
+def _places(encoding: Any) -> NDArray[np.int32]:
+    """Where the tokens of one example are in its first text; (-1, -1) for the others."""
+    offsets = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+    first = np.array([sequence == 0 for sequence in encoding.sequence_ids], bool)
+    return np.where(first[:, None], offsets, np.int32(-1))
 
 
 def describe_cut(

@@ -37,6 +37,7 @@ class Examples:
     task_type: str = DEFAULT_TYPE  # a key of TASK_TYPES
     words: list[Spans] | None = None  # of each text, for tasks whose texts come as words
     groups: list[str] | None = None  # what rows belong to, such as an article, where known
+    classes: tuple[str, ...] = ()  # names of the classes in the order of their ids, where known
 
     def __len__(self) -> int:
         return len(self.text)

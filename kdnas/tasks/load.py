@@ -216,7 +216,8 @@ def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> 
 def _unlabelled(raw: RawSplit, spec: TaskSpec) -> Examples:
     """The texts of a split."""
     texts = {"text": raw.text, "text_pair": raw.text_pair, "words": raw.words}
-    return Examples(**texts, groups=raw.groups, task_type=spec.type)  # type: ignore[arg-type]
+    own = {"groups": raw.groups, "task_type": spec.type, "classes": tuple(spec.labels or ())}
+    return Examples(**texts, **own)  # type: ignore[arg-type]
 
 
 def _with_unlabelled(

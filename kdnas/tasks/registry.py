@@ -17,7 +17,7 @@ from kdnas.runtime.shown import shown
 from kdnas.tasks.spec import TaskSpec
 
 DEFAULT_TASK = "rotten-tomatoes"
-_BUILT_IN = Path(__file__).with_name("glue.yaml")
+_BUILT_IN = ("glue.yaml", "entities.yaml")
 
 
 def benchmark_names() -> list[str]:
@@ -38,14 +38,14 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
     """
     if Path(name).suffix.lower() in (".yaml", ".yml"):
         entries = read_mapping(Path(name), "a name to a task")
-        if "text" in entries:
+        if "text" in entries or isinstance(entries.get("type"), str):
             return _parse(str(entries.get("name", Path(name).stem)), entries, str(name))
         if len(entries) != 1:
             held = f"the keys {', '.join(map(str, entries))}" if entries else "nothing"
             raise KdnasError(f"{name} holds {held}; give one task")
         [(key, entry)] = entries.items()
         return _parse(str(key), entry, str(name))
-    for known, source in ((extra or {}, "tasks"), (_built_in(), _BUILT_IN.name)):
+    for known, source in ((extra or {}, "tasks"), (_built_in(), "built-in tasks")):
         for key, entry in known.items():
             if _plain(str(key)) == _plain(str(name)):
                 return _parse(str(key), entry, source)
@@ -77,7 +77,8 @@ def _plain(name: str) -> str:
 
 @cache
 def _built_in() -> dict[str, Any]:
-    return read_mapping(_BUILT_IN)
+    files = (read_mapping(Path(__file__).with_name(name)) for name in _BUILT_IN)
+    return {name: entry for file in files for name, entry in file.items()}
 
 
 def _one_line(error: ValidationError) -> str:

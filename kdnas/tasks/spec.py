@@ -203,6 +203,8 @@ class TaskSpec(_Part):
     def metric(self, name: str) -> Metric:
         """A metric, about the task's positive class; KdnasError as num_labels raises it."""
         metric, _ = self.task_type.every_metric[name], self.num_labels
+        if metric.of_labels and metric.counts is not None:
+            metric = replace(metric, counts=partial(metric.counts, labels=self.labels or ()))
         if not metric.of_class:
             return metric
         return replace(metric, compute=partial(metric.compute, positive=self._positive_id))
@@ -270,7 +272,7 @@ class TaskSpec(_Part):
             raise ValueError(f"unknown type {kind!r}{nearest(kind, TASK_TYPES)}")
         if not values.get("metrics"):
             values.pop("metrics", None)
-        return values
+        return {**TASK_TYPES[kind].entry_defaults, **values}
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
@@ -304,6 +306,9 @@ class TaskSpec(_Part):
         yield from self._problems_of_columns()
 
     def _problems_of_columns(self) -> Iterator[str]:
+        kind, texts = self.task_type, len(self.text)
+        if texts > kind.most_texts:
+            yield f"{kind.name} reads {kind.most_texts} text a row, not {texts}; name one column"
         read = [column.name.casefold() for column in (*self.text, self.label)]
         for name in read:
             if read.count(name) > 1:

@@ -35,16 +35,12 @@ def data_facts(data: RunData) -> DataFacts:
 
 def _split_facts(data: RunData, examples: Examples, encoded: EncodedExamples) -> SplitFacts:
     spec, lengths = data.spec, uncut_lengths(examples, encoded, data.tokenizer, data.length)
-    classes: dict[str, int] = {}
-    ends = None
+    kind, ends = spec.task_type, None
     if encoded.labels is not None and len(encoded.labels):
-        counts = spec.task_type.class_counts(encoded.labels, spec.num_labels)
-        if counts is not None:
-            classes = dict(zip(spec.labels or (), counts.tolist(), strict=True))
-        ends = spec.task_type.label_range(encoded.labels)
+        ends = kind.label_range(encoded.labels)
     return SplitFacts(
         rows=len(examples),
-        classes=classes,
+        classes=kind.label_counts(encoded, spec.labels or ()),
         label_range=ends,
         median_tokens=int(np.median(lengths)),
         longest_tokens=int(lengths.max()),

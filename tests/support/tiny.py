@@ -99,3 +99,33 @@ def save_mrpc(folder: Path) -> Path:
         text = "\n".join(lines) + "\n"
         (folder / "MRPC" / f"{name}.tsv").write_text(text, encoding="utf-8")
     return folder
+
+
+ANIMALS, PLACES = NOUNS[:3], NOUNS[6:]
+
+
+def tagged_sentence(rng: random.Random) -> tuple[list[str], list[str]]:
+    """A sentence with animals, a word before them being part of their name, and places."""
+    words = sentence(rng).split()
+    tags = ["B-place" if word in PLACES else "O" for word in words]
+    for i, word in enumerate(words):
+        if word in ANIMALS:
+            tags[i - 1], tags[i] = "B-animal", "I-animal"
+    return words, tags
+
+
+def conll_text(rows: list[tuple[list[str], list[str]]]) -> str:
+    """Sentences in columns."""
+    lines = ("\n".join(map("\t".join, zip(*row, strict=True))) for row in rows)
+    return "\n\n".join(lines) + "\n"
+
+
+def save_animals(folder: Path) -> Path:
+    """A task of named entities that can be learnt, in CoNLL's columns, and its YAML file."""
+    (folder / "animals").mkdir()
+    rng = random.Random(2)
+    for name, rows in (("train", 240), ("dev", 40), ("test", 12)):
+        text = conll_text([tagged_sentence(rng) for _ in range(rows)])
+        (folder / "animals" / f"{name}.conll").write_text(text, encoding="utf-8")
+    (folder / "animals.yaml").write_text("name: animals\ntype: token-classification\n")
+    return folder

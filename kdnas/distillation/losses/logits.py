@@ -87,4 +87,5 @@ def unexplained_logits(student: Tensor, teacher: Tensor, variance: float) -> Ten
     0 for the teacher's own logits, 1 for predicting their mean everywhere. Both are centred and of
     shape (units, outputs).
     """
-    return (student - teacher).square().sum(-1).mean() / max(variance, 1e-12)
+    squares = (student - teacher).square().sum()
+    return squares / max(1, len(student)) / max(variance, 1e-12)

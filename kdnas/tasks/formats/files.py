@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kdnas.tasks.formats import conll
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
 from kdnas.tasks.spec import TaskSpec
 
@@ -19,11 +20,13 @@ class FileFormat:
         read: The rows of a file; raises KdnasError where it is in another format or damaged.
         claims: Whether a file with one of the suffixes is in this format and no other, judged by
             its content; it raises nothing.
+        any_suffix: Whether a file that a task names in full may have any other suffix.
     """
 
     suffixes: tuple[str, ...]
     read: Callable[[Path, TaskSpec], Rows]
     claims: Callable[[Path], bool] = lambda _: True
+    any_suffix: bool = False
 
 
 def _read_table(path: Path, spec: TaskSpec) -> Rows:
@@ -32,7 +35,10 @@ def _read_table(path: Path, spec: TaskSpec) -> Rows:
 
 
 # A task's type names those that its data come in, the most special one first.
-FORMATS: dict[str, FileFormat] = {"table": FileFormat(SUFFIXES, _read_table)}
+FORMATS: dict[str, FileFormat] = {
+    "table": FileFormat(SUFFIXES, _read_table),
+    "conll": FileFormat(conll.SUFFIXES, conll.read_conll, conll.is_conll, any_suffix=True),
+}
 
 
 def read_split(path: Path, spec: TaskSpec) -> Rows:
@@ -44,12 +50,25 @@ def read_split(path: Path, spec: TaskSpec) -> Rows:
     fitting = [one for one in _formats(spec) if path.suffix.lower() in one.suffixes]
     if len(fitting) > 1:
         fitting = [one for one in fitting if one.claims(path)]
-    return (fitting or _formats(spec))[0].read(path, spec)
+    whole = [one for one in _formats(spec) if one.any_suffix]
+    return (fitting or whole or _formats(spec))[0].read(path, spec)
+
+
+def find_format(path: Path, spec: TaskSpec) -> FileFormat | None:
+    """The format of a task, beside tables, that a file of any use is in, judged by its content."""
+    others = [one for one in _formats(spec) if one is not FORMATS["table"]]
+    fitting = (one for one in others if path.suffix.lower() in one.suffixes and one.claims(path))
+    return next(fitting, None)
 
 
 def suffixes_of(spec: TaskSpec) -> tuple[str, ...]:
     """The suffixes of files that a task's data may come in."""
     return tuple(dict.fromkeys(suffix for one in _formats(spec) for suffix in one.suffixes))
+
+
+def takes_any_suffix(spec: TaskSpec) -> bool:
+    """Whether a file that a task names in full may have any suffix."""
+    return any(one.any_suffix for one in _formats(spec))
 
 
 def _formats(spec: TaskSpec) -> list[FileFormat]:

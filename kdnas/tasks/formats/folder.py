@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
-from kdnas.tasks.formats.files import read_split, suffixes_of
+from kdnas.tasks.formats.files import read_split, suffixes_of, takes_any_suffix
 from kdnas.tasks.formats.tables import select_columns
 from kdnas.tasks.formats.text import SHEETS
 from kdnas.tasks.spec import TaskSpec
@@ -55,6 +55,9 @@ class FolderSource:
             for kind in (suffixes_of(self.spec), SHEETS):
                 if found := [path for path in named if path.suffix.lower() in kind]:
                     return found
+            whole = [path for path in named if path.name in names]
+            if own and whole and takes_any_suffix(self.spec):
+                return whole
         return []
 
 

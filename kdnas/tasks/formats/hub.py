@@ -34,7 +34,7 @@ class HubSource:
             )
         data = self._splits[self._name(split)]
         header = list(data.column_names)
-        names = [getattr(data.features[column], "names", None) for column in header]
+        names = [_class_names(data.features[column]) for column in header]
         columns = [
             named_cells(data[column], words) for column, words in zip(header, names, strict=True)
         ]
@@ -53,6 +53,13 @@ class HubSource:
     @cached_property
     def _splits(self) -> Any:
         return fetch(self.hub.path, self.hub.name, "give the data with --data-dir")
+
+
+def _class_names(feature: Any) -> list[str] | None:
+    """The names of a feature's classes, or of those in its lists; None where it has none."""
+    inner = feature[0] if isinstance(feature, list) and feature else feature
+    inner = getattr(inner, "feature", inner)
+    return getattr(inner, "names", None)
 
 
 def fetch(path: str, name: str | None, advice: str, split: str | None = None) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdnas.errors import KdnasError
 
@@ -29,6 +29,8 @@ def read_parquet(path: Path) -> pd.DataFrame:
 def class_names(path: Path) -> dict[str, list[str]]:
     """Names of the classes in the order of their ids, by column of ids, where the file has them.
 
+    A column may hold lists of ids.
+
     Categories of pandas and dictionaries of Arrow are none: their values stand in the cells.
     """
     import pyarrow.parquet as pq
@@ -36,10 +38,18 @@ def class_names(path: Path) -> dict[str, list[str]]:
     kept = (pq.read_schema(path).metadata or {}).get(_FEATURES)
     try:
         features = json.loads(kept or b"{}").get("info", {}).get("features", {})
+        inner = {column: _of_lists(feature) for column, feature in features.items()}
         return {
             column: list(map(str, feature["names"]))
-            for column, feature in features.items()
+            for column, feature in inner.items()
             if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
         }
     except (ValueError, AttributeError, KeyError, TypeError):  # another's words under that key
         return {}
+
+
+def _of_lists(feature: Any) -> Any:
+    """A feature, or that of the items of its lists."""
+    if isinstance(feature, list):
+        return feature[0] if feature else None
+    return feature.get("feature", feature) if isinstance(feature, dict) else feature

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
@@ -35,6 +38,8 @@ class Rows:
     # By column, the names of its classes in the order of their ids, where known.
     classes: Mapping[int, list[str]] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
+    # Rows that could not be read: the number of each, and what it has, as in `line 3 has ...`.
+    faults: tuple[tuple[int, str], ...] = ()
 
 
 def read_rows(
@@ -108,17 +113,21 @@ def _parquet_rows(path: Path) -> Rows:
 
 
 def named_cells(cells: Iterable[Any], names: Sequence[str] | None) -> list[Any]:
-    """Cells of a column, where it holds ids of classes (-1: no label) with the classes' names."""
+    """Cells of a column, where it holds ids of classes (-1: no label) with the classes' names.
+
+    A cell may hold a list of ids.
+    """
     return [_class_name(cell, names) for cell in cells] if names else list(cells)
 
 
 def _class_name(cell: Any, names: Sequence[str]) -> Any:
+    if isinstance(cell, list | tuple | np.ndarray):
+        return [_class_name(one, names) for one in cell]
     # Where some are missing, pandas has floats.
-    if not isinstance(cell, int | float) or not float(cell).is_integer():
+    if not isinstance(cell, numbers.Real) or not float(cell).is_integer():
         return cell
-    if int(cell) == -1:
-        return NoLabel.UNLABELLED
-    return names[int(cell)] if 0 <= cell < len(names) else cell
+    at = int(float(cell))
+    return NoLabel.UNLABELLED if at == -1 else names[at] if 0 <= at < len(names) else cell
 
 
 def numbered(rows: Iterable[Sequence[Any]]) -> Numbered:
@@ -178,8 +187,12 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     group = find_column(spec.group, rows.header, rows.source) if spec.group else None
     kept: list[tuple[int, list[Any]]] = []
     faulty: dict[str, list[int]] = {}
+    for number, fault in rows.faults:
+        faulty.setdefault(fault, []).append(number)
     for number, cells in rows.cells:
         fault = _fault(kind, cells, rows.header, texts, needs_text=needs_labels)
+        if not fault and label is not None:
+            fault = kind.label_fault(cells[texts[0]], cells[label])
         if fault:
             faulty.setdefault(fault, []).append(number)
         else:
@@ -219,6 +232,6 @@ def _fault(
     for i in texts:
         if fault := kind.text_fault(cells[i]):
             return f"{fault} under {header[i]!r}"
-        if needs_text and not kind.read_text(cells[i])[0].strip():
+        if needs_text and not kind.has_text(cells[i]):
             return f"no text under {header[i]!r}"
     return ""

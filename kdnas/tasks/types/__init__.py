@@ -19,8 +19,13 @@ from kdnas.tasks.types.base import (
 )
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.regression import Regression
+from kdnas.tasks.types.token_classification import TokenClassification
 
-TASK_TYPES: dict[str, TaskType] = {"classification": Classification(), "regression": Regression()}
+TASK_TYPES: dict[str, TaskType] = {
+    "classification": Classification(),
+    "regression": Regression(),
+    "token-classification": TokenClassification(),
+}
 
 __all__ = [
     "DEFAULT_TYPE",
@@ -54,7 +59,8 @@ def encode(
     data = kind.encode(examples, tokenizer, max_length, **(options or {}))
     cut = describe_cut(examples, data, tokenizer, max_length) if name else None
     if cut:
-        say(f"{name}: {cut}")
+        lost = kind.cut_words(data, max_length)
+        say(f"{name}: {cut}{f'; {lost}' if lost else ''}")
     return data
 
 

@@ -73,7 +73,8 @@ class Metric:
     hub_type: str
     hub_name: str
     of_class: bool = False
-    counts: Callable[[Array, Array], Array] | None = None
+    counts: Callable[..., Array] | None = None
+    of_labels: bool = False  # whether `counts` also takes the names of the classes, as `labels`
 
     def __call__(self, predicted: Array, truth: Array) -> float:
         """The metric of all rows."""
@@ -146,6 +147,9 @@ class TaskType:
     # is tried first ahead.
     formats: ClassVar[tuple[str, ...]] = ("table",)
     defaults: ClassVar[Mapping[str, Any]] = {}  # of settings of a run, where they differ
+    # Keys of a task's entry that one of this type need not give, with their values.
+    entry_defaults: ClassVar[Mapping[str, Any]] = {}
+    most_texts: ClassVar[int] = 2  # that a row has
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
@@ -199,6 +203,14 @@ class TaskType:
         """What a cell holds instead of text, as in `a number instead of text`; else nothing."""
         sound = isinstance(cell, str) or is_empty(cell)
         return "" if sound else f"{kind_of(cell)} instead of text"
+
+    def has_text(self, cell: Any) -> bool:
+        """Whether a cell holds something to learn from or to score."""
+        return bool(self.read_text(cell)[0].strip())
+
+    def label_fault(self, cell: Any, label: Any) -> str:
+        """What is wrong with a row's label cell beside its text, as in `2 tags for 3 words`."""
+        return ""
 
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
         """The class names in a training split whose task lists none; KdnasError without classes."""
@@ -257,6 +269,13 @@ class TaskType:
         """The lowest and the highest label; None where labels are no numbers."""
         return None
 
+    def label_counts(self, data: EncodedExamples, labels: Sequence[str]) -> dict[str, int]:
+        """How often each label occurs, by the name that people see; empty for numbers."""
+        counts = None
+        if data.labels is not None and len(data.labels):
+            counts = self.class_counts(data.labels, self.num_outputs(labels))
+        return {} if counts is None else dict(zip(labels, counts.tolist(), strict=True))
+
     # Examples.
 
     def encode(
@@ -267,6 +286,10 @@ class TaskType:
         `options` are some or all of `encode_settings`; without one its default holds.
         """
         return tokenise(examples, tokenizer, max_length)
+
+    def cut_words(self, data: EncodedExamples, max_length: int) -> str:
+        """What examples lose that are cut at a length, told beside how many are; else nothing."""
+        return ""
 
     def collate_labels(self, labels: Array) -> Tensor:
         """The labels of a batch's units as a tensor."""
@@ -337,17 +360,19 @@ class TaskType:
     def logit_loss(
         self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
     ) -> Tensor:
-        """The distillation loss on a teacher's logits: mean over units, by default of one softmax.
+        """The distillation loss on a teacher's logits: mean over units, 0 where there are none.
 
-        Hinton et al. 2015, Distilling the Knowledge in a Neural Network: the distance of class
-        probabilities softened by temperature T, times T squared. `kl` is the divergence from the
-        teacher; `ce`, the soft cross-entropy, is larger by the teacher's entropy and has the same
-        gradient; `mse` is the squared error of the logits, without T (Ba and Caruana 2014, Do Deep
-        Nets Really Need to be Deep?).
+        By default of one softmax: the distance of class probabilities softened by temperature T,
+        times T squared (Hinton et al. 2015, Distilling the Knowledge in a Neural Network). `kl` is
+        the divergence from the teacher; `ce`, the soft cross-entropy, is larger by the teacher's
+        entropy and has the same gradient; `mse` is the squared error of the logits, without T (Ba
+        and Caruana 2014, Do Deep Nets Really Need to be Deep?).
         """
         import torch.nn.functional as F
 
         student, teacher = student.float(), teacher.float()
+        if not len(student):  # a batch of examples without a unit
+            return student.sum()
         if kind == "mse":
             return F.mse_loss(student, teacher)
         given = F.log_softmax(student / temperature, dim=-1)
@@ -452,8 +477,19 @@ class TaskType:
         return f"{answer['score']:.4f}"
 
     def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
-        """Each row's prediction as a benchmark's predictions file writes it."""
+        """Each unit's prediction as a benchmark's predictions file writes it."""
         raise NotImplementedError
+
+    def row_submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        form: Submission,
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[str]:
+        """Each row's prediction as a predictions file writes it; by default a row is a unit."""
+        return self.submission(logits, labels, form)
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:
         """Python lines for an export's README that print the answers in the array `logits`."""

@@ -63,15 +63,15 @@ class Classification(TaskType):
 
     name = "classification"
     head = "ForSequenceClassification"
-    problem_type = "single_label_classification"
+    problem_type: ClassVar[str | None] = "single_label_classification"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "accuracy": Metric(_accuracy, "accuracy", "Accuracy"),
         "f1": Metric(_f1, "f1", "F1", of_class=True),
         "f1_macro": Metric(_f1_macro, "f1", "F1 (macro)"),
         "mcc": Metric(_mcc, "matthews_correlation", "Matthews correlation"),
     }
-    default_metrics = ("accuracy",)
-    metric_of_rare = "f1_macro"
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    metric_of_rare: ClassVar[str | None] = "f1_macro"
     skill = "mcc"
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
@@ -138,22 +138,22 @@ class Classification(TaskType):
         ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or an id from 0 to {len(labels) - 1}"
         return f"one of {', '.join(map(shown, labels))}{ids}"
 
-    def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32]:
+    def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32] | None:
         """Rows / (classes with rows * rows of the class); 1 for a class without rows.
 
         The formula is that of `class_weight="balanced"` in scikit-learn (Pedregosa et al. 2011),
         after King and Zeng 2001, Logistic Regression in Rare Events Data. Over the training rows
         the weights have the mean 1. Golden: 3 rows and 1 row -> 2/3 and 2.
         """
-        counts = self.class_counts(labels, classes)
+        counts = np.bincount(labels[labels >= 0], minlength=classes)
         present = counts > 0
         weights = counts.sum() / (max(1, present.sum()) * np.maximum(counts, 1))
         return np.where(present, weights, 1.0).astype(np.float32)
 
-    def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64]:
+    def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64] | None:
         return np.bincount(labels[labels >= 0], minlength=classes)
 
-    def strata(self, labels: Array) -> NDArray[np.int64]:
+    def strata(self, labels: Array) -> NDArray[np.int64] | None:
         return labels
 
     def constant(self, labels: Array, outputs: int) -> Array:
@@ -166,7 +166,9 @@ class Classification(TaskType):
 
         return LogisticRegression(C=4.0, max_iter=300, random_state=seed)
 
-    def details(self, predicted: Array, truth: Array, labels: Sequence[str]) -> dict[str, Any]:
+    def details(
+        self, predicted: Array, truth: Array, labels: Sequence[str]
+    ) -> dict[str, Any] | None:
         """Precision, recall, F1 and rows of each class, and the confusion matrix.
 
         Row i, column j of the matrix: rows of class i that were taken for class j.

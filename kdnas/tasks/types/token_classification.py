@@ -1,0 +1,530 @@
+"""Token classification: each word of a text has a tag, and runs of tags are entities."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdnas.errors import KdnasError
+from kdnas.runtime.formatting import several
+from kdnas.tasks.encode import EncodedExamples, offsets_of, tokenise
+from kdnas.tasks.entities import OUTSIDE, Entity, Tags, iob1_to_iob2
+from kdnas.tasks.examples import (
+    Examples,
+    NoLabel,
+    RawSplit,
+    Spans,
+    is_empty,
+    kind_of,
+    label_word,
+    shown,
+)
+from kdnas.tasks.types.base import Array, Constant, Metric, Submission, object_rows, ratio
+from kdnas.tasks.types.classification import Classification
+from kdnas.tasks.word_tagger import tagger
+from kdnas.tasks.words import joined_words, piece_words, split_words
+
+
+class Sentence(NamedTuple):
+    """What decoding and scoring read of a text.
+
+    Attributes:
+        text: As offsets count its characters.
+        ends: First character of each word and the one behind it, word after word.
+        tags: Their ids; None without labels.
+        outside: The id of O; -1 where it is not known.
+    """
+
+    text: str
+    ends: tuple[int, ...]
+    tags: tuple[int, ...] | None
+    outside: int
+
+    @property
+    def words(self) -> list[tuple[int, int]]:
+        return list(zip(self.ends[::2], self.ends[1::2], strict=True))
+
+
+# Metrics: shape (rows, 3), entities that are right, predicted, true.
+
+
+def _entity_counts(
+    predicted: Array, truth: Array, labels: Sequence[str], *, strict: bool = False
+) -> NDArray[np.int64]:
+    """Of each row: entities that both sides have, that are predicted, and that are true."""
+    tags = Tags(labels)
+    both = ([set(tags.entities(row, strict=strict)) for row in side] for side in (predicted, truth))
+    counts = [(len(p & t), len(p), len(t)) for p, t in zip(*both, strict=True)]
+    return np.array(counts, np.int64).reshape(-1, 3)
+
+
+def _strict_counts(predicted: Array, truth: Array, labels: Sequence[str]) -> NDArray[np.int64]:
+    return _entity_counts(predicted, truth, labels, strict=True)
+
+
+def _word_counts(predicted: Array, truth: Array, labels: Sequence[str]) -> NDArray[np.int64]:
+    """Of each row: words with the right tag, and all words."""
+    outside = Tags(labels).outside
+
+    def right(said: Sequence[int], true: Sequence[int]) -> int:
+        return sum((outside if a < 0 else a) == b for a, b in zip(said, true, strict=True))
+
+    counts = [(right(p, t), len(t)) for p, t in zip(predicted, truth, strict=True)]
+    return np.array(counts, np.int64).reshape(-1, 2)
+
+
+def _f1(counts: Array) -> Array:
+    return ratio(2.0 * counts[..., 0], counts[..., 1] + counts[..., 2])
+
+
+def _precision(counts: Array) -> Array:
+    return ratio(1.0 * counts[..., 0], counts[..., 1])
+
+
+def _recall(counts: Array) -> Array:
+    return ratio(1.0 * counts[..., 0], counts[..., 2])
+
+
+def _entity_metrics() -> Iterator[tuple[str, Metric]]:
+    """By default as the script of CoNLL-2000 counts, and strict: as the scheme says."""
+    for name, compute, told in (
+        ("f1", _f1, "F1"),
+        ("precision", _precision, "Precision"),
+        ("recall", _recall, "Recall"),
+    ):
+        for mode, counts in (("", _entity_counts), ("strict", _strict_counts)):
+            key, hub_name = (f"{name}_{mode}", f"{told} ({mode})") if mode else (name, told)
+            yield key, Metric(compute, name, hub_name, counts=counts, of_labels=True)
+
+
+class TokenClassification(Classification):
+    """A tag for each word.
+
+    Examples hold a tuple of tag ids for each text, encoded examples the id of each unit: the first
+    piece of each word. A row's prediction is a tag id for each word, that of O for words that the
+    tokenizer drops or that were cut off.
+    """
+
+    name = "token-classification"
+    head = "ForTokenClassification"
+    problem_type = None
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        **dict(_entity_metrics()),
+        "word_accuracy": Metric(
+            _precision, "accuracy", "Accuracy (words)", counts=_word_counts, of_labels=True
+        ),
+    }
+    default_metrics = ("f1", "precision", "recall")
+    metric_of_rare = None
+    skill = "f1"
+    onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch", 1: "length"}}
+    formats = ("conll", "table")
+    entry_defaults: ClassVar[Mapping[str, Any]] = {
+        "text": {"tokens": ["words"]},
+        "label": {"tags": ["ner_tags", "labels"]},
+    }
+    most_texts = 1
+    encode_settings = ("label_all_pieces",)
+    pipeline_tag = "token-classification"
+    hub_name = "Token Classification"
+
+    def entry_problems(self, labels: Sequence[str] | None, metrics: Sequence[str]) -> Iterator[str]:
+        of_entities = [name for name in metrics if name != "word_accuracy"]
+        if labels and of_entities and Tags(labels).scheme is None:
+            odd = next((n for n in labels if n != OUTSIDE and Tags(["O", n]).scheme == "bare"), "")
+            yield (
+                f"the tag {shown(odd or labels[0])!r} is none of O, B-TYPE, I-TYPE and the like; "
+                f"{of_entities[0]} needs such tags, else set `metrics: [word_accuracy]`"
+            )
+
+    # Cells: lists of words and of tags.
+
+    def read_text(self, cell: Any) -> tuple[str, Spans | None]:
+        """Words, which are joined by spaces, or a text, which is split into words."""
+        if isinstance(cell, str):
+            return cell, split_words(cell)
+        words = [] if is_empty(cell) else [str(word) for word in cell]
+        return joined_words(words)
+
+    def text_fault(self, cell: Any) -> str:
+        if isinstance(cell, str) or is_empty(cell):
+            return ""
+        if not isinstance(cell, list | tuple | np.ndarray):
+            return f"{kind_of(cell)} instead of a list of words"
+        odd = next((i for i, word in enumerate(cell) if not isinstance(word, str)), None)
+        return "" if odd is None else f"{kind_of(cell[odd])} as word {odd + 1}"
+
+    def has_text(self, cell: Any) -> bool:
+        """A list has, even an empty one: a sentence without words has no entities."""
+        return isinstance(cell, list | tuple | np.ndarray) or super().has_text(cell)
+
+    def label_fault(self, cell: Any, label: Any) -> str:
+        if is_empty(label) or isinstance(label, NoLabel):
+            return ""
+        if isinstance(cell, str):
+            return "a text instead of a list of words beside its tags"
+        if not isinstance(label, list | tuple | np.ndarray):
+            return f"{kind_of(label)} instead of a list of tags"
+        if len(label) != len(cell):
+            return f"{len(label)} tags for {len(cell)} words"
+        odd = next((i for i, tag in enumerate(label) if not _is_tag(tag)), None)
+        return "" if odd is None else f"no tag for word {odd + 1}"
+
+    def label_cells(self, raw: RawSplit) -> list[Any]:
+        """Each row's tags as plain words, or why it has none."""
+        return [_tag_words(cell, raw.unlabelled) for cell in raw.cells or ()]
+
+    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+        """Tags in IOB1 become IOB2."""
+        if raw.cells is None:
+            return raw
+        rows = self.label_cells(raw)
+        given = [row for row in rows if isinstance(row, list)]
+        changed = iob1_to_iob2(given)
+        if changed is None:
+            return replace(raw, cells=rows)
+        coming = iter(changed)
+        cells = [next(coming) if isinstance(row, list) else row for row in rows]
+        return replace(raw, cells=cells, assumed=(*raw.assumed, "tags in IOB1, read as IOB2"))
+
+    def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
+        """O, and then the other tags by type; a hub data set says the order of its classes.
+
+        Raises:
+            KdnasError: There is one tag or none.
+        """
+        counts = Counter(
+            tag for row in self.label_cells(raw) if isinstance(row, list) for tag in row
+        )
+        spellings: dict[str, str] = {}
+        for tag, _ in counts.most_common():
+            spellings.setdefault(tag.casefold(), tag)
+        names = list(spellings.values())
+        if len(names) < 2:
+            found = f"only the tag {shown(names[0])!r}" if names else "no tag"
+            raise KdnasError(f"{raw.source}: found {found}; {self.name} needs two or more")
+        known = [label_word(name) for name in raw.classes]
+        if {name.casefold() for name in known} >= set(spellings):
+            return tuple(known)
+        tags = Tags(names)
+
+        def place(name: str) -> tuple[bool, str, int, str]:
+            tag = tags.tags[names.index(name)]
+            return tag.part != OUTSIDE, tag.type.casefold(), "BIES".find(tag.part), name
+
+        return tuple(sorted(names, key=place))
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Any]:
+        """Each row's tag ids, or why it has none; KdnasError for a tag that the task has not."""
+        if raw.cells is None:
+            return [NoLabel.UNLABELLED] * len(raw.text)
+        parse, found = self.parser(labels), list[Any]()
+        names = {name.casefold() for name in labels}
+        for row, place in zip(self.label_cells(raw), raw.places, strict=True):
+            if isinstance(row, NoLabel):
+                found.append(row)
+                continue
+            ids = [parse(word) if raw.ids or word.casefold() in names else None for word in row]
+            if None in ids:
+                odd = row[ids.index(None)]
+                known = ", ".join(map(shown, labels))
+                where = (
+                    "" if raw.ids else " (found in train; list others under `labels:` in the task)"
+                )
+                raise KdnasError(
+                    f"{raw.source}, {raw.unit} {place}: unknown tag {shown(odd)!r}; expected one "
+                    f"of {known}{where}"
+                )
+            found.append(tuple(ids))
+        return found
+
+    def label_array(self, values: Sequence[Any]) -> Array:
+        return object_rows(values)
+
+    def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64] | None:
+        """Units of each tag; a text has no single one."""
+        return None if labels.dtype == object else super().class_counts(labels, classes)
+
+    def label_counts(self, data: EncodedExamples, labels: Sequence[str]) -> dict[str, int]:
+        """Entities of each type."""
+        tags, truths = Tags(labels), self.truths(data)
+        if tags.scheme is None:
+            return super().label_counts(data, labels)
+        counts = Counter(
+            one.type for row in truths[self.known(truths)] for one in tags.entities(row)
+        )
+        return {kind: counts[kind] for kind in tags.types}
+
+    def strata(self, labels: Array) -> NDArray[np.int64] | None:
+        return None
+
+    def add_unlabelled(self, labels: Array, count: int) -> Array:
+        return object_rows([*labels, *[None] * count])
+
+    # Encoding: a unit for each word, at its first piece.
+
+    def encode(
+        self,
+        examples: Examples,
+        tokenizer: Any,
+        max_length: int,
+        *,
+        label_all_pieces: bool = False,
+        **options: Any,
+    ) -> EncodedExamples:
+        """Tokenises texts as they are; each word's first piece is a unit with its tag.
+
+        A piece belongs to the word that has its first character, so that the tokens are those that
+        the tokenizer gives for the text to anybody. With `label_all_pieces` the others are units,
+        too, with the tag that goes on inside of the entity.
+
+        Raises:
+            KdnasError: The tokenizer cannot tell where tokens are in a text.
+        """
+        if not getattr(tokenizer, "is_fast", False):
+            raise KdnasError(
+                f"{type(tokenizer).__name__} does not tell where its tokens are in a text, which "
+                f"{self.name} needs; give a teacher with a fast tokenizer (a tokenizer.json)"
+            )
+        places: list[NDArray[np.int32]] = []
+        data = tokenise(examples, tokenizer, max_length, places)
+        words = examples.words or [split_words(text) for text in examples.text]
+        tags = Tags(examples.classes)
+        inside = np.array([*tags.inside, self.no_label], np.int64)
+        positions, spans, labels = list[Array](), list[Array](), list[Array]()
+        truths = [None] * len(examples) if examples.labels is None else examples.labels
+        for offsets, of_text, truth in zip(places, words, truths, strict=True):
+            word = piece_words(offsets, of_text)
+            highest = np.maximum.accumulate(np.concatenate([[-1], word]))[:-1]
+            first = word > highest
+            at = np.flatnonzero(word >= 0 if label_all_pieces else first)
+            ids = np.full(len(at), self.no_label)
+            if truth is not None:
+                ids = np.array(truth, np.int64)[word[at]]
+                ids = np.where(first[at], ids, inside[ids]) if label_all_pieces else ids
+            positions.append(at.astype(np.int32))
+            spans.append(np.stack([word[at], word[at] + 1], -1).astype(np.int32))
+            labels.append(ids.astype(np.int64))
+        rows = zip(examples.text, words, truths, strict=True)
+        references = [
+            Sentence(text, tuple(ends.reshape(-1).tolist()), truth, tags.outside)
+            for text, ends, truth in rows
+        ]
+        found = np.empty(len(references), dtype=object)
+        found[:] = references
+        return replace(
+            data,
+            labels=None if examples.labels is None else _together(labels, np.int64),
+            units=offsets_of(np.array([len(part) for part in positions], np.int64)),
+            positions=_together(positions, np.int32),
+            spans=np.concatenate([np.zeros((0, 2), np.int32), *spans]),
+            references=found,
+        )
+
+    def cut_words(self, data: EncodedExamples, max_length: int) -> str:
+        assert data.spans is not None and data.references is not None
+        lost, ends = list[int](), data.unit_offsets
+        for i in np.flatnonzero(data.lengths >= max_length):
+            seen = int(data.spans[ends[i] : ends[i + 1], 1].max(initial=0))
+            lost.append(len(data.references[i].words) - seen)
+        count, texts = sum(lost), sum(one > 0 for one in lost)
+        where = f"the cut of {several(texts, 'text')} count as {OUTSIDE}"
+        return f"{several(format(count, ','), 'word')} behind {where}" if count else ""
+
+    # Rows.
+
+    def predictions(
+        self, logits: Array, data: EncodedExamples, threshold: float | None = None
+    ) -> Array:
+        """Each row's tag ids."""
+        return object_rows([ids for ids, _ in _tagged(logits, data)])
+
+    def truths(self, data: Examples | EncodedExamples) -> Array:
+        if isinstance(data, Examples):
+            return data.labels if data.labels is not None else object_rows([None] * len(data))
+        assert data.references is not None
+        return object_rows([one.tags for one in data.references])
+
+    def as_rows(self, values: Sequence[Any]) -> Array:
+        return object_rows(values)
+
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+        """O for every word; where there is no O, the most frequent tag."""
+        usual = Tags(labels).outside
+        if usual < 0:
+            usual = Counter(i for row in truths for i in row).most_common(1)[0][0]
+        return Constant(
+            labels[usual],
+            lambda data: object_rows([(usual,) * len(row.words) for row in data.references]),
+        )
+
+    def linear_model(self, seed: int) -> None:
+        return None
+
+    def simple_model(
+        self, train: Examples, labels: Sequence[str], seed: int
+    ) -> tuple[str, Callable[[Examples], Array]] | None:
+        """A linear model on each word, its neighbours and their spelling."""
+        if train.labels is None:
+            return None
+        words = [_words_of(train, i) for i in range(len(train))]
+        found = tagger(words, [list(row) for row in train.labels], seed)
+        if found is None:
+            return None
+        name, tag = found
+
+        def predict(examples: Examples) -> Array:
+            return object_rows(tag([_words_of(examples, i) for i in range(len(examples))]))
+
+        return name, predict
+
+    def better_order(self, logits: Array, labels: Array) -> list[int] | None:
+        known = labels >= 0
+        return super().better_order(logits[known], labels[known])
+
+    def details(
+        self, predicted: Array, truth: Array, labels: Sequence[str]
+    ) -> dict[str, Any] | None:
+        """Precision, recall, F1 and the entities of each type."""
+        tags = Tags(labels)
+        if tags.scheme is None:
+            return None
+        each = {kind: np.zeros(3, np.int64) for kind in tags.types}
+        for said, true in zip(predicted, truth, strict=True):
+            ours, theirs = set(tags.entities(said)), set(tags.entities(true))
+            for at, side in enumerate((ours & theirs, ours, theirs)):
+                for one in side:
+                    each[one.type][at] += 1
+        classes = [
+            {
+                "name": kind,
+                "precision": float(_precision(counts)),
+                "recall": float(_recall(counts)),
+                "f1": float(_f1(counts)),
+                "support": int(counts[2]),
+            }
+            for kind, counts in each.items()
+        ]
+        return {"classes": classes, "counted": "entities"}
+
+    # What leaves kdnas.
+
+    def row_answers(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The entities of each text with their characters; a score is the mean over their words."""
+        assert data.references is not None
+        tags, found = Tags(labels), list[dict[str, Any]]()
+        for sentence, (ids, odds) in zip(data.references, _tagged(logits, data), strict=True):
+            entities = [
+                {**_place(one, sentence), "score": float(odds[one.start : one.end].mean())}
+                for one in tags.entities(ids)
+            ]
+            found.append({"entities": entities})
+        return found
+
+    def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
+        """`location: Empire State Building; person: Ann`, or `no entity`."""
+        words, tags = _words_of(examples, row), Tags(labels)
+        if tags.scheme is None:
+            return " ".join(labels[i] if i >= 0 else OUTSIDE for i in answer)
+        said = [f"{e.type}: {' '.join(words[e.start : e.end])}" for e in tags.entities(answer)]
+        return "; ".join(said) or "no entity"
+
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        said = [f"{e['type']}: {e['text']} ({e['score']:.2f})" for e in answer["entities"]]
+        return f"[{'; '.join(said) or 'no entity'}]"
+
+    def row_submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        form: Submission,
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[str]:
+        """The tags of each text with spaces between them."""
+        rows = self.predictions(logits, data, threshold)
+        return [" ".join(labels[i] if i >= 0 else OUTSIDE for i in row) for row in rows]
+
+    def onnx_answer(self, names: Sequence[str] | None) -> str:
+        return ONNX.format(labels=json.dumps(names, ensure_ascii=False))
+
+
+ONNX = """\
+labels = {labels}
+for text, row, scores in zip(texts, rows, logits):
+    entities, word, last, inside = [], None, None, False  # [type, first character, end]
+    for number, (start, end), tag in zip(row.word_ids, row.offsets, scores.argmax(-1)):
+        if number is None or start == end:
+            continue  # padding and special tokens belong to no word
+        start += len(text[start:end]) - len(text[start:end].lstrip())
+        part, _, kind = labels[tag].partition("-")
+        if number == word:  # a further piece: the word's first one has its tag
+            if entities and entities[-1][2] == last:
+                entities[-1][2] = end
+        elif part in ("I", "E") and entities and entities[-1][0] == kind and inside:
+            entities[-1][2] = end
+        elif part != "O":
+            entities.append([kind, start, end])
+        if number != word:
+            inside = part != "O"
+        word, last = number, end
+    print([(kind, text[start:end]) for kind, start, end in entities])"""
+
+
+def _is_tag(tag: Any) -> bool:
+    return not isinstance(tag, NoLabel | list | tuple | dict | np.ndarray) and label_word(tag) != ""
+
+
+def _tag_words(cell: Any, unlabelled: Sequence[str]) -> list[str] | NoLabel:
+    if isinstance(cell, NoLabel):
+        return cell
+    if is_empty(cell):
+        return NoLabel.MISSING
+    words = [label_word(tag) for tag in cell]
+    return NoLabel.UNLABELLED if words and all(w in unlabelled for w in words) else words
+
+
+def _together(parts: Sequence[Array], dtype: Any) -> Array:
+    return np.concatenate([np.zeros(0, dtype), *parts])
+
+
+def _words_of(examples: Examples, row: int) -> list[str]:
+    text = examples.text[row]
+    spans = split_words(text) if examples.words is None else examples.words[row]
+    return [text[start:end] for start, end in spans]
+
+
+def _tagged(logits: Array, data: EncodedExamples) -> Iterator[tuple[tuple[int, ...], Array]]:
+    """The tag id of each word of each example, and its probability: by its first piece."""
+    from scipy.special import softmax
+
+    assert data.spans is not None and data.references is not None
+    odds = softmax(np.asarray(logits, np.float64), axis=-1)
+    ids, best, ends = odds.argmax(-1), odds.max(-1, initial=0.0), data.unit_offsets
+    for i, sentence in enumerate(data.references):
+        units = slice(ends[i], ends[i + 1])
+        words = data.spans[units, 0]
+        first = np.diff(words, prepend=-1) > 0
+        row = np.full(len(sentence.words), sentence.outside)
+        sure = np.ones(len(row))
+        row[words[first]], sure[words[first]] = ids[units][first], best[units][first]
+        yield tuple(row.tolist()), sure
+
+
+def _place(one: Entity, sentence: Sentence) -> dict[str, Any]:
+    """An entity's type, text and characters."""
+    words = sentence.words[one.start : one.end]
+    start, end = words[0][0], words[-1][1]
+    return {"type": one.type, "text": sentence.text[start:end], "start": start, "end": end}

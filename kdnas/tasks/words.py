@@ -1,0 +1,109 @@
+"""The words of a plain text, for tasks whose labels belong to words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdnas.tasks.examples import Spans as Places
+
+Span = tuple[int, int]
+
+# Thai, Lao, Tibetan, Burmese, Khmer; kana and Chinese characters.
+UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff"
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    "\U00020000-\U0003ffff"
+)
+_RUNS = re.compile(r"\S+")
+_CHARACTERS = re.compile(f"[{UNSPACED}]|[^{UNSPACED}]+")
+# Endings of English words that stand alone in tokenised text.
+_CLITIC = re.compile("['\u2019](?:s|m|d|t|re|ve|ll)", re.IGNORECASE)
+_GENITIVES = ("'s", "\u2019s", "'S", "\u2019S")
+_OF_NAMES = "@#$"  # they stay before a word: names and tags of social media, prices
+
+
+def split_words(text: str) -> Places:
+    """Where the words of a text are, shape (words, 2): what stands between spaces.
+
+    Punctuation at its ends and an English 's are words of their own, as are the characters of
+    scripts without spaces.
+
+    Golden: `"Hi," (Ann's)...` -> `"` `Hi` `,` `"` `(` `Ann` `'s` `)` `...`; `U.S.-made` is whole.
+    """
+    found: list[tuple[int, int]] = []
+    for run in _RUNS.finditer(text):
+        start, end = run.span()
+        before, start = _peeled_before(text, start, end)
+        behind, end = _peeled_behind(text, start, end)
+        inside = (part.span() for part in _CHARACTERS.finditer(text, start, end))
+        found += [*before, *inside, *reversed(behind)]
+    return np.array(found, np.int64).reshape(-1, 2)
+
+
+def _peeled_before(text: str, start: int, end: int) -> tuple[list[Span], int]:
+    """Runs of a punctuation mark before a word, and where the word begins."""
+    found: list[Span] = []
+    while start < end and _is_mark(text[start]):
+        named = text[start] in _OF_NAMES and text[start + 1 : end][:1].isalnum()
+        if named or _CLITIC.fullmatch(text, start, end):
+            break
+        to = start
+        while to < end and text[to] == text[start]:
+            to += 1
+        found.append((start, to))
+        start = to
+    return found, start
+
+
+def _peeled_behind(text: str, start: int, end: int) -> tuple[list[Span], int]:
+    """Runs of a punctuation mark behind a word, and 's, the last first; where the word ends."""
+    found: list[Span] = []
+    while start < end and not _CLITIC.fullmatch(text, start, end):
+        to = end
+        if text.endswith(_GENITIVES, start, end):
+            to = end - 2
+        else:
+            while to > start and text[to - 1] == text[end - 1] and _is_mark(text[to - 1]):
+                to -= 1
+        if to == end:
+            break
+        found.append((to, end))
+        end = to
+    return found, end
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is punctuation or a symbol; marks of letters, such as vowel signs, are not."""
+    return unicodedata.category(character)[0] in "PS" and character != "_"
+
+
+def joined_words(words: Sequence[str]) -> tuple[str, Places]:
+    """Words as a text with a space between them, and where they are, shape (words, 2).
+
+    Golden: ['New', 'York'] -> 'New York', [[0, 3], [4, 8]].
+    """
+    ends = np.cumsum([len(word) + 1 for word in words], dtype=np.int64) - 1
+    lengths = np.array([len(word) for word in words], np.int64)
+    return " ".join(words), np.stack([ends - lengths, ends], axis=-1)
+
+
+def piece_words(offsets: np.ndarray, spans: Places) -> np.ndarray:
+    """The word that each of a text's tokens belongs to, shape (tokens,); -1 where to none.
+
+    Args:
+        offsets: Shape (tokens, 2): characters of each token, (-1, -1) for those of no text. Some
+            tokenizers count the space before a word as the token's.
+        spans: Shape (words, 2), ascending.
+    """
+    full = np.flatnonzero(spans[:, 1] > spans[:, 0])
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    if not len(full):
+        return np.full(len(offsets), -1)
+    at = np.searchsorted(spans[full, 1], starts, side="right")
+    words = full[np.minimum(at, len(full) - 1)]
+    inside = (at < len(full)) & (spans[words, 0] < ends) & (starts >= 0)
+    return np.where(inside, words, -1)

@@ -1,0 +1,161 @@
+"""Tags and entities: every scheme, and the metrics beside seqeval's own."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from seqeval import metrics as seqeval
+from seqeval.scheme import BILOU, IOB2, IOBES
+
+from kdnas.tasks import TASK_TYPES, TaskSpec
+from kdnas.tasks.entities import Entity, Tags, iob1_to_iob2
+from kdnas.tasks.metrics import Answers, metrics_of, score_intervals
+from kdnas.tasks.types.base import object_rows
+from kdnas.tasks.words import joined_words, piece_words, split_words
+
+NER = TASK_TYPES["token-classification"]
+SCHEMES = {"BI": IOB2, "BIES": IOBES, "BILU": BILOU}
+METRICS = ["f1", "precision", "recall", "f1_strict", "precision_strict", "recall_strict"]
+
+
+def spec_of(labels: list[str], metrics: list[str]) -> TaskSpec:
+    entry = {"name": "t", "type": "token-classification", "labels": labels, "metrics": metrics}
+    return TaskSpec.model_validate(entry)
+
+
+def rows_of(rng: random.Random, labels: list[str], count: int) -> list[list[int]]:
+    """Random tags, most of which no scheme allows in their order; some rows are empty."""
+    return [
+        [rng.choice([0, rng.randrange(len(labels))]) for _ in range(rng.randint(0, 12))]
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("parts", SCHEMES)
+@pytest.mark.parametrize("seed", range(4))
+def test_metrics_are_those_of_seqeval(parts: str, seed: int) -> None:
+    rng = random.Random(seed)
+    labels = ["O", *(f"{part}-{kind}" for kind in ("PER", "LOC", "a-b") for part in parts)]
+    truth = rows_of(rng, labels, 60)
+    said = [[i if rng.random() < 0.7 else rng.randrange(len(labels)) for i in r] for r in truth]
+    spec = spec_of(labels, [*METRICS, "word_accuracy"])
+    found = metrics_of(spec, Answers(object_rows(said), object_rows(truth)))
+    named: Any = [[[labels[i] for i in row] for row in side] for side in (truth, said)]
+    # Its default mode knows no L and U, which are E and S.
+    plain: Any = [
+        [[w.replace("L-", "E-", 1).replace("U-", "S-", 1) for w in row] for row in side]
+        for side in named
+    ]
+    if parts != "BILU":
+        plain = named
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in METRICS:
+            score = getattr(seqeval, f"{name.removesuffix('_strict')}_score")
+            strict = {"mode": "strict", "scheme": SCHEMES[parts]}
+            wanted = score(*named, **strict) if "strict" in name else score(*plain)
+            assert found[name] == pytest.approx(wanted, abs=1e-12), name
+        assert found["word_accuracy"] == pytest.approx(seqeval.accuracy_score(*named), abs=1e-12)
+        report = seqeval.classification_report(*plain, output_dict=True)
+    details = NER.details(object_rows(said), object_rows(truth), labels)
+    assert details is not None and "confusion" not in details
+    for one in details["classes"]:
+        theirs = report[one["name"]]
+        assert one["f1"] == pytest.approx(theirs["f1-score"], abs=1e-12)
+        assert one["precision"] == pytest.approx(theirs["precision"], abs=1e-12)
+        assert one["recall"] == pytest.approx(theirs["recall"], abs=1e-12)
+        assert one["support"] == theirs["support"]
+
+
+def test_scores_without_entities_are_zero_and_words_that_were_cut_are_errors() -> None:
+    spec = spec_of(["B-A", "I-A", "O"], ["f1", "precision", "recall", "f1_strict", "word_accuracy"])
+    none = object_rows([(2, 2), ()])
+    found = metrics_of(spec, Answers(none, none))
+    assert found == {
+        "f1": 0,
+        "precision": 0,
+        "recall": 0,
+        "f1_strict": 0,
+        "word_accuracy": 1,
+    }
+    cut = metrics_of(spec, Answers(object_rows([(0, -1, -1)]), object_rows([(0, 2, 0)])))
+    assert cut["recall"] == 0.5 and cut["word_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_intervals_are_of_sentences_and_take_no_time() -> None:
+    rng = random.Random(0)
+    labels = ["O", "B-A", "I-A"]
+    truth = rows_of(rng, labels, 3000)
+    said = [[i if rng.random() < 0.8 else 0 for i in row] for row in truth]
+    spec = spec_of(labels, ["f1"])
+    found = Answers(object_rows(said), object_rows(truth))
+    low, high = score_intervals(spec, found)["f1"]
+    assert low < metrics_of(spec, found)["f1"] < high < low + 0.05
+
+
+@pytest.mark.parametrize(
+    ("names", "scheme", "types", "row", "entities"),
+    [
+        (["O", "B-x", "I-x"], "IOB2", ["x"], [2, 2, 1, 0], [("x", 0, 2), ("x", 2, 3)]),
+        (["o", "b_x", "i_x"], "IOB2", ["x"], [1, 2, 0], [("x", 0, 2)]),
+        (["B", "I", "O"], "IOB2", ["_"], [0, 1, 2, 0], [("_", 0, 2), ("_", 3, 4)]),
+        (
+            ["O", "B-x", "M-x", "E-x", "S-x"],
+            "IOBES",
+            ["x"],
+            [1, 2, 3, 4],
+            [("x", 0, 3), ("x", 3, 4)],
+        ),
+        (["O", "PER", "LOC"], "bare", ["PER", "LOC"], [1, 1, 2], [("PER", 0, 2), ("LOC", 2, 3)]),
+        (["NOUN", "VERB"], None, ["NOUN", "VERB"], [], []),
+        (["O", "B-x", "strange"], None, ["x", "strange"], [], []),
+    ],
+)
+def test_schemes(
+    names: list[str], scheme: str | None, types: list[str], row: list[int], entities: list[Any]
+) -> None:
+    tags = Tags(names)
+    assert (tags.scheme, tags.types) == (scheme, types)
+    assert tags.entities(row) == [Entity(*one) for one in entities]
+
+
+def test_iob1_is_told_from_iob2() -> None:
+    assert iob1_to_iob2([["I-A", "I-A", "B-A", "O"], ["I-B"]]) == [
+        ["B-A", "I-A", "B-A", "O"],
+        ["B-B"],
+    ]
+    assert iob1_to_iob2([["I", "I", "O", "I"]]) == [["B", "I", "O", "B"]]
+    for rows in (["B-A", "I-A"], ["O", "B-A"], ["I-A", "O", "B-A"], ["S-A", "I-B"], ["O"]):
+        assert iob1_to_iob2([rows]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            '"Hi," (Ann\'s)... U.S.-made',
+            ['"', "Hi", ",", '"', "(", "Ann", "'s", ")", "...", "U.S.-made"],
+        ),
+        ("It 's @paul's #tag!!! $5 'll", ["It", "'s", "@paul", "'s", "#tag", "!!!", "$5", "'ll"]),
+        (
+            "\u6d77\u9493 \u0939\u093f\u0928\u094d\u0926\u0940 \u0915\u0940\u0964",
+            ["\u6d77", "\u9493", "\u0939\u093f\u0928\u094d\u0926\u0940", "\u0915\u0940", "\u0964"],
+        ),
+        (" ", []),
+        ("?!", ["?", "!"]),
+    ],
+)
+def test_words_of_a_text(text: str, words: list[str]) -> None:
+    assert [text[start:end] for start, end in split_words(text)] == words
+
+
+def test_pieces_belong_to_the_word_with_their_first_character() -> None:
+    text, spans = joined_words(["a", "", "bcd", "e"])
+    assert text == "a  bcd e"
+    offsets = [(-1, -1), (0, 1), (1, 4), (4, 6), (6, 7), (7, 8), (8, 8), (-1, -1)]
+    assert piece_words(np.array(offsets), spans).tolist() == [-1, 0, 2, 2, -1, 3, -1, -1]
+    assert piece_words(np.array([(0, 1)]), joined_words([""])[1]).tolist() == [-1]
