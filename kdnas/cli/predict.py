@@ -50,7 +50,8 @@ def predict(
     """Label texts with a student, or with any other classifier.
 
     Prints label, probability and text, one a line; for a regression number and text; for token
-    classification entities and text. Results go to standard output, progress to standard error.
+    classification entities and text; for question answering the answer in the second text and the
+    question. Results go to standard output, progress to standard error.
     """
     from kdnas.workflow.early import check_model
 

@@ -174,6 +174,12 @@ class Settings(BaseModel):
         "Token classification: train on all pieces of a word, not on its first one alone; scores "
         "and answers are of first pieces all the same.",
     )
+    window_stride: int = setting(
+        128,
+        "Question answering: tokens that two windows on a long context share.",
+        ge=0,
+        le=MOST_TOKENS,
+    )
     tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
 
     general_teacher: str | None = setting(

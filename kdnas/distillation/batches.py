@@ -192,7 +192,7 @@ def collate(
         {name: torch.from_numpy(value) for name, value in inputs.items()},
         labels,
         task,
-        data.units_of(indices),
+        data.units_of(indices, length),
         packing,
         sample,
         None if isinstance(sample, slice) else torch.from_numpy(sample),

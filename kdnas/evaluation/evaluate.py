@@ -244,17 +244,14 @@ def write_predictions(
     data: EncodedExamples | None = None,
     threshold: float | None = None,
 ) -> Path:
-    """Writes a model's predictions for a test split, in the form that GLUE's server takes.
+    """Writes a model's predictions for a test split; see `TaskType.predictions_text`.
 
     `data` may be left out where each row is a unit.
-
-    The columns of the tab-separated file are `index`, the row's place from 0 on, and `prediction`.
     """
     path = folder / spec.predictions_file(split)
     kind, how = spec.task_type, (logits, spec.labels or (), spec.submission)
     rows = kind.submission(*how) if data is None else kind.row_submission(*how, data, threshold)
-    lines = ["index\tprediction", *(f"{i}\t{word}" for i, word in enumerate(rows))]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, kind.predictions_text(rows, data))
     return path
 
 

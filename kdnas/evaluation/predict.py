@@ -73,7 +73,9 @@ def predict(
     Returns:
         For each text, in order, `{"text", "label", "score", "probabilities"}`; for a regression
         `{"text", "score"}`; for token classification `{"text", "entities"}`, each of these
-        `{"type", "text", "start", "end", "score"}`.
+        `{"type", "text", "start", "end", "score"}`; for question answering `{"text", "text_pair",
+        "answer", "score", "start", "end"}`, with places in the second text, the context, and an
+        empty answer for none.
 
     Raises:
         KdnasError: The model cannot be used or has no head, or texts and pairs do not match.
@@ -123,7 +125,7 @@ def predict_rows(
 def prediction_line(classifier: Classifier, said: Prediction) -> str:
     """The answer and then the text, in one line."""
     answer = classifier.task_type.answer_line(said, classifier.labels)
-    texts = " | ".join(said[name] for name in ("text", "text_pair") if name in said)
+    texts = " | ".join(said[name] for name in classifier.task_type.told_texts if name in said)
     return printable(f"{answer}  {' '.join(texts.split())}")
 
 
@@ -138,6 +140,11 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
     if paired and kind.most_texts < 2:
         raise KdnasError(
             f"the model is for {kind.name}, which reads one text a row; give no second"
+        )
+    if kind.least_texts > 1 and any(row.text_pair is None for row in rows):
+        raise KdnasError(
+            f"the model is for {kind.name}, which reads two texts a row; give a second text for "
+            "each text (--text-pair)"
         )
     words = [kind.read_text(row.text)[1] if row.words is None else row.words for row in rows]
     examples = Examples(

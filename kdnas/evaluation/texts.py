@@ -95,12 +95,13 @@ def read_file(
         if name is not None and not name.strip():
             raise KdnasError(f"invalid {option} {quoted(name)}: expected the name of a column")
     refuse_sheet(path)
+    spec = spec or _usual_task(kind)
     own, paired = spec.text if spec else (), is_paired(spec)
     if spec is not None and (found := find_format(path, spec)) is not None:
-        return _in_format(found.read(path, spec), kind)
+        return _in_format(found.read(path, spec), spec, kind)
     if path.suffix.lower() not in SUFFIXES:
         return read_lines(path.open("rb"), str(path), spec), count_lines(path)
-    columns = (*own[:1], *_columns_of(kind), TEXT)
+    columns = (*own[:1], TEXT)
     wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
     table = read_rows(
         path,
@@ -141,19 +142,25 @@ def is_paired(spec: TaskSpec | None) -> bool:
     return spec is not None and len(spec.text) > 1
 
 
-def _columns_of(kind: TaskType) -> tuple[Column, ...]:
-    """The columns that a task of this type has its texts in where it names none."""
-    named = kind.entry_defaults.get("text", {})
-    return tuple(Column(name=name, aliases=tuple(others)) for name, others in named.items())
+def _usual_task(kind: TaskType) -> TaskSpec | None:
+    """A task of this type with its usual columns, where it has such."""
+    if "text" not in kind.entry_defaults:
+        return None
+    return TaskSpec.model_validate({"name": kind.name, "type": kind.name})
 
 
-def _in_format(table: Rows, kind: TaskType) -> tuple[Iterator[Row], int]:
-    """The rows of a file of a task's own format, its texts in the first column."""
+def _in_format(table: Rows, spec: TaskSpec, kind: TaskType) -> tuple[Iterator[Row], int]:
+    """The rows of a file of a task's own format."""
     tell(table.source, table.assumed)
     for number, fault in table.faults:
         raise KdnasError(f"{table.source}, {table.unit} {number}: has {fault}")
-    cells = list(table.cells)
-    return (_row(kind, row[0]) for _, row in cells), len(cells)
+    places = [find_column(column, table.header, table.source) for column in spec.text]
+    for column, place in zip(spec.text, places, strict=True):
+        if place is None:
+            raise _no_column(table, column.name, "text", "the task's")
+    cells, key = list(table.cells), find_column(ID, table.header, table.source)
+    text, pair = (places[0] or 0), (places[1] if len(places) > 1 else None)
+    return _rows(table, cells, kind, text, pair, key), len(cells)
 
 
 def _rows(

@@ -114,7 +114,8 @@ def write_transfer(
     if logits is None and teacher.has_head:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
     given = None if logits is None else teacher.scale.restored(logits.numpy())
-    transfer.write(folder, given, data.data.units)
+    units = None if data.data.units is None else data.data.row_units
+    transfer.write(folder, given, units)
 
 
 def fill_transfer_set(

@@ -28,6 +28,10 @@ class Units:
 
     example: Tensor  # shape (units,): the example's place in the batch
     position: Tensor | None = None  # likewise in the sequence; None: one unit each
+    # How many examples those are of, and the length of their sequences: known without a look at
+    # the tensors, which would make a GPU wait.
+    examples: int = 0
+    length: int = 0
 
     def __len__(self) -> int:
         return len(self.example)
@@ -35,7 +39,7 @@ class Units:
     def map(self, change: Callable[[Tensor], Tensor]) -> Units:
         """The same with each tensor changed."""
         position = None if self.position is None else change(self.position)
-        return Units(change(self.example), position)
+        return Units(change(self.example), position, self.examples, self.length)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,13 @@ class EncodedExamples:
             return len(self.references)
         return len(self) if self.rows is None else int(self.rows.max(initial=-1)) + 1
 
+    @property
+    def row_units(self) -> Indices:
+        """Shape (rows + 1,): the first unit of each row, and the number of all."""
+        if self.rows is None:
+            return self.unit_offsets
+        return self.unit_offsets[np.searchsorted(self.rows, np.arange(self.row_count + 1))]
+
     def rows_of(self, indices: Indices) -> Indices:
         """The rows that some examples belong to, ascending, each once."""
         return np.unique(indices if self.rows is None else self.rows[indices])
@@ -89,16 +100,17 @@ class EncodedExamples:
             return np.sort(rows)
         return np.flatnonzero(np.isin(self.rows, rows))
 
-    def units_of(self, indices: Indices) -> Units:
-        """Where the units of a batch of these examples are in a model's output."""
+    def units_of(self, indices: Indices, length: int = 0) -> Units:
+        """Where the units of a batch of these examples, padded to a length, are in an output."""
         import torch
 
         if self.units is None or self.positions is None:
-            return Units(torch.arange(len(indices)))
+            return Units(torch.arange(len(indices)), None, len(indices), length)
         counts = np.diff(self.units)[indices]
         positions = self.positions[ragged_rows(self.units, indices)].astype(np.int64)
         example = np.repeat(np.arange(len(indices)), counts)
-        return Units(torch.from_numpy(example), torch.from_numpy(positions))
+        places = torch.from_numpy(example), torch.from_numpy(positions)
+        return Units(*places, len(indices), length)
 
     def take(self, indices: Sequence[int] | NDArray[Any]) -> EncodedExamples:
         """The examples at these positions, in this order.
@@ -156,7 +168,8 @@ class EncodedExamples:
                 digest.update(f"{name} {little.dtype.str} {little.shape}".encode())
                 digest.update(little.tobytes())
         if self.references is not None:
-            digest.update(repr(self.references.tolist()).encode())
+            for reference in self.references:
+                digest.update(repr(reference).encode())
         return digest.hexdigest()
 
 

@@ -38,6 +38,7 @@ class Examples:
     words: list[Spans] | None = None  # of each text, for tasks whose texts come as words
     groups: list[str] | None = None  # what rows belong to, such as an article, where known
     classes: tuple[str, ...] = ()  # names of the classes in the order of their ids, where known
+    row_ids: list[str] | None = None  # what the source calls its rows, where it names them
 
     def __len__(self) -> int:
         return len(self.text)
@@ -52,6 +53,7 @@ class Examples:
             labels=None if self.labels is None else self.labels[chosen],
             words=None if self.words is None else [self.words[i] for i in chosen],
             groups=None if self.groups is None else [self.groups[i] for i in chosen],
+            row_ids=None if self.row_ids is None else [self.row_ids[i] for i in chosen],
         )
 
 
@@ -62,6 +64,7 @@ class Fault:
     reason: str  # what they have, as in `no text under 'text'`
     count: int
     first: int  # the number of the first of them
+    example: str = ""  # more of the first of them, as in `id 57`
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,7 @@ class RawSplit:
     assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
     words: list[Spans] | None = None  # as in `Examples`
     groups: list[str] | None = None  # likewise
+    row_ids: list[str] | None = None  # likewise
 
 
 class NoLabel(Enum):
@@ -90,7 +94,21 @@ class NoLabel(Enum):
     UNLABELLED = "the task says so: `unlabelled`, or -1 among the classes of a hub data set"
 
 
-Label = int | float | NoLabel
+@dataclass(frozen=True)
+class BadLabel:
+    """A label that does not fit its row, which is left out."""
+
+    reason: str  # what such rows have, as in `an answer that is not in its context`
+    example: str = ""  # what this one has
+
+
+# What parsing gives: an id, a score or what else a type has for a label, or why there is none.
+Label = Any
+
+
+def is_label(value: object) -> bool:
+    """Whether a parsed label is one."""
+    return not isinstance(value, NoLabel | BadLabel)
 
 
 def label_words(raw: RawSplit) -> list[str | NoLabel]:

@@ -15,11 +15,13 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
 from kdnas.tasks.examples import (
+    BadLabel,
     Examples,
     Fault,
     Label,
     NoLabel,
     RawSplit,
+    is_label,
     label_word,
     shown,
 )
@@ -186,7 +188,7 @@ def _class_counts(
 ) -> NDArray[np.int64] | None:
     """Training rows of each class; None where a row has no single one."""
     kind = spec.task_type
-    values = [v for v in kind.parse_labels(train, labels) if not isinstance(v, NoLabel)]
+    values = [v for v in kind.parse_labels(train, labels) if is_label(v)]
     return kind.class_counts(kind.label_array(values), len(labels))
 
 
@@ -194,7 +196,7 @@ def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> 
     """The split without its unlabelled rows; a test split stays whole, labelled or not."""
     kind = spec.task_type
     values = kind.parse_labels(raw, spec.labels or ())
-    labelled = [i for i, value in enumerate(values) if not isinstance(value, NoLabel)]
+    labelled = [i for i, value in enumerate(values) if is_label(value)]
     if not needs_labels:
         labels = None
         if values and len(labelled) == len(values):
@@ -216,8 +218,8 @@ def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> 
 def _unlabelled(raw: RawSplit, spec: TaskSpec) -> Examples:
     """The texts of a split."""
     texts = {"text": raw.text, "text_pair": raw.text_pair, "words": raw.words}
-    own = {"groups": raw.groups, "task_type": spec.type, "classes": tuple(spec.labels or ())}
-    return Examples(**texts, **own)  # type: ignore[arg-type]
+    own = {"groups": raw.groups, "row_ids": raw.row_ids, "task_type": spec.type}
+    return Examples(**texts, **own, classes=tuple(spec.labels or ()))  # type: ignore[arg-type]
 
 
 def _with_unlabelled(
@@ -230,7 +232,12 @@ def _with_unlabelled(
         rows = [place for place, value in zip(raw.places, values, strict=True) if value is why]
         if rows:
             faults.append(Fault(reason, len(rows), rows[0]))
-    return raw, faults, sum(not isinstance(value, NoLabel) for value in values)
+    bad: dict[str, list[tuple[int, str]]] = {}
+    for place, value in zip(raw.places, values, strict=True):
+        if isinstance(value, BadLabel):
+            bad.setdefault(value.reason, []).append((place, value.example))
+    faults += (Fault(reason, len(found), *found[0]) for reason, found in bad.items())
+    return raw, faults, sum(map(is_label, values))
 
 
 def _check_left_out(
@@ -266,9 +273,10 @@ def _check_left_out(
 
 
 def _cause(fault: Fault, unit: str) -> str:
+    first = f"{unit} {fault.first}{fault.example and f', {fault.example}'}"
     if fault.count == 1:
-        return f"{unit} {fault.first} has {fault.reason}"
-    return f"{several(fault.count, unit)} have {fault.reason} (the first: {unit} {fault.first})"
+        return f"{first} has {fault.reason}"
+    return f"{several(fault.count, unit)} have {fault.reason} (the first: {first})"
 
 
 def _tell_spellings(raw: RawSplit, values: Sequence[Label], labels: Sequence[str]) -> None:

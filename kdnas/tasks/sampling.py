@@ -59,7 +59,7 @@ def _whole_groups(groups: list[str], count: int, seed: int) -> NDArray[np.int64]
     """Indices of the rows of random groups, about `count`; KdnasError for one group."""
     names, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 2:
-        raise KdnasError(f"cannot split one group ({names[0]!r}); give a validation file")
+        raise KdnasError(f"cannot split one group ({str(names[0])[:40]!r}); give a validation file")
     order = np.random.default_rng(seed).permutation(len(names))
     before = np.cumsum(sizes[order]) - sizes[order]
     taken = order[: max(1, min(len(names) - 1, int((before < count).sum())))]

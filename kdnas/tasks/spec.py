@@ -107,6 +107,9 @@ class TaskSpec(_Part):
         description="The column that names what a row belongs to, such as an article: where "
         "validation rows are held out of the training rows, its rows stay together.",
     )
+    id: Annotated[Column | None, BeforeValidator(_column)] = Field(
+        None, description="The column that names each row, where its files have it."
+    )
     labels: tuple[str, ...] | None = Field(
         None, description="Class names in the order of their ids; null: found in the train split."
     )
@@ -225,7 +228,7 @@ class TaskSpec(_Part):
         """Name of the predictions file of a test split."""
         suffix = split.partition("_")[2]
         name = f"{self.name}-{suffix}" if suffix else self.name
-        return self.submission.files.get(split, f"{name}.tsv")
+        return self.submission.files.get(split, f"{name}{self.task_type.predictions_ending}")
 
     @field_validator("positive", mode="before")
     @classmethod
@@ -309,6 +312,8 @@ class TaskSpec(_Part):
         kind, texts = self.task_type, len(self.text)
         if texts > kind.most_texts:
             yield f"{kind.name} reads {kind.most_texts} text a row, not {texts}; name one column"
+        if texts < kind.least_texts:
+            yield f"{kind.name} reads {kind.least_texts} texts a row, not {texts}; name two columns"
         read = [column.name.casefold() for column in (*self.text, self.label)]
         for name in read:
             if read.count(name) > 1:

@@ -94,7 +94,7 @@ class SignalStore:
         task, variance = TASK_TYPES[task_type], None
         if self.logits is not None:
             counts = torch.from_numpy(np.diff(self.units))
-            units = Units(torch.repeat_interleave(counts))
+            units = Units(torch.repeat_interleave(counts), examples=len(counts))
             variance = logit_variance(task.centred(self.logits, units))
         return TeacherStatistics(self.mean, self.variance, variance)
 

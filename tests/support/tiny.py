@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -128,4 +129,45 @@ def save_animals(folder: Path) -> Path:
         text = conll_text([tagged_sentence(rng) for _ in range(rows)])
         (folder / "animals" / f"{name}.conll").write_text(text, encoding="utf-8")
     (folder / "animals.yaml").write_text("name: animals\ntype: token-classification\n")
+    return folder
+
+
+def squad_articles(
+    rows: int, seed: int, *, impossible: float = 0.0, sentences: int = 3
+) -> list[dict[str, Any]]:
+    """Articles in SQuAD's layout, four questions each: whom somebody likes, sees, sells, ..."""
+    rng = random.Random(seed)
+    articles = []
+    for number in range(-(-rows // 4)):
+        context = ". ".join(sentence(rng) for _ in range(sentences)) + "."
+        qas = []
+        for i in range(4):
+            asked = rng.choice(context[:-1].split(". "))
+            words, answer = asked.split()[:4], " ".join(asked.split()[4:])
+            start = context.index(asked) + asked.index(answer)
+            answers = [{"text": answer, "answer_start": start}]
+            none = rng.random() < impossible
+            if none:
+                words[1] = "absent"
+            qas.append(
+                {
+                    "id": f"q{seed}-{number}-{i}",
+                    "question": f"{' '.join(words)} what?",
+                    "answers": [] if none else answers,
+                    **({"is_impossible": none} if impossible else {}),
+                }
+            )
+        paragraphs = [{"context": context, "qas": qas}]
+        articles.append({"title": f"Article {seed} {number}", "paragraphs": paragraphs})
+    return articles
+
+
+def save_squad(folder: Path, *, train: int = 160, dev: int = 40, **made: Any) -> Path:
+    """Questions in SQuAD's layout, official file names, that can be learnt."""
+    (folder / "squad").mkdir()
+    version = "v2.0" if made.get("impossible") else "v1.1"
+    for name, rows, seed in (("train", train, 1), ("dev", dev, 2)):
+        content = {"version": version, "data": squad_articles(rows, seed, **made)}
+        path = folder / "squad" / f"{name}-{version}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
     return folder

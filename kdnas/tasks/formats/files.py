@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdnas.tasks.formats import conll
+from kdnas.tasks.formats import conll, squad
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
 from kdnas.tasks.spec import TaskSpec
 
@@ -34,10 +34,15 @@ def _read_table(path: Path, spec: TaskSpec) -> Rows:
     return read_rows(path, spec.headerless, columns, quoting=quoting, encoding=spec.encoding)
 
 
+def _read_squad(path: Path, spec: TaskSpec) -> Rows:
+    return squad.read_squad(path, spec.encoding)
+
+
 # A task's type names those that its data come in, the most special one first.
 FORMATS: dict[str, FileFormat] = {
     "table": FileFormat(SUFFIXES, _read_table),
     "conll": FileFormat(conll.SUFFIXES, conll.read_conll, conll.is_conll, any_suffix=True),
+    "squad": FileFormat(squad.SUFFIXES, _read_squad, squad.is_squad),
 }
 
 

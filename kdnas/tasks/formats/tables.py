@@ -185,16 +185,23 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     texts = [at for column in spec.text if (at := places[column]) is not None]
     label, kind = places[spec.label], spec.task_type
     group = find_column(spec.group, rows.header, rows.source) if spec.group else None
+    key = find_column(spec.id, rows.header, rows.source) if spec.id else None
+    beside = {
+        name: at
+        for name in kind.beside_label
+        if (at := find_column(Column(name=name), rows.header, rows.source)) is not None
+    }
     kept: list[tuple[int, list[Any]]] = []
-    faulty: dict[str, list[int]] = {}
+    faulty: dict[str, list[tuple[int, str]]] = {}
     for number, fault in rows.faults:
-        faulty.setdefault(fault, []).append(number)
+        faulty.setdefault(fault, []).append((number, ""))
     for number, cells in rows.cells:
         fault = _fault(kind, cells, rows.header, texts, needs_text=needs_labels)
         if not fault and label is not None:
             fault = kind.label_fault(cells[texts[0]], cells[label])
         if fault:
-            faulty.setdefault(fault, []).append(number)
+            named = key is not None and len(cells) == len(rows.header) and label_word(cells[key])
+            faulty.setdefault(fault, []).append((number, f"id {named}" if named else ""))
         else:
             kept.append((number, cells))
     if not kept and not faulty:
@@ -206,15 +213,21 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         source=rows.source,
         text=said[0],
         text_pair=said[1] if len(said) == 2 else None,
-        cells=None if label is None else [cells[label] for _, cells in kept],
+        cells=None
+        if label is None
+        else [
+            kind.label_cell(cells[label], {name: cells[at] for name, at in beside.items()})
+            for _, cells in kept
+        ],
         places=[number for number, _ in kept],
         unit=rows.unit,
-        faults=tuple(Fault(reason, len(at), at[0]) for reason, at in faulty.items()),
+        faults=tuple(Fault(reason, len(at), *at[0]) for reason, at in faulty.items()),
         classes=() if label is None else tuple(rows.classes.get(label, ())),
         unlabelled=spec.unlabelled,
         assumed=rows.assumed,
         words=words if len(words) == len(kept) and words else None,
         groups=None if group is None else [label_word(cells[group]) for _, cells in kept],
+        row_ids=None if key is None else [label_word(cells[key]) for _, cells in kept],
     )
 
 

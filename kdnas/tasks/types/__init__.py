@@ -18,6 +18,7 @@ from kdnas.tasks.types.base import (
     threshold_of,
 )
 from kdnas.tasks.types.classification import Classification
+from kdnas.tasks.types.question_answering import QuestionAnswering
 from kdnas.tasks.types.regression import Regression
 from kdnas.tasks.types.token_classification import TokenClassification
 
@@ -25,6 +26,7 @@ TASK_TYPES: dict[str, TaskType] = {
     "classification": Classification(),
     "regression": Regression(),
     "token-classification": TokenClassification(),
+    "question-answering": QuestionAnswering(),
 }
 
 __all__ = [

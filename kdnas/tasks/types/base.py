@@ -149,7 +149,13 @@ class TaskType:
     defaults: ClassVar[Mapping[str, Any]] = {}  # of settings of a run, where they differ
     # Keys of a task's entry that one of this type need not give, with their values.
     entry_defaults: ClassVar[Mapping[str, Any]] = {}
-    most_texts: ClassVar[int] = 2  # that a row has
+    least_texts: ClassVar[int] = 1  # that a row has
+    most_texts: ClassVar[int] = 2
+    told_texts: ClassVar[tuple[str, ...]] = ("text", "text_pair")  # beside an answer, in one line
+    beside_label: ClassVar[tuple[str, ...]] = ()  # columns that `label_cell` reads, where there
+    # Whether the two texts of a pair are of one kind: either may come first.
+    pairs_alike: ClassVar[bool] = True
+    predictions_ending: ClassVar[str] = ".tsv"  # of a predictions file's name
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
@@ -230,6 +236,10 @@ class TaskType:
     def expected(self, labels: Sequence[str]) -> str:
         """What a label cell may hold, for error messages."""
         raise NotImplementedError
+
+    def label_cell(self, cell: Any, beside: Mapping[str, Any]) -> Any:
+        """A label cell with what those of `beside_label` that are there say of the same row."""
+        return cell
 
     def label_cells(self, raw: RawSplit) -> list[Any]:
         """Each label cell as it is compared, or why a row has no label: by default a plain word."""
@@ -490,6 +500,14 @@ class TaskType:
     ) -> list[str]:
         """Each row's prediction as a predictions file writes it; by default a row is a unit."""
         return self.submission(logits, labels, form)
+
+    def predictions_text(self, words: Sequence[str], data: EncodedExamples | None) -> str:
+        """The text of a predictions file from the words of `row_submission`.
+
+        By default it is tab-separated, in the form that GLUE's server takes: `index`, the row's
+        place from 0 on, and `prediction`.
+        """
+        return "\n".join(["index\tprediction", *(f"{i}\t{w}" for i, w in enumerate(words))]) + "\n"
 
     def onnx_answer(self, names: Sequence[str] | None) -> str:
         """Python lines for an export's README that print the answers in the array `logits`."""

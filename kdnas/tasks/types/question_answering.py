@@ -1,0 +1,377 @@
+"""Extractive question answering: the answer to a question is a span of its context, or none.
+
+As in run_squad.py of Devlin et al. 2019, BERT, and for distillation as in Hugging Face's
+run_squad_w_distillation.py: two softmaxes, of where the answer starts and of where it ends. Here
+they are over the tokens of the context and the first one, which stands for no answer; padding and
+the question count neither in the losses nor in decoding.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdnas.tasks.answer_spans import AnswerSpans, best_spans
+from kdnas.tasks.encode import EncodedExamples, Units
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
+from kdnas.tasks.references import FORM, Passage, References, read_references
+from kdnas.tasks.span_floor import NAME, answers_by_overlap
+from kdnas.tasks.squad_metrics import (
+    against,
+    best_threshold,
+    counts_of,
+    exact,
+    has_answer,
+    overlap,
+)
+from kdnas.tasks.types.base import (
+    Array,
+    Constant,
+    LogitLoss,
+    Metric,
+    Submission,
+    TaskType,
+    object_rows,
+    ratio,
+)
+from kdnas.tasks.windows import NO_ANSWER, STRIDE, UNKNOWN, windows_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NONE = "(no answer)"
+
+
+def _mean(sums: Array) -> Array:
+    """Of summed scores and counts, shape (..., 2); 0 without a row."""
+    return ratio(sums[..., 0], sums[..., 1])
+
+
+def _metric(score: Callable[[str, str], float], name: str, answered: bool | None = None) -> Metric:
+    return Metric(_mean, "squad_v2", name, counts=counts_of(score, answered))
+
+
+class QuestionAnswering(TaskType):
+    """A span of the context for each question; labels are `References`, None where unknown."""
+
+    name = "question-answering"
+    head = "ForQuestionAnswering"
+    has_classes = False
+    no_label = -1
+    label_dtype = object
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "f1": _metric(overlap, "F1"),
+        "exact_match": _metric(exact, "Exact match"),
+        "f1_has_answer": _metric(overlap, "F1 (questions with an answer)", True),
+        "exact_has_answer": _metric(exact, "Exact match (questions with an answer)", True),
+        "f1_no_answer": _metric(overlap, "F1 (questions without an answer)", False),
+        "exact_no_answer": _metric(exact, "Exact match (questions without an answer)", False),
+    }
+    default_metrics = ("f1", "exact_match")
+    onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {
+        "start_logits": {0: "batch", 1: "length"},
+        "end_logits": {0: "batch", 1: "length"},
+    }
+    formats = ("squad", "table")
+    entry_defaults: ClassVar[Mapping[str, Any]] = {
+        "text": {"question": [], "context": []},
+        "label": "answers",
+        "group": "title",
+        "id": "id",
+    }
+    # As in run_squad.py; a context has 150 tokens, of English, and one in a hundred more than 350.
+    defaults: ClassVar[Mapping[str, Any]] = {"max_length": 384}
+    beside_label = ("is_impossible",)
+    least_texts = 2
+    pairs_alike = False
+    told_texts = ("text",)
+    predictions_ending = ".json"
+    encode_settings = ("window_stride",)
+    has_threshold = True
+    pipeline_tag = "question-answering"
+    hub_name = "Question Answering"
+
+    def num_outputs(self, labels: Sequence[str]) -> int:
+        """A start and an end."""
+        return 2
+
+    # Raw cells.
+
+    def label_cell(self, cell: Any, beside: Mapping[str, Any]) -> Any:
+        """No answers where `is_impossible` says so, whatever answers would be plausible."""
+        return [] if _is_true(beside.get("is_impossible")) else cell
+
+    def label_cells(self, raw: RawSplit) -> list[Any]:
+        return self.parse_labels(raw, ())
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        if raw.cells is None:
+            return [NoLabel.UNLABELLED] * len(raw.text)
+        assert raw.text_pair is not None
+        return [
+            read_references(_parsed(cell), context)
+            for cell, context in zip(raw.cells, raw.text_pair, strict=True)
+        ]
+
+    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+        """Questions on one context belong together where the source names no articles, or one."""
+        several = raw.groups is not None and len(set(raw.groups)) > 1
+        return raw if several else replace(raw, groups=raw.text_pair)
+
+    def expected(self, labels: Sequence[str]) -> str:
+        return FORM
+
+    def label_array(self, values: Sequence[Any]) -> Array:
+        found = np.empty(len(values), dtype=object)
+        for row, value in enumerate(values):
+            found[row] = value
+        return found
+
+    def add_unlabelled(self, labels: Array, count: int) -> Array:
+        return np.concatenate([labels, np.full(count, None, object)])
+
+    # Examples.
+
+    def encode(
+        self, examples: Examples, tokenizer: Any, max_length: int, **options: Any
+    ) -> EncodedExamples:
+        """Windows on contexts; see `windows_of`."""
+        stride = int(options.get("window_stride", STRIDE))
+        known = examples.labels
+        answers = None if known is None else [_place(one) for one in known]
+        data = windows_of(examples, tokenizer, max_length, stride, answers)
+        contexts = examples.text if examples.text_pair is None else examples.text_pair
+        ids: Sequence[str | None] = examples.row_ids or [None] * len(examples)
+        given = [None] * len(examples) if known is None else [_texts(one) for one in known]
+        rows = zip(contexts, given, ids, strict=True)
+        return replace(data, references=self.label_array([Passage(*row) for row in rows]))
+
+    # Training.
+
+    def pick_logits(self, output: Any, units: Units) -> Tensor:
+        import torch
+
+        both = torch.stack([output.start_logits, output.end_logits], dim=-1).float()
+        return both[units.example, units.position]
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        """Which units are of a window with a label; of JSON's rows, which have one."""
+        return (labels >= 0).all(-1)
+
+    def count(self, units: Units, labels: Tensor | None = None) -> int:
+        """Windows, or those with a label."""
+        return units.examples if labels is None else int((labels[:, 0] > 0).sum())
+
+    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+        """Cross-entropy of start and of end, halved and summed: a mean over labelled windows."""
+        import torch
+
+        chances = _log_softmax(logits.float(), units)
+        wanted = (labels > 0).to(torch.float32)
+        # Each labelled window has one start.
+        return -(chances * wanted).sum() / 2 / wanted[:, 0].sum().clamp_min(1)
+
+    def logit_loss(
+        self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
+    ) -> Tensor:
+        """The mean over windows of the mean of both softmaxes' distances, times T squared.
+
+        Golden, T = 2: of starts [1, 0] and the teacher's [0, 1] 0.4898373, of ends [2, 0, 1] and
+        [0, 1, 1] 0.7255156.
+        """
+        student, teacher = student.float(), teacher.float()
+        if kind == "mse":
+            return _window_means((student - teacher).square(), units).mean()
+        given = _log_softmax(student / temperature, units)
+        wanted = _log_softmax(teacher / temperature, units)
+        entropy = wanted if kind == "kl" else 0.0
+        distance = (wanted.exp() * (entropy - given)).sum()
+        return distance / 2 / units.examples * temperature**2
+
+    def centred(self, logits: Tensor, units: Units) -> Tensor:
+        """Without each window's mean start and mean end, which no softmax sees."""
+        logits = logits.float()
+        return logits - _window_means(logits, units)[units.example]
+
+    # Scores, and what leaves kdnas.
+
+    def predictions(
+        self, logits: Array, data: EncodedExamples, threshold: float | None = None
+    ) -> Array:
+        """Each question's answer, empty for none.
+
+        Where a model has no threshold, it is 0 if some of the questions are known to have no
+        answer; else all are answered.
+        """
+        assert data.references is not None
+        if threshold is None and any(one.answers == () for one in data.references):
+            threshold = 0.0
+        said = [answer for answer, _, _ in _answers(best_spans(logits, data), data, threshold)]
+        return object_rows(said)
+
+    def truths(self, data: Examples | EncodedExamples) -> Array:
+        """Each question's references as a tuple of texts; None where they are not known."""
+        if isinstance(data, Examples):
+            assert data.labels is not None
+            return self.label_array([_texts(one) for one in data.labels])
+        assert data.references is not None
+        return self.label_array([one.answers for one in data.references])
+
+    def as_rows(self, values: Sequence[Any]) -> Array:
+        return object_rows(values)
+
+    def differ(self, ours: Array, theirs: Array) -> NDArray[np.bool_]:
+        """Answers that match exactly, to the metric, are the same; so is one of the references."""
+        pairs = zip(ours, theirs, strict=True)
+        return np.array([not _agree(a, b) for a, b in pairs], dtype=bool)
+
+    def choose_threshold(self, logits: Array, data: EncodedExamples) -> float | None:
+        """Where F1 is best; None without questions that have no answer."""
+        truths = self.truths(data)
+        if not any(one == () for one in truths):
+            return None
+        spans = best_spans(logits, data)
+        known = np.flatnonzero(self.known(truths) & np.isfinite(spans.score))
+        if not len(known):
+            return None
+        said = [answer for answer, _, _ in _answers(spans, data, None)]
+        gains = [
+            against(overlap, "", truths[row]) - against(overlap, said[row], truths[row])
+            for row in known
+        ]
+        return best_threshold(np.array(gains), spans.doubt[known])
+
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+        """No answer, where some questions have none."""
+        if all(has_answer(one) for one in truths):
+            return None
+        return Constant("no answer", lambda data: object_rows([""] * len(self.truths(data))))
+
+    def simple_model(
+        self, train: Examples, labels: Sequence[str], seed: int
+    ) -> tuple[str, Callable[[Examples], Array]] | None:
+        """Words that question and context share; see `span_floor`."""
+        if train.text_pair is None:
+            return None
+        answer = answers_by_overlap(train.text_pair)
+        return NAME, lambda rows: object_rows(answer(rows.text, rows.text_pair or rows.text))
+
+    def row_answers(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        """The answer, its probability, and where it is in the context; empty for none."""
+        spans = best_spans(logits, data)
+        chances = zip(spans.probability.tolist(), spans.null_probability.tolist(), strict=True)
+        said = zip(_answers(spans, data, threshold), chances, strict=True)
+        return [
+            {
+                "answer": answer,
+                "score": of_answer if answer else of_none,
+                "start": start,
+                "end": end,
+            }
+            for (answer, start, end), (of_answer, of_none) in said
+        ]
+
+    def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
+        if not isinstance(answer, str):
+            answer = " / ".join(dict.fromkeys(answer))
+        return answer or NONE
+
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        return f"{answer['answer'] or NONE}  {answer['score']:.4f}"
+
+    def row_submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        form: Submission,
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[str]:
+        return list(self.predictions(logits, data, threshold))
+
+    def predictions_text(self, words: Sequence[str], data: EncodedExamples | None) -> str:
+        """The official form: a JSON object with the answer to each question by its id.
+
+        Questions without an id have their place, from 0 on.
+        """
+        assert data is not None and data.references is not None
+        ids = [one.id or str(place) for place, one in enumerate(data.references)]
+        return json.dumps(dict(zip(ids, words, strict=True)), ensure_ascii=False) + "\n"
+
+
+def _log_softmax(logits: Tensor, units: Units) -> Tensor:
+    """Of each window's units alone, shape (units, outputs), without a wait for a GPU."""
+    import torch
+
+    table = logits.new_full((units.examples, units.length, logits.shape[-1]), -torch.inf)
+    place = units.example, units.position
+    return table.index_put(place, logits).log_softmax(1)[place]  # type: ignore[arg-type]
+
+
+def _window_means(values: Tensor, units: Units) -> Tensor:
+    """Means over each window's units, shape (windows, outputs)."""
+    import torch
+
+    sums = values.new_zeros(units.examples, values.shape[-1]).index_add(0, units.example, values)
+    ones = values.new_ones(len(values))
+    counts = values.new_zeros(units.examples).index_add(0, units.example, ones)
+    return sums / torch.clamp_min(counts, 1)[:, None]
+
+
+def _answers(
+    spans: AnswerSpans, data: EncodedExamples, threshold: float | None
+) -> list[tuple[str, int, int]]:
+    """Each row's answer and where it begins and ends, without spaces around it; '', 0, 0: none."""
+    assert data.references is not None
+    none = ~np.isfinite(spans.score)
+    if threshold is not None:
+        none |= spans.doubt > threshold
+    found = []
+    for row, (start, end) in enumerate(zip(spans.start.tolist(), spans.end.tolist(), strict=True)):
+        said = "" if none[row] else data.references[row].context[start:end]
+        answer = said.strip()
+        begin = start + len(said) - len(said.lstrip())
+        found.append((answer, begin, begin + len(answer)) if answer else ("", 0, 0))
+    return found
+
+
+def _agree(ours: Any, theirs: Any) -> bool:
+    if not isinstance(ours, str):
+        ours, theirs = theirs, ours
+    references = [theirs] if isinstance(theirs, str) else theirs
+    return against(exact, ours, [one for one in references if one]) == 1
+
+
+def _place(label: References | None) -> tuple[int, int]:
+    if label is None:
+        return UNKNOWN
+    return label.usual if label.texts else NO_ANSWER
+
+
+def _texts(label: References | None) -> tuple[str, ...] | None:
+    return None if label is None else tuple(dict.fromkeys(label.texts))
+
+
+def _parsed(cell: Any) -> Any:
+    """A cell of a table without structure, such as one of CSV, as the JSON that it holds."""
+    if not isinstance(cell, str) or not cell.lstrip().startswith(("{", "[")):
+        return cell
+    try:
+        return json.loads(cell)
+    except ValueError:
+        return cell
+
+
+def _is_true(cell: Any) -> bool:
+    return str(cell).strip().lower() in ("true", "1", "1.0")
