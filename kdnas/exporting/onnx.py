@@ -151,6 +151,7 @@ def export_onnx(
         "longest": min(longest, settings.max_length),
         "task_type": kind.name,
         "labels": kind.output_names(config),
+        "threshold": threshold_of(config),
     }
 
 

@@ -100,7 +100,7 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
         ),
         outputs=", ".join(task.onnx_outputs),
         names=json.dumps(list(task.onnx_outputs)),
-        answer=task.onnx_answer(summary["labels"]),
+        answer=task.onnx_answer(summary["labels"], summary.get("threshold")),
         head=" | ".join(head),
         rule="---|" * len(head),
         rows="\n".join(_row(model, score) for model in summary["models"]),

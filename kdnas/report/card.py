@@ -48,6 +48,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         environment=report.environment,
         teacher=_teacher(report),
         auto_class=TASK_TYPES[report.task_type].auto_class.__name__,
+        answer=TASK_TYPES[report.task_type].torch_answer(report.student.threshold),
         models=[("this student", report.student), teacher, *others[1:]],
         metrics=list(report.student.scores),
         stages="; ".join(map(_stage, report.recipe)),

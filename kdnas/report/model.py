@@ -90,6 +90,7 @@ class Student(EvaluatedModel):
 
     trial: int | None  # None where a control ships that no trial tried
     latency_iqr_ms: Ratio
+    threshold: float | None = None  # of its answers, where its config keeps one
 
 
 class ControlModel(EvaluatedModel):

@@ -74,13 +74,15 @@ class RawSplit:
     source: str  # the file or hub split, as error messages name it
     text: list[str]  # of each row that has all its texts
     text_pair: list[str] | None
-    cells: list[Any] | None  # label cells; None where the source has no label column
+    # Label cells, of several columns the cells by their names; None: there is no label column.
+    cells: list[Any] | None
     places: list[int]  # the number of each row in the source
     unit: str = "row"  # what the numbers count: `line` or `row`
     faults: tuple[Fault, ...] = ()  # rows left out
     classes: tuple[str, ...] = ()  # names in the order of their ids, where the source has them
     ids: bool = True  # whether cells may hold ids: where the task lists its classes
     unlabelled: tuple[str, ...] = ()  # words that stand in a cell for no label
+    separator: str | None = None  # between the labels of a cell, where the task names it
     assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
     words: list[Spans] | None = None  # as in `Examples`
     groups: list[str] | None = None  # likewise
@@ -123,9 +125,11 @@ def label_words(raw: RawSplit) -> list[str | NoLabel]:
             words.append(cell)
             continue
         if not (is_empty(cell) or isinstance(cell, str | numbers.Number | np.bool_)):
+            several = kind_of(cell) == "a list"
             raise KdnasError(
                 f"{raw.source}, {raw.unit} {place}: the label is {kind_of(cell)}, "
                 f"{' '.join(reprlib.repr(cell).split())}; give one string or number a row"
+                + (", or set `type: multi-label` in the task" if several else "")
             )
         word = label_word(cell)
         words.append(NoLabel.UNLABELLED if word in raw.unlabelled else word)

@@ -92,15 +92,15 @@ def load_data(
     if held_out in wanted or spec.lacks_classes or (_may_have_rare(spec) and source.has("train")):
         names.add("train")
     kind = spec.task_type
-    raw = {s: kind.with_plain_labels(source.read(s)) for s in spec.splits if s in names}
+    raw = {split: source.read(split) for split in spec.splits if split in names}
     skip = skip_malformed or spec.skip_malformed
     for rows in raw.values():
-        tell(rows.source, rows.assumed)
         # Before anything is said of labels, which may be few because the texts are.
         _check_left_out(rows, rows.faults, len(rows.text), skip, tell=False)
-    if spec.lacks_classes:
-        spec = _with_classes(spec, raw["train"], skip)
-        raw = {split: replace(rows, ids=False) for split, rows in raw.items()}
+    found = spec.lacks_classes
+    if found:
+        spec = _with_classes(spec, kind.with_plain_labels(raw["train"], ()), skip)
+    raw = {s: _plain_labels(replace(rows, ids=not found), spec) for s, rows in raw.items()}
     if "train" in raw and _may_have_rare(spec):
         spec = _with_metric_of_rare(spec, raw["train"])
     parts = {
@@ -124,6 +124,13 @@ def load_data(
     )
 
 
+def _plain_labels(rows: RawSplit, spec: TaskSpec) -> RawSplit:
+    """A split with plain label cells; says how it was read."""
+    plain = spec.task_type.with_plain_labels(rows, spec.labels or ())
+    tell(plain.source, plain.assumed)
+    return plain
+
+
 def open_source(spec: TaskSpec, data_dir: Path | None) -> Source:
     """Where the task's data are; KdnasError without a folder for it, or any source."""
     if data_dir is not None and (folder := find_folder(spec, data_dir)):
@@ -144,7 +151,8 @@ def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
     _check_left_out(*_with_unlabelled(train, words, spec), skip, tell=False)
     labels, positive = kind.find_classes(train), spec.positive
     counts = _class_counts(spec, train, labels) if len(labels) == 2 else None
-    if positive is None and counts is not None:
+    of_class = any(metric.of_class for metric in kind.metrics.values())
+    if positive is None and counts is not None and of_class:
         positive = labels[0 if counts[0] < counts[1] else 1]
     own = spec.model_dump(exclude=None if spec.names_metrics else {"metrics"})
     try:
@@ -226,7 +234,7 @@ def _with_unlabelled(
     raw: RawSplit, values: Sequence[object], spec: TaskSpec
 ) -> tuple[RawSplit, list[Fault], int]:
     """The split, all faults of its rows with those of its labels, and how many rows are sound."""
-    under = f"no label under {spec.label.name!r}"
+    under = f"no label under {spec.label_words}"
     faults = list(raw.faults)
     for why, reason in ((NoLabel.MISSING, under), (NoLabel.UNLABELLED, f"{under}, {MARKED}")):
         rows = [place for place, value in zip(raw.places, values, strict=True) if value is why]
@@ -303,14 +311,13 @@ def _tell_classes(split: str, source: str, part: Examples, spec: TaskSpec) -> No
         KdnasError: All training rows have the same label.
     """
     kind, labels = spec.task_type, spec.labels or ()
-    if part.labels is None or part.labels.ndim != 1 or part.labels.dtype == object:
+    if part.labels is None or part.labels.dtype == object:
         return
-    if split == "train" and len(np.unique(part.labels)) < 2:
-        one = part.labels[0]
+    if split == "train" and len(np.unique(part.labels, axis=0)) < 2:
+        one = shown(kind.in_words(part.labels[0], labels))
         raise KdnasError(
-            f"{source}: all {several(len(part), 'row')} have the label "
-            f"{shown(labels[one]) if kind.has_classes else f'{one:g}'!r}; {kind.name} needs two or "
-            "more"
+            f"{source}: all {several(len(part), 'row')} have the label {one!r}; {kind.name} needs "
+            "two or more"
         )
     counts = kind.class_counts(part.labels, len(labels))
     if counts is None:

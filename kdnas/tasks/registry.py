@@ -83,9 +83,9 @@ def _built_in() -> dict[str, Any]:
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    if first["type"] in ("too_long", "too_short"):  # only the text columns have such limits
-        count = first["ctx"]["actual_length"]
-        return f"{first['loc'][0]} has {count} columns; give one or two"
+    if first["type"] in ("too_long", "too_short"):  # only the columns have such limits
+        count, most = first["ctx"]["actual_length"], "two" if first["loc"][0] == "text" else "more"
+        return f"{first['loc'][0]} has {count} columns; give one or {most}"
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"it lacks {where!r}; give it"

@@ -99,8 +99,17 @@ class TaskSpec(_Part):
     text: Annotated[tuple[Column, ...], BeforeValidator(_columns)] = Field(
         min_length=1, max_length=2, description="One or two text columns."
     )
-    label: Annotated[Column, BeforeValidator(_column)] = Field(
-        Column(name="label"), description="The label column."
+    label: Annotated[tuple[Column, ...], BeforeValidator(_columns)] = Field(
+        (Column(name="label"),),
+        min_length=1,
+        description="The label column; where a row may have several labels, also several columns, "
+        "each of 0 and 1 and named as a class is.",
+    )
+    separator: str | None = Field(
+        None,
+        min_length=1,
+        description="What stands between the labels of a cell, where a row may have several; null: "
+        "found in the data.",
     )
     group: Annotated[Column | None, BeforeValidator(_column)] = Field(
         None,
@@ -157,6 +166,11 @@ class TaskSpec(_Part):
         return self.task_type.has_classes and self.labels is None
 
     @property
+    def label_words(self) -> str:
+        """The label columns, as a message names them."""
+        return " or ".join(repr(column.name) for column in self.label)
+
+    @property
     def names_metrics(self) -> bool:
         """Whether its entry names metrics, or its data chose them."""
         return "metrics" in self.model_fields_set
@@ -201,7 +215,7 @@ class TaskSpec(_Part):
         if self.positive is None:
             return 1
         found = self.task_type.parser(self.labels or ())(label_word(self.positive))
-        return 1 if found is None or isinstance(found, NoLabel) else int(found)
+        return found if isinstance(found, int) else 1
 
     def metric(self, name: str) -> Metric:
         """A metric, about the task's positive class; KdnasError as num_labels raises it."""
@@ -273,6 +287,10 @@ class TaskSpec(_Part):
         kind = values.get("type", DEFAULT_TYPE)
         if kind not in TASK_TYPES:
             raise ValueError(f"unknown type {kind!r}{nearest(kind, TASK_TYPES)}")
+        columns = _columns(values.get("label"))
+        several = TASK_TYPES[kind].several_labels and isinstance(columns, tuple)
+        if several and len(columns) > 1 and values.get("labels") is None:
+            values["labels"] = [c.get("name") for c in columns if isinstance(c, Mapping)]
         if not values.get("metrics"):
             values.pop("metrics", None)
         return {**TASK_TYPES[kind].entry_defaults, **values}
@@ -294,6 +312,7 @@ class TaskSpec(_Part):
                 yield f"metric {metric!r} does not fit{nearest(metric, kind.metrics)}"
         if self.format is not None and self.format not in kind.formats:
             yield f"unknown format {self.format!r}{nearest(self.format, kind.formats)}"
+        yield from self._problems_of_label()
         yield from self._problems_of_class()
         yield from kind.entry_problems(labels, self.metrics)
         for split in self.evaluation:
@@ -314,13 +333,31 @@ class TaskSpec(_Part):
             yield f"{kind.name} reads {kind.most_texts} text a row, not {texts}; name one column"
         if texts < kind.least_texts:
             yield f"{kind.name} reads {kind.least_texts} texts a row, not {texts}; name two columns"
-        read = [column.name.casefold() for column in (*self.text, self.label)]
+        read = [column.name.casefold() for column in (*self.text, *self.label)]
         for name in read:
             if read.count(name) > 1:
                 yield f"the column {name!r} is named twice under text and label"
         for column in self.text if self.headerless else ():
             if not set(column.headers) & set(self.headerless):
                 yield f"headerless lacks the text column {column.name!r}"
+
+    def _problems_of_label(self) -> Iterator[str]:
+        kind, names = self.task_type, tuple(column.name for column in self.label)
+        if not kind.several_labels:
+            several = "several label columns" if len(names) > 1 else "`separator`"
+            if len(names) > 1 or self.separator is not None:
+                takers = [name for name, one in TASK_TYPES.items() if one.several_labels]
+                yield (
+                    f"{several} is for rows with several labels; {kind.name} takes one: leave it "
+                    f"out, or set `type: {' or '.join(takers)}`"
+                )
+        elif len(names) > 1 and self.labels != names:
+            yield (
+                f"the columns under `label` are {', '.join(names)} and name the classes; leave "
+                "`labels` out"
+            )
+        elif len(names) > 1 and self.separator is not None:
+            yield "`separator` is for one label column; leave it out"
 
     def _problems_of_class(self) -> Iterator[str]:
         labels, kind = self.labels or (), self.task_type
@@ -333,8 +370,9 @@ class TaskSpec(_Part):
                 f"metric {of_class[0]!r} is for two classes, not {len(labels)}; use f1_macro, or "
                 "name one of them with `positive:`"
             )
-        if self.positive is not None and not kind.has_classes:
-            yield f"{kind.name} has no classes; leave `positive` out"
+        if self.positive is not None and not any(m.of_class for m in kind.metrics.values()):
+            lacks = "metric of one class" if kind.has_classes else "classes"
+            yield f"{kind.name} has no {lacks}; leave `positive` out"
         elif self.positive is not None and labels:
             found = kind.parser(labels)(label_word(self.positive))
             if found is None or isinstance(found, NoLabel):

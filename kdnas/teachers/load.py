@@ -225,7 +225,8 @@ def has_head(config: Any, spec: TaskSpec) -> bool:
     """Whether a checkpoint has a head for the task, judged by its config."""
     task = spec.task_type
     trained = _has_class(config, task)
-    same_problem = getattr(config, "problem_type", None) in (None, task.problem_type)
+    problem = getattr(config, "problem_type", None)
+    same_problem = problem == task.problem_type or (problem is None and task.unnamed_problem)
     return trained and same_problem and config.num_labels == spec.num_labels
 
 

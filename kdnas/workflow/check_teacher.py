@@ -13,6 +13,7 @@ from kdnas.evaluation.threshold import keep_threshold
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
+from kdnas.tasks.metrics import answers_of
 from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
 from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.head import scale_outputs, to_standard_units
@@ -45,6 +46,7 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
         return
     if given:
         key = {"teacher": inputs.source, "label_map": context.settings.label_map}
+        key["metric"] = inputs.data.spec.metrics[0]
         found = run_step(context, STEP, key, lambda: _compare(context, inputs, teacher))
         if found["order"] and not context.settings.force:
             raise _wrong_order(inputs, teacher, found)
@@ -137,17 +139,22 @@ def _compare(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, An
         "unit": kind.unit_of(logits, labels),
     }
     if order:
-        right = [float((part.argmax(-1) == labels).mean()) for part in (logits, logits[:, order])]
-        found["accuracy"] = right
+        metric, spec = data.spec.metrics[0], data.spec
+        found["metric"] = metric
+        found["scores"] = [
+            spec.metric(metric)(*answers_of(spec, part, some))
+            for part in (logits, logits[:, order])
+        ]
     return found
 
 
 def _wrong_order(inputs: Inputs, teacher: Teacher, found: dict[str, Any]) -> KdnasError:
-    before, after = found["accuracy"]
+    before, after = found["scores"]
     labels = ", ".join(inputs.data.spec.labels or ())
     order = ",".join(str(teacher.order[i] if teacher.order else i) for i in found["order"])
     return KdnasError(
-        f"the teacher's outputs stand in another order than the labels ({labels}): accuracy on "
+        f"the teacher's outputs stand in another order than the labels ({labels}): "
+        f"{found['metric']} on "
         f"{several(found['rows'], 'training row')} is {before:.3f}, with the outputs in the order "
         f"{order} {after:.3f}; give --label-map {order}, --fresh-head to train a new head, or "
         "--force to keep the order"

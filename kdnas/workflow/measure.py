@@ -16,6 +16,7 @@ from kdnas import __version__
 from kdnas.evaluation.floor import floor_model
 from kdnas.evaluation.scores import scored_answers, scores_and_intervals
 from kdnas.files.artifact import content_of
+from kdnas.files.atomic import read_json
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.measure.onnx import runtime_name
@@ -47,6 +48,7 @@ from kdnas.study.study import evaluated
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
 from kdnas.tasks.metrics import known_rows
+from kdnas.tasks.types import THRESHOLD
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.check_teacher import evaluated_teacher
 from kdnas.workflow.facts import data_facts, disagreement
@@ -229,6 +231,7 @@ def make_report(
             name=candidate.label,
             trial=_trial_of(study, winner, candidate),
             latency_iqr_ms=costs["latency_iqr_ms"],
+            threshold=(read_json(folder / "config.json") or {}).get(THRESHOLD),
             seeds=seeds.get(shipped.name),
             **student,
         ),

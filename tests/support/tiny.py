@@ -171,3 +171,21 @@ def save_squad(folder: Path, *, train: int = 160, dev: int = 40, **made: Any) ->
         path = folder / "squad" / f"{name}-{version}.json"
         path.write_text(json.dumps(content), encoding="utf-8")
     return folder
+
+
+TOPICS = {"animal": ("cat", "dog", "bird"), "film": ("film", "actor", "plot"), "praise": ("good",)}
+
+
+def save_topics(folder: Path) -> Path:
+    """Sentences with their topics, of which some have several and some none: folder/topics."""
+    (folder / "topics").mkdir()
+    rng = random.Random(2)
+    for name, rows in (("train", 240), ("validation", 40)):
+        lines = []
+        for _ in range(rows):
+            text = sentence(rng)
+            said = [topic for topic, words in TOPICS.items() if set(words) & set(text.split())]
+            lines.append(json.dumps({"text": text, "topics": said}))
+        path = folder / "topics" / f"{name}.jsonl"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

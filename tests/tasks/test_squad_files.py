@@ -64,7 +64,7 @@ def refusal(folder: Path, content: Any, name: str = "train.json", **changes: Any
 def test_a_type_alone_says_what_the_columns_are() -> None:
     one = spec()
     assert [column.name for column in one.text] == ["question", "context"]
-    assert (one.label.name, one.group and one.group.name, one.id and one.id.name) == (
+    assert (one.label[0].name, one.group and one.group.name, one.id and one.id.name) == (
         "answers",
         "title",
         "id",

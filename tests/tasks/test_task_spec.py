@@ -56,7 +56,7 @@ def test_mnli_is_scored_twice() -> None:
 def test_short_forms() -> None:
     spec = load_spec("mine", {"mine": {"text": "review", "label": "stars", "hub": "org/set:en"}})
     assert [column.name for column in spec.text] == ["review"]
-    assert spec.label.name == "stars"
+    assert spec.label[0].name == "stars"
     assert spec.hub is not None
     assert (spec.hub.path, spec.hub.name) == ("org/set", "en")
     assert (spec.metrics, spec.labels, spec.evaluation) == (("accuracy",), None, ("validation",))

@@ -74,7 +74,7 @@ def read_conll(path: Path, spec: TaskSpec) -> Rows:
             f"{several(len(marks), 'word')} with nothing but a byte-order mark left out "
             f"(line {marks[0]})"
         )
-    header = [spec.text[0].name, *([] if tag is None else [spec.label.name])]
+    header = [spec.text[0].name, *([] if tag is None else [spec.label[0].name])]
     return Rows(str(path), header, iter(cells), "line", assumed=tuple(told), faults=tuple(faults))
 
 
@@ -181,7 +181,7 @@ def _columns(
             )
         found = find_column(spec.text[0], named, str(path))
         assert found is not None  # the entry was checked
-        return found, find_column(spec.label, named, str(path)), []
+        return found, find_column(spec.label[0], named, str(path)), []
     if width > 2 and _is_counted(sentences):
         return 1, width - 1, ["words in the second column, because the first one counts them"]
     return 0, (width - 1 if width > 1 else None), []

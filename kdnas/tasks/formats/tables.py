@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,9 +171,9 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         KdnasError: A column is missing (of a test split, a text column), or the table has no row.
     """
     needs_labels = split not in spec.test_splits
-    columns = (*spec.text, spec.label)
+    columns = (*spec.text, *spec.label)
     places = {column: find_column(column, rows.header, rows.source) for column in columns}
-    required = [*spec.text, spec.label] if needs_labels else spec.text
+    required = columns if needs_labels else spec.text
     missing = [column for column in required if places[column] is None]
     if missing:
         names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
@@ -183,7 +183,8 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
             hint = "; separate the fields of all rows by the same: commas, semicolons or tabs"
         raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
     texts = [at for column in spec.text if (at := places[column]) is not None]
-    label, kind = places[spec.label], spec.task_type
+    labels = {c.name: at for c in spec.label if (at := places[c]) is not None}
+    kind, label_of = spec.task_type, _label_reader(labels, len(spec.label))
     group = find_column(spec.group, rows.header, rows.source) if spec.group else None
     key = find_column(spec.id, rows.header, rows.source) if spec.id else None
     beside = {
@@ -197,8 +198,8 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         faulty.setdefault(fault, []).append((number, ""))
     for number, cells in rows.cells:
         fault = _fault(kind, cells, rows.header, texts, needs_text=needs_labels)
-        if not fault and label is not None:
-            fault = kind.label_fault(cells[texts[0]], cells[label])
+        if not fault and label_of is not None:
+            fault = kind.label_fault(cells[texts[0]], label_of(cells))
         if fault:
             named = key is not None and len(cells) == len(rows.header) and label_word(cells[key])
             faulty.setdefault(fault, []).append((number, f"id {named}" if named else ""))
@@ -214,21 +215,32 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         text=said[0],
         text_pair=said[1] if len(said) == 2 else None,
         cells=None
-        if label is None
+        if label_of is None
         else [
-            kind.label_cell(cells[label], {name: cells[at] for name, at in beside.items()})
+            kind.label_cell(label_of(cells), {name: cells[at] for name, at in beside.items()})
             for _, cells in kept
         ],
         places=[number for number, _ in kept],
         unit=rows.unit,
         faults=tuple(Fault(reason, len(at), *at[0]) for reason, at in faulty.items()),
-        classes=() if label is None else tuple(rows.classes.get(label, ())),
+        classes=tuple(rows.classes.get(next(iter(labels.values())), ())) if labels else (),
         unlabelled=spec.unlabelled,
+        separator=spec.separator,
         assumed=rows.assumed,
         words=words if len(words) == len(kept) and words else None,
         groups=None if group is None else [label_word(cells[group]) for _, cells in kept],
         row_ids=None if key is None else [label_word(cells[key]) for _, cells in kept],
     )
+
+
+def _label_reader(places: Mapping[str, int], columns: int) -> Callable[[list[Any]], Any] | None:
+    """Gives the label cell of a row, of several columns their cells by name; None without one."""
+    if len(places) < columns:
+        return None
+    if columns == 1:
+        [place] = places.values()
+        return lambda cells: cells[place]
+    return lambda cells: {name: cells[at] for name, at in places.items()}
 
 
 def cell_text(cell: Any) -> str:

@@ -18,15 +18,20 @@ from kdnas.tasks.types.base import (
     threshold_of,
 )
 from kdnas.tasks.types.classification import Classification
+from kdnas.tasks.types.multi_label import MultiLabel
 from kdnas.tasks.types.question_answering import QuestionAnswering
 from kdnas.tasks.types.regression import Regression
 from kdnas.tasks.types.token_classification import TokenClassification
 
 TASK_TYPES: dict[str, TaskType] = {
-    "classification": Classification(),
-    "regression": Regression(),
-    "token-classification": TokenClassification(),
-    "question-answering": QuestionAnswering(),
+    one.name: one
+    for one in (
+        Classification(),
+        Regression(),
+        MultiLabel(),
+        TokenClassification(),
+        QuestionAnswering(),
+    )
 }
 
 __all__ = [

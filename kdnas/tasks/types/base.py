@@ -66,7 +66,9 @@ class Metric:
     but for the `errors` of a task type. One with a parameter `axis` takes the resamples of a
     bootstrap all at once. One `of_class` has a parameter `positive`, the id of the class that it is
     about. With `counts`, which takes predictions and labels to shape (rows, k), `compute` takes
-    sums over rows, shape (..., k), to shape (...).
+    sums over rows, shape (..., k), to shape (...). `on_times` takes predictions and labels to a
+    function that bootstraps use instead, e.g. because it sorts the rows only once: from how often
+    each row counts, shape (..., rows), to shape (...).
     """
 
     compute: Callable[..., Any]
@@ -75,6 +77,7 @@ class Metric:
     of_class: bool = False
     counts: Callable[..., Array] | None = None
     of_labels: bool = False  # whether `counts` also takes the names of the classes, as `labels`
+    on_times: Callable[[Array, Array], Callable[[Array], Array]] | None = None
 
     def __call__(self, predicted: Array, truth: Array) -> float:
         """The metric of all rows."""
@@ -84,8 +87,12 @@ class Metric:
         """The metric as a function of rows: from indices, shape (..., rows), to shape (...)."""
         compute = self.compute
         if self.counts is not None:
-            counts = self.counts(predicted, truth)
-            return lambda rows: np.asarray(compute(counts[rows].sum(-2)), np.float64)
+            counts = np.asarray(self.counts(predicted, truth), np.float64)
+            # Not `counts[rows].sum(-2)`: of many rows and columns that fills the memory.
+            return lambda rows: np.asarray(compute(times(rows, len(counts)) @ counts), np.float64)
+        if self.on_times is not None:
+            of = self.on_times(predicted, truth)
+            return lambda rows: np.asarray(of(times(rows, len(truth))), np.float64)
         if "axis" in inspect.signature(compute).parameters:
             return lambda rows: np.asarray(compute(predicted[rows], truth[rows], axis=-1))
 
@@ -130,6 +137,9 @@ class TaskType:
     name: ClassVar[str]  # its key in `TASK_TYPES`
     head: ClassVar[str]  # what the names of its models' classes end with
     problem_type: ClassVar[str | None] = None  # the config's; None where transformers has none
+    # Whether a config that names no problem_type may be of this type: so transformers reads them.
+    unnamed_problem: ClassVar[bool] = True
+    several_labels: ClassVar[bool] = False  # whether a row may have several, in several columns
     has_classes: ClassVar[bool] = True  # whether an entry lists class names, or its data have them
     no_label: ClassVar[float] = -100  # the label that stands for none
     label_dtype: ClassVar[Any] = np.int64
@@ -222,10 +232,11 @@ class TaskType:
         """The class names in a training split whose task lists none; KdnasError without classes."""
         raise NotImplementedError
 
-    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """A split as read, its label cells as `parser` takes them; by default as they are.
 
-        What was assumed of them is added to `assumed`.
+        What was assumed of them is added to `assumed`. `labels` are empty where they are not known
+        yet: of the training split of a task that lists none.
         """
         return raw
 
@@ -272,7 +283,7 @@ class TaskType:
         return None
 
     def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64] | None:
-        """Shape (classes,): examples of each class; None where an example has no single class."""
+        """Shape (classes,): rows that have each class; None where that cannot be counted."""
         return None
 
     def label_range(self, labels: Array) -> tuple[float, float] | None:
@@ -337,6 +348,15 @@ class TaskType:
     def linear_model(self, seed: int) -> Any:
         """An untrained model of scikit-learn for the floor; None where there is none."""
         return None
+
+    def linear_logits(self, model: Any, features: Any, outputs: int) -> Array:
+        """What a fitted `linear_model` says of features, shape (rows, outputs), as logits.
+
+        By default of a model with log-probabilities of the classes that it has seen.
+        """
+        logits = np.full((features.shape[0], outputs), -np.inf)
+        logits[:, model.classes_] = model.predict_log_proba(features)
+        return np.maximum(logits, -1e3)
 
     def simple_model(
         self, train: Examples, labels: Sequence[str], seed: int
@@ -509,9 +529,13 @@ class TaskType:
         """
         return "\n".join(["index\tprediction", *(f"{i}\t{w}" for i, w in enumerate(words))]) + "\n"
 
-    def onnx_answer(self, names: Sequence[str] | None) -> str:
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         """Python lines for an export's README that print the answers in the array `logits`."""
         raise NotImplementedError
+
+    def torch_answer(self, threshold: float | None = None) -> str:
+        """Python lines for a model card that print the answers of `model` and `tokenizer`."""
+        return ""
 
 
 def threshold_of(config: Any) -> float | None:
@@ -529,6 +553,17 @@ def object_rows(values: Sequence[Any]) -> Array:
 
 def _plain(value: Any) -> Any:
     return tuple(map(_plain, value)) if isinstance(value, list | tuple | np.ndarray) else value
+
+
+def times(rows: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """How often each of `count` rows is among some, shape (..., chosen): shape (..., count).
+
+    Golden: times([0, 2, 2], 3) -> [1, 0, 2].
+    """
+    flat = rows.reshape(-1, rows.shape[-1])
+    shifted = flat + count * np.arange(len(flat))[:, None]
+    found = np.bincount(shifted.ravel(), minlength=count * len(flat)).astype(np.float64)
+    return found.reshape(*rows.shape[:-1], count)
 
 
 def correlation(x: Array, y: Array, axis: int) -> Array:

@@ -86,47 +86,39 @@ class Classification(TaskType):
             KdnasError: The labels look like scores or like lists, or there are fewer than two.
         """
         words = [word for word in label_words(raw) if word and isinstance(word, str)]
-        by_class: dict[str, Counter[str]] = {}
-        for word, count in sorted(Counter(words).items()):
-            by_class.setdefault(_plain(word), Counter())[word] = count
-        names = [spellings.most_common(1)[0][0] for spellings in by_class.values()]
+        names = class_names(words)
         _refuse_scores(raw, names)
         _refuse_lists(raw, names)
         if len(names) < 2:
             found = f"only the label {shown(names[0])!r}" if names else "no label"
             raise KdnasError(f"{raw.source}: found {found}; classification needs two or more")
-        known = [label_word(name) for name in raw.classes]
-        if {_plain(word) for word in known} >= set(by_class):
-            return tuple(known)
-        if all(map(WHOLE.fullmatch, names)):
-            return tuple(sorted(names, key=lambda name: (int(name), name)))
-        return tuple(sorted(names, key=lambda name: (name.casefold(), name)))
+        return in_order(names, raw.classes)
 
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         """Class names, letter case aside, or ids; where names are numbers, a number is a name."""
-        ids = {_plain(label): i for i, label in enumerate(labels)}
+        ids = {plain_word(label): i for i, label in enumerate(labels)}
         numbered = any(map(WHOLE.fullmatch, ids))
 
         def parse(word: str) -> Label | None:
             if not word:
                 return NoLabel.MISSING
-            plain = _plain(word)
-            if plain in ids:
-                return ids[plain]
+            name = plain_word(word)
+            if name in ids:
+                return ids[name]
             if len(ids) == 2:
-                plain = _BOOLEANS.get(plain, plain)
+                name = _BOOLEANS.get(name, name)
             if numbered:
-                return ids.get(plain)
-            return int(plain) if _ID.fullmatch(plain) and int(plain) < len(ids) else None
+                return ids.get(name)
+            return int(name) if _ID.fullmatch(name) and int(name) < len(ids) else None
 
         return parse
 
     def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
         """As for all types; where the classes were found in train, nothing but them is a label."""
         if raw.cells is not None and not raw.ids:
-            names = {_plain(label) for label in labels}
+            names = {plain_word(label) for label in labels}
             for word, place in zip(label_words(raw), raw.places, strict=True):
-                if word and isinstance(word, str) and _plain(word) not in names:
+                if word and isinstance(word, str) and plain_word(word) not in names:
                     raise KdnasError(
                         f"{raw.source}, {raw.unit} {place}: invalid label {shown(word)!r}; "
                         f"expected one of {', '.join(map(shown, labels))} (found in train; list "
@@ -236,12 +228,33 @@ class Classification(TaskType):
     def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
         return [str(i) if form.ids else labels[i] for i in self.decode(logits)]
 
-    def onnx_answer(self, names: Sequence[str] | None) -> str:
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         named = json.dumps(names, ensure_ascii=False)
         return f"labels = {named}\nprint([labels[i] for i in logits.argmax(-1)])"
 
 
-def _plain(word: str) -> str:
+def class_names(words: Sequence[str]) -> list[str]:
+    """The classes that words name, each under its most frequent spelling."""
+    by_class: dict[str, Counter[str]] = {}
+    for word, count in sorted(Counter(words).items()):
+        by_class.setdefault(plain_word(word), Counter())[word] = count
+    return [spellings.most_common(1)[0][0] for spellings in by_class.values()]
+
+
+def in_order(names: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """Classes in the order of their source, where it knows them all; else sorted, numbers as such.
+
+    Golden: ['10', '2'] -> ('2', '10'); ['b', 'A'] -> ('A', 'b').
+    """
+    known = [label_word(name) for name in given]
+    if set(map(plain_word, known)) >= set(map(plain_word, names)):
+        return tuple(known)
+    if all(map(WHOLE.fullmatch, names)):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    return tuple(sorted(names, key=lambda name: (name.casefold(), name)))
+
+
+def plain_word(word: str) -> str:
     """What spellings of a class have in common: letter case, accents composed or not, `2.0` for 2.
 
     Golden: 'NEG' -> 'neg', '2.0' -> '2', '02' -> '02'.
@@ -270,7 +283,8 @@ def _refuse_lists(raw: RawSplit, names: Sequence[str]) -> None:
         if name[0] in "[({" and len(name) <= _LONGEST_LIST and _is_list(name):
             raise KdnasError(
                 f"{raw.source}: the label {shown(name)!r} is a list; classification takes one "
-                "label a row (list the classes under `labels:` in the task if it is one)"
+                "label a row: set `type: multi-label` in the task for several (or list the classes "
+                "under `labels:` if it is one)"
             )
 
 

@@ -118,7 +118,7 @@ class QuestionAnswering(TaskType):
             for cell, context in zip(raw.cells, raw.text_pair, strict=True)
         ]
 
-    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """Questions on one context belong together where the source names no articles, or one."""
         several = raw.groups is not None and len(set(raw.groups)) > 1
         return raw if several else replace(raw, groups=raw.text_pair)

@@ -75,7 +75,7 @@ class Regression(TaskType):
     def num_outputs(self, labels: Sequence[str]) -> int:
         return 1
 
-    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """Decimal commas become points where they can be nothing else: none has a point beside.
 
         One of them at least is not like the thousands of `1,500`.
@@ -117,6 +117,9 @@ class Regression(TaskType):
         from sklearn.linear_model import Ridge
 
         return Ridge(alpha=1.0)
+
+    def linear_logits(self, model: Any, features: Any, outputs: int) -> Array:
+        return np.asarray(model.predict(features), np.float64)[:, None]
 
     def constant(self, labels: Array, outputs: int) -> Array:
         """Their mean."""
@@ -166,7 +169,7 @@ class Regression(TaskType):
         low, high = form.bounds or (-np.inf, np.inf)
         return [f"{score:.3f}" for score in np.clip(self.decode(logits), low, high)]
 
-    def onnx_answer(self, names: Sequence[str] | None) -> str:
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return "print(logits[:, 0])"
 
 

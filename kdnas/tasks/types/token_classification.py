@@ -180,7 +180,7 @@ class TokenClassification(Classification):
         """Each row's tags as plain words, or why it has none."""
         return [_tag_words(cell, raw.unlabelled) for cell in raw.cells or ()]
 
-    def with_plain_labels(self, raw: RawSplit) -> RawSplit:
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """Tags in IOB1 become IOB2."""
         if raw.cells is None:
             return raw
@@ -457,7 +457,7 @@ class TokenClassification(Classification):
         rows = self.predictions(logits, data, threshold)
         return [" ".join(labels[i] if i >= 0 else OUTSIDE for i in row) for row in rows]
 
-    def onnx_answer(self, names: Sequence[str] | None) -> str:
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return ONNX.format(labels=json.dumps(names, ensure_ascii=False))
 
 

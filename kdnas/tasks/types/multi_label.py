@@ -1,0 +1,507 @@
+"""Multi-label classification: each example, one text or two, has any of several labels, or none."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdnas.errors import KdnasError
+from kdnas.tasks.bag_of_words import BagOfWords
+from kdnas.tasks.encode import EncodedExamples, Units
+from kdnas.tasks.examples import (
+    WHOLE,
+    Examples,
+    Label,
+    NoLabel,
+    RawSplit,
+    shown,
+)
+from kdnas.tasks.types.base import (
+    MARKS,
+    Array,
+    Constant,
+    LogitLoss,
+    Metric,
+    Submission,
+    TaskType,
+    ratio,
+)
+from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order, plain_word
+from kdnas.tasks.types.label_cells import with_words
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_THRESHOLD = 0.5
+_LOWEST = 1e-4  # of thresholds that are chosen, and 1 less the highest
+_MANY = 20
+# Rows times labels that the floor learns.
+_FLOOR_CELLS, _FLOOR_ROWS = 1_000_000, 2_000
+_NONE = "(none)"
+
+
+def _f1_counts(predicted: Array, truth: Array) -> Array:
+    """Of each row, label by label: whether both sides have it, and how many of the two."""
+    p, t = predicted > 0, truth > 0
+    return np.concatenate([p & t, p.astype(np.float64) + t], axis=1)
+
+
+def _f1_micro(counts: Array) -> Array:
+    both, either = np.split(counts, 2, axis=-1)
+    return ratio(2 * both.sum(-1), either.sum(-1))
+
+
+def _f1_macro(counts: Array) -> Array:
+    """The mean over labels; 0 for one that neither side has."""
+    both, either = np.split(counts, 2, axis=-1)
+    return np.asarray(ratio(2 * both, either).mean(-1))
+
+
+def _exact(predicted: Array, truth: Array) -> Array:
+    right = ((predicted > 0) == (truth > 0)).all(1)
+    return np.stack([right, np.ones(len(right))], axis=1)
+
+
+def _share(counts: Array) -> Array:
+    return ratio(counts[..., 0], counts[..., 1])
+
+
+def _correlation_counts(predicted: Array, truth: Array) -> Array:
+    p, t = predicted > 0, truth > 0
+    return np.concatenate([p & t, p, t, np.ones((len(p), 1))], axis=1)
+
+
+def _correlation(counts: Array) -> Array:
+    """Of answers and labels, covariances and variances summed over labels."""
+    rows = counts[..., -1:]
+    both, p, t = np.split(counts[..., :-1], 3, axis=-1)
+    covariance = (rows * both - p * t).sum(-1)
+    spread = (p * (rows - p)).sum(-1) * (t * (rows - t)).sum(-1)
+    return np.asarray(ratio(covariance, np.sqrt(spread)))
+
+
+def _average_precision(predicted: Array, truth: Array) -> float:
+    return float(_average_precision_of(predicted, truth)(np.ones(len(truth))))
+
+
+def _average_precision_of(predicted: Array, truth: Array) -> Callable[[Array], Array]:
+    """The mean over labels of sum over cuts of (recall - recall before) * precision.
+
+    0 for a label that no row has. A function of how often each row counts, (..., rows) to (...).
+    """
+    size = len(truth)
+    labels = []
+    for scores, has in zip(predicted.T, (truth > 0).T, strict=True):
+        order = np.argsort(-scores, kind="stable")
+        ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, [True] * (size > 0)))
+        labels.append((order, has[order].astype(np.float64), ends))
+
+    def of(times: Array) -> Array:
+        found = []
+        for order, has, ends in labels:
+            ranked = times[..., order]
+            above = ranked.cumsum(-1)[..., ends]
+            right = (ranked * has).cumsum(-1)[..., ends]
+            steps = np.diff(right, prepend=0.0, axis=-1)
+            found.append(ratio((steps * ratio(right, above)).sum(-1), right[..., -1]))
+        return np.asarray(np.mean(found, axis=0))
+
+    return of
+
+
+class MultiLabel(TaskType):
+    """Any of several labels for each example; labels are float32 of 0 and 1, (rows, labels).
+
+    Predictions are logits less that of the threshold, of the same shape: a row has the labels
+    whose number is above 0, and the numbers keep the order of the logits.
+    """
+
+    name = "multi-label"
+    head = "ForSequenceClassification"
+    problem_type = "multi_label_classification"
+    unnamed_problem = False
+    several_labels = True
+    no_label = math.nan
+    label_dtype = np.float32
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "f1_micro": Metric(_f1_micro, "f1", "F1 (micro)", counts=_f1_counts),
+        "f1_macro": Metric(_f1_macro, "f1", "F1 (macro)", counts=_f1_counts),
+        "average_precision": Metric(
+            _average_precision,
+            "average_precision",
+            "Average precision (macro)",
+            on_times=_average_precision_of,
+        ),
+        "subset_accuracy": Metric(_share, "accuracy", "Subset accuracy", counts=_exact),
+        "correlation": Metric(
+            _correlation,
+            "matthews_correlation",
+            "Correlation, pooled over labels",
+            counts=_correlation_counts,
+        ),
+    }
+    default_metrics = ("f1_micro", "f1_macro", "average_precision", "subset_accuracy")
+    skill = "correlation"
+    has_threshold = True
+    pipeline_tag = "text-classification"
+    hub_name = "Text Classification"
+
+    # Raw cells.
+
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
+        """Cells as tuples of words, whatever they were: columns of 0 and 1, lists, joined words."""
+        return with_words(raw, labels)
+
+    def label_cells(self, raw: RawSplit) -> list[Any]:
+        return raw.cells or []
+
+    def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
+        """The different words of the cells, as in classification.
+
+        Raises:
+            KdnasError: There are fewer than two, or nearly as many as rows.
+        """
+        cells = [cell for cell in raw.cells or () if isinstance(cell, tuple)]
+        names = class_names([word for cell in cells for word in cell])
+        if len(names) > _MANY and 2 * len(names) > len(cells):
+            raise KdnasError(
+                f"{raw.source}: found {len(names)} different labels in {len(cells)} rows, such as "
+                f"{shown(names[0])!r}; name what stands between the labels of a row with "
+                "`separator:` in the task, or list the classes under `labels:`"
+            )
+        known = in_order(names, raw.classes)
+        if len(known) < 2:
+            found = f"only the label {shown(known[0])!r}" if known else "no label"
+            raise KdnasError(f"{raw.source}: found {found}; multi-label needs two or more")
+        return known
+
+    def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
+        """Class names, letter case aside, or ids; where names are numbers, a number is a name."""
+        ids = {plain_word(label): i for i, label in enumerate(labels)}
+        numbered = any(map(WHOLE.fullmatch, ids))
+
+        def parse(word: str) -> Label | None:
+            name = plain_word(word)
+            if name in ids or numbered or not (name.isascii() and name.isdecimal()):
+                return ids.get(name)
+            return int(name) if int(name[:9]) < len(labels) and len(name) < 9 else None
+
+        return parse
+
+    def expected(self, labels: Sequence[str]) -> str:
+        ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or ids from 0 to {len(labels) - 1}"
+        return f"some of {', '.join(map(shown, labels))}{ids}"
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        """Each row's labels, as 0 or 1 for each class; KdnasError for one unknown or twice."""
+        if raw.cells is None:
+            return [NoLabel.UNLABELLED] * len(raw.text)
+        parse, names = self.parser(labels), {plain_word(label) for label in labels}
+        known: dict[Any, Label] = {}
+        for cell, place in zip(raw.cells, raw.places, strict=True):
+            if cell in known:
+                continue
+            if isinstance(cell, NoLabel):
+                known[cell] = cell
+                continue
+            row, where = [0] * len(labels), f"{raw.source}, {raw.unit} {place}"
+            for word in cell:
+                found = parse(word) if raw.ids or plain_word(word) in names else None
+                if not isinstance(found, int):
+                    raise KdnasError(f"{where}: {self._unknown(word, raw, labels)}")
+                if row[found]:
+                    raise KdnasError(
+                        f"{where}: the label {shown(labels[found])!r} stands there twice; give "
+                        "each label of a row once"
+                    )
+                row[found] = 1
+            known[cell] = tuple(row)
+        return [known[cell] for cell in raw.cells]
+
+    def _unknown(self, word: str, raw: RawSplit, labels: Sequence[str]) -> str:
+        told = f"invalid label {shown(word)!r}; expected "
+        if not raw.ids:
+            names = ", ".join(map(shown, labels))
+            return (
+                f"{told}some of {names} (found in train; list others under `labels:` in the task)"
+            )
+        mark = f"; if {word!r} stands for none, set `unlabelled: {word!r}` in the task"
+        return f"{told}{self.expected(labels)}{mark if word in MARKS else ''}"
+
+    def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32]:
+        """Of each label, rows without it / rows with it; 1 where there are none of either.
+
+        A row counts that much in the label's loss where it has the label, 1 where it has not: the
+        `pos_weight` of torch, and the ratio of the two weights that `class_weight="balanced"` of
+        scikit-learn gives the label and its absence. Golden: 3 rows of 4 -> 1/3; 1 of 4 -> 3.
+        """
+        has, rows = self.class_counts(labels, classes), len(_known(labels, classes))
+        both = (has > 0) & (has < rows)
+        return np.where(both, (rows - has) / np.maximum(has, 1), 1.0).astype(np.float32)
+
+    def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64]:
+        return np.asarray((_known(labels, classes) > 0).sum(0))
+
+    # Examples.
+
+    def strata(self, labels: Array) -> NDArray[np.int64]:
+        """The rarest of a row's labels; of rows without one, a number of their own."""
+        has = labels > 0
+        rarest = np.where(has, has.sum(0), np.inf).argmin(1)
+        return np.asarray(np.where(has.any(1), rarest, labels.shape[1]))
+
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant:
+        """The labels that, said of every row, have the best F1 (micro): the most frequent ones.
+
+        Those with the `k` highest counts, since others in their place would be right less often.
+        """
+        counts = (truths > 0).sum(0)
+        order = np.argsort(-counts, kind="stable")
+        right = counts[order].cumsum()
+        said = len(truths) * np.arange(1, len(counts) + 1)
+        best = int((2 * right / (said + counts.sum())).argmax()) + 1
+        answer = np.full(len(counts), -1.0)
+        answer[order[:best]] = 1.0
+        name = ", ".join(labels[i] for i in sorted(order[:best]))
+        return Constant(name, lambda data: np.repeat(answer[None], len(self.truths(data)), axis=0))
+
+    def simple_model(
+        self, train: Examples, labels: Sequence[str], seed: int
+    ) -> tuple[str, Callable[[Examples], Array]] | None:
+        """Logistic regression on TF-IDF, one for each label.
+
+        Its threshold is the best on a tenth of the rows, which it does not learn.
+        """
+        assert train.labels is not None
+        most = max(_FLOOR_ROWS, _FLOOR_CELLS // max(1, len(labels)))
+        chosen = np.random.default_rng(seed).permutation(len(train))[:most]
+        apart, own = np.split(chosen, [max(1, len(chosen) // 10)])
+        some, others, words = train.take(np.sort(own)), train.take(np.sort(apart)), BagOfWords()
+        features = words.fit(some) if len(some) else None
+        if features is None:
+            return None
+        assert some.labels is not None and others.labels is not None
+        models = [_binary(features, has, seed) for has in (some.labels > 0).T]
+
+        def logits(examples: Examples) -> Array:
+            given = words.features(examples)
+            return np.stack([model(given) for model in models], axis=1)
+
+        cut = _logit(best_threshold(logits(others), others.labels))
+        return "TF-IDF, linear", lambda examples: logits(examples) - cut
+
+    # Training.
+
+    def labelled(self, labels: Tensor) -> Tensor:
+        return labels.isfinite().all(-1)
+
+    def task_loss(
+        self, logits: Tensor, labels: Tensor, units: Units, weights: Tensor | None = None
+    ) -> Tensor:
+        """Binary cross-entropy, mean over labels; `weights` are those of labels that a row has."""
+        import torch.nn.functional as F
+
+        known = self.labelled(labels)
+        each = F.binary_cross_entropy_with_logits(
+            logits.float(), labels.float().nan_to_num(), pos_weight=weights, reduction="none"
+        )
+        return (each.mean(-1) * known).sum() / known.sum().clamp_min(1)
+
+    def logit_loss(
+        self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
+    ) -> Tensor:
+        """The losses of a softmax for each label: that it is there or not; mean over labels too."""
+        import torch.nn.functional as F
+
+        student, teacher = student.float(), teacher.float()
+        if kind == "mse":
+            return F.mse_loss(student, teacher)
+        given, wanted = student / temperature, teacher / temperature
+        share = wanted.sigmoid()
+        if kind == "ce":
+            return F.binary_cross_entropy_with_logits(given, share) * temperature**2
+        there = share * (F.logsigmoid(wanted) - F.logsigmoid(given))
+        absent = (1 - share) * (F.logsigmoid(-wanted) - F.logsigmoid(-given))
+        return (there + absent).mean() * temperature**2
+
+    def centred(self, logits: Tensor, units: Units) -> Tensor:
+        return logits.float()
+
+    def better_order(self, logits: Array, labels: Array) -> list[int] | None:
+        """The order whose outputs correlate with the labels more, by far more than by chance."""
+        from scipy.optimize import linear_sum_assignment
+
+        outputs, wanted = _standard(logits), _standard(labels)
+        table = wanted.T @ outputs / max(1, len(labels))
+        _, order = linear_sum_assignment(table, maximize=True)
+        each = np.arange(len(order))
+        moved = int((order != each).sum())
+        gained = float((table[each, order] - table[each, each]).sum())
+        # Two correlations differ by chance by about the root of 2 / rows.
+        clear = gained > FAR * math.sqrt(2 * moved / max(1, len(labels)))
+        return order.tolist() if clear and table[each, order].mean() > KNOWING else None
+
+    # Scores, and what leaves kdnas.
+
+    def details(self, predicted: Array, truth: Array, labels: Sequence[str]) -> dict[str, Any]:
+        """Precision, recall, F1 and rows of each label."""
+        p, t = predicted > 0, truth > 0
+        right, said, there = ((s.sum(0).astype(np.float64)) for s in (p & t, p, t))
+        numbers = {
+            "precision": ratio(right, said),
+            "recall": ratio(right, there),
+            "f1": ratio(2 * right, said + there),
+        }
+        classes = [
+            {"name": name, **{k: float(v[i]) for k, v in numbers.items()}, "support": int(there[i])}
+            for i, name in enumerate(labels)
+        ]
+        return {"classes": classes}
+
+    def decode(self, logits: Array) -> Array:
+        """Logits less that of the default threshold."""
+        return np.asarray(logits, np.float64) - _logit(None)
+
+    def predictions(
+        self, logits: Array, data: EncodedExamples, threshold: float | None = None
+    ) -> Array:
+        return np.asarray(logits, np.float64) - _logit(threshold)
+
+    def differ(self, ours: Array, theirs: Array) -> NDArray[np.bool_]:
+        """Where they have other labels."""
+        found: NDArray[np.bool_] = ((ours > 0) != (theirs > 0)).any(1)
+        return found
+
+    def choose_threshold(self, logits: Array, data: EncodedExamples) -> float | None:
+        assert data.labels is not None
+        return best_threshold(logits, data.labels)
+
+    def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
+        return self._answers(logits, labels, None)
+
+    def row_answers(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        return self._answers(logits, labels, threshold)
+
+    def _answers(
+        self, logits: Array, labels: Sequence[str], threshold: float | None
+    ) -> list[dict[str, Any]]:
+        """The labels whose probability is not below the threshold, and the probability of each."""
+        from scipy.special import expit
+
+        logits = np.asarray(logits, np.float64)
+        has = logits > _logit(threshold)
+        return [
+            {
+                "labels": [name for name, there in zip(labels, row, strict=True) if there],
+                "probabilities": dict(zip(labels, shares.tolist(), strict=True)),
+            }
+            for row, shares in zip(has, expit(logits), strict=True)
+        ]
+
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        """`toxic 0.9731, insult 0.6214`, the most probable first."""
+        shares = answer["probabilities"]
+        named = sorted(answer["labels"], key=lambda name: -shares[name])
+        return ", ".join(f"{name} {shares[name]:.4f}" for name in named) or _NONE
+
+    def in_words(self, answer: Any, labels: Sequence[str]) -> str:
+        has = np.asarray(answer) > 0
+        return ", ".join(name for name, there in zip(labels, has, strict=True) if there) or _NONE
+
+    def row_submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        form: Submission,
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[str]:
+        """The labels of a row with bars between them; nothing where it has none."""
+        names = [str(i) if form.ids else label for i, label in enumerate(labels)]
+        return [
+            "|".join(name for name, number in zip(names, row, strict=True) if number > 0)
+            for row in self.predictions(logits, data, threshold)
+        ]
+
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
+        named = json.dumps(names, ensure_ascii=False)
+        return (
+            f"labels = {named}\n"
+            "probabilities = 1 / (1 + np.exp(-logits))\n"
+            f"print([[labels[i] for i in np.flatnonzero(row >= {threshold or DEFAULT_THRESHOLD})] "
+            "for row in probabilities])"
+        )
+
+    def torch_answer(self, threshold: float | None = None) -> str:
+        return (
+            'inputs = tokenizer(["a text"], padding=True, truncation=True, return_tensors="pt")\n'
+            "for row in model(**inputs).logits.sigmoid().tolist():\n"
+            "    print([model.config.id2label[i] for i, p in enumerate(row) "
+            f"if p >= {threshold or DEFAULT_THRESHOLD}])"
+        )
+
+
+def best_threshold(logits: Array, labels: Array) -> float | None:
+    """The probability from which on labels are best said: F1 (micro) on some rows is highest.
+
+    Half way between two logits; of several that are equally good, the one nearest to 0.5.
+
+    Args:
+        logits: Shape (rows, labels).
+        labels: Same shape; rows with NaN do not count.
+
+    Returns:
+        None where no row has a label, or a logit is not finite.
+    """
+    known = np.isfinite(labels).all(1)
+    scores, has = np.asarray(logits, np.float64)[known].ravel(), labels[known].ravel() > 0
+    if not has.any() or not np.isfinite(scores).all():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    scores, right = scores[order], has[order].cumsum()
+    f1 = 2 * right / (np.arange(1, len(scores) + 1) + right[-1])
+    cuts = (scores + np.append(scores[1:], scores[-1] - 1)) / 2
+    ends = np.append(np.diff(scores) != 0, True)
+    best = cuts[ends & (f1 >= f1[ends].max() - 1e-12)]
+    chosen = 1 / (1 + math.exp(-best[np.abs(best).argmin()]))
+    return min(max(chosen, _LOWEST), 1 - _LOWEST)
+
+
+def _logit(threshold: float | None) -> float:
+    """The largest number below a threshold's logit, so that what is at it is above this."""
+    share = min(max(DEFAULT_THRESHOLD if threshold is None else threshold, 1e-9), 1 - 1e-9)
+    return math.nextafter(math.log(share / (1 - share)), -math.inf)
+
+
+def _binary(features: Any, has: NDArray[np.bool_], seed: int) -> Callable[[Any], Array]:
+    """Logits of one label by features; of one that all rows have, or none, always the same."""
+    from sklearn.linear_model import LogisticRegression
+
+    if has.all() or not has.any():
+        always = 10.0 if has.all() else -10.0
+        return lambda given: np.full(given.shape[0], always)
+    model = LogisticRegression(C=4.0, solver="liblinear", random_state=seed).fit(features, has)
+    return lambda given: np.asarray(model.decision_function(given), np.float64)
+
+
+def _known(labels: Array, classes: int) -> Array:
+    """The rows that have labels, or are known to have none, shape (rows, classes)."""
+    rows = labels.reshape(-1, classes)
+    return rows[np.isfinite(rows).all(1)]
+
+
+def _standard(values: Array) -> Array:
+    """Columns of mean 0 and variance 1; 0 where they do not vary."""
+    centred = values.astype(np.float64) - values.mean(0, dtype=np.float64)
+    return ratio(centred, np.broadcast_to(centred.std(0), centred.shape))
