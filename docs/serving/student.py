@@ -32,6 +32,9 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
         rows = tokenizer.encode_batch(texts)
         inputs = {name: [getattr(row, FIELDS[name]) for row in rows] for name in about["inputs"]}
         [logits] = session.run(["logits"], {name: np.array(ids) for name, ids in inputs.items()})
+        if about["task_type"] == "token-classification":
+            each = zip(texts, rows, logits.astype(float), strict=True)
+            return [{"entities": entities(*one, about["labels"])} for one in each]
         return [answer(row, about["labels"]) for row in logits.astype(float)]
 
     return label
@@ -45,6 +48,37 @@ def answer(logits: np.ndarray, labels: list[str] | None) -> dict[str, Any]:
     shares = dict(zip(labels, (odds / odds.sum()).tolist(), strict=True))
     best = max(shares, key=shares.__getitem__)
     return {"label": best, "score": shares[best], "probabilities": shares}
+
+
+def entities(text: str, row: Any, logits: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
+    """Entities with their characters; the first piece of a tokenizer's word has its tag."""
+    odds = np.exp(logits - logits.max(-1, keepdims=True))
+    best, scores = logits.argmax(-1), odds.max(-1) / odds.sum(-1)
+    found: list[dict[str, Any]] = []
+    word, part = None, "O"
+    for at, (number, (start, end)) in enumerate(zip(row.word_ids, row.offsets, strict=True)):
+        if number is None or start == end:  # special tokens and padding
+            continue
+        if number != word:
+            word, before, (part, _, kind) = number, part, labels[best[at]].partition("-")
+            goes_on = before in "BI" and part in "IE" and found[-1]["type"] == kind
+            if part != "O" and not goes_on:
+                space = len(text[start:end]) - len(text[start:end].lstrip())
+                found.append({"type": kind, "start": start + space, "scores": []})
+            if part != "O":
+                found[-1]["scores"].append(scores[at])
+        if part != "O":
+            found[-1]["end"] = end
+    return [
+        {
+            "type": one["type"],
+            "text": text[one["start"] : one["end"]],
+            "start": one["start"],
+            "end": one["end"],
+            "score": float(np.mean(one["scores"])),
+        }
+        for one in found
+    ]
 
 
 if __name__ == "__main__":

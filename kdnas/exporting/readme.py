@@ -26,7 +26,7 @@ tokenizer.enable_truncation({longest})
 tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token})
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 
-texts = ["a text"]  # or pairs: [("a text", "another")]
+texts = ["a text"]{pairs}
 rows = tokenizer.encode_batch(texts)
 [{outputs}] = session.run({names}, {{
 {inputs}
@@ -44,6 +44,7 @@ Milliseconds: medians of passes taken in turn on one machine ({threads}, {proces
 speed-ups are against the first row.
 """
 
+PAIRS = '  # or pairs: [("a text", "another")]'
 INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 ONLY_ONNX = """
 This folder holds no PyTorch weights: {files}.
@@ -93,6 +94,7 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
         file=next(iter(files)),
         longest=summary["longest"],
         pad_id=pad_id,
+        pairs=PAIRS if task.most_texts > 1 else "",
         pad_token=json.dumps(token),
         inputs="\n".join(
             f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'

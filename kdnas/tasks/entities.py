@@ -39,7 +39,8 @@ class Tags:
         names: As the task has them.
         outside: The id of O; -1 where there is none.
         scheme: `IOB2`; `IOBES`, also for those that call its parts otherwise; `bare`, where tags
-            are types without the part; None where they are neither.
+            are types without the part; None where they are neither, such as parts of speech: each
+            word is then one of its own.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
@@ -55,12 +56,13 @@ class Tags:
         elif not any(m and m[2] for m in others) and self.outside >= 0:
             self.scheme = "bare"
         outside = Tag(OUTSIDE, "")
+        alone = "B" if self.scheme is None else "I"
         self.tags = [
             outside
             if i == self.outside
             else Tag(_PARTS[m[1].upper()], m[2] or "_")
-            if m and self.scheme != "bare"
-            else Tag("I", name)
+            if m and (self.scheme in ("IOB2", "IOBES") or (self.scheme is None and m[2]))
+            else Tag(alone, name)
             for i, (name, m) in enumerate(zip(plain, found, strict=True))
         ]
 

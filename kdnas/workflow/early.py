@@ -15,6 +15,7 @@ from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import quoted, shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
+from kdnas.tasks.load import open_source
 
 # What was read to check it, for the one who reads it next.
 _read: dict[tuple[object, ...], TaskData] = {}
@@ -33,8 +34,10 @@ def check_settings(settings: Settings) -> None:
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     check_class_weights(spec, settings.class_weights)
     if settings.data_dir or spec.embedded:  # what is on the hub takes long, also to be refused
-        _read.clear()
-        _read[_key(settings)] = _load(settings)
+        key = _key(settings)
+        if key not in _read:  # a command may check twice: before torch is loaded, and after
+            _read.clear()
+            _read[key] = _load(settings)
 
 
 def task_data(settings: Settings) -> TaskData:
@@ -91,4 +94,15 @@ def _load(settings: Settings) -> TaskData:
 
 
 def _key(settings: Settings) -> tuple[object, ...]:
-    return settings.task, str(settings.data_dir), repr(settings.tasks), settings.skip_malformed
+    """What decides the data that are read; also the state of local files, which may change."""
+    spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
+    folder = getattr(open_source(spec, settings.data_dir), "folder", None)
+    files = [] if folder is None else [(p.name, p.lstat()) for p in sorted(folder.iterdir())]
+    state = tuple((name, about.st_mtime_ns, about.st_size) for name, about in files)
+    return (
+        settings.task,
+        str(settings.data_dir),
+        repr(settings.tasks),
+        settings.skip_malformed,
+        state,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,10 +65,16 @@ def test_data_are_read_once(data_folder: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(early, "load_data", counted)
     settings = Settings(task="mrpc", data_dir=data_folder)
     check_settings(settings)
+    check_settings(settings)
     assert len(task_data(settings).splits["train"]) == 240 and calls == ["read"]
     task_data(settings)
     task_data(settings.model_copy(update={"skip_malformed": True}))
     assert len(calls) == 3
+    check_settings(settings)
+    file = data_folder / "MRPC" / "dev.tsv"
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    check_settings(settings)
+    assert len(calls) == 5
 
 
 def test_a_variable_that_names_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:

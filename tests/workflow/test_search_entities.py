@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from transformers import AutoModelForTokenClassification, pipeline
 
 from kdnas import distill, evaluate, export, load_run, predict, resume, search
 
+pytestmark = pytest.mark.slow
 RECIPE: list[dict[str, Any]] = [
     {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 3e-3},
     {
@@ -27,14 +30,13 @@ RECIPE: list[dict[str, Any]] = [
     },
     {"name": "task", "data": "task", "losses": {"task": 1, "logits": 1}, "epochs": 6, "lr": 5e-3},
 ]
+SERVING = Path(__file__).parents[2] / "docs" / "serving" / "student.py"
 CORPUS = ["A quick dog, they say (the dog's owner), finds the market...", "", "\u200b \u200b"]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished search with a corpus and a transfer set."""
-    import random
-
     folder = tmp_path_factory.mktemp("entities")
     teacher, rng = save_teacher(folder / "teacher"), random.Random(5)
     save_animals(folder)
@@ -144,9 +146,13 @@ def test_export_and_the_code_in_its_readme(
     monkeypatch.chdir(out)
     capsys.readouterr()
     exec(code.replace('["a text"]', repr(texts)), {})
-    printed = capsys.readouterr().out.splitlines()
-    ours = [str([(e["type"], e["text"]) for e in one["entities"]]) for one in predict(run, texts)]
+    printed, said = capsys.readouterr().out.splitlines(), predict(run, texts)
+    ours = [str([(e["type"], e["text"]) for e in one["entities"]]) for one in said]
     assert printed == ours and "good cat" in printed[0]
+    student = runpy.run_path(str(SERVING))
+    for one, other in zip(student["load"](out)(texts), said, strict=True):
+        for ours_, theirs in zip(one["entities"], other["entities"], strict=True):
+            assert ours_ == {**theirs, "score": pytest.approx(theirs["score"], abs=1e-4)}
 
 
 def test_a_run_goes_on_and_distils_another_trial(

@@ -393,8 +393,6 @@ class TokenClassification(Classification):
     ) -> dict[str, Any] | None:
         """Precision, recall, F1 and the entities of each type."""
         tags = Tags(labels)
-        if tags.scheme is None:
-            return None
         each = {kind: np.zeros(3, np.int64) for kind in tags.types}
         for said, true in zip(predicted, truth, strict=True):
             ours, theirs = set(tags.entities(said)), set(tags.entities(true))
@@ -458,28 +456,25 @@ class TokenClassification(Classification):
         return [" ".join(labels[i] if i >= 0 else OUTSIDE for i in row) for row in rows]
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
-        return ONNX.format(labels=json.dumps(names, ensure_ascii=False))
+        parts = [tag.word for tag in Tags(names or ()).tags]
+        return ONNX.format(labels=json.dumps(parts, ensure_ascii=False))
 
 
 ONNX = """\
 labels = {labels}
 for text, row, scores in zip(texts, rows, logits):
-    entities, word, last, inside = [], None, None, False  # [type, first character, end]
+    entities, word, part = [], None, "O"  # of each: [type, first character, the one behind]
     for number, (start, end), tag in zip(row.word_ids, row.offsets, scores.argmax(-1)):
         if number is None or start == end:
-            continue  # padding and special tokens belong to no word
-        start += len(text[start:end]) - len(text[start:end].lstrip())
-        part, _, kind = labels[tag].partition("-")
-        if number == word:  # a further piece: the word's first one has its tag
-            if entities and entities[-1][2] == last:
-                entities[-1][2] = end
-        elif part in ("I", "E") and entities and entities[-1][0] == kind and inside:
+            continue  # special tokens and padding belong to no word
+        if number != word:  # the first piece of a word has its tag
+            word, before, (part, _, kind) = number, part, labels[tag].partition("-")
+            goes_on = before in "BI" and part in "IE" and entities[-1][0] == kind
+            if part != "O" and not goes_on:
+                start += len(text[start:end]) - len(text[start:end].lstrip())
+                entities.append([kind, start, end])
+        if part != "O":
             entities[-1][2] = end
-        elif part != "O":
-            entities.append([kind, start, end])
-        if number != word:
-            inside = part != "O"
-        word, last = number, end
     print([(kind, text[start:end]) for kind, start, end in entities])"""
 
 
