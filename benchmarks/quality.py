@@ -137,8 +137,7 @@ def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
     frame["score"] = [next(iter(scores.values())) for scores in frame.scores]
     tasks = list(plan["tasks"])
     teachers = {
-        task: next(iter((read_json(args.out / task / TEACHER) or {})["result"].values()))
-        for task in tasks
+        task: next(iter((read_json(args.out / task / TEACHER) or {}).values())) for task in tasks
     }
     teacher_mean = sum(teachers.values()) / len(teachers)
     table = frame.pivot_table(index=["variant", "seed"], columns="task", values="score")[tasks]

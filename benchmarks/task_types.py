@@ -50,8 +50,8 @@ def _figures(task: str, file: Path, plan: dict[str, Any], out: Path) -> dict[str
     known = read_json(out / task / TEACHER)
     if not rows or not known:
         return {}
-    metric = next(iter(known["result"]))
-    figures: dict[str, Any] = {"metric": metric, "teacher": known["result"][metric], "speeds": {}}
+    metric = next(iter(known))
+    figures: dict[str, Any] = {"metric": metric, "teacher": known[metric], "speeds": {}}
     for speed in plan["students"]:
         scores = {
             kind: {r["seed"]: r["scores"][metric] for r in rows if r["variant"] == speed + ending}

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from hostile import data, environment, options, runs, texts, yamls
+from hostile import data, environment, options, runs, task_types, texts, yamls
 from hostile.case import Case, Result
 from hostile.world import World, made_world, run_case
 
 Outcome = tuple[Case, Result, str | None]
-KINDS = {module.KIND: module for module in (options, yamls, data, texts, runs, environment)}
+MODULES = (options, yamls, data, task_types, texts, runs, environment)
+KINDS = {module.KIND: module for module in MODULES}
 
 
 def chosen(world: World, seed: int, count: int, kinds: list[str]) -> Iterator[tuple[str, Case]]:
