@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import small_config, small_tokenizer
+from conftest import Said, small_config, small_tokenizer
 from support.tiny import save_animals, tagged_sentence
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForTokenClassification, PreTrainedTokenizerFast, pipeline
@@ -340,3 +340,41 @@ def test_every_family_tags_words_and_a_student_learns_from_it(
     train(student, losses, data, source, Schedule(1, 1e-3, 4, 0), runtime, pad_id=0)
     found = heldout_losses(student, losses, data, source, runtime, pad_id=0)
     assert all(np.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("dev", "entry", "message"),
+    [
+        ("dog B-pet\n", "", "dev.conll, line 1: unknown tag 'B-pet'; expected one of O, B-animal,"),
+        (
+            "dog B-animal\ncat\n",
+            "",
+            "dev.conll: none of 1 line can be used: line 2 has 1 field inst",
+        ),
+        ("", "", "dev.conll is empty; give a file with text"),
+        (
+            "dog O\n",
+            "text: [a, b]",
+            "token-classification reads 1 text a row, not 2; name one column",
+        ),
+        ("dog O\n", "metrics: [accuracy]", "metric 'accuracy' does not fit"),
+        (
+            "dog O\n",
+            "labels: [O, NN, VB-x]\nmetrics: f1",
+            "the tag 'NN' is none of O, B-TYPE, I-TYPE",
+        ),
+        ("dog O\n", "format: squad", "unknown format 'squad'"),
+    ],
+)
+def test_bad_input_ends_in_one_line(
+    dev: str, entry: str, message: str, tmp_path: Path, command: Said
+) -> None:
+    save_animals(tmp_path)
+    (tmp_path / "animals" / "dev.conll").write_text(dev)
+    task = tmp_path / "animals.yaml"
+    task.write_text(f"{task.read_text()}{entry}\n")
+    out = tmp_path / "run"
+    code, _ = command("search", "--task", task, "--data-dir", tmp_path, "--out", out)
+    lines = [line for line in command.all.splitlines() if line.startswith("kdnas: ")]
+    assert code == 2 and len(lines) == 1 and message in lines[0], command.all
+    assert "Traceback" not in command.all and not out.exists()

@@ -131,6 +131,15 @@ def test_evaluate_and_its_predictions_file(run: Path, tmp_path: Path) -> None:
     assert {tag for row in tags for tag in row} <= {"O", "B-animal", "I-animal", "B-place"}
 
 
+def test_a_checkpoint_is_fine_tuned_and_evaluated(run: Path, tmp_path: Path) -> None:
+    folder = run.parent
+    here = {"device": "cpu", "threads": 1, "precision": "fp32", "max_length": 32}
+    given = {"task": str(folder / "animals.yaml"), "data_dir": folder, "out": tmp_path / "out"}
+    options = {**here, "epochs": 4, "lrs": "3e-3", "batch_sizes": "16"}
+    found = evaluate(folder / "teacher", fine_tune=True, **given, **options)["tasks"]["animals"]
+    assert found["tuned"] and found["scores"]["f1"] > 0.3
+
+
 def test_export_and_the_code_in_its_readme(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
