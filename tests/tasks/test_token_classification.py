@@ -360,7 +360,7 @@ def test_every_family_tags_words_and_a_student_learns_from_it(
         ("dog O\n", "metrics: [accuracy]", "metric 'accuracy' does not fit"),
         (
             "dog O\n",
-            "labels: [O, NN, VB-x]\nmetrics: f1",
+            "labels: [O, NN, B-x]\nmetrics: f1",
             "the tag 'NN' is none of O, B-TYPE, I-TYPE",
         ),
         ("dog O\n", "format: squad", "unknown format 'squad'"),
