@@ -34,12 +34,14 @@ def split_words(text: str) -> Places:
 
     Golden: `"Hi," (Ann's)...` -> `"` `Hi` `,` `"` `(` `Ann` `'s` `)` `...`; `U.S.-made` is whole.
     """
-    found: list[tuple[int, int]] = []
+    found, spaced = list[Span](), text.isascii()
     for run in _RUNS.finditer(text):
         start, end = run.span()
         before, start = _peeled_before(text, start, end)
         behind, end = _peeled_behind(text, start, end)
-        inside = (part.span() for part in _CHARACTERS.finditer(text, start, end))
+        inside = [(start, end)] if start < end else []
+        if not spaced:
+            inside = [part.span() for part in _CHARACTERS.finditer(text, start, end)]
         found += [*before, *inside, *reversed(behind)]
     return np.array(found, np.int64).reshape(-1, 2)
 

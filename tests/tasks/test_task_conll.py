@@ -204,10 +204,11 @@ def test_lists_in_json_lines(tmp_path: Path) -> None:
         dict(zip(("words", "labels"), row, strict=True)) for row in zip(WORDS, TAGS, strict=True)
     ]
     rows.append({"words": [], "labels": []})
+    rows.append({"words": ["a\ud83d"], "labels": ["O"]})
     rows.append({"words": ["New York", "\u200b", ""], "labels": ["B-ORG", "O", "O"]})
     text = "\n".join(map(json.dumps, rows))
     task = load(tmp_path, {"train.jsonl": text, "dev.jsonl": text})
-    assert words_of(task) == [*WORDS, [], ["New York", "\u200b", ""]]
+    assert words_of(task) == [*WORDS, [], ["a\ufffd"], ["New York", "\u200b", ""]]
     assert tags_of(task)[:3] == [*TAGS, []]
 
 

@@ -20,6 +20,7 @@ from kdnas.tasks.examples import (
     NoLabel,
     RawSplit,
     Spans,
+    clean_text,
     is_empty,
     kind_of,
     label_word,
@@ -149,7 +150,7 @@ class TokenClassification(Classification):
         """Words, which are joined by spaces, or a text, which is split into words."""
         if isinstance(cell, str):
             return cell, split_words(cell)
-        words = [] if is_empty(cell) else [str(word) for word in cell]
+        words = [] if is_empty(cell) else [clean_text(str(word)) for word in cell]
         return joined_words(words)
 
     def text_fault(self, cell: Any) -> str:
