@@ -12,4 +12,6 @@ ClassWeights = Literal["none", "balanced"]
 Normalisation = Literal["layer", "dimension", "raw"]
 Tracker = Literal["off", "tensorboard", "wandb", "mlflow"]
 LayerMapping = Literal["skip+last", "skip", "last", "evenly"]
-Augmentation = Literal["swap", "recombine", "neighbours", "mask", "replace", "span", "corpus"]
+Augmentation = Literal[
+    "swap", "recombine", "neighbours", "contexts", "mask", "replace", "span", "corpus"
+]

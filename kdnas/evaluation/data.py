@@ -25,6 +25,7 @@ from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
 from kdnas.teachers.load import (
+    check_family,
     check_inputs,
     has_head,
     head_of_another_task,
@@ -99,6 +100,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     checkpoint or data cannot be used, or it is not to be fine-tuned and has no head for the task.
     """
     config, tokenizer = load_parts(model)
+    check_family(model, config, spec.task_type)
     settings = with_type_defaults(settings, spec)
     skip = settings.skip_malformed
     task = load_data(

@@ -79,7 +79,8 @@ def evaluate(
     Returns:
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
             its metrics), how it came about, and the `baseline`: the best constant answer to these
-            rows. Where nothing was trained, also 95% `intervals`, and the `details` of each class;
+            rows. Where nothing was trained, also 95% `intervals`, the `details` of each class, and
+            `seconds_per_1000` rows, from token ids to answers;
         `mean`: of the tasks' scores; `predictions`: files. Of a dry run: its `lines` for people,
         the `steps` with their `seconds`, the `rows` of each task and the `disk` needed.
 
@@ -188,7 +189,7 @@ def _evaluate_task(
             )
         model = teacher.model
         found = _scored(subject, model, runtime)
-    rows = {split: len(data) for split, data in subject.splits.items()}
+    rows = {split: data.row_count for split, data in subject.splits.items()}
     constant = baseline(subject.spec, list(subject.splits.values()), subject.splits)
     how = {
         "tuned": subject.tuned,
@@ -216,6 +217,7 @@ def _scored(subject: Subject, model: PreTrainedModel, runtime: Runtime) -> dict[
         "scores": found["scores"],
         "intervals": found["intervals"],
         "score": task_score(spec, found["scores"]),
+        "seconds_per_1000": found["seconds_per_1000"],
         "details": spec.task_type.details(predicted, truth, spec.labels or ()),
     }
 
@@ -275,6 +277,8 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
         told = ", ".join(f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in ends.items())
         count = sum(task["rows"].values())
         lines += wrap(f"n = {count:,}; 95% intervals: {told}", WIDTH - 10)
+    if seconds := task.get("seconds_per_1000"):
+        lines.append(f"1,000 rows take {seconds:.3g} s, from token ids to answers")
     if constant := task["baseline"]:
         lines.append(f"{constant['name']}: {metrics_line(constant['scores'])}")
     if task["tuned"]:

@@ -59,8 +59,8 @@ def foresee(
     rows = {}
     for one in subjects:
         name = one.spec.name
-        train = {"train": len(trains[name])} if name in trains else {}
-        rows[name] = train | {split: len(data) for split, data in one.splits.items()}
+        train = {"train": trains[name].row_count} if name in trains else {}
+        rows[name] = train | {split: data.row_count for split, data in one.splits.items()}
     tuned = [one for one in subjects if one.spec.name in trains]
     if not tuned:
         return Foreseen(Plan([]), rows, None)

@@ -22,12 +22,12 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.enable_truncation({longest})
+tokenizer.enable_truncation({longest}{truncation})
 tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token})
 session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
 
-texts = ["a text"]{pairs}
-rows = tokenizer.encode_batch(texts)
+texts = {texts}{pairs}
+{rows_of_texts}
 [{outputs}] = session.run({names}, {{
 {inputs}
 }})
@@ -93,8 +93,11 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
         what=" and ".join(f"`{name}`" for name in files),
         file=next(iter(files)),
         longest=summary["longest"],
+        truncation=task.onnx_truncation(summary["longest"]),
+        texts=task.onnx_texts,
+        rows_of_texts=task.onnx_rows,
         pad_id=pad_id,
-        pairs=PAIRS if task.most_texts > 1 else "",
+        pairs=PAIRS if task.least_texts < task.most_texts else "",
         pad_token=json.dumps(token),
         inputs="\n".join(
             f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'

@@ -48,6 +48,7 @@ class Sources:
         table: Shape (vocabulary, size): the teacher's word embeddings.
         corpus: Unlabelled texts; may be empty.
         drawn: Most rows that will be made.
+        alike: Whether both texts of a row are of one kind, so that either may come first.
     """
 
     rows: list[Row]
@@ -55,6 +56,7 @@ class Sources:
     table: NDArray[np.float32]
     corpus: list[str] = field(default_factory=list)
     drawn: int = 0
+    alike: bool = True
 
     @property
     def pairs(self) -> bool:
@@ -65,6 +67,13 @@ class Sources:
     def near_texts(self) -> list[tuple[str, list[str]]]:
         """Texts of the task, each with the most similar others; so few that it takes minutes."""
         return self._near(list(dict.fromkeys(text for row in self.rows for text in row if text)))
+
+    @cached_property
+    def near_seconds(self) -> list[tuple[str, list[str]]]:
+        """First texts of rows, each with the second texts most similar to its own."""
+        first = {second: first for first, second in self.rows if second}
+        found = dict(self._near(list(first)))
+        return [(text, found[own]) for text, own in self.rows if own in found]
 
     @cached_property
     def near_corpus(self) -> list[tuple[str, list[str]]]:
@@ -202,6 +211,11 @@ def neighbours(sources: Sources, rng: Random) -> Row | None:
     return _beside_another(sources.near_texts, rng)
 
 
+def contexts(sources: Sources, rng: Random) -> Row | None:
+    """The first text of a row with one of the second texts that are most like its own."""
+    return _beside_another(sources.near_seconds, rng)
+
+
 def mask(sources: Sources, rng: Random) -> Row | None:
     """A row with some words replaced by the mask token; none where no word would remain."""
     mask_token = sources.tokenizer.mask_token
@@ -242,14 +256,19 @@ def corpus(sources: Sources, rng: Random) -> Row | None:
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    make.__name__: make for make in (swap, recombine, neighbours, mask, replace, span, corpus)
+    make.__name__: make
+    for make in (swap, recombine, neighbours, contexts, mask, replace, span, corpus)
 }
 
 
 def obstacle(method: str, sources: Sources) -> str | None:
     """Why an augmentation cannot be used; None where it can."""
-    if method in ("swap", "recombine", "neighbours") and not sources.pairs:
+    if method in ("swap", "recombine", "neighbours", "contexts") and not sources.pairs:
         return "the task's rows have one text each"
+    if method in ("swap", "neighbours", "corpus") and not sources.alike:
+        return "the two texts of a row are of different kinds, such as a question and its context"
+    if method == "contexts" and sources.alike:
+        return "both texts of a row are of one kind (neighbours pairs those)"
     if method == "mask" and sources.tokenizer.mask_token is None:
         return "the teacher's tokenizer has no mask token"
     if method == "corpus" and len(sources.corpus) < 2:

@@ -88,7 +88,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         train = everything.take(chosen)
         left = everything.take(np.setdiff1d(np.arange(len(everything)), chosen))
         few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
-        spare = encode(few, tokenizer, length, "train", options)
+        spare = encode(few, tokenizer, length, "selection", options)
     encoded = encode(train, tokenizer, length, "train", options)
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
     given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])

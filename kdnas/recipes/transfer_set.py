@@ -237,7 +237,8 @@ def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sour
     if teacher:
         table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
     new = max(0, settings.transfer_rows - len(data.examples))
-    return Sources(rows_of(data.examples), data.tokenizer, table, data.corpus_texts, new)
+    alike = data.spec.task_type.pairs_alike
+    return Sources(rows_of(data.examples), data.tokenizer, table, data.corpus_texts, new, alike)
 
 
 def _other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:

@@ -83,6 +83,8 @@ class EvaluatedModel(Part):
     scores: dict[str, Score]  # by metric; empty for a teacher without a head for the task
     intervals: dict[str, Interval] = {}  # their 95% confidence intervals
     seeds: Seeds | None = None  # of a student that was trained several times
+    # Of 1,000 rows, from token ids to answers, windows and all; None in older reports.
+    seconds_per_1000: Ratio | None = None
 
 
 class Student(EvaluatedModel):

@@ -7,8 +7,10 @@ from textwrap import wrap
 
 from kdnas.report.data import ReportData
 from kdnas.report.model import Best, Found, Report, Search
+from kdnas.report.pace import pace_words
 from kdnas.report.search_summary import bargain_line, progress_lines
 from kdnas.runtime.formatting import WIDTH, in_millions, short_path, table_lines
+from kdnas.tasks import TASK_TYPES
 
 # Of the first column; the rest is for the numbers.
 NAME, WIDEST = 24, 30
@@ -21,7 +23,8 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
 
     `folder` is that of another trial's student, in the run folder; default: the run's own.
     """
-    lines = [*wrap(report.verdict, WIDTH), "", *_models(report), "", *_search(report.search)]
+    lines = [*wrap(report.verdict, WIDTH), "", *_models(report), *_pace(report), ""]
+    lines += _search(report.search)
     lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
     wanted = report.speedup_wanted
     if wanted and report.speedup < wanted:
@@ -33,9 +36,10 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     """Where the files are, and the commands that a person will want next."""
     own = folder is None or folder == run
     name, home = short_path(run), short_path(folder or run)
+    example = TASK_TYPES[report.task_type].predict_example
     which = "" if own else f" --trial {report.student.trial}"
     commands = {
-        f"kdnas predict {name if own else f'{home}/student'} 'a text'": "label texts",
+        f"kdnas predict {name if own else f'{home}/student'} {example}": "label texts",
         f"kdnas report {name} --open": "look at the front",
         f"kdnas distill {name} --speedup {2 * max(1, round(report.speedup))}": "a faster student",
         f"kdnas export {name}{which} --format onnx,int8": "ship it",
@@ -78,6 +82,12 @@ def _models(report: Report) -> list[str]:
         scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
         rows.append((low.name, "-", "-", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
+
+
+def _pace(report: Report) -> list[str]:
+    """What many rows take, where it was measured."""
+    told = pace_words(report)
+    return wrap(told, WIDTH) if told else []
 
 
 def _search(search: Search) -> list[str]:

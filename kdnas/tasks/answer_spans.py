@@ -74,8 +74,9 @@ def best_spans(logits: NDArray[Any], data: EncodedExamples) -> AnswerSpans:
         return found
 
     return AnswerSpans(
-        start=np.where(some, data.spans[every.first[chosen], 0], 0).astype(np.int64),
-        end=np.where(some, data.spans[every.last[chosen], 1], 0).astype(np.int64),
+        # The first unit of all, whose span is empty, stands for no token.
+        start=data.spans[np.where(some, every.first[chosen], 0), 0].astype(np.int64),
+        end=data.spans[np.where(some, every.last[chosen], 0), 1].astype(np.int64),
         score=score,
         probability=every.probability[chosen],
         null=least(every.null),

@@ -129,6 +129,17 @@ def question_limit(max_length: int, frame: Frame) -> int:
     return max(0, min(max_length // 2, max_length - frame.size - 1))
 
 
+def long_questions(examples: Examples, tokenizer: Any, max_length: int) -> tuple[int, int]:
+    """The limit of questions, and how many are longer."""
+    if examples.text_pair is None:
+        return max_length, 0
+    limit = question_limit(max_length, frame_of(tokenizer, True))
+    # A token has a character at least.
+    asked = [text for text in examples.text if len(text) > limit]
+    known = pieces_of(tokenizer, asked)
+    return limit, sum(len(known[text].ids) > limit for text in asked)
+
+
 def check_offsets(tokenizer: Any) -> None:
     """Raises KdnasError for a tokenizer that does not tell where its tokens are in a text."""
     if not getattr(tokenizer, "is_fast", False):

@@ -22,6 +22,7 @@ from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
 from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
+from kdnas.space.families import FAMILIES
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import EncodedExamples, padding_id
 from kdnas.tasks.types import UNSCALED, LabelScale
@@ -143,6 +144,7 @@ def load_teacher(
     config = load_config(name)
     tokenizer = load_tokenizer(name)
     task = spec.task_type if spec else task_type_of(config)
+    check_family(name, config, task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model, info = _load(
@@ -169,6 +171,23 @@ def load_teacher(
     if order:
         order_outputs(model, order)
     return Teacher(name, model.eval(), tokenizer, trained, order=order)
+
+
+def check_family(name: str, config: Any, task: TaskType) -> None:
+    """Refuses a teacher of a family that transformers has no head of a task's type for.
+
+    Raises:
+        KdnasError: It is one.
+    """
+    heads = getattr(task.auto_class, "_model_mapping", None)
+    if heads is None or type(config) in heads:
+        return
+    named = {kind.model_type for kind in heads}
+    others = ", ".join(sorted(model_type for model_type in FAMILIES if model_type in named))
+    raise KdnasError(
+        f"{name!r} is of the family {config.model_type!r}, for which transformers has no head for "
+        f"{task.name}; give a teacher of another family: {others}"
+    )
 
 
 def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:

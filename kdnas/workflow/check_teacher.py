@@ -18,6 +18,7 @@ from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
 from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.head import scale_outputs, to_standard_units
 from kdnas.teachers.load import Teacher
+from kdnas.workflow.floor import floor
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.selection_rows import selection_rows
 
@@ -79,13 +80,16 @@ def fit_threshold(context: Context, inputs: Inputs, teacher: Teacher) -> None:
 def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     """Scores a teacher and shows it; refuses one that is not clearly better than a constant.
 
+    Where a type of tasks has no constant answer, the floor stands in for it.
+
     Raises:
         KdnasError: It is not, and `force` is not set.
     """
     found, spec = evaluated_teacher(context, inputs, teacher), inputs.data.spec
-    if not found["baseline"]:
+    constant = (found["baseline"] or floor(context, inputs)) if found["scores"] else None
+    if not constant:
         return
-    main, scores, constant = spec.main_score, found["scores"], found["baseline"]
+    main, scores = spec.main_score, found["scores"]
     low, high = found["intervals"].get(main, (scores[main], scores[main]))
     told = (
         f"{main} {scores[main]:.4f} (95% interval {low:.3f} to {high:.3f}), "
@@ -99,9 +103,10 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
         remedy = "train it longer or otherwise (--teacher-epochs, --teacher-lr)"
     else:
         remedy = "its head may be untrained, or for another task: --fresh-head trains a new one"
+    what = "one constant answer" if found["baseline"] else "a simple model"
     raise KdnasError(
-        f"the teacher is not clearly better than one constant answer: {told}; {remedy}; --force "
-        "goes on all the same"
+        f"the teacher is not clearly better than {what}: {told}; {remedy}; --force goes on all the "
+        "same"
     )
 
 

@@ -65,7 +65,7 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
     }
     best = max(scores, key=scores.__getitem__)
     told = ", ".join(f"{score:.4f} (seed {seed})" for seed, score in scores.items())
-    say(f"{made.name}: seed {best} counts; {len(rows)} held-out rows: {told}")
+    say(f"{made.name}: seed {best} counts; {rows.row_count} held-out rows: {told}")
     return each[best]
 
 
@@ -84,10 +84,10 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     best = max(allowed, key=lambda one: scores[one.name])
     if best is not first:
         say(
-            f"{best.name} ships: on {len(rows)} training rows held out it scores "
+            f"{best.name} ships: on {rows.row_count} training rows held out it scores "
             f"{scores[best.name]:.4f}, the search's own student {scores[first.name]:.4f}"
         )
-    selection = Selection(rows=len(rows), shipped=best.name, scores=scores)
+    selection = Selection(rows=rows.row_count, shipped=best.name, scores=scores)
     return Choice(best, [one for one in made if one is not best], selection)
 
 

@@ -160,9 +160,9 @@ def _facts(
 ) -> Facts:
     settings, data, spec = context.settings, inputs.data, inputs.data.spec
     rows = {
-        "train": len(for_students(data, settings).train),
-        "selection": len(selection_rows(data, settings)),
-        **{f"reported ({split})": len(part) for split, part in data.evaluation.items()},
+        "train": for_students(data, settings).train.row_count,
+        "selection": selection_rows(data, settings).row_count,
+        **{f"reported ({split})": part.row_count for split, part in data.evaluation.items()},
     }
     return Facts(
         task=spec.name,

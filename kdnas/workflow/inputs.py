@@ -32,6 +32,7 @@ from kdnas.study.study import load_control, load_run_study
 from kdnas.study.whole import CONTROL
 from kdnas.teachers.load import (
     Teacher,
+    check_family,
     check_general_teacher,
     has_head,
     load_config,
@@ -85,7 +86,9 @@ def read_inputs(context: Context) -> Inputs:
     settings = context.settings
     source = teacher_source(settings.teacher)
     config, tokenizer = load_parts(source)
-    data = prepare_data(task_data(settings), settings, tokenizer, config)
+    task = task_data(settings)
+    check_family(source, config, task.spec.task_type)
+    data = prepare_data(task, settings, tokenizer, config)
     return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))
 
 

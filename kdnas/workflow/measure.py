@@ -13,8 +13,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas import __version__
-from kdnas.evaluation.floor import floor_model
-from kdnas.evaluation.scores import scored_answers, scores_and_intervals
+from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.files.atomic import read_json
 from kdnas.measure import count_params
@@ -47,11 +46,11 @@ from kdnas.students.checkpoint import load_student
 from kdnas.study.study import evaluated
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
-from kdnas.tasks.metrics import known_rows
 from kdnas.tasks.types import THRESHOLD
 from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
 from kdnas.workflow.check_teacher import evaluated_teacher
 from kdnas.workflow.facts import data_facts, disagreement
+from kdnas.workflow.floor import floor
 from kdnas.workflow.prepare import Prepared
 
 FINAL_REPEATS = 100
@@ -133,25 +132,6 @@ def _once_a_machine(
     return run_step(context, name, key, compute)
 
 
-def floor(prepared: Prepared) -> dict[str, Any] | None:
-    """`name`, `scores` and `rows` of a simple model, trained on the training rows."""
-    context, data = prepared.context, prepared.inputs.data
-    spec, seed = data.spec, context.settings.seed
-
-    def compute() -> dict[str, Any] | None:
-        found = floor_model(spec, data.examples, seed)
-        if found is None:
-            return None
-        result: dict[str, Any] = {"name": found[0], "scores": {}, "intervals": {}, "rows": {}}
-        for split, examples in data.scored.items():
-            said = known_rows(spec, found[1](examples), spec.task_type.truths(examples))
-            for name, part in scored_answers(spec, said, split).items():
-                result[name] |= part
-        return result
-
-    return run_step(context, "floor", {"seed": seed}, compute)
-
-
 def comparisons(spec: TaskSpec, student: Scored, others: Mapping[str, Scored]) -> list[Comparison]:
     """The student against each other model, on the same rows."""
     found = {name: difference(spec, student, rows) for name, rows in others.items()}
@@ -206,7 +186,7 @@ def make_report(
     student = _model_fields(prepared, candidate, folder)
     costs = measured(prepared, candidate, folder)["costs"]
     known = evaluated_teacher(context, inputs, teacher)
-    lows = [low for low in (known["baseline"], floor(prepared)) if low]
+    lows = [low for low in (known["baseline"], floor(context, inputs)) if low]
     rows = measured(prepared, candidate, folder)["rows"]
     others = {c.name: measured(prepared, c.candidate, c.folder)["rows"] for c in controls}
     others |= {low["name"]: low["rows"] for low in lows}
@@ -221,7 +201,7 @@ def make_report(
         dataset_config=spec.hub.name if spec.hub else None,
         dataset_name=" ".join(filter(None, (spec.benchmark, spec.name.upper()))),
         evaluation=list(spec.evaluation),
-        examples={split: len(rows) for split, rows in inputs.data.evaluation.items()},
+        examples={split: part.row_count for split, part in inputs.data.evaluation.items()},
         main_score=spec.main_score,
         verdict="",
         speedup=student["speedup"],
@@ -268,6 +248,7 @@ def _teacher_model(
         speedup=1.0,
         scores=known["scores"],
         intervals=known["intervals"],
+        seconds_per_1000=known.get("seconds_per_1000"),
     )
 
 
@@ -302,5 +283,5 @@ def _model_fields(prepared: Prepared, candidate: Candidate, folder: Path) -> dic
     """What an EvaluatedModel says of a checkpoint."""
     found = measured(prepared, candidate, folder)
     costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
-    scores = {name: found[name] for name in ("scores", "intervals")}
+    scores = {name: found.get(name) for name in ("scores", "intervals", "seconds_per_1000")}
     return {"architecture": candidate.architecture, **costs, **scores}

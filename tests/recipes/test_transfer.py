@@ -6,6 +6,7 @@ import gzip
 import itertools
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +140,7 @@ def test_a_set_is_whole_labelled_where_it_can_be_and_the_same_again(pairs: Examp
     assert len(rows) == len(set(rows)) == 200
     assert rows[:40] == rows_of(pairs) and first.methods[:40] == ["own"] * 40
     assert first.methods.count("other") == 80
-    assert set(first.methods) == {"own", "other", *SHARES} - {"corpus"}
+    assert set(first.methods) == {"own", "other", *SHARES} - {"corpus", "contexts"}
     labels = first.examples.labels
     assert labels is not None and labels.dtype == np.int64
     assert labels[:40].tolist() == pairs.labels.tolist() and set(labels[40:]) == {-100}
@@ -173,12 +174,28 @@ def test_the_file_holds_rows_methods_and_logits(pairs: Examples, tmp_path: Path)
 def test_methods_that_cannot_be_used_are_left_out_or_refused(singles: Examples) -> None:
     source = sources(singles)
     closed = {m for m in AUGMENTATIONS if obstacle(m, source)}
-    assert closed == {"swap", "recombine", "neighbours", "corpus"}
+    assert closed == {"swap", "recombine", "neighbours", "contexts", "corpus"}
     made = fill_transfer_set(singles, {}, source, SHARES, 120, 0)
     assert not set(made.methods) & closed
     with pytest.raises(KdnasError, match="transfer_methods has swap, but the task's rows have one"):
         check_methods({"swap": 1}, source)
     check_methods({"mask": 1}, source)
+
+
+def test_questions_meet_other_contexts_and_never_change_places_with_them() -> None:
+    asked = [f"where is number {i}?" for i in range(30)]
+    places = [f"the river near city {i} has a market and film {i % 5}" for i in range(30)]
+    own = Examples(asked, places, np.full(30, None, object), task_type="question-answering")
+    source = replace(sources(own), alike=False)
+    closed = {m for m in AUGMENTATIONS if obstacle(m, source)}
+    assert closed == {"swap", "neighbours", "corpus"}
+    with pytest.raises(KdnasError, match="transfer_methods has swap, but the two texts of a row"):
+        check_methods({"swap": 1}, source)
+    made = fill_transfer_set(own, {}, source, {"contexts": 1, "recombine": 1}, 80, 0)
+    assert made.examples.labels is not None and made.examples.text_pair is not None
+    assert len(made.examples) == 80 and set(made.methods) == {"own", "contexts", "recombine"}
+    assert set(made.examples.text) <= set(asked) and set(made.examples.text_pair) <= set(places)
+    assert all(label is None for label in made.examples.labels)
 
 
 def test_rows_of_other_tasks_become_rows_like_the_tasks_own(

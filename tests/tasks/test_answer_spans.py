@@ -102,6 +102,7 @@ def test_a_context_without_a_token_has_no_span() -> None:
     assert spans.score[0] == -np.inf
     assert (spans.start[0], spans.end[0]) == (0, 0)
     assert np.isfinite(spans.score[1])
+    assert best_spans(*windows([0], [0])).start.tolist() == [0]
 
 
 def test_windows_may_come_in_any_order() -> None:

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.model import Baseline, EvaluatedModel, LatencyCell, Report
+from kdnas.report.pace import pace_words
 from kdnas.report.page import Section, Table
 from kdnas.runtime.formatting import in_millions
 from kdnas.tasks import TASK_TYPES
@@ -121,9 +122,10 @@ def latency_section(data: ReportData) -> Section:
     cells = sorted(data.report.latency, key=lambda c: (c.batch, c.length))
     timed = [cell for cell in cells if cell.repeats]
     batches = [(batch, list(row)) for batch, row in groupby(timed, attrgetter("batch"))]
-    section = replace(
-        LATENCY, table=Table(HEAD, [_latency_row(cell) for cell in cells], caption=PASSES)
-    )
+    pace = pace_words(data.report)
+    told = f"{LATENCY.told} {pace}." if pace else LATENCY.told
+    table = Table(HEAD, [_latency_row(cell) for cell in cells], caption=PASSES)
+    section = replace(LATENCY, told=told, table=table)
     if not timed:
         return replace(section, missing="Every batch size and length took too long to be timed.")
     views = {"milliseconds": _milliseconds(batches), "speed-up": _speedups(batches)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdnas.runtime.console import say
-from kdnas.tasks.encode import EncodedExamples, describe_cut
+from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
 from kdnas.tasks.types.base import (
     THRESHOLD,
@@ -59,15 +59,13 @@ def encode(
     """Tokenises a split as its task's type does, at most max_length tokens an example.
 
     Args:
-        name: Such as that of the split; it says how many examples were cut.
+        name: Such as that of the split; it says how many examples were cut, and the like.
         options: Values of the settings that are the type's `encode_settings`.
     """
     kind = TASK_TYPES[examples.task_type]
     data = kind.encode(examples, tokenizer, max_length, **(options or {}))
-    cut = describe_cut(examples, data, tokenizer, max_length) if name else None
-    if cut:
-        lost = kind.cut_words(data, max_length)
-        say(f"{name}: {cut}{f'; {lost}' if lost else ''}")
+    for line in kind.encoding_notes(examples, data, tokenizer, max_length) if name else ():
+        say(f"{name}: {line}")
     return data
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.encode import EncodedExamples, Units, tokenise
+from kdnas.tasks.encode import EncodedExamples, Units, describe_cut, tokenise
 from kdnas.tasks.examples import (
     Examples,
     Label,
@@ -153,6 +153,9 @@ class TaskType:
     skill: ClassVar[str | None] = None
     # Outputs of an ONNX file, each with the names of its free axes.
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch"}}
+    # Of the code in an export's README: its example, and how that becomes rows of tokens.
+    onnx_texts: ClassVar[str] = '["a text"]'
+    onnx_rows: ClassVar[str] = "rows = tokenizer.encode_batch(texts)"
     # Of files beside the hub's sets: keys of FORMATS in `kdnas.tasks.formats.files`, the one that
     # is tried first ahead.
     formats: ClassVar[tuple[str, ...]] = ("table",)
@@ -161,6 +164,7 @@ class TaskType:
     entry_defaults: ClassVar[Mapping[str, Any]] = {}
     least_texts: ClassVar[int] = 1  # that a row has
     most_texts: ClassVar[int] = 2
+    predict_example: ClassVar[str] = "'a text'"  # what `kdnas predict` takes behind the model
     told_texts: ClassVar[tuple[str, ...]] = ("text", "text_pair")  # beside an answer, in one line
     beside_label: ClassVar[tuple[str, ...]] = ()  # columns that `label_cell` reads, where there
     # Whether the two texts of a pair are of one kind: either may come first.
@@ -311,6 +315,14 @@ class TaskType:
     def cut_words(self, data: EncodedExamples, max_length: int) -> str:
         """What examples lose that are cut at a length, told beside how many are; else nothing."""
         return ""
+
+    def encoding_notes(
+        self, examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
+    ) -> Iterator[str]:
+        """What a person should know of how some examples were encoded: how many were cut."""
+        if cut := describe_cut(examples, data, tokenizer, max_length):
+            lost = self.cut_words(data, max_length)
+            yield f"{cut}{f'; {lost}' if lost else ''}"
 
     def collate_labels(self, labels: Array) -> Tensor:
         """The labels of a batch's units as a tensor."""
@@ -528,6 +540,10 @@ class TaskType:
         place from 0 on, and `prediction`.
         """
         return "\n".join(["index\tprediction", *(f"{i}\t{w}" for i, w in enumerate(words))]) + "\n"
+
+    def onnx_truncation(self, longest: int) -> str:
+        """What `enable_truncation` of the package tokenizers takes beside the longest input."""
+        return ""
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         """Python lines for an export's README that print the answers in the array `logits`."""

@@ -9,14 +9,15 @@ the question count neither in the losses nor in decoding.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdnas.tasks.answer_spans import AnswerSpans, best_spans
+from kdnas.runtime.formatting import several
+from kdnas.tasks.answer_spans import BEST, LONGEST, AnswerSpans, best_spans
 from kdnas.tasks.encode import EncodedExamples, Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.references import FORM, Passage, References, read_references
@@ -39,7 +40,7 @@ from kdnas.tasks.types.base import (
     object_rows,
     ratio,
 )
-from kdnas.tasks.windows import NO_ANSWER, STRIDE, UNKNOWN, windows_of
+from kdnas.tasks.windows import NO_ANSWER, STRIDE, UNKNOWN, long_questions, windows_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +90,12 @@ class QuestionAnswering(TaskType):
     beside_label = ("is_impossible",)
     least_texts = 2
     pairs_alike = False
+    predict_example = "'a question' --text-pair 'a context'"
     told_texts = ("text",)
+    onnx_texts = '[("When was it built?", "The tower was built in 1889.")]  # one question'
+    onnx_rows = (
+        "rows = [part for row in tokenizer.encode_batch(texts) for part in (row, *row.overflowing)]"
+    )
     predictions_ending = ".json"
     encode_settings = ("window_stride",)
     has_threshold = True
@@ -150,6 +156,37 @@ class QuestionAnswering(TaskType):
         given = [None] * len(examples) if known is None else [_texts(one) for one in known]
         rows = zip(contexts, given, ids, strict=True)
         return replace(data, references=self.label_array([Passage(*row) for row in rows]))
+
+    def encoding_notes(
+        self, examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
+    ) -> Iterator[str]:
+        """Questions that are cut, contexts in several windows, answers that none of them holds."""
+        assert data.rows is not None
+        per_row = np.bincount(data.rows, minlength=len(examples))
+        if long := int((per_row > 1).sum()):
+            yield (
+                f"{_are(long, 'context')} too long for {max_length} tokens and read in "
+                f"{int(per_row[per_row > 1].sum()):,} windows"
+            )
+        limit, long = long_questions(examples, tokenizer, max_length)
+        if long:
+            yield f"{_are(long, 'question')} cut at {limit} tokens, half of a window"
+        if lost := self._answers_in_no_window(data):
+            yield (
+                f"{_are(lost, 'answer')} in no window as a whole; these count as no answer "
+                "in training (a longer --max-length or --window-stride helps)"
+            )
+
+    def _answers_in_no_window(self, data: EncodedExamples) -> int:
+        """Rows with an answer whose windows all point at their first unit."""
+        assert data.references is not None and data.rows is not None
+        if data.labels is None:
+            return 0
+        first = data.labels[data.unit_offsets[:-1], 0] != 0
+        held = np.zeros(data.row_count, bool)
+        held[data.rows[~first]] = True
+        answered = np.array([bool(one.answers) for one in data.references])
+        return int((answered & ~held).sum())
 
     # Training.
 
@@ -308,6 +345,64 @@ class QuestionAnswering(TaskType):
         assert data is not None and data.references is not None
         ids = [one.id or str(place) for place, one in enumerate(data.references)]
         return json.dumps(dict(zip(ids, words, strict=True)), ensure_ascii=False) + "\n"
+
+    def onnx_truncation(self, longest: int) -> str:
+        return f', stride={min(STRIDE, longest // 4)}, strategy="only_second"'
+
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
+        return ONNX.format(best=BEST, longest=LONGEST, said=_said(threshold, "best[0]", "best[1]"))
+
+    def torch_answer(self, threshold: float | None = None) -> str:
+        answer = "context[spans[start][0] : spans[end][1]].strip()"
+        return TORCH.format(longest=LONGEST - 1, said=_said(threshold, "scores.max()", answer))
+
+
+def _said(threshold: float | None, score: str, answer: str) -> str:
+    """What a snippet prints."""
+    if threshold is None:
+        return answer
+    return f'"" if none - {score} > {threshold:g} else {answer}'
+
+
+# For exports: the rows are the windows on one context.
+ONNX = """\
+context, none, best = texts[0][1], np.inf, (-np.inf, "")
+for row, starts, ends in zip(rows, start_logits, end_logits):
+    none = min(none, starts[0] + ends[0])  # the score of no answer
+    inside = [i for i, side in enumerate(row.sequence_ids) if side == 1]
+    for i in sorted(inside, key=lambda i: -starts[i])[:{best}]:
+        for j in sorted(inside, key=lambda j: -ends[j])[:{best}]:
+            if i <= j < i + {longest} and starts[i] + ends[j] > best[0]:
+                answer = context[row.offsets[i][0] : row.offsets[j][1]].strip()
+                best = starts[i] + ends[j], answer
+print({said})"""
+
+# For model cards: one window, without a loop.
+TORCH = """\
+import torch
+
+question, context = "When was it built?", "The tower was built in 1889."
+inputs = tokenizer(
+    question, context, truncation="only_second", return_offsets_mapping=True, return_tensors="pt"
+)
+spans = inputs.pop("offset_mapping")[0].tolist()
+outside = torch.tensor([side != 1 for side in inputs.sequence_ids(0)])
+with torch.inference_mode():
+    output = model(**inputs)
+none = output.start_logits[0, 0] + output.end_logits[0, 0]  # the score of no answer
+starts, ends = (
+    logits[0].masked_fill(outside, -torch.inf)
+    for logits in (output.start_logits, output.end_logits)
+)
+scores = starts[:, None] + ends
+pairs = torch.ones_like(scores).triu().tril({longest}).bool()  # at most so many tokens more
+scores = scores.masked_fill(~pairs, -torch.inf)
+start, end = divmod(int(scores.argmax()), len(ends))
+print({said})"""
+
+
+def _are(count: int, noun: str) -> str:
+    return f"{several(f'{count:,}', noun)} {'is' if count == 1 else 'are'}"
 
 
 def _log_softmax(logits: Tensor, units: Units) -> Tensor:
