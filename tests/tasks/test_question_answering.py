@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,21 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_tokenizer
+from support.tiny import squad_articles
 from torch import Tensor
 
-from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, encode, task_type_of
+from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
+from kdnas.distillation.outputs import LiveSignal
+from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.training import heldout_losses, predict, train
+from kdnas.runtime.device import Runtime
+from kdnas.space import FAMILIES, Architecture
+from kdnas.students import build_student
+from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, TaskSpec, encode, task_type_of
 from kdnas.tasks.encode import Units, offsets_of
 from kdnas.tasks.references import References
+from kdnas.teachers.load import load_teacher
 
 KIND = TASK_TYPES["question-answering"]
 NONE = -1e9  # a logit that no softmax sees
@@ -225,3 +237,97 @@ def test_a_head_of_transformers_is_known_by_its_class(make_teacher: Any, tmp_pat
 
     model = AutoModelForQuestionAnswering.from_pretrained(make_teacher())
     assert task_type_of(model.config, type(model).__name__) is KIND
+
+
+HEADLESS = ("eurobert", "gte", "nomic_bert")  # in transformers
+
+
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name not in HEADLESS])
+def test_every_family_with_a_head_answers_and_a_student_learns_from_it(
+    family: str, make_teacher: Callable[..., Path], runtime: Runtime
+) -> None:
+    spec = TaskSpec.model_validate({"name": "ask", "type": "question-answering"})
+    teacher = load_teacher(str(make_teacher(family)), spec)
+    assert not teacher.has_head
+    teacher = replace(teacher, has_head=True)
+    examples = squad_examples(8)
+    data = encode(examples, teacher.tokenizer, 32, options={"window_stride": 8})
+    assert len(data) > 8
+    shape = {**teacher.architecture.params, "num_hidden_layers": 1}
+    student = build_student(teacher.model, Architecture(**shape))
+    assert type(student).__name__.endswith("ForQuestionAnswering")
+    source = LiveSignal(teacher.model, runtime)
+    losses = WeightedLosses({"task": (1.0, TaskLoss()), "logits": (1.0, LogitsLoss())})
+    train(student, losses, data, source, Schedule(1, 1e-3, 4, 0), runtime, pad_id=0)
+    found = heldout_losses(student, losses, data, source, runtime, pad_id=0)
+    assert all(np.isfinite(value) for value in found.values())
+    logits = predict(student, data, runtime, pad_id=0).numpy()
+    assert logits.shape == (int(data.unit_offsets[-1]), 2)
+    assert all(KIND.predictions(logits, data))
+
+
+def squad_examples(count: int) -> Examples:
+    questions = [
+        (question, paragraph["context"])
+        for article in squad_articles(count, 5)
+        for paragraph in article["paragraphs"]
+        for question in paragraph["qas"]
+    ]
+    labels = [
+        References((q["answers"][0]["text"],), (q["answers"][0]["answer_start"],))
+        for q, _ in questions
+    ]
+    texts = [q["question"] for q, _ in questions], [context for _, context in questions]
+    return Examples(*texts, KIND.label_array(labels), task_type="question-answering")
+
+
+def test_packed_and_padded_passes_give_the_same_logits(
+    teacher_folder: Path, runtime: Runtime
+) -> None:
+    spec = TaskSpec.model_validate({"name": "ask", "type": "question-answering"})
+    teacher = load_teacher(str(teacher_folder), spec)
+    data = encode(squad_examples(12), teacher.tokenizer, 32, options={"window_stride": 8})
+    packed = predict(teacher.model, data, runtime, pad_id=0)
+    assert data.units is not None and data.positions is not None
+    for i in range(len(data)):
+        ids = torch.from_numpy(data.take([i]).input_ids.astype(np.int64))[None]
+        with torch.inference_mode():
+            said = teacher.model(input_ids=ids)
+        units = slice(*data.units[i : i + 2])
+        both = torch.stack([said.start_logits[0], said.end_logits[0]], -1)
+        torch.testing.assert_close(
+            packed[units], both[torch.from_numpy(data.positions[units]).long()], atol=1e-5, rtol=0
+        )
+
+
+def test_people_are_told_of_windows_cut_questions_and_answers_in_none(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    long = References((CONTEXT[:50],), (0,))
+    examples = Examples(
+        ["the cat?", " ".join(["the good cat"] * 30)],
+        [CONTEXT, CONTEXT],
+        KIND.label_array([long, DOG]),
+        task_type="question-answering",
+    )
+    encode(examples, TOKENIZER, 16, "train", {"window_stride": 2})
+    said = capsys.readouterr().out
+    assert "train: 2 contexts are too long for 16 tokens and read in" in said
+    assert "train: 1 question is cut at 8 tokens, half of a window" in said
+    assert "train: 1 answer is in no window as a whole; it counts as no answer" in said
+    encode(examples.take([0]), TOKENIZER, 64, "train")
+    assert not capsys.readouterr().out.strip()
+
+
+def test_a_teacher_and_the_floor_are_better_than_nothing() -> None:
+    floor = KIND.simple_model(squad_examples(40), (), 0)
+    assert floor is not None and floor[0] == "word overlap, short span"
+    examples = squad_examples(40)
+    said, truths = floor[1](examples), KIND.truths(examples)
+    assert KIND.metrics["f1"](said, truths) > 0.3
+    asked = Examples(
+        ["When was the tower built?", "Who built the tower?", "Where?"],
+        ["A city. The tower was built in 1889 by Gustave Eiffel. It is tall."] * 2 + [""],
+        task_type="question-answering",
+    )
+    assert floor[1](asked).tolist() == ["1889", "Gustave Eiffel", ""]

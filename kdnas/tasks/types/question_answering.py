@@ -173,8 +173,9 @@ class QuestionAnswering(TaskType):
             yield f"{_are(long, 'question')} cut at {limit} tokens, half of a window"
         if lost := self._answers_in_no_window(data):
             yield (
-                f"{_are(lost, 'answer')} in no window as a whole; these count as no answer "
-                "in training (a longer --max-length or --window-stride helps)"
+                f"{_are(lost, 'answer')} in no window as a whole; "
+                f"{'it counts' if lost == 1 else 'they count'} as no answer in training (a longer "
+                "--max-length or --window-stride helps)"
             )
 
     def _answers_in_no_window(self, data: EncodedExamples) -> int:
