@@ -199,14 +199,12 @@ def test_a_head_that_was_not_trained_is_no_teacher(
     weights = load_file(lacking / "model.safetensors")
     del weights["qa_outputs.weight"]
     save_file(weights, lacking / "model.safetensors", {"format": "pt"})
-    flags = ["--task", "squad", "--data-dir", asked, "--max-length", 40, "--threads", 1]
+    data = save_squad(tmp_path, train=80, dev=40)
+    flags = ["--task", "squad", "--data-dir", data, "--max-length", 40, "--threads", 1]
     code, error = command("evaluate", lacking, *flags, "--no-fine-tune")
     assert code == 2 and "lacks weights of the head" in error
-    save = save_squad(tmp_path, train=80, dev=40)
-    flags[3] = save
-    code, error = command(
-        "search", "--teacher", drawn, *flags, "--trials", 1, "--out", tmp_path / "o"
-    )
+    flags += ["--proxy-fraction", 1, "--trials", 1, "--out", tmp_path / "o"]
+    code, error = command("search", "--teacher", drawn, *flags)
     assert code == 2, error
     told = " ".join(error.split())
     assert "the teacher is not clearly better than a simple model: f1" in told
@@ -219,9 +217,8 @@ def test_a_teacher_with_a_head_is_used_as_it_is(
     finished: Path, asked: Path, command: Said, tmp_path: Path
 ) -> None:
     flags = ["--task", "squad2", "--data-dir", asked, "--max-length", 40, "--dry-run"]
-    code, error = command(
-        "search", "--teacher", finished / "teacher", *flags, "--out", tmp_path / "o"
-    )
+    flags += ["--proxy-fraction", 1, "--out", tmp_path / "o"]
+    code, error = command("search", "--teacher", finished / "teacher", *flags)
     assert code == 0, error
     assert "fine-tune the teacher" not in command.all
 
