@@ -35,6 +35,9 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
         if about["task_type"] == "token-classification":
             each = zip(texts, rows, logits.astype(float), strict=True)
             return [{"entities": entities(*one, about["labels"])} for one in each]
+        if about["task_type"] == "multi-label":
+            threshold = about["threshold"] or 0.5
+            return [several(row, about["labels"], threshold) for row in logits.astype(float)]
         return [answer(row, about["labels"]) for row in logits.astype(float)]
 
     return label
@@ -48,6 +51,13 @@ def answer(logits: np.ndarray, labels: list[str] | None) -> dict[str, Any]:
     shares = dict(zip(labels, (odds / odds.sum()).tolist(), strict=True))
     best = max(shares, key=shares.__getitem__)
     return {"label": best, "score": shares[best], "probabilities": shares}
+
+
+def several(logits: np.ndarray, labels: list[str], threshold: float) -> dict[str, Any]:
+    """The labels whose probability is not below the threshold, and that of each."""
+    shares = dict(zip(labels, (1 / (1 + np.exp(-logits))).tolist(), strict=True))
+    said = [label for label, share in shares.items() if share >= threshold]
+    return {"labels": said, "probabilities": shares}
 
 
 def entities(text: str, row: Any, logits: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:

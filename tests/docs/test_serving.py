@@ -50,7 +50,11 @@ def save_run(folder: Path, **changes: Any) -> Path:
         model.classifier.weight.mul_(50)
     student_artifact(folder / "student", {"trial": 1}, small_tokenizer()).write(model)
     task = "sst2" if model.num_labels > 1 else "stsb"
-    settings = Settings(task=task, data_dir=folder, max_length=64, **QUICK)
+    tasks = {}
+    if model.config.problem_type == "multi_label_classification":
+        labels = list(model.config.id2label.values())
+        task, tasks = "m", {"m": {"type": "multi-label", "text": ["a", "b"], "labels": labels}}
+    settings = Settings(task=task, tasks=tasks, data_dir=folder, max_length=64, **QUICK)
     (folder / "config.yaml").write_text(dump(settings))
     return folder
 
@@ -85,7 +89,8 @@ def alike(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> bool:
     for ours, theirs in zip(found, wanted, strict=True):
         assert ours.keys() == theirs.keys() - {"text", "text_pair"}
         assert ours.get("label") == theirs.get("label")
-        assert ours["score"] == pytest.approx(theirs["score"], abs=1e-4)
+        assert ours.get("labels") == theirs.get("labels")
+        assert ours.get("score") == pytest.approx(theirs.get("score"), abs=1e-4)
         probabilities = theirs.get("probabilities", {})
         assert ours.get("probabilities", {}) == pytest.approx(probabilities, abs=1e-4)
     return True
@@ -112,6 +117,18 @@ def test_pairs_numbers_and_int8(
     assert alike(label(PAIRS), predict(str(number), first, pairs=second))
     small = Path(export(number, "int8", out=tmp_path / "int8", timing=False)["folder"])
     assert student.load(small)(TEXTS)[0].keys() == {"score"}
+
+
+def test_several_labels(serving: Callable[[str], Any], tmp_path: Path) -> None:
+    kind = {"problem_type": "multi_label_classification", "kdnas_threshold": 0.4}
+    run = save_run(tmp_path / "several", id2label=CLASSES, **kind)
+    label = serving("student").load(Path(export(run, "onnx", timing=False)["folder"]))
+    first, second = zip(*PAIRS, strict=True)
+    wanted = predict(str(run), first, pairs=second)
+    assert alike(label(PAIRS), wanted)
+    for said in wanted:
+        likely = [name for name, share in said["probabilities"].items() if share >= 0.4]
+        assert said["labels"] == likely
 
 
 def test_the_app_answers_as_the_page_says(

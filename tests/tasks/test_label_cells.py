@@ -113,7 +113,7 @@ def test_columns_of_0_and_1(suffix: str, tmp_path: Path) -> None:
     content: Any = frame
     if suffix != "parquet":
         frame["toxic"] = frame["toxic"].astype(bool)
-        frame["threat"] = frame["threat"].astype(float)
+        frame["threat"] = frame["threat"].map("{:.2f}".format)
         as_csv = suffix == "csv"
         content = frame.to_csv(index=False) if as_csv else frame.to_json(orient="records")
         content = content if as_csv else content.replace("},{", "}\n{").strip("[]")
@@ -189,6 +189,15 @@ def test_a_validation_split_is_read_as_the_classes_of_train(tmp_path: Path) -> N
     assert data.spec.labels == ("b", "c", "x, y")
     labels = data.splits["validation"].labels
     assert labels is not None and labels.tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 0]]
+
+
+def test_ids_of_two_classes_are_no_vectors(tmp_path: Path) -> None:
+    """Lists of ids in train; all those of validation could be vectors."""
+    (tmp_path / "train.jsonl").write_text(json_lines([[0], [1], [0, 1], []]))
+    (tmp_path / "validation.jsonl").write_text(json_lines([[0, 1], [1, 0]]))
+    data = load_data(load_spec("m", {"m": {"text": "text", "type": "multi-label"}}), tmp_path)
+    labels = data.splits["validation"].labels
+    assert labels is not None and labels.tolist() == [[1, 1], [1, 1]]
 
 
 def test_marked_rows_have_no_label(tmp_path: Path) -> None:
@@ -292,7 +301,9 @@ def test_bad_cells_in_one_line(
     assert refusal(tmp_path, json_lines(cells), **entry) == message
 
 
-@pytest.mark.parametrize(("cell", "said"), [("2", "2"), ("maybe", "maybe"), ("0.5", "0.5")])
+@pytest.mark.parametrize(
+    ("cell", "said"), [("2", "2"), ("maybe", "maybe"), ("0.5", "0.5"), ("01", "01")]
+)
 def test_bad_columns_in_one_line(cell: str, said: str, tmp_path: Path) -> None:
     content = f"text,a,b\none,1,0\ntwo,0,{cell}\n"
     expected = f"train.csv, line 3: invalid label {said!r} under 'b'; expected 0 or 1"

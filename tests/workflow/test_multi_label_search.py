@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import subprocess
@@ -11,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import QUICK, Said
+from conftest import QUICK, Said, flags_of
+from conftest import kdnas as command
 from support.tiny import TOPICS, save_topics
 from transformers import AutoConfig, pipeline
 
@@ -93,6 +95,17 @@ def test_the_code_of_the_card_says_the_same(finished: Path) -> None:
     assert lines == [said["labels"] for said in kdnas.predict(finished, TEXTS)]
 
 
+def test_the_code_of_the_page_says_the_same(finished: Path) -> None:
+    page = (Path(kdnas.__file__).parents[1] / "docs/multi-label.md").read_text(encoding="utf-8")
+    found = re.search(r"```python\n(.*?)```", page, re.S)
+    assert found
+    code = found[1].replace("runs/comments/student", str(finished / "student"))
+    lines: list[list[str]] = []
+    exec(re.sub(r"classify\(\[.*?\]\)", f"classify({TEXTS!r})", code), {"print": lines.append})
+    wanted = [said["labels"] for said in kdnas.predict(finished, TEXTS)]
+    assert list(map(sorted, lines)) == list(map(sorted, wanted))
+
+
 def test_predict_on_the_terminal(
     finished: Path, command: Said, capfd: Any, monkeypatch: Any
 ) -> None:
@@ -133,3 +146,36 @@ def test_an_export_has_code_that_says_the_same(finished: Path, place: Path) -> N
     scores = {row["runtime"]: row["scores"] for row in found["models"]}
     assert scores["ONNX"] == pytest.approx(scores["PyTorch"], abs=1e-4)
     assert np.isfinite(list(scores["int8"].values())).all()
+
+
+RECIPE = """
+transfer_rows: 300
+stages:
+  - {name: hidden, data: transfer, losses: {hidden: 1}, epochs: 0.5, lr: 1.0e-3}
+  - {name: task, data: transfer, losses: {task: 1, logits: 1}, epochs: 1, lr: 1.0e-3}
+"""
+
+
+@pytest.mark.slow
+def test_a_transfer_set_workers_and_fidelity(
+    place: Path, teacher_folder: Path, tmp_path: Path
+) -> None:
+    """Rows without labels are learnt from the teacher; other commands go on from the run."""
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    quick = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
+    flags = {"teacher": teacher_folder, "data-dir": place, "trials": 4, **quick}
+    run, files = tmp_path / "run", (place / "task.yaml", tmp_path / "recipe.yaml")
+    given = [word for file in files for word in ("--config", file)]
+    done = command("search", *flags_of(flags), *given, "--out", run, timeout=200)
+    assert done.returncode == 0, done.stderr
+    rows = gzip.decompress((run / "transfer.jsonl.gz").read_bytes()).decode().splitlines()
+    assert len(rows) == 300 and len(json.loads(rows[0])["logits"]) == len(TOPICS)
+    done = command("worker", run, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    done = command("fidelity", run, "--students", 4, timeout=200)
+    assert done.returncode == 0, done.stderr
+    done = command("distill", run, "--trial", 1, timeout=200)
+    assert done.returncode == 0, done.stderr
+    report = Report.read(run / "students" / "trial-1" / "report.json")
+    assert 0 <= report.student.scores["f1_micro"] <= 1
+    assert report.student.threshold is not None

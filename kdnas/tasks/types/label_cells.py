@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from kdnas.tasks.types.classification import plain_word
 
 # What may stand between labels, the most telling first; a space only between labels that are known.
 SEPARATORS = ("|", ";", ",")
-_BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
+_BIT = re.compile(r"([01])(?:\.0*)?|false|true")
 _LONGEST_LIST = 100_000
 
 
@@ -40,7 +41,8 @@ def with_words(raw: RawSplit, labels: Sequence[str]) -> RawSplit:
     classes = raw.classes or tuple(map(str, columns))
     lists = [cell for cell in cells if isinstance(cell, list)]
     names = labels or [label_word(name) for name in classes]
-    vectors = _are_vectors(lists, len(names))
+    # Where train had no vectors, nothing else has: classes that were found there are words.
+    vectors = (raw.ids or bool(raw.classes)) and _are_vectors(lists, len(names))
     if vectors and not names:
         length = max(map(len, lists))
         raise KdnasError(
@@ -113,8 +115,7 @@ class _CellReader:
             if single and not word:
                 why = NoLabel.MISSING
                 continue
-            bit = _BITS.get(word.casefold())
-            if bit is None:
+            if (bit := _bit(word)) is None:
                 said = shown(word) if single else _brief(cell)
                 raise self._error(f"label {said!r} under {name!r}", place, "0 or 1")
             found += [name] * bit
@@ -165,6 +166,12 @@ def _opened(cell: Any) -> Any:
     return cell
 
 
+def _bit(word: str) -> int | None:
+    """Golden: '1.0' -> 1; 'False' -> 0; '2' -> None."""
+    found = _BIT.fullmatch(word.casefold())
+    return found and int(found[1] or found[0] == "true")
+
+
 def _are_vectors(lists: Sequence[list[Any]], classes: int) -> bool:
     """Whether lists hold 0 or 1 for each class rather than some of the classes' ids.
 
@@ -177,7 +184,7 @@ def _are_vectors(lists: Sequence[list[Any]], classes: int) -> bool:
     for each in lists:
         words = [label_word(item) for item in each if isinstance(item, int | float | np.generic)]
         numbers = len(words) == len(each)
-        as_bits += numbers and len(each) == size > 1 and all(w in _BITS for w in words)
+        as_bits += numbers and len(each) == size > 1 and all(_bit(w) is not None for w in words)
         distinct = len(set(words)) == len(each)
         as_ids += not numbers or (distinct and not any(w in ("false", "true") for w in words))
     return as_bits > as_ids or (as_bits == as_ids > 0 and classes > 0)
