@@ -25,6 +25,7 @@ import yaml
 from support.stepwise import Stepwise
 
 from kdnas.config import validated
+from kdnas.evaluation.scores import evaluate_model
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
@@ -119,8 +120,22 @@ def result_of(
     rows = selection_rows(pipeline.data, pipeline.settings)
     keep_threshold(state.model, rows, pipeline.runtime.exact, pipeline.teacher.pad_id)
     scores = pipeline.score(state.model)
+    # Recipes are chosen by these: the scores are of the split that is reported.
+    held = evaluate_model(
+        state.model,
+        {pipeline.data.spec.evaluation[0]: rows},
+        pipeline.data.spec,
+        pipeline.runtime.exact,
+        pipeline.teacher.pad_id,
+        pipeline.teacher.scale,
+    )
     shutil.rmtree(work)
-    return {"student": variant["student"], "scores": scores, "seconds": round(seconds, 1)}
+    return {
+        "student": variant["student"],
+        "scores": scores,
+        "selection": held,
+        "seconds": round(seconds, 1),
+    }
 
 
 def is_done(file: Path, key: dict[str, Any]) -> bool:
