@@ -99,6 +99,10 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
         **plan.get("settings", {}),
         **plan["tasks"][task],
     }
+    # Where any variant reads a transfer set, one is made for all.
+    recipes = (variant["settings"].get("stages", ()) for variant in plan["variants"])
+    reading = (stages for stages in recipes if any(s["data"] == "transfer" for s in stages))
+    settings["stages"] = next(reading, None)
     pipeline = Stepwise(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
     model = pipeline.teacher.model
     pipeline.run.step("evaluate teacher", {}).get(lambda: pipeline.score(model))
