@@ -79,7 +79,7 @@ def test_fractions_of_an_epoch_are_steps() -> None:
     assert Schedule(3, 1e-3, 32, max_steps=5).steps(lengths) == 5
 
 
-@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("dropout", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_killed_training_ends_like_an_unbroken_one(
     teacher_folder: Path,
     data: EncodedExamples,

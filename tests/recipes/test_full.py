@@ -150,7 +150,8 @@ def test_a_finished_stage_is_not_repeated(
 
 
 @pytest.mark.parametrize(
-    ("inherit", "precision"), [(True, "fp32"), (False, "fp32"), (True, "bf16")]
+    ("inherit", "precision"),
+    [(True, "fp32"), (False, "fp32"), pytest.param(True, "bf16", marks=pytest.mark.slow)],
 )
 def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precision: str) -> None:
     losses = {"task": 0.1, "logits": 1, "hidden": 1, "embeddings": 1, "relations": [0, 1]}

@@ -77,7 +77,9 @@ def open_page(browser: Any, folder: Path) -> Iterator[Open]:
     ("name", "plots"),
     [
         ("new/report.html", "front scores search matter parallel layers losses latency seconds"),
-        ("searched/report.html", "front search parallel seconds"),
+        pytest.param(
+            "searched/report.html", "front search parallel seconds", marks=pytest.mark.slow
+        ),
         ("new/pareto.html", "front"),
         ("compare.html", "fronts"),
     ],
@@ -144,6 +146,7 @@ def test_a_table_that_scrolls_says_so(open_page: Open) -> None:
     assert phone.locator("#words .more").is_hidden()  # its sentences wrap
 
 
+@pytest.mark.slow
 def test_everything_can_be_reached_with_a_keyboard(open_page: Open) -> None:
     page = open_page("new/report.html")
     page.keyboard.press("Tab")
@@ -163,7 +166,14 @@ def test_everything_can_be_reached_with_a_keyboard(open_page: Open) -> None:
     assert page.locator("#search tbody tr").first.is_visible()
 
 
-@pytest.mark.parametrize("name", ["new/report.html", "searched/report.html", "compare.html"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "new/report.html",
+        pytest.param("searched/report.html", marks=pytest.mark.slow),
+        pytest.param("compare.html", marks=pytest.mark.slow),
+    ],
+)
 def test_a_phone_need_not_scroll_sideways(open_page: Open, name: str) -> None:
     page = open_page(name, width="phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= WIDTHS["phone"][0]

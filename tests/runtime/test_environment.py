@@ -52,11 +52,14 @@ def test_closed_streams(command: str, tmp_path: Path) -> None:
     "env",
     [
         {"PYTHONIOENCODING": "ascii"},
-        {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "1"},
-        {"COLUMNS": "x", "LINES": "-1"},
+        pytest.param(
+            {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "1"}, marks=pytest.mark.slow),
+        pytest.param({"COLUMNS": "x", "LINES": "-1"}, marks=pytest.mark.slow),
         {"HOME": None, "TMPDIR": "/absent"},
-        {"PYTHONWARNINGS": "error"},
+        pytest.param({"PYTHONWARNINGS": "error"}, marks=pytest.mark.slow),
         {"CUDA_VISIBLE_DEVICES": "nonsense"},
     ],
     ids=str,

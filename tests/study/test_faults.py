@@ -70,9 +70,12 @@ def test_two_workers_start_at_the_same_instant_on_an_empty_run(make_run: MakeRun
 @pytest.mark.parametrize(
     ("where", "known"),
     [
-        ("kdnas.study.optimize:heartbeat", set()),  # it has asked, and nobody knows who it was
+        # It has asked, and nobody knows who it was.
+        pytest.param("kdnas.study.optimize:heartbeat", set(), marks=pytest.mark.slow),
         ("kdnas.study.optimize:claim", {"worker"}),
-        ("kdnas.scoring.mini_kd:MiniKD.train", {"worker", "begun"}),
+        pytest.param(
+            "kdnas.scoring.mini_kd:MiniKD.train", {"worker", "begun"}, marks=pytest.mark.slow
+        ),
         ("kdnas.study.results:TrialWriter._tell", {"worker", "begun", "reward"}),
     ],
     ids=["before signing", "before beginning", "before training", "while telling"],

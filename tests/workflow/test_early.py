@@ -63,6 +63,7 @@ def test_data_are_read_once(data_folder: Path, monkeypatch: pytest.MonkeyPatch) 
         return load(*given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(early, "load_data", counted)
+    monkeypatch.setattr(early, "_read", {})
     settings = Settings(task="mrpc", data_dir=data_folder)
     check_settings(settings)
     check_settings(settings)

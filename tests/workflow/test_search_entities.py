@@ -18,7 +18,6 @@ from transformers import AutoModelForTokenClassification, pipeline
 
 from kdnas import distill, evaluate, export, load_run, predict, resume, search
 
-pytestmark = pytest.mark.slow
 RECIPE: list[dict[str, Any]] = [
     {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 3e-3},
     {
@@ -116,6 +115,7 @@ def test_the_student_is_a_plain_checkpoint(run: Path) -> None:
     assert found == [(one["type"], one["text"]) for one in said["entities"]]
 
 
+@pytest.mark.slow
 def test_evaluate_and_its_predictions_file(run: Path, tmp_path: Path) -> None:
     folder = run.parent
     given = {"task": str(folder / "animals.yaml"), "data_dir": folder}
@@ -131,6 +131,7 @@ def test_evaluate_and_its_predictions_file(run: Path, tmp_path: Path) -> None:
     assert {tag for row in tags for tag in row} <= {"O", "B-animal", "I-animal", "B-place"}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_fine_tuned_and_evaluated(run: Path, tmp_path: Path) -> None:
     folder = run.parent
     here = {"device": "cpu", "threads": 1, "precision": "fp32", "max_length": 32}
@@ -140,6 +141,7 @@ def test_a_checkpoint_is_fine_tuned_and_evaluated(run: Path, tmp_path: Path) -> 
     assert found["tuned"] and found["scores"]["f1"] > 0.3
 
 
+@pytest.mark.slow
 def test_export_and_the_code_in_its_readme(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +166,7 @@ def test_export_and_the_code_in_its_readme(
             assert ours_ == {**theirs, "score": pytest.approx(theirs["score"], abs=1e-4)}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_distils_another_trial(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,6 +69,7 @@ def test_courses_and_arrivals(table: Path) -> None:
     assert pareto.course(range(16))[-1] == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_where_it_was_stopped(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
