@@ -42,13 +42,15 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
     """Nine tenths to train on and one to validate on; rows of one group stay together.
 
+    Of examples that are all of one group, single rows are drawn.
+
     Raises:
-        KdnasError: There are fewer than two examples, or one group.
+        KdnasError: There are fewer than two examples.
     """
     if len(train) < 2:
         raise KdnasError("cannot split one training example; give a validation file")
     count = max(1, round(HELD_OUT_SHARE * len(train)))
-    if train.groups is None:
+    if train.groups is None or len(set(train.groups)) < 2:
         chosen = stratified_sample(train, count, seed)
     else:
         chosen = _whole_groups(train.groups, count, seed)
@@ -56,7 +58,7 @@ def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
 
 
 def _whole_groups(groups: list[str], count: int, seed: int) -> NDArray[np.int64]:
-    """Indices of the rows of random groups, about `count`; KdnasError for one group."""
+    """Indices of the rows of random groups, about `count`, of two groups or more."""
     names, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < 2:
         raise KdnasError(f"cannot split one group ({str(names[0])[:40]!r}); give a validation file")
