@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Any
 
-from kdnas.tasks.words import UNSPACED
+from kdnas.tasks.tagging.words import UNSPACED
 
 # What TF-IDF takes for words: it knows no tokenizer.
 TOKEN_PATTERN = rf"[{UNSPACED}]|[^\s{UNSPACED}]+"

@@ -25,7 +25,7 @@ from kdnas.space import FAMILIES, Architecture
 from kdnas.students import build_student
 from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, TaskSpec, encode, task_type_of
 from kdnas.tasks.encode import Units, offsets_of
-from kdnas.tasks.references import References
+from kdnas.tasks.questions.references import References
 from kdnas.teachers.load import load_teacher
 
 KIND = TASK_TYPES["question-answering"]

@@ -13,7 +13,7 @@ from support.tiny import save_squad, squad_articles
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import TaskSpec, load_data, load_spec
-from kdnas.tasks.references import References
+from kdnas.tasks.questions.references import References
 
 ENTRY = {"name": "ask", "type": "question-answering"}
 CONTEXT = "The tower was built in 1889, by Eiffel."

@@ -43,8 +43,8 @@ from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.load import TaskData
 from kdnas.tasks.metrics import answers_of, metrics_of
 from kdnas.tasks.sampling import hold_out, stratified_sample
+from kdnas.tasks.tagging.words import joined_words
 from kdnas.tasks.types.base import object_rows
-from kdnas.tasks.words import joined_words
 from kdnas.teachers.load import Teacher, load_teacher
 
 NER = TASK_TYPES["token-classification"]

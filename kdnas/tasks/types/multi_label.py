@@ -33,6 +33,17 @@ from kdnas.tasks.types.base import (
 )
 from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order, plain_word
 from kdnas.tasks.types.label_cells import with_words
+from kdnas.tasks.types.label_metrics import (
+    average_precision,
+    average_precision_of,
+    correlation_counts,
+    exact_counts,
+    f1_counts,
+    f1_macro,
+    f1_micro,
+    pooled_correlation,
+    share_right,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,75 +54,6 @@ _MANY = 20
 # Rows times labels that the floor learns.
 _FLOOR_CELLS, _FLOOR_ROWS = 1_000_000, 2_000
 _NONE = "(none)"
-
-
-def _f1_counts(predicted: Array, truth: Array) -> Array:
-    """Of each row, label by label: whether both sides have it, and how many of the two."""
-    p, t = predicted > 0, truth > 0
-    return np.concatenate([p & t, p.astype(np.float64) + t], axis=1)
-
-
-def _f1_micro(counts: Array) -> Array:
-    both, either = np.split(counts, 2, axis=-1)
-    return ratio(2 * both.sum(-1), either.sum(-1))
-
-
-def _f1_macro(counts: Array) -> Array:
-    """The mean over labels; 0 for one that neither side has."""
-    both, either = np.split(counts, 2, axis=-1)
-    return np.asarray(ratio(2 * both, either).mean(-1))
-
-
-def _exact(predicted: Array, truth: Array) -> Array:
-    right = ((predicted > 0) == (truth > 0)).all(1)
-    return np.stack([right, np.ones(len(right))], axis=1)
-
-
-def _share(counts: Array) -> Array:
-    return ratio(counts[..., 0], counts[..., 1])
-
-
-def _correlation_counts(predicted: Array, truth: Array) -> Array:
-    p, t = predicted > 0, truth > 0
-    return np.concatenate([p & t, p, t, np.ones((len(p), 1))], axis=1)
-
-
-def _correlation(counts: Array) -> Array:
-    """Of answers and labels, covariances and variances summed over labels."""
-    rows = counts[..., -1:]
-    both, p, t = np.split(counts[..., :-1], 3, axis=-1)
-    covariance = (rows * both - p * t).sum(-1)
-    spread = (p * (rows - p)).sum(-1) * (t * (rows - t)).sum(-1)
-    return np.asarray(ratio(covariance, np.sqrt(spread)))
-
-
-def _average_precision(predicted: Array, truth: Array) -> float:
-    return float(_average_precision_of(predicted, truth)(np.ones(len(truth))))
-
-
-def _average_precision_of(predicted: Array, truth: Array) -> Callable[[Array], Array]:
-    """The mean over labels of sum over cuts of (recall - recall before) * precision.
-
-    0 for a label that no row has. A function of how often each row counts, (..., rows) to (...).
-    """
-    size = len(truth)
-    labels = []
-    for scores, has in zip(predicted.T, (truth > 0).T, strict=True):
-        order = np.argsort(-scores, kind="stable")
-        ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, [True] * (size > 0)))
-        labels.append((order, has[order].astype(np.float64), ends))
-
-    def of(times: Array) -> Array:
-        found = []
-        for order, has, ends in labels:
-            ranked = times[..., order]
-            above = ranked.cumsum(-1)[..., ends]
-            right = (ranked * has).cumsum(-1)[..., ends]
-            steps = np.diff(right, prepend=0.0, axis=-1)
-            found.append(ratio((steps * ratio(right, above)).sum(-1), right[..., -1]))
-        return np.asarray(np.mean(found, axis=0))
-
-    return of
 
 
 class MultiLabel(TaskType):
@@ -129,20 +71,20 @@ class MultiLabel(TaskType):
     no_label = math.nan
     label_dtype = np.float32
     metrics: ClassVar[Mapping[str, Metric]] = {
-        "f1_micro": Metric(_f1_micro, "f1", "F1 (micro)", counts=_f1_counts),
-        "f1_macro": Metric(_f1_macro, "f1", "F1 (macro)", counts=_f1_counts),
+        "f1_micro": Metric(f1_micro, "f1", "F1 (micro)", counts=f1_counts),
+        "f1_macro": Metric(f1_macro, "f1", "F1 (macro)", counts=f1_counts),
         "average_precision": Metric(
-            _average_precision,
+            average_precision,
             "average_precision",
             "Average precision (macro)",
-            on_times=_average_precision_of,
+            on_times=average_precision_of,
         ),
-        "subset_accuracy": Metric(_share, "accuracy", "Subset accuracy", counts=_exact),
+        "subset_accuracy": Metric(share_right, "accuracy", "Subset accuracy", counts=exact_counts),
         "correlation": Metric(
-            _correlation,
+            pooled_correlation,
             "matthews_correlation",
             "Correlation, pooled over labels",
-            counts=_correlation_counts,
+            counts=correlation_counts,
         ),
     }
     default_metrics = ("f1_micro", "f1_macro", "average_precision", "subset_accuracy")

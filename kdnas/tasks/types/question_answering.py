@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.runtime.formatting import several
-from kdnas.tasks.answer_spans import BEST, LONGEST, AnswerSpans, best_spans
 from kdnas.tasks.encode import EncodedExamples, Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
-from kdnas.tasks.references import FORM, Passage, References, read_references
-from kdnas.tasks.span_floor import NAME, answers_by_overlap
-from kdnas.tasks.squad_metrics import (
+from kdnas.tasks.questions.answer_spans import BEST, LONGEST, AnswerSpans, best_spans
+from kdnas.tasks.questions.references import FORM, Passage, References, read_references
+from kdnas.tasks.questions.span_floor import NAME, answers_by_overlap
+from kdnas.tasks.questions.squad_metrics import (
     against,
     best_threshold,
     counts_of,
@@ -30,6 +30,7 @@ from kdnas.tasks.squad_metrics import (
     has_answer,
     overlap,
 )
+from kdnas.tasks.questions.windows import NO_ANSWER, STRIDE, UNKNOWN, long_questions, windows_of
 from kdnas.tasks.types.base import (
     Array,
     Constant,
@@ -40,7 +41,6 @@ from kdnas.tasks.types.base import (
     object_rows,
     ratio,
 )
-from kdnas.tasks.windows import NO_ANSWER, STRIDE, UNKNOWN, long_questions, windows_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, offsets_of, tokenise
-from kdnas.tasks.entities import OUTSIDE, Entity, Tags, iob1_to_iob2
 from kdnas.tasks.examples import (
     Examples,
     NoLabel,
@@ -26,10 +25,12 @@ from kdnas.tasks.examples import (
     label_word,
     shown,
 )
-from kdnas.tasks.types.base import Array, Constant, Metric, Submission, object_rows, ratio
+from kdnas.tasks.tagging.entities import OUTSIDE, Entity, Tags, iob1_to_iob2
+from kdnas.tasks.tagging.word_tagger import tagger
+from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
+from kdnas.tasks.types.base import Array, Constant, Metric, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
-from kdnas.tasks.word_tagger import tagger
-from kdnas.tasks.words import joined_words, piece_words, split_words
+from kdnas.tasks.types.entity_metrics import entity_metrics, f1, precision, recall, word_counts
 
 
 class Sentence(NamedTuple):
@@ -52,58 +53,6 @@ class Sentence(NamedTuple):
         return list(zip(self.ends[::2], self.ends[1::2], strict=True))
 
 
-# Metrics: shape (rows, 3), entities that are right, predicted, true.
-
-
-def _entity_counts(
-    predicted: Array, truth: Array, labels: Sequence[str], *, strict: bool = False
-) -> NDArray[np.int64]:
-    """Of each row: entities that both sides have, that are predicted, and that are true."""
-    tags = Tags(labels)
-    both = ([set(tags.entities(row, strict=strict)) for row in side] for side in (predicted, truth))
-    counts = [(len(p & t), len(p), len(t)) for p, t in zip(*both, strict=True)]
-    return np.array(counts, np.int64).reshape(-1, 3)
-
-
-def _strict_counts(predicted: Array, truth: Array, labels: Sequence[str]) -> NDArray[np.int64]:
-    return _entity_counts(predicted, truth, labels, strict=True)
-
-
-def _word_counts(predicted: Array, truth: Array, labels: Sequence[str]) -> NDArray[np.int64]:
-    """Of each row: words with the right tag, and all words."""
-    outside = Tags(labels).outside
-
-    def right(said: Sequence[int], true: Sequence[int]) -> int:
-        return sum((outside if a < 0 else a) == b for a, b in zip(said, true, strict=True))
-
-    counts = [(right(p, t), len(t)) for p, t in zip(predicted, truth, strict=True)]
-    return np.array(counts, np.int64).reshape(-1, 2)
-
-
-def _f1(counts: Array) -> Array:
-    return ratio(2.0 * counts[..., 0], counts[..., 1] + counts[..., 2])
-
-
-def _precision(counts: Array) -> Array:
-    return ratio(1.0 * counts[..., 0], counts[..., 1])
-
-
-def _recall(counts: Array) -> Array:
-    return ratio(1.0 * counts[..., 0], counts[..., 2])
-
-
-def _entity_metrics() -> Iterator[tuple[str, Metric]]:
-    """By default as the script of CoNLL-2000 counts, and strict: as the scheme says."""
-    for name, compute, told in (
-        ("f1", _f1, "F1"),
-        ("precision", _precision, "Precision"),
-        ("recall", _recall, "Recall"),
-    ):
-        for mode, counts in (("", _entity_counts), ("strict", _strict_counts)):
-            key, hub_name = (f"{name}_{mode}", f"{told} ({mode})") if mode else (name, told)
-            yield key, Metric(compute, name, hub_name, counts=counts, of_labels=True)
-
-
 class TokenClassification(Classification):
     """A tag for each word.
 
@@ -116,9 +65,9 @@ class TokenClassification(Classification):
     head = "ForTokenClassification"
     problem_type = None
     metrics: ClassVar[Mapping[str, Metric]] = {
-        **dict(_entity_metrics()),
+        **dict(entity_metrics()),
         "word_accuracy": Metric(
-            _precision, "accuracy", "Accuracy (words)", counts=_word_counts, of_labels=True
+            precision, "accuracy", "Accuracy (words)", counts=word_counts, of_labels=True
         ),
     }
     default_metrics = ("f1", "precision", "recall")
@@ -403,9 +352,9 @@ class TokenClassification(Classification):
         classes = [
             {
                 "name": kind,
-                "precision": float(_precision(counts)),
-                "recall": float(_recall(counts)),
-                "f1": float(_f1(counts)),
+                "precision": float(precision(counts)),
+                "recall": float(recall(counts)),
+                "f1": float(f1(counts)),
                 "support": int(counts[2]),
             }
             for kind, counts in each.items()

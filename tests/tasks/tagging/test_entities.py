@@ -12,10 +12,10 @@ from seqeval import metrics as seqeval
 from seqeval.scheme import BILOU, IOB2, IOBES
 
 from kdnas.tasks import TASK_TYPES, TaskSpec
-from kdnas.tasks.entities import Entity, Tags, iob1_to_iob2
 from kdnas.tasks.metrics import Answers, metrics_of, score_intervals
+from kdnas.tasks.tagging.entities import Entity, Tags, iob1_to_iob2
+from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
 from kdnas.tasks.types.base import object_rows
-from kdnas.tasks.words import joined_words, piece_words, split_words
 
 NER = TASK_TYPES["token-classification"]
 SCHEMES = {"BI": IOB2, "BIES": IOBES, "BILU": BILOU}

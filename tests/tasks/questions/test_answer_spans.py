@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kdnas.tasks.answer_spans import BEST, LONGEST, best_spans
 from kdnas.tasks.encode import EncodedExamples, offsets_of
-from kdnas.tasks.references import Passage
+from kdnas.tasks.questions.answer_spans import BEST, LONGEST, best_spans
+from kdnas.tasks.questions.references import Passage
 
 
 def windows(sizes: list[int], rows: list[int], seed: int = 0) -> tuple[np.ndarray, EncodedExamples]:

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdnas.tasks.squad_metrics import against, best_threshold, exact, overlap, plain_answer
+from kdnas.tasks.questions.squad_metrics import (
+    against,
+    best_threshold,
+    exact,
+    overlap,
+    plain_answer,
+)
 from kdnas.tasks.types import TASK_TYPES
 
 METRICS = TASK_TYPES["question-answering"].metrics

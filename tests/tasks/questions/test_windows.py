@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import Examples
-from kdnas.tasks.windows import NO_ANSWER, UNKNOWN, frame_of, question_limit, windows_of
+from kdnas.tasks.questions.windows import NO_ANSWER, UNKNOWN, frame_of, question_limit, windows_of
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Questions on contexts: windows, answers as spans, references and how they are compared."""
