@@ -11,7 +11,7 @@ from hostile.session import sample
 from hostile.world import World, made_world, run_case
 
 # Cases of each kind: fewer of those that train or copy a run.
-SIZES = {"types": 3, "options": 9, "yaml": 10, "data": 5, "texts": 7, "runs": 3, "environment": 5}
+SIZES = {"types": 3, "options": 6, "yaml": 6, "data": 3, "texts": 4, "runs": 3, "environment": 4}
 
 
 @pytest.fixture(scope="module")

@@ -95,6 +95,7 @@ def test_the_plots_draw(open_page: Open, name: str, plots: str) -> None:
     assert page.locator("[data-title*=hare]").count() == 0  # nothing is sent anywhere
 
 
+@pytest.mark.slow
 def test_a_student_tells_its_architecture_under_the_pointer(open_page: Open) -> None:
     page = open_page("new/report.html")
     where = page.evaluate(
@@ -192,6 +193,7 @@ def test_plots_follow_the_dark(open_page: Open) -> None:
     assert dark != "#ffffff"
 
 
+@pytest.mark.slow
 def test_the_front_as_a_picture(browser: Any, folder: Path) -> None:
     pytest.importorskip("kaleido", reason="kaleido is not installed")
     write_picture(folder / "front.png", read_run(Run.open(folder / "new")))

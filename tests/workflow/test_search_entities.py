@@ -19,12 +19,11 @@ from transformers import AutoModelForTokenClassification, pipeline
 from kdnas import distill, evaluate, export, load_run, predict, resume, search
 
 RECIPE: list[dict[str, Any]] = [
-    {"name": "general", "data": "corpus", "losses": {"hidden": 1}, "epochs": 1, "lr": 3e-3},
     {
         "name": "transfer",
         "data": "transfer",
         "losses": {"task": 1, "logits": 1, "hidden": 0.1},
-        "epochs": 6,
+        "epochs": 4,
         "lr": 5e-3,
     },
     {"name": "task", "data": "task", "losses": {"task": 1, "logits": 1}, "epochs": 6, "lr": 5e-3},
@@ -46,6 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options |= {"teacher_epochs": 10, "teacher_lr": 3e-3, "trials": 2, "data_dir": folder}
     options |= {"corpus": str(folder / "corpus.txt"), "stages": RECIPE, "transfer_rows": 320}
     options |= {"label_all_pieces": True, "class_weights": "balanced", "max_length": 32}
+    options |= {"proxy_fraction": 1.0}
     return search(teacher, folder / "animals.yaml", out=folder / "run", **options).folder
 
 
