@@ -35,10 +35,12 @@ from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
 from kdnas.students import empty_student
 from kdnas.teachers.load import teacher_source
+from kdnas.workflow.floor import floor
 from kdnas.workflow.selection_rows import selection_rows
 
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"
+FLOOR = "steps/floor.json"
 
 
 def main() -> None:
@@ -106,6 +108,7 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
     pipeline = Stepwise(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
     model = pipeline.teacher.model
     pipeline.run.step("evaluate teacher", {}).get(lambda: pipeline.score(model))
+    floor(pipeline.context, pipeline.inputs)
     return pipeline
 
 

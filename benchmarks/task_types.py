@@ -6,7 +6,8 @@
 Each student of the plan is distilled, and fine-tuned on labels alone from the same start, with
 every seed; scores are those of the validation split. `OUT/results.jsonl` keeps each training, so
 that the command can be stopped and repeated. `--json` writes the entry `task-types`: per task the
-`teacher`, and for each speed `score`, `fine_tuned` and `retention`, means over seeds.
+`teacher`, the `floor` (a simple model on words), and for each speed `score`, `fine_tuned` and
+`retention`, means over seeds.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from quality import TEACHER, add_arguments, rows_in, run_plan, spread
+from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
 
 from kdnas.files.atomic import read_json, write_json
 
@@ -38,9 +39,12 @@ def main() -> None:
         print("\n".join(_table(found)))
     if args.json:
         whole = read_json(args.json) or {}
-        plain = {task: _entry(figures) for task, figures in found.items()}
         command = f"python benchmarks/task_types.py --plan {args.plan} --data-dir DATA --out OUT"
-        whole["task-types"] = {**plain, "command": f"{command} --json {args.json}"}
+        plain = {
+            task: _entry(figures) | {"command": f"{command} --tasks {task} --json {args.json}"}
+            for task, figures in found.items()
+        }
+        whole["task-types"] = {**whole.get("task-types", {}), **plain}
         write_json(args.json, whole)
 
 
@@ -52,6 +56,8 @@ def _figures(task: str, file: Path, plan: dict[str, Any], out: Path) -> dict[str
         return {}
     metric = next(iter(known))
     figures: dict[str, Any] = {"metric": metric, "teacher": known[metric], "speeds": {}}
+    if floor := read_json(out / task / FLOOR):
+        figures["floor"] = {floor["name"]: floor["scores"][metric]}
     for speed in plan["students"]:
         scores = {
             kind: {r["seed"]: r["scores"][metric] for r in rows if r["variant"] == speed + ending}
@@ -64,7 +70,11 @@ def _figures(task: str, file: Path, plan: dict[str, Any], out: Path) -> dict[str
 
 def _entry(figures: dict[str, Any]) -> dict[str, Any]:
     """As docs/results.json has it."""
-    entry: dict[str, Any] = {"metric": figures["metric"], "teacher": figures["teacher"]}
+    entry: dict[str, Any] = {
+        "metric": figures["metric"],
+        "teacher": round(figures["teacher"], 4),
+        "floor": {name: round(score, 4) for name, score in figures.get("floor", {}).items()},
+    }
     for speed, scores in figures["speeds"].items():
         means = {kind: fmean(values.values()) for kind, values in scores.items()}
         means["retention"] = means["score"] / figures["teacher"]
@@ -76,15 +86,17 @@ def _entry(figures: dict[str, Any]) -> dict[str, Any]:
 def _table(found: dict[str, dict[str, Any]]) -> list[str]:
     """Markdown; after a mean over seeds its standard deviation."""
     lines = [
-        "| task | teacher | speed | distilled | fine-tuned | kept |",
-        "|---|---|---|---|---|---|",
+        "| task | teacher | floor | speed | distilled | fine-tuned | kept |",
+        "|---|---|---|---|---|---|---|",
     ]
     for task, figures in found.items():
         for speed, scores in figures["speeds"].items():
             kinds = [spread(pd.Series(scores[kind])) for kind in ("score", "fine_tuned")]
             share = fmean(scores["score"].values()) / figures["teacher"]
             teacher = f"{figures['metric']} {figures['teacher']:.4f}"
-            lines.append(f"| {task} | {teacher} | {speed} | {' | '.join(kinds)} | {share:.1%} |")
+            floor = ", ".join(f"{value:.4f}" for value in figures.get("floor", {}).values())
+            cells = [task, teacher, floor, speed, *kinds, f"{share:.1%}"]
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

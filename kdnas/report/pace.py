@@ -1,4 +1,4 @@
-"""How long many rows take, as a user feels it: windows, batches and decoding included."""
+"""How long many rows take: windows, batches and decoding included, tokenising not."""
 
 from __future__ import annotations
 

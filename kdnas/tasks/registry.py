@@ -17,7 +17,7 @@ from kdnas.runtime.shown import shown
 from kdnas.tasks.spec import TaskSpec
 
 DEFAULT_TASK = "rotten-tomatoes"
-_BUILT_IN = ("glue.yaml", "entities.yaml")
+_BUILT_IN = ("glue.yaml", "entities.yaml", "questions.yaml")
 
 
 def benchmark_names() -> list[str]:
@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
 
 @cache
 def _built_in() -> dict[str, Any]:
-    files = (read_mapping(Path(__file__).with_name(name)) for name in _BUILT_IN)
+    files = (read_mapping(Path(__file__).with_name("built_in") / name) for name in _BUILT_IN)
     return {name: entry for file in files for name, entry in file.items()}
 
 

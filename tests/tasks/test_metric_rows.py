@@ -8,7 +8,7 @@ import pytest
 from kdnas.tasks import load_spec
 from kdnas.tasks.metrics import example_answers, score_intervals
 from kdnas.tasks.types import Metric
-from kdnas.tasks.types.base import Array
+from kdnas.tasks.types.metric import Array
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.integers(0, 2, 60)

@@ -195,7 +195,9 @@ def test_a_label_at_the_threshold_is_said() -> None:
 
 
 def test_answers_in_a_line() -> None:
-    [some, none] = KIND.answers(np.array([[1.0, 2.0, -1.0], [-1.0, -2.0, -3.0]]), NAMES)
+    [some, none] = KIND.row_answers(
+        np.array([[1.0, 2.0, -1.0], [-1.0, -2.0, -3.0]]), NAMES, NOTHING
+    )
     assert KIND.answer_line(some, NAMES) == "insult 0.8808, toxic 0.7311"
     assert KIND.answer_line(none, NAMES) == "(none)"
     assert KIND.in_words(np.array([1, 0, 1]), NAMES) == "toxic, threat"

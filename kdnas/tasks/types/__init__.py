@@ -12,12 +12,12 @@ from kdnas.tasks.types.base import (
     THRESHOLD,
     UNSCALED,
     LabelScale,
-    Metric,
     Submission,
     TaskType,
     threshold_of,
 )
 from kdnas.tasks.types.classification import Classification
+from kdnas.tasks.types.metric import Metric
 from kdnas.tasks.types.multi_label import MultiLabel
 from kdnas.tasks.types.question_answering import QuestionAnswering
 from kdnas.tasks.types.regression import Regression

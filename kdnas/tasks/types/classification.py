@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word, label_words, shown
-from kdnas.tasks.types.base import Array, Metric, Submission, TaskType, correlation, ratio
+from kdnas.tasks.types.base import Submission, TaskType
+from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.tasks.tagging.entities import Tags
-from kdnas.tasks.types.base import Array, Metric, ratio
+from kdnas.tasks.types.metric import Array, Metric, ratio
 
 
 def _entity_counts(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kdnas.tasks.types.base import Array, ratio
+from kdnas.tasks.types.metric import Array, ratio
 
 
 def f1_counts(predicted: Array, truth: Array) -> Array:

@@ -21,16 +21,7 @@ from kdnas.tasks.examples import (
     RawSplit,
     shown,
 )
-from kdnas.tasks.types.base import (
-    MARKS,
-    Array,
-    Constant,
-    LogitLoss,
-    Metric,
-    Submission,
-    TaskType,
-    ratio,
-)
+from kdnas.tasks.types.base import MARKS, Constant, LogitLoss, Submission, TaskType
 from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order, plain_word
 from kdnas.tasks.types.label_cells import with_words
 from kdnas.tasks.types.label_metrics import (
@@ -44,6 +35,7 @@ from kdnas.tasks.types.label_metrics import (
     pooled_correlation,
     share_right,
 )
+from kdnas.tasks.types.metric import Array, Metric, ratio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -200,7 +192,7 @@ class MultiLabel(TaskType):
     def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant:
         """The labels that, said of every row, have the best F1 (micro): the most frequent ones.
 
-        Those with the `k` highest counts, since others in their place would be right less often.
+        Of all sets of k labels, the k most frequent labels are right most often.
         """
         counts = (truths > 0).sum(0)
         order = np.argsort(-counts, kind="stable")
@@ -323,20 +315,12 @@ class MultiLabel(TaskType):
         assert data.labels is not None
         return best_threshold(logits, data.labels)
 
-    def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
-        return self._answers(logits, labels, None)
-
     def row_answers(
         self,
         logits: Array,
         labels: Sequence[str],
         data: EncodedExamples,
         threshold: float | None = None,
-    ) -> list[dict[str, Any]]:
-        return self._answers(logits, labels, threshold)
-
-    def _answers(
-        self, logits: Array, labels: Sequence[str], threshold: float | None
     ) -> list[dict[str, Any]]:
         """The labels whose probability is not below the threshold, and the probability of each."""
         from scipy.special import expit

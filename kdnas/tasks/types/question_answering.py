@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
-from kdnas.tasks.questions.answer_spans import BEST, LONGEST, AnswerSpans, best_spans
+from kdnas.tasks.questions.answer_spans import AnswerSpans, best_spans
 from kdnas.tasks.questions.references import FORM, Passage, References, read_references
+from kdnas.tasks.questions.snippets import ONNX_ROWS, ONNX_TEXTS, onnx_code, torch_code
 from kdnas.tasks.questions.span_floor import NAME, answers_by_overlap
 from kdnas.tasks.questions.squad_metrics import (
     against,
@@ -31,16 +32,8 @@ from kdnas.tasks.questions.squad_metrics import (
     overlap,
 )
 from kdnas.tasks.questions.windows import NO_ANSWER, STRIDE, UNKNOWN, long_questions, windows_of
-from kdnas.tasks.types.base import (
-    Array,
-    Constant,
-    LogitLoss,
-    Metric,
-    Submission,
-    TaskType,
-    object_rows,
-    ratio,
-)
+from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
+from kdnas.tasks.types.metric import Array, Metric, ratio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,10 +85,8 @@ class QuestionAnswering(TaskType):
     pairs_alike = False
     predict_example = "'a question' --text-pair 'a context'"
     told_texts = ("text",)
-    onnx_texts = '[("When was it built?", "The tower was built in 1889.")]  # one question'
-    onnx_rows = (
-        "rows = [part for row in tokenizer.encode_batch(texts) for part in (row, *row.overflowing)]"
-    )
+    onnx_texts = ONNX_TEXTS
+    onnx_rows = ONNX_ROWS
     predictions_ending = ".json"
     encode_settings = ("window_stride",)
     has_threshold = True
@@ -174,8 +165,8 @@ class QuestionAnswering(TaskType):
         if lost := self._answers_in_no_window(data):
             yield (
                 f"{_are(lost, 'answer')} in no window as a whole; "
-                f"{'it counts' if lost == 1 else 'they count'} as no answer in training (a longer "
-                "--max-length or --window-stride helps)"
+                f"{'it counts' if lost == 1 else 'they count'} as no answer in training (raise "
+                "--max-length or --window-stride)"
             )
 
     def _answers_in_no_window(self, data: EncodedExamples) -> int:
@@ -351,55 +342,10 @@ class QuestionAnswering(TaskType):
         return f', stride={min(STRIDE, longest // 4)}, strategy="only_second"'
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
-        return ONNX.format(best=BEST, longest=LONGEST, said=_said(threshold, "best[0]", "best[1]"))
+        return onnx_code(threshold)
 
     def torch_answer(self, threshold: float | None = None) -> str:
-        answer = "context[spans[start][0] : spans[end][1]].strip()"
-        return TORCH.format(longest=LONGEST - 1, said=_said(threshold, "scores.max()", answer))
-
-
-def _said(threshold: float | None, score: str, answer: str) -> str:
-    """What a snippet prints."""
-    if threshold is None:
-        return answer
-    return f'"" if none - {score} > {threshold:g} else {answer}'
-
-
-# For exports: the rows are the windows on one context.
-ONNX = """\
-context, none, best = texts[0][1], np.inf, (-np.inf, "")
-for row, starts, ends in zip(rows, start_logits, end_logits):
-    none = min(none, starts[0] + ends[0])  # the score of no answer
-    inside = [i for i, side in enumerate(row.sequence_ids) if side == 1]
-    for i in sorted(inside, key=lambda i: -starts[i])[:{best}]:
-        for j in sorted(inside, key=lambda j: -ends[j])[:{best}]:
-            if i <= j < i + {longest} and starts[i] + ends[j] > best[0]:
-                answer = context[row.offsets[i][0] : row.offsets[j][1]].strip()
-                best = starts[i] + ends[j], answer
-print({said})"""
-
-# For model cards: one window, without a loop.
-TORCH = """\
-import torch
-
-question, context = "When was it built?", "The tower was built in 1889."
-inputs = tokenizer(
-    question, context, truncation="only_second", return_offsets_mapping=True, return_tensors="pt"
-)
-spans = inputs.pop("offset_mapping")[0].tolist()
-outside = torch.tensor([side != 1 for side in inputs.sequence_ids(0)])
-with torch.inference_mode():
-    output = model(**inputs)
-none = output.start_logits[0, 0] + output.end_logits[0, 0]  # the score of no answer
-starts, ends = (
-    logits[0].masked_fill(outside, -torch.inf)
-    for logits in (output.start_logits, output.end_logits)
-)
-scores = starts[:, None] + ends
-pairs = torch.ones_like(scores).triu().tril({longest}).bool()  # at most so many tokens more
-scores = scores.masked_fill(~pairs, -torch.inf)
-start, end = divmod(int(scores.argmax()), len(ends))
-print({said})"""
+        return torch_code(threshold)
 
 
 def _are(count: int, noun: str) -> str:

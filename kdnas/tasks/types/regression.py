@@ -13,16 +13,8 @@ from numpy.typing import NDArray
 
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Label, NoLabel, RawSplit
-from kdnas.tasks.types.base import (
-    UNSCALED,
-    Array,
-    LabelScale,
-    LogitLoss,
-    Metric,
-    Submission,
-    TaskType,
-    correlation,
-)
+from kdnas.tasks.types.base import UNSCALED, LabelScale, LogitLoss, Submission, TaskType
+from kdnas.tasks.types.metric import Array, Metric, correlation
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
-from kdnas.tasks.encode import EncodedExamples, offsets_of, tokenise
+from kdnas.tasks.encode import EncodedExamples, describe_cut, offsets_of, tokenise
 from kdnas.tasks.examples import (
     Examples,
     NoLabel,
@@ -28,9 +28,10 @@ from kdnas.tasks.examples import (
 from kdnas.tasks.tagging.entities import OUTSIDE, Entity, Tags, iob1_to_iob2
 from kdnas.tasks.tagging.word_tagger import tagger
 from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
-from kdnas.tasks.types.base import Array, Constant, Metric, Submission, object_rows
+from kdnas.tasks.types.base import Constant, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.entity_metrics import entity_metrics, f1, precision, recall, word_counts
+from kdnas.tasks.types.metric import Array, Metric
 
 
 class Sentence(NamedTuple):
@@ -277,7 +278,16 @@ class TokenClassification(Classification):
             references=found,
         )
 
-    def cut_words(self, data: EncodedExamples, max_length: int) -> str:
+    def encoding_notes(
+        self, examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
+    ) -> Iterator[str]:
+        """How many texts were cut, and how many words that lost."""
+        if cut := describe_cut(examples, data, tokenizer, max_length):
+            lost = self._words_cut_off(data, max_length)
+            yield f"{cut}; {lost}" if lost else cut
+
+    def _words_cut_off(self, data: EncodedExamples, max_length: int) -> str:
+        """`12 words behind the cut of 3 texts count as O`; nothing where no word was lost."""
         assert data.spans is not None and data.references is not None
         lost, ends = list[int](), data.unit_offsets
         for i in np.flatnonzero(data.lengths >= max_length):
