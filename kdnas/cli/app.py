@@ -18,6 +18,7 @@ from kdnas.cli.export import export
 from kdnas.cli.help import HelpfulCommand
 from kdnas.cli.options import with_output_flags
 from kdnas.cli.predict import predict
+from kdnas.cli.recipes import recipes
 from kdnas.cli.report import report
 from kdnas.cli.search import distill, fidelity, resume, search, space, worker
 from kdnas.config.read import in_our_words
@@ -39,6 +40,7 @@ for command in (
     resume,
     worker,
     space,
+    recipes,
     distill,
     evaluate,
     predict,

@@ -1,10 +1,10 @@
-"""Reads settings from YAML files and flags; errors take one line."""
+"""Reads settings from plain values and YAML files; errors take one line."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from kdnas.config.strict_yaml import read_mapping
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted, redact, remember_secrets, shown
 
+# Keys that a recipe's file has beside settings.
+OF_A_RECIPE_FILE = ("summary", "paper", "needs", "without_corpus")
 # What nobody mistyped; comparing it with all words would take long.
 LONGEST_WORD = 60
 # An error line lists at most this many words.
@@ -39,29 +41,6 @@ WORDS = {
 }
 
 
-def load_settings(
-    files: Sequence[Path] | None,
-    flags: dict[str, Any],
-    defaults: Mapping[str, Any] | None = None,
-) -> Settings:
-    """Settings from YAML files (a later one wins), overridden by flags.
-
-    Args:
-        files: Mappings of option names to values.
-        flags: Options given on the command line.
-        defaults: What holds where neither sets an option.
-
-    Raises:
-        KdnasError: A file cannot be read, a key is unknown, or a value is out of range.
-    """
-    values, origins = dict(defaults or {}), dict[str, Path]()
-    for file in files or ():
-        found = read_yaml(file)
-        values |= found
-        origins |= dict.fromkeys(found, file)
-    return validated(values | flags, {k: file for k, file in origins.items() if k not in flags})
-
-
 def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None) -> Settings:
     """Settings from plain values by option; `origins` names the files that some were read from.
 
@@ -70,6 +49,11 @@ def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None)
     """
     origins = origins or {}
     for key in values:
+        if key in OF_A_RECIPE_FILE and key not in Settings.model_fields:
+            where = origins.get(key)
+            raise KdnasError(
+                _from_file(f"{quoted(key)} belongs to a recipe; give its file as --recipe", where)
+            )
         if key not in Settings.model_fields:
             hint = nearest(key, Settings.model_fields) or "; kdnas search --help-all lists them"
             raise KdnasError(_from_file(f"unknown option {quoted(key)}{hint}", origins.get(key)))
@@ -77,7 +61,7 @@ def validated(values: dict[str, Any], origins: Mapping[str, Path] | None = None)
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise KdnasError(_with_origin(_one_line(error), origins)) from None
+        raise KdnasError(one_line_of(error, origins)) from None
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
@@ -106,6 +90,11 @@ def nearest(word: str, known: Any) -> str:
     if match := difflib.get_close_matches(str(word), words, n=1, cutoff=0.5):
         return f"; did you mean {match[0]!r}?"
     return f"; known: {', '.join(sorted(words))}" if len(words) <= MOST_LISTED else ""
+
+
+def one_line_of(error: ValidationError, origins: Mapping[str, Path]) -> str:
+    """The first fault that pydantic found, with the file that holds it."""
+    return _with_origin(_one_line(error), origins)
 
 
 def _with_origin(message: str, origins: Mapping[str, Path]) -> str:

@@ -56,12 +56,22 @@ PLAIN_RECIPE = (
 CHANGEABLE = (
     *("trials", "final_seeds", "threads", "jobs", "device", "cache_limit", "force", "track"),
 )
-OF_FULL_KD = ("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight", "stages")
+OF_FULL_KD = (
+    *("recipe", "stages", "after_mini_kd"),
+    *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
+)
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
 OF_THE_TEACHER = (*OF_FINE_TUNING, "fresh_head", "label_map")
 OF_SCORING = (
     *("mini_epochs", "mini_lr", "mini_steps", "mini_seconds", "mini_stride", "mini_losses"),
     *("temperature", "batch_size"),
+)
+# What a recipe may set: all that is part of a method.
+OF_A_RECIPE = (
+    *("stages", *PLAIN_RECIPE, "inherit", "after_mini_kd", "class_weights", "batch_size"),
+    *("mapping", "normalisation", "shared_projection", "mask_probability"),
+    *("transfer_rows", "transfer_methods", "transfer_tasks", "corpus_rows", "corpus_pairs"),
+    *("mini_losses", "mini_score", "mini_epochs", "mini_lr", "mini_stride"),
 )
 # Limits that several options share, here and in stages. Seeds are added to, below 2**32.
 MOST_SEED = 2**31 - 1
@@ -79,7 +89,7 @@ PANELS = {
     "general_teacher": "Teacher",
     "space": "Search",
     "proxy_fraction": "Mini-KD",
-    "epochs": "Full KD",
+    "recipe": "Full KD",
     "batch_size": "Machine",
 }
 
@@ -315,6 +325,16 @@ class Settings(BaseModel):
     )
     inherit: bool = setting(True, "Initialise students from the teacher's weights.")
 
+    recipe: str = setting(
+        "default",
+        "How students are trained in full: the name of a recipe (kdnas recipes lists them), or a "
+        "YAML file in their form.",
+        main=True,
+        form="NAME|FILE",
+    )
+    after_mini_kd: bool = setting(
+        True, "Full KD goes on from the student that mini-KD trained; without it, starts afresh."
+    )
     epochs: float = setting(
         3, "Epochs of full KD on hidden states.", ge=0, le=MOST_EPOCHS, main=True
     )
@@ -415,7 +435,7 @@ class Settings(BaseModel):
     )
 
     @property
-    def recipe(self) -> tuple[Stage, ...]:
+    def full_stages(self) -> tuple[Stage, ...]:
         """The stages of full KD: by default hidden states, then the task with both losses."""
         if self.stages:
             return self.stages
@@ -502,9 +522,11 @@ class Settings(BaseModel):
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():
             if getattr(self, name) != type(self).model_fields[name].default:
+                named = self.recipe != type(self).model_fields["recipe"].default
+                own = f" (kdnas recipes {self.recipe} prints them)" if named else ""
                 raise ValueError(
                     f"invalid --{name.replace('_', '-')} {getattr(self, name)}: the recipe has "
-                    "stages, which set their own; change it there"
+                    f"stages, which set their own; change it there{own}"
                 )
         return self
 

@@ -191,7 +191,7 @@ def _task_of(place: Path) -> TaskSpec | None:
     """The task of the run that a folder is, or that its student lies in."""
     for folder in (place, *list(place.absolute().parents)[:3]):
         if (folder / "config.yaml").exists():
-            settings = load_settings([folder / "config.yaml"], {})
+            settings = load_settings((), {}, folder / "config.yaml")
             try:
                 return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
             except KdnasError:  # its YAML file has moved; the model works all the same

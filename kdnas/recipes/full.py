@@ -68,8 +68,8 @@ def run_recipe(
         start: Makes the state that the first stage goes on from; default: an untrained student. A
             recipe that begins with general stages goes on from their result instead.
     """
-    general = tuple(stage for stage in job.settings.recipe if stage.is_general)
-    own = job.settings.recipe[len(general) :]
+    general = tuple(stage for stage in job.settings.full_stages if stage.is_general)
+    own = job.settings.full_stages[len(general) :]
 
     def first() -> StudentState:
         if general:
@@ -107,7 +107,7 @@ def general_student(
 
 def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: str) -> None:
     """The control without a teacher: labels alone, for as many epochs as the task's stages."""
-    own = [stage for stage in job.settings.recipe if not stage.is_general]
+    own = [stage for stage in job.settings.full_stages if not stage.is_general]
     stage = Stage(
         name="labels-alone",
         data="task",

@@ -94,7 +94,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])
     texts = given.texts
     # A general stage reads the corpus by itself; candidates then see the task's own rows.
-    general = any(stage.is_general for stage in settings.recipe)
+    general = any(stage.is_general for stage in settings.full_stages)
     share = settings.corpus_pairs
     if share is None:
         share = 0.5 if general else 0.0

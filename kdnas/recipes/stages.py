@@ -70,7 +70,7 @@ def prepare_stage_resources(
         KdnasError: Another task's rows cannot be read or do not fit.
     """
     general = None
-    if any(stage.is_general for stage in settings.recipe):
+    if any(stage.is_general for stage in settings.full_stages):
         general = load_teacher(teacher_source(settings.general_teacher or settings.teacher), None)
         general.model.to(runtime.device)  # type: ignore[arg-type]
     transfer = encoded = None
@@ -231,7 +231,7 @@ def check_recipe(
     Raises:
         KdnasError: Names the first problem.
     """
-    for stage in (settings.mini_stage, *settings.recipe):
+    for stage in (settings.mini_stage, *settings.full_stages):
         _check_names(stage)
         for name in stage.weighed:
             options = loss_options(name, stage, settings)
@@ -240,9 +240,10 @@ def check_recipe(
                 raise KdnasError(f"stage {stage.name!r}: {problem}")
     for stage in settings.stages:
         _check_task(stage)
-    if not trains_head(settings.recipe[-1]):
+    last = settings.full_stages[-1]
+    if not trains_head(last):
         raise KdnasError(
-            f"the last stage, {settings.recipe[-1].name!r}, does not train the head; give it a "
+            f"the last stage, {last.name!r}, does not train the head; give it a "
             f"loss that does: {', '.join(name for name in LOSSES if LOSSES[name].trains_head)}"
         )
     _check_mini(settings)

@@ -72,7 +72,7 @@ class TransferSet:
 
 def reads_transfer(settings: Settings) -> bool:
     """Whether a stage of the recipe reads the transfer set."""
-    return any(stage.data == "transfer" for stage in settings.recipe)
+    return any(stage.data == "transfer" for stage in settings.full_stages)
 
 
 def check_transfer(settings: Settings, data: RunData) -> None:

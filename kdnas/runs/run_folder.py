@@ -88,9 +88,9 @@ class Run:
                 f"{folder}/config.yaml is empty; put back the settings that the run began with"
             )
         given = {k: v for k, v in changes.items() if v is not None}
-        found = load_settings([folder / "config.yaml", *files], given)
+        found = load_settings(files, given, folder / "config.yaml")
         if files or given:
-            _refuse_fixed(found, load_settings([folder / "config.yaml"], {}), folder)
+            _refuse_fixed(found, load_settings((), {}, folder / "config.yaml"), folder)
         run = cls(folder, _without_password(found))
         storage_url.keep_password(found.storage, folder)
         if run.settings != found:
@@ -191,7 +191,7 @@ def resolve(settings: Settings) -> Settings:
     out = settings.out or Path("runs") / f"{teacher_name}-{task_name}"
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in ("teacher", "general_teacher", "corpus")},
-        "task": _absolute(task) if task and task.endswith((".yaml", ".yml")) else task,
+        **{k: _absolute_file(getattr(settings, k)) for k in ("task", "recipe")},
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
         "out": out.expanduser().resolve(),
@@ -219,6 +219,11 @@ def _absolute(name: str | None) -> str | None:
     return str(path.resolve()) if name and path.exists() else name
 
 
+def _absolute_file(name: str | None) -> str | None:
+    """The path of a YAML file; another name stays, also where there is a folder of that name."""
+    return _absolute(name) if name and name.endswith((".yaml", ".yml")) else name
+
+
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
     for name in Settings.model_fields:
         new, old = getattr(ours, name), getattr(theirs, name)
@@ -237,12 +242,13 @@ def _refuse_fixed(ours: Settings, theirs: Settings, folder: Path) -> None:
     # The folder may have been moved, and where a study is read from may hold a password.
     free = {*CHANGEABLE, *OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING, "out", "storage"}
     resolved = resolve(ours)
+    by = "" if ours.recipe == theirs.recipe else f" (recipe {ours.recipe!r})"
     for name in set(Settings.model_fields) - free:
         old = getattr(theirs, name)
         if old not in (new := getattr(ours, name), getattr(resolved, name)):
             raise KdnasError(
                 f"{folder} was begun with --{name.replace('_', '-')} {old}; it cannot go on with "
-                f"{new}; start another run with --out"
+                f"{new}{by}; start another run with --out"
             )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from kdnas.config import PLAIN_RECIPE, Settings, load_settings, read_yaml
+from kdnas.config import Settings, load_settings, read_yaml
 from kdnas.report import Report
 from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front
@@ -168,7 +168,7 @@ def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
     files = [Path(f) for f in ([config] if isinstance(config, str | Path) else config or ())]
     settings = load_settings(files, flags)
     if not (settings.teacher or settings.task):
-        settings = _embedded_example(settings, files, flags)
+        settings = _embedded_example(files, flags)
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     settings = with_type_defaults(settings, spec)
     check_settings(settings)
@@ -195,10 +195,7 @@ def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distill
     return Distilled(own if (own / "student").exists() else run.folder, report)
 
 
-def _embedded_example(settings: Settings, files: list[Path], flags: dict[str, Any]) -> Settings:
+def _embedded_example(files: list[Path], flags: dict[str, Any]) -> Settings:
     """The short settings of `config/embedded.yaml`, where neither teacher nor task is named."""
-    short = read_yaml(EMBEDDED)
-    if settings.stages:
-        short = {key: value for key, value in short.items() if key not in PLAIN_RECIPE}
     say("running the embedded example with the settings of kdnas/config/embedded.yaml")
-    return load_settings(files, flags, short)
+    return load_settings(files, flags, read_yaml(EMBEDDED))

@@ -53,7 +53,7 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
         rows["corpus"] = (data.corpus, 1.0)
     rows["transfer"] = (data.train, settings.transfer_rows / len(data.train))
     most: dict[tuple[str, bool], int] = {}
-    for stage in settings.recipe if in_full else ():
+    for stage in settings.full_stages if in_full else ():
         states = teacher_request(stage, shape, given, settings).states
         part, times = rows[stage.data]
         size = round(times * store_bytes(given, part, states))

@@ -37,15 +37,17 @@ def distil(
 ) -> None:
     """Distils a candidate by the whole recipe into a folder that does not hold it yet.
 
-    It goes on from the short training of `trial`; None starts afresh, as does every training with a
-    `seed` other than the run's.
+    Unless the recipe starts afresh, it goes on from the short training of `trial`; where that is
+    None, or there is a `seed` other than the run's, of a short training of its own.
     """
     record = record_of(prepared.context.settings, candidate, trial, seed=seed)
 
     def train(own: Prepared, work: Path, title: str) -> StudentState:
         say(f"{title}: distilling {candidate.label}")
-        start = partial(after_mini_kd, own, candidate, None if seed is not None else trial, title)
-        return run_recipe(own.full(), candidate, work, title, start)
+        known = None if seed is not None else trial
+        start = partial(after_mini_kd, own, candidate, known, title)
+        goes_on = own.context.settings.after_mini_kd
+        return run_recipe(own.full(), candidate, work, title, start if goes_on else None)
 
     _train(prepared, candidate, folder, seed, record, train, "distil")
 
@@ -107,10 +109,13 @@ def record_of(
 
 
 def recipe_record(settings: Settings) -> list[dict[str, Any]]:
-    """The stages of a recipe, with the weights of classes, as plain values."""
+    """The stages of a recipe, with the weights of classes and the start, as plain values."""
     asked = settings.class_weights
-    weighed = {} if asked == "none" else {"class_weights": asked}
-    stages = (stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe)
+    weighed: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
+    weighed |= {} if settings.after_mini_kd else {"after_mini_kd": False}
+    stages = (
+        stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
+    )
     return [{**stage, **weighed} for stage in stages]
 
 

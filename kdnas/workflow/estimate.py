@@ -82,11 +82,13 @@ class Estimate:
     def recipe(self, *, signal: bool) -> Parts:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows."""
         parts: Parts = {}
-        read = {(stage.data, stage.is_general): self._rows(stage) for stage in self.settings.recipe}
+        read = {
+            (stage.data, stage.is_general): self._rows(stage) for stage in self.settings.full_stages
+        }
         tokens = sum(int(lengths.sum()) for lengths in read.values())
         if signal:
             parts["teacher signal"] = STORING * tokens * self.speeds.token
-        for stage in self.settings.recipe:
+        for stage in self.settings.full_stages:
             parts[stage.name] = DISTILLING * self._training(
                 schedule_of(stage, self.settings), self._rows(stage)
             )
@@ -94,7 +96,7 @@ class Estimate:
 
     def labels_alone(self) -> Parts:
         """The control without a teacher."""
-        epochs = sum(stage.epochs for stage in self.settings.recipe if not stage.is_general)
+        epochs = sum(stage.epochs for stage in self.settings.full_stages if not stage.is_general)
         schedule = Schedule(epochs, 0.0, self.settings.batch_size)
         return {"labels-alone": self._training(schedule, self.lengths)}
 

@@ -166,7 +166,9 @@ def final_scores(
     name = f"fidelity {label} seed {seed}"
     work = context.run.folder / "work" / "fidelity" / name.replace(" ", "-")
     settings = context.settings.model_copy(update={"seed": seed})
-    recipe = [stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.recipe]
+    recipe = [
+        stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
+    ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
 
     def compute() -> dict[str, float]:

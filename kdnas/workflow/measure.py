@@ -227,7 +227,7 @@ def make_report(
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
             TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
-            for stage in settings.recipe
+            for stage in settings.full_stages
         ],
         seconds=context.run.seconds(),
         environment=_environment(context),

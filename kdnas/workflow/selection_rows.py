@@ -48,7 +48,7 @@ def _has_spare(data: RunData) -> bool:
 
 def _is_own(data: RunData, settings: Settings) -> bool:
     """Whether mini-KD's data are the task's own rows."""
-    return data.corpus is None or any(stage.is_general for stage in settings.recipe)
+    return data.corpus is None or any(stage.is_general for stage in settings.full_stages)
 
 
 def _held_out(data: RunData, settings: Settings) -> Indices:

@@ -15,14 +15,14 @@ TASK = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr"
 
 
 def test_without_stages_the_options_make_the_recipe() -> None:
-    hidden, task = Settings(epochs=2, task_epochs=4, temperature=3, logit_weight=0.5).recipe
+    hidden, task = Settings(epochs=2, task_epochs=4, temperature=3, logit_weight=0.5).full_stages
     assert (hidden.data, hidden.epochs, hidden.losses) == ("task", 2, {"hidden": 1})
     assert (task.epochs, task.temperature, task.losses["logits"]) == (4, 3, 0.5)
     assert not hidden.is_general and not task.is_general
-    (alone,) = Settings(epochs=0).recipe
+    (alone,) = Settings(epochs=0).full_stages
     assert alone.name == "task"
-    assert Settings(corpus="a.txt").recipe[0].data == "corpus"
-    assert not Settings(corpus="a.txt").recipe[0].is_general
+    assert Settings(corpus="a.txt").full_stages[0].data == "corpus"
+    assert not Settings(corpus="a.txt").full_stages[0].is_general
 
 
 def test_a_stage_on_a_corpus_is_general_unless_the_task_teaches() -> None:

@@ -168,7 +168,7 @@ def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precisi
         pipeline.teacher.model,
         SMALL,
         inherit=inherit,
-        importance=_initialiser(job, pipeline.settings.recipe[0]).importance,
+        importance=_initialiser(job, pipeline.settings.full_stages[0]).importance,
     ).state_dict()
     for name, value in state.model.state_dict().items():
         if value.is_floating_point() and "position_ids" not in name:
@@ -326,7 +326,7 @@ def test_a_finished_general_student_gets_the_head_that_fits_it(
 ) -> None:
     """Head and layers are cut in one basis, on whatever data the stages run."""
     pipeline = make("a", stages=[GENERAL, TRANSFER])
-    job, general = pipeline.full, pipeline.settings.recipe[:1]
+    job, general = pipeline.full, pipeline.settings.full_stages[:1]
     found, importance = general_student(job, Candidate(SMALL), general, "student")
     with monkeypatch.context() as patch:  # a finished student needs no signal
         patch.setattr("kdnas.teachers.distillation_data.open_or_build_store", None)

@@ -37,7 +37,7 @@ TASK = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr"
 def test_options_of_a_loss_are_the_stages_else_the_runs() -> None:
     given = {**TASK, "losses": {"logits": 1, "hidden": 1}, "logit_loss": "ce", "mapping": "last"}
     settings = Settings(stages=[given], mapping="skip", normalisation="raw")
-    stage = settings.recipe[0]
+    stage = settings.full_stages[0]
     logits, hidden = (loss_options(name, stage, settings) for name in ("logits", "hidden"))
     assert logits.model_dump() == {"temperature": 2.0, "logit_loss": "ce"}
     assert hidden.model_dump() == {
@@ -45,7 +45,7 @@ def test_options_of_a_loss_are_the_stages_else_the_runs() -> None:
     }  # fmt: skip
     assert validated(settings.model_dump(mode="json")) == settings
     warmer = Settings(temperature=3)
-    assert loss_options("logits", warmer.recipe[1], warmer).model_dump()["temperature"] == 3
+    assert loss_options("logits", warmer.full_stages[1], warmer).model_dump()["temperature"] == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,100 @@
+"""The settings of a run from their sources: defaults, a recipe, YAML files, flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kdnas.config.read import read_yaml, validated
+from kdnas.config.recipe_file import Recipe, find_recipe
+from kdnas.config.settings import OF_A_RECIPE, PLAIN_RECIPE, Settings
+from kdnas.errors import KdnasError
+from kdnas.runtime.shown import shown
+
+Origins = dict[str, Path]
+
+
+def load_settings(
+    files: Sequence[Path] | None,
+    flags: dict[str, Any],
+    defaults: Mapping[str, Any] | Path | None = None,
+) -> Settings:
+    """Settings: defaults, then the recipe, then YAML files (a later one wins), then flags.
+
+    Args:
+        files: Mappings of option names to values.
+        flags: Options given on the command line.
+        defaults: What holds where nothing else sets an option: values, or a run's config.yaml,
+            whose recipe is resolved already.
+
+    Raises:
+        KdnasError: A file cannot be read, a key or the recipe is unknown, a value is out of range,
+            or recipe and options contradict each other.
+    """
+    base, origins = _base(defaults)
+    given: dict[str, Any] = {}
+    for file in files or ():
+        found = read_yaml(file)
+        given |= found
+        origins |= dict.fromkeys(found, file)
+    complete = given.keys() >= {"recipe", *OF_A_RECIPE}  # a run's config.yaml: resolved already
+    given |= flags
+    origins = {key: file for key, file in origins.items() if key not in flags}
+    named = given.get("recipe")
+    if isinstance(named, str) and named.strip() and not (complete and "recipe" not in flags):
+        recipe = find_recipe(named)
+        _refuse_other_stages(recipe, given, origins)
+        _refuse_without_corpus(recipe, {**base, **given})
+        base = _overlaid(base, recipe)
+        origins = {**dict.fromkeys(recipe.settings, recipe.file), **origins}
+        origins.setdefault("stages", recipe.file)
+        given["recipe"] = recipe.name
+    if given.get("stages"):
+        base = _without_plain(base)
+    return validated(base | given, origins)
+
+
+def with_recipe(settings: Settings, recipe: Recipe) -> Settings:
+    """The settings with those of a recipe in place of their own.
+
+    Raises:
+        KdnasError: The recipe needs a corpus and there is none, or has a value out of range.
+    """
+    own = {name: getattr(settings, name) for name in settings.model_fields_set}
+    _refuse_without_corpus(recipe, own)
+    return validated(_overlaid(own, recipe), dict.fromkeys(recipe.settings, recipe.file))
+
+
+def _base(defaults: Mapping[str, Any] | Path | None) -> tuple[dict[str, Any], Origins]:
+    if isinstance(defaults, Path):
+        found = read_yaml(defaults)
+        return found, dict.fromkeys(found, defaults)
+    return dict(defaults or {}), {}
+
+
+def _overlaid(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    return (_without_plain(values) if recipe.stages else values) | recipe.overlay
+
+
+def _without_plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Without the options that stages take the place of."""
+    return {key: value for key, value in values.items() if key not in PLAIN_RECIPE}
+
+
+def _refuse_other_stages(recipe: Recipe, given: Mapping[str, Any], origins: Origins) -> None:
+    """A recipe with other stages would no longer be that recipe."""
+    if recipe.stages and "stages" in given:
+        where = f"{shown(origins['stages'])} has" if "stages" in origins else "there are"
+        raise KdnasError(
+            f"invalid --recipe {shown(recipe.name)}: {where} stages, too; leave one of them out"
+        )
+
+
+def _refuse_without_corpus(recipe: Recipe, values: Mapping[str, Any]) -> None:
+    if recipe.needs_corpus and not values.get("corpus"):
+        other = recipe.without_corpus
+        raise KdnasError(
+            f"recipe {recipe.name!r} learns from a corpus; name one with --corpus"
+            + (f", or take --recipe {other}, which needs none" if other else "")
+        )

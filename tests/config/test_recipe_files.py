@@ -1,0 +1,172 @@
+"""Recipes by name or file: what they decide, what a user's own options decide, what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Said
+
+from kdnas.config import Settings, find_recipe, load_settings, with_recipe
+from kdnas.config.recipe_file import BUILT_IN, built_in_names
+from kdnas.errors import KdnasError
+from kdnas.recipes.stages import check_recipe
+from kdnas.runs.run_folder import Run
+
+STAGE = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_every_built_in_recipe_is_whole(name: str) -> None:
+    recipe = find_recipe(name)
+    assert recipe.summary and len(recipe.summary) <= 80
+    assert ("--corpus" in (recipe.needs or "")) == recipe.needs_corpus
+    settings = load_settings((), {"recipe": name, "corpus": "a"})
+    check_recipe(settings)
+    assert settings.recipe == name and settings.stages == recipe.stages
+    if recipe.needs_corpus:
+        other = find_recipe(recipe.without_corpus or "")
+        assert not other.needs_corpus
+        with pytest.raises(KdnasError, match=f"--corpus, or take --recipe {other.name}, which"):
+            load_settings((), {"recipe": name})
+
+
+def test_the_default_is_what_holds_without_a_recipe() -> None:
+    assert load_settings((), {"recipe": "default"}) == load_settings((), {}) == Settings()
+    assert built_in_names()[0] == "default"
+    short = {"epochs": 1, "stages": [STAGE]}
+    assert load_settings((), {"recipe": "default"}, {"epochs": 1}).epochs == 1
+    assert load_settings((), {"recipe": "default"}, short).stages == ()
+    hidden, task = (yaml.safe_load(line) for line in _commented(BUILT_IN / "default.yaml"))
+    for told, made in zip((hidden[0], task[0]), Settings().full_stages, strict=True):
+        plain = made.model_dump(include=set(told)) | {k: made.options.get(k) for k in made.options}
+        assert {**plain, **told} == plain
+
+
+def _commented(file: Path) -> list[str]:
+    lines = file.read_text().splitlines()
+    return [line.strip("# ") for line in lines if line.startswith("#   - ")]
+
+
+def test_what_a_user_sets_comes_after_the_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("recipe: tinybert-relations-task\nmapping: last\n")
+    settings = load_settings([file], {"transfer_rows": 7})
+    assert (settings.mapping, settings.transfer_rows) == ("last", 7)
+    assert settings.transfer_methods == {"mask": 1, "replace": 4}
+    assert load_settings([file], {"recipe": "labels"}).inherit is False
+
+
+def test_a_file_of_a_users_own_has_the_same_form(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    shutil.copy(BUILT_IN / "tinybert-relations-task.yaml", own)
+    settings = load_settings((), {"recipe": str(own)})
+    named = load_settings((), {"recipe": "TinyBERT_relations-task"})
+    assert settings == named.model_copy(update={"recipe": str(own)})
+    own.write_text("task_epochs: 7\n")
+    assert load_settings((), {"recipe": str(own)}).full_stages[1].epochs == 7
+
+
+def test_stages_of_a_recipe_take_the_place_of_what_holds_otherwise() -> None:
+    short = {"epochs": 1, "task_epochs": 1, "mini_epochs": 1}
+    settings = load_settings((), {"recipe": "logits"}, short)
+    assert (settings.epochs, settings.mini_epochs) == (3, 1)
+    assert [stage.name for stage in settings.full_stages] == ["task"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"recipe": "labls"}, "unknown recipe 'labls'; did you mean 'labels'? (`kdnas recipes`"),
+        ({"recipe": "zzz"}, "unknown recipe 'zzz'; known: default, "),
+        ({"recipe": ["logits"]}, "invalid --recipe ['logits']: expected a text"),
+        ({"recipe": " "}, "invalid --recipe ' ': it is empty"),
+        ({"recipe": "none.yaml"}, "cannot read none.yaml: No such file"),
+        (
+            {"recipe": "logits", "task_lr": 0.1},
+            "invalid --task-lr 0.1: the recipe has stages, which set their own; change it there "
+            "(kdnas recipes logits prints them)",
+        ),
+        ({"recipe": "logits", "stages": [STAGE]}, "invalid --recipe logits: there are stages, too"),
+        ({"summary": "a"}, "'summary' belongs to a recipe; give its file as --recipe"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        load_settings((), flags)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a", "it holds a list"),
+        ("trials: 5", "'trials' is no part of a recipe; give it with --config or as a flag"),
+        ("sumary: a", "unknown key 'sumary'; did you mean 'summary'?"),
+        ("summary: [a]", "invalid summary ['a']: expected a text"),
+        ("mapping: round", "invalid mapping round: expected 'skip+last'"),
+        ("stages: 5", "invalid stages 5: expected a list"),
+        ("stages: [{name: a}]", "missing stages.0.data"),
+        ("stages: [{name: A}]", "invalid stages.0.name A"),
+        ("epochs: 0.0001", "invalid epochs 0.0001: expected 0, or"),
+    ],
+)
+def test_a_bad_file_is_told_in_one_line(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(text)
+    with pytest.raises(KdnasError) as caught:
+        load_settings((), {"recipe": str(file)})
+    told = str(caught.value)
+    assert str(file) in told and message in told and "\n" not in told
+
+
+def test_a_runs_config_holds_what_the_recipe_decided(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    shutil.copy(BUILT_IN / "logits.yaml", own)
+    run = Run.create(load_settings((), {"recipe": str(own), "out": str(tmp_path / "run")}))
+    own.unlink()
+    opened = Run.open(run.folder).settings
+    assert opened == run.settings and opened.stages == find_recipe("logits").stages
+    copied = load_settings([run.folder / "config.yaml"], {})
+    assert copied == opened
+
+
+def test_a_run_goes_on_with_other_stages_but_not_with_another_method(tmp_path: Path) -> None:
+    run = Run.create(Settings(out=tmp_path / "run", epochs=1))
+    other = Run.open(run.folder, recipe="logits").settings
+    assert other.stages == find_recipe("logits").stages and other.recipe == "logits"
+    back = Run.open(run.folder, recipe="default").settings
+    assert not back.stages and back.recipe == "default"
+    run = Run.create(Settings(out=tmp_path / "other"))
+    with pytest.raises(KdnasError, match="begun with --inherit True.*False \\(recipe 'labels'\\)"):
+        Run.open(run.folder, recipe="labels")
+
+
+def test_one_recipe_in_place_of_another() -> None:
+    settings = load_settings((), {"task_epochs": 4, "trials": 5})
+    logits = with_recipe(settings, find_recipe("logits"))
+    assert logits.trials == 5 and logits.recipe == "logits" and not logits.after_mini_kd
+    assert logits == load_settings((), {"recipe": "logits", "trials": 5})
+    with pytest.raises(KdnasError, match="'minilm' learns from a corpus"):
+        with_recipe(settings, find_recipe("minilm"))
+
+
+def test_the_command_lists_and_prints_them(command: Said, tmp_path: Path) -> None:
+    command.all = ""
+    assert command("recipes")[0] == 0 and command("recipes", "logits")[0] == 0
+    assert "needs a corpus" in command.all and "after_mini_kd: false" in command.all
+    assert all(name in command.all for name in built_in_names())
+    command.all = ""
+    command("recipes", "--json")
+    assert {entry["name"] for entry in json.loads(command.all)} == set(built_in_names())
+    command.all = ""
+    command("recipes", "logits", "--json")
+    printed = json.loads(command.all)
+    (tmp_path / "own.yaml").write_text(printed["yaml"])
+    assert printed["stages"][0]["losses"] == {"task": 0.5, "logits": 0.5}
+    assert find_recipe(str(tmp_path / "own.yaml")).stages == find_recipe("logits").stages
+    assert command("recipes", "lables") == (2, command.all.splitlines()[-1] + "\n")
