@@ -40,7 +40,7 @@ def captures(model: PreTrainedModel, objective: WeightedLosses, runtime: Runtime
     heads = getattr(model.config, of.field_name("num_attention_heads"))
     size = getattr(model.config, of.field_name("hidden_size")) // heads
     query = torch.empty(0, heads, size, dtype=torch.bfloat16, device=runtime.device)
-    fixed = all(state.kind == "hidden" for state in objective.of_student.states)
+    fixed = all(s.kind in ("hidden", "first") for s in objective.of_student.states)
     return fixed and can_pack(model) and packing.varlen is not None and packing.fits_varlen(query)
 
 

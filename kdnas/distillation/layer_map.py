@@ -70,6 +70,11 @@ class LayerMap:
         """Every teacher layer that is needed, ascending."""
         return tuple(sorted({layer for target in self.targets for layer in target}))
 
+    @property
+    def without_last(self) -> LayerMap:
+        """Without its last student layer, unless that is the only one."""
+        return LayerMap(self.targets[:-1] or self.targets, self.first)
+
     def __str__(self) -> str:
         pairs = zip(self.student_layers, self.targets, strict=True)
         return ", ".join(f"{layer} <- {'+'.join(map(str, target))}" for layer, target in pairs)

@@ -18,14 +18,15 @@ from kdnas.distillation.batches import Batch
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import UNITS, Family, Unit, family_of
 
-Kind = Literal["hidden", "query", "key", "value"]
+Kind = Literal["hidden", "first", "query", "key", "value"]
 HEADS: tuple[Unit, ...] = UNITS
 
 
 class State(NamedTuple):
-    """One kind of states of a layer: hidden states, or its attention's queries, keys or values.
+    """One kind of states of a layer.
 
-    Layers count from 1; hidden states of layer 0 are the embeddings.
+    Hidden states, those of each example's first token alone, or its attention's queries, keys or
+    values. Layers count from 1; hidden states of layer 0 are the embeddings.
     """
 
     kind: Kind
@@ -45,8 +46,12 @@ def hidden_states(layers: Iterable[int]) -> frozenset[State]:
     return frozenset(State("hidden", layer) for layer in layers)
 
 
-def attention_states(layer: int) -> frozenset[State]:
-    return frozenset(State(kind, layer) for kind in HEADS)
+def first_token_states(layers: Iterable[int]) -> frozenset[State]:
+    return frozenset(State("first", layer) for layer in layers)
+
+
+def attention_states(*layers: int, kinds: Iterable[Unit] = HEADS) -> frozenset[State]:
+    return frozenset(State(kind, layer) for kind in kinds for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class ModelOutputs:
 
     Attributes:
         states: Shape (tokens, size) each: the batch's real tokens, example after example; of
-            hidden states those that the batch compares.
+            hidden states those that the batch compares; of first tokens one an example.
         logits: Shape (units, outputs), float32; None where there are none.
     """
 
@@ -75,6 +80,9 @@ class ModelOutputs:
 
     def hidden(self, layer: int) -> Tensor:
         return self.states[State("hidden", layer)]
+
+    def first(self, layer: int) -> Tensor:
+        return self.states[State("first", layer)]
 
     def map(self, change: Callable[[Tensor], Tensor]) -> ModelOutputs:
         """The same with each tensor changed, always in the same order."""
@@ -88,15 +96,20 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
     Families whose attention goes through transformers' interface run packed, the others padded.
     """
     part = model if request.logits else model.base_model
-    layers = [state.layer for state in request.states if state.kind == "hidden"]
+    streams = [state for state in request.states if state.kind in ("hidden", "first")]
     with _packed(model, batch) as last, _recorded(model, batch, request) as recorded:
-        output = part(**batch.inputs, output_hidden_states=bool(layers))
-    states = {s: recorded[s.kind][s.layer - 1] for s in request.states if s.kind != "hidden"}
-    if layers:
+        output = part(**batch.inputs, output_hidden_states=bool(streams))
+    states = {s: recorded[s.kind][s.layer - 1] for s in request.states if s.kind in HEADS}
+    if streams:
         every = (*output.hidden_states[:-1], last[0]) if last else output.hidden_states
         read = batch.packing.sampled if last else batch.packing.real
-        for layer in layers:
-            states[State("hidden", layer)] = read(every[layer], batch.compared)
+        for state in streams:
+            whole = every[state.layer]
+            if state.kind == "hidden":
+                states[state] = read(whole, batch.compared)
+            else:
+                firsts = batch.packing.firsts
+                states[state] = batch.packing.sampled(whole, firsts) if last else whole[:, 0]
     logits = batch.task.pick_logits(output, batch.units) if request.logits else None
     return ModelOutputs(states, logits)
 

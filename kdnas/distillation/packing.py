@@ -110,6 +110,12 @@ class Packing:
             rows = slice(sample.start, self.count, sample.step)
         return _Sample.apply(packed, rows)  # type: ignore[no-any-return, no-untyped-call]
 
+    @property
+    def firsts(self) -> Tensor:
+        """Shape (batch,): the packed row of each example's first token."""
+        batch, length = self.shape
+        return self.rows[: batch * length : length]
+
     def spread_heads(self, tokens: Tensor, heads: int) -> Tensor:
         """Real tokens, shape (count, size), as (blocks, heads, length, size / heads), 0 between."""
         filled = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])

@@ -97,11 +97,15 @@ def _standard(data: EncodedExamples, teacher: Teacher) -> EncodedExamples:
 def loss_options(name: str, stage: Stage, settings: Settings) -> LossOptions:
     """The options of a stage's loss: the stage's own keys, else the run's settings.
 
+    Settings that nobody changed leave a loss its own defaults.
+
     Raises:
         KdnasError: A value is out of range.
     """
     kind = LOSSES[name].Options
-    shared = {key: getattr(settings, key) for key in LOSS_SETTINGS if key in kind.model_fields}
+    named = {key: getattr(settings, key) for key in LOSS_SETTINGS if key in kind.model_fields}
+    defaults = Settings.model_fields
+    shared = {key: value for key, value in named.items() if value != defaults[key].default}
     own = {key: value for key, value in stage.options.items() if key in kind.model_fields}
     try:
         return kind(**{**shared, **own})
@@ -170,7 +174,7 @@ def weighted_losses(
         loss.to(runtime.device)
         if before is not None and loss.continues(before):
             loss.load_state_dict(before)
-        elif fit and list(loss.parameters()):
+        elif fit and loss.state_dict():
             state.model.to(runtime.device)  # type: ignore[arg-type]
             batches = some_batches(data.data, data.teacher.pad_id, runtime, settings.seed)
             loss.fit(state.model, batches, data.source, runtime)

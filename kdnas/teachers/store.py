@@ -1,4 +1,4 @@
-"""The teacher's hidden states and logits on disk: computed once, read by every candidate.
+"""The teacher's states and logits on disk: computed once, read by every candidate.
 
 One flat file for each layer's states, half precision, real tokens only, memory-mapped: a candidate
 reads the layers and the examples it needs and nothing else. A store is an artifact, whose files are
@@ -54,7 +54,8 @@ class SignalStore:
     Attributes:
         offsets: Shape (examples + 1,): the first token of each example, and their number.
         units: Shape (examples + 1,): the first unit of each example, and their number.
-        states: The teacher's states in it, each of shape (tokens, hidden size).
+        states: The teacher's states in it, each of shape (tokens, hidden size); of first tokens
+            (examples, hidden size).
         logits: Shape (units, outputs).
         mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
         variance: Same shape.
@@ -75,11 +76,11 @@ class SignalStore:
         key = key_of(folder)
         assert key is not None, folder
         offsets, units = np.load(folder / "offsets.npy"), np.load(folder / "units.npy")
-        shape = (int(offsets[-1]), key["hidden_size"])
-        states: dict[State, NDArray[np.float16]] = {
-            State.parse(name): np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
-            for name in key["states"]
-        }
+        states: dict[State, NDArray[np.float16]] = {}
+        for name in key["states"]:
+            state = State.parse(name)
+            shape = (_rows(state, offsets), key["hidden_size"])
+            states[state] = np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
         file = folder / "logits.npy"
         logits = torch.from_numpy(np.load(file)) if file.exists() else None
         mean, variance = torch.from_numpy(np.load(folder / "statistics.npy"))
@@ -133,7 +134,8 @@ class StoredSignal:
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
-        places = {"hidden": tokens[batch.sample], "logits": ragged_rows(self.store.units, rows)}
+        units = ragged_rows(self.store.units, rows)
+        places = {"hidden": tokens[batch.sample], "first": rows, "logits": units}
         # Only what is read need be there.
         kinds = {state.kind for state in request.states} | ({"logits"} if request.logits else set())
         wanted = {kind: places.get(kind, tokens) for kind in sorted(kinds)}
@@ -185,7 +187,7 @@ def open_or_build_store(
                 return SignalStore.open(folder)
             if folder.exists():
                 say(f"the teacher's signal is unusable ({problem}); computing it again")
-        needed, free = store_bytes(teacher, data, names), shutil.disk_usage(root).free
+        needed, free = store_bytes(teacher, data, states), shutil.disk_usage(root).free
         if needed > free * DISK_SHARE:
             raise KdnasError(
                 f"too little disk space in {root}: the teacher's signal needs {needed / 1e9:.1f} "
@@ -237,9 +239,15 @@ def build_store(
     return SignalStore.open(folder)
 
 
-def store_bytes(teacher: Teacher, data: EncodedExamples, states: Collection[Any]) -> int:
+def store_bytes(teacher: Teacher, data: EncodedExamples, states: Iterable[State]) -> int:
     """Size of a store, in bytes."""
-    return int(data.offsets[-1]) * len(states) * teacher.architecture.hidden_size * HALF_BYTES
+    rows = sum(_rows(state, data.offsets) for state in states)
+    return rows * teacher.architecture.hidden_size * HALF_BYTES
+
+
+def _rows(state: State, offsets: NDArray[np.int64]) -> int:
+    """The rows that a kind of states has for some examples."""
+    return len(offsets) - 1 if state.kind == "first" else int(offsets[-1] - offsets[0])
 
 
 def _windows(lengths: NDArray[np.int64]) -> list[range]:
@@ -276,15 +284,15 @@ class _Writer:
         self.request = OutputRequest(
             hidden_states(range(count)) | set(self.files), teacher.has_head
         )
-        self.first, self.rows = 0, dict[State, NDArray[np.float16]]()
+        self.window, self.rows = range(0), dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
 
     def begin(self, window: range) -> None:
         """Makes room for the states of the window's examples."""
-        self.first = int(self.offsets[window.start])
-        shape = (int(self.offsets[window.stop]) - self.first, self.width)
-        self.rows = {state: np.empty(shape, np.float16) for state in self.files}
+        self.window, part = window, self.offsets[window.start : window.stop + 1]
+        shapes = {state: (_rows(state, part), self.width) for state in self.files}
+        self.rows = {state: np.empty(shape, np.float16) for state, shape in shapes.items()}
 
     def add(self, batch: Batch, signal: ModelOutputs) -> None:
         for state, values in signal.states.items():
@@ -292,10 +300,11 @@ class _Writer:
                 exact = (values if values.is_cuda else values.cpu()).double()
                 sums = torch.stack([exact.sum(0), exact.square().sum(0)])
                 self.sums[:, state.layer] += sums.cpu()
-        tokens = ragged_rows(self.offsets, batch.indices) - self.first
+        examples = batch.indices - self.window.start
+        tokens = ragged_rows(self.offsets, batch.indices) - self.offsets[self.window.start]
         for state, rows in self.rows.items():
             half = signal.states[state].float().clamp(-HALF_MAX, HALF_MAX).half()
-            rows[tokens] = half.cpu().numpy()
+            rows[examples if state.kind == "first" else tokens] = half.cpu().numpy()
         if signal.logits is not None:
             if not self.logits.size:
                 self.logits = np.zeros((len(self.logits), signal.logits.shape[1]), np.float32)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdnas.distillation.losses.hidden import LeastSquares
+from kdnas.distillation.losses.projections import LeastSquares
 
 
 def test_the_ridge_does_not_shrink_the_intercept() -> None:

@@ -155,6 +155,7 @@ def test_a_finished_stage_is_not_repeated(
 )
 def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precision: str) -> None:
     losses = {"task": 0.1, "logits": 1, "hidden": 1, "embeddings": 1, "relations": [0, 1]}
+    losses |= {"attention": 1, "first-token": 1}
     stage = {**TRANSFER, "losses": losses, "epochs": 3, "freeze_embeddings": False}
     pipeline = make("a", stages=[stage], inherit=inherit, precision=precision)
     curves: list[Any] = []
@@ -163,7 +164,7 @@ def test_every_loss_learns(make: Callable[..., Stepwise], inherit: bool, precisi
     state = run_recipe(job, Candidate(SMALL), pipeline.run.folder / "work", "student")
     (curve,) = curves
     assert curve[-1][1] < curve[0][1]
-    assert state.parts.keys() == {"hidden", "embeddings"}
+    assert state.parts.keys() == {"hidden", "embeddings", "first-token"}
     start = build_student(
         pipeline.teacher.model,
         SMALL,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from kdnas.distillation.losses.attention import AttentionLoss
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.losses.first_token import FirstTokenLoss
 from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.distillation.losses.relations import RelationsLoss
@@ -12,6 +14,8 @@ LOSSES: dict[str, type[DistillationLoss]] = {
     "logits": LogitsLoss,
     "hidden": HiddenLoss,
     "embeddings": EmbeddingsLoss,
+    "first-token": FirstTokenLoss,
+    "attention": AttentionLoss,
     "relations": RelationsLoss,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -14,20 +14,9 @@ from kdnas.config.choices import LayerMapping, Normalisation
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
-from kdnas.distillation.outputs import (
-    ModelOutputs,
-    OutputRequest,
-    TeacherSignal,
-    forward,
-    hidden_states,
-)
-from kdnas.distillation.precision import working_precision
+from kdnas.distillation.losses.projections import fit_projections
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, hidden_states
 from kdnas.runtime.device import Runtime
-
-# Shares of the states' variance: what held-out sentences preferred (docs/results.md), more where
-# few tokens would be learnt by heart.
-RIDGE = 1e-2
-FEW_TOKENS = 45
 
 
 class HiddenOptions(LossOptions):
@@ -103,7 +92,6 @@ class HiddenLoss(DistillationLoss):
         """Real tokens whose states are compared."""
         return batch.compared_count
 
-    @torch.no_grad()
     def fit(
         self,
         student: PreTrainedModel,
@@ -112,18 +100,14 @@ class HiddenLoss(DistillationLoss):
         runtime: Runtime,
     ) -> None:
         """Sets projections to the ridge regression of their targets on the student's states."""
-        sums = [LeastSquares() for _ in self.projections]
-        with working_precision(student, runtime):
-            for batch in batches:
-                signal = source.fetch(batch, self.of_teacher)
-                with runtime.autocast():
-                    output = forward(student, batch, self.of_student)
-                for i, layer in enumerate(self.layer_map.student_layers):
-                    states = output.hidden(layer).float()
-                    sums[i % len(sums)].add(states, self.target(i, signal))
-        for projection, total in zip(self.projections, sums, strict=True):
-            assert isinstance(projection, nn.Linear)
-            total.solve_into(projection)
+
+        def pairs(
+            output: ModelOutputs, signal: ModelOutputs
+        ) -> Iterator[tuple[int, Tensor, Tensor]]:
+            for i, layer in enumerate(self.layer_map.student_layers):
+                yield i % len(self.projections), output.hidden(layer), self.target(i, signal)
+
+        fit_projections(self, self.projections, pairs, student, batches, source, runtime)
 
     def continues(self, state: dict[str, Tensor]) -> bool:
         """Names, shapes and the map of layers must be the same."""
@@ -192,33 +176,3 @@ def scales(variance: Tensor, normalisation: Normalisation) -> Tensor:
     if normalisation == "layer":
         return variance.sum().clamp_min(1e-12).rsqrt().expand(count).clone()
     return (variance.clamp_min(1e-6 * float(variance.mean()) + 1e-12) * count).rsqrt()
-
-
-class LeastSquares:
-    """Ridge regression with an intercept, from sums over batches: a closed-form start."""
-
-    def __init__(self) -> None:
-        self.tokens = 0
-        self.gram: Tensor | None = None
-        self.cross: Tensor | None = None
-
-    def add(self, states: Tensor, targets: Tensor) -> None:
-        inputs = torch.cat([states, torch.ones_like(states[:, :1])], dim=1)
-        self.tokens += len(states)
-        gram, cross = inputs.T @ inputs, inputs.T @ targets
-        self.gram = gram if self.gram is None else self.gram + gram
-        self.cross = cross if self.cross is None else self.cross + cross
-
-    def solve_into(self, projection: nn.Linear) -> None:
-        assert self.gram is not None and self.cross is not None
-        gram, cross = self.gram.cpu().double(), self.cross.cpu().double()
-        # The last row and column hold sums. Centred, the intercept is outside the penalty.
-        mean, target_mean = gram[-1, :-1] / self.tokens, cross[-1] / self.tokens
-        covariance = gram[:-1, :-1] - self.tokens * torch.outer(mean, mean)
-        cross_covariance = cross[:-1] - self.tokens * torch.outer(mean, target_mean)
-        diagonal = covariance.diagonal().clamp_min(0)
-        share = max(RIDGE, FEW_TOKENS / self.tokens)
-        ridge = share * (diagonal + diagonal.mean().clamp_min(1e-12))
-        weight = torch.linalg.solve(covariance + torch.diag(ridge), cross_covariance)
-        projection.weight.copy_(weight.T)
-        projection.bias.copy_(target_mean - mean @ weight)
