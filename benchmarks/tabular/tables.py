@@ -42,7 +42,7 @@ class Table(SearchSpace):
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
         """The rows, nothing else."""
-        return tuple(sorted(candidate.architecture for candidate in self.rows))
+        return tuple(sorted(Architecture.from_params(one.params) for one in self.rows))
 
     @property
     def losses(self) -> Floats:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation import packing
 from kdnas.distillation.batches import Batch
+from kdnas.errors import KdnasError
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import UNITS, Family, Unit, family_of
 
@@ -94,11 +95,15 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
     """Runs a model with its head, or its encoder alone where no logits are asked for, on a batch.
 
     Families whose attention goes through transformers' interface run packed, the others padded.
+
+    Raises:
+        KdnasError: States of heads are asked for, and some layer of a pruned student has no heads.
     """
     part = model if request.logits else model.base_model
     streams = [state for state in request.states if state.kind in ("hidden", "first")]
     with _packed(model, batch) as last, _recorded(model, batch, request) as recorded:
         output = part(**batch.inputs, output_hidden_states=bool(streams))
+    _check_recorded(model, recorded)
     states = {s: recorded[s.kind][s.layer - 1] for s in request.states if s.kind in HEADS}
     if streams:
         every = (*output.hidden_states[:-1], last[0]) if last else output.hidden_states
@@ -112,6 +117,17 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
                 states[state] = batch.packing.sampled(whole, firsts) if last else whole[:, 0]
     logits = batch.task.pick_logits(output, batch.units) if request.logits else None
     return ModelOutputs(states, logits)
+
+
+def _check_recorded(model: PreTrainedModel, recorded: dict[str, list[Tensor]]) -> None:
+    """Refuses to count layers by states that some of them lack."""
+    depth = getattr(model.config, family(model).field_name("num_hidden_layers"))
+    for kind, found in recorded.items():
+        if kind in HEADS and len(found) != depth:
+            raise KdnasError(
+                f"cannot read the {kind} states: {len(found)} of {depth} layers have heads left; "
+                "use losses that compare hidden states or logits"
+            )
 
 
 def encoder_of(model: PreTrainedModel) -> nn.ModuleList:
@@ -174,8 +190,10 @@ def split_units(model: PreTrainedModel, path: str, outputs: Tensor) -> dict[Unit
     """
     of, units = family(model), family(model).units_of(path)
     if of.by_head and len(units) > 1:
-        heads = getattr(model.config, of.field_name("num_attention_heads"))
-        each = outputs.view(*outputs.shape[:-1], heads, len(units), -1).unbind(-2)
+        size = getattr(model.config, of.field_name("hidden_size"))
+        size //= getattr(model.config, of.field_name("num_attention_heads"))
+        # Layers of a pruned student differ in their number of heads, not in the size of one.
+        each = outputs.view(*outputs.shape[:-1], -1, len(units), size).unbind(-2)
         parts: Iterable[Tensor] = [part.flatten(-2) for part in each]
     else:
         parts = outputs.chunk(max(1, len(units)), -1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 
-def count_params(model: PreTrainedModel) -> int:
-    """Parameters, each shared one once."""
-    return sum(p.numel() for p in model.parameters())
+def count_params(model: PreTrainedModel, *, embeddings: bool = True) -> int:
+    """Parameters, each shared one once; without `embeddings` those of tables of vectors are out."""
+    tables = {m.weight for m in model.modules() if isinstance(m, nn.Embedding)}
+    return sum(p.numel() for p in model.parameters() if embeddings or p not in tables)
 
 
 @torch.no_grad()

@@ -22,6 +22,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
 from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, encode
 from kdnas.teachers.distillation_data import DistillationData, some_batches
@@ -129,7 +130,7 @@ def losses_of(stage: Stage, has_head: bool) -> tuple[str, ...]:
 
 def teacher_request(
     stage: Stage,
-    student: Architecture,
+    student: AnyArchitecture,
     teacher: Teacher,
     settings: Settings,
     also: Iterable[str] = (),
@@ -223,7 +224,7 @@ def trains_head(stage: Stage) -> bool:
 def check_recipe(
     settings: Settings,
     teacher: Architecture | None = None,
-    students: Collection[Architecture] = (),
+    students: Collection[AnyArchitecture] = (),
     *,
     has_head: bool = True,
 ) -> None:

@@ -21,7 +21,7 @@ from kdnas.report.search_summary import best_of
 from kdnas.report.trials_table import finished, records, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
-from kdnas.space import Architecture
+from kdnas.space import AnyArchitecture, Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
 from kdnas.study.pruner import SuccessiveHalvingPruner
@@ -49,7 +49,7 @@ class ReportData:
     control: pd.DataFrame | None  # those of random search
     report: Report | None  # None until a student is finished
     winner: int | None  # the distilled trial; before that, the best one so far
-    teacher: Architecture | None  # its shape, where it is known
+    teacher: AnyArchitecture | None  # its shape, where it is known
     curves: list[dict[str, Any]]
     steps: list[tuple[str, float, str]]  # (step, seconds, machine) as they ended
     fidelity: dict[str, Any] | None  # the content of fidelity.json
@@ -80,7 +80,7 @@ class ReportData:
         )
 
     @property
-    def winner_shape(self) -> Architecture | None:
+    def winner_shape(self) -> AnyArchitecture | None:
         """The architecture of the winner."""
         rows = records(self.table[self.table.number == self.winner])
         return candidate_of(rows[0]).architecture if rows else None

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
-from kdnas.space import Architecture
+from kdnas.space import AnyArchitecture
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
@@ -75,7 +75,7 @@ class EvaluatedModel(Part):
     """A model with its costs and its scores on the task."""
 
     name: str  # the teacher's as it was given, a student's label, a control's description
-    architecture: Architecture
+    architecture: AnyArchitecture
     params: int
     macs: int  # of one example
     latency_ms: Ratio  # median of a batch
@@ -213,7 +213,7 @@ class Best(Part):
 
     trial: int
     name: str
-    architecture: Architecture
+    architecture: AnyArchitecture
     score: Score
     speedup: Ratio
     reward: Score

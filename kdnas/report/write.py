@@ -34,7 +34,7 @@ from kdnas.report.worth import worth
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.runtime.shown import shown
-from kdnas.space import Architecture
+from kdnas.space import architecture_from_params
 from kdnas.students.checkpoint import CARD, card_at
 
 SECTIONS = (
@@ -95,7 +95,7 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         data.report.write(run.folder / REPORT)
         # While a new winner's controls are trained, the report is still that of the old one.
         known = (key_of(run.folder / "student") or {}).get("candidate")
-        if known and Architecture.from_params(known) == data.report.student.architecture:
+        if known and architecture_from_params(known) == data.report.student.architecture:
             _write_card(run, data.report, run.folder)
     return data
 

@@ -18,7 +18,7 @@ from kdnas.recipes.stages import remedy_of, schedule_of, teacher_request, weight
 from kdnas.runtime.device import Runtime
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
-from kdnas.space import Architecture, Candidate, SearchSpace
+from kdnas.space import AnyArchitecture, Candidate, SearchSpace
 from kdnas.students.build import initialiser_of
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
@@ -63,7 +63,7 @@ class MiniKD:
         )
         return Score(1 - loss, seconds=time.perf_counter() - start, student=state)
 
-    def start(self, architecture: Architecture) -> StudentState:
+    def start(self, architecture: AnyArchitecture) -> StudentState:
         """An untrained student; it keeps the parts of the teacher that matter most on the proxy."""
         return self.initialiser.student(architecture)
 

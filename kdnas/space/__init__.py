@@ -3,6 +3,17 @@
 from kdnas.space.architecture import Architecture
 from kdnas.space.candidate import Candidate
 from kdnas.space.families import FAMILIES, Family, family_of
+from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture, architecture_from_params
 from kdnas.space.search_space import SearchSpace
 
-__all__ = ["FAMILIES", "Architecture", "Candidate", "Family", "SearchSpace", "family_of"]
+__all__ = [
+    "FAMILIES",
+    "AnyArchitecture",
+    "Architecture",
+    "Candidate",
+    "Family",
+    "PrunedArchitecture",
+    "SearchSpace",
+    "architecture_from_params",
+    "family_of",
+]

@@ -35,6 +35,11 @@ class Architecture:
             f"f{self.intermediate_size} {self.hidden_act}"
         )
 
+    @property
+    def has_all_heads(self) -> bool:
+        """Whether the heads of every layer together are as wide as the hidden size."""
+        return True
+
     def fits(self, teacher: Architecture) -> bool:
         """Whether heads divide the hidden size and no dimension exceeds the teacher's."""
         return (

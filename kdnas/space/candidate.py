@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture, architecture_from_params
 
 DEFAULT_RECIPE = "default"
 TEACHERS_VOCABULARY = "teacher"
@@ -22,7 +22,7 @@ class Candidate:
     Equality is the key.
     """
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     recipe: str = DEFAULT_RECIPE
     vocabulary: str = TEACHERS_VOCABULARY
 
@@ -36,7 +36,7 @@ class Candidate:
             KeyError: A field of the architecture is missing.
         """
         return cls(
-            Architecture.from_params(params),
+            architecture_from_params(params),
             str(params.get("recipe", DEFAULT_RECIPE)),
             str(params.get("vocabulary", TEACHERS_VOCABULARY)),
         )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
 from kdnas.space.search_space import SearchSpace
 
 # Layers, heads, hidden size and neurons of students of BERT-base, relative to its own.
@@ -38,7 +39,7 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
 
 
-def hand_picked(space: SearchSpace, but: Architecture | None = None) -> list[Architecture]:
+def hand_picked(space: SearchSpace, but: AnyArchitecture | None = None) -> list[Architecture]:
     """Shapes half as deep as the teacher, one a width, otherwise near the teacher's proportions.
 
     A person without a search takes every other layer, and the width that is fast enough. One shape

@@ -11,10 +11,13 @@ from transformers import PreTrainedModel
 
 from kdnas.files.artifact import Artifact
 from kdnas.runtime.device import Runtime
-from kdnas.space import Architecture, Family, family_of
+from kdnas.space import AnyArchitecture, Architecture, Family, PrunedArchitecture, family_of
 from kdnas.space.derivation import HEAD_SIZES
 from kdnas.students.importance import Importance, measure_importance
 from kdnas.students.inherit import inherit_weights, inherited_layers
+from kdnas.students.pruning import CONFIG_KEY, Kept, slice_in_place, sliced
+from kdnas.students.pruning.kept import shape_of
+from kdnas.students.pruning.scores import magnitude_scores
 from kdnas.students.state import StudentState
 from kdnas.tasks import TaskType, task_type_of
 from kdnas.tasks.encode import EncodedExamples
@@ -25,6 +28,7 @@ from kdnas.teachers.load import Teacher
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
     """The teacher's config with the five fields of an architecture, and those that follow them."""
     config = copy.deepcopy(teacher_config)
+    vars(config).pop(CONFIG_KEY, None)  # of a teacher that is itself pruned
     depth = getattr(teacher_config, family.field_name("num_hidden_layers"))
     layers = inherited_layers(architecture.num_hidden_layers, depth, family)
     for name in family.per_layer:
@@ -43,11 +47,14 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
 
 
 def empty_student(
-    teacher_config: Any, architecture: Architecture, task: TaskType | None = None
+    teacher_config: Any, architecture: AnyArchitecture, task: TaskType | None = None
 ) -> PreTrainedModel:
     """A student with random weights, drawn from torch's global generator, and a head for a task."""
     task = task or task_type_of(teacher_config)
     family = family_of(teacher_config.model_type, teacher_config.model_type)
+    if isinstance(architecture, PrunedArchitecture):
+        whole = empty_student(teacher_config, shape_of(teacher_config), task)
+        return slice_in_place(whole, Kept.first(architecture))
     config = student_config(teacher_config, family, architecture)
     student: PreTrainedModel = task.auto_class.from_config(config, dtype=torch.float32)
     return student
@@ -55,7 +62,7 @@ def empty_student(
 
 def build_student(
     teacher: PreTrainedModel,
-    architecture: Architecture,
+    architecture: AnyArchitecture,
     *,
     inherit: bool = True,
     importance: Importance | None = None,
@@ -63,8 +70,12 @@ def build_student(
 ) -> PreTrainedModel:
     """A student, its weights taken from the teacher, as far as they fit, or drawn from a seed.
 
-    `importance` says which parts of the teacher to keep first; the teacher is not changed.
+    `importance` says which parts of the teacher to keep first; the teacher is not changed. Of a
+    pruned student it keeps the heads and neurons around which weights are largest; other ways to
+    choose them are in `kdnas.students.pruning`.
     """
+    if inherit and isinstance(architecture, PrunedArchitecture):
+        return sliced(teacher, magnitude_scores(teacher).kept(architecture)).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         task = task_type_of(teacher.config, type(teacher).__name__)
@@ -83,7 +94,7 @@ class StudentInitialiser:
     importance: Importance | None
     seed: int
 
-    def student(self, architecture: Architecture) -> StudentState:
+    def student(self, architecture: AnyArchitecture) -> StudentState:
         """An untrained student."""
         model = build_student(
             self.teacher,

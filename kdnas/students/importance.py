@@ -8,7 +8,6 @@ matter rather than dimensions: Ashkboos et al. 2024, SliceGPT.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -33,10 +32,10 @@ from kdnas.distillation.outputs import (
 )
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import UNITS, Family, is_at
+from kdnas.students.roles import LAYER
 
 Part = Literal["query", "key", "context", "neurons"]
 PARTS = ("rows", "neurons", "neuron_means")
-LAYER = re.compile(r".*?\.(layers?|albert_layers)\.\d+")
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from kdnas.distillation.layer_map import even_layers, skip_layers
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 from kdnas.space.derivation import teacher_architecture
-from kdnas.space.families import UNITS, Family, family_of, is_at
-from kdnas.students.importance import LAYER, Importance
+from kdnas.space.families import Family, family_of, is_at
+from kdnas.students.importance import Importance
+from kdnas.students.roles import LAYER, Kind, Role, is_by_head, role_of
 
-Kind = Literal["query", "key", "value", "neurons"]
 # MPNet's bias of relative positions: one table for all layers, a column a head.
 SHARED_BIAS = "relative_attention_bias.weight"
 
@@ -149,7 +149,7 @@ class _TeacherWeights:
         return [part.flatten(0, 1) for part in split.unbind(1)]
 
     def _by_head(self, kinds: tuple[Kind, ...]) -> bool:
-        return self.family.by_head and len(kinds) == len(UNITS)
+        return is_by_head(self.family, kinds)
 
     def _in_encoder(self, name: str) -> bool:
         return name.startswith(self.prefix) and "pooler" not in name
@@ -230,25 +230,10 @@ class _TeacherWeights:
         reads = kind == "weight" and self.family.units_of(module)
         return value * self.weights[theirs] if lost and reads else value
 
-    def _role(self, source: str) -> tuple[tuple[Kind, ...], int] | None:
+    def _role(self, source: str) -> Role | None:
         """Which of a layer's own dimensions a tensor has, part after part, and on which axis."""
-        module, _, kind = source.rpartition(".")
-        family = self.family
-        kinds: tuple[Kind, ...] = family.units_of(module)
-        if kinds:
-            return kinds, 0
-        for name, unit in family.heads_also.items():
-            if is_at(module, name) or is_at(source, name):
-                return (unit,), 0
-        if is_at(module, family.heads_in):
-            return (("value",), 1) if kind == "weight" else None
-        if any(is_at(module, end) for end in family.neurons_in):
-            parts = len(self.weights[source]) // self.large.intermediate_size
-            neurons: list[Kind] = ["neurons"] * parts
-            return tuple(neurons), 0
-        if is_at(module, family.neurons_out):
-            return (("neurons",), 1) if kind == "weight" else None
-        return None
+        rows = len(self.weights[source]) if source in self.weights else 0
+        return role_of(self.family, source, rows, self.large.intermediate_size)
 
     def _layer_units(self, source: str) -> dict[str, Tensor]:
         """Rows of the attention maps and neurons that the student takes of a tensor's layer."""

@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from kdnas.files.artifact import Artifact
-from kdnas.space.architecture import Architecture
-from kdnas.space.derivation import teacher_architecture
-from kdnas.space.families import family_of
+from kdnas.space import AnyArchitecture
+from kdnas.students.pruning import Kept, architecture_of, slice_in_place
 
 MODEL, PART = "student", "part-"
 
@@ -33,9 +32,8 @@ class StudentState:
     parts: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     @property
-    def architecture(self) -> Architecture:
-        config: Any = self.model.config
-        return teacher_architecture(config, family_of(config.model_type, config.model_type))
+    def architecture(self) -> AnyArchitecture:
+        return architecture_of(self.model.config)
 
     def keep(self, losses: Mapping[str, nn.Module]) -> None:
         """Keeps the parameters of losses for later stages."""
@@ -54,6 +52,8 @@ class StudentState:
         """Reads what `save` wrote, to the CPU and in evaluation mode."""
         config = AutoConfig.from_pretrained(folder)
         model: PreTrainedModel = getattr(transformers, config.architectures[0])(config)
+        if kept := Kept.read(config):
+            slice_in_place(model, kept)
         model.load_state_dict(load_file(folder / f"{MODEL}.safetensors"))
         files = sorted(folder.glob(f"{PART}*.safetensors"))
         parts = {file.stem.removeprefix(PART): load_file(file) for file in files}

@@ -13,7 +13,13 @@ from transformers import PreTrainedModel
 from kdnas.config.choices import LayerMapping, Normalisation
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap
-from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.losses.base import (
+    DistillationLoss,
+    LossOptions,
+    Shapes,
+    TeacherStatistics,
+    lost_heads,
+)
 from kdnas.distillation.outputs import (
     ModelOutputs,
     OutputRequest,
@@ -24,6 +30,7 @@ from kdnas.distillation.outputs import (
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Unit
+from kdnas.space.pruned import AnyArchitecture
 
 SCORED: tuple[Unit, Unit] = ("query", "key")
 
@@ -90,11 +97,13 @@ class AttentionLoss(DistillationLoss):
 
     @classmethod
     def problem(
-        cls, options: LossOptions, teacher: Architecture, students: Collection[Architecture]
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """Students with another number of heads than the teacher."""
+        """Students with other heads than the teacher."""
+        if lost := lost_heads("attention", students):
+            return lost
         heads = teacher.num_attention_heads
-        others = sorted({s.num_attention_heads for s in students} - {heads})
+        others = sorted({int(s.params["num_attention_heads"]) for s in students} - {heads})
         if not others:
             return None
         return (

@@ -17,6 +17,7 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, forward
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Shapes:
     """The architectures of a teacher and of its student."""
 
     teacher: Architecture
-    student: Architecture
+    student: AnyArchitecture
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class DistillationLoss(nn.Module):
 
     @classmethod
     def problem(
-        cls, options: LossOptions, teacher: Architecture, students: Collection[Architecture]
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
         """Why the options do not fit a teacher or some student of a space; None where they do."""
         return None
@@ -215,6 +216,17 @@ class WeightedLosses(nn.Module):
     ) -> tuple[ModelOutputs, ModelOutputs]:
         signal = source.fetch(batch, self.of_teacher)
         return forward(student, batch, self.of_student), signal
+
+
+def lost_heads(name: str, students: Iterable[AnyArchitecture]) -> str | None:
+    """Why a loss that reads all heads of a layer does not fit students; None where it does."""
+    pruned = next((student.label for student in students if not student.has_all_heads), None)
+    if pruned is None:
+        return None
+    return (
+        f"the loss {name} reads all heads of a layer, and students such as {pruned} have lost "
+        "some; use the losses hidden and logits"
+    )
 
 
 def _union(requests: Iterable[OutputRequest]) -> OutputRequest:

@@ -10,9 +10,16 @@ from pydantic import Field
 from torch import Tensor
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.losses.base import (
+    DistillationLoss,
+    LossOptions,
+    Shapes,
+    TeacherStatistics,
+    lost_heads,
+)
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
 from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
 
 
 class RelationsOptions(LossOptions):
@@ -60,14 +67,16 @@ class RelationsLoss(DistillationLoss):
 
     @classmethod
     def problem(
-        cls, options: LossOptions, teacher: Architecture, students: Collection[Architecture]
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """A layer that the teacher lacks, or heads that do not divide a hidden size."""
+        """A layer that the teacher lacks, pruned heads, or heads that do not divide a size."""
         assert isinstance(options, RelationsOptions)
         layer, heads = options.relation_layer, options.relation_heads
         depth = teacher.num_hidden_layers
         if layer and layer > depth:
             return f"invalid relation_layer {layer}: the teacher has {depth} layers"
+        if lost := lost_heads("relations", students):
+            return lost
         sizes = (teacher.hidden_size, *sorted({student.hidden_size for student in students}))
         uneven = [size for size in sizes if heads and size % heads]
         if uneven:
