@@ -1,0 +1,167 @@
+"""Every recipe on the same students: same start, same rows, same number of examples seen.
+
+    python benchmarks/recipes.py --data-dir DATA --out runs/recipes --tasks mrpc stsb \
+        --threads 1 --table --json docs/results.json
+
+A recipe's stages keep their losses, options and learning rates; their epochs are scaled so that
+each recipe passes over the task's rows `--epochs` times in all, and all of its stages read these
+rows. Recipes that need a corpus are left out: they see other data. Beside them stand plain
+fine-tuning from the same start, the teacher, and the floor.
+
+`OUT/results.jsonl` keeps each training, so that the command can be stopped and repeated. `--json`
+writes the entry `recipes`: task -> speed -> recipe -> mean, std and seeds on the split that is
+scored, and `default`: for each type of task, the recipe that a paired test on held-out training
+rows puts above today's default, else `default`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
+from scipy.stats import ttest_rel
+
+from kdnas.config import Settings, Stage, find_recipe, validated
+from kdnas.config.recipe_file import Recipe, built_in_names
+from kdnas.files.atomic import read_json, write_json
+from kdnas.tasks import load_spec
+
+DEFAULT, FINE_TUNED = "default", "fine-tuned"
+# A person who fine-tunes the student by itself takes this rate.
+LABELS = Stage(name="labels-alone", data="task", losses={"task": 1.0}, epochs=1, lr=2e-4)
+SIGNIFICANT = 0.05
+
+
+def main() -> None:
+    """Trains what is missing; prints tables, writes the entry."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    add_arguments(parser)
+    parser.set_defaults(plan=Path(__file__).with_name("recipes.yaml"))
+    parser.add_argument("--recipes", nargs="*", help="Default: all that need no corpus.")
+    parser.add_argument("--speeds", nargs="*", help="Default: all of the plan.")
+    parser.add_argument("--epochs", type=float, default=6.0, help="Passes over the task's rows.")
+    args = parser.parse_args()
+    plan = yaml.safe_load(args.plan.read_text())
+    names = args.recipes or [name for name in built_in_names() if not find_recipe(name).needs_corpus]
+    speeds = args.speeds or list(plan["students"])
+    plan["variants"] = list(variants(names, speeds, args.epochs))
+    frame = results(run_plan(plan, args))
+    if args.table:
+        print("\n".join(table(frame, args.out)))
+    if args.json:
+        whole = read_json(args.json) or {}
+        command = f"python benchmarks/recipes.py --data-dir DATA --out OUT --epochs {args.epochs:g}"
+        whole["recipes"] = {**entry(frame), "command": f"{command} --json {args.json}"}
+        write_json(args.json, whole)
+
+
+def variants(
+    names: Sequence[str], speeds: Iterable[str], epochs: float
+) -> Iterable[dict[str, Any]]:
+    """What is trained: each recipe, and labels alone, for each student."""
+    for speed in speeds:
+        for name in (*names, FINE_TUNED):
+            yield {
+                "name": f"{speed} {name}",
+                "student": speed,
+                "settings": fair(None if name == FINE_TUNED else find_recipe(name), epochs),
+            }
+
+
+def fair(recipe: Recipe | None, epochs: float) -> dict[str, Any]:
+    """A recipe's settings with so many passes over the task's rows; None is labels alone."""
+    stages: Sequence[Stage] = (LABELS,)
+    settings: dict[str, Any] = {}
+    if recipe is not None:
+        settings = dict(recipe.settings)
+        stages = recipe.stages or Settings().full_stages
+    # Filters and the like are trained before the student is: they are not the student's examples.
+    whole = sum(stage.epochs for stage in stages)
+    changed = [
+        {
+            **stage.model_dump(mode="json", exclude_defaults=True),
+            "data": "task",
+            "epochs": stage.epochs * epochs / whole,
+        }
+        for stage in stages
+    ]
+    return {**settings, "stages": changed}
+
+
+def results(file: Path) -> pd.DataFrame:
+    """A line a training: task, speed, recipe, seed, and its score on both splits."""
+    rows = []
+    for row in rows_in(file):
+        speed, recipe = row["variant"].split(" ", 1)
+        metric = next(iter(row["scores"]))
+        rows.append(
+            {
+                "task": row["task"],
+                "speed": speed,
+                "recipe": recipe,
+                "seed": row["seed"],
+                "metric": metric,
+                "score": row["scores"][metric],
+                "selection": row["selection"][metric],
+                "seconds": row["seconds"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def table(frame: pd.DataFrame, out: Path) -> list[str]:
+    """Markdown, one table a task: mean and standard deviation over seeds."""
+    lines: list[str] = []
+    for task, part in frame.groupby("task", sort=False):
+        metric = part.metric.iloc[0]
+        teacher = (read_json(out / str(task) / TEACHER) or {}).get(metric)
+        floor = (read_json(out / str(task) / FLOOR) or {}).get("scores", {}).get(metric)
+        speeds = list(dict.fromkeys(part.speed))
+        known = [f"teacher {teacher:.4f}"] if teacher is not None else []
+        known += [f"floor {floor:.4f}"] if floor is not None else []
+        lines += ["", f"**{task}**, {metric}: {', '.join(known)}", ""]
+        lines += [f"| recipe | {' | '.join(speeds)} | seconds |", "|---" * (len(speeds) + 2) + "|"]
+        for recipe, rows in part.groupby("recipe", sort=False):
+            cells = [spread(rows[rows.speed == speed].score) for speed in speeds]
+            lines.append(f"| {recipe} | {' | '.join(cells)} | {rows.seconds.median():.0f} |")
+    return lines
+
+
+def entry(frame: pd.DataFrame) -> dict[str, Any]:
+    """As docs/results.json has it."""
+    found: dict[str, Any] = {}
+    for (task, speed, recipe), rows in frame.groupby(["task", "speed", "recipe"], sort=False):
+        std = rows.score.std() if len(rows) > 1 else None
+        found.setdefault(str(task), {}).setdefault(str(speed), {})[str(recipe)] = {
+            "mean": round(float(rows.score.mean()), 4),
+            "std": None if std is None else round(float(std), 4),
+            "seeds": sorted(map(int, rows.seed)),
+        }
+    kinds = {task: load_spec(str(task)).type for task in frame.task.unique()}
+    best = {kind: best_recipe(frame[frame.task.map(kinds) == kind]) for kind in kinds.values()}
+    return {**found, "default": best}
+
+
+def best_recipe(frame: pd.DataFrame) -> str:
+    """The best recipe on held-out training rows, if it is above the default one; else that one."""
+    scores = frame.pivot_table(
+        index=["task", "speed", "seed"], columns="recipe", values="selection"
+    ).dropna()
+    own = scores.get(DEFAULT)
+    if own is None or len(scores) < 3:
+        return DEFAULT
+    rivals = scores.drop(columns=[DEFAULT, FINE_TUNED], errors="ignore")
+    if rivals.empty:
+        return DEFAULT
+    name = str(rivals.mean().idxmax())
+    test = ttest_rel(rivals[name], own, alternative="greater")
+    return name if test.pvalue < SIGNIFICANT else DEFAULT
+
+
+if __name__ == "__main__":
+    main()
