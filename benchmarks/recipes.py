@@ -26,7 +26,8 @@ import yaml
 from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
 from scipy.stats import ttest_rel
 
-from kdnas.config import Settings, Stage, find_recipe, validated
+from kdnas.config import Settings, find_recipe
+from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import Recipe, built_in_names
 from kdnas.files.atomic import read_json, write_json
 from kdnas.tasks import load_spec
@@ -47,7 +48,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=6.0, help="Passes over the task's rows.")
     args = parser.parse_args()
     plan = yaml.safe_load(args.plan.read_text())
-    names = args.recipes or [name for name in built_in_names() if not find_recipe(name).needs_corpus]
+    names = args.recipes or [
+        name for name in built_in_names() if not find_recipe(name).needs_corpus
+    ]
     speeds = args.speeds or list(plan["students"])
     plan["variants"] = list(variants(names, speeds, args.epochs))
     frame = results(run_plan(plan, args))
