@@ -76,9 +76,9 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `run_plan` reads."""
-    parser.add_argument("--plan", type=Path, required=True)
+def add_arguments(parser: argparse.ArgumentParser, plan: Path | None = None) -> None:
+    """What `run_plan` reads; `plan` is the default one."""
+    parser.add_argument("--plan", type=Path, required=plan is None, default=plan)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--out", type=Path, required=True)

@@ -41,8 +41,7 @@ SIGNIFICANT = 0.05
 def main() -> None:
     """Trains what is missing; prints tables, writes the entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    add_arguments(parser)
-    parser.set_defaults(plan=Path(__file__).with_name("recipes.yaml"))
+    add_arguments(parser, Path(__file__).with_name("recipes.yaml"))
     parser.add_argument("--recipes", nargs="*", help="Default: all that need no corpus.")
     parser.add_argument("--speeds", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--epochs", type=float, default=6.0, help="Passes over the task's rows.")
