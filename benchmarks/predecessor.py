@@ -49,7 +49,7 @@ class Predecessor:
             student_config(config, family, architecture)
         ).train()
         depth = config.num_hidden_layers
-        self.map = LayerMap.named("skip+last", architecture.num_hidden_layers, depth)
+        self.map = LayerMap.of("skip+last", architecture.num_hidden_layers, depth)
         self.projection = nn.Linear(architecture.hidden_size, 2 * config.hidden_size)
         for module in (self.teacher, self.student, self.projection):
             module.to(device)

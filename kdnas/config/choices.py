@@ -11,7 +11,6 @@ RandomControl = Literal["off", "search", "full"]
 ClassWeights = Literal["none", "balanced"]
 Normalisation = Literal["layer", "dimension", "raw"]
 Tracker = Literal["off", "tensorboard", "wandb", "mlflow"]
-LayerMapping = Literal["skip+last", "skip", "last", "evenly"]
 Augmentation = Literal[
     "swap", "recombine", "neighbours", "contexts", "mask", "replace", "span", "corpus"
 ]

@@ -24,7 +24,6 @@ from kdnas.config.choices import (
     ClassWeights,
     Cost,
     LatencyRuntime,
-    LayerMapping,
     Normalisation,
     Objective,
     Precision,
@@ -32,6 +31,7 @@ from kdnas.config.choices import (
     Sampler,
     Tracker,
 )
+from kdnas.config.layer_mapping import LayerMapping
 from kdnas.config.recipe import (
     LEAST_EPOCHS,
     LEAST_LR,
@@ -317,7 +317,10 @@ class Settings(BaseModel):
         "dimension, or raw.",
     )
     mapping: LayerMapping = setting(
-        "skip+last", "Layer map: which teacher layers the student's layers learn from."
+        "skip+last",
+        "Layer map, which teacher layers the student's layers learn from: a name, or the teacher "
+        "layer of each student layer, such as 3,6,9.",
+        form="NAME|LIST",
     )
     shared_projection: bool = setting(False, "Share one projection between all layers.")
     mask_probability: float = setting(

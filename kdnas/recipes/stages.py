@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -95,10 +95,13 @@ def _standard(data: EncodedExamples, teacher: Teacher) -> EncodedExamples:
     return data.relabelled(None if data.labels is None else teacher.scale.standard(data.labels))
 
 
-def loss_options(name: str, stage: Stage, settings: Settings) -> LossOptions:
+def loss_options(
+    name: str, stage: Stage, settings: Settings, *, scoring: bool = False
+) -> LossOptions:
     """The options of a stage's loss: the stage's own keys, else the run's settings.
 
-    Settings that nobody changed leave a loss its own defaults.
+    Settings that nobody changed leave a loss its own defaults. With `scoring`, they are those of
+    the value that scores candidates.
 
     Raises:
         KdnasError: A value is out of range.
@@ -109,7 +112,8 @@ def loss_options(name: str, stage: Stage, settings: Settings) -> LossOptions:
     shared = {key: value for key, value in named.items() if value != defaults[key].default}
     own = {key: value for key, value in stage.options.items() if key in kind.model_fields}
     try:
-        return kind(**{**shared, **own})
+        options = kind(**{**shared, **own})
+        return LOSSES[name].scoring_options(options) if scoring else options
     except ValidationError as error:
         first = error.errors()[0]
         key, reason = ".".join(map(str, first["loc"])), first["msg"]
@@ -135,11 +139,13 @@ def teacher_request(
     settings: Settings,
     also: Iterable[str] = (),
 ) -> OutputRequest:
-    """What a stage's losses, and some more, read of the teacher."""
+    """What a stage's losses, and others that score its students, read of the teacher."""
     shapes = Shapes(teacher.architecture, student)
     request = OutputRequest()
-    for name in dict.fromkeys((*losses_of(stage, teacher.has_head), *also)):
-        request |= LOSSES[name].teacher_request(shapes, loss_options(name, stage, settings))
+    names = [(name, False) for name in losses_of(stage, teacher.has_head)]
+    for name, scoring in (*names, *((name, True) for name in also)):
+        options = loss_options(name, stage, settings, scoring=scoring)
+        request |= LOSSES[name].teacher_request(shapes, options)
     return request
 
 
@@ -150,7 +156,7 @@ def weighted_losses(
     settings: Settings,
     runtime: Runtime,
     *,
-    weights: Mapping[str, Weight] | None = None,
+    scored: Collection[str] = (),
     fit: bool = True,
 ) -> WeightedLosses:
     """Losses for a student, on the runtime's device.
@@ -159,17 +165,18 @@ def weighted_losses(
     the student as it is now.
 
     Args:
-        weights: By the names of the losses; default: what the stage minimises.
+        scored: Losses whose held-out values score students; default: what the stage minimises.
         fit: Whether to fit parameters; a checkpoint that is about to be loaded has them.
     """
-    if weights is None:
+    weights: dict[str, Weight] = dict.fromkeys(scored, 1.0)
+    if not scored:
         weights = {name: stage.losses[name] for name in losses_of(stage, data.teacher.has_head)}
     shapes = Shapes(data.teacher.architecture, state.architecture)
     losses = {}
     for name, weight in weights.items():
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            options = loss_options(name, stage, settings)
+            options = loss_options(name, stage, settings, scoring=bool(scored))
             loss = LOSSES[name](shapes, options, data.statistics)
         before = state.parts.get(name)
         loss.to(runtime.device)
@@ -236,9 +243,11 @@ def check_recipe(
     Raises:
         KdnasError: Names the first problem.
     """
-    for stage in (settings.mini_stage, *settings.full_stages):
+    mini = settings.mini_stage
+    for stage in (mini, *settings.full_stages):
         _check_names(stage)
-        for name in stage.weighed:
+        scored = settings.scored_losses if stage is mini else ()
+        for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
             options = loss_options(name, stage, settings)
             problem = teacher and LOSSES[name].problem(options, teacher, students)
             if problem:
@@ -253,7 +262,7 @@ def check_recipe(
         )
     _check_mini(settings)
     for stage in () if has_head else (settings.mini_stage, *settings.stages):
-        for name in (n for n in stage.losses if LOSSES[n].needs_teacher_head):
+        for name in (n for n in stage.weighed if LOSSES[n].needs_teacher_head):
             raise KdnasError(
                 f"stage {stage.name!r} learns from {name}, but the teacher has no head for the "
                 "task; leave that loss or --teacher-as-is out"
@@ -274,7 +283,7 @@ def _check_names(stage: Stage) -> None:
 
 
 def _check_task(stage: Stage) -> None:
-    for name in stage.losses:
+    for name in stage.weighed:
         learns = f"stage {stage.name!r} learns from {name}, "
         if stage.is_general and LOSSES[name].trains_head:
             raise KdnasError(f"{learns}which a general teacher cannot give; give it teacher: task")
@@ -285,7 +294,7 @@ def _check_task(stage: Stage) -> None:
 def _check_mini(settings: Settings) -> None:
     """Candidates learn without labels, and what trains the head must be among what scores it."""
     stage, score = settings.mini_stage, settings.mini_score
-    for name in stage.losses:
+    for name in stage.weighed:
         if LOSSES[name].needs_labels:
             usable = ", ".join(n for n in LOSSES if not LOSSES[n].needs_labels)
             raise KdnasError(f"mini_losses has {name!r}, which needs labels; give one of {usable}")

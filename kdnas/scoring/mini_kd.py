@@ -112,7 +112,7 @@ class MiniKD:
         """
         proxy, names = self.proxy, self.settings.scored_losses
         context = (self.stage, state, self.data, self.settings, self.runtime)
-        losses = weighted_losses(*context, weights=dict.fromkeys(names, 1.0))
+        losses = weighted_losses(*context, scored=names)
         values = heldout_losses(
             state.model,
             losses,

@@ -108,7 +108,7 @@ def test_what_cannot_be_is_told_in_one_line(flags: dict[str, Any], message: str)
         ("trials: 5", "'trials' is no part of a recipe; give it with --config or as a flag"),
         ("sumary: a", "unknown key 'sumary'; did you mean 'summary'?"),
         ("summary: [a]", "invalid summary ['a']: expected a text"),
-        ("mapping: round", "invalid mapping round: expected 'skip+last'"),
+        ("mapping: round", "invalid mapping round: expected skip+last, skip"),
         ("stages: 5", "invalid stages 5: expected a list"),
         ("stages: [{name: a}]", "missing stages.0.data"),
         ("stages: [{name: A}]", "invalid stages.0.name A"),

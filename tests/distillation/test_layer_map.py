@@ -29,7 +29,7 @@ def test_golden_layers(student: int, teacher: int, last: list[int], skip: list[i
 )
 def test_golden_evenly_spread_layers(student: int, teacher: int, layers: list[int]) -> None:
     assert even_layers(student, teacher) == layers
-    assert LayerMap.named("evenly", student, teacher).teacher_layers == tuple(layers)
+    assert LayerMap.of("evenly", student, teacher).teacher_layers == tuple(layers)
 
 
 @pytest.mark.parametrize(("student", "teacher"), [(7, 6), (0, 6), (-1, 6)])
@@ -40,15 +40,28 @@ def test_a_student_deeper_than_its_teacher_is_refused(student: int, teacher: int
 
 
 def test_targets_are_skip_beside_last() -> None:
-    layer_map = LayerMap.named("skip+last", 3, 6)
+    layer_map = LayerMap.of("skip+last", 3, 6)
     assert layer_map.targets == ((2, 4), (4, 5), (6, 6))
     assert layer_map.teacher_layers == (2, 4, 5, 6)
     assert str(layer_map) == "1 <- 2+4, 2 <- 4+5, 3 <- 6+6"
 
 
 def test_mappings_by_name_and_that_of_the_embeddings() -> None:
-    assert LayerMap.named("skip", 3, 6).targets == ((2,), (4,), (6,))
-    assert LayerMap.named("last", 3, 6).targets == ((4,), (5,), (6,))
-    assert LayerMap.named("skip", 3, 6).student_layers == (1, 2, 3)
+    assert LayerMap.of("skip", 3, 6).targets == ((2,), (4,), (6,))
+    assert LayerMap.of("last", 3, 6).targets == ((4,), (5,), (6,))
+    assert LayerMap.of("skip", 3, 6).student_layers == (1, 2, 3)
     embeddings = LayerMap(((0,),), first=0)
     assert embeddings.student_layers == embeddings.teacher_layers == (0,)
+
+
+def test_a_given_map_is_by_depth_and_may_be_ragged() -> None:
+    layer_map = LayerMap.of({2: ((1, 2), (3,)), 1: ((6,),)}, 2, 6)
+    assert layer_map.targets == ((1, 2), (3,)) and layer_map.rows == [[1, 2], [3, -1]]
+    assert str(layer_map.without_last) == "1 <- 1+2"
+    assert LayerMap.of({2: ((1, 2), (3,)), 1: ((6,),)}, 1, 6).without_last.targets == ((6,),)
+
+
+def test_a_learnt_map_reads_every_layer() -> None:
+    layer_map = LayerMap.of("learned", 2, 4)
+    assert layer_map.learned and layer_map.targets == ((1, 2, 3, 4),) * 2
+    assert layer_map.teacher_layers == (1, 2, 3, 4)

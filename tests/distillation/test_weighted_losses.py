@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,37 @@ def test_relations_of_any_number_of_heads_ignore_padding() -> None:
     changed = {s: v.clone() for s, v in ours.items()}
     changed[State("query", 2)][0] += 3
     assert term.loss(ModelOutputs(changed), batch, ModelOutputs(theirs)).item() > 0.01
+
+
+def test_a_ragged_map_gives_projections_of_their_own_width() -> None:
+    loss = hidden_loss(mapping={2: [[1, 2], 2]})
+    assert [tuple(p.weight.shape) for p in loss.projections] == [(4, 2), (2, 2)]
+    assert loss.continues(hidden_loss(mapping="1+2,2").state_dict())
+    assert not loss.continues(hidden_loss(mapping="1+2,1").state_dict())
+
+
+def test_relations_of_minilm_are_attention_and_values() -> None:
+    """One head of size 1, two tokens: only the keys of the student differ."""
+    shape, batch = Architecture(2, 1, 1, 4, "gelu"), batch_of([[1, 1]])
+    options = RelationsOptions(relations="attention+values", relation_student_layer=1)
+    term = RelationsLoss(Shapes(shape, shape), options)
+    assert term.of_student.states == attention_states(1)
+    states = {"query": [1.0, 1.0], "key": [1.0, 0.0], "value": [3.0, 1.0]}
+    theirs = {State(kind, 2): torch.tensor(v)[:, None] for kind, v in states.items()}
+    ours = {State(kind, 1): value for (kind, _), value in theirs.items()}
+    same = term.loss(ModelOutputs(ours), batch, ModelOutputs(theirs))
+    assert same.item() == pytest.approx(0, abs=1e-7)
+    ours[State("key", 1)] = torch.zeros(2, 1)
+    p = 1 / (1 + math.exp(-1))  # of either query: softmax of 1 and 0, against one half each
+    expected = p * math.log(2 * p) + (1 - p) * math.log(2 * (1 - p))
+    assert expected == pytest.approx(0.110944, abs=1e-6)
+    changed = term.loss(ModelOutputs(ours), batch, ModelOutputs(theirs))
+    assert changed.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_layer_that_some_student_lacks_is_refused() -> None:
+    said = RelationsLoss.problem(RelationsOptions(relation_student_layer=3), TWO, [TWO])
+    assert said and said.startswith("invalid relation_student_layer 3: the space has students of 2")
 
 
 def test_weights_change_evenly_over_the_training() -> None:

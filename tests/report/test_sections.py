@@ -157,6 +157,13 @@ def test_a_layer_map_of_any_name_is_drawn(data: ReportData) -> None:
         settings = data.settings.model_copy(update={"mapping": mapping})
         figure = layers_section(replace(data, settings=settings)).views["map"]
         assert [trace.name for trace in figure.data][:-2] == mapping.split("+")
+    assert data.winner_shape
+    depth = data.winner_shape.num_hidden_layers
+    for mapping, name in (("learned", "learned"), ({depth: ((1, 2),) * depth}, "given")):
+        settings = data.settings.model_copy(update={"mapping": mapping})
+        section = layers_section(replace(data, settings=settings))
+        assert section.views["map"].data[0].name == name
+        assert section.table and section.table.rows[0][1].startswith("1+2")
 
 
 def test_curves_latencies_and_scores(data: ReportData) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from conftest import QUICK
 from support.stepwise import Stepwise
 
 from kdnas.config import validated
+from kdnas.distillation.losses.layer_weights import LayerWeights
 from kdnas.distillation.losses.logits import logit_variance, unexplained_logits
+from kdnas.distillation.outputs import State
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
@@ -80,6 +83,33 @@ def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
     loss = mini.train(state)
     assert 0 < loss < 1 and scored_by(mini, "logits").heldout_loss(state) < before
     assert not state.parts  # what scores it is fitted, not trained
+
+
+def test_a_learnt_map_trains_and_is_scored_as_any_other(make: Callable[..., Stepwise]) -> None:
+    """The held-out loss of one and the same student does not know how it was trained."""
+    pipeline = make(mapping="learned", mini_epochs=1)
+    mini, depth = pipeline.mini, pipeline.space.teacher.num_hidden_layers
+    assert {State("hidden", i) for i in range(1, depth + 1)} <= set(mini.proxy.store.states)
+    state = mini.start(SMALL)
+    loss = mini.train(state)
+    start = LayerWeights(2, depth)
+    learnt = state.parts["hidden"]["weights.affinity"]
+    assert 0 < loss < 1 and not torch.equal(learnt, start.affinity)
+    settings = mini.settings.model_copy(update={"mapping": "skip+last"})
+    state.parts.clear()
+    assert MiniKD(mini.teacher, mini.proxy, settings, mini.runtime).heldout_loss(state) == loss
+
+
+@pytest.mark.parametrize("loss", ["attention", "first-token"])
+def test_mapped_losses_train_and_score(make: Callable[..., Stepwise], loss: str) -> None:
+    mini = make(mini_losses={loss: 1}, mini_score=loss, mini_epochs=2, mini_lr=1e-3).mini
+    equal = replace(SMALL, num_attention_heads=4)
+    before = mini.heldout_loss(mini.start(equal))
+    state = mini.start(equal)
+    after = mini.train(state)
+    # The first token of our tiny teacher hardly depends on the text: little is left to learn.
+    assert after < before if loss == "attention" else 0 <= after < 0.01
+    assert state.parts.keys() == ({"first-token"} if loss == "first-token" else set())
 
 
 def test_a_training_that_paused_ends_where_one_that_did_not_ends(

@@ -10,9 +10,10 @@ from pydantic import Field
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from kdnas.config.choices import LayerMapping, Normalisation
+from kdnas.config.choices import Normalisation
+from kdnas.config.layer_mapping import LayerMapping
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.layer_map import LayerMap
+from kdnas.distillation.layer_map import LayerMap, fixed_mapping_problem
 from kdnas.distillation.losses.base import (
     DistillationLoss,
     LossOptions,
@@ -83,7 +84,7 @@ class AttentionLoss(DistillationLoss):
         """Which teacher layers each student layer learns from."""
         assert isinstance(options, AttentionOptions)
         depths = shapes.student.num_hidden_layers, shapes.teacher.num_hidden_layers
-        return LayerMap.named(options.mapping, *depths)
+        return LayerMap.of(options.mapping, *depths)
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
@@ -99,13 +100,15 @@ class AttentionLoss(DistillationLoss):
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """Students with other heads than the teacher."""
+        """Students with other heads than the teacher; a mapping that does not fit."""
+        assert isinstance(options, AttentionOptions)
         if lost := lost_heads("attention", students):
             return lost
         heads = teacher.num_attention_heads
         others = sorted({int(s.params["num_attention_heads"]) for s in students} - {heads})
         if not others:
-            return None
+            depths = {s.num_hidden_layers for s in students}
+            return fixed_mapping_problem(options.mapping, teacher.num_hidden_layers, depths)
         return (
             f"the loss attention compares {heads} heads of the teacher with those of students that "
             f"have {', '.join(map(str, others))}; give space: {{num_attention_heads: [{heads}]}}, "

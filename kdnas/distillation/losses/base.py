@@ -102,6 +102,14 @@ class DistillationLoss(nn.Module):
         return OutputRequest()
 
     @classmethod
+    def scoring_options(cls, options: LossOptions) -> LossOptions:
+        """The options that candidates are scored with; default: those they are trained with.
+
+        A loss whose target a candidate can choose names one that is the same for all.
+        """
+        return options
+
+    @classmethod
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.config.choices import LayerMapping
+from kdnas.config.layer_mapping import LayerMapping
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.layer_map import LayerMap
+from kdnas.distillation.layer_map import LayerMap, fixed_mapping_problem
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
 from kdnas.distillation.losses.projections import Pair, fit_projections
 from kdnas.distillation.outputs import (
@@ -22,6 +22,8 @@ from kdnas.distillation.outputs import (
     first_token_states,
 )
 from kdnas.runtime.device import Runtime
+from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
 
 
 class FirstTokenOptions(LossOptions):
@@ -59,14 +61,14 @@ class FirstTokenLoss(DistillationLoss):
         targets = self.layer_map.targets if ours != theirs else ()
         maps = (nn.Linear(ours, len(target) * theirs) for target in targets)
         self.projections = nn.ModuleList(maps)
-        self.register_buffer("layers", torch.tensor(self.layer_map.targets))
+        self.register_buffer("layers", torch.tensor(self.layer_map.rows))
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer learns from."""
         assert isinstance(options, FirstTokenOptions)
         depths = shapes.student.num_hidden_layers, shapes.teacher.num_hidden_layers
-        layer_map = LayerMap.named(options.mapping, *depths)
+        layer_map = LayerMap.of(options.mapping, *depths)
         return layer_map if options.last_layer else layer_map.without_last
 
     @classmethod
@@ -76,6 +78,15 @@ class FirstTokenLoss(DistillationLoss):
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
         return OutputRequest(first_token_states(cls.map_layers(shapes, options).student_layers))
+
+    @classmethod
+    def problem(
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
+    ) -> str | None:
+        """A mapping that does not fit."""
+        assert isinstance(options, FirstTokenOptions)
+        depths = {s.num_hidden_layers for s in students}
+        return fixed_mapping_problem(options.mapping, teacher.num_hidden_layers, depths)
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         errors = []

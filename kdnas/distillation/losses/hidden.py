@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -10,24 +10,36 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.config.choices import LayerMapping, Normalisation
+from kdnas.config.choices import Normalisation
+from kdnas.config.layer_mapping import LayerMapping, MapName, mapping_in_words
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.layer_map import LayerMap
+from kdnas.distillation.layer_map import LayerMap, mapping_problem
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
-from kdnas.distillation.losses.projections import fit_projections
+from kdnas.distillation.losses.layer_weights import LayerWeights
+from kdnas.distillation.losses.projections import Pair, fit_projections
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, hidden_states
 from kdnas.runtime.device import Runtime
+from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
+
+# The layers of the score where those of the training are learnt.
+DEFAULT: MapName = "skip+last"
 
 
 class HiddenOptions(LossOptions):
     """Options of `hidden` and `embeddings`; the defaults are the run's settings."""
 
-    mapping: LayerMapping = Field(default="skip+last", description="Teacher layers to learn from.")
+    mapping: LayerMapping = Field(default=DEFAULT, description="Teacher layers to learn from.")
     normalisation: Normalisation = Field(
         default="layer",
         description="Share of variance left unexplained per layer, per dimension, or the raw MSE.",
     )
     shared_projection: bool = Field(default=False, description="One projection for all layers.")
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether which layers count is learnt."""
+        return self.mapping == "learned"
 
 
 class HiddenLoss(DistillationLoss):
@@ -36,6 +48,11 @@ class HiddenLoss(DistillationLoss):
     A student layer's targets stand side by side, centred and scaled so that predicting the mean
     costs 1; the loss is a mean over student layers, and for each a mean over real tokens. Where the
     map gives a layer the same target twice, it predicts it once, unless layers share a projection.
+
+    With the mapping `learned`, a layer's target is the sum of all teacher layers, weighted as
+    `LayerWeights` says and divided by its own standard deviation, so that a sum of unlike layers,
+    which cancel out, is not easier to predict. Since a candidate has a say in that target, its
+    score is that of the mapping `skip+last`, through projections fitted in the end.
     """
 
     Options = HiddenOptions
@@ -56,21 +73,26 @@ class HiddenLoss(DistillationLoss):
         targets = self.layer_map.targets
         once = tuple(t[:1] if len(set(t)) == 1 else t for t in targets)
         self.targets = targets if shared else once
-        widths = [len(target) * shapes.teacher.hidden_size for target in self.targets]
+        self.weights: LayerWeights | None = None
+        parts = [len(target) for target in self.targets]
+        if self.layer_map.learned:
+            self.weights = LayerWeights(len(targets), shapes.teacher.num_hidden_layers)
+            parts = [1] * len(targets)
+        widths = [count * shapes.teacher.hidden_size for count in parts]
         sizes = widths[:1] if shared else widths
         self.projections = nn.ModuleList(nn.Linear(shapes.student.hidden_size, n) for n in sizes)
         self.register_buffer("mean", self.statistics.mean.float().clone())
         variances = self.statistics.variance.float()
         factors = torch.stack([scales(row, self.options.normalisation) for row in variances])
         self.register_buffer("scale", factors)
-        self.register_buffer("layers", torch.tensor(targets))
+        self.register_buffer("layers", torch.tensor(self.layer_map.rows))
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer predicts."""
         assert isinstance(options, HiddenOptions)
         depths = shapes.student.num_hidden_layers, shapes.teacher.num_hidden_layers
-        return LayerMap.named(options.mapping, *depths)
+        return LayerMap.of(options.mapping, *depths)
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
@@ -80,12 +102,37 @@ class HiddenLoss(DistillationLoss):
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
         return OutputRequest(hidden_states(cls.map_layers(shapes, options).student_layers))
 
+    @classmethod
+    def scoring_options(cls, options: LossOptions) -> LossOptions:
+        """In place of a learnt map, which a candidate could make easy, the default one."""
+        assert isinstance(options, HiddenOptions)
+        return options.model_copy(update={"mapping": DEFAULT}) if options.is_learned else options
+
+    @classmethod
+    def problem(
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
+    ) -> str | None:
+        """A mapping that does not fit, or cannot share a projection."""
+        assert isinstance(options, HiddenOptions)
+        mapping, depths = options.mapping, {s.num_hidden_layers for s in students}
+        lists = mapping.values() if isinstance(mapping, dict) else ()
+        counts = {len(target) for targets in lists for target in targets}
+        if len(counts) > 1 and options.shared_projection:
+            return (
+                f"invalid mapping {mapping_in_words(mapping)}: layers that share a projection need "
+                "equally many teacher layers each; leave shared_projection out"
+            )
+        return mapping_problem(mapping, teacher.num_hidden_layers, depths)
+
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         errors = []
-        for i, layer in enumerate(self.layer_map.student_layers):
+        for i, (layer, target) in enumerate(self.pairs(signal)):
             predicted = self.projection(i)(output.hidden(layer))
-            error = squared_error(predicted, self.target(i, signal))
-            errors.append(error / len(self.targets[i]))
+            if self.weights is None:
+                errors.append(squared_error(predicted, target) / len(self.targets[i]))
+            else:  # targets take a gradient
+                error = (predicted.float() - target).square().sum()
+                errors.append(error / max(1, len(target)))
         return torch.stack(errors).mean()
 
     def count(self, batch: Batch) -> int:
@@ -101,12 +148,14 @@ class HiddenLoss(DistillationLoss):
     ) -> None:
         """Sets projections to the ridge regression of their targets on the student's states."""
 
-        def pairs(
-            output: ModelOutputs, signal: ModelOutputs
-        ) -> Iterator[tuple[int, Tensor, Tensor]]:
-            for i, layer in enumerate(self.layer_map.student_layers):
-                yield i % len(self.projections), output.hidden(layer), self.target(i, signal)
+        def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
+            for i, (layer, target) in enumerate(self.pairs(signal)):
+                yield i % len(self.projections), output.hidden(layer), target
 
+        batches = list(batches)
+        if self.weights is not None and self.options.normalisation != "raw":
+            signals = (source.fetch(batch, self.of_teacher) for batch in batches)
+            self.weights.measure(self.standardised(signal) for signal in signals)
         fit_projections(self, self.projections, pairs, student, batches, source, runtime)
 
     def continues(self, state: dict[str, Tensor]) -> bool:
@@ -117,8 +166,24 @@ class HiddenLoss(DistillationLoss):
         """The projection of the map's student layer i, counted from 0."""
         return self.projections[i if len(self.projections) > 1 else 0]
 
+    def pairs(self, signal: ModelOutputs) -> Iterator[tuple[int, Tensor]]:
+        """Each student layer with what it predicts."""
+        if self.weights is None:
+            targets = (self.target(i, signal) for i in range(len(self.targets)))
+        else:
+            states, raw = self.standardised(signal), self.options.normalisation == "raw"
+            rows = self.weights() if raw else self.weights.of_unit_variance()
+            targets = (torch.einsum("j,jtd->td", row, states) for row in rows)
+        return zip(self.layer_map.student_layers, targets, strict=True)
+
+    def standardised(self, signal: ModelOutputs) -> Tensor:
+        """All that a learnt map weighs, shape (teacher layers, tokens, hidden size), float32."""
+        layers = self.layer_map.teacher_layers
+        centred = ((signal.hidden(j).float() - self.mean[j]) * self.scale[j] for j in layers)
+        return torch.stack(list(centred))
+
     def target(self, i: int, signal: ModelOutputs) -> Tensor:
-        """What that layer predicts: shape (tokens, targets * teacher hidden size), float32."""
+        """The layers that one predicts: shape (tokens, targets * teacher hidden size), float32."""
         layers, size = self.targets[i], self.mean.shape[1]
         first = signal.hidden(layers[0])
         target = torch.empty(len(first), len(layers) * size, device=first.device)
@@ -131,6 +196,13 @@ class EmbeddingsLoss(HiddenLoss):
     """The student's embeddings against the teacher's. Jiao et al. 2020, TinyBERT."""
 
     trains_embeddings = True
+
+    @classmethod
+    def problem(
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
+    ) -> str | None:
+        """None: the mapping is of layers."""
+        return None
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:

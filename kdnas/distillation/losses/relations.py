@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from kdnas.distillation.losses.base import (
 )
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
 from kdnas.space.architecture import Architecture
+from kdnas.space.families import Unit
 from kdnas.space.pruned import AnyArchitecture
 
 
@@ -33,12 +35,31 @@ class RelationsOptions(LossOptions):
     relation_layer: int | None = Field(
         default=None, ge=1, description="Teacher layer; default: its last."
     )
+    relation_student_layer: int | None = Field(
+        default=None, ge=1, description="Student layer; default: its last."
+    )
+    relations: Literal["qkv", "attention+values"] = Field(
+        default="qkv",
+        description="Among queries, among keys and among values (MiniLMv2), or of queries to keys "
+        "and among values (MiniLM).",
+    )
+
+
+# By option: what is related to what.
+PAIRS: dict[str, tuple[tuple[Unit, Unit], ...]] = {
+    "qkv": (("query", "query"), ("key", "key"), ("value", "value")),
+    "attention+values": (("query", "key"), ("value", "value")),
+}
 
 
 class RelationsLoss(DistillationLoss):
     """Relations among queries, among keys and among values: see `relation_loss`; their sum.
 
-    The student's last layer learns from one layer of the teacher, for any numbers of heads.
+    One layer of the student, its last, learns from one of the teacher's, for any numbers of heads.
+    With `relations: attention+values` what is compared is the attention itself, queries to keys,
+    and relations among values: Wang et al. 2020, MiniLM: Deep Self-Attention Distillation for
+    Task-Agnostic Compression of Pre-Trained Transformers. As there, its heads are the teacher's
+    own where the student has as many; else both are cut into `relation_heads`.
     """
 
     Options = RelationsOptions
@@ -51,19 +72,25 @@ class RelationsLoss(DistillationLoss):
         statistics: TeacherStatistics | None = None,
     ) -> None:
         super().__init__(shapes, options, statistics)
-        self.student_layer = shapes.student.num_hidden_layers
-        self.teacher_layer = self.options.relation_layer or shapes.teacher.num_hidden_layers
+        self.student_layer, self.teacher_layer = self.layers(shapes, self.options)
         self.heads = self.options.relation_heads or common_heads(shapes)
 
     @classmethod
-    def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
+    def layers(cls, shapes: Shapes, options: LossOptions) -> tuple[int, int]:
+        """The student's layer and the teacher's."""
         assert isinstance(options, RelationsOptions)
-        layer = options.relation_layer or shapes.teacher.num_hidden_layers
-        return OutputRequest(attention_states(layer))
+        return (
+            options.relation_student_layer or shapes.student.num_hidden_layers,
+            options.relation_layer or shapes.teacher.num_hidden_layers,
+        )
+
+    @classmethod
+    def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
+        return OutputRequest(attention_states(cls.layers(shapes, options)[1]))
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        return OutputRequest(attention_states(shapes.student.num_hidden_layers))
+        return OutputRequest(attention_states(cls.layers(shapes, options)[0]))
 
     @classmethod
     def problem(
@@ -77,6 +104,13 @@ class RelationsLoss(DistillationLoss):
             return f"invalid relation_layer {layer}: the teacher has {depth} layers"
         if lost := lost_heads("relations", students):
             return lost
+        ours = options.relation_student_layer
+        shallow = [n for n in sorted({s.num_hidden_layers for s in students}) if ours and n < ours]
+        if shallow:
+            return (
+                f"invalid relation_student_layer {ours}: the space has students of {shallow[0]} "
+                "layers; give a layer that all have, or leave it out for the last"
+            )
         sizes = (teacher.hidden_size, *sorted({student.hidden_size for student in students}))
         uneven = [size for size in sizes if heads and size % heads]
         if uneven:
@@ -88,12 +122,14 @@ class RelationsLoss(DistillationLoss):
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         spread, bias = batch.packing.spread_heads, batch.packing.bias[:, None]
-        losses = []
-        for kind in HEADS:
-            ours = spread(output.states[State(kind, self.student_layer)], self.heads)
-            # Stores hold half precision, which bf16 autocast does not mix with its own.
-            theirs = spread(signal.states[State(kind, self.teacher_layer)].float(), self.heads)
-            losses.append(relation_loss(ours, theirs, bias))
+        ours = {k: spread(output.states[State(k, self.student_layer)], self.heads) for k in HEADS}
+        # Stores hold half precision, which bf16 autocast does not mix with its own.
+        states = {kind: signal.states[State(kind, self.teacher_layer)].float() for kind in HEADS}
+        theirs = {kind: spread(value, self.heads) for kind, value in states.items()}
+        losses = [
+            relation_loss(ours[a], theirs[a], bias, keys=(ours[b], theirs[b]))
+            for a, b in PAIRS[self.options.relations]
+        ]
         return torch.stack(losses).sum()
 
 
@@ -104,7 +140,9 @@ def common_heads(shapes: Shapes) -> int:
     return max(n for n in heads if not any(size % n for size in sizes))
 
 
-def relation_loss(student: Tensor, teacher: Tensor, bias: Tensor) -> Tensor:
+def relation_loss(
+    student: Tensor, teacher: Tensor, bias: Tensor, keys: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
     """KL divergence of self-attention relations, averaged over heads and real tokens.
 
     A relation is the softmax over an example's tokens of the scaled products of one token's vector
@@ -114,13 +152,18 @@ def relation_loss(student: Tensor, teacher: Tensor, bias: Tensor) -> Tensor:
         student: Shape (examples, relation heads, length, size): queries, keys or values.
         teacher: Same shape; the size may differ.
         bias: Shape (examples, 1, 1, length): 0 for real tokens, a very negative number for padding.
+        keys: What the student's and the teacher's are multiplied with, of the same shapes; default:
+            themselves.
     """
-    ours, theirs = _relations(student, bias), _relations(teacher, bias)
+    ours, theirs = (
+        _relations(states, other, bias)
+        for states, other in zip((student, teacher), keys or (student, teacher), strict=True)
+    )
     divergence = (theirs.exp() * (theirs - ours)).sum(-1)
     real = (bias == 0).transpose(-1, -2).squeeze(-1)
     return (divergence * real).sum() / (real.sum() * divergence.shape[1])
 
 
-def _relations(states: Tensor, bias: Tensor) -> Tensor:
-    scores = states @ states.transpose(-1, -2) * states.shape[-1] ** -0.5
+def _relations(states: Tensor, keys: Tensor, bias: Tensor) -> Tensor:
+    scores = states @ keys.transpose(-1, -2) * states.shape[-1] ** -0.5
     return F.log_softmax(scores.float() + bias, dim=-1)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from kdnas.config.layer_mapping import Targets
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.files.curves import MINI_KD
 from kdnas.report.data import ReportData
@@ -28,7 +29,7 @@ LAYERS = Section(
     "layers",
     "Layer map",
     "Which teacher layers each layer of the winner learns to predict: skip takes every n-th one, "
-    "last the last ones, evenly spreads them over all. Layers count from 1.",
+    "last the last ones, evenly spreads them over all, learned weighs all. Layers count from 1.",
 )
 SECONDS = Section(
     "seconds",
@@ -37,10 +38,7 @@ SECONDS = Section(
 )
 LEAST_SECONDS = 0.5
 DASHES = ("solid", "dash", "dot", "dashdot")
-PARTS = {
-    **{"skip": (style.STUDENT, "solid"), "last": (style.FRONT, "dash")},
-    "evenly": (style.STUDENT, "solid"),
-}
+PARTS = {"last": (style.FRONT, "dash"), "learned": (style.STUDENT, "dot")}
 LEFT, RIGHT = 0.0, 1.0
 
 Curve = dict[str, Any]
@@ -122,30 +120,41 @@ def layers_section(data: ReportData) -> Section:
         missing = "No student is scored yet." if teacher else "The teacher's depth is not known."
         return replace(LAYERS, missing=missing)
     depths = shape.num_hidden_layers, teacher.num_hidden_layers
-    mapping = LayerMap.named(data.settings.mapping, *depths)
-    parts = data.settings.mapping.split("+")
-    pairs = list(zip(mapping.student_layers, mapping.targets, strict=True))
-    head = ("student layer", *(f"teacher layer, {part}" for part in parts))
-    table = Table(head, [(f"{layer}", *map(str, targets)) for layer, targets in pairs])
+    edges = _edges(data.settings.mapping, *depths)
+    head = ("student layer", *(f"teacher layer, {part}" for part in edges))
+    columns = [["+".join(map(str, layers)) for layers in targets] for targets in edges.values()]
+    rows = [(f"{i}", *row) for i, row in enumerate(zip(*columns, strict=True), 1)]
     told = f"{LAYERS.told} Student: {shape.label}. Teacher: {teacher.label}."
-    views = {"map": _map_figure(pairs, parts, *depths)}
-    return replace(LAYERS, told=told, views=views, table=table)
+    views = {"map": _map_figure(edges, *depths)}
+    return replace(LAYERS, told=told, views=views, table=Table(head, rows))
 
 
-def _map_figure(
-    pairs: list[tuple[int, tuple[int, ...]]], parts: list[str], student: int, teacher: int
-) -> go.Figure:
+def _edges(mapping: Any, student: int, teacher: int) -> dict[str, Targets]:
+    """By what is drawn alike, the teacher layers of each student layer."""
+    targets = LayerMap.of(mapping, student, teacher).targets
+    if not isinstance(mapping, str):
+        return {"given": targets}
+    if mapping == "learned":
+        return {mapping: targets}
+    return {
+        part: tuple(target[i : i + 1] for target in targets)
+        for i, part in enumerate(mapping.split("+"))
+    }
+
+
+def _map_figure(edges: dict[str, Targets], student: int, teacher: int) -> go.Figure:
     x = {"tickvals": [LEFT, RIGHT], "ticktext": ["student", "teacher"], "range": [-0.25, 1.25]}
     figure = style.figure(
         {**x, "showgrid": False, "fixedrange": True},
         {"visible": False, "range": [0.3, teacher + 0.7], "fixedrange": True},
         120 + 34 * teacher,
     )
-    for i, part in enumerate(parts):
-        colour, dash = PARTS[part]
+    for part, targets in edges.items():
+        colour, dash = PARTS.get(part, (style.STUDENT, "solid"))
+        pairs = [(i, layer) for i, layers in enumerate(targets, 1) for layer in layers]
         figure.add_scatter(
             x=[LEFT, RIGHT, None] * len(pairs),
-            y=[y for layer, to in pairs for y in (layer * teacher / student, to[i], None)],
+            y=[y for i, layer in pairs for y in (i * teacher / student, layer, None)],
             mode="lines",
             name=part,
             line={"color": colour, "dash": dash, "width": 2},
