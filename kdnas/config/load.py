@@ -47,6 +47,7 @@ def load_settings(
         _refuse_other_stages(recipe, given, origins)
         _refuse_without_corpus(recipe, {**base, **given})
         base = _overlaid(base, recipe)
+        given = _with_space(base, given)
         origins = {**dict.fromkeys(recipe.settings, recipe.file), **origins}
         origins.setdefault("stages", recipe.file)
         given["recipe"] = recipe.name
@@ -74,7 +75,16 @@ def _base(defaults: Mapping[str, Any] | Path | None) -> tuple[dict[str, Any], Or
 
 
 def _overlaid(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
-    return (_without_plain(values) if recipe.stages else values) | recipe.overlay
+    kept = _without_plain(values) if recipe.stages else values
+    return kept | _with_space(values, recipe.overlay)
+
+
+def _with_space(before: Mapping[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """The later values, their space with the fields that only the former one has."""
+    old, new = before.get("space"), later.get("space")
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return later
+    return {**later, "space": {**old, **new}}
 
 
 def _without_plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -68,7 +68,7 @@ OF_SCORING = (
 )
 # What a recipe may set: all that is part of a method.
 OF_A_RECIPE = (
-    *("stages", *PLAIN_RECIPE, "inherit", "after_mini_kd", "class_weights", "batch_size"),
+    *("stages", *PLAIN_RECIPE, "space", "inherit", "after_mini_kd", "class_weights", "batch_size"),
     *("mapping", "normalisation", "shared_projection", "mask_probability"),
     *("transfer_rows", "transfer_methods", "transfer_tasks", "corpus_rows", "corpus_pairs"),
     *("mini_losses", "mini_score", "mini_epochs", "mini_lr", "mini_stride"),
@@ -216,7 +216,9 @@ class Settings(BaseModel):
     )
 
     space: dict[str, list[int | str]] = setting(
-        {}, "Values to choose from by config field, in place of the derived ones (YAML only)."
+        {},
+        "Values to choose from by config field, in place of the derived ones; the word teacher is "
+        "the teacher's own value (YAML only).",
     )
     sampler: Sampler = setting(
         "lstm",

@@ -12,6 +12,8 @@ DEPTH_STEPS = 6
 WIDTH_STEPS = 8
 NEURON_STEPS = 4
 FEWEST_HEADS = 4
+# Stands for the teacher's own value among choices.
+TEACHERS = "teacher"
 # Fields of configs that give the size of a head beside their number.
 HEAD_SIZES = (
     "attention_head_size",
@@ -90,8 +92,10 @@ def derive_choices(teacher: Architecture, multiple: int = 1) -> Choices:
     }
 
 
-def replace_choices(choices: Choices, replacements: dict[str, list[int | str]]) -> Choices:
-    """Replaces derived choices by the user's.
+def replace_choices(
+    choices: Choices, replacements: dict[str, list[int | str]], teacher: Architecture
+) -> Choices:
+    """Replaces derived choices by the user's, in which the word `teacher` is the teacher's own.
 
     Raises:
         KdnasError: A field is unknown, its list is empty, or a value has the wrong type.
@@ -101,12 +105,12 @@ def replace_choices(choices: Choices, replacements: dict[str, list[int | str]]) 
         if name not in FIELDS:
             raise KdnasError(f"unknown field in space: {name!r}; known: {', '.join(FIELDS)}")
         kind = str if name == "hidden_act" else int
-        wrong = [v for v in values if type(v) is not kind]
-        if wrong or not values:
+        own = [getattr(teacher, name) if value == TEACHERS else value for value in values]
+        if not own or any(type(value) is not kind for value in own):
             raise KdnasError(
                 f"invalid space.{name}: {values!r}; expected a list of {kind.__name__} values"
             )
-        replaced[name] = tuple(dict.fromkeys(values))
+        replaced[name] = tuple(dict.fromkeys(own))
     return replaced
 
 

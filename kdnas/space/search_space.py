@@ -67,7 +67,7 @@ class SearchSpace:
         teacher = teacher_architecture(config, family)
         check_regular(config, teacher, name)
         multiple = 2 if family.rotary else 1
-        choices = replace_choices(derive_choices(teacher, multiple), replacements or {})
+        choices = replace_choices(derive_choices(teacher, multiple), replacements or {}, teacher)
         own = getattr(config, "embedding_size", teacher.hidden_size)
         dropped = family.drops_equal_map and own != teacher.hidden_size
         space = cls(teacher, choices, frozenset({own} if dropped else ()), head_multiple=multiple)

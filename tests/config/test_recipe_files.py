@@ -23,7 +23,7 @@ STAGE = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 
 @pytest.mark.parametrize("name", built_in_names())
 def test_every_built_in_recipe_is_whole(name: str) -> None:
     recipe = find_recipe(name)
-    assert recipe.summary and len(recipe.summary) <= 80
+    assert recipe.summary and len(recipe.summary) <= 90
     assert ("--corpus" in (recipe.needs or "")) == recipe.needs_corpus
     settings = load_settings((), {"recipe": name, "corpus": "a"})
     check_recipe(settings)
@@ -54,18 +54,24 @@ def _commented(file: Path) -> list[str]:
 
 def test_what_a_user_sets_comes_after_the_recipe(tmp_path: Path) -> None:
     file = tmp_path / "own.yaml"
-    file.write_text("recipe: tinybert-relations-task\nmapping: last\n")
+    file.write_text("recipe: tinybert-task\nmapping: last\n")
     settings = load_settings([file], {"transfer_rows": 7})
     assert (settings.mapping, settings.transfer_rows) == ("last", 7)
     assert settings.transfer_methods == {"mask": 1, "replace": 4}
+    assert settings.space == {"num_attention_heads": ["teacher"]}
+    file.write_text("space: {num_hidden_layers: [2]}\n")
+    both = load_settings([file], {"recipe": "tinybert-task"}).space
+    assert both == {"num_attention_heads": ["teacher"], "num_hidden_layers": [2]}
+    file.write_text("space: {num_attention_heads: [2]}\n")
+    assert load_settings([file], {"recipe": "tinybert-task"}).space["num_attention_heads"] == [2]
     assert load_settings([file], {"recipe": "labels"}).inherit is False
 
 
 def test_a_file_of_a_users_own_has_the_same_form(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
-    shutil.copy(BUILT_IN / "tinybert-relations-task.yaml", own)
+    shutil.copy(BUILT_IN / "tinybert-task.yaml", own)
     settings = load_settings((), {"recipe": str(own)})
-    named = load_settings((), {"recipe": "TinyBERT_relations-task"})
+    named = load_settings((), {"recipe": "TinyBERT_task"})
     assert settings == named.model_copy(update={"recipe": str(own)})
     own.write_text("task_epochs: 7\n")
     assert load_settings((), {"recipe": str(own)}).full_stages[1].epochs == 7

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,20 @@ def make(
     return pipeline
 
 
+def cases() -> Iterator[Any]:
+    """All pairs; the quick ones have every recipe, every type of task and, between them, loss."""
+    for name in built_in_names():
+        for kind in TYPES:
+            quick = kind == "classification" or name in ("pkd", "tinybert-task")
+            yield pytest.param(name, kind, marks=() if quick else pytest.mark.slow)
+
+
 def test_every_type_is_here() -> None:
     own = {name for name, kind in TASK_TYPES.items() if type(kind).__module__.startswith("kdnas.")}
     assert own == TYPES.keys()
 
 
-@pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("name", built_in_names())
+@pytest.mark.parametrize(("name", "kind"), cases())
 def test_a_recipe_trains_every_type_of_task_to_a_plain_checkpoint(
     name: str, kind: str, make: Make
 ) -> None:
@@ -116,7 +123,14 @@ def test_a_recipe_trains_every_type_of_task_to_a_plain_checkpoint(
     assert scores and all(abs(value) <= 1 for value in scores.values())
 
 
-@pytest.mark.parametrize("name", [n for n in built_in_names() if find_recipe(n).stages])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "tinybert" else pytest.mark.slow)
+        for name in built_in_names()
+        if find_recipe(name).stages
+    ],
+)
 def test_a_recipe_goes_on_after_an_interruption_in_each_stage(
     name: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
