@@ -1,0 +1,188 @@
+"""A teacher's layers, timed with fewer heads and neurons, and the counts that reach a speed."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact, json_artifact
+from kdnas.measure import LatencySettings, measure_latency
+from kdnas.measure.latency import Clock
+from kdnas.measure.onnx import in_runtime, runtime_name
+from kdnas.runtime.interrupt import check
+from kdnas.space import Architecture, PrunedArchitecture
+from kdnas.students.pruning.kept import Kept, shape_of
+from kdnas.students.pruning.levels import choose_levels
+from kdnas.students.pruning.order import Damage
+from kdnas.students.pruning.scores import rounded_neurons
+from kdnas.students.pruning.slicing import sharing
+
+# Each number of neurons that is timed is this share of the one before it, down to the least.
+STEP, LEAST = 0.8, 0.01
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """What the layers of a teacher take, in milliseconds a forward pass.
+
+    Attributes:
+        teacher_ms: The whole teacher.
+        base_ms: The teacher without any heads and neurons: embeddings, norms, head.
+        heads_ms: A layer's attention, by its heads.
+        neurons_ms: A layer's feed-forward part, by its neurons.
+    """
+
+    teacher_ms: float
+    base_ms: float
+    heads_ms: dict[int, float]
+    neurons_ms: dict[int, float]
+
+    def predict(self, counts: PrunedArchitecture) -> float:
+        """What a student with such counts takes; of levels that were timed."""
+        heads = sum(self.heads_ms[n] for n in counts.num_attention_heads)
+        return self.base_ms + heads + sum(self.neurons_ms[n] for n in counts.intermediate_size)
+
+    def speedup(self, counts: PrunedArchitecture) -> float:
+        """How many times as fast as the teacher, both as sums over layers."""
+        layer = self.heads_ms[max(self.heads_ms)] + self.neurons_ms[max(self.neurons_ms)]
+        return (self.base_ms + counts.num_hidden_layers * layer) / self.predict(counts)
+
+
+def neuron_levels(size: int) -> list[int]:
+    """The numbers of neurons that are timed, ascending: none, multiples of 8, all."""
+    levels, count = {0, size}, float(size)
+    while count > LEAST * size:
+        levels.add(rounded_neurons(round(count), size))
+        count *= STEP
+    return sorted(levels)
+
+
+def measure_table(
+    teacher: PreTrainedModel,
+    settings: LatencySettings,
+    runtime: str = "torch",
+    clock: Clock = time.perf_counter,
+) -> LatencyTable:
+    """Times the teacher with fewer and fewer heads and neurons, each in turn with the whole one.
+
+    Heads are counted while no layer has neurons, and the reverse; a difference over all layers is
+    divided among them.
+
+    Args:
+        teacher: On the device that students are timed on.
+        settings: What is timed.
+        runtime: `torch` or `onnx`.
+        clock: In seconds.
+
+    Raises:
+        KdnasError: The teacher cannot be pruned.
+    """
+    shape = shape_of(teacher.config)
+    depth, whole = shape.num_hidden_layers, in_runtime(teacher, runtime)
+    seen: list[float] = []
+
+    def share(heads: int, neurons: int) -> float:
+        """The time of the teacher so pruned, as a share of the whole one's."""
+        check()
+        counts = PrunedArchitecture.of(shape, [heads] * depth, [neurons] * depth)
+        student = in_runtime(sharing(teacher, Kept.first(counts)), runtime)
+        latency = measure_latency(student, whole, settings, clock)
+        seen.append(latency.teacher_ms)
+        return latency.student_ms / latency.teacher_ms
+
+    base = share(0, 0)
+    heads = {n: share(n, 0) for n in range(1, shape.num_attention_heads + 1)}
+    neurons = {n: share(0, n) for n in neuron_levels(shape.intermediate_size) if n}
+    teacher_ms = float(np.median(seen))
+
+    def layer_ms(shares: Mapping[int, float]) -> dict[int, float]:
+        times = {n: max(0.0, (s - base) / depth * teacher_ms) for n, s in shares.items()}
+        return {0: 0.0, **times}
+
+    return LatencyTable(teacher_ms, base * teacher_ms, layer_ms(heads), layer_ms(neurons))
+
+
+def latency_table(
+    path: Path,
+    teacher: PreTrainedModel,
+    settings: LatencySettings,
+    runtime: str = "torch",
+    environment: Mapping[str, Any] | None = None,
+) -> LatencyTable:
+    """The teacher's table from a file; measured where there is none of this teacher and machine.
+
+    Args:
+        path: The file.
+        teacher: On the device that students are timed on; only its shape matters.
+        settings: What is timed.
+        runtime: `torch` or `onnx`.
+        environment: What else decides how fast the machine is (`Runtime.describe`).
+    """
+    key = {
+        "teacher": {"model_type": teacher.config.model_type, **shape_of(teacher.config).params},
+        "settings": asdict(settings),
+        "runtime": runtime_name(runtime),
+        "device": str(teacher.device),
+        "host": platform.node(),
+        "environment": dict(environment or {}),
+    }
+    kept: Artifact[Any] = json_artifact(path, key)
+    found = kept.get(lambda: _plain(measure_table(teacher, settings, runtime)))
+    by_count = (
+        {int(n): float(ms) for n, ms in found[name].items()} for name in ("heads", "neurons")
+    )
+    return LatencyTable(found["teacher"], found["base"], *by_count)
+
+
+def counts_at_speedup(
+    damage: Damage, table: LatencyTable, speedup: float, teacher: Architecture
+) -> PrunedArchitecture:
+    """The counts that take at most the teacher's time over a speed-up, and lose the least.
+
+    Heads and neurons of all layers are chosen together, among the numbers that were timed. Both
+    times are the table's sums over layers.
+
+    Raises:
+        KdnasError: The speed-up is below 1, or more than pruning can give.
+    """
+    if not speedup >= 1:
+        raise KdnasError(f"invalid speed-up {speedup:g}: expected 1 or more")
+    depth, levels = teacher.num_hidden_layers, (sorted(table.heads_ms), sorted(table.neurons_ms))
+    damages = [
+        part[layer, counts].double().cpu().numpy()
+        for part, counts in zip((damage.heads, damage.neurons), levels, strict=True)
+        for layer in range(depth)
+    ]
+    costs = [
+        np.array([times[count] for count in counts])
+        for times, counts in zip((table.heads_ms, table.neurons_ms), levels, strict=True)
+        for _ in range(depth)
+    ]
+    whole = table.predict(PrunedArchitecture.whole(teacher))
+    budget = whole / speedup - table.base_ms
+    chosen = choose_levels(damages, costs, budget)
+    if chosen is None:
+        raise KdnasError(
+            f"cannot prune to {speedup:g} times the teacher's speed: without any heads and "
+            f"neurons it is {whole / table.base_ms:.1f} times as fast; give a speed-up below that"
+        )
+    heads = [levels[0][level] for level in chosen[:depth]]
+    return PrunedArchitecture.of(teacher, heads, [levels[1][level] for level in chosen[depth:]])
+
+
+def _plain(table: LatencyTable) -> dict[str, Any]:
+    """A table as JSON has it."""
+    return {
+        "teacher": table.teacher_ms,
+        "base": table.base_ms,
+        "heads": table.heads_ms,
+        "neurons": table.neurons_ms,
+    }

@@ -1,0 +1,151 @@
+"""Levels by dynamic programming, and tables of latencies."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import key_of
+from kdnas.measure import LatencySettings
+from kdnas.space import Architecture, PrunedArchitecture
+from kdnas.students.pruning import speed
+from kdnas.students.pruning.levels import choose_levels
+from kdnas.students.pruning.order import Damage
+from kdnas.students.pruning.speed import (
+    LatencyTable,
+    counts_at_speedup,
+    latency_table,
+    measure_table,
+    neuron_levels,
+)
+from kdnas.tasks import load_spec
+from kdnas.teachers.load import load_teacher
+
+TIMED = LatencySettings(batch=1, length=8, repeats=2, quiet=False)
+TEACHER = Architecture(2, 2, 32, 16, "gelu")
+TABLE = LatencyTable(11.0, 1.0, {0: 0.0, 1: 1.0, 2: 2.0}, {0: 0.0, 8: 2.0, 16: 3.0})
+
+
+def brute(damages: list, costs: list, budget: float) -> float:
+    """The least damage of all choices."""
+    every = itertools.product(*(range(len(each)) for each in damages))
+    sums = ((sum(c[i] for c, i in zip(costs, way, strict=True)), way) for way in every)
+    fitting = [way for cost, way in sums if cost <= budget + 1e-9]
+    return min(
+        (sum(d[i] for d, i in zip(damages, way, strict=True)) for way in fitting), default=np.inf
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_levels_are_the_best_of_all(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(2, 5, 5)
+    damages = [np.sort(rng.random(n))[::-1] for n in sizes]
+    costs = [np.sort(rng.integers(0, 12, n)).astype(float) for n in sizes]
+    for budget in (5, 17, 40):
+        levels = choose_levels(damages, costs, budget, steps=budget * 7)
+        best = brute(damages, costs, budget)
+        if levels is None:
+            assert best == np.inf
+            continue
+        assert sum(c[i] for c, i in zip(costs, levels, strict=True)) <= budget
+        found = sum(d[i] for d, i in zip(damages, levels, strict=True))
+        assert found == pytest.approx(best)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_any_times_keep_the_budget_and_come_near_the_best(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    damages = [np.sort(rng.random(4))[::-1] for _ in range(4)]
+    costs = [np.sort(rng.random(4)) for _ in range(4)]
+    levels = choose_levels(damages, costs, 1.7)
+    if levels is None:
+        assert brute(damages, costs, 1.7) == np.inf
+        return
+    assert sum(c[i] for c, i in zip(costs, levels, strict=True)) <= 1.7 + 1e-9
+    found = sum(d[i] for d, i in zip(damages, levels, strict=True))
+    # A budget less by a part for each block is never better than what was found.
+    assert found <= brute(damages, costs, 1.7 - 4 * 1.7 / 10_000) + 1e-9
+
+
+def test_no_time_takes_only_what_costs_none() -> None:
+    damages, costs = [np.array([1.0, 0.5, 0.0])], [np.array([0.0, 0.0, 1.0])]
+    assert choose_levels(damages, costs, 0.0) == [1]
+    assert choose_levels(damages, costs, -1.0) is None
+    assert choose_levels(damages, [np.array([2.0, 3.0, 4.0])], 1.0) is None
+
+
+def test_counts_keep_the_speed_and_lose_the_least() -> None:
+    """The whole takes 1 + 2 * (2 + 3) = 11, half of it 5.5: 4.5 are left."""
+    damage = Damage(
+        torch.tensor([[1.0, 0.3, 0.0], [1.0, 0.9, 0.0]]),
+        torch.tensor([[0.4] + [0.1] * 15 + [0.0], [1.0] + [0.8] * 15 + [0.0]]),
+    )
+    half = counts_at_speedup(damage, TABLE, 2, TEACHER)
+    assert TABLE.speedup(half) >= 2
+    ways = itertools.product((0, 1, 2), (0, 1, 2), (0, 8, 16), (0, 8, 16))
+    made = [PrunedArchitecture.of(TEACHER, way[:2], way[2:]) for way in ways]
+
+    def lost(counts: PrunedArchitecture) -> float:
+        parts = zip(
+            (damage.heads, damage.neurons),
+            (counts.num_attention_heads, counts.intermediate_size),
+            strict=True,
+        )
+        return float(sum(part[i, n] for part, left in parts for i, n in enumerate(left)))
+
+    best = min(lost(counts) for counts in made if TABLE.speedup(counts) >= 2)
+    assert lost(half) == pytest.approx(best)
+    assert counts_at_speedup(damage, TABLE, 1, TEACHER) == PrunedArchitecture.whole(TEACHER)
+    nothing = counts_at_speedup(damage, TABLE, 11, TEACHER)
+    assert nothing == PrunedArchitecture.of(TEACHER, [0, 0], [0, 0])
+
+
+@pytest.mark.parametrize(("asked", "match"), [(0.5, "expected 1 or more"), (11.5, "11.0 times")])
+def test_speeds_that_cannot_be_had_are_refused(asked: float, match: str) -> None:
+    damage = Damage(torch.ones(2, 3), torch.ones(2, 17))
+    with pytest.raises(KdnasError, match=match):
+        counts_at_speedup(damage, TABLE, asked, TEACHER)
+
+
+def test_neurons_that_are_timed() -> None:
+    levels = neuron_levels(3072)
+    assert levels[0] == 0 and levels[-1] == 3072 and len(levels) == len(set(levels)) < 30
+    assert all(n % 8 == 0 for n in levels) and 2456 in levels
+    assert neuron_levels(60)[-2:] == [48, 60]
+    assert neuron_levels(4) == [0, 4]
+
+
+@pytest.mark.parametrize("runtime", ["torch", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_table_of_a_real_teacher_is_measured_once(
+    runtime: str, make_teacher: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = load_teacher(str(make_teacher()), load_spec("sst2")).model
+    monkeypatch.setattr(speed, "neuron_levels", lambda size: [0, 8, size])
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    path = tmp_path / "latencies.json"
+    table = latency_table(path, teacher, TIMED, runtime)
+    assert set(table.heads_ms) == {0, 1, 2, 3, 4} and set(table.neurons_ms) == {0, 8, 64}
+    assert table.teacher_ms > 0 and table.base_ms > 0 and table.heads_ms[0] == 0
+    assert all(torch.equal(value, before[n]) for n, value in teacher.state_dict().items())
+    assert (key_of(path) or {})["runtime"].startswith(
+        {"torch": "torch", "onnx": "onnxrun"}[runtime]
+    )
+    monkeypatch.setattr(speed, "measure_table", None)  # would fail
+    assert latency_table(path, teacher, TIMED, runtime) == table
+
+
+def test_fewer_heads_and_neurons_are_faster(make_teacher: Callable[..., Path]) -> None:
+    """A teacher whose layers take long enough to be timed."""
+    teacher = load_teacher(
+        str(make_teacher(hidden_size=128, intermediate_size=2048, num_attention_heads=8)), None
+    ).model
+    table = measure_table(teacher, LatencySettings(8, 64, 5, quiet=False))
+    assert table.neurons_ms[2048] > table.neurons_ms[24] and table.heads_ms[8] > table.heads_ms[0]
+    assert table.base_ms < table.teacher_ms
