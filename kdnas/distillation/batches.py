@@ -18,6 +18,8 @@ from kdnas.tasks import TASK_TYPES, EncodedExamples, TaskType
 from kdnas.tasks.encode import Units, ragged_rows
 
 PAD_MULTIPLE = 16
+# Of what a decoder reads: every position of its output is multiplied by a whole vocabulary.
+DECODER_MULTIPLE = 8
 WINDOW = 50
 # Tokens of a forward pass; a GPU is not filled by fewer.
 FORWARD_TOKENS = 2048
@@ -33,7 +35,8 @@ class Batch:
     Attributes:
         indices: Shape (batch,): which examples of the data these are.
         inputs: `input_ids`, `attention_mask` and, where the tokenizer makes them,
-            `token_type_ids`, each of shape (batch, length).
+            `token_type_ids`, each of shape (batch, length); for a model with a decoder also
+            `decoder_input_ids`, of shape (batch, decoder length).
         labels: One row for each unit, or None.
         units: Where the units are in a model's output.
         packing: Where the real tokens are.
@@ -150,15 +153,15 @@ def part_of(
     return replace(part, sample=slice((int(indices.sum()) - before) % stride, None, stride))
 
 
-def padded(length: int) -> int:
+def padded(length: int, multiple: int = PAD_MULTIPLE) -> int:
     """The padded length of a batch whose longest example has `length` tokens."""
-    return -(-length // PAD_MULTIPLE) * PAD_MULTIPLE
+    return -(-length // multiple) * multiple
 
 
 def collate(
     data: EncodedExamples, indices: Indices, pad_id: int, stride: int = 1, *, even: int = 0
 ) -> Batch:
-    """Pads examples on the right to a common multiple of 16 tokens.
+    """Pads examples on the right to a common multiple of 16 tokens, of 8 for a decoder.
 
     Hidden states are compared at every `stride`-th token; where that starts differs by batch.
 
@@ -178,6 +181,10 @@ def collate(
         types = np.zeros(mask.shape, dtype=np.int64)
         types[mask] = data.token_type_ids[positions]
         inputs["token_type_ids"] = types
+    unit_length = length
+    if data.decoder_ids is not None:
+        inputs["decoder_input_ids"] = _decoder_inputs(data, data.decoder_ids, indices, pad_id)
+        unit_length = inputs["decoder_input_ids"].shape[1]
     labels = None
     if data.labels is not None:
         labels = task.collate_labels(data.labels[ragged_rows(data.unit_offsets, indices)])
@@ -192,7 +199,7 @@ def collate(
         {name: torch.from_numpy(value) for name, value in inputs.items()},
         labels,
         task,
-        data.units_of(indices, length),
+        data.units_of(indices, unit_length),
         packing,
         sample,
         None if isinstance(sample, slice) else torch.from_numpy(sample),
@@ -200,9 +207,23 @@ def collate(
     )
 
 
+def _decoder_inputs(
+    data: EncodedExamples, tokens: NDArray[np.int32], indices: Indices, pad_id: int
+) -> Indices:
+    """What a decoder reads of some examples, shape (batch, decoder length); at least one place.
+
+    No mask goes with it: padding stands behind everything that is read, and a decoder looks back.
+    """
+    counts = np.diff(data.unit_offsets)[indices]
+    length = padded(max(1, int(counts.max())), DECODER_MULTIPLE)
+    ids = np.full((len(indices), length), pad_id, dtype=np.int64)
+    ids[np.arange(length) < counts[:, None]] = tokens[ragged_rows(data.unit_offsets, indices)]
+    return ids
+
+
 def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> Iterator[Batch]:
     """The data once, by length, on a device; ends on Ctrl-C."""
-    for indices in plan_once(data.lengths, forward_tokens(device)):
+    for indices in plan_once(data.sizes, forward_tokens(device)):
         check()
         yield collate(data, indices, pad_id).to(device)
 

@@ -51,7 +51,7 @@ def seconds_a_step(
         suppress(DivergedError, torch.OutOfMemoryError),
     ):
         train(model, WeightedLosses(losses), few, steps, short, runtime, pad_id=pad_id)
-    tokens = float(few.lengths.sum()) / len(short.plan(few.lengths, 0))
+    tokens = float(few.sizes.sum()) / len(short.plan(few.sizes, 0))
     # The first step chooses kernels and takes memory; getting ready is not counted at all.
     times = np.diff(steps.began)[1:]
     if len(times):

@@ -89,7 +89,7 @@ def train(
         stack.enter_context(stream_of_its_own(runtime.device))
         stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
         weights = stack.enter_context(working_precision(model, runtime, objective))
-        pace = Pace(schedule, schedule.steps(data.lengths), until)
+        pace = Pace(schedule, schedule.steps(data.sizes), until)
         optimizer = _optimizer(weights.trained, schedule, runtime)
         key = f"{schedule} {objective.described}"
         if data.class_weights is not None:
@@ -106,7 +106,7 @@ def train(
         left = round(pace.until * pace.steps) - pace.step
         with progress(title, left) if team.leads else nullcontext(_nothing) as advance:
             try:
-                for indices in _plans(data.lengths, pace, even):
+                for indices in _plans(data.sizes, pace, even):
                     # Afresh at each step: dropout then draws the same after an interruption.
                     seed = schedule.seed + pace.step + team.rank * NEXT_SEED
                     seed_all(seed, runtime.device)
@@ -258,11 +258,11 @@ def predict(
     return logits
 
 
-def _plans(lengths: Indices, pace: Pace, even: bool) -> Iterator[Indices]:
+def _plans(sizes: Indices, pace: Pace, even: bool) -> Iterator[Indices]:
     """The examples of each batch that is still to be trained on, epoch after epoch."""
     skip = pace.step
     for epoch in itertools.count():
-        plan = pace.schedule.plan(lengths, epoch, even=even)
+        plan = pace.schedule.plan(sizes, epoch, even=even)
         for indices in plan[skip:]:
             if pace.done:
                 return

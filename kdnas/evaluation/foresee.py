@@ -74,7 +74,7 @@ def foresee(
     steps = []
     for one in tuned:
         name = one.spec.name
-        spent = epochs * int(trains[name].lengths.sum()) * seconds / tokens
+        spent = epochs * int(trains[name].sizes.sum()) * seconds / tokens
         title = f"{name}: {several(count, 'fine-tuning')}"
         steps.append(Step(name, title, {FINE_TUNING: spent / runtime.team.size}))
     return Foreseen(Plan(steps), rows, Disk.of(folder, needed))

@@ -60,6 +60,9 @@ class EncodedExamples:
     class_weights: NDArray[np.float32] | None = None  # (classes,) in the task's loss; None: all 1
     rows: Indices | None = None  # (n,): the row of each example, ascending; None: one each
     spans: NDArray[np.int32] | None = None  # (units, 2): where each unit is in its row's text
+    # (units,): the tokens that a decoder reads. Units are then its positions, `input_ids` are the
+    # encoder's. None for models without a decoder.
+    decoder_ids: NDArray[np.int32] | None = None
     # (rows,) plain objects of the task's type: what decoding and scoring read of each row.
     references: NDArray[Any] | None = None
 
@@ -70,6 +73,11 @@ class EncodedExamples:
     def lengths(self) -> Indices:
         """Tokens of each example."""
         return np.diff(self.offsets)
+
+    @property
+    def sizes(self) -> Indices:
+        """Tokens that a model reads of each example: its encoder and, where it has one, decoder."""
+        return self.lengths + (0 if self.decoder_ids is None else np.diff(self.unit_offsets))
 
     @property
     def unit_offsets(self) -> Indices:
@@ -101,7 +109,10 @@ class EncodedExamples:
         return np.flatnonzero(np.isin(self.rows, rows))
 
     def units_of(self, indices: Indices, length: int = 0) -> Units:
-        """Where the units of a batch of these examples, padded to a length, are in an output."""
+        """Where the units of a batch of these examples, padded to a length, are in an output.
+
+        The length is that of the sequences that have the units: with a decoder, of its own.
+        """
         import torch
 
         if self.units is None or self.positions is None:
@@ -133,6 +144,7 @@ class EncodedExamples:
             units=None if counts is None else offsets_of(counts),
             positions=None if self.positions is None else self.positions[units],
             spans=None if self.spans is None else self.spans[units],
+            decoder_ids=None if self.decoder_ids is None else self.decoder_ids[units],
             rows=rows,
             references=None if self.references is None else self.references[kept],
         )
@@ -154,14 +166,14 @@ class EncodedExamples:
             return np.concatenate([first, second[1:] + first[-1] if ends else second])
 
         names = ["input_ids", "token_type_ids", "offsets", "units", "positions"]
-        names += ["rows", "spans", "references"]
+        names += ["rows", "spans", "references", "decoder_ids"]
         return replace(self, labels=None, **{name: both(name) for name in names})
 
     def fingerprint(self) -> str:
         """A SHA-256 of the content, the same in every process and on every machine."""
         digest = hashlib.sha256()
         names = ("input_ids", "token_type_ids", "offsets", "labels", "units", "positions")
-        for name in (*names, "rows", "spans"):
+        for name in (*names, "rows", "spans", "decoder_ids"):
             array = getattr(self, name)
             if array is not None:
                 little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

@@ -46,17 +46,17 @@ class Estimate:
         self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
         self.jobs = jobs  # candidates that are scored side by side
         self.shared = context.runtime.team.size  # processes that train together
-        self.lengths = for_students(inputs.data, context.settings).train.lengths
+        self.lengths = for_students(inputs.data, context.settings).train.sizes
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
 
     def teacher(self) -> Parts:
         """Fine-tuning the teacher."""
-        steps = teacher_schedule(self.settings).steps(self.data.train.lengths)
+        steps = teacher_schedule(self.settings).steps(self.data.train.sizes)
         return {"teacher fine-tuning": steps * self.speeds.teacher_step / self.shared}
 
     def signal(self) -> Parts:
         """The teacher's outputs for the proxy."""
-        tokens = self.data.distillation.take(self.data.proxy).lengths.sum()
+        tokens = self.data.distillation.take(self.data.proxy).sizes.sum()
         return {"teacher signal": STORING * int(tokens) * self.speeds.token}
 
     def trial(self) -> float:
@@ -71,12 +71,12 @@ class Estimate:
         proxy = data.distillation.take(data.proxy)
         training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
         schedule = schedule_of(settings.mini_stage, settings)
-        steps = schedule.steps(proxy.lengths[training])
+        steps = schedule.steps(proxy.sizes[training])
         steps = min(steps, settings.mini_steps or steps)
         seconds = min(
             DISTILLING * steps * self.speeds.student_step, settings.mini_seconds or float("inf")
         )
-        scoring = int(proxy.lengths[heldout].sum()) * self.speeds.token * self.speeds.share
+        scoring = int(proxy.sizes[heldout].sum()) * self.speeds.token * self.speeds.share
         return START_SECONDS + self._timed(REPEATS) + seconds + scoring
 
     def recipe(self, *, signal: bool) -> Parts:
@@ -106,7 +106,7 @@ class Estimate:
         Of the trainings of one student with several seeds, one is timed.
         """
         rows = [*self.data.evaluation.values()]
-        tokens = sum(int(part.lengths.sum()) for part in rows) * self.speeds.token
+        tokens = sum(int(part.sizes.sum()) for part in rows) * self.speeds.token
         passes = tokens * (1 + students * self.speeds.share)
         shapes = students / self.settings.final_seeds
         timing = shapes * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
@@ -115,7 +115,7 @@ class Estimate:
     def _rows(self, stage: Stage) -> Indices:
         """The lengths of a stage's rows; those of a transfer set as the task's own."""
         if stage.data == "corpus" and self.data.corpus is not None:
-            return self.data.corpus.lengths
+            return self.data.corpus.sizes
         if stage.data == "transfer":
             return np.resize(self.lengths, self.settings.transfer_rows)
         return self.lengths

@@ -107,7 +107,7 @@ def _passes(context: Context, inputs: Inputs, given: Teacher) -> tuple[float, fl
     def once() -> None:
         given.model(input_ids=ones, attention_mask=ones)
 
-    return each / int(few.lengths.sum()), _seconds(once)
+    return each / int(few.sizes.sum()), _seconds(once)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from kdnas.distillation.batches import PAD_MULTIPLE, collate, plan_epoch, plan_once, tensors_of
 from kdnas.tasks import EncodedExamples
+from kdnas.tasks.encode import offsets_of
 
 
 def ragged(lengths: list[int]) -> EncodedExamples:
@@ -97,3 +100,41 @@ def test_a_changed_batch_keeps_its_form() -> None:
     for before, after in zip(tensors_of(batch), tensors_of(doubled), strict=True):
         assert torch.equal(before * 2, after)
     assert len(tensors_of(batch)) == 9
+
+
+def with_decoder(lengths: list[int], targets: list[int]) -> EncodedExamples:
+    """Examples whose decoder reads 100, 101, ...; labels are one more."""
+    units = offsets_of(np.array(targets))
+    read = np.arange(100, 100 + sum(targets), dtype=np.int32)
+    positions = np.concatenate([np.arange(count, dtype=np.int32) for count in targets])
+    return replace(
+        ragged(lengths), labels=read + 1, units=units, positions=positions, decoder_ids=read
+    )
+
+
+def test_what_a_decoder_reads_is_an_input_of_the_batch() -> None:
+    data = with_decoder([4, 20], [3, 9])
+    assert data.sizes.tolist() == [7, 29] and data.lengths.tolist() == [4, 20]
+    batch = collate(data, np.array([1, 0]), 7)
+    read = batch.inputs["decoder_input_ids"]
+    assert batch.inputs["input_ids"].shape == (2, 32) and read.shape == (2, 16)
+    assert read[0].tolist() == [*range(103, 112), *[7] * 7]
+    assert read[1].tolist() == [100, 101, 102, *[7] * 13]
+    # A unit is a place of the decoder.
+    assert batch.units.length == 16 and len(batch.units) == 12
+    found = read[batch.units.example, batch.units.position]
+    assert batch.labels is not None and torch.equal(found + 1, batch.labels.long())
+
+
+def test_a_decoder_of_examples_without_targets_reads_padding() -> None:
+    data = with_decoder([4, 5], [0, 2])
+    batch = collate(data, np.array([0]), 7)
+    assert batch.inputs["decoder_input_ids"].tolist() == [[7] * 8] and len(batch.units) == 0
+
+
+def test_parts_of_data_keep_what_the_decoder_reads() -> None:
+    data = with_decoder([4, 5, 6], [3, 1, 2])
+    assert data.take([2, 0]).decoder_ids.tolist() == [104, 105, 100, 101, 102]  # type: ignore
+    both = data.take([1]).joined(data.take([0]))
+    assert both.decoder_ids.tolist() == [103, 100, 101, 102]  # type: ignore[union-attr]
+    assert data.fingerprint() != replace(data, decoder_ids=data.decoder_ids + 1).fingerprint()  # type: ignore
