@@ -190,6 +190,18 @@ class Settings(BaseModel):
         ge=0,
         le=MOST_TOKENS,
     )
+    max_target_length: int = setting(
+        128,
+        "Sequence-to-sequence: longest target, in tokens.",
+        ge=2,
+        le=MOST_TOKENS,
+    )
+    source_prefix: str | None = setting(
+        None,
+        "Sequence-to-sequence: what is put before each source, such as 'translate English to "
+        "German: ' for T5; default: the prefix in the teacher's config, if any.",
+        form="TEXT",
+    )
     tasks: dict[str, dict[str, Any]] = setting({}, "Definitions of further tasks (YAML only).")
 
     general_teacher: str | None = setting(

@@ -18,6 +18,7 @@ from kdnas.distillation.batches import Batch, Indices, batches_once, collate, pa
 from kdnas.distillation.captured import CapturedSteps, captures, stream_of_its_own
 from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.distillation.embedding_rows import word_embeddings
+from kdnas.distillation.generation import generate
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import KnownSignal, OutputRequest, TeacherSignal, forward
 from kdnas.distillation.precision import Masters, working_precision
@@ -27,6 +28,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, seed_all
 from kdnas.runtime.distributed import ALONE, Team
+from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 
 _nothing: Callable[..., None] = lambda *_: None  # noqa: E731
@@ -238,8 +240,21 @@ def heldout_losses(
     return {name: value / totals[name] for name, value in sums.items()}
 
 
-@torch.no_grad()
 def predict(
+    model: PreTrainedModel, data: EncodedExamples, runtime: Runtime, *, pad_id: int
+) -> Tensor:
+    """What a model says of some data, in their order, as the type of their task decodes it.
+
+    Logits, shape (units, outputs), float32 on the CPU; of a type that generates the token ids of
+    `generate`.
+    """
+    if TASK_TYPES[data.task_type].generates:
+        return generate(model, data, runtime, pad_id=pad_id)
+    return logits_of(model, data, runtime, pad_id=pad_id)
+
+
+@torch.no_grad()
+def logits_of(
     model: PreTrainedModel, data: EncodedExamples, runtime: Runtime, *, pad_id: int
 ) -> Tensor:
     """Logits in the order of the data, shape (units, outputs), float32 on the CPU."""

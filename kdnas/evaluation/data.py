@@ -110,7 +110,7 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
         raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")
     tuned = _needs_tuning(model, config, task.spec, tuned)
     length = input_length(settings, tokenizer, config)
-    options = encode_options(settings, task.spec)
+    options = encode_options(settings, task.spec, config)
     splits = encode_evaluation(task, tokenizer, length, options)
     for data in splits.values():
         check_inputs(data, config)
@@ -157,10 +157,13 @@ def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str
 def _needs_tuning(model: str, config: Any, spec: TaskSpec, tuned: bool | None) -> bool:
     headed = has_head(config, spec)
     if tuned is False and not headed:
-        kind = f", {config.problem_type}" if config.problem_type else ""
+        kind = f", {config.problem_type}" if getattr(config, "problem_type", None) else ""
+        wanted, found = "", ""
+        if spec.task_type.has_outputs:
+            wanted = f"with {spec.num_labels} output(s) "
+            found = f" (it has {config.num_labels}{kind})"
         raise KdnasError(
-            f"{model!r} has no head with {spec.num_labels} output(s) for task {spec.name!r} (it "
-            f"has {config.num_labels}{kind}); leave out --no-fine-tune"
+            f"{model!r} has no head {wanted}for task {spec.name!r}{found}; leave out --no-fine-tune"
         )
     outputs = head_of_another_task(config, spec) if headed else None
     if tuned is None and outputs:

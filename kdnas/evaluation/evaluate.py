@@ -27,7 +27,7 @@ from kdnas.runs.student import finished_student
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.formatting import several, table_lines
-from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec
+from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_config, load_teacher
@@ -181,7 +181,7 @@ def _evaluate_task(
         found = {**_over_seeds(outcomes), "grid_points": len(grid), "diverged": diverged}
         model = tuner.best_model() if tests else None
     else:
-        teacher = load_teacher(subject.model, subject.spec)
+        teacher = load_teacher(subject.model, subject.spec, options=subject.options)
         if not teacher.has_head:
             raise KdnasError(
                 f"{subject.model!r} lacks weights of the head that its config describes; "
@@ -292,6 +292,8 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
         lines.append(f"diverged: {len(task['diverged'])} of the fine-tunings")
     if task["held_out"]:
         lines.append("no validation file: scored on a held-out tenth of the training rows")
+    for name, words in (task.get("details") or {}).get("signatures", {}).items():
+        lines += [f"{name}: {words}"] if name in task["scores"] else []
     return lines
 
 
@@ -313,7 +315,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
     """The task and the data of a run folder; nothing for a checkpoint."""
     file = folder / "config.yaml"
     own = read_yaml(file) if file.exists() else {}
-    names = ("task", "tasks", "data_dir", "max_length", "skip_malformed")
+    encoding = {name for kind in TASK_TYPES.values() for name in kind.encode_settings}
+    names = ("task", "tasks", "data_dir", "max_length", "skip_malformed", *sorted(encoding))
     defaults = {"task": DEFAULT_TASK} if own else {}
     return {**defaults, **{name: own[name] for name in names if own.get(name) is not None}}
 

@@ -22,7 +22,7 @@ from kdnas.students.checkpoint import load_checked
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import threshold_of
-from kdnas.teachers.load import check_inputs, load_config, load_teacher
+from kdnas.teachers.load import check_family, check_inputs, load_config, load_teacher
 from kdnas.teachers.tokenizer import longest_input
 
 CHUNK = 512
@@ -75,7 +75,7 @@ def predict(
         `{"text", "score"}`; for token classification `{"text", "entities"}`, each of these
         `{"type", "text", "start", "end", "score"}`; for question answering `{"text", "text_pair",
         "answer", "score", "start", "end"}`, with places in the second text, the context, and an
-        empty answer for none.
+        empty answer for none; for sequence-to-sequence `{"text", "generated"}`.
 
     Raises:
         KdnasError: The model cannot be used or has no head, or texts and pairs do not match.
@@ -126,7 +126,7 @@ def prediction_line(classifier: Classifier, said: Prediction) -> str:
     """The answer and then the text, in one line."""
     answer = classifier.task_type.answer_line(said, classifier.labels)
     texts = " | ".join(said[name] for name in classifier.task_type.told_texts if name in said)
-    return printable(f"{answer}  {' '.join(texts.split())}")
+    return printable("  ".join(filter(None, (answer, " ".join(texts.split())))))
 
 
 def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Prediction]:
@@ -154,7 +154,8 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
         words=[spans for spans in words if spans is not None] or None,
         classes=tuple(classifier.labels),
     )
-    data = encode(examples, tokenizer, classifier.length)
+    options = kind.encode_options({}, model.config)
+    data = encode(examples, tokenizer, classifier.length, options=options)
     check_inputs(data, model.config)
     pad_id = padding_id(model.config, tokenizer)
     logits = training.predict(model, data, classifier.runtime, pad_id=pad_id).numpy()
@@ -176,6 +177,7 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
         raise KdnasError(f"{problem}; make or copy the checkpoint again")
     config = load_config(name)
     problem, kind = getattr(config, "problem_type", None), task_type_of(config)
+    check_family(name, config, kind)
     if problem not in (None, kind.problem_type):
         raise KdnasError(f"{name} is for {problem}, which kdnas does not know yet")
     teacher = load_teacher(name, None)

@@ -11,8 +11,9 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
 from kdnas.tasks.examples import Spans, clean_text, is_empty
+from kdnas.tasks.formats.endings import ending_of
 from kdnas.tasks.formats.files import find_format
-from kdnas.tasks.formats.tables import SUFFIXES, Rows, find_column, read_rows
+from kdnas.tasks.formats.tables import SUFFIXES, Rows, find_column, read_rows, unnested
 from kdnas.tasks.formats.text import count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
@@ -99,7 +100,7 @@ def read_file(
     own, paired = spec.text if spec else (), is_paired(spec)
     if spec is not None and (found := find_format(path, spec)) is not None:
         return _in_format(found.read(path, spec), spec, kind)
-    if path.suffix.lower() not in SUFFIXES:
+    if not ending_of(path, SUFFIXES):
         return read_lines(path.open("rb"), str(path), spec), count_lines(path)
     columns = (*own[:1], TEXT)
     wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
@@ -110,6 +111,7 @@ def read_file(
         encoding=spec.encoding if spec else None,
     )
     tell(table.source, table.assumed)
+    table = unnested(table, own)
     text, pair = _find(table, text_column, *columns), None
     if text is None and sum(map(bool, table.header)) == 1 and not text_column:
         text = next(at for at, name in enumerate(table.header) if name)

@@ -225,7 +225,8 @@ class Tuner:
 
 def fresh(subject: Subject, seed: int) -> Teacher:
     """The checkpoint's encoder under a new head."""
-    return with_fresh_head(load_teacher(subject.model, subject.spec, seed), seed)
+    loaded = load_teacher(subject.model, subject.spec, seed, options=subject.options)
+    return with_fresh_head(loaded, seed)
 
 
 def metrics_line(scores: dict[str, float], spread: dict[str, float] | None = None) -> str:

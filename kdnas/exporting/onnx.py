@@ -241,7 +241,7 @@ def _evaluation(
             skip_malformed=settings.skip_malformed,
         )
         length = input_length(settings, tokenizer, config)
-        options = encode_options(settings, task.spec)
+        options = encode_options(settings, task.spec, config)
         return task.spec, encode_evaluation(task, tokenizer, length, options)
     except KdnasError as error:
         say(f"no scores: {error}")

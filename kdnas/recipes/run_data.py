@@ -45,7 +45,7 @@ class RunData:
         length: Tokens at which inputs are cut.
         spare: Training examples that `max_train_rows` leaves out, at most 1,000 of them.
         assumed: How files were read where that is not the usual way.
-        options: Values of the settings by which the task's type encodes.
+        options: By which the task's type encodes.
     """
 
     spec: TaskSpec
@@ -80,7 +80,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
             f"{longest_input(config)}"
         )
     length = input_length(settings, tokenizer, config)
-    options = encode_options(settings, task.spec)
+    options = encode_options(settings, task.spec, config)
     train, spare = task.splits["train"], None
     if settings.max_train_rows and settings.max_train_rows < len(train):
         everything = train
@@ -133,9 +133,10 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     )
 
 
-def encode_options(settings: Settings, spec: TaskSpec) -> dict[str, Any]:
-    """Values of the settings by which the task's type encodes."""
-    return {name: getattr(settings, name) for name in spec.task_type.encode_settings}
+def encode_options(settings: Settings, spec: TaskSpec, config: Any) -> dict[str, Any]:
+    """By which the task's type encodes for a model: from settings and the model's config."""
+    kind = spec.task_type
+    return kind.encode_options({n: getattr(settings, n) for n in kind.encode_settings}, config)
 
 
 def encode_corpus(

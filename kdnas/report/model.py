@@ -144,11 +144,16 @@ class ClassScores(Part):
 
 
 class Details(Part):
-    """Class by class: row i, column j of `confusion` are rows of class i taken for class j."""
+    """What lies below a score.
 
-    classes: list[ClassScores]
+    Class by class: row i, column j of `confusion` are rows of class i taken for class j. Of texts
+    the `signatures` of scores, by metric.
+    """
+
+    classes: list[ClassScores] = []
     confusion: list[list[int]] | None = None  # where each row has one class
     counted: str = "rows"  # what the support of a class counts
+    signatures: dict[str, str] = {}
 
 
 class SplitFacts(Part):

@@ -98,8 +98,9 @@ def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, 
     try:
         model, tokenizer = load_student(folder), load_tokenizer(str(folder))
         with torch.inference_mode():
-            output = model(**tokenizer(PROBE, return_tensors="pt"))
-            said = [getattr(output, name) for name in task_type_of(model.config).onnx_outputs]
+            said = task_type_of(model.config).raw_outputs(
+                model, tokenizer(PROBE, return_tensors="pt")
+            )
     except Exception as error:  # transformers and tokenizers raise errors of many kinds
         reason = shorten(str(error), 200, placeholder=" ...")
         raise KdnasError(f"cannot load {folder}: {reason}{again}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,6 +63,8 @@ class EncodedExamples:
     # (units,): the tokens that a decoder reads. Units are then its positions, `input_ids` are the
     # encoder's. None for models without a decoder.
     decoder_ids: NDArray[np.int32] | None = None
+    # What made the tokens, for types whose predictions are texts.
+    tokenizer: Any = field(default=None, compare=False, repr=False)
     # (rows,) plain objects of the task's type: what decoding and scoring read of each row.
     references: NDArray[Any] | None = None
 

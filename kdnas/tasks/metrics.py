@@ -64,12 +64,17 @@ def answers_of(
 ) -> Answers:
     """What a model's logits, shape (units, outputs), say of the labelled rows of some examples.
 
+    Of a type that generates, in place of logits: token ids, shape (examples, tokens).
+
     Raises:
         DivergedError: A logit is not finite.
         ValueError: The shapes do not fit the task.
     """
     kind = spec.task_type
-    outputs = _outputs(spec, logits, int(data.unit_offsets[-1]))
+    if kind.generates:
+        outputs = np.asarray(logits)
+    else:
+        outputs = _outputs(spec, logits, int(data.unit_offsets[-1]))
     return known_rows(spec, kind.predictions(outputs, data, threshold), kind.truths(data))
 
 

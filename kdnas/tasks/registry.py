@@ -17,7 +17,7 @@ from kdnas.runtime.shown import shown
 from kdnas.tasks.spec import TaskSpec
 
 DEFAULT_TASK = "rotten-tomatoes"
-_BUILT_IN = ("glue.yaml", "entities.yaml", "questions.yaml")
+_BUILT_IN = ("glue.yaml", "entities.yaml", "questions.yaml", "texts.yaml")
 
 
 def benchmark_names() -> list[str]:

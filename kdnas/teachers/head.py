@@ -50,6 +50,9 @@ def to_label_units(model: PreTrainedModel, scale: LabelScale) -> None:
 @contextmanager
 def in_label_units(model: PreTrainedModel, scale: LabelScale) -> Iterator[None]:
     """The outputs of a model in standard units are in the unit of the labels meanwhile."""
+    if scale == UNSCALED:
+        yield
+        return
     layer = last_layer(model)
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     to_label_units(model, scale)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
@@ -71,16 +72,25 @@ def load_config(name: str) -> Any:
     """A teacher's config.
 
     Raises:
-        KdnasError: It cannot be found, is no encoder of a supported family, or comes with code.
+        KdnasError: It cannot be found, is a decoder alone or of a family that is not supported, or
+            comes with code.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     check_checkpoint(name)
     _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
     config = _load(AutoConfig.from_pretrained, name, "config")
-    if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
-        raise KdnasError(f"{name!r} is a decoder or encoder-decoder; kdnas distils encoders")
-    family_of(config.model_type, name)
+    try:
+        family_of(config.model_type, name)
+    except KdnasError:
+        if has_decoder(config) or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            raise
+        config.is_decoder = True
+    if getattr(config, "is_decoder", False) and not has_decoder(config):
+        raise KdnasError(
+            f"{name!r} ({config.model_type}) is a decoder alone; kdnas distils encoders and "
+            "encoder-decoders"
+        )
     return config
 
 
@@ -124,7 +134,11 @@ def load_parts(name: str) -> tuple[Any, Any]:
 
 
 def load_teacher(
-    name: str, spec: TaskSpec | None, seed: int = 0, label_map: Sequence[str] = ()
+    name: str,
+    spec: TaskSpec | None,
+    seed: int = 0,
+    label_map: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
 ) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
@@ -136,6 +150,7 @@ def load_teacher(
         seed: Draws missing tensors of the head.
         label_map: The head's outputs, by name or number, in the order of the task's labels;
             default: matched by their names, else as they are.
+        options: By which inputs are encoded for it; a model keeps what its users need.
 
     Raises:
         KdnasError: Some part cannot be loaded, the encoder does not fit its config, or the label
@@ -161,6 +176,7 @@ def load_teacher(
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:
         model.config.kdnas_task_type = task.name
+        task.adapt(model, options or {})
     trained = _check_weights(name, model, info)
     trained &= has_head(config, spec) if spec else _has_class(config, task)
     order: list[int] = []
@@ -173,12 +189,25 @@ def load_teacher(
     return Teacher(name, model.eval(), tokenizer, trained, order=order)
 
 
+def has_decoder(config: Any) -> bool:
+    """Whether a model is an encoder-decoder."""
+    return bool(getattr(config, "is_encoder_decoder", False))
+
+
 def check_family(name: str, config: Any, task: TaskType) -> None:
     """Refuses a teacher of a family that transformers has no head of a task's type for.
 
     Raises:
-        KdnasError: It is one.
+        KdnasError: It is one, or an encoder for a task that needs a decoder, or the reverse.
     """
+    if has_decoder(config) != task.needs_decoder:
+        is_one, wanted = ("an encoder-decoder", "an encoder, such as bert or roberta")
+        if task.needs_decoder:
+            is_one, wanted = ("an encoder", "an encoder-decoder, such as bart, marian or t5")
+        raise KdnasError(
+            f"{name!r} ({config.model_type}) is {is_one}, and the task is {task.name}; give "
+            f"{wanted}"
+        )
     heads = getattr(task.auto_class, "_model_mapping", None)
     if heads is None or type(config) in heads:
         return
@@ -246,7 +275,8 @@ def has_head(config: Any, spec: TaskSpec) -> bool:
     trained = _has_class(config, task)
     problem = getattr(config, "problem_type", None)
     same_problem = problem == task.problem_type or (problem is None and task.unnamed_problem)
-    return trained and same_problem and config.num_labels == spec.num_labels
+    fits = not task.has_outputs or config.num_labels == spec.num_labels
+    return trained and same_problem and fits
 
 
 def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
@@ -265,7 +295,7 @@ def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
 
 
 def _has_class(config: Any, task: TaskType) -> bool:
-    return any(name.endswith(task.head) for name in config.architectures or ())
+    return any(task.is_head(name) for name in config.architectures or ())
 
 
 def _plain(name: str) -> str:

@@ -45,7 +45,7 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
     scale = scale_of(inputs.data.train)
     if not teacher.has_head or teacher.scale != UNSCALED:  # nothing to fit, or fitted before
         return
-    if given:
+    if given and inputs.data.spec.task_type.has_outputs:
         key = {"teacher": inputs.source, "label_map": context.settings.label_map}
         key["metric"] = inputs.data.spec.metrics[0]
         found = run_step(context, STEP, key, lambda: _compare(context, inputs, teacher))

@@ -102,10 +102,11 @@ def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False
     """
     tuned = context.run.folder / "teacher"
     if (tuned / "config.json").exists() and not afresh:
-        return load_teacher(str(tuned), inputs.data.spec)
+        return load_teacher(str(tuned), inputs.data.spec, options=inputs.data.options)
     settings = context.settings
     words = settings.label_map.split(",") if settings.label_map else ()
-    return load_teacher(inputs.source, inputs.data.spec, settings.seed, words)
+    options = inputs.data.options
+    return load_teacher(inputs.source, inputs.data.spec, settings.seed, words, options)
 
 
 def check_inputs(context: Context, inputs: Inputs) -> None:

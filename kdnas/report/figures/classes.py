@@ -28,7 +28,7 @@ MOST = 40  # classes that a matrix can show
 def classes_section(data: ReportData) -> Section:
     """The confusion matrix, and a table of precision, recall, F1 and rows."""
     details = data.report.details if data.report else None
-    if details is None:
+    if details is None or not details.classes:
         told = CLASSES.told.format(counted="rows")
         missing = "There are no classes, or no student yet."
         return replace(CLASSES, told=told, missing=missing)

@@ -13,6 +13,7 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
+from kdnas.tasks.formats.endings import unpacked_suffix
 from kdnas.tasks.spec import Column
 
 # Characters of a CSV field; a field may hold a whole document.
@@ -43,7 +44,7 @@ class Delimited:
     ) -> None:
         """`width`: the number of fields, where the file has no header."""
         self.path, self.text = path, text
-        self.tabs = path.suffix.lower() == ".tsv"
+        self.tabs = unpacked_suffix(path) == ".tsv"
         default, named = "\t" if self.tabs else ",", _NAMED.match(text)
         self.begin = named.end() if named else 0
         self.delimiter = (

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdnas.tasks.formats import conll, squad
+from kdnas.tasks.formats import conll, parallel, squad
+from kdnas.tasks.formats.endings import ending_of
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, read_rows
 from kdnas.tasks.spec import TaskSpec
 
@@ -16,17 +17,26 @@ class FileFormat:
     """A format of files that hold one split.
 
     Attributes:
-        suffixes: Of its files, in small letters.
+        endings: Of its files' names, in small letters; those of a task where they depend on its
+            columns.
         read: The rows of a file; raises KdnasError where it is in another format or damaged.
-        claims: Whether a file with one of the suffixes is in this format and no other, judged by
+        claims: Whether a file with one of the endings is in this format and no other, judged by
             its content; it raises nothing.
-        any_suffix: Whether a file that a task names in full may have any other suffix.
+        any_suffix: Whether a file that a task names in full may have any other ending.
     """
 
-    suffixes: tuple[str, ...]
+    endings: tuple[str, ...] | Callable[[TaskSpec], tuple[str, ...]]
     read: Callable[[Path, TaskSpec], Rows]
     claims: Callable[[Path], bool] = lambda _: True
     any_suffix: bool = False
+
+    def endings_of(self, spec: TaskSpec) -> tuple[str, ...]:
+        """Of a task's files."""
+        return self.endings(spec) if callable(self.endings) else self.endings
+
+    def takes(self, path: Path, spec: TaskSpec) -> bool:
+        """Whether a file's name has one of the endings."""
+        return bool(ending_of(path, self.endings_of(spec)))
 
 
 def _read_table(path: Path, spec: TaskSpec) -> Rows:
@@ -43,6 +53,7 @@ FORMATS: dict[str, FileFormat] = {
     "table": FileFormat(SUFFIXES, _read_table),
     "conll": FileFormat(conll.SUFFIXES, conll.read_conll, conll.is_conll, any_suffix=True),
     "squad": FileFormat(squad.SUFFIXES, _read_squad, squad.is_squad),
+    "parallel": FileFormat(parallel.endings_of, parallel.read_parallel),
 }
 
 
@@ -52,7 +63,7 @@ def read_split(path: Path, spec: TaskSpec) -> Rows:
     Raises:
         KdnasError: It cannot be read.
     """
-    fitting = [one for one in _formats(spec) if path.suffix.lower() in one.suffixes]
+    fitting = [one for one in _formats(spec) if one.takes(path, spec)]
     if len(fitting) > 1:
         fitting = [one for one in fitting if one.claims(path)]
     whole = [one for one in _formats(spec) if one.any_suffix]
@@ -62,13 +73,13 @@ def read_split(path: Path, spec: TaskSpec) -> Rows:
 def find_format(path: Path, spec: TaskSpec) -> FileFormat | None:
     """The format of a task, beside tables, that a file of any use is in, judged by its content."""
     others = [one for one in _formats(spec) if one is not FORMATS["table"]]
-    fitting = (one for one in others if path.suffix.lower() in one.suffixes and one.claims(path))
+    fitting = (one for one in others if one.takes(path, spec) and one.claims(path))
     return next(fitting, None)
 
 
 def suffixes_of(spec: TaskSpec) -> tuple[str, ...]:
-    """The suffixes of files that a task's data may come in."""
-    return tuple(dict.fromkeys(suffix for one in _formats(spec) for suffix in one.suffixes))
+    """The endings of files that a task's data may come in."""
+    return tuple(dict.fromkeys(end for one in _formats(spec) for end in one.endings_of(spec)))
 
 
 def takes_any_suffix(spec: TaskSpec) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.examples import RawSplit
+from kdnas.tasks.formats.endings import ending_of, stem_of
 from kdnas.tasks.formats.files import read_split, suffixes_of, takes_any_suffix
 from kdnas.tasks.formats.tables import select_columns
 from kdnas.tasks.formats.text import SHEETS
@@ -38,7 +39,7 @@ class FolderSource:
             raise KdnasError(
                 f"{self.folder} has no {split} file for task {spec.name!r}; found "
                 f"{_content(self.folder, 8)}; name it {' or '.join(_stems(spec, split))} with an "
-                f"ending of {' '.join(suffixes_of(spec))}"
+                f"ending of {' '.join(_told(suffixes_of(spec)))}"
             )
         return select_columns(read_split(files[0], spec), spec, split)
 
@@ -50,10 +51,15 @@ class FolderSource:
         """
         stems, own = _stems(self.spec, split), split in self.spec.files
         there = [path for path in sorted(self.folder.iterdir()) if path.is_file()]
+        endings = suffixes_of(self.spec)
         for names in [(stem,) for stem in stems] if own else [stems]:
-            named = [p for p in there if p.name in names or p.stem.removesuffix(_SHARD) in names]
-            for kind in (suffixes_of(self.spec), SHEETS):
-                if found := [path for path in named if path.suffix.lower() in kind]:
+            named = [
+                path
+                for path in there
+                if path.name in names or stem_of(path, endings).removesuffix(_SHARD) in names
+            ]
+            for kind in (endings, SHEETS):
+                if found := [path for path in named if ending_of(path, kind)]:
                     return found
             whole = [path for path in named if path.name in names]
             if own and whole and takes_any_suffix(self.spec):
@@ -84,6 +90,11 @@ def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:
         f"the folder {' or '.join(names)} (letter case aside), with files such as train.tsv and "
         "dev.tsv"
     )
+
+
+def _told(endings: tuple[str, ...]) -> list[str]:
+    """Endings without those of packed files, which go by the others' names."""
+    return [ending for ending in endings if not ending.endswith(".gz")]
 
 
 def _content(folder: Path, most: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numbers
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,15 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
 from kdnas.tasks.examples import Fault, NoLabel, RawSplit, label_word
 from kdnas.tasks.formats.delimited import Delimited, named_width, without_padding
+from kdnas.tasks.formats.endings import unpacked_suffix
 from kdnas.tasks.formats.json_lines import json_records
 from kdnas.tasks.formats.parquet import class_names, read_parquet
 from kdnas.tasks.formats.text import read_text, refuse_sheet
 from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import TaskType
 
-SUFFIXES = (".tsv", ".csv", ".jsonl", ".json", ".parquet")
+_TEXTS = (".tsv", ".csv", ".jsonl", ".json")
+SUFFIXES = (*_TEXTS, ".parquet", *(f"{suffix}.gz" for suffix in _TEXTS))
 _SEPARATOR = re.compile(r"[,;|\t]")
 
 Numbered = Iterator[tuple[int, list[Any]]]
@@ -40,6 +42,7 @@ class Rows:
     assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
     # Rows that could not be read: the number of each, and what it has, as in `line 3 has ...`.
     faults: tuple[tuple[int, str], ...] = ()
+    hint: str = ""  # what to do where a column is missing
 
 
 def read_rows(
@@ -50,7 +53,7 @@ def read_rows(
     quoting: bool = True,
     encoding: str | None = None,
 ) -> Rows:
-    """The rows of a .tsv, .csv, .jsonl, .json or .parquet file.
+    """The rows of a .tsv, .csv, .jsonl, .json or .parquet file; texts may be packed (`.csv.gz`).
 
     Args:
         headerless: Column names for a .tsv or .csv file whose first row is no header.
@@ -62,7 +65,7 @@ def read_rows(
         KdnasError: The file is empty, or not in the encoding or the format that it should be in.
     """
     refuse_sheet(path)
-    suffix = path.suffix.lower()
+    suffix = unpacked_suffix(path)
     if suffix == ".parquet":
         return _parquet_rows(path)
     text = read_text(path, encoding)
@@ -162,6 +165,41 @@ def find_column(column: Column, header: Sequence[str], source: str = "the table"
     return None
 
 
+def unnested(rows: Rows, columns: Sequence[Column]) -> Rows:
+    """A table whose columns stand in objects of another, as columns of their own.
+
+    So do those of the hub's sets for translation: `{"translation": {"en": "...", "de": "..."}}`.
+    Where all columns are there, the table is as it was.
+    """
+    missing = [c for c in columns if find_column(c, rows.header, rows.source) is None]
+    if not missing:
+        return rows
+    cells = list(rows.cells)
+    whole = [row for _, row in cells if len(row) == len(rows.header)]
+    keys = [_keys(row[at] for row in whole) for at in range(len(rows.header))]
+
+    def holds(names: list[str]) -> bool:
+        return any(find_column(column, names) is not None for column in missing)
+
+    found = next((at for at, names in enumerate(keys) if holds(names)), None)
+    if found is None:
+        return replace(rows, cells=iter(cells))
+
+    def spread(row: list[Any]) -> list[Any]:
+        if len(row) != len(rows.header):
+            return row
+        held = row[found] if isinstance(row[found], dict) else {}
+        return [*row, *(held.get(key) for key in keys[found])]
+
+    wide = ((number, spread(row)) for number, row in cells)
+    return replace(rows, header=[*rows.header, *keys[found]], cells=wide)
+
+
+def _keys(cells: Iterable[Any]) -> list[str]:
+    """The keys of the objects among some cells."""
+    return list(dict.fromkeys(key for cell in cells if isinstance(cell, dict) for key in cell))
+
+
 def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     """A task's columns of a split's table, without the rows that lack a text or are malformed.
 
@@ -172,13 +210,14 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     """
     needs_labels = split not in spec.test_splits
     columns = (*spec.text, *spec.label)
+    rows = unnested(rows, columns)
     places = {column: find_column(column, rows.header, rows.source) for column in columns}
     required = columns if needs_labels else spec.text
     missing = [column for column in required if places[column] is None]
     if missing:
         names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
         found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header if n)
-        hint = ""
+        hint = rows.hint and f"; {rows.hint}"
         if len(rows.header) == 1 and _SEPARATOR.search(rows.header[0]):
             hint = "; separate the fields of all rows by the same: commas, semicolons or tabs"
         raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
@@ -189,7 +228,7 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     key = find_column(spec.id, rows.header, rows.source) if spec.id else None
     beside = {
         name: at
-        for name in kind.beside_label
+        for name in kind.beside(rows.header, [n for c in spec.label for n in c.headers])
         if (at := find_column(Column(name=name), rows.header, rows.source)) is not None
     }
     kept: list[tuple[int, list[Any]]] = []

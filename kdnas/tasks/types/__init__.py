@@ -21,6 +21,7 @@ from kdnas.tasks.types.metric import Metric
 from kdnas.tasks.types.multi_label import MultiLabel
 from kdnas.tasks.types.question_answering import QuestionAnswering
 from kdnas.tasks.types.regression import Regression
+from kdnas.tasks.types.sequence_to_sequence import SequenceToSequence
 from kdnas.tasks.types.token_classification import TokenClassification
 
 TASK_TYPES: dict[str, TaskType] = {
@@ -31,6 +32,7 @@ TASK_TYPES: dict[str, TaskType] = {
         MultiLabel(),
         TokenClassification(),
         QuestionAnswering(),
+        SequenceToSequence(),
     )
 }
 
@@ -78,7 +80,7 @@ def task_type_of(config: Any, model_class: str | None = None) -> TaskType:
     if getattr(config, "kdnas_task_type", None) in TASK_TYPES:
         return TASK_TYPES[config.kdnas_task_type]
     named = model_class or next(iter(config.architectures or ()), "")
-    fitting = [one for one in TASK_TYPES.values() if named.endswith(one.head)]
+    fitting = [one for one in TASK_TYPES.values() if one.is_head(named)]
     problem = getattr(config, "problem_type", None)
     alike = [one for one in fitting if one.problem_type == problem]
     if problem is None and config.num_labels == 1:  # as transformers understands one output

@@ -93,6 +93,9 @@ class TaskType:
     unnamed_problem: ClassVar[bool] = True
     several_labels: ClassVar[bool] = False  # whether a row may have several, in several columns
     has_classes: ClassVar[bool] = True  # whether an entry lists class names, or its data have them
+    has_outputs: ClassVar[bool] = True  # whether a task has so many outputs, as its head has
+    needs_decoder: ClassVar[bool] = False  # whether its models are encoder-decoders
+    generates: ClassVar[bool] = False  # whether predictions come from `generate`, not from logits
     no_label: ClassVar[float] = -100  # the label that stands for none
     label_dtype: ClassVar[Any] = np.int64
     metrics: ClassVar[Mapping[str, Metric]]
@@ -140,6 +143,10 @@ class TaskType:
         import transformers
 
         return getattr(transformers, f"AutoModel{self.head}")
+
+    def is_head(self, class_name: str) -> bool:
+        """Whether a class of transformers, by its name, is a model with a head for such tasks."""
+        return class_name.endswith(self.head)
 
     def entry_problems(self, labels: Sequence[str] | None, metrics: Sequence[str]) -> Iterator[str]:
         """What is wrong in an entry of this type beside unknown metrics; nothing by default."""
@@ -208,6 +215,10 @@ class TaskType:
         """A label cell with what those of `beside_label` that are there say of the same row."""
         return cell
 
+    def beside(self, header: Sequence[str], label: Sequence[str]) -> list[str]:
+        """Columns of a table that `label_cell` reads beside those of labels, where it has them."""
+        return list(self.beside_label)
+
     def label_cells(self, raw: RawSplit) -> list[Any]:
         """Each label cell as it is compared, or why a row has no label: by default a plain word."""
         return [NoLabel.MISSING if word == "" else word for word in label_words(raw)]
@@ -255,12 +266,19 @@ class TaskType:
 
     # Examples.
 
+    def encode_options(self, given: Mapping[str, Any], config: Any) -> dict[str, Any]:
+        """What `encode` takes by name, from values of `encode_settings` and a model's config."""
+        return dict(given)
+
+    def adapt(self, model: Any, options: Mapping[str, Any]) -> None:
+        """Makes a loaded model, in place, one that knows by itself how its inputs are encoded."""
+
     def encode(
         self, examples: Examples, tokenizer: Any, max_length: int, **options: Any
     ) -> EncodedExamples:
         """Tokenises texts, at most max_length tokens each, and lays their targets out by unit.
 
-        `options` are some or all of `encode_settings`; without one its default holds.
+        `options` are as `encode_options` gives them; without one its default holds.
         """
         return tokenise(examples, tokenizer, max_length)
 
@@ -392,6 +410,19 @@ class TaskType:
         return None
 
     # Scores, and what leaves kdnas.
+
+    def generate(self, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Token ids that a model generates for a batch, shape (examples, tokens).
+
+        For types that say so, predictions come from these; every method below that takes logits
+        then takes the token ids of all examples.
+        """
+        raise NotImplementedError
+
+    def raw_outputs(self, model: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """What a model gives for a batch, to see that it works."""
+        output = model(**inputs)
+        return [getattr(output, name) for name in self.onnx_outputs]
 
     def decode(self, logits: Array) -> Array:
         """What each unit's logits say; by default class ids."""

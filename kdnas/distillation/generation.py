@@ -1,0 +1,43 @@
+"""Texts that models write for some data, batch by batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from kdnas.distillation.batches import collate, forward_tokens, plan_once
+from kdnas.measure.quiet import computing
+from kdnas.runtime.console import progress
+from kdnas.runtime.device import Runtime, seed_all
+from kdnas.tasks import TASK_TYPES, EncodedExamples
+
+SEED = 0  # of a generation config that samples
+
+
+@torch.no_grad()
+def generate(
+    model: PreTrainedModel, data: EncodedExamples, runtime: Runtime, *, pad_id: int
+) -> Tensor:
+    """Token ids in the order of the data, shape (examples, tokens), int64 on the CPU.
+
+    Sources of similar lengths share a batch, of fewer examples where beams are many. Shorter texts
+    are filled with the padding token.
+    """
+    kind, device = TASK_TYPES[data.task_type], runtime.device
+    model.to(device).eval()  # type: ignore[arg-type]
+    beams = getattr(model, "generation_config", model.config).num_beams or 1
+    plan = plan_once(data.lengths, max(1, forward_tokens(device) // beams))
+    written: list[Tensor] = [torch.empty(0, dtype=torch.long)] * len(data)
+    seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with computing(device) as let_pass, seeded, progress("writing texts", len(plan)) as advance:
+        seed_all(SEED, device)
+        for indices in plan:
+            let_pass()
+            batch = collate(data, indices, pad_id).to(device)
+            with runtime.autocast():
+                found = kind.generate(model, batch.inputs).cpu()
+            for example, ids in zip(indices, found, strict=True):
+                written[example] = ids
+            advance("")
+    return torch.nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=pad_id)

@@ -1,0 +1,1 @@
+"""Texts that are written from texts: targets, losses, generating, metrics, the floor."""

@@ -1,0 +1,295 @@
+"""Sequence-to-sequence: a text for each text, such as its translation or its summary.
+
+A unit is a target token: its logits are what the decoder gives where it has read all tokens before
+it (Sutskever et al. 2014, Sequence to Sequence Learning with Neural Networks). Predictions are
+texts that the model generates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from kdnas.runtime.formatting import several
+from kdnas.tasks.encode import EncodedExamples, Units, tokenise
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
+from kdnas.tasks.sequences.generate import generated, length_options
+from kdnas.tasks.sequences.targets import FORM, Pair, first_read, read_targets, with_targets
+from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
+from kdnas.tasks.types.metric import Array, Metric
+from kdnas.tasks.types.text_metrics import METRICS, signatures
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LONGEST = 128  # of a target, by default
+# A target that so many training rows share is a constant answer; else there is none.
+_OFTEN = 0.05
+
+
+class SequenceToSequence(TaskType):
+    """A text for each text; labels are tuples of references, None where unknown."""
+
+    name = "sequence-to-sequence"
+    head = "ForConditionalGeneration"
+    has_classes = False
+    has_outputs = False
+    needs_decoder = True
+    generates = True
+    label_dtype = object
+    metrics: ClassVar[Mapping[str, Metric]] = METRICS
+    default_metrics = ("bleu", "chrf")
+    onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {}
+    formats = ("parallel", "table")
+    # Targets of summaries are read from far longer texts.
+    defaults: ClassVar[Mapping[str, Any]] = {"max_length": 512}
+    entry_defaults: ClassVar[Mapping[str, Any]] = {
+        "text": {"source": ["src", "document", "article", "dialogue"]},
+        "label": {"target": ["tgt", "summary", "highlights"]},
+        "id": "id",
+    }
+    most_texts = 1
+    predict_example = "'a text'"
+    told_texts = ()
+    predictions_ending = ".txt"
+    encode_settings = ("max_target_length", "source_prefix")
+    pipeline_tag = "text2text-generation"
+    hub_name = "Text-to-text Generation"
+
+    @property
+    def auto_class(self) -> Any:
+        import transformers
+
+        return transformers.AutoModelForSeq2SeqLM
+
+    def is_head(self, class_name: str) -> bool:
+        """Not by its ending: Marian's is `MarianMTModel`, and some that hear or see end alike."""
+        from transformers.models.auto import modeling_auto
+
+        return class_name in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES.values()
+
+    def num_outputs(self, labels: Sequence[str]) -> int:
+        """None that a task could name: the vocabulary's are the model's."""
+        return 0
+
+    def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {}
+
+    # Raw cells.
+
+    def beside(self, header: Sequence[str], label: Sequence[str]) -> list[str]:
+        """Columns with further references: `target2`, `target_2`."""
+        form = re.compile(rf"({'|'.join(map(re.escape, label))})_?\d+", re.IGNORECASE)
+        return [name for name in header if name not in label and form.fullmatch(name)]
+
+    def label_cell(self, cell: Any, beside: Mapping[str, Any]) -> Any:
+        """All references of a row."""
+        if not beside or isinstance(cell, NoLabel):
+            return cell
+        own = list(cell) if isinstance(cell, list | tuple | np.ndarray) else [cell]
+        return [*own, *beside.values()]
+
+    def label_cells(self, raw: RawSplit) -> list[Any]:
+        return self.parse_labels(raw, ())
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        if raw.cells is None:
+            return [NoLabel.UNLABELLED] * len(raw.text)
+        marked = (isinstance(cell, str) and cell.strip() in raw.unlabelled for cell in raw.cells)
+        return [
+            NoLabel.UNLABELLED if mark else read_targets(cell)
+            for cell, mark in zip(raw.cells, marked, strict=True)
+        ]
+
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
+        """Rows with the same source belong together, unless the task says what does."""
+        return raw if raw.groups is not None else replace(raw, groups=raw.text)
+
+    def expected(self, labels: Sequence[str]) -> str:
+        return FORM
+
+    def label_array(self, values: Sequence[Any]) -> Array:
+        return object_rows(values)
+
+    def add_unlabelled(self, labels: Array, count: int) -> Array:
+        return np.concatenate([labels, np.full(count, None, object)])
+
+    # Examples.
+
+    def encode_options(self, given: Mapping[str, Any], config: Any) -> dict[str, Any]:
+        """The prefix of the model, where none is given; lengths that its positions hold."""
+        longest = int(given.get("max_target_length", LONGEST))
+        positions = getattr(config, "max_position_embeddings", None)
+        prefix = given.get("source_prefix")
+        return {
+            "max_target_length": min(longest, positions or longest),
+            "source_prefix": getattr(config, "prefix", None) if prefix is None else prefix,
+            "start": first_read(config),
+        }
+
+    def adapt(self, model: Any, options: Mapping[str, Any]) -> None:
+        """Its config keeps the prefix, its generation config how long a text may become."""
+        if options.get("source_prefix"):
+            model.config.prefix = options["source_prefix"]
+        if "max_target_length" in options:
+            own = length_options(model, options["max_target_length"])
+            model.generation_config.update(**own)
+
+    def encode(
+        self, examples: Examples, tokenizer: Any, max_length: int, **options: Any
+    ) -> EncodedExamples:
+        """Sources behind the prefix, and the tokens of each row's first reference."""
+        prefix, known = options.get("source_prefix") or "", examples.labels
+        sources = replace(examples, text=[prefix + text for text in examples.text], labels=None)
+        data = tokenise(sources, tokenizer, max_length)
+        given: Sequence[Any] = [None] * len(examples) if known is None else list(known)
+        first = [None if one is None else one[0] for one in given]
+        longest = int(options.get("max_target_length", LONGEST))
+        data = with_targets(data, first, tokenizer, longest, options.get("start"))
+        ids: Sequence[str | None] = examples.row_ids or [None] * len(examples)
+        references = np.empty(len(examples), dtype=object)
+        for row, pair in enumerate(zip(examples.text, given, ids, strict=True)):
+            references[row] = Pair(*pair)
+        return replace(data, references=references, tokenizer=tokenizer)
+
+    def encoding_notes(
+        self, examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
+    ) -> Iterator[str]:
+        """Sources that are cut, and targets."""
+        yield from super().encoding_notes(examples, data, tokenizer, max_length)
+        counts = np.diff(data.unit_offsets)
+        longest = int(counts.max(initial=0))
+        # Behind the longest ones more may have stood: their uncut lengths tell.
+        if cut := _longer(examples, np.flatnonzero(counts == longest), tokenizer, longest):
+            yield (
+                f"{several(f'{cut:,}', 'target')} {'is' if cut == 1 else 'are'} cut at {longest} "
+                "tokens (raise --max-target-length)"
+            )
+
+    # Training.
+
+    def pick_logits(self, output: Any, units: Units) -> Tensor:
+        """Of target tokens alone: with a whole vocabulary, those of padding would fill a memory."""
+        logits: Tensor = output.logits[units.example, units.position]
+        return logits.float()
+
+    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+        """Cross-entropy of target tokens: a mean over them."""
+        import torch.nn.functional as F
+
+        loss = F.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
+        return loss / self.labelled(labels).sum().clamp_min(1)
+
+    def logit_loss(
+        self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
+    ) -> Tensor:
+        """As of classes, a mean over target tokens; see `SoftDistance`."""
+        from kdnas.tasks.sequences.soft_targets import soft_distance
+
+        if kind == "mse" or not len(student):
+            return super().logit_loss(student, teacher, units, temperature, kind)
+        return soft_distance(student.float(), teacher, temperature, divergence=kind == "kl")
+
+    # Scores, and what leaves kdnas.
+
+    def generate(self, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+        return generated(model, inputs, LONGEST)
+
+    def raw_outputs(self, model: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Logits of a first target token."""
+        start = first_read(model.config)
+        begun = inputs["input_ids"][:, :1].clone()
+        if start is not None:
+            begun.fill_(start)
+        return [model(**inputs, decoder_input_ids=begun).logits]
+
+    def predictions(
+        self, logits: Array, data: EncodedExamples, threshold: float | None = None
+    ) -> Array:
+        """The generated texts, without spaces around them."""
+        assert data.tokenizer is not None
+        texts = data.tokenizer.batch_decode(logits.tolist(), skip_special_tokens=True)
+        return object_rows([text.strip() for text in texts])
+
+    def truths(self, data: Examples | EncodedExamples) -> Array:
+        """Each row's references; None where they are not known."""
+        if isinstance(data, Examples):
+            assert data.labels is not None
+            return data.labels
+        assert data.references is not None
+        return object_rows([pair.targets for pair in data.references])
+
+    def as_rows(self, values: Sequence[Any]) -> Array:
+        return object_rows(values)
+
+    def details(self, predicted: Array, truth: Array, labels: Sequence[str]) -> dict[str, Any]:
+        """The signatures of sacrebleu, without which its scores compare with no others."""
+        return {"signatures": signatures(list(truth))}
+
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+        """The most frequent target, where many rows have it."""
+        if not len(truths):
+            return None
+        [(text, count)] = Counter(one[0] for one in truths).most_common(1)
+        if count < max(2, _OFTEN * len(truths)):
+            return None
+        name = self.row_in_words(text, labels, Examples([]), 0)
+        return Constant(name, lambda data: object_rows([text] * len(self.truths(data))))
+
+    def simple_model(
+        self, train: Examples, labels: Sequence[str], seed: int
+    ) -> tuple[str, Callable[[Examples], Array]] | None:
+        """The target of the nearest source, or its first words; see `floor`."""
+        from kdnas.tasks.sequences.floor import best_rule
+
+        assert train.labels is not None
+        known = np.flatnonzero(self.known(train.labels))
+        if not len(known):
+            return None
+        targets = [train.labels[row][0] for row in known]
+        name, write = best_rule(train.take(known), targets, METRICS["chrf"], seed)
+        return name, lambda rows: object_rows(write(rows.text))
+
+    def row_answers(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[dict[str, Any]]:
+        return [{"generated": text} for text in self.predictions(logits, data)]
+
+    def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
+        words = answer if isinstance(answer, str) else " / ".join(dict.fromkeys(answer))
+        return " ".join(words.split())
+
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        return " ".join(answer["generated"].split())
+
+    def row_submission(
+        self,
+        logits: Array,
+        labels: Sequence[str],
+        form: Submission,
+        data: EncodedExamples,
+        threshold: float | None = None,
+    ) -> list[str]:
+        return [" ".join(text.split()) for text in self.predictions(logits, data)]
+
+    def predictions_text(self, words: Sequence[str], data: EncodedExamples | None) -> str:
+        """A text a line, as sacrebleu reads them."""
+        return "".join(f"{text}\n" for text in words)
+
+
+def _longer(examples: Examples, rows: Array, tokenizer: Any, longest: int) -> int:
+    """Targets of some rows that have more tokens than the longest one kept."""
+    if examples.labels is None:
+        return 0
+    texts = [examples.labels[row][0] for row in rows if examples.labels[row] is not None]
+    whole = tokenizer(text_target=texts, verbose=False)["input_ids"] if texts else []
+    return sum(len(ids) > longest for ids in whole)

@@ -1,0 +1,196 @@
+"""Targets as a decoder reads them, losses over a vocabulary, predictions as texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from support.tiny_writers import BEGIN, END, GERMAN, PAD, writers_config, writers_tokenizer
+from transformers import AutoModelForSeq2SeqLM
+
+from kdnas.distillation.batches import collate
+from kdnas.errors import KdnasError
+from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, encode
+from kdnas.tasks.sequences import soft_targets
+from kdnas.tasks.sequences.floor import LEAD, NEAREST
+from kdnas.tasks.sequences.targets import first_read, read_targets
+from kdnas.tasks.types.base import object_rows
+
+KIND = TASK_TYPES["sequence-to-sequence"]
+UNITS: Any = None  # which its losses do not read
+SOURCES = ["the good cat sees the bad dog", "the dull film", "the river likes the bank"]
+TARGETS = [("eht taccat", "other"), None, ("eht",)]
+
+
+def examples(labels: Any = TARGETS, texts: list[str] = SOURCES) -> Examples:
+    known = None if labels is None else object_rows(labels)
+    return Examples(list(texts), labels=known, task_type=KIND.name)
+
+
+def encoded(model_type: str = "bart", **given: Any) -> EncodedExamples:
+    config = writers_config(model_type)
+    tokenizer = writers_tokenizer(begins=model_type != "t5")
+    return encode(examples(), tokenizer, 32, options=KIND.encode_options(given, config))
+
+
+@pytest.mark.parametrize("model_type", ["bart", "t5", "marian", "mbart"])
+def test_a_decoder_reads_what_its_model_would_make_of_the_labels(model_type: str) -> None:
+    data = encoded(model_type)
+    model = AutoModelForSeq2SeqLM.from_config(writers_config(model_type))
+    assert data.labels is not None
+    for example in (0, 2):
+        batch = collate(data, np.array([example]), PAD)
+        labels = batch.labels
+        assert labels is not None and labels[-1] == END
+        expected = model.prepare_decoder_input_ids_from_labels(labels[None])[0]
+        read = batch.inputs["decoder_input_ids"][0]
+        assert read[: len(expected)].tolist() == expected.tolist()
+
+
+def test_units_are_target_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+    data = encoded("t5")
+    tokenizer = writers_tokenizer()
+    first = tokenizer(TARGETS[0][0])["input_ids"]  # type: ignore[index]
+    assert data.labels is not None and data.positions is not None
+    counts = np.diff(data.unit_offsets)
+    assert counts[0] == len(first) and counts[1] == 0
+    assert data.labels[: len(first)].tolist() == first
+    assert data.positions.tolist() == [*range(counts[0]), *range(counts[2])]
+    assert KIND.truths(data).tolist() == TARGETS
+    assert KIND.truths(data.take([2, 0])).tolist() == [TARGETS[2], TARGETS[0]]
+
+
+def test_examples_without_targets_have_no_labels() -> None:
+    options = KIND.encode_options({}, writers_config("bart"))
+    data = encode(examples(None), writers_tokenizer(), 32, options=options)
+    assert data.labels is None and data.unit_offsets.tolist() == [0, 0, 0, 0]
+    assert collate(data, np.arange(3), PAD).inputs["decoder_input_ids"].shape == (3, 8)
+
+
+def test_the_prefix_stands_before_each_source_and_in_the_config() -> None:
+    config = writers_config("t5")
+    options = KIND.encode_options({"source_prefix": "the good "}, config)
+    assert options == {"max_target_length": 128, "source_prefix": "the good ", "start": PAD}
+    tokenizer = writers_tokenizer()
+    data = encode(examples(), tokenizer, 32, options=options)
+    assert data.take([1]).input_ids.tolist() == tokenizer("the good " + SOURCES[1])["input_ids"]
+    assert data.references is not None and data.references[1].source == SOURCES[1]
+    model = AutoModelForSeq2SeqLM.from_config(config)
+    KIND.adapt(model, options)
+    assert model.generation_config.max_new_tokens == 128
+    # Whoever loads the model knows it.
+    assert KIND.encode_options({}, model.config)["source_prefix"] == "the good "
+    assert KIND.encode_options({"source_prefix": ""}, model.config)["source_prefix"] == ""
+
+
+def test_targets_are_cut_where_positions_end(capsys: pytest.CaptureFixture[str]) -> None:
+    config = writers_config("bart", max_position_embeddings=6)
+    options = KIND.encode_options({"max_target_length": 99}, config)
+    assert options["max_target_length"] == 6
+    long = examples([("the cat sees the bad dog and more",), ("the",), ("the cat",)])
+    data = encode(long, writers_tokenizer(), 32, "train", options)
+    assert np.diff(data.unit_offsets).max() == 6 and data.labels is not None
+    assert data.labels[5] == END
+    assert "train: 1 target is cut at 6 tokens (raise --max-target-length)" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_config_that_does_not_say_how_a_decoder_begins() -> None:
+    with pytest.raises(KdnasError, match="lacks decoder_start_token_id or pad_token_id"):
+        first_read(writers_config("t5", decoder_start_token_id=None))
+    assert first_read(writers_config("mbart")) is None
+    assert first_read(writers_config("bart")) == END and BEGIN != END
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        (" Ein Hund. ", ("Ein Hund.",)),
+        (["a", "", None, "b"], ("a", "b")),
+        (np.array(["a", "b"], dtype=object), ("a", "b")),
+    ],
+)
+def test_targets_in_cells(cell: Any, found: tuple[str, ...]) -> None:
+    assert read_targets(cell) == found
+
+
+def test_the_loss_on_labels_is_the_models_own() -> None:
+    model = AutoModelForSeq2SeqLM.from_config(writers_config("bart")).eval()
+    data = encoded("bart")
+    batch = collate(data, np.array([2, 0]), PAD)
+    with torch.no_grad():
+        output = model(**batch.inputs)
+        logits = KIND.pick_logits(output, batch.units)
+        labels = torch.full_like(batch.inputs["decoder_input_ids"], -100)
+        assert batch.labels is not None
+        labels[batch.units.example, batch.units.position] = batch.labels
+        own = model(**batch.inputs, labels=labels).loss
+    assert KIND.task_loss(logits, batch.labels, batch.units).item() == pytest.approx(own.item())
+    assert KIND.count(batch.units, batch.labels) == len(batch.labels)
+    nothing = torch.full_like(batch.labels, -100)
+    assert KIND.task_loss(logits, nothing, batch.units) == 0
+
+
+@pytest.mark.parametrize("kind", ["kl", "ce", "mse"])
+@pytest.mark.parametrize("chunk", [1 << 24, 10])
+def test_the_distance_over_a_vocabulary(
+    kind: Any, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In chunks it has the value and the gradient of the plain formula."""
+    monkeypatch.setattr(soft_targets, "CHUNK", chunk)
+    torch.manual_seed(0)
+    student, teacher = torch.randn(7, 5, requires_grad=True), torch.randn(7, 5)
+    plain = student.detach().clone().requires_grad_()
+    found = KIND.logit_loss(student, teacher, UNITS, 2.0, kind)
+    usual = TASK_TYPES["classification"].logit_loss(plain, teacher, UNITS, 2.0, kind)
+    torch.testing.assert_close(found, usual)
+    (3 * found).backward()
+    (3 * usual).backward()
+    torch.testing.assert_close(student.grad, plain.grad)
+    assert KIND.logit_loss(student[:0], teacher[:0], UNITS, 2.0, kind) == 0
+
+
+def test_golden_distance() -> None:
+    """As of classes: T = 2, student [1, 0], teacher [0, 1]."""
+    student, teacher = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    assert KIND.logit_loss(student, teacher, UNITS, 2.0, "kl").item() == pytest.approx(0.4898373)
+    assert F.kl_div(
+        (student / 2).log_softmax(-1), (teacher / 2).softmax(-1), reduction="batchmean"
+    ).item() * 4 == pytest.approx(0.4898373)
+
+
+def test_predictions_are_texts() -> None:
+    data, tokenizer = encoded("bart"), writers_tokenizer(begins=True)
+    ids = [tokenizer(text)["input_ids"] for text in SOURCES]
+    longest = max(map(len, ids))
+    said = np.array([[END, *row, *[PAD] * (longest - len(row))] for row in ids])
+    texts = KIND.predictions(said, data)
+    assert texts.tolist() == SOURCES
+    answers = KIND.row_answers(said, (), data)
+    assert [one["generated"] for one in answers] == list(texts)
+    assert KIND.predictions_text(["a", "b"], data) == "a\nb\n"
+    assert KIND.row_in_words(("a", "a", "b\nc"), (), examples(), 0) == "a / b c"
+
+
+def test_the_floor_is_the_better_of_two_rules() -> None:
+    texts = [f"{word} is one of them" for word in GERMAN]
+    copies = examples([(text[: text.index(" one")],) for text in texts], texts)
+    found = KIND.simple_model(copies, (), 0)
+    assert found is not None and found[0] == LEAD
+    assert list(found[1](examples(None, ["nine is it"]))) == ["nine is"]
+    texts = [f"{word} {i} is one of them" for word in ("the", "cat") for i in range(12)]
+    others = examples([(GERMAN[text.split()[0]],) for text in texts], texts)
+    found = KIND.simple_model(others, (), 0)
+    assert found is not None and found[0] == NEAREST
+    assert list(found[1](examples(None, ["cat what"]))) == [GERMAN["cat"]]
+
+
+def test_a_constant_answer_where_many_rows_have_it() -> None:
+    said = KIND.constant_answer(object_rows([("yes",)] * 3 + [("no",)]), ())
+    assert said is not None and said.name == "yes"
+    assert list(said.predict(examples())) == ["yes"] * 3
+    assert KIND.constant_answer(object_rows([(str(i),) for i in range(50)]), ()) is None
