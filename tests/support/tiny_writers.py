@@ -53,7 +53,7 @@ def writers_tokenizer(*, begins: bool = False) -> PreTrainedTokenizerFast:
 
 
 def writers_config(model_type: str, **changes: Any) -> Any:
-    common = {"vocab_size": WORDS, "pad_token_id": PAD, "eos_token_id": END}
+    common: dict[str, Any] = {"vocab_size": WORDS, "pad_token_id": PAD, "eos_token_id": END}
     common |= {"forced_eos_token_id": None, "dropout": 0.0, "dropout_rate": 0.0}
     return AutoConfig.for_model(model_type, **{**SMALL[model_type], **common, **changes})
 
