@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from kdnas.cli.help import GENERAL, METAVARS, HelpAll, name_values
 from kdnas.config import Settings
-from kdnas.config.settings import PANELS, is_main, shown_as
+from kdnas.config.settings import is_main, panel_of, shown_as
 from kdnas.runtime.console import manner
 from kdnas.runtime.interrupt import continued_by
 
@@ -151,7 +151,7 @@ def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
     option = typer.Option(
         f"--{flag}/--no-{flag}" if is_switch else f"--{flag}",
         help=text or _described(field, words if listed else []),
-        rich_help_panel=_panel(name),
+        rich_help_panel=panel_of(name),
         metavar=shown_as(name) or choice or None,
         show_default=False,
         autocompletion=_completion(words) if words else None,
@@ -166,12 +166,6 @@ def _described(field: FieldInfo, words: list[str]) -> str:
     choice = [f"One of {', '.join(words)}."] if words else []
     last = [] if default is None else [f"\\[default: {default}]"]
     return " ".join([str(field.description), *choice, *last])
-
-
-def _panel(name: str) -> str:
-    """The panel of --help that an option stands in."""
-    fields = list(Settings.model_fields)
-    return next(PANELS[k] for k in reversed(fields[: fields.index(name) + 1]) if k in PANELS)
 
 
 def _completion(words: Iterable[str]) -> Callable[[str], list[str]]:

@@ -64,8 +64,9 @@ def report(
     _check(runs, out, markdown=markdown, watch=watch, open_=open_, png=png)
     from kdnas.runs.run_folder import Run
 
-    for run in runs:
-        Run.open(run)
+    opened = [Run.open(run) for run in runs]
+    if png and not opened[0].settings.searches:
+        raise KdnasError(f"--png draws the front of a search, and {runs[0]} has none; leave it out")
     if png:
         from kdnas.report.write import check_picture
 

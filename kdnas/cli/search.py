@@ -20,8 +20,8 @@ from kdnas.cli.options import (
     spelled,
     with_settings,
 )
-from kdnas.config import load_settings, validated
-from kdnas.config.settings import OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config import Settings, load_settings, validated
+from kdnas.config.settings import OF_FULL_KD, OF_SCORING, OF_THE_TEACHER, is_of_a_search
 from kdnas.config.storage_url import absolute
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, say
@@ -44,15 +44,16 @@ PLACES = {
 }
 
 
-@with_settings()
+@with_settings(*(name for name in Settings.model_fields if name != "architecture"))
 def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun = False) -> None:
     """Find, distil and evaluate the best student of a teacher for a task.
 
     Without --teacher and --task it runs the embedded example.
     """
     settings = load_settings(config, flags)
-    from kdnas.workflow.early import check_settings
+    from kdnas.workflow.early import check_purpose, check_settings
 
+    check_purpose(settings, searches=True)
     check_settings(settings)
     from kdnas.workflow.api import new_run
 
@@ -164,6 +165,9 @@ def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
         option = name.replace("_", "-")
         raise KdnasError(f"--{option} needs --storage: {folder} has its own settings")
     opened = Run.open(folder)
+    from kdnas.study.whole import check_searches
+
+    check_searches(opened)
     opened.settings = validated({**opened.settings.model_dump(), **flags})
     return opened
 
@@ -182,21 +186,61 @@ def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     conclude(described, lines(described))
 
 
-@with_settings(**OF_THE_RUN, **of_the_run("final_seeds"))
+@with_settings(*(name for name in Settings.model_fields if not is_of_a_search(name)))
 def distill(
     flags: dict[str, Any],
-    run: RunFolder,
     *,
-    trial: int | None = typer.Option(None, help="Number of the trial to distil."),
-    speedup: str | None = typer.Option(
-        None, help="Distil the best trial at least this fast.", metavar="FLOAT"
+    run: Path | None = typer.Argument(
+        None, help="A run folder made by kdnas search, for --trial or --speedup."
     ),
+    trial: int | None = typer.Option(None, help="Number of the trial of RUN to distil."),
+    speedup: str | None = typer.Option(
+        None, help="Distil the best trial of RUN at least this fast.", metavar="FLOAT"
+    ),
+    config: ConfigFile = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Distil another trial of a study, into RUN/students/trial-N.
+    """Distil one student without a search: a given shape, or another trial of a study.
 
-    Its controls are trained beside it: the same student on labels alone, and a hand-picked one.
+    With --architecture, the teacher is fine-tuned if need be, the student distilled by the recipe,
+    its control trained on labels alone, and all are evaluated, in a run folder of its own (--out).
+
+    With RUN and --trial or --speedup, the student of that trial goes to RUN/students/trial-N. Its
+    controls are trained beside it: the same student on labels alone, and a hand-picked one.
     """
+    from kdnas.workflow.early import check_trial_options
+
+    if run is None:
+        _distil_shape(flags, config, trial, speedup, dry_run=dry_run)
+        return
+    check_trial_options(run, [*flags, *(["config"] if config else [])])
+    _distil_trial(flags, run, trial, speedup, dry_run=dry_run)
+
+
+def _distil_shape(
+    flags: dict[str, Any],
+    config: list[Path] | None,
+    trial: int | None,
+    speedup: str | None,
+    *,
+    dry_run: bool,
+) -> None:
+    """One student of a given shape, in a run of its own."""
+    from kdnas.workflow.early import check_purpose, check_settings, shape_flags
+
+    flags = shape_flags(trial, speedup, flags)
+    settings = load_settings(config, flags)
+    check_purpose(settings, searches=False)
+    check_settings(settings)
+    from kdnas.workflow.api import new_run
+
+    _finish(new_run(config, flags, searches=False), dry_run=dry_run)
+
+
+def _distil_trial(
+    flags: dict[str, Any], run: Path, trial: int | None, speedup: str | None, *, dry_run: bool
+) -> None:
+    """The student of another trial, below the folder of its run."""
     from kdnas.runs.run_folder import Run
     from kdnas.workflow.early import check_choice
 

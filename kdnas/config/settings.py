@@ -44,6 +44,7 @@ from kdnas.config.recipe import (
     Weights,
     problem_of,
 )
+from kdnas.config.shape import Shape, read_shape, shape_text
 from kdnas.runtime.shown import shown
 
 # Options of the recipe without `stages`; stages set their own.
@@ -73,6 +74,11 @@ OF_A_RECIPE = (
     *("transfer_rows", "transfer_methods", "transfer_tasks", "corpus_rows", "corpus_pairs"),
     *("mini_losses", "mini_score", "mini_epochs", "mini_lr", "mini_stride"),
 )
+# Of a search alone, beside the panel Search: one student of a given shape has no use for them. The
+# last ones contradict a shape.
+SEARCH = "Search"
+OF_SEARCHING = ("trials", "jobs")
+AGAINST_A_SHAPE = ("speedup", "max_params", "space")
 # Limits that several options share, here and in stages. Seeds are added to, below 2**32.
 MOST_SEED = 2**31 - 1
 MOST_FINAL_SEEDS = 100
@@ -87,7 +93,7 @@ PANELS = {
     "teacher": "Run",
     "data_dir": "Data",
     "general_teacher": "Teacher",
-    "space": "Search",
+    "space": SEARCH,
     "proxy_fraction": "Mini-KD",
     "recipe": "Full KD",
     "batch_size": "Machine",
@@ -124,7 +130,18 @@ class Settings(BaseModel):
         main=True,
     )
     out: Path | None = setting(
-        None, "Run folder; default: runs/TEACHER-TASK.", main=True, form="FOLDER"
+        None,
+        "Run folder; default: runs/TEACHER-TASK, of a given shape runs/TEACHER-TASK-SHAPE.",
+        main=True,
+        form="FOLDER",
+    )
+    architecture: str | None = setting(
+        None,
+        "Shape of the one student of kdnas distill: 6x256 (layers x hidden size), with heads, "
+        "feed-forward size and activation 6x256-h8-f1024-relu, or half; what is left out is in the "
+        "teacher's proportions.",
+        main=True,
+        form="SHAPE",
     )
     trials: int = setting(
         20,
@@ -452,6 +469,16 @@ class Settings(BaseModel):
     )
 
     @property
+    def searches(self) -> bool:
+        """Whether a study finds the student's shape; else it is given."""
+        return self.architecture is None
+
+    @property
+    def shape(self) -> Shape:
+        """What is given of the student's shape; empty where a study finds it."""
+        return {} if self.architecture is None else read_shape(self.architecture)
+
+    @property
     def full_stages(self) -> tuple[Stage, ...]:
         """The stages of full KD: by default hidden states, then the task with both losses."""
         if self.stages:
@@ -498,6 +525,12 @@ class Settings(BaseModel):
         """The losses whose held-out values, averaged, score a candidate."""
         return SCORES.get(self.mini_score, (self.mini_score,))
 
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _one_spelling(cls, value: Any) -> Any:
+        """The text of a shape, which YAML may also give as a mapping."""
+        return None if value is None else shape_text(read_shape(value))
+
     @field_validator("threads", "jobs", mode="before")
     @classmethod
     def _number_or_auto(cls, value: Any, info: ValidationInfo) -> Any:
@@ -531,6 +564,13 @@ class Settings(BaseModel):
         if self.fresh_head and (self.label_map or self.teacher_as_is):
             other = "label-map" if self.label_map else "teacher-as-is"
             raise ValueError(f"--fresh-head and --{other} contradict each other: give one of them")
+        for name in AGAINST_A_SHAPE if not self.searches else ():
+            if getattr(self, name):
+                option = name.replace("_", "-")
+                raise ValueError(
+                    f"--{option} and --architecture contradict each other: the shape is given, and "
+                    f"nothing is chosen; leave --{option} out"
+                )
         if 0 < self.epochs < LEAST_EPOCHS:
             raise ValueError(
                 f"invalid --epochs {self.epochs}: expected 0, or {LEAST_EPOCHS} or more"
@@ -551,6 +591,17 @@ class Settings(BaseModel):
 def is_main(name: str) -> bool:
     """Whether --help of a command with many options shows this one."""
     return bool(_in_help(name)["main"])
+
+
+def panel_of(name: str) -> str:
+    """The panel of --help that an option stands in."""
+    names = list(Settings.model_fields)
+    return next(PANELS[n] for n in reversed(names[: names.index(name) + 1]) if n in PANELS)
+
+
+def is_of_a_search(name: str) -> bool:
+    """Whether an option matters to a search alone."""
+    return name in OF_SEARCHING or panel_of(name) == SEARCH
 
 
 def shown_as(name: str) -> str | None:

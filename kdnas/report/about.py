@@ -7,9 +7,9 @@ from shlex import quote
 from typing import Any
 
 from kdnas.config import Settings
-from kdnas.config.settings import PANELS
+from kdnas.config.settings import is_of_a_search, panel_of
 from kdnas.report.data import ReportData
-from kdnas.report.model import SplitFacts
+from kdnas.report.model import Report, SplitFacts
 from kdnas.report.page import Command, Section, Table
 from kdnas.report.search_summary import bargain_words
 from kdnas.runtime.formatting import several
@@ -34,21 +34,26 @@ MOST_CLASSES = 12
 def next_section(data: ReportData) -> Section:
     """The commands that a person will want next."""
     run, report = quote(str(data.folder)), data.report
-    own = data.folder / "student"
+    own, search = data.folder / "student", report and report.search
     commands = []
     if report is None:
         commands.append(Command(f"kdnas resume {run}", "go on, to a finished student"))
         commands.append(Command(f"kdnas report {run} --watch", "keep this page up to date"))
         return replace(NEXT, commands=commands)
     commands.append(Command(f"kdnas predict {run} 'a text'", "label texts with the student"))
-    for one in report.search.bargains:
+    for one in search.bargains if search else ():
         line = f"kdnas distill {run} --trial {one.trial}"
         commands.append(Command(line, f"another student, trial {one.trial}: {bargain_words(one)}"))
-    faster = 2 * max(1, round(report.speedup))
+    if search:
+        line, times = faster(report, run), twice_as_fast(report)
+        commands += [
+            Command(line, f"a student {times} times as fast"),
+            Command(f"kdnas resume {run} --trials {2 * data.settings.trials}", "search for longer"),
+            Command(f"kdnas fidelity {run}", "check what the search's score is worth"),
+        ]
+    else:
+        commands.append(Command(_smaller(report, data), "a smaller student"))
     commands += [
-        Command(f"kdnas distill {run} --speedup {faster}", f"a student {faster} times as fast"),
-        Command(f"kdnas resume {run} --trials {2 * data.settings.trials}", "search for longer"),
-        Command(f"kdnas fidelity {run}", "check what the search's score is worth"),
         Command(f"kdnas evaluate {quote(str(own))} --task {_task(data)}", "score it again"),
         Command(f"kdnas export {run} --format onnx,int8", "ship it for ONNX Runtime"),
         Command(f"kdnas report {run} --markdown", "verdict and table for a pull request"),
@@ -56,15 +61,34 @@ def next_section(data: ReportData) -> Section:
     return replace(NEXT, commands=commands)
 
 
+def faster(report: Report, run: str) -> str:
+    """The command that distils a faster student of a run's study."""
+    return f"kdnas distill {run} --speedup {twice_as_fast(report)}"
+
+
+def twice_as_fast(report: Report) -> int:
+    """A speed-up of twice the student's, rounded."""
+    return 2 * max(1, round(report.speedup))
+
+
+def _smaller(report: Report, data: ReportData) -> str:
+    """The command that distils half the student by the settings of its run."""
+    shape, folder = report.student.architecture, data.folder
+    deep, wide = shape.num_hidden_layers, shape.hidden_size
+    half = f"{deep // 2}x{wide}" if deep > 1 else f"1x{max(1, wide // 2)}"
+    config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-{half}")
+    return f"kdnas distill --config {config} --architecture {half} --out {out}"
+
+
 def _task(data: ReportData) -> str:
     return quote(str(data.settings.task or data.task))
 
 
 def words_section(data: ReportData) -> Section:
-    """What score and reward mean, by the settings of this run."""
+    """What score, reward and names mean, by the settings of this run."""
     s = data.settings
     main = data.report.main_score if data.report else "the task's main metric"
-    rows = [
+    of_search = [
         (
             "score",
             "What the search ranks by: 1 minus the held-out loss after a short training "
@@ -73,13 +97,16 @@ def words_section(data: ReportData) -> Section:
             "than their mean. It is not the task's score.",
         ),
         ("reward", _reward(s)),
-        ("speed-up", f"The teacher's latency over the student's, timed in turns ({_timed(s)})."),
-        ("final score", f"{main} after the full training, on rows that no training has seen."),
         (
             "front",
             "The students that no other beats in both score and cost. A student beside the front "
             "is the worse choice by these numbers.",
         ),
+    ]
+    rows = [
+        *(of_search if data.study else ()),
+        ("speed-up", f"The teacher's latency over the student's, timed in turns ({_timed(s)})."),
+        ("final score", f"{main} after the full training, on rows that no training has seen."),
         (
             "name of a student",
             "4x256 h4 f1024 gelu: 4 layers of hidden size 256, 4 attention heads, 1024 neurons in "
@@ -186,12 +213,12 @@ def settings_section(data: ReportData) -> Section:
 
 
 def every_setting(settings: Settings) -> list[tuple[str, str, Any]]:
-    """Panel of --help, name and value of each option, in their order; no password."""
-    panel, found = "", list[tuple[str, str, Any]]()
-    for name, value in settings.model_dump(mode="json", exclude_defaults=False).items():
-        panel = PANELS.get(name, panel)
-        found.append((panel, name, value))
-    return found
+    """Panel of --help, name and value of each option that matters, in their order; no password."""
+    return [
+        (panel_of(name), name, value)
+        for name, value in settings.model_dump(mode="json", exclude_defaults=False).items()
+        if settings.searches or not is_of_a_search(name)
+    ]
 
 
 def is_default(name: str, value: Any) -> bool:

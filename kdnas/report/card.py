@@ -24,7 +24,9 @@ from kdnas.tasks import TASK_TYPES, embedded_teacher
 from kdnas.teachers.load import EMBEDDED_NAME
 
 TEMPLATE = Path(__file__).parent / "templates" / "card.md"
-TAGS = ["kdnas", "knowledge-distillation", "neural-architecture-search"]
+TAGS, OF_A_SEARCH = ["kdnas", "knowledge-distillation"], "neural-architecture-search"
+# What the metadata tell of a search, by its fields.
+SEARCH = {"sampler": "sampler", "trials": "seen", "space": "space", "seed": "seed"}
 DATA = {"corpus": "a corpus", "task": "the task's rows", "transfer": "a transfer set"}
 HUB_SECONDS = 3.0
 # Options that name folders, services or the machine of whoever ran it, or stand elsewhere.
@@ -45,6 +47,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         template_path=str(TEMPLATE),
         heading=html.escape(_name(report), quote=False),
         report=report,
+        seed=_seed(report, settings),
         environment=report.environment,
         teacher=_teacher(report),
         auto_class=TASK_TYPES[report.task_type].auto_class.__name__,
@@ -74,18 +77,22 @@ def card_data(report: Report) -> ModelCardData:
         **origin_of(report.teacher.name),
         datasets=[report.dataset] if on_hub else None,
         metrics=sorted({result.metric_type for result in results}),
-        tags=TAGS,
+        tags=[*TAGS, *([OF_A_SEARCH] if search else [])],
         widget=_widget(report),
         kdnas={
             "version": report.kdnas,
             "architecture": report.student.name,
             "speedup": report.speedup,
-            "sampler": search.sampler,
-            "trials": search.seen,
-            "space": search.space,
-            "seed": search.seed,
+            **({key: getattr(search, name) for key, name in SEARCH.items()} if search else {}),
         },
     )
+
+
+def _seed(report: Report, settings: Settings | None) -> int | None:
+    """The seed of the run, where it is known."""
+    if report.search:
+        return report.search.seed
+    return settings.seed if settings else None
 
 
 def _widget(report: Report) -> list[dict[str, str]] | None:

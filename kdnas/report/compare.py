@@ -17,7 +17,7 @@ from kdnas.report.search_summary import BUDGETS, best_at, found
 from kdnas.report.trials_table import finished, front
 from kdnas.runtime.formatting import table_lines
 
-TOLD = "The front of each run; stars are the winners, timed again at the end."
+TOLD = "The front of each search; stars are the winners, timed again at the end."
 SHARES = "Scores are shares of the teacher's variance"
 AT = [f"at_{speedup:g}" for speedup in BUDGETS]
 COLUMNS = {
@@ -29,25 +29,26 @@ COLUMNS = {
 
 
 def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
-    """A row of plain values a run, keys as in COLUMNS; None where a value is not there yet.
+    """A row of plain values a run, keys as in COLUMNS; None where a value is not there.
 
     Raises:
-        KdnasError: A run has no finished trial.
+        KdnasError: A run has no finished trial, or without a search no finished student.
     """
     rows = []
     for name, data in runs.items():
-        if finished(data.table).empty:
-            raise KdnasError(f"{name} has no finished trial to compare; run: kdnas resume {name}")
-        search, report = found(data.table), data.report
+        report, what = data.report, "trial" if data.study else "student"
+        if finished(data.table).empty and (data.study or report is None):
+            raise KdnasError(f"{name} has no finished {what} to compare; run: kdnas resume {name}")
+        search = found(data.table) if data.study else None
         best = {key: best_at(data.table, b) for key, b in zip(AT, BUDGETS, strict=True)}
         row = {
             "name": name,
-            "teacher": Path(data.study.user_attrs["teacher"]).name,
+            "teacher": data.teacher_name,
             "task": data.task,
-            "sampler": data.settings.sampler,
-            "evaluated": search.evaluated,
-            "reward": search.best_reward,
-            "hypervolume": search.hypervolume,
+            "sampler": search and data.settings.sampler,
+            "evaluated": search and search.evaluated,
+            "reward": search and search.best_reward,
+            "hypervolume": search and search.hypervolume,
             **{key: student and student.score for key, student in best.items()},
             "student": report and report.student.name,
             "metric": report and report.main_score,
@@ -61,11 +62,13 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
 def write_comparison(path: Path, runs: dict[str, ReportData], plotly: Plotly = "inline") -> None:
     """Writes the page."""
     rows = comparison(runs)
-    views = {name: _figure(runs, cost) for name, cost in COSTS.items()}
+    searched = {name: data for name, data in runs.items() if data.study}
+    views = {name: _figure(searched, cost) for name, cost in COSTS.items() if searched}
     cells = [[_shown(row[key]) for key in COLUMNS] for row in rows]
     caption = "A row a run, by its folder; a dash is what is not known yet."
     table = Table(list(COLUMNS.values()), cells, open=True, caption=caption)
-    section = Section("fronts", "Pareto fronts", _told(rows), views, table)
+    missing = "" if searched else "None of these runs has a search, and so a front."
+    section = Section("fronts", "Pareto fronts", _told(rows), views, table, missing)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
 
 

@@ -18,7 +18,7 @@ from kdnas.files.lines import is_finite
 from kdnas.report.fidelity_file import read_fidelity
 from kdnas.report.model import Report
 from kdnas.report.search_summary import best_of
-from kdnas.report.trials_table import finished, records, trial_table
+from kdnas.report.trials_table import finished, no_trials, records, trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
 from kdnas.space import AnyArchitecture, Architecture
@@ -30,8 +30,8 @@ from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, open_study_of
 from kdnas.study.winner import choose_winner
-from kdnas.tasks import load_spec
-from kdnas.teachers.load import load_config, teacher_source
+from kdnas.tasks import DEFAULT_TASK, load_spec
+from kdnas.teachers.load import EMBEDDED_NAME, load_config, teacher_source
 
 REPORT = "report.json"
 
@@ -42,13 +42,14 @@ class ReportData:
 
     folder: Path  # of the run
     title: str  # whose students for which task
+    teacher_name: str
     task: str
     settings: Settings
-    study: Study  # of the search
+    study: Study | None  # of the search; None where the shape is given
     table: pd.DataFrame  # its trials
     control: pd.DataFrame | None  # those of random search
     report: Report | None  # None until a student is finished
-    winner: int | None  # the distilled trial; before that, the best one so far
+    winner: int | None  # the distilled trial; before that, the best so far; None without a search
     teacher: AnyArchitecture | None  # its shape, where it is known
     curves: list[dict[str, Any]]
     steps: list[tuple[str, float, str]]  # (step, seconds, machine) as they ended
@@ -57,17 +58,21 @@ class ReportData:
     others: list[Report]  # of the students that `kdnas distill` made
 
     @classmethod
-    def of(cls, run: Run, study: Study, control: Study | None, report: Report | None) -> ReportData:
+    def of(
+        cls, run: Run, study: Study | None, control: Study | None, report: Report | None
+    ) -> ReportData:
         """Gathers it from a run, its studies and its report."""
-        task = report.task if report else _task(run, study)
+        teacher, named = _identity(run, study)
+        task = report.task if report else _task(run, named)
         fidelity, wrong = read_fidelity(run.folder)
         return cls(
             folder=run.folder,
-            title=f"Students of {Path(study.user_attrs['teacher']).name} for {task}",
+            title=f"{'Students' if study else 'A student'} of {teacher} for {task}",
+            teacher_name=teacher,
             task=task,
             settings=run.settings,
             study=study,
-            table=trial_table(study),
+            table=trial_table(study) if study else no_trials(),
             control=None if control is None else trial_table(control),
             report=report,
             winner=report.student.trial if report else _best(study, run.settings),
@@ -81,13 +86,20 @@ class ReportData:
 
     @property
     def winner_shape(self) -> AnyArchitecture | None:
-        """The architecture of the winner."""
+        """The architecture of the winner, or of the student without a search."""
+        if self.study is None:
+            return self.report.student.architecture if self.report else None
         rows = records(self.table[self.table.number == self.winner])
         return candidate_of(rows[0]).architecture if rows else None
 
     @property
     def progress(self) -> dict[str, Any]:
-        """Trials done and planned, in whole trainings; the best reward and student so far."""
+        """Trials done and planned, in whole trainings; the best reward and student so far.
+
+        Empty without a search.
+        """
+        if self.study is None:
+            return {}
         pruner = SuccessiveHalvingPruner(self.settings.rungs, self.settings.reduction)
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
         trials = self.study.get_trials(deepcopy=False, states=ended)
@@ -105,8 +117,10 @@ def read_run(run: Run) -> ReportData:
     """All that is known of a run; nothing is written.
 
     Raises:
-        KdnasError: The run has no study yet, or its report.json cannot be read.
+        KdnasError: The run's search has no study yet, or its report.json cannot be read.
     """
+    if not run.settings.searches:
+        return ReportData.of(run, None, None, read_report(run.folder))
     url = storage_url(run.settings.storage, run.folder)
     study = open_study_of(run)
     control = load_control(url, run.settings.study, CONTROL)
@@ -132,16 +146,25 @@ def _others(folder: Path) -> list[Report]:
     return found
 
 
-def _task(run: Run, study: Study) -> str:
+def _identity(run: Run, study: Study | None) -> tuple[str, str]:
+    """The teacher's name and the task as it was named."""
+    settings = run.settings
+    known = study.user_attrs if study else {}
+    teacher = known.get("teacher", settings.teacher or EMBEDDED_NAME)
+    return Path(teacher).name, str(known.get("task", settings.task or DEFAULT_TASK))
+
+
+def _task(run: Run, named: str) -> str:
     """The task's own name; of a file that is gone since, the file's name."""
-    named = str(study.user_attrs["task"])
     try:
         return load_spec(named, run.settings.tasks).name
     except KdnasError:
         return Path(named).stem
 
 
-def _best(study: Study, settings: Settings) -> int | None:
+def _best(study: Study | None, settings: Settings) -> int | None:
+    if study is None:
+        return None
     try:
         return choose_winner(study, speedup=settings.speedup).number
     except KdnasError:

@@ -17,6 +17,7 @@ from kdnas.space import AnyArchitecture
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
 SEARCHED = "found by the search"
+DISTILLED = "distilled"
 # A control counts as equally fast up to this relative distance from the student's speed-up.
 AS_FAST = 0.15
 P_VALUE = 0.05
@@ -88,9 +89,9 @@ class EvaluatedModel(Part):
 
 
 class Student(EvaluatedModel):
-    """The student of a trial, with the interquartile range of its latency."""
+    """The student that ships, with the interquartile range of its latency."""
 
-    trial: int | None  # None where a control ships that no trial tried
+    trial: int | None  # None where a control ships that no trial tried, or nothing was searched
     latency_iqr_ms: Ratio
     threshold: float | None = None  # of its answers, where its config keeps one
 
@@ -324,7 +325,7 @@ class Selection(Part):
     """Which of the students trained in full ships: main scores on held-out training rows."""
 
     rows: int
-    shipped: str  # SEARCHED, or the name of a control
+    shipped: str  # SEARCHED (DISTILLED without a search), or the name of a control
     scores: dict[str, Score]
 
 
@@ -354,7 +355,7 @@ class Report(Part):
     data: DataFacts | None = None
     disagreement: Disagreement | None = None
     controls: list[ControlModel]
-    search: Search
+    search: Search | None  # None where the shape was given
     latency: list[LatencyCell]
     recipe: list[TrainedStage]
     seconds: dict[str, float]  # wall time by step

@@ -136,7 +136,12 @@ def best_of(rows: pd.DataFrame) -> Best | None:
 
 
 def progress_lines(progress: dict[str, Any]) -> list[str]:
-    """`ReportData.progress` in two sentences, or one where no student is scored yet."""
+    """`ReportData.progress` in two sentences, or one where no student is scored yet.
+
+    None without a search.
+    """
+    if not progress:
+        return []
     first = f"{progress['trials']:g} of {progress['planned']} trials are done"
     if progress["best_reward"] is not None:
         first += f"; best reward {progress['best_reward']:.4f}"

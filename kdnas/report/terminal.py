@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import wrap
 
+from kdnas.report.about import faster
 from kdnas.report.data import ReportData
 from kdnas.report.model import Best, Found, Report, Search
 from kdnas.report.pace import pace_words
@@ -19,17 +20,19 @@ SPREAD = 15
 
 
 def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list[str]:
-    """The verdict; teacher, student and controls, a line each; the search; what to do next.
+    """The verdict; teacher, student and controls, a line each; a search; what to do next.
 
     `folder` is that of another trial's student, in the run folder; default: the run's own.
     """
     lines = [*wrap(report.verdict, WIDTH), "", *_models(report), *_pace(report), ""]
-    lines += _search(report.search)
-    lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
+    if report.search:
+        lines += _search(report.search)
+        lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
     wanted = report.speedup_wanted
     if wanted and report.speedup < wanted:
         lines.append(f"timed again at the end, the student misses the {wanted:g}x asked for")
-    return [*lines, "", *_next_steps(report, run, folder)]
+    lines += [""] * bool(lines[-1])
+    return [*lines, *_next_steps(report, run, folder)]
 
 
 def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
@@ -38,10 +41,11 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     name, home = short_path(run), short_path(folder or run)
     example = TASK_TYPES[report.task_type].predict_example
     which = "" if own else f" --trial {report.student.trial}"
+    look = "look at the front" if report.search else "read the report"
     commands = {
         f"kdnas predict {name if own else f'{home}/student'} {example}": "label texts",
-        f"kdnas report {name} --open": "look at the front",
-        f"kdnas distill {name} --speedup {2 * max(1, round(report.speedup))}": "a faster student",
+        f"kdnas report {name} --open": look,
+        **({faster(report, name): "a faster student"} if report.search else {}),
         f"kdnas export {name}{which} --format onnx,int8": "ship it",
     }
     width = max(map(len, commands))

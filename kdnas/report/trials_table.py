@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from kdnas.runtime.formatting import in_millions
 from kdnas.study import attributes as attr
-from kdnas.study.rows import COLUMNS, WHOLE, row_of
+from kdnas.study.rows import COLUMNS, WHOLE, Row, row_of
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     **{"number": str, "proposed": str, "score": "{:.4f}".format, "reward": "{:.4f}".format},
@@ -23,8 +23,16 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 def trial_table(study: Study) -> pd.DataFrame:
     """One row a trial, columns COLUMNS; enqueued trials that have not started are left out."""
     trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-    table = pd.DataFrame([row_of(trial) for trial in trials], columns=list(COLUMNS))
-    return table.astype(dict.fromkeys(WHOLE, "Int64"))
+    return _table([row_of(trial) for trial in trials])
+
+
+def no_trials() -> pd.DataFrame:
+    """The table of a run without a study."""
+    return _table([])
+
+
+def _table(rows: list[Row]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def finished(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from kdnas.report.model import SEARCHED, Comparison, Report, shown_name
+from kdnas.report.model import DISTILLED, SEARCHED, Comparison, Report, shown_name
 from kdnas.runtime.formatting import several
 
+# The student that the run is about, in a sentence.
+OWN = {SEARCHED: "the search's own student", DISTILLED: "the distilled student"}
 UNKNOWN = "how much of the differences is noise was not measured"
 
 
@@ -53,12 +55,12 @@ def _kept(report: Report) -> str:
 
 
 def _chosen(report: Report) -> str:
-    """Why it is not the search's own student, where it is not."""
+    """Why it is not the run's own student, where it is not."""
     chosen = report.selection
-    if chosen is None or chosen.shipped == SEARCHED:
+    if chosen is None or chosen.shipped in OWN:
         return ""
     scores, rows = chosen.scores, several(f"{chosen.rows:,}", "training row")
-    own = f", the search's own student {scores[SEARCHED]:.4f}" if SEARCHED in scores else ""
+    own = "".join(f", {who} {scores[name]:.4f}" for name, who in OWN.items() if name in scores)
     return (
         f'The student is "{chosen.shipped}": on {rows} held out, it scored '
         f"{scores[chosen.shipped]:.4f}{own}."

@@ -72,7 +72,7 @@ def watch(
             except KdnasError:
                 if not goes_on:
                     raise
-            goes_on = goes_on or bool(data and workers_here(data.study))
+            goes_on = goes_on or bool(data and data.study and workers_here(data.study))
             if data:
                 write_page_of(page, data, plotly, seconds if goes_on else None)
                 written()

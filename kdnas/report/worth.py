@@ -68,7 +68,7 @@ class Worth:
 def worth(data: ReportData) -> Worth | None:
     """It, by `kdnas fidelity` where it was measured, else by what was distilled anyway.
 
-    None before a student is finished.
+    None before a student is finished, and without a search.
     """
     if data.fidelity:
         known = [
@@ -76,7 +76,7 @@ def worth(data: ReportData) -> Worth | None:
             for s in data.fidelity["students"]
         ]
         return _of(str(data.fidelity["metric"]), known)
-    if data.report is None:
+    if data.report is None or data.study is None:
         return None
     metric, students = data.report.main_score, dict[str, Trained]()
     for report in (data.report, *data.others):

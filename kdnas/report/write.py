@@ -27,7 +27,7 @@ from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section, parallel_section
 from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
-from kdnas.report.model import Report
+from kdnas.report.model import Report, Search
 from kdnas.report.page import Plotly, Table, Top, write_page
 from kdnas.report.search_summary import progress_lines, search_summary
 from kdnas.report.worth import worth
@@ -55,16 +55,32 @@ SECTIONS = (
     seconds_section,
     settings_section,
 )
+# What there is to tell without a search, the scores first.
+WITHOUT_A_SEARCH = (
+    scores_section,
+    next_section,
+    words_section,
+    samples_section,
+    classes_section,
+    data_section,
+    layers_section,
+    losses_section,
+    latency_section,
+    seconds_section,
+    settings_section,
+)
 TOP_METRICS = 2
 PICTURES = (".png", ".svg", ".pdf", ".webp", ".jpg")
 PICTURE_SIZE = {"width": 840, "height": 480, "scale": 1.5}
 
 
-def write_report(run: Run, study: Study, control: Study | None, report: Report, home: Path) -> None:
+def write_report(
+    run: Run, study: Study | None, control: Study | None, report: Report, home: Path
+) -> None:
     """The last step of a run: writes all files.
 
-    The run folder gets the trial tables and pareto.html; `home`, the folder of the distilled
-    trial's `student/`, gets report.json, the page and the card.
+    The run folder gets the trial tables and pareto.html of a search; `home`, the folder of the
+    distilled `student/`, gets report.json, the page and the card.
     """
     report.write(home / REPORT)
     _write_card(run, report, home)
@@ -79,13 +95,14 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
     """`kdnas report RUN`: all files anew, from the study and what is there of the results.
 
     Raises:
-        KdnasError: The run has no study yet, or its report.json cannot be read.
+        KdnasError: The run's search has no study yet, or its report.json cannot be read.
     """
     data = read_run(run)
     if data.report:
-        size = data.report.search.space
-        winner = data.report.student.trial
-        search = search_summary(run.settings, data.table, data.control, size, winner)
+        search = data.report.search
+        if search:
+            tables, winner = (data.table, data.control), data.report.student.trial
+            search = search_summary(run.settings, *tables, search.space, winner)
         report = data.report.model_copy(update={"search": search, "seconds": run.seconds()})
         data = replace(data, report=report)
     # The large files first: where there is no room for them, nothing of the student changes.
@@ -121,7 +138,9 @@ def write_page_of(
 
 
 def _write_trials(run: Run, data: ReportData, plotly: Plotly) -> None:
-    """The files for which no student need be finished."""
+    """The files of a search for which no student need be finished."""
+    if data.study is None:
+        return
     write_text(run.folder / "trials.csv", data.table.to_csv(index=False))
     if data.control is not None:
         write_text(run.folder / "random-search.csv", data.control.to_csv(index=False))
@@ -131,7 +150,7 @@ def _write_trials(run: Run, data: ReportData, plotly: Plotly) -> None:
 def _write_sections(
     path: Path, data: ReportData, plotly: Plotly, reload: float | None = None
 ) -> None:
-    sections = [section(data) for section in SECTIONS]
+    sections = [section(data) for section in (SECTIONS if data.study else WITHOUT_A_SEARCH)]
     top = Top(lead(data, live=reload is not None), models_table(data))
     write_page(path, data.title, sections, top=top, plotly=plotly, reload=reload)
 
@@ -142,17 +161,24 @@ def lead(data: ReportData, *, live: bool = False) -> list[str]:
     if report is None:
         done = ". ".join(line[0].upper() + line[1:] for line in progress_lines(data.progress))
         further = "." if live else ": continue with kdnas resume."
-        return [f"{done}.", f"No student is finished yet{further}"]
-    student, search = report.student, report.search
-    known = worth(data)
+        return [*([f"{done}."] if done else []), f"No student is finished yet{further}"]
+    student, known = report.student, worth(data)
     return [
         report.verdict,
         f"The student is {student.name}{_of_trial(student.trial)}, with "
         f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters. "
-        f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
-        f"trials took {several(format(search.seconds, '.0f'), 'second')} in all.",
+        f"{_how_found(report.search)}",
         *([known.sentence] if known else []),
     ]
+
+
+def _how_found(search: Search | None) -> str:
+    if search is None:
+        return "Its shape was given; nothing was searched."
+    return (
+        f"The search ({search.sampler}) evaluated {search.seen} of {search.space} students; its "
+        f"trials took {several(format(search.seconds, '.0f'), 'second')} in all."
+    )
 
 
 def models_table(data: ReportData) -> Table | None:

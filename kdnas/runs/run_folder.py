@@ -139,7 +139,8 @@ class Run:
     def alone(self) -> Iterator[None]:
         """Locks the run for this process; raises KdnasError where another holds it."""
         what = f"another process works on {self.folder}"
-        refusal = f"{what}; join it with `kdnas worker {self.folder}`"
+        instead = f"join it with `kdnas worker {self.folder}`"
+        refusal = f"{what}; {instead if self.settings.searches else 'wait until it is done'}"
         with file_lock(self.folder / ".lock", what, 0, refusal):
             yield
 
@@ -188,7 +189,8 @@ def resolve(settings: Settings) -> Settings:
     data_dir, task = settings.data_dir or os.environ.get("KDNAS_DATA_DIR"), settings.task
     teacher_name = Path(settings.teacher).name if settings.teacher else "minilm"
     task_name = Path(task).stem if task else "rotten-tomatoes"
-    out = settings.out or Path("runs") / f"{teacher_name}-{task_name}"
+    parts = filter(None, (teacher_name, task_name, settings.architecture))
+    out = settings.out or Path("runs") / "-".join(parts)
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in ("teacher", "general_teacher", "corpus")},
         **{k: _absolute_file(getattr(settings, k)) for k in ("task", "recipe")},
@@ -231,8 +233,9 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
         if name not in (*CHANGEABLE, "out") and new != old:
             what = f"--{name.replace('_', '-')} {difference(old, new)}"
             what = "recipe has other stages" if name == "stages" else what
+            kind = "study" if theirs.searches else "run"
             raise KdnasError(
-                f"{folder} holds another study: its {what}; choose another --out, or continue "
+                f"{folder} holds another {kind}: its {what}; choose another --out, or continue "
                 f"with `kdnas resume {folder}`"
             )
 

@@ -38,18 +38,32 @@ def open_study_of(run: Run) -> Study:
     Raises:
         KdnasError: There is none yet, or it is lost, damaged, or another's.
     """
+    check_searches(run)
     check_whole(run)
     settings = run.settings
     url = storage_url(settings.storage, run.folder)
     return load_run_study(url, settings.study, run.folder)
 
 
+def check_searches(run: Run) -> None:
+    """Raises KdnasError where a run has no study because the shape of its student is given."""
+    if not run.settings.searches:
+        raise KdnasError(
+            f"{run.folder} has no study: it distils one shape, {run.settings.architecture}; go on "
+            f"with `kdnas resume {run.folder}`, or start a study with kdnas search"
+        )
+
+
 def check_whole(run: Run) -> None:
     """Refuses a study that lacks trials of its run, or has some that are not kdnas's.
+
+    A run without a study passes.
 
     Raises:
         KdnasError: It is so; the message says how the study comes back.
     """
+    if not run.settings.searches:
+        return
     for control in (False, True):
         rows = rows_on_record(run, control=control)
         if problem := problem_of(run, rows, control=control):

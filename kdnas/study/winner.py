@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.scoring.limits import MARGIN, Limits
+from kdnas.space import Candidate
 from kdnas.study.study import evaluated, has_score, infeasible
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What is distilled in full: a candidate, and the trial that a study chose; None if given."""
+
+    candidate: Candidate
+    trial: int | None = None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> Winner:
+        """The candidate of a trial."""
+        return cls(Candidate.from_params(trial.params), trial.number)
 
 
 def choose_winner(

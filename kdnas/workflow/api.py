@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kdnas.config import Settings, load_settings, read_yaml
+from kdnas.config.settings import is_of_a_search
 from kdnas.report import Report
 from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front
@@ -21,7 +22,13 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.tasks import DEFAULT_TASK, load_spec
 from kdnas.tasks.defaults import with_type_defaults
-from kdnas.workflow.early import check_choice, check_settings
+from kdnas.workflow.early import (
+    check_choice,
+    check_purpose,
+    check_settings,
+    check_trial_options,
+    shape_flags,
+)
 from kdnas.workflow.forecast import Forecast
 from kdnas.workflow.inputs import with_latency_input
 from kdnas.workflow.pipeline import distil_another, find_student
@@ -38,7 +45,7 @@ class LoadedRun:
     Attributes:
         folder: The run folder.
         settings: Every option, resolved.
-        trials: The trial table, a row a trial, as in trials.csv.
+        trials: The trial table, a row a trial, as in trials.csv; empty without a search.
         report: Scores, costs and controls; None while no student is finished.
         student: Folder of the finished checkpoint; None while there is none.
     """
@@ -124,21 +131,48 @@ def resume(run: str | Path, *, rebuild_study: bool = False, **changes: Any) -> L
 
 
 def distill(
-    run: str | Path, *, trial: int | None = None, speedup: float | None = None, **changes: Any
+    run: str | Path | None = None,
+    *,
+    trial: int | None = None,
+    speedup: float | None = None,
+    teacher: str | Path | None = None,
+    task: str | Path | None = None,
+    architecture: str | Mapping[str, int | str] | None = None,
+    config: Paths | None = None,
+    **options: Any,
 ) -> Distilled:
-    """Distils another trial of a run's study, beside its controls, without searching again.
+    """Distils one student beside its controls, without searching: a given shape, or another trial.
+
+    `distill(teacher=T, task=K, architecture="6x256")` distils a shape in a run folder of its own,
+    `distill(RUN, trial=7)` another trial of a run's study.
 
     Args:
-        run: The run folder.
-        trial: The trial's number; or
+        run: The folder of a search, for
+        trial: the trial of this number, or
         speedup: the best trial at least this many times as fast as the teacher.
-        changes: `final_seeds`, `threads`, `device`.
+        teacher: Without `run`: hub id or folder; default: the embedded MiniLM.
+        task: A task's name or YAML file; default: the embedded Rotten Tomatoes snippets.
+        architecture: `6x256`, `6x256-h8-f1024-relu`, `half`, or a mapping such as
+            `{"num_hidden_layers": 6, "hidden_size": 256}`.
+        config: YAML file or files that set any option; arguments override them.
+        options: Of a shape any option of `kdnas distill`, with underscores: `out`, `epochs`, ...;
+            of a trial `final_seeds`, `threads`, `device`.
 
     Raises:
-        KdnasError: Neither or both are given, or there is no such trial.
+        KdnasError: Bad input, before anything is computed; or there is no such trial.
     """
-    least = check_choice(trial, speedup)
-    return distill_trial(Run.open(Path(run), **changes), trial, least)
+    named = {"teacher": teacher, "task": task, "architecture": architecture, "config": config}
+    given = {name: value for name, value in named.items() if value is not None}
+    if run is not None:
+        check_trial_options(Path(run), [*given, *options])
+        least = check_choice(trial, speedup)
+        return distill_trial(Run.open(Path(run), **options), trial, least)
+    flags = shape_flags(trial, speedup, {**given, **options})
+    flags |= {name: str(flags[name]) for name in ("teacher", "task") if name in flags}
+    made = complete(new_run(flags.pop("config", None), flags, searches=False))
+    report = load_run(made.folder).report
+    assert report is not None
+    return Distilled(made.folder, report)
 
 
 def load_run(run: str | Path) -> LoadedRun:
@@ -159,16 +193,17 @@ def load_run(run: str | Path) -> LoadedRun:
     )
 
 
-def new_run(config: Paths | None, flags: dict[str, Any]) -> Run:
-    """The run folder of a search, new or of the same settings as before.
+def new_run(config: Paths | None, flags: dict[str, Any], *, searches: bool = True) -> Run:
+    """The run folder of a search or of a given shape, new or of the same settings as before.
 
     Raises:
         KdnasError: An option is wrong, or the folder holds something else.
     """
     files = [Path(f) for f in ([config] if isinstance(config, str | Path) else config or ())]
     settings = load_settings(files, flags)
+    check_purpose(settings, searches=searches)
     if not (settings.teacher or settings.task):
-        settings = _embedded_example(files, flags)
+        settings = _embedded_example(files, flags, searches=searches)
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     settings = with_type_defaults(settings, spec)
     check_settings(settings)
@@ -195,7 +230,10 @@ def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distill
     return Distilled(own if (own / "student").exists() else run.folder, report)
 
 
-def _embedded_example(files: list[Path], flags: dict[str, Any]) -> Settings:
+def _embedded_example(files: list[Path], flags: dict[str, Any], *, searches: bool) -> Settings:
     """The short settings of `config/embedded.yaml`, where neither teacher nor task is named."""
+    short = read_yaml(EMBEDDED)
+    if not searches:
+        short = {key: value for key, value in short.items() if not is_of_a_search(key)}
     say("running the embedded example with the settings of kdnas/config/embedded.yaml")
-    return load_settings(files, flags, read_yaml(EMBEDDED))
+    return load_settings(files, flags, short)

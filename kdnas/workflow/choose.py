@@ -10,17 +10,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from optuna.trial import FrozenTrial
-
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of, damage, key_of
 from kdnas.files.atomic import move, replace_folder
 from kdnas.report.model import Selection
+from kdnas.report.verdict import OWN
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.scoring.limits import Limits
-from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
+from kdnas.study.winner import Winner
 from kdnas.tasks import EncodedExamples
 from kdnas.teachers.load import load_teacher
 from kdnas.workflow.distil import record_of
@@ -28,7 +27,8 @@ from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.selection_rows import selection_rows
 
-ASIDE = Path("controls") / "searched"
+# Where the run's own student is while another ships: that of a search, or of a given shape.
+ASIDE, GIVEN_ASIDE = Path("controls") / "searched", Path("controls") / "distilled"
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,19 @@ class Choice:
     selection: Selection | None = None
 
 
-def checkpoint_of(context: Context, trial: FrozenTrial, home: Path | None = None) -> Path:
-    """Where the search's student of a trial is or will be: aside, where another ships.
+def aside_of(winner: Winner) -> Path:
+    """Below a report's folder, where the winner's checkpoint is while another student ships."""
+    return GIVEN_ASIDE if winner.trial is None else ASIDE
+
+
+def checkpoint_of(context: Context, winner: Winner, home: Path | None = None) -> Path:
+    """Where the winner's student is or will be: aside, where another ships.
 
     `home` is the folder of its report; default: the run's.
     """
     home = home or context.run.folder
-    record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
-    aside = home / ASIDE
+    record = record_of(context.settings, winner.candidate, winner.trial)
+    aside = home / aside_of(winner)
     return aside if student_artifact(aside, record).done() else home / "student"
 
 
@@ -70,7 +75,7 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
 
 
 def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
-    """The best of some students on held-out training rows; the first is the search's.
+    """The best of some students on held-out training rows; the first is the run's own.
 
     Of equals the first ships. Those that break a limit cannot be chosen, nor can any where the rows
     have no labels.
@@ -85,15 +90,15 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     if best is not first:
         say(
             f"{best.name} ships: on {rows.row_count} training rows held out it scores "
-            f"{scores[best.name]:.4f}, the search's own student {scores[first.name]:.4f}"
+            f"{scores[best.name]:.4f}, {OWN.get(first.name, first.name)} {scores[first.name]:.4f}"
         )
     selection = Selection(rows=rows.row_count, shipped=best.name, scores=scores)
     return Choice(best, [one for one in made if one is not best], selection)
 
 
-def ship(choice: Choice, home: Path) -> Choice:
-    """Puts the student that ships in `home`/student; the search's own, if another, goes aside."""
-    student, aside = home / "student", home / ASIDE
+def ship(choice: Choice, home: Path, own: Path = ASIDE) -> Choice:
+    """Puts the student that ships in `home`/student; the run's own, if another, goes to `own`."""
+    student, aside = home / "student", home / own
     shipped = choice.shipped
     if shipped.folder in (student, aside):
         if shipped.folder == aside:

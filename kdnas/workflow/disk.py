@@ -31,7 +31,8 @@ def disk_needed(
     with torch.device("meta"):
         student = empty_student(given.model.config, shape, inputs.data.spec.task_type)
     one = WEIGHT_BYTES * count_params(student)
-    own = one * (students + KEPT_TRIALS + PAUSED) + tunes * (1 + PAUSED) * teacher
+    trials = KEPT_TRIALS if context.settings.searches else 0
+    own = one * (students + trials + PAUSED) + tunes * (1 + PAUSED) * teacher
     cached = stores + tunes * teacher
     cache, folder = existing(cache_folder()), existing(context.run.folder)
     if cache.stat().st_dev == folder.stat().st_dev:

@@ -13,14 +13,14 @@ from optuna.study import Study
 from kdnas.config import Settings
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.recipes.full import run_recipe, train_on_labels
-from kdnas.report.model import HAND_PICKED, SEARCHED
+from kdnas.report.model import DISTILLED, HAND_PICKED, SEARCHED
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
-from kdnas.study.winner import choose_winner
+from kdnas.study.winner import Winner, choose_winner
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
@@ -132,12 +132,11 @@ def after_mini_kd(
     return state
 
 
-def train_student(
-    prepared: Prepared, candidate: Candidate, trial: int, folder: Path, home: Path
-) -> Control:
-    """The search's own student, in `folder`, and with other seeds below `home`."""
-    own = Control(SEARCHED, candidate, folder, "student")
-    train = partial(distil, prepared, candidate, trial)
+def train_student(prepared: Prepared, winner: Winner, folder: Path, home: Path) -> Control:
+    """The run's own student, in `folder`, and with other seeds below `home`."""
+    name = DISTILLED if winner.trial is None else SEARCHED
+    own = Control(name, winner.candidate, folder, "student")
+    train = partial(distil, prepared, winner.candidate, winner.trial)
     return train_seeds(prepared.context.settings, own, home, train)
 
 
@@ -146,7 +145,8 @@ def train_controls(
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
-    The winner's checkpoint is in `student`; `home` gets those of the controls.
+    A shape that is given has the first alone. The winner's checkpoint is in `student`; `home` gets
+    those of the controls.
     """
     settings = prepared.context.settings
 
@@ -156,6 +156,8 @@ def train_controls(
 
     labels = partial(fine_tune, prepared, winner)
     controls = [made("fine-tuned without KD", winner, "fine-tuned", labels)]
+    if not settings.searches:
+        return controls
     picked = control_by_hand(prepared, winner, student)
     if picked is not None:
         afresh = partial(distil, prepared, picked, None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from kdnas.config import Settings, validated
 from kdnas.errors import KdnasError
@@ -17,6 +19,8 @@ from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
 from kdnas.tasks.load import open_source
 
+# Settings that may differ for another trial of a run.
+OF_A_TRIAL = ("final_seeds", "threads", "device")
 # What was read to check it, for the one who reads it next.
 _read: dict[tuple[object, ...], TaskData] = {}
 
@@ -65,6 +69,41 @@ def check_tasks(settings: Settings) -> None:
     if settings.task and settings.task != "all":
         for name in settings.task.split(","):
             load_spec(name.strip(), settings.tasks)
+
+
+def check_purpose(settings: Settings, *, searches: bool) -> None:
+    """Raises KdnasError where a search is given a shape, or `kdnas distill` none."""
+    if searches and not settings.searches:
+        raise KdnasError(
+            f"invalid --architecture {settings.architecture}: a search finds the shape; leave it "
+            "out, or distil this one shape with kdnas distill"
+        )
+    if settings.searches and not searches:
+        raise KdnasError(
+            "no student given: give --architecture, such as 6x256, with --teacher and --task, or a "
+            "RUN with --trial N or --speedup X"
+        )
+
+
+def check_trial_options(run: Path, options: Iterable[str]) -> None:
+    """Raises KdnasError where options of a run of its own stand beside that of a trial."""
+    for name in options:
+        if name not in OF_A_TRIAL:
+            raise KdnasError(
+                f"--{name.replace('_', '-')} does not go with a RUN: {run} has its own settings; "
+                "leave RUN out to distil a shape in a run of its own"
+            )
+
+
+def shape_flags(trial: int | None, speedup: object, flags: dict[str, Any]) -> dict[str, Any]:
+    """The flags of a run of its own for a shape; those of a trial are refused.
+
+    Raises:
+        KdnasError: A trial is named; or a speed-up, which contradicts a shape.
+    """
+    if trial is not None:
+        raise KdnasError(f"--trial {shown(trial)} needs a RUN: give the folder of a search")
+    return flags if speedup is None else {**flags, "speedup": speedup}
 
 
 def check_choice(trial: int | None, speedup: object) -> float | None:

@@ -50,10 +50,19 @@ class Facts:
     teacher: str
     teacher_params: int
     tunes_teacher: bool
-    space: int
-    trials: int
-    trials_left: float
-    sampler: str
+    student: str | None = None  # the shape, where it is given; else the search is told:
+    space: int | None = None
+    trials: int | None = None
+    trials_left: float = 0.0
+    sampler: str | None = None
+
+    @property
+    def students(self) -> dict[str, str]:
+        """What is distilled: one shape, or the best of many."""
+        if self.student:
+            return {"student": f"{self.student}; {LEGEND}"}
+        left = f"{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
+        return {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,12 @@ class Forecast:
         if not plan.steps:
             return [plan.headline]
         rows = ", ".join(f"{count:,} {name}" for name, count in facts.rows.items())
-        left = f"{facts.trials_left:g} to be tried" if facts.trials_left else "none left to try"
         tuned = ", to be fine-tuned" if facts.tunes_teacher else ""
         parts = {
             "task": f"{facts.task}{_classes(facts.classes)}",
             "rows": rows,
             "teacher": f"{facts.teacher}, {in_millions(facts.teacher_params)} parameters{tuned}",
-            "candidates": f"{facts.space:,}, {left} ({facts.sampler}); {LEGEND}",
+            **facts.students,
         }
         told = [line for label, text in parts.items() for line in _column(label, text)]
         disks = [line for disk in self.disks for line in disk.lines]
@@ -164,6 +172,11 @@ def _facts(
         "selection": selection_rows(data, settings).row_count,
         **{f"reported ({split})": part.row_count for split, part in data.evaluation.items()},
     }
+    candidates = inputs.space.candidates
+    chosen: dict[str, Any] = {"student": candidates[0].label}
+    if settings.searches:
+        chosen = {"space": len(candidates), "trials": settings.trials, "trials_left": left}
+        chosen["sampler"] = settings.sampler
     return Facts(
         task=spec.name,
         rows=rows,
@@ -171,10 +184,7 @@ def _facts(
         teacher=f"{Path(settings.teacher or EMBEDDED_NAME).name}, {inputs.space.teacher.label}",
         teacher_params=count_params(given.model),
         tunes_teacher=tunes_teacher,
-        space=len(inputs.space.candidates),
-        trials=settings.trials,
-        trials_left=left,
-        sampler=settings.sampler,
+        **chosen,
     )
 
 
@@ -205,9 +215,10 @@ def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]
     kinds = [
         ("distil", "student", "distil the student"),
         ("control", "fine-tuned", "control: the student on labels alone"),
-        ("distil", "hand-picked", "control: a shape picked by hand"),
     ]
-    if settings.random_control == "full" and settings.sampler != "random":
+    if settings.searches:
+        kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
+    if settings.searches and settings.random_control == "full" and settings.sampler != "random":
         kinds.append(("distil", "random-search", "control: the best of random search"))
     found = []
     for step, name, title in kinds:

@@ -25,6 +25,7 @@ from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_reachable
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import SearchSpace
+from kdnas.space.given_shape import space_of_shape
 from kdnas.students import empty_student
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
@@ -88,8 +89,20 @@ def read_inputs(context: Context) -> Inputs:
     config, tokenizer = load_parts(source)
     task = task_data(settings)
     check_family(source, config, task.spec.task_type)
+    space = space_of(settings, config, source)
     data = prepare_data(task, settings, tokenizer, config)
-    return Inputs(source, config, data, SearchSpace.from_teacher(config, source, settings.space))
+    return Inputs(source, config, data, space)
+
+
+def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
+    """What a search chooses from, or the one shape that is given.
+
+    Raises:
+        KdnasError: The teacher is not a supported encoder, or has no such students.
+    """
+    if settings.searches:
+        return SearchSpace.from_teacher(config, source, settings.space)
+    return space_of_shape(config, source, settings.shape)
 
 
 def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:
@@ -122,9 +135,14 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
 
 
 def check_total(context: Context) -> None:
-    """Raises KdnasError where --trials is below what the study has already spent."""
-    settings = context.settings
-    if settings.trials >= Run.open(context.run.folder).settings.trials:
+    """Raises KdnasError where --trials is below what the study has spent, or there is no study."""
+    settings, before = context.settings, Run.open(context.run.folder).settings
+    if settings.trials != before.trials and not settings.searches:
+        raise KdnasError(
+            f"invalid --trials {settings.trials}: {context.run.folder} has no search, it distils "
+            f"one shape, {settings.architecture}; leave --trials out"
+        )
+    if settings.trials >= before.trials:
         return
     done = _trials_spent(context)
     if settings.trials < done:
@@ -150,13 +168,22 @@ def check_changes(context: Context) -> bool:
     tuned = (run.folder / "teacher" / "config.json").exists()
     of_teacher = [name for name in OF_THE_TEACHER if tuned or name not in OF_FINE_TUNING]
     names = [name for name in (*of_teacher, *OF_SCORING) if changed(name)]
-    if names and _trials_spent(context) > 0:
+    if names and (depends := _depends(context)):
         old, new = getattr(before, names[0]), getattr(settings, names[0])
         raise KdnasError(
-            f"invalid --{names[0].replace('_', '-')} {new}: the study's candidates were scored "
-            f"with {old} already; start another run with --out"
+            f"invalid --{names[0].replace('_', '-')} {new}: {depends} with {old} already; start "
+            "another run with --out"
         )
     return any(map(changed, of_teacher))
+
+
+def _depends(context: Context) -> str:
+    """What was made with the settings of the teacher and of scoring; empty where nothing was."""
+    folder = context.run.folder
+    if context.settings.searches:
+        return "the study's candidates were scored" if _trials_spent(context) > 0 else ""
+    begun = any((folder / name).exists() for name in ("work", "student", "controls"))
+    return "the student was trained" if begun else ""
 
 
 def drop_teacher(run: Run) -> None:
@@ -181,14 +208,17 @@ def check_limits(context: Context, inputs: Inputs) -> None:
 def trials_left(context: Context, *, control: bool = False) -> float:
     """Whole trials that the search, or random search beside it, has still to pay for."""
     settings = context.settings
-    if control and (settings.random_control == "off" or settings.sampler == "random"):
+    off = control and (settings.random_control == "off" or settings.sampler == "random")
+    if off or not settings.searches:
         return 0.0
     return max(0.0, settings.trials - _trials_spent(context, control=control))
 
 
 def _trials_spent(context: Context, *, control: bool = False) -> float:
-    """What a study has spent, in whole trials; 0 where there is none yet."""
+    """What a study has spent, in whole trials; 0 where there is none."""
     settings, folder = context.settings, context.run.folder
+    if not settings.searches:
+        return 0
     url = storage_url(settings.storage, folder)
     try:
         study = load_run_study(url, settings.study, folder)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
 from kdnas import __version__
 from kdnas.evaluation.scores import scores_and_intervals
@@ -31,6 +30,7 @@ from kdnas.report.model import (
     Kept,
     LatencyCell,
     Report,
+    Search,
     Seeds,
     Selection,
     Student,
@@ -44,6 +44,7 @@ from kdnas.runtime.machine import machine
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import load_student
 from kdnas.study.study import evaluated
+from kdnas.study.winner import Winner
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
 from kdnas.tasks.types import THRESHOLD
@@ -158,22 +159,22 @@ def details(spec: TaskSpec, rows: Scored) -> Details | None:
 
 def make_report(
     prepared: Prepared,
-    study: Study,
+    study: Study | None,
     random: Study | None,
-    winner: FrozenTrial,
+    winner: Winner,
     shipped: Control,
     controls: list[Control],
     selection: Selection | None,
     speedup: float | None,
     seeds: Mapping[str, Seeds | None],
 ) -> Report:
-    """The report of a distilled trial; measures what is not measured yet.
+    """The report of a distilled student; measures what is not measured yet.
 
     Args:
         prepared: Of the run.
-        study: The search's.
+        study: The search's, if there was one.
         random: That of random search, if there is one.
-        winner: The search's best trial.
+        winner: The search's best trial, or the shape that was given.
         shipped: The student that ships, and where its checkpoint was made.
         controls: The other students that were trained in full.
         selection: How it was chosen among them, if it was.
@@ -191,7 +192,6 @@ def make_report(
     others = {c.name: measured(prepared, c.candidate, c.folder)["rows"] for c in controls}
     others |= {low["name"]: low["rows"] for low in lows}
     grid = latency_table(prepared, candidate, folder)
-    tables = trial_table(study), trial_table(random) if random else None
     report = Report(
         version=VERSION,
         kdnas=__version__,
@@ -209,7 +209,7 @@ def make_report(
         teacher=_teacher_model(prepared, known, costs["teacher_latency_ms"]),
         student=Student(
             name=candidate.label,
-            trial=_trial_of(study, winner, candidate),
+            trial=_trial_of(study, winner, candidate) if study else None,
             latency_iqr_ms=costs["latency_iqr_ms"],
             threshold=(read_json(folder / "config.json") or {}).get(THRESHOLD),
             seeds=seeds.get(shipped.name),
@@ -223,7 +223,7 @@ def make_report(
         data=data_facts(inputs.data),
         disagreement=disagreement(spec, inputs.data.scored, rows, known["rows"]),
         controls=[_control_model(prepared, c, seeds.get(c.name)) for c in controls],
-        search=search_summary(settings, *tables, len(inputs.space.candidates), winner.number),
+        search=_search(prepared, study, random, winner) if study else None,
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
             TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
@@ -272,11 +272,17 @@ def _environment(context: Context) -> Environment:
     )
 
 
-def _trial_of(study: Study, winner: FrozenTrial, candidate: Candidate) -> int | None:
+def _search(prepared: Prepared, study: Study, random: Study | None, winner: Winner) -> Search:
+    """How the search went."""
+    tables = trial_table(study), trial_table(random) if random else None
+    size = len(prepared.inputs.space.candidates)
+    return search_summary(prepared.context.settings, *tables, size, winner.trial)
+
+
+def _trial_of(study: Study, winner: Winner, candidate: Candidate) -> int | None:
     """The trial that tried a candidate, the winner first; None where none did."""
-    trials = [winner, *evaluated(study)]
-    same = (t.number for t in trials if Candidate.from_params(t.params) == candidate)
-    return next(same, None)
+    trials = [winner, *map(Winner.of, evaluated(study))]
+    return next((one.trial for one in trials if one.candidate == candidate), None)
 
 
 def _model_fields(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:

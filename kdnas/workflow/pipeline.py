@@ -18,16 +18,22 @@ from kdnas.report import Report, write_report
 from kdnas.runs.context import Context
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
-from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.rebuild import rebuild_study
 from kdnas.study.rows import row_of
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
-from kdnas.study.whole import CONTROL, check_whole, open_study_of
-from kdnas.study.winner import ranked_trials
+from kdnas.study.whole import CONTROL, check_searches, check_whole, open_study_of
+from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.choose import Choice, best_seed, checkpoint_of, choose_student, ship
+from kdnas.workflow.choose import (
+    Choice,
+    aside_of,
+    best_seed,
+    checkpoint_of,
+    choose_student,
+    ship,
+)
 from kdnas.workflow.distil import record_of, train_controls, train_student
 from kdnas.workflow.forecast import (
     Forecast,
@@ -69,6 +75,8 @@ class _Ready:
 def find_student(context: Context, *, rebuild: bool = False) -> Report:
     """The seven steps; with `rebuild`, a lost or damaged study is first made again.
 
+    Where the student's shape is given, there is no study and no step 4.
+
     Raises:
         KdnasError: Bad input or a lost study, before anything is computed; or no candidate meets
             the limits.
@@ -78,7 +86,7 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
         ready = _check(context, rebuild=rebuild)
         context, inputs = ready.context, ready.inputs
         settings = context.settings
-        study = open_run_study(context, inputs.space)
+        study = open_run_study(context, inputs.space) if settings.searches else None
         if ready.changed:
             drop_teacher(run)
         run.save()
@@ -88,18 +96,30 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
 
             prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
             track.curves()
-            search(prepared, study)  # 4 search
-            track.trials(map(row_of, study.get_trials(deepcopy=False)))
-            best_first = ranked_trials(study, speedup=settings.speedup)
-            place = partial(checkpoint_of, context)
-            foresee(study, best_first[0])
-            winner = distil_within_limit(prepared, best_first, settings.speedup, place)  # 5 distil
-            random = random_search(prepared, study)
-            track.curves()
-            report = deliver(prepared, study, random, winner, run.folder, settings.speedup)
+            winner, random = Winner(inputs.space.candidates[0]), None
+            if study:
+                search(prepared, study)  # 4 search
+                track.trials(map(row_of, study.get_trials(deepcopy=False)))
+                winner = _distil_best(prepared, study)
+                random = random_search(prepared, study)
+                track.curves()
+            else:
+                check_same_data(context, inputs.data)
+            report = deliver(  # 5 distil, 6 evaluate, 7 report
+                prepared, study, random, winner, run.folder, settings.speedup
+            )
             track.curves()
             track.results({name: model.scores for name, model in report.models})
             return report
+
+
+def _distil_best(prepared: Prepared, study: Study) -> Winner:
+    """Distils the best trial that keeps the limits."""
+    context, speedup = prepared.context, prepared.context.settings.speedup
+    best_first = ranked_trials(study, speedup=speedup)
+    foresee(study, best_first[0])
+    place = partial(checkpoint_of, context)
+    return distil_within_limit(prepared, [*map(Winner.of, best_first)], speedup, place)
 
 
 def plan_search(context: Context) -> Forecast:
@@ -114,7 +134,9 @@ def plan_search(context: Context) -> Forecast:
 
 def _check(context: Context, *, rebuild: bool = False) -> _Ready:
     run = context.run
-    if not rebuild:
+    if rebuild:
+        check_searches(run)
+    else:
         check_whole(run)
     inputs = read_inputs(context)
     if rebuild:
@@ -132,33 +154,33 @@ def _check(context: Context, *, rebuild: bool = False) -> _Ready:
 
 def deliver(
     prepared: Prepared,
-    study: Study,
+    study: Study | None,
     random: Study | None,
-    winner: FrozenTrial,
+    winner: Winner,
     home: Path,
     speedup: float | None,
 ) -> Report:
-    """Controls, measurements (step 6) and the report (step 7) of a distilled trial.
+    """A student with its controls (step 5), measurements (step 6) and the report (step 7).
 
     In the run folder, the best of all students trained in full ships.
 
     Args:
         prepared: Of the run.
-        study: The search's.
+        study: The search's, if there was one.
         random: That of random search, if there is one.
-        winner: The trial.
+        winner: The student; one that is distilled already is not trained again.
         home: Gets the controls and the report beside `student/`.
         speedup: The limit that the trial was chosen under, if any.
     """
-    context, candidate = prepared.context, Candidate.from_params(winner.params)
+    context = prepared.context
     student = checkpoint_of(context, winner, home)
-    searched = train_student(prepared, candidate, winner.number, student, home)
-    controls = train_controls(prepared, candidate, student, random, home)
-    first, *others = (best_seed(prepared, one) for one in (searched, *controls))
+    own = train_student(prepared, winner, student, home)
+    controls = train_controls(prepared, winner.candidate, student, random, home)
+    first, *others = (best_seed(prepared, one) for one in (own, *controls))
     choice = Choice(first, others)
     if home == context.run.folder:
         choice = choose_student(prepared, [first, *others])
-    choice = ship(choice, home)
+    choice = ship(choice, home, aside_of(winner))
     with step("report"):
         report = make_report(  # 6 evaluate
             *(prepared, study, random, winner),
@@ -187,12 +209,13 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
         with follow(planned):
             prepared = prepare(context, inputs, given)
             place = partial(place_of, context)
-            trial = distil_within_limit(prepared, best_first, speedup, place)
+            trials = [*map(Winner.of, best_first)]
+            trial = distil_within_limit(prepared, trials, speedup, place)
             home = home_of(context, trial)
             random = load_control(url, settings.study, CONTROL)
             own = home == run.folder
             if own:
-                say(f"trial {trial.number} is distilled already: it is the run's own student")
+                say(f"trial {trial.trial} is distilled already: it is the run's own student")
             limit = settings.speedup if own else speedup
             return deliver(prepared, study, random, trial, home, limit)
 
@@ -217,22 +240,22 @@ def _check_trial(
     given = load_given_teacher(context, inputs)
     study = open_run_study(context, inputs.space)
     best_first = ranked_trials(study, number=number, speedup=speedup)
-    students = trained_in_full(context, home_of(context, best_first[0]))
+    students = trained_in_full(context, home_of(context, Winner.of(best_first[0])))
     planned = forecast(context, inputs, given, searches=False, students=students)
     planned.plan.rescale("student", share_of_time(study, best_first[0]))
     return inputs, given, study, best_first, planned
 
 
-def home_of(context: Context, trial: FrozenTrial) -> Path:
+def home_of(context: Context, trial: Winner) -> Path:
     """The folder for a trial's results: the run's own where the run distilled this trial."""
     folder = context.run.folder
-    beside = folder / "students" / f"trial-{trial.number}"
-    record = record_of(context.settings, Candidate.from_params(trial.params), trial.number)
+    beside = folder / "students" / f"trial-{trial.trial}"
+    record = record_of(context.settings, trial.candidate, trial.trial)
     own = student_artifact(checkpoint_of(context, trial), record)
     return beside if (beside / "student").exists() or not own.done() else folder
 
 
-def place_of(context: Context, trial: FrozenTrial) -> Path:
+def place_of(context: Context, trial: Winner) -> Path:
     """The folder for a trial's checkpoint."""
     return checkpoint_of(context, trial, home_of(context, trial))
 
@@ -256,6 +279,7 @@ def plan_work(context: Context, *, check: bool) -> Forecast:
 
 
 def _check_work(context: Context, *, check: bool) -> tuple[Inputs, Teacher, Forecast]:
+    check_searches(context.run)
     inputs = read_inputs(context)
     if check:
         check_inputs(context, inputs)

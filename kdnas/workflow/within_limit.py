@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
-
 from kdnas.errors import MissedLimitError
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
+from kdnas.study.winner import Winner
 from kdnas.workflow.choose import ASIDE
 from kdnas.workflow.distil import distil
 from kdnas.workflow.measure import FINAL_REPEATS, measured
@@ -23,17 +22,17 @@ from kdnas.workflow.prepare import Prepared
 
 def distil_within_limit(
     prepared: Prepared,
-    trials: Sequence[FrozenTrial],
+    trials: Sequence[Winner],
     speedup: float | None,
-    place_of: Callable[[FrozenTrial], Path],
-) -> FrozenTrial:
+    place_of: Callable[[Winner], Path],
+) -> Winner:
     """Distils the first trial that keeps a speed-up when it is timed at length.
 
     Each is timed before it is trained, and its student afterwards.
 
     Args:
         prepared: Of the run.
-        trials: The best first.
+        trials: Those of a study, the best first.
         speedup: None is no limit.
         place_of: The folder for a trial's checkpoint.
 
@@ -42,8 +41,8 @@ def distil_within_limit(
     """
     reached: dict[int, float] = {}
     for trial in trials:
-        candidate, number = Candidate.from_params(trial.params), trial.number
-        folder = place_of(trial)
+        candidate, number, folder = trial.candidate, trial.trial, place_of(trial)
+        assert number is not None, "a shape that is given has no limit"
         if speedup is None:
             distil(prepared, candidate, number, folder)
             return trial
@@ -84,11 +83,11 @@ def _put_beside(prepared: Prepared, number: int, folder: Path) -> None:
 
 
 def _what_can_be_had(
-    prepared: Prepared, trials: Sequence[FrozenTrial], reached: dict[int, float], speedup: float
+    prepared: Prepared, trials: Sequence[Winner], reached: dict[int, float], speedup: float
 ) -> str:
     run = prepared.context.run
     number = max(reached, key=lambda n: reached[n])
-    label = next(Candidate.from_params(t.params).label for t in trials if t.number == number)
+    label = next(t.candidate.label for t in trials if t.trial == number)
     least = math.floor(100 * reached[number]) / 100
     return (
         f"no student keeps --speedup {speedup:g}: timed at length, the fastest of those tried, "

@@ -311,7 +311,7 @@ def test_a_pull_request_gets_verdict_and_table(data: ReportData, bare: ReportDat
 
 
 def test_steps_are_told_in_words() -> None:
-    assert step_in_words("distil student") == "distil the winner in full"
+    assert step_in_words("distil student") == "distil the student in full"
     assert step_in_words("evaluate controls hand-picked").endswith("the control: hand-picked")
     assert step_in_words("a step of tomorrow") == "a step of tomorrow"
 

@@ -22,6 +22,10 @@ SCORES = Section(
     "The task's own metrics after full training; bars are 95% confidence intervals. Controls show "
     "what the search and the distillation contributed.",
 )
+WITHOUT_A_SEARCH = (
+    "The task's own metrics after full training; bars are 95% confidence intervals. The control is "
+    "the same shape trained on labels alone: it shows what the distillation contributed."
+)
 LATENCY = Section(
     "latency",
     "Latency",
@@ -51,7 +55,11 @@ def scores_section(data: ReportData) -> Section:
     table = Table(("model", *metrics, "parameters", "speed-up"), rows, open=True, caption=caption)
     errors = TASK_TYPES[data.report.task_type].errors
     drawn = [metric for metric in metrics if metric.partition("_")[0] not in errors]
-    return replace(SCORES, views={"scores": _figure(models, drawn)}, table=table)
+    views = {"scores": _figure(models, drawn)}
+    if data.study:
+        return replace(SCORES, views=views, table=table)
+    views["score and speed"] = final_figure(data.report)  # which a search shows beside its front
+    return replace(SCORES, told=WITHOUT_A_SEARCH, views=views, table=table)
 
 
 def _score(model: EvaluatedModel | Baseline, metric: str) -> str:

@@ -189,8 +189,8 @@ def _state(row: dict[str, Any], successor: int | None) -> str:
 
 def importance_section(data: ReportData) -> Section:
     """A bar a parameter, for score, speed-up and reward."""
-    count = len(evaluated(data.study))
-    if count < FEWEST:
+    count = len(evaluated(data.study)) if data.study else 0
+    if data.study is None or count < FEWEST:
         few = f"{several(count, 'finished trial')}: too few; this is shown from {FEWEST} on."
         return replace(MATTERS, missing=few)
     x = {"tickformat": ".0%", "title": {"text": "share explained"}}

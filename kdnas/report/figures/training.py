@@ -24,11 +24,15 @@ LOSSES = Section(
     "Training loss of one batch now and then, so it jitters. Losses of different stages are not "
     "comparable; mini-KD is ranked by the held-out loss, in the table.",
 )
+WITHOUT_A_SEARCH = (
+    "Training loss of one batch now and then, so it jitters. Losses of different stages are not "
+    "comparable."
+)
 HEAD = ("student", "stage", "steps", "last loss", "held-out loss")
 LAYERS = Section(
     "layers",
     "Layer map",
-    "Which teacher layers each layer of the winner learns to predict: skip takes every n-th one, "
+    "Which teacher layers each layer of the student learns to predict: skip takes every n-th one, "
     "last the last ones, evenly spreads them over all, learned weighs all. Layers count from 1.",
 )
 SECONDS = Section(
@@ -50,10 +54,12 @@ def losses_section(data: ReportData) -> Section:
         return replace(LOSSES, missing="Nothing has been trained yet: there is no curves.jsonl.")
     mini = [c for c in data.curves if c["stage"] == MINI_KD]
     full = [c for c in data.curves if c["stage"] != MINI_KD]
-    views = {"mini-KD": _mini(mini, f"trial {data.winner}"), "full KD": _full(full)}
+    briefly = _mini(mini, f"trial {data.winner}") if data.study else _full(mini)
+    views = {"mini-KD": briefly, "full KD": _full(full)}
     views = {name: figure for name, figure in views.items() if figure.data}
     table = Table(HEAD, [_row(c) for c in data.curves], caption="The end of each training.")
-    return replace(LOSSES, views=views, table=table)
+    told = LOSSES.told if data.study else WITHOUT_A_SEARCH
+    return replace(LOSSES, told=told, views=views, table=table)
 
 
 def _row(curve: Curve) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ def layers_section(data: ReportData) -> Section:
     """Student on the left, teacher on the right, an edge for each target."""
     shape, teacher = data.winner_shape, data.teacher
     if shape is None or teacher is None:
-        missing = "No student is scored yet." if teacher else "The teacher's depth is not known."
+        missing = "No student is known yet." if teacher else "The teacher's depth is not known."
         return replace(LAYERS, missing=missing)
     depths = shape.num_hidden_layers, teacher.num_hidden_layers
     edges = _edges(data.settings.mapping, *depths)

@@ -1,0 +1,98 @@
+"""The shape of one student as given: `6x256`, `6x256-h8-f1024-relu`, `half`, or a mapping.
+
+What is left out is derived from the teacher (`kdnas.space.given_shape`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+
+from kdnas.runtime.shown import quoted, shown
+
+LAYERS, WIDTH, HEADS = "num_hidden_layers", "hidden_size", "num_attention_heads"
+NEURONS, ACTIVATION = "intermediate_size", "hidden_act"
+# In the order of a label.
+FIELDS = (LAYERS, WIDTH, HEADS, NEURONS, ACTIVATION)
+# In place of a number of layers: every second one of the teacher, as in DistilBERT (Sanh et al.
+# 2019), or as many as it has.
+HALF, ALL = "half", "all"
+EXPECTED = "expected LAYERSxWIDTH, such as 6x256 or 6x256-h8-f1024-relu, or half"
+# What a person calls a number of the shape, in a sentence with "is" or "are".
+TOLD = {
+    LAYERS: "{} layers are",
+    WIDTH: "hidden size {} is",
+    HEADS: "{} heads are",
+    NEURONS: "feed-forward size {} is",
+}
+
+Shape = dict[str, int | str]
+
+
+def read_shape(value: object) -> Shape:
+    """The fields that a text or a mapping gives, in the order of FIELDS.
+
+    Raises:
+        ValueError: What is wrong, in one line.
+    """
+    pairs = list(value.items() if isinstance(value, Mapping) else _of_text(value))
+    if not pairs:
+        raise _wrong(value, EXPECTED)
+    found: Shape = {}
+    for name, given in pairs:
+        if name in found:
+            raise _wrong(value, f"{name} stands twice; give it once")
+        found[name] = _checked(value, name, given)
+    if found.get(LAYERS) == ALL:
+        del found[LAYERS]
+    return {name: found[name] for name in FIELDS if name in found}
+
+
+def shape_text(shape: Mapping[str, int | str]) -> str:
+    """A shape as a shell takes it: `6x256-h8-f1024-relu`."""
+    marks = {WIDTH: "x", HEADS: "-h", NEURONS: "-f", ACTIVATION: "-"}
+    parts = [f"{mark}{shape[name]}" for name, mark in marks.items() if name in shape]
+    return f"{shape.get(LAYERS, ALL)}{''.join(parts)}"
+
+
+def _of_text(value: object) -> Iterator[tuple[str, int | str]]:
+    """The fields of a text; `6x384 h12 f1536 gelu`, as reports print it, is one, too."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise _wrong(value, EXPECTED)
+    first, *parts = re.split(r"[\s-]+", str(value).strip().lower())
+    stack = re.fullmatch(rf"(\d{{1,9}}|{HALF}|{ALL})(?:x(\d{{1,9}}))?", first)
+    if stack is None:
+        raise _wrong(value, EXPECTED)
+    yield LAYERS, stack[1] if stack[1] in (HALF, ALL) else int(stack[1])
+    if stack[2]:
+        yield WIDTH, int(stack[2])
+    for part in parts:
+        if number := re.fullmatch(r"([hf])(\d{1,9})", part):
+            yield HEADS if number[1] == "h" else NEURONS, int(number[2])
+        elif re.fullmatch(r"[a-z]\w*", part):
+            yield ACTIVATION, part
+        else:
+            raise _wrong(value, EXPECTED)
+
+
+def _checked(value: object, name: object, given: object) -> int | str:
+    if name not in FIELDS:
+        near = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(FIELDS)}"
+        raise _wrong(value, f"unknown field {quoted(str(name))}; {hint}")
+    if name == ACTIVATION:
+        if not isinstance(given, str) or not re.fullmatch(r"[a-z]\w*", given):
+            raise _wrong(value, f"{name} {shown(given)}: give an activation, such as gelu")
+        return given
+    if name == LAYERS and given in (HALF, ALL):
+        return str(given)
+    if type(given) is not int:
+        raise _wrong(value, f"{name} {shown(given)}: give a whole number")
+    if given < 1:
+        raise _wrong(value, f"{TOLD[str(name)].format(given)} less than 1; give 1 or more")
+    return given
+
+
+def _wrong(value: object, reason: str) -> ValueError:
+    return ValueError(f"invalid --architecture {shown(value)}: {reason}")

@@ -1,0 +1,83 @@
+"""A shape that is given: what is left out is in the teacher's proportions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.tiny import small_config
+
+from kdnas.config.shape import read_shape
+from kdnas.errors import KdnasError
+from kdnas.space import FAMILIES, Architecture, SearchSpace
+from kdnas.space.derivation import derive_choices
+from kdnas.space.given_shape import complete, space_of_shape
+from kdnas.students import empty_student
+from kdnas.tasks.types import TASK_TYPES
+
+BERT = Architecture(12, 12, 768, 3072, "gelu")
+MINILM = Architecture(6, 12, 384, 1536, "gelu")
+
+
+def space_of(teacher: Architecture, multiple: int = 1, but: tuple[int, ...] = ()) -> SearchSpace:
+    choices = derive_choices(teacher, multiple)
+    return SearchSpace(teacher, choices, frozenset(but), head_multiple=multiple)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "given", "label"),
+    [
+        (BERT, "half", "6x768 h12 f3072 gelu"),  # DistilBERT
+        (BERT, "6x384", "6x384 h6 f1536 gelu"),
+        (BERT, "6x384-h12", "6x384 h12 f1536 gelu"),  # MiniLM-L6
+        (BERT, "4x312-h12-f1200", "4x312 h12 f1200 gelu"),  # TinyBERT4
+        (BERT, "4x312", "4x312 h4 f1248 gelu"),  # heads of 78 are nearest to 64
+        (BERT, "3", "3x768 h12 f3072 gelu"),
+        (BERT, "allx64-relu", "12x64 h1 f256 relu"),
+        (MINILM, "3x100", "3x100 h4 f400 gelu"),  # heads of 25 are nearest to 32
+        (MINILM, "halfx97", "3x97 h1 f388 gelu"),  # a prime
+        (Architecture(3, 4, 32, 64, "gelu"), "half", "2x32 h4 f64 gelu"),
+        (Architecture(1, 4, 32, 1, "gelu"), "1x4-h2", "1x4 h2 f1 gelu"),
+    ],
+)
+def test_proportions_of_the_teacher(teacher: Architecture, given: str, label: str) -> None:
+    assert complete(read_shape(given), space_of(teacher)).label == label
+
+
+def test_heads_of_a_rotary_teacher_are_even() -> None:
+    space = space_of(MINILM, multiple=2)
+    assert complete(read_shape("2x90"), space).num_attention_heads == 3  # of 30, not 5 of 18
+    with pytest.raises(KdnasError, match="hidden size 33 has no heads of an even width; give 32"):
+        complete(read_shape("2x33"), space)
+    with pytest.raises(KdnasError, match="2 heads of an even width do not divide .* 90; give 1, 3"):
+        complete(read_shape("2x90-h2"), space)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("7x384", "7x384: 7 layers are more than the teacher's 6; give 1 to 6"),
+        ("6x512", "6x512: hidden size 512 is more than the teacher's 384; give 1 to 384"),
+        ("6x384-h16", "16 heads are more than the teacher's 12; give 1 to 12"),
+        ("6x384-f2000", "feed-forward size 2000 is more than the teacher's 1536; give 1 to 1536"),
+        ("6x384-h5", "5 heads do not divide the hidden size 384; give 1, 2, 3, 4, 6, 8 or 12"),
+        ("6x97-h2", "2 heads do not divide the hidden size 97; give 1$"),
+        ("6x384-gelo", "transformers knows no activation 'gelo'; did you mean 'gelu'"),
+        ("6x128", "hidden size 128 is the size of the teacher's embeddings"),
+    ],
+)
+def test_no_student_of_the_teacher_has_it(given: str, message: str) -> None:
+    with pytest.raises(KdnasError, match=f"^invalid --architecture .*{message}"):
+        complete(read_shape(given), space_of(MINILM, but=(128,)))
+
+
+@pytest.mark.parametrize("model_type", sorted(FAMILIES))
+def test_every_family_has_students_beside_the_derived_space(model_type: str) -> None:
+    config = small_config(model_type)
+    space = space_of_shape(config, model_type, read_shape("2x20-h2-f37"))
+    assert [a.label.rpartition(" ")[0] for a in space.architectures] == ["2x20 h2 f37"]
+    assert space.architectures[0] not in SearchSpace.from_teacher(config, model_type).architectures
+    config.num_labels = 2
+    student = empty_student(config, space.architectures[0], TASK_TYPES["classification"]).eval()
+    with torch.inference_mode():
+        logits = student(input_ids=torch.tensor([[2, 7, 9, 3]])).logits
+    assert logits.shape == (1, 2) and logits.isfinite().all()
