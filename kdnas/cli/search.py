@@ -42,6 +42,13 @@ PLACES = {
     "corpus": "Its corpus here; default: the study's.",
     "general_teacher": "Its teacher of general stages here; default: the study's.",
 }
+# The settings that stand beside --trial as well as beside --architecture.
+BESIDE_A_TRIAL = {
+    "threads": "CPU threads, or auto; default: the run's; of a new run: torch decides.",
+    "device": "cpu, cuda or mps; default: the run's; of a new run: the fastest available.",
+    "final_seeds": f"{Settings.model_fields['final_seeds'].description} Default: the run's; of a "
+    "new run: 1.",
+}
 
 
 @with_settings(*(name for name in Settings.model_fields if name != "architecture"))
@@ -186,7 +193,10 @@ def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     conclude(described, lines(described))
 
 
-@with_settings(*(name for name in Settings.model_fields if not is_of_a_search(name)))
+@with_settings(
+    *(n for n in Settings.model_fields if not (is_of_a_search(n) or n in BESIDE_A_TRIAL)),
+    **BESIDE_A_TRIAL,
+)
 def distill(
     flags: dict[str, Any],
     *,
@@ -200,7 +210,7 @@ def distill(
     config: ConfigFile = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Distil one student without a search: a given shape, or another trial of a study.
+    """Distil one student, of a shape or of a trial, without a search.
 
     With --architecture, the teacher is fine-tuned if need be, the student distilled by the recipe,
     its control trained on labels alone, and all are evaluated, in a run folder of its own (--out).

@@ -79,6 +79,8 @@ OF_A_RECIPE = (
 SEARCH = "Search"
 OF_SEARCHING = ("trials", "jobs")
 AGAINST_A_SHAPE = ("speedup", "max_params", "space")
+# What may differ for another trial of a run.
+OF_A_TRIAL = ("threads", "device", "final_seeds")
 # Limits that several options share, here and in stages. Seeds are added to, below 2**32.
 MOST_SEED = 2**31 - 1
 MOST_FINAL_SEEDS = 100

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings, validated
+from kdnas.config.settings import OF_A_TRIAL
 from kdnas.errors import KdnasError
 from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
@@ -19,8 +20,6 @@ from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
 from kdnas.tasks.load import open_source
 
-# Settings that may differ for another trial of a run.
-OF_A_TRIAL = ("final_seeds", "threads", "device")
 # What was read to check it, for the one who reads it next.
 _read: dict[tuple[object, ...], TaskData] = {}
 

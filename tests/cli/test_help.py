@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from kdnas.cli.app import app
 from kdnas.cli.help import FEW
 from kdnas.config import Settings
-from kdnas.config.settings import is_main
+from kdnas.config.settings import is_main, is_of_a_search
 
 COMMANDS: dict[str, Any] = {
     name: each
@@ -36,7 +36,7 @@ def options_in(text: str) -> set[str]:
 
 def test_help_of_a_search_is_the_main_options_and_the_way_to_the_others() -> None:
     out = told("search", "--help")
-    main = {name for name in Settings.model_fields if is_main(name)}
+    main = {name for name in Settings.model_fields if is_main(name)} - {"architecture"}
     general = {"config", "dry_run", "quiet", "json", "help", "help_all"}
     assert options_in(out) == main | general
     assert re.search(r"^\d+ more options: \S*.* search --help-all$", out.splitlines()[-1])
@@ -45,8 +45,15 @@ def test_help_of_a_search_is_the_main_options_and_the_way_to_the_others() -> Non
 
 def test_help_all_of_a_search_has_every_setting_that_is_a_flag() -> None:
     out = told("search", "--help-all")
-    assert options_in(out) >= Settings.model_fields.keys() - HARD
+    assert options_in(out) >= Settings.model_fields.keys() - HARD - {"architecture"}
     assert "more options" not in out
+
+
+def test_help_of_distill_has_all_but_the_options_of_a_search() -> None:
+    found = options_in(told("distill", "--help-all"))
+    shared = {name for name in Settings.model_fields if not is_of_a_search(name)}
+    assert found >= shared - HARD and {"trial", "speedup", "architecture"} <= found
+    assert not found & {"trials", "jobs", "sampler", "max_params", "storage", "rungs"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
