@@ -12,5 +12,5 @@ ClassWeights = Literal["none", "balanced"]
 Normalisation = Literal["layer", "dimension", "raw"]
 Tracker = Literal["off", "tensorboard", "wandb", "mlflow"]
 Augmentation = Literal[
-    "swap", "recombine", "neighbours", "contexts", "mask", "replace", "span", "corpus"
+    "swap", "recombine", "neighbours", "contexts", "mask", "replace", "refill", "span", "corpus"
 ]

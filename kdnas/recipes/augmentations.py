@@ -1,8 +1,8 @@
-"""Augmentations: new rows from a task's texts; none needs a model beside the teacher.
+"""Augmentations: new rows from a task's texts; none needs a model that a run does not have.
 
 Masked words and spans after Tang et al. 2019, Distilling Task-Specific Knowledge from BERT into
 Simple Neural Networks; replaced words after Jiao et al. 2020, TinyBERT, with the teacher's own word
-embeddings in place of GloVe and a masked language model.
+embeddings in place of GloVe, and its checkpoint's masked-LM head where it has one.
 """
 
 from __future__ import annotations
@@ -10,20 +10,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
+from torch import Tensor
 
 from kdnas.recipes.words import TOKEN_PATTERN, Span, is_plain_word, is_unspaced, word_spans
+from kdnas.teachers.masked_lm import MaskedLM
 
 MASKED = 0.15
 REPLACED = 0.25
 SHORTEST_SPAN = 0.4
 NEAREST = 5
 NEAREST_WORDS = 8
+# Rows whose masked words are predicted at a time.
+REFILLED = 64
 MOST_WORDS = 20_000
 MOST_TEXTS = 50_000
 CHUNK = 256
@@ -31,7 +35,6 @@ BLOCK = 4096
 # Words in more than a tenth of many texts say little and cost most of the time.
 MANY_TEXTS = 1000
 FREQUENT = 0.1
-
 T = TypeVar("T")
 Row = tuple[str, str | None]
 Pair = tuple[str, str]
@@ -49,6 +52,7 @@ class Sources:
         corpus: Unlabelled texts; may be empty.
         drawn: Most rows that will be made.
         alike: Whether both texts of a row are of one kind, so that either may come first.
+        masked_lm: That of the teacher's checkpoint, where it has one and it is asked for.
     """
 
     rows: list[Row]
@@ -57,6 +61,8 @@ class Sources:
     corpus: list[str] = field(default_factory=list)
     drawn: int = 0
     alike: bool = True
+    masked_lm: MaskedLM | None = None
+    _refilled: list[Row] = field(default_factory=list)
 
     @property
     def pairs(self) -> bool:
@@ -102,6 +108,50 @@ class Sources:
             for word, best in zip(words[start:], _best(likeness, NEAREST_WORDS + 1), strict=False):
                 near[word] = [words[i] for i in best if words[i].lower() != word.lower()]
         return near
+
+    @cached_property
+    def _known_words(self) -> dict[str, int]:
+        """The words that are one token of the vocabulary."""
+        tokenizer = self.tokenizer
+        ids = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
+        words = dict.fromkeys(tokenizer.decode([i]).strip() for i in ids)
+        return self._single_tokens([word for word in words if word and is_plain_word(word)])
+
+    def refilled(self, rng: Random) -> Row | None:
+        """A row with some words replaced by the masked LM; many are made at a time."""
+        if not self._refilled:
+            self._refilled = self._refill([_pick(self.rows, rng) for _ in range(REFILLED)], rng)
+        return self._refilled.pop() if self._refilled else None
+
+    def _refill(self, rows: list[Row], rng: Random) -> list[Row]:
+        """Rows in which some words were masked, all at once, and predicted."""
+        assert self.masked_lm is not None
+        words, mask = list(self._known_words), self.tokenizer.mask_token
+        if not words:
+            return []
+        hit: list[list[str]] = []
+        masked: list[str] = []
+
+        def hide(text: str) -> str:
+            own: list[str] = []
+
+            def masking(word: str) -> str:
+                own.append(word)
+                return str(mask)
+
+            # A mask of the text's own is not ours to fill.
+            share = 0.0 if mask in text else MASKED
+            hit.append(own)
+            masked.append(_rewritten(self, text, share, rng, masking))
+            return masked[-1]
+
+        hidden = [(hide(first), None if second is None else hide(second)) for first, second in rows]
+        logits = self.masked_lm.logits(masked, list(self._known_words.values()))
+        filled = iter(
+            _filled(text, mask, own, found, words, rng)
+            for text, own, found in zip(masked, hit, logits, strict=True)
+        )
+        return [(next(filled), None if second is None else next(filled)) for _, second in hidden]
 
     def spans(self, text: str) -> list[Span]:
         """Where the words of a text are."""
@@ -234,6 +284,11 @@ def replace(sources: Sources, rng: Random) -> Row | None:
     return _changed(sources, _pick(sources.rows, rng), REPLACED, rng, another)
 
 
+def refill(sources: Sources, rng: Random) -> Row | None:
+    """A row with some words masked and predicted by the masked LM of the teacher's checkpoint."""
+    return sources.refilled(rng)
+
+
 def span(sources: Sources, rng: Random) -> Row | None:
     """A row of which one text is cut to some consecutive words."""
     row = _pick(sources.rows, rng)
@@ -257,39 +312,80 @@ def corpus(sources: Sources, rng: Random) -> Row | None:
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     make.__name__: make
-    for make in (swap, recombine, neighbours, contexts, mask, replace, span, corpus)
+    for make in (swap, recombine, neighbours, contexts, mask, replace, refill, span, corpus)
 }
 
 
 def obstacle(method: str, sources: Sources) -> str | None:
     """Why an augmentation cannot be used; None where it can."""
-    if method in ("swap", "recombine", "neighbours", "contexts") and not sources.pairs:
-        return "the task's rows have one text each"
-    if method in ("swap", "neighbours", "corpus") and not sources.alike:
-        return "the two texts of a row are of different kinds, such as a question and its context"
-    if method == "contexts" and sources.alike:
-        return "both texts of a row are of one kind (neighbours pairs those)"
-    if method == "mask" and sources.tokenizer.mask_token is None:
-        return "the teacher's tokenizer has no mask token"
-    if method == "corpus" and len(sources.corpus) < 2:
-        return "there is no --corpus, or it has a single text"
-    return None
+    kinds = "the two texts of a row are of different kinds, such as a question and its context"
+    closed = (
+        (
+            method in ("swap", "recombine", "neighbours", "contexts") and not sources.pairs,
+            "the task's rows have one text each",
+        ),
+        (method in ("swap", "neighbours", "corpus") and not sources.alike, kinds),
+        (
+            method == "contexts" and sources.alike,
+            "both texts of a row are of one kind (neighbours pairs those)",
+        ),
+        (
+            method == "mask" and sources.tokenizer.mask_token is None,
+            "the teacher's tokenizer has no mask token",
+        ),
+        (
+            method == "refill" and sources.masked_lm is None,
+            "the teacher's checkpoint has no masked-LM head",
+        ),
+        (
+            method == "corpus" and len(sources.corpus) < 2,
+            "there is no --corpus, or it has a single text",
+        ),
+    )
+    return next((why for is_closed, why in closed if is_closed), None)
 
 
 def _changed(
     sources: Sources, row: Row, share: float, rng: Random, another: Callable[[str], str | None]
 ) -> Row:
-    def change(text: str) -> str:
-        spans = sources.spans(text)
-        chosen = rng.random(len(spans)) < share
-        parts, done = [], 0
-        for (start, end), hit in zip(spans, chosen, strict=True):
-            word = text[start:end]
-            parts += [text[done:start], (another(word) or word) if hit else word]
-            done = end
-        return "".join([*parts, text[done:]])
+    first, second = row
+    change = partial(_rewritten, sources, share=share, rng=rng, another=another)
+    return change(first), None if second is None else change(second)
 
-    return change(row[0]), None if row[1] is None else change(row[1])
+
+def _rewritten(
+    sources: Sources, text: str, share: float, rng: Random, another: Callable[[str], str | None]
+) -> str:
+    """A text with a share of its words replaced; a word for which there is no other stays."""
+    spans = sources.spans(text)
+    chosen = rng.random(len(spans)) < share
+    parts, done = [], 0
+    for (start, end), hit in zip(spans, chosen, strict=True):
+        word = text[start:end]
+        parts += [text[done:start], (another(word) or word) if hit else word]
+        done = end
+    return "".join([*parts, text[done:]])
+
+
+def _filled(
+    text: str, mask: str, own: list[str], logits: Tensor, words: list[str], rng: Random
+) -> str:
+    """A text with each mask replaced by one of the likeliest words, or by its own where cut off.
+
+    Args:
+        text: With masks.
+        mask: The mask token.
+        own: The words that stood there.
+        logits: Shape (masks, words), without those that were cut off.
+        words: What they are the logits of.
+        rng: Draws.
+    """
+    best = logits.topk(min(NEAREST_WORDS + 1, len(words))).indices.tolist()
+    for i, word in enumerate(own):
+        likely = [words[j] for j in best[i]] if i < len(best) else []
+        others = [other for other in likely if other.lower() != word.lower()]
+        text = text.replace(mask, _pick(others, rng) if others else word, 1)
+    return text
 
 
 def _beside_another(found: list[tuple[str, list[str]]], rng: Random) -> Row | None:

@@ -77,7 +77,7 @@ def prepare_stage_resources(
     transfer = encoded = None
     if reads_transfer(settings):
         with run.timed("transfer set"):
-            transfer = make_transfer_set(settings, data, task_teacher)
+            transfer = make_transfer_set(settings, data, task_teacher, runtime)
             what = (data.tokenizer, data.length, "transfer set", data.options)
             encoded = encode(transfer.examples, *what)
             encoded = replace(encoded, class_weights=data.train.class_weights)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, Examples, load_data, load_spec
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.teachers.load import Teacher
+from kdnas.teachers.load import Teacher, teacher_source
+from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
 from kdnas.teachers.store import StoredSignal
 
 FILE = "transfer.jsonl.gz"
 TRIES = 20
+# The shares of those that nobody chose; refill is slow, and few checkpoints have its head.
 SHARES: dict[Any, float] = {
-    **dict.fromkeys(AUGMENTATIONS, 1),
+    **dict.fromkeys((name for name in AUGMENTATIONS if name != "refill"), 1),
     "neighbours": 2,
     "replace": 2,
     "corpus": 2,
@@ -83,19 +85,42 @@ def check_transfer(settings: Settings, data: RunData) -> None:
     """
     if reads_transfer(settings):
         _other_tasks(settings, data)
-        check_methods(settings.transfer_methods, _sources(settings, data, None))
+        shares = settings.transfer_methods
+        left = {method: share for method, share in shares.items() if method != "refill"}
+        if refills(shares) and not any(left.values()) and not has_masked_lm(_source(settings)):
+            raise KdnasError(
+                f"transfer_methods has refill alone, but {_source(settings)} has no masked-LM "
+                "head; add replace, or name a checkpoint that has one with --general-teacher"
+            )
+        check_methods(left, _sources(settings, data, None))
 
 
-def make_transfer_set(settings: Settings, data: RunData, teacher: Teacher) -> TransferSet:
+def refills(shares: Mapping[Any, float]) -> bool:
+    """Whether some rows are to be made by a masked LM."""
+    return bool(shares.get("refill"))
+
+
+def make_transfer_set(
+    settings: Settings, data: RunData, teacher: Teacher, runtime: Runtime
+) -> TransferSet:
     """The transfer set of a run.
+
+    Where rows are to be refilled and the teacher's checkpoint has no masked-LM head, the other
+    augmentations make them.
 
     Raises:
         KdnasError: Another task's rows cannot be read or do not fit.
     """
+    sources = _sources(settings, data, teacher)
+    if refills(settings.transfer_methods):
+        name = _source(settings)
+        sources.masked_lm = MaskedLM.load(name, data.length, runtime)
+        if sources.masked_lm is None:
+            say(f"{name} has no masked-LM head: other augmentations take the share of refill")
     return fill_transfer_set(
         data.examples,
         _other_tasks(settings, data),
-        _sources(settings, data, teacher),
+        sources,
         settings.transfer_methods or SHARES,
         settings.transfer_rows,
         settings.seed,
@@ -229,6 +254,11 @@ def _followed(own: Examples, others: list[Row]) -> Examples:
         words=None if own.words is None else [*own.words, *words],
         classes=own.classes,
     )
+
+
+def _source(settings: Settings) -> str:
+    """The checkpoint whose masked LM refills rows: that of the teacher before fine-tuning."""
+    return teacher_source(settings.general_teacher or settings.teacher)
 
 
 def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sources:

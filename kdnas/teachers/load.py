@@ -162,15 +162,9 @@ def load_teacher(
     check_family(name, config, task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model, info = _load(
-            task.auto_class.from_pretrained,
-            name,
-            "weights",
-            weights_only=True,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **(spec.head_config if spec else {}),
+        head = spec.head_config if spec else {}
+        model, info = load_weights(
+            task.auto_class.from_pretrained, name, ignore_mismatched_sizes=True, **head
         )
     model.config.architectures = [type(model).__name__]
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
@@ -192,6 +186,24 @@ def load_teacher(
 def has_decoder(config: Any) -> bool:
     """Whether a model is an encoder-decoder."""
     return bool(getattr(config, "is_encoder_decoder", False))
+
+
+def load_weights(loader: Any, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """A model in float32, and what transformers says of its tensors.
+
+    Raises:
+        KdnasError: It cannot be loaded.
+    """
+    model, info = _load(
+        loader,
+        name,
+        "weights",
+        weights_only=True,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
+    )
+    return model, info
 
 
 def check_family(name: str, config: Any, task: TaskType) -> None:

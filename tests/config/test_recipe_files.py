@@ -57,7 +57,7 @@ def test_what_a_user_sets_comes_after_the_recipe(tmp_path: Path) -> None:
     file.write_text("recipe: tinybert-task\nmapping: last\n")
     settings = load_settings([file], {"transfer_rows": 7})
     assert (settings.mapping, settings.transfer_rows) == ("last", 7)
-    assert settings.transfer_methods == {"mask": 1, "replace": 4}
+    assert settings.transfer_methods == {"mask": 1, "replace": 2, "refill": 2}
     assert settings.space == {"num_attention_heads": ["teacher"]}
     file.write_text("space: {num_hidden_layers: [2]}\n")
     both = load_settings([file], {"recipe": "tinybert-task"}).space

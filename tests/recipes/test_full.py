@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK
+from conftest import QUICK, small_config, small_tokenizer
 from support.stepwise import Stepwise
+from transformers import AutoModelForMaskedLM
 
 from kdnas.config import validated
 from kdnas.distillation import training as core
@@ -255,6 +256,10 @@ def test_without_a_disk_for_the_store_the_teacher_is_asked_live(
         ({"transfer_tasks": ["sst2"]}, "SST-2"),
         ({"transfer_methods": {"corpus": 1}, "corpus": None}, "transfer_methods has corpus, but"),
         (
+            {"transfer_methods": {"refill": 1}},
+            "transfer_methods has refill alone, but ",
+        ),
+        (
             {"transfer_methods": {"mask": 0}},
             "--transfer-methods {'mask': 0}: expected a weight above 0",
         ),
@@ -270,6 +275,23 @@ def test_a_transfer_set_that_cannot_be_made_is_refused_before_anything_is_comput
     with pytest.raises(KdnasError, match=message):
         make("a", stages=[TRANSFER], **changes).everything()
     assert not trained
+
+
+def test_rows_are_refilled_where_the_general_teacher_has_the_head(
+    make: Callable[..., Stepwise], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shares = {"transfer_methods": {"refill": 1, "replace": 1}, "corpus": None}
+    made = make("a", stages=[TRANSFER], **shares).full.resources.transfer
+    assert made is not None and set(made.methods) == {"own", "replace"}
+    assert (
+        "no masked-LM head: other augmentations take the share of refill" in capsys.readouterr()[0]
+    )
+    model = AutoModelForMaskedLM.from_config(small_config())
+    model.save_pretrained(tmp_path / "filler")
+    small_tokenizer().save_pretrained(tmp_path / "filler")
+    filler = {"general_teacher": str(tmp_path / "filler")}
+    made = make("b", stages=[TRANSFER], **shares, **filler).full.resources.transfer
+    assert made is not None and set(made.methods) == {"own", "replace", "refill"}
 
 
 @pytest.mark.parametrize(

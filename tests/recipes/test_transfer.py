@@ -6,15 +6,25 @@ import gzip
 import itertools
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ADJECTIVES, NOUNS, sentence, small_tokenizer
+import torch
+from conftest import ADJECTIVES, NOUNS, sentence, small_config, small_tokenizer
+from transformers import AutoModelForMaskedLM
 
 from kdnas.errors import KdnasError
-from kdnas.recipes.augmentations import AUGMENTATIONS, MANY_TEXTS, Sources, obstacle, similar_pairs
+from kdnas.recipes.augmentations import (
+    AUGMENTATIONS,
+    MANY_TEXTS,
+    Sources,
+    _filled,
+    obstacle,
+    similar_pairs,
+)
 from kdnas.recipes.run_data import encode_corpus
 from kdnas.recipes.transfer_set import (
     FILE,
@@ -24,7 +34,9 @@ from kdnas.recipes.transfer_set import (
     fill_transfer_set,
     rows_of,
 )
+from kdnas.runtime.device import Runtime
 from kdnas.tasks.examples import Examples
+from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
 
 TOKENIZER = small_tokenizer()
 
@@ -174,7 +186,7 @@ def test_the_file_holds_rows_methods_and_logits(pairs: Examples, tmp_path: Path)
 def test_methods_that_cannot_be_used_are_left_out_or_refused(singles: Examples) -> None:
     source = sources(singles)
     closed = {m for m in AUGMENTATIONS if obstacle(m, source)}
-    assert closed == {"swap", "recombine", "neighbours", "contexts", "corpus"}
+    assert closed == {"swap", "recombine", "neighbours", "contexts", "corpus", "refill"}
     made = fill_transfer_set(singles, {}, source, SHARES, 120, 0)
     assert not set(made.methods) & closed
     with pytest.raises(KdnasError, match="transfer_methods has swap, but the task's rows have one"):
@@ -188,7 +200,7 @@ def test_questions_meet_other_contexts_and_never_change_places_with_them() -> No
     own = Examples(asked, places, np.full(30, None, object), task_type="question-answering")
     source = replace(sources(own), alike=False)
     closed = {m for m in AUGMENTATIONS if obstacle(m, source)}
-    assert closed == {"swap", "neighbours", "corpus"}
+    assert closed == {"swap", "neighbours", "corpus", "refill"}
     with pytest.raises(KdnasError, match="transfer_methods has swap, but the two texts of a row"):
         check_methods({"swap": 1}, source)
     made = fill_transfer_set(own, {}, source, {"contexts": 1, "recombine": 1}, 80, 0)
@@ -253,3 +265,56 @@ def test_frequent_words_alone_still_have_neighbours() -> None:
     assert len(texts) > MANY_TEXTS
     alone, both = similar_pairs(texts, 0.5)
     assert len(alone) + len(both) == len(texts) and both
+
+
+@pytest.fixture(scope="module")
+def filler(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint with a masked-LM head."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("filler")
+    AutoModelForMaskedLM.from_config(small_config()).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
+def test_words_are_refilled_by_a_masked_lm(
+    pairs: Examples, singles: Examples, filler: Path, runtime: Runtime
+) -> None:
+    for own in (pairs, singles):
+        source = sources(own)
+        assert "masked-LM head" in (obstacle("refill", source) or "")
+        source.masked_lm = MaskedLM.load(str(filler), 32, runtime)
+        assert obstacle("refill", source) is None
+        rows, whole = drawn("refill", source), {text for row in rows_of(own) for text in row}
+        texts = [text for row in rows for text in row if text]
+        assert len(rows) == 60 and (rows[0][1] is None) == (own.text_pair is None)
+        assert all(len(text.split()) == 7 and "[" not in text for text in texts)
+        changed = [text for text in texts if text not in whole]
+        assert 0.3 * len(texts) < len(changed) < len(texts)
+        again = sources(own)
+        again.masked_lm = source.masked_lm
+        assert drawn("refill", again) == rows
+
+
+def test_refilled_words_are_the_likeliest_ones_but_the_word_itself() -> None:
+    rng, words = np.random.default_rng(0), ["cat", "dog", *(f"w{i}" for i in range(20))]
+    logits = torch.arange(22.0, 0, -1)[None]
+    given = ("a [MASK] [MASK]", "[MASK]", ["Cat", "own"], logits, words, rng)
+    made = {_filled(*given) for _ in range(90)}
+    assert made == {f"a {word} own" for word in words[1:9]}
+
+
+def test_texts_with_masks_of_their_own_stay(filler: Path, runtime: Runtime) -> None:
+    source = Sources([("the [MASK] sees the cat", None)], TOKENIZER, table())
+    source.masked_lm = MaskedLM.load(str(filler), 32, runtime)
+    assert set(drawn("refill", source)) == set(source.rows)
+
+
+def test_a_checkpoint_without_a_masked_lm_head_is_told(
+    teacher_folder: Path, filler: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    assert has_masked_lm(str(filler)) and not has_masked_lm(str(teacher_folder))
+    assert MaskedLM.load(str(teacher_folder), 32, runtime) is None
+    broken = shutil.copytree(filler, tmp_path / "broken")
+    shutil.copy(teacher_folder / "model.safetensors", broken)
+    assert MaskedLM.load(str(broken), 32, runtime) is None
