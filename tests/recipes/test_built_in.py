@@ -104,7 +104,8 @@ def cases() -> Iterator[Any]:
 
 def test_every_type_is_here() -> None:
     own = {name for name, kind in TASK_TYPES.items() if type(kind).__module__.startswith("kdnas.")}
-    assert own == TYPES.keys()
+    # Encoder-decoders are not among them: these teachers are encoders.
+    assert own - {"sequence-to-sequence"} == TYPES.keys()
 
 
 @pytest.mark.parametrize(("name", "kind"), cases())
