@@ -27,12 +27,18 @@ from kdnas.runs.student import finished_student
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.formatting import several, table_lines
+from kdnas.students.pruning import is_sliced, sliced
 from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
 from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
+# What a speed of a pruned checkpoint is of.
+SLICED = (
+    "in the sliced form, which kdnas makes of the checkpoint; in plain transformers its "
+    "model.safetensors is dense, and as slow as the teacher"
+)
 MOST_CLASSES = 20  # that the terminal lists
 
 
@@ -80,7 +86,8 @@ def evaluate(
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
             its metrics), how it came about, and the `baseline`: the best constant answer to these
             rows. Where nothing was trained, also 95% `intervals`, the `details` of each class, and
-            `seconds_per_1000` rows, from token ids to answers;
+            `seconds_per_1000` rows, from token ids to answers, and whether the model was `sliced`,
+            as pruned ones are;
         `mean`: of the tasks' scores; `predictions`: files. Of a dry run: its `lines` for people,
         the `steps` with their `seconds`, the `rows` of each task and the `disk` needed.
 
@@ -187,8 +194,8 @@ def _evaluate_task(
                 f"{subject.model!r} lacks weights of the head that its config describes; "
                 "--fine-tune trains one"
             )
-        model = teacher.model
-        found = _scored(subject, model, runtime)
+        model = sliced(teacher.model)
+        found = {**_scored(subject, model, runtime), "sliced": is_sliced(model)}
     rows = {split: data.row_count for split, data in subject.splits.items()}
     constant = baseline(subject.spec, list(subject.splits.values()), subject.splits)
     how = {
@@ -279,6 +286,7 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
         lines += wrap(f"n = {count:,}; 95% intervals: {told}", WIDTH - 10)
     if seconds := task.get("seconds_per_1000"):
         lines.append(f"1,000 rows take {seconds:.3g} s, from token ids to answers")
+        lines += wrap(SLICED, WIDTH - 10) if task.get("sliced") else []
     if constant := task["baseline"]:
         lines.append(f"{constant['name']}: {metrics_line(constant['scores'])}")
     if task["tuned"]:

@@ -19,6 +19,7 @@ from kdnas.files.artifact import damage, manifest_of
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.shown import printable
 from kdnas.students.checkpoint import load_checked
+from kdnas.students.pruning import sliced
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import threshold_of
@@ -186,7 +187,7 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
             f"{name} has no trained head, so its outputs mean nothing; give a student of kdnas "
             "search, or a checkpoint that was fine-tuned for a task"
         )
-    return teacher.model, teacher.tokenizer
+    return sliced(teacher.model), teacher.tokenizer
 
 
 def _task_of(place: Path) -> TaskSpec | None:

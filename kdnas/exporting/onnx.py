@@ -25,6 +25,7 @@ from kdnas.recipes.run_data import encode_evaluation, encode_options, input_leng
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime
+from kdnas.students.pruning.facts import pruned_facts
 from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec, load_data, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import threshold_of
@@ -142,6 +143,7 @@ def export_onnx(
         "max_drop": max_drop,
         "main_score": main_score,
         "models": compared,
+        "pruned": pruned_facts(model, min(settings.latency_length, longest)),
         "environment": {
             **runtime.describe(),
             **{name: version(name) for name in PACKAGES},

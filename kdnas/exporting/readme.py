@@ -8,6 +8,7 @@ from typing import Any
 
 from kdnas.files.atomic import write_text
 from kdnas.runtime.formatting import several
+from kdnas.students.pruning.facts import pruned_lines
 from kdnas.tasks import TASK_TYPES
 
 USE = """
@@ -67,7 +68,7 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
     threads = several(summary["environment"]["threads"], "thread")
     how = f"medians, taken in turn, {threads}; " if points else ""
     lines.append(f"{how}ONNX logits within {summary['largest_difference']:.0e} of PyTorch's")
-    return [*lines, *_int8_line(summary)]
+    return [*lines, *_int8_line(summary), *_pruned_lines(summary)]
 
 
 def serving_lines(result: dict[str, Any]) -> list[str]:
@@ -114,7 +115,8 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
         where = summary["environment"]
         threads = several(where["threads"], "thread")
         text += TIMES.format(threads=threads, processor=where["device_name"])
-    write_text(file, text + "".join(f"\n{line}.\n" for line in _int8_line(summary)))
+    more = (*_int8_line(summary), *_pruned_lines(summary))
+    write_text(file, text + "".join(f"\n{line}.\n" for line in more))
 
 
 def _int8_line(summary: dict[str, Any]) -> list[str]:
@@ -122,6 +124,12 @@ def _int8_line(summary: dict[str, Any]) -> list[str]:
     score = summary["main_score"]
     change = summary["int8_change"].get(score)
     return [] if change is None else [f"int8 changes {score} by {change:+.4f}"]
+
+
+def _pruned_lines(summary: dict[str, Any]) -> list[str]:
+    """Of a pruned student its sizes, and which file a speed is of."""
+    facts = summary.get("pruned")
+    return pruned_lines(facts) if facts else []
 
 
 def _row(model: dict[str, Any], score: str | None) -> str:

@@ -15,9 +15,14 @@ from kdnas.space import AnyArchitecture, Architecture, Family, PrunedArchitectur
 from kdnas.space.derivation import HEAD_SIZES
 from kdnas.students.importance import Importance, measure_importance
 from kdnas.students.inherit import inherit_weights, inherited_layers
-from kdnas.students.pruning import CONFIG_KEY, Kept, slice_in_place, sliced
-from kdnas.students.pruning.kept import shape_of
-from kdnas.students.pruning.scores import magnitude_scores
+from kdnas.students.pruning import (
+    CONFIG_KEY,
+    Kept,
+    magnitude_scores,
+    shape_of,
+    slice_in_place,
+    sliced,
+)
 from kdnas.students.state import StudentState
 from kdnas.tasks import TaskType, task_type_of
 from kdnas.tasks.encode import EncodedExamples

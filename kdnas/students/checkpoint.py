@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage
 from kdnas.runs.student import command_for, finished_student
+from kdnas.students.pruning import dense, sliced
 from kdnas.tasks import task_type_of
 from kdnas.tasks.types import UNSCALED, LabelScale
 from kdnas.teachers.head import in_label_units
@@ -40,6 +41,8 @@ def student_artifact(
 ) -> Artifact[PreTrainedModel]:
     """A checkpoint with its tokenizer as an artifact; its model card may change afterwards.
 
+    That of a pruned student is in its dense form, and is read in its sliced form.
+
     Tokenizer and scale are needed only to write it: the scale is that of a model in standard
     units, whose checkpoint is in the unit of the labels.
     """
@@ -47,11 +50,11 @@ def student_artifact(
     def save(model: PreTrainedModel, partial: Path) -> None:
         model.config.architectures = [type(model).__name__]
         with in_label_units(model.to("cpu"), scale):  # type: ignore[arg-type]
-            model.save_pretrained(partial)
+            dense(model).save_pretrained(partial)
         write_tokenizer(tokenizer, partial)
 
     def size(model: PreTrainedModel) -> int:
-        return sum(tensor.nbytes for tensor in model.state_dict().values())
+        return sum(tensor.nbytes for tensor in dense(model).state_dict().values())
 
     return Artifact(folder, key, load_student, save, unchecked={CARD}, size=size)
 
@@ -61,10 +64,11 @@ def write_tokenizer(tokenizer: Any, folder: Path) -> None:
 
 
 def load_student(folder: Path) -> PreTrainedModel:
-    """A saved student, in evaluation mode and full precision.
+    """A saved student, in evaluation mode and full precision; a pruned one in its sliced form.
 
     Raises:
-        KdnasError: The checkpoint lacks weights of its model.
+        KdnasError: The checkpoint lacks weights of its model, or has some where its config says
+            that they are pruned.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -81,7 +85,7 @@ def load_student(folder: Path) -> PreTrainedModel:
         raise KdnasError(
             f"{folder} lacks the weights {', '.join(sorted(info['missing_keys'])[:2])}"
         )
-    return model.eval()
+    return sliced(model.eval())
 
 
 def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, Any]:

@@ -1,6 +1,8 @@
 """Students by pruning: the teacher without its least important heads and neurons."""
 
-from kdnas.students.pruning.kept import CONFIG_KEY, Kept, architecture_of
+from kdnas.students.pruning.kept import CONFIG_KEY, Kept, architecture_of, shape_of
+from kdnas.students.pruning.methods import PRUNING_METHODS
+from kdnas.students.pruning.order import Damage, PruningOrder, ScoreOrder
 from kdnas.students.pruning.scores import (
     Scores,
     gradient_scores,
@@ -8,17 +10,26 @@ from kdnas.students.pruning.scores import (
     random_scores,
 )
 from kdnas.students.pruning.slicing import dense, is_sliced, slice_in_place, sliced
+from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup, latency_table
 
 __all__ = [
     "CONFIG_KEY",
+    "PRUNING_METHODS",
+    "Damage",
     "Kept",
+    "LatencyTable",
+    "PruningOrder",
+    "ScoreOrder",
     "Scores",
     "architecture_of",
+    "counts_at_speedup",
     "dense",
     "gradient_scores",
     "is_sliced",
+    "latency_table",
     "magnitude_scores",
     "random_scores",
+    "shape_of",
     "slice_in_place",
     "sliced",
 ]
