@@ -44,15 +44,16 @@ def word_embeddings(
 ) -> Iterator[None]:
     """Freezes the word embeddings, or replaces them by the rows that some data needs.
 
-    Meanwhile the model can read this data alone. On leaving, the trained rows are in the table,
-    which needs gradients or not as before.
+    A table that other modules have, too, such as a head that gives a whole vocabulary, is trained
+    whole: every row of it gets a gradient. Else the model can meanwhile read this data alone. On
+    leaving, the trained rows are in the table, which needs gradients or not as before.
     """
     whole = model.get_input_embeddings()
     assert isinstance(whole, nn.Embedding)
     before = whole.weight.requires_grad
     whole.requires_grad_(not frozen)
     rows = None
-    if not frozen:
+    if not frozen and not _is_shared(model, whole):
         used = torch.from_numpy(np.union1d(data.input_ids, [pad_id]).astype(np.int64))
         rows = UsedRows(whole, used.to(whole.weight.device))
         model.set_input_embeddings(rows)
@@ -64,3 +65,9 @@ def word_embeddings(
             with torch.no_grad():
                 whole.weight[rows.used] = rows.weight
         whole.requires_grad_(before)
+
+
+def _is_shared(model: PreTrainedModel, table: nn.Embedding) -> bool:
+    """Whether another module of a model has the same weights."""
+    holders = (m for m in model.modules() if m is not table and "weight" in m._parameters)
+    return any(module._parameters["weight"] is table.weight for module in holders)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
@@ -273,7 +274,12 @@ def check_inputs(data: EncodedExamples, config: Any) -> EncodedExamples:
 
 
 def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
-    """The teacher's encoder with an untrained head."""
+    """The teacher's encoder with an untrained head.
+
+    Where heads have no outputs of a task's own, as those over a vocabulary, it is kept.
+    """
+    if not task_type_of(teacher.model.config).has_outputs:
+        return replace(teacher, model=deepcopy(teacher.model), has_head=False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = type(teacher.model)(teacher.model.config)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.config.settings import MOST_TOKENS
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
 
@@ -15,10 +16,12 @@ SPECIAL = ("sep_token_id", "eos_token_id", "cls_token_id", "unk_token_id")
 
 
 def longest_input(config: Any) -> int:
-    """Tokens that fit a model's position table.
+    """Tokens that fit a model's position table; of one without, such as T5, as many as kdnas takes.
 
     RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
     """
+    if getattr(config, "max_position_embeddings", None) is None:
+        return MOST_TOKENS
     family = family_of(config.model_type, config.model_type)
     padding = config.pad_token_id if family.padding_id is None else family.padding_id
     lost = int(padding or 0) + 1 if family.position_offset else 0

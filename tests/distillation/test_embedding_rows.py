@@ -1,9 +1,16 @@
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
-from kdnas.distillation.embedding_rows import UsedRows
+import numpy as np
+import pytest
+import torch
+from support.tiny_writers import writers_config
+from torch import nn
+from transformers import AutoModelForSeq2SeqLM
+
+from kdnas.distillation.embedding_rows import UsedRows, word_embeddings
+from kdnas.tasks import EncodedExamples
 
 
 def test_every_row_is_trained_where_the_padding_is_not_among_them() -> None:
@@ -17,3 +24,13 @@ def test_the_row_of_the_padding_is_not_trained() -> None:
     cut = UsedRows(nn.Embedding(8, 2, padding_idx=3), torch.tensor([0, 3, 5]))
     cut(torch.tensor([0, 3, 5])).sum().backward()
     assert cut.weight.grad is not None and cut.weight.grad.tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("model_type", ["bart", "t5", "marian"])
+def test_a_table_that_a_head_has_too_is_trained_whole(model_type: str) -> None:
+    model: Any = AutoModelForSeq2SeqLM.from_config(writers_config(model_type))
+    data = EncodedExamples(np.array([5, 6], np.int32), None, np.array([0, 2]))
+    table = model.get_input_embeddings()
+    with word_embeddings(model, data, 0):
+        assert model.get_input_embeddings() is table and table.weight.requires_grad
+        assert model.get_output_embeddings().weight is table.weight

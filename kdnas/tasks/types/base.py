@@ -93,7 +93,7 @@ class TaskType:
     unnamed_problem: ClassVar[bool] = True
     several_labels: ClassVar[bool] = False  # whether a row may have several, in several columns
     has_classes: ClassVar[bool] = True  # whether an entry lists class names, or its data have them
-    has_outputs: ClassVar[bool] = True  # whether a task has so many outputs, as its head has
+    has_outputs: ClassVar[bool] = True  # whether a head has outputs of a task's own
     needs_decoder: ClassVar[bool] = False  # whether its models are encoder-decoders
     generates: ClassVar[bool] = False  # whether predictions come from `generate`, not from logits
     no_label: ClassVar[float] = -100  # the label that stands for none
