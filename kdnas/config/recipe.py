@@ -101,6 +101,11 @@ class Stage(BaseModel):
         "and neither the task nor embeddings are learnt.",
     )
     dropout: bool = Field(default=False, description="Whether the student's dropout is on.")
+    freeze_student: bool = Field(
+        default=False,
+        description="Whether the student stays as it is, and what its losses learn beside it "
+        "(projections, filters) is trained alone.",
+    )
 
     @property
     def is_general(self) -> bool:

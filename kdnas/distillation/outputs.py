@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
@@ -19,7 +19,8 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import UNITS, Family, Unit, family_of
 
-Kind = Literal["hidden", "first", "query", "key", "value"]
+# The last are made of a teacher's hidden states by a view (`kdnas.distillation.losses.base`).
+Kind = Literal["hidden", "first", "query", "key", "value", "filtered"]
 HEADS: tuple[Unit, ...] = UNITS
 
 
@@ -27,7 +28,8 @@ class State(NamedTuple):
     """One kind of states of a layer.
 
     Hidden states, those of each example's first token alone, or its attention's queries, keys or
-    values. Layers count from 1; hidden states of layer 0 are the embeddings.
+    values; or what a view makes of a teacher's. Layers count from 1; hidden states of layer 0 are
+    the embeddings.
     """
 
     kind: Kind
@@ -325,6 +327,41 @@ class KnownSignal:
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
         return self.outputs
+
+
+class View(Protocol):
+    """A map from some of a teacher's states to states of another kind."""
+
+    of_teacher: OutputRequest
+
+    def to(self, device: torch.device) -> Any:
+        """Moves the map, in place."""
+
+    def view(self, signal: ModelOutputs) -> Tensor:
+        """From the states that `of_teacher` asks for to shape (tokens, width), float32."""
+
+
+@dataclass(frozen=True)
+class ViewedSignal:
+    """A source that also has the states that views make of its own."""
+
+    source: TeacherSignal
+    views: Mapping[State, View]
+
+    def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
+        made = {state: self.views[state] for state in request.states & self.views.keys()}
+        plain = OutputRequest(request.states - made.keys(), request.logits)
+        needed = plain
+        for view in made.values():
+            needed |= view.of_teacher
+        found = self.source.fetch(batch, needed)
+        device = batch.inputs["input_ids"].device
+        states = {state: found.states[state] for state in plain.states}
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            for state, view in made.items():
+                view.to(device)
+                states[state] = view.view(found)
+        return ModelOutputs(states, found.logits)
 
 
 @dataclass(frozen=True)

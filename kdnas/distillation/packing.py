@@ -103,6 +103,10 @@ class Packing:
         cells = self.cells[: self.count] if isinstance(sample, slice) else self.cells
         return padded.flatten(0, 1).index_select(0, cells[sample])
 
+    def at(self, example: Tensor, position: Tensor | int) -> Tensor:
+        """The packed rows of tokens at places in their examples, shape (places,) each."""
+        return self.rows[example * self.shape[1] + position]
+
     def sampled(self, packed: Tensor, sample: Sample) -> Tensor:
         """Some real tokens of shape (1, packed rows, size), shape (sampled, size)."""
         rows = sample

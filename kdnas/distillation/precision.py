@@ -75,13 +75,19 @@ class Masters:
 
 @contextmanager
 def working_precision(
-    model: PreTrainedModel, runtime: Runtime, objective: nn.Module | None = None
+    model: PreTrainedModel,
+    runtime: Runtime,
+    objective: nn.Module | None = None,
+    *,
+    frozen: bool = False,
 ) -> Iterator[Masters]:
     """Encoder and objective in the runtime's precision, for as long as the context lasts.
 
-    The model can only be run by `forward` meanwhile.
+    The model can only be run by `forward` meanwhile. Of a `frozen` one nothing is trained or kept
+    in checkpoints.
     """
-    modules = nn.ModuleDict({"model": model, "objective": objective or nn.Module()})
+    parts = {} if frozen else {"model": model}
+    modules = nn.ModuleDict({**parts, "objective": objective or nn.Module()})
     heavy = (*encoder_of(model).parameters(), *modules["objective"].parameters())
     masters = Masters(modules, list(heavy) if runtime.precision == "bf16" else [])
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,7 @@ def train(
     remedy: str = "lower its learning rate",
     checkpoint: Path | None = None,
     until: float = 1.0,
+    freeze_model: bool = False,
     team: Team = ALONE,
 ) -> TrainResult:
     """Trains a model, and the objective's own parameters, in place.
@@ -72,6 +74,7 @@ def train(
             when the result is saved.
         until: Share of the training after which to pause; a later call with the same checkpoint
             goes on from there.
+        freeze_model: Trains the objective's own parameters alone.
         team: Processes that share each batch; only the leading one need call this.
 
     Raises:
@@ -81,19 +84,22 @@ def train(
     start = time.perf_counter()
     with ExitStack() as stack:
         work = (model, objective, data, source, schedule, runtime)
-        stack.enter_context(team.calling(train, *work, pad_id=pad_id, until=until))
+        how: dict[str, Any] = {"pad_id": pad_id, "until": until, "freeze_model": freeze_model}
+        stack.enter_context(team.calling(train, *work, **how))
         model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
         objective.to(runtime.device)
         # The other processes wait for the leading one.
         quiet = computing(runtime.device) if team.leads else nullcontext(_nothing)
         let_pass = stack.enter_context(quiet)
-        frozen = schedule.freeze_embeddings
+        frozen = schedule.freeze_embeddings or freeze_model
         stack.enter_context(stream_of_its_own(runtime.device))
+        stack.enter_context(_frozen(model) if freeze_model else nullcontext())
         stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
-        weights = stack.enter_context(working_precision(model, runtime, objective))
+        precision = working_precision(model, runtime, objective, frozen=freeze_model)
+        weights = stack.enter_context(precision)
         pace = Pace(schedule, schedule.steps(data.sizes), until)
         optimizer = _optimizer(weights.trained, schedule, runtime)
-        key = f"{schedule} {objective.described}"
+        key = f"{schedule} {objective.described}{' alone' if freeze_model else ''}"
         if data.class_weights is not None:
             key += f" {data.class_weights.tolist()}"
         state = Checkpoint(checkpoint, key, weights=weights, optimizer=optimizer, pace=pace)
@@ -122,8 +128,8 @@ def train(
                 raise DivergedError(f"{title} diverged: {error}; {remedy}") from None
         if pace.progress < 1:
             state.save()
-    for parameter in model.parameters():  # fused optimisers leave no trace of their changes
-        increment_version(parameter)
+    for parameter in () if freeze_model else model.parameters():
+        increment_version(parameter)  # fused optimisers leave no trace of their changes
     model.eval()
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
 
@@ -283,6 +289,18 @@ def _plans(sizes: Indices, pace: Pace, even: bool) -> Iterator[Indices]:
                 return
             yield indices
         skip = max(0, skip - len(plan))
+
+
+@contextmanager
+def _frozen(model: PreTrainedModel) -> Iterator[None]:
+    """No parameter takes a gradient meanwhile."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    model.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _check_weights(weights: Masters) -> None:

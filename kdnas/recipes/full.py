@@ -22,11 +22,15 @@ from kdnas.recipes.stages import (
     losses_of,
     remedy_of,
     schedule_of,
+    shapes_of,
+    task_epochs,
     teacher_request,
     trains_head,
+    views_of,
     weighted_losses,
 )
 from kdnas.recipes.transfer_set import write_transfer
+from kdnas.recipes.views import learn_views
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
@@ -112,7 +116,7 @@ def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: st
         name="labels-alone",
         data="task",
         losses=dict(LABELS_ONLY),
-        epochs=sum(stage.epochs for stage in own),
+        epochs=task_epochs(job.settings),
         lr=max(stage.lr for stage in own if trains_head(stage)),
     )
     train_stage(job, stage, state, folder / f"{stage.name}.pt", title)
@@ -135,6 +139,7 @@ def train_stage(
         title=f"{title}: {stage.name}",
         remedy=remedy_of(stage, job.settings),
         checkpoint=checkpoint,
+        freeze_model=stage.freeze_student,
         team=job.runtime.team,
     )
     state.keep(losses.named)
@@ -145,8 +150,13 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
     """A stage's rows with the teacher's signal for them."""
     teacher, rows = job.resources.teacher_of(stage), job.resources.rows_of(stage)
     request = teacher_request(stage, state.architecture, teacher, job.settings)
+    views = views_of(stage, shapes_of(teacher, state), job.settings)
+    if views:
+        with job.run.timed(f"views {stage.name}"):
+            size, labelled = job.settings.batch_size, job.resources.task_rows
+            learn_views(views, teacher, labelled, size, job.runtime, job.record)
     with job.run.timed(f"signal {stage.name}"):
-        data = DistillationData.prepare(teacher, rows, request, job.runtime)
+        data = DistillationData.prepare(teacher, rows, request, job.runtime, views)
     if stage.data == "transfer":
         assert job.resources.transfer is not None
         write_transfer(job.run.folder, job.resources.transfer, data, job.runtime)
@@ -176,7 +186,7 @@ def general_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -
 
 def _weights_key(settings: Settings, stage: Stage) -> dict[str, str]:
     """The weights of classes, where a stage learns from labels and they are not all 1."""
-    labelled = any(LOSSES[name].needs_labels for name in stage.weighed)
+    labelled = any(LOSSES[n].needs_labels or LOSSES[n].has_views for n in stage.weighed)
     weighs = labelled and settings.class_weights != "none"
     return {"class_weights": settings.class_weights} if weighs else {}
 
@@ -187,9 +197,11 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
         name: loss_options(name, stage, settings).model_dump(mode="json")
         for name in losses_of(stage, has_head=True)
     }
+    # What was made before the key existed is found.
+    later = set() if stage.freeze_student else {"freeze_student"}
     return {
         **_weights_key(settings, stage),
-        **stage.model_dump(mode="json", include={*Stage.model_fields}),
+        **stage.model_dump(mode="json", include={*Stage.model_fields} - later),
         "batch_size": schedule.batch_size,
         "freeze_embeddings": schedule.freeze_embeddings,
         "options": options,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -11,9 +12,9 @@ from pydantic import ValidationError
 from kdnas.config import Settings
 from kdnas.config.read import nearest
 from kdnas.config.recipe import LOSS_SETTINGS, Stage
-from kdnas.distillation.losses import LOSSES, LossOptions, Shapes
+from kdnas.distillation.losses import LOSSES, LossOptions, Shapes, TeacherView
 from kdnas.distillation.losses.base import Weight, WeightedLosses
-from kdnas.distillation.outputs import OutputRequest
+from kdnas.distillation.outputs import OutputRequest, State
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData
@@ -34,6 +35,8 @@ SETTINGS_OF = {
     "hidden": ("lr",),
     "task": ("task_lr", "logit_weight", "hidden_weight"),
 }
+# One view of a teacher serves students of all seeds.
+VIEW_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class StageResources:
 
     def rows_of(self, stage: Stage) -> EncodedExamples:
         # Stages go on with the masked rows that mini-KD trained on, until labels are learnt.
-        task_rows = self.task_rows if trains_head(stage) else self.masked_rows
+        task_rows = self.task_rows if learns_task(stage) else self.masked_rows
         rows = {"task": task_rows, "corpus": self.corpus, "transfer": self.transfer_rows}
         found = rows[stage.data]
         assert found is not None, "the settings were checked"
@@ -132,6 +135,22 @@ def losses_of(stage: Stage, has_head: bool) -> tuple[str, ...]:
     return tuple(name for name in stage.weighed if has_head or not LOSSES[name].needs_teacher_head)
 
 
+def shapes_of(teacher: Teacher, state: StudentState) -> Shapes:
+    """The shapes that losses are made for."""
+    config: Any = state.model.config
+    return Shapes(teacher.architecture, state.architecture, int(config.num_labels))
+
+
+def views_of(stage: Stage, shapes: Shapes, settings: Settings) -> dict[State, TeacherView]:
+    """The views of a stage's losses, not yet learnt, with weights from a seed of their own."""
+    found: dict[State, TeacherView] = {}
+    for name in stage.weighed:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(VIEW_SEED)
+            found |= LOSSES[name].views(shapes, loss_options(name, stage, settings))
+    return found
+
+
 def teacher_request(
     stage: Stage,
     student: AnyArchitecture,
@@ -171,7 +190,7 @@ def weighted_losses(
     weights: dict[str, Weight] = dict.fromkeys(scored, 1.0)
     if not scored:
         weights = {name: stage.losses[name] for name in losses_of(stage, data.teacher.has_head)}
-    shapes = Shapes(data.teacher.architecture, state.architecture)
+    shapes = shapes_of(data.teacher, state)
     losses = {}
     for name, weight in weights.items():
         with torch.random.fork_rng(devices=[]):
@@ -181,7 +200,7 @@ def weighted_losses(
         before = state.parts.get(name)
         loss.to(runtime.device)
         if before is not None and loss.continues(before):
-            loss.load_state_dict(before)
+            loss.load_state_dict(before, strict=False)
         elif fit and loss.state_dict():
             state.model.to(runtime.device)  # type: ignore[arg-type]
             batches = some_batches(data.data, data.teacher.pad_id, runtime, settings.seed)
@@ -225,7 +244,19 @@ def teacher_schedule(settings: Settings) -> Schedule:
 
 
 def trains_head(stage: Stage) -> bool:
-    return any(LOSSES[name].trains_head for name in stage.weighed)
+    trained = any(LOSSES[name].trains_head for name in stage.weighed)
+    return trained and not stage.freeze_student
+
+
+def learns_task(stage: Stage) -> bool:
+    """Whether a stage has a loss that only a teacher of the task can teach."""
+    return any(LOSSES[name].trains_head or LOSSES[name].has_views for name in stage.weighed)
+
+
+def task_epochs(settings: Settings) -> float:
+    """Epochs in which a recipe trains a student on its task's teacher."""
+    own = (stage for stage in settings.full_stages if not stage.is_general)
+    return sum(stage.epochs for stage in own if not stage.freeze_student)
 
 
 def check_recipe(
@@ -253,7 +284,8 @@ def check_recipe(
             if problem:
                 raise KdnasError(f"stage {stage.name!r}: {problem}")
     for stage in settings.stages:
-        _check_task(stage)
+        _check_task(stage, settings)
+        _check_frozen(stage)
     last = settings.full_stages[-1]
     if not trains_head(last):
         raise KdnasError(
@@ -282,27 +314,48 @@ def _check_names(stage: Stage) -> None:
             raise KdnasError(f"unknown key {key!r} of stage {stage.name!r}{hint}")
 
 
-def _check_task(stage: Stage) -> None:
+def _check_task(stage: Stage, settings: Settings) -> None:
     for name in stage.weighed:
-        learns = f"stage {stage.name!r} learns from {name}, "
-        if stage.is_general and LOSSES[name].trains_head:
+        loss, learns = LOSSES[name], f"stage {stage.name!r} learns from {name}, "
+        if stage.is_general and (loss.trains_head or loss.has_views):
             raise KdnasError(f"{learns}which a general teacher cannot give; give it teacher: task")
-        if stage.data == "corpus" and LOSSES[name].needs_labels:
+        options = loss_options(name, stage, settings)
+        if stage.data == "corpus" and loss.reads_labels(options):
             raise KdnasError(f"{learns}but a corpus has no labels; give it data: task or transfer")
+        if stage.stride > 1 and loss.needs_all_tokens(options):
+            raise KdnasError(
+                f"invalid stride {stage.stride} of stage {stage.name!r}: {name} reads every token "
+                "there; leave stride out"
+            )
+
+
+def _check_frozen(stage: Stage) -> None:
+    """Where the student is frozen, something else must learn."""
+    if stage.freeze_student and not any(LOSSES[name].has_parameters for name in stage.weighed):
+        learn = ", ".join(name for name in LOSSES if LOSSES[name].has_parameters)
+        raise KdnasError(
+            f"stage {stage.name!r} has freeze_student, but its losses have nothing else to train; "
+            f"give it one of {learn}"
+        )
 
 
 def _check_mini(settings: Settings) -> None:
     """Candidates learn without labels, and what trains the head must be among what scores it."""
     stage, score = settings.mini_stage, settings.mini_score
     for name in stage.weighed:
-        if LOSSES[name].needs_labels:
-            usable = ", ".join(n for n in LOSSES if not LOSSES[n].needs_labels)
+        if _needs_labels(name):
+            usable = ", ".join(n for n in LOSSES if not _needs_labels(n))
             raise KdnasError(f"mini_losses has {name!r}, which needs labels; give one of {usable}")
     for name in settings.scored_losses:
-        if name not in LOSSES or LOSSES[name].needs_labels:
+        if name not in LOSSES or _needs_labels(name):
             raise KdnasError(f"invalid --mini-score {score}: unknown loss{nearest(name, LOSSES)}")
         if LOSSES[name].trains_head and name not in stage.weighed:
             raise KdnasError(
                 f"--mini-score is {score}, but mini_losses has no {name}, so that no head is "
                 f"trained; add {name} to mini_losses"
             )
+
+
+def _needs_labels(name: str) -> bool:
+    """Whether a loss reads labels, or its views do first."""
+    return LOSSES[name].needs_labels or LOSSES[name].has_views

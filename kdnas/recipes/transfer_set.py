@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.config import Settings
+from kdnas.distillation.outputs import ViewedSignal
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
@@ -135,6 +136,8 @@ def write_transfer(
     if (folder / FILE).exists():
         return
     source, teacher = data.source, data.teacher
+    if isinstance(source, ViewedSignal):
+        source = source.source
     logits = source.logits() if isinstance(source, StoredSignal) else None
     if logits is None and teacher.has_head:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)

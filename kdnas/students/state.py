@@ -9,9 +9,10 @@ from typing import Any
 
 import transformers
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoConfig, PreTrainedModel
 
+from kdnas.distillation.losses import DistillationLoss
 from kdnas.files.artifact import Artifact
 from kdnas.space import AnyArchitecture
 from kdnas.students.pruning import Kept, architecture_of, slice_in_place
@@ -35,15 +36,15 @@ class StudentState:
     def architecture(self) -> AnyArchitecture:
         return architecture_of(self.model.config)
 
-    def keep(self, losses: Mapping[str, nn.Module]) -> None:
-        """Keeps the parameters of losses for later stages."""
-        learnt = {name: loss for name, loss in losses.items() if list(loss.parameters())}
-        self.parts |= {name: _tensors(loss) for name, loss in learnt.items()}
+    def keep(self, losses: Mapping[str, DistillationLoss]) -> None:
+        """Keeps what losses learnt for later stages."""
+        learnt = {name: loss.learnt() for name, loss in losses.items()}
+        self.parts |= {name: _copies(state) for name, state in learnt.items() if state}
 
     def save(self, folder: Path) -> None:
         self.model.config.architectures = [type(self.model).__name__]
         self.model.config.save_pretrained(folder)
-        save_file(_tensors(self.model), folder / f"{MODEL}.safetensors")
+        save_file(_copies(self.model.state_dict()), folder / f"{MODEL}.safetensors")
         for name, tensors in self.parts.items():
             save_file(tensors, folder / f"{PART}{name}.safetensors")
 
@@ -70,6 +71,6 @@ def state_artifact(folder: Path, key: Mapping[str, Any]) -> Artifact[StudentStat
     return Artifact(folder, key, StudentState.load, StudentState.save, size=size)
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies on the CPU; tied weights stand there twice."""
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -51,6 +51,11 @@ def weights_digest(model: PreTrainedModel) -> str:
     if known is None or known[0] != state:
         known = _digests[model] = (state, _hash(tensors))
     return known[1]
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """A hash of named tensors."""
+    return _hash(sorted(tensors.items()))
 
 
 def _hash(tensors: Iterable[tuple[str, Tensor]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,6 +14,7 @@ from kdnas.distillation.outputs import (
     NoSignal,
     OutputRequest,
     TeacherSignal,
+    ViewedSignal,
     hidden_states,
 )
 from kdnas.errors import KdnasError
@@ -21,7 +22,7 @@ from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.load import Teacher
-from kdnas.teachers.store import open_or_build_store
+from kdnas.teachers.store import NO_VIEWS, Views, open_or_build_store, stored_states
 
 FEW_BATCHES = 8
 BATCH_SIZE = 32
@@ -40,21 +41,37 @@ class DistillationData:
 
     @classmethod
     def prepare(
-        cls, teacher: Teacher, data: EncodedExamples, request: OutputRequest, runtime: Runtime
+        cls,
+        teacher: Teacher,
+        data: EncodedExamples,
+        request: OutputRequest,
+        runtime: Runtime,
+        views: Views = NO_VIEWS,
     ) -> DistillationData:
         """The teacher's signal from a store, or live where the disk has no room for one.
 
-        Where nothing is requested of the teacher, it does not run.
+        Where nothing is requested of the teacher, it does not run. `views`, learnt before, make the
+        states of theirs that are requested.
         """
         if request == OutputRequest():
             return cls(teacher, data, NoSignal(), TeacherStatistics())
+        views = {state: view for state, view in views.items() if state in request.states}
+        states = stored_states(teacher, request.states, views)
+        made = {state: view for state, view in views.items() if state in states}
+        source: TeacherSignal
         try:
-            store = open_or_build_store(teacher, data, request.states, runtime)
+            store = open_or_build_store(teacher, data, states, runtime, made)
         except KdnasError as error:
             say(f"{error}; running the teacher at every step instead")
-            live = LiveSignal(teacher.model, runtime)
-            return cls(teacher, data, live, _statistics(teacher, live, data, runtime))
-        return cls(teacher, data, store.subset(), store.statistics(data.task_type))
+            source = live = LiveSignal(teacher.model, runtime)
+            made, statistics = {}, _statistics(teacher, live, data, runtime)
+        else:
+            source, statistics = store.subset(), store.statistics(data.task_type)
+        if made.keys() != views.keys():
+            others = {state: view for state, view in views.items() if state not in made}
+            source = ViewedSignal(source, others)
+        spreads = {state: view.spread.cpu() for state, view in views.items()}
+        return cls(teacher, data, source, replace(statistics, views=spreads))
 
 
 def some_batches(

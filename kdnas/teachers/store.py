@@ -1,15 +1,15 @@
 """The teacher's states and logits on disk: computed once, read by every candidate.
 
 One flat file for each layer's states, half precision, real tokens only, memory-mapped: a candidate
-reads the layers and the examples it needs and nothing else. A store is an artifact, whose files are
-checked once a process.
+reads the layers and the examples it needs and nothing else. What a view makes of them is stored in
+their place where it is smaller. A store is an artifact, whose files are checked once a process.
 """
 
 from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_once
-from kdnas.distillation.losses import TeacherStatistics
+from kdnas.distillation.losses import TeacherStatistics, TeacherView
 from kdnas.distillation.losses.logits import logit_variance
-from kdnas.distillation.outputs import LiveSignal, ModelOutputs, OutputRequest, State, hidden_states
+from kdnas.distillation.outputs import (
+    LiveSignal,
+    ModelOutputs,
+    OutputRequest,
+    State,
+    ViewedSignal,
+    hidden_states,
+)
 from kdnas.distillation.precision import working_precision
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, key_of
@@ -35,7 +42,7 @@ from kdnas.runtime.device import Runtime, moved, moved_together
 from kdnas.runtime.interrupt import check
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, Units, ragged_rows
-from kdnas.teachers.cache import hash_of, teacher_key
+from kdnas.teachers.cache import hash_of, teacher_key, tensors_digest
 from kdnas.teachers.load import Teacher
 
 ENDING = ".f16"
@@ -43,8 +50,13 @@ ENDING = ".f16"
 WINDOW_TOKENS = 32768
 HALF_MAX, HALF_BYTES = 65504.0, 2
 DISK_SHARE = 0.5
+# The kinds of states of which a batch compares some tokens.
+COMPARED = ("hidden", "filtered")
 # Of a GPU's free memory, for one of a store's states.
 GPU_SHARE = 0.1
+
+Views = Mapping[State, TeacherView]
+NO_VIEWS: Views = {}
 
 
 @dataclass
@@ -54,8 +66,8 @@ class SignalStore:
     Attributes:
         offsets: Shape (examples + 1,): the first token of each example, and their number.
         units: Shape (examples + 1,): the first unit of each example, and their number.
-        states: The teacher's states in it, each of shape (tokens, hidden size); of first tokens
-            (examples, hidden size).
+        states: The teacher's states in it, each of shape (tokens, hidden size), or as wide as the
+            view that made it; of first tokens (examples, hidden size).
         logits: Shape (units, outputs).
         mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
         variance: Same shape.
@@ -76,10 +88,11 @@ class SignalStore:
         key = key_of(folder)
         assert key is not None, folder
         offsets, units = np.load(folder / "offsets.npy"), np.load(folder / "units.npy")
+        usual, others = key["hidden_size"], key.get("widths", {})
         states: dict[State, NDArray[np.float16]] = {}
         for name in key["states"]:
             state = State.parse(name)
-            shape = (_rows(state, offsets), key["hidden_size"])
+            shape = (_rows(state, offsets), others.get(name, usual))
             states[state] = np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
         file = folder / "logits.npy"
         logits = torch.from_numpy(np.load(file)) if file.exists() else None
@@ -134,8 +147,9 @@ class StoredSignal:
         rows = self.rows[batch.indices]
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
+        compared = dict.fromkeys(COMPARED, tokens[batch.sample])
         units = ragged_rows(self.store.units, rows)
-        places = {"hidden": tokens[batch.sample], "first": rows, "logits": units}
+        places = {**compared, "first": rows, "logits": units}
         # Only what is read need be there.
         kinds = {state.kind for state in request.states} | ({"logits"} if request.logits else set())
         wanted = {kind: places.get(kind, tokens) for kind in sorted(kinds)}
@@ -159,22 +173,31 @@ class StoredSignal:
         )
 
 
-def store_key(teacher: Teacher, data: EncodedExamples, precision: str) -> str:
+def store_key(
+    teacher: Teacher, data: EncodedExamples, precision: str, views: Views = NO_VIEWS
+) -> str:
     """Names a teacher's outputs for some data by weights, config, content and precision."""
-    return teacher_key(teacher, data, head=teacher.has_head, precision=precision)
+    made = {str(state): tensors_digest(views[state].learnt()) for state in sorted(views)}
+    also = {"views": made} if made else {}
+    return teacher_key(teacher, data, head=teacher.has_head, precision=precision, **also)
 
 
 def open_or_build_store(
-    teacher: Teacher, data: EncodedExamples, states: Collection[State], runtime: Runtime
+    teacher: Teacher,
+    data: EncodedExamples,
+    states: Collection[State],
+    runtime: Runtime,
+    views: Views = NO_VIEWS,
 ) -> SignalStore:
     """The teacher's signal for some data: from the cache, or computed now.
 
-    A store that holds more states serves, too. A damaged one is named and built again.
+    A store that holds more states serves, too. A damaged one is named and built again. `views` make
+    those of the states that the teacher has not itself.
 
     Raises:
         KdnasError: The disk is too small for it.
     """
-    root = use("signal", store_key(teacher, data, runtime.precision))
+    root = use("signal", store_key(teacher, data, runtime.precision, views))
     root.mkdir(parents=True, exist_ok=True)
     names = sorted(map(str, states))
     own = root / hash_of(names)
@@ -187,35 +210,42 @@ def open_or_build_store(
                 return SignalStore.open(folder)
             if folder.exists():
                 say(f"the teacher's signal is unusable ({problem}); computing it again")
-        needed, free = store_bytes(teacher, data, states), shutil.disk_usage(root).free
+        needed, free = store_bytes(teacher, data, states, views), shutil.disk_usage(root).free
         if needed > free * DISK_SHARE:
             raise KdnasError(
                 f"too little disk space in {root}: the teacher's signal needs {needed / 1e9:.1f} "
                 f"GB, {free / 1e9:.1f} GB are free; lower --proxy-fraction or set KDNAS_CACHE to a "
                 "larger disk"
             )
-        return build_store(own, teacher, data, states, runtime)
+        return build_store(own, teacher, data, states, runtime, views)
 
 
 def build_store(
-    folder: Path, teacher: Teacher, data: EncodedExamples, states: Iterable[State], runtime: Runtime
+    folder: Path,
+    teacher: Teacher,
+    data: EncodedExamples,
+    states: Iterable[State],
+    runtime: Runtime,
+    views: Views = NO_VIEWS,
 ) -> SignalStore:
     """Runs the teacher once over the data and writes its outputs, in the data's order.
 
     The folder appears whole or not at all.
     """
     states = list(states)
-    key = {
-        "content": store_key(teacher, data, runtime.precision),
+    key: dict[str, Any] = {
+        "content": store_key(teacher, data, runtime.precision, views),
         "states": sorted(map(str, states)),
         "hidden_size": teacher.architecture.hidden_size,
     }
+    if views:
+        key["widths"] = {str(state): view.width for state, view in views.items()}
 
     def fill(_: object, partial: Path) -> None:
         with ExitStack() as stack:
-            writer = _Writer(stack, partial, teacher, data, states)
+            writer = _Writer(stack, partial, teacher, data, states, views)
             teacher.model.to(runtime.device).eval()  # type: ignore[arg-type]
-            signal = LiveSignal(teacher.model, runtime)
+            signal = ViewedSignal(LiveSignal(teacher.model, runtime), views)
             let_pass = stack.enter_context(computing(runtime.device))
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
@@ -234,20 +264,40 @@ def build_store(
                 advance("")
             writer.finish()
 
-    needed = store_bytes(teacher, data, states)
+    needed = store_bytes(teacher, data, states, views)
     Artifact[Any](folder, key, SignalStore.open, fill, size=lambda _: needed).write(None)
     return SignalStore.open(folder)
 
 
-def store_bytes(teacher: Teacher, data: EncodedExamples, states: Iterable[State]) -> int:
+def store_bytes(
+    teacher: Teacher, data: EncodedExamples, states: Iterable[State], views: Views = NO_VIEWS
+) -> int:
     """Size of a store, in bytes."""
-    rows = sum(_rows(state, data.offsets) for state in states)
-    return rows * teacher.architecture.hidden_size * HALF_BYTES
+    size = teacher.architecture.hidden_size
+    return HALF_BYTES * sum(_rows(s, data.offsets) * _width(s, size, views) for s in states)
+
+
+def stored_states(teacher: Teacher, states: Iterable[State], views: Views) -> frozenset[State]:
+    """What a store holds so that a teacher and views can give some states.
+
+    What a view makes is stored where it is smaller than what it is made of, else the latter.
+    """
+    found: set[State] = set()
+    for state in states:
+        view = views.get(state)
+        read = view.of_teacher.states if view else {state}
+        larger = view is None or view.width >= len(read) * teacher.architecture.hidden_size
+        found |= read if larger else {state}
+    return frozenset(found)
 
 
 def _rows(state: State, offsets: NDArray[np.int64]) -> int:
     """The rows that a kind of states has for some examples."""
     return len(offsets) - 1 if state.kind == "first" else int(offsets[-1] - offsets[0])
+
+
+def _width(state: State, hidden_size: int, views: Views) -> int:
+    return views[state].width if state in views else hidden_size
 
 
 def _windows(lengths: NDArray[np.int64]) -> list[range]:
@@ -271,6 +321,7 @@ class _Writer:
         teacher: Teacher,
         data: EncodedExamples,
         states: Iterable[State],
+        views: Views,
     ) -> None:
         config: Any = teacher.model.config
         self.folder, self.offsets, self.units = partial, data.offsets, data.unit_offsets
@@ -284,6 +335,7 @@ class _Writer:
         self.request = OutputRequest(
             hidden_states(range(count)) | set(self.files), teacher.has_head
         )
+        self.widths = {state: _width(state, self.width, views) for state in self.files}
         self.window, self.rows = range(0), dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
@@ -291,7 +343,7 @@ class _Writer:
     def begin(self, window: range) -> None:
         """Makes room for the states of the window's examples."""
         self.window, part = window, self.offsets[window.start : window.stop + 1]
-        shapes = {state: (_rows(state, part), self.width) for state in self.files}
+        shapes = {state: (_rows(state, part), width) for state, width in self.widths.items()}
         self.rows = {state: np.empty(shape, np.float16) for state, shape in shapes.items()}
 
     def add(self, batch: Batch, signal: ModelOutputs) -> None:

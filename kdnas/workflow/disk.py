@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from kdnas.distillation.losses import Shapes
 from kdnas.files.cache import cache_folder
 from kdnas.files.disk import PAUSED, WEIGHT_BYTES, Disk, existing
 from kdnas.measure import count_params
-from kdnas.recipes.stages import teacher_request
+from kdnas.recipes.stages import teacher_request, views_of
 from kdnas.runs.context import Context
 from kdnas.scoring.mini_kd import states_for
 from kdnas.students import empty_student
 from kdnas.tasks import EncodedExamples
 from kdnas.teachers.load import Teacher
-from kdnas.teachers.store import store_bytes
+from kdnas.teachers.store import store_bytes, stored_states
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import middle_shape
 
@@ -54,10 +57,18 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
         rows["corpus"] = (data.corpus, 1.0)
     rows["transfer"] = (data.train, settings.transfer_rows / len(data.train))
     most: dict[tuple[str, bool], int] = {}
+    config: Any = given.model.config
+    shapes = Shapes(given.architecture, shape, int(config.num_labels))
     for stage in settings.full_stages if in_full else ():
-        states = teacher_request(stage, shape, given, settings).states
+        with torch.device("meta"):
+            views = views_of(stage, shapes, settings)
+        states = stored_states(given, teacher_request(stage, shape, given, settings).states, views)
+        made = {state: view for state, view in views.items() if state in states}
         part, times = rows[stage.data]
-        size = round(times * store_bytes(given, part, states))
+        size = round(times * store_bytes(given, part, states, made))
         place = (stage.data, stage.is_general)
         most[place] = max(most.get(place, 0), size)
+        read = {state for view in views.values() for state in view.of_teacher.states}
+        own = store_bytes(given, data.train, read)  # views are learnt on the task's rows
+        most["task", False] = max(most.get(("task", False), 0), own)
     return needed + sum(most.values())

@@ -11,7 +11,7 @@ from kdnas.config.recipe import Stage
 from kdnas.distillation.schedule import Schedule
 from kdnas.files.artifact import key_of
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST
-from kdnas.recipes.stages import schedule_of, teacher_schedule
+from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import REPEATS
 from kdnas.scoring.proxy import split_heldout
@@ -25,6 +25,8 @@ from kdnas.workflow.selection_rows import for_students
 # A step of distillation reads the teacher's signal and has more losses than one on labels alone;
 # storing the signal writes it to disk as well.
 DISTILLING, STORING = 1.15, 1.2
+# Where the student is frozen, a step is its forward pass: a third of the arithmetic.
+FROZEN = 1 / 3
 # Times that scatter are taken again.
 AGAIN = 1.5
 # Building a student; intervals of a model's scores; tables, plots and pages.
@@ -89,15 +91,14 @@ class Estimate:
         if signal:
             parts["teacher signal"] = STORING * tokens * self.speeds.token
         for stage in self.settings.full_stages:
-            parts[stage.name] = DISTILLING * self._training(
-                schedule_of(stage, self.settings), self._rows(stage)
-            )
+            times = FROZEN if stage.freeze_student else DISTILLING
+            schedule = schedule_of(stage, self.settings)
+            parts[stage.name] = times * self._training(schedule, self._rows(stage))
         return parts
 
     def labels_alone(self) -> Parts:
         """The control without a teacher."""
-        epochs = sum(stage.epochs for stage in self.settings.full_stages if not stage.is_general)
-        schedule = Schedule(epochs, 0.0, self.settings.batch_size)
+        schedule = Schedule(task_epochs(self.settings), 0.0, self.settings.batch_size)
         return {"labels-alone": self._training(schedule, self.lengths)}
 
     def report(self, students: int) -> float:

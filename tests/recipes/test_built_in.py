@@ -163,7 +163,8 @@ def test_a_recipe_goes_on_after_an_interruption_in_each_stage(
         except KeyboardInterrupt:
             interrupted += 1
             pipeline = Stepwise(Run.open(pipeline.run.folder))
-    assert interrupted == len(pipeline.settings.stages) and steps == expected
+    # Beside the stages, what a loss learns from the teacher alone.
+    assert interrupted == len(expected) >= len(pipeline.settings.stages) and steps == expected
     for key, value in whole.items():
         torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-4, msg=key)
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from kdnas.distillation.losses.attention import AttentionLoss
-from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.losses.base import (
+    DistillationLoss,
+    LossOptions,
+    Shapes,
+    TeacherStatistics,
+    TeacherView,
+)
+from kdnas.distillation.losses.filtered import FilteredLoss
 from kdnas.distillation.losses.first_token import FirstTokenLoss
 from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
@@ -17,6 +24,14 @@ LOSSES: dict[str, type[DistillationLoss]] = {
     "first-token": FirstTokenLoss,
     "attention": AttentionLoss,
     "relations": RelationsLoss,
+    "filtered": FilteredLoss,
 }
 
-__all__ = ["LOSSES", "DistillationLoss", "LossOptions", "Shapes", "TeacherStatistics"]
+__all__ = [
+    "LOSSES",
+    "DistillationLoss",
+    "LossOptions",
+    "Shapes",
+    "TeacherStatistics",
+    "TeacherView",
+]

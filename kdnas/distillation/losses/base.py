@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, forward
+from kdnas.distillation.outputs import (
+    ModelOutputs,
+    OutputRequest,
+    State,
+    TeacherSignal,
+    forward,
+)
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
@@ -22,10 +28,11 @@ from kdnas.space.pruned import AnyArchitecture
 
 @dataclass(frozen=True)
 class Shapes:
-    """The architectures of a teacher and of its student."""
+    """The architectures of a teacher and of its student, and the outputs of a head for the task."""
 
     teacher: Architecture
     student: AnyArchitecture
+    outputs: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,14 @@ class TeacherStatistics:
         mean: Shape (teacher layers + 1, hidden size): of hidden states, over real tokens.
         variance: Same shape.
         logit_variance: Summed over outputs; None where the teacher gave no logits.
+        views: Of states that views make, shape (2, width) each: mean and variance over the rows
+            that they were learnt on.
     """
 
     mean: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     variance: Tensor = field(default_factory=lambda: torch.ones(0, 0))
     logit_variance: float | None = None
+    views: Mapping[State, Tensor] = field(default_factory=dict)
 
 
 class LossOptions(BaseModel):
@@ -57,7 +67,8 @@ class DistillationLoss(nn.Module):
     """One loss: what it reads of teacher and student, its value, what it learns itself.
 
     A loss is a module. Its parameters (projections, filters) are trained with the student and go
-    on in a later stage that has a loss of the same name; they are never shipped.
+    on in a later stage that has a loss of the same name; they are never shipped. What it learns
+    once, from the teacher alone, are its `views`.
 
     Args:
         shapes: Of teacher and student; losses that ignore them may be made without.
@@ -70,6 +81,9 @@ class DistillationLoss(nn.Module):
         needs_teacher_head: Whether it reads what only a teacher with the task's head can give.
         needs_labels: Whether it reads labels.
         trains_embeddings: Whether word embeddings are trained with it, unless a stage says so.
+        has_parameters: Whether it has parameters, so that it learns also where the student is
+            frozen.
+        has_views: Whether it has views, which are learnt on the task's labels.
     """
 
     Options: ClassVar[type[LossOptions]] = LossOptions
@@ -77,6 +91,8 @@ class DistillationLoss(nn.Module):
     needs_teacher_head: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     trains_embeddings: ClassVar[bool] = False
+    has_parameters: ClassVar[bool] = False
+    has_views: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -116,6 +132,21 @@ class DistillationLoss(nn.Module):
         """Why the options do not fit a teacher or some student of a space; None where they do."""
         return None
 
+    @classmethod
+    def views(cls, shapes: Shapes, options: LossOptions) -> dict[State, TeacherView]:
+        """By the states that the loss asks of the teacher, what makes them; here not yet learnt."""
+        return {}
+
+    @classmethod
+    def reads_labels(cls, options: LossOptions) -> bool:
+        """Whether it reads the labels of its rows; default: `needs_labels`."""
+        return cls.needs_labels
+
+    @classmethod
+    def needs_all_tokens(cls, options: LossOptions) -> bool:
+        """Whether it needs the hidden states of every real token; most do with a sample."""
+        return False
+
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         """The value for a batch, a scalar: a mean over `count` items.
 
@@ -143,12 +174,66 @@ class DistillationLoss(nn.Module):
         Student and loss are on the runtime's device; `source` has the signal for the batches.
         """
 
+    def learnt(self) -> dict[str, Tensor]:
+        """What goes on in a later stage; default: all of its state, if it has parameters."""
+        return self.state_dict() if any(True for _ in self.parameters()) else {}
+
     def continues(self, state: dict[str, Tensor]) -> bool:
-        """Whether parameters of an earlier stage fit this loss; default: names and shapes do."""
-        own = self.state_dict()
+        """Whether what an earlier stage learnt fits this loss; default: names and shapes do."""
+        own = self.learnt()
         return own.keys() == state.keys() and all(
             own[name].shape == value.shape for name, value in state.items()
         )
+
+
+class TeacherView(DistillationLoss):
+    """A map of a teacher's states that is learnt once, from the teacher alone, and then frozen.
+
+    While it is learnt it is a loss like any other, with the teacher in the student's place; what
+    it reads comes from the teacher's signal. A loss asks the teacher's signal for what it makes.
+
+    Attributes:
+        epochs, lr: How it is trained.
+        width: Of what it makes.
+        spread: Shape (2, width): mean and variance of what it makes, over the rows that it was
+            learnt on.
+    """
+
+    has_parameters = True
+    needs_labels = True
+    spread: Tensor
+
+    def __init__(
+        self,
+        shapes: Shapes,
+        options: LossOptions,
+        *,
+        width: int,
+        epochs: float,
+        lr: float,
+    ) -> None:
+        super().__init__(shapes, options)
+        self.width, self.epochs, self.lr = width, epochs, lr
+        self.register_buffer("spread", torch.stack([torch.zeros(width), torch.ones(width)]))
+
+    @property
+    def title(self) -> str:
+        """Names it where progress is shown."""
+        raise NotImplementedError
+
+    @property
+    def remedy(self) -> str:
+        """What a person should do where its training diverges."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Plain values that decide it, beside the teacher, the rows and how long it is trained."""
+        raise NotImplementedError
+
+    def view(self, signal: ModelOutputs) -> Tensor:
+        """What it makes of the states that it reads: shape (tokens, width), float32."""
+        raise NotImplementedError
 
 
 class WeightedLosses(nn.Module):
@@ -204,6 +289,8 @@ class WeightedLosses(nn.Module):
     ) -> dict[str, Tensor]:
         """The student's losses on a batch by name, and their weighted sum as `total`.
 
+        Where no loss reads anything of the student, it does not run.
+
         Where the batch is part of another, `shares` are factors of the losses in the sum.
         """
         output, signal = self._outputs(student, batch, source)
@@ -223,6 +310,8 @@ class WeightedLosses(nn.Module):
         self, student: PreTrainedModel, batch: Batch, source: TeacherSignal
     ) -> tuple[ModelOutputs, ModelOutputs]:
         signal = source.fetch(batch, self.of_teacher)
+        if self.of_student == OutputRequest():
+            return ModelOutputs(), signal
         return forward(student, batch, self.of_student), signal
 
 

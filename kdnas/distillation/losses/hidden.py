@@ -56,6 +56,7 @@ class HiddenLoss(DistillationLoss):
     """
 
     Options = HiddenOptions
+    has_parameters = True
     options: HiddenOptions
     scale: Tensor
     mean: Tensor

@@ -21,14 +21,20 @@ class TaskLoss(DistillationLoss):
         return OutputRequest(logits=True)
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        assert batch.labels is not None and output.logits is not None
-        weights = () if batch.class_weights is None else (batch.class_weights,)
-        return batch.task.task_loss(output.logits, batch.labels, batch.units, *weights)
+        assert output.logits is not None
+        return task_loss(output.logits, batch)
 
     def count(self, batch: Batch) -> int:
         """Units with a label."""
         assert batch.labels is not None
         return batch.task.count(batch.units, batch.labels)
+
+
+def task_loss(logits: Tensor, batch: Batch) -> Tensor:
+    """The loss of a batch's labels, of logits of shape (units, outputs)."""
+    assert batch.labels is not None
+    weights = () if batch.class_weights is None else (batch.class_weights,)
+    return batch.task.task_loss(logits, batch.labels, batch.units, *weights)
 
 
 class LogitsOptions(LossOptions):
