@@ -67,6 +67,8 @@ class EncodedExamples:
     tokenizer: Any = field(default=None, compare=False, repr=False)
     # (rows,) plain objects of the task's type: what decoding and scoring read of each row.
     references: NDArray[Any] | None = None
+    # (units, outputs): of a black-box teacher; a regression's in the labels' unit.
+    teacher_logits: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -149,6 +151,7 @@ class EncodedExamples:
             decoder_ids=None if self.decoder_ids is None else self.decoder_ids[units],
             rows=rows,
             references=None if self.references is None else self.references[kept],
+            teacher_logits=None if self.teacher_logits is None else self.teacher_logits[units],
         )
 
     def relabelled(self, labels: NDArray[Any] | None) -> EncodedExamples:
@@ -168,14 +171,14 @@ class EncodedExamples:
             return np.concatenate([first, second[1:] + first[-1] if ends else second])
 
         names = ["input_ids", "token_type_ids", "offsets", "units", "positions"]
-        names += ["rows", "spans", "references", "decoder_ids"]
+        names += ["rows", "spans", "references", "decoder_ids", "teacher_logits"]
         return replace(self, labels=None, **{name: both(name) for name in names})
 
     def fingerprint(self) -> str:
         """A SHA-256 of the content, the same in every process and on every machine."""
         digest = hashlib.sha256()
         names = ("input_ids", "token_type_ids", "offsets", "labels", "units", "positions")
-        for name in (*names, "rows", "spans", "decoder_ids"):
+        for name in (*names, "rows", "spans", "decoder_ids", "teacher_logits"):
             array = getattr(self, name)
             if array is not None:
                 little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))

@@ -39,6 +39,8 @@ class Examples:
     groups: list[str] | None = None  # what rows belong to, such as an article, where known
     classes: tuple[str, ...] = ()  # names of the classes in the order of their ids, where known
     row_ids: list[str] | None = None  # what the source calls its rows, where it names them
+    # What a black-box teacher says of each row, as `read_prediction` of its type gives it.
+    predictions: list[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.text)
@@ -54,6 +56,7 @@ class Examples:
             words=None if self.words is None else [self.words[i] for i in chosen],
             groups=None if self.groups is None else [self.groups[i] for i in chosen],
             row_ids=None if self.row_ids is None else [self.row_ids[i] for i in chosen],
+            predictions=self.predictions and [self.predictions[i] for i in chosen],
         )
 
 

@@ -53,6 +53,8 @@ class TaskData:
     source: str  # where they come from, in words
     held_out: str | None = None  # the validation split taken from the training data
     assumed: tuple[str, ...] = ()  # how files were read where that is not the usual way
+    # Texts that are no rows of it, of which a black-box teacher's file says something.
+    further: Examples | None = None
 
 
 def load_data(

@@ -80,6 +80,23 @@ class Tags:
             for i, tag in enumerate(self.tags)
         ]
 
+    def spelled(self, kind: str, length: int) -> list[int]:
+        """The ids of the tags of an entity of a type, on so many words.
+
+        Raises:
+            KeyError: There is no such type; letter case counts.
+
+        Golden, of O, B-A, I-A: an A of 3 words -> [1, 2, 2].
+        """
+        ids = {tag: i for i, tag in reversed(list(enumerate(self.tags)))}
+        if kind not in self.types:
+            raise KeyError(kind)
+        parts = "S" if length == 1 else f"B{'I' * (length - 2)}E"
+        # Of schemes, or types, without such a part another one.
+        usual = {"S": "SBIE", "B": "BIES", "I": "IBES", "E": "EIBS"}
+        tags = [[Tag(one, kind) for one in usual[part]] for part in parts]
+        return [next(ids[tag] for tag in each if tag in ids) for each in tags]
+
     def words(self, row: Sequence[int]) -> list[str]:
         """Tags of a row, given by their ids (-1: O), as seqeval reads them.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kdnas.runtime.console import say
@@ -66,6 +67,9 @@ def encode(
     """
     kind = TASK_TYPES[examples.task_type]
     data = kind.encode(examples, tokenizer, max_length, **(options or {}))
+    if examples.predictions is not None:
+        logits = kind.unit_logits(examples.predictions, data, examples.classes)
+        data = replace(data, teacher_logits=logits)
     for line in kind.encoding_notes(examples, data, tokenizer, max_length) if name else ():
         say(f"{name}: {line}")
     return data

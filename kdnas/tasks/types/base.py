@@ -127,6 +127,8 @@ class TaskType:
     predictions_ending: ClassVar[str] = ".tsv"  # of a predictions file's name
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
+    # Of a file with a teacher's predictions: columns that `read_prediction` takes; none: no file.
+    prediction_columns: ClassVar[tuple[str, ...]] = ()
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
     hub_name: ClassVar[str]  # the hub's name of the task
 
@@ -402,6 +404,34 @@ class TaskType:
     def unit_of(self, logits: Array, labels: Array) -> LabelScale:
         """The unit of the outputs, where the labels clearly have another: the scale restores it."""
         return UNSCALED
+
+    # A black-box teacher: a file has its predictions.
+
+    def read_prediction(
+        self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
+    ) -> Any:
+        """What a file says of a row of some examples; by default logits, shape (outputs,).
+
+        `cells` are those of `prediction_columns` that hold something, by name.
+
+        Raises:
+            PredictionError: They hold no prediction of this task, or do not fit the row.
+        """
+        raise NotImplementedError
+
+    def prediction_of(self, label: Any, labels: Sequence[str]) -> Any:
+        """What a file would say that has a row's label, as `Examples` holds it, and no more."""
+        raise NotImplementedError
+
+    def unit_logits(
+        self, predictions: Sequence[Any], data: EncodedExamples, labels: Sequence[str]
+    ) -> Array:
+        """The logits, shape (units, outputs), that predictions of all rows of some examples mean.
+
+        Those of a regression are in the unit of the labels.
+        """
+        found = np.array(list(predictions), np.float32)
+        return found.reshape(len(predictions), self.num_outputs(labels))
 
     def details(
         self, predicted: Array, truth: Array, labels: Sequence[str]

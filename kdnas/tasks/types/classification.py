@@ -15,7 +15,25 @@ from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import WHOLE, Label, NoLabel, RawSplit, label_word, label_words, shown
+from kdnas.tasks.examples import (
+    WHOLE,
+    Examples,
+    Label,
+    NoLabel,
+    RawSplit,
+    label_word,
+    label_words,
+    shown,
+)
+from kdnas.tasks.predicted import (
+    PredictionError,
+    distribution,
+    logarithms,
+    numbers_of,
+    one_of,
+    share_of,
+    smoothed,
+)
 from kdnas.tasks.types.base import Submission, TaskType
 from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
 
@@ -74,6 +92,7 @@ class Classification(TaskType):
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     metric_of_rare: ClassVar[str | None] = "f1_macro"
     skill = "mcc"
+    prediction_columns: ClassVar[tuple[str, ...]] = ("logits", "probabilities", "label", "score")
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
@@ -208,6 +227,30 @@ class Classification(TaskType):
 
         total = F.cross_entropy(logits.float(), labels.long(), weights, reduction="sum")
         return total / self.labelled(labels).sum().clamp_min(1)
+
+    def read_prediction(
+        self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
+    ) -> Array:
+        """Logits, probabilities, or a label with its probability as `score` where that is known."""
+        parse = self.parser(labels)
+        if "logits" in cells:
+            return numbers_of(cells["logits"], labels, parse, "logits")
+        if "probabilities" in cells:
+            given = numbers_of(cells["probabilities"], labels, parse, "probabilities", 0.0)
+            return logarithms(distribution(given, "probabilities"))
+        if "label" not in cells:
+            raise PredictionError("a score without a label; give both")
+        label = one_of(cells["label"], labels, parse, "label")
+        share = share_of(cells["score"], "score") if "score" in cells else None
+        if share is not None and share * len(labels) < 1:
+            raise PredictionError(
+                f"the score {share:g} of a label is below 1/{len(labels)}; give the probability of "
+                "the label that the teacher says"
+            )
+        return smoothed(label, len(labels), share)
+
+    def prediction_of(self, label: Any, labels: Sequence[str]) -> Array:
+        return smoothed(int(label), len(labels))
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
         """The label, its probability, and the probability of each class."""

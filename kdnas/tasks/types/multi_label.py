@@ -21,6 +21,7 @@ from kdnas.tasks.examples import (
     RawSplit,
     shown,
 )
+from kdnas.tasks.predicted import SMOOTHING, PredictionError, log_odds, numbers_of, one_of, shares
 from kdnas.tasks.types.base import MARKS, Constant, LogitLoss, Submission, TaskType
 from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order, plain_word
 from kdnas.tasks.types.label_cells import with_words
@@ -82,6 +83,7 @@ class MultiLabel(TaskType):
     default_metrics = ("f1_micro", "f1_macro", "average_precision", "subset_accuracy")
     skill = "correlation"
     has_threshold = True
+    prediction_columns = ("logits", "probabilities", "labels", "label")
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
@@ -281,6 +283,31 @@ class MultiLabel(TaskType):
         return order.tolist() if clear and table[each, order].mean() > KNOWING else None
 
     # Scores, and what leaves kdnas.
+
+    def read_prediction(
+        self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
+    ) -> Array:
+        """Logits or the probability of each label, or the labels that a row has."""
+        parse = self.parser(labels)
+        if "logits" in cells:
+            return numbers_of(cells["logits"], labels, parse, "logits")
+        if "probabilities" in cells:
+            given = numbers_of(cells["probabilities"], labels, parse, "probabilities")
+            return log_odds(shares(given, "probabilities"))
+        name = next(name for name in ("labels", "label") if name in cells)
+        cell = cells[name]
+        words = list(cell) if isinstance(cell, list | tuple | np.ndarray) else [cell]
+        has: Array = np.zeros(len(labels))
+        for word in words:
+            has[one_of(word, labels, parse, name)] += 1
+        if has.max(initial=0) > 1:
+            twice = shown(labels[int(has.argmax())])
+            raise PredictionError(f"the label {twice!r} twice under {name!r}; give it once")
+        return self.prediction_of(has, labels)
+
+    def prediction_of(self, label: Any, labels: Sequence[str]) -> Array:
+        has = np.asarray(label, np.float64)
+        return log_odds(has * (1 - SMOOTHING) + SMOOTHING / 2)
 
     def details(self, predicted: Array, truth: Array, labels: Sequence[str]) -> dict[str, Any]:
         """Precision, recall, F1 and rows of each label."""

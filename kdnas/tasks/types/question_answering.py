@@ -20,6 +20,12 @@ from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.questions.answer_spans import AnswerSpans, best_spans
+from kdnas.tasks.questions.predicted_spans import (
+    Places,
+    logits_of_units,
+    places_of,
+    read_places,
+)
 from kdnas.tasks.questions.references import FORM, Passage, References, read_references
 from kdnas.tasks.questions.snippets import ONNX_ROWS, ONNX_TEXTS, onnx_code, torch_code
 from kdnas.tasks.questions.span_floor import NAME, answers_by_overlap
@@ -89,6 +95,7 @@ class QuestionAnswering(TaskType):
     onnx_rows = ONNX_ROWS
     predictions_ending = ".json"
     encode_settings = ("window_stride",)
+    prediction_columns = ("starts", "ends", "answer", "start", "score")
     has_threshold = True
     pipeline_tag = "question-answering"
     hub_name = "Question Answering"
@@ -228,6 +235,21 @@ class QuestionAnswering(TaskType):
         return logits - _window_means(logits, units)[units.example]
 
     # Scores, and what leaves kdnas.
+
+    def read_prediction(
+        self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
+    ) -> Places:
+        """An answer and where it is in the context; or the probabilities of all places."""
+        assert examples.text_pair is not None
+        return read_places(cells, examples.text_pair[row])
+
+    def prediction_of(self, label: Any, labels: Sequence[str]) -> Places:
+        return places_of(label)
+
+    def unit_logits(
+        self, predictions: Sequence[Any], data: EncodedExamples, labels: Sequence[str]
+    ) -> Array:
+        return logits_of_units(predictions, data)
 
     def predictions(
         self, logits: Array, data: EncodedExamples, threshold: float | None = None

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.tasks.encode import Units
-from kdnas.tasks.examples import Label, NoLabel, RawSplit
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
+from kdnas.tasks.predicted import PredictionError, number_of
 from kdnas.tasks.types.base import UNSCALED, LabelScale, LogitLoss, Submission, TaskType
 from kdnas.tasks.types.metric import Array, Metric, correlation
 
@@ -54,6 +55,7 @@ class Regression(TaskType):
     has_classes = False
     no_label = math.nan
     label_dtype = np.float32
+    prediction_columns = ("score", "label", "logits")
     metrics: ClassVar[Mapping[str, Metric]] = {
         "pearson": Metric(_pearson, "pearsonr", "Pearson correlation"),
         "spearman": Metric(_spearman, "spearmanr", "Spearman correlation"),
@@ -153,6 +155,22 @@ class Regression(TaskType):
     def decode(self, logits: Array) -> Array:
         scores: Array = logits[:, 0]
         return scores
+
+    def read_prediction(
+        self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
+    ) -> Array:
+        """A score, in the unit of the labels."""
+        name = next(name for name in self.prediction_columns if name in cells)
+        cell = cells[name]
+        if isinstance(cell, list | tuple | np.ndarray) and len(cell) == 1:
+            cell = cell[0]
+        value = number_of(cell, name)
+        if abs(value) > _LARGEST:
+            raise PredictionError(f"{value:g} under {name!r} is too large; give a smaller unit")
+        return np.array([value])
+
+    def prediction_of(self, label: Any, labels: Sequence[str]) -> Array:
+        return np.array([float(label)])
 
     def answers(self, logits: Array, labels: Sequence[str]) -> list[dict[str, Any]]:
         return [{"score": float(score)} for score in self.decode(logits)]

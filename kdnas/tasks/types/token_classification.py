@@ -25,6 +25,15 @@ from kdnas.tasks.examples import (
     label_word,
     shown,
 )
+from kdnas.tasks.predicted import (
+    PredictionError,
+    distribution,
+    listed,
+    logarithms,
+    numbers_of,
+    one_of,
+    smoothed,
+)
 from kdnas.tasks.tagging.entities import OUTSIDE, Entity, Tags, iob1_to_iob2
 from kdnas.tasks.tagging.word_tagger import tagger
 from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
@@ -32,6 +41,9 @@ from kdnas.tasks.types.base import Constant, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.entity_metrics import entity_metrics, f1, precision, recall, word_counts
 from kdnas.tasks.types.metric import Array, Metric
+
+# An entity of a prediction, for messages.
+ENTITY = '{"type": "...", "start": 0, "end": 5}'
 
 
 class Sentence(NamedTuple):
@@ -81,6 +93,7 @@ class TokenClassification(Classification):
         "label": {"tags": ["ner_tags", "labels"]},
     }
     most_texts = 1
+    prediction_columns = ("logits", "probabilities", "tags", "entities")
     encode_settings = ("label_all_pieces",)
     pipeline_tag = "token-classification"
     hub_name = "Token Classification"
@@ -299,6 +312,50 @@ class TokenClassification(Classification):
 
     # Rows.
 
+    def read_prediction(
+        self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
+    ) -> Array:
+        """Logits or probabilities of each word, its tag, or the entities: shape (words, tags)."""
+        count, parse = len(_words_of(examples, row)), self.parser(labels)
+        name = next(name for name in self.prediction_columns if name in cells)
+        if name == "entities":
+            return self.prediction_of(_tags_of(cells[name], labels, examples, row), labels)
+        given = cells[name]
+        if not isinstance(given, list | tuple | np.ndarray):
+            raise PredictionError(f"{kind_of(given)} under {name!r}; give a list with one a word")
+        if len(given) != count:
+            raise PredictionError(
+                f"{len(given)} under {name!r} for {several(count, 'word')}; give one a word"
+            )
+        if name == "tags":
+            return self.prediction_of([one_of(t, labels, parse, name) for t in given], labels)
+        missing = None if name == "logits" else 0.0
+        rows = [numbers_of(one, labels, parse, name, missing) for one in given]
+        if name == "probabilities":
+            rows = [distribution(one, name) for one in rows]
+        found: Array = np.array(rows, np.float64).reshape(count, len(labels))
+        return found if name == "logits" else logarithms(found)
+
+    def prediction_of(self, label: Any, labels: Sequence[str]) -> Array:
+        found: Array = np.array([smoothed(i, len(labels)) for i in label], np.float64)
+        return found.reshape(len(label), len(labels))
+
+    def unit_logits(
+        self, predictions: Sequence[Any], data: EncodedExamples, labels: Sequence[str]
+    ) -> Array:
+        """Those of each unit's word; further pieces of a word go on inside of its entity."""
+        assert data.spans is not None
+        ends = data.unit_offsets
+        found = np.zeros((int(ends[-1]), len(labels)), np.float32)
+        for i, of_words in enumerate(predictions):
+            units = slice(ends[i], ends[i + 1])
+            words = data.spans[units, 0]
+            found[units] = of_words[words]
+            further = np.flatnonzero(np.diff(words, prepend=-1) == 0) + ends[i]
+            if len(further):
+                found[further] = _inside(found[further], Tags(labels).inside)
+        return found
+
     def predictions(
         self, logits: Array, data: EncodedExamples, threshold: float | None = None
     ) -> Array:
@@ -436,6 +493,64 @@ for text, row, scores in zip(texts, rows, logits):
         if part != "O":
             entities[-1][2] = end
     print([(kind, text[start:end]) for kind, start, end in entities])"""
+
+
+def _inside(logits: Array, inside: Sequence[int]) -> Array:
+    """Log-probabilities of the tags of further pieces, from those of words' first pieces."""
+    from scipy.special import softmax
+
+    chances = softmax(np.asarray(logits, np.float64), axis=-1)
+    moved = np.zeros_like(chances)
+    for tag, to in enumerate(inside):
+        moved[:, to] += chances[:, tag]
+    return logarithms(moved)
+
+
+def _tags_of(cell: Any, labels: Sequence[str], examples: Examples, row: int) -> list[int]:
+    """The tag of each word of a row, from entities by their characters.
+
+    Raises:
+        PredictionError: One is in another form, of an unknown type, in no word, or in another's.
+    """
+    if not isinstance(cell, list | tuple | np.ndarray):
+        raise PredictionError(f"{kind_of(cell)} under 'entities'; give a list of {ENTITY}")
+    text, tags = examples.text[row], Tags(labels)
+    words = split_words(text) if examples.words is None else examples.words[row]
+    found = [tags.outside] * len(words)
+    if tags.outside < 0 or tags.scheme is None:
+        raise PredictionError("the task's tags spell no entities; give 'tags'")
+    for one in cell:
+        kind, start, end = _entity(one, len(text))
+        at = np.flatnonzero((words[:, 0] < end) & (words[:, 1] > start))
+        if not len(at):
+            raise PredictionError(f"no word at characters {start} to {end} of an entity")
+        if any(found[i] != tags.outside for i in at):
+            raise PredictionError(f"two entities at characters {start} to {end}; give one")
+        if kind not in tags.types:
+            raise PredictionError(
+                f"an entity of the unknown type {shown(kind)!r}; give one of {listed(tags.types)}"
+            )
+        found[at[0] : at[-1] + 1] = tags.spelled(kind, len(at))
+    return found
+
+
+def _entity(one: Any, length: int) -> tuple[str, int, int]:
+    """Type, first character and the one behind the last."""
+    if not isinstance(one, Mapping):
+        raise PredictionError(f"{kind_of(one)} as an entity; give {ENTITY}")
+    kind, start, end = one.get("type"), _whole(one.get("start")), _whole(one.get("end"))
+    if not (isinstance(kind, str) and 0 <= start < end <= length):
+        found = shown(json.dumps(dict(one), default=str, ensure_ascii=False))
+        raise PredictionError(
+            f"the entity {found}; give {ENTITY}, with characters of a text of {length}"
+        )
+    return kind, start, end
+
+
+def _whole(value: Any) -> int:
+    """A whole number; -1 for anything else."""
+    sound = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return int(value) if sound else -1
 
 
 def _is_tag(tag: Any) -> bool:

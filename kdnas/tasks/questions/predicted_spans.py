@@ -1,0 +1,153 @@
+"""Where a black-box teacher says that answers begin and end, and its logits of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kdnas.tasks.encode import EncodedExamples
+from kdnas.tasks.examples import BadLabel, NoLabel, kind_of, shown
+from kdnas.tasks.predicted import (
+    SMOOTHING,
+    PredictionError,
+    logarithms,
+    number_of,
+    share_of,
+    shares,
+)
+from kdnas.tasks.questions.references import References, read_references
+
+# Stands for no answer among characters.
+NONE = -1
+# Columns with every place that has a probability, as `kdnas predict --probabilities` writes them.
+STARTS, ENDS = "starts", "ends"
+FORM = "a list of [character, probability], with null as the character of no answer"
+
+
+class Places(NamedTuple):
+    """Characters with their probabilities; what is missing to 1 is spread over all tokens.
+
+    `starts` are first characters of an answer, `ends` those behind its last; NONE: no answer.
+    """
+
+    starts: tuple[tuple[int, float], ...]
+    ends: tuple[tuple[int, float], ...]
+
+
+def read_places(cells: Mapping[str, Any], context: str) -> Places:
+    """The columns of a file on one question.
+
+    These are `starts` and `ends`; or `answer` (empty for none) with its first character, `start`,
+    and where it is known the probability of the whole answer, `score`.
+
+    Golden, in 'built in 1889': answer 1889, start 9, score 0.81 -> starts ((9, 0.9),), ends
+    ((13, 0.9),).
+
+    Raises:
+        PredictionError: They do not fit the context.
+    """
+    if STARTS in cells or ENDS in cells:
+        both = (_chances(cells.get(name), name, len(context)) for name in (STARTS, ENDS))
+        return Places(*both)
+    if "answer" not in cells:
+        raise PredictionError("no 'answer'; give one, empty for none")
+    answer, share = cells["answer"], 1 - SMOOTHING
+    if not isinstance(answer, str):
+        raise PredictionError(f"{kind_of(answer)} under 'answer'; give a text, empty for none")
+    if "score" in cells:
+        share = math.sqrt(share_of(cells["score"], "score"))
+    if not answer.strip():
+        return Places(((NONE, share),), ((NONE, share),))
+    start, end = _span(answer, cells.get("start"), context)
+    return Places(((start, share),), ((end, share),))
+
+
+def places_of(label: References) -> Places:
+    """What a file would say that has the usual answer of a question's references."""
+    start, end = label.usual if label.texts else (NONE, NONE)
+    return Places(((start, 1 - SMOOTHING),), ((end, 1 - SMOOTHING),))
+
+
+def logits_of_units(predictions: Sequence[Places], data: EncodedExamples) -> NDArray[np.float32]:
+    """Start and end logits of each unit of windows, shape (units, 2).
+
+    The first unit of a window stands for no answer. It has what is outside of the window, and all
+    where the likeliest start or end is, as in labels.
+    """
+    assert data.spans is not None
+    offsets = data.unit_offsets
+    rows = np.arange(len(data)) if data.rows is None else data.rows
+    found = np.zeros((int(offsets[-1]), 2), np.float32)
+    for window, row in enumerate(rows):
+        units = slice(offsets[window], offsets[window + 1])
+        spans = data.spans[units]
+        inside = all(
+            _unit(spans, max(places, key=lambda one: one[1])[0], side)
+            for side, places in enumerate(predictions[row])
+            if places
+        )
+        for side, places in enumerate(predictions[row]):
+            chances = np.zeros(len(spans))
+            for character, share in places:
+                chances[_unit(spans, character, side) if inside else 0] += share
+            chances += max(0.0, 1 - chances.sum()) / len(spans)
+            found[units, side] = logarithms(chances / chances.sum())
+    return found
+
+
+def _unit(spans: NDArray[np.int32], character: int, side: int) -> int:
+    """The unit in which an answer begins (side 0) or ends; 0 where it is in none."""
+    starts, ends = spans[1:, 0], spans[1:, 1]
+    if character == NONE or not len(starts):
+        return 0
+    if side == 0:
+        at = int(np.searchsorted(ends, character, side="right"))
+        # The first token of a window may follow others that have the character.
+        inside = at < len(ends) and (at > 0 or starts[0] <= character)
+    else:
+        at = int(np.searchsorted(starts, character, side="left")) - 1
+        inside = at >= 0 and (at < len(starts) - 1 or ends[at] >= character)
+    return at + 1 if inside else 0
+
+
+def _span(answer: str, start: Any, context: str) -> tuple[int, int]:
+    """The first character of an answer in its context, and the one behind its last."""
+    answer = answer.strip()
+    if start is None:
+        count = context.count(answer)
+        if count != 1:
+            where = f"{count} times in its context" if count else "not in its context"
+            raise PredictionError(f"the answer {shown(answer)!r} is {where}; give its 'start'")
+        start = context.index(answer)
+    number_of(start, "start")
+    found = read_references({"text": [answer], "answer_start": [start]}, context)
+    if isinstance(found, BadLabel | NoLabel):
+        told = found.example if isinstance(found, BadLabel) else "the answer"
+        raise PredictionError(f"{told}; give an answer as its context has it")
+    assert isinstance(found, References)
+    return found.usual
+
+
+def _chances(cell: Any, name: str, length: int) -> tuple[tuple[int, float], ...]:
+    if not isinstance(cell, list | tuple | np.ndarray):
+        raise PredictionError(f"{kind_of(cell)} under {name!r}; give {FORM}")
+    found = []
+    for pair in cell:
+        if not (isinstance(pair, list | tuple | np.ndarray) and len(pair) == 2):
+            raise PredictionError(f"{shown(str(pair))} under {name!r}; give {FORM}")
+        character = NONE if _is_none(pair[0]) else number_of(pair[0], name)
+        if character != int(character) or not NONE <= character <= length:
+            raise PredictionError(f"{pair[0]} under {name!r}: a context of {length} characters")
+        found.append((int(character), number_of(pair[1], name)))
+    total = float(shares(np.array([share for _, share in found]), name).sum())
+    if total > 1 + 1e-3:
+        raise PredictionError(f"the probabilities under {name!r} add up to {total:.4g}; 1 is most")
+    return tuple(found)
+
+
+def _is_none(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
