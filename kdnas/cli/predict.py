@@ -46,6 +46,12 @@ def predict(
     as_json: bool = typer.Option(
         False, "--json", help="One JSON object a line, with the probability of each class."
     ),
+    probabilities: bool = typer.Option(
+        False,
+        "--probabilities",
+        help="With --json: also the probabilities of each word's tags, or of each place of an "
+        "answer, as --teacher-predictions of kdnas search reads them.",
+    ),
 ) -> None:
     """Label texts with a student, or with any other classifier.
 
@@ -59,6 +65,8 @@ def predict(
     for option, value in (("--text-column", text_column), ("--pair-column", pair_column)):
         if value is not None and not file:
             raise KdnasError(f"{option} names a column of --file; give both or none")
+    if probabilities and not as_json:
+        raise KdnasError("--probabilities is for --json; give both or none")
     if file and given:
         raise KdnasError("--file and TEXT exclude each other; give one of them")
     piped = given == [STDIN] or not (given or file or sys.stdin.isatty())
@@ -81,7 +89,8 @@ def predict(
         else:
             rows = iter(rows_of(given, text_pair, classifier.task_type))
         typed = piped and sys.stdin.isatty()  # a person waits for each answer
-        found = predict_rows(classifier, rows, *([1] if typed else []))
+        chunk = [1] if typed else []
+        found = predict_rows(classifier, rows, *chunk, probabilities=probabilities)
         lines = (
             json.dumps(said, ensure_ascii=not _is_unicode(out), default=str)
             if as_json

@@ -37,6 +37,8 @@ PLACES = {
     "study": "Its name in the storage; default: kdnas.",
     "out": "This machine's run folder for it; default: runs/worker-HOST-STUDY-HASH.",
     "teacher": "Its teacher here, hub id or folder; default: the study's.",
+    "teacher_predictions": "Its black-box teacher's file here; default: the study's.",
+    "student_base": "Its student base here, hub id or folder; default: the study's.",
     "task": "Its task here, a name or a YAML file; default: the study's.",
     "data_dir": "Its data here; default: the study's folder, else KDNAS_DATA_DIR, else the hub.",
     "corpus": "Its corpus here; default: the study's.",
@@ -185,8 +187,8 @@ def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     from kdnas.files.checkpoints import check_checkpoint
 
     settings = load_settings(config, flags)
-    if settings.teacher:
-        check_checkpoint(settings.teacher)
+    if settings.base:
+        check_checkpoint(settings.base)
     from kdnas.workflow.describe_space import describe, lines
 
     described = describe(settings)

@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
+from kdnas.config.black_box import problem_of_black_box, with_defaults
 from kdnas.config.choices import (
     ClassWeights,
     Cost,
@@ -124,6 +125,18 @@ class Settings(BaseModel):
 
     teacher: str | None = setting(
         None, "Hub id or local folder; default: the MiniLM of an installed package.", main=True
+    )
+    teacher_predictions: Path | None = setting(
+        None,
+        "A black-box teacher: a .jsonl (or .jsonl.gz) or .parquet file with what it says of each "
+        "text, as kdnas predict --json writes it; takes the place of --teacher.",
+        main=True,
+    )
+    student_base: str | None = setting(
+        None,
+        "The encoder that gives students of a black-box teacher their shapes, tokenizer and first "
+        "weights; hub id or folder; default: as for --teacher.",
+        main=True,
     )
     task: str | None = setting(
         None,
@@ -235,6 +248,11 @@ class Settings(BaseModel):
     )
     fresh_head: bool = setting(
         False, "Train a new head for the teacher, also where it has one for the task."
+    )
+    labels_stand_in: bool = setting(
+        False,
+        "Let the labels of training rows stand in for predictions that a black-box teacher's file "
+        "lacks; default: of at most 1% of the rows.",
     )
     force: bool = setting(
         False, "Go on with a teacher that is not clearly better than one constant answer."
@@ -481,10 +499,46 @@ class Settings(BaseModel):
         return {} if self.architecture is None else read_shape(self.architecture)
 
     @property
+    def base(self) -> str | None:
+        """The model that students get shape, tokenizer and weights from; None: the embedded one."""
+        return self.teacher if self.teacher_predictions is None else self.student_base
+
+    @property
     def full_stages(self) -> tuple[Stage, ...]:
-        """The stages of full KD: by default hidden states, then the task with both losses."""
-        if self.stages:
-            return self.stages
+        """The stages of full KD: by default hidden states, then the task with both losses.
+
+        Of a black-box teacher: its logits, then the task with them.
+        """
+        return self.stages or (
+            self._of_hidden if self.teacher_predictions is None else self._of_logits
+        )
+
+    @property
+    def _of_logits(self) -> tuple[Stage, ...]:
+        first = Stage(
+            name="logits",
+            data="transfer",
+            losses={"logits": 1.0},
+            epochs=self.epochs or 1,
+            lr=self.lr,
+            **self._softened,
+        )
+        task = Stage(
+            name="task",
+            data="transfer",
+            losses={"task": 1.0, "logits": self.logit_weight},
+            epochs=self.task_epochs,
+            lr=self.task_lr,
+            **self._softened,
+        )
+        return (first, task) if self.epochs else (task,)
+
+    @property
+    def _softened(self) -> dict[str, Any]:
+        return {"temperature": self.temperature}
+
+    @property
+    def _of_hidden(self) -> tuple[Stage, ...]:
         hidden = Stage(
             name="hidden",
             data="corpus" if self.corpus else "task",
@@ -493,14 +547,13 @@ class Settings(BaseModel):
             epochs=self.epochs or 1,
             lr=self.lr,
         )
-        options: dict[str, Any] = {"temperature": self.temperature}
         task = Stage(
             name="task",
             data="task",
             losses={"task": 1.0, "logits": self.logit_weight, "hidden": self.hidden_weight},
             epochs=self.task_epochs,
             lr=self.task_lr,
-            **options,
+            **self._softened,
         )
         return (hidden, task) if self.epochs else (task,)
 
@@ -559,7 +612,7 @@ class Settings(BaseModel):
             field = cls.model_fields.get(name)
             if field and (problem := _problem(value, field.annotation)):
                 raise ValueError(f"invalid --{name.replace('_', '-')} {problem}")
-        return values
+        return with_defaults(values)
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -577,7 +630,9 @@ class Settings(BaseModel):
             raise ValueError(
                 f"invalid --epochs {self.epochs}: expected 0, or {LEAST_EPOCHS} or more"
             )
-        if problem := problem_of(self.stages, self.corpus):
+        defaults = {name: field.default for name, field in type(self).model_fields.items()}
+        problem = problem_of(self.stages, self.corpus)
+        if problem := problem or problem_of_black_box(dict(self), defaults, self.full_stages):
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():
             if getattr(self, name) != type(self).model_fields[name].default:

@@ -58,6 +58,7 @@ def predict(
     texts: str | Sequence[str] | Sequence[Sequence[str]],
     *,
     pairs: str | Sequence[str] | None = None,
+    probabilities: bool = False,
     device: str | None = None,
     threads: int | str | None = None,
 ) -> list[Prediction]:
@@ -68,6 +69,9 @@ def predict(
         texts: One text or several; what is longer than the model reads is cut. For token
             classification also lists of words.
         pairs: The second texts, for a task on pairs.
+        probabilities: Also give what a black-box teacher's file needs: for token classification the
+            `words` and the `probabilities` of each one's tags; for question answering the `starts`
+            and `ends`, lists of [character, probability], with None for no answer.
         device: `cpu`, `cuda`, `mps`; default: the best there is.
         threads: CPU threads; default: torch's.
 
@@ -85,7 +89,7 @@ def predict(
     seconds = [pairs] if isinstance(pairs, str) else pairs
     given = [texts] if isinstance(texts, str) else texts
     rows = rows_of(given, seconds, classifier.task_type)
-    return list(predict_rows(classifier, rows))
+    return list(predict_rows(classifier, rows, probabilities=probabilities))
 
 
 def load_classifier(
@@ -107,19 +111,24 @@ def load_classifier(
 
 
 def predict_rows(
-    classifier: Classifier, rows: Iterable[Row], chunk: int = CHUNK
+    classifier: Classifier,
+    rows: Iterable[Row],
+    chunk: int = CHUNK,
+    *,
+    probabilities: bool = False,
 ) -> Iterator[Prediction]:
     """A prediction for each row, in order, as rows come in.
 
     Args:
         chunk: Rows that are read before they are answered; similar lengths share a batch.
+        probabilities: As `predict` takes it.
 
     Raises:
         KdnasError: A row has a second text and the task none, or the reverse.
     """
     source, size = iter(rows), min(FIRST_CHUNK, chunk)
     while part := list(islice(source, size)):
-        yield from _predict_chunk(classifier, part)
+        yield from _predict_chunk(classifier, part, probabilities)
         size = chunk
 
 
@@ -130,7 +139,9 @@ def prediction_line(classifier: Classifier, said: Prediction) -> str:
     return printable("  ".join(filter(None, (answer, " ".join(texts.split())))))
 
 
-def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Prediction]:
+def _predict_chunk(
+    classifier: Classifier, rows: Sequence[Row], probabilities: bool
+) -> Iterator[Prediction]:
     paired, spec = any(row.text_pair is not None for row in rows), classifier.spec
     if spec and is_paired(spec) and any(row.text_pair is None for row in rows):
         raise KdnasError(f"task {spec.name!r} reads pairs; give a second text for each text")
@@ -162,9 +173,13 @@ def _predict_chunk(classifier: Classifier, rows: Sequence[Row]) -> Iterator[Pred
     logits = training.predict(model, data, classifier.runtime, pad_id=pad_id).numpy()
     threshold = threshold_of(model.config)
     said = kind.row_answers(logits, classifier.labels, data, threshold)
-    for row, answer in zip(rows, said, strict=True):
+    more: list[Prediction] = [{}] * len(rows)
+    if probabilities:
+        more = kind.row_probabilities(logits, classifier.labels, data)
+    for row, answer, beside in zip(rows, said, more, strict=True):
         known = {"id": row.id, "text": row.text, "text_pair": row.text_pair}
-        yield {**{name: value for name, value in known.items() if value is not None}, **answer}
+        there = {name: value for name, value in known.items() if value is not None}
+        yield {**there, **answer, **beside}
 
 
 def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:

@@ -76,17 +76,43 @@ def scores_and_intervals(
         split the `rows`: predictions and labels, which paired tests compare; and
         `seconds_per_1000`: what 1,000 rows take, from token ids to answers.
     """
-    found: dict[str, Any] = {"scores": {}, "intervals": {}, "skill": None, "rows": {}}
     threshold, spent, rows = threshold_of(model.config), 0.0, 0
+    answers: dict[str, Answers] = {}
     for split, data in splits.items():
         start = time.perf_counter()
         logits = scale.restored(predict(model, data, runtime, pad_id=pad_id).numpy())
-        said = answers_of(spec, logits, data, threshold)
+        answers[split] = answers_of(spec, logits, data, threshold)
         spent, rows = spent + time.perf_counter() - start, rows + data.row_count
+    pace = float(f"{1000 * spent / max(1, rows):.4g}")
+    return {**_scores_of(spec, answers), "seconds_per_1000": pace}
+
+
+def scores_of_logits(
+    spec: TaskSpec,
+    splits: Mapping[str, EncodedExamples],
+    logits: Mapping[str, NDArray[np.float32]],
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """What `scores_and_intervals` finds, but for the seconds, of logits that are known already.
+
+    `logits`, by split, are in the labels' unit; splits without any are left out.
+    """
+    return _scores_of(
+        spec,
+        {
+            split: answers_of(spec, logits[split], data, threshold)
+            for split, data in splits.items()
+            if split in logits
+        },
+    )
+
+
+def _scores_of(spec: TaskSpec, answers: Mapping[str, Answers]) -> dict[str, Any]:
+    found: dict[str, Any] = {"scores": {}, "intervals": {}, "skill": None, "rows": {}}
+    for split, said in answers.items():
         found["skill"] = found["skill"] or skill_interval(spec, said)
         for name, part in scored_answers(spec, said, split).items():
             found[name] |= part
-    found["seconds_per_1000"] = float(f"{1000 * spent / max(1, rows):.4g}")
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.distillation.training import predict
@@ -21,10 +23,13 @@ def keep_threshold(
     kind = TASK_TYPES[rows.task_type]
     if not kind.has_threshold or rows.labels is None:
         return None
-    logits = predict(model, rows, runtime, pad_id=pad_id).numpy()
-    chosen = kind.choose_threshold(logits, rows)
-    if chosen is None:
-        return None
-    rounded = float(f"{chosen:.5g}")  # a config that people read
-    setattr(model.config, THRESHOLD, rounded)
-    return rounded
+    chosen = threshold_for(predict(model, rows, runtime, pad_id=pad_id).numpy(), rows)
+    if chosen is not None:
+        setattr(model.config, THRESHOLD, chosen)
+    return chosen
+
+
+def threshold_for(logits: NDArray[np.float32], rows: EncodedExamples) -> float | None:
+    """The threshold that the logits of labelled rows choose, as a config has it; None: no one."""
+    chosen = TASK_TYPES[rows.task_type].choose_threshold(logits, rows)
+    return None if chosen is None else float(f"{chosen:.5g}")  # people read it

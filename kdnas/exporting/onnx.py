@@ -256,26 +256,32 @@ def _teacher_entries(
     names: Sequence[str],
     score: Callable[[PreTrainedModel | Session], Scores],
 ) -> list[Entry]:
-    """The run's teacher in PyTorch and in ONNX Runtime; none, with a notice, without a teacher."""
+    """The run's teacher in PyTorch and in ONNX Runtime; none, with a notice, without a teacher.
+
+    A black-box teacher's student base stands there instead, without scores.
+    """
     tuned = run.folder / "teacher"
+    recorded = run.settings.teacher_predictions is not None
+    who = "student base" if recorded else "teacher"
     try:
         known = (tuned / "config.json").exists()
-        teacher = load_teacher(str(tuned) if known else teacher_source(run.settings.teacher), spec)
+        teacher = load_teacher(str(tuned) if known else teacher_source(run.settings.base), spec)
     except KdnasError as error:
         say(f"no teacher beside it: {error}")
         return []
-    say("teacher: PyTorch to ONNX")
+    say(f"{who}: PyTorch to ONNX")
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(teacher.model, path, names)
         session = Session(path)
         size = sum(file.stat().st_size for file in path.parent.iterdir())
-    scores = [score(one) if teacher.has_head else {} for one in (teacher.model, session)]
+    knows = teacher.has_head and not recorded
+    scores = [score(one) if knows else {} for one in (teacher.model, session)]
     # Four bytes a weight: a checkpoint's own files may be of any precision and format.
     weights = 4 * count_params(teacher.model)
     return [
-        Entry("teacher", "PyTorch", teacher.model, weights, scores[0]),
-        Entry("teacher", "ONNX", session, size, scores[1]),
+        Entry(who, "PyTorch", teacher.model, weights, scores[0]),
+        Entry(who, "ONNX", session, size, scores[1]),
     ]
 
 

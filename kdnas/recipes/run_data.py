@@ -35,7 +35,8 @@ class RunData:
         evaluation: The examples that are scored, by split.
         scored: Their texts, by split.
         distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
-            general stages read it, the training examples; masked where that was asked for.
+            general stages read it, the training examples, or the `further` ones where they are
+            more; masked where that was asked for.
         corpus: The corpus, masked likewise; None where there is none.
         proxy: The examples of `distillation` that mini-KD sees.
         examples: The texts of `train`.
@@ -46,6 +47,9 @@ class RunData:
         spare: Training examples that `max_train_rows` leaves out, at most 1,000 of them.
         assumed: How files were read where that is not the usual way.
         options: By which the task's type encodes.
+        further: Texts beside the task's, labelled by a black-box teacher; None where there are
+            none, as for `further_texts`.
+        proxy_is_own: Whether `distillation` are the task's own rows.
     """
 
     spec: TaskSpec
@@ -63,6 +67,9 @@ class RunData:
     spare: EncodedExamples | None = None
     assumed: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    further: EncodedExamples | None = None
+    further_texts: Examples | None = None
+    proxy_is_own: bool = True
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -101,7 +108,12 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     corpus = None
     if texts:
         corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type, options)
+    further = None
+    if task.further is not None:
+        further = encode(task.further, tokenizer, length, "further texts", options)
     seen = encoded if corpus is None or general else corpus
+    if further is not None and len(further) > len(encoded):
+        seen = further
 
     def masked(data: EncodedExamples) -> EncodedExamples:
         # A corpus's masks, like its texts, are the same for all seeds: its students serve them all.
@@ -112,7 +124,12 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     held_out = {text for e in others for text in (*e.text, *(e.text_pair or ()))}
     distillation = masked(seen)
     evaluation = encode_evaluation(task, tokenizer, length, options)
-    for part in (encoded, distillation, *evaluation.values()):
+    for part in (
+        encoded,
+        distillation,
+        *evaluation.values(),
+        *([] if further is None else [further]),
+    ):
         check_inputs(part, config)
     return RunData(
         task.spec,
@@ -130,6 +147,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         spare,
         (*task.assumed, *given.assumed),
         options,
+        further,
+        task.further,
+        proxy_is_own=seen is encoded,
     )
 
 

@@ -33,6 +33,7 @@ from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_sou
 SETTINGS_OF = {
     "mini-kd": ("mini_lr",),
     "hidden": ("lr",),
+    "logits": ("lr",),
     "task": ("task_lr", "logit_weight", "hidden_weight"),
 }
 # One view of a teacher serves students of all seeds.
@@ -75,7 +76,7 @@ def prepare_stage_resources(
     """
     general = None
     if any(stage.is_general for stage in settings.full_stages):
-        general = load_teacher(teacher_source(settings.general_teacher or settings.teacher), None)
+        general = load_teacher(teacher_source(settings.general_teacher or settings.base), None)
         general.model.to(runtime.device)  # type: ignore[arg-type]
     transfer = encoded = None
     if reads_transfer(settings):
@@ -161,7 +162,7 @@ def teacher_request(
     """What a stage's losses, and others that score its students, read of the teacher."""
     shapes = Shapes(teacher.architecture, student)
     request = OutputRequest()
-    names = [(name, False) for name in losses_of(stage, teacher.has_head)]
+    names = [(name, False) for name in losses_of(stage, teacher.gives_logits)]
     for name, scoring in (*names, *((name, True) for name in also)):
         options = loss_options(name, stage, settings, scoring=scoring)
         request |= LOSSES[name].teacher_request(shapes, options)
@@ -189,7 +190,7 @@ def weighted_losses(
     """
     weights: dict[str, Weight] = dict.fromkeys(scored, 1.0)
     if not scored:
-        weights = {name: stage.losses[name] for name in losses_of(stage, data.teacher.has_head)}
+        weights = {name: stage.losses[name] for name in losses_of(stage, data.teacher.gives_logits)}
     shapes = shapes_of(data.teacher, state)
     losses = {}
     for name, weight in weights.items():
@@ -265,11 +266,13 @@ def check_recipe(
     students: Collection[AnyArchitecture] = (),
     *,
     has_head: bool = True,
+    recorded: bool = False,
 ) -> None:
     """Refuses stages whose losses or options are unknown or do not fit.
 
     Without a teacher's shape, only what does not depend on it is checked. `has_head` says whether
-    the teacher of a run has, or will have, a head for the task.
+    the teacher of a run has, or will have, a head for the task; `recorded` whether it is a black
+    box, of which the outputs alone are known.
 
     Raises:
         KdnasError: Names the first problem.
@@ -277,6 +280,9 @@ def check_recipe(
     mini = settings.mini_stage
     for stage in (mini, *settings.full_stages):
         _check_names(stage)
+    if recorded and teacher:
+        _check_recorded(settings, Shapes(teacher, next(iter(students), teacher)))
+    for stage in (mini, *settings.full_stages):
         scored = settings.scored_losses if stage is mini else ()
         for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
             options = loss_options(name, stage, settings)
@@ -312,6 +318,31 @@ def _check_names(stage: Stage) -> None:
         if key not in known:
             hint = nearest(key, {*Stage.model_fields, *known})
             raise KdnasError(f"unknown key {key!r} of stage {stage.name!r}{hint}")
+
+
+def _check_recorded(settings: Settings, shapes: Shapes) -> None:
+    """Of a black-box teacher there are outputs, but no states."""
+
+    def reads_states(name: str, stage: Stage) -> bool:
+        if name not in LOSSES:
+            return False
+        options = loss_options(name, stage, settings)
+        return bool(LOSSES[name].teacher_request(shapes, options).states)
+
+    mini = settings.mini_stage
+    usable = ", ".join(name for name in LOSSES if not reads_states(name, mini))
+    for stage in (mini, *settings.full_stages):
+        for name in (n for n in stage.weighed if not stage.is_general and reads_states(n, stage)):
+            raise KdnasError(
+                f"stage {stage.name!r} learns from {name}, which reads more of a teacher than its "
+                f"predictions; of a black-box teacher use {usable} (e.g. --recipe logits)"
+            )
+    for name in settings.scored_losses:
+        if reads_states(name, mini):
+            raise KdnasError(
+                f"invalid --mini-score {settings.mini_score}: {name} reads more of a teacher than "
+                "its predictions; of a black-box teacher give logits"
+            )
 
 
 def _check_task(stage: Stage, settings: Settings) -> None:

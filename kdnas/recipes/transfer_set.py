@@ -37,7 +37,7 @@ SHARES: dict[Any, float] = {
     "replace": 2,
     "corpus": 2,
 }
-OWN = "own"
+OWN, RECORDED = "own", "predictions"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class TransferSet:
 
     Attributes:
         examples: All rows; those that are not the task's own have no label.
-        methods: Where each comes from: `own`, another task's name, or an augmentation's.
+        methods: Where each comes from: `own`, another task's name, an augmentation's, or
+            `predictions`: the file of a black-box teacher.
     """
 
     examples: Examples
@@ -104,7 +105,7 @@ def refills(shares: Mapping[Any, float]) -> bool:
 def make_transfer_set(
     settings: Settings, data: RunData, teacher: Teacher, runtime: Runtime
 ) -> TransferSet:
-    """The transfer set of a run.
+    """The transfer set of a run; of a black-box teacher all that is labelled.
 
     Where rows are to be refilled and the teacher's checkpoint has no masked-LM head, the other
     augmentations make them.
@@ -112,6 +113,8 @@ def make_transfer_set(
     Raises:
         KdnasError: Another task's rows cannot be read or do not fit.
     """
+    if teacher.recorded:
+        return recorded_rows(data)
     sources = _sources(settings, data, teacher)
     if refills(settings.transfer_methods):
         name = _source(settings)
@@ -129,6 +132,20 @@ def make_transfer_set(
     )
 
 
+def recorded_rows(data: RunData) -> TransferSet:
+    """A task's own rows, then the further ones that a black-box teacher has labelled.
+
+    A row with a text of `held_out` is left out, unless the task's own rows have it too.
+    """
+    own, others = data.examples, data.further_texts
+    if others is None:
+        return TransferSet(own, [OWN] * len(own))
+    barred = data.held_out.difference(text for row in rows_of(own) for text in row if text)
+    kept = [i for i, row in enumerate(rows_of(others)) if not barred.intersection(row)]
+    methods = [OWN] * len(own) + [RECORDED] * len(kept)
+    return TransferSet(_joined(own, others.take(kept)), methods)
+
+
 def write_transfer(
     folder: Path, transfer: TransferSet, data: DistillationData, runtime: Runtime
 ) -> None:
@@ -139,7 +156,7 @@ def write_transfer(
     if isinstance(source, ViewedSignal):
         source = source.source
     logits = source.logits() if isinstance(source, StoredSignal) else None
-    if logits is None and teacher.has_head:
+    if logits is None and teacher.has_head and not teacher.recorded:
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
     given = None if logits is None else teacher.scale.restored(logits.numpy())
     units = None if data.data.units is None else data.data.row_units
@@ -241,27 +258,36 @@ def check_methods(shares: dict[Any, float], sources: Sources) -> None:
 
 def _followed(own: Examples, others: list[Row]) -> Examples:
     """A task's own rows, then others without labels."""
-    labels = own.labels
-    if labels is not None:
-        labels = TASK_TYPES[own.task_type].add_unlabelled(labels, len(others))
-    second = [text or "" for _, text in others]
-    pairs = None if own.text_pair is None else [*own.text_pair, *second]
-    texts = [*own.text, *(text for text, _ in others)]
     kind = TASK_TYPES[own.task_type]
     words = [spans for text, _ in others if (spans := kind.read_text(text)[1]) is not None]
+    pairs = None if own.text_pair is None else [text or "" for _, text in others]
+    return _joined(own, Examples([text for text, _ in others], pairs, words=words))
+
+
+def _joined(own: Examples, others: Examples) -> Examples:
+    """A task's own rows, then others, without their labels."""
+    labels, count = own.labels, len(others)
+    if labels is not None:
+        labels = TASK_TYPES[own.task_type].add_unlabelled(labels, count)
+
+    def both(name: str) -> list[Any] | None:
+        first, second = getattr(own, name), getattr(others, name)
+        return None if first is None else [*first, *(second or ())]
+
     return Examples(
-        texts,
-        pairs,
+        [*own.text, *others.text],
+        both("text_pair"),
         labels,
         task_type=own.task_type,
-        words=None if own.words is None else [*own.words, *words],
+        words=both("words"),
         classes=own.classes,
+        predictions=both("predictions"),
     )
 
 
 def _source(settings: Settings) -> str:
     """The checkpoint whose masked LM refills rows: that of the teacher before fine-tuning."""
-    return teacher_source(settings.general_teacher or settings.teacher)
+    return teacher_source(settings.general_teacher or settings.base)
 
 
 def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sources:

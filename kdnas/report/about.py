@@ -87,13 +87,15 @@ def _task(data: ReportData) -> str:
 def words_section(data: ReportData) -> Section:
     """What score, reward and names mean, by the settings of this run."""
     s = data.settings
+    recorded = s.teacher_predictions is not None
+    states, beside = ("logits", "student base") if recorded else ("hidden states", "teacher")
     main = data.report.main_score if data.report else "the task's main metric"
     of_search = [
         (
             "score",
             "What the search ranks by: 1 minus the held-out loss after a short training "
             f"(scorer {s.scorer}). With the default it is the share of the variance of the "
-            "teacher's hidden states that a student explains: 1 is the teacher, 0 is no better "
+            f"teacher's {states} that a student explains: 1 is the teacher, 0 is no better "
             "than their mean. It is not the task's score.",
         ),
         ("reward", _reward(s)),
@@ -105,7 +107,7 @@ def words_section(data: ReportData) -> Section:
     ]
     rows = [
         *(of_search if data.study else ()),
-        ("speed-up", f"The teacher's latency over the student's, timed in turns ({_timed(s)})."),
+        ("speed-up", f"The {beside}'s latency over the student's, timed in turns ({_timed(s)})."),
         ("final score", f"{main} after the full training, on rows that no training has seen."),
         (
             "name of a student",
@@ -123,8 +125,9 @@ def _timed(settings: Settings) -> str:
 def _reward(s: Settings) -> str:
     cost = {"latency": "latency", "macs": "MACs", "params": "parameters"}[s.cost]
     how = "What the search maximises" if s.objective == "reward" else "Told beside the front"
+    whose = "teacher's" if s.teacher_predictions is None else "student base's"
     return (
-        f"{how}: score x ({cost} / ({s.beta:g} x the teacher's)) ^ {s.alpha:g}. Higher is better; "
+        f"{how}: score x ({cost} / ({s.beta:g} x the {whose})) ^ {s.alpha:g}. Higher is better; "
         f"half the {cost} at the same score earns {2**-s.alpha - 1:.1%} more."
     )
 
@@ -170,7 +173,8 @@ def samples_section(data: ReportData) -> Section:
     """Some scored rows on which the two differ, as the run's evaluation stored them."""
     found = data.report.disagreement if data.report else None
     if found is None:
-        return replace(SAMPLES, missing="Not known: there is no student yet, or no teacher's head.")
+        why = "there is no student yet, or no answers of the teacher to these rows"
+        return replace(SAMPLES, missing=f"Not known: {why}.")
     more = " The first ones of each kind:" if found.samples else ""
     told = (
         f"Teacher and student differ on {found.rows:,} of {found.of:,} scored rows "

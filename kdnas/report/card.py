@@ -32,6 +32,7 @@ HUB_SECONDS = 3.0
 # Options that name folders, services or the machine of whoever ran it, or stand elsewhere.
 PLACES = {
     *("teacher", "task", "out", "data_dir", "corpus", "general_teacher", "storage", "study"),
+    *("teacher_predictions", "student_base"),
     *("tasks", "stages", "cache_limit", "track", "worker_timeout", "threads", "jobs", "device"),
     "force",
 }
@@ -74,7 +75,7 @@ def card_data(report: Report) -> ModelCardData:
         eval_results=results,
         library_name="transformers",
         pipeline_tag=TASK_TYPES[report.task_type].pipeline_tag,
-        **origin_of(report.teacher.name),
+        **origin_of(report.student_base or report.teacher.name),
         datasets=[report.dataset] if on_hub else None,
         metrics=sorted({result.metric_type for result in results}),
         tags=[*TAGS, *([OF_A_SEARCH] if search else [])],

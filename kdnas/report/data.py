@@ -176,7 +176,7 @@ def _teacher(run: Run) -> Architecture | None:
     tuned = run.folder / "teacher"
     try:
         here = (tuned / "config.json").exists()
-        source = str(tuned) if here else teacher_source(run.settings.teacher)
+        source = str(tuned) if here else teacher_source(run.settings.base)
         if not Path(source).is_dir():
             return None
         config = load_config(source)

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
+from kdnas.runtime.formatting import in_millions
 from kdnas.space import AnyArchitecture
 
 VERSION = 1
@@ -86,6 +87,14 @@ class EvaluatedModel(Part):
     seeds: Seeds | None = None  # of a student that was trained several times
     # Of 1,000 rows, from token ids to answers, windows and all; None in older reports.
     seconds_per_1000: Ratio | None = None
+    # Whether shape and costs are its own: those of a black-box teacher are the student base's.
+    own_costs: bool = True
+
+    def costs_told(self, digits: int = 1) -> tuple[str, str]:
+        """Size and speed-up for a table; dashes where they are not its own."""
+        if not self.own_costs:
+            return "-", "-"
+        return in_millions(self.params, digits), f"{self.speedup:.2f}x"
 
 
 class Student(EvaluatedModel):
@@ -345,7 +354,7 @@ class Report(Part):
     verdict: str
     speedup: Ratio  # the student's
     speedup_wanted: float | None  # what it was chosen for
-    teacher: EvaluatedModel
+    teacher: EvaluatedModel  # of a black box: its scores, and shape and costs of the student base
     student: Student
     baselines: list[Baseline] = []
     comparisons: list[Comparison] = []
@@ -354,6 +363,7 @@ class Report(Part):
     selection: Selection | None = None
     data: DataFacts | None = None
     disagreement: Disagreement | None = None
+    student_base: str | None = None  # the model that students of a black-box teacher start from
     controls: list[ControlModel]
     search: Search | None  # None where the shape was given
     latency: list[LatencyCell]
@@ -387,10 +397,19 @@ class Report(Part):
         write_text(path, self.model_dump_json(indent=2) + "\n")
 
     @property
+    def reference(self) -> str:
+        """Whose latency speed-ups are relative to, as people read it."""
+        return "teacher" if self.student_base is None else "student base"
+
+    @property
     def models(self) -> list[tuple[str, EvaluatedModel]]:
-        """Teacher, student and controls by the names that people see."""
+        """Teacher, student and controls by the names that people see; last the student base."""
         controls = [(shown_name(control, self.speedup), control) for control in self.controls]
-        return [("teacher", self.teacher), ("student", self.student), *controls]
+        found = [("teacher", self.teacher), ("student", self.student), *controls]
+        if self.student_base is None:
+            return found
+        changes = {"name": self.student_base, "scores": {}, "intervals": {}, "own_costs": True}
+        return [*found, (self.reference, self.teacher.model_copy(update=changes))]
 
 
 def shown_name(control: EvaluatedModel, speedup: float) -> str:

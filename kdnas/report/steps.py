@@ -6,11 +6,11 @@ STEPS = {
     "teacher": "fine-tune the teacher",
     "teacher outputs": "check the teacher's outputs",
     "evaluate teacher": "score the teacher",
-    "signal": "run the teacher over the data of short trainings",
+    "signal": "store the teacher's outputs for the data of short trainings",
     "search": "search: train and score candidates briefly",
     "random search": "random search with the same budget",
     "floor": "train and score the linear model on words",
-    "transfer set": "make the transfer set and have the teacher label it",
+    "transfer set": "make the transfer set",
     "hand-picked, as fast": "look for a hand-picked shape as fast as the winner",
     "distil student": "distil the student in full",
     "control fine-tuned": "train the control without distillation",
@@ -21,7 +21,7 @@ STEPS = {
 }
 # By their first word or words; the rest says of what.
 PREFIXES = {
-    "signal ": "run the teacher for the stage {}",
+    "signal ": "store the teacher's outputs for the stage {}",
     "distil ": "distil in full: {}",
     "control ": "train the control: {}",
     "evaluate students ": "score and time the student of {}",

@@ -10,7 +10,7 @@ from kdnas.report.data import ReportData
 from kdnas.report.model import Best, Found, Report, Search
 from kdnas.report.pace import pace_words
 from kdnas.report.search_summary import bargain_line, progress_lines
-from kdnas.runtime.formatting import WIDTH, in_millions, short_path, table_lines
+from kdnas.runtime.formatting import WIDTH, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
 
 # Of the first column; the rest is for the numbers.
@@ -79,7 +79,7 @@ def _models(report: Report) -> list[str]:
     rows = []
     for name, model in report.models:
         scores = [f"{model.scores[m]:.4f}" if m in model.scores else "-" for m in metrics]
-        rows.append((name, in_millions(model.params), f"{model.speedup:.2f}x", *scores))
+        rows.append((name, *model.costs_told(), *scores))
         if model.seeds:
             rows.append((model.seeds.label, "", "", *map(model.seeds.told, metrics)))
     for low in report.baselines:

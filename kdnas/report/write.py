@@ -166,7 +166,8 @@ def lead(data: ReportData, *, live: bool = False) -> list[str]:
     return [
         report.verdict,
         f"The student is {student.name}{_of_trial(student.trial)}, with "
-        f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters. "
+        f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters"
+        f"{'' if report.student_base is None else ' of its student base'}. "
         f"{_how_found(report.search)}",
         *([known.sentence] if known else []),
     ]
@@ -191,8 +192,7 @@ def models_table(data: ReportData) -> Table | None:
         (
             name,
             *(f"{m.scores[k]:.4f}" if k in m.scores else "-" for k in metrics),
-            in_millions(m.params),
-            f"{m.speedup:.2f}x",
+            *m.costs_told(),
         )
         for name, m in report.models
     ]

@@ -25,6 +25,8 @@ from kdnas.runtime import console
 from kdnas.runtime.shown import redact
 
 LOG = "log.jsonl"
+# Settings that may be a path or a name on the hub.
+MODELS_AND_TEXTS = ("teacher", "student_base", "general_teacher", "corpus")
 # All that is in a folder before anything is computed.
 OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE}
 
@@ -187,15 +189,18 @@ class Run:
 def resolve(settings: Settings) -> Settings:
     """Settings with absolute paths, which mean the same from any folder and in any shell."""
     data_dir, task = settings.data_dir or os.environ.get("KDNAS_DATA_DIR"), settings.task
-    teacher_name = Path(settings.teacher).name if settings.teacher else "minilm"
+    said = settings.teacher_predictions
+    named = said.name.partition(".")[0] if said else settings.teacher
+    teacher_name = Path(named).name if named else "minilm"
     task_name = Path(task).stem if task else "rotten-tomatoes"
     parts = filter(None, (teacher_name, task_name, settings.architecture))
     out = settings.out or Path("runs") / "-".join(parts)
     changes = {
-        **{k: _absolute(getattr(settings, k)) for k in ("teacher", "general_teacher", "corpus")},
+        **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},
         **{k: _absolute_file(getattr(settings, k)) for k in ("task", "recipe")},
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
+        "teacher_predictions": said.expanduser().resolve() if said else None,
         "out": out.expanduser().resolve(),
     }
     return settings.model_copy(update=changes)

@@ -30,7 +30,7 @@ OF_A_MACHINE = ("storage", "study", "out", "threads", "jobs", "device", "cache_l
 # Settings too long for a line.
 LONG = ("stages", "tasks", "space")
 # Settings that may be a path on the machine where the study began.
-PLACES = ("teacher", "task", "corpus", "general_teacher")
+PLACES = (*("teacher", "teacher_predictions", "student_base", "task", "corpus", "general_teacher"),)
 
 
 def publish(study: Study, settings: Settings) -> None:

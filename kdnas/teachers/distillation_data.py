@@ -62,6 +62,8 @@ class DistillationData:
         try:
             store = open_or_build_store(teacher, data, states, runtime, made)
         except KdnasError as error:
+            if teacher.recorded:
+                raise
             say(f"{error}; running the teacher at every step instead")
             source = live = LiveSignal(teacher.model, runtime)
             made, statistics = {}, _statistics(teacher, live, data, runtime)

@@ -18,6 +18,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.utils import logging as transformers_logging
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.checkpoints import check_checkpoint, is_local
 from kdnas.runtime.console import say
@@ -45,6 +46,8 @@ class Teacher:
         scale: What the model's outputs are to be multiplied by, and shifted by, to be in the unit
             of the labels.
         order: The checkpoint's outputs in the order of the model's; empty where it is the same.
+        recorded: Whether it is a black box: its logits for the task are those that the examples
+            have, and the model is the student base, whose head students begin with.
     """
 
     name: str
@@ -53,6 +56,12 @@ class Teacher:
     has_head: bool
     scale: LabelScale = UNSCALED
     order: Sequence[int] = ()
+    recorded: bool = False
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether there are logits of it that mean something."""
+        return self.has_head or self.recorded
 
     @property
     def pad_id(self) -> int:
@@ -62,6 +71,17 @@ class Teacher:
     def architecture(self) -> Architecture:
         config: Any = self.model.config
         return teacher_architecture(config, family_of(config.model_type, self.name))
+
+
+def name_of_teacher(settings: Settings) -> str:
+    """What people call a run's teacher: hub id, folder, or of a black box the name of its file."""
+    file = settings.teacher_predictions
+    return file.name if file is not None else settings.teacher or EMBEDDED_NAME
+
+
+def name_of_base(settings: Settings) -> str | None:
+    """The hub id or folder of the student base of a black-box teacher; None for another teacher."""
+    return None if settings.teacher_predictions is None else settings.base or EMBEDDED_NAME
 
 
 def teacher_source(name: str | None) -> str:

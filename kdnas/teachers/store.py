@@ -178,7 +178,8 @@ def store_key(
 ) -> str:
     """Names a teacher's outputs for some data by weights, config, content and precision."""
     made = {str(state): tensors_digest(views[state].learnt()) for state in sorted(views)}
-    also = {"views": made} if made else {}
+    also: dict[str, Any] = {"views": made} if made else {}
+    also |= {"recorded": teacher.scale} if teacher.recorded else {}
     return teacher_key(teacher, data, head=teacher.has_head, precision=precision, **also)
 
 
@@ -230,7 +231,8 @@ def build_store(
 ) -> SignalStore:
     """Runs the teacher once over the data and writes its outputs, in the data's order.
 
-    The folder appears whole or not at all.
+    The logits of a black-box teacher are those that the data have; where no more is asked for,
+    nothing runs. The folder appears whole or not at all.
     """
     states = list(states)
     key: dict[str, Any] = {
@@ -249,7 +251,7 @@ def build_store(
             let_pass = stack.enter_context(computing(runtime.device))
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
-            windows = _windows(data.lengths)
+            windows = _windows(data.lengths) if writer.request != OutputRequest() else []
             advance = stack.enter_context(progress("teacher signal", len(windows)))
             for window in windows:
                 writer.begin(window)
@@ -332,13 +334,17 @@ class _Writer:
             for state in states
         }
         # The statistics are of every layer, whichever are kept.
-        self.request = OutputRequest(
-            hidden_states(range(count)) | set(self.files), teacher.has_head
-        )
+        every = hidden_states(range(count)) | set(self.files)
+        self.request = OutputRequest(every, teacher.has_head and not teacher.recorded)
+        self.gives_logits = teacher.gives_logits
         self.widths = {state: _width(state, self.width, views) for state in self.files}
         self.window, self.rows = range(0), dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
+        if teacher.recorded:
+            assert data.teacher_logits is not None, "all that a black-box teacher teaches has them"
+            self.logits = teacher.scale.standard(data.teacher_logits)
+            self.request = self.request if self.files else OutputRequest()
 
     def begin(self, window: range) -> None:
         """Makes room for the states of the window's examples."""
@@ -375,5 +381,5 @@ class _Writer:
         np.save(self.folder / "statistics.npy", statistics.numpy())
         np.save(self.folder / "offsets.npy", self.offsets)
         np.save(self.folder / "units.npy", self.units)
-        if self.request.logits:
+        if self.gives_logits:
             np.save(self.folder / "logits.npy", self.logits)

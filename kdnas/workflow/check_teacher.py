@@ -8,13 +8,13 @@ import numpy as np
 
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
-from kdnas.evaluation.scores import baseline, scores_and_intervals
-from kdnas.evaluation.threshold import keep_threshold
+from kdnas.evaluation.scores import baseline, scores_and_intervals, scores_of_logits
+from kdnas.evaluation.threshold import keep_threshold, threshold_for
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
 from kdnas.tasks.metrics import answers_of
-from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
+from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale, threshold_of
 from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.head import scale_outputs, to_standard_units
 from kdnas.teachers.load import Teacher
@@ -43,7 +43,12 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
         KdnasError: Another order of the outputs fits the labels far better.
     """
     scale = scale_of(inputs.data.train)
-    if not teacher.has_head or teacher.scale != UNSCALED:  # nothing to fit, or fitted before
+    if not teacher.gives_logits or teacher.scale != UNSCALED:  # nothing to fit, or fitted before
+        return
+    if teacher.recorded:
+        if teacher.has_head:
+            to_standard_units(teacher.model, scale)
+        teacher.scale = scale
         return
     if given and inputs.data.spec.task_type.has_outputs:
         key = {"teacher": inputs.source, "label_map": context.settings.label_map}
@@ -64,16 +69,17 @@ def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bo
 
 def fit_threshold(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     """Gives a teacher's config the threshold of its answers, for types of tasks that have one."""
-    if not (teacher.has_head and inputs.data.spec.task_type.has_threshold):
+    if not (teacher.gives_logits and inputs.data.spec.task_type.has_threshold):
         return
     rows, exact = selection_rows(inputs.data, context.settings), context.runtime.exact
     key = {"teacher": inputs.source, "label_map": context.settings.label_map}
-    chosen = run_step(
-        context,
-        "teacher threshold",
-        key,
-        lambda: keep_threshold(teacher.model, rows, exact, teacher.pad_id),
-    )
+
+    def choose() -> float | None:
+        if teacher.recorded:
+            return None if rows.teacher_logits is None else threshold_for(rows.teacher_logits, rows)
+        return keep_threshold(teacher.model, rows, exact, teacher.pad_id)
+
+    chosen = run_step(context, "teacher threshold", key, choose)
     setattr(teacher.model.config, THRESHOLD, chosen)
 
 
@@ -99,7 +105,9 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     clear = found["skill"] is None or found["skill"][0] > 0
     if (clear and scores[main] >= constant["scores"][main]) or context.settings.force:
         return
-    if (context.run.folder / "teacher" / "config.json").exists():
+    if teacher.recorded:
+        remedy = "its file may be of another task, or name labels in another order"
+    elif (context.run.folder / "teacher" / "config.json").exists():
         remedy = "train it longer or otherwise (--teacher-epochs, --teacher-lr)"
     else:
         remedy = "its head may be untrained, or for another task: --fresh-head trains a new one"
@@ -113,9 +121,10 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
 def evaluated_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
     """What `scores_and_intervals` says of it, and the `baseline`.
 
-    Empty where it has no head for the task; the baseline is None for types that have none.
+    Empty where it has no head for the task, and of a black box where its file lacks rows that are
+    scored; the baseline is None for types that have none.
     """
-    if not teacher.has_head:
+    if not teacher.gives_logits:
         return {"scores": {}, "intervals": {}, "skill": None, "rows": {}, "baseline": None}
     key = {"teacher": inputs.source, "label_map": context.settings.label_map, "rows": True}
     return run_step(context, "evaluate teacher", key, lambda: _evaluate(context, inputs, teacher))
@@ -124,8 +133,22 @@ def evaluated_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> dic
 def _evaluate(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:
     data, exact, model = inputs.data, context.runtime.exact, teacher.model
     pad_id, scale = teacher.pad_id, teacher.scale
-    found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id, scale)
+    if teacher.recorded:
+        found = _recorded_scores(inputs, threshold_of(model.config))
+    else:
+        found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id, scale)
     return {**found, "baseline": baseline(data.spec, [data.train], data.evaluation)}
+
+
+def _recorded_scores(inputs: Inputs, threshold: float | None) -> dict[str, Any]:
+    """Those of a black-box teacher's predictions; none unless all rows that are scored have one."""
+    parts = inputs.data.evaluation
+    logits = {split: part.teacher_logits for split, part in parts.items()}
+    known = {split: each for split, each in logits.items() if each is not None}
+    if len(known) < len(parts):
+        say("the teacher's file lacks rows that are scored: the report has no scores of it")
+        known = {}
+    return scores_of_logits(inputs.data.spec, parts, known, threshold)
 
 
 def _compare(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:

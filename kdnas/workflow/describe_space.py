@@ -18,7 +18,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     Raises:
         KdnasError: The teacher is no encoder, or the space is empty.
     """
-    source = teacher_source(settings.teacher)
+    source = teacher_source(settings.base)
     config = load_config(source)
     space = SearchSpace.from_teacher(config, source, settings.space)
     length = min(settings.latency_length, longest_input(config))

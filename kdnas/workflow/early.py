@@ -18,7 +18,9 @@ from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import quoted, shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
+from kdnas.tasks.formats.predictions import check_file
 from kdnas.tasks.load import open_source
+from kdnas.tasks.teacher_predictions import with_predictions
 
 # What was read to check it, for the one who reads it next.
 _read: dict[tuple[object, ...], TaskData] = {}
@@ -30,12 +32,14 @@ def check_settings(settings: Settings) -> None:
     limit_in_bytes(settings.cache_limit)
     check_tracker(settings.track)
     check_cache()
-    for name in (settings.teacher, settings.general_teacher):
+    for name in (settings.teacher, settings.student_base, settings.general_teacher):
         if name:
             check_checkpoint(name)
     _check_data_variable()
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     check_class_weights(spec, settings.class_weights)
+    if settings.teacher_predictions:
+        check_file(settings.teacher_predictions)
     if settings.data_dir or spec.embedded:  # what is on the hub takes long, also to be refused
         key = _key(settings)
         if key not in _read:  # a command may check twice: before torch is loaded, and after
@@ -128,7 +132,11 @@ def _check_data_variable() -> None:
 
 def _load(settings: Settings) -> TaskData:
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-    return load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
+    data = load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
+    if settings.teacher_predictions is None:
+        return data
+    alone = settings.labels_stand_in
+    return with_predictions(data, settings.teacher_predictions, labels_stand_in=alone)
 
 
 def _key(settings: Settings) -> tuple[object, ...]:
@@ -136,11 +144,14 @@ def _key(settings: Settings) -> tuple[object, ...]:
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     folder = getattr(open_source(spec, settings.data_dir), "folder", None)
     files = [] if folder is None else [(p.name, p.lstat()) for p in sorted(folder.iterdir())]
+    said = settings.teacher_predictions
+    files += [(str(said), said.stat())] if said is not None and said.is_file() else []
     state = tuple((name, about.st_mtime_ns, about.st_size) for name, about in files)
     return (
         settings.task,
         str(settings.data_dir),
         repr(settings.tasks),
         settings.skip_malformed,
+        settings.labels_stand_in,
         state,
     )

@@ -58,6 +58,8 @@ class Estimate:
 
     def signal(self) -> Parts:
         """The teacher's outputs for the proxy."""
+        if self.settings.teacher_predictions is not None:  # they are in the file
+            return {"teacher signal": 0.0}
         tokens = self.data.distillation.take(self.data.proxy).sizes.sum()
         return {"teacher signal": STORING * int(tokens) * self.speeds.token}
 
@@ -87,7 +89,9 @@ class Estimate:
         read = {
             (stage.data, stage.is_general): self._rows(stage) for stage in self.settings.full_stages
         }
-        tokens = sum(int(lengths.sum()) for lengths in read.values())
+        recorded = self.settings.teacher_predictions is not None
+        asked = (each for (_, general), each in read.items() if general or not recorded)
+        tokens = sum(int(lengths.sum()) for lengths in asked)
         if signal:
             parts["teacher signal"] = STORING * tokens * self.speeds.token
         for stage in self.settings.full_stages:
@@ -117,6 +121,9 @@ class Estimate:
         """The lengths of a stage's rows; those of a transfer set as the task's own."""
         if stage.data == "corpus" and self.data.corpus is not None:
             return self.data.corpus.sizes
+        if stage.data == "transfer" and self.settings.teacher_predictions is not None:
+            further = self.data.further
+            return self.lengths if further is None else np.append(self.lengths, further.sizes)
         if stage.data == "transfer":
             return np.resize(self.lengths, self.settings.transfer_rows)
         return self.lengths

@@ -14,6 +14,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config import Settings
 from kdnas.files.disk import Disk
 from kdnas.measure import count_params
 from kdnas.runs.context import Context
@@ -25,7 +26,12 @@ from kdnas.runtime.formatting import (
 )
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
-from kdnas.teachers.load import EMBEDDED_NAME, Teacher, head_of_another_task
+from kdnas.teachers.load import (
+    Teacher,
+    head_of_another_task,
+    name_of_base,
+    name_of_teacher,
+)
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.distil import named
@@ -181,10 +187,24 @@ def _facts(
         task=spec.name,
         rows=rows,
         classes=None if spec.labels is None else [str(label) for label in spec.labels],
-        teacher=f"{Path(settings.teacher or EMBEDDED_NAME).name}, {inputs.space.teacher.label}",
+        teacher=_teacher_in_words(settings, inputs),
         teacher_params=count_params(given.model),
         tunes_teacher=tunes_teacher,
         **chosen,
+    )
+
+
+def _teacher_in_words(settings: Settings, inputs: Inputs) -> str:
+    """Its name and shape; of a black box the file, and the model that students start from."""
+    name, shape, base = (
+        name_of_teacher(settings),
+        inputs.space.teacher.label,
+        name_of_base(settings),
+    )
+    return (
+        f"{Path(name).name}, {shape}"
+        if base is None
+        else f"predictions in {name}; student base {Path(base).name}, {shape}"
     )
 
 
@@ -243,7 +263,7 @@ def _students(estimate: Estimate, students: Sequence[tuple[str, str, Path]]) -> 
 def _is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:
     """Whether the teacher will be fine-tuned, as `prepare_teacher` decides."""
     settings = context.settings
-    if settings.teacher_as_is:
+    if settings.teacher_as_is or given.recorded:
         return False
     if not given.has_head or settings.label_map:
         return not given.has_head

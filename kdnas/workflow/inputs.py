@@ -52,8 +52,8 @@ GPU_BATCH = 32
 class Inputs:
     """What a run reads: its teacher's config, its data, and its space."""
 
-    source: str  # hub id or folder of the teacher, as the user gave it
-    config: Any  # the teacher's
+    source: str  # hub id or folder of the teacher or the student base, as the user gave it
+    config: Any  # its config
     data: RunData  # tokenised for the teacher
     space: SearchSpace
 
@@ -72,8 +72,8 @@ def with_latency_input(settings: Settings) -> Settings:
             if device.type != "cpu":
                 changes["latency_batch"] = GPU_BATCH
                 say(f"latency is measured at batch {GPU_BATCH} on {device} (--latency-batch)")
-        if settings.teacher and "latency_length" not in given:
-            longest = longest_input(load_config(settings.teacher))
+        if settings.base and "latency_length" not in given:
+            longest = longest_input(load_config(settings.base))
             changes["latency_length"] = min(settings.latency_length, longest)
     return settings.model_copy(update=changes)
 
@@ -85,7 +85,7 @@ def read_inputs(context: Context) -> Inputs:
         KdnasError: The teacher, the task or the data cannot be used.
     """
     settings = context.settings
-    source = teacher_source(settings.teacher)
+    source = teacher_source(settings.base)
     config, tokenizer = load_parts(source)
     task = task_data(settings)
     check_family(source, config, task.spec.task_type)
@@ -119,7 +119,9 @@ def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False
     settings = context.settings
     words = settings.label_map.split(",") if settings.label_map else ()
     options = inputs.data.options
-    return load_teacher(inputs.source, inputs.data.spec, settings.seed, words, options)
+    teacher = load_teacher(inputs.source, inputs.data.spec, settings.seed, words, options)
+    teacher.recorded = settings.teacher_predictions is not None
+    return teacher
 
 
 def check_inputs(context: Context, inputs: Inputs) -> None:
@@ -128,7 +130,9 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     find_scorer(settings.scorer)
     check_jobs(context)
     headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
-    check_recipe(settings, inputs.space.teacher, inputs.space.architectures, has_head=headed)
+    recorded = settings.teacher_predictions is not None
+    shapes = inputs.space.teacher, inputs.space.architectures
+    check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
     check_transfer(settings, data)
@@ -233,6 +237,7 @@ def _trials_spent(context: Context, *, control: bool = False) -> float:
 def check_same_data(context: Context, data: RunData) -> None:
     """Raises KdnasError where the data are not those that the run began with."""
     now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
+    now |= {} if data.further is None else {"further": data.further}
     found = {name: examples.fingerprint() for name, examples in now.items()}
     before = context.run.step("data", {}).get(lambda: found)
     for name, content in found.items():

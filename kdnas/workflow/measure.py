@@ -48,7 +48,7 @@ from kdnas.study.winner import Winner
 from kdnas.tasks import TaskSpec
 from kdnas.tasks.comparison import Scored, difference, share_kept
 from kdnas.tasks.types import THRESHOLD
-from kdnas.teachers.load import EMBEDDED_NAME, load_teacher
+from kdnas.teachers.load import load_teacher, name_of_base, name_of_teacher
 from kdnas.workflow.check_teacher import evaluated_teacher
 from kdnas.workflow.facts import data_facts, disagreement
 from kdnas.workflow.floor import floor
@@ -222,6 +222,7 @@ def make_report(
         selection=selection,
         data=data_facts(inputs.data),
         disagreement=disagreement(spec, inputs.data.scored, rows, known["rows"]),
+        student_base=name_of_base(settings),
         controls=[_control_model(prepared, c, seeds.get(c.name)) for c in controls],
         search=_search(prepared, study, random, winner) if study else None,
         latency=[LatencyCell(**cell) for cell in grid],
@@ -240,7 +241,7 @@ def _teacher_model(
 ) -> EvaluatedModel:
     """What a report says of the teacher, whose evaluation is `known`."""
     return EvaluatedModel(
-        name=prepared.context.settings.teacher or EMBEDDED_NAME,
+        name=name_of_teacher(prepared.context.settings),
         architecture=prepared.inputs.space.teacher,
         params=count_params(prepared.teacher.model),
         macs=prepared.meter.teacher_macs,
@@ -249,6 +250,7 @@ def _teacher_model(
         scores=known["scores"],
         intervals=known["intervals"],
         seconds_per_1000=known.get("seconds_per_1000"),
+        own_costs=not prepared.teacher.recorded,
     )
 
 

@@ -99,7 +99,7 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
                 lambda: fingerprint(given, data.train, data.distillation)
             )
             teacher = _with_own_head(context, inputs, teacher)
-            if not (teacher.has_head or settings.teacher_as_is):
+            if not (teacher.gives_logits or settings.teacher_as_is):
                 schedule, train = teacher_schedule(settings), data.train
                 if data.spec.task_type.has_threshold:  # which is chosen on rows that are new to it
                     train = for_students(data, settings).train
@@ -156,7 +156,8 @@ def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> Recip
 def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teacher:
     """The teacher, its head replaced by a fresh one where it was trained for other classes."""
     settings = context.settings
-    if not teacher.has_head or settings.teacher_as_is or settings.label_map:
+    fixed = settings.teacher_as_is or settings.label_map or teacher.recorded
+    if not teacher.has_head or fixed:
         return teacher
     if settings.fresh_head:
         return with_fresh_head(teacher, settings.seed)

@@ -21,7 +21,7 @@ from kdnas.study.study import control_name, create_study, evaluated
 from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
-from kdnas.teachers.load import EMBEDDED_NAME
+from kdnas.teachers.load import name_of_teacher
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.inputs import check_same_data, trials_left
@@ -38,7 +38,7 @@ def open_run_study(context: Context, space: SearchSpace, control: str | None = N
     run, settings = context.run, context.settings
     joined = identity(run)
     ours = joined or {
-        "teacher": settings.teacher or EMBEDDED_NAME,
+        "teacher": name_of_teacher(settings),
         "task": settings.task or DEFAULT_TASK,
         "objective": settings.objective,
     }

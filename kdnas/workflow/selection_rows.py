@@ -37,7 +37,7 @@ def for_students(data: RunData, settings: Settings) -> RunData:
         data,
         train=data.train.take(left),
         examples=data.examples.take(data.train.rows_of(left)),
-        distillation=data.distillation.take(left) if _is_own(data, settings) else data.distillation,
+        distillation=data.distillation.take(left) if data.proxy_is_own else data.distillation,
         held_out=data.held_out | texts,
     )
 
@@ -46,15 +46,10 @@ def _has_spare(data: RunData) -> bool:
     return data.spare is not None and len(data.spare) >= ENOUGH
 
 
-def _is_own(data: RunData, settings: Settings) -> bool:
-    """Whether mini-KD's data are the task's own rows."""
-    return data.corpus is None or any(stage.is_general for stage in settings.full_stages)
-
-
 def _held_out(data: RunData, settings: Settings) -> Indices:
-    """Of the training rows, those that the proxy holds out; as many where it is of a corpus."""
+    """Of the training rows, those that the proxy holds out; as many where it is of other texts."""
     share, seed = settings.heldout_fraction, settings.seed
-    if _is_own(data, settings):
+    if data.proxy_is_own:
         proxy = data.distillation.take(data.proxy)
         return data.proxy[split_heldout(proxy, share, seed)[1]]
     count = max(1, round(settings.proxy_fraction * share * len(data.train)))

@@ -162,6 +162,8 @@ def _mark_teacher(figure: go.Figure, data: ReportData, cost: str) -> None:
     """A diamond at score 1: the teacher explains all of its own variance."""
     if data.report or cost == "speedup":
         label = data.teacher.label if data.teacher else "teacher"
+        if data.settings.teacher_predictions is not None:
+            label = f"at the cost of the student base, {label}"
         figure.add_scatter(
             x=[getattr(data.report.teacher, cost) if data.report else 1.0],
             y=[1.0],

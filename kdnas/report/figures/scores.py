@@ -46,7 +46,7 @@ def scores_section(data: ReportData) -> Section:
     rows = []
     for name, model in models:
         scores = (_score(model, metric) for metric in metrics)
-        rows.append((name, *scores, in_millions(model.params, 2), f"{model.speedup:.2f}x"))
+        rows.append((name, *scores, *model.costs_told(2)))
         if model.seeds:
             rows.append((model.seeds.label, *map(model.seeds.told, metrics), "", ""))
     for low in data.report.baselines:
@@ -111,14 +111,15 @@ def final_figure(report: Report) -> go.Figure:
         if report.main_score in model.scores:
             other = (style.SYMBOLS[i % len(style.SYMBOLS)], style.CONTROL, 11)
             symbol, colour, size = LOOKS.get(name, other)
+            where = "" if model.own_costs else f" (at the {report.reference}'s speed)"
             figure.add_scatter(
                 x=[model.speedup],
                 y=[model.scores[report.main_score]],
                 mode="markers",
                 name=style.plain(name),
                 marker={"symbol": symbol, "color": colour, "size": size},
-                hovertemplate=f"{style.plain(name)}<br>{in_millions(model.params)} parameters"
-                f"<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}<extra></extra>",
+                hovertemplate=f"{style.plain(name)}{where}<br>{in_millions(model.params)} "
+                f"parameters<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}<extra></extra>",
             )
     return style.clip(figure, "y", ("teacher", "student"))
 
@@ -131,20 +132,25 @@ def latency_section(data: ReportData) -> Section:
     timed = [cell for cell in cells if cell.repeats]
     batches = [(batch, list(row)) for batch, row in groupby(timed, attrgetter("batch"))]
     pace = pace_words(data.report)
-    told = f"{LATENCY.told} {pace}." if pace else LATENCY.told
-    table = Table(HEAD, [_latency_row(cell) for cell in cells], caption=PASSES)
+    beside = data.report.reference
+    told = LATENCY.told.replace("teacher", beside) + (f" {pace}." if pace else "")
+    head = [word.replace("teacher", beside) for word in HEAD]
+    table = Table(head, [_latency_row(cell) for cell in cells], caption=PASSES)
     section = replace(LATENCY, told=told, table=table)
     if not timed:
         return replace(section, missing="Every batch size and length took too long to be timed.")
-    views = {"milliseconds": _milliseconds(batches), "speed-up": _speedups(batches)}
+    views = {
+        "milliseconds": _milliseconds(batches, beside),
+        "speed-up": _speedups(batches, beside),
+    }
     return replace(section, views=views)
 
 
-def _milliseconds(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
+def _milliseconds(batches: list[tuple[int, list[LatencyCell]]], beside: str) -> go.Figure:
     figure = _latency_figure("milliseconds a batch")
-    for who, colour, dash in (
-        ("teacher", style.TEACHER, "dash"),
-        ("student", style.STUDENT, "solid"),
+    for who, name, colour, dash in (
+        ("teacher", beside, style.TEACHER, "dash"),
+        ("student", "student", style.STUDENT, "solid"),
     ):
         for i, (batch, row) in enumerate(batches):
             middle = [getattr(cell, f"{who}_ms") for cell in row]
@@ -154,18 +160,18 @@ def _milliseconds(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
                 y=middle,
                 error_y=style.error_bars(middle, ends),
                 mode="lines+markers",
-                name=f"{who}, batch {batch}",
+                name=f"{name}, batch {batch}",
                 marker={"color": colour, "symbol": style.SYMBOLS[i], "size": 9},
                 line={"color": colour, "width": 1.5, "dash": dash},
                 customdata=ends,
-                hovertemplate=f"{who}, batch {batch}, %{{x}} tokens<br>%{{y:.2f}} ms, quartiles "
+                hovertemplate=f"{name}, batch {batch}, %{{x}} tokens<br>%{{y:.2f}} ms, quartiles "
                 "%{customdata[0]:.2f} to %{customdata[1]:.2f}<extra></extra>",
             )
     return figure
 
 
-def _speedups(batches: list[tuple[int, list[LatencyCell]]]) -> go.Figure:
-    figure = _latency_figure("times as fast as the teacher")
+def _speedups(batches: list[tuple[int, list[LatencyCell]]], beside: str) -> go.Figure:
+    figure = _latency_figure(f"times as fast as the {beside}")
     for i, (batch, row) in enumerate(batches):
         figure.add_scatter(
             x=[cell.length for cell in row],

@@ -35,8 +35,8 @@ class PredictedRow:
     cells: dict[str, Any]  # what it says, by column
 
 
-def open_predictions(path: Path) -> Rows:
-    """A .jsonl or .json file, also gzipped, or a .parquet file; KdnasError where it is none."""
+def check_file(path: Path) -> None:
+    """Raises KdnasError unless a file is .jsonl or .json, also gzipped, or .parquet."""
     if not path.is_file():
         raise KdnasError(f"invalid --teacher-predictions {path}: no such file")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
@@ -45,6 +45,11 @@ def open_predictions(path: Path) -> Rows:
             f"invalid --teacher-predictions {path}: expected a file that ends in .jsonl, .json "
             "(each also with .gz) or .parquet"
         )
+
+
+def open_predictions(path: Path) -> Rows:
+    """The table in a file; KdnasError where it cannot be read."""
+    check_file(path)
     return read_rows(path)
 
 

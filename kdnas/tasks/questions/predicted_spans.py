@@ -25,6 +25,7 @@ from kdnas.tasks.questions.references import References, read_references
 NONE = -1
 # Columns with every place that has a probability, as `kdnas predict --probabilities` writes them.
 STARTS, ENDS = "starts", "ends"
+TOLD = 1e-5  # of probabilities that are written
 FORM = "a list of [character, probability], with null as the character of no answer"
 
 
@@ -97,6 +98,48 @@ def logits_of_units(predictions: Sequence[Places], data: EncodedExamples) -> NDA
             chances += max(0.0, 1 - chances.sum()) / len(spans)
             found[units, side] = logarithms(chances / chances.sum())
     return found
+
+
+def places_of_units(logits: NDArray[Any], data: EncodedExamples) -> list[Places]:
+    """What start and end logits, shape (units, 2), say of each row: the reverse.
+
+    Of several windows on a context a token has its highest probability, no answer its lowest; then
+    all are divided by their sum.
+    """
+    assert data.spans is not None
+    offsets = data.unit_offsets
+    rows = np.arange(len(data)) if data.rows is None else data.rows
+    found: list[tuple[dict[int, float], dict[int, float]]] = [
+        ({}, {}) for _ in range(data.row_count)
+    ]
+    for window, row in enumerate(rows):
+        units = slice(offsets[window], offsets[window + 1])
+        both = np.asarray(logits[units], np.float64)
+        chances = np.exp(both - both.max(0))
+        chances /= chances.sum(0)
+        for side, of_row in enumerate(found[row]):
+            none = float(chances[0, side])
+            of_row[NONE] = min(of_row.get(NONE, 1.0), none)
+            characters = data.spans[units][1:, side].tolist()
+            for character, share in zip(characters, chances[1:, side].tolist(), strict=True):
+                of_row[character] = max(of_row.get(character, 0.0), share)
+    return [Places(_shares_of(starts), _shares_of(ends)) for starts, ends in found]
+
+
+def chances_of(places: Places) -> dict[str, list[list[float | None]]]:
+    """The columns `starts` and `ends` of a file."""
+    return {
+        name: [[None if character == NONE else character, share] for character, share in side]
+        for name, side in zip((STARTS, ENDS), places, strict=True)
+    }
+
+
+def _shares_of(chances: dict[int, float]) -> tuple[tuple[int, float], ...]:
+    """Those that are not tiny, the highest first, of a sum of 1 with what is left out."""
+    total = sum(chances.values())
+    shares = ((character, share / total) for character, share in chances.items())
+    told = sorted((one for one in shares if one[1] >= TOLD), key=lambda one: -one[1])
+    return tuple(told)
 
 
 def _unit(spans: NDArray[np.int32], character: int, side: int) -> int:

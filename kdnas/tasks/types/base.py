@@ -514,6 +514,12 @@ class TaskType:
         """What `kdnas predict` says of each row; by default a row is a unit."""
         return self.answers(logits, labels)
 
+    def row_probabilities(
+        self, logits: Array, labels: Sequence[str], data: EncodedExamples
+    ) -> list[dict[str, Any]]:
+        """What `read_prediction` needs of each row beside `row_answers`; by default nothing."""
+        return [{} for _ in range(data.row_count)]
+
     def in_words(self, answer: Any, labels: Sequence[str]) -> str:
         """One prediction as `decode` gives it, or one label: its class's name, else the number."""
         return str(labels[int(answer)]) if self.has_classes else f"{float(answer):.4g}"

@@ -22,8 +22,10 @@ from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.questions.answer_spans import AnswerSpans, best_spans
 from kdnas.tasks.questions.predicted_spans import (
     Places,
+    chances_of,
     logits_of_units,
     places_of,
+    places_of_units,
     read_places,
 )
 from kdnas.tasks.questions.references import FORM, Passage, References, read_references
@@ -332,6 +334,12 @@ class QuestionAnswering(TaskType):
             }
             for (answer, start, end), (of_answer, of_none) in said
         ]
+
+    def row_probabilities(
+        self, logits: Array, labels: Sequence[str], data: EncodedExamples
+    ) -> list[dict[str, Any]]:
+        """The probabilities of the places where an answer may start and end."""
+        return [chances_of(places) for places in places_of_units(logits, data)]
 
     def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
         if not isinstance(answer, str):

@@ -448,6 +448,31 @@ class TokenClassification(Classification):
             found.append({"entities": entities})
         return found
 
+    def row_probabilities(
+        self, logits: Array, labels: Sequence[str], data: EncodedExamples
+    ) -> list[dict[str, Any]]:
+        """The words of each text, and the probability of each tag for each of them."""
+        from scipy.special import softmax
+
+        assert data.spans is not None and data.references is not None
+        odds, ends = softmax(np.asarray(logits, np.float64), axis=-1), data.unit_offsets
+        found = []
+        for i, sentence in enumerate(data.references):
+            units = slice(ends[i], ends[i + 1])
+            words = data.spans[units, 0]
+            first = np.diff(words, prepend=-1) > 0
+            shares = np.eye(len(labels))[[max(0, sentence.outside)] * len(sentence.words)]
+            shares[words[first]] = odds[units][first]
+            found.append(
+                {
+                    "words": [sentence.text[start:end] for start, end in sentence.words],
+                    "probabilities": [
+                        dict(zip(labels, row.tolist(), strict=True)) for row in shares
+                    ],
+                }
+            )
+        return found
+
     def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
         """`location: Empire State Building; person: Ann`, or `no entity`."""
         words, tags = _words_of(examples, row), Tags(labels)

@@ -1,0 +1,66 @@
+"""What the options of a run with a black-box teacher must be: a file has the teacher's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdnas.config.recipe import Stage
+
+# The options that make a run one of this kind, and those that belong to it.
+FILE, OWN = "teacher_predictions", ("student_base", "labels_stand_in")
+# Defaults that differ: hidden states are not known.
+DEFAULTS: Mapping[str, Any] = {"mini_losses": {"logits": 1.0}, "mini_score": "logits"}
+# Options that make no sense then, with why.
+_TRAINED = "there is no teacher to load or train"
+_SEEN = "the teacher cannot be asked about texts that are not in the file"
+REFUSED: Mapping[str, str] = {
+    "teacher": "the file takes the teacher's place (--student-base names what students start from)",
+    **dict.fromkeys(("teacher_as_is", "label_map", "fresh_head"), _TRAINED),
+    **dict.fromkeys(("teacher_epochs", "teacher_lr"), _TRAINED),
+    "hidden_weight": "the teacher's hidden states are not known",
+    **dict.fromkeys(("mask_probability", "transfer_methods", "transfer_tasks"), _SEEN),
+    "transfer_rows": "the transfer set has all rows of the file",
+}
+
+
+def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of options, and the defaults that a black-box teacher brings."""
+    return {**DEFAULTS, **values} if values.get(FILE) is not None else values
+
+
+def problem_of_black_box(
+    values: Mapping[str, Any], defaults: Mapping[str, Any], stages: tuple[Stage, ...]
+) -> str | None:
+    """What contradicts a black-box teacher, or needs one, in words.
+
+    Args:
+        values: Of all options.
+        defaults: Theirs.
+        stages: Of full KD.
+    """
+    if values[FILE] is None:
+        for name in OWN:
+            if values[name] != defaults[name]:
+                other = ", or name the model with --teacher" if name == "student_base" else ""
+                return f"{_flag(name)} belongs to --teacher-predictions; give both{other}"
+        return None
+    for name, why in REFUSED.items():
+        if values[name] != defaults[name]:
+            return f"{_flag(name)} and --teacher-predictions contradict each other: {why}"
+    for stage in stages:
+        if stage.data == "corpus" and not stage.is_general:
+            return (
+                f"stage {stage.name!r} learns from a black-box teacher on a corpus, but {_SEEN}; "
+                "give it teacher: general, or data: transfer"
+            )
+    if values["corpus"] and not any(stage.is_general for stage in stages):
+        return (
+            "--corpus is for general stages in a run with --teacher-predictions; add the texts to "
+            "the file, with what the teacher says of them"
+        )
+    return None
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
