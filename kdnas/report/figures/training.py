@@ -125,6 +125,8 @@ def layers_section(data: ReportData) -> Section:
     if shape is None or teacher is None:
         missing = "No student is known yet." if teacher else "The teacher's depth is not known."
         return replace(LAYERS, missing=missing)
+    if data.settings.teacher_predictions is not None:
+        return replace(LAYERS, missing="None: of a black-box teacher the outputs alone are known.")
     depths = shape.num_hidden_layers, teacher.num_hidden_layers
     edges = _edges(data.settings.mapping, *depths)
     head = ("student layer", *(f"teacher layer, {part}" for part in edges))

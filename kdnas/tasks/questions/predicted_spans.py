@@ -87,9 +87,7 @@ def logits_of_units(predictions: Sequence[Places], data: EncodedExamples) -> NDA
         units = slice(offsets[window], offsets[window + 1])
         spans = data.spans[units]
         inside = all(
-            _unit(spans, max(places, key=lambda one: one[1])[0], side)
-            for side, places in enumerate(predictions[row])
-            if places
+            _is_inside(spans, places, side) for side, places in enumerate(predictions[row])
         )
         for side, places in enumerate(predictions[row]):
             chances = np.zeros(len(spans))
@@ -140,6 +138,12 @@ def _shares_of(chances: dict[int, float]) -> tuple[tuple[int, float], ...]:
     shares = ((character, share / total) for character, share in chances.items())
     told = sorted((one for one in shares if one[1] >= TOLD), key=lambda one: -one[1])
     return tuple(told)
+
+
+def _is_inside(spans: NDArray[np.int32], places: tuple[tuple[int, float], ...], side: int) -> bool:
+    """Whether the likeliest place is in a window, or is none."""
+    likeliest = max(places, key=lambda one: one[1], default=(NONE, 1.0))[0]
+    return likeliest == NONE or _unit(spans, likeliest, side) > 0
 
 
 def _unit(spans: NDArray[np.int32], character: int, side: int) -> int:
