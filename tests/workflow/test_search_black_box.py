@@ -313,6 +313,7 @@ def test_the_file_must_stay_as_it_is(finished: Path) -> None:
         file.write_text(text)
 
 
+@pytest.mark.slow
 def test_without_scores_of_the_teacher(
     places: Path,
     asked: Callable[[str], tuple[Path, Path]],
