@@ -23,6 +23,8 @@ def data_facts(data: RunData) -> DataFacts:
     """Rows, classes and lengths of the splits that a run reads."""
     parts = {"train": (data.examples, data.train)}
     parts |= {split: (data.scored[split], data.evaluation[split]) for split in data.evaluation}
+    if data.further is not None and data.further_texts is not None:
+        parts["further texts"] = (data.further_texts, data.further)
     splits = {split: _split_facts(data, *part) for split, part in parts.items()}
     return DataFacts(
         length=data.length,

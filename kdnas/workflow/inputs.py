@@ -16,7 +16,7 @@ from kdnas.config.settings import OF_FINE_TUNING, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.stages import check_recipe
-from kdnas.recipes.transfer_set import check_transfer
+from kdnas.recipes.transfer_set import check_transfer, reads_transfer
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
 from kdnas.runtime.console import say
@@ -136,6 +136,9 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
     check_transfer(settings, data)
+    if data.further is not None and not reads_transfer(settings):
+        count = f"{data.further.row_count:,}"
+        say(f"no stage of the recipe reads the {count} further texts; give one `data: transfer`")
 
 
 def check_total(context: Context) -> None:

@@ -279,6 +279,7 @@ def test_a_search(finished: Path) -> None:
     assert report.kept is not None or report.teacher.scores[report.main_score] == 0
     assert [name for name, _ in report.models][-1] == "student base"
     assert "times the student base's speed" in report.verdict
+    assert report.data is not None and report.data.splits["further texts"].rows > 290
     assert (finished / "report.html").exists() and (finished / "transfer.jsonl.gz").exists()
     card = (finished / "student" / "README.md").read_text()
     assert "times as fast as its student base" in card and "| teacher | " in card
