@@ -37,8 +37,8 @@ def captures(model: PreTrainedModel, objective: WeightedLosses, runtime: Runtime
     if runtime.device.type != "cuda" or runtime.precision != "bf16" or runtime.team.size > 1:
         return False
     of = family(model)
-    heads = getattr(model.config, of.field_name("num_attention_heads"))
-    size = getattr(model.config, of.field_name("hidden_size")) // heads
+    heads = of.read(model.config, "num_attention_heads")
+    size = of.read(model.config, "hidden_size") // heads
     query = torch.empty(0, heads, size, dtype=torch.bfloat16, device=runtime.device)
     fixed = all(s.kind in ("hidden", "first") for s in objective.of_student.states)
     # Even batches leave some tokens out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +16,17 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation import packing
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.top_logits import TopLogits
 from kdnas.errors import KdnasError
 from kdnas.runtime.device import Runtime
-from kdnas.space.families import UNITS, Family, Unit, family_of
+from kdnas.space.families import SIDES, UNITS, Family, Place, Unit, family_of
 
 # The last are made of a teacher's hidden states by a view (`kdnas.distillation.losses.base`).
 Kind = Literal["hidden", "first", "query", "key", "value", "filtered"]
 HEADS: tuple[Unit, ...] = UNITS
+PLACES: tuple[Place, ...] = (*SIDES, "cross")
+# By kind and place: a tensor a layer.
+Recorded = dict[tuple[str, Place], list[Tensor]]
 
 
 class State(NamedTuple):
@@ -30,31 +35,43 @@ class State(NamedTuple):
     Hidden states, those of each example's first token alone, or its attention's queries, keys or
     values; or what a view makes of a teacher's. Layers count from 1; hidden states of layer 0 are
     the embeddings.
+
+    Of a decoder's layer, `place` tells its attention to itself from that to the encoder's states
+    (`cross`); its hidden states are at `decoder`.
     """
 
     kind: Kind
     layer: int
+    place: Place = "encoder"
 
     @classmethod
     def parse(cls, name: str) -> State:
         """From the form that `str` gives."""
-        kind, _, layer = name.partition("-")
-        return cls(cast(Kind, kind), int(layer))
+        *place, kind, layer = name.split("-")
+        return cls(cast(Kind, kind), int(layer), cast(Place, place[0] if place else "encoder"))
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.layer:02d}"
+        place = "" if self.place == "encoder" else f"{self.place}-"
+        return f"{place}{self.kind}-{self.layer:02d}"
+
+    @property
+    def of_decoder(self) -> bool:
+        """Whether it has a row for each of the decoder's tokens, not for the encoder's."""
+        return self.place == "decoder" or (self.place == "cross" and self.kind == "query")
 
 
-def hidden_states(layers: Iterable[int]) -> frozenset[State]:
-    return frozenset(State("hidden", layer) for layer in layers)
+def hidden_states(layers: Iterable[int], place: Place = "encoder") -> frozenset[State]:
+    return frozenset(State("hidden", layer, place) for layer in layers)
 
 
 def first_token_states(layers: Iterable[int]) -> frozenset[State]:
     return frozenset(State("first", layer) for layer in layers)
 
 
-def attention_states(*layers: int, kinds: Iterable[Unit] = HEADS) -> frozenset[State]:
-    return frozenset(State(kind, layer) for kind in kinds for layer in layers)
+def attention_states(
+    *layers: int, kinds: Iterable[Unit] = HEADS, place: Place = "encoder"
+) -> frozenset[State]:
+    return frozenset(State(kind, layer, place) for kind in kinds for layer in layers)
 
 
 @dataclass(frozen=True)
@@ -74,15 +91,18 @@ class ModelOutputs:
 
     Attributes:
         states: Shape (tokens, size) each: the batch's real tokens, example after example; of
-            hidden states those that the batch compares; of first tokens one an example.
+            hidden states those that the batch compares; of first tokens one an example; of a
+            decoder all its tokens, which are the batch's units.
         logits: Shape (units, outputs), float32; None where there are none.
+        top: In their place, the likeliest of a teacher's outputs, where a store has no more.
     """
 
     states: dict[State, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+    top: TopLogits | None = None
 
-    def hidden(self, layer: int) -> Tensor:
-        return self.states[State("hidden", layer)]
+    def hidden(self, layer: int, place: Place = "encoder") -> Tensor:
+        return self.states[State("hidden", layer, place)]
 
     def first(self, layer: int) -> Tensor:
         return self.states[State("first", layer)]
@@ -90,23 +110,26 @@ class ModelOutputs:
     def map(self, change: Callable[[Tensor], Tensor]) -> ModelOutputs:
         """The same with each tensor changed, always in the same order."""
         states = {state: change(self.states[state]) for state in sorted(self.states)}
-        return ModelOutputs(states, None if self.logits is None else change(self.logits))
+        logits = None if self.logits is None else change(self.logits)
+        return ModelOutputs(states, logits, None if self.top is None else self.top.map(change))
 
 
 def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> ModelOutputs:
     """Runs a model with its head, or its encoder alone where no logits are asked for, on a batch.
 
-    Families whose attention goes through transformers' interface run packed, the others padded.
+    Families whose attention goes through transformers' interface run packed, the others padded. A
+    decoder reads what the batch gives it (teacher forcing).
 
     Raises:
         KdnasError: States of heads are asked for, and some layer of a pruned student has no heads.
     """
+    if family(model).decoder:
+        return _forward_pair(model, batch, request)
     part = model if request.logits else model.base_model
     streams = [state for state in request.states if state.kind in ("hidden", "first")]
     with _packed(model, batch) as last, _recorded(model, batch, request) as recorded:
         output = part(**batch.inputs, output_hidden_states=bool(streams))
-    _check_recorded(model, recorded)
-    states = {s: recorded[s.kind][s.layer - 1] for s in request.states if s.kind in HEADS}
+    states = _heads_of(model, request, recorded)
     if streams:
         every = (*output.hidden_states[:-1], last[0]) if last else output.hidden_states
         read = batch.packing.sampled if last else batch.packing.real
@@ -121,19 +144,55 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
     return ModelOutputs(states, logits)
 
 
-def _check_recorded(model: PreTrainedModel, recorded: dict[str, list[Tensor]]) -> None:
-    """Refuses to count layers by states that some of them lack."""
-    depth = getattr(model.config, family(model).field_name("num_hidden_layers"))
-    for kind, found in recorded.items():
-        if kind in HEADS and len(found) != depth:
-            raise KdnasError(
-                f"cannot read the {kind} states: {len(found)} of {depth} layers have heads left; "
-                "use losses that compare hidden states or logits"
-            )
+def _forward_pair(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> ModelOutputs:
+    """The same of an encoder with a decoder, padded."""
+    streams = [state for state in request.states if state.kind in ("hidden", "first")]
+    with _headless(model, request) as part, _recorded(model, batch, request) as recorded:
+        output = part(**batch.inputs, output_hidden_states=bool(streams), use_cache=False)
+    states = _heads_of(model, request, recorded)
+    for state in streams:
+        decoder = state.place == "decoder"
+        every = output.decoder_hidden_states if decoder else output.encoder_hidden_states
+        whole = every[state.layer]
+        if state.kind == "first":
+            states[state] = whole[:, 0]
+        elif decoder:
+            states[state] = decoder_tokens(batch, whole)
+        else:
+            states[state] = batch.packing.real(whole, batch.compared)
+    logits = batch.task.pick_logits(output, batch.units) if request.logits else None
+    return ModelOutputs(states, logits)
+
+
+@contextmanager
+def _headless(model: PreTrainedModel, request: OutputRequest) -> Iterator[nn.Module]:
+    """A model as far as logits need it: some have no part that leaves the vocabulary out."""
+    if request.logits or model.base_model is not model:
+        yield model if request.logits else model.base_model
+        return
+    head = model.get_output_embeddings()
+    path = next(name for name, module in model.named_modules() if module is head)
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, nn.Identity())
+    try:
+        yield model
+    finally:
+        setattr(model.get_submodule(parent), name, head)
+
+
+def decoder_tokens(batch: Batch, states: Tensor) -> Tensor:
+    """The real tokens of a decoder's states, from shape (batch, length, size) to (tokens, size)."""
+    assert batch.units.position is not None
+    return states[batch.units.example, batch.units.position]
 
 
 def encoder_of(model: PreTrainedModel) -> nn.ModuleList:
-    """What tokens pass between embeddings and heads, in its order; the last gives their states."""
+    """What tokens pass between embeddings and heads, in its order; the last gives their states.
+
+    Nothing of a model with a decoder, whose layers stay in full precision but for autocast.
+    """
+    if family(model).decoder:
+        return nn.ModuleList()
     parts = [model.base_model.get_submodule(path) for path in family(model).span]
     lists = [part if isinstance(part, nn.ModuleList) else [part] for part in parts]
     return nn.ModuleList(module for part in lists for module in part)
@@ -160,11 +219,15 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    return bool(model._supports_attention_backend)
+    return bool(model._supports_attention_backend) and not family(model).decoder
 
 
-def real_tokens(model: PreTrainedModel, batch: Batch, states: Tensor) -> Tensor:
-    """The real tokens of what a part of the encoder gives or gets, shape (tokens, size)."""
+def real_tokens(
+    model: PreTrainedModel, batch: Batch, states: Tensor, *, of_decoder: bool = False
+) -> Tensor:
+    """The real tokens of what a part of the model gives or gets, shape (tokens, size)."""
+    if of_decoder:
+        return decoder_tokens(batch, states)
     layout = batch.packing
     return layout.sampled(states, slice(None)) if can_pack(model) else layout.real(states)
 
@@ -188,18 +251,23 @@ def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
 def split_units(model: PreTrainedModel, path: str, outputs: Tensor) -> dict[Unit, Tensor]:
     """What a map gives, shape (..., outputs), as queries, keys, values or what it has of them.
 
-    `path` is the map's in the model; biases that stand beside it are added.
+    `path` is the map's in the model; biases that stand beside it are added. Queries of families
+    that do not divide scores by the root of a head's size are as if they did.
     """
-    of, units = family(model), family(model).units_of(path)
+    of, at = family(model), family(model).attention_at(path)
+    units = at[1].units_of(path) if at else ()
     if of.by_head and len(units) > 1:
-        size = getattr(model.config, of.field_name("hidden_size"))
-        size //= getattr(model.config, of.field_name("num_attention_heads"))
+        size = of.read(model.config, "hidden_size")
+        size //= of.read(model.config, "num_attention_heads")
         # Layers of a pruned student differ in their number of heads, not in the size of one.
         each = outputs.view(*outputs.shape[:-1], -1, len(units), size).unbind(-2)
         parts: Iterable[Tensor] = [part.flatten(-2) for part in each]
     else:
         parts = outputs.chunk(max(1, len(units)), -1)
     found = dict(zip(units, parts, strict=False))
+    if "query" in found and not of.scales_scores:
+        heads = of.stack_of(path).read(model.config, "num_attention_heads")
+        found["query"] = found["query"] * (found["query"].shape[-1] / heads) ** 0.5
     beside = model.get_submodule(path.rpartition(".")[0])
     for name, unit in of.heads_also.items():
         bias = getattr(beside, name, None)
@@ -209,24 +277,45 @@ def split_units(model: PreTrainedModel, path: str, outputs: Tensor) -> dict[Unit
 
 
 @contextmanager
-def _recorded(
-    model: PreTrainedModel, batch: Batch, request: OutputRequest
-) -> Iterator[dict[str, list[Tensor]]]:
+def _recorded(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Iterator[Recorded]:
     """Yields a dict that will hold the requested queries, keys and values, layer by layer."""
-    recorded: dict[str, list[Tensor]] = {state.kind: [] for state in request.states}
+    recorded: Recorded = {(state.kind, state.place): [] for state in request.states}
     on_tokens, of = calls_on_tokens(model), family(model)
 
-    def record(path: str, module: nn.Module, _: Any, output: Tensor) -> None:
+    def record(path: str, place: Place, module: nn.Module, _: Any, output: Tensor) -> None:
         if on_tokens(module):
             for unit, states in split_units(model, path, output).items():
-                if unit in recorded:
-                    recorded[unit].append(real_tokens(model, batch, states))
+                if (unit, place) in recorded:
+                    of_decoder = State(unit, 0, place).of_decoder
+                    tokens = real_tokens(model, batch, states, of_decoder=of_decoder)
+                    recorded[unit, place].append(tokens)
 
     with ExitStack() as stack:
         for path, module in model.named_modules():
-            if any(unit in recorded for unit in of.units_of(path)):
-                stack.callback(module.register_forward_hook(partial(record, path)).remove)
+            at = of.attention_at(path)
+            if at and any((unit, at[0]) in recorded for unit in at[1].units_of(path)):
+                hook = partial(record, path, at[0])
+                stack.callback(module.register_forward_hook(hook).remove)
         yield recorded
+
+
+def _heads_of(
+    model: PreTrainedModel, request: OutputRequest, recorded: Recorded
+) -> dict[State, Tensor]:
+    """The queries, keys and values that were asked for; refuses to count layers that lack them."""
+    stacks = dict(zip(SIDES, family(model).stacks, strict=False))
+    for kind, place in itertools.product(HEADS, PLACES):
+        if (kind, place) not in recorded:
+            continue
+        stack = stacks["encoder" if place == "encoder" else "decoder"]
+        depth, found = stack.read(model.config, "num_hidden_layers"), recorded[kind, place]
+        if len(found) != depth:
+            raise KdnasError(
+                f"cannot read the {kind} states: {len(found)} of {depth} layers have heads left; "
+                "use losses that compare hidden states or logits"
+            )
+    asked = (state for state in request.states if state.kind in HEADS)
+    return {state: recorded[state.kind, state.place][state.layer - 1] for state in asked}
 
 
 @contextmanager
@@ -361,7 +450,7 @@ class ViewedSignal:
             for state, view in made.items():
                 view.to(device)
                 states[state] = view.view(found)
-        return ModelOutputs(states, found.logits)
+        return ModelOutputs(states, found.logits, found.top)
 
 
 @dataclass(frozen=True)

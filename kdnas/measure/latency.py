@@ -11,12 +11,13 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from kdnas.measure.quiet import finish_queue, measuring
 
@@ -28,6 +29,8 @@ LENGTHS = (16, 64, 128)
 # A cell takes at most this long; one in which not even the fewest passes fit has no times.
 CELL_SECONDS = 3.0
 FEWEST, MOST = 5, 20
+# Tokens that a model with a decoder writes, where nothing else is said.
+NEW_TOKENS = 32
 
 Clock = Callable[[], float]
 Pass = Callable[[], object]
@@ -41,24 +44,50 @@ class Timed(Protocol):
 
 
 class InTorch:
-    """A model in eager PyTorch, on its device."""
+    """A model in eager PyTorch, on its device; one with a decoder writes so many new tokens."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    def __init__(self, model: PreTrainedModel, new_tokens: int = NEW_TOKENS) -> None:
+        self._model, self._new_tokens = model, new_tokens
 
     def ready(self, batch: int, length: int) -> Pass:
-        """A forward pass without gradients."""
+        """A forward pass without gradients, or greedy generation with its cache."""
         model, device = self._model, self._model.device
         tokens = torch.ones(batch, length, dtype=torch.long, device=device)
         mask = torch.ones_like(tokens)
+        run: Any = model
+        if generates(model):
+            run = partial(model.generate, generation_config=_always(model, self._new_tokens))
         finish_queue(device)
 
         @torch.inference_mode()
         def once() -> None:
-            model(input_ids=tokens, attention_mask=mask)
+            run(input_ids=tokens, attention_mask=mask)
             finish_queue(device)
 
         return once
+
+
+def generates(model: PreTrainedModel) -> bool:
+    """Whether a model writes its answer token by token, with a decoder that reads an encoder."""
+    return bool(model.config.is_encoder_decoder and model.can_generate())
+
+
+def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:
+    """Greedy generation of so many tokens, whichever they are."""
+    names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
+    found = (
+        getattr(c, name, None) for name in names for c in (model.generation_config, model.config)
+    )
+    start = next((token for token in found if token is not None), 0)
+    return GenerationConfig(
+        max_new_tokens=new_tokens,
+        min_new_tokens=new_tokens,  # what is None here is the model's own: its end, too
+        do_sample=False,
+        num_beams=1,
+        use_cache=True,
+        decoder_start_token_id=start,
+        pad_token_id=start,
+    )
 
 
 @dataclass(frozen=True)

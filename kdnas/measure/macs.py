@@ -7,6 +7,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from kdnas.measure.latency import NEW_TOKENS, generates
+
 
 def count_params(model: PreTrainedModel, *, embeddings: bool = True) -> int:
     """Parameters, each shared one once; without `embeddings` those of tables of vectors are out."""
@@ -15,12 +17,16 @@ def count_params(model: PreTrainedModel, *, embeddings: bool = True) -> int:
 
 
 @torch.no_grad()
-def count_macs(model: PreTrainedModel, length: int) -> int:
+def count_macs(model: PreTrainedModel, length: int, new_tokens: int = NEW_TOKENS) -> int:
     """Multiply-accumulates of one forward pass over one example of `length` tokens.
 
-    Matrix products alone are counted, attention scores among them, by torch's own counter.
+    Of a model that generates, they are those of both stacks, the decoder's and the head's over
+    `new_tokens`. Matrix products alone are counted, attention scores among them, by torch's own
+    counter.
     """
     tokens = torch.ones(1, length, dtype=torch.long, device=model.device)
+    decoder = generates(model)
+    written = {"decoder_input_ids": tokens.new_ones(1, new_tokens)} if decoder else {}
     attention = model.config._attn_implementation
     # The counter does not know every fused kernel; eager attention is plain matrix products.
     model.set_attn_implementation("eager")
@@ -29,7 +35,7 @@ def count_macs(model: PreTrainedModel, length: int) -> int:
     model.requires_grad_(False)
     try:
         with FlopCounterMode(display=False) as counter:
-            model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
+            model(input_ids=tokens, attention_mask=torch.ones_like(tokens), **written)
     finally:
         model.set_attn_implementation(attention)
         for parameter in trained:

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from kdnas.runtime.formatting import in_millions
 from kdnas.study import attributes as attr
-from kdnas.study.rows import COLUMNS, WHOLE, Row, row_of
+from kdnas.study.rows import ALL_COLUMNS, COLUMNS, WHOLE, Row, row_of
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     **{"number": str, "proposed": str, "score": "{:.4f}".format, "reward": "{:.4f}".format},
@@ -21,7 +21,10 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 
 
 def trial_table(study: Study) -> pd.DataFrame:
-    """One row a trial, columns COLUMNS; enqueued trials that have not started are left out."""
+    """One row a trial; enqueued trials that have not started are left out.
+
+    Columns are COLUMNS, and those of ALL_COLUMNS in which some row has a value.
+    """
     trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
     return _table([row_of(trial) for trial in trials])
 
@@ -32,7 +35,9 @@ def no_trials() -> pd.DataFrame:
 
 
 def _table(rows: list[Row]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(WHOLE, "Int64"))
+    used = set(COLUMNS).union(*rows)
+    table = pd.DataFrame(rows, columns=[name for name in ALL_COLUMNS if name in used])
+    return table.astype({name: "Int64" for name in WHOLE if name in table})
 
 
 def finished(table: pd.DataFrame) -> pd.DataFrame:

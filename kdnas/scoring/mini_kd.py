@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -132,9 +133,10 @@ class MiniKD:
 def states_for(space: SearchSpace, teacher: Teacher, settings: Settings) -> frozenset[State]:
     """The teacher's states that mini-KD reads for any student of a space."""
     stage, scored = settings.mini_stage, settings.scored_losses
+    depths = [space.choices.get(name, (0,)) for name in ("num_hidden_layers", "num_decoder_layers")]
     shapes = [
-        replace(space.teacher, num_hidden_layers=int(layers))
-        for layers in space.choices["num_hidden_layers"]
+        replace(space.teacher, num_hidden_layers=int(layers), num_decoder_layers=int(decoders))
+        for layers, decoders in itertools.product(*depths)
     ]
     requests = [teacher_request(stage, shape, teacher, settings, scored) for shape in shapes]
     return frozenset().union(*(request.states for request in requests))

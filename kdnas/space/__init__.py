@@ -2,11 +2,12 @@
 
 from kdnas.space.architecture import Architecture
 from kdnas.space.candidate import Candidate
-from kdnas.space.families import FAMILIES, Family, family_of
+from kdnas.space.families import ENCODER_DECODERS, FAMILIES, Family, family_of
 from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture, architecture_from_params
 from kdnas.space.search_space import SearchSpace
 
 __all__ = [
+    "ENCODER_DECODERS",
     "FAMILIES",
     "AnyArchitecture",
     "Architecture",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import Architecture
-from kdnas.space.families import FIELDS, Family
+from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, Architecture
+from kdnas.space.families import Family, family_of
 
 DEPTH_STEPS = 6
 WIDTH_STEPS = 8
@@ -15,18 +17,29 @@ FEWEST_HEADS = 4
 # Stands for the teacher's own value among choices.
 TEACHERS = "teacher"
 # Fields of configs that give the size of a head beside their number.
-HEAD_SIZES = (
-    "attention_head_size",
-    "head_dim",
-)  # Fields that make other layers of what is otherwise a supported family.
+HEAD_SIZES = ("attention_head_size", "head_dim", "d_kv")
+# Fields that make other layers of what is otherwise a supported family.
 OTHER_LAYERS = ("rotary_value", "talking_head")
 
 Choices = dict[str, tuple[int | str, ...]]
 
 
 def teacher_architecture(config: Any, family: Family) -> Architecture:
-    """The five fields of a teacher's config."""
-    return Architecture(**{name: getattr(config, family.field_name(name)) for name in FIELDS})
+    """The fields of a teacher's config."""
+    own = {name: family.read(config, name) for name in FIELDS}
+    if family.decoder is None:
+        return Architecture(**own)
+    theirs = (*FIELDS[:2], "intermediate_size")
+    values = (family.decoder.read(config, name) for name in theirs)
+    return Architecture(**own, **dict(zip(DECODER_FIELDS, values, strict=True)))
+
+
+def decoder_fields(family: Family) -> tuple[str, ...]:
+    """The fields of a decoder for which a family's configs have names of their own."""
+    if family.decoder is None:
+        return ()
+    own = {n: (family.field_name(e), family.decoder.field_name(e)) for n, e in ENCODERS.items()}
+    return (DECODER_FIELDS[0], *(name for name, (ours, theirs) in own.items() if ours != theirs))
 
 
 def check_regular(config: Any, teacher: Architecture, name: str) -> None:
@@ -34,8 +47,9 @@ def check_regular(config: Any, teacher: Architecture, name: str) -> None:
 
     Raises:
         KdnasError: A layer groups several inner layers, heads have a size of their own or share
-            keys and values, or values are rotated or heads mixed.
+            keys and values, values are rotated or heads mixed, or two stacks do not fit together.
     """
+    _check_stacks(config, name)
     inner = getattr(config, "inner_group_num", 1)
     if inner != 1:
         raise KdnasError(
@@ -68,7 +82,36 @@ def check_regular(config: Any, teacher: Architecture, name: str) -> None:
             )
 
 
-def derive_choices(teacher: Architecture, multiple: int = 1) -> Choices:
+def _check_stacks(config: Any, name: str) -> None:
+    """Refuses encoder-decoders of other parts than kdnas knows, or whose stacks differ in width."""
+    family = family_of(config.model_type, name)
+    if family.decoder is None:
+        return
+    for side in ("encoder", "decoder") if family.inner else ():
+        kind = getattr(config, side).model_type
+        if kind not in family.inner:
+            raise KdnasError(
+                f"unsupported teacher {name!r}: its {side} is of the model type {kind!r}; kdnas "
+                f"supports {', '.join(family.inner)}"
+            )
+    depths = (family.read(config, FIELDS[0]), family.decoder.read(config, FIELDS[0]))
+    if family.shallow_decoder and depths[1] > depths[0]:
+        raise KdnasError(
+            f"unsupported teacher {name!r}: its decoder has {depths[1]} layers, its encoder "
+            f"{depths[0]}; transformers generates only with decoders that are no deeper"
+        )
+    for field in ("hidden_size", "hidden_act"):
+        ours, theirs = family.read(config, field), family.decoder.read(config, field)
+        if ours != theirs:
+            raise KdnasError(
+                f"unsupported teacher {name!r}: its encoder has {field} {ours}, its decoder "
+                f"{theirs}; kdnas supports stacks that have the same"
+            )
+
+
+def derive_choices(
+    teacher: Architecture, multiple: int = 1, of_decoder: Sequence[str] = ()
+) -> Choices:
     """Choices by field; every combination is a valid student.
 
     - `num_hidden_layers`: sixths of the teacher's depth, rounded up.
@@ -78,34 +121,64 @@ def derive_choices(teacher: Architecture, multiple: int = 1) -> Choices:
       wide as a multiple of `multiple`.
     - `intermediate_size`: quarters of the teacher's.
     - `hidden_act`: the teacher's own, and `relu`, the cheapest.
+
+    A decoder, of which a config says `of_decoder`, adds
+
+    - `num_decoder_layers`: 1, and sixths of the teacher's decoder. Kasai et al. 2021, Deep Encoder,
+      Shallow Decoder.
+    - `decoder_intermediate_size`: quarters of the teacher's.
+    - `decoder_attention_heads`: as above, of a teacher whose stacks differ in their heads; else a
+      student has as many as in its encoder.
     """
     heads, depth = teacher.num_attention_heads, teacher.num_hidden_layers
-    sizes = _shares(teacher.hidden_size // heads // multiple, WIDTH_STEPS)
-    return {
+    decoder = teacher.decoder
+    whole = math.lcm(heads, decoder.num_attention_heads if decoder else 1)
+    sizes = _shares(teacher.hidden_size // whole // multiple, WIDTH_STEPS)
+    choices: Choices = {
         "num_hidden_layers": _shares(depth, DEPTH_STEPS, up=True),
-        "num_attention_heads": tuple(
-            n for n in range(1, heads + 1) if heads % n == 0 and n * FEWEST_HEADS >= heads
-        ),
-        "hidden_size": tuple(heads * multiple * size for size in sizes),
+        "num_attention_heads": _divisors(heads),
+        "hidden_size": tuple(whole * multiple * size for size in sizes),
         "intermediate_size": _shares(teacher.intermediate_size, NEURON_STEPS),
         "hidden_act": tuple(dict.fromkeys((teacher.hidden_act, "relu"))),
     }
+    if decoder is None:
+        return choices
+    depths = _shares(decoder.num_hidden_layers, DEPTH_STEPS, up=True)
+    own: Choices = {
+        "num_decoder_layers": tuple(sorted({1, *depths})),
+        "decoder_intermediate_size": _shares(decoder.intermediate_size, NEURON_STEPS),
+    }
+    if decoder.num_attention_heads != heads:
+        own["decoder_attention_heads"] = _divisors(decoder.num_attention_heads)
+    return choices | {name: own[name] for name in of_decoder if name in own}
+
+
+def _divisors(heads: int) -> tuple[int, ...]:
+    """Those from a quarter of a number of heads up."""
+    few = range(1, heads + 1)
+    return tuple(n for n in few if heads % n == 0 and n * FEWEST_HEADS >= heads)
 
 
 def replace_choices(
-    choices: Choices, replacements: dict[str, list[int | str]], teacher: Architecture
+    choices: Choices,
+    replacements: dict[str, list[int | str]],
+    teacher: Architecture,
+    of_decoder: Sequence[str] = (),
 ) -> Choices:
     """Replaces derived choices by the user's, in which the word `teacher` is the teacher's own.
+
+    `of_decoder` as in `derive_choices`.
 
     Raises:
         KdnasError: A field is unknown, its list is empty, or a value has the wrong type.
     """
     replaced = dict(choices)
     for name, values in replacements.items():
-        if name not in FIELDS:
-            raise KdnasError(f"unknown field in space: {name!r}; known: {', '.join(FIELDS)}")
+        if name not in (*FIELDS, *of_decoder):
+            known = ", ".join((*FIELDS, *of_decoder))
+            raise KdnasError(f"unknown field in space: {name!r}; known: {known}")
         kind = str if name == "hidden_act" else int
-        own = [getattr(teacher, name) if value == TEACHERS else value for value in values]
+        own = [teacher.values[name] if value == TEACHERS else value for value in values]
         if not own or any(type(value) is not kind for value in own):
             raise KdnasError(
                 f"invalid space.{name}: {values!r}; expected a list of {kind.__name__} values"

@@ -21,6 +21,15 @@ SHAPES = (
     (4 / 12, 4 / 12, 256 / 768, 1024 / 3072),  # BERT-mini (Turc et al. 2019)
     (2 / 12, 2 / 12, 128 / 768, 512 / 3072),  # BERT-tiny (Turc et al. 2019)
 )
+# Those of encoder-decoders: a decoder's layers and neurons behind the encoder's.
+TWO_STACKS = (
+    (1.0, 1.0, 1.0, 1.0, 1 / 12, 1.0),  # 12-1 (Kasai et al. 2021)
+    (1.0, 1.0, 1.0, 1.0, 3 / 12, 1.0),  # DistilBART-12-3 (Shleifer and Rush 2020)
+    (6 / 12, 1.0, 1.0, 1.0, 6 / 12, 1.0),  # DistilBART-6-6 (Shleifer and Rush 2020)
+    (1.0, 1.0, 384 / 768, 1536 / 3072, 3 / 12, 1536 / 3072),  # the narrow ones of half the width
+    (6 / 12, 1.0, 384 / 768, 1536 / 3072, 3 / 12, 1536 / 3072),
+    (6 / 12, 1.0, 1.0, 1.0, 1 / 12, 1.0),
+)
 
 
 def known_shapes(space: SearchSpace) -> list[Architecture]:
@@ -35,7 +44,8 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
         gap = sum(abs(math.log(size / (whole * part))) for size, whole, part in parts)
         return gap, a.hidden_act != space.teacher.hidden_act
 
-    known = [min(space.architectures, key=lambda a: distance(a, shape)) for shape in SHAPES]
+    shapes = TWO_STACKS if space.teacher.decoder else SHAPES
+    known = [min(space.architectures, key=lambda a: distance(a, shape)) for shape in shapes]
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
 
 
@@ -54,14 +64,24 @@ def hand_picked(space: SearchSpace, but: AnyArchitecture | None = None) -> list[
     def distance(a: Architecture) -> tuple[float, ...]:
         return (
             abs(a.intermediate_size - ratio * a.hidden_size),
+            a.decoder_intermediate_size,  # 0: the encoder's
             abs(a.hidden_size / a.num_attention_heads - head_size),
             a.hidden_act != teacher.hidden_act,
         )
 
     half = [a for a in space.architectures if a.num_hidden_layers == depth and a != but]
+    if space.teacher.decoder:
+        decoders = {a.num_decoder_layers for a in half}
+        wanted = space.teacher.num_decoder_layers / 2
+        shallow = min(decoders, key=lambda d: (abs(d - wanted), -d), default=0)
+        half = [a for a in half if a.num_decoder_layers == shallow]
     widths = sorted({a.hidden_size for a in half})
     return [min((a for a in half if a.hidden_size == w), key=distance) for w in widths]
 
 
-def _sizes(a: Architecture) -> tuple[int, int, int, int]:
-    return (a.num_hidden_layers, a.num_attention_heads, a.hidden_size, a.intermediate_size)
+def _sizes(a: Architecture) -> tuple[int, ...]:
+    encoder = (a.num_hidden_layers, a.num_attention_heads, a.hidden_size, a.intermediate_size)
+    decoder = a.decoder
+    if decoder is None:
+        return encoder
+    return (*encoder, decoder.num_hidden_layers, decoder.intermediate_size)

@@ -74,6 +74,11 @@ class PrunedArchitecture:
         }
 
     @property
+    def values(self) -> dict[str, int | str]:
+        """The same: nothing is left out of them."""
+        return self.params
+
+    @property
     def label(self) -> str:
         """Short name with the heads and neurons of all layers, `6x384 pruned h40 f5120 gelu`."""
         return (
@@ -97,8 +102,8 @@ class PrunedArchitecture:
         )
 
 
-# Both have `num_hidden_layers`, `hidden_size`, `hidden_act`, `params`, `label`, `has_all_heads`
-# and `fits`.
+# Both have `num_hidden_layers`, `hidden_size`, `hidden_act`, `params`, `values`, `label`,
+# `has_all_heads` and `fits`.
 AnyArchitecture = Architecture | PrunedArchitecture
 
 

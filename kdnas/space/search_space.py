@@ -11,16 +11,17 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from transformers.activations import ACT2FN
 
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import Architecture
+from kdnas.space.architecture import DECODER_FIELDS, FIELDS, Architecture
 from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, Candidate
 from kdnas.space.derivation import (
     Choices,
     check_regular,
+    decoder_fields,
     derive_choices,
     replace_choices,
     teacher_architecture,
 )
-from kdnas.space.families import FIELDS, family_of
+from kdnas.space.families import family_of
 
 
 class SearchSpace:
@@ -32,6 +33,7 @@ class SearchSpace:
         excluded_sizes: Hidden sizes that students cannot have.
         head_multiple: What the size of a head is a multiple of: 2 where pairs of its dimensions are
             rotated.
+        shallow_decoder: Whether decoders must not be deeper than encoders.
         recipes: Names of the recipes on offer.
         vocabularies: Names of the vocabularies on offer.
     """
@@ -44,6 +46,7 @@ class SearchSpace:
         recipes: Sequence[str] = (DEFAULT_RECIPE,),
         vocabularies: Sequence[str] = (TEACHERS_VOCABULARY,),
         head_multiple: int = 1,
+        shallow_decoder: bool = False,
     ) -> None:
         self.teacher = teacher
         self.choices = choices
@@ -51,6 +54,7 @@ class SearchSpace:
         self.recipes = tuple(recipes)
         self.vocabularies = tuple(vocabularies)
         self.head_multiple = head_multiple
+        self.shallow_decoder = shallow_decoder
 
     @classmethod
     def from_teacher(
@@ -66,11 +70,14 @@ class SearchSpace:
         family = family_of(config.model_type, name)
         teacher = teacher_architecture(config, family)
         check_regular(config, teacher, name)
-        multiple = 2 if family.rotary else 1
-        choices = replace_choices(derive_choices(teacher, multiple), replacements or {}, teacher)
+        multiple, decoders = 2 if family.rotary else 1, decoder_fields(family)
+        choices = derive_choices(teacher, multiple, decoders)
+        choices = replace_choices(choices, replacements or {}, teacher, decoders)
         own = getattr(config, "embedding_size", teacher.hidden_size)
         dropped = family.drops_equal_map and own != teacher.hidden_size
-        space = cls(teacher, choices, frozenset({own} if dropped else ()), head_multiple=multiple)
+        excluded = frozenset({own} if dropped else ())
+        shallow = family.shallow_decoder
+        space = cls(teacher, choices, excluded, head_multiple=multiple, shallow_decoder=shallow)
         space.check()
         return space
 
@@ -81,8 +88,11 @@ class SearchSpace:
             KdnasError: A value exceeds the teacher's, an activation is unknown, or no combination
                 is valid.
         """
-        for name in FIELDS[:-1]:
-            limit = getattr(self.teacher, name)
+        limits = self.teacher.values
+        for name in self.dimensions:
+            if name == "hidden_act":
+                continue
+            limit = int(limits[name])
             wrong = [v for v in self.choices[name] if not 0 < int(v) <= limit]
             if wrong:
                 raise KdnasError(
@@ -107,15 +117,26 @@ class SearchSpace:
                 )
             raise KdnasError(f"no valid student in the space: {'; '.join(reasons)}")
 
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The fields that are chosen; what else a decoder has is as in the encoder."""
+        return tuple(name for name in (*FIELDS, *DECODER_FIELDS) if name in self.choices)
+
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
-        """Every valid shape, smallest choices first."""
-        combinations = itertools.product(*(self.choices[name] for name in FIELDS))
-        shapes = (Architecture(*values) for values in combinations)  # type: ignore[arg-type]
+        """Every valid shape, smallest choices first, each once."""
+        names = self.dimensions
+        combinations = itertools.product(*(self.choices[name] for name in names))
+        shapes = (
+            Architecture(**dict(zip(names, values, strict=True)))  # type: ignore[arg-type]
+            for values in combinations
+        )
         fitting = (a for a in shapes if a.fits(self.teacher))
         return tuple(a for a in fitting if self._is_built(a))
 
     def _is_built(self, a: Architecture) -> bool:
+        if self.shallow_decoder and a.num_decoder_layers > a.num_hidden_layers:
+            return False
         size = a.hidden_size // a.num_attention_heads
         return a.hidden_size not in self.excluded_sizes and size % self.head_multiple == 0
 
@@ -131,7 +152,9 @@ class SearchSpace:
 
         A recipe or vocabulary without alternative is left out; `Candidate.from_params` fills it in.
         """
-        dimensions: dict[str, Sequence[int | str]] = {name: self.choices[name] for name in FIELDS}
+        dimensions: dict[str, Sequence[int | str]] = {
+            name: self.choices[name] for name in self.dimensions
+        }
         more = {"recipe": self.recipes, "vocabulary": self.vocabularies}
         dimensions |= {name: values for name, values in more.items() if len(values) > 1}
         return {name: CategoricalDistribution(values) for name, values in dimensions.items()}
@@ -143,7 +166,8 @@ class SearchSpace:
 
     def params(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as the parameters of a trial."""
-        return {name: candidate.params[name] for name in self.distributions}
+        values = {**candidate.params, **candidate.architecture.values}
+        return {name: values[name] for name in self.distributions}
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial's parameters spell a valid candidate of this space."""
@@ -165,5 +189,14 @@ class SearchSpace:
 
 
 def _size(a: Architecture) -> tuple[int, ...]:
-    layer = 4 * a.hidden_size**2 + 2 * a.hidden_size * a.intermediate_size
-    return (a.num_hidden_layers * layer, a.hidden_size, a.num_attention_heads)
+    heads = (layers.num_attention_heads for layers in a.stacks)
+    return (arithmetic(a), a.hidden_size, *heads)
+
+
+def arithmetic(a: Architecture) -> int:
+    """Weights of a shape's layers: what a pass over a token multiplies."""
+    return sum(
+        layers.num_hidden_layers
+        * (4 * (1 + cross) * a.hidden_size**2 + 2 * a.hidden_size * layers.intermediate_size)
+        for cross, layers in enumerate(a.stacks)
+    )

@@ -31,15 +31,16 @@ from kdnas.teachers.load import Teacher
 
 
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
-    """The teacher's config with the five fields of an architecture, and those that follow them."""
+    """The teacher's config with the fields of an architecture, and those that follow them."""
     config = copy.deepcopy(teacher_config)
     vars(config).pop(CONFIG_KEY, None)  # of a teacher that is itself pruned
-    depth = getattr(teacher_config, family.field_name("num_hidden_layers"))
+    depth = family.read(teacher_config, "num_hidden_layers")
     layers = inherited_layers(architecture.num_hidden_layers, depth, family)
     for name in family.per_layer:
         setattr(config, name, [getattr(teacher_config, name)[layer - 1] for layer in layers])
-    for name, value in architecture.params.items():
-        setattr(config, family.field_name(name), value)
+    for stack, shape in zip(family.stacks, architecture.stacks, strict=True):
+        for name, value in shape.params.items():
+            stack.write(config, name, value)
     for follower, leader in family.follows.items():
         if getattr(teacher_config, follower, None) == getattr(teacher_config, leader):
             setattr(config, follower, getattr(config, leader))
@@ -83,11 +84,20 @@ def build_student(
         return sliced(teacher, magnitude_scores(teacher).kept(architecture)).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        task = task_type_of(teacher.config, type(teacher).__name__)
-        student = empty_student(teacher.config, architecture, task)
+        student = _drawn_student(teacher, architecture)
     if inherit:
         inherit_weights(student, teacher, importance)
     return student.eval()
+
+
+def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> PreTrainedModel:
+    """A student with random weights, of the teacher's class."""
+    if isinstance(architecture, PrunedArchitecture):
+        task = task_type_of(teacher.config, type(teacher).__name__)
+        return empty_student(teacher.config, architecture, task)
+    family = family_of(teacher.config.model_type, teacher.config.model_type)
+    config = student_config(teacher.config, family, architecture)
+    return type(teacher)._from_config(config, dtype=torch.float32)
 
 
 @dataclass(frozen=True)

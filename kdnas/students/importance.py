@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.outputs import (
     OutputRequest,
+    State,
     calls_on_tokens,
     family,
     forward,
@@ -31,8 +32,8 @@ from kdnas.distillation.outputs import (
     split_units,
 )
 from kdnas.runtime.device import Runtime
-from kdnas.space.families import UNITS, Family, is_at
-from kdnas.students.roles import LAYER
+from kdnas.space.families import SIDES, UNITS, Family, Place, Unit, is_at
+from kdnas.students.roles import CROSS, layer_at
 
 Part = Literal["query", "key", "context", "neurons"]
 PARTS = ("rows", "neurons", "neuron_means")
@@ -45,25 +46,35 @@ class Importance:
     Attributes:
         residual: Shape (hidden size, hidden size): covariance of the residual stream's dimensions,
             each layer's as a share of its variance, averaged over layers.
-        rows: By layer, shape (hidden size,): of the attention's rows, head after head.
+        rows: By layer, shape (hidden size,): of the attention's rows, head after head; those of a
+            decoder's cross-attention under the layer's path with `/cross` behind.
         neurons: By layer, shape (intermediate size,): of the feed-forward neurons.
         neuron_means: By layer, shape (intermediate size,): their mean activations.
+        decoder_residual: As `residual`, which is then the encoder's; None without a decoder.
     """
 
     residual: Tensor
     rows: dict[str, Tensor]
     neurons: dict[str, Tensor]
     neuron_means: dict[str, Tensor]
+    decoder_residual: Tensor | None = None
 
     @cached_property
     def spectrum(self) -> tuple[Tensor, Tensor]:
         """Of `residual`: eigenvalues, ascending, and eigenvectors as columns, float64."""
-        variances, directions = torch.linalg.eigh(self.residual.double())
-        return variances, directions
+        return spectrum_of(self.residual)
+
+    @property
+    def residuals(self) -> tuple[Tensor, ...]:
+        """Of each stack."""
+        both = (self.residual, self.decoder_residual)
+        return tuple(residual for residual in both if residual is not None)
 
     def save(self, file: Path) -> None:
         """Writes a safetensors file."""
         tensors = {"residual": self.residual}
+        if self.decoder_residual is not None:
+            tensors["decoder_residual"] = self.decoder_residual
         for part in PARTS:
             tensors |= {f"{part}/{layer}": v for layer, v in getattr(self, part).items()}
         save_file({name: value.contiguous() for name, value in tensors.items()}, file)
@@ -72,12 +83,18 @@ class Importance:
     def load(cls, file: Path) -> Importance:
         """Reads what `save` wrote."""
         tensors = load_file(file)
-        residual = tensors.pop("residual")
+        residual, decoders = tensors.pop("residual"), tensors.pop("decoder_residual", None)
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
         for name, value in tensors.items():
             part, _, layer = name.partition("/")
             parts[part][layer] = value
-        return cls(residual, **parts)
+        return cls(residual, **parts, decoder_residual=decoders)
+
+
+def spectrum_of(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors as columns, float64."""
+    variances, directions = torch.linalg.eigh(covariance.double())
+    return variances, directions
 
 
 class _Moments:
@@ -121,17 +138,23 @@ def measure_importance(
     found = family(teacher)
     modules: dict[str, nn.Module] = {}
     for path, module in teacher.named_modules():
-        if LAYER.match(path) and parts_of(path, found):
+        if layer_at(found, path) and parts_of(path, found):
             modules[path] = module
-    units = {(_layer(path), part): path for path in modules for part in parts_of(path, found)}
+    units = {(_block(found, p), part): p for p in modules for part in parts_of(p, found)}
     moments = {unit: _Moments() for unit in units}
-    residual = [_Moments(pairs=True) for _ in range(int(teacher.config.num_hidden_layers) + 1)]
-    request = OutputRequest(hidden_states(range(len(residual))))
+    depths: dict[Place, int] = {
+        side: int(stack.read(teacher.config, "num_hidden_layers"))
+        for side, stack in zip(SIDES, found.stacks, strict=False)
+    }
+    request = OutputRequest(
+        frozenset().union(*(hidden_states(range(d + 1), side) for side, d in depths.items()))
+    )
+    residual = {state: _Moments(pairs=True) for state in sorted(request.states)}
     for batch in batches:
         with _watched(teacher, batch, modules, moments), runtime.autocast():
             output = forward(teacher, batch, request)
-        for depth, sums in enumerate(residual):
-            sums.add(output.hidden(depth))
+        for state, sums in residual.items():
+            sums.add(output.states[state])
 
     def activity(layer: str, part: Part) -> Tensor:
         """Deviations; of what a module reads, times the norms of its weights."""
@@ -147,10 +170,15 @@ def measure_importance(
         scores = activity(layer, "query") * activity(layer, "key")
         values = activity(layer, "context")
         rows[layer] = scores / scores.mean() + values / values.mean()
+        if layer.endswith(CROSS):
+            continue
         neurons[layer] = activity(layer, "neurons")
         means[layer] = moments[layer, "neurons"].mean
-    shares = torch.stack([sums.covariance_share for sums in residual])
-    return Importance(shares.mean(0), rows, neurons, means)
+    shares: dict[str, list[Tensor]] = {side: [] for side in depths}
+    for state, sums in residual.items():
+        shares[state.place].append(sums.covariance_share)
+    encoder, *decoder = (torch.stack(share).mean(0) for share in shares.values())
+    return Importance(encoder, rows, neurons, means, *decoder)
 
 
 @contextmanager
@@ -165,18 +193,24 @@ def _watched(
 
     def gives(path: str, module: nn.Module, _: Any, output: Tensor) -> None:
         if on_tokens(module):
+            at = of.attention_at(path)
+            assert at
             for unit, states in split_units(teacher, path, output).items():
                 if unit != "value":
-                    moments[_layer(path), unit].add(real_tokens(teacher, batch, states))
+                    decoders = State(unit, 0, at[0]).of_decoder
+                    tokens = real_tokens(teacher, batch, states, of_decoder=decoders)
+                    moments[_block(of, path), unit].add(tokens)
 
     def gets(path: str, module: nn.Module, args: Any) -> None:
         if on_tokens(module):
             (part,) = parts_of(path, of)
-            moments[_layer(path), part].add(real_tokens(teacher, batch, args[0]))
+            decoders = of.stack_of(path) is of.decoder
+            tokens = real_tokens(teacher, batch, args[0], of_decoder=decoders)
+            moments[_block(of, path), part].add(tokens)
 
     with ExitStack() as stack:
         for path, module in modules.items():
-            if of.units_of(path):
+            if _gives(path, of):
                 stack.callback(module.register_forward_hook(partial(gives, path)).remove)
             else:
                 stack.callback(module.register_forward_pre_hook(partial(gets, path)).remove)
@@ -185,16 +219,20 @@ def _watched(
 
 def parts_of(path: str, of: Family) -> tuple[Part, ...]:
     """What a module of a layer is: it gives queries and keys, or reads context or neurons."""
-    units = of.units_of(path)
-    given: tuple[Part, ...] = tuple(unit for unit in units if unit != "value")
-    if units:
-        return given
-    if is_at(path, of.heads_in):
+    if units := _gives(path, of):
+        return tuple(unit for unit in units if unit != "value")
+    if of.attention_at(path):
         return ("context",)
-    return ("neurons",) if is_at(path, of.neurons_out) else ()
+    return ("neurons",) if is_at(path, of.stack_of(path).neurons_out) else ()
 
 
-def _layer(path: str) -> str:
-    layer = LAYER.match(path)
+def _gives(path: str, of: Family) -> tuple[Unit, ...]:
+    at = of.attention_at(path)
+    return at[1].units_of(path) if at else ()
+
+
+def _block(of: Family, path: str) -> str:
+    """The key of what a module does in `Importance`."""
+    layer, at = layer_at(of, path), of.attention_at(path)
     assert layer, path
-    return layer[0]
+    return layer + CROSS if at and at[0] == "cross" else layer

@@ -11,9 +11,9 @@ from kdnas.files.artifact import key_of
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
-from kdnas.space.families import FIELDS
+from kdnas.space.architecture import FIELDS
 from kdnas.study import attributes as attr
-from kdnas.study.rows import COLUMNS, WHOLE, Row, fault_of
+from kdnas.study.rows import ALL_COLUMNS, WHOLE, Row, fault_of
 
 EVENT = "trial"
 TRIALS, RANDOM_TRIALS = "trials.csv", "random-search.csv"
@@ -29,7 +29,7 @@ def rows_on_record(run: Run, *, control: bool) -> dict[int, Row]:
     """
     rows = dict(_in_table(run.folder / (RANDOM_TRIALS if control else TRIALS)))
     for event in run.events(EVENT, number=int, state=str, control=bool):
-        row = {name: event[name] for name in COLUMNS if name in event}
+        row = {name: event[name] for name in ALL_COLUMNS if name in event}
         if event["control"] == control and fault_of(row) is None:
             rows[int(event["number"])] = row
     return {number: rows[number] for number in sorted(rows) if rows[number]["state"] != "RUNNING"}
@@ -67,7 +67,7 @@ def _in_table(path: Path) -> Iterator[tuple[int, Row]]:
     damaged = 0
     for line in lines:
         try:
-            row = {name: _value(name, line[name]) for name in COLUMNS if line.get(name)}
+            row = {name: _value(name, line[name]) for name in ALL_COLUMNS if line.get(name)}
             number = int(row["number"])
         except (ValueError, KeyError, OverflowError):
             damaged += 1

@@ -12,7 +12,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.lines import is_finite
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
-from kdnas.space.families import FIELDS
+from kdnas.space.architecture import DECODER_FIELDS, FIELDS
 from kdnas.study import attributes as attr
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.results import objective_values
@@ -28,7 +28,9 @@ MARKS = (
 # Who proposed a trial, the share of random trials in its episode, and the machine it ran on.
 ORIGINS = ("proposed", "epsilon", "machine")
 COLUMNS = ("number", "state", *CANDIDATE, *NUMBERS, *MARKS, *ORIGINS)
-WHOLE = (*FIELDS[:-1], "params", "macs", *NUMBERS_OF_TRIALS)
+# With the columns that rows of encoder-decoders alone have.
+ALL_COLUMNS = (*COLUMNS[:7], *DECODER_FIELDS, *COLUMNS[7:])
+WHOLE = (*FIELDS[:-1], *DECODER_FIELDS, "params", "macs", *NUMBERS_OF_TRIALS)
 PROMOTED, ENQUEUED = "promoted", "enqueued"
 # Without these, a trial that was scored, or was measured and breaks a limit, is of no use.
 OF_SCORED = ("params", "macs", "speedup", "loss", "reward")
@@ -38,7 +40,7 @@ Row = dict[str, Any]
 
 
 def row_of(trial: FrozenTrial) -> Row:
-    """The row of a trial, keys as in COLUMNS; None where there is no value."""
+    """The row of a trial, keys as in ALL_COLUMNS; None where there is no value."""
     known = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
     if known["score"] is None and known["loss"] is not None:
         known["score"] = 1 - known["loss"]
@@ -129,6 +131,7 @@ def trial_of(row: Row, space: SearchSpace, settings: Settings) -> FrozenTrial:
 def candidate_of(row: Mapping[str, Any]) -> Candidate:
     """The candidate of a row."""
     plain = {name: row[name] if isinstance(row[name], str) else int(row[name]) for name in FIELDS}
+    plain |= {name: int(row[name]) for name in DECODER_FIELDS if is_finite(row.get(name))}
     names = {name: row[name] for name in CANDIDATE[len(FIELDS) :] if isinstance(row.get(name), str)}
     return Candidate.from_params({**plain, **names})
 

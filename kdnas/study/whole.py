@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
-from kdnas.space.families import FIELDS
+from kdnas.space.architecture import DECODER_FIELDS, FIELDS
 from kdnas.study import attributes as attr
 from kdnas.study.record import has_results, rows_on_record
 from kdnas.study.rows import Row, fault_of, is_settled, row_of
@@ -136,9 +136,10 @@ def _problem_of_trials(
         if fault := fault_of_trial(trial, values):
             return f"{where} {DAMAGED}: its trial {trial.number} {fault}"
     for number, row in settled.items():
-        if number >= len(trials) or not is_settled(row_of(trials[number])):
+        found = row_of(trials[number]) if number < len(trials) else {}
+        if not is_settled(found):
             return f"{where} lacks trial {number}, which the run folder has"
-        if any(trials[number].params.get(name) != row[name] for name in FIELDS):
+        if any(found.get(name) != row.get(name) for name in (*FIELDS, *DECODER_FIELDS)):
             return f"{where} is another run's: its trial {number} has another student"
     return None
 

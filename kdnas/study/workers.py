@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here, lives, process_name
-from kdnas.space.families import FIELDS
+from kdnas.space.architecture import FIELDS
 from kdnas.study.attributes import (
     ASKED,
     BEGUN,

@@ -17,6 +17,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import silently
 from kdnas.space import Architecture, SearchSpace
+from kdnas.space.search_space import arithmetic
 from kdnas.students import empty_student
 from kdnas.study.record import rows_on_record
 from kdnas.teachers.load import Teacher
@@ -81,12 +82,6 @@ def middle_shape(space: SearchSpace, speedup: float | None) -> Architecture:
     fitting = [a for a in space.architectures if arithmetic(a) <= most] or [space.smallest]
     mean = np.mean([arithmetic(a) for a in fitting])
     return min(fitting, key=lambda a: abs(arithmetic(a) - mean))
-
-
-def arithmetic(shape: Architecture) -> float:
-    """Weights of a shape's layers: what a pass over a token multiplies."""
-    layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
-    return float(shape.num_hidden_layers * layer)
 
 
 def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:

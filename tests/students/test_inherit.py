@@ -17,8 +17,8 @@ from kdnas.measure import InTorch, LatencySettings, count_macs, count_params, me
 from kdnas.space import FAMILIES, Architecture, SearchSpace, family_of
 from kdnas.students import build_student
 from kdnas.students.checkpoint import load_student
+from kdnas.students.chosen import head_rows
 from kdnas.students.importance import Importance
-from kdnas.students.inherit import head_rows
 
 DISENTANGLED = {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"]}
 VARIANTS = [(name, {}) for name in sorted(FAMILIES)] + [

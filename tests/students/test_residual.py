@@ -14,8 +14,8 @@ from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
 from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, Architecture, family_of
 from kdnas.students import build_student
+from kdnas.students.chosen import chosen_basis, principal_basis
 from kdnas.students.importance import measure_importance
-from kdnas.students.inherit import chosen_basis, principal_basis
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import load_teacher
 

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from kdnas.space import Architecture
 from kdnas.students import build_student
-from kdnas.students.inherit import rotary_rows
+from kdnas.students.chosen import rotary_rows
 
 TOKENS = torch.arange(5, 35).view(2, 15)
 

@@ -15,6 +15,14 @@ from kdnas.distillation.losses.first_token import FirstTokenLoss
 from kdnas.distillation.losses.hidden import EmbeddingsLoss, HiddenLoss
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
 from kdnas.distillation.losses.relations import RelationsLoss
+from kdnas.distillation.losses.two_stacks import (
+    CrossAttentionLoss,
+    DecoderAttentionLoss,
+    DecoderEmbeddingsLoss,
+    DecoderHiddenLoss,
+    DecoderRelationsLoss,
+    EncoderOutputLoss,
+)
 
 LOSSES: dict[str, type[DistillationLoss]] = {
     "task": TaskLoss,
@@ -25,6 +33,12 @@ LOSSES: dict[str, type[DistillationLoss]] = {
     "attention": AttentionLoss,
     "relations": RelationsLoss,
     "filtered": FilteredLoss,
+    "encoder-output": EncoderOutputLoss,
+    "decoder-hidden": DecoderHiddenLoss,
+    "decoder-embeddings": DecoderEmbeddingsLoss,
+    "decoder-attention": DecoderAttentionLoss,
+    "decoder-relations": DecoderRelationsLoss,
+    "cross-attention": CrossAttentionLoss,
 }
 
 __all__ = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -20,6 +21,8 @@ from kdnas.distillation.losses.base import (
     Shapes,
     TeacherStatistics,
     lost_heads,
+    no_decoder,
+    stacks_at,
 )
 from kdnas.distillation.outputs import (
     ModelOutputs,
@@ -30,7 +33,7 @@ from kdnas.distillation.outputs import (
 )
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
-from kdnas.space.families import Unit
+from kdnas.space.families import Place, Unit
 from kdnas.space.pruned import AnyArchitecture
 
 SCORED: tuple[Unit, Unit] = ("query", "key")
@@ -61,10 +64,13 @@ class AttentionLoss(DistillationLoss):
     Queries and keys are what the layer's maps give. Positions that a family brings in later, as
     angles (RoFormer, ModernBERT), relative ones (MPNet, DeBERTa) or as a window of local attention,
     are not in these scores: of such families the loss compares what tokens look for in each other,
-    and not where. A student's positions work as its teacher's do, whatever it learns.
+    and not where. A student's positions work as its teacher's do, whatever it learns. So does the
+    bias of T5, whose queries are read as if its scores, too, were divided by `sqrt(d)`.
     """
 
     Options = AttentionOptions
+    name: ClassVar[str] = "attention"
+    place: ClassVar[Place] = "encoder"  # whose attention
     options: AttentionOptions
     scale: Tensor
 
@@ -76,57 +82,65 @@ class AttentionLoss(DistillationLoss):
     ) -> None:
         super().__init__(shapes, options, statistics)
         self.layer_map = self.map_layers(shapes, self.options)
-        self.heads = shapes.teacher.num_attention_heads
-        self.register_buffer("scale", torch.ones(shapes.teacher.num_hidden_layers + 1, self.heads))
+        teacher = shapes.of(self.place).teacher
+        self.heads = teacher.num_attention_heads
+        self.register_buffer("scale", torch.ones(teacher.num_hidden_layers + 1, self.heads))
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer learns from."""
         assert isinstance(options, AttentionOptions)
-        depths = shapes.student.num_hidden_layers, shapes.teacher.num_hidden_layers
+        own = shapes.of(cls.place)
+        depths = own.student.num_hidden_layers, own.teacher.num_hidden_layers
         return LayerMap.of(options.mapping, *depths)
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
         layers = cls.map_layers(shapes, options).teacher_layers
-        return OutputRequest(attention_states(*layers, kinds=SCORED))
+        return OutputRequest(attention_states(*layers, kinds=SCORED, place=cls.place))
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
         layers = cls.map_layers(shapes, options).student_layers
-        return OutputRequest(attention_states(*layers, kinds=SCORED))
+        return OutputRequest(attention_states(*layers, kinds=SCORED, place=cls.place))
 
     @classmethod
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """Students with other heads than the teacher; a mapping that does not fit."""
+        """Students with other heads than the teacher; a mapping that does not fit; no decoder."""
         assert isinstance(options, AttentionOptions)
-        if lost := lost_heads("attention", students):
-            return lost
+        problem = lost_heads(cls.name, students) or no_decoder(cls.name, cls.place, teacher)
+        if problem:
+            return problem
+        teacher, students = stacks_at(cls.place, teacher, students)
         heads = teacher.num_attention_heads
         others = sorted({int(s.params["num_attention_heads"]) for s in students} - {heads})
         if not others:
             depths = {s.num_hidden_layers for s in students}
             return fixed_mapping_problem(options.mapping, teacher.num_hidden_layers, depths)
         return (
-            f"the loss attention compares {heads} heads of the teacher with those of students that "
-            f"have {', '.join(map(str, others))}; give space: {{num_attention_heads: [{heads}]}}, "
-            "or the loss relations, which takes any numbers of heads"
+            f"the loss {cls.name} compares {heads} heads of the teacher with those of students "
+            f"that have {', '.join(map(str, others))}; give space: {{num_attention_heads: "
+            f"[{heads}]}}, or the loss relations, which takes any numbers of heads"
         )
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        real = real_places(batch)
+        queries, keys = real_places(batch, self.place)
         errors = []
         for layer, targets in zip(
             self.layer_map.student_layers, self.layer_map.targets, strict=True
         ):
-            ours = scores(output, layer, batch, self.heads)
+            ours = scores(output, layer, batch, self.heads, self.place)
             for target in targets:
-                theirs = scores(signal, target, batch, self.heads)
-                error = attention_loss(ours, theirs, real, real, self.scale[target])
+                theirs = scores(signal, target, batch, self.heads, self.place)
+                error = attention_loss(ours, theirs, queries, keys, self.scale[target])
                 errors.append(error / len(targets))
         return torch.stack(errors).sum() / len(self.layer_map.targets)
+
+    def count(self, batch: Batch) -> int:
+        """Real queries."""
+        return batch.packing.count if self.place == "encoder" else len(batch.units)
 
     @torch.no_grad()
     def fit(
@@ -143,12 +157,13 @@ class AttentionLoss(DistillationLoss):
         sums = torch.zeros(2, len(layers), self.heads, device=self.scale.device)
         tokens = 0
         for batch in batches:
-            signal, real = source.fetch(batch, self.of_teacher), real_places(batch)
-            tokens += batch.packing.count
+            signal = source.fetch(batch, self.of_teacher)
+            queries, keys = real_places(batch, self.place)
+            tokens += self.count(batch)
             for i, layer in enumerate(layers):
-                found = scores(signal, layer, batch, self.heads)
-                sums[0, i] += head_sums(found, real, real)
-                sums[1, i] += head_sums(found.square(), real, real)
+                found = scores(signal, layer, batch, self.heads, self.place)
+                sums[0, i] += head_sums(found, queries, keys)
+                sums[1, i] += head_sums(found.square(), queries, keys)
         mean, square = sums / max(1, tokens)
         variance = (square - mean.square()).clamp_min(1e-12)
         if self.options.normalisation == "layer":
@@ -156,18 +171,53 @@ class AttentionLoss(DistillationLoss):
         self.scale[list(layers)] = variance.rsqrt()
 
 
-def scores(outputs: ModelOutputs, layer: int, batch: Batch, heads: int) -> Tensor:
-    """A layer's attention scores, shape (blocks, heads, length, length), float32."""
-    # Stores hold half precision, which bf16 autocast does not mix with its own.
-    states = (outputs.states[State(kind, layer)].float() for kind in SCORED)
-    query, key = (batch.packing.spread_heads(s, heads) for s in states)
+def scores(
+    outputs: ModelOutputs, layer: int, batch: Batch, heads: int, place: Place = "encoder"
+) -> Tensor:
+    """A layer's attention scores, shape (blocks, heads, queries, keys), float32."""
+    query, key = (
+        # Stores hold half precision, which bf16 autocast does not mix with its own.
+        spread_heads(batch, outputs.states[state].float(), heads, of_decoder=state.of_decoder)
+        for state in (State(kind, layer, place) for kind in SCORED)
+    )
+    key = key[: len(query)]  # blocks of an encoder's tokens may be filled up
     scaled: Tensor = (query @ key.transpose(-1, -2)).float() / math.sqrt(query.shape[-1])
     return scaled
 
 
-def real_places(batch: Batch) -> Tensor:
-    """Which places of `scores` are real tokens, shape (blocks, length), 1 or 0."""
-    return (batch.packing.bias[:, 0] == 0).float()
+def spread_heads(batch: Batch, tokens: Tensor, heads: int, *, of_decoder: bool) -> Tensor:
+    """Real tokens, shape (tokens, size), as (blocks, heads, length, size / heads), 0 between."""
+    if not of_decoder:
+        return batch.packing.spread_heads(tokens, heads)
+    examples, length, places = _decoder_places(batch)
+    padded = tokens.new_zeros(examples * length, tokens.shape[1]).index_copy(0, places, tokens)
+    return padded.view(examples, length, heads, -1).transpose(1, 2)
+
+
+def real_places(batch: Batch, place: Place = "encoder") -> tuple[Tensor, Tensor]:
+    """Which queries and which keys of `scores` count, 1 or 0.
+
+    Shape (blocks, queries) and (blocks, keys), or (blocks, queries, keys) of a decoder's own, which
+    does not look ahead.
+    """
+    encoder = (batch.packing.bias[:, 0] == 0).float()
+    if place == "encoder":
+        return encoder, encoder
+    examples, length, places = _decoder_places(batch)
+    decoder = encoder.new_zeros(examples * length)
+    decoder[places] = 1.0
+    decoder = decoder.view(examples, length)
+    if place == "cross":
+        return decoder, encoder[:examples]
+    behind = torch.ones(length, length, device=decoder.device).tril()
+    return decoder, decoder[:, None] * behind
+
+
+def _decoder_places(batch: Batch) -> tuple[int, int, Tensor]:
+    """Examples, the length of what the decoder reads, and the cell of each of its tokens."""
+    units = batch.units
+    assert units.position is not None
+    return units.examples, units.length, units.example * units.length + units.position
 
 
 def attention_loss(
@@ -181,7 +231,7 @@ def attention_loss(
         student: Shape (examples, heads, queries, keys).
         teacher: Same shape.
         queries: Shape (examples, queries): 1 for real ones, 0 for padding.
-        keys: Shape (examples, keys): likewise.
+        keys: Shape (examples, keys): likewise; or for each query, (examples, queries, keys).
         scale: Shape (heads,).
     """
     errors = (student - teacher) * scale[:, None, None]
@@ -190,6 +240,7 @@ def attention_loss(
 
 def head_sums(values: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
     """Of each head: the means over real keys, summed over real queries; shape (heads,)."""
-    share = keys / keys.sum(1, keepdim=True).clamp_min(1)
-    sums: Tensor = torch.einsum("bhqk,bq,bk->h", values, queries, share)
+    share = keys / keys.sum(-1, keepdim=True).clamp_min(1)
+    form = "bhqk,bq,bk->h" if keys.ndim == 2 else "bhqk,bq,bqk->h"
+    sums: Tensor = torch.einsum(form, values, queries, share)
     return sums

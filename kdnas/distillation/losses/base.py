@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from kdnas.distillation.outputs import (
 )
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
+from kdnas.space.families import Place
 from kdnas.space.pruned import AnyArchitecture
 
 
@@ -33,6 +34,30 @@ class Shapes:
     teacher: Architecture
     student: AnyArchitecture
     outputs: int = 0
+
+    def of(self, place: Place) -> Shapes:
+        """Those of the stack at a place: the decoder's, also of its cross-attention."""
+        if place == "encoder":
+            return self
+        teacher, (student,) = stacks_at(place, self.teacher, [self.student])
+        return replace(self, teacher=teacher, student=student)
+
+
+def stacks_at(
+    place: Place, teacher: Architecture, students: Collection[AnyArchitecture]
+) -> tuple[Architecture, list[AnyArchitecture]]:
+    """The shapes of a teacher and of students in one stack; without a decoder it has no layer."""
+    if place == "encoder":
+        return teacher, list(students)
+    decoders = (getattr(student, "decoder", None) for student in students)
+    return teacher.decoder or NO_SHAPE, [decoder or NO_SHAPE for decoder in decoders]
+
+
+def no_decoder(name: str, place: Place, teacher: Architecture) -> str | None:
+    """Why a loss on a decoder does not fit a teacher; None where it does."""
+    if place == "encoder" or teacher.decoder:
+        return None
+    return f"the loss {name} compares decoders, and the teacher has none; leave it out"
 
 
 @dataclass(frozen=True)
@@ -45,12 +70,20 @@ class TeacherStatistics:
         logit_variance: Summed over outputs; None where the teacher gave no logits.
         views: Of states that views make, shape (2, width) each: mean and variance over the rows
             that they were learnt on.
+        decoder: Mean and variance of a decoder's hidden states, over its tokens, likewise.
     """
 
     mean: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     variance: Tensor = field(default_factory=lambda: torch.ones(0, 0))
     logit_variance: float | None = None
     views: Mapping[State, Tensor] = field(default_factory=dict)
+    decoder: tuple[Tensor, Tensor] | None = None
+
+    def of(self, place: Place) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the hidden states of a stack."""
+        if place == "encoder":
+            return self.mean, self.variance
+        return self.decoder or (torch.zeros(0, 0), torch.ones(0, 0))
 
 
 class LossOptions(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,12 +14,20 @@ from kdnas.config.choices import Normalisation
 from kdnas.config.layer_mapping import LayerMapping, MapName, mapping_in_words
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap, mapping_problem
-from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.losses.base import (
+    DistillationLoss,
+    LossOptions,
+    Shapes,
+    TeacherStatistics,
+    no_decoder,
+    stacks_at,
+)
 from kdnas.distillation.losses.layer_weights import LayerWeights
 from kdnas.distillation.losses.projections import Pair, fit_projections
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, hidden_states
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
+from kdnas.space.families import Place
 from kdnas.space.pruned import AnyArchitecture
 
 # The layers of the score where those of the training are learnt.
@@ -57,6 +65,8 @@ class HiddenLoss(DistillationLoss):
 
     Options = HiddenOptions
     has_parameters = True
+    name: ClassVar[str] = "hidden"
+    place: ClassVar[Place] = "encoder"  # of the states
     options: HiddenOptions
     scale: Tensor
     mean: Tensor
@@ -77,14 +87,16 @@ class HiddenLoss(DistillationLoss):
         self.weights: LayerWeights | None = None
         parts = [len(target) for target in self.targets]
         if self.layer_map.learned:
-            self.weights = LayerWeights(len(targets), shapes.teacher.num_hidden_layers)
+            depth = shapes.of(self.place).teacher.num_hidden_layers
+            self.weights = LayerWeights(len(targets), depth)
             parts = [1] * len(targets)
         widths = [count * shapes.teacher.hidden_size for count in parts]
         sizes = widths[:1] if shared else widths
         self.projections = nn.ModuleList(nn.Linear(shapes.student.hidden_size, n) for n in sizes)
-        self.register_buffer("mean", self.statistics.mean.float().clone())
-        variances = self.statistics.variance.float()
-        factors = torch.stack([scales(row, self.options.normalisation) for row in variances])
+        mean, variances = self.statistics.of(self.place)
+        self.register_buffer("mean", mean.float().clone())
+        normalisation = self.options.normalisation
+        factors = torch.stack([scales(row, normalisation) for row in variances.float()])
         self.register_buffer("scale", factors)
         self.register_buffer("layers", torch.tensor(self.layer_map.rows))
 
@@ -92,16 +104,19 @@ class HiddenLoss(DistillationLoss):
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer predicts."""
         assert isinstance(options, HiddenOptions)
-        depths = shapes.student.num_hidden_layers, shapes.teacher.num_hidden_layers
+        own = shapes.of(cls.place)
+        depths = own.student.num_hidden_layers, own.teacher.num_hidden_layers
         return LayerMap.of(options.mapping, *depths)
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        return OutputRequest(hidden_states(cls.map_layers(shapes, options).teacher_layers))
+        layers = cls.map_layers(shapes, options).teacher_layers
+        return OutputRequest(hidden_states(layers, cls.place))
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        return OutputRequest(hidden_states(cls.map_layers(shapes, options).student_layers))
+        layers = cls.map_layers(shapes, options).student_layers
+        return OutputRequest(hidden_states(layers, cls.place))
 
     @classmethod
     def scoring_options(cls, options: LossOptions) -> LossOptions:
@@ -113,8 +128,11 @@ class HiddenLoss(DistillationLoss):
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """A mapping that does not fit, or cannot share a projection."""
+        """A mapping that does not fit, or cannot share a projection; no decoder."""
         assert isinstance(options, HiddenOptions)
+        if problem := no_decoder(cls.name, cls.place, teacher):
+            return problem
+        teacher, students = stacks_at(cls.place, teacher, students)
         mapping, depths = options.mapping, {s.num_hidden_layers for s in students}
         lists = mapping.values() if isinstance(mapping, dict) else ()
         counts = {len(target) for targets in lists for target in targets}
@@ -128,7 +146,7 @@ class HiddenLoss(DistillationLoss):
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         errors = []
         for i, (layer, target) in enumerate(self.pairs(signal)):
-            predicted = self.projection(i)(output.hidden(layer))
+            predicted = self.projection(i)(output.hidden(layer, self.place))
             if self.weights is None:
                 errors.append(squared_error(predicted, target) / len(self.targets[i]))
             else:  # targets take a gradient
@@ -138,7 +156,7 @@ class HiddenLoss(DistillationLoss):
 
     def count(self, batch: Batch) -> int:
         """Real tokens whose states are compared."""
-        return batch.compared_count
+        return batch.compared_count if self.place == "encoder" else len(batch.units)
 
     def fit(
         self,
@@ -151,7 +169,7 @@ class HiddenLoss(DistillationLoss):
 
         def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
             for i, (layer, target) in enumerate(self.pairs(signal)):
-                yield i % len(self.projections), output.hidden(layer), target
+                yield i % len(self.projections), output.hidden(layer, self.place), target
 
         batches = list(batches)
         if self.weights is not None and self.options.normalisation != "raw":
@@ -180,30 +198,35 @@ class HiddenLoss(DistillationLoss):
     def standardised(self, signal: ModelOutputs) -> Tensor:
         """All that a learnt map weighs, shape (teacher layers, tokens, hidden size), float32."""
         layers = self.layer_map.teacher_layers
-        centred = ((signal.hidden(j).float() - self.mean[j]) * self.scale[j] for j in layers)
+        centred = (
+            (signal.hidden(j, self.place).float() - self.mean[j]) * self.scale[j] for j in layers
+        )
         return torch.stack(list(centred))
 
     def target(self, i: int, signal: ModelOutputs) -> Tensor:
         """The layers that one predicts: shape (tokens, targets * teacher hidden size), float32."""
         layers, size = self.targets[i], self.mean.shape[1]
-        first = signal.hidden(layers[0])
+        first = signal.hidden(layers[0], self.place)
         target = torch.empty(len(first), len(layers) * size, device=first.device)
         for layer, part in zip(layers, torch.split(target, size, dim=1), strict=True):
-            part.copy_(signal.hidden(layer)).sub_(self.mean[layer]).mul_(self.scale[layer])
+            part.copy_(signal.hidden(layer, self.place)).sub_(self.mean[layer]).mul_(
+                self.scale[layer]
+            )
         return target
 
 
 class EmbeddingsLoss(HiddenLoss):
     """The student's embeddings against the teacher's. Jiao et al. 2020, TinyBERT."""
 
+    name = "embeddings"
     trains_embeddings = True
 
     @classmethod
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """None: the mapping is of layers."""
-        return None
+        """None where there are such embeddings: the mapping is of layers."""
+        return no_decoder(cls.name, cls.place, teacher)
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:

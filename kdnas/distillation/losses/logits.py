@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import Field
 from torch import Tensor
 
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest
+from kdnas.distillation.top_logits import top_divergence
+from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture
 from kdnas.tasks.types.base import LogitLoss
 
 
@@ -64,9 +69,26 @@ class LogitsLoss(DistillationLoss):
 
     student_request = teacher_request
 
+    @classmethod
+    def problem(
+        cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
+    ) -> str | None:
+        """Squared errors of a vocabulary's logits, of which a store has the likeliest alone."""
+        assert isinstance(options, LogitsOptions)
+        if options.logit_loss != "mse" or teacher.decoder is None:
+            return None
+        return (
+            "invalid logit_loss mse: of a vocabulary the likeliest outputs alone are stored; give "
+            "kl or ce"
+        )
+
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        own = self.options
+        if signal.top is not None and output.logits is not None:
+            entropy = own.logit_loss == "kl"
+            return top_divergence(output.logits, signal.top, own.temperature, entropy=entropy)
         assert signal.logits is not None and output.logits is not None
-        ours, theirs, own = output.logits, signal.logits, self.options
+        ours, theirs = output.logits, signal.logits
         return batch.task.logit_loss(ours, theirs, batch.units, own.temperature, own.logit_loss)
 
     def heldout_value(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:

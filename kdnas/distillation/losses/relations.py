@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +11,20 @@ from pydantic import Field
 from torch import Tensor
 
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.losses.attention import real_places, spread_heads
 from kdnas.distillation.losses.base import (
     DistillationLoss,
     LossOptions,
     Shapes,
     TeacherStatistics,
     lost_heads,
+    no_decoder,
+    stacks_at,
 )
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
+from kdnas.distillation.packing import NEVER
 from kdnas.space.architecture import Architecture
-from kdnas.space.families import Unit
+from kdnas.space.families import Place, Unit
 from kdnas.space.pruned import AnyArchitecture
 
 
@@ -63,6 +67,8 @@ class RelationsLoss(DistillationLoss):
     """
 
     Options = RelationsOptions
+    name: ClassVar[str] = "relations"
+    place: ClassVar[Place] = "encoder"  # whose attention
     options: RelationsOptions
 
     def __init__(
@@ -73,24 +79,27 @@ class RelationsLoss(DistillationLoss):
     ) -> None:
         super().__init__(shapes, options, statistics)
         self.student_layer, self.teacher_layer = self.layers(shapes, self.options)
-        self.heads = self.options.relation_heads or common_heads(shapes)
+        self.heads = self.options.relation_heads or common_heads(shapes.of(self.place))
 
     @classmethod
     def layers(cls, shapes: Shapes, options: LossOptions) -> tuple[int, int]:
         """The student's layer and the teacher's."""
         assert isinstance(options, RelationsOptions)
+        own = shapes.of(cls.place)
         return (
-            options.relation_student_layer or shapes.student.num_hidden_layers,
-            options.relation_layer or shapes.teacher.num_hidden_layers,
+            options.relation_student_layer or own.student.num_hidden_layers,
+            options.relation_layer or own.teacher.num_hidden_layers,
         )
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        return OutputRequest(attention_states(cls.layers(shapes, options)[1]))
+        layer = cls.layers(shapes, options)[1]
+        return OutputRequest(attention_states(layer, place=cls.place))
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
-        return OutputRequest(attention_states(cls.layers(shapes, options)[0]))
+        layer = cls.layers(shapes, options)[0]
+        return OutputRequest(attention_states(layer, place=cls.place))
 
     @classmethod
     def problem(
@@ -98,11 +107,14 @@ class RelationsLoss(DistillationLoss):
     ) -> str | None:
         """A layer that the teacher lacks, pruned heads, or heads that do not divide a size."""
         assert isinstance(options, RelationsOptions)
+        if problem := no_decoder(cls.name, cls.place, teacher):
+            return problem
+        teacher, students = stacks_at(cls.place, teacher, students)
         layer, heads = options.relation_layer, options.relation_heads
         depth = teacher.num_hidden_layers
         if layer and layer > depth:
             return f"invalid relation_layer {layer}: the teacher has {depth} layers"
-        if lost := lost_heads("relations", students):
+        if lost := lost_heads(cls.name, students):
             return lost
         ours = options.relation_student_layer
         shallow = [n for n in sorted({s.num_hidden_layers for s in students}) if ours and n < ours]
@@ -121,16 +133,31 @@ class RelationsLoss(DistillationLoss):
         return None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        spread, bias = batch.packing.spread_heads, batch.packing.bias[:, None]
-        ours = {k: spread(output.states[State(k, self.student_layer)], self.heads) for k in HEADS}
-        # Stores hold half precision, which bf16 autocast does not mix with its own.
-        states = {kind: signal.states[State(kind, self.teacher_layer)].float() for kind in HEADS}
-        theirs = {kind: spread(value, self.heads) for kind, value in states.items()}
+        queries, keys = real_places(batch, self.place)
+        seen = keys[:, None, None] if keys.ndim == 2 else keys[:, None]
+        bias = torch.zeros_like(seen).masked_fill(seen == 0, NEVER)
+        ours = self._by_head(output, self.student_layer, batch)
+        theirs = self._by_head(signal, self.teacher_layer, batch)
         losses = [
-            relation_loss(ours[a], theirs[a], bias, keys=(ours[b], theirs[b]))
+            relation_loss(ours[a], theirs[a], bias, (ours[b], theirs[b]), queries[:, None] == 1)
             for a, b in PAIRS[self.options.relations]
         ]
         return torch.stack(losses).sum()
+
+    def _by_head(self, outputs: ModelOutputs, layer: int, batch: Batch) -> dict[str, Tensor]:
+        """Queries, keys and values of a layer, shape (blocks, heads, length, size)."""
+        found = {kind: State(kind, layer, self.place) for kind in HEADS}
+        return {
+            # Stores hold half precision, which bf16 autocast does not mix with its own.
+            kind: spread_heads(
+                batch, outputs.states[state].float(), self.heads, of_decoder=state.of_decoder
+            )
+            for kind, state in found.items()
+        }
+
+    def count(self, batch: Batch) -> int:
+        """Real tokens."""
+        return batch.packing.count if self.place == "encoder" else len(batch.units)
 
 
 def common_heads(shapes: Shapes) -> int:
@@ -141,7 +168,11 @@ def common_heads(shapes: Shapes) -> int:
 
 
 def relation_loss(
-    student: Tensor, teacher: Tensor, bias: Tensor, keys: tuple[Tensor, Tensor] | None = None
+    student: Tensor,
+    teacher: Tensor,
+    bias: Tensor,
+    keys: tuple[Tensor, Tensor] | None = None,
+    real: Tensor | None = None,
 ) -> Tensor:
     """KL divergence of self-attention relations, averaged over heads and real tokens.
 
@@ -151,16 +182,19 @@ def relation_loss(
     Args:
         student: Shape (examples, relation heads, length, size): queries, keys or values.
         teacher: Same shape; the size may differ.
-        bias: Shape (examples, 1, 1, length): 0 for real tokens, a very negative number for padding.
+        bias: Shape (examples, 1, 1, length): 0 for real tokens, a very negative number for padding;
+            or for each token, (examples, 1, length, length).
         keys: What the student's and the teacher's are multiplied with, of the same shapes; default:
             themselves.
+        real: Shape (examples, 1, length): which tokens count; default: those without bias.
     """
     ours, theirs = (
         _relations(states, other, bias)
         for states, other in zip((student, teacher), keys or (student, teacher), strict=True)
     )
     divergence = (theirs.exp() * (theirs - ours)).sum(-1)
-    real = (bias == 0).transpose(-1, -2).squeeze(-1)
+    if real is None:
+        real = (bias == 0).transpose(-1, -2).squeeze(-1)
     return (divergence * real).sum() / (real.sum() * divergence.shape[1])
 
 

@@ -19,7 +19,7 @@ from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.report.trials_table import cells, finished, records
 from kdnas.runtime.formatting import several
-from kdnas.space.families import FIELDS
+from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS
 from kdnas.study.attributes import CONTINUES, INFEASIBLE, REPEATS, RUNG
 from kdnas.study.rows import candidate_of
 from kdnas.study.study import evaluated
@@ -53,7 +53,16 @@ PARALLEL = Section(
 )
 FEWEST = 8
 TREES = 32
-NAMES = dict(zip(FIELDS, ("layers", "heads", "hidden size", "neurons", "activation"), strict=True))
+NAMES = dict(
+    zip(
+        (*FIELDS, *DECODER_FIELDS),
+        (
+            *("layers", "heads", "hidden size", "neurons", "activation"),
+            *("decoder layers", "decoder heads", "decoder neurons"),
+        ),
+        strict=True,
+    )
+)
 # What is explained: its name, its attribute in a trial, its colour and pattern.
 TARGETS = (
     ("score", "loss", style.STUDENT, ""),
@@ -195,10 +204,11 @@ def importance_section(data: ReportData) -> Section:
         return replace(MATTERS, missing=few)
     x = {"tickformat": ".0%", "title": {"text": "share explained"}}
     figure = style.figure(x, {"autorange": "reversed"}, 380, barmode="group")
-    table = pd.DataFrame(index=list(NAMES.values()))
+    fields = [name for name in NAMES if name in FIELDS or name in data.table]
+    table = pd.DataFrame(index=[NAMES[field] for field in fields])
     for name, attribute, colour, pattern in TARGETS:
         shares = importances(data.study, attribute)
-        table[name] = [shares.get(field, 0.0) for field in FIELDS]
+        table[name] = [shares.get(field, 0.0) for field in fields]
         figure.add_bar(
             y=table.index,
             x=table[name],
@@ -237,7 +247,7 @@ def parallel_section(data: ReportData) -> Section:
     figure = style.figure(margin={"l": 40, "r": 48, "t": 64, "b": 24})
     figure.add_parcoords(
         dimensions=[
-            *(_choices(NAMES[field], rows[field]) for field in FIELDS),
+            *(_choices(NAMES[field], column) for field, column in _fields(rows).items()),
             _speedups(rows.speedup.astype(float)),
             {"label": "score", "values": score},
             {"label": "reward", "values": rows.reward.astype(float)},
@@ -249,6 +259,15 @@ def parallel_section(data: ReportData) -> Section:
         unselected={"line": {"color": style.GRID, "opacity": 0.4}},
     )
     return replace(PARALLEL, views={"all": figure})
+
+
+def _fields(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """The columns of what is chosen; of a decoder, filled in."""
+    found = {name: rows[name] for name in NAMES if name in rows}
+    return {
+        name: column.fillna(rows[ENCODERS[name]]) if name in ENCODERS else column
+        for name, column in found.items()
+    }
 
 
 def _speedups(column: pd.Series) -> dict[str, Any]:

@@ -1,32 +1,62 @@
-"""What kdnas knows of a family of encoders: how it names its config fields and weights."""
+"""What kdnas knows of a family of models: how it names its config fields and weights."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from kdnas.space.architecture import Architecture
+from kdnas.space.architecture import FIELDS
 
-FIELDS = tuple(Architecture.__dataclass_fields__)
+__all__ = ["FIELDS", "SIDES", "UNITS", "Attention", "Family", "Place", "Unit", "is_at"]
 Unit = Literal["query", "key", "value"]
 UNITS: tuple[Unit, Unit, Unit] = ("query", "key", "value")
+# Whose attention it is: the encoder's, the decoder's own, or the decoder's to the encoder's states.
+Place = Literal["encoder", "decoder", "cross"]
+# Of a model with two stacks: below which name the weights of each are, in their order.
+SIDES: tuple[Place, Place] = ("encoder", "decoder")
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The maps of one attention of a layer.
+
+    Attributes:
+        heads_out: Names of the linear maps to queries, keys and values.
+        heads_in: Name of the linear map that reads the concatenated heads.
+    """
+
+    heads_out: tuple[str, str, str]
+    heads_in: str
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The names of all of them."""
+        return (*self.heads_out, self.heads_in)
+
+    def units_of(self, path: str) -> tuple[Unit, ...]:
+        """What the outputs of a map, by its path or name, are: nothing, one, or all three."""
+        named = zip(UNITS, self.heads_out, strict=True)
+        return tuple(unit for unit, end in named if is_at(path, end))
 
 
 @dataclass(frozen=True)
 class Family:
-    """One family of encoders.
+    """One family of encoders, or of encoders with decoders: then this is of the encoder's stack.
 
     Paths of modules are below the base model; names of maps are the ends of their paths.
 
     Attributes:
         model_types: What transformers calls its models in `config.json`.
-        fields: The config's own names of fields, where they differ.
+        fields: The config's own names of fields, where they differ; `encoder.hidden_size` is a
+            field of a config within it.
         follows: Config fields that must equal another field (`pooler_hidden_size`).
         per_layer: Config fields that list something for each layer; a student's layer has what
             the teacher's layer has whose weights it inherits.
         span: Paths of the modules that tokens pass between embeddings and heads, in their order;
             of a list of modules, each.
-        layers: Path of the module list of layers; None where layers share their weights.
+        layers: Path of the module list of layers; None where layers share their weights. `*` stands
+            for any one name.
         heads_out: Names of the linear maps to queries, keys and values. One map that makes all
             three, one after the other, is named three times.
         heads_also: Names of other maps or parameters with a row for each dimension of all heads,
@@ -44,6 +74,20 @@ class Family:
             two sizes are equal, so that weights of other sizes do not fit.
         position_offset: Whether positions are counted from the padding id up.
         padding_id: The padding id, where the family's code fixes it whatever the config says.
+        scales_scores: Whether attention divides its scores by the root of the size of a head.
+        scales_embeddings: Config field that says whether token embeddings are multiplied by the
+            root of the hidden size.
+        scales_outputs: Config field that says whether the decoder's last states are divided by it.
+        act_also: Config field that spells the activation once more, behind `gated-` where neurons
+            are gated.
+        inner: Model types of the configs within the config, where there are any.
+        decoder: The decoder's stack, as a family of its own. It has the encoder's hidden size and
+            activation.
+        shallow_decoder: Whether a decoder must not be deeper than its encoder: the cache of its
+            keys and values has the encoder's depth.
+        cross: Of a decoder's stack: the attention that reads the encoder's states.
+        last_norms: Of a decoder's stack: the norm behind it, as the first of these that there is;
+            `{last}` stands for the number of its last layer.
     """
 
     model_types: tuple[str, ...]
@@ -64,15 +108,85 @@ class Family:
     drops_equal_map: bool = False
     position_offset: bool = False
     padding_id: int | None = None
+    scales_scores: bool = True
+    scales_embeddings: str | None = None
+    scales_outputs: str | None = None
+    act_also: str | None = None
+    inner: tuple[str, ...] = ()
+    decoder: Family | None = None
+    shallow_decoder: bool = False
+    cross: Attention | None = None
+    last_norms: tuple[str, ...] = ()
+
+    @property
+    def stacks(self) -> tuple[Family, ...]:
+        """The encoder and, where there is one, the decoder."""
+        return (self, self.decoder) if self.decoder else (self,)
+
+    @property
+    def attention(self) -> Attention:
+        """The attention of a stack's tokens to each other."""
+        return Attention(self.heads_out, self.heads_in)
+
+    def stack_of(self, path: str) -> Family:
+        """The stack that a module or weight of a model belongs to.
+
+        The decoder's are the head and what both stacks share, too.
+        """
+        if self.decoder is None:
+            return self
+        side = next((part for part in path.split(".") if part in SIDES), SIDES[-1])
+        return self.stacks[SIDES.index(side)]
+
+    def attention_at(self, path: str) -> tuple[Place, Attention] | None:
+        """The attention of which a module or weight of a model is part, and whose it is."""
+        stack = self.stack_of(path)
+        if stack.cross and any(is_at(path, end) for end in stack.cross.maps):
+            return "cross", stack.cross
+        if any(is_at(path, end) for end in stack.attention.maps):
+            return ("encoder" if stack is self else "decoder"), stack.attention
+        return None
+
+    def layer_of(self, path: str) -> tuple[str, int] | None:
+        """The layer of a module or weight: its path and its number, from 0; None outside layers.
+
+        Where layers share their weights there are none.
+        """
+        layers = self.stack_of(path).layers
+        if layers is None:
+            return None
+        below = re.escape(layers).replace(r"\*", r"\w+")
+        found = re.match(rf"((?:.*?\.)?{below}\.(\d+))(?:\.|$)", path)
+        return (found[1], int(found[2])) if found else None
 
     def field_name(self, name: str) -> str:
         """The config's own name of a field of the search space."""
         return self.fields.get(name, name)
 
+    def read(self, config: Any, name: str) -> Any:
+        """A config's value of a field of the search space."""
+        holder, own = _holder(config, self.field_name(name))
+        return getattr(holder, own)
+
+    def write(self, config: Any, name: str, value: int | str) -> None:
+        """Sets it."""
+        holder, own = _holder(config, self.field_name(name))
+        setattr(holder, own, value)
+        if name == "hidden_act" and self.act_also:
+            gate, _, _ = getattr(config, self.act_also).rpartition("-")
+            setattr(config, self.act_also, f"{gate}-{value}" if gate else value)
+
     def units_of(self, path: str) -> tuple[Unit, ...]:
         """What the outputs of a map, by its path or name, are: nothing, one, or all three."""
-        named = zip(UNITS, self.heads_out, strict=True)
-        return tuple(unit for unit, end in named if is_at(path, end))
+        return self.attention.units_of(path)
+
+
+def _holder(config: Any, name: str) -> tuple[Any, str]:
+    """The config that has a field, and the field's name in it."""
+    *inner, own = name.split(".")
+    for part in inner:
+        config = getattr(config, part)
+    return config, own
 
 
 def is_at(path: str, name: str) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from kdnas.space import Architecture
 from kdnas.space.families import UNITS
 from kdnas.students.pruning.kept import Kept, prunable_family, shape_of
-from kdnas.students.roles import Kind, is_by_head, layer_path, role_of
+from kdnas.students.roles import Kind, is_by_head, role_of
 
 Place = tuple[int, Tensor]
 
@@ -39,7 +39,7 @@ class Places:
 
         None where the tensor has nothing of heads or neurons.
         """
-        layer = layer_path(self.family, name)
+        layer = self.family.layer_of(name)
         role = role_of(self.family, name, rows, self.teacher.intermediate_size) if layer else None
         if layer is None or role is None:
             return None

@@ -27,7 +27,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, PrunedArchitecture
 from kdnas.space.families import is_at
 from kdnas.students.pruning.kept import Kept, prunable_family, shape_of
-from kdnas.students.roles import is_by_head, layer_path, role_of
+from kdnas.students.roles import is_by_head, role_of
 
 NEURON_MULTIPLE = 8
 KINDS = ("heads", "neurons")
@@ -143,7 +143,7 @@ def magnitude_scores(
     counts = {"heads": shape.num_attention_heads, "neurons": shape.intermediate_size}
     sums: Sums = {}
     for name, value in model.state_dict().items():
-        layer = layer_path(family, name)
+        layer = family.layer_of(name)
         role = role_of(family, name, len(value), shape.intermediate_size) if layer else None
         if layer is None or role is None:
             continue
@@ -175,7 +175,7 @@ def unit_maps(model: PreTrainedModel) -> dict[str, Unit]:
     """
     family, found = prunable_family(model.config), dict[str, Unit]()
     for path, module in model.named_modules():
-        layer = layer_path(family, path)
+        layer = family.layer_of(path)
         if layer is None or not isinstance(module, nn.Linear):
             continue
         if is_at(path, family.heads_in):

@@ -21,7 +21,6 @@ from kdnas.errors import KdnasError
 from kdnas.space.families import is_at
 from kdnas.students.pruning.kept import CONFIG_KEY, Kept, check_fits, shape_of
 from kdnas.students.pruning.places import Places
-from kdnas.students.roles import layer_path
 
 # What modules of attention call their number of heads, and the width of all of them.
 HEAD_COUNTS, HEAD_WIDTHS = ("num_attention_heads", "n_heads", "num_heads"), ("all_head_size",)
@@ -112,7 +111,7 @@ def slice_in_place(model: PreTrainedModel, kept: Kept) -> PreTrainedModel:
         if isinstance(module, nn.Linear) and attribute == "weight":
             module.out_features, module.in_features = part.shape
     for path, number in dict.fromkeys(
-        layer for name, _ in model.named_modules() if (layer := layer_path(places.family, name))
+        layer for name, _ in model.named_modules() if (layer := places.family.layer_of(name))
     ):
         _fit_layer(model.get_submodule(path), places, number)
     kept.write(model.config)

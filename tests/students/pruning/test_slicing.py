@@ -18,7 +18,6 @@ from kdnas.errors import KdnasError
 from kdnas.space.families import FAMILIES, family_of, is_at
 from kdnas.students.pruning import CONFIG_KEY, Kept, dense, is_sliced, sliced
 from kdnas.students.pruning.slicing import zero_pruned
-from kdnas.students.roles import layer_path
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import load_teacher
 
@@ -59,7 +58,7 @@ def masked_logits(model: PreTrainedModel, kept: Kept, batch: Batch) -> torch.Ten
     family = family_of(model.config.model_type, "")
     handles = []
     for path, module in model.named_modules():
-        layer = layer_path(family, path)
+        layer = family.layer_of(path)
         heads = is_at(path, family.heads_in)
         if layer is None or not (heads or is_at(path, family.neurons_out)):
             continue

@@ -1,0 +1,121 @@
+"""The likeliest outputs of a teacher with a vocabulary, the rest as one.
+
+All logits of 100,000 target tokens and 50,000 words take 20 GB. Most of their probability is on a
+few words, which are kept with their log-probabilities; of the others only what they amount to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Temperatures at which the amount of the rest is exact.
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+NEVER = -1e4
+
+
+@dataclass(frozen=True)
+class Keep:
+    """The outputs of a unit that are kept: as many as hold a share of its probability."""
+
+    share: float = 0.999
+    most: int = 128
+
+
+@dataclass(frozen=True)
+class TopLogits:
+    """A teacher's likeliest outputs.
+
+    Attributes:
+        ids: Shape (units, kept), int64; those of units with fewer are filled up with 0.
+        logs: Same shape, float: their log-probabilities, a very negative number for fill.
+        rest: Shape (units, len(TEMPERATURES)): for each temperature T the logarithm of the sum of
+            `p ** (1 / T)` over the outputs that are not kept.
+        others: Shape (units,): how many those are.
+    """
+
+    ids: Tensor
+    logs: Tensor
+    rest: Tensor
+    others: Tensor
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> TopLogits:
+        """The same with each tensor changed, always in the same order."""
+        return TopLogits(*(change(x) for x in (self.ids, self.logs, self.rest, self.others)))
+
+    def at(self, temperature: float) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of the kept outputs and of the rest: (units, kept) and (units,)."""
+        kept = torch.where(self.logs > NEVER, self.logs.float() / temperature, NEVER)
+        rest = _rest_at(self.rest.float(), self.others, temperature)
+        whole = torch.logsumexp(torch.cat([kept, rest[:, None]], dim=1), dim=1)
+        return kept - whole[:, None], rest - whole
+
+
+def _rest_at(rest: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """The rest's amount: linear in 1 / T between known ones, the last of which is at infinity."""
+    exponent = 1 / temperature
+    known = [*(1 / t for t in TEMPERATURES), 0.0]
+    if exponent >= known[0]:  # below the first temperature, where the rest is smaller still
+        return (rest[:, 0] * exponent).clamp_min(NEVER)
+    values = torch.cat([rest, others.clamp_min(1).log()[:, None]], dim=1)
+    i = next(i for i in range(len(known) - 1) if known[i + 1] <= exponent)
+    part = (exponent - known[i + 1]) / (known[i] - known[i + 1])
+    mixed: Tensor = part * values[:, i] + (1 - part) * values[:, i + 1]
+    return torch.where(others > 0, mixed, NEVER).clamp_min(NEVER)
+
+
+def top_of(logits: Tensor, keep: Keep) -> TopLogits:
+    """The likeliest outputs of logits of shape (units, outputs)."""
+    logs = logits.float().log_softmax(-1)
+    most = min(keep.most, logs.shape[1])
+    found = logs.topk(most, dim=-1)
+    # The first outputs that together have the share; the one that reaches it is among them.
+    before = found.values.exp().cumsum(-1) - found.values.exp()
+    kept = before < keep.share
+    kept[:, 0] = True
+    left = logs.scatter(1, found.indices, torch.where(kept, -math.inf, found.values))
+    rest = [torch.logsumexp(left / t, dim=-1).clamp_min(NEVER) for t in TEMPERATURES]
+    return TopLogits(
+        torch.where(kept, found.indices, 0),
+        torch.where(kept, found.values, NEVER),
+        torch.stack(rest, dim=1),
+        logs.shape[1] - kept.sum(1),
+    )
+
+
+def top_divergence(
+    student: Tensor, teacher: TopLogits, temperature: float, *, entropy: bool = True
+) -> Tensor:
+    """KL divergence from a teacher's kept outputs and its rest, times the temperature squared.
+
+    A mean over units, 0 where there are none. The rest is one outcome to both, so that the value
+    is never above that of all outputs. Without `entropy` it is the soft cross-entropy.
+
+    Args:
+        student: All logits, shape (units, outputs).
+        teacher: Of the same units.
+        temperature: Of both softmaxes.
+        entropy: Whether the teacher's entropy is subtracted.
+    """
+    if not len(student):
+        return student.sum()
+    scaled = student.float() / temperature
+    whole = torch.logsumexp(scaled, dim=-1)
+    real = teacher.logs > NEVER
+    ours = torch.where(real, scaled.gather(1, teacher.ids) - whole[:, None], 0.0)
+    # Fill points to output 0, which may be one of the rest.
+    width = scaled.shape[1]
+    taken = F.pad(torch.zeros_like(scaled, dtype=torch.bool), (0, 1))
+    taken.scatter_(1, torch.where(real, teacher.ids, width), True)
+    left = torch.logsumexp(scaled.masked_fill(taken[:, :width], NEVER), dim=-1) - whole
+    kept, rest = teacher.at(temperature)
+    if not entropy:
+        gain = (kept.exp() * ours).sum(-1) + rest.exp() * left
+        return -gain.mean() * temperature**2
+    told = (kept.exp() * torch.where(real, kept - ours, 0.0)).sum(-1)
+    return (told + rest.exp() * (rest - left)).mean() * temperature**2
