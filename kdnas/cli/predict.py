@@ -57,7 +57,8 @@ def predict(
 
     Prints label, probability and text, one a line; for a regression number and text; for token
     classification entities and text; for question answering the answer in the second text and the
-    question. Results go to standard output, progress to standard error.
+    question; for sequence-to-sequence the text that the model writes. Results go to standard
+    output, progress to standard error.
     """
     from kdnas.workflow.early import check_model
 

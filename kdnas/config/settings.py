@@ -140,8 +140,9 @@ class Settings(BaseModel):
     )
     task: str | None = setting(
         None,
-        "Name of a task (the nine GLUE tasks, rotten-tomatoes, conll2003, wnut17), or a YAML file "
-        "that defines one; default: the Rotten Tomatoes snippets of an installed package.",
+        "Name of a task (the nine GLUE tasks, rotten-tomatoes, conll2003, wnut17, squad, squad2, "
+        "multi30k, dialogsum), or a YAML file that defines one; default: the Rotten Tomatoes "
+        "snippets of an installed package.",
         main=True,
     )
     out: Path | None = setting(

@@ -1,0 +1,189 @@
+"""Texts that encoder-decoders write: fine-tuned, scored, predicted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Said
+from support.tiny_writers import PAD, save_captions, save_writer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+import kdnas
+from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.training import predict
+from kdnas.evaluation.evaluate import closing_lines
+from kdnas.evaluation.scores import evaluate_model, scores_and_intervals
+from kdnas.runtime.device import Runtime
+from kdnas.tasks import EncodedExamples, TaskData, TaskSpec, encode, load_data, load_spec
+from kdnas.teachers.fine_tune import fine_tune
+from kdnas.teachers.load import Teacher, load_teacher
+
+FAMILIES = ("bart", "marian", "t5")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_captions(tmp_path_factory.mktemp("captions"))
+
+
+@pytest.fixture(scope="module")
+def captions(folder: Path) -> TaskData:
+    return load_data(load_spec(folder / "captions.yaml"), folder)
+
+
+def loaded(place: Path, spec: TaskSpec) -> Teacher:
+    options = {"max_target_length": 16, "source_prefix": ""}
+    return load_teacher(str(place), spec, options=options)
+
+
+def encoded(teacher: Teacher, captions: TaskData, split: str, rows: int) -> EncodedExamples:
+    kind = captions.spec.task_type
+    options = kind.encode_options({"max_target_length": 16}, teacher.model.config)
+    some = captions.splits[split].take(range(rows))
+    return encode(some, teacher.tokenizer, 32, options=options)
+
+
+@pytest.fixture(scope="module")
+def tuned(
+    folder: Path, captions: TaskData, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory
+) -> Teacher:
+    """A small T5 that has learnt its captions in part."""
+    place = tmp_path_factory.mktemp("t5")
+    teacher = loaded(save_writer(place / "new", "t5"), captions.spec)
+    train = encoded(teacher, captions, "train", 240)
+    schedule = Schedule(4, 1e-2, 16, 0)
+    fine_tune(teacher, train, schedule, runtime, place / "t5.pt", "t5", "none")
+    teacher.name = str(place / "tuned")
+    teacher.model.save_pretrained(teacher.name)
+    teacher.tokenizer.save_pretrained(teacher.name)
+    return teacher
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_fine_tuning_lowers_the_loss(
+    family: str, captions: TaskData, runtime: Runtime, tmp_path: Path
+) -> None:
+    teacher = loaded(save_writer(tmp_path / family, family), captions.spec)
+    train = encoded(teacher, captions, "train", 96)
+    schedule = Schedule(2, 5e-3, 16, 0)
+    result = fine_tune(teacher, train, schedule, runtime, tmp_path / "x.pt", "test", "none")
+    losses = [loss for _, loss in result.curve]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_predictions_are_what_transformers_generates(
+    tuned: Teacher, captions: TaskData, runtime: Runtime
+) -> None:
+    """Whatever shares a batch, and in the order of the data."""
+    data = encoded(tuned, captions, "validation", 9)
+    found = predict(tuned.model, data, runtime, pad_id=tuned.pad_id)
+    assert found.dtype == torch.int64 and len(found) == 9
+    plain = AutoModelForSeq2SeqLM.from_pretrained(tuned.name)
+    for text, ids in zip(captions.splits["validation"].text, found, strict=False):
+        given = tuned.tokenizer(text, return_tensors="pt")
+        own = plain.generate(**given)[0]
+        assert ids[: len(own)].tolist() == own.tolist()
+        assert set(ids[len(own) :].tolist()) <= {PAD}
+
+
+def test_beams_and_sampling_are_those_of_the_generation_config(
+    tuned: Teacher, captions: TaskData, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(tuned, captions, "validation", 6)
+    greedy = predict(tuned.model, data, runtime, pad_id=PAD)
+    with monkeypatch.context() as patch:
+        patch.setattr(tuned.model.generation_config, "num_beams", 3)
+        patch.setattr(tuned.model.generation_config, "max_new_tokens", 4)
+        beams = predict(tuned.model, data, runtime, pad_id=PAD)
+        assert beams.shape[1] <= 5 < greedy.shape[1]
+    monkeypatch.setattr(tuned.model.generation_config, "do_sample", True)
+    before = torch.get_rng_state()
+    sampled = [predict(tuned.model, data, runtime, pad_id=PAD) for _ in range(2)]
+    assert torch.equal(*sampled) and not torch.equal(sampled[0], greedy)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_scores_are_of_generated_texts(
+    tuned: Teacher, captions: TaskData, runtime: Runtime
+) -> None:
+    data = encoded(tuned, captions, "validation", 24)
+    work = ({"validation": data}, captions.spec, runtime, PAD)
+    found = scores_and_intervals(tuned.model, *work)
+    assert found["scores"] == evaluate_model(tuned.model, *work)
+    low, high = found["intervals"]["chrf"]
+    assert 20 < low < found["scores"]["chrf"] < high <= 100
+    rows = found["rows"]["validation"]
+    assert json.loads(json.dumps(rows)) is not None
+    assert rows["truth"][0] == (captions.splits["validation"].labels[0][0],)  # type: ignore[index]
+
+
+def test_a_checkpoint_is_evaluated_and_writes_a_text_a_line(
+    tuned: Teacher, folder: Path, tmp_path: Path
+) -> None:
+    found = kdnas.evaluate(
+        tuned.name,
+        str(folder / "captions.yaml"),
+        data_dir=folder,
+        device="cpu",
+        predictions=tmp_path,
+    )
+    task = found["tasks"]["captions"]
+    assert set(task["scores"]) == set(task["intervals"]) == {"bleu", "chrf"}
+    assert task["details"]["signatures"]["bleu"].startswith("nrefs:1|")
+    assert any("chrf: nrefs:1|case:mixed" in line for line in closing_lines(found))
+    written = (tmp_path / "captions.txt").read_text(encoding="utf-8")
+    assert written.count("\n") == 8
+
+
+def test_predict_writes_texts(tuned: Teacher, folder: Path, command: Said) -> None:
+    said = kdnas.predict(tuned.name, ["the good cat sees the bad dog"], device="cpu")
+    assert set(said[0]) == {"text", "generated"} and "en " in said[0]["generated"]
+    code, _ = command("predict", tuned.name, "--file", folder / "captions" / "test.en")
+    assert code == 0 and command.all.count("\n") == 8
+    assert not any(line.endswith(" ") for line in command.all.splitlines())
+
+
+def test_a_model_remembers_its_prefix(captions: TaskData, runtime: Runtime, tmp_path: Path) -> None:
+    place = save_writer(tmp_path / "t5", "t5")
+    options = {"max_target_length": 12, "source_prefix": "the good "}
+    teacher = load_teacher(str(place), captions.spec, options=options)
+    teacher.model.save_pretrained(tmp_path / "kept")
+    shutil.copytree(place, tmp_path / "kept", dirs_exist_ok=True, ignore=_weights)
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "kept")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "kept")
+    own = model.generate(**tokenizer("the good bad dog", return_tensors="pt"))
+    assert own.shape[1] <= 13
+    expected = tokenizer.batch_decode(own, skip_special_tokens=True)[0].strip()
+    said = kdnas.predict(tmp_path / "kept", "bad dog", device="cpu")
+    assert said == [{"text": "bad dog", "generated": expected}]
+
+
+def _weights(_: str, names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith("tokenizer")]
+
+
+def test_teachers_that_cannot_do_it(
+    folder: Path,
+    data_folder: Path,
+    make_teacher: Callable[..., Path],
+    command: Said,
+    tmp_path: Path,
+) -> None:
+    given = ("--task", folder / "captions.yaml", "--data-dir", folder)
+    code, error = command("search", "--teacher", make_teacher(), *given, "--out", tmp_path / "a")
+    assert code == 2 and "is an encoder, and the task is sequence-to-sequence" in error
+    gpt = save_writer(tmp_path / "gpt2")
+    config = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
+    (gpt / "config.json").write_text(json.dumps(config))
+    code, error = command("evaluate", gpt, *given)
+    assert code == 2 and "(gpt2) is a decoder alone" in error
+    bart = save_writer(tmp_path / "bart")
+    code, error = command("evaluate", bart, "--task", "mrpc", "--data-dir", data_folder)
+    assert code == 2 and "(bart) is an encoder-decoder, and the task is classification" in error
+    code, error = command("search", "--teacher", bart, *given, "--out", tmp_path / "b")
+    assert code == 2 and "is an encoder-decoder, which a search does not take yet" in error
