@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
@@ -104,8 +105,10 @@ def measure_table(
     teacher_ms = float(np.median(seen))
 
     def layer_ms(shares: Mapping[int, float]) -> dict[int, float]:
-        times = {n: max(0.0, (s - base) / depth * teacher_ms) for n, s in shares.items()}
-        return {0: 0.0, **times}
+        times = [0.0, *((share - base) / depth * teacher_ms for share in shares.values())]
+        # What scatters is averaged with its neighbours until more never takes less.
+        even = isotonic_regression(np.maximum(times, 0)).x
+        return {n: float(ms) for n, ms in zip((0, *shares), even - even[0], strict=True)}
 
     return LatencyTable(teacher_ms, base * teacher_ms, layer_ms(heads), layer_ms(neurons))
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 DAMPING = 1e-3  # of the mean of the diagonal
-# Matrices are copied without what is gone once this share of their columns is.
-GONE = 0.25
+# Columns whose removals are applied to the matrices together.
+TOGETHER = 64
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,81 @@ def removal_order(weight: Tensor, hessian: Tensor, structures: Tensor) -> Remova
         structures: The columns of each, shape (structures, size); columns in none of them, such
             as a bias, stay.
     """
-    weight = weight.double().clone()
-    inverse = _inverse(hessian.double())
+    weight, inverse = weight.double().clone(), _inverse(hessian.double())
+    structures = structures.to(weight.device)
+    several = _blocks_in_order if structures.shape[1] > 1 else _columns_in_order
+    order, costs = several(weight, inverse, structures)
+    return Removal(torch.stack(order).cpu(), torch.stack(costs).cpu())
+
+
+def _blocks_in_order(
+    weight: Tensor, inverse: Tensor, structures: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Numbers and costs of structures of several columns; both matrices are used up."""
     left = torch.arange(len(structures), device=weight.device)
-    columns = structures.to(weight.device)
     order, costs = [], []
     while len(left):
-        found = removal_costs(weight, inverse, columns)
+        found = removal_costs(weight, inverse, structures[left])
         first = int(found.argmin())
         order.append(left[first])
         costs.append(found[first])
-        remove(weight, inverse, columns[first])
-        keep = torch.arange(len(left), device=left.device) != first
-        left, columns = left[keep], columns[keep]
-        if len(left) and columns.numel() < (1 - GONE) * len(inverse):
-            weight, inverse, columns = _compact(weight, inverse, columns)
-    return Removal(torch.stack(order).cpu(), torch.stack(costs).cpu())
+        remove(weight, inverse, structures[left[first]])
+        left = left[torch.arange(len(left), device=left.device) != first]
+    return order, costs
+
+
+def _columns_in_order(
+    weight: Tensor, inverse: Tensor, structures: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The same for structures of one column, of which there are many.
+
+    Removals change the matrices by `w u^T` and `u u^T` each. Those of some removals are applied
+    together, as one product; meanwhile costs need the inverse's diagonal and the columns' norms
+    alone.
+    """
+    columns, numbers = structures[:, 0], torch.arange(len(structures), device=weight.device)
+    order: list[Tensor] = []
+    costs: list[Tensor] = []
+    while len(columns):
+        count = min(TOGETHER, len(columns))
+        gone, spent, us, ws = _some_columns(weight, inverse, columns, count)
+        order += [numbers[place] for place in gone]
+        costs += spent
+        weight -= ws @ us.T
+        inverse -= us @ us.T
+        stays = torch.ones(len(inverse), dtype=torch.bool, device=inverse.device)
+        stays[columns[gone]] = False
+        places = stays.cumsum(0) - 1
+        weight, inverse = weight[:, stays], inverse[stays][:, stays]
+        numbers, columns = numbers[stays[columns]], places[columns[stays[columns]]]
+    return order, costs
+
+
+def _some_columns(
+    weight: Tensor, inverse: Tensor, columns: Tensor, count: int
+) -> tuple[list[int], list[Tensor], Tensor, Tensor]:
+    """The next columns to go: their places, their costs, and what changes the matrices."""
+    diagonal, squares = inverse.diagonal().clone(), weight.square().sum(0)
+    us, ws = inverse.new_zeros(len(inverse), count), weight.new_zeros(len(weight), count)
+    left = torch.ones(len(columns), dtype=torch.bool, device=weight.device)
+    gone, spent = [], []
+    for step in range(count):
+        found = squares[columns].clamp_min(0) / diagonal[columns].clamp_min(1e-300)
+        place = int(torch.where(left, found, torch.inf).argmin())
+        column = columns[place]
+        gone.append(place)
+        spent.append(found[place])
+        left[place] = False
+        u = inverse[:, column] - us[:, :step] @ us[column, :step]
+        w = weight[:, column] - ws[:, :step] @ us[column, :step]
+        root = u[column].clamp_min(1e-300).sqrt()
+        u, w = u / root, w / root
+        # Of the weights as they are now, times w.
+        along = w @ weight - (w @ ws[:, :step]) @ us[:, :step].T
+        squares += u * (u * w.square().sum() - 2 * along)
+        diagonal -= u.square()
+        us[:, step], ws[:, step] = u, w
+    return gone, spent, us, ws
 
 
 def best_weight(weight: Tensor, hessian: Tensor, columns: Tensor) -> Tensor:
@@ -130,10 +189,3 @@ def best_weight(weight: Tensor, hessian: Tensor, columns: Tensor) -> Tensor:
 def _inverse(hessian: Tensor) -> Tensor:
     """Of a symmetric, positive matrix."""
     return torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-
-
-def _compact(weight: Tensor, inverse: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same without columns that are gone, which are 0 in both matrices."""
-    there = inverse.diagonal() > 0
-    places = there.cumsum(0) - 1
-    return weight[:, there], inverse[there][:, there].contiguous(), places[columns]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from kdnas.students.pruning import surgery
 from kdnas.students.pruning.surgery import (
     Removal,
     best_weight,
@@ -47,9 +48,12 @@ def problem(inputs: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(5, inputs).double(), mixed
 
 
-@pytest.mark.parametrize("size", [1, 4])
-def test_one_at_a_time_is_least_squares(size: int) -> None:
-    """Costs add up to the error of the best weights, though matrices shrink on the way."""
+@pytest.mark.parametrize(("size", "together"), [(1, 64), (1, 5), (1, 1), (4, 64)])
+def test_one_at_a_time_is_least_squares(
+    size: int, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Costs add up to the error of the best weights, however many are applied together."""
+    monkeypatch.setattr(surgery, "TOGETHER", together)
     weight, inputs = problem()
     hessian = damped(inputs @ inputs.T, damping=0)
     structures = torch.arange(24).view(-1, size)
@@ -68,7 +72,9 @@ def test_one_at_a_time_is_least_squares(size: int) -> None:
     assert (removal.damage.diff() <= 1e-12).all()
 
 
-def test_each_goes_when_it_is_the_cheapest() -> None:
+@pytest.mark.parametrize("together", [64, 4])
+def test_each_goes_when_it_is_the_cheapest(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surgery, "TOGETHER", together)
     weight, inputs = problem(12)
     hessian = damped(inputs @ inputs.T)
     order = removal_order(weight, hessian, torch.arange(12)[:, None]).order.tolist()
