@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedModel
+from conftest import small_config
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.outputs import OutputRequest, attention_states, forward, hidden_states
@@ -127,6 +132,34 @@ def test_training_passes_run_packed_and_reach_every_weight(
     untaught = [name for name, p in model.named_parameters() if p.grad is None]
     fixed = ("norm", ".ln.", "pooler", "embed_positions")
     assert all(any(word in name.lower() for word in fixed) for name in untaught), untaught
+
+
+@pytest.mark.parametrize("auto", [AutoModelForTokenClassification, AutoModelForQuestionAnswering])
+@torch.no_grad()
+def test_heads_of_other_task_types_stay(auto: Any) -> None:
+    torch.manual_seed(0)
+    model = auto.from_config(small_config("bert")).eval()
+    small, tokens = sliced(model, KEPT), torch.arange(5, 25).view(2, 10)
+    zeroed = copy.deepcopy(model)
+    zero_pruned(zeroed, KEPT)
+    for whole in (zeroed, dense(small)):
+        outputs = zip(small(tokens).to_tuple(), whole(tokens).to_tuple(), strict=True)
+        for ours, theirs in outputs:
+            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_zeros_stay_zero_where_plain_transformers_trains_them() -> None:
+    """The gradients of all that is pruned are zero, so weight decay finds zeros, too."""
+    torch.manual_seed(0)
+    whole = dense(sliced(AutoModelForTokenClassification.from_config(small_config("bert")), KEPT))
+    optimiser, tokens = torch.optim.AdamW(whole.parameters(), lr=1e-2), torch.arange(5, 25)[None]
+    for _ in range(3):
+        whole(tokens, labels=tokens % 2).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    with torch.no_grad():
+        again = sliced(whole.eval())  # refuses what is not zero
+        torch.testing.assert_close(again(tokens).logits, whole(tokens).logits, atol=1e-5, rtol=0)
 
 
 def test_states_of_heads_that_are_gone_are_refused(
