@@ -93,10 +93,15 @@ def prunable_family(config: Any, name: str = "the model") -> Family:
     """The family of a model whose heads and neurons can be pruned layer by layer.
 
     Raises:
-        KdnasError: Its layers share their weights, its heads share keys and values, or its layers
-            are otherwise irregular.
+        KdnasError: It has a decoder, its layers share their weights, its heads share keys and
+            values, or its layers are otherwise irregular.
     """
     family = family_of(config.model_type, name)
+    if family.decoder is not None:
+        raise KdnasError(
+            f"cannot prune {name}: {config.model_type!r} has a decoder, and only encoders are "
+            "pruned; give an encoder"
+        )
     if family.layers is None:
         raise KdnasError(
             f"cannot prune {name}: the layers of {config.model_type!r} share their weights, so "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.errors import KdnasError
@@ -23,7 +24,7 @@ from kdnas.students.pruning import (
     random_scores,
     sliced,
 )
-from kdnas.students.pruning.kept import numbers, runs
+from kdnas.students.pruning.kept import numbers, prunable_family, runs
 from kdnas.students.pruning.scores import normalised, rounded_neurons, unit_maps
 from kdnas.students.pruning.slicing import zero_pruned
 from kdnas.tasks import EncodedExamples, load_spec
@@ -198,3 +199,9 @@ def test_runs_of_numbers() -> None:
     for text in ("x", "1-", "1,2"):
         with pytest.raises(ValueError, match="no run"):
             numbers(text)
+
+
+def test_decoders_are_refused() -> None:
+    for kind in ("t5", "bart"):
+        with pytest.raises(KdnasError, match=f"'{kind}' has a decoder, and only encoders"):
+            prunable_family(AutoConfig.for_model(kind))
