@@ -101,6 +101,11 @@ def slice_in_place(model: PreTrainedModel, kept: Kept) -> PreTrainedModel:
     """
     teacher = shape_of(model.config)
     check_fits(kept.architecture(teacher), teacher)
+    if not kept.within(teacher):
+        raise KdnasError(
+            f"what is kept does not fit the teacher, {teacher.label}: expected numbers of heads "
+            "and neurons that it has, each once"
+        )
     places = Places(model.config, kept)
     for name, (axis, rows) in places.of_all(dict(model.named_parameters())).items():
         path, _, attribute = name.rpartition(".")
