@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from kdnas.distillation.batches import Batch, collate, plan_epoch
 from kdnas.distillation.losses import TeacherStatistics
@@ -20,6 +21,7 @@ from kdnas.distillation.outputs import (
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
+from kdnas.space.families import SIDES, Place
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.load import Teacher
 from kdnas.teachers.store import NO_VIEWS, Views, open_or_build_store, stored_states
@@ -83,7 +85,7 @@ def some_batches(
     count, size = FEW_BATCHES, BATCH_SIZE
     if runtime.device.type != "cpu":
         count, size = 1, GPU_BATCH_SIZE
-    plan = plan_epoch(data.lengths, size, seed, 0)[:count]
+    plan = plan_epoch(data.sizes, size, seed, 0)[:count]
     return (collate(data, indices, pad_id).to(runtime.device) for indices in plan)
 
 
@@ -91,10 +93,18 @@ def _statistics(
     teacher: Teacher, source: LiveSignal, data: EncodedExamples, runtime: Runtime
 ) -> TeacherStatistics:
     """Mean and variance of every layer's hidden states over some batches."""
-    layers = range(teacher.architecture.num_hidden_layers + 1)
-    request = OutputRequest(hidden_states(layers))
+    stacks = teacher.architecture.stacks
+    depths = dict(zip(SIDES, (stack.num_hidden_layers + 1 for stack in stacks), strict=False))
+    every = (hidden_states(range(n), side) for side, n in depths.items())
+    request = OutputRequest(frozenset().union(*every))
     batches = some_batches(data, teacher.pad_id, runtime)
     outputs = [source.fetch(batch, request) for batch in batches]
-    states = [torch.cat([o.hidden(layer).float() for o in outputs]) for layer in layers]
-    mean = torch.stack([s.mean(0) for s in states])
-    return TeacherStatistics(mean, torch.stack([s.var(0, correction=0) for s in states]))
+
+    def moments(side: Place) -> tuple[Tensor, Tensor]:
+        layers = range(depths[side])
+        states = [torch.cat([o.hidden(layer, side).float() for o in outputs]) for layer in layers]
+        variances = [s.var(0, correction=0) for s in states]
+        return torch.stack([s.mean(0) for s in states]), torch.stack(variances)
+
+    decoder = moments("decoder") if "decoder" in depths else None
+    return TeacherStatistics(*moments("encoder"), decoder=decoder)

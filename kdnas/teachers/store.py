@@ -2,7 +2,8 @@
 
 One flat file for each layer's states, half precision, real tokens only, memory-mapped: a candidate
 reads the layers and the examples it needs and nothing else. What a view makes of them is stored in
-their place where it is smaller. A store is an artifact, whose files are checked once a process.
+their place where it is smaller. Of a vocabulary the likeliest outputs are stored (`TopLogits`). A
+store is an artifact, whose files are checked once a process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import shutil
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,12 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime, moved, moved_together
 from kdnas.runtime.interrupt import check
+from kdnas.space.families import SIDES
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, Units, ragged_rows
 from kdnas.teachers.cache import hash_of, teacher_key, tensors_digest
 from kdnas.teachers.load import Teacher
+from kdnas.teachers.stored_logits import KEEP, MANY, UNIT_BYTES, StoredTop, TopWriter
 
 ENDING = ".f16"
 # Tokens whose states are written at once.
@@ -67,10 +70,13 @@ class SignalStore:
         offsets: Shape (examples + 1,): the first token of each example, and their number.
         units: Shape (examples + 1,): the first unit of each example, and their number.
         states: The teacher's states in it, each of shape (tokens, hidden size), or as wide as the
-            view that made it; of first tokens (examples, hidden size).
+            view that made it; of first tokens (examples, hidden size), of a decoder (units, hidden
+            size).
         logits: Shape (units, outputs).
         mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
         variance: Same shape.
+        top: The likeliest outputs of all units, where there are too many for `logits`.
+        decoder: Mean and variance of a decoder's hidden states, likewise, over its tokens.
     """
 
     folder: Path
@@ -80,6 +86,8 @@ class SignalStore:
     logits: Tensor | None
     mean: Tensor
     variance: Tensor
+    top: StoredTop | None = None
+    decoder: tuple[Tensor, Tensor] | None = None
     _there: dict[tuple[State | None, torch.device], Tensor | None] = field(default_factory=dict)
 
     @classmethod
@@ -92,12 +100,14 @@ class SignalStore:
         states: dict[State, NDArray[np.float16]] = {}
         for name in key["states"]:
             state = State.parse(name)
-            shape = (_rows(state, offsets), others.get(name, usual))
+            shape = (_rows(state, offsets, units), others.get(name, usual))
             states[state] = np.memmap(folder / f"{name}{ENDING}", np.float16, "r", shape=shape)
         file = folder / "logits.npy"
         logits = torch.from_numpy(np.load(file)) if file.exists() else None
         mean, variance = torch.from_numpy(np.load(folder / "statistics.npy"))
-        return cls(folder, offsets, units, states, logits, mean, variance)
+        top, file = StoredTop.open(folder), folder / "decoder-statistics.npy"
+        decoder = tuple(torch.from_numpy(np.load(file))) if file.exists() else None
+        return cls(folder, offsets, units, states, logits, mean, variance, top, decoder)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process opens the files itself."""
@@ -110,7 +120,7 @@ class SignalStore:
             counts = torch.from_numpy(np.diff(self.units))
             units = Units(torch.repeat_interleave(counts), examples=len(counts))
             variance = logit_variance(task.centred(self.logits, units))
-        return TeacherStatistics(self.mean, self.variance, variance)
+        return TeacherStatistics(self.mean, self.variance, variance, decoder=self.decoder)
 
     def on(self, device: torch.device, state: State | None) -> Tensor | None:
         """A state, or the logits, on a GPU; None for another device or where it has no room."""
@@ -148,16 +158,16 @@ class StoredSignal:
         device = batch.inputs["input_ids"].device
         tokens = ragged_rows(self.store.offsets, rows)
         compared = dict.fromkeys(COMPARED, tokens[batch.sample])
-        units = ragged_rows(self.store.units, rows)
-        places = {**compared, "first": rows, "logits": units}
+        units, top = ragged_rows(self.store.units, rows), self.store.top
+        places = {**compared, "first": rows, "logits": units, "decoder": units}
         # Only what is read need be there.
-        kinds = {state.kind for state in request.states} | ({"logits"} if request.logits else set())
+        kinds = set(map(_place, request.states)) | ({"logits"} if request.logits else set())
         wanted = {kind: places.get(kind, tokens) for kind in sorted(kinds)}
         indices = moved_together([torch.from_numpy(i) for i in wanted.values()], device)
         there = dict(zip(wanted, indices, strict=True))
 
         def read(state: State | None) -> Tensor | None:
-            kind = "logits" if state is None else state.kind
+            kind = "logits" if state is None else _place(state)
             whole = self.store.on(device, state)
             if whole is not None:
                 return whole.index_select(0, there[kind])
@@ -170,7 +180,13 @@ class StoredSignal:
         return ModelOutputs(
             {state: value for state, value in states.items() if value is not None},
             read(None) if request.logits else None,
+            top.of(units).map(lambda x: moved(x, device)) if request.logits and top else None,
         )
+
+
+def _place(state: State) -> str:
+    """Which of a batch's tokens a kind of states is of."""
+    return "decoder" if state.of_decoder else state.kind
 
 
 def store_key(
@@ -180,6 +196,7 @@ def store_key(
     made = {str(state): tensors_digest(views[state].learnt()) for state in sorted(views)}
     also: dict[str, Any] = {"views": made} if made else {}
     also |= {"recorded": teacher.scale} if teacher.recorded else {}
+    also |= {"kept": asdict(KEEP)} if teacher.architecture.decoder else {}
     return teacher_key(teacher, data, head=teacher.has_head, precision=precision, **also)
 
 
@@ -251,11 +268,11 @@ def build_store(
             let_pass = stack.enter_context(computing(runtime.device))
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
-            windows = _windows(data.lengths) if writer.request != OutputRequest() else []
+            windows = _windows(data.sizes) if writer.request != OutputRequest() else []
             advance = stack.enter_context(progress("teacher signal", len(windows)))
             for window in windows:
                 writer.begin(window)
-                part = data.lengths[window.start : window.stop]
+                part = data.sizes[window.start : window.stop]
                 for places in plan_once(part, forward_tokens(runtime.device)):
                     indices = places + window.start
                     batch = collate(data, indices, teacher.pad_id).to(runtime.device)
@@ -274,9 +291,11 @@ def build_store(
 def store_bytes(
     teacher: Teacher, data: EncodedExamples, states: Iterable[State], views: Views = NO_VIEWS
 ) -> int:
-    """Size of a store, in bytes."""
-    size = teacher.architecture.hidden_size
-    return HALF_BYTES * sum(_rows(s, data.offsets) * _width(s, size, views) for s in states)
+    """Size of a store, in bytes; of a vocabulary's outputs the most that it may take."""
+    size, units = teacher.architecture.hidden_size, data.unit_offsets
+    top = UNIT_BYTES * int(units[-1]) if teacher.architecture.decoder else 0
+    rows = {state: _rows(state, data.offsets, units) for state in states}
+    return top + HALF_BYTES * sum(n * _width(s, size, views) for s, n in rows.items())
 
 
 def stored_states(teacher: Teacher, states: Iterable[State], views: Views) -> frozenset[State]:
@@ -293,9 +312,12 @@ def stored_states(teacher: Teacher, states: Iterable[State], views: Views) -> fr
     return frozenset(found)
 
 
-def _rows(state: State, offsets: NDArray[np.int64]) -> int:
+def _rows(state: State, offsets: NDArray[np.int64], units: NDArray[np.int64]) -> int:
     """The rows that a kind of states has for some examples."""
-    return len(offsets) - 1 if state.kind == "first" else int(offsets[-1] - offsets[0])
+    if state.kind == "first":
+        return len(offsets) - 1
+    ends = units if state.of_decoder else offsets
+    return int(ends[-1] - ends[0])
 
 
 def _width(state: State, hidden_size: int, views: Views) -> int:
@@ -325,22 +347,27 @@ class _Writer:
         states: Iterable[State],
         views: Views,
     ) -> None:
-        config: Any = teacher.model.config
         self.folder, self.offsets, self.units = partial, data.offsets, data.unit_offsets
-        count, self.width = config.num_hidden_layers + 1, config.hidden_size
+        shape, self.stack = teacher.architecture, stack
+        width = shape.hidden_size
+        counts = dict(zip(SIDES, (1 + s.num_hidden_layers for s in shape.stacks), strict=False))
         # Not memory-mapped: there a full disk kills the process instead of raising an error.
         self.files = {
             state: stack.enter_context((partial / f"{state}{ENDING}").open("wb"))
             for state in states
         }
         # The statistics are of every layer, whichever are kept.
-        every = hidden_states(range(count)) | set(self.files)
+        layers = (hidden_states(range(n), side) for side, n in counts.items())
+        every = frozenset(self.files).union(*layers)
         self.request = OutputRequest(every, teacher.has_head and not teacher.recorded)
         self.gives_logits = teacher.gives_logits
-        self.widths = {state: _width(state, self.width, views) for state in self.files}
+        self.widths = {state: _width(state, width, views) for state in self.files}
         self.window, self.rows = range(0), dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
-        self.sums = torch.zeros(2, count, self.width, dtype=torch.float64)
+        self.top: TopWriter | None = None
+        self.sums: dict[str, Tensor] = {
+            side: torch.zeros(2, n, width, dtype=torch.float64) for side, n in counts.items()
+        }
         if teacher.recorded:
             assert data.teacher_logits is not None, "all that a black-box teacher teaches has them"
             self.logits = teacher.scale.standard(data.teacher_logits)
@@ -348,8 +375,9 @@ class _Writer:
 
     def begin(self, window: range) -> None:
         """Makes room for the states of the window's examples."""
-        self.window, part = window, self.offsets[window.start : window.stop + 1]
-        shapes = {state: (_rows(state, part), width) for state, width in self.widths.items()}
+        self.window = window
+        part = [ends[window.start : window.stop + 1] for ends in (self.offsets, self.units)]
+        shapes = {state: (_rows(state, *part), width) for state, width in self.widths.items()}
         self.rows = {state: np.empty(shape, np.float16) for state, shape in shapes.items()}
 
     def add(self, batch: Batch, signal: ModelOutputs) -> None:
@@ -357,29 +385,45 @@ class _Writer:
             if state.kind == "hidden":
                 exact = (values if values.is_cuda else values.cpu()).double()
                 sums = torch.stack([exact.sum(0), exact.square().sum(0)])
-                self.sums[:, state.layer] += sums.cpu()
-        examples = batch.indices - self.window.start
-        tokens = ragged_rows(self.offsets, batch.indices) - self.offsets[self.window.start]
+                self.sums[state.place][:, state.layer] += sums.cpu()
+        first, units = self.window.start, ragged_rows(self.units, batch.indices)
+        tokens = ragged_rows(self.offsets, batch.indices) - self.offsets[first]
+        places = {"first": batch.indices - first, "decoder": units - self.units[first]}
         for state, rows in self.rows.items():
             half = signal.states[state].float().clamp(-HALF_MAX, HALF_MAX).half()
-            rows[examples if state.kind == "first" else tokens] = half.cpu().numpy()
+            rows[places.get(_place(state), tokens)] = half.cpu().numpy()
         if signal.logits is not None:
-            if not self.logits.size:
-                self.logits = np.zeros((len(self.logits), signal.logits.shape[1]), np.float32)
-            self.logits[ragged_rows(self.units, batch.indices)] = signal.logits.cpu().numpy()
+            self._add_logits(units, signal.logits)
+
+    def _add_logits(self, units: NDArray[np.int64], logits: Tensor) -> None:
+        if logits.shape[1] >= MANY:
+            self.top = self.top or TopWriter(self.stack, self.folder)
+            self.top.add(units, logits)
+            return
+        if not self.logits.size:
+            self.logits = np.zeros((len(self.logits), logits.shape[1]), np.float32)
+        self.logits[units] = logits.cpu().numpy()
 
     def write(self) -> None:
         """Writes the states of the window."""
         for state, file in self.files.items():
             file.write(self.rows[state].data)
+        if self.top:
+            self.top.write()
 
     def finish(self) -> None:
         for file in self.files.values():
             file.flush()
-        mean, square = self.sums / max(1, int(self.offsets[-1]))
-        statistics = torch.stack([mean, (square - mean.square()).clamp_min(0)]).float()
-        np.save(self.folder / "statistics.npy", statistics.numpy())
+        counts = {"encoder": ("statistics.npy", self.offsets)}
+        counts["decoder"] = ("decoder-statistics.npy", self.units)
+        for side, sums in self.sums.items():
+            name, ends = counts[side]
+            mean, square = sums / max(1, int(ends[-1]))
+            statistics = torch.stack([mean, (square - mean.square()).clamp_min(0)]).float()
+            np.save(self.folder / name, statistics.numpy())
         np.save(self.folder / "offsets.npy", self.offsets)
         np.save(self.folder / "units.npy", self.units)
-        if self.gives_logits:
+        if self.top:
+            self.top.finish()
+        elif self.gives_logits:
             np.save(self.folder / "logits.npy", self.logits)
