@@ -148,6 +148,13 @@ def test_predict_writes_texts(tuned: Teacher, folder: Path, command: Said) -> No
     assert not any(line.endswith(" ") for line in command.all.splitlines())
 
 
+def test_options_of_encoding_reach_the_command(tuned: Teacher, folder: Path, command: Said) -> None:
+    given = ("--task", folder / "captions.yaml", "--data-dir", folder)
+    own = ("--source-prefix", "the good ", "--max-target-length", "4", "--device", "cpu")
+    assert command("evaluate", tuned.name, *given, *own)[0] == 0
+    assert "24 targets are cut at 4 tokens (raise --max-target-length)" in command.all
+
+
 def test_a_model_remembers_its_prefix(captions: TaskData, runtime: Runtime, tmp_path: Path) -> None:
     place = save_writer(tmp_path / "t5", "t5")
     options = {"max_target_length": 12, "source_prefix": "the good "}
