@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.probe import seconds_a_step
 from kdnas.distillation.training import predict
+from kdnas.measure.latency import InTorch
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
@@ -96,13 +97,7 @@ def _passes(context: Context, inputs: Inputs, given: Teacher) -> tuple[float, fl
     few = data.take(np.arange(min(len(data), PASS_ROWS)))
     each = _seconds(lambda: predict(given.model, few, runtime, pad_id=given.pad_id))
     batch, length = settings.latency_batch, settings.latency_length
-    ones = torch.ones(batch, length, dtype=torch.long, device=runtime.device)
-
-    @torch.inference_mode()
-    def once() -> None:
-        given.model(input_ids=ones, attention_mask=ones)
-
-    return each / int(few.sizes.sum()), _seconds(once)
+    return each / int(few.sizes.sum()), _seconds(InTorch(given.model).ready(batch, length))
 
 
 def _seconds(work: Callable[[], object]) -> float:

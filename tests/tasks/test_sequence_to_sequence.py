@@ -77,13 +77,21 @@ def test_the_prefix_stands_before_each_source_and_in_the_config() -> None:
     tokenizer = writers_tokenizer()
     data = encode(examples(), tokenizer, 32, options=options)
     assert data.take([1]).input_ids.tolist() == tokenizer("the good " + SOURCES[1])["input_ids"]
-    assert data.references is not None and data.references[1].source == SOURCES[1]
+    assert data.references is not None and data.references[1].read == "the good " + SOURCES[1]
     model = AutoModelForSeq2SeqLM.from_config(config)
     KIND.adapt(model, options)
     assert model.generation_config.max_new_tokens == 128
     # Whoever loads the model knows it.
     assert KIND.encode_options({}, model.config)["source_prefix"] == "the good "
     assert KIND.encode_options({"source_prefix": ""}, model.config)["source_prefix"] == ""
+
+
+def test_sources_are_cut_with_their_prefix(capsys: pytest.CaptureFixture[str]) -> None:
+    options = KIND.encode_options({"source_prefix": "the good "}, writers_config("t5"))
+    encode(examples(), writers_tokenizer(), 5, "train", options)
+    assert "train: 100% of the texts are cut at 5 tokens; their median length is 8" in (
+        capsys.readouterr().out
+    )
 
 
 def test_targets_are_cut_where_positions_end(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,7 @@ References = tuple[str, ...]  # the first one is learnt
 class Pair(NamedTuple):
     """What decoding and scoring read of a row."""
 
-    source: str
+    read: str  # the source behind the prefix
     targets: References | None  # None where they are not known
     id: str | None  # what its source calls it
 

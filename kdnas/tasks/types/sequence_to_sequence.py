@@ -153,15 +153,17 @@ class SequenceToSequence(TaskType):
         data = with_targets(data, first, tokenizer, longest, options.get("start"))
         ids: Sequence[str | None] = examples.row_ids or [None] * len(examples)
         references = np.empty(len(examples), dtype=object)
-        for row, pair in enumerate(zip(examples.text, given, ids, strict=True)):
-            references[row] = Pair(*pair)
+        for row, (text, *known_of) in enumerate(zip(sources.text, given, ids, strict=True)):
+            references[row] = Pair(text, *known_of)
         return replace(data, references=references, tokenizer=tokenizer)
 
     def encoding_notes(
         self, examples: Examples, data: EncodedExamples, tokenizer: Any, max_length: int
     ) -> Iterator[str]:
         """Sources that are cut, and targets."""
-        yield from super().encoding_notes(examples, data, tokenizer, max_length)
+        assert data.references is not None
+        read = replace(examples, text=[pair.read for pair in data.references])
+        yield from super().encoding_notes(read, data, tokenizer, max_length)
         counts = np.diff(data.unit_offsets)
         longest = int(counts.max(initial=0))
         # Behind the longest ones more may have stood: their uncut lengths tell.
