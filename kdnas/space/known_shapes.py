@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import Any
 
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
@@ -38,14 +38,15 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
     Each is the valid shape nearest to the published one in logarithms, without duplicates.
     """
     own = _sizes(space.teacher)
+    sized = [(_sizes(a), a) for a in space.architectures]
 
-    def distance(a: Architecture, shape: Sequence[float]) -> tuple[float, bool]:
-        parts = zip(_sizes(a), own, shape, strict=True)
-        gap = sum(abs(math.log(size / (whole * part))) for size, whole, part in parts)
-        return gap, a.hidden_act != space.teacher.hidden_act
+    def distance(one: tuple[tuple[int, ...], Architecture], wanted: list[float]) -> Any:
+        gap = sum(abs(math.log(size / part)) for size, part in zip(one[0], wanted, strict=True))
+        return gap, one[1].hidden_act != space.teacher.hidden_act
 
     shapes = TWO_STACKS if space.teacher.decoder else SHAPES
-    known = [min(space.architectures, key=lambda a: distance(a, shape)) for shape in shapes]
+    parts = [[whole * part for whole, part in zip(own, shape, strict=True)] for shape in shapes]
+    known = [min(sized, key=lambda one: distance(one, wanted))[1] for wanted in parts]
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
 
 
@@ -81,7 +82,6 @@ def hand_picked(space: SearchSpace, but: AnyArchitecture | None = None) -> list[
 
 def _sizes(a: Architecture) -> tuple[int, ...]:
     encoder = (a.num_hidden_layers, a.num_attention_heads, a.hidden_size, a.intermediate_size)
-    decoder = a.decoder
-    if decoder is None:
+    if not a.num_decoder_layers:
         return encoder
-    return (*encoder, decoder.num_hidden_layers, decoder.intermediate_size)
+    return (*encoder, a.num_decoder_layers, a.decoder_intermediate_size or a.intermediate_size)

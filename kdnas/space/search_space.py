@@ -189,14 +189,13 @@ class SearchSpace:
 
 
 def _size(a: Architecture) -> tuple[int, ...]:
-    heads = (layers.num_attention_heads for layers in a.stacks)
-    return (arithmetic(a), a.hidden_size, *heads)
+    heads = a.num_attention_heads
+    return (arithmetic(a), a.hidden_size, heads, a.decoder_attention_heads or heads)
 
 
 def arithmetic(a: Architecture) -> int:
     """Weights of a shape's layers: what a pass over a token multiplies."""
-    return sum(
-        layers.num_hidden_layers
-        * (4 * (1 + cross) * a.hidden_size**2 + 2 * a.hidden_size * layers.intermediate_size)
-        for cross, layers in enumerate(a.stacks)
-    )
+    attention, twice = 4 * a.hidden_size**2, 2 * a.hidden_size
+    encoder = a.num_hidden_layers * (attention + twice * a.intermediate_size)
+    neurons = a.decoder_intermediate_size or a.intermediate_size
+    return encoder + a.num_decoder_layers * (2 * attention + twice * neurons)

@@ -97,7 +97,10 @@ def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> P
         return empty_student(teacher.config, architecture, task)
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     config = student_config(teacher.config, family, architecture)
-    return type(teacher)._from_config(config, dtype=torch.float32)
+    student: PreTrainedModel = type(teacher)._from_config(config, dtype=torch.float32)
+    if student.can_generate():
+        student.generation_config = copy.deepcopy(teacher.generation_config)
+    return student
 
 
 @dataclass(frozen=True)

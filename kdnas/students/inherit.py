@@ -57,7 +57,7 @@ def inherit_weights(
             single dimensions by how they vary over the word embeddings or, where these have a size
             of their own, by the norms of the first weights that read them.
     """
-    untie(student, teacher)
+    untie(student, teacher.state_dict())
     source = _TeacherWeights(student, teacher, importance)
     drawn = student.state_dict()
     student.load_state_dict({name: source.part(name, value) for name, value in drawn.items()})

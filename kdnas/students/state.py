@@ -10,12 +10,14 @@ from typing import Any
 import transformers
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, GenerationConfig, PreTrainedModel
+from transformers.utils import GENERATION_CONFIG_NAME
 
 from kdnas.distillation.losses import DistillationLoss
 from kdnas.files.artifact import Artifact
 from kdnas.space import AnyArchitecture
 from kdnas.students.pruning import Kept, architecture_of, slice_in_place
+from kdnas.students.words import untie
 
 MODEL, PART = "student", "part-"
 
@@ -44,6 +46,8 @@ class StudentState:
     def save(self, folder: Path) -> None:
         self.model.config.architectures = [type(self.model).__name__]
         self.model.config.save_pretrained(folder)
+        if self.model.can_generate():
+            self.model.generation_config.save_pretrained(folder)
         save_file(_copies(self.model.state_dict()), folder / f"{MODEL}.safetensors")
         for name, tensors in self.parts.items():
             save_file(tensors, folder / f"{PART}{name}.safetensors")
@@ -55,7 +59,11 @@ class StudentState:
         model: PreTrainedModel = getattr(transformers, config.architectures[0])(config)
         if kept := Kept.read(config):
             slice_in_place(model, kept)
-        model.load_state_dict(load_file(folder / f"{MODEL}.safetensors"))
+        if (folder / GENERATION_CONFIG_NAME).exists():
+            model.generation_config = GenerationConfig.from_pretrained(folder)
+        weights = load_file(folder / f"{MODEL}.safetensors")
+        untie(model, weights)
+        model.load_state_dict(weights)
         files = sorted(folder.glob(f"{PART}*.safetensors"))
         parts = {file.stem.removeprefix(PART): load_file(file) for file in files}
         return cls(model.eval(), parts)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -51,15 +53,16 @@ class WordTables:
         return cls([table.detach().cpu() for table in tables], names, tied, *flags)
 
 
-def untie(student: PreTrainedModel, teacher: PreTrainedModel) -> None:
-    """Gives a student weights of its own where the teacher has, whatever their config says.
+def untie(student: PreTrainedModel, weights: Mapping[str, Tensor]) -> None:
+    """Gives a student weights of its own where others differ, whatever its config says.
 
     Checkpoints of T5 1.1 have a head apart from the embeddings, which transformers leaves apart.
+    `weights` are by name those of its teacher, or its own before.
     """
     for name, other in dict(student.all_tied_weights_keys).items():
-        theirs = [teacher.get_parameter_or_buffer(path) for path in (name, other)]
         ours = [student.get_parameter_or_buffer(path) for path in (name, other)]
-        if theirs[0] is theirs[1] or ours[0] is not ours[1]:
+        known = name in weights and other in weights
+        if not known or ours[0] is not ours[1] or torch.equal(weights[name], weights[other]):
             continue
         parent, _, leaf = name.rpartition(".")
         setattr(student.get_submodule(parent), leaf, nn.Parameter(ours[0].detach().clone()))

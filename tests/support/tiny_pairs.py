@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForSeq2SeqLM, PreTrainedModel
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.packing import Packing
 from kdnas.space import family_of
-from kdnas.tasks import TASK_TYPES
+from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.encode import Units
 
 VOCABULARY, PAD = 100, 1
@@ -82,7 +82,7 @@ def tiny_pair(model_type: str, **changes: Any) -> PreTrainedModel:
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForSeq2SeqLM.from_config(pair_config(model_type, **changes))
     if "t5" in model_type and changes.get("tie_word_embeddings") is False:
-        head = torch.nn.Linear(32, VOCABULARY, bias=False)
+        head = torch.nn.Linear(32, model.config.vocab_size, bias=False)
         model.set_output_embeddings(head)
         model.all_tied_weights_keys.pop("lm_head.weight", None)
     for name, parameter in model.named_parameters():
@@ -113,3 +113,23 @@ def pair_batch(examples: int = 24, seed: int = 0) -> Batch:
     labels = torch.from_numpy(rng.integers(3, VOCABULARY, len(example)))
     task = TASK_TYPES["token-classification"]
     return Batch(np.arange(examples), inputs, labels, task, units, Packing.of(mask))
+
+
+def pair_data(words: int = VOCABULARY, examples: int = 37) -> EncodedExamples:
+    """Random texts, and what a decoder reads and is to say next."""
+    rng = np.random.default_rng(0)
+    lengths, targets = rng.integers(3, 30, examples), rng.integers(1, 15, examples)
+    offsets, units = (np.concatenate([[0], np.cumsum(n)]) for n in (lengths, targets))
+    ids, decoders, labels = (
+        rng.integers(3, words, int(ends[-1])).astype(np.int32) for ends in (offsets, units, units)
+    )
+    return EncodedExamples(
+        ids,
+        None,
+        offsets,
+        labels.astype(np.int64),
+        task_type="sequence-to-sequence",
+        units=units,
+        positions=np.concatenate([np.arange(n) for n in targets]).astype(np.int32),
+        decoder_ids=decoders,
+    )

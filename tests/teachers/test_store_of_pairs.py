@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.tiny_pairs import PAD, tiny_pair
+from support.tiny_pairs import PAD, pair_data, tiny_pair
 
 from kdnas.distillation.batches import batches_once
 from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions
@@ -47,21 +47,7 @@ def teacher() -> Teacher:
 
 @pytest.fixture(scope="module")
 def data() -> EncodedExamples:
-    rng = np.random.default_rng(0)
-    lengths, targets = rng.integers(3, 30, 37), rng.integers(1, 15, 37)
-    offsets, units = (np.concatenate([[0], np.cumsum(n)]) for n in (lengths, targets))
-    ids, decoders = (
-        rng.integers(3, WORDS, int(ends[-1])).astype(np.int32) for ends in (offsets, units)
-    )
-    return EncodedExamples(
-        ids,
-        None,
-        offsets,
-        task_type="sequence-to-sequence",
-        units=units,
-        positions=np.concatenate([np.arange(n) for n in targets]).astype(np.int32),
-        decoder_ids=decoders,
-    )
+    return pair_data(WORDS)
 
 
 def test_a_store_says_what_the_teacher_says(
