@@ -219,7 +219,7 @@ def packed_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    return bool(model._supports_attention_backend) and not family(model).decoder
+    return bool(model._supports_attention_backend)  # of no model with a decoder
 
 
 def real_tokens(
