@@ -30,7 +30,7 @@ def trained(
 ) -> tuple[float, float]:
     """A student's score, and the seconds of its training."""
     mini = MiniKD(setting.teacher, setting.proxy, settings, setting.runtime)
-    mini.initialiser = setting.mini.initialiser  # what matters in the teacher, measured once
+    mini.initialisers = setting.mini.initialisers  # what matters in the teacher, measured once
     state = mini.start(architecture)
     loss = 0.0
 

@@ -1,6 +1,12 @@
 """Every option: its default, its help text, how it is read from YAML and flags."""
 
 from kdnas.config.load import load_settings, with_recipe
+from kdnas.config.offer import (
+    every_recipe,
+    has_general_stages,
+    proxy_has_labels,
+    settings_of,
+)
 from kdnas.config.read import expected, nearest, read_yaml, validated
 from kdnas.config.recipe_file import Recipe, find_recipe
 from kdnas.config.settings import Settings
@@ -8,11 +14,15 @@ from kdnas.config.settings import Settings
 __all__ = [
     "Recipe",
     "Settings",
+    "every_recipe",
     "expected",
     "find_recipe",
+    "has_general_stages",
     "load_settings",
     "nearest",
+    "proxy_has_labels",
     "read_yaml",
+    "settings_of",
     "validated",
     "with_recipe",
 ]

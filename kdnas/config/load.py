@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdnas.config.offer import with_offer
 from kdnas.config.read import read_yaml, validated
 from kdnas.config.recipe_file import Recipe, find_recipe
 from kdnas.config.settings import OF_A_RECIPE, PLAIN_RECIPE, Settings
@@ -41,6 +42,8 @@ def load_settings(
     complete = given.keys() >= {"recipe", *OF_A_RECIPE}  # a run's config.yaml: resolved already
     given |= flags
     origins = {key: file for key, file in origins.items() if key not in flags}
+    if not (complete and not {"recipes", "search_over"} & flags.keys()):
+        given = with_offer(given, base)
     named = given.get("recipe")
     if isinstance(named, str) and named.strip() and not (complete and "recipe" not in flags):
         recipe = find_recipe(named)

@@ -79,7 +79,7 @@ OF_A_RECIPE = (
 # last ones contradict a shape.
 SEARCH = "Search"
 OF_SEARCHING = ("trials", "jobs")
-AGAINST_A_SHAPE = ("speedup", "max_params", "space")
+AGAINST_A_SHAPE = ("speedup", "max_params", "space", "recipes")
 # What may differ for another trial of a run.
 OF_A_TRIAL = ("threads", "device", "final_seeds")
 # Limits that several options share, here and in stages. Seeds are added to, below 2**32.
@@ -91,6 +91,10 @@ MOST_THREADS = 1024
 MOST_SECONDS = 7 * 24 * 3600
 # The losses that a score other than a single one is the mean of.
 SCORES = {"mean": ("hidden", "logits")}
+# The score that is of no loss, but of predictions, after a short run of the candidate's own recipe.
+AGREEMENT = "agreement"
+# What --search-over takes.
+OVER_SHAPES, OVER_RECIPES = "shape", "shape,recipe"
 # The panels of --help, each by its first option.
 PANELS = {
     "teacher": "Run",
@@ -270,6 +274,22 @@ class Settings(BaseModel):
         "Values to choose from by config field, in place of the derived ones; the word teacher is "
         "the teacher's own value (YAML only).",
     )
+    recipes: str | None = setting(
+        None,
+        "Recipes to choose from beside shapes: names (kdnas recipes lists them) or files with "
+        "commas between them, or all; default: --recipe alone.",
+        main=True,
+        form="LIST",
+    )
+    search_over: str = setting(
+        OVER_SHAPES,
+        f"What a search chooses: {OVER_SHAPES}, or {OVER_RECIPES} (of --recipes, by default all); "
+        f"default: {OVER_RECIPES} where --recipes gives several.",
+        form="LIST",
+    )
+    offered: dict[str, dict[str, Any]] = setting(
+        {}, "The recipes of --recipes as they were read, by name; kdnas writes it (YAML only)."
+    )
     sampler: Sampler = setting(
         "lstm",
         "Proposes candidates: lstm (a controller trained by reinforcement), or one of Optuna's "
@@ -361,7 +381,8 @@ class Settings(BaseModel):
     mini_score: str = setting(
         "hidden",
         "The loss whose held-out value scores a candidate (hidden and logits: the share left "
-        "unexplained), or mean: of hidden and logits.",
+        "unexplained), mean: of hidden and logits, or agreement: with the teacher's predictions, "
+        "after a short run of the candidate's own recipe.",
     )
     normalisation: Normalisation = setting(
         "layer",
@@ -577,15 +598,43 @@ class Settings(BaseModel):
         )
 
     @property
+    def scores_agreement(self) -> bool:
+        """Whether candidates are scored by their predictions, after a run of their recipe."""
+        return self.mini_score == AGREEMENT
+
+    @property
     def scored_losses(self) -> tuple[str, ...]:
-        """The losses whose held-out values, averaged, score a candidate."""
+        """The losses whose held-out values, averaged, score a candidate; none for agreement."""
+        if self.scores_agreement:
+            return ()
         return SCORES.get(self.mini_score, (self.mini_score,))
+
+    @property
+    def short_stages(self) -> tuple[Stage, ...]:
+        """The short run of a recipe that candidates are scored after; its data are the proxy.
+
+        It takes --mini-epochs in all. Where predictions are scored, these are the recipe's own
+        stages, which keep their shares of the epochs; else the one stage of mini-KD stands for it.
+        """
+        if not self.scores_agreement:
+            return (self.mini_stage,)
+        whole = sum(stage.epochs for stage in self.full_stages)
+        return tuple(
+            stage.model_copy(update={"epochs": self.mini_epochs * stage.epochs / whole})
+            for stage in self.full_stages
+        )
 
     @field_validator("architecture", mode="before")
     @classmethod
     def _one_spelling(cls, value: Any) -> Any:
         """The text of a shape, which YAML may also give as a mapping."""
         return None if value is None else shape_text(read_shape(value))
+
+    @field_validator("recipes", "search_over", mode="before")
+    @classmethod
+    def _one_text(cls, value: Any) -> Any:
+        """Names with commas between them, which YAML may also give as a list."""
+        return joined(value)
 
     @field_validator("threads", "jobs", mode="before")
     @classmethod
@@ -631,8 +680,13 @@ class Settings(BaseModel):
             raise ValueError(
                 f"invalid --epochs {self.epochs}: expected 0, or {LEAST_EPOCHS} or more"
             )
+        if self.scores_agreement and self.rungs > 1:
+            raise ValueError(
+                f"invalid --rungs {self.rungs}: --mini-score {AGREEMENT} compares whole runs of "
+                "recipes, many of which train the head last; leave --rungs out"
+            )
         defaults = {name: field.default for name, field in type(self).model_fields.items()}
-        problem = problem_of(self.stages, self.corpus)
+        problem = self._problem_of_offer() or problem_of(self.stages, self.corpus)
         if problem := problem or problem_of_black_box(dict(self), defaults, self.full_stages):
             raise ValueError(problem)
         for name in PLAIN_RECIPE if self.stages else ():
@@ -644,6 +698,54 @@ class Settings(BaseModel):
                     f"stages, which set their own; change it there{own}"
                 )
         return self
+
+    def _problem_of_offer(self) -> str | None:
+        """What is wrong with what a search chooses, in words."""
+        over, usual = split(self.search_over), type(self).model_fields["recipe"].default
+        asked = f"invalid --search-over {self.search_over}"
+        another = "stages" if self.recipe == usual else f"--recipe {shown(self.recipe)}"
+        problems = (
+            (
+                "vocabulary" in over,
+                f"{asked}: students have the teacher's vocabulary; give {OVER_RECIPES}",
+            ),
+            (
+                not set(over) <= set(split(OVER_RECIPES)),
+                f"{asked}: expected {OVER_SHAPES} or {OVER_RECIPES}",
+            ),
+            (
+                OVER_SHAPES not in over,
+                f"{asked}: a search chooses the shape, too; give {OVER_RECIPES}, and one shape in "
+                "`space` where it is known",
+            ),
+            (
+                ("recipe" in over) != bool(self.offered),
+                f"--search-over {self.search_over} and --recipes {self.recipes} contradict each "
+                "other: leave one of them out",
+            ),
+            (
+                self.offered and (self.recipe != usual or self.stages),
+                f"{another} and --recipes contradict each other: give one of them",
+            ),
+            (
+                self.offered and not self.scores_agreement,
+                f"invalid --mini-score {self.mini_score}: it does not compare recipes; with "
+                f"several --recipes the score is {AGREEMENT}: leave --mini-score out",
+            ),
+        )
+        return next((text for wrong, text in problems if wrong), None)
+
+
+def joined(value: Any) -> Any:
+    """A list of names as one text: `a,b`."""
+    if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
+        value = ",".join(value)
+    return ",".join(split(value)) if isinstance(value, str) else value
+
+
+def split(text: str) -> list[str]:
+    """The names in such a text."""
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def is_main(name: str) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 from kdnas.config import Settings
 from kdnas.config.recipe import LABELS_ONLY, Stage
 from kdnas.distillation.losses import LOSSES
-from kdnas.distillation.training import train
 from kdnas.files.artifact import Artifact
 from kdnas.files.cache import use
 from kdnas.files.curves import Record, forget
@@ -20,16 +19,15 @@ from kdnas.recipes.stages import (
     StageResources,
     loss_options,
     losses_of,
-    remedy_of,
     schedule_of,
     shapes_of,
     task_epochs,
     teacher_request,
     trains_head,
     views_of,
-    weighted_losses,
 )
-from kdnas.recipes.transfer_set import write_transfer
+from kdnas.recipes.training import train_by_stage, with_task_head
+from kdnas.recipes.transfer_set import FILE, write_transfer
 from kdnas.recipes.views import learn_views
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
@@ -37,7 +35,6 @@ from kdnas.runtime.device import Runtime
 from kdnas.space.candidate import Candidate
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
-from kdnas.students.inherit import take_body
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.teachers.cache import hash_of, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
@@ -77,7 +74,7 @@ def run_recipe(
 
     def first() -> StudentState:
         if general:
-            return _with_task_head(job, candidate, *general_student(job, candidate, general, title))
+            return _with_task_head(job, *general_student(job, candidate, general, title))
         return start() if start else _initialiser(job, own[0]).student(candidate.architecture)
 
     origin = {"start": "general" if general else "given" if start else "untrained"}
@@ -127,22 +124,12 @@ def train_stage(
 ) -> None:
     """Trains a student by one stage, in place; the caller removes the checkpoint."""
     data = stage_data(job, stage, state)
-    losses = weighted_losses(stage, state, data, job.settings, job.runtime)
-    trained = train(
-        state.model,
-        losses,
-        data.data,
-        data.source,
-        schedule_of(stage, job.settings),
-        job.runtime,
-        pad_id=data.teacher.pad_id,
+    trained = train_by_stage(
+        *(stage, state, data, job.settings, job.runtime),
         title=f"{title}: {stage.name}",
-        remedy=remedy_of(stage, job.settings),
         checkpoint=checkpoint,
-        freeze_model=stage.freeze_student,
         team=job.runtime.team,
     )
-    state.keep(losses.named)
     job.record(title, stage.name, trained.curve)
 
 
@@ -159,8 +146,14 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
         data = DistillationData.prepare(teacher, rows, request, job.runtime, views)
     if stage.data == "transfer":
         assert job.resources.transfer is not None
-        write_transfer(job.run.folder, job.resources.transfer, data, job.runtime)
+        write_transfer(transfer_file(job), job.resources.transfer, data, job.runtime)
     return data
+
+
+def transfer_file(job: RecipeRun) -> Path:
+    """Where a recipe's transfer set is; of several on offer, each has a file of its own."""
+    several = bool(job.run.settings.offered)
+    return job.run.folder / (f"transfer-{job.settings.recipe}.jsonl.gz" if several else FILE)
 
 
 def state_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> dict[str, Any]:
@@ -239,11 +232,9 @@ def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
 
 
 def _with_task_head(
-    job: RecipeRun, candidate: Candidate, general: StudentState, importance: Importance | None
+    job: RecipeRun, general: StudentState, importance: Importance | None
 ) -> StudentState:
     """The general student with a head taken from the task's teacher, in the same basis."""
     settings, teacher = job.settings, job.resources.task_teacher.model
-    initialiser = StudentInitialiser(teacher, settings.inherit, importance, settings.seed)
-    state = initialiser.student(candidate.architecture)
-    take_body(state.model, general.model)
-    return state
+    task = StudentInitialiser(teacher, settings.inherit, importance, settings.seed)
+    return with_task_head(task, general)

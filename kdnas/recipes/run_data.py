@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kdnas.config import Settings
+from kdnas.config import Settings, has_general_stages, proxy_has_labels
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
@@ -35,8 +35,8 @@ class RunData:
         evaluation: The examples that are scored, by split.
         scored: Their texts, by split.
         distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
-            general stages read it, the training examples, or the `further` ones where they are
-            more; masked where that was asked for.
+            `proxy_has_labels`, the training examples, or the `further` ones where they are more and
+            predictions are not scored; masked where that was asked for.
         corpus: The corpus, masked likewise; None where there is none.
         proxy: The examples of `distillation` that mini-KD sees.
         examples: The texts of `train`.
@@ -100,19 +100,18 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
     given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])
     texts = given.texts
-    # A general stage reads the corpus by itself; candidates then see the task's own rows.
-    general = any(stage.is_general for stage in settings.full_stages)
     share = settings.corpus_pairs
     if share is None:
-        share = 0.5 if general else 0.0
+        share = 0.5 if has_general_stages(settings) else 0.0
     corpus = None
     if texts:
         corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type, options)
     further = None
     if task.further is not None:
         further = encode(task.further, tokenizer, length, "further texts", options)
-    seen = encoded if corpus is None or general else corpus
-    if further is not None and len(further) > len(encoded):
+    seen = encoded if corpus is None or proxy_has_labels(settings) else corpus
+    more = further is not None and len(further) > len(encoded)
+    if further is not None and more and not settings.scores_agreement:
         seen = further
 
     def masked(data: EncodedExamples) -> EncodedExamples:

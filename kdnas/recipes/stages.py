@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from kdnas.config import Settings
 from kdnas.config.read import nearest
 from kdnas.config.recipe import LOSS_SETTINGS, Stage
+from kdnas.config.settings import AGREEMENT
 from kdnas.distillation.losses import LOSSES, LossOptions, Shapes, TeacherView
 from kdnas.distillation.losses.base import Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, State
@@ -67,17 +68,22 @@ class StageResources:
 
 
 def prepare_stage_resources(
-    settings: Settings, run: Run, data: RunData, task_teacher: Teacher, runtime: Runtime
+    settings: Settings,
+    run: Run,
+    data: RunData,
+    task_teacher: Teacher,
+    runtime: Runtime,
+    general: Teacher | None = None,
 ) -> StageResources:
     """Loads the general teacher and makes the transfer set where a stage of the recipe needs them.
+
+    `general` is that teacher, where it is loaded already.
 
     Raises:
         KdnasError: Another task's rows cannot be read or do not fit.
     """
-    general = None
-    if any(stage.is_general for stage in settings.full_stages):
-        general = load_teacher(teacher_source(settings.general_teacher or settings.base), None)
-        general.model.to(runtime.device)  # type: ignore[arg-type]
+    if general is None and any(stage.is_general for stage in settings.full_stages):
+        general = load_general_teacher(settings, runtime)
     transfer = encoded = None
     if reads_transfer(settings):
         with run.timed("transfer set"):
@@ -85,16 +91,23 @@ def prepare_stage_resources(
             what = (data.tokenizer, data.length, "transfer set", data.options)
             encoded = encode(transfer.examples, *what)
             encoded = replace(encoded, class_weights=data.train.class_weights)
-            encoded = _standard(encoded, task_teacher)
+            encoded = in_standard_units(encoded, task_teacher)
             check_inputs(encoded, task_teacher.model.config)
         own = transfer.methods.count(OWN)
         say(f"transfer set: {len(transfer.methods)} rows, {own} of them the task's own")
-    train = _standard(data.train, task_teacher)
+    train = in_standard_units(data.train, task_teacher)
     masked = data.distillation if settings.mask_probability and not data.corpus else train
     return StageResources(task_teacher, general, train, masked, data.corpus, transfer, encoded)
 
 
-def _standard(data: EncodedExamples, teacher: Teacher) -> EncodedExamples:
+def load_general_teacher(settings: Settings, runtime: Runtime) -> Teacher:
+    """The teacher of general stages, on the runtime's device."""
+    general = load_teacher(teacher_source(settings.general_teacher or settings.base), None)
+    general.model.to(runtime.device)  # type: ignore[arg-type]
+    return general
+
+
+def in_standard_units(data: EncodedExamples, teacher: Teacher) -> EncodedExamples:
     """The rows with labels in the units of the teacher's outputs."""
     return data.relabelled(None if data.labels is None else teacher.scale.standard(data.labels))
 
@@ -254,6 +267,11 @@ def learns_task(stage: Stage) -> bool:
     return any(LOSSES[name].trains_head or LOSSES[name].has_views for name in stage.weighed)
 
 
+def has_views(stage: Stage) -> bool:
+    """Whether a stage reads what is learnt of a teacher first."""
+    return any(LOSSES[name].has_views for name in stage.weighed)
+
+
 def task_epochs(settings: Settings) -> float:
     """Epochs in which a recipe trains a student on its task's teacher."""
     own = (stage for stage in settings.full_stages if not stage.is_general)
@@ -298,7 +316,10 @@ def check_recipe(
             f"the last stage, {last.name!r}, does not train the head; give it a "
             f"loss that does: {', '.join(name for name in LOSSES if LOSSES[name].trains_head)}"
         )
-    _check_mini(settings)
+    if settings.scores_agreement:
+        _check_agreement(has_head=has_head or recorded)
+    else:
+        _check_mini(settings)
     for stage in () if has_head else (settings.mini_stage, *settings.stages):
         for name in (n for n in stage.weighed if LOSSES[n].needs_teacher_head):
             raise KdnasError(
@@ -367,6 +388,14 @@ def _check_frozen(stage: Stage) -> None:
         raise KdnasError(
             f"stage {stage.name!r} has freeze_student, but its losses have nothing else to train; "
             f"give it one of {learn}"
+        )
+
+
+def _check_agreement(*, has_head: bool) -> None:
+    if not has_head:
+        raise KdnasError(
+            f"--mini-score is {AGREEMENT}, of predictions, but the teacher has no head for the "
+            "task; leave that or --teacher-as-is out"
         )
 
 

@@ -55,7 +55,7 @@ class TransferSet:
 
     def write(
         self,
-        folder: Path,
+        file: Path,
         logits: NDArray[np.float32] | None,
         units: NDArray[np.int64] | None = None,
     ) -> None:
@@ -67,11 +67,11 @@ class TransferSet:
         if logits is not None:
             parts = logits if units is None else np.split(logits, units[1:-1])
             given = [part.tolist() for part in parts]
-        with replace_file(folder / FILE) as partial, gzip.open(partial, "wt") as file:
+        with replace_file(file) as partial, gzip.open(partial, "wt") as written:
             rows = zip(rows_of(self.examples), self.methods, given, strict=True)
             for (first, second), method, row in rows:
                 line = {"text": first, "text_pair": second, "method": method, "logits": row}
-                file.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
+                written.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
 
 
 def reads_transfer(settings: Settings) -> bool:
@@ -147,10 +147,10 @@ def recorded_rows(data: RunData) -> TransferSet:
 
 
 def write_transfer(
-    folder: Path, transfer: TransferSet, data: DistillationData, runtime: Runtime
+    file: Path, transfer: TransferSet, data: DistillationData, runtime: Runtime
 ) -> None:
-    """Writes the transfer set with the teacher's logits to the run folder, once."""
-    if (folder / FILE).exists():
+    """Writes the transfer set with the teacher's logits, once."""
+    if file.exists():
         return
     source, teacher = data.source, data.teacher
     if isinstance(source, ViewedSignal):
@@ -160,7 +160,7 @@ def write_transfer(
         logits = predict(teacher.model, data.data, runtime, pad_id=teacher.pad_id)
     given = None if logits is None else teacher.scale.restored(logits.numpy())
     units = None if data.data.units is None else data.data.row_units
-    transfer.write(folder, given, units)
+    transfer.write(file, given, units)
 
 
 def fill_transfer_set(

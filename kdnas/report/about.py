@@ -84,6 +84,16 @@ def _task(data: ReportData) -> str:
     return quote(str(data.settings.task or data.task))
 
 
+AGREES = (
+    "It is how far a student predicts what the teacher predicts, after a short run of its own "
+    "recipe: 1 is the teacher, 0 is one answer for all rows."
+)
+EXPLAINS = (
+    "With the default it is the share of the variance of the teacher's {} that a "
+    "student explains: 1 is the teacher, 0 is no better than their mean."
+)
+
+
 def words_section(data: ReportData) -> Section:
     """What score, reward and names mean, by the settings of this run."""
     s = data.settings
@@ -94,9 +104,8 @@ def words_section(data: ReportData) -> Section:
         (
             "score",
             "What the search ranks by: 1 minus the held-out loss after a short training "
-            f"(scorer {s.scorer}). With the default it is the share of the variance of the "
-            f"teacher's {states} that a student explains: 1 is the teacher, 0 is no better "
-            "than their mean. It is not the task's score.",
+            f"(scorer {s.scorer}). {AGREES if s.scores_agreement else EXPLAINS.format(states)} It "
+            "is not the task's score.",
         ),
         ("reward", _reward(s)),
         (

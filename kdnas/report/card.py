@@ -33,8 +33,8 @@ HUB_SECONDS = 3.0
 PLACES = {
     *("teacher", "task", "out", "data_dir", "corpus", "general_teacher", "storage", "study"),
     *("teacher_predictions", "student_base"),
-    *("tasks", "stages", "cache_limit", "track", "worker_timeout", "threads", "jobs", "device"),
-    "force",
+    *("tasks", "stages", "recipes", "offered", "cache_limit", "track", "worker_timeout"),
+    *("threads", "jobs", "device", "force"),
 }
 # Names of folders of the transformers trainer, which configs remember.
 CHECKPOINT = re.compile(r"(^|/)checkpoint-\d+$")

@@ -78,6 +78,7 @@ class EvaluatedModel(Part):
 
     name: str  # the teacher's as it was given, a student's label, a control's description
     architecture: AnyArchitecture
+    recipe: str | None = None  # its name, where a search chose between several
     params: int
     macs: int  # of one example
     latency_ms: Ratio  # median of a batch

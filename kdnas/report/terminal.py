@@ -24,7 +24,8 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
 
     `folder` is that of another trial's student, in the run folder; default: the run's own.
     """
-    lines = [*wrap(report.verdict, WIDTH), "", *_models(report), *_pace(report), ""]
+    lines = [*wrap(report.verdict, WIDTH), "", *_models(report), *_recipes(report)]
+    lines += [*_pace(report), ""]
     if report.search:
         lines += _search(report.search)
         lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
@@ -86,6 +87,12 @@ def _models(report: Report) -> list[str]:
         scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
         rows.append((low.name, "-", "-", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
+
+
+def _recipes(report: Report) -> list[str]:
+    """Who was trained by which recipe, where a search chose between several."""
+    told = [f"{name} by {model.recipe}" for name, model in report.models if model.recipe]
+    return wrap(f"recipes: {', '.join(told)}", WIDTH) if told else []
 
 
 def _pace(report: Report) -> list[str]:

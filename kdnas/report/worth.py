@@ -11,6 +11,7 @@ from kdnas.report.data import ReportData
 from kdnas.report.model import ControlModel, Report
 from kdnas.report.trials_table import finished, records
 from kdnas.scoring.rank_agreement import Agreement, agreement
+from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.study.rows import candidate_of
 
 LEAST = 3
@@ -109,7 +110,7 @@ def control_score(data: ReportData, report: Report, control: ControlModel) -> fl
     """A control's score as the search would give it; None where it was not distilled.
 
     Of its own short training (a student that was distilled beside the winner has controls of its
-    own), else of a trial of the same shape.
+    own), else of a trial of the same shape and recipe.
     """
     if control.folder == "fine-tuned":
         return None
@@ -118,9 +119,11 @@ def control_score(data: ReportData, report: Report, control: ControlModel) -> fl
     known = [trained[name] for name in names if trained.get(name) is not None]
     if known:
         return 1 - float(known[0])
+    recipe = control.recipe or DEFAULT_RECIPE
     for table in (data.table, data.control):
         if table is not None:
             for row in records(finished(table)):
-                if candidate_of(row).architecture == control.architecture:
+                tried = candidate_of(row)
+                if (tried.architecture, tried.recipe) == (control.architecture, recipe):
                     return 1 - float(row["loss"])
     return None

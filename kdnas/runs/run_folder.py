@@ -238,6 +238,7 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
         if name not in (*CHANGEABLE, "out") and new != old:
             what = f"--{name.replace('_', '-')} {difference(old, new)}"
             what = "recipe has other stages" if name == "stages" else what
+            what = "recipes on offer are others" if name == "offered" else what
             kind = "study" if theirs.searches else "run"
             raise KdnasError(
                 f"{folder} holds another {kind}: its {what}; choose another --out, or continue "
@@ -251,7 +252,9 @@ def _refuse_fixed(ours: Settings, theirs: Settings, folder: Path) -> None:
     free = {*CHANGEABLE, *OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING, "out", "storage"}
     resolved = resolve(ours)
     by = "" if ours.recipe == theirs.recipe else f" (recipe {ours.recipe!r})"
-    for name in set(Settings.model_fields) - free:
+    for name in Settings.model_fields:
+        if name in free:
+            continue
         old = getattr(theirs, name)
         if old not in (new := getattr(ours, name), getattr(resolved, name)):
             raise KdnasError(

@@ -36,6 +36,8 @@ class Evaluation:
         if self.score is not None and self.reward is not None:
             value = self.score.value
             found |= {"score": value, "loss": 1 - value, "reward": self.reward}
+            if self.score.interval is not None:
+                found["score_low"], found["score_high"] = self.score.interval
         return found
 
 
@@ -75,6 +77,6 @@ def evaluate_candidate(
     except DivergedError as error:  # this candidate's failure, not the search's
         raise FloatingPointError(str(error)) from None
     if not math.isfinite(score.value):
-        raise FloatingPointError(f"its score is {score.value}; lower --mini-lr")
+        raise FloatingPointError(f"its score is {score.value}; lower its learning rate")
     worth = reward(score.value, costs)
     return Evaluation(costs, violations, score, worth, time.perf_counter() - start)

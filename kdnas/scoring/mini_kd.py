@@ -1,4 +1,4 @@
-"""Mini-KD: a short distillation on the proxy, whose held-out loss scores a candidate."""
+"""Mini-KD: a short run of a recipe on the proxy, after which held-out rows score a candidate."""
 
 from __future__ import annotations
 
@@ -9,28 +9,45 @@ from pathlib import Path
 from statistics import fmean
 from zipfile import is_zipfile
 
-from kdnas.config import Settings
+from kdnas.config import Settings, settings_of
+from kdnas.config.recipe import Stage
 from kdnas.distillation.outputs import State
 from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.training import heldout_losses, train
+from kdnas.distillation.training import heldout_losses
 from kdnas.files.curves import MINI_KD, Record, forget
 from kdnas.measure.quiet import computing
-from kdnas.recipes.stages import remedy_of, schedule_of, teacher_request, weighted_losses
+from kdnas.recipes.stages import (
+    has_views,
+    in_standard_units,
+    schedule_of,
+    shapes_of,
+    teacher_request,
+    views_of,
+    weighted_losses,
+)
+from kdnas.recipes.training import train_by_stage, with_task_head
+from kdnas.recipes.views import learn_views
 from kdnas.runtime.device import Runtime
+from kdnas.scoring.agreement import heldout_agreement
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import AnyArchitecture, Candidate, SearchSpace
-from kdnas.students.build import initialiser_of
+from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher
+
+# A loss on held-out rows, and the 95% interval of the score, 1 less that, where one is known.
+Heldout = tuple[float, tuple[float, float] | None]
 
 
 class MiniKD:
     """A scorer: trains any candidate of one teacher briefly on one proxy.
 
     The teacher gives the students their weights, but is not run: its signal for the proxy is
-    stored. `record` takes note of each training.
+    stored. `record` takes note of each training; `general` has the general teacher's signal for
+    the rows that are trained on, where stages of a short run learn from it.
     """
 
     def __init__(
@@ -40,37 +57,54 @@ class MiniKD:
         settings: Settings,
         runtime: Runtime,
         record: Record = forget,
+        general: DistillationData | None = None,
     ) -> None:
         self.teacher, self.proxy, self.settings = teacher, proxy, settings
-        self.runtime, self.record = runtime, record
+        self.runtime, self.record, self.general = runtime, record, general
         self.stage = settings.mini_stage
         self.data = DistillationData(
             teacher,
-            proxy.data.take(proxy.training),
+            in_standard_units(proxy.data.take(proxy.training), teacher),
             proxy.store.subset(proxy.training),
             proxy.store.statistics(proxy.data.task_type),
         )
-        self.initialiser = initialiser_of(
-            teacher, self.data.data, runtime, inherit=settings.inherit, seed=settings.seed
-        )
+        self.initialisers: dict[tuple[bool, bool], StudentInitialiser] = {}
+        self._settings: dict[str, Settings] = {}
+        # Measured now: processes that score side by side share what is there when they begin.
+        for recipe in settings.offered or (DEFAULT_RECIPE,):
+            begins_general = self.settings_of(recipe).short_stages[0].is_general
+            if general or not begins_general:
+                self._initialiser(recipe, general=begins_general)
 
     def score(self, candidate: Candidate, budget: Budget) -> Score:
         """Trains a candidate; its score is the explained share, 1 minus the held-out loss."""
         start = time.perf_counter()
         with computing(self.runtime.device):
-            state = self.start(candidate.architecture)
-        loss = self.train(
-            state, until=budget.share, checkpoint=budget.checkpoint, title=budget.title
+            state = self.start(candidate.architecture, candidate.recipe)
+        loss, interval = self._scored(
+            *(state, candidate.recipe, budget.share, budget.checkpoint, budget.title)
         )
-        return Score(1 - loss, seconds=time.perf_counter() - start, student=state)
+        return Score(1 - loss, interval, seconds=time.perf_counter() - start, student=state)
 
-    def start(self, architecture: AnyArchitecture) -> StudentState:
-        """An untrained student; it keeps the parts of the teacher that matter most on the proxy."""
-        return self.initialiser.student(architecture)
+    def start(self, architecture: AnyArchitecture, recipe: str = DEFAULT_RECIPE) -> StudentState:
+        """A student before the short run of its recipe.
+
+        It keeps the parts of its teacher that matter most on the proxy; of the general teacher,
+        where the recipe begins with that one.
+        """
+        general = self.settings_of(recipe).short_stages[0].is_general
+        return self._initialiser(recipe, general=general).student(architecture)
+
+    def untrained(
+        self, architecture: AnyArchitecture, recipe: str = DEFAULT_RECIPE
+    ) -> StudentState:
+        """A student with the weights of the task's teacher, whatever its recipe begins with."""
+        return self._initialiser(recipe, general=False).student(architecture)
 
     def train(
         self,
         state: StudentState,
+        recipe: str = DEFAULT_RECIPE,
         *,
         until: float = 1.0,
         checkpoint: Path | None = None,
@@ -80,63 +114,133 @@ class MiniKD:
 
         Args:
             state: Fresh from `start`, also where a checkpoint has more.
+            recipe: The candidate's.
             until: Share of the training after which to pause and score.
             checkpoint: File that keeps a paused training, for the next call to go on from.
             title: Names the student where progress is shown and recorded.
         """
-        # A checkpoint has fitted parameters. It is a zip archive, unless it is damaged.
-        resumed = checkpoint is not None and is_zipfile(checkpoint)
-        context = (self.stage, state, self.data, self.settings, self.runtime)
-        losses = weighted_losses(*context, fit=not resumed)
-        trained = train(
-            state.model,
-            losses,
-            self.data.data,
-            self.data.source,
-            self.schedule(self.settings.mini_epochs, self.settings.mini_steps),
-            self.runtime,
-            pad_id=self.teacher.pad_id,
-            title=title,
-            remedy=remedy_of(self.stage, self.settings),
-            checkpoint=checkpoint,
-            until=until,
-        )
-        state.keep(losses.named)
-        loss = self.heldout_loss(state)
-        self.record(title, MINI_KD, trained.curve, loss)
-        return loss
+        return self._scored(state, recipe, until, checkpoint, title)[0]
 
     def heldout_loss(self, state: StudentState) -> float:
-        """The held-out value of the losses that score candidates, averaged.
-
-        A loss that the student was not trained with is fitted to it as it is.
-        """
-        proxy, names = self.proxy, self.settings.scored_losses
-        context = (self.stage, state, self.data, self.settings, self.runtime)
-        losses = weighted_losses(*context, scored=names)
-        values = heldout_losses(
-            state.model,
-            losses,
-            proxy.data.take(proxy.heldout),
-            proxy.store.subset(proxy.heldout),
-            self.runtime,
-            pad_id=self.teacher.pad_id,
-        )
-        return fmean(values.values())
+        """What scores candidates, 1 less the score: of a student as it is."""
+        return self._heldout(state)[0]
 
     def schedule(self, epochs: float, steps: int | None) -> Schedule:
-        """How candidates are trained."""
+        """How candidates are trained with mini-KD's own stage."""
         schedule, seconds = schedule_of(self.stage, self.settings), self.settings.mini_seconds
         return replace(schedule, epochs=epochs, max_steps=steps, max_seconds=seconds)
 
+    def settings_of(self, recipe: str) -> Settings:
+        """The run's settings with those of a recipe on offer."""
+        if recipe not in self._settings:
+            self._settings[recipe] = settings_of(self.settings, recipe)
+        return self._settings[recipe]
 
-def states_for(space: SearchSpace, teacher: Teacher, settings: Settings) -> frozenset[State]:
-    """The teacher's states that mini-KD reads for any student of a space."""
-    stage, scored = settings.mini_stage, settings.scored_losses
+    def _scored(
+        self, state: StudentState, recipe: str, until: float, checkpoint: Path | None, title: str
+    ) -> Heldout:
+        curve = self._run(state, recipe, until, checkpoint, title)
+        found = self._heldout(state)
+        self.record(title, MINI_KD, curve, found[0])
+        return found
+
+    def _run(
+        self, state: StudentState, recipe: str, until: float, checkpoint: Path | None, title: str
+    ) -> list[tuple[int, float]]:
+        """The short run of a recipe; returns its losses by step, of all stages in a row."""
+        settings, curve, steps = self.settings_of(recipe), list[tuple[int, float]](), 0
+        # A checkpoint has fitted parameters. It is a zip archive, unless it is damaged.
+        resumed = checkpoint is not None and is_zipfile(checkpoint)
+        was_general = False
+        for stage in settings.short_stages:
+            if was_general and not stage.is_general:
+                self._take_task_head(state, recipe)
+            was_general = stage.is_general
+            trained = train_by_stage(
+                *(stage, state, self._data_of(stage, state, settings), settings, self.runtime),
+                title=title,
+                schedule=self._schedule_of(stage, settings),
+                checkpoint=checkpoint,
+                fit=not resumed,
+                until=until,
+            )
+            curve += [(steps + step, loss) for step, loss in trained.curve]
+            steps += trained.steps
+        return curve
+
+    def _schedule_of(self, stage: Stage, settings: Settings) -> Schedule:
+        """How long and how fast: of steps and seconds, a stage has its share of the epochs."""
+        share = stage.epochs / settings.mini_epochs
+        steps, seconds = settings.mini_steps, settings.mini_seconds
+        return replace(
+            schedule_of(stage, settings),
+            max_steps=steps and max(1, round(share * steps)),
+            max_seconds=seconds and share * seconds,
+        )
+
+    def _data_of(self, stage: Stage, state: StudentState, settings: Settings) -> DistillationData:
+        """The rows of the proxy that are trained on, whatever the stage reads in full."""
+        if stage.is_general:
+            assert self.general is not None, "the general teacher's signal was prepared"
+            return self.general
+        if not has_views(stage):
+            return self.data
+        rows, runtime = self.data.data, self.runtime
+        views = views_of(stage, shapes_of(self.teacher, state), settings)
+        learn_views(views, self.teacher, rows, settings.batch_size, runtime, self.record)
+        request = teacher_request(stage, state.architecture, self.teacher, settings)
+        return DistillationData.prepare(self.teacher, rows, request, runtime, views)
+
+    def _initialiser(self, recipe: str, *, general: bool) -> StudentInitialiser:
+        inherit, seed = self.settings_of(recipe).inherit, self.settings.seed
+        if (inherit, general) not in self.initialisers:
+            data = self.data
+            if general:
+                assert self.general is not None, "the general teacher's signal was prepared"
+                data = self.general
+            given = (data.teacher, data.data, self.runtime)
+            made = initialiser_of(*given, inherit=inherit, seed=seed)
+            self.initialisers[inherit, general] = made
+        return self.initialisers[inherit, general]
+
+    def _take_task_head(self, state: StudentState, recipe: str) -> None:
+        """Gives a general student the head of the task's teacher; its losses begin anew."""
+        before = self._initialiser(recipe, general=True)
+        task = replace(before, teacher=self.teacher.model)
+        state.model, state.parts = with_task_head(task, state).model, {}
+
+    def _heldout(self, state: StudentState) -> Heldout:
+        """How far a student as it is falls short on the held-out part of the proxy."""
+        proxy, pad_id = self.proxy, self.teacher.pad_id
+        rows, signal = proxy.data.take(proxy.heldout), proxy.store.subset(proxy.heldout)
+        if self.settings.scores_agreement:
+            found = heldout_agreement(state.model, rows, signal, self.runtime, pad_id=pad_id)
+            return 1 - found.value, found.interval
+        # A loss that the student was not trained with is fitted to it as it is.
+        context = (self.stage, state, self.data, self.settings, self.runtime)
+        losses = weighted_losses(*context, scored=self.settings.scored_losses)
+        given = (state.model, losses, rows, signal, self.runtime)
+        return fmean(heldout_losses(*given, pad_id=pad_id).values()), None
+
+
+def states_for(
+    space: SearchSpace, teacher: Teacher, settings: Settings, *, general: bool = False
+) -> frozenset[State]:
+    """The states of the teacher, or of the `general` one, that short runs read for any student.
+
+    Stages that read views of a teacher have a store of their own.
+    """
     depths = [space.choices.get(name, (0,)) for name in ("num_hidden_layers", "num_decoder_layers")]
     shapes = [
         replace(space.teacher, num_hidden_layers=int(layers), num_decoder_layers=int(decoders))
         for layers, decoders in itertools.product(*depths)
     ]
-    requests = [teacher_request(stage, shape, teacher, settings, scored) for shape in shapes]
-    return frozenset().union(*(request.states for request in requests))
+    found = frozenset[State]()
+    for recipe in space.recipes:
+        own = settings_of(settings, recipe)
+        scored = () if general else own.scored_losses
+        stages = [stage for stage in own.short_stages if stage.is_general == general]
+        stages = [stage for stage in stages if not has_views(stage)]
+        for stage, shape in ((stage, shape) for stage in stages for shape in shapes):
+            found |= teacher_request(stage, shape, teacher, own, scored).states
+    return found

@@ -81,6 +81,11 @@ class SearchSpace:
         space.check()
         return space
 
+    def with_recipes(self, recipes: Sequence[str]) -> SearchSpace:
+        """The same shapes and vocabularies with these recipes."""
+        more = (self.vocabularies, self.head_multiple)
+        return SearchSpace(self.teacher, self.choices, self.excluded_sizes, recipes, *more)
+
     def check(self) -> None:
         """Refuses choices that no student can have.
 

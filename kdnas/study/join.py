@@ -28,7 +28,7 @@ IDENTITY = ("teacher", "task", "objective")
 JOINED = "joined.json"
 OF_A_MACHINE = ("storage", "study", "out", "threads", "jobs", "device", "cache_limit")
 # Settings too long for a line.
-LONG = ("stages", "tasks", "space")
+LONG = ("stages", "tasks", "space", "offered")
 # Settings that may be a path on the machine where the study began.
 PLACES = (*("teacher", "teacher_predictions", "student_base", "task", "corpus", "general_teacher"),)
 

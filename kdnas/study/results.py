@@ -24,6 +24,8 @@ from kdnas.study.attributes import (
 )
 from kdnas.study.pruner import SuccessiveHalvingPruner
 
+# The ends of a score's 95% interval, where its scorer knows one.
+SCORE_INTERVAL = ("score_low", "score_high")
 COSTS = tuple(Costs.__dataclass_fields__)
 
 
@@ -90,7 +92,7 @@ class TrialWriter:
         trial.set_user_attr(UNITS, 0)
 
     def _copy(self, trial: Trial, other: FrozenTrial) -> None:
-        for name in (*COSTS, RUNTIME, "score", "loss", "reward"):
+        for name in (*COSTS, RUNTIME, "score", *SCORE_INTERVAL, "loss", "reward"):
             if name in other.user_attrs:
                 trial.set_user_attr(name, other.user_attrs[name])
         trial.set_user_attr("seconds", 0.0)

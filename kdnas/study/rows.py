@@ -15,11 +15,11 @@ from kdnas.space import Candidate, SearchSpace
 from kdnas.space.architecture import DECODER_FIELDS, FIELDS
 from kdnas.study import attributes as attr
 from kdnas.study.pruner import SuccessiveHalvingPruner
-from kdnas.study.results import objective_values
+from kdnas.study.results import SCORE_INTERVAL, objective_values
 
 CANDIDATE = (*FIELDS, "recipe", "vocabulary")
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
-NUMBERS = (*COSTS, "loss", "score", "reward", "seconds")
+NUMBERS = (*COSTS, "loss", "score", *SCORE_INTERVAL, "reward", "seconds")
 NUMBERS_OF_TRIALS = (attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.RETRY_OF)
 MARKS = (
     *(attr.RUNG, attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.INFEASIBLE, attr.RUNTIME),

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from kdnas.config import settings_of
 from kdnas.distillation.losses import Shapes
 from kdnas.files.cache import cache_folder
 from kdnas.files.disk import PAUSED, WEIGHT_BYTES, Disk, existing
@@ -51,24 +52,27 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
     settings, data = context.settings, inputs.data
     proxy = data.distillation.take(data.proxy)
     needed = store_bytes(given, proxy, states_for(inputs.space, given, settings))
+    needed += store_bytes(given, proxy, states_for(inputs.space, given, settings, general=True))
     shape = middle_shape(inputs.space, settings.speedup)
     rows: dict[str, tuple[EncodedExamples, float]] = {"task": (data.train, 1.0)}
     if data.corpus is not None:
         rows["corpus"] = (data.corpus, 1.0)
-    rows["transfer"] = (data.train, settings.transfer_rows / len(data.train))
     most: dict[tuple[str, bool], int] = {}
     config: Any = given.model.config
     shapes = Shapes(given.architecture, shape, int(config.num_labels))
-    for stage in settings.full_stages if in_full else ():
+    offered = [settings_of(settings, recipe) for recipe in inputs.space.recipes]
+    stages = [(stage, own) for own in offered for stage in own.full_stages]
+    for stage, own in stages if in_full else ():
+        rows["transfer"] = (data.train, own.transfer_rows / len(data.train))
         with torch.device("meta"):
-            views = views_of(stage, shapes, settings)
-        states = stored_states(given, teacher_request(stage, shape, given, settings).states, views)
+            views = views_of(stage, shapes, own)
+        states = stored_states(given, teacher_request(stage, shape, given, own).states, views)
         made = {state: view for state, view in views.items() if state in states}
         part, times = rows[stage.data]
         size = round(times * store_bytes(given, part, states, made))
         place = (stage.data, stage.is_general)
         most[place] = max(most.get(place, 0), size)
         read = {state for view in views.values() for state in view.of_teacher.states}
-        own = store_bytes(given, data.train, read)  # views are learnt on the task's rows
-        most["task", False] = max(most.get(("task", False), 0), own)
+        learnt = store_bytes(given, data.train, read)  # views are learnt on the task's rows
+        most["task", False] = max(most.get(("task", False), 0), learnt)
     return needed + sum(most.values())

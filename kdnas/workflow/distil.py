@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from kdnas.config import Settings
+from kdnas.config import Settings, settings_of
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report.model import DISTILLED, HAND_PICKED, SEARCHED
@@ -46,8 +46,9 @@ def distil(
         say(f"{title}: distilling {candidate.label}")
         known = None if seed is not None else trial
         start = partial(after_mini_kd, own, candidate, known, title)
-        goes_on = own.context.settings.after_mini_kd
-        return run_recipe(own.full(), candidate, work, title, start if goes_on else None)
+        job = own.full(candidate.recipe)
+        goes_on = job.settings.after_mini_kd
+        return run_recipe(job, candidate, work, title, start if goes_on else None)
 
     _train(prepared, candidate, folder, seed, record, train, "distil")
 
@@ -60,8 +61,8 @@ def fine_tune(
 
     def train(own: Prepared, work: Path, title: str) -> StudentState:
         say(f"{title}: training {candidate.label} on labels alone")
-        state = own.mini.start(candidate.architecture)
-        train_on_labels(own.full(), state, work, title)
+        state = own.mini.untrained(candidate.architecture, candidate.recipe)
+        train_on_labels(own.full(candidate.recipe), state, work, title)
         return state
 
     _train(prepared, candidate, folder, seed, record, train, "control")
@@ -103,7 +104,7 @@ def record_of(
     seed: int | None = None,
 ) -> dict[str, Any]:
     """What decides a trained student; `seed` where it is not the run's."""
-    recipe = recipe_record(settings)
+    recipe = recipe_record(settings_of(settings, candidate.recipe))
     record = {"candidate": candidate.params, "trial": trial, "method": method, "recipe": recipe}
     return record if seed is None else {**record, "seed": seed}
 
@@ -127,8 +128,8 @@ def after_mini_kd(
     saved = state_artifact(folder, candidate.params)
     if trial is not None and saved.done():
         return saved.read()
-    state = prepared.mini.start(candidate.architecture)
-    prepared.mini.train(state, title=title)
+    state = prepared.mini.start(candidate.architecture, candidate.recipe)
+    prepared.mini.train(state, candidate.recipe, title=title)
     return state
 
 
@@ -150,12 +151,14 @@ def train_controls(
     """
     settings = prepared.context.settings
 
-    def made(name: str, candidate: Candidate, title: str, train: Train) -> Control:
-        own = Control(name, candidate, home / "controls" / title, title)
+    def made(
+        name: str, candidate: Candidate, title: str, train: Train, *, distilled: bool = True
+    ) -> Control:
+        own = Control(name, candidate, home / "controls" / title, title, distilled=distilled)
         return train_seeds(settings, own, home, train)
 
     labels = partial(fine_tune, prepared, winner)
-    controls = [made("fine-tuned without KD", winner, "fine-tuned", labels)]
+    controls = [made("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)]
     if not settings.searches:
         return controls
     picked = control_by_hand(prepared, winner, student)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from kdnas.config import Settings
+from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
 from kdnas.distillation.schedule import Schedule
 from kdnas.files.artifact import key_of
@@ -36,9 +37,10 @@ Parts = dict[str, float]
 
 
 def is_made(folder: Path, settings: Settings) -> bool:
-    """Whether a folder has a student that was trained by a run's recipe."""
+    """Whether a folder has a student that was trained by a recipe of a run."""
     key = key_of(folder)
-    return key is not None and key.get("recipe") == recipe_record(settings)
+    offered: list[Any] = [recipe_record(own) for own in every_recipe(settings).values()]
+    return key is not None and key.get("recipe") in offered
 
 
 class Estimate:
@@ -49,6 +51,8 @@ class Estimate:
         self.jobs = jobs  # candidates that are scored side by side
         self.shared = context.runtime.team.size  # processes that train together
         self.lengths = for_students(inputs.data, context.settings).train.sizes
+        # Nobody knows yet which recipe on offer will train in full: the longest one, at worst.
+        self.full = max(every_recipe(self.settings).values(), key=self._steps)
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
 
     def teacher(self) -> Parts:
@@ -87,22 +91,23 @@ class Estimate:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows."""
         parts: Parts = {}
         read = {
-            (stage.data, stage.is_general): self._rows(stage) for stage in self.settings.full_stages
+            (stage.data, stage.is_general): self._rows(stage, self.full)
+            for stage in self.full.full_stages
         }
         recorded = self.settings.teacher_predictions is not None
         asked = (each for (_, general), each in read.items() if general or not recorded)
         tokens = sum(int(lengths.sum()) for lengths in asked)
         if signal:
             parts["teacher signal"] = STORING * tokens * self.speeds.token
-        for stage in self.settings.full_stages:
+        for stage in self.full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
-            schedule = schedule_of(stage, self.settings)
-            parts[stage.name] = times * self._training(schedule, self._rows(stage))
+            schedule = schedule_of(stage, self.full)
+            parts[stage.name] = times * self._training(schedule, self._rows(stage, self.full))
         return parts
 
     def labels_alone(self) -> Parts:
         """The control without a teacher."""
-        schedule = Schedule(task_epochs(self.settings), 0.0, self.settings.batch_size)
+        schedule = Schedule(task_epochs(self.full), 0.0, self.settings.batch_size)
         return {"labels-alone": self._training(schedule, self.lengths)}
 
     def report(self, students: int) -> float:
@@ -117,7 +122,12 @@ class Estimate:
         timing = shapes * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
         return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
 
-    def _rows(self, stage: Stage) -> Indices:
+    def _steps(self, recipe: Settings) -> int:
+        """Steps of a whole recipe."""
+        stages = [(schedule_of(stage, recipe), stage) for stage in recipe.full_stages]
+        return sum(schedule.steps(self._rows(stage, recipe)) for schedule, stage in stages)
+
+    def _rows(self, stage: Stage, recipe: Settings) -> Indices:
         """The lengths of a stage's rows; those of a transfer set as the task's own."""
         if stage.data == "corpus" and self.data.corpus is not None:
             return self.data.corpus.sizes
@@ -125,7 +135,7 @@ class Estimate:
             further = self.data.further
             return self.lengths if further is None else np.append(self.lengths, further.sizes)
         if stage.data == "transfer":
-            return np.resize(self.lengths, self.settings.transfer_rows)
+            return np.resize(self.lengths, recipe.transfer_rows)
         return self.lengths
 
     def _training(self, schedule: Schedule, lengths: Indices) -> float:

@@ -10,7 +10,7 @@ import itertools
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from statistics import fmean
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 from scipy.optimize import linear_sum_assignment
 
+from kdnas.config import settings_of
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import evaluate_model
@@ -66,7 +67,7 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         with follow(planned):
             teacher = prepare_teacher(context, inputs, given)
             metric = inputs.data.spec.main_score
-            full = cache(lambda: prepare_full_kd(context, inputs, teacher))
+            full = cache(partial(prepare_full_kd, context, inputs, teacher))
             each = itertools.product(range(settings.seed, settings.seed + seeds), students)
             whole = progress(TRAININGS, seeds * count, unit="training")
             with step(TRAININGS), whole as advance:
@@ -138,11 +139,13 @@ def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> li
 
 def student_of(trial: FrozenTrial) -> Student:
     """What the study knows of a trial, with an empty mapping of final scores by seed."""
-    architecture = Candidate.from_params(trial.params).architecture
+    candidate = Candidate.from_params(trial.params)
+    architecture = candidate.architecture
     numbers = ("params", "macs", "speedup", "loss", "reward")
     return {
         "trial": trial.number,
-        "label": architecture.label,
+        "label": candidate.label,
+        "recipe": candidate.recipe,
         "architecture": architecture.params,
         "depth": architecture.num_hidden_layers,
         **{name: trial.user_attrs[name] for name in numbers},
@@ -153,11 +156,11 @@ def student_of(trial: FrozenTrial) -> Student:
 def final_scores(
     context: Context,
     inputs: Inputs,
-    full: Callable[[], RecipeRun],
+    full: Callable[[str], RecipeRun],
     student: Student,
     seed: int,
 ) -> dict[str, float]:
-    """Every metric of a student after full KD by the run's recipe; computed once.
+    """Every metric of a student after full KD by its recipe; computed once.
 
     It starts afresh, not from its short training: the final score then owes nothing to the score
     that it is compared with.
@@ -165,15 +168,17 @@ def final_scores(
     label = student["label"]
     name = f"fidelity {label} seed {seed}"
     work = context.run.folder / "work" / "fidelity" / name.replace(" ", "-")
-    settings = context.settings.model_copy(update={"seed": seed})
+    seeded = context.settings.model_copy(update={"seed": seed})
+    settings = settings_of(seeded, student["recipe"])
     recipe = [
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
 
     def compute() -> dict[str, float]:
-        job = replace(full(), settings=settings)
-        state = run_recipe(job, Candidate.from_params(student["architecture"]), work, label)
+        job = replace(full(student["recipe"]), settings=settings)
+        shape = Candidate.from_params(student["architecture"])
+        state = run_recipe(job, replace(shape, recipe=student["recipe"]), work, label)
         data, exact, teacher = inputs.data, context.runtime.exact, job.resources.task_teacher
         pad_id, scale = teacher.pad_id, teacher.scale
         return evaluate_model(state.model, data.evaluation, data.spec, exact, pad_id, scale)

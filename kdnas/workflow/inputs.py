@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-from kdnas.config import Settings
-from kdnas.config.settings import OF_FINE_TUNING, OF_SCORING, OF_THE_TEACHER
+from kdnas.config import Settings, every_recipe
+from kdnas.config.settings import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
-from kdnas.recipes.stages import check_recipe
-from kdnas.recipes.transfer_set import check_transfer, reads_transfer
+from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
 from kdnas.runtime.console import say
@@ -36,7 +35,6 @@ from kdnas.teachers.load import (
     check_family,
     check_general_teacher,
     has_decoder,
-    has_head,
     load_config,
     load_parts,
     load_teacher,
@@ -45,6 +43,7 @@ from kdnas.teachers.load import (
 from kdnas.teachers.tokenizer import longest_input
 from kdnas.workflow.count_jobs import check_jobs
 from kdnas.workflow.early import task_data
+from kdnas.workflow.recipes_on_offer import check_one_recipe, usable_recipes
 
 GPU_BATCH = 32
 
@@ -97,6 +96,8 @@ def read_inputs(context: Context) -> Inputs:
         )
     space = space_of(settings, config, source)
     data = prepare_data(task, settings, tokenizer, config)
+    if settings.offered:
+        space = space.with_recipes(usable_recipes(settings, space, data, config))
     return Inputs(source, config, data, space)
 
 
@@ -135,14 +136,13 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     settings, data = context.settings, inputs.data
     find_scorer(settings.scorer)
     check_jobs(context)
-    headed = not settings.teacher_as_is or has_head(inputs.config, data.spec)
-    recorded = settings.teacher_predictions is not None
-    shapes = inputs.space.teacher, inputs.space.architectures
-    check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
+    if settings.offered:
+        usable_recipes(settings, inputs.space, data, inputs.config)
+    else:
+        check_one_recipe(settings, inputs.space, data, inputs.config)
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
-    check_transfer(settings, data)
-    if data.further is not None and not reads_transfer(settings):
+    if data.further is not None and not any(map(reads_transfer, every_recipe(settings).values())):
         count = f"{data.further.row_count:,}"
         say(f"no stage of the recipe reads the {count} further texts; give one `data: transfer`")
 
@@ -180,7 +180,9 @@ def check_changes(context: Context) -> bool:
     # Nothing depends on how a teacher would have been fine-tuned that had its head already.
     tuned = (run.folder / "teacher" / "config.json").exists()
     of_teacher = [name for name in OF_THE_TEACHER if tuned or name not in OF_FINE_TUNING]
-    names = [name for name in (*of_teacher, *OF_SCORING) if changed(name)]
+    # Where predictions are scored, it is after a short run of the recipe.
+    of_scoring = (*OF_SCORING, *(OF_FULL_KD if settings.scores_agreement else ()))
+    names = [name for name in (*of_teacher, *of_scoring) if changed(name)]
     if names and (depends := _depends(context)):
         old, new = getattr(before, names[0]), getattr(settings, names[0])
         raise KdnasError(

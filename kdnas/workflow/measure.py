@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from optuna.study import Study
 
 from kdnas import __version__
+from kdnas.config import settings_of
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.files.atomic import read_json
@@ -66,6 +67,7 @@ class Control:
         name: What a person reads.
         candidate: Its shape.
         folder: The checkpoint that stands for it.
+        distilled: Whether its candidate's recipe trained it.
         title: The name of its folders.
         trainings: All its checkpoints, by seed.
     """
@@ -75,6 +77,7 @@ class Control:
     folder: Path
     title: str = ""
     trainings: dict[int, Path] = field(default_factory=dict)
+    distilled: bool = True
 
 
 def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def make_report(
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
     settings, spec = context.settings, inputs.data.spec
     candidate, folder = shipped.candidate, shipped.folder
-    student = _model_fields(prepared, candidate, folder)
+    student = _model_fields(prepared, shipped)
     costs = measured(prepared, candidate, folder)["costs"]
     known = evaluated_teacher(context, inputs, teacher)
     lows = [low for low in (known["baseline"], floor(context, inputs)) if low]
@@ -228,7 +231,7 @@ def make_report(
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
             TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
-            for stage in settings.full_stages
+            for stage in settings_of(settings, candidate.recipe).full_stages
         ],
         seconds=context.run.seconds(),
         environment=_environment(context),
@@ -256,7 +259,7 @@ def _teacher_model(
 
 def _control_model(prepared: Prepared, control: Control, seeds: Seeds | None) -> ControlModel:
     """What a report says of a control."""
-    fields = _model_fields(prepared, control.candidate, control.folder)
+    fields = _model_fields(prepared, control)
     return ControlModel(name=control.name, folder=control.folder.name, seeds=seeds, **fields)
 
 
@@ -287,9 +290,11 @@ def _trial_of(study: Study, winner: Winner, candidate: Candidate) -> int | None:
     return next((one.trial for one in trials if one.candidate == candidate), None)
 
 
-def _model_fields(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
+def _model_fields(prepared: Prepared, made: Control) -> dict[str, Any]:
     """What an EvaluatedModel says of a checkpoint."""
-    found = measured(prepared, candidate, folder)
+    candidate, several = made.candidate, bool(prepared.context.settings.offered)
+    found = measured(prepared, candidate, made.folder)
     costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
     scores = {name: found.get(name) for name in ("scores", "intervals", "seconds_per_1000")}
-    return {"architecture": candidate.architecture, **costs, **scores}
+    recipe = candidate.recipe if several and made.distilled else None
+    return {"architecture": candidate.architecture, "recipe": recipe, **costs, **scores}

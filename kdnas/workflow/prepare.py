@@ -6,11 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
+from kdnas.config import settings_of
 from kdnas.files.artifact import Artifact
 from kdnas.files.curves import Curves
 from kdnas.files.locks import file_lock
 from kdnas.recipes.full import RecipeRun
-from kdnas.recipes.stages import prepare_stage_resources, teacher_schedule
+from kdnas.recipes.stages import (
+    load_general_teacher,
+    prepare_stage_resources,
+    teacher_schedule,
+)
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import CostMeter, Costs
@@ -22,7 +27,10 @@ from kdnas.scoring.reward import candidate_reward
 from kdnas.scoring.scorer import Scorer
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import Candidate
+from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
+from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.fine_tune import fine_tune_teacher
 from kdnas.teachers.load import (
     Teacher,
@@ -47,7 +55,7 @@ class Prepared:
     mini: MiniKD  # trains candidates briefly on the proxy
     scorer: Scorer  # mini-KD by default
     meter: CostMeter  # measures students beside the teacher
-    full: Callable[[], RecipeRun]  # what the whole recipe reads; made at the first call
+    full: Callable[[str], RecipeRun]  # by recipe, what it reads in full; made at the first call
 
     @property
     def evaluate(self) -> Evaluate:
@@ -75,7 +83,8 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     scorer = prepare_scorer(context, mini)
     meter = CostMeter(teacher.model, settings)
     # Workers, and searches that are not done yet, need no transfer set.
-    full = cache(lambda: prepare_full_kd(context, inputs, teacher))
+    general = mini.general.teacher if mini.general else None
+    full = cache(lambda recipe: prepare_full_kd(context, inputs, teacher, recipe, general))
     return Prepared(context, inputs, teacher, mini, scorer, meter, full)
 
 
@@ -133,7 +142,24 @@ def prepare_mini_kd(context: Context, inputs: Inputs, teacher: Teacher) -> MiniK
     training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
     seen = Proxy(proxy, store, training, heldout)
     record = Curves(context.run.folder).record
-    return MiniKD(teacher, seen, settings, context.runtime, record)
+    general = general_signal(context, inputs, proxy, training)
+    return MiniKD(teacher, seen, settings, context.runtime, record, general)
+
+
+def general_signal(
+    context: Context, inputs: Inputs, proxy: EncodedExamples, training: Indices
+) -> DistillationData | None:
+    """The general teacher's signal for what short runs train on, where a stage needs it."""
+    settings, space = context.settings, inputs.space
+    offered = [settings_of(settings, recipe) for recipe in space.recipes]
+    if not any(stage.is_general for own in offered for stage in own.short_stages):
+        return None
+    teacher = load_general_teacher(settings, context.runtime)
+    states = states_for(space, teacher, settings, general=True)
+    with context.run.timed("signal general"):
+        store = open_or_build_store(teacher, proxy, states, context.runtime)
+    signal, statistics = store.subset(training), store.statistics(proxy.task_type)
+    return DistillationData(teacher, proxy.take(training), signal, statistics)
 
 
 def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
@@ -145,11 +171,21 @@ def prepare_scorer(context: Context, mini: MiniKD) -> Scorer:
     return make(mini.teacher, mini.proxy, settings, context.runtime, record)
 
 
-def prepare_full_kd(context: Context, inputs: Inputs, teacher: Teacher) -> RecipeRun:
-    """What the run's recipe reads: a general teacher and a transfer set where stages need them."""
-    settings, run, runtime = context.settings, context.run, context.runtime
-    data = for_students(inputs.data, settings)
-    resources = prepare_stage_resources(settings, run, data, teacher, runtime)
+def prepare_full_kd(
+    context: Context,
+    inputs: Inputs,
+    teacher: Teacher,
+    recipe: str = DEFAULT_RECIPE,
+    general: Teacher | None = None,
+) -> RecipeRun:
+    """What a recipe reads: a general teacher and a transfer set where stages need them.
+
+    `general` is that teacher, where it is loaded already.
+    """
+    run, runtime = context.run, context.runtime
+    data = for_students(inputs.data, context.settings)
+    settings = settings_of(context.settings, recipe)
+    resources = prepare_stage_resources(settings, run, data, teacher, runtime, general)
     return RecipeRun(settings, run, runtime, resources, Curves(run.folder).record)
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kdnas.config import Settings
+from kdnas.config import Settings, settings_of
 from kdnas.files.curves import Curves
 from kdnas.report.model import Seeds
 from kdnas.scoring.mini_kd import MiniKD
@@ -36,8 +36,11 @@ def with_seed(prepared: Prepared, seed: int) -> Prepared:
     context = prepared.context
     settings = context.settings.model_copy(update={"seed": seed})
     record = Curves(context.run.folder).record
-    mini = MiniKD(prepared.teacher, prepared.mini.proxy, settings, context.runtime, record)
-    full = cache(lambda: replace(prepared.full(), settings=settings))
+    proxy, general = prepared.mini.proxy, prepared.mini.general
+    mini = MiniKD(prepared.teacher, proxy, settings, context.runtime, record, general)
+    full = cache(
+        lambda recipe: replace(prepared.full(recipe), settings=settings_of(settings, recipe))
+    )
     return replace(prepared, context=replace(context, settings=settings), mini=mini, full=full)
 
 

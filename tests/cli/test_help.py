@@ -19,7 +19,7 @@ COMMANDS: dict[str, Any] = {
     for name, each in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
     if not hasattr(each, "commands")
 }
-HARD = {"space", "mini_losses", "transfer_methods", "transfer_tasks", "stages", "tasks"}
+HARD = {"space", "mini_losses", "transfer_methods", "transfer_tasks", "stages", "tasks", "offered"}
 
 
 def told(*arguments: str, columns: int = 80) -> str:

@@ -83,7 +83,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         titles.append(title)
         return core.train(*args, title=title, **options)
 
-    monkeypatch.setattr("kdnas.recipes.full.train", watched)
+    monkeypatch.setattr("kdnas.recipes.training.train", watched)
     return titles
 
 
@@ -141,7 +141,7 @@ def test_a_finished_stage_is_not_repeated(
         return core.train(*args, title=title, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kdnas.recipes.full.train", stop)
+        patch.setattr("kdnas.recipes.training.train", stop)
         with pytest.raises(KeyboardInterrupt):
             weights(stopped)
     found = weights(make("stopped", stages=stages))
@@ -357,7 +357,7 @@ def test_a_finished_general_student_gets_the_head_that_fits_it(
     assert importance is not None and again is not None
     torch.testing.assert_close(importance.residual, again.residual)
     assert importance.rows.keys() == again.rows.keys()
-    student = _with_task_head(job, Candidate(SMALL), found, importance).model
+    student = _with_task_head(job, found, importance).model
     body = found.model.base_model.state_dict()
     for name, value in student.base_model.state_dict().items():
         if not name.startswith("pooler"):

@@ -175,7 +175,7 @@ def test_texts_that_run_out_end_the_set_early() -> None:
 def test_the_file_holds_rows_methods_and_logits(pairs: Examples, tmp_path: Path) -> None:
     made = fill_transfer_set(pairs, {}, sources(pairs), SHARES, 60, 0)
     logits = np.arange(120, dtype=np.float32).reshape(60, 2)
-    made.write(tmp_path, logits)
+    made.write(tmp_path / FILE, logits)
     lines = gzip.decompress((tmp_path / FILE).read_bytes()).decode().splitlines()
     rows = [json.loads(line) for line in lines]
     assert [(r["text"], r["text_pair"]) for r in rows] == rows_of(made.examples)

@@ -20,7 +20,7 @@ from support.stepwise import Stepwise
 from transformers import AutoModelForSequenceClassification
 
 from kdnas.files.cache import cache_folder
-from kdnas.recipes import full
+from kdnas.recipes import training
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.study import optimize, storage, workers
@@ -74,7 +74,7 @@ def test_two_workers_start_at_the_same_instant_on_an_empty_run(make_run: MakeRun
         pytest.param("kdnas.study.optimize:heartbeat", set(), marks=pytest.mark.slow),
         ("kdnas.study.optimize:claim", {"worker"}),
         pytest.param(
-            "kdnas.scoring.mini_kd:MiniKD.train", {"worker", "begun"}, marks=pytest.mark.slow
+            "kdnas.scoring.mini_kd:MiniKD._scored", {"worker", "begun"}, marks=pytest.mark.slow
         ),
         ("kdnas.study.results:TrialWriter._tell", {"worker", "begun", "reward"}),
     ],
@@ -121,7 +121,7 @@ def test_a_search_killed_while_it_exports_its_student_does_not_train_it_again(
     check_complete(run, 2)
     (half,) = run.folder.glob(".student.*.partial")
     assert (half / "model.safetensors").exists() and not (run.folder / "student").exists()
-    monkeypatch.setattr(full, "train", lambda *_, **__: pytest.fail("it trains again"))
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("it trains again"))
     student = distil(Stepwise(run))
     assert AutoModelForSequenceClassification.from_pretrained(student)
     assert not half.exists() and not list((run.folder / "work").rglob("*.pt"))

@@ -96,7 +96,7 @@ def test_a_search_ends_where_limits_are_kept_no_more(
 def test_a_loss_that_is_no_number_is_a_failure(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MiniKD, "train", lambda *_, **__: float("nan"))
+    monkeypatch.setattr(MiniKD, "_scored", lambda *_, **__: (float("nan"), None))
     with pytest.raises(KdnasError, match="3 candidates in a row failed, .* its score is nan"):
         pipeline.search()
     study = pipeline.open_study()

@@ -15,17 +15,20 @@ from kdnas.report.page import Section, Table
 from kdnas.report.search_summary import budgets_of
 from kdnas.report.trials_table import cells, finished, front, records
 from kdnas.report.worth import control_score
+from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.study.rows import candidate_of
 
 TOLD = "How good students are, against what they cost."
 BRIEFLY = (
-    "Each dot is a student that was distilled briefly; its score is the share of the teacher's "
-    "variance that it explains. No student beats those on the line."
+    "Each dot is a student that was distilled briefly; its score is {}. No student beats those on "
+    "the line."
 )
+EXPLAINED = "the share of the teacher's variance that it explains"
+AGREED = "how far it predicts what the teacher predicts, after a short run of its recipe"
 FULLY = "Student and controls after full training, beside the teacher, by the task's own metric."
 AGAIN = " The star is the winner, timed again at the end; its dot is where the search saw it."
 HOVER = (
-    "trial %{customdata[0]}<br>%{customdata[1]} layers x %{customdata[3]} hidden"
+    "trial %{customdata[0]}%{customdata[11]}<br>%{customdata[1]} layers x %{customdata[3]} hidden"
     "<br>%{customdata[2]} heads, %{customdata[4]} neurons, %{customdata[5]}"
     "<br>%{customdata[6]:.3s} parameters, %{customdata[7]:.3s} MACs"
     "<br>%{customdata[8]:.2f} ms, %{customdata[9]:.2f} times as fast"
@@ -52,7 +55,8 @@ def front_section(data: ReportData) -> Section:
     A click on a dot, or a button in its row, gives the command that makes the student.
     """
     views = {name: front_figure(data, cost) for name, cost in COSTS.items()}
-    notes = {name: BRIEFLY + _note(data, cost) for name, cost in COSTS.items()}
+    briefly = BRIEFLY.format(AGREED if data.settings.scores_agreement else EXPLAINED)
+    notes = {name: briefly + _note(data, cost) for name, cost in COSTS.items()}
     if data.report and data.report.teacher.scores:
         views["final score"], notes["final score"] = final_figure(data.report), FULLY
     missing = "" if len(finished(data.table)) else "No trial is finished yet."
@@ -133,10 +137,21 @@ def dots(
         y=rows.score.astype(float),
         mode="markers",
         name=style.plain(name),
-        customdata=rows[HOVER_COLUMNS].astype(object).to_numpy().tolist(),
+        customdata=[
+            [*values, _recipe(name)]
+            for values, name in zip(
+                rows[HOVER_COLUMNS].astype(object).to_numpy().tolist(), rows.recipe, strict=True
+            )
+        ],
         hovertemplate=f"{HOVER}<extra>{style.plain(name)}</extra>",
         marker={"size": size, "color": colour, "symbol": symbol, "line": outline},
     )
+
+
+def _recipe(name: object) -> str:
+    """A trial's recipe under the pointer, where it is not the default."""
+    named = isinstance(name, str) and name != DEFAULT_RECIPE
+    return f", {style.plain(name)}" if named else ""
 
 
 def winner_rows(data: ReportData) -> pd.DataFrame:

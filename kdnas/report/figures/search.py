@@ -53,6 +53,7 @@ PARALLEL = Section(
 )
 FEWEST = 8
 TREES = 32
+RECIPE = "recipe"
 NAMES = dict(
     zip(
         (*FIELDS, *DECODER_FIELDS),
@@ -205,7 +206,8 @@ def importance_section(data: ReportData) -> Section:
     x = {"tickformat": ".0%", "title": {"text": "share explained"}}
     figure = style.figure(x, {"autorange": "reversed"}, 380, barmode="group")
     fields = [name for name in NAMES if name in FIELDS or name in data.table]
-    table = pd.DataFrame(index=[NAMES[field] for field in fields])
+    fields += [RECIPE] * (finished(data.table).recipe.nunique() > 1)
+    table = pd.DataFrame(index=[NAMES.get(field, field) for field in fields])
     for name, attribute, colour, pattern in TARGETS:
         shares = importances(data.study, attribute)
         table[name] = [shares.get(field, 0.0) for field in fields]
@@ -248,6 +250,7 @@ def parallel_section(data: ReportData) -> Section:
     figure.add_parcoords(
         dimensions=[
             *(_choices(NAMES[field], column) for field, column in _fields(rows).items()),
+            *([_choices(RECIPE, rows.recipe)] if rows.recipe.nunique() > 1 else []),
             _speedups(rows.speedup.astype(float)),
             {"label": "score", "values": score},
             {"label": "reward", "values": rows.reward.astype(float)},

@@ -395,6 +395,16 @@ class TaskType:
         logits = logits.float()
         return logits - logits.mean(-1, keepdim=True)
 
+    def predicted(self, logits: Tensor, units: Units) -> Tensor:
+        """What logits predict, as numbers whose distances compare: by default probabilities.
+
+        Of all models that predict the same, whatever the scale of their logits, it is the same.
+
+        Returns:
+            Shape (units, outputs), float32.
+        """
+        return logits.float().softmax(-1)
+
     # A teacher whose head was trained elsewhere.
 
     def better_order(self, logits: Array, labels: Array) -> list[int] | None:

@@ -268,6 +268,10 @@ class MultiLabel(TaskType):
     def centred(self, logits: Tensor, units: Units) -> Tensor:
         return logits.float()
 
+    def predicted(self, logits: Tensor, units: Units) -> Tensor:
+        """The probability of each label."""
+        return logits.float().sigmoid()
+
     def better_order(self, logits: Array, labels: Array) -> list[int] | None:
         """The order whose outputs correlate with the labels more, by far more than by chance."""
         from scipy.optimize import linear_sum_assignment

@@ -236,6 +236,10 @@ class QuestionAnswering(TaskType):
         logits = logits.float()
         return logits - _window_means(logits, units)[units.example]
 
+    def predicted(self, logits: Tensor, units: Units) -> Tensor:
+        """Each unit's probabilities of being its window's start and its end."""
+        return _log_softmax(logits.float(), units).exp()
+
     # Scores, and what leaves kdnas.
 
     def read_prediction(

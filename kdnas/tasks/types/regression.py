@@ -152,6 +152,10 @@ class Regression(TaskType):
     def centred(self, logits: Tensor, units: Units) -> Tensor:
         return logits.float()
 
+    def predicted(self, logits: Tensor, units: Units) -> Tensor:
+        """The scores themselves."""
+        return logits.float()
+
     def decode(self, logits: Array) -> Array:
         scores: Array = logits[:, 0]
         return scores

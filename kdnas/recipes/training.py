@@ -1,0 +1,72 @@
+"""The training of a student by one stage, and the step from a general student to the task's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdnas.config import Settings
+from kdnas.config.recipe import Stage
+from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.training import TrainResult, train
+from kdnas.recipes.stages import remedy_of, schedule_of, weighted_losses
+from kdnas.runtime.device import Runtime
+from kdnas.runtime.distributed import ALONE, Team
+from kdnas.students.build import StudentInitialiser
+from kdnas.students.inherit import take_body
+from kdnas.students.state import StudentState
+from kdnas.teachers.distillation_data import DistillationData
+
+
+def train_by_stage(
+    stage: Stage,
+    state: StudentState,
+    data: DistillationData,
+    settings: Settings,
+    runtime: Runtime,
+    *,
+    title: str,
+    schedule: Schedule | None = None,
+    checkpoint: Path | None = None,
+    fit: bool = True,
+    until: float = 1.0,
+    team: Team = ALONE,
+) -> TrainResult:
+    """Trains a student by one stage of a recipe, in place.
+
+    Args:
+        stage: Its losses and, without a `schedule`, how long and how fast.
+        state: Goes on with the parameters that its losses have learnt so far.
+        data: What the stage reads.
+        settings: Of the recipe.
+        title: Names the student where progress is shown.
+        checkpoint: See `train`, also for `until` and `team`.
+        fit: Whether to fit losses' parameters; a checkpoint that is about to be loaded has them.
+    """
+    losses = weighted_losses(stage, state, data, settings, runtime, fit=fit)
+    trained = train(
+        state.model,
+        losses,
+        data.data,
+        data.source,
+        schedule or schedule_of(stage, settings),
+        runtime,
+        pad_id=data.teacher.pad_id,
+        title=title,
+        remedy=remedy_of(stage, settings),
+        checkpoint=checkpoint,
+        until=until,
+        freeze_model=stage.freeze_student,
+        team=team,
+    )
+    state.keep(losses.named)
+    return trained
+
+
+def with_task_head(task: StudentInitialiser, general: StudentState) -> StudentState:
+    """A general student with a head taken from the task's teacher.
+
+    `task` must have the basis that the general student began in (`StudentInitialiser.importance`).
+    """
+    state = task.student(general.architecture)
+    take_body(state.model, general.model)
+    return state

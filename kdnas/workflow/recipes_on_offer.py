@@ -1,0 +1,60 @@
+"""Which of the recipes on offer can train every student of a space."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdnas.config import Settings, settings_of
+from kdnas.config.offer import EVERY
+from kdnas.config.recipe_file import built_in_names
+from kdnas.errors import KdnasError
+from kdnas.recipes.run_data import RunData
+from kdnas.recipes.stages import check_recipe
+from kdnas.recipes.transfer_set import check_transfer
+from kdnas.runtime.console import say
+from kdnas.space import SearchSpace
+from kdnas.teachers.load import has_head
+
+LEAST = 2  # of one recipe alone, there is nothing to choose
+
+
+def usable_recipes(
+    settings: Settings, space: SearchSpace, data: RunData, config: Any
+) -> tuple[str, ...]:
+    """The recipes on offer, in their order; of `all`, those that cannot be used are left out.
+
+    Raises:
+        KdnasError: One that was named cannot be used, or fewer than two of all can.
+    """
+    found, left = list[str](), dict[str, str]()
+    for name in settings.offered:
+        try:
+            check_one_recipe(settings_of(settings, name), space, data, config)
+            found.append(name)
+        except KdnasError as error:
+            if settings.recipes != EVERY:
+                raise KdnasError(f"recipe {name!r} of --recipes: {error}") from None
+            left[name] = str(error)
+    if len(found) < LEAST:
+        why = next(iter(left.values()))
+        raise KdnasError(f"--recipes {settings.recipes} leaves {len(found)} to choose from: {why}")
+    if settings.recipes == EVERY and space.recipes != tuple(found):
+        without = [] if settings.corpus else set(built_in_names()) - set(settings.offered)
+        left |= dict.fromkeys(sorted(without), "needs --corpus")
+        say(f"--recipes all: {', '.join(found)}")
+        for name, why in left.items():
+            say(f"recipe {name} is left out: {why}")
+    return tuple(found)
+
+
+def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, config: Any) -> None:
+    """Refuses a recipe, in whose settings it is, that does not fit the space, the task or the data.
+
+    Raises:
+        KdnasError: Names the first problem.
+    """
+    headed = not settings.teacher_as_is or has_head(config, data.spec)
+    recorded = settings.teacher_predictions is not None
+    shapes = space.teacher, space.architectures
+    check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
+    check_transfer(settings, data)
