@@ -136,7 +136,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         titles.append(title)
         return core.train(*args, title=title, **options)
 
-    for module in ("full", "views"):
+    for module in ("training", "views"):
         monkeypatch.setattr(f"kdnas.recipes.{module}.train", watched)
     return titles
 
