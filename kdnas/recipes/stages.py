@@ -344,14 +344,18 @@ def _check_names(stage: Stage) -> None:
 def _check_recorded(settings: Settings, shapes: Shapes) -> None:
     """Of a black-box teacher there are outputs, but no states."""
 
+    def fits(name: str, stage: Stage) -> bool:  # else it is refused for that
+        options = loss_options(name, stage, settings)
+        return LOSSES[name].problem(options, shapes.teacher, [shapes.student]) is None
+
     def reads_states(name: str, stage: Stage) -> bool:
-        if name not in LOSSES:
+        if name not in LOSSES or not fits(name, stage):
             return False
         options = loss_options(name, stage, settings)
         return bool(LOSSES[name].teacher_request(shapes, options).states)
 
     mini = settings.mini_stage
-    usable = ", ".join(name for name in LOSSES if not reads_states(name, mini))
+    usable = ", ".join(n for n in LOSSES if fits(n, mini) and not reads_states(n, mini))
     for stage in (mini, *settings.full_stages):
         for name in (n for n in stage.weighed if not stage.is_general and reads_states(n, stage)):
             raise KdnasError(
