@@ -152,13 +152,13 @@ def test_files_and_weights_are_hashed_once_a_process(
     part = data.take(range(10))
     open_or_build_store(teacher, part, STATES, runtime)
     hashed: list[int] = []
-    monkeypatch.setattr(artifact, "_checksum", lru_cache(counted))
-    monkeypatch.setattr(cache, "_hash", lambda tensors: hashed.append(1) or "digest")
     cache._digests.clear()
-    for _ in range(3):
-        assert store_key(teacher, part, "fp32") == store_key(teacher, part, "fp32")
+    # Not `undo`, which would take back what the fixtures of every test set, too.
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "_hash", lambda tensors: hashed.append(1) or "digest")
+        for _ in range(3):
+            assert store_key(teacher, part, "fp32") == store_key(teacher, part, "fp32")
     assert hashed == [1]
-    monkeypatch.undo()
     cache._digests.clear()
     monkeypatch.setattr(artifact, "_checksum", lru_cache(counted))
     for _ in range(3):
