@@ -118,7 +118,7 @@ def test_teachers(
     given = ["search", *quick_flags, "--out", tmp_path / "run", "--teacher"]
     assert "nowhere' does not exist" in refused(*given, tmp_path / "nowhere")
     AutoConfig.for_model("gpt2").save_pretrained(tmp_path / "gpt2")
-    assert "supported encoders" in refused(*given, tmp_path / "gpt2")
+    assert "is a decoder alone" in refused(*given, tmp_path / "gpt2")
     (tmp_path / "empty").mkdir()
     assert "empty' has no config.json; give a folder" in refused(*given, tmp_path / "empty")
     (tmp_path / "empty" / "config.json").write_text("{}")
@@ -136,7 +136,7 @@ def test_teachers(
         shutil.copy(narrower / name, bare)
     assert "do not fit its config: bert.encoder.layer.0" in refused(*given, bare)
     assert not (tmp_path / "run").exists()
-    assert "supported encoders" in refused("space", "--teacher", tmp_path / "gpt2")
+    assert "is a decoder alone" in refused("space", "--teacher", tmp_path / "gpt2")
 
 
 def test_folders(refused: Callable[..., str], quick_flags: list[str], tmp_path: Path) -> None:

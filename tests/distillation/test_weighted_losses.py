@@ -23,8 +23,10 @@ from kdnas.tasks.examples import DEFAULT_TYPE
 
 TWO = Architecture(2, 1, 2, 4, "gelu")
 SHAPES = Shapes(TWO, TWO)
+PAIR = Architecture(2, 1, 2, 4, "gelu", num_decoder_layers=2)
+PAIRS = Shapes(PAIR, PAIR)
 VARIANCE = torch.tensor([[1.0, 1.0], [1.0, 3.0], [2.0, 2.0]])
-STATISTICS = TeacherStatistics(torch.zeros(3, 2), VARIANCE)
+STATISTICS = TeacherStatistics(torch.zeros(3, 2), VARIANCE, decoder=(torch.zeros(3, 2), VARIANCE))
 
 
 def hidden_loss(**options: Any) -> HiddenLoss:
@@ -122,7 +124,7 @@ def test_relations_of_minilm_are_attention_and_values() -> None:
     assert term.of_student.states == attention_states(1)
     states = {"query": [1.0, 1.0], "key": [1.0, 0.0], "value": [3.0, 1.0]}
     theirs = {State(kind, 2): torch.tensor(v)[:, None] for kind, v in states.items()}
-    ours = {State(kind, 1): value for (kind, _), value in theirs.items()}
+    ours = {State(state.kind, 1): value for state, value in theirs.items()}
     same = term.loss(ModelOutputs(ours), batch, ModelOutputs(theirs))
     assert same.item() == pytest.approx(0, abs=1e-7)
     ours[State("key", 1)] = torch.zeros(2, 1)
@@ -163,6 +165,9 @@ def test_parameters_go_on_only_where_they_mean_the_same() -> None:
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_what_a_loss_reads_is_known_before_there_are_statistics(name: str) -> None:
     kind = LOSSES[name]
-    loss = kind(SHAPES, kind.Options(), STATISTICS)
-    assert kind.teacher_request(SHAPES, kind.Options()) == loss.of_teacher
-    assert kind.student_request(SHAPES, kind.Options()) == loss.of_student
+    options = kind.Options()
+    # Those of decoders do not fit a teacher without one.
+    shapes = PAIRS if kind.problem(options, TWO, [TWO]) else SHAPES
+    loss = kind(shapes, options, STATISTICS)
+    assert kind.teacher_request(shapes, options) == loss.of_teacher
+    assert kind.student_request(shapes, options) == loss.of_student

@@ -95,6 +95,7 @@ def test_metrics_have_the_names_of_the_hub() -> None:
     others = {"mcc": "matthews_correlation", "correlation": "matthews_correlation"}
     others |= {"pearson": "pearsonr", "spearman": "spearmanr"}
     others |= {"subset_accuracy": "accuracy", "word_accuracy": "accuracy"}
+    others |= dict.fromkeys(("rouge1", "rouge2", "rougeL", "rougeLsum"), "rouge")
     for name, hub_type in named:
         own = others.get(name, re.sub("_(macro|micro|strict)$", "", name))
         assert hub_type in (own, "squad_v2")

@@ -14,6 +14,7 @@ from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES, family_of
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import (
+    check_family,
     has_head,
     head_of_another_task,
     load_config,
@@ -123,11 +124,20 @@ def test_a_model_with_one_token_type_is_given_none(
     assert ("token_type_ids" in shipped) is given
 
 
-@pytest.mark.parametrize("model_type", ["gpt2", "t5", "bart"])
-def test_what_is_no_encoder_is_refused(model_type: str, tmp_path: Path) -> None:
-    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
-    with pytest.raises(KdnasError, match="supported encoders|distils encoders"):
+def test_a_decoder_alone_is_refused(tmp_path: Path) -> None:
+    AutoConfig.for_model("gpt2").save_pretrained(tmp_path)
+    with pytest.raises(KdnasError, match="is a decoder alone; kdnas distils encoders"):
         load_config(str(tmp_path))
+
+
+@pytest.mark.parametrize("model_type", ["t5", "bart"])
+def test_encoder_decoders_are_refused_where_an_encoder_is_wanted(
+    model_type: str, tmp_path: Path
+) -> None:
+    AutoConfig.for_model(model_type).save_pretrained(tmp_path)
+    wanted = "is an encoder-decoder, and the task is classification; give an encoder"
+    with pytest.raises(KdnasError, match=wanted):
+        check_family(str(tmp_path), load_config(str(tmp_path)), load_spec("sst2").task_type)
 
 
 @pytest.mark.parametrize("model_type", sorted(FAMILIES))
