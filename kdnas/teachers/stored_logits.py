@@ -72,9 +72,9 @@ class StoredTop:
 class TopWriter:
     """Writes what is kept of windows of consecutive units."""
 
-    def __init__(self, stack: ExitStack, folder: Path, keep: Keep = KEEP) -> None:
-        self.folder, self.keep = folder, keep
-        self.files = [stack.enter_context((folder / name).open("wb")) for name in (IDS, LOGS)]
+    def __init__(self, stack: ExitStack, partial: Path, keep: Keep = KEEP) -> None:
+        self.folder, self.keep = partial, keep
+        self.files = [stack.enter_context((partial / name).open("wb")) for name in (IDS, LOGS)]
         self.counts: list[NDArray[np.int64]] = []
         self.rest: list[NDArray[np.float32]] = []
         self.outputs = 0

@@ -83,6 +83,7 @@ def test_the_best_checkpoint_is_kept_and_gives_the_predictions(
     assert files == {"RTE.tsv", "STS-B.tsv"}
 
 
+@pytest.mark.slow
 def test_a_stopped_evaluation_goes_on_where_it_stopped(
     finished: tuple[Path, Any],
     teacher_folder: Path,

@@ -24,7 +24,11 @@ def world() -> Iterator[World]:
     os.environ.update(before)
 
 
-@pytest.mark.parametrize("kind", list(SIZES))
+# What `types` reads takes half a minute to make.
+KINDS = [pytest.param(k, marks=() if k != "types" else pytest.mark.slow) for k in SIZES]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_sample_of_bad_input_is_refused_or_coped_with(world: World, kind: str) -> None:
     failed = []
     for case in sample(world, 0, SIZES[kind], kind):

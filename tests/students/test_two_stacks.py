@@ -128,6 +128,7 @@ def likeness(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     return float((one - other).norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model_type", "changes"), [VARIANTS[i] for i in (1, 4, 7, 10, 11, 14)])
 @torch.no_grad()
 def test_a_student_without_room_says_what_its_teacher_does(

@@ -93,6 +93,7 @@ def test_the_page_has_no_part_of_a_search(run: Path, command: Said) -> None:
     assert CONTROL in command.all and "score was worth" not in command.all
 
 
+@pytest.mark.slow
 def test_it_compares_with_a_search(run: Path, command: Said, tmp_path: Path) -> None:
     other = make_run(tmp_path / "searched").folder
     assert command("report", run, other, "--json", "--out", tmp_path / "both.html")[0] == 0
