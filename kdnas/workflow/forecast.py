@@ -56,7 +56,9 @@ class Facts:
     teacher: str
     teacher_params: int
     tunes_teacher: bool
-    student: str | None = None  # the shape, where it is given; else the search is told:
+    student: str | None = (
+        None  # the given shape; None for a search, which the fields below describe
+    )
     space: int | None = None
     trials: int | None = None
     trials_left: float = 0.0

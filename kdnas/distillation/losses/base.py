@@ -212,10 +212,13 @@ class DistillationLoss(nn.Module):
         return self.state_dict() if any(True for _ in self.parameters()) else {}
 
     def continues(self, state: dict[str, Tensor]) -> bool:
-        """Whether what an earlier stage learnt fits this loss; default: names and shapes do."""
+        """Whether what an earlier stage learnt fits this loss.
+
+        Names and shapes must be the same, and whole numbers, such as the layers of a map.
+        """
         own = self.learnt()
         return own.keys() == state.keys() and all(
-            own[name].shape == value.shape for name, value in state.items()
+            _alike(own[name], value) for name, value in state.items()
         )
 
 
@@ -357,6 +360,13 @@ def lost_heads(name: str, students: Iterable[AnyArchitecture]) -> str | None:
         f"the loss {name} reads all heads of a layer, and students such as {pruned} have lost "
         "some; use the losses hidden and logits"
     )
+
+
+def _alike(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether two tensors have one shape and, where they hold whole numbers, the same values."""
+    if ours.is_floating_point():
+        return ours.shape == theirs.shape
+    return torch.equal(ours.cpu(), theirs.cpu())
 
 
 def _union(requests: Iterable[OutputRequest]) -> OutputRequest:

@@ -195,10 +195,6 @@ class FilteredLoss(DistillationLoss):
         state = self.state_dict()
         return {name: value for name, value in state.items() if not name.startswith("heads.")}
 
-    def continues(self, state: dict[str, Tensor]) -> bool:
-        """Names, shapes and the pairs of layers must be the same."""
-        return super().continues(state) and bool((state["pairs"].cpu() == self.pairs.cpu()).all())
-
 
 class TeacherFilter(TeacherView):
     """A filter on the output of one layer of the teacher.

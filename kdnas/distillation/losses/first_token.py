@@ -118,10 +118,6 @@ class FirstTokenLoss(DistillationLoss):
 
         fit_projections(self, self.projections, pairs, student, batches, source, runtime)
 
-    def continues(self, state: dict[str, Tensor]) -> bool:
-        """Names, shapes and the map of layers must be the same."""
-        return super().continues(state) and torch.equal(state["layers"].cpu(), self.layers.cpu())
-
     def target(self, i: int, signal: ModelOutputs) -> Tensor:
         """The teacher's states for the map's student layer i, shape (examples, targets, size)."""
         states = [signal.first(layer).float() for layer in self.layer_map.targets[i]]

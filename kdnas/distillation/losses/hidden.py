@@ -177,10 +177,6 @@ class HiddenLoss(DistillationLoss):
             self.weights.measure(self.standardised(signal) for signal in signals)
         fit_projections(self, self.projections, pairs, student, batches, source, runtime)
 
-    def continues(self, state: dict[str, Tensor]) -> bool:
-        """Names, shapes and the map of layers must be the same."""
-        return super().continues(state) and bool((state["layers"].cpu() == self.layers.cpu()).all())
-
     def projection(self, i: int) -> nn.Module:
         """The projection of the map's student layer i, counted from 0."""
         return self.projections[i if len(self.projections) > 1 else 0]

@@ -1,4 +1,4 @@
-"""What a person is told of a pruned student."""
+"""The size and cost of a pruned student, as reports and commands print them."""
 
 from __future__ import annotations
 
