@@ -56,9 +56,7 @@ class Facts:
     teacher: str
     teacher_params: int
     tunes_teacher: bool
-    student: str | None = (
-        None  # the given shape; None for a search, which the fields below describe
-    )
+    student: str | None = None  # the given shape; None of a search, which follows:
     space: int | None = None
     trials: int | None = None
     trials_left: float = 0.0
