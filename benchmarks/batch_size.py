@@ -20,7 +20,7 @@ from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
 from kdnas.scoring.mini_kd import MiniKD
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 
 USUAL = Settings.model_fields["batch_size"].default
 
@@ -31,7 +31,7 @@ def trained(
     """A student's score, and the seconds of its training."""
     mini = MiniKD(setting.teacher, setting.proxy, settings, setting.runtime)
     mini.initialisers = setting.mini.initialisers  # what matters in the teacher, measured once
-    state = mini.start(architecture)
+    state = mini.start(Candidate(architecture))
     loss = 0.0
 
     def work() -> None:

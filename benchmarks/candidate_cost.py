@@ -20,6 +20,7 @@ from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
 from kdnas.measure import count_params
+from kdnas.space import Candidate
 
 SHAPES = ("1x96", "2x128", "3x192", "6x192", "3x384", "6x384")
 EXAMPLES = (500, 1000, 2000, 4000)
@@ -37,7 +38,9 @@ def texts_of(count: int, length: int, file: Path | None) -> list[str]:
 def candidate_seconds(setting: Setting, shape: str, turns: int) -> float:
     """The median over turns of all that one candidate takes."""
     mini, architecture = setting.mini, setting.architecture(shape)
-    times = [seconds_of(lambda: mini.train(mini.start(architecture))) for _ in range(turns)]
+    times = [
+        seconds_of(lambda: mini.train(mini.start(Candidate(architecture)))) for _ in range(turns)
+    ]
     return statistics.median(times)
 
 

@@ -28,7 +28,7 @@ from kdnas.config import Settings, validated
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.rank_agreement import agreements
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 
 Row = dict[str, Any]
 BASELINES = {"params": "parameters", "macs": "MACs", "depth": "depth"}
@@ -92,10 +92,12 @@ def scores(base: Stepwise, settings: Settings, students: list[Row]) -> Any:
     pipeline.teacher = base.teacher
     pipeline.check()
     mini = pipeline.mini
-    mini.train(mini.start(pipeline.space.smallest), until=0.01)  # the first one pays for much
+    mini.train(
+        mini.start(Candidate(pipeline.space.smallest)), until=0.01
+    )  # the first one pays for much
     for student in students:
         start = time.perf_counter()
-        loss = mini.train(mini.start(Architecture.from_params(student["architecture"])))
+        loss = mini.train(mini.start(Candidate(Architecture.from_params(student["architecture"]))))
         seconds = time.perf_counter() - start
         yield {"trial": student["trial"], "loss": loss, "seconds": round(seconds, 2)}
 

@@ -15,7 +15,7 @@ from scipy.stats import kendalltau
 from setting import make_setting, read_sentences
 
 from kdnas.config import Settings
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Architecture, Candidate, SearchSpace
 
 
 def spread(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
@@ -47,7 +47,7 @@ def main() -> None:
         students = spread(space, arguments.students, arguments.seed)
         mini = setting.mini
         start = time.perf_counter()
-        losses[precision] = [mini.train(mini.start(student)) for student in students]
+        losses[precision] = [mini.train(mini.start(Candidate(student))) for student in students]
         seconds[precision] = time.perf_counter() - start
         for student, loss in zip(students, losses[precision], strict=True):
             print(precision, student.label, f"{loss:.4f}")

@@ -20,7 +20,7 @@ from kdnas.recipes.stages import weighted_losses
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.proxy import Proxy, split_heldout
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
 from kdnas.students.state import StudentState
@@ -54,7 +54,7 @@ class Setting:
 
     def start(self, architecture: Architecture) -> tuple[StudentState, WeightedLosses]:
         """A fresh student and what mini-KD minimises."""
-        mini, state = self.mini, self.mini.start(architecture)
+        mini, state = self.mini, self.mini.start(Candidate(architecture))
         return state, weighted_losses(mini.stage, state, mini.data, self.settings, self.runtime)
 
     def architecture(self, shape: str) -> Architecture:

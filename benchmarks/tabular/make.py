@@ -22,7 +22,7 @@ import pandas as pd
 
 from kdnas.config import load_settings
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 from kdnas.space.families import FIELDS
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -62,7 +62,7 @@ def evaluate(pipeline: Stepwise, architecture: Architecture, checkpoint: Path) -
     start = time.perf_counter()
     checkpoint.unlink(missing_ok=True)
     mini = pipeline.mini
-    distilled = mini.start(architecture)
+    distilled = mini.start(Candidate(architecture))
     costs = pipeline.meter.of_model(distilled.model)
     losses = {
         name: mini.train(distilled, until=share, checkpoint=checkpoint)

@@ -75,7 +75,7 @@ def run_recipe(
     def first() -> StudentState:
         if general:
             return _with_task_head(job, *general_student(job, candidate, general, title))
-        return start() if start else _initialiser(job, own[0]).student(candidate.architecture)
+        return start() if start else _initialiser(job, own[0]).student(candidate)
 
     origin = {"start": "general" if general else "given" if start else "untrained"}
     artifacts = [
@@ -102,7 +102,7 @@ def general_student(
         initialiser = _initialiser(job, stages[0])
         if artifacts[-1].done():
             say(f"{title}: found the general student in {path}")
-        start = partial(initialiser.student, candidate.architecture)
+        start = partial(initialiser.student, candidate)
         return _run_stages(job, stages, artifacts, start, title), initialiser.importance
 
 

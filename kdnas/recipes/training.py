@@ -11,6 +11,7 @@ from kdnas.distillation.training import TrainResult, train
 from kdnas.recipes.stages import remedy_of, schedule_of, weighted_losses
 from kdnas.runtime.device import Runtime
 from kdnas.runtime.distributed import ALONE, Team
+from kdnas.space import Candidate
 from kdnas.students.build import StudentInitialiser
 from kdnas.students.inherit import take_body
 from kdnas.students.state import StudentState
@@ -67,6 +68,6 @@ def with_task_head(task: StudentInitialiser, general: StudentState) -> StudentSt
 
     `task` must have the basis that the general student began in (`StudentInitialiser.importance`).
     """
-    state = task.student(general.architecture)
+    state = task.student(Candidate(general.architecture))
     take_body(state.model, general.model)
     return state

@@ -31,7 +31,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.scoring.agreement import heldout_agreement
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
-from kdnas.space import AnyArchitecture, Candidate, SearchSpace
+from kdnas.space import Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.state import StudentState
@@ -80,26 +80,24 @@ class MiniKD:
         """Trains a candidate; its score is the explained share, 1 minus the held-out loss."""
         start = time.perf_counter()
         with computing(self.runtime.device):
-            state = self.start(candidate.architecture, candidate.recipe)
+            state = self.start(candidate)
         loss, interval = self._scored(
             *(state, candidate.recipe, budget.share, budget.checkpoint, budget.title)
         )
         return Score(1 - loss, interval, seconds=time.perf_counter() - start, student=state)
 
-    def start(self, architecture: AnyArchitecture, recipe: str = DEFAULT_RECIPE) -> StudentState:
+    def start(self, candidate: Candidate) -> StudentState:
         """A student before the short run of its recipe.
 
         It keeps the parts of its teacher that matter most on the proxy; of the general teacher,
         where the recipe begins with that one.
         """
-        general = self.settings_of(recipe).short_stages[0].is_general
-        return self._initialiser(recipe, general=general).student(architecture)
+        general = self.settings_of(candidate.recipe).short_stages[0].is_general
+        return self._initialiser(candidate.recipe, general=general).student(candidate)
 
-    def untrained(
-        self, architecture: AnyArchitecture, recipe: str = DEFAULT_RECIPE
-    ) -> StudentState:
+    def untrained(self, candidate: Candidate) -> StudentState:
         """A student with the weights of the task's teacher, whatever its recipe begins with."""
-        return self._initialiser(recipe, general=False).student(architecture)
+        return self._initialiser(candidate.recipe, general=False).student(candidate)
 
     def train(
         self,

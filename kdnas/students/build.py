@@ -11,7 +11,14 @@ from transformers import PreTrainedModel
 
 from kdnas.files.artifact import Artifact
 from kdnas.runtime.device import Runtime
-from kdnas.space import AnyArchitecture, Architecture, Family, PrunedArchitecture, family_of
+from kdnas.space import (
+    AnyArchitecture,
+    Architecture,
+    Candidate,
+    Family,
+    PrunedArchitecture,
+    family_of,
+)
 from kdnas.space.derivation import HEAD_SIZES
 from kdnas.students.importance import Importance, measure_importance
 from kdnas.students.inherit import inherit_weights, inherited_layers
@@ -112,11 +119,11 @@ class StudentInitialiser:
     importance: Importance | None
     seed: int
 
-    def student(self, architecture: AnyArchitecture) -> StudentState:
+    def student(self, candidate: Candidate) -> StudentState:
         """An untrained student."""
         model = build_student(
             self.teacher,
-            architecture,
+            candidate.architecture,
             inherit=self.inherit,
             importance=self.importance,
             seed=self.seed,

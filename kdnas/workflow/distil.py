@@ -61,7 +61,7 @@ def fine_tune(
 
     def train(own: Prepared, work: Path, title: str) -> StudentState:
         say(f"{title}: training {candidate.label} on labels alone")
-        state = own.mini.untrained(candidate.architecture, candidate.recipe)
+        state = own.mini.untrained(candidate)
         train_on_labels(own.full(candidate.recipe), state, work, title)
         return state
 
@@ -128,7 +128,7 @@ def after_mini_kd(
     saved = state_artifact(folder, candidate.params)
     if trial is not None and saved.done():
         return saved.read()
-    state = prepared.mini.start(candidate.architecture, candidate.recipe)
+    state = prepared.mini.start(candidate)
     prepared.mini.train(state, candidate.recipe, title=title)
     return state
 

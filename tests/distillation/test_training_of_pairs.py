@@ -16,6 +16,7 @@ from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.runtime.device import Runtime
+from kdnas.space import Candidate
 from kdnas.students.build import initialiser_of
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import some_batches
@@ -44,9 +45,8 @@ def test_every_loss_falls_and_the_state_survives(
     data = pair_data(words)
     initialiser = initialiser_of(teacher, data, runtime, inherit=True, seed=0)
     own = teacher.architecture
-    state = initialiser.student(
-        replace(own, num_hidden_layers=2, num_decoder_layers=1, hidden_size=16)
-    )
+    shape = replace(own, num_hidden_layers=2, num_decoder_layers=1, hidden_size=16)
+    state = initialiser.student(Candidate(shape))
     shapes = Shapes(own, state.architecture)
     kinds = {name: LOSSES[name] for name in ENDS}
     options = {

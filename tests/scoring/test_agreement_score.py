@@ -96,7 +96,7 @@ def make(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callable[..
 
 def test_the_teacher_itself_agrees_with_itself(make: Callable[..., Stepwise]) -> None:
     pipeline = make(mini_score="agreement")
-    same = pipeline.mini.start(pipeline.space.teacher)
+    same = pipeline.mini.start(Candidate(pipeline.space.teacher))
     assert pipeline.mini.heldout_loss(same) == pytest.approx(0, abs=1e-3)
 
 
@@ -142,7 +142,7 @@ def test_stages_keep_their_shares_of_the_budget(make: Callable[..., Stepwise]) -
     assert limits == [3, 6]
     curves: list[Any] = []
     mini.record = lambda name, stage, points, heldout=None: curves.append(points)
-    mini.train(mini.start(SMALL))
+    mini.train(mini.start(Candidate(SMALL)))
     steps = [step for step, _ in curves[0]]
     assert steps == sorted(steps) and steps[-1] == 9
 
@@ -156,7 +156,7 @@ def test_general_stages_learn_from_the_general_teacher_on_the_proxy(
     mini = pipeline.mini
     assert mini.general is not None and not mini.general.teacher.has_head
     assert len(mini.general.data) == len(mini.data.data) == len(mini.proxy.training)
-    untaught = mini.heldout_loss(mini.untrained(SMALL, "general-transfer"))
+    untaught = mini.heldout_loss(mini.untrained(Candidate(SMALL, "general-transfer")))
     score = mini.score(Candidate(SMALL, "general-transfer"), Budget())
     assert -1 <= score.value <= 1 and 1 - score.value != untaught
     assert score.student.parts.keys() == {"hidden"}

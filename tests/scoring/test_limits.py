@@ -13,6 +13,7 @@ from support.stepwise import Stepwise
 from kdnas.errors import KdnasError
 from kdnas.measure import count_params
 from kdnas.runs.run_folder import Run
+from kdnas.space import Candidate
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_a_limit_out_of_reach_is_refused_at_once(
 
 def test_the_smallest_student_keeps_a_limit_of_its_own_size(make_run: Callable[..., Run]) -> None:
     free = Stepwise(make_run())
-    params = count_params(free.mini.start(free.space.smallest).model)
+    params = count_params(free.mini.start(Candidate(free.space.smallest)).model)
     for limit, reached in ((params, True), (params - 1, False)):
         shutil.rmtree(free.run.folder)
         pipeline = Stepwise(make_run(max_params=limit))

@@ -20,7 +20,7 @@ from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
-from kdnas.space import Architecture
+from kdnas.space import Architecture, Candidate
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import Units
 
@@ -49,7 +49,7 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
     make: Callable[..., Stepwise],
 ) -> None:
     mini = make(mini_losses=ALL, mini_score="mean").mini
-    state = mini.start(SMALL)
+    state = mini.start(Candidate(SMALL))
     mean = mini.train(state)
     hidden, logits = (scored_by(mini, name).heldout_loss(state) for name in ("hidden", "logits"))
     assert 0 < hidden < 1 and logits > 0 and mean == pytest.approx((hidden + logits) / 2)
@@ -70,7 +70,7 @@ def test_the_teacher_itself_leaves_nothing_of_its_logits_unexplained(
     make: Callable[..., Stepwise],
 ) -> None:
     pipeline = make(mini_losses={"logits": 1}, mini_score="logits")
-    same = pipeline.mini.start(pipeline.space.teacher)
+    same = pipeline.mini.start(Candidate(pipeline.space.teacher))
     assert pipeline.mini.heldout_loss(same) == pytest.approx(0, abs=1e-4)
 
 
@@ -78,7 +78,7 @@ def test_logits_alone_can_be_scored_by_hidden_states_and_learn_logits(
     make: Callable[..., Stepwise],
 ) -> None:
     mini = make(mini_losses={"logits": 1}, mini_epochs=4, mini_lr=1e-3).mini
-    state = mini.start(SMALL)
+    state = mini.start(Candidate(SMALL))
     before = scored_by(mini, "logits").heldout_loss(state)
     loss = mini.train(state)
     assert 0 < loss < 1 and scored_by(mini, "logits").heldout_loss(state) < before
@@ -90,7 +90,7 @@ def test_a_learnt_map_trains_and_is_scored_as_any_other(make: Callable[..., Step
     pipeline = make(mapping="learned", mini_epochs=1)
     mini, depth = pipeline.mini, pipeline.space.teacher.num_hidden_layers
     assert {State("hidden", i) for i in range(1, depth + 1)} <= set(mini.proxy.store.states)
-    state = mini.start(SMALL)
+    state = mini.start(Candidate(SMALL))
     loss = mini.train(state)
     start = LayerWeights(2, depth)
     learnt = state.parts["hidden"]["weights.affinity"]
@@ -104,8 +104,8 @@ def test_a_learnt_map_trains_and_is_scored_as_any_other(make: Callable[..., Step
 def test_mapped_losses_train_and_score(make: Callable[..., Stepwise], loss: str) -> None:
     mini = make(mini_losses={loss: 1}, mini_score=loss, mini_epochs=2, mini_lr=1e-3).mini
     equal = replace(SMALL, num_attention_heads=4)
-    before = mini.heldout_loss(mini.start(equal))
-    state = mini.start(equal)
+    before = mini.heldout_loss(mini.start(Candidate(equal)))
+    state = mini.start(Candidate(equal))
     after = mini.train(state)
     # The first token of our tiny teacher hardly depends on the text: little is left to learn.
     assert after < before if loss == "attention" else 0 <= after < 0.01
@@ -116,10 +116,12 @@ def test_a_training_that_paused_ends_where_one_that_did_not_ends(
     make: Callable[..., Stepwise], tmp_path: Path
 ) -> None:
     mini = make(mini_losses=ALL, mini_score="mean", mini_epochs=2).mini
-    straight = mini.train(mini.start(SMALL))
+    straight = mini.train(mini.start(Candidate(SMALL)))
     file = tmp_path / "paused.pt"
-    half = mini.train(mini.start(SMALL), until=0.5, checkpoint=file)
-    assert mini.train(mini.start(SMALL), checkpoint=file) == pytest.approx(straight, rel=1e-5)
+    half = mini.train(mini.start(Candidate(SMALL)), until=0.5, checkpoint=file)
+    assert mini.train(mini.start(Candidate(SMALL)), checkpoint=file) == pytest.approx(
+        straight, rel=1e-5
+    )
     assert half != pytest.approx(straight, rel=1e-3)
 
 

@@ -168,7 +168,7 @@ def test_the_same_student_as_with_the_teacher(
     candidate = Candidate(black_box.inputs.space.smallest)
     losses, weights = [], []
     for each in (open_box, black_box):
-        state = each.mini.start(candidate.architecture)
+        state = each.mini.start(candidate)
         losses.append(each.mini.train(state))
         folder = each.context.run.folder / "student"
         distil(each, candidate, None, folder)
