@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from kdnas.cli.help import GENERAL, METAVARS, HelpAll, name_values
 from kdnas.config import Settings
-from kdnas.config.settings import is_main, panel_of, shown_as
+from kdnas.config.groups import is_main, panel_of, shown_as
 from kdnas.runtime.console import manner
 from kdnas.runtime.interrupt import continued_by
 

@@ -21,7 +21,7 @@ from kdnas.cli.options import (
     with_settings,
 )
 from kdnas.config import Settings, load_settings, validated
-from kdnas.config.settings import OF_FULL_KD, OF_SCORING, OF_THE_TEACHER, is_of_a_search
+from kdnas.config.groups import OF_FULL_KD, OF_SCORING, OF_THE_TEACHER, is_of_a_search
 from kdnas.config.storage_url import absolute
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import conclude, say

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kdnas.config.groups import default_of
 from kdnas.config.recipe import Stage
 
 # The options that make a run one of this kind, and those that belong to it.
@@ -28,24 +29,21 @@ def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS, **values} if values.get(FILE) is not None else values
 
 
-def problem_of_black_box(
-    values: Mapping[str, Any], defaults: Mapping[str, Any], stages: tuple[Stage, ...]
-) -> str | None:
+def problem_of_black_box(values: Mapping[str, Any], stages: tuple[Stage, ...]) -> str | None:
     """What contradicts a black-box teacher, or needs one, in words.
 
     Args:
         values: Of all options.
-        defaults: Theirs.
         stages: Of full KD.
     """
     if values[FILE] is None:
         for name in OWN:
-            if values[name] != defaults[name]:
+            if values[name] != default_of(name):
                 other = ", or name the model with --teacher" if name == "student_base" else ""
                 return f"{_flag(name)} belongs to --teacher-predictions; give both{other}"
         return None
     for name, why in REFUSED.items():
-        if values[name] != defaults[name]:
+        if values[name] != default_of(name):
             return f"{_flag(name)} and --teacher-predictions contradict each other: {why}"
     for stage in stages:
         if stage.data == "corpus" and not stage.is_general:

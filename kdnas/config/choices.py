@@ -14,3 +14,6 @@ Tracker = Literal["off", "tensorboard", "wandb", "mlflow"]
 Augmentation = Literal[
     "swap", "recombine", "neighbours", "contexts", "mask", "replace", "refill", "span", "corpus"
 ]
+
+# The score that is of no loss, but of predictions, after a short run of the candidate's own recipe.
+AGREEMENT = "agreement"

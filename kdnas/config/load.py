@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import with_offer
 from kdnas.config.read import read_yaml, validated
 from kdnas.config.recipe_file import Recipe, find_recipe
-from kdnas.config.settings import OF_A_RECIPE, PLAIN_RECIPE, Settings
+from kdnas.config.settings import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import shown
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kdnas.config.choices import AGREEMENT
+from kdnas.config.groups import PLAIN_RECIPE
+from kdnas.config.names import joined, split
+from kdnas.config.options.search import OVER_RECIPES
 from kdnas.config.read import validated
 from kdnas.config.recipe_file import Recipe, built_in_names, find_recipe, is_file_name
-from kdnas.config.settings import AGREEMENT, OVER_RECIPES, PLAIN_RECIPE, Settings, joined, split
+from kdnas.config.settings import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import shown
 

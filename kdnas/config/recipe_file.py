@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kdnas.config.groups import OF_A_RECIPE
 from kdnas.config.read import OF_A_RECIPE_FILE, nearest, one_line_of, read_yaml
 from kdnas.config.recipe import Stage
-from kdnas.config.settings import OF_A_RECIPE, Settings
+from kdnas.config.settings import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted, shown
 

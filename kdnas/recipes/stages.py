@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 
 from kdnas.config import Settings
+from kdnas.config.choices import AGREEMENT
 from kdnas.config.read import nearest
 from kdnas.config.recipe import LOSS_SETTINGS, Stage
-from kdnas.config.settings import AGREEMENT
 from kdnas.distillation.losses import LOSSES, LossOptions, Shapes, TeacherView
 from kdnas.distillation.losses.base import Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, State

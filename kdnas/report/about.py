@@ -7,7 +7,7 @@ from shlex import quote
 from typing import Any
 
 from kdnas.config import Settings
-from kdnas.config.settings import is_of_a_search, panel_of
+from kdnas.config.groups import is_of_a_search, panel_of
 from kdnas.report.data import ReportData
 from kdnas.report.model import Report, SplitFacts
 from kdnas.report.page import Command, Section, Table

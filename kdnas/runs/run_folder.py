@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, load_settings, storage_url
+from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.config.read import read_yaml
-from kdnas.config.settings import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, make_writable, write_text

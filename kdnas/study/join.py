@@ -12,7 +12,7 @@ import torch
 from optuna.study import Study
 
 from kdnas.config import Settings, validated
-from kdnas.config.settings import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.config.storage_url import absolute, with_password_of_environment
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json

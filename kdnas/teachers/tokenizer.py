@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from kdnas.config.settings import MOST_TOKENS
+from kdnas.config.options.base import MOST_TOKENS
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
 

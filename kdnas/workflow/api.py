@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from kdnas.config import Settings, load_settings, read_yaml
-from kdnas.config.settings import is_of_a_search
+from kdnas.config.groups import is_of_a_search
 from kdnas.report import Report
 from kdnas.report.data import read_run
 from kdnas.report.trials_table import finished, front

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings, validated
-from kdnas.config.settings import OF_A_TRIAL
+from kdnas.config.groups import OF_A_TRIAL
 from kdnas.errors import KdnasError
 from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from kdnas.config import Settings, every_recipe
-from kdnas.config.settings import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.transfer_set import reads_transfer

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from kdnas.cli.app import app
 from kdnas.cli.help import FEW
 from kdnas.config import Settings
-from kdnas.config.settings import is_main, is_of_a_search
+from kdnas.config.groups import is_main, is_of_a_search
 
 COMMANDS: dict[str, Any] = {
     name: each

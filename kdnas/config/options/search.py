@@ -1,0 +1,98 @@
+"""What a search chooses between, and how."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from kdnas.config.choices import Cost, Objective, RandomControl, Sampler
+from kdnas.config.options.base import MOST_SECONDS, Options, setting
+
+# What --search-over takes.
+OVER_SHAPES, OVER_RECIPES = "shape", "shape,recipe"
+
+
+class SearchOptions(Options):
+    """The panel Search of --help."""
+
+    panel: ClassVar[str] = "Search"
+
+    space: dict[str, list[int | str]] = setting(
+        {},
+        "Values to choose from by config field, in place of the derived ones; the word teacher is "
+        "the teacher's own value (YAML only).",
+    )
+    recipes: str | None = setting(
+        None,
+        "Recipes to choose from beside shapes: names (kdnas recipes lists them) or files with "
+        "commas between them, or all; default: --recipe alone.",
+        main=True,
+        form="LIST",
+    )
+    search_over: str = setting(
+        OVER_SHAPES,
+        f"What a search chooses: {OVER_SHAPES}, or {OVER_RECIPES} (of --recipes, by default all); "
+        f"default: {OVER_RECIPES} where --recipes gives several.",
+        form="LIST",
+    )
+    offered: dict[str, dict[str, Any]] = setting(
+        {}, "The recipes of --recipes as they were read, by name; kdnas writes it (YAML only)."
+    )
+    sampler: Sampler = setting(
+        "lstm",
+        "Proposes candidates: lstm (a controller trained by reinforcement), or one of Optuna's "
+        "samplers.",
+        main=True,
+    )
+    objective: Objective = setting(
+        "reward", "Maximise a reward of loss and cost, or find the Pareto front of both."
+    )
+    alpha: float = setting(-0.06, "Exponent of the relative cost in the reward.", ge=-10, le=0)
+    beta: float = setting(
+        0.6, "Target cost in the reward, as a share of the teacher's.", ge=0.001, le=10
+    )
+    cost: Cost = setting(
+        "latency", "Cost in the reward: latency, multiply-accumulates or parameters.", main=True
+    )
+    speedup: float | None = setting(
+        None,
+        "Only choose students at least this many times as fast as the teacher.",
+        gt=0,
+        le=10_000,
+        main=True,
+    )
+    max_params: int | None = setting(
+        None, "Only choose students with at most this many parameters.", gt=0, le=10**12, main=True
+    )
+    scorer: str = setting(
+        "mini-kd", "What scores candidates: mini-kd, or a scorer that a plug-in adds."
+    )
+    rungs: int = setting(
+        1,
+        "Successive halving: compare candidates at this many stages of training and drop the "
+        "worse ones; 1 trains all to the end. The total budget stays.",
+        ge=1,
+        le=6,
+    )
+    reduction: int = setting(
+        3, "Promote one candidate in this many from a rung to the next.", ge=2, le=100
+    )
+    warm_start: bool = setting(
+        True, "Start with the corners of the space and well-known student architectures."
+    )
+    random_control: RandomControl = setting(
+        "search",
+        "Random search with the same budget as a control: off, search (its trials), or full (also"
+        " distil its winner).",
+        main=True,
+    )
+    storage: str | None = setting(
+        None, "Optuna storage URL; default: study.db in the run folder.", main=True, form="URL"
+    )
+    study: str = setting("kdnas", "Name of the study in the storage.")
+    worker_timeout: int = setting(
+        120,
+        "Seconds without a heartbeat after which a worker on another machine counts as dead and "
+        "its candidate is queued again.",
+        ge=4,
+        le=MOST_SECONDS,
+    )

@@ -1,0 +1,115 @@
+"""What options must be beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kdnas.config.black_box import problem_of_black_box
+from kdnas.config.choices import AGREEMENT
+from kdnas.config.groups import AGAINST_A_SHAPE, PLAIN_RECIPE, default_of
+from kdnas.config.names import split
+from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES
+from kdnas.config.recipe import LEAST_EPOCHS, problem_of
+from kdnas.config.values import Values
+from kdnas.runtime.shown import shown
+
+
+def problem_of_settings(settings: Values) -> str | None:
+    """What contradicts what among a run's options, in words; None: nothing does."""
+    return next(filter(None, _problems(settings)), None)
+
+
+def _problems(settings: Values) -> Iterator[str | None]:
+    yield _of_head(settings)
+    yield _of_shape(settings)
+    yield _of_epochs(settings)
+    yield _of_rungs(settings)
+    yield _of_offer(settings)
+    yield problem_of(settings.stages, settings.corpus)
+    yield problem_of_black_box(dict(settings), settings.full_stages)
+    yield _of_stages(settings)
+
+
+def _of_head(settings: Values) -> str | None:
+    if not settings.fresh_head or not (settings.label_map or settings.teacher_as_is):
+        return None
+    other = "label-map" if settings.label_map else "teacher-as-is"
+    return f"--fresh-head and --{other} contradict each other: give one of them"
+
+
+def _of_shape(settings: Values) -> str | None:
+    for name in AGAINST_A_SHAPE if not settings.searches else ():
+        if getattr(settings, name):
+            option = name.replace("_", "-")
+            return (
+                f"--{option} and --architecture contradict each other: the shape is given, and "
+                f"nothing is chosen; leave --{option} out"
+            )
+    return None
+
+
+def _of_epochs(settings: Values) -> str | None:
+    if not 0 < settings.epochs < LEAST_EPOCHS:
+        return None
+    return f"invalid --epochs {settings.epochs}: expected 0, or {LEAST_EPOCHS} or more"
+
+
+def _of_rungs(settings: Values) -> str | None:
+    if not settings.scores_agreement or settings.rungs == 1:
+        return None
+    return (
+        f"invalid --rungs {settings.rungs}: --mini-score {AGREEMENT} compares whole runs of "
+        "recipes, many of which train the head last; leave --rungs out"
+    )
+
+
+def _of_stages(settings: Values) -> str | None:
+    """Stages set for themselves what these options set otherwise."""
+    for name in PLAIN_RECIPE if settings.stages else ():
+        value: Any = getattr(settings, name)
+        if value != default_of(name):
+            named = settings.recipe != default_of("recipe")
+            own = f" (kdnas recipes {settings.recipe} prints them)" if named else ""
+            return (
+                f"invalid --{name.replace('_', '-')} {value}: the recipe has stages, which set "
+                f"their own; change it there{own}"
+            )
+    return None
+
+
+def _of_offer(settings: Values) -> str | None:
+    """What is wrong with what a search chooses."""
+    over, usual = split(settings.search_over), default_of("recipe")
+    asked = f"invalid --search-over {settings.search_over}"
+    another = "stages" if settings.recipe == usual else f"--recipe {shown(settings.recipe)}"
+    problems = (
+        (
+            "vocabulary" in over,
+            f"{asked}: students have the teacher's vocabulary; give {OVER_RECIPES}",
+        ),
+        (
+            not set(over) <= set(split(OVER_RECIPES)),
+            f"{asked}: expected {OVER_SHAPES} or {OVER_RECIPES}",
+        ),
+        (
+            OVER_SHAPES not in over,
+            f"{asked}: a search chooses the shape, too; give {OVER_RECIPES}, and one shape in "
+            "`space` where it is known",
+        ),
+        (
+            ("recipe" in over) != bool(settings.offered),
+            f"--search-over {settings.search_over} and --recipes {settings.recipes} contradict "
+            "each other: leave one of them out",
+        ),
+        (
+            settings.offered and (settings.recipe != usual or settings.stages),
+            f"{another} and --recipes contradict each other: give one of them",
+        ),
+        (
+            settings.offered and not settings.scores_agreement,
+            f"invalid --mini-score {settings.mini_score}: it does not compare recipes; with "
+            f"several --recipes the score is {AGREEMENT}: leave --mini-score out",
+        ),
+    )
+    return next((text for wrong, text in problems if wrong), None)

@@ -1,0 +1,147 @@
+"""All options of a run, and what follows from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdnas.config.choices import AGREEMENT
+from kdnas.config.options import (
+    DataOptions,
+    FullKDOptions,
+    MachineOptions,
+    MiniKDOptions,
+    RunOptions,
+    SearchOptions,
+    TeacherOptions,
+)
+from kdnas.config.recipe import Stage
+from kdnas.config.shape import Shape, read_shape
+
+# The losses that a score other than a single one is the mean of.
+SCORES = {"mean": ("hidden", "logits")}
+
+
+class Values(  # fields stand in the order of --help: pydantic takes those of the last base first
+    MachineOptions,
+    FullKDOptions,
+    MiniKDOptions,
+    SearchOptions,
+    TeacherOptions,
+    DataOptions,
+    RunOptions,
+):
+    """Every option, and what follows from several."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether a study finds the student's shape; else it is given."""
+        return self.architecture is None
+
+    @property
+    def shape(self) -> Shape:
+        """What is given of the student's shape; empty where a study finds it."""
+        return {} if self.architecture is None else read_shape(self.architecture)
+
+    @property
+    def base(self) -> str | None:
+        """The model that students get shape, tokenizer and weights from; None: the embedded one."""
+        return self.teacher if self.teacher_predictions is None else self.student_base
+
+    @property
+    def full_stages(self) -> tuple[Stage, ...]:
+        """The stages of full KD: by default hidden states, then the task with both losses.
+
+        Of a black-box teacher: its logits, then the task with them.
+        """
+        return self.stages or (
+            self._of_hidden if self.teacher_predictions is None else self._of_logits
+        )
+
+    @property
+    def _of_logits(self) -> tuple[Stage, ...]:
+        first = Stage(
+            name="logits",
+            data="transfer",
+            losses={"logits": 1.0},
+            epochs=self.epochs or 1,
+            lr=self.lr,
+            **self._softened,
+        )
+        task = Stage(
+            name="task",
+            data="transfer",
+            losses={"task": 1.0, "logits": self.logit_weight},
+            epochs=self.task_epochs,
+            lr=self.task_lr,
+            **self._softened,
+        )
+        return (first, task) if self.epochs else (task,)
+
+    @property
+    def _softened(self) -> dict[str, Any]:
+        return {"temperature": self.temperature}
+
+    @property
+    def _of_hidden(self) -> tuple[Stage, ...]:
+        hidden = Stage(
+            name="hidden",
+            data="corpus" if self.corpus else "task",
+            teacher="task",
+            losses={"hidden": 1.0},
+            epochs=self.epochs or 1,
+            lr=self.lr,
+        )
+        task = Stage(
+            name="task",
+            data="task",
+            losses={"task": 1.0, "logits": self.logit_weight, "hidden": self.hidden_weight},
+            epochs=self.task_epochs,
+            lr=self.task_lr,
+            **self._softened,
+        )
+        return (hidden, task) if self.epochs else (task,)
+
+    @property
+    def mini_stage(self) -> Stage:
+        """Mini-KD as one more stage, whose data are the proxy.
+
+        Inherited word embeddings stay as they are: they are most of a small student's weights, and
+        the teacher's already.
+        """
+        return Stage(
+            name="mini-kd",
+            data="corpus" if self.corpus else "task",
+            teacher="task",
+            losses=self.mini_losses,
+            epochs=self.mini_epochs,
+            lr=self.mini_lr,
+            stride=self.mini_stride,
+            freeze_embeddings=self.inherit,
+        )
+
+    @property
+    def scores_agreement(self) -> bool:
+        """Whether candidates are scored by their predictions, after a run of their recipe."""
+        return self.mini_score == AGREEMENT
+
+    @property
+    def scored_losses(self) -> tuple[str, ...]:
+        """The losses whose held-out values, averaged, score a candidate; none for agreement."""
+        if self.scores_agreement:
+            return ()
+        return SCORES.get(self.mini_score, (self.mini_score,))
+
+    @property
+    def short_stages(self) -> tuple[Stage, ...]:
+        """The short run of a recipe that candidates are scored after; its data are the proxy.
+
+        It takes --mini-epochs in all. Where predictions are scored, these are the recipe's own
+        stages, which keep their shares of the epochs; else the one stage of mini-KD stands for it.
+        """
+        if not self.scores_agreement:
+            return (self.mini_stage,)
+        whole = sum(stage.epochs for stage in self.full_stages)
+        return tuple(
+            stage.model_copy(update={"epochs": self.mini_epochs * stage.epochs / whole})
+            for stage in self.full_stages
+        )
