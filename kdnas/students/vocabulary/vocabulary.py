@@ -111,12 +111,8 @@ def cut_vocabulary(
     own = _with_state(tokenizer, renumbered(state, kept))
     made = Vocabulary(name, np.array(kept, np.int64), own)
     _check(made, tokenizer)
-    return replace_tokenizer(made, as_used(own, made.config_of(config)))
-
-
-def replace_tokenizer(vocabulary: Vocabulary, tokenizer: Any) -> Vocabulary:
-    """The same tokens with another tokenizer for them."""
-    return Vocabulary(vocabulary.name, vocabulary.kept, tokenizer)
+    as_used(own, made.config_of(config))
+    return made
 
 
 def _special_ids(tokenizer: Any, config: Any) -> set[int]:
