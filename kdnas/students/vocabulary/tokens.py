@@ -84,7 +84,8 @@ def renumbered(state: State, kept: list[int]) -> State:
 
 def _wordpiece_alphabet(model: State) -> set[str]:
     """Single characters, at the start of words and within; and what has one that is no piece."""
-    vocab, mark = model["vocab"], model["continuing_subword_prefix"]
+    vocab: dict[str, int] = model["vocab"]
+    mark: str = model["continuing_subword_prefix"]
 
     def characters(token: str) -> list[str]:
         within = token.startswith(mark) and token != mark
