@@ -12,7 +12,7 @@ from kdnas.config import Settings, has_general_stages, proxy_has_labels
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
-from kdnas.recipes.augmentations import similar_pairs
+from kdnas.recipes.similar_texts import similar_pairs
 from kdnas.runtime.console import say
 from kdnas.tasks import EncodedExamples, Examples, TaskData, TaskSpec, encode, read_corpus
 from kdnas.tasks.class_weights import with_class_weights

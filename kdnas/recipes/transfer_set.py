@@ -18,8 +18,9 @@ from kdnas.distillation.outputs import ViewedSignal
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file
-from kdnas.recipes.augmentations import AUGMENTATIONS, Row, Sources, obstacle
+from kdnas.recipes.augmentations import AUGMENTATIONS, obstacle
 from kdnas.recipes.run_data import RunData
+from kdnas.recipes.sources import Row, Sources
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, Examples, load_data, load_spec

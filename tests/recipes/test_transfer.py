@@ -17,15 +17,11 @@ from conftest import ADJECTIVES, NOUNS, sentence, small_config, small_tokenizer
 from transformers import AutoModelForMaskedLM
 
 from kdnas.errors import KdnasError
-from kdnas.recipes.augmentations import (
-    AUGMENTATIONS,
-    MANY_TEXTS,
-    Sources,
-    _filled,
-    obstacle,
-    similar_pairs,
-)
+from kdnas.recipes.augmentations import AUGMENTATIONS, obstacle
+from kdnas.recipes.refilling import _filled
 from kdnas.recipes.run_data import encode_corpus
+from kdnas.recipes.similar_texts import MANY_TEXTS, similar_pairs
+from kdnas.recipes.sources import Sources
 from kdnas.recipes.transfer_set import (
     FILE,
     SHARES,

@@ -12,7 +12,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from kdnas.recipes.augmentations import Sources, near
+from kdnas.recipes.similar_texts import near
+from kdnas.recipes.sources import Sources
 from kdnas.recipes.transfer_set import SHARES, fill_transfer_set, rows_of
 from kdnas.recipes.words import word_spans
 from kdnas.tasks.examples import Examples
