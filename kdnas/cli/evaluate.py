@@ -72,7 +72,7 @@ def evaluate(
 
     check_model(model)
     check_tasks(load_settings(config, {**flags, **({"task": task} if task else {})}))
-    from kdnas.evaluation.evaluate import closing_lines
+    from kdnas.evaluation.closing import closing_lines
     from kdnas.evaluation.evaluate import evaluate as run
 
     given: dict[str, Any] = {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, stdev
-from textwrap import wrap
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,14 +18,13 @@ from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
 from kdnas.evaluation.foresee import foresee
 from kdnas.evaluation.scores import baseline, scores_and_intervals
-from kdnas.evaluation.tuning import WIDTH, Outcome, Point, Tuner, metrics_line, plan
+from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import resolve
 from kdnas.runs.student import finished_student
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
-from kdnas.runtime.formatting import several, table_lines
 from kdnas.students.pruning import is_sliced, sliced
 from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
@@ -34,12 +32,6 @@ from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
-# What a speed of a pruned checkpoint is of.
-SLICED = (
-    "in the sliced form, which kdnas makes of the checkpoint; in plain transformers its "
-    "model.safetensors is dense, and as slow as the teacher"
-)
-MOST_CLASSES = 20  # that the terminal lists
 
 
 def evaluate(
@@ -101,46 +93,95 @@ def evaluate(
     for flag in [flag for flag, value in tuning.items() if value and fine_tune is False]:
         raise KdnasError(f"--no-fine-tune and --{flag} contradict each other: give one of them")
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
-    settings, name = resolve(settings), str(model)
-    if (Path(name) / "config.yaml").exists():
-        name = str(finished_student(Path(name)))
+    settings, name = resolve(settings), _checkpoint_of(model)
     load_config(name)  # fails early where there is no such checkpoint
     specs = find_tasks(settings, fine_tune, predictions is not None)
     fine_tune = True if len(specs) > 1 and fine_tune is None else fine_tune
     runtime = start_runtime(
         device=settings.device, precision=settings.precision, threads=settings.threads
     )
-    place = Path(name).resolve()
-    short = f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
-    folder = Path(out or Path("runs") / f"{short}-evaluation")
-    answers = None if predictions is None else Path(predictions)
     subjects = [prepare(name, spec, settings, fine_tune) for spec in specs]
-    trains = {one.spec.name: read_train(one, settings) for one in subjects if one.tuned}
+    job = _Job(
+        name=name,
+        settings=settings,
+        subjects=subjects,
+        trains={one.spec.name: read_train(one, settings) for one in subjects if one.tuned},
+        points=points,
+        seeds=seeds,
+        runtime=runtime,
+        folder=Path(out or Path("runs") / f"{_short(name)}-evaluation"),
+        stays=out is not None,
+        predictions=None if predictions is None else Path(predictions),
+    )
     if not dry_run:
-        with claimed(folder, name) if trains or out is not None else nullcontext():
-            pass  # refuses a folder before anything is measured
-        if answers:
-            make_writable(answers)
-    planned = foresee(subjects, trains, points, seeds, runtime, folder)
+        _check_folders(job)
+    planned = foresee(subjects, job.trains, points, seeds, runtime, job.folder)
     if dry_run:
         return planned.described
-    benchmark, *others = {spec.benchmark for spec in specs}
-    mean_name = f"{benchmark} mean" if benchmark and not others else "mean"
-    result: dict[str, Any] = {"model": name, "tasks": {}, "predictions": []}
-    if trains:
-        for line in planned.lines:
-            say(line)
-    with following(planned.plan) if trains else nullcontext():
-        for subject in subjects:
-            stays = subject.tuned or out is not None
-            train = trains.get(subject.spec.name)
-            with claimed(folder, name) if stays else nullcontext():
-                job = (settings, points, seeds, runtime, folder, answers, result)
-                _evaluate_task(subject, train, *job)
-                result["mean"] = fmean(task["score"] for task in result["tasks"].values())
-                result["mean_name"] = mean_name
-                if stays:
-                    write_json(folder / RESULTS, {**result, "model": _identity(name)})
+    for line in planned.lines if job.trains else ():
+        say(line)
+    with following(planned.plan) if job.trains else nullcontext():
+        return _evaluate_all(job)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What an evaluation reads and where it writes.
+
+    Attributes:
+        name: The checkpoint: hub id or folder.
+        trains: The training rows of each task that is fine-tuned.
+        points: Of the grid.
+        stays: Whether scores stay in the folder where nothing is fine-tuned, too.
+        predictions: Folder for predictions on test splits.
+    """
+
+    name: str
+    settings: Settings
+    subjects: Sequence[Subject]
+    trains: dict[str, EncodedExamples]
+    points: Sequence[Point]
+    seeds: int
+    runtime: Runtime
+    folder: Path
+    stays: bool
+    predictions: Path | None
+
+
+def _checkpoint_of(model: str | Path) -> str:
+    """The checkpoint to score: a finished run's student, else what was given."""
+    is_run = (Path(model) / "config.yaml").exists()
+    return str(finished_student(Path(model)) if is_run else model)
+
+
+def _short(name: str) -> str:
+    """Names a folder after a checkpoint."""
+    place = Path(name).resolve()
+    return f"{place.parent.name}-{place.name}" if place.name == "student" else place.name
+
+
+def _check_folders(job: _Job) -> None:
+    """Refuses folders before anything is measured."""
+    if job.trains or job.stays:
+        with claimed(job.folder, job.name):
+            pass
+    if job.predictions:
+        make_writable(job.predictions)
+
+
+def _evaluate_all(job: _Job) -> dict[str, Any]:
+    """Scores each task and their mean; what was fine-tuned is kept after each."""
+    benchmark, *others = {one.spec.benchmark for one in job.subjects}
+    named = f"{benchmark} mean" if benchmark and not others else "mean"
+    result: dict[str, Any] = {"model": job.name, "tasks": {}, "predictions": []}
+    for subject in job.subjects:
+        stays = subject.tuned or job.stays
+        with claimed(job.folder, job.name) if stays else nullcontext():
+            _evaluate_task(subject, job, result)
+            result["mean"] = fmean(task["score"] for task in result["tasks"].values())
+            result["mean_name"] = named
+            if stays:
+                write_json(job.folder / RESULTS, {**result, "model": _identity(job.name)})
     return result
 
 
@@ -165,53 +206,54 @@ def claimed(folder: Path, model: str) -> Iterator[None]:
         yield
 
 
-def _evaluate_task(
-    subject: Subject,
-    train: EncodedExamples | None,
-    settings: Settings,
-    grid: Sequence[Point],
-    seeds: int,
-    runtime: Runtime,
-    folder: Path,
-    predictions: Path | None,
-    result: dict[str, Any],
-) -> None:
+def _evaluate_task(subject: Subject, job: _Job, result: dict[str, Any]) -> None:
     """Adds the scores and the predictions of one task to the result."""
-    name = subject.spec.name
-    tests = read_tests(subject, settings) if predictions else []
+    name, train = subject.spec.name, job.trains.get(subject.spec.name)
+    tests = read_tests(subject, job.settings) if job.predictions else []
     if train is not None:
-        tuner = Tuner(subject, train, runtime, folder / name)
-        with step(name):
-            say(f"{name}: fine-tuning {subject.model}; results go to {folder}")
-            outcomes = tuner.tune(grid, seeds)
-        diverged = [one.point.label for one in tuner.done if not one.scores]
-        found = {**_over_seeds(outcomes), "grid_points": len(grid), "diverged": diverged}
-        model = tuner.best_model() if tests else None
+        found, model = _tuned(subject, train, job, keep=bool(tests))
     else:
-        teacher = load_teacher(subject.model, subject.spec, options=subject.options)
-        if not teacher.has_head:
-            raise KdnasError(
-                f"{subject.model!r} lacks weights of the head that its config describes; "
-                "--fine-tune trains one"
-            )
-        model = sliced(teacher.model)
-        found = {**_scored(subject, model, runtime), "sliced": is_sliced(model)}
-    rows = {split: data.row_count for split, data in subject.splits.items()}
+        found, model = _as_it_is(subject, job.runtime)
     constant = baseline(subject.spec, list(subject.splits.values()), subject.splits)
     how = {
         "tuned": subject.tuned,
-        "rows": rows,
+        "rows": {split: data.row_count for split, data in subject.splits.items()},
         "held_out": subject.held_out,
         "baseline": constant and {name: constant[name] for name in ("name", "scores")},
     }
     result["tasks"][name] = {**found, **how}
     for spec, split, data in tests:
-        assert predictions and model
-        logits = predict(model, data, runtime.exact, pad_id=subject.pad_id)
-        file = write_predictions(
-            predictions, spec, split, logits.numpy(), data, threshold_of(model.config)
-        )
+        assert job.predictions and model
+        logits = predict(model, data, job.runtime.exact, pad_id=subject.pad_id)
+        threshold = threshold_of(model.config)
+        file = write_predictions(job.predictions, spec, split, logits.numpy(), data, threshold)
         result["predictions"].append(str(file))
+
+
+def _tuned(
+    subject: Subject, train: EncodedExamples, job: _Job, *, keep: bool
+) -> tuple[dict[str, Any], PreTrainedModel | None]:
+    """Scores over the grid and its seeds, and, to keep, the best model."""
+    name = subject.spec.name
+    tuner = Tuner(subject, train, job.runtime, job.folder / name)
+    with step(name):
+        say(f"{name}: fine-tuning {subject.model}; results go to {job.folder}")
+        outcomes = tuner.tune(job.points, job.seeds)
+    diverged = [one.point.label for one in tuner.done if not one.scores]
+    found = {**_over_seeds(outcomes), "grid_points": len(job.points), "diverged": diverged}
+    return found, tuner.best_model() if keep else None
+
+
+def _as_it_is(subject: Subject, runtime: Runtime) -> tuple[dict[str, Any], PreTrainedModel]:
+    """Scores of a checkpoint with a head for the task; KdnasError where it has none."""
+    teacher = load_teacher(subject.model, subject.spec, options=subject.options)
+    if not teacher.has_head:
+        raise KdnasError(
+            f"{subject.model!r} lacks weights of the head that its config describes; "
+            "--fine-tune trains one"
+        )
+    model = sliced(teacher.model)
+    return {**_scored(subject, model, runtime), "sliced": is_sliced(model)}, model
 
 
 def _scored(subject: Subject, model: PreTrainedModel, runtime: Runtime) -> dict[str, Any]:
@@ -262,61 +304,6 @@ def write_predictions(
     rows = kind.submission(*how) if data is None else kind.row_submission(*how, data, threshold)
     write_text(path, kind.predictions_text(rows, data))
     return path
-
-
-def closing_lines(result: dict[str, Any]) -> list[str]:
-    """For people: some lines for each task, the mean over several, and the predictions files."""
-    tasks, lines = result["tasks"], []
-    for name, task in tasks.items():
-        lines.append(f"{name:<9} {metrics_line(task['scores'], task.get('spread'))}")
-        lines += [f"{'':<9} {line}" for line in (*_circumstances(task), *_classes(task))]
-    if len(tasks) > 1:
-        over = f"{len(tasks)} tasks: {', '.join(tasks)}"
-        lines.append(f"{result['mean_name']} {result['mean']:.4f} over {over}")
-    if any(task.get("grid_points", 1) > 1 for task in tasks.values()):
-        lines.append("Grid points were chosen on the validation splits that are scored here.")
-    return lines + [f"wrote {file}" for file in result["predictions"]]
-
-
-def _circumstances(task: dict[str, Any]) -> list[str]:
-    lines = []
-    if ends := task.get("intervals"):
-        told = ", ".join(f"{name} {low:.3f} to {high:.3f}" for name, (low, high) in ends.items())
-        count = sum(task["rows"].values())
-        lines += wrap(f"n = {count:,}; 95% intervals: {told}", WIDTH - 10)
-    if seconds := task.get("seconds_per_1000"):
-        lines.append(f"1,000 rows take {seconds:.3g} s, from token ids to answers")
-        lines += wrap(SLICED, WIDTH - 10) if task.get("sliced") else []
-    if constant := task["baseline"]:
-        lines.append(f"{constant['name']}: {metrics_line(constant['scores'])}")
-    if task["tuned"]:
-        best, points, seeds = task["best"], task["grid_points"], len(task["seeds"])
-        epochs = several(format(best["epochs"], "g"), "epoch")
-        words = [f"lr {best['lr']:g}, batch {best['batch_size']}, {epochs}"]
-        words += [f"best of {points} points"] * (points > 1)
-        words += [f"{seeds} seeds ± std"] * (seeds > 1)
-        lines.append("; ".join(words))
-    if task.get("diverged"):
-        lines.append(f"diverged: {len(task['diverged'])} of the fine-tunings")
-    if task["held_out"]:
-        lines.append("no validation file: scored on a held-out tenth of the training rows")
-    for name, words in (task.get("details") or {}).get("signatures", {}).items():
-        lines += [f"{name}: {words}"] if name in task["scores"] else []
-    return lines
-
-
-def _classes(task: dict[str, Any]) -> list[str]:
-    """Precision, recall and F1 of each class, where there are not too many."""
-    details = task.get("details") or {}
-    known, counted = details.get("classes", ()), details.get("counted", "rows")
-    if not 1 < len(known) <= MOST_CLASSES:
-        return []
-    numbers = ("precision", "recall", "f1")
-    rows = [
-        (one["name"], *(f"{one[name]:.4f}" for name in numbers), str(one["support"]))
-        for one in known
-    ]
-    return table_lines(("class", *numbers, counted), rows)
 
 
 def _of_run(folder: Path) -> dict[str, Any]:

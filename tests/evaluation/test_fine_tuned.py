@@ -14,8 +14,9 @@ from transformers import AutoModelForSequenceClassification
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation import tuning
+from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.data import prepare
-from kdnas.evaluation.evaluate import closing_lines, evaluate
+from kdnas.evaluation.evaluate import evaluate
 from kdnas.evaluation.tuning import fresh, metrics_line, point_lines
 from kdnas.tasks import load_spec
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 import kdnas
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import predict
-from kdnas.evaluation.evaluate import closing_lines
+from kdnas.evaluation.closing import closing_lines
 from kdnas.evaluation.scores import evaluate_model, scores_and_intervals
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, TaskData, TaskSpec, encode, load_data, load_spec
