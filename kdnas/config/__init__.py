@@ -1,6 +1,6 @@
 """Every option: its default, its help text, how it is read from YAML and flags."""
 
-from kdnas.config.load import load_settings, with_recipe
+from kdnas.config.load import load_settings
 from kdnas.config.offer import (
     every_recipe,
     has_general_stages,
@@ -24,5 +24,4 @@ __all__ = [
     "read_yaml",
     "settings_of",
     "validated",
-    "with_recipe",
 ]

@@ -60,17 +60,6 @@ def load_settings(
     return validated(base | given, origins)
 
 
-def with_recipe(settings: Settings, recipe: Recipe) -> Settings:
-    """The settings with those of a recipe in place of their own.
-
-    Raises:
-        KdnasError: The recipe needs a corpus and there is none, or has a value out of range.
-    """
-    own = {name: getattr(settings, name) for name in settings.model_fields_set}
-    _refuse_without_corpus(recipe, own)
-    return validated(_overlaid(own, recipe), dict.fromkeys(recipe.settings, recipe.file))
-
-
 def _base(defaults: Mapping[str, Any] | Path | None) -> tuple[dict[str, Any], Origins]:
     if isinstance(defaults, Path):
         found = read_yaml(defaults)

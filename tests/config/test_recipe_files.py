@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import Said
 
-from kdnas.config import Settings, find_recipe, load_settings, with_recipe
+from kdnas.config import Settings, find_recipe, load_settings
 from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
 from kdnas.recipes.stages import check_recipe
@@ -150,15 +150,6 @@ def test_a_run_goes_on_with_other_stages_but_not_with_another_method(tmp_path: P
     run = Run.create(Settings(out=tmp_path / "other"))
     with pytest.raises(KdnasError, match="begun with --inherit True.*False \\(recipe 'labels'\\)"):
         Run.open(run.folder, recipe="labels")
-
-
-def test_one_recipe_in_place_of_another() -> None:
-    settings = load_settings((), {"task_epochs": 4, "trials": 5})
-    logits = with_recipe(settings, find_recipe("logits"))
-    assert logits.trials == 5 and logits.recipe == "logits" and not logits.after_mini_kd
-    assert logits == load_settings((), {"recipe": "logits", "trials": 5})
-    with pytest.raises(KdnasError, match="'minilm' learns from a corpus"):
-        with_recipe(settings, find_recipe("minilm"))
 
 
 def test_the_command_lists_and_prints_them(command: Said, tmp_path: Path) -> None:

@@ -282,11 +282,6 @@ def _label_reader(places: Mapping[str, int], columns: int) -> Callable[[list[Any
     return lambda cells: {name: cells[at] for name, at in places.items()}
 
 
-def cell_text(cell: Any) -> str:
-    """A cell's text; empty where it has none."""
-    return cell if isinstance(cell, str) else ""
-
-
 def _fault(
     kind: TaskType, cells: list[Any], header: list[str], texts: list[int], *, needs_text: bool
 ) -> str:
