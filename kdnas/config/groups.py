@@ -36,7 +36,7 @@ OF_A_RECIPE = (
 # Of a search alone, beside the panel Search: one student of a given shape has no use for them. The
 # last ones contradict a shape.
 OF_SEARCHING = ("trials", "jobs")
-AGAINST_A_SHAPE = ("speedup", "max_params", "space", "recipes")
+AGAINST_A_SHAPE = ("speedup", "max_params", "space", "recipes", "vocabularies")
 # What may differ for another trial of a run.
 OF_A_TRIAL = ("threads", "device", "final_seeds")
 

@@ -43,7 +43,7 @@ def load_settings(
     complete = given.keys() >= {"recipe", *OF_A_RECIPE}  # a run's config.yaml: resolved already
     given |= flags
     origins = {key: file for key, file in origins.items() if key not in flags}
-    if not (complete and not {"recipes", "search_over"} & flags.keys()):
+    if not (complete and not {"recipes", "vocabularies", "search_over"} & flags.keys()):
         given = with_offer(given, base)
     named = given.get("recipe")
     if isinstance(named, str) and named.strip() and not (complete and "recipe" not in flags):

@@ -12,6 +12,7 @@ from kdnas.config.options.search import OVER_RECIPES
 from kdnas.config.read import validated
 from kdnas.config.recipe_file import Recipe, built_in_names, find_recipe, is_file_name
 from kdnas.config.settings import Settings
+from kdnas.config.vocabulary import with_vocabularies
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import shown
 
@@ -28,6 +29,22 @@ OF_A_CHOICE = ("recipes", "search_over", "offered")
 
 
 def with_offer(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Given values with the recipes and vocabularies that they ask for, by name or `search_over`.
+
+    Args:
+        given: Values that a user set; they win over those of a recipe.
+        base: What holds where nobody set a value.
+
+    Raises:
+        KdnasError: A recipe is unknown, cannot be used, or contradicts what all share; or one
+            vocabulary and several are named.
+    """
+    over = split(str(joined(given.get("search_over") or "")))
+    names = split(str(joined(given.get("vocabularies") or "")))
+    return with_vocabularies(_with_recipes(given, base), names, over)
+
+
+def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Given values with the recipes that they ask for in `recipes` or `search_over`, read.
 
     Args:
@@ -78,7 +95,7 @@ def settings_of(settings: Settings, recipe: str) -> Settings:
         return settings
     given = {name: getattr(settings, name) for name in settings.model_fields_set}
     own = settings.offered[recipe]
-    dropped = {*OF_A_CHOICE, *(PLAIN_RECIPE if own.get("stages") else ())}
+    dropped = {*OF_A_CHOICE, "vocabularies", *(PLAIN_RECIPE if own.get("stages") else ())}
     kept = {name: value for name, value in given.items() if name not in dropped}
     return validated({**kept, "recipe": recipe, **own})
 

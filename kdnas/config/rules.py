@@ -9,9 +9,10 @@ from kdnas.config.black_box import problem_of_black_box
 from kdnas.config.choices import AGREEMENT
 from kdnas.config.groups import AGAINST_A_SHAPE, PLAIN_RECIPE, default_of
 from kdnas.config.names import split
-from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES
+from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES, OVER_VOCABULARIES
 from kdnas.config.recipe import LEAST_EPOCHS, problem_of
 from kdnas.config.values import Values
+from kdnas.config.vocabulary import DIMENSION, problem_of_names
 from kdnas.runtime.shown import shown
 
 
@@ -25,6 +26,7 @@ def _problems(settings: Values) -> Iterator[str | None]:
     yield _of_shape(settings)
     yield _of_epochs(settings)
     yield _of_rungs(settings)
+    yield problem_of_names(settings.vocabulary_names)
     yield _of_offer(settings)
     yield problem_of(settings.stages, settings.corpus)
     yield problem_of_black_box(dict(settings), settings.full_stages)
@@ -82,20 +84,18 @@ def _of_offer(settings: Values) -> str | None:
     """What is wrong with what a search chooses."""
     over, usual = split(settings.search_over), default_of("recipe")
     asked = f"invalid --search-over {settings.search_over}"
+    known = f"{OVER_SHAPES}, {OVER_RECIPES} or {OVER_VOCABULARIES}"
+    several = "recipes" if settings.offered else "vocabularies"
     another = "stages" if settings.recipe == usual else f"--recipe {shown(settings.recipe)}"
     problems = (
         (
-            "vocabulary" in over,
-            f"{asked}: students have the teacher's vocabulary; give {OVER_RECIPES}",
-        ),
-        (
-            not set(over) <= set(split(OVER_RECIPES)),
-            f"{asked}: expected {OVER_SHAPES} or {OVER_RECIPES}",
+            not set(over) <= {*split(OVER_RECIPES), DIMENSION},
+            f"{asked}: expected {known}",
         ),
         (
             OVER_SHAPES not in over,
-            f"{asked}: a search chooses the shape, too; give {OVER_RECIPES}, and one shape in "
-            "`space` where it is known",
+            f"{asked}: a search chooses the shape, too; give {known}, and one shape in `space` "
+            "where it is known",
         ),
         (
             ("recipe" in over) != bool(settings.offered),
@@ -103,13 +103,23 @@ def _of_offer(settings: Values) -> str | None:
             "each other: leave one of them out",
         ),
         (
+            (DIMENSION in over) != bool(settings.vocabularies),
+            f"--search-over {settings.search_over} and --vocabularies {settings.vocabularies} "
+            "contradict each other: leave one of them out",
+        ),
+        (
             settings.offered and (settings.recipe != usual or settings.stages),
             f"{another} and --recipes contradict each other: give one of them",
         ),
         (
-            settings.offered and not settings.scores_agreement,
-            f"invalid --mini-score {settings.mini_score}: it does not compare recipes; with "
-            f"several --recipes the score is {AGREEMENT}: leave --mini-score out",
+            (settings.offered or settings.vocabularies) and not settings.scores_agreement,
+            f"invalid --mini-score {settings.mini_score}: it does not compare {several}; with "
+            f"several --{several} the score is {AGREEMENT}: leave --mini-score out",
+        ),
+        (
+            settings.vocabularies and settings.mask_probability,
+            f"invalid --mask-probability {settings.mask_probability}: with several "
+            "--vocabularies, candidates are scored on whole texts; leave it out",
         ),
     )
     return next((text for wrong, text in problems if wrong), None)

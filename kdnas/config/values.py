@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdnas.config.choices import AGREEMENT
+from kdnas.config.names import split
 from kdnas.config.options import (
     DataOptions,
     FullKDOptions,
@@ -41,6 +42,11 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     def shape(self) -> Shape:
         """What is given of the student's shape; empty where a study finds it."""
         return {} if self.architecture is None else read_shape(self.architecture)
+
+    @property
+    def vocabulary_names(self) -> tuple[str, ...]:
+        """The vocabularies that students may have."""
+        return tuple(split(self.vocabularies or "")) or (self.vocabulary,)
 
     @property
     def base(self) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from kdnas.config.options.base import MOST_SEED, Options, setting
+from kdnas.config.vocabulary import TEACHERS
 
 
 class RunOptions(Options):
@@ -48,6 +49,14 @@ class RunOptions(Options):
         "teacher's proportions.",
         main=True,
         form="SHAPE",
+    )
+    vocabulary: str = setting(
+        TEACHERS,
+        "Tokens that students have: teacher (all of the teacher's), task (those of the task's "
+        "training texts, and what the tokenizer needs to read any other text), or task-N (those "
+        "that occur N times or more).",
+        main=True,
+        form="NAME",
     )
     trials: int = setting(
         20,

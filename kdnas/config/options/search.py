@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 from kdnas.config.choices import Cost, Objective, RandomControl, Sampler
 from kdnas.config.options.base import MOST_SECONDS, Options, setting
+from kdnas.config.vocabulary import DIMENSION
 
 # What --search-over takes.
 OVER_SHAPES, OVER_RECIPES = "shape", "shape,recipe"
+OVER_VOCABULARIES = f"{OVER_SHAPES},{DIMENSION}"
 
 
 class SearchOptions(Options):
@@ -28,10 +30,17 @@ class SearchOptions(Options):
         main=True,
         form="LIST",
     )
+    vocabularies: str | None = setting(
+        None,
+        "Vocabularies to choose from beside shapes, such as teacher,task,task-5; default: "
+        "--vocabulary alone.",
+        form="LIST",
+    )
     search_over: str = setting(
         OVER_SHAPES,
-        f"What a search chooses: {OVER_SHAPES}, or {OVER_RECIPES} (of --recipes, by default all); "
-        f"default: {OVER_RECIPES} where --recipes gives several.",
+        f"What a search chooses: {OVER_SHAPES}, {OVER_RECIPES} (of --recipes, by default all), "
+        f"{OVER_VOCABULARIES} (of --vocabularies), or all three; default: shapes, and what "
+        "--recipes and --vocabularies give several of.",
         form="LIST",
     )
     offered: dict[str, dict[str, Any]] = setting(
