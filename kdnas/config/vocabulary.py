@@ -33,7 +33,7 @@ def least_count(name: str) -> int:
     found = re.fullmatch(rf"{TASKS}(?:-([1-9]\d{{0,8}}))?", name)
     if found is None or found[1] == "1":
         hint = "; task-1 is called task" if found else ""
-        raise ValueError(f"invalid vocabulary {quoted(name)}: {EXPECTED}{hint}")
+        raise ValueError(f"there is no vocabulary {quoted(name)}; {EXPECTED}{hint}")
     return int(found[1] or 1)
 
 
@@ -43,7 +43,8 @@ def problem_of_names(names: Sequence[str]) -> str | None:
         try:
             least_count(name)
         except ValueError as error:
-            return str(error)
+            option = "--vocabularies" if len(names) > 1 else "--vocabulary"
+            return f"invalid {option} {','.join(names)}: {error}"
     if len(set(names)) < len(names):
         return f"invalid --vocabularies {','.join(names)}: one stands there twice; leave it out"
     return None

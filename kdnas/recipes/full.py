@@ -32,7 +32,7 @@ from kdnas.recipes.views import learn_views
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
-from kdnas.space.candidate import Candidate
+from kdnas.space.candidate import TEACHERS_VOCABULARY, Candidate
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
 from kdnas.students.state import StudentState, state_artifact
@@ -170,7 +170,9 @@ def state_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> 
 def general_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> dict[str, Any]:
     """All that a general student depends on, in whatever run."""
     teacher, rows = job.resources.teacher_of(stages[0]), job.resources.rows_of(stages[0])
-    key = state_key(job, replace(candidate, recipe=""), stages)
+    # Its vocabulary is cut when it ships: all tokens are trained.
+    plain = replace(candidate, recipe="", vocabulary=TEACHERS_VOCABULARY)
+    key = state_key(job, plain, stages)
     for stage in key["stages"]:
         del stage["name"]
     precision = job.runtime.precision

@@ -50,6 +50,7 @@ class RunData:
         further: Texts beside the task's, labelled by a black-box teacher; None where there are
             none, as for `further_texts`.
         proxy_is_own: Whether `distillation` are the task's own rows.
+        spare_texts: The texts of `spare`.
     """
 
     spec: TaskSpec
@@ -70,6 +71,7 @@ class RunData:
     further: EncodedExamples | None = None
     further_texts: Examples | None = None
     proxy_is_own: bool = True
+    spare_texts: Examples | None = None
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -88,7 +90,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         )
     length = input_length(settings, tokenizer, config)
     options = encode_options(settings, task.spec, config)
-    train, spare = task.splits["train"], None
+    train, spare, few = task.splits["train"], None, None
     if settings.max_train_rows and settings.max_train_rows < len(train):
         everything = train
         chosen = stratified_sample(train, settings.max_train_rows, settings.seed)
@@ -149,6 +151,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         further,
         task.further,
         proxy_is_own=seen is encoded,
+        spare_texts=few,
     )
 
 

@@ -87,7 +87,7 @@ def check_transfer(settings: Settings, data: RunData) -> None:
         KdnasError: Another task's rows cannot be read or do not fit, or a method cannot be used.
     """
     if reads_transfer(settings):
-        _other_tasks(settings, data)
+        other_tasks(settings, data)
         shares = settings.transfer_methods
         left = {method: share for method, share in shares.items() if method != "refill"}
         if refills(shares) and not any(left.values()) and not has_masked_lm(_source(settings)):
@@ -124,7 +124,7 @@ def make_transfer_set(
             say(f"{name} has no masked-LM head: other augmentations take the share of refill")
     return fill_transfer_set(
         data.examples,
-        _other_tasks(settings, data),
+        other_tasks(settings, data),
         sources,
         settings.transfer_methods or SHARES,
         settings.transfer_rows,
@@ -301,7 +301,7 @@ def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sour
     return Sources(rows_of(data.examples), data.tokenizer, table, data.corpus_texts, new, alike)
 
 
-def _other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
+def other_tasks(settings: Settings, data: RunData) -> dict[str, Examples]:
     """The training rows of the tasks whose texts the transfer set takes."""
     found = {}
     for name in settings.transfer_tasks:

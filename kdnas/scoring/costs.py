@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -13,7 +15,9 @@ from kdnas.measure import LatencySettings, Timed, count_macs, count_params, meas
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.space import Candidate
+from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students import empty_student
+from kdnas.students.vocabulary import Vocabulary
 from kdnas.tasks import task_type_of
 
 REPEATS = 30
@@ -37,10 +41,17 @@ class CostMeter:
     Args:
         teacher: On the device that students are timed on. What it has learnt does not matter.
         settings: Runtime, batch size and length that are timed.
+        vocabularies: Those of candidates, by name; the teacher's need not be among them.
     """
 
-    def __init__(self, teacher: PreTrainedModel, settings: Settings) -> None:
+    def __init__(
+        self,
+        teacher: PreTrainedModel,
+        settings: Settings,
+        vocabularies: Mapping[str, Vocabulary] | None = None,
+    ) -> None:
         self.teacher, self.settings = teacher, settings
+        self.vocabularies = vocabularies or {}
         self.length = settings.latency_length
         self.teacher_params = count_params(teacher)
         self.teacher_macs = count_macs(teacher, self.length)
@@ -71,10 +82,18 @@ class CostMeter:
         """A student of a candidate's shape with random weights, on the teacher's device."""
         device = self.teacher.device
         with computing(device), torch.random.fork_rng(devices=[]):
-            task = task_type_of(self.teacher.config, type(self.teacher).__name__)
+            config = self._config_of(candidate.vocabulary)
+            task = task_type_of(config, type(self.teacher).__name__)
             with device:  # random numbers are drawn there: a GPU does it in no time
-                student = empty_student(self.teacher.config, candidate.architecture, task).eval()
+                student = empty_student(config, candidate.architecture, task).eval()
             return student.to(device)  # type: ignore[arg-type,no-any-return]
+
+    def _config_of(self, vocabulary: str) -> Any:
+        """The teacher's config with another vocabulary."""
+        config = self.teacher.config
+        if vocabulary == TEACHERS_VOCABULARY:
+            return config
+        return self.vocabularies[vocabulary].config_of(config)
 
     def timed(self, student: PreTrainedModel) -> Timed:
         """A student in the runtime that students are timed in."""

@@ -83,7 +83,8 @@ def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> Non
     """
     if not limits:
         return
-    smallest = meter.untrained(Candidate(space.smallest))
+    every = (Candidate(space.smallest, vocabulary=name) for name in space.vocabularies)
+    smallest = min(map(meter.untrained, every), key=count_params)
     params, label = count_params(smallest), space.smallest.label
     if limits.max_params is not None and params > limits.max_params:
         raise KdnasError(

@@ -32,7 +32,7 @@ from kdnas.scoring.agreement import heldout_agreement
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Candidate, SearchSpace
-from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
@@ -81,8 +81,9 @@ class MiniKD:
         start = time.perf_counter()
         with computing(self.runtime.device):
             state = self.start(candidate)
+        which = (candidate.recipe, candidate.vocabulary)
         loss, interval = self._scored(
-            *(state, candidate.recipe, budget.share, budget.checkpoint, budget.title)
+            *(state, *which, budget.share, budget.checkpoint, budget.title)
         )
         return Score(1 - loss, interval, seconds=time.perf_counter() - start, student=state)
 
@@ -103,6 +104,7 @@ class MiniKD:
         self,
         state: StudentState,
         recipe: str = DEFAULT_RECIPE,
+        vocabulary: str = TEACHERS_VOCABULARY,
         *,
         until: float = 1.0,
         checkpoint: Path | None = None,
@@ -113,15 +115,16 @@ class MiniKD:
         Args:
             state: Fresh from `start`, also where a checkpoint has more.
             recipe: The candidate's.
+            vocabulary: The candidate's, in whose tokens its predictions are scored.
             until: Share of the training after which to pause and score.
             checkpoint: File that keeps a paused training, for the next call to go on from.
             title: Names the student where progress is shown and recorded.
         """
-        return self._scored(state, recipe, until, checkpoint, title)[0]
+        return self._scored(state, recipe, vocabulary, until, checkpoint, title)[0]
 
     def heldout_loss(self, state: StudentState) -> float:
         """What scores candidates, 1 less the score: of a student as it is."""
-        return self._heldout(state)[0]
+        return self._heldout(state, TEACHERS_VOCABULARY)[0]
 
     def schedule(self, epochs: float, steps: int | None) -> Schedule:
         """How candidates are trained with mini-KD's own stage."""
@@ -135,10 +138,16 @@ class MiniKD:
         return self._settings[recipe]
 
     def _scored(
-        self, state: StudentState, recipe: str, until: float, checkpoint: Path | None, title: str
+        self,
+        state: StudentState,
+        recipe: str,
+        vocabulary: str,
+        until: float,
+        checkpoint: Path | None,
+        title: str,
     ) -> Heldout:
         curve = self._run(state, recipe, until, checkpoint, title)
-        found = self._heldout(state)
+        found = self._heldout(state, vocabulary)
         self.record(title, MINI_KD, curve, found[0])
         return found
 
@@ -207,10 +216,10 @@ class MiniKD:
         task = replace(before, teacher=self.teacher.model)
         state.model, state.parts = with_task_head(task, state).model, {}
 
-    def _heldout(self, state: StudentState) -> Heldout:
+    def _heldout(self, state: StudentState, vocabulary: str) -> Heldout:
         """How far a student as it is falls short on the held-out part of the proxy."""
-        proxy, pad_id = self.proxy, self.teacher.pad_id
-        rows, signal = proxy.data.take(proxy.heldout), proxy.store.subset(proxy.heldout)
+        pad_id = self.teacher.pad_id
+        rows, signal = self.proxy.scored(vocabulary)
         if self.settings.scores_agreement:
             found = heldout_agreement(state.model, rows, signal, self.runtime, pad_id=pad_id)
             return 1 - found.value, found.interval

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.tasks.sampling import stratified_sample
-from kdnas.teachers.store import SignalStore
+from kdnas.teachers.store import SignalStore, StoredSignal
 
 MOST_HELDOUT = 1000
+
+
+@dataclass(frozen=True)
+class Respelled:
+    """Held-out examples in the tokens of a smaller vocabulary, by the teacher's ids.
+
+    Attributes:
+        data: The examples.
+        places: Shape (examples,): where each is in the proxy.
+    """
+
+    data: EncodedExamples
+    places: Indices
 
 
 @dataclass
@@ -22,12 +36,21 @@ class Proxy:
         store: The teacher's signal for them.
         training: Which of them are trained on.
         heldout: Which of them score.
+        respelled: By vocabulary, those as students with it read them, where that may differ.
     """
 
     data: EncodedExamples
     store: SignalStore
     training: Indices
     heldout: Indices
+    respelled: Mapping[str, Respelled] = field(default_factory=dict)
+
+    def scored(self, vocabulary: str) -> tuple[EncodedExamples, StoredSignal]:
+        """The held-out examples for students with a vocabulary, and the teacher's signal."""
+        found = self.respelled.get(vocabulary)
+        if found is None:
+            found = Respelled(self.data.take(self.heldout), self.heldout)
+        return found.data, self.store.subset(found.places)
 
 
 def split_heldout(data: EncodedExamples, fraction: float, seed: int) -> tuple[Indices, Indices]:

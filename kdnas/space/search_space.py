@@ -83,8 +83,13 @@ class SearchSpace:
 
     def with_recipes(self, recipes: Sequence[str]) -> SearchSpace:
         """The same shapes and vocabularies with these recipes."""
-        more = (self.vocabularies, self.head_multiple)
+        more = (self.vocabularies, self.head_multiple, self.shallow_decoder)
         return SearchSpace(self.teacher, self.choices, self.excluded_sizes, recipes, *more)
+
+    def with_vocabularies(self, vocabularies: Sequence[str]) -> SearchSpace:
+        """The same shapes and recipes with these vocabularies."""
+        more = (self.recipes, vocabularies, self.head_multiple, self.shallow_decoder)
+        return SearchSpace(self.teacher, self.choices, self.excluded_sizes, *more)
 
     def check(self) -> None:
         """Refuses choices that no student can have.

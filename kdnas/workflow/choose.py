@@ -18,14 +18,13 @@ from kdnas.report.verdict import OWN
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.scoring.limits import Limits
+from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner
-from kdnas.tasks import EncodedExamples
 from kdnas.teachers.load import load_teacher
 from kdnas.workflow.distil import record_of
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
-from kdnas.workflow.selection_rows import selection_rows
 
 # Where the run's own student is while another ships: that of a search, or of a given shape.
 ASIDE, GIVEN_ASIDE = Path("controls") / "searched", Path("controls") / "distilled"
@@ -61,13 +60,11 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
 
     The first does where the rows have no labels.
     """
-    rows = selection_rows(prepared.inputs.data, prepared.context.settings)
+    rows = prepared.rows(TEACHERS_VOCABULARY).selection
     if len(made.trainings) < 2 or rows.labels is None:
         return made
     each = {seed: replace(made, folder=at) for seed, at in made.trainings.items()}
-    scores = {
-        seed: float(_on_held_out_rows(prepared, one, rows)["score"]) for seed, one in each.items()
-    }
+    scores = {seed: float(_on_held_out_rows(prepared, one)["score"]) for seed, one in each.items()}
     best = max(scores, key=scores.__getitem__)
     told = ", ".join(f"{score:.4f} (seed {seed})" for seed, score in scores.items())
     say(f"{made.name}: seed {best} counts; {rows.row_count} held-out rows: {told}")
@@ -81,11 +78,11 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     have no labels.
     """
     first = made[0]
-    rows = selection_rows(prepared.inputs.data, prepared.context.settings)
+    rows = prepared.rows(TEACHERS_VOCABULARY).selection
     if rows.labels is None:
         return Choice(first, list(made[1:]))
     allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
-    scores = {one.name: float(_on_held_out_rows(prepared, one, rows)["score"]) for one in allowed}
+    scores = {one.name: float(_on_held_out_rows(prepared, one)["score"]) for one in allowed}
     best = max(allowed, key=lambda one: scores[one.name])
     if best is not first:
         say(
@@ -128,22 +125,21 @@ def _keeps_limits(prepared: Prepared, control: Control) -> bool:
     return Limits(settings.speedup, settings.max_params).keeps(costs["speedup"], costs["params"])
 
 
-def _on_held_out_rows(
-    prepared: Prepared, control: Control, rows: EncodedExamples
-) -> dict[str, Any]:
-    """A student's main `score` on some training rows, and its predictions, as `rows`."""
+def _on_held_out_rows(prepared: Prepared, control: Control) -> dict[str, Any]:
+    """A student's main `score` on the training rows held out, and its predictions, as `rows`."""
     data, folder = prepared.inputs.data, control.folder
+    own = prepared.rows(control.candidate.vocabulary)
 
     def compute() -> dict[str, Any]:
         model = load_teacher(str(folder), data.spec).model
         split, exact = data.spec.evaluation[0], prepared.context.runtime.exact
-        pad_id = prepared.teacher.pad_id
-        found = scores_and_intervals(model, {split: rows}, data.spec, exact, pad_id)
+        rows = {split: own.selection}
+        found = scores_and_intervals(model, rows, data.spec, exact, own.pad_id)
         scores = found["scores"]
         score = scores.get(data.spec.main_score, fmean(scores.values()))
         return {"score": score if math.isfinite(score) else 0.0, "rows": found["rows"]}
 
     parts = folder.relative_to(prepared.context.run.folder).parts
-    key = {"content": content_of(folder), "rows": rows.fingerprint()}
+    key = {"content": content_of(folder), "rows": own.selection.fingerprint()}
     result: dict[str, Any] = run_step(prepared.context, " ".join(("select", *parts)), key, compute)
     return result

@@ -25,7 +25,6 @@ from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.seeds import SEEDS, Train, train_seeds, with_seed
-from kdnas.workflow.selection_rows import selection_rows
 
 
 def distil(
@@ -79,15 +78,16 @@ def _train(
 ) -> None:
     """Trains a student into a folder, unless it is there."""
     teacher, context = prepared.teacher, prepared.context
-    artifact = student_artifact(folder, record, teacher.tokenizer, teacher.scale)
+    vocabulary = prepared.inputs.vocabularies[candidate.vocabulary]
+    artifact = student_artifact(folder, record, vocabulary.tokenizer, teacher.scale)
     if artifact.done():
         return
     work, title = _work(context, folder, candidate, seed)
     with context.run.timed(f"{step} {named(folder.name, seed)}"):
         state = train(prepared if seed is None else with_seed(prepared, seed), work, title)
-        rows = selection_rows(prepared.inputs.data, context.settings)
-        keep_threshold(state.model, rows, context.runtime.exact, teacher.pad_id)
-        artifact.write(state.model)
+        model, rows = vocabulary.cut(state.model), prepared.rows(vocabulary.name)
+        keep_threshold(model, rows.selection, context.runtime.exact, rows.pad_id)
+        artifact.write(model)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -129,7 +129,7 @@ def after_mini_kd(
     if trial is not None and saved.done():
         return saved.read()
     state = prepared.mini.start(candidate)
-    prepared.mini.train(state, candidate.recipe, title=title)
+    prepared.mini.train(state, candidate.recipe, candidate.vocabulary, title=title)
     return state
 
 

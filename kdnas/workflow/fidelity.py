@@ -29,6 +29,7 @@ from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import progress, say, step
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
 from kdnas.space import Candidate
+from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.study import evaluated
 from kdnas.study.whole import open_study_of
@@ -41,7 +42,7 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher
+from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher, rows_of
 
 LEAST = 4
 Student = dict[str, Any]
@@ -146,6 +147,7 @@ def student_of(trial: FrozenTrial) -> Student:
         "trial": trial.number,
         "label": candidate.label,
         "recipe": candidate.recipe,
+        "vocabulary": candidate.vocabulary,
         "architecture": architecture.params,
         "depth": architecture.num_hidden_layers,
         **{name: trial.user_attrs[name] for name in numbers},
@@ -174,14 +176,20 @@ def final_scores(
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
+    vocabulary = inputs.vocabularies[student["vocabulary"]]
+    key |= {} if vocabulary.name == TEACHERS_VOCABULARY else {"vocabulary": vocabulary.name}
 
     def compute() -> dict[str, float]:
         job = replace(full(student["recipe"]), settings=settings)
         shape = Candidate.from_params(student["architecture"])
         state = run_recipe(job, replace(shape, recipe=student["recipe"]), work, label)
-        data, exact, teacher = inputs.data, context.runtime.exact, job.resources.task_teacher
-        pad_id, scale = teacher.pad_id, teacher.scale
-        return evaluate_model(state.model, data.evaluation, data.spec, exact, pad_id, scale)
+        model, rows = vocabulary.cut(state.model), rows_of(context, inputs, vocabulary.name)
+        spec, exact, scale = (
+            inputs.data.spec,
+            context.runtime.exact,
+            job.resources.task_teacher.scale,
+        )
+        return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
     scores = run_step(context, name, key, compute)
     shutil.rmtree(work, ignore_errors=True)

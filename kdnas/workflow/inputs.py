@@ -44,18 +44,20 @@ from kdnas.teachers.tokenizer import longest_input
 from kdnas.workflow.count_jobs import check_jobs
 from kdnas.workflow.early import task_data
 from kdnas.workflow.recipes_on_offer import check_one_recipe, usable_recipes
+from kdnas.workflow.vocabularies import Vocabularies, read_vocabularies
 
 GPU_BATCH = 32
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads: its teacher's config, its data, and its space."""
+    """What a run reads: its teacher's config, its data, its space, its students' vocabularies."""
 
     source: str  # hub id or folder of the teacher or the student base, as the user gave it
     config: Any  # its config
     data: RunData  # tokenised for the teacher
     space: SearchSpace
+    vocabularies: Vocabularies  # by name
 
 
 def with_latency_input(settings: Settings) -> Settings:
@@ -98,7 +100,8 @@ def read_inputs(context: Context) -> Inputs:
     data = prepare_data(task, settings, tokenizer, config)
     if settings.offered:
         space = space.with_recipes(usable_recipes(settings, space, data, config))
-    return Inputs(source, config, data, space)
+    space = space.with_vocabularies(settings.vocabulary_names)
+    return Inputs(source, config, data, space, read_vocabularies(settings, data, config))
 
 
 def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
@@ -217,7 +220,8 @@ def check_limits(context: Context, inputs: Inputs) -> None:
         with torch.random.fork_rng(devices=[]):
             teacher = empty_student(config, inputs.space.teacher, spec.task_type).eval()
         teacher.to(context.runtime.device)  # type: ignore[arg-type]
-        check_reachable(limits, inputs.space, CostMeter(teacher, settings))
+        meter = CostMeter(teacher, settings, inputs.vocabularies)
+        check_reachable(limits, inputs.space, meter)
 
 
 def trials_left(context: Context, *, control: bool = False) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optuna.study import Study
+from transformers import PreTrainedModel
 
 from kdnas import __version__
 from kdnas.config import settings_of
@@ -83,28 +84,29 @@ class Control:
 def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """Scores and costs of a saved student, measured once on each machine."""
 
-    data, exact = prepared.inputs.data, prepared.context.runtime.exact
-    pad_id = prepared.teacher.pad_id
-
     def compute() -> dict[str, Any]:
         model = load_teacher(str(folder), prepared.inputs.data.spec).model
         costs = prepared.meter.of_model(model, FINAL_REPEATS)
-        found = scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id)
-        return {"costs": asdict(costs), **found}
+        return {"costs": asdict(costs), **_scores(prepared, candidate, model)}
 
     return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
 
 
 def scored(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """The official scores of a saved student, computed once."""
-    data, exact = prepared.inputs.data, prepared.context.runtime.exact
 
     def compute() -> dict[str, Any]:
-        model = load_teacher(str(folder), data.spec).model
-        pad_id = prepared.teacher.pad_id
-        return scores_and_intervals(model, data.evaluation, data.spec, exact, pad_id)
+        model = load_teacher(str(folder), prepared.inputs.data.spec).model
+        return _scores(prepared, candidate, model)
 
     return _once_a_machine(prepared, "score", candidate, folder, compute)
+
+
+def _scores(prepared: Prepared, candidate: Candidate, model: PreTrainedModel) -> dict[str, Any]:
+    """The official scores of a loaded student."""
+    rows, spec = prepared.rows(candidate.vocabulary), prepared.inputs.data.spec
+    exact = prepared.context.runtime.exact
+    return scores_and_intervals(model, rows.evaluation, spec, exact, rows.pad_id)
 
 
 def latency_table(prepared: Prepared, candidate: Candidate, folder: Path) -> list[dict[str, Any]]:

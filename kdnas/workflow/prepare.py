@@ -43,6 +43,7 @@ from kdnas.teachers.store import open_or_build_store
 from kdnas.workflow.check_teacher import check_teacher, fit_outputs, fit_threshold
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.selection_rows import for_students
+from kdnas.workflow.vocabularies import ScoredRows, respelled_rows, scored_rows
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Prepared:
     scorer: Scorer  # mini-KD by default
     meter: CostMeter  # measures students beside the teacher
     full: Callable[[str], RecipeRun]  # by recipe, what it reads in full; made at the first call
+    rows: Callable[[str], ScoredRows]  # by vocabulary, what its students are scored on; likewise
 
     @property
     def evaluate(self) -> Evaluate:
@@ -81,11 +83,18 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     check_teacher(context, inputs, teacher)
     mini = prepare_mini_kd(context, inputs, teacher)
     scorer = prepare_scorer(context, mini)
-    meter = CostMeter(teacher.model, settings)
+    meter = CostMeter(teacher.model, settings, inputs.vocabularies)
     # Workers, and searches that are not done yet, need no transfer set.
     general = mini.general.teacher if mini.general else None
     full = cache(lambda recipe: prepare_full_kd(context, inputs, teacher, recipe, general))
-    return Prepared(context, inputs, teacher, mini, scorer, meter, full)
+    rows = cache(lambda name: rows_of(context, inputs, name))
+    return Prepared(context, inputs, teacher, mini, scorer, meter, full, rows)
+
+
+def rows_of(context: Context, inputs: Inputs, vocabulary: str) -> ScoredRows:
+    """What students with a vocabulary are scored on."""
+    own = inputs.vocabularies[vocabulary]
+    return scored_rows(inputs.data, context.settings, own, inputs.config)
 
 
 def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher:
@@ -140,7 +149,10 @@ def prepare_mini_kd(context: Context, inputs: Inputs, teacher: Teacher) -> MiniK
     with context.run.timed("signal"):
         store = open_or_build_store(teacher, proxy, states, context.runtime)
     training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
-    seen = Proxy(proxy, store, training, heldout)
+    respelled = {}
+    if settings.scores_agreement:
+        respelled = respelled_rows(data, inputs.vocabularies, heldout)
+    seen = Proxy(proxy, store, training, heldout, respelled)
     record = Curves(context.run.folder).record
     general = general_signal(context, inputs, proxy, training)
     return MiniKD(teacher, seen, settings, context.runtime, record, general)

@@ -9,7 +9,7 @@ import numpy as np
 from kdnas.config import Settings
 from kdnas.recipes.run_data import RunData
 from kdnas.scoring.proxy import MOST_HELDOUT, split_heldout
-from kdnas.tasks import EncodedExamples
+from kdnas.tasks import EncodedExamples, Examples
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.sampling import stratified_sample
 
@@ -23,6 +23,14 @@ def selection_rows(data: RunData, settings: Settings) -> EncodedExamples:
         assert data.spare is not None
         return data.spare
     return data.train.take(_held_out(data, settings))
+
+
+def selection_texts(data: RunData, settings: Settings) -> Examples:
+    """The texts of these rows, with their labels."""
+    if _has_spare(data):
+        assert data.spare_texts is not None
+        return data.spare_texts
+    return data.examples.take(data.train.rows_of(_held_out(data, settings)))
 
 
 def for_students(data: RunData, settings: Settings) -> RunData:

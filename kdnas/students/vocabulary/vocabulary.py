@@ -66,7 +66,7 @@ class Vocabulary:
 
     @torch.no_grad()
     def cut(self, model: PreTrainedModel) -> PreTrainedModel:
-        """A copy of a student with the teacher's vocabulary, for this one."""
+        """A copy, for this vocabulary, of a student that has the teacher's."""
         cut = copy.deepcopy(model)
         cut.config = self.config_of(model.config)
         table = cut.get_input_embeddings()
