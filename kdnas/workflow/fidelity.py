@@ -184,11 +184,8 @@ def final_scores(
         shape = Candidate.from_params(student["architecture"])
         state = run_recipe(job, replace(shape, recipe=student["recipe"]), work, label)
         model, rows = vocabulary.cut(state.model), rows_of(context, inputs, vocabulary.name)
-        spec, exact, scale = (
-            inputs.data.spec,
-            context.runtime.exact,
-            job.resources.task_teacher.scale,
-        )
+        scale, spec = job.resources.task_teacher.scale, inputs.data.spec
+        exact = context.runtime.exact
         return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
     scores = run_step(context, name, key, compute)

@@ -54,7 +54,9 @@ class Vocabulary:
         return {int(old): new for new, old in enumerate(self.kept)}
 
     def config_of(self, config: Any) -> Any:
-        """A copy of a model's config for this vocabulary: its size, and ids of special tokens."""
+        """A model's config for this vocabulary: its size, and ids of special tokens."""
+        if len(self) == config.vocab_size:  # nothing is left out
+            return config
         config = copy.deepcopy(config)
         for name, value in vars(config).items():
             if name.endswith(ENDS) and value is not None:
@@ -66,7 +68,9 @@ class Vocabulary:
 
     @torch.no_grad()
     def cut(self, model: PreTrainedModel) -> PreTrainedModel:
-        """A copy, for this vocabulary, of a student that has the teacher's."""
+        """A student for this vocabulary, from one that has the teacher's, which stays as it is."""
+        if len(self) == model.config.vocab_size:
+            return model
         cut = copy.deepcopy(model)
         cut.config = self.config_of(model.config)
         table = cut.get_input_embeddings()
