@@ -207,15 +207,22 @@ def distill(
     ),
     trial: int | None = typer.Option(None, help="Number of the trial of RUN to distil."),
     speedup: str | None = typer.Option(
-        None, help="Distil the best trial of RUN at least this fast.", metavar="FLOAT"
+        None,
+        help="Distil the best trial of RUN at least this fast; with --pruned, how fast the student "
+        "shall be, or several: 2,4,8.",
+        metavar="FLOAT",
     ),
     config: ConfigFile = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Distil one student, of a shape or of a trial, without a search.
+    """Distil one student, of a shape, pruned, or of a trial, without a search.
 
     With --architecture, the teacher is fine-tuned if need be, the student distilled by the recipe,
     its control trained on labels alone, and all are evaluated, in a run folder of its own (--out).
+
+    With --pruned and --speedup or --sparsity, the student is the teacher without the heads and
+    neurons that matter least. Several speed-ups (--speedup 2,4,8) give a student each, every one
+    pruned from the one before it.
 
     With RUN and --trial or --speedup, the student of that trial goes to RUN/students/trial-N. Its
     controls are trained beside it: the same student on labels alone, and a hand-picked one.

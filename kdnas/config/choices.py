@@ -10,6 +10,7 @@ Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
 RandomControl = Literal["off", "search", "full"]
 ClassWeights = Literal["none", "balanced"]
 Normalisation = Literal["layer", "dimension", "raw"]
+PruningMethod = Literal["ziplm", "gradient", "magnitude", "random"]
 Tracker = Literal["off", "tensorboard", "wandb", "mlflow"]
 Augmentation = Literal[
     "swap", "recombine", "neighbours", "contexts", "mask", "replace", "refill", "span", "corpus"

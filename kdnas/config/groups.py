@@ -37,6 +37,7 @@ OF_A_RECIPE = (
 # last ones contradict a shape.
 OF_SEARCHING = ("trials", "jobs")
 AGAINST_A_SHAPE = ("speedup", "max_params", "space", "recipes", "vocabularies")
+AGAINST_PRUNING = ("architecture", "max_params", "recipes", "vocabularies")
 # What may differ for another trial of a run.
 OF_A_TRIAL = ("threads", "device", "final_seeds")
 

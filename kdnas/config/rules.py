@@ -7,7 +7,7 @@ from typing import Any
 
 from kdnas.config.black_box import problem_of_black_box
 from kdnas.config.choices import AGREEMENT
-from kdnas.config.groups import AGAINST_A_SHAPE, PLAIN_RECIPE, default_of
+from kdnas.config.groups import AGAINST_A_SHAPE, AGAINST_PRUNING, PLAIN_RECIPE, default_of
 from kdnas.config.names import split
 from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES, OVER_VOCABULARIES
 from kdnas.config.recipe import LEAST_EPOCHS, problem_of
@@ -24,6 +24,7 @@ def problem_of_settings(settings: Values) -> str | None:
 def _problems(settings: Values) -> Iterator[str | None]:
     yield _of_head(settings)
     yield _of_shape(settings)
+    yield _of_pruning(settings)
     yield _of_epochs(settings)
     yield _of_rungs(settings)
     yield problem_of_names(settings.vocabulary_names)
@@ -41,13 +42,51 @@ def _of_head(settings: Values) -> str | None:
 
 
 def _of_shape(settings: Values) -> str | None:
-    for name in AGAINST_A_SHAPE if not settings.searches else ():
+    for name in AGAINST_A_SHAPE if settings.architecture is not None else ():
         if getattr(settings, name):
             option = name.replace("_", "-")
             return (
                 f"--{option} and --architecture contradict each other: the shape is given, and "
                 f"nothing is chosen; leave --{option} out"
             )
+    return None
+
+
+def _of_pruning(settings: Values) -> str | None:
+    """What does not go with a pruned student."""
+    targets = ("sparsity", "speedup", "speedups")
+    asked = [name for name in targets if getattr(settings, name) not in (None, ())]
+    if settings.pruned is None or settings.searches_pruned:
+        wrong = [name for name in asked if name != "speedup"]
+        return f"--{wrong[0]} says how far to prune; give --pruned, too" if wrong else None
+    given = f"--pruned {settings.pruned}"
+    for name in AGAINST_PRUNING:
+        if value := getattr(settings, name):
+            option = f"--{name.replace('_', '-')} {value}"
+            return f"{option} and {given} contradict each other: leave one of them out"
+    if not settings.inherit:
+        return (
+            f"--no-inherit and {given} contradict each other: a pruned student has weights of its "
+            "teacher; leave --no-inherit out"
+        )
+    if len(asked) == 1:
+        return _of_targets(settings)
+    found = " and ".join(f"--{name}" for name in asked) or "neither"
+    return f"{given} needs --sparsity, such as 0.8, or --speedup, such as 4 or 2,4,8; got {found}"
+
+
+def _of_targets(settings: Values) -> str | None:
+    """How far a student is pruned."""
+    if settings.speedup is not None and settings.speedup <= 1:
+        return f"invalid --speedup {settings.speedup:g}: expected a number above 1"
+    if list(settings.speedups) != sorted(set(settings.speedups)):
+        told = ",".join(f"{one:g}" for one in settings.speedups)
+        return f"invalid --speedup {told}: give each once, the lowest first"
+    if settings.speedups and settings.vocabulary != default_of("vocabulary"):
+        return (
+            f"--vocabulary {settings.vocabulary} and several speed-ups contradict each other: each "
+            "student is pruned from the one before it; give one --speedup"
+        )
     return None
 
 

@@ -11,10 +11,12 @@ from kdnas.config.options import (
     FullKDOptions,
     MachineOptions,
     MiniKDOptions,
+    PruningOptions,
     RunOptions,
     SearchOptions,
     TeacherOptions,
 )
+from kdnas.config.options.search import OVER_PRUNING
 from kdnas.config.recipe import Stage
 from kdnas.config.shape import Shape, read_shape
 
@@ -26,6 +28,7 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     MachineOptions,
     FullKDOptions,
     MiniKDOptions,
+    PruningOptions,
     SearchOptions,
     TeacherOptions,
     DataOptions,
@@ -36,7 +39,12 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     @property
     def searches(self) -> bool:
         """Whether a study finds the student's shape; else it is given."""
-        return self.architecture is None
+        return self.architecture is None and (self.pruned is None or self.searches_pruned)
+
+    @property
+    def searches_pruned(self) -> bool:
+        """Whether a study chooses between pruned students, too."""
+        return OVER_PRUNING in split(self.search_over)
 
     @property
     def shape(self) -> Shape:

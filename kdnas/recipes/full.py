@@ -35,6 +35,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.space.candidate import TEACHERS_VOCABULARY, Candidate
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
+from kdnas.students.pruning import PrunedStudents
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.teachers.cache import hash_of, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
@@ -45,13 +46,17 @@ GENERAL_SEED = 0
 
 @dataclass(frozen=True)
 class RecipeRun:
-    """What every student of a run is trained with; `record` takes note of each training."""
+    """What every student of a run is trained with.
+
+    `record` takes note of each training; `pruned` makes students that are pruned, where there are.
+    """
 
     settings: Settings
     run: Run
     runtime: Runtime
     resources: StageResources
     record: Record = forget
+    pruned: PrunedStudents | None = None
 
 
 def run_recipe(
@@ -230,7 +235,10 @@ def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
         file = use("importance", f"{hash_of(key)}.safetensors")
         cached = Artifact(file, key, Importance.load, Importance.save, is_folder=False)
     inherit, seed = job.settings.inherit, job.settings.seed
-    return initialiser_of(teacher, rows, job.runtime, inherit=inherit, seed=seed, cached=cached)
+    own = {} if stage.is_general else {"pruned": job.pruned}
+    return initialiser_of(
+        teacher, rows, job.runtime, inherit=inherit, seed=seed, cached=cached, **own
+    )
 
 
 def _with_task_head(

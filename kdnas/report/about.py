@@ -73,11 +73,26 @@ def twice_as_fast(report: Report) -> int:
 
 def _smaller(report: Report, data: ReportData) -> str:
     """The command that distils half the student by the settings of its run."""
+    if data.settings.pruned and not data.settings.searches:
+        return _pruned_further(report, data)
     shape, folder = report.student.architecture, data.folder
     deep, wide = shape.num_hidden_layers, shape.hidden_size
     half = f"{deep // 2}x{wide}" if deep > 1 else f"1x{max(1, wide // 2)}"
     config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-{half}")
     return f"kdnas distill --config {config} --architecture {half} --out {out}"
+
+
+def _pruned_further(report: Report, data: ReportData) -> str:
+    """The command that prunes twice as far."""
+    settings, folder = data.settings, data.folder
+    if settings.sparsity is not None:
+        further = f"--sparsity {(1 + settings.sparsity) / 2:.3g}"
+    else:
+        before = [*settings.speedups, settings.speedup or settings.speedups[-1]]
+        several = ",".join(f"{one:g}" for one in settings.speedups)
+        further = f"--speedup {several}{',' * bool(several)}{2 * before[-1]:g}"
+    config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-further")
+    return f"kdnas distill --config {config} {further} --out {out}"
 
 
 def _task(data: ReportData) -> str:

@@ -48,6 +48,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         template_path=str(TEMPLATE),
         heading=html.escape(_name(report), quote=False),
         report=report,
+        pruned=report.student.pruned,
         seed=_seed(report, settings),
         environment=report.environment,
         teacher=_teacher(report),
@@ -164,7 +165,9 @@ def _teacher(report: Report) -> str:
 def _name(report: Report) -> str:
     shape = report.student.architecture
     teacher = Path(_teacher(report)).name
-    return f"{teacher}-{report.task}-{shape.num_hidden_layers}x{shape.hidden_size}"
+    pruned = report.student.pruned
+    how = f"-{pruned.method}-{pruned.asked.rpartition(',')[2].strip('%')}" if pruned else ""
+    return f"{teacher}-{report.task}-{shape.num_hidden_layers}x{shape.hidden_size}{how}"
 
 
 def origin_of(teacher: str) -> dict[str, Any]:

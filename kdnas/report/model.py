@@ -17,6 +17,7 @@ from kdnas.space import AnyArchitecture
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
+BY_MAGNITUDE = "pruned by magnitude"
 SEARCHED = "found by the search"
 DISTILLED = "distilled"
 # A control counts as equally fast up to this relative distance from the student's speed-up.
@@ -98,12 +99,40 @@ class EvaluatedModel(Part):
         return in_millions(self.params, digits), f"{self.speedup:.2f}x"
 
 
+class PrunedFacts(Part):
+    """How the student was pruned, and what that leaves; sizes are by form, sliced and dense.
+
+    Speeds of a report are those of the sliced form.
+    """
+
+    method: str
+    asked: str  # `80%`, or `4x`, after 2x `2x,4x`
+    heads: list[int]  # left in each layer
+    neurons: list[int]
+    params: dict[str, int]
+    params_without_embeddings: dict[str, int]
+    macs: dict[str, int]  # of an example of `macs_length` tokens
+    macs_length: int
+
+
+class Member(Part):
+    """A student of a family, each pruned from the one before it; `folder` has its own report."""
+
+    asked: Ratio  # the speed-up
+    speedup: Ratio  # as measured
+    params: int
+    scores: dict[str, Score]
+    controls: dict[str, Score]  # the main score of each control
+    folder: str
+
+
 class Student(EvaluatedModel):
     """The student that ships, with the interquartile range of its latency."""
 
     trial: int | None  # None where a control ships that no trial tried, or nothing was searched
     latency_iqr_ms: Ratio
     threshold: float | None = None  # of its answers, where its config keeps one
+    pruned: PrunedFacts | None = None
 
 
 class ControlModel(EvaluatedModel):
@@ -366,7 +395,8 @@ class Report(Part):
     disagreement: Disagreement | None = None
     student_base: str | None = None  # the model that students of a black-box teacher start from
     controls: list[ControlModel]
-    search: Search | None  # None where the shape was given
+    search: Search | None  # None where the student was given
+    family: list[Member] = []  # of pruned students, the slowest first; the last is this one
     latency: list[LatencyCell]
     recipe: list[TrainedStage]
     seconds: dict[str, float]  # wall time by step

@@ -7,10 +7,10 @@ from textwrap import wrap
 
 from kdnas.report.about import faster
 from kdnas.report.data import ReportData
-from kdnas.report.model import Best, Found, Report, Search
+from kdnas.report.model import Best, Found, Member, Report, Search
 from kdnas.report.pace import pace_words
 from kdnas.report.search_summary import bargain_line, progress_lines
-from kdnas.runtime.formatting import WIDTH, short_path, table_lines
+from kdnas.runtime.formatting import WIDTH, in_millions, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
 
 # Of the first column; the rest is for the numbers.
@@ -25,7 +25,7 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
     `folder` is that of another trial's student, in the run folder; default: the run's own.
     """
     lines = [*wrap(report.verdict, WIDTH), "", *_models(report), *_recipes(report)]
-    lines += [*_pace(report), ""]
+    lines += [*_family(report), *_pace(report), ""]
     if report.search:
         lines += _search(report.search)
         lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
@@ -87,6 +87,22 @@ def _models(report: Report) -> list[str]:
         scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
         rows.append((low.name, "-", "-", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
+
+
+def _family(report: Report) -> list[str]:
+    """The students of a family, a line each."""
+    metric, members = report.main_score, report.family
+    if not members:
+        return []
+    rows = [
+        (f"{one.asked:g}x", f"{one.speedup:.2f}x", in_millions(one.params), *_scores(one, metric))
+        for one in members
+    ]
+    return ["", *table_lines(("asked", "speed", "size", metric, "in"), rows, first=8)]
+
+
+def _scores(one: Member, metric: str) -> tuple[str, str]:
+    return (f"{one.scores[metric]:.4f}" if metric in one.scores else "-"), one.folder
 
 
 def _recipes(report: Report) -> list[str]:

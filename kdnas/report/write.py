@@ -27,14 +27,14 @@ from kdnas.report.figures.scores import latency_section, scores_section
 from kdnas.report.figures.search import course_section, importance_section, parallel_section
 from kdnas.report.figures.style import fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
-from kdnas.report.model import Report, Search
+from kdnas.report.model import Report
 from kdnas.report.page import Plotly, Table, Top, write_page
 from kdnas.report.search_summary import progress_lines, search_summary
 from kdnas.report.worth import worth
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.runtime.shown import shown
-from kdnas.space import architecture_from_params
+from kdnas.space import Candidate
 from kdnas.students.checkpoint import CARD, card_at
 
 SECTIONS = (
@@ -112,7 +112,7 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         data.report.write(run.folder / REPORT)
         # While a new winner's controls are trained, the report is still that of the old one.
         known = (key_of(run.folder / "student") or {}).get("candidate")
-        if known and architecture_from_params(known) == data.report.student.architecture:
+        if known and Candidate.from_params(known).label == data.report.student.name:
             _write_card(run, data.report, run.folder)
     return data
 
@@ -168,12 +168,17 @@ def lead(data: ReportData, *, live: bool = False) -> list[str]:
         f"The student is {student.name}{_of_trial(student.trial)}, with "
         f"{in_millions(student.params)} of {in_millions(report.teacher.params)} parameters"
         f"{'' if report.student_base is None else ' of its student base'}. "
-        f"{_how_found(report.search)}",
+        f"{_how_found(report)}",
         *([known.sentence] if known else []),
     ]
 
 
-def _how_found(search: Search | None) -> str:
+def _how_found(report: Report) -> str:
+    search, pruned = report.search, report.student.pruned
+    if search is None and pruned:
+        return (
+            f"It is the teacher, pruned by {pruned.method} to {pruned.asked}; nothing was searched."
+        )
     if search is None:
         return "Its shape was given; nothing was searched."
     return (

@@ -25,6 +25,8 @@ from kdnas.runtime import console
 from kdnas.runtime.shown import redact
 
 LOG = "log.jsonl"
+# Below a run folder: the students of a family but the last, each with its report.
+FAMILY = "family"
 # Settings that may be a path or a name on the hub.
 MODELS_AND_TEXTS = ("teacher", "student_base", "general_teacher", "corpus")
 # All that is in a folder before anything is computed.
@@ -193,7 +195,8 @@ def resolve(settings: Settings) -> Settings:
     named = said.name.partition(".")[0] if said else settings.teacher
     teacher_name = Path(named).name if named else "minilm"
     task_name = Path(task).stem if task else "rotten-tomatoes"
-    parts = filter(None, (teacher_name, task_name, settings.architecture))
+    given = settings.architecture or (None if settings.searches else settings.pruned)
+    parts = filter(None, (teacher_name, task_name, given))
     out = settings.out or Path("runs") / "-".join(parts)
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},

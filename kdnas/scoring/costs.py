@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,13 +14,15 @@ from kdnas.config import Settings
 from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
-from kdnas.space import Candidate
+from kdnas.space import AnyArchitecture, Candidate
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students import empty_student
 from kdnas.students.vocabulary import Vocabulary
 from kdnas.tasks import task_type_of
 
 REPEATS = 30
+
+ShapeOf = Callable[[Candidate], AnyArchitecture]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Costs:
     speedup: float
 
 
+def _shape_of(candidate: Candidate) -> AnyArchitecture:
+    assert not candidate.pruning, "a meter of pruned students knows their shapes"
+    return candidate.architecture
+
+
 class CostMeter:
     """Counts and times students beside one teacher, as a run's settings say.
 
@@ -42,6 +49,7 @@ class CostMeter:
         teacher: On the device that students are timed on. What it has learnt does not matter.
         settings: Runtime, batch size and length that are timed.
         vocabularies: Those of candidates, by name; the teacher's need not be among them.
+        shape_of: Gives the shape of a candidate, which pruning has to find out.
     """
 
     def __init__(
@@ -49,8 +57,9 @@ class CostMeter:
         teacher: PreTrainedModel,
         settings: Settings,
         vocabularies: Mapping[str, Vocabulary] | None = None,
+        shape_of: ShapeOf = _shape_of,
     ) -> None:
-        self.teacher, self.settings = teacher, settings
+        self.teacher, self.settings, self.shape_of = teacher, settings, shape_of
         self.vocabularies = vocabularies or {}
         self.length = settings.latency_length
         self.teacher_params = count_params(teacher)
@@ -80,12 +89,18 @@ class CostMeter:
 
     def untrained(self, candidate: Candidate) -> PreTrainedModel:
         """A student of a candidate's shape with random weights, on the teacher's device."""
+        return self.of_shape(self.shape_of(candidate), candidate.vocabulary)
+
+    def of_shape(
+        self, shape: AnyArchitecture, vocabulary: str = TEACHERS_VOCABULARY
+    ) -> PreTrainedModel:
+        """A student of a shape with random weights, on the teacher's device."""
         device = self.teacher.device
         with computing(device), torch.random.fork_rng(devices=[]):
-            config = self._config_of(candidate.vocabulary)
+            config = self._config_of(vocabulary)
             task = task_type_of(config, type(self.teacher).__name__)
             with device:  # random numbers are drawn there: a GPU does it in no time
-                student = empty_student(config, candidate.architecture, task).eval()
+                student = empty_student(config, shape, task).eval()
             return student.to(device)  # type: ignore[arg-type,no-any-return]
 
     def _config_of(self, vocabulary: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
 from kdnas.scoring.costs import CostMeter
-from kdnas.space import Candidate, SearchSpace
+from kdnas.space import Candidate, PrunedArchitecture, SearchSpace
 
 # A student that just reaches the speed-up would miss it half of the time when it is timed again.
 MARGIN = 1.03
@@ -71,6 +71,25 @@ def may_keep(limits: Limits, candidate: Candidate, meter: CostMeter) -> bool:
         return False
     share = meter.teacher_macs / count_macs(student, meter.length)
     return limits.speedup is None or share >= limits.speedup
+
+
+def check_prunable_to(speedup: float, space: SearchSpace, meter: CostMeter) -> None:
+    """Refuses a speed-up that the teacher has not even without any heads and neurons.
+
+    The meter's teacher need not be trained.
+
+    Raises:
+        KdnasError: It is out of reach.
+    """
+    none = [0] * space.teacher.num_hidden_layers
+    least = PrunedArchitecture.of(space.teacher, none, none)
+    found = meter.of_model(meter.of_shape(least)).speedup
+    if found < speedup:
+        raise KdnasError(
+            f"--speedup {speedup:g} is out of reach by pruning: the teacher without any heads and "
+            f"feed-forward neurons is {found:.1f} times as fast; give less, or a smaller shape "
+            "with --architecture"
+        )
 
 
 def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> None:

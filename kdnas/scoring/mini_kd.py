@@ -34,6 +34,7 @@ from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY
 from kdnas.students.build import StudentInitialiser, initialiser_of
+from kdnas.students.pruning import PrunedStudents
 from kdnas.students.state import StudentState
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher
@@ -47,7 +48,8 @@ class MiniKD:
 
     The teacher gives the students their weights, but is not run: its signal for the proxy is
     stored. `record` takes note of each training; `general` has the general teacher's signal for
-    the rows that are trained on, where stages of a short run learn from it.
+    the rows that are trained on, where stages of a short run learn from it; `pruned` makes students
+    that are pruned, where the space has any.
     """
 
     def __init__(
@@ -58,9 +60,11 @@ class MiniKD:
         runtime: Runtime,
         record: Record = forget,
         general: DistillationData | None = None,
+        pruned: PrunedStudents | None = None,
     ) -> None:
         self.teacher, self.proxy, self.settings = teacher, proxy, settings
         self.runtime, self.record, self.general = runtime, record, general
+        self.pruned = pruned
         self.stage = settings.mini_stage
         self.data = DistillationData(
             teacher,
@@ -206,7 +210,8 @@ class MiniKD:
                 assert self.general is not None, "the general teacher's signal was prepared"
                 data = self.general
             given = (data.teacher, data.data, self.runtime)
-            made = initialiser_of(*given, inherit=inherit, seed=seed)
+            pruned = None if general else self.pruned
+            made = initialiser_of(*given, inherit=inherit, seed=seed, pruned=pruned)
             self.initialisers[inherit, general] = made
         return self.initialisers[inherit, general]
 
@@ -238,6 +243,8 @@ def states_for(
     Stages that read views of a teacher have a store of their own.
     """
     depths = [space.choices.get(name, (0,)) for name in ("num_hidden_layers", "num_decoder_layers")]
+    if space.prunings:
+        depths[0] = (*depths[0], space.teacher.num_hidden_layers)
     shapes = [
         replace(space.teacher, num_hidden_layers=int(layers), num_decoder_layers=int(decoders))
         for layers, decoders in itertools.product(*depths)

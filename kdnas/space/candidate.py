@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from kdnas.space.pruned import AnyArchitecture, architecture_from_params
+from kdnas.space.pruning import NOT_PRUNED, Pruning
 
 DEFAULT_RECIPE = "default"
 TEACHERS_VOCABULARY = "teacher"
@@ -19,12 +20,13 @@ TEACHERS_VOCABULARY = "teacher"
 class Candidate:
     """One student that a study may try: its shape, and the names of its recipe and vocabulary.
 
-    Equality is the key.
+    That of a pruned student is the teacher's shape and how it is pruned. Equality is the key.
     """
 
     architecture: AnyArchitecture
     recipe: str = DEFAULT_RECIPE
     vocabulary: str = TEACHERS_VOCABULARY
+    pruning: Pruning = NOT_PRUNED
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Candidate:
@@ -39,13 +41,14 @@ class Candidate:
             architecture_from_params(params),
             str(params.get("recipe", DEFAULT_RECIPE)),
             str(params.get("vocabulary", TEACHERS_VOCABULARY)),
+            Pruning.from_params(params),
         )
 
     @property
-    def params(self) -> dict[str, int | str]:
+    def params(self) -> dict[str, int | float | str]:
         """All fields as plain values; `from_params` reads them back."""
-        own: dict[str, int | str] = {"recipe": self.recipe, "vocabulary": self.vocabulary}
-        return {**self.architecture.params, **own}
+        own = {"recipe": self.recipe, "vocabulary": self.vocabulary}
+        return {**self.architecture.params, **own, **self.pruning.params}
 
     @cached_property
     def key(self) -> str:
@@ -55,8 +58,9 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Short name, `6x384 h12 f1536 gelu`; what is not the default follows."""
+        """Short name, `6x384 h12 f1536 gelu`; what is not the default follows, as `ziplm 4x`."""
         parts = [self.architecture.label]
+        parts += [self.pruning.label] * bool(self.pruning)
         parts += [self.recipe] * (self.recipe != DEFAULT_RECIPE)
         parts += [self.vocabulary] * (self.vocabulary != TEACHERS_VOCABULARY)
         return " ".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,8 @@ from kdnas.space.derivation import (
     teacher_architecture,
 )
 from kdnas.space.families import family_of
+from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
+from kdnas.space.pruning import METHOD, NONE, NOT_PRUNED, SPARSITY, Pruning
 
 
 class SearchSpace:
@@ -36,6 +38,8 @@ class SearchSpace:
         shallow_decoder: Whether decoders must not be deeper than encoders.
         recipes: Names of the recipes on offer.
         vocabularies: Names of the vocabularies on offer.
+        prunings: How the teacher may be pruned.
+        has_dense: Whether shapes that are not pruned are candidates, too.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class SearchSpace:
         vocabularies: Sequence[str] = (TEACHERS_VOCABULARY,),
         head_multiple: int = 1,
         shallow_decoder: bool = False,
+        prunings: Sequence[Pruning] = (),
+        has_dense: bool = True,
     ) -> None:
         self.teacher = teacher
         self.choices = choices
@@ -55,6 +61,8 @@ class SearchSpace:
         self.vocabularies = tuple(vocabularies)
         self.head_multiple = head_multiple
         self.shallow_decoder = shallow_decoder
+        self.prunings = tuple(prunings)
+        self.has_dense = has_dense
 
     @classmethod
     def from_teacher(
@@ -82,14 +90,24 @@ class SearchSpace:
         return space
 
     def with_recipes(self, recipes: Sequence[str]) -> SearchSpace:
-        """The same shapes and vocabularies with these recipes."""
-        more = (self.vocabularies, self.head_multiple, self.shallow_decoder)
-        return SearchSpace(self.teacher, self.choices, self.excluded_sizes, recipes, *more)
+        """The same students with these recipes."""
+        return self._with(recipes=tuple(recipes))
+
+    def with_prunings(self, prunings: Sequence[Pruning], *, dense: bool = True) -> SearchSpace:
+        """The teacher so pruned, beside the shapes of this space or in their place."""
+        return self._with(prunings=tuple(prunings), has_dense=dense)
+
+    def _with(self, **changes: Any) -> SearchSpace:
+        """A copy with other attributes."""
+        names = (
+            *("teacher", "choices", "excluded_sizes", "recipes", "vocabularies"),
+            *("head_multiple", "shallow_decoder", "prunings", "has_dense"),
+        )
+        return SearchSpace(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def with_vocabularies(self, vocabularies: Sequence[str]) -> SearchSpace:
-        """The same shapes and recipes with these vocabularies."""
-        more = (self.recipes, vocabularies, self.head_multiple, self.shallow_decoder)
-        return SearchSpace(self.teacher, self.choices, self.excluded_sizes, *more)
+        """The same students with these vocabularies."""
+        return self._with(vocabularies=tuple(vocabularies))
 
     def check(self) -> None:
         """Refuses choices that no student can have.
@@ -152,20 +170,38 @@ class SearchSpace:
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
-        """Every valid candidate, smallest shapes first."""
-        product = itertools.product(self.architectures, self.recipes, self.vocabularies)
-        return tuple(Candidate(*values) for values in product)
+        """Every valid candidate, smallest shapes first, then pruned ones."""
+        shapes = self.architectures if self.has_dense else ()
+        product = itertools.product(shapes, self.recipes, self.vocabularies, (NOT_PRUNED,))
+        pruned = itertools.product((self.teacher,), self.recipes, self.vocabularies, self.prunings)
+        return tuple(Candidate(*values) for values in (*product, *pruned))
+
+    @property
+    def trained(self) -> tuple[AnyArchitecture, ...]:
+        """What recipes must be able to train: every shape, and one for all pruned students."""
+        whole = [PrunedArchitecture.whole(self.teacher)] if self.prunings else []
+        return (*self.architectures, *whole)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The space as Optuna's distributions.
 
         A recipe or vocabulary without alternative is left out; `Candidate.from_params` fills it in.
+        A pruned student has the shape of its teacher, and one that is not pruned the sparsity 0.
         """
-        dimensions: dict[str, Sequence[int | str]] = {
+        dimensions: dict[str, Sequence[int | float | str]] = {
             name: self.choices[name] for name in self.dimensions
         }
-        more = {"recipe": self.recipes, "vocabulary": self.vocabularies}
+        more: dict[str, Sequence[int | float | str]] = {
+            "recipe": self.recipes,
+            "vocabulary": self.vocabularies,
+        }
+        if self.prunings:
+            own = self.teacher.values
+            dimensions = {name: _with_own(dimensions[name], own[name]) for name in dimensions}
+            methods = dict.fromkeys((NONE, *(p.method for p in self.prunings)))
+            more[METHOD] = tuple(methods)
+            more[SPARSITY] = tuple(sorted({0.0, *(p.sparsity for p in self.prunings)}))
         dimensions |= {name: values for name, values in more.items() if len(values) > 1}
         return {name: CategoricalDistribution(values) for name, values in dimensions.items()}
 
@@ -176,12 +212,29 @@ class SearchSpace:
 
     def params(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as the parameters of a trial."""
-        values = {**candidate.params, **candidate.architecture.values}
+        whole = {METHOD: NONE, SPARSITY: 0.0}
+        values = {**whole, **candidate.params, **candidate.architecture.values}
         return {name: values[name] for name in self.distributions}
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial's parameters spell a valid candidate of this space."""
-        return self.candidate(params) in self._valid
+        return self.candidate(params) in self._valid and params.items() >= self._sparsity(params)
+
+    def nearest(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """A sampler's parameters, those that do not matter beside others set to what they must be.
+
+        Samplers draw each parameter whatever the others are; a pruned student has the shape of its
+        teacher, another one the sparsity 0.
+        """
+        if params.get(METHOD, NONE) == NONE:
+            return {**params, **dict(self._sparsity(params))}
+        shape = {name: self.teacher.values[name] for name in self.dimensions}
+        return {**params, **shape}
+
+    def _sparsity(self, params: Mapping[str, Any]) -> ItemsView[str, Any]:
+        """The sparsity of what is not pruned, in a space with pruned students."""
+        dense = self.prunings and params.get(METHOD) == NONE
+        return ({SPARSITY: 0.0} if dense else {}).items()
 
     @cached_property
     def _valid(self) -> frozenset[Candidate]:
@@ -196,6 +249,14 @@ class SearchSpace:
     def largest(self) -> Architecture:
         """The valid shape with the most multiply-accumulates."""
         return max(self.architectures, key=_size)
+
+
+def _with_own(values: Sequence[int | float | str], own: int | str) -> list[int | float | str]:
+    """Choices with the teacher's own among them, numbers in their order."""
+    if own in values:
+        return list(values)
+    both = [*values, own]
+    return both if isinstance(own, str) else sorted(both, key=float)
 
 
 def _size(a: Architecture) -> tuple[int, ...]:

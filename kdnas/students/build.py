@@ -25,6 +25,7 @@ from kdnas.students.inherit import inherit_weights, inherited_layers
 from kdnas.students.pruning import (
     CONFIG_KEY,
     Kept,
+    PrunedStudents,
     magnitude_scores,
     shape_of,
     slice_in_place,
@@ -112,15 +113,22 @@ def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> P
 
 @dataclass(frozen=True)
 class StudentInitialiser:
-    """Makes untrained students of one teacher; attributes as the arguments of `build_student`."""
+    """Makes untrained students of one teacher; attributes as the arguments of `build_student`.
+
+    `pruned` makes the pruned ones, where a run has any.
+    """
 
     teacher: PreTrainedModel
     inherit: bool
     importance: Importance | None
     seed: int
+    pruned: PrunedStudents | None = None
 
     def student(self, candidate: Candidate) -> StudentState:
         """An untrained student."""
+        if candidate.pruning:
+            assert self.pruned is not None, "prepared where a run has pruned students"
+            return StudentState(self.pruned.student(candidate.pruning))
         model = build_student(
             self.teacher,
             candidate.architecture,
@@ -139,6 +147,7 @@ def initialiser_of(
     inherit: bool,
     seed: int,
     cached: Artifact[Importance] | None = None,
+    pruned: PrunedStudents | None = None,
 ) -> StudentInitialiser:
     """The initialiser of a teacher; what matters in it is measured on a few batches of the data.
 
@@ -156,4 +165,4 @@ def initialiser_of(
     model = teacher.model
     if inherit and runtime.device.type != "cpu":  # students are made there, each from a copy
         model = copy.deepcopy(model).cpu()
-    return StudentInitialiser(model, inherit, importance, seed)
+    return StudentInitialiser(model, inherit, importance, seed, pruned)

@@ -21,9 +21,8 @@ from kdnas.scoring.limits import Limits
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner
-from kdnas.teachers.load import load_teacher
 from kdnas.workflow.distil import record_of
-from kdnas.workflow.measure import Control, measured
+from kdnas.workflow.measure import Control, measured, saved_model
 from kdnas.workflow.prepare import Prepared
 
 # Where the run's own student is while another ships: that of a search, or of a given shape.
@@ -131,7 +130,7 @@ def _on_held_out_rows(prepared: Prepared, control: Control) -> dict[str, Any]:
     own = prepared.rows(control.candidate.vocabulary)
 
     def compute() -> dict[str, Any]:
-        model = load_teacher(str(folder), data.spec).model
+        model = saved_model(folder, data.spec)
         split, exact = data.spec.evaluation[0], prepared.context.runtime.exact
         rows = {split: own.selection}
         found = scores_and_intervals(model, rows, data.spec, exact, own.pad_id)

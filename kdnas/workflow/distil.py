@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from optuna.study import Study
 from kdnas.config import Settings, settings_of
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.recipes.full import run_recipe, train_on_labels
-from kdnas.report.model import DISTILLED, HAND_PICKED, SEARCHED
+from kdnas.report.model import BY_MAGNITUDE, DISTILLED, HAND_PICKED, SEARCHED
 from kdnas.runs.context import Context, run_step
+from kdnas.runs.run_folder import FAMILY, Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
@@ -25,6 +27,8 @@ from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.seeds import SEEDS, Train, train_seeds, with_seed
+
+MAGNITUDE = "magnitude"
 
 
 def distil(
@@ -83,12 +87,19 @@ def _train(
     if artifact.done():
         return
     work, title = _work(context, folder, candidate, seed)
-    with context.run.timed(f"{step} {named(folder.name, seed)}"):
+    with context.run.timed(step_name(context.run, step, folder, seed)):
         state = train(prepared if seed is None else with_seed(prepared, seed), work, title)
         model, rows = vocabulary.cut(state.model), prepared.rows(vocabulary.name)
         keep_threshold(model, rows.selection, context.runtime.exact, rows.pad_id)
         artifact.write(model)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str:
+    """The step that trains the student of a folder, `distil student`; in a family with its name."""
+    parts = folder.relative_to(run.folder).parts
+    family = parts[1:2] if parts[0] == FAMILY else ()
+    return " ".join((step, named(folder.name, seed), *family))
 
 
 def named(name: str, seed: int | None) -> str:
@@ -146,8 +157,8 @@ def train_controls(
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
-    A shape that is given has the first alone. The winner's checkpoint is in `student`; `home` gets
-    those of the controls.
+    A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
+    well. The winner's checkpoint is in `student`; `home` gets those of the controls.
     """
     settings = prepared.context.settings
 
@@ -159,8 +170,12 @@ def train_controls(
 
     labels = partial(fine_tune, prepared, winner)
     controls = [made("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)]
-    if not settings.searches:
+    if settings.architecture is not None:
         return controls
+    if winner.pruning and winner.pruning.method != MAGNITUDE:
+        other = replace(winner, pruning=replace(winner.pruning, method=MAGNITUDE, after=()))
+        afresh = partial(distil, prepared, other, None)
+        controls.append(made(BY_MAGNITUDE, other, "by-magnitude", afresh))
     picked = control_by_hand(prepared, winner, student)
     if picked is not None:
         afresh = partial(distil, prepared, picked, None)
@@ -180,7 +195,7 @@ def control_by_hand(prepared: Prepared, winner: Candidate, student: Path) -> Can
     """
     speedup = measured(prepared, winner, student)["costs"]["speedup"]
 
-    def compute() -> dict[str, int | str] | None:
+    def compute() -> dict[str, Any] | None:
         picked = pick_by_hand(prepared, winner, near=speedup)
         return picked[0].params if picked else None
 
@@ -197,7 +212,7 @@ def _work(
     """Where an unfinished training keeps its state; the student's name, as `trial-3 student`."""
     home = context.run.folder
     parts = folder.relative_to(home).parts
-    other = ("controls", "students", SEEDS, str(seed))
+    other = ("controls", "students", FAMILY, SEEDS, str(seed))
     title = named(" ".join(part for part in parts if part not in other), seed)
     place = named(folder.name, seed).replace(" ", "-")
     return home / "work" / place / candidate.label.replace(" ", "-"), title

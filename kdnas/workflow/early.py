@@ -76,6 +76,11 @@ def check_tasks(settings: Settings) -> None:
 
 def check_purpose(settings: Settings, *, searches: bool) -> None:
     """Raises KdnasError where a search is given a shape, or `kdnas distill` none."""
+    if searches and settings.pruned and not settings.searches:
+        raise KdnasError(
+            f"invalid --pruned {settings.pruned}: a search chooses its students; add --search-over "
+            "shape,pruning, or make this one student with kdnas distill"
+        )
     if searches and not settings.searches:
         raise KdnasError(
             f"invalid --architecture {settings.architecture}: a search finds the shape; leave it "
@@ -83,8 +88,8 @@ def check_purpose(settings: Settings, *, searches: bool) -> None:
         )
     if settings.searches and not searches:
         raise KdnasError(
-            "no student given: give --architecture, such as 6x256, with --teacher and --task, or a "
-            "RUN with --trial N or --speedup X"
+            "no student given: give --architecture, such as 6x256, or --pruned ziplm and --speedup "
+            "or --sparsity, with --teacher and --task; or a RUN with --trial N or --speedup X"
         )
 
 
@@ -99,14 +104,26 @@ def check_trial_options(run: Path, options: Iterable[str]) -> None:
 
 
 def shape_flags(trial: int | None, speedup: object, flags: dict[str, Any]) -> dict[str, Any]:
-    """The flags of a run of its own for a shape; those of a trial are refused.
+    """The flags of a run of its own; those of a trial are refused.
+
+    Several speed-ups, `2,4,8`, are the setting `speedups`.
 
     Raises:
-        KdnasError: A trial is named; or a speed-up, which contradicts a shape.
+        KdnasError: A trial is named, or a speed-up is no number.
     """
     if trial is not None:
         raise KdnasError(f"--trial {shown(trial)} needs a RUN: give the folder of a search")
-    return flags if speedup is None else {**flags, "speedup": speedup}
+    if speedup is None:
+        return flags
+    if not isinstance(speedup, str) or "," not in speedup:
+        return {**flags, "speedup": speedup}
+    try:
+        return {**flags, "speedups": tuple(float(part) for part in speedup.split(","))}
+    except ValueError:
+        raise KdnasError(
+            f"invalid --speedup {shown(speedup)}: expected a number above 1, or several with "
+            "commas between them, such as 2,4,8"
+        ) from None
 
 
 def check_choice(trial: int | None, speedup: object) -> float | None:

@@ -34,7 +34,7 @@ from kdnas.teachers.load import (
 )
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.distil import named
+from kdnas.workflow.distil import MAGNITUDE, step_name
 from kdnas.workflow.estimate import Estimate, is_made
 from kdnas.workflow.inputs import Inputs, trials_left
 from kdnas.workflow.probe import probe
@@ -136,12 +136,14 @@ def forecast(
     speeds = probe(context, inputs, given, tune=tune, trains=trains)
     estimate = Estimate(context, inputs, speeds, jobs)
     full = _students(estimate, missing)
+    own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
+    own = own if random else 0
     steps = [
         *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),
         *_search(estimate, left, signal=bool(left or random or missing)),
-        *(step for step in full if step.name == DISTIL),
+        *full[:own],
         *_trials("random search", random, estimate),
-        *(step for step in full if step.name != DISTIL),
+        *full[own:],
     ]
     if students:
         seconds = estimate.report(len(students))
@@ -179,8 +181,10 @@ def _facts(
         **{f"reported ({split})": part.row_count for split, part in data.evaluation.items()},
     }
     candidates = inputs.space.candidates
-    chosen: dict[str, Any] = {"student": candidates[0].label}
-    if settings.searches:
+    chosen: dict[str, Any] = {}
+    if not settings.searches:
+        chosen["student"] = ", then ".join(candidate.label for candidate in candidates)
+    else:
         chosen = {"space": len(candidates), "trials": settings.trials, "trials_left": left}
         chosen["sampler"] = settings.sampler
     return Facts(
@@ -236,17 +240,19 @@ def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]
         ("distil", "student", "distil the student"),
         ("control", "fine-tuned", "control: the student on labels alone"),
     ]
-    if settings.searches:
+    if settings.pruned and not (settings.searches or settings.pruned == MAGNITUDE):
+        kinds.append(("distil", "by-magnitude", "control: pruned by magnitude"))
+    if settings.architecture is None:
         kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
     if settings.searches and settings.random_control == "full" and settings.sampler != "random":
         kinds.append(("distil", "random-search", "control: the best of random search"))
     found = []
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
-        found.append((f"{step} {name}", title, place))
+        found.append((step_name(context.run, step, place), title, place))
         for seed in other_seeds(settings):
-            place = place_of_seed(home, name, seed)
-            found.append((f"{step} {named(name, seed)}", f"{title}, seed {seed}", place))
+            place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
+            found.append((step_name(context.run, step, place, seed), told, place))
     return found
 
 

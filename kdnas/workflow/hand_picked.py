@@ -9,7 +9,7 @@ from dataclasses import replace
 from kdnas.runs.context import run_step
 from kdnas.runtime.console import say
 from kdnas.scoring.limits import Limits
-from kdnas.space import Candidate
+from kdnas.space import NOT_PRUNED, Candidate
 from kdnas.space.known_shapes import hand_picked
 from kdnas.workflow.prepare import Prepared
 
@@ -28,6 +28,7 @@ def pick_by_hand(
     settings, space = prepared.context.settings, prepared.inputs.space
     limits = Limits(settings.speedup, settings.max_params)
     shapes = hand_picked(space, like.architecture)
+    like = replace(like, pruning=NOT_PRUNED)
     costs = _timed(prepared, [replace(like, architecture=shape) for shape in shapes])
     found = []
     for shape, (speedup, params) in zip(shapes, costs, strict=True):

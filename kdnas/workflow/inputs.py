@@ -21,11 +21,13 @@ from kdnas.runs.run_folder import Run, resolve
 from kdnas.runtime.console import say
 from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
-from kdnas.scoring.limits import Limits, check_reachable
+from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
-from kdnas.space import SearchSpace
+from kdnas.space import Pruning, SearchSpace
 from kdnas.space.given_shape import space_of_shape
+from kdnas.space.pruning import gradually
 from kdnas.students import empty_student
+from kdnas.students.pruning.kept import prunable_family
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control, load_run_study
@@ -105,14 +107,26 @@ def read_inputs(context: Context) -> Inputs:
 
 
 def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
-    """What a search chooses from, or the one shape that is given.
+    """What a search chooses from, or the one shape that is given, or how the teacher is pruned.
 
     Raises:
         KdnasError: The teacher is not a supported encoder, or has no such students.
     """
+    if settings.architecture is not None:
+        return space_of_shape(config, source, settings.shape)
+    space = SearchSpace.from_teacher(config, source, settings.space)
     if settings.searches:
-        return SearchSpace.from_teacher(config, source, settings.space)
-    return space_of_shape(config, source, settings.shape)
+        return space
+    prunable_family(config, repr(source))
+    return space.with_prunings(asked_prunings(settings), dense=False)
+
+
+def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
+    """How the students of `kdnas distill --pruned` are pruned."""
+    assert settings.pruned is not None
+    if settings.sparsity is not None:
+        return (Pruning(settings.pruned, sparsity=settings.sparsity),)
+    return gradually(settings.pruned, settings.speedups or (settings.speedup or 1.0,))
 
 
 def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:
@@ -213,15 +227,20 @@ def drop_teacher(run: Run) -> None:
 
 def check_limits(context: Context, inputs: Inputs) -> None:
     """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
-    settings, spec = context.settings, inputs.data.spec
-    if limits := Limits(settings.speedup, settings.max_params):
+    settings, spec, space = context.settings, inputs.data.spec, inputs.space
+    limits = Limits(settings.speedup, settings.max_params)
+    fastest = max((pruning.speedup for pruning in space.prunings), default=0.0)
+    if limits or fastest:
         config = copy.deepcopy(inputs.config)
         config.update(spec.head_config)
         with torch.random.fork_rng(devices=[]):
-            teacher = empty_student(config, inputs.space.teacher, spec.task_type).eval()
+            teacher = empty_student(config, space.teacher, spec.task_type).eval()
         teacher.to(context.runtime.device)  # type: ignore[arg-type]
         meter = CostMeter(teacher, settings, inputs.vocabularies)
-        check_reachable(limits, inputs.space, meter)
+        if fastest:
+            check_prunable_to(fastest, space, meter)
+        else:
+            check_reachable(limits, space, meter)
 
 
 def trials_left(context: Context, *, control: bool = False) -> float:

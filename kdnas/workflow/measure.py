@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optuna.study import Study
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from kdnas import __version__
 from kdnas.config import settings_of
@@ -31,6 +31,8 @@ from kdnas.report.model import (
     EvaluatedModel,
     Kept,
     LatencyCell,
+    Member,
+    PrunedFacts,
     Report,
     Search,
     Seeds,
@@ -43,8 +45,10 @@ from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.machine import machine
-from kdnas.space import Candidate
+from kdnas.space import AnyArchitecture, Candidate
 from kdnas.students.checkpoint import load_student
+from kdnas.students.pruning import architecture_of, sliced
+from kdnas.students.pruning.facts import pruned_facts
 from kdnas.study.study import evaluated
 from kdnas.study.winner import Winner
 from kdnas.tasks import TaskSpec
@@ -81,13 +85,20 @@ class Control:
     distilled: bool = True
 
 
+def saved_model(folder: Path, spec: TaskSpec) -> PreTrainedModel:
+    """A saved student with its head for a task; a pruned one in its sliced form."""
+    return sliced(load_teacher(str(folder), spec).model)
+
+
 def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
     """Scores and costs of a saved student, measured once on each machine."""
 
     def compute() -> dict[str, Any]:
-        model = load_teacher(str(folder), prepared.inputs.data.spec).model
+        model = saved_model(folder, prepared.inputs.data.spec)
         costs = prepared.meter.of_model(model, FINAL_REPEATS)
-        return {"costs": asdict(costs), **_scores(prepared, candidate, model)}
+        pruned = pruned_facts(model, prepared.meter.length)
+        found = {"costs": asdict(costs), **_scores(prepared, candidate, model)}
+        return {**found, **({"pruned": pruned} if pruned else {})}
 
     return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
 
@@ -96,8 +107,7 @@ def scored(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, 
     """The official scores of a saved student, computed once."""
 
     def compute() -> dict[str, Any]:
-        model = load_teacher(str(folder), prepared.inputs.data.spec).model
-        return _scores(prepared, candidate, model)
+        return _scores(prepared, candidate, saved_model(folder, prepared.inputs.data.spec))
 
     return _once_a_machine(prepared, "score", candidate, folder, compute)
 
@@ -218,6 +228,7 @@ def make_report(
             latency_iqr_ms=costs["latency_iqr_ms"],
             threshold=(read_json(folder / "config.json") or {}).get(THRESHOLD),
             seeds=seeds.get(shipped.name),
+            pruned=_pruned(prepared, shipped),
             **student,
         ),
         baselines=[Baseline(name=b["name"], scores=b["scores"]) for b in lows],
@@ -239,6 +250,34 @@ def make_report(
         environment=_environment(context),
     )
     return report.model_copy(update={"verdict": verdict(report)})
+
+
+def _pruned(prepared: Prepared, made: Control) -> PrunedFacts | None:
+    """How a student was pruned; None where it was not."""
+    pruning = made.candidate.pruning
+    if not pruning:
+        return None
+    facts = measured(prepared, made.candidate, made.folder)["pruned"]
+    return PrunedFacts(method=pruning.method, asked=pruning.target, **facts)
+
+
+def family_of(reports: Mapping[str, Report]) -> list[Member]:
+    """The students of a family, from their reports by folder."""
+    return [
+        Member(
+            asked=report.speedup_wanted or report.speedup,
+            speedup=report.speedup,
+            params=report.student.params,
+            scores=report.student.scores,
+            controls={
+                name: model.scores[report.main_score]
+                for name, model in report.models
+                if model is not report.student and report.main_score in model.scores
+            },
+            folder=folder,
+        )
+        for folder, report in reports.items()
+    ]
 
 
 def _teacher_model(
@@ -295,8 +334,11 @@ def _trial_of(study: Study, winner: Winner, candidate: Candidate) -> int | None:
 def _model_fields(prepared: Prepared, made: Control) -> dict[str, Any]:
     """What an EvaluatedModel says of a checkpoint."""
     candidate, several = made.candidate, bool(prepared.context.settings.offered)
+    shape: AnyArchitecture = candidate.architecture
+    if candidate.pruning:
+        shape = architecture_of(AutoConfig.from_pretrained(made.folder))
     found = measured(prepared, candidate, made.folder)
     costs = {name: found["costs"][name] for name in ("params", "macs", "latency_ms", "speedup")}
     scores = {name: found.get(name) for name in ("scores", "intervals", "seconds_per_1000")}
     recipe = candidate.recipe if several and made.distilled else None
-    return {"architecture": candidate.architecture, "recipe": recipe, **costs, **scores}
+    return {"architecture": shape, "recipe": recipe, **costs, **scores}

@@ -7,9 +7,11 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -54,8 +56,9 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.measure import make_report
+from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
+from kdnas.workflow.pruned import home_of_pruned
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.within_limit import distil_within_limit
@@ -96,7 +99,8 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
 
             prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
             track.curves()
-            winner, random = Winner(inputs.space.candidates[0]), None
+            winner, random = Winner(inputs.space.candidates[-1]), None
+            before: dict[str, Report] = {}
             if study:
                 search(prepared, study)  # 4 search
                 track.trials(map(row_of, study.get_trials(deepcopy=False)))
@@ -105,12 +109,32 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
                 track.curves()
             else:
                 check_same_data(context, inputs.data)
+                before = _deliver_before(prepared)
             report = deliver(  # 5 distil, 6 evaluate, 7 report
-                prepared, study, random, winner, run.folder, settings.speedup
+                *(prepared, study, random, winner),
+                *(run.folder, _limit(context, winner), before),
             )
             track.curves()
             track.results({name: model.scores for name, model in report.models})
             return report
+
+
+def _deliver_before(prepared: Prepared) -> dict[str, Report]:
+    """The reports, by folder, of the pruned students that the last one is pruned from."""
+    found, run = dict[str, Report](), prepared.context.run
+    for candidate in prepared.inputs.space.candidates[:-1]:
+        home, speedup = (
+            home_of_pruned(prepared.context, candidate.pruning),
+            candidate.pruning.speedup,
+        )
+        name = home.relative_to(run.folder).as_posix()
+        found[name] = deliver(prepared, None, None, Winner(candidate), home, speedup)
+    return found
+
+
+def _limit(context: Context, winner: Winner) -> float | None:
+    """The speed-up that a run asks for, if any."""
+    return winner.candidate.pruning.speedup or context.settings.speedup
 
 
 def _distil_best(prepared: Prepared, study: Study) -> Winner:
@@ -147,7 +171,10 @@ def _check(context: Context, *, rebuild: bool = False) -> _Ready:
     changed = check_changes(context)
     given = load_given_teacher(context, inputs, afresh=changed)
     check_limits(context, inputs)
-    students = trained_in_full(context, run.folder)
+    homes = [run.folder]
+    if not context.settings.searches and inputs.space.prunings:
+        homes = [home_of_pruned(context, pruning) for pruning in inputs.space.prunings]
+    students = [one for home in homes for one in trained_in_full(context, home)]
     made = forecast(context, inputs, given, students=students, retrain_teacher=changed)
     return _Ready(context, inputs, given, changed, made)
 
@@ -159,6 +186,7 @@ def deliver(
     winner: Winner,
     home: Path,
     speedup: float | None,
+    before: Mapping[str, Report] = MappingProxyType({}),
 ) -> Report:
     """A student with its controls (step 5), measurements (step 6) and the report (step 7).
 
@@ -171,6 +199,7 @@ def deliver(
         winner: The student; one that is distilled already is not trained again.
         home: Gets the controls and the report beside `student/`.
         speedup: The limit that the trial was chosen under, if any.
+        before: By folder, the reports of those of a family that the student is pruned from.
     """
     context = prepared.context
     student = checkpoint_of(context, winner, home)
@@ -187,6 +216,8 @@ def deliver(
             *(choice.shipped, choice.others, choice.selection, speedup),
             {one.name: seeds_of(prepared, one) for one in (choice.shipped, *choice.others)},
         )
+        if before:
+            report = report.model_copy(update={"family": family_of({**before, ".": report})})
         write_report(context.run, study, random, report, home)  # 7 report
     return report
 

@@ -28,6 +28,7 @@ from kdnas.scoring.scorer import Scorer
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import Candidate
 from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.students.pruning import PrunedStudents
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.distillation_data import DistillationData
@@ -42,6 +43,7 @@ from kdnas.teachers.load import (
 from kdnas.teachers.store import open_or_build_store
 from kdnas.workflow.check_teacher import check_teacher, fit_outputs, fit_threshold
 from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.pruned import pruned_students
 from kdnas.workflow.selection_rows import for_students
 from kdnas.workflow.vocabularies import ScoredRows, respelled_rows, scored_rows
 
@@ -81,12 +83,16 @@ def prepare(context: Context, inputs: Inputs, given: Teacher) -> Prepared:
     settings = context.settings
     teacher = prepare_teacher(context, inputs, given)
     check_teacher(context, inputs, teacher)
-    mini = prepare_mini_kd(context, inputs, teacher)
+    own = inputs.vocabularies
+    meter = CostMeter(teacher.model, settings, own)
+    pruned = prepare_pruned(context, inputs, teacher, meter)
+    if pruned:
+        meter = CostMeter(teacher.model, settings, own, pruned.shape)
+    mini = prepare_mini_kd(context, inputs, teacher, pruned)
     scorer = prepare_scorer(context, mini)
-    meter = CostMeter(teacher.model, settings, inputs.vocabularies)
     # Workers, and searches that are not done yet, need no transfer set.
     general = mini.general.teacher if mini.general else None
-    full = cache(lambda recipe: prepare_full_kd(context, inputs, teacher, recipe, general))
+    full = cache(lambda recipe: prepare_full_kd(context, inputs, teacher, recipe, general, pruned))
     rows = cache(lambda name: rows_of(context, inputs, name))
     return Prepared(context, inputs, teacher, mini, scorer, meter, full, rows)
 
@@ -141,7 +147,26 @@ def source_fingerprint(context: Context, inputs: Inputs) -> Artifact[str]:
     return context.run.step("fingerprint", key)
 
 
-def prepare_mini_kd(context: Context, inputs: Inputs, teacher: Teacher) -> MiniKD:
+def prepare_pruned(
+    context: Context, inputs: Inputs, teacher: Teacher, meter: CostMeter
+) -> PrunedStudents | None:
+    """What makes pruned students, where the space has any; what they need is measured now.
+
+    Raises:
+        MissedLimitError: No pruning reaches a speed-up.
+    """
+    if not inputs.space.prunings:
+        return None
+    students = pruned_students(context, inputs, teacher, meter)
+    with context.run.timed("pruning"):
+        for pruning in (p for p in inputs.space.prunings if not p.after):
+            students.counts(pruning)
+    return students
+
+
+def prepare_mini_kd(
+    context: Context, inputs: Inputs, teacher: Teacher, pruned: PrunedStudents | None = None
+) -> MiniKD:
     """Step 3: mini-KD on the proxy, with the teacher's signal for it."""
     settings, data = context.settings, inputs.data
     proxy = data.distillation.take(data.proxy)
@@ -155,7 +180,7 @@ def prepare_mini_kd(context: Context, inputs: Inputs, teacher: Teacher) -> MiniK
     seen = Proxy(proxy, store, training, heldout, respelled)
     record = Curves(context.run.folder).record
     general = general_signal(context, inputs, proxy, training)
-    return MiniKD(teacher, seen, settings, context.runtime, record, general)
+    return MiniKD(teacher, seen, settings, context.runtime, record, general, pruned)
 
 
 def general_signal(
@@ -189,16 +214,17 @@ def prepare_full_kd(
     teacher: Teacher,
     recipe: str = DEFAULT_RECIPE,
     general: Teacher | None = None,
+    pruned: PrunedStudents | None = None,
 ) -> RecipeRun:
     """What a recipe reads: a general teacher and a transfer set where stages need them.
 
-    `general` is that teacher, where it is loaded already.
+    `general` is that teacher, where it is loaded already; `pruned` makes pruned students.
     """
     run, runtime = context.run, context.runtime
     data = for_students(inputs.data, context.settings)
     settings = settings_of(context.settings, recipe)
     resources = prepare_stage_resources(settings, run, data, teacher, runtime, general)
-    return RecipeRun(settings, run, runtime, resources, Curves(run.folder).record)
+    return RecipeRun(settings, run, runtime, resources, Curves(run.folder).record, pruned)
 
 
 def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teacher:

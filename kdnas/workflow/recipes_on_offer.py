@@ -55,6 +55,6 @@ def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, conf
     """
     headed = not settings.teacher_as_is or has_head(config, data.spec)
     recorded = settings.teacher_predictions is not None
-    shapes = space.teacher, space.architectures
+    shapes = space.teacher, space.trained
     check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
     check_transfer(settings, data)

@@ -37,7 +37,10 @@ def with_seed(prepared: Prepared, seed: int) -> Prepared:
     settings = context.settings.model_copy(update={"seed": seed})
     record = Curves(context.run.folder).record
     proxy, general = prepared.mini.proxy, prepared.mini.general
-    mini = MiniKD(prepared.teacher, proxy, settings, context.runtime, record, general)
+    mini = MiniKD(
+        *(prepared.teacher, proxy, settings, context.runtime, record, general),
+        pruned=prepared.mini.pruned,
+    )
     full = cache(
         lambda recipe: replace(prepared.full(recipe), settings=settings_of(settings, recipe))
     )

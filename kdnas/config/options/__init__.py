@@ -5,6 +5,7 @@ from kdnas.config.options.data import DataOptions
 from kdnas.config.options.full_kd import FullKDOptions
 from kdnas.config.options.machine import MachineOptions
 from kdnas.config.options.mini_kd import MiniKDOptions
+from kdnas.config.options.pruning import PruningOptions
 from kdnas.config.options.run import RunOptions
 from kdnas.config.options.search import SearchOptions
 from kdnas.config.options.teacher import TeacherOptions
@@ -15,6 +16,7 @@ PANELS = (
     DataOptions,
     TeacherOptions,
     SearchOptions,
+    PruningOptions,
     MiniKDOptions,
     FullKDOptions,
     MachineOptions,
@@ -27,6 +29,7 @@ __all__ = [
     "MachineOptions",
     "MiniKDOptions",
     "Options",
+    "PruningOptions",
     "RunOptions",
     "SearchOptions",
     "TeacherOptions",

@@ -38,7 +38,8 @@ class RunOptions(Options):
     )
     out: Path | None = setting(
         None,
-        "Run folder; default: runs/TEACHER-TASK, of a given shape runs/TEACHER-TASK-SHAPE.",
+        "Run folder; default: runs/TEACHER-TASK, of a given shape runs/TEACHER-TASK-SHAPE, of a "
+        "pruned one runs/TEACHER-TASK-METHOD.",
         main=True,
         form="FOLDER",
     )

@@ -9,7 +9,7 @@ from kdnas.config.options.base import MOST_SECONDS, Options, setting
 from kdnas.config.vocabulary import DIMENSION
 
 # What --search-over takes.
-OVER_SHAPES, OVER_RECIPES = "shape", "shape,recipe"
+OVER_SHAPES, OVER_RECIPES, OVER_PRUNING = "shape", "shape,recipe", "pruning"
 OVER_VOCABULARIES = f"{OVER_SHAPES},{DIMENSION}"
 
 

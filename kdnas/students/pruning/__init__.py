@@ -11,6 +11,7 @@ from kdnas.students.pruning.scores import (
 )
 from kdnas.students.pruning.slicing import dense, is_sliced, slice_in_place, sliced
 from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup, latency_table
+from kdnas.students.pruning.students import PrunedStudents
 
 __all__ = [
     "CONFIG_KEY",
@@ -18,6 +19,7 @@ __all__ = [
     "Damage",
     "Kept",
     "LatencyTable",
+    "PrunedStudents",
     "PruningOrder",
     "ScoreOrder",
     "Scores",

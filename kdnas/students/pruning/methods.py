@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
 from kdnas.runtime.device import Runtime
-from kdnas.students.pruning.order import PruningOrder, by_scores
+from kdnas.students.pruning.order import PruningOrder, ScoreOrder, by_scores
 from kdnas.students.pruning.scores import gradient_scores, magnitude_scores, random_scores
-from kdnas.students.pruning.ziplm import surgery_order
+from kdnas.students.pruning.ziplm import SurgeryOrder, surgery_order
 
 
-class PruningMethod(Protocol):
-    """Measures the order of a teacher, in evaluation mode, on batches of training rows."""
+@dataclass(frozen=True)
+class PruningMethod:
+    """A way to find an order.
+
+    Attributes:
+        measure: Finds that of a teacher, in evaluation mode, on batches of training rows.
+        load: Reads what an order's `save` wrote; takes the file and the teacher.
+    """
+
+    measure: Callable[..., PruningOrder]
+    load: Callable[[Path, PreTrainedModel], PruningOrder]
 
     def __call__(
         self, teacher: PreTrainedModel, batches: Iterable[Batch], runtime: Runtime, seed: int = 0
-    ) -> PruningOrder: ...
+    ) -> PruningOrder:
+        """The order of a teacher."""
+        return self.measure(teacher, batches, runtime, seed)
 
 
 # The last two are controls.
 PRUNING_METHODS: dict[str, PruningMethod] = {
-    "ziplm": surgery_order,
-    "gradient": by_scores(gradient_scores),
-    "magnitude": by_scores(magnitude_scores),
-    "random": by_scores(random_scores),
+    "ziplm": PruningMethod(surgery_order, SurgeryOrder.load),
+    "gradient": PruningMethod(by_scores(gradient_scores), ScoreOrder.load),
+    "magnitude": PruningMethod(by_scores(magnitude_scores), ScoreOrder.load),
+    "random": PruningMethod(by_scores(random_scores), ScoreOrder.load),
 }

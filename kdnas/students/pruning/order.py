@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -38,12 +39,22 @@ class PruningOrder(Protocol):
     def damage(self) -> Damage:
         """What layers lose with them."""
 
+    def at_sparsity(self, sparsity: float) -> PrunedArchitecture:
+        """What is left once a share is gone.
+
+        Raises:
+            KdnasError: The sparsity is not from 0 up to, but not including, 1.
+        """
+
     def student(self, counts: PrunedArchitecture) -> PreTrainedModel:
         """The teacher with so many left, in its sliced form; the teacher is not changed.
 
         Raises:
             KdnasError: The teacher has not so many.
         """
+
+    def save(self, file: Path) -> None:
+        """Writes all but the teacher, as safetensors."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,23 @@ class ScoreOrder:
         """The share of a layer's scores that is lost."""
         return Damage(*(_lost(part) for part in (self.scores.heads, self.scores.neurons)))
 
+    def at_sparsity(self, sparsity: float) -> PrunedArchitecture:
+        """A share of all heads, and of all neurons (`Scores.at_sparsity`)."""
+        return self.scores.at_sparsity(sparsity, shape_of(self.teacher.config))
+
     def student(self, counts: PrunedArchitecture) -> PreTrainedModel:
         """See `PruningOrder`."""
         check_fits(counts, shape_of(self.teacher.config))
         return slice_in_place(copy.deepcopy(self.teacher), self.scores.kept(counts))
+
+    def save(self, file: Path) -> None:
+        """See `PruningOrder`."""
+        self.scores.save(file)
+
+    @classmethod
+    def load(cls, file: Path, teacher: PreTrainedModel) -> ScoreOrder:
+        """What `save` wrote, of the same teacher."""
+        return cls(teacher, Scores.load(file))
 
 
 def _lost(scores: Tensor) -> Tensor:

@@ -185,6 +185,19 @@ def unit_maps(model: PreTrainedModel) -> dict[str, Unit]:
     return found
 
 
+def unit_weights(model: PreTrainedModel) -> dict[str, int]:
+    """How many weights and biases of a layer belong to one of its heads, and to one neuron."""
+    family, shape = prunable_family(model.config), shape_of(model.config)
+    counts = {"heads": shape.num_attention_heads, "neurons": shape.intermediate_size}
+    sizes = dict.fromkeys(counts, 0)
+    for name, value in model.state_dict().items():
+        layer = family.layer_of(name)
+        role = role_of(family, name, len(value), shape.intermediate_size) if layer else None
+        if role is not None:
+            sizes["neurons" if role[0][0] == "neurons" else "heads"] += value.numel()
+    return {kind: sizes[kind] // n // shape.num_hidden_layers for kind, n in counts.items()}
+
+
 @contextmanager
 def _multiplied(model: PreTrainedModel, runtime: Runtime) -> Iterator[dict[Unit, Tensor]]:
     """Factors 1 behind all heads and neurons while the context lasts."""

@@ -18,7 +18,7 @@ from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.measure import LatencySettings, measure_latency
 from kdnas.measure.latency import Clock
 from kdnas.measure.onnx import in_runtime, runtime_name
-from kdnas.runtime.interrupt import check
+from kdnas.runtime.console import progress
 from kdnas.space import Architecture, PrunedArchitecture
 from kdnas.students.pruning.kept import Kept, shape_of
 from kdnas.students.pruning.levels import choose_levels
@@ -92,16 +92,18 @@ def measure_table(
 
     def share(heads: int, neurons: int) -> float:
         """The time of the teacher so pruned, as a share of the whole one's."""
-        check()
         counts = PrunedArchitecture.of(shape, [heads] * depth, [neurons] * depth)
         student = in_runtime(sharing(teacher, Kept.first(counts)), runtime)
         latency = measure_latency(student, whole, settings, clock)
         seen.append(latency.teacher_ms)
+        advance("")
         return latency.student_ms / latency.teacher_ms
 
-    base = share(0, 0)
-    heads = {n: share(n, 0) for n in range(1, shape.num_attention_heads + 1)}
-    neurons = {n: share(0, n) for n in neuron_levels(shape.intermediate_size) if n}
+    levels = [n for n in neuron_levels(shape.intermediate_size) if n]
+    with progress("latency table", 1 + shape.num_attention_heads + len(levels)) as advance:
+        base = share(0, 0)
+        heads = {n: share(n, 0) for n in range(1, shape.num_attention_heads + 1)}
+        neurons = {n: share(0, n) for n in levels}
     teacher_ms = float(np.median(seen))
 
     def layer_ms(shares: Mapping[int, float]) -> dict[int, float]:

@@ -8,13 +8,18 @@ gone: its input is 1 at every token.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -25,8 +30,16 @@ from kdnas.runtime.device import Runtime
 from kdnas.runtime.interrupt import check
 from kdnas.space import PrunedArchitecture
 from kdnas.students.pruning.kept import Kept, check_fits, shape_of
+from kdnas.students.pruning.levels import choose_levels
 from kdnas.students.pruning.order import Damage
-from kdnas.students.pruning.scores import KINDS, Unit, unit_maps
+from kdnas.students.pruning.scores import (
+    KINDS,
+    NEURON_MULTIPLE,
+    Unit,
+    check_sparsity,
+    unit_maps,
+    unit_weights,
+)
 from kdnas.students.pruning.slicing import slice_in_place
 from kdnas.students.pruning.surgery import Removal, best_weight, damped, removal_order
 
@@ -79,6 +92,47 @@ class SurgeryOrder:
                 )
             )
         )
+
+    def at_sparsity(self, sparsity: float) -> PrunedArchitecture:
+        """A share of the weights of heads and neurons, all layers together; what loses least."""
+        check_sparsity(sparsity)
+        shape, damage = shape_of(self.teacher.config), self.damage()
+        depth, heads = shape.num_hidden_layers, shape.num_attention_heads
+        weights = unit_weights(self.teacher)
+        levels = range(heads + 1), [*range(0, shape.intermediate_size, NEURON_MULTIPLE)]
+        levels[1].append(shape.intermediate_size)
+        parts = list(zip((damage.heads, damage.neurons), levels, KINDS, strict=True))
+        damages = [part[i, list(n)].double().numpy() for part, n, _ in parts for i in range(depth)]
+        costs = [np.array(n) * float(weights[kind]) for _, n, kind in parts for _ in range(depth)]
+        budget = (1 - sparsity) * sum(float(cost[-1]) for cost in costs)
+        chosen = choose_levels(damages, costs, budget)
+        assert chosen is not None, "pruning all costs nothing"
+        neurons = [levels[1][level] for level in chosen[depth:]]
+        return PrunedArchitecture.of(shape, chosen[:depth], neurons)
+
+    def save(self, file: Path) -> None:
+        """See `PruningOrder`."""
+        tensors, notes = dict[str, Tensor](), dict[str, str]()
+        for (layer, kind), block in self.blocks.items():
+            name = f"{layer} {kind}"
+            notes[name] = json.dumps([block.path, block.size])
+            tensors[f"{name} hessian"] = block.hessian.contiguous()
+            tensors[f"{name} order"] = block.removal.order.contiguous()
+            tensors[f"{name} costs"] = block.removal.costs.contiguous()
+        save_file(tensors, file, notes)
+
+    @classmethod
+    def load(cls, file: Path, teacher: PreTrainedModel) -> SurgeryOrder:
+        """What `save` wrote, of the same teacher."""
+        blocks = {}
+        with safe_open(file, "pt") as kept:
+            for name, noted in kept.metadata().items():
+                layer, kind = name.split()
+                path, size = json.loads(noted)
+                order, costs = (kept.get_tensor(f"{name} {part}") for part in ("order", "costs"))
+                hessian = kept.get_tensor(f"{name} hessian")
+                blocks[int(layer), kind] = Block(path, size, hessian, Removal(order, costs))
+        return cls(teacher, dict(sorted(blocks.items())))
 
     @torch.no_grad()
     def student(self, counts: PrunedArchitecture) -> PreTrainedModel:

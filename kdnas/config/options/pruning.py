@@ -1,0 +1,36 @@
+"""Pruned students: which heads and neurons of the teacher go, and how many."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from kdnas.config.choices import PruningMethod
+from kdnas.config.options.base import Options, setting
+
+
+class PruningOptions(Options):
+    """The panel Pruning of --help."""
+
+    panel: ClassVar[str] = "Pruning"
+
+    pruned: PruningMethod | None = setting(
+        None,
+        "The student of kdnas distill is the teacher without the heads and feed-forward neurons "
+        "that matter least by this method, as many as --sparsity or --speedup say.",
+        main=True,
+    )
+    sparsity: float | None = setting(
+        None,
+        "With --pruned: the share of heads and neurons (ziplm: of their weights) that goes, such "
+        "as 0.8.",
+        ge=0,
+        lt=1,
+        main=True,
+    )
+    speedups: tuple[Annotated[float, Field(gt=1, le=10_000)], ...] = setting(
+        (),
+        "With --pruned: several students, each pruned from the one before it and trained; "
+        "--speedup 2,4,8 gives them (YAML only).",
+    )

@@ -1,0 +1,96 @@
+"""What is asked of a pruned student: how its teacher is pruned, and how far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+# The fields as a trial's parameters. A speed-up that is asked for is not the one that is measured.
+METHOD, SPARSITY, ASKED, AFTER = "pruning", "sparsity", "pruned_to_speedup", "pruned_after"
+NONE = "none"
+
+
+@dataclass(frozen=True, order=True)
+class Pruning:
+    """How a student is pruned: to a sparsity, or to a speed-up.
+
+    How many heads and neurons that leaves in each layer is found out from the teacher and, for a
+    speed-up, the machine (`kdnas.students.pruning.PrunedStudents`).
+
+    Attributes:
+        method: What decides which go first; none prunes nothing.
+        sparsity: The share that goes, in [0, 1), where no speed-up is asked.
+        speedup: How many times as fast as its teacher a student shall be; 0 where a sparsity is
+            asked.
+        after: The speed-ups of the students that it is pruned from, one after the other; empty
+            where it is pruned from the teacher.
+    """
+
+    method: str = NONE
+    sparsity: float = 0.0
+    speedup: float = 0.0
+    after: tuple[float, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.method != NONE
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Pruning:
+        """What a trial's parameters spell; those of a student that is not pruned have none."""
+        method = params.get(METHOD, NONE)
+        if method is None or method == NONE:
+            return NOT_PRUNED
+        after = str(params.get(AFTER) or "")
+        return cls(
+            str(method),
+            float(params.get(SPARSITY) or 0),
+            float(params.get(ASKED) or 0),
+            tuple(float(part) for part in after.split(",") if part),
+        )
+
+    @property
+    def params(self) -> dict[str, float | str]:
+        """As a trial's parameters; empty where nothing is pruned."""
+        if not self:
+            return {}
+        found: dict[str, float | str] = {METHOD: self.method}
+        found |= {ASKED: self.speedup} if self.speedup else {SPARSITY: self.sparsity}
+        return {**found, AFTER: _listed(self.after)} if self.after else found
+
+    @property
+    def before(self) -> Pruning:
+        """The student that it is pruned from; one that is not pruned where that is the teacher."""
+        if not self.after:
+            return NOT_PRUNED
+        return replace(self, speedup=self.after[-1], after=self.after[:-1])
+
+    @property
+    def target(self) -> str:
+        """How far, in words: `80%`, or `4x`, after 2x `2x,4x`."""
+        if self.speedup:
+            return ",".join(f"{step:g}x" for step in (*self.after, self.speedup))
+        return f"{100 * self.sparsity:g}%"
+
+    @property
+    def label(self) -> str:
+        """Short name, `ziplm 4x`."""
+        return f"{self.method} {self.target}"
+
+
+NOT_PRUNED = Pruning()
+
+
+def gradually(method: str, speedups: Sequence[float]) -> tuple[Pruning, ...]:
+    """To several speed-ups, the lowest first, each from the student before it.
+
+    As in ZipLM (Kurtic et al. 2023): a run gives a family of students.
+    """
+    return tuple(
+        Pruning(method, speedup=speedup, after=tuple(speedups[:i]))
+        for i, speedup in enumerate(speedups)
+    )
+
+
+def _listed(numbers: tuple[float, ...]) -> str:
+    return ",".join(f"{number:g}" for number in numbers)

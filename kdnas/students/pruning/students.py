@@ -1,0 +1,124 @@
+"""The pruned students of a run: what goes first is measured once a method, for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from kdnas.distillation.batches import Batch
+from kdnas.errors import KdnasError, MissedLimitError
+from kdnas.files.artifact import Artifact, json_artifact
+from kdnas.runtime.console import say
+from kdnas.runtime.device import Runtime
+from kdnas.space import AnyArchitecture, Candidate, PrunedArchitecture, Pruning
+from kdnas.students.pruning.kept import shape_of
+from kdnas.students.pruning.methods import PRUNING_METHODS
+from kdnas.students.pruning.order import PruningOrder
+from kdnas.students.pruning.slicing import dense
+from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup
+
+# A speed-up that is asked for is exceeded by this factor when students are timed before training:
+# timed again, they shall still reach it.
+MARGIN = 1.03
+# How often a student that is too slow is pruned further, and the least and most by which.
+ROUNDS, LEAST_MORE, MOST_MORE = 8, 1.01, 1.5
+
+
+@dataclass
+class PrunedStudents:
+    """Makes the pruned students of one teacher.
+
+    Attributes:
+        teacher: In evaluation mode, on the runtime's device.
+        rows: Gives batches of training rows, on that device.
+        runtime: Computes.
+        folder: Keeps what was found out: one order a method, one shape a student.
+        key: Plain values that decide teacher and rows.
+        table: Gives the teacher's latency table.
+        speedup: Times a shape beside the teacher.
+        trained: Gives a trained student that another one is pruned from.
+        seed: Of the method that orders at random.
+    """
+
+    teacher: PreTrainedModel
+    rows: Callable[[], Iterable[Batch]]
+    runtime: Runtime
+    folder: Path
+    key: Mapping[str, Any]
+    table: Callable[[], LatencyTable]
+    speedup: Callable[[PrunedArchitecture], float]
+    trained: Callable[[Pruning], PreTrainedModel]
+    seed: int = 0
+    _orders: dict[tuple[str, Pruning], PruningOrder] = field(default_factory=dict)
+
+    def order(self, pruning: Pruning) -> PruningOrder:
+        """What goes first: of the teacher, or of the trained student that is pruned further."""
+        method, before = pruning.method, pruning.before
+        if (method, before) not in self._orders:
+            model = self.teacher
+            if before:
+                model = dense(self.trained(before)).eval()
+                model.to(self.runtime.device)  # type: ignore[arg-type]
+            self._orders[method, before] = self._order_artifact(method, before, model).get(
+                lambda: PRUNING_METHODS[method](model, self.rows(), self.runtime, self.seed)
+            )
+        return self._orders[method, before]
+
+    def counts(self, pruning: Pruning) -> PrunedArchitecture:
+        """How many heads and neurons each layer keeps; that of a speed-up reaches it as timed.
+
+        Raises:
+            MissedLimitError: No pruning reaches the speed-up.
+        """
+        name = f"shape-{pruning.label.replace(' ', '-')}.json"
+        kept: Artifact[Any] = json_artifact(self.folder / name, {**self.key, **pruning.params})
+        return PrunedArchitecture.from_params(kept.get(lambda: self._choose(pruning).params))
+
+    def shape(self, candidate: Candidate) -> AnyArchitecture:
+        """The architecture of a candidate, pruned or not."""
+        return self.counts(candidate.pruning) if candidate.pruning else candidate.architecture
+
+    def student(self, pruning: Pruning) -> PreTrainedModel:
+        """A student that is pruned and not trained yet, in its sliced form, on the CPU."""
+        student = self.order(pruning).student(self.counts(pruning))
+        return student.to("cpu").eval()  # type: ignore[arg-type]
+
+    def _order_artifact(
+        self, method: str, before: Pruning, model: PreTrainedModel
+    ) -> Artifact[PruningOrder]:
+        after = f"-after-{before.target}" if before else ""
+        return Artifact(
+            self.folder / f"{method}{after}.safetensors",
+            {**self.key, "method": method, "after": before.params, "seed": self.seed},
+            load=lambda file: PRUNING_METHODS[method].load(file, model),
+            save=lambda order, file: order.save(file),
+            is_folder=False,
+        )
+
+    def _choose(self, pruning: Pruning) -> PrunedArchitecture:
+        if not pruning.speedup:
+            return self.order(pruning).at_sparsity(pruning.sparsity)
+        shape, table, asked = shape_of(self.teacher.config), self.table(), pruning.speedup
+        damage, found = self.order(pruning).damage(), 0.0
+        for _ in range(ROUNDS):
+            try:
+                counts = counts_at_speedup(damage, table, asked, shape)
+            except KdnasError:  # by the table; timed, the student without any may still be so fast
+                counts = PrunedArchitecture.of(shape, *[[0] * shape.num_hidden_layers] * 2)
+            found = self.speedup(counts)
+            say(f"{pruning.label}: {counts.label} is {found:.2f} times as fast")
+            if found >= MARGIN * pruning.speedup:
+                return counts
+            if not any((*counts.num_attention_heads, *counts.intermediate_size)):
+                break
+            asked *= min(MOST_MORE, max(LEAST_MORE, MARGIN * pruning.speedup / found))
+        if found >= pruning.speedup:
+            return counts
+        raise MissedLimitError(
+            f"no pruning reaches {pruning.speedup:g} times the teacher's speed: timed, the last "
+            f"student tried ({counts.label}) is {found:.2f} times as fast; give a lower speed-up"
+        )

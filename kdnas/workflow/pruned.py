@@ -1,0 +1,71 @@
+"""What makes the pruned students of a run, and where each of several is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from kdnas.measure import LatencySettings
+from kdnas.recipes.stages import in_standard_units
+from kdnas.runs.context import Context
+from kdnas.runs.run_folder import FAMILY
+from kdnas.scoring.costs import CostMeter
+from kdnas.space import Pruning
+from kdnas.students.checkpoint import load_student
+from kdnas.students.pruning import PrunedStudents, latency_table
+from kdnas.teachers.cache import teacher_key
+from kdnas.teachers.distillation_data import some_batches
+from kdnas.teachers.head import to_standard_units
+from kdnas.teachers.load import Teacher
+from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.selection_rows import for_students
+
+FOLDER = "pruning"
+# Passes of each entry of a latency table, whose neighbours are averaged.
+TABLE_REPEATS = 10
+
+
+def pruned_students(
+    context: Context, inputs: Inputs, teacher: Teacher, meter: CostMeter
+) -> PrunedStudents:
+    """What makes the pruned students of a run.
+
+    Orders and latencies are artifacts in RUN/pruning, shared by all its students.
+    """
+    settings, runtime, folder = context.settings, context.runtime, context.run.folder / FOLDER
+    rows = in_standard_units(for_students(inputs.data, settings).train, teacher)
+    timing = LatencySettings(
+        settings.latency_batch, settings.latency_length, TABLE_REPEATS, settings.latency_quiet
+    )
+
+    def trained(pruning: Pruning) -> PreTrainedModel:
+        student = load_student(home_of_pruned(context, pruning) / "student")
+        to_standard_units(student, teacher.scale)
+        return student
+
+    return PrunedStudents(
+        teacher=teacher.model,
+        rows=lambda: some_batches(rows, teacher.pad_id, runtime, settings.seed),
+        runtime=runtime,
+        folder=folder,
+        key={"teacher": teacher_key(teacher, rows), "seed": settings.seed},
+        table=lambda: latency_table(
+            folder / "latencies.json",
+            teacher.model,
+            timing,
+            settings.latency_runtime,
+            runtime.describe(),
+        ),
+        speedup=lambda shape: meter.of_model(meter.of_shape(shape)).speedup,
+        trained=trained,
+        seed=settings.seed,
+    )
+
+
+def home_of_pruned(context: Context, pruning: Pruning) -> Path:
+    """The folder of a pruned student's report: the run's own of the last that is asked for."""
+    run, several = context.run, context.settings.speedups
+    if not several or pruning.speedup == several[-1]:
+        return run.folder
+    return run.folder / FAMILY / f"{pruning.speedup:g}x"
