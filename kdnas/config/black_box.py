@@ -17,7 +17,7 @@ _TRAINED = "there is no teacher to load or train"
 _SEEN = "the teacher cannot be asked about texts that are not in the file"
 REFUSED: Mapping[str, str] = {
     "teacher": "the file takes the teacher's place (--student-base names what students start from)",
-    **dict.fromkeys(("teacher_as_is", "label_map", "fresh_head"), _TRAINED),
+    **dict.fromkeys(("teacher_as_is", "fine_tune", "label_map", "fresh_head"), _TRAINED),
     "hidden_weight": "the teacher's hidden states are not known",
     **dict.fromkeys(("mask_probability", "transfer_methods", "transfer_tasks"), _SEEN),
     "transfer_rows": "the transfer set has all rows of the file",

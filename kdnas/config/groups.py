@@ -21,7 +21,7 @@ OF_FULL_KD = (
     *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
 )
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
-OF_THE_TEACHER = (*OF_FINE_TUNING, "fresh_head", "label_map")
+OF_THE_TEACHER = (*OF_FINE_TUNING, "fine_tune", "fresh_head", "label_map")
 OF_SCORING = (
     *("mini_epochs", "mini_lr", "mini_steps", "mini_seconds", "mini_stride", "mini_losses"),
     *("temperature", "batch_size"),

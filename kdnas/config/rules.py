@@ -23,6 +23,7 @@ def problem_of_settings(settings: Values) -> str | None:
 
 def _problems(settings: Values) -> Iterator[str | None]:
     yield _of_head(settings)
+    yield _of_fine_tuning(settings)
     yield _of_shape(settings)
     yield _of_pruning(settings)
     yield _of_epochs(settings)
@@ -39,6 +40,12 @@ def _of_head(settings: Values) -> str | None:
         return None
     other = "label-map" if settings.label_map else "teacher-as-is"
     return f"--fresh-head and --{other} contradict each other: give one of them"
+
+
+def _of_fine_tuning(settings: Values) -> str | None:
+    if not (settings.fine_tune and settings.teacher_as_is):
+        return None
+    return "--fine-tune and --teacher-as-is contradict each other: give one of them"
 
 
 def _of_shape(settings: Values) -> str | None:

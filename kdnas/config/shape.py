@@ -1,5 +1,7 @@
 """The shape of one student as given: `6x256`, `6x256-h8-f1024-relu`, `half`, or a mapping.
 
+That of an encoder-decoder has its decoder behind a plus: `6+2x256-h8+4-f1024+512`.
+
 What is left out is derived from the teacher (`kdnas.space.given_shape`).
 """
 
@@ -13,18 +15,29 @@ from kdnas.runtime.shown import quoted, shown
 
 LAYERS, WIDTH, HEADS = "num_hidden_layers", "hidden_size", "num_attention_heads"
 NEURONS, ACTIVATION = "intermediate_size", "hidden_act"
+DECODERS = {
+    LAYERS: "num_decoder_layers",
+    HEADS: "decoder_attention_heads",
+    NEURONS: "decoder_intermediate_size",
+}
 # In the order of a label.
-FIELDS = (LAYERS, WIDTH, HEADS, NEURONS, ACTIVATION)
+FIELDS = (LAYERS, WIDTH, HEADS, NEURONS, ACTIVATION, *DECODERS.values())
 # In place of a number of layers: every second one of the teacher, as in DistilBERT (Sanh et al.
 # 2019), or as many as it has.
 HALF, ALL = "half", "all"
-EXPECTED = "expected LAYERSxWIDTH, such as 6x256 or 6x256-h8-f1024-relu, or half"
+EXPECTED = (
+    "expected LAYERSxWIDTH, such as 6x256 or 6x256-h8-f1024-relu, or half; of an encoder-decoder "
+    "6+2x256"
+)
 # What a person calls a number of the shape, in a sentence with "is" or "are".
 TOLD = {
     LAYERS: "{} layers are",
     WIDTH: "hidden size {} is",
     HEADS: "{} heads are",
     NEURONS: "feed-forward size {} is",
+    DECODERS[LAYERS]: "{} decoder layers are",
+    DECODERS[HEADS]: "{} decoder heads are",
+    DECODERS[NEURONS]: "decoder feed-forward size {} is",
 }
 
 Shape = dict[str, int | str]
@@ -44,16 +57,25 @@ def read_shape(value: object) -> Shape:
         if name in found:
             raise _wrong(value, f"{name} stands twice; give it once")
         found[name] = _checked(value, name, given)
-    if found.get(LAYERS) == ALL:
-        del found[LAYERS]
+    for name in (HEADS, NEURONS):
+        if DECODERS[name] in found and name not in found:
+            raise _wrong(value, f"{DECODERS[name]} stands alone; give {name}, too")
+    for name in (LAYERS, DECODERS[LAYERS]):
+        if found.get(name) == ALL:
+            del found[name]
     return {name: found[name] for name in FIELDS if name in found}
 
 
 def shape_text(shape: Mapping[str, int | str]) -> str:
     """A shape as a shell takes it: `6x256-h8-f1024-relu`."""
     marks = {WIDTH: "x", HEADS: "-h", NEURONS: "-f", ACTIVATION: "-"}
-    parts = [f"{mark}{shape[name]}" for name, mark in marks.items() if name in shape]
-    return f"{shape.get(LAYERS, ALL)}{''.join(parts)}"
+
+    def both(name: str, own: int | str) -> str:
+        decoder = shape.get(DECODERS.get(name, ""))
+        return f"{own}" if decoder is None else f"{own}+{decoder}"
+
+    parts = [f"{mark}{both(name, shape[name])}" for name, mark in marks.items() if name in shape]
+    return f"{both(LAYERS, shape.get(LAYERS, ALL))}{''.join(parts)}"
 
 
 def _of_text(value: object) -> Iterator[tuple[str, int | str]]:
@@ -61,15 +83,21 @@ def _of_text(value: object) -> Iterator[tuple[str, int | str]]:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise _wrong(value, EXPECTED)
     first, *parts = re.split(r"[\s-]+", str(value).strip().lower())
-    stack = re.fullmatch(rf"(\d{{1,9}}|{HALF}|{ALL})(?:x(\d{{1,9}}))?", first)
+    depth = rf"(\d{{1,9}}|{HALF}|{ALL})"
+    stack = re.fullmatch(rf"{depth}(?:\+{depth})?(?:x(\d{{1,9}}))?", first)
     if stack is None:
         raise _wrong(value, EXPECTED)
-    yield LAYERS, stack[1] if stack[1] in (HALF, ALL) else int(stack[1])
-    if stack[2]:
-        yield WIDTH, int(stack[2])
+    for name, layers in ((LAYERS, stack[1]), (DECODERS[LAYERS], stack[2])):
+        if layers:
+            yield name, layers if layers in (HALF, ALL) else int(layers)
+    if stack[3]:
+        yield WIDTH, int(stack[3])
     for part in parts:
-        if number := re.fullmatch(r"([hf])(\d{1,9})", part):
-            yield HEADS if number[1] == "h" else NEURONS, int(number[2])
+        if number := re.fullmatch(r"([hf])(\d{1,9})(?:\+(\d{1,9}))?", part):
+            name = HEADS if number[1] == "h" else NEURONS
+            yield name, int(number[2])
+            if number[3]:
+                yield DECODERS[name], int(number[3])
         elif re.fullmatch(r"[a-z]\w*", part):
             yield ACTIVATION, part
         else:
@@ -85,7 +113,7 @@ def _checked(value: object, name: object, given: object) -> int | str:
         if not isinstance(given, str) or not re.fullmatch(r"[a-z]\w*", given):
             raise _wrong(value, f"{name} {shown(given)}: give an activation, such as gelu")
         return given
-    if name == LAYERS and given in (HALF, ALL):
+    if name in (LAYERS, DECODERS[LAYERS]) and given in (HALF, ALL):
         return str(given)
     if type(given) is not int:
         raise _wrong(value, f"{name} {shown(given)}: give a whole number")

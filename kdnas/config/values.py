@@ -17,11 +17,11 @@ from kdnas.config.options import (
     TeacherOptions,
 )
 from kdnas.config.options.search import OVER_PRUNING
-from kdnas.config.recipe import Stage
+from kdnas.config.recipe import Stage, Weight
 from kdnas.config.shape import Shape, read_shape
 
-# The losses that a score other than a single one is the mean of.
-SCORES = {"mean": ("hidden", "logits")}
+# The scores that are means of several losses, beside that of logits.
+HIDDEN, MEAN = "hidden", "mean"
 
 
 class Values(  # fields stand in the order of --help: pydantic takes those of the last base first
@@ -101,14 +101,15 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
             name="hidden",
             data="corpus" if self.corpus else "task",
             teacher="task",
-            losses={"hidden": 1.0},
+            losses=self.hidden_losses,
             epochs=self.epochs or 1,
             lr=self.lr,
         )
+        states = {n: _times(self.hidden_weight, w) for n, w in self.hidden_losses.items()}
         task = Stage(
             name="task",
             data="task",
-            losses={"task": 1.0, "logits": self.logit_weight, "hidden": self.hidden_weight},
+            losses={"task": 1.0, "logits": self.logit_weight, **states},
             epochs=self.task_epochs,
             lr=self.task_lr,
             **self._softened,
@@ -143,7 +144,9 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         """The losses whose held-out values, averaged, score a candidate; none for agreement."""
         if self.scores_agreement:
             return ()
-        return SCORES.get(self.mini_score, (self.mini_score,))
+        states = tuple(self.hidden_losses)
+        several = {HIDDEN: states, MEAN: (*states, "logits")}
+        return several.get(self.mini_score, (self.mini_score,))
 
     @property
     def short_stages(self) -> tuple[Stage, ...]:
@@ -159,3 +162,10 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
             stage.model_copy(update={"epochs": self.mini_epochs * stage.epochs / whole})
             for stage in self.full_stages
         )
+
+
+def _times(factor: float, weight: Weight) -> Weight:
+    """A weight, or both ends of one that changes, times a factor."""
+    if isinstance(weight, tuple):
+        return factor * weight[0], factor * weight[1]
+    return factor * weight

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -13,6 +16,8 @@ from kdnas.runtime.device import Runtime, seed_all
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 
 SEED = 0  # of a generation config that samples
+# What shows how fast a model writes: rows, tokens of each.
+PROBED_ROWS, PROBED_TOKENS = 16, 8
 
 
 @torch.no_grad()
@@ -41,3 +46,26 @@ def generate(
                 written[example] = ids
             advance("")
     return torch.nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=pad_id)
+
+
+@torch.no_grad()
+def seconds_a_row(
+    model: PreTrainedModel, data: EncodedExamples, runtime: Runtime, pad_id: int
+) -> float:
+    """What a model takes to write a row's text, as long as targets of some data are on average.
+
+    It is worked out from a few tokens for a few rows.
+    """
+    few = np.arange(min(len(data), PROBED_ROWS))
+    batch = collate(data, few, pad_id).to(runtime.device)
+    read = {name: batch.inputs[name] for name in ("input_ids", "attention_mask")}
+    model.to(runtime.device).eval()  # type: ignore[arg-type]
+    times = []
+    for tokens in (1, 1 + PROBED_TOKENS):
+        start = time.perf_counter()
+        with torch.random.fork_rng(devices=[]), runtime.autocast():
+            model.generate(**read, min_new_tokens=tokens, max_new_tokens=tokens).cpu()
+        times.append(time.perf_counter() - start)
+    step = max(0.0, times[1] - times[0]) / PROBED_TOKENS
+    length = float(np.diff(data.unit_offsets).mean()) if len(data) else 0.0
+    return (times[0] + step * length) / max(1, len(few))

@@ -48,6 +48,13 @@ class TopLogits:
         """The same with each tensor changed, always in the same order."""
         return TopLogits(*(change(x) for x in (self.ids, self.logs, self.rest, self.others)))
 
+    def probabilities(self) -> Tensor:
+        """Of all outputs, shape (units, outputs), float32; of those that are not kept 0."""
+        real = self.logs > NEVER
+        outputs = int((real.sum(1) + self.others).max()) if len(self.ids) else 0
+        found = self.logs.new_zeros((len(self.ids), outputs), dtype=torch.float32)
+        return found.scatter_add_(1, self.ids, torch.where(real, self.logs.float().exp(), 0.0))
+
     def at(self, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the kept outputs and of the rest: (units, kept) and (units,)."""
         kept = torch.where(self.logs > NEVER, self.logs.float() / temperature, NEVER)

@@ -31,6 +31,8 @@ CELL_SECONDS = 3.0
 FEWEST, MOST = 5, 20
 # Tokens that a model with a decoder writes, where nothing else is said.
 NEW_TOKENS = 32
+# A pass that writes has a step of the decoder for each token: so many times fewer passes do.
+FEWER_WRITTEN = 4
 
 Clock = Callable[[], float]
 Pass = Callable[[], object]
@@ -70,6 +72,11 @@ class InTorch:
 def generates(model: PreTrainedModel) -> bool:
     """Whether a model writes its answer token by token, with a decoder that reads an encoder."""
     return bool(model.config.is_encoder_decoder and model.can_generate())
+
+
+def repeats_for(repeats: int, *, writes: bool) -> int:
+    """Passes that are timed, of models that write or that do not."""
+    return max(FEWEST, repeats // FEWER_WRITTEN) if writes else repeats
 
 
 def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:

@@ -13,6 +13,7 @@ from kdnas.report.model import Report, SplitFacts
 from kdnas.report.page import Command, Section, Table
 from kdnas.report.search_summary import bargain_words
 from kdnas.runtime.formatting import several
+from kdnas.tasks import TASK_TYPES
 
 NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")
 WORDS = Section("words", "What the words mean", "The numbers of this page in a person's words.")
@@ -40,7 +41,9 @@ def next_section(data: ReportData) -> Section:
         commands.append(Command(f"kdnas resume {run}", "go on, to a finished student"))
         commands.append(Command(f"kdnas report {run} --watch", "keep this page up to date"))
         return replace(NEXT, commands=commands)
-    commands.append(Command(f"kdnas predict {run} 'a text'", "label texts with the student"))
+    kind = TASK_TYPES[report.task_type]
+    predict = f"kdnas predict {run} {kind.predict_example}"
+    commands.append(Command(predict, f"{kind.predict_does} with the student"))
     for one in search.bargains if search else ():
         line = f"kdnas distill {run} --trial {one.trial}"
         commands.append(Command(line, f"another student, trial {one.trial}: {bargain_words(one)}"))

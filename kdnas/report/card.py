@@ -16,6 +16,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdnas.config import Settings
 from kdnas.files.atomic import read_json
+from kdnas.measure.latency import NEW_TOKENS
 from kdnas.report.about import every_setting, labels_in_words, shown
 from kdnas.report.model import Report, TrainedStage
 from kdnas.runtime.formatting import in_millions, several
@@ -51,6 +52,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         pruned=report.student.pruned,
         seed=_seed(report, settings),
         environment=report.environment,
+        written=f" read, {NEW_TOKENS} written" if TASK_TYPES[report.task_type].generates else "",
         teacher=_teacher(report),
         auto_class=TASK_TYPES[report.task_type].auto_class.__name__,
         answer=TASK_TYPES[report.task_type].torch_answer(report.student.threshold),
@@ -163,11 +165,11 @@ def _teacher(report: Report) -> str:
 
 
 def _name(report: Report) -> str:
-    shape = report.student.architecture
+    size = report.student.architecture.label.partition(" ")[0]
     teacher = Path(_teacher(report)).name
     pruned = report.student.pruned
     how = f"-{pruned.method}-{pruned.asked.rpartition(',')[2].strip('%')}" if pruned else ""
-    return f"{teacher}-{report.task}-{shape.num_hidden_layers}x{shape.hidden_size}{how}"
+    return f"{teacher}-{report.task}-{size}{how}"
 
 
 def origin_of(teacher: str) -> dict[str, Any]:

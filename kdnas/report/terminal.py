@@ -40,11 +40,12 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     """Where the files are, and the commands that a person will want next."""
     own = folder is None or folder == run
     name, home = short_path(run), short_path(folder or run)
-    example = TASK_TYPES[report.task_type].predict_example
+    kind = TASK_TYPES[report.task_type]
     which = "" if own else f" --trial {report.student.trial}"
     look = "look at the front" if report.search else "read the report"
+    model = name if own else f"{home}/student"
     commands = {
-        f"kdnas predict {name if own else f'{home}/student'} {example}": "label texts",
+        f"kdnas predict {model} {kind.predict_example}": kind.predict_does,
         f"kdnas report {name} --open": look,
         **({faster(report, name): "a faster student"} if report.search else {}),
         f"kdnas export {name}{which} --format onnx,int8": "ship it",

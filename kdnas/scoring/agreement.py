@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from kdnas.distillation.batches import batches_once
-from kdnas.distillation.outputs import OutputRequest, TeacherSignal, forward
+from kdnas.distillation.batches import Batch, batches_once
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, forward
 from kdnas.distillation.precision import working_precision
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
@@ -58,12 +58,20 @@ def heldout_agreement(
             let_pass()
             with runtime.autocast():
                 ours = forward(model, batch, LOGITS).logits
-            theirs = source.fetch(batch, LOGITS).logits
-            assert ours is not None and theirs is not None, "settings were checked"
-            said, wanted = (batch.task.predicted(each, batch.units) for each in (ours, theirs))
+            signal = source.fetch(batch, LOGITS)
+            assert ours is not None, "it was asked for"
+            said, wanted = batch.task.predicted(ours, batch.units), _predicted(signal, batch)
             example = batch.units.example.cpu().numpy()
-            found.add(said.double(), wanted.double(), rows[batch.indices[example]])
+            found.add(said, wanted, rows[batch.indices[example]])
     return found.result()
+
+
+def _predicted(signal: ModelOutputs, batch: Batch) -> torch.Tensor:
+    """What a teacher's signal predicts; of a vocabulary's outputs that are not stored nothing."""
+    if signal.top is not None:
+        return signal.top.probabilities()
+    assert signal.logits is not None, "settings were checked"
+    return batch.task.predicted(signal.logits, batch.units)
 
 
 class Concordance:
@@ -83,12 +91,12 @@ class Concordance:
 
     def add(self, said: torch.Tensor, wanted: torch.Tensor, rows: NDArray[np.int64]) -> None:
         """Adds predictions of student and teacher, shape (units, outputs), of these rows."""
-        each = (said - wanted).square().sum(-1)
+        each = _squares(said - wanted)
         np.add.at(self.squares, rows, each.cpu().numpy())
         np.add.at(self.counts, rows, 1)
-        self.norms += float(said.square().sum() + wanted.square().sum())
+        self.norms += float(_squares(said).sum() + _squares(wanted).sum())
         both = zip(self.totals, (said, wanted), strict=True)
-        self.totals = [total.to(values.device) + values.sum(0) for total, values in both]
+        self.totals = [t.to(v.device) + v.sum(0, dtype=torch.double) for t, v in both]
 
     def result(self) -> HeldoutAgreement:
         """The value, and a percentile bootstrap over rows of its numerator."""
@@ -103,3 +111,9 @@ class Concordance:
         high, low = np.percentile(means, (tail, 100 - tail)) / spread
         value = 1 - squares.sum() / units / spread
         return HeldoutAgreement(float(value), (float(1 - low), float(1 - high)))
+
+
+def _squares(values: torch.Tensor) -> torch.Tensor:
+    """The squared norm of each row, in double precision without a copy of all values in it."""
+    norms: torch.Tensor = torch.linalg.vector_norm(values, dim=-1, dtype=torch.double)
+    return norms.square()

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from kdnas.config import Settings
 from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
+from kdnas.measure.latency import generates, repeats_for
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.space import AnyArchitecture, Candidate
@@ -66,9 +67,13 @@ class CostMeter:
         self.teacher_macs = count_macs(teacher, self.length)
 
     def of_model(self, student: PreTrainedModel, repeats: int = REPEATS) -> Costs:
-        """Counts a student, and times it in `repeats` passes beside the teacher, on its device."""
+        """Counts a student, and times it beside the teacher, on its device.
+
+        There are `repeats` passes, fewer of models that write.
+        """
         batch, quiet = self.settings.latency_batch, self.settings.latency_quiet
-        timing = LatencySettings(batch, self.length, repeats, quiet)
+        passes = repeats_for(repeats, writes=generates(student))
+        timing = LatencySettings(batch, self.length, passes, quiet)
         latency = measure_latency(self.timed(student), self.timed_teacher, timing)
         return Costs(
             count_params(student),

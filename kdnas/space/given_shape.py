@@ -9,10 +9,21 @@ from typing import Any
 from transformers.activations import ACT2FN
 
 from kdnas.config import nearest
-from kdnas.config.shape import ACTIVATION, HALF, HEADS, LAYERS, NEURONS, TOLD, WIDTH, shape_text
+from kdnas.config.shape import (
+    ACTIVATION,
+    DECODERS,
+    HALF,
+    HEADS,
+    LAYERS,
+    NEURONS,
+    TOLD,
+    WIDTH,
+    shape_text,
+)
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
-from kdnas.space.derivation import Choices
+from kdnas.space.derivation import Choices, decoder_fields
+from kdnas.space.families import family_of
 from kdnas.space.search_space import SearchSpace
 
 Shape = Mapping[str, int | str]
@@ -25,10 +36,14 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
         KdnasError: The teacher is not a supported encoder, or no student of it has this shape.
     """
     space = SearchSpace.from_teacher(config, name)
+    _check_decoder(given, config, name)
     shape = complete(given, space)
     choices: Choices = {field: (value,) for field, value in shape.params.items()}
-    multiple = space.head_multiple
-    return SearchSpace(space.teacher, choices, space.excluded_sizes, head_multiple=multiple)
+    return SearchSpace(
+        *(space.teacher, choices, space.excluded_sizes),
+        head_multiple=space.head_multiple,
+        shallow_decoder=space.shallow_decoder,
+    )
 
 
 def complete(given: Shape, space: SearchSpace) -> Architecture:
@@ -36,7 +51,7 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
 
     Layers (for `half` every second one), hidden size and activation are the teacher's; heads are as
     wide as the teacher's, or nearly so where that does not divide the hidden size; the feed-forward
-    size is to the hidden size as the teacher's.
+    size is to the hidden size as the teacher's. So is the decoder of an encoder-decoder.
 
     Raises:
         KdnasError: It exceeds the teacher, its heads do not divide its hidden size, or its
@@ -44,26 +59,59 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
     """
     teacher = space.teacher
     _check_sizes(given, space)
-    layers, width = given.get(LAYERS, teacher.num_hidden_layers), _width(given, teacher)
-    if layers == HALF:
-        layers = math.ceil(teacher.num_hidden_layers / 2)
-    neurons = teacher.intermediate_size * width / teacher.hidden_size
+    width = _width(given, teacher)
     activation = str(given.get(ACTIVATION, teacher.hidden_act))
     if activation not in ACT2FN:
         raise _wrong(given, f"transformers knows no activation {activation!r}", _hint(activation))
-    return Architecture(
-        num_hidden_layers=int(layers),
+    found = Architecture(
+        num_hidden_layers=_layers(given, space, LAYERS),
         num_attention_heads=_heads(given, width, space),
         hidden_size=width,
-        intermediate_size=int(given.get(NEURONS, max(1, round(neurons)))),
+        intermediate_size=_neurons(given, width, teacher, NEURONS),
         hidden_act=activation,
+        **(_decoder(given, width, space) if teacher.decoder else {}),
     )
+    if space.shallow_decoder and found.num_decoder_layers > found.num_hidden_layers:
+        raise _wrong(
+            given,
+            f"a decoder of {found.num_decoder_layers} layers is deeper than its encoder of "
+            f"{found.num_hidden_layers}, with which transformers does not generate",
+            "give no more",
+        )
+    return found
+
+
+def _decoder(given: Shape, width: int, space: SearchSpace) -> dict[str, int]:
+    """The fields of a decoder; heads and neurons are the encoder's where the teacher's are."""
+    teacher, values = space.teacher, space.teacher.values
+    found = {DECODERS[LAYERS]: _layers(given, space, DECODERS[LAYERS])}
+    for name in (HEADS, NEURONS):
+        field = DECODERS[name]
+        if field not in given and values[field] == values[name]:
+            continue
+        if name == HEADS:
+            found[field] = _heads(given, width, space, field)
+        else:
+            found[field] = _neurons(given, width, teacher, field)
+    return found
+
+
+def _check_decoder(given: Shape, config: Any, name: str) -> None:
+    """Refuses what a family's configs cannot say of its decoders."""
+    of_decoder = decoder_fields(family_of(config.model_type, name))
+    for own, theirs in DECODERS.items():
+        if theirs not in given or theirs in of_decoder:
+            continue
+        if not of_decoder:
+            raise _wrong(given, "the teacher has no decoder", "leave what is behind + out")
+        what = f"decoders of {config.model_type} have the {own} of encoders"
+        raise _wrong(given, what, "leave what is behind that + out")
 
 
 def _check_sizes(given: Shape, space: SearchSpace) -> None:
     """Refuses what exceeds the teacher, and a hidden size for which it has no weights."""
     for name, told in TOLD.items():
-        value, most = given.get(name, 0), int(getattr(space.teacher, name))
+        value, most = given.get(name, 0), int(space.teacher.values[name])
         if value != HALF and int(value) > most:
             what = f"{told.format(value)} more than the teacher's {most}"
             raise _wrong(given, what, f"give 1 to {most}")
@@ -77,18 +125,36 @@ def _width(given: Shape, teacher: Architecture) -> int:
     return int(given.get(WIDTH, teacher.hidden_size))
 
 
-def _heads(given: Shape, width: int, space: SearchSpace) -> int:
-    """The heads given, or those nearest in width to the teacher's."""
+def _layers(given: Shape, space: SearchSpace, field: str) -> int:
+    """The depth given of a stack; a decoder is left as deep beside its encoder as the teacher's."""
+    most = int(space.teacher.values[field])
+    if given.get(field) == HALF:
+        return math.ceil(most / 2)
+    if field in given or LAYERS not in given or field == LAYERS:
+        return int(given.get(field, most))
+    whole = space.teacher.num_hidden_layers
+    return max(1, math.ceil(most * _layers(given, space, LAYERS) / whole))
+
+
+def _neurons(given: Shape, width: int, teacher: Architecture, field: str) -> int:
+    """The feed-forward size given of a stack, or one in the teacher's proportion to the width."""
+    ratio = int(teacher.values[field]) / teacher.hidden_size
+    return int(given.get(field, max(1, round(ratio * width))))
+
+
+def _heads(given: Shape, width: int, space: SearchSpace, field: str = HEADS) -> int:
+    """The heads given of a stack, or those nearest in width to the teacher's."""
     teacher, multiple = space.teacher, space.head_multiple
     even = " of an even width" if multiple == 2 else ""
-    most = range(1, teacher.num_attention_heads + 1)
+    theirs = int(teacher.values[field])
+    most = range(1, theirs + 1)
     possible = [n for n in most if width % (n * multiple) == 0]
     if not possible:
         raise _wrong(given, f"hidden size {width} has no heads{even}", f"give {width - width % 2}")
-    if HEADS not in given:
-        own = teacher.hidden_size / teacher.num_attention_heads
+    if field not in given:
+        own = teacher.hidden_size / theirs
         return min(possible, key=lambda n: abs(math.log(width / n / own)))
-    heads = int(given[HEADS])
+    heads = int(given[field])
     if heads not in possible:
         what = f"{heads} heads{even} do not divide the hidden size {width}"
         *others, last = possible

@@ -110,7 +110,10 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     elif (context.run.folder / "teacher" / "config.json").exists():
         remedy = "train it longer or otherwise (--teacher-epochs, --teacher-lr)"
     else:
-        remedy = "its head may be untrained, or for another task: --fresh-head trains a new one"
+        kind, trained = spec.task_type, "--fine-tune trains it on this one"
+        if kind.has_outputs:
+            trained = "--fresh-head trains a new one"
+        remedy = f"its head may be untrained, or for another task: {trained}"
     what = "one constant answer" if found["baseline"] else "a simple model"
     raise KdnasError(
         f"the teacher is not clearly better than {what}: {told}; {remedy}; --force goes on all the "

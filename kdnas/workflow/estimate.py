@@ -11,17 +11,17 @@ from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
 from kdnas.distillation.schedule import Schedule
 from kdnas.files.artifact import key_of
-from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST
+from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
 from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import REPEATS
 from kdnas.scoring.proxy import split_heldout
-from kdnas.tasks.encode import Indices
+from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.workflow.distil import recipe_record
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.measure import FINAL_REPEATS
 from kdnas.workflow.probe import Speeds
-from kdnas.workflow.selection_rows import for_students
+from kdnas.workflow.selection_rows import for_students, selection_rows
 
 # A step of distillation reads the teacher's signal and has more losses than one on labels alone;
 # storing the signal writes it to disk as well.
@@ -115,12 +115,18 @@ class Estimate:
 
         Of the trainings of one student with several seeds, one is timed.
         """
-        rows = [*self.data.evaluation.values()]
-        tokens = sum(int(part.sizes.sum()) for part in rows) * self.speeds.token
-        passes = tokens * (1 + students * self.speeds.share)
+        scored = sum(map(self._predicting, self.data.evaluation.values()))
+        chosen = self._predicting(selection_rows(self.data, self.settings))
+        passes = scored + students * self.speeds.share * (scored + chosen)
         shapes = students / self.settings.final_seeds
         timing = shapes * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
         return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
+
+    def _predicting(self, rows: EncodedExamples) -> float:
+        """What the teacher takes to answer some rows."""
+        if self.speeds.row is not None:
+            return self.speeds.row * len(rows)
+        return self.speeds.token * int(rows.sizes.sum())
 
     def _steps(self, recipe: Settings) -> int:
         """Steps of a whole recipe."""
@@ -143,6 +149,7 @@ class Estimate:
 
     def _timed(self, repeats: int) -> float:
         """Timing a student beside its teacher, sometimes twice."""
+        repeats = repeats_for(repeats, writes=self.speeds.row is not None)
         return AGAIN * repeats * self.speeds.latency * (1 + self.speeds.share)
 
     def _grid(self) -> float:

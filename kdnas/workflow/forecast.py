@@ -271,8 +271,10 @@ def _is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:
     settings = context.settings
     if settings.teacher_as_is or given.recorded:
         return False
-    if not given.has_head or settings.label_map:
-        return not given.has_head
+    if settings.fine_tune or not given.has_head:
+        return True
+    if settings.label_map:
+        return False
     return settings.fresh_head or bool(head_of_another_task(inputs.config, inputs.data.spec))
 
 

@@ -36,7 +36,6 @@ from kdnas.teachers.load import (
     Teacher,
     check_family,
     check_general_teacher,
-    has_decoder,
     load_config,
     load_parts,
     load_teacher,
@@ -93,11 +92,6 @@ def read_inputs(context: Context) -> Inputs:
     config, tokenizer = load_parts(source)
     task = task_data(settings)
     check_family(source, config, task.spec.task_type)
-    if has_decoder(config):
-        raise KdnasError(
-            f"{source!r} is an encoder-decoder, which a search does not take yet; kdnas evaluate "
-            "--fine-tune trains and scores it"
-        )
     space = space_of(settings, config, source)
     data = prepare_data(task, settings, tokenizer, config)
     if settings.offered:

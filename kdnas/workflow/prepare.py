@@ -123,7 +123,7 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
                 lambda: fingerprint(given, data.train, data.distillation)
             )
             teacher = _with_own_head(context, inputs, teacher)
-            if not (teacher.gives_logits or settings.teacher_as_is):
+            if settings.fine_tune or not (teacher.gives_logits or settings.teacher_as_is):
                 schedule, train = teacher_schedule(settings), data.train
                 if data.spec.task_type.has_threshold:  # which is chosen on rows that are new to it
                     train = for_students(data, settings).train

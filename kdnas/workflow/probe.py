@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.distillation.generation import seconds_a_row
 from kdnas.distillation.probe import seconds_a_step
-from kdnas.distillation.training import predict
+from kdnas.distillation.training import logits_of
 from kdnas.measure.latency import InTorch
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
@@ -38,7 +39,9 @@ class Speeds:
         student_step: A step of training a student of middle size.
         token: The teacher's outputs for a token of many.
         latency: A pass of the teacher over what latency is measured on.
-        share: The middle student's arithmetic as a share of the teacher's.
+        share: The middle student's arithmetic as a share of the teacher's; of models that write,
+            the time of such a pass.
+        row: The teacher's text for a row of many; None of models that write none.
         trial: A trial, where the run has some on record.
     """
 
@@ -47,6 +50,7 @@ class Speeds:
     token: float
     latency: float
     share: float
+    row: float | None = None
     trial: float | None = None
 
 
@@ -66,15 +70,13 @@ def probe(context: Context, inputs: Inputs, given: Teacher, *, tune: bool, train
     with silently(), torch.random.fork_rng(devices=[]):
         teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
         student_step = _training(context, inputs, given, made(middle)) if trains else 0.0
-        token, latency = _passes(context, inputs, given)
-    return Speeds(
-        teacher_step,
-        student_step,
-        token,
-        latency,
-        arithmetic(middle) / arithmetic(space.teacher),
-        _recorded(context.run),
-    )
+        token = _forward(context, inputs, given)
+        latency = _latency(context, given.model)
+        share, row = arithmetic(middle) / arithmetic(space.teacher), None
+        if spec.task_type.generates:
+            row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
+            share = min(1.0, _latency(context, made(middle).to(given.model.device)) / latency)
+    return Speeds(teacher_step, student_step, token, latency, share, row, _recorded(context.run))
 
 
 def middle_shape(space: SearchSpace, speedup: float | None) -> Architecture:
@@ -91,13 +93,18 @@ def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTraine
     return seconds_a_step(model, data, schedule, context.runtime, given.pad_id)[0]
 
 
-def _passes(context: Context, inputs: Inputs, given: Teacher) -> tuple[float, float]:
-    """Seconds of the teacher for a token of many, and for a pass that latency is measured on."""
-    data, settings, runtime = inputs.data.train, context.settings, context.runtime
+def _forward(context: Context, inputs: Inputs, given: Teacher) -> float:
+    """Seconds of the teacher for a token of many."""
+    data, runtime = inputs.data.train, context.runtime
     few = data.take(np.arange(min(len(data), PASS_ROWS)))
-    each = _seconds(lambda: predict(given.model, few, runtime, pad_id=given.pad_id))
-    batch, length = settings.latency_batch, settings.latency_length
-    return each / int(few.sizes.sum()), _seconds(InTorch(given.model).ready(batch, length))
+    each = _seconds(lambda: logits_of(given.model, few, runtime, pad_id=given.pad_id))
+    return each / int(few.sizes.sum())
+
+
+def _latency(context: Context, model: PreTrainedModel) -> float:
+    """Seconds of a pass that latency is measured on."""
+    batch, length = context.settings.latency_batch, context.settings.latency_length
+    return _seconds(InTorch(model.eval()).ready(batch, length))
 
 
 def _seconds(work: Callable[[], object]) -> float:

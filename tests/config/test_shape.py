@@ -32,7 +32,20 @@ LAYERS, WIDTH = "num_hidden_layers", "hidden_size"
         ("0x256", None, "invalid --architecture 0x256: 0 layers are less than 1; give 1 or more"),
         ("6x256-h0", None, "0 heads are less than 1; give 1 or more"),
         ("6x256-h8-h4", None, "num_attention_heads stands twice; give it once"),
-        ("6+2x256", None, "invalid --architecture 6+2x256: expected LAYERSxWIDTH, such as 6x256"),
+        ("6+2x256", "6+2x256", {LAYERS: 6, WIDTH: 256, "num_decoder_layers": 2}),
+        (
+            "half+1x64 h8+4 f64+32 relu",
+            "half+1x64-h8+4-f64+32-relu",
+            (LAYERS, 64, 8, 64, "relu", 1, 4, 32),
+        ),
+        ("allx64-h8+4", "allx64-h8+4", (None, 64, 8, None, None, None, 4)),
+        ("6+x256", None, "expected LAYERSxWIDTH, such as 6x256"),
+        ("6+0x256", None, "6+0x256: 0 decoder layers are less than 1; give 1 or more"),
+        (
+            {"decoder_attention_heads": 2},
+            None,
+            "decoder_attention_heads stands alone; give num_attention_heads, too",
+        ),
         ("6x256-8", None, "expected LAYERSxWIDTH, such as 6x256 or 6x256-h8-f1024-relu, or half"),
         ({}, None, "expected LAYERSxWIDTH"),
         ({"layers": 3}, None, "unknown field 'layers'; did you mean 'num_hidden_layers'?"),
@@ -59,7 +72,7 @@ def test_a_shape_has_one_spelling(given: Any, text: str | None, fields: Any) -> 
 
 def test_the_fields_are_those_of_an_architecture() -> None:
     shape = Architecture(6, 12, 384, 1536, "gelu")
-    assert set(FIELDS) == set(shape.params)
+    assert set(FIELDS) == set(shape.values)
     assert read_shape(shape.label) == shape.params
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.tiny import small_config
+from support.tiny_pairs import pair_config
 
 from kdnas.config.shape import read_shape
 from kdnas.errors import KdnasError
@@ -81,3 +82,42 @@ def test_every_family_has_students_beside_the_derived_space(model_type: str) -> 
     with torch.inference_mode():
         logits = student(input_ids=torch.tensor([[2, 7, 9, 3]])).logits
     assert logits.shape == (1, 2) and logits.isfinite().all()
+
+
+PAIR = Architecture(6, 8, 512, 2048, "relu", 6)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "given", "label"),
+    [
+        (PAIR, "6+2x256", "6+2x256 h4 f1024 relu"),
+        (PAIR, "half", "3+3x512 h8 f2048 relu"),
+        (PAIR, "all+1", "6+1x512 h8 f2048 relu"),
+        (PAIR, "3+halfx256-h8+4-f512+256", "3+3x256 h8+4 f512+256 relu"),
+        (Architecture(12, 8, 512, 2048, "relu", 6), "4x256", "4+2x256 h4 f1024 relu"),
+        (
+            Architecture(6, 8, 512, 2048, "relu", 6, 4, 1024),
+            "6+2x256",
+            "6+2x256 h4+2 f1024+512 relu",
+        ),
+    ],
+)
+def test_a_decoder_is_in_the_teachers_proportions(
+    teacher: Architecture, given: str, label: str
+) -> None:
+    assert complete(read_shape(given), space_of(teacher)).label == label
+
+
+@pytest.mark.parametrize(
+    ("model_type", "given", "message"),
+    [
+        ("bart", "2+7x32", "7 decoder layers are more than the teacher's 3; give 1 to 3"),
+        ("t5", "1+2x32", "a decoder of 2 layers is deeper than its encoder of 1, with which"),
+        ("t5", "4+2x32-f64+32", "decoders of t5 have the intermediate_size of encoders; leave"),
+        ("bert", "2+2x32", "the teacher has no decoder; leave what is behind + out"),
+    ],
+)
+def test_a_decoder_that_cannot_be_is_refused(model_type: str, given: str, message: str) -> None:
+    config = small_config() if model_type == "bert" else pair_config(model_type)
+    with pytest.raises(KdnasError, match=message.replace("+", r"\+")):
+        space_of_shape(config, model_type, read_shape(given))

@@ -45,9 +45,14 @@ class MiniKDOptions(Options):
     )
     mini_score: str = setting(
         "hidden",
-        "The loss whose held-out value scores a candidate (hidden and logits: the share left "
-        "unexplained), mean: of hidden and logits, or agreement: with the teacher's predictions, "
-        "after a short run of the candidate's own recipe.",
+        "The loss whose held-out value scores a candidate (hidden, of both stacks where there are "
+        "two, and logits: the share left unexplained), mean: of hidden and logits, or agreement: "
+        "with the teacher's predictions, after a short run of the candidate's own recipe.",
+    )
+    hidden_losses: Weights = setting(
+        {"hidden": 1.0},
+        "Losses on hidden states with their weights: of the recipe without stages, and what "
+        "--mini-score hidden means (YAML only).",
     )
     normalisation: Normalisation = setting(
         "layer",

@@ -17,6 +17,12 @@ class TeacherOptions(Options):
         None, "Teacher of general stages; default: the teacher before fine-tuning."
     )
     teacher_as_is: bool = setting(False, "Do not fine-tune the teacher.", main=True)
+    fine_tune: bool = setting(
+        False,
+        "Fine-tune the teacher on the task, also where it has a head for it; default: only where "
+        "it has none.",
+        main=True,
+    )
     label_map: str | None = setting(
         None,
         "The outputs of the teacher's head, by name or number and with commas between them, in "

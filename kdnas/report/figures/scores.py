@@ -8,6 +8,7 @@ from operator import attrgetter
 
 import plotly.graph_objects as go
 
+from kdnas.measure.latency import NEW_TOKENS
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
 from kdnas.report.model import Baseline, EvaluatedModel, LatencyCell, Report
@@ -32,6 +33,7 @@ LATENCY = Section(
     "Medians of passes in which student and teacher take turns; bars reach from the lower to the "
     "upper quartile. A speed-up holds for its batch size and length alone.",
 )
+WRITTEN = f" A pass reads the texts and writes {NEW_TOKENS} tokens for each, greedily."
 HEAD = ("batch x tokens", "student", "quartiles", "teacher", "quartiles", "speed-up", "passes")
 PASSES = "Medians and quartiles of a pass."
 # Symbol, colour and size of a dot; controls have symbols of their own.
@@ -52,6 +54,8 @@ def scores_section(data: ReportData) -> Section:
     for low in data.report.baselines:
         rows.append((low.name, *(_score(low, metric) for metric in metrics), "-", "-"))
     caption = "Scores after full training, with 95% intervals where they are known."
+    signatures = data.report.details.signatures if data.report.details else {}
+    caption += "".join(f" Signature of {name}: {text}." for name, text in signatures.items())
     table = Table(("model", *metrics, "parameters", "speed-up"), rows, open=True, caption=caption)
     errors = TASK_TYPES[data.report.task_type].errors
     drawn = [metric for metric in metrics if metric.partition("_")[0] not in errors]
@@ -133,7 +137,9 @@ def latency_section(data: ReportData) -> Section:
     batches = [(batch, list(row)) for batch, row in groupby(timed, attrgetter("batch"))]
     pace = pace_words(data.report)
     beside = data.report.reference
-    told = LATENCY.told.replace("teacher", beside) + (f" {pace}." if pace else "")
+    writes = TASK_TYPES[data.report.task_type].generates
+    told = LATENCY.told + (WRITTEN if writes else "")
+    told = told.replace("teacher", beside) + (f" {pace}." if pace else "")
     head = [word.replace("teacher", beside) for word in HEAD]
     table = Table(head, [_latency_row(cell) for cell in cells], caption=PASSES)
     section = replace(LATENCY, told=told, table=table)

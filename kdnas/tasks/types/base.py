@@ -120,6 +120,7 @@ class TaskType:
     least_texts: ClassVar[int] = 1  # that a row has
     most_texts: ClassVar[int] = 2
     predict_example: ClassVar[str] = "'a text'"  # what `kdnas predict` takes behind the model
+    predict_does: ClassVar[str] = "label texts"  # what it is for, as an imperative
     told_texts: ClassVar[tuple[str, ...]] = ("text", "text_pair")  # beside an answer, in one line
     beside_label: ClassVar[tuple[str, ...]] = ()  # columns that `label_cell` reads, where there
     # Whether the two texts of a pair are of one kind: either may come first.

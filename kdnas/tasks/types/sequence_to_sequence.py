@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LONGEST = 128  # of a target, by default
 # A target that so many training rows share is a constant answer; else there is none.
 _OFTEN = 0.05
+BOTH_STACKS: Mapping[str, float] = {"hidden": 1.0, "decoder-hidden": 1.0}
 
 
 class SequenceToSequence(TaskType):
@@ -46,8 +47,12 @@ class SequenceToSequence(TaskType):
     default_metrics = ("bleu", "chrf")
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {}
     formats = ("parallel", "table")
-    # Targets of summaries are read from far longer texts.
-    defaults: ClassVar[Mapping[str, Any]] = {"max_length": 512}
+    # Targets of summaries are read from far longer texts; hidden states are those of both stacks.
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "max_length": 512,
+        "hidden_losses": BOTH_STACKS,
+        "mini_losses": BOTH_STACKS,
+    }
     entry_defaults: ClassVar[Mapping[str, Any]] = {
         "text": {"source": ["src", "document", "article", "dialogue"]},
         "label": {"target": ["tgt", "summary", "highlights"]},
@@ -55,6 +60,7 @@ class SequenceToSequence(TaskType):
     }
     most_texts = 1
     predict_example = "'a text'"
+    predict_does = "write texts"
     told_texts = ()
     predictions_ending = ".txt"
     encode_settings = ("max_target_length", "source_prefix")
@@ -282,6 +288,13 @@ class SequenceToSequence(TaskType):
         threshold: float | None = None,
     ) -> list[str]:
         return [" ".join(text.split()) for text in self.predictions(logits, data)]
+
+    def torch_answer(self, threshold: float | None = None) -> str:
+        return (
+            'prefix = getattr(model.config, "prefix", None) or ""\n'
+            'inputs = tokenizer([prefix + "a text"], return_tensors="pt", truncation=True)\n'
+            "print(tokenizer.batch_decode(model.generate(**inputs), skip_special_tokens=True))"
+        )
 
     def predictions_text(self, words: Sequence[str], data: EncodedExamples | None) -> str:
         """A text a line, as sacrebleu reads them."""

@@ -1,0 +1,160 @@
+"""Texts from texts the whole way: search, resume, worker, report, predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import QUICK, Said
+from support.tiny_pairs import VARIANTS, pair_config
+from support.tiny_writers import save_captions, save_writer, writers_tokenizer
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from kdnas import distill, load_run, predict, resume, search
+from kdnas.measure import latency
+from kdnas.space import Architecture
+
+FEW: dict[str, Any] = {
+    **QUICK,
+    "trials": 2,
+    "proxy_fraction": 1.0,
+    "max_length": 16,
+    "max_target_length": 16,
+    "space": {"hidden_size": [16, 32], "num_attention_heads": [4], "intermediate_size": [64]},
+}
+del FEW["force"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def brief_timing() -> Iterator[None]:
+    """Every generation is timed, twice only."""
+    few = {"FEWEST": 2, "FEWER_WRITTEN": 100, "WARM_UP": 1, "CALM": 1e9, "CELL_SECONDS": 0.2}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in few.items():
+            patch.setattr(latency, name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_captions(tmp_path_factory.mktemp("captions"))
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Path:
+    """A finished search for a student of a T5 that was fine-tuned in it."""
+    teacher = save_writer(folder / "t5", "t5")
+    learning = {"fine_tune": True, "teacher_epochs": 10, "teacher_lr": 1e-2, "batch_size": 8}
+    options = {**FEW, **learning, "task_epochs": 2, "task_lr": 2e-3, "data_dir": folder}
+    return search(teacher, folder / "captions.yaml", out=folder / "run", **options).folder
+
+
+@pytest.mark.slow
+def test_a_student_of_an_encoder_decoder_is_found(run: Path) -> None:
+    report, trials = load_run(run).report, load_run(run).trials
+    assert report is not None and report.main_score == "bleu" and report.search is not None
+    assert set(report.student.scores) == {"bleu", "chrf"}
+    assert report.teacher.scores["bleu"] > report.baselines[0].scores["bleu"] > 10
+    assert report.baselines[0].name == "target of the nearest source"
+    named = [one.name.partition(",")[0] for one in report.controls]
+    assert named == ["fine-tuned without KD", "hand-picked"]
+    assert report.student.scores["chrf"] > 15
+    assert report.details is not None and "tok:13a" in report.details.signatures["bleu"]
+    assert report.disagreement is not None and report.disagreement.samples
+    assert trials.num_decoder_layers.notna().all() and (trials.speedup > 0).all()
+    shape = Architecture.from_params(report.student.architecture.params)
+    assert shape.num_decoder_layers and "+" in report.student.name
+
+
+@pytest.mark.slow
+def test_both_stacks_are_learnt_and_scored(run: Path) -> None:
+    """By mini-KD and by the recipe, unless someone says otherwise."""
+    settings = load_run(run).settings
+    assert settings.mini_losses == settings.hidden_losses == {"hidden": 1, "decoder-hidden": 1}
+    assert settings.scored_losses == ("hidden", "decoder-hidden")
+    hidden, task = settings.full_stages
+    assert set(hidden.losses) == {"hidden", "decoder-hidden"}
+    assert set(task.losses) == {"task", "logits", "hidden", "decoder-hidden"}
+
+
+@pytest.mark.slow
+def test_the_files_of_the_run_tell_of_both_stacks(run: Path) -> None:
+    with (run / "trials.csv").open() as file:
+        [first, *_] = csv.DictReader(file)
+    assert int(first["num_decoder_layers"]) in (1, 2)
+    told = json.loads((run / "report.json").read_text())
+    assert told["student"]["architecture"]["num_decoder_layers"] in (1, 2)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "decoder layers" in page and "tok:13a" in page and "write texts" in page
+    card = (run / "student" / "README.md").read_text(encoding="utf-8")
+    assert "AutoModelForSeq2SeqLM" in card and "model.generate" in card
+
+
+@pytest.mark.slow
+def test_the_student_is_a_plain_checkpoint_that_writes(run: Path, command: Said) -> None:
+    model = AutoModelForSeq2SeqLM.from_pretrained(run / "student")
+    tokenizer = AutoTokenizer.from_pretrained(run / "student")
+    text = "the good market likes the bad film"
+    ids = model.generate(**tokenizer([text], return_tensors="pt"))
+    [plain] = tokenizer.batch_decode(ids, skip_special_tokens=True)
+    assert predict(run, [text])[0]["generated"] == plain.strip()
+    code, _ = command("predict", run, text)
+    assert code == 0 and plain.strip() in command.all
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_and_a_worker_joins_it(
+    run: Path, folder: Path, command: Said, tmp_path: Path
+) -> None:
+    """Nothing that is there is made again."""
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    before = (again / "student" / "model.safetensors").read_bytes()
+    resume(again)
+    assert (again / "student" / "model.safetensors").read_bytes() == before
+    seconds = load_run(again).report.seconds["teacher"]  # type: ignore[union-attr]
+    resume(again, trials=3)
+    code, _ = command("worker", again)
+    assert code == 0
+    found = load_run(again)
+    assert len(found.scored) == 3 and found.report is not None
+    assert found.report.seconds["teacher"] == seconds
+    code, _ = command("distill", again, "--trial", "0")
+    assert code == 0
+
+
+def test_one_shape_is_distilled_without_a_search(folder: Path) -> None:
+    teacher = save_writer(folder / "bart", "bart")
+    options = {name: value for name, value in FEW.items() if name not in ("trials", "space")}
+    options |= {"out": folder / "one", "data_dir": folder, "force": True}
+    made = distill(
+        teacher=teacher, task=folder / "captions.yaml", architecture="1+2x16-h2", **options
+    )
+    assert made.report.student.name == "1+2x16 h2 f32 gelu"
+    assert made.report.search is None
+    model = AutoModelForSeq2SeqLM.from_pretrained(made.student)
+    assert (model.config.encoder_layers, model.config.decoder_layers) == (1, 2)
+    assert model.config.d_model == 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model_type", "changes"), VARIANTS)
+def test_every_family_goes_the_whole_way(
+    model_type: str, changes: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    config = pair_config(model_type, **changes)
+    tokenizer = writers_tokenizer(begins=True)
+    config.update({"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id})
+    model = AutoModelForSeq2SeqLM.from_config(config)
+    model.save_pretrained(tmp_path / "teacher")
+    tokenizer.save_pretrained(tmp_path / "teacher")
+    options = {**FEW, "trials": 1, "force": True, "data_dir": folder, "max_train_rows": 100}
+    options["space"] = {"hidden_size": [16], "num_hidden_layers": [2], "num_decoder_layers": [1]}
+    found = search(tmp_path / "teacher", folder / "captions.yaml", out=tmp_path / "run", **options)
+    assert found.report is not None and found.report.student.params < found.report.teacher.params
+    assert isinstance(predict(found.folder, ["the good film"])[0]["generated"], str)
