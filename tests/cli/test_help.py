@@ -19,7 +19,10 @@ COMMANDS: dict[str, Any] = {
     for name, each in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
     if not hasattr(each, "commands")
 }
-HARD = {"space", "mini_losses", "transfer_methods", "transfer_tasks", "stages", "tasks", "offered"}
+HARD = {
+    *("space", "mini_losses", "hidden_losses", "stages", "offered"),
+    *("transfer_methods", "transfer_tasks", "tasks"),
+}
 
 
 def told(*arguments: str, columns: int = 80) -> str:

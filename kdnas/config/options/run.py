@@ -46,8 +46,8 @@ class RunOptions(Options):
     architecture: str | None = setting(
         None,
         "Shape of the one student of kdnas distill: 6x256 (layers x hidden size), with heads, "
-        "feed-forward size and activation 6x256-h8-f1024-relu, or half; what is left out is in the "
-        "teacher's proportions.",
+        "feed-forward size and activation 6x256-h8-f1024-relu, or half; an encoder-decoder's "
+        "decoder behind a plus, 6+2x256; what is left out is in the teacher's proportions.",
         main=True,
         form="SHAPE",
     )
