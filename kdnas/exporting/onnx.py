@@ -95,12 +95,7 @@ def export_onnx(
     runtime = start_runtime(device="cpu", precision="fp32", threads=settings.threads)
     kind, pad_id = task_type_of(config), padding_id(config, tokenizer)
     longest = min(longest_input(config), int(tokenizer.model_max_length))
-    spec, splits = _evaluation(settings, tokenizer, config)
-
-    def score(scored: PreTrainedModel | Session) -> Scores:
-        own = threshold_of(model.config)
-        return evaluate_model(scored, splits, spec, runtime, pad_id, threshold=own) if spec else {}
-
+    spec, score = _scoring(settings, tokenizer, config)
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()
     say("student: PyTorch to ONNX")
@@ -129,7 +124,7 @@ def export_onnx(
         change = {name: round(after[name] - before[name], 5) for name in before}
     points: list[tuple[int, int]] = []
     if timing:
-        entries[:0] = _teacher_entries(run, spec, names, score)
+        entries[:0] = _teacher_entries(run, spec, names)
         timed = (settings.latency_batch, settings.latency_length), THROUGHPUT
         points = [(batch, min(length, longest)) for batch, length in timed]
     compared = _compare(entries, points, settings.latency_quiet)
@@ -250,12 +245,21 @@ def _evaluation(
         return None, {}
 
 
-def _teacher_entries(
-    run: Run,
-    spec: TaskSpec | None,
-    names: Sequence[str],
-    score: Callable[[PreTrainedModel | Session], Scores],
-) -> list[Entry]:
+def _scoring(
+    settings: Settings, tokenizer: Any, config: Any
+) -> tuple[TaskSpec | None, Callable[[PreTrainedModel | Session], Scores]]:
+    """The run's task, and what scores a model on it, in fp32 and in tokens of its own."""
+    spec, splits = _evaluation(settings, tokenizer, config)
+    runtime = start_runtime(device="cpu", precision="fp32", threads=settings.threads)
+    pad_id, own = padding_id(config, tokenizer), threshold_of(config)
+
+    def score(scored: PreTrainedModel | Session) -> Scores:
+        return evaluate_model(scored, splits, spec, runtime, pad_id, threshold=own) if spec else {}
+
+    return spec, score
+
+
+def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> list[Entry]:
     """The run's teacher in PyTorch and in ONNX Runtime; none, with a notice, without a teacher.
 
     A black-box teacher's student base stands there instead, without scores.
@@ -276,6 +280,7 @@ def _teacher_entries(
         session = Session(path)
         size = sum(file.stat().st_size for file in path.parent.iterdir())
     knows = teacher.has_head and not recorded
+    _, score = _scoring(run.settings, teacher.tokenizer, teacher.model.config)
     scores = [score(one) if knows else {} for one in (teacher.model, session)]
     # Four bytes a weight: a checkpoint's own files may be of any precision and format.
     weights = 4 * count_params(teacher.model)

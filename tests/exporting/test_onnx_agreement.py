@@ -11,8 +11,8 @@ from conftest import small_config, small_tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.errors import KdnasError
-from kdnas.exporting.onnx import TOLERANCE, check_agreement, random_inputs
-from kdnas.measure import InTorch, LatencySettings, measure_latency
+from kdnas.exporting.onnx import TOLERANCE, check_agreement, quantise, random_inputs
+from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.measure.onnx import Session, in_onnx, input_names, to_onnx
 from kdnas.space.families import FAMILIES
 from kdnas.teachers.tokenizer import longest_input
@@ -63,6 +63,17 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
     to_onnx(decided(seed=1), tmp_path / "model.onnx")
     with pytest.raises(KdnasError, match="differ from PyTorch's by .* at 1 x 1 tokens"):
         check_agreement(decided(), Session(tmp_path / "model.onnx"), 64)
+
+
+def test_int8_covers_the_word_embeddings(tmp_path: Path) -> None:
+    """A byte a weight: most of a small student's are in that table."""
+    model = decided(vocab_size=20_000)
+    to_onnx(model, tmp_path / "model.onnx")
+    quantise(tmp_path / "model.onnx", tmp_path / "int8.onnx")
+    table = model.get_input_embeddings().weight.numel()
+    assert table > 0.9 * count_params(model)
+    whole, small = ((tmp_path / f"{name}.onnx").stat().st_size for name in ("model", "int8"))
+    assert whole > 4 * table and small < 1.2 * table
 
 
 def test_padding_counts_for_nothing() -> None:

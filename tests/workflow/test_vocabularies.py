@@ -78,10 +78,15 @@ def test_its_scores_are_those_of_its_own_tokens(made: Path, data_folder: Path) -
 
 
 def test_it_exports_with_its_tokenizer(made: Path) -> None:
-    found = export(made, "onnx,int8", max_drop=1, timing=False)
+    found = export(made, "onnx,int8", max_drop=1)
     folder = Path(found["folder"])
     own = json.loads((made / "student" / "tokenizer.json").read_text())
     assert json.loads((folder / "tokenizer.json").read_text())["model"] == own["model"]
+    report = load_run(made).report
+    assert report is not None  # the teacher beside it reads the teacher's tokens
+    scores = {row["model"]: row["scores"] for row in found["models"] if row["runtime"] == "ONNX"}
+    for name, model in (("teacher", report.teacher), ("student", report.student)):
+        assert scores[name] == pytest.approx(model.scores, abs=1e-4)
 
 
 def test_the_control_has_the_same_vocabulary(made: Path) -> None:
