@@ -39,7 +39,7 @@ from kdnas.study.attributes import GIVEN_BACK, RETRY_OF, WORKER
 from kdnas.study.storage import storage_url
 from kdnas.study.study import evaluated, load_run_study
 
-SPACE: dict[str, list[int | str]] = {
+SPACE: dict[str, list[int | float | str]] = {
     "num_hidden_layers": [1, 2, 3],
     "num_attention_heads": [1, 2, 4],
     "hidden_size": [8, 16, 24, 32],

@@ -8,7 +8,7 @@ from typing import Any
 from kdnas.config.choices import AGREEMENT
 from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.config.names import joined, split
-from kdnas.config.options.search import OVER_RECIPES
+from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES
 from kdnas.config.read import validated
 from kdnas.config.recipe_file import Recipe, built_in_names, find_recipe, is_file_name
 from kdnas.config.settings import Settings
@@ -65,7 +65,9 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
         raise KdnasError("--recipe and --recipes contradict each other: give one of them")
     if len(words) == 1 and words != [EVERY]:  # nothing to choose
         kept = {k: v for k, v in given.items() if k not in OF_A_CHOICE}
-        return {**kept, "recipe": words[0]}
+        left = [word for word in over if word not in split(OVER_RECIPES)]
+        more = {"search_over": ",".join([OVER_SHAPES, *left])} if left else {}
+        return {**kept, **more, "recipe": words[0]}
     values = {**base, **given}
     found = _read(words, bool(values.get("corpus")))
     plain = [name for name in PLAIN_RECIPE if name in given]
@@ -78,7 +80,8 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
     sizes = [r.settings["corpus_rows"] for r in found.values() if "corpus_rows" in r.settings]
     return {
         **({"corpus_rows": max(sizes)} if sizes else {}),
-        **{"search_over": OVER_RECIPES, "mini_score": AGREEMENT},
+        **{"search_over": ",".join(dict.fromkeys([*split(OVER_RECIPES), *over]))},
+        **{"mini_score": AGREEMENT},
         **given,
         "recipes": ",".join(words),
         "offered": {name: _plain(recipe, given) for name, recipe in found.items()},

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kdnas.config.black_box import problem_of_black_box
 from kdnas.config.choices import AGREEMENT
 from kdnas.config.groups import AGAINST_A_SHAPE, AGAINST_PRUNING, PLAIN_RECIPE, default_of
 from kdnas.config.names import split
-from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES, OVER_VOCABULARIES
+from kdnas.config.options.search import OVER_PRUNING, OVER_RECIPES, OVER_SHAPES, OVER_VOCABULARIES
 from kdnas.config.recipe import LEAST_EPOCHS, problem_of
 from kdnas.config.values import Values
 from kdnas.config.vocabulary import DIMENSION, problem_of_names
@@ -60,14 +60,16 @@ def _of_shape(settings: Values) -> str | None:
 
 
 def _of_pruning(settings: Values) -> str | None:
-    """What does not go with a pruned student."""
-    targets = ("sparsity", "speedup", "speedups")
-    asked = [name for name in targets if getattr(settings, name) not in (None, ())]
-    if settings.pruned is None or settings.searches_pruned:
-        wrong = [name for name in asked if name != "speedup"]
-        return f"--{wrong[0]} says how far to prune; give --pruned, too" if wrong else None
-    given = f"--pruned {settings.pruned}"
-    for name in AGAINST_PRUNING:
+    """What does not go with pruned students."""
+    asked = [
+        n for n in ("sparsity", "speedup", "speedups") if getattr(settings, n) not in (None, ())
+    ]
+    further, given = [name for name in asked if name != "speedup"], f"--pruned {settings.pruned}"
+    if settings.searches_pruned:
+        given = f"--search-over {settings.search_over}"
+    elif settings.pruned is None:
+        return f"--{further[0]} says how far to prune; give --pruned, too" if further else None
+    for name in AGAINST_PRUNING if not settings.searches_pruned else ():
         if value := getattr(settings, name):
             option = f"--{name.replace('_', '-')} {value}"
             return f"{option} and {given} contradict each other: leave one of them out"
@@ -76,14 +78,24 @@ def _of_pruning(settings: Values) -> str | None:
             f"--no-inherit and {given} contradict each other: a pruned student has weights of its "
             "teacher; leave --no-inherit out"
         )
-    if len(asked) == 1:
-        return _of_targets(settings)
-    found = " and ".join(f"--{name}" for name in asked) or "neither"
-    return f"{given} needs --sparsity, such as 0.8, or --speedup, such as 4 or 2,4,8; got {found}"
+    if not settings.searches_pruned:
+        return _of_targets(settings, asked)
+    if further:
+        return (
+            f"--{further[0]} and {given} contradict each other: a search chooses how far to prune, "
+            f"from `space: {{sparsity: [...]}}`; leave --{further[0]} out"
+        )
+    return None
 
 
-def _of_targets(settings: Values) -> str | None:
-    """How far a student is pruned."""
+def _of_targets(settings: Values, asked: Sequence[str]) -> str | None:
+    """How far a student is pruned, as the options named say."""
+    if len(asked) != 1:
+        found = " and ".join(f"--{name}" for name in asked) or "neither"
+        return (
+            f"--pruned {settings.pruned} needs --sparsity, such as 0.8, or --speedup, such as 4 or "
+            f"2,4,8; got {found}"
+        )
     if settings.speedup is not None and settings.speedup <= 1:
         return f"invalid --speedup {settings.speedup:g}: expected a number above 1"
     if list(settings.speedups) != sorted(set(settings.speedups)):
@@ -130,12 +142,12 @@ def _of_offer(settings: Values) -> str | None:
     """What is wrong with what a search chooses."""
     over, usual = split(settings.search_over), default_of("recipe")
     asked = f"invalid --search-over {settings.search_over}"
-    known = f"{OVER_SHAPES}, {OVER_RECIPES} or {OVER_VOCABULARIES}"
+    known = f"{OVER_SHAPES}, {OVER_RECIPES}, {OVER_VOCABULARIES} or {OVER_SHAPES},{OVER_PRUNING}"
     several = "recipes" if settings.offered else "vocabularies"
     another = "stages" if settings.recipe == usual else f"--recipe {shown(settings.recipe)}"
     problems = (
         (
-            not set(over) <= {*split(OVER_RECIPES), DIMENSION},
+            not set(over) <= {*split(OVER_RECIPES), DIMENSION, OVER_PRUNING},
             f"{asked}: expected {known}",
         ),
         (

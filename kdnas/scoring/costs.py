@@ -38,7 +38,8 @@ class Costs:
     speedup: float
 
 
-def _shape_of(candidate: Candidate) -> AnyArchitecture:
+def given_shape(candidate: Candidate) -> AnyArchitecture:
+    """The shape of a candidate that is not pruned."""
     assert not candidate.pruning, "a meter of pruned students knows their shapes"
     return candidate.architecture
 
@@ -58,7 +59,7 @@ class CostMeter:
         teacher: PreTrainedModel,
         settings: Settings,
         vocabularies: Mapping[str, Vocabulary] | None = None,
-        shape_of: ShapeOf = _shape_of,
+        shape_of: ShapeOf = given_shape,
     ) -> None:
         self.teacher, self.settings, self.shape_of = teacher, settings, shape_of
         self.vocabularies = vocabularies or {}

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from kdnas.errors import DivergedError
-from kdnas.scoring.costs import Costs
+from kdnas.scoring.costs import Costs, ShapeOf, given_shape
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget, Score, Scorer
-from kdnas.space import Candidate
+from kdnas.space import AnyArchitecture, Candidate
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Evaluation:
     """One evaluated candidate, and the seconds that it took.
 
     One that breaks a limit is not trained: it has no score, nor a reward, which weighs score and
-    cost. For `violations` see `Limits.violations`.
+    cost. For `violations` see `Limits.violations`. The `shape` of a pruned one was found out.
     """
 
     costs: Costs
@@ -28,6 +28,7 @@ class Evaluation:
     score: Score | None
     reward: float | None
     seconds: float
+    shape: AnyArchitecture | None = None
 
     @property
     def attributes(self) -> dict[str, float]:
@@ -59,19 +60,20 @@ def evaluate_candidate(
     measure: Callable[[Candidate], Costs],
     limits: Limits,
     reward: Callable[[float, Costs], float],
+    shape_of: ShapeOf = given_shape,
 ) -> Evaluation:
     """Costs, where no earlier trial measured them, then the score, unless a limit is broken.
 
-    `reward` takes the score's value and the costs.
+    `reward` takes the score's value and the costs; `shape_of` knows what pruning leaves.
 
     Raises:
         FloatingPointError: Its training diverged, or the score is not finite.
     """
     start = time.perf_counter()
     costs = costs or measure(candidate)
-    violations = limits.violations(costs.speedup, costs.params)
+    violations, shape = limits.violations(costs.speedup, costs.params), shape_of(candidate)
     if any(value > 0 for value in violations.values()):
-        return Evaluation(costs, violations, None, None, time.perf_counter() - start)
+        return Evaluation(costs, violations, None, None, time.perf_counter() - start, shape)
     try:
         score = scorer.score(candidate, budget)
     except DivergedError as error:  # this candidate's failure, not the search's
@@ -79,4 +81,4 @@ def evaluate_candidate(
     if not math.isfinite(score.value):
         raise FloatingPointError(f"its score is {score.value}; lower its learning rate")
     worth = reward(score.value, costs)
-    return Evaluation(costs, violations, score, worth, time.perf_counter() - start)
+    return Evaluation(costs, violations, score, worth, time.perf_counter() - start, shape)

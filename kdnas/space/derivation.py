@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdnas.errors import KdnasError
@@ -161,7 +161,7 @@ def _divisors(heads: int) -> tuple[int, ...]:
 
 def replace_choices(
     choices: Choices,
-    replacements: dict[str, list[int | str]],
+    replacements: Mapping[str, Sequence[int | float | str]],
     teacher: Architecture,
     of_decoder: Sequence[str] = (),
 ) -> Choices:
@@ -178,7 +178,7 @@ def replace_choices(
             known = ", ".join((*FIELDS, *of_decoder))
             raise KdnasError(f"unknown field in space: {name!r}; known: {known}")
         kind = str if name == "hidden_act" else int
-        own = [teacher.values[name] if value == TEACHERS else value for value in values]
+        own: list[Any] = [teacher.values[name] if v == TEACHERS else v for v in values]
         if not own or any(type(value) is not kind for value in own):
             raise KdnasError(
                 f"invalid space.{name}: {values!r}; expected a list of {kind.__name__} values"

@@ -79,6 +79,9 @@ class Pruning:
 
 
 NOT_PRUNED = Pruning()
+# What a search tries where nobody says otherwise: the sparsities of MiniDisc (Zhang et al. 2022),
+# and a lower one.
+SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 
 
 def gradually(method: str, speedups: Sequence[float]) -> tuple[Pruning, ...]:

@@ -66,7 +66,10 @@ class SearchSpace:
 
     @classmethod
     def from_teacher(
-        cls, config: Any, name: str, replacements: dict[str, list[int | str]] | None = None
+        cls,
+        config: Any,
+        name: str,
+        replacements: Mapping[str, Sequence[int | float | str]] | None = None,
     ) -> SearchSpace:
         """Derives the space from the config of a teacher, named in messages as `name`.
 

@@ -17,6 +17,8 @@ GIVEN_BACK = "given_back"  # failed before it began: the trial or budget it was 
 GIVEN_UP = "given_up"  # failed, and its candidate must not be tried again
 
 # What it found and cost.
+HEADS_LEFT = "heads_by_layer"  # of a pruned student: `12,8,0`
+NEURONS_LEFT = "neurons_by_layer"
 INFEASIBLE = "infeasible"  # set where the student breaks a limit, so that it was not trained
 RUNTIME = "latency_runtime"  # the runtime that it was timed in, with its version
 UNITS = "units"  # what it costs, in trainings to the first rung

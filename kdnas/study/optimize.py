@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,6 +68,9 @@ def warm_start(
         return
     limits, count = Limits(settings.speedup, settings.max_params), settings.trials
     known = [Candidate(a, space.recipes[0], space.vocabularies[0]) for a in known_shapes(space)]
+    if space.prunings:  # one of the many beside thousands of shapes, which chance would not try
+        middle = space.prunings[len(space.prunings) // 2]
+        known.insert(1, replace(known[0], architecture=space.teacher, pruning=middle))
     first = [c for c in known if may_keep(limits, c, meter)]
     least = LEAST_WITHIN_LIMITS if limits else 0
     if picked:

@@ -12,12 +12,13 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.space.architecture import FIELDS
+from kdnas.space.pruning import METHOD
 from kdnas.study import attributes as attr
-from kdnas.study.rows import ALL_COLUMNS, WHOLE, Row, fault_of
+from kdnas.study.rows import ALL_COLUMNS, LEFT, WHOLE, Row, fault_of
 
 EVENT = "trial"
 TRIALS, RANDOM_TRIALS = "trials.csv", "random-search.csv"
-TEXTS = {"state", "hidden_act", "recipe", "vocabulary", "proposed", "machine"}
+TEXTS = {"state", "hidden_act", "recipe", "vocabulary", "proposed", "machine", METHOD, *LEFT}
 TEXTS |= {attr.RUNTIME, attr.ERROR, attr.GIVEN_BACK}
 SWITCHES = {attr.INFEASIBLE, attr.GIVEN_UP}
 

@@ -11,11 +11,13 @@ from kdnas.config import Settings
 from kdnas.measure.onnx import runtime_name
 from kdnas.scoring.costs import Costs
 from kdnas.scoring.evaluate import Evaluation
-from kdnas.space import Candidate
+from kdnas.space import Candidate, PrunedArchitecture
 from kdnas.study.attributes import (
     BORROWED,
     CONTINUES,
+    HEADS_LEFT,
     INFEASIBLE,
+    NEURONS_LEFT,
     REPEATS,
     RUNG,
     RUNG_VALUES,
@@ -48,6 +50,10 @@ class TrialWriter:
         """The result of an evaluation on a rung."""
         for name, value in evaluation.attributes.items():
             trial.set_user_attr(name, value)
+        if isinstance(evaluation.shape, PrunedArchitecture):
+            counts = evaluation.shape.params
+            trial.set_user_attr(HEADS_LEFT, counts["num_attention_heads"])
+            trial.set_user_attr(NEURONS_LEFT, counts["intermediate_size"])
         trial.set_user_attr(RUNTIME, runtime_name(self.settings.latency_runtime))
         for name, value in evaluation.violations.items():
             trial.set_constraint(name, value)
@@ -92,7 +98,16 @@ class TrialWriter:
         trial.set_user_attr(UNITS, 0)
 
     def _copy(self, trial: Trial, other: FrozenTrial) -> None:
-        for name in (*COSTS, RUNTIME, "score", *SCORE_INTERVAL, "loss", "reward"):
+        for name in (
+            *COSTS,
+            HEADS_LEFT,
+            NEURONS_LEFT,
+            RUNTIME,
+            "score",
+            *SCORE_INTERVAL,
+            "loss",
+            "reward",
+        ):
             if name in other.user_attrs:
                 trial.set_user_attr(name, other.user_attrs[name])
         trial.set_user_attr("seconds", 0.0)

@@ -13,11 +13,15 @@ from kdnas.files.lines import is_finite
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.architecture import DECODER_FIELDS, FIELDS
+from kdnas.space.pruning import METHOD, SPARSITY
 from kdnas.study import attributes as attr
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.results import SCORE_INTERVAL, objective_values
 
 CANDIDATE = (*FIELDS, "recipe", "vocabulary")
+# Of pruned students alone: how they are pruned, and what that leaves in each layer.
+PRUNING = (METHOD, SPARSITY)
+LEFT = (attr.HEADS_LEFT, attr.NEURONS_LEFT)
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
 NUMBERS = (*COSTS, "loss", "score", *SCORE_INTERVAL, "reward", "seconds")
 NUMBERS_OF_TRIALS = (attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.RETRY_OF)
@@ -28,8 +32,9 @@ MARKS = (
 # Who proposed a trial, the share of random trials in its episode, and the machine it ran on.
 ORIGINS = ("proposed", "epsilon", "machine")
 COLUMNS = ("number", "state", *CANDIDATE, *NUMBERS, *MARKS, *ORIGINS)
-# With the columns that rows of encoder-decoders alone have.
-ALL_COLUMNS = (*COLUMNS[:7], *DECODER_FIELDS, *COLUMNS[7:])
+# With the columns that rows of encoder-decoders, and of pruned students, alone have.
+SHAPE = 2 + len(FIELDS)
+ALL_COLUMNS = (*COLUMNS[:SHAPE], *DECODER_FIELDS, *PRUNING, *LEFT, *COLUMNS[SHAPE:])
 WHOLE = (*FIELDS[:-1], *DECODER_FIELDS, "params", "macs", *NUMBERS_OF_TRIALS)
 PROMOTED, ENQUEUED = "promoted", "enqueued"
 # Without these, a trial that was scored, or was measured and breaks a limit, is of no use.
@@ -44,6 +49,7 @@ def row_of(trial: FrozenTrial) -> Row:
     known = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
     if known["score"] is None and known["loss"] is not None:
         known["score"] = 1 - known["loss"]
+    known |= {name: trial.user_attrs[name] for name in LEFT if name in trial.user_attrs}
     proposed = trial.system_attrs.get(attr.PROPOSAL_ATTR)
     if attr.CONTINUES in trial.user_attrs:
         proposed = PROMOTED
@@ -99,7 +105,7 @@ def trial_of(row: Row, space: SearchSpace, settings: Settings) -> FrozenTrial:
                 "space; restore the old `space` and teacher in config.yaml"
             )
     pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
-    known = {name: row[name] for name in (*NUMBERS, *MARKS) if row.get(name) is not None}
+    known = {name: row[name] for name in (*NUMBERS, *MARKS, *LEFT) if row.get(name) is not None}
     if row.get("machine"):
         known |= {attr.WORKER: f"{row['machine']}:0:0", attr.BEGUN: True}
     state, values, reports = TrialState[row["state"]], None, dict[int, float]()
@@ -133,7 +139,9 @@ def candidate_of(row: Mapping[str, Any]) -> Candidate:
     plain = {name: row[name] if isinstance(row[name], str) else int(row[name]) for name in FIELDS}
     plain |= {name: int(row[name]) for name in DECODER_FIELDS if is_finite(row.get(name))}
     names = {name: row[name] for name in CANDIDATE[len(FIELDS) :] if isinstance(row.get(name), str)}
-    return Candidate.from_params({**plain, **names})
+    pruned = {METHOD: row[METHOD]} if isinstance(row.get(METHOD), str) else {}
+    pruned |= {SPARSITY: row[SPARSITY]} if is_finite(row.get(SPARSITY)) else {}
+    return Candidate.from_params({**plain, **names, **pruned})
 
 
 def _origin(row: Row, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from typing import Any
 
 from kdnas.config import Settings
 from kdnas.measure import count_macs, count_params
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, teacher_source
 from kdnas.teachers.tokenizer import longest_input
+from kdnas.workflow.inputs import space_of
 
 
 def describe(settings: Settings) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     """
     source = teacher_source(settings.base)
     config = load_config(source)
-    space = SearchSpace.from_teacher(config, source, settings.space)
+    space = space_of(settings, config, source)
     length = min(settings.latency_length, longest_input(config))
 
     def described(architecture: Architecture) -> dict[str, Any]:
@@ -32,6 +33,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "teacher": {"name": source, **described(space.teacher)},
         "choices": {name: list(values) for name, values in space.choices.items()},
         "students": len(space.architectures),
+        "sparsities": [pruning.sparsity for pruning in space.prunings],
         "smallest": described(space.smallest),
         "largest": described(space.largest),
         "macs_length": length,
@@ -46,10 +48,12 @@ def lines(described: dict[str, Any]) -> list[str]:
         label = Architecture.from_params(costs["architecture"]).label
         return f"{label}  {costs['params'] / 1e6:.2f}M params  {costs['macs'] / 1e6:,.1f}M MACs"
 
+    pruned = described["sparsities"]
     return [
         *(f"teacher   {described['teacher']['name']}", f"          {row('teacher')}"),
         *(f"{name:<20} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
         f"{described['students']:,} valid students",
+        *([f"pruned    {', '.join(f'{100 * s:g}%' for s in pruned)}"] if pruned else []),
         *(f"{name:<9} {row(name)}" for name in ("smallest", "largest")),
         f"MACs: multiply-accumulates for one example of {described['macs_length']} tokens",
     ]

@@ -19,6 +19,7 @@ from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import FAMILY, Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
+from kdnas.space.pruning import NONE
 from kdnas.students.checkpoint import student_artifact
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
@@ -172,7 +173,7 @@ def train_controls(
     controls = [made("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)]
     if settings.architecture is not None:
         return controls
-    if winner.pruning and winner.pruning.method != MAGNITUDE:
+    if winner.pruning.method not in (NONE, MAGNITUDE) and not settings.searches:
         other = replace(winner, pruning=replace(winner.pruning, method=MAGNITUDE, after=()))
         afresh = partial(distil, prepared, other, None)
         controls.append(made(BY_MAGNITUDE, other, "by-magnitude", afresh))

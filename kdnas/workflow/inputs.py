@@ -25,7 +25,7 @@ from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import Pruning, SearchSpace
 from kdnas.space.given_shape import space_of_shape
-from kdnas.space.pruning import gradually
+from kdnas.space.pruning import SPARSITIES, SPARSITY, gradually
 from kdnas.students import empty_student
 from kdnas.students.pruning.kept import prunable_family
 from kdnas.study.pruner import SuccessiveHalvingPruner
@@ -48,6 +48,8 @@ from kdnas.workflow.recipes_on_offer import check_one_recipe, usable_recipes
 from kdnas.workflow.vocabularies import Vocabularies, read_vocabularies
 
 GPU_BATCH = 32
+# The strongest of the methods (docs/pruning.md).
+DEFAULT_METHOD = "ziplm"
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,35 @@ def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
     """
     if settings.architecture is not None:
         return space_of_shape(config, source, settings.shape)
-    space = SearchSpace.from_teacher(config, source, settings.space)
-    if settings.searches:
+    own = {name: values for name, values in settings.space.items() if name != SPARSITY}
+    space = SearchSpace.from_teacher(config, source, own)
+    if settings.searches and not settings.searches_pruned:
+        if SPARSITY in settings.space:
+            raise KdnasError(
+                f"invalid space.{SPARSITY}: nothing is pruned; add --search-over shape,pruning"
+            )
         return space
     prunable_family(config, repr(source))
+    if settings.searches:
+        return space.with_prunings(searched_prunings(settings))
     return space.with_prunings(asked_prunings(settings), dense=False)
+
+
+def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
+    """How candidates of a search may be pruned.
+
+    Raises:
+        KdnasError: A sparsity of `space` is out of range.
+    """
+    sparsities = settings.space.get(SPARSITY, SPARSITIES)
+    wrong = [one for one in sparsities if isinstance(one, str) or not 0 < one < 1]
+    if wrong or not sparsities:
+        raise KdnasError(
+            f"invalid space.{SPARSITY}: {wrong[0] if wrong else sparsities!r}; expected shares "
+            "above 0 and below 1, such as [0.5, 0.8]"
+        )
+    method = settings.pruned or DEFAULT_METHOD
+    return tuple(Pruning(method, sparsity=float(one)) for one in sorted(set(sparsities)))
 
 
 def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:

@@ -75,6 +75,7 @@ class Prepared:
             measure=measure,
             limits=Limits(settings.speedup, settings.max_params),
             reward=partial(candidate_reward, meter=meter),
+            shape_of=meter.shape_of,
         )
 
 

@@ -58,3 +58,9 @@ def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, conf
     shapes = space.teacher, space.trained
     check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
     check_transfer(settings, data)
+    for stage in settings.full_stages if space.prunings else ():
+        if stage.is_general:
+            raise KdnasError(
+                f"stage {stage.name!r} learns from a general teacher, and pruned students are made "
+                "of the task's own; give a recipe without general stages, such as logits"
+            )

@@ -18,7 +18,8 @@ class PruningOptions(Options):
     pruned: PruningMethod | None = setting(
         None,
         "The student of kdnas distill is the teacher without the heads and feed-forward neurons "
-        "that matter least by this method, as many as --sparsity or --speedup say.",
+        "that matter least by this method, as many as --sparsity or --speedup say; with "
+        "--search-over shape,pruning, how candidates are pruned (ziplm unless given).",
         main=True,
     )
     sparsity: float | None = setting(

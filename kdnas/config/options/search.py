@@ -18,7 +18,7 @@ class SearchOptions(Options):
 
     panel: ClassVar[str] = "Search"
 
-    space: dict[str, list[int | str]] = setting(
+    space: dict[str, list[int | float | str]] = setting(
         {},
         "Values to choose from by config field, in place of the derived ones; the word teacher is "
         "the teacher's own value (YAML only).",
@@ -39,8 +39,9 @@ class SearchOptions(Options):
     search_over: str = setting(
         OVER_SHAPES,
         f"What a search chooses: {OVER_SHAPES}, {OVER_RECIPES} (of --recipes, by default all), "
-        f"{OVER_VOCABULARIES} (of --vocabularies), or all three; default: shapes, and what "
-        "--recipes and --vocabularies give several of.",
+        f"{OVER_VOCABULARIES} (of --vocabularies), {OVER_SHAPES},{OVER_PRUNING} (the teacher with "
+        "fewer heads and neurons, too), or several of these; default: shapes, and what --recipes "
+        "and --vocabularies give several of.",
         form="LIST",
     )
     offered: dict[str, dict[str, Any]] = setting(

@@ -61,7 +61,7 @@ class DistinctSampler(BaseSampler):
         taken = taken_candidates(study, self._space, but=trial.number)
         last: dict[str, Any] = {}
         for _ in range(ATTEMPTS):
-            proposal = self._propose(study, trial)
+            proposal = self._space.nearest(self._propose(study, trial))
             if self._space.is_valid(proposal) and self._space.candidate(proposal) not in taken:
                 return proposal
             if proposal == last:  # it may say so for ever, and each time may cost a training
