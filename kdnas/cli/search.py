@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from kdnas.runs.run_folder import Run
     from kdnas.workflow.forecast import Forecast
 
+# A command's time counts from here on: what it imports and reads takes a while.
+BEGAN = time.monotonic()
 # What may lie elsewhere on a worker's machine.
 PLACES = {
     "storage": "Optuna storage URL of a study that began on another machine.",
@@ -72,7 +76,9 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
 @with_settings(
     trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_A_SEARCH,
-    **of_the_run("force", "final_seeds", "track", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD),
+    **of_the_run(
+        "budget", "force", "final_seeds", "track", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD
+    ),
 )
 def resume(
     flags: dict[str, Any],
@@ -85,12 +91,16 @@ def resume(
         help="First make a lost or damaged study again, from trials.csv, the log and the students "
         "of trials.",
     ),
+    finish: bool = typer.Option(
+        False, "--finish", help="Try no further candidate: distil the best so far, and ship it."
+    ),
     dry_run: DryRun = False,
 ) -> None:
-    """Continue a run that stopped, or give it more trials.
+    """Continue a run that stopped, or give it more trials or time.
 
-    --trials is the new total. Settings of a training may change until its result is there; with
-    other settings of full KD the student is trained again.
+    --trials and --budget are the new totals; time that was spent before counts. Settings of a
+    training may change until its result is there; with other settings of full KD the student is
+    trained again.
     """
     from kdnas.runs.run_folder import Run
 
@@ -100,20 +110,24 @@ def resume(
     from kdnas.workflow.early import check_settings
 
     check_settings(opened.settings)
-    _finish(opened, rebuild_study=rebuild_study, dry_run=dry_run)
+    _finish(opened, rebuild_study=rebuild_study, finish=finish, dry_run=dry_run)
 
 
-def _finish(run: Run, *, rebuild_study: bool = False, dry_run: bool = False) -> None:
+def _finish(
+    run: Run, *, rebuild_study: bool = False, finish: bool = False, dry_run: bool = False
+) -> None:
     """Takes a run's last steps and prints the result, or only says what they are."""
     if dry_run:
         from kdnas.workflow.pipeline import plan_search
 
-        _tell(run, plan_search)
+        _tell(run, partial(plan_search, finish=finish))
         return
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import complete, load_run
 
-    interruptible(f"resume {run.folder}", lambda: complete(run, rebuild_study=rebuild_study))
+    again = f"resume {run.folder}{' --finish' * finish}"
+    how: dict[str, Any] = {"rebuild_study": rebuild_study, "finish": finish, "began": BEGAN}
+    interruptible(again, lambda: complete(run, **how))
     report = load_run(run.folder).report
     assert report is not None
     conclude(report.model_dump(mode="json"), closing_lines(report, run.folder))

@@ -14,10 +14,11 @@ PLAIN_RECIPE = (
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
 CHANGEABLE = (
-    *("trials", "final_seeds", "threads", "jobs", "device", "cache_limit", "force", "track"),
+    *("trials", "budget", "final_seeds"),
+    *("threads", "jobs", "device", "cache_limit", "force", "track"),
 )
 OF_FULL_KD = (
-    *("recipe", "stages", "after_mini_kd"),
+    *("recipe", "stages", "after_mini_kd", "epochs_share"),
     *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
 )
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
@@ -35,9 +36,9 @@ OF_A_RECIPE = (
 )
 # Of a search alone, beside the panel Search: one student of a given shape has no use for them. The
 # last ones contradict a shape.
-OF_SEARCHING = ("trials", "jobs")
-AGAINST_A_SHAPE = ("speedup", "max_params", "space", "recipes", "vocabularies")
-AGAINST_PRUNING = ("architecture", "max_params", "recipes", "vocabularies")
+OF_SEARCHING = ("trials", "budget", "jobs")
+AGAINST_A_SHAPE = ("budget", "speedup", "max_params", "space", "recipes", "vocabularies")
+AGAINST_PRUNING = ("architecture", "budget", "max_params", "recipes", "vocabularies")
 # What may differ for another trial of a run.
 OF_A_TRIAL = ("threads", "device", "final_seeds")
 

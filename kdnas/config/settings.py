@@ -13,8 +13,9 @@ from pydantic import ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from kdnas.config.black_box import with_defaults
+from kdnas.config.duration import seconds_of
 from kdnas.config.names import joined
-from kdnas.config.options.base import MOST_THREADS
+from kdnas.config.options.base import MOST_THREADS, MOST_TRIALS
 from kdnas.config.rules import problem_of_settings
 from kdnas.config.shape import read_shape, shape_text
 from kdnas.config.values import Values
@@ -35,6 +36,17 @@ class Settings(Values):
     def _one_text(cls, value: Any) -> Any:
         """Names with commas between them, which YAML may also give as a list."""
         return joined(value)
+
+    @field_validator("budget")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        """A time that can be read."""
+        if value is not None:
+            try:
+                seconds_of(value)
+            except ValueError as error:
+                raise PydanticCustomError("budget", str(error)) from None  # type: ignore[arg-type]
+        return value
 
     @field_validator("threads", "jobs", mode="before")
     @classmethod
@@ -62,6 +74,8 @@ class Settings(Values):
             field = cls.model_fields.get(name)
             if field and (problem := _problem(value, field.annotation)):
                 raise ValueError(f"invalid --{name.replace('_', '-')} {problem}")
+        if values.get("budget") is not None and values.get("trials") is None:
+            values["trials"] = MOST_TRIALS
         return with_defaults(values)
 
     @model_validator(mode="after")

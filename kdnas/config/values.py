@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdnas.config.choices import AGREEMENT
+from kdnas.config.duration import seconds_of
 from kdnas.config.names import split
 from kdnas.config.options import (
     DataOptions,
@@ -16,8 +17,9 @@ from kdnas.config.options import (
     SearchOptions,
     TeacherOptions,
 )
+from kdnas.config.options.base import MOST_TRIALS
 from kdnas.config.options.search import OVER_PRUNING
-from kdnas.config.recipe import Stage, Weight
+from kdnas.config.recipe import LEAST_EPOCHS, Stage, Weight
 from kdnas.config.shape import Shape, read_shape
 
 # The scores that are means of several losses, beside that of logits.
@@ -62,8 +64,29 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         return self.teacher if self.teacher_predictions is None else self.student_base
 
     @property
+    def ends_by_trials(self) -> bool:
+        """Whether a number of trials ends the search; else its time alone does."""
+        return self.budget is None or self.trials < MOST_TRIALS
+
+    @property
+    def budget_seconds(self) -> float:
+        """The time that a search may take in all; infinite where it has no limit."""
+        return float("inf") if self.budget is None else float(seconds_of(self.budget))
+
+    @property
     def full_stages(self) -> tuple[Stage, ...]:
-        """The stages of full KD: by default hidden states, then the task with both losses.
+        """The stages of full KD, each with its share of the epochs."""
+        share, stages = self.epochs_share, self._whole_stages
+        if share == 1:
+            return stages
+        return tuple(
+            stage.model_copy(update={"epochs": max(LEAST_EPOCHS, share * stage.epochs)})
+            for stage in stages
+        )
+
+    @property
+    def _whole_stages(self) -> tuple[Stage, ...]:
+        """By default hidden states, then the task with both losses.
 
         Of a black-box teacher: its logits, then the task with them.
         """

@@ -11,7 +11,7 @@ from kdnas.config.groups import is_of_a_search, panel_of
 from kdnas.report.data import ReportData
 from kdnas.report.model import Report, SplitFacts
 from kdnas.report.page import Command, Section, Table
-from kdnas.report.search_summary import bargain_words
+from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
 from kdnas.tasks import TASK_TYPES
 
@@ -51,7 +51,7 @@ def next_section(data: ReportData) -> Section:
         line, times = faster(report, run), twice_as_fast(report)
         commands += [
             Command(line, f"a student {times} times as fast"),
-            Command(f"kdnas resume {run} --trials {2 * data.settings.trials}", "search for longer"),
+            Command(f"kdnas resume {run} {longer(data.settings)}", "search for longer"),
             Command(f"kdnas fidelity {run}", "check what the search's score is worth"),
         ]
     else:

@@ -24,6 +24,7 @@ from kdnas.runtime.formatting import several
 from kdnas.space import AnyArchitecture, Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.rows import candidate_of
 from kdnas.study.storage import storage_url
@@ -107,7 +108,7 @@ class ReportData:
         best = best_of(rows[rows.number == self.winner])
         return {
             "trials": round(pruner.spent(trials) / pruner.full_cost, 2),
-            "planned": self.settings.trials,
+            "planned": expected_trials(self.study, self.settings.trials),
             "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
             "best": best and best.model_dump(mode="json"),
         }

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from kdnas.config import Settings
+from kdnas.config.duration import duration
 from kdnas.report.model import Bargain, Best, Budget, Found, Search, Spread
 from kdnas.report.trials_table import finished, front, records
 from kdnas.study.attributes import INFEASIBLE, RUNG
@@ -60,6 +61,13 @@ def search_summary(
         bargains=bargains(table, winner),
         speedup_wanted=settings.speedup,
     )
+
+
+def longer(settings: Settings) -> str:
+    """The option that gives a run twice as much: `--trials 40`, or `--budget 1h30m`."""
+    if settings.budget is not None:
+        return f"--budget {duration(2 * settings.budget_seconds)}"
+    return f"--trials {2 * settings.trials}"
 
 
 def bargains(table: pd.DataFrame, winner: int | None) -> list[Bargain]:

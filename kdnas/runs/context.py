@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from kdnas.config import Settings
 from kdnas.files.cache import set_limit
 from kdnas.runs.run_folder import Run
+from kdnas.runs.time_budget import TimeBudget
 from kdnas.runtime.device import Runtime, start_runtime
 
 T = TypeVar("T")
@@ -21,6 +22,7 @@ class Context:
     settings: Settings
     run: Run
     runtime: Runtime
+    time: TimeBudget = field(default_factory=TimeBudget)
 
 
 def open_context(run: Run) -> Context:

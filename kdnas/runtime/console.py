@@ -35,8 +35,11 @@ SPEED_SECONDS = 3600.0
 class Advance(Protocol):
     """Reports the progress of a job."""
 
-    def __call__(self, note: str, done: float | None = None) -> None:
-        """Counts one step, or sets the steps done, with a short note such as the current loss."""
+    def __call__(self, note: str, done: float | None = None, total: float | None = None) -> None:
+        """Counts one step, or sets the steps done, with a short note such as the current loss.
+
+        `total` changes how many there are.
+        """
 
 
 @dataclass
@@ -142,7 +145,7 @@ def correct(kind: str, factor: float) -> None:
 
 
 @contextmanager
-def progress(title: str, total: int, done: float = 0, *, unit: str = "") -> Iterator[Advance]:
+def progress(title: str, total: float, done: float = 0, *, unit: str = "") -> Iterator[Advance]:
     """Shows the progress of a job, and ends it on Ctrl-C.
 
     Yields a function to call once a step with a short note, such as the current loss. On a
@@ -166,14 +169,14 @@ def progress(title: str, total: int, done: float = 0, *, unit: str = "") -> Iter
     with job.within(_shown), shown as advance:
         pace = Pace(title)
 
-        def interruptible(note: str, done: float | None = None) -> None:
+        def interruptible(note: str, done: float | None = None, total: float | None = None) -> None:
             check()
             if done is None and (slow := pace.step()):
                 say(slow)
-            job.reach(job.done + 1 if done is None else done)
+            job.reach(job.done + 1 if done is None else done, total)
             if _plan:
                 _plan.reach(_shown)
-            advance(note, done)
+            advance(note, done, total)
 
         yield interruptible
 
@@ -183,12 +186,12 @@ def _write(line: str) -> None:
     _console.print(printable(redact(line)))
 
 
-def silent(note: str, done: float | None = None) -> None:
+def silent(note: str, done: float | None = None, total: float | None = None) -> None:
     """An `Advance` that prints nothing."""
 
 
 @contextmanager
-def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
+def _bar(title: str, total: float, done: float) -> Iterator[Advance]:
     """A bar below the open ones; above them one of the whole plan, if any."""
     outermost, bars = _manner.bars is None, _manner.bars or _new_bars()
     if outermost:
@@ -199,8 +202,9 @@ def _bar(title: str, total: int, done: float) -> Iterator[Advance]:
             _manner.whole = bars.add_task(_plan.place, total=1.0, **now)  # type: ignore[arg-type]
     task = bars.add_task(printable(title), total=total, completed=done, note="")  # type: ignore[arg-type]
 
-    def advance(note: str, done: float | None = None) -> None:
+    def advance(note: str, done: float | None = None, total: float | None = None) -> None:
         step = {"advance": 1} if done is None else {"completed": done}
+        step |= {} if total is None else {"total": total}
         bars.update(task, note=note, refresh=done is not None, **step)  # type: ignore[arg-type]
         if _plan and _manner.whole is not None:
             place, left = _plan.place, _plan.left
@@ -243,7 +247,7 @@ def _new_bars() -> Progress:
     )
 
 
-def _told(note: str, done: float | None = None) -> None:
+def _told(note: str, done: float | None = None, total: float | None = None) -> None:
     """Prints a line where the last one is long enough ago."""
     outer, inner = _shown[0], _shown[-1]
     if inner.share >= 1 or not _lines.due(outer.seconds):

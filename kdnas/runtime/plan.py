@@ -138,12 +138,12 @@ class Plan:
     @property
     def seconds_left(self) -> float:
         """Of the whole job, by all that is known now."""
+        return sum(self.expected(step) for step in self.steps if not step.done)
+
+    def expected(self, step: Step) -> float:
+        """Seconds that a step, of this plan or not, still needs, by all that is known now."""
         overall, kinds = self._factors()
-        return sum(
-            (step.seconds - step.covered) * kinds.get(step.kind, overall)
-            for step in self.steps
-            if not step.done
-        )
+        return (step.seconds - step.covered) * kinds.get(step.kind, overall)
 
     @property
     def share(self) -> float:

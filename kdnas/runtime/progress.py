@@ -42,9 +42,10 @@ class Ongoing:
             if outer:
                 outer.inner = None
 
-    def reach(self, done: float) -> None:
-        """Sets the steps done."""
+    def reach(self, done: float, total: float | None = None) -> None:
+        """Sets the steps done, and how many there are where that has changed."""
         self.done = done
+        self.total = self.total if total is None else total
 
     @property
     def share(self) -> float:

@@ -36,3 +36,4 @@ FIXED_ATTR = "fixed_params"  # Optuna's own: the parameters of an enqueued trial
 # User attributes of a study.
 SETTINGS = "settings"  # the settings of the run that began it
 FINGERPRINTS = "fingerprints"  # what its teacher and data are
+DEADLINE = "deadline"  # when its search ends, where it has a time

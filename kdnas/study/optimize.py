@@ -26,6 +26,7 @@ from kdnas.space import Candidate, SearchSpace
 from kdnas.space.known_shapes import known_shapes
 from kdnas.students.state import state_artifact
 from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
+from kdnas.study.deadline import Deadline
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.record import EVENT, as_event
 from kdnas.study.results import TrialWriter
@@ -66,7 +67,8 @@ def warm_start(
     """
     if study.get_trials(deepcopy=False):
         return
-    limits, count = Limits(settings.speedup, settings.max_params), settings.trials
+    limits = Limits(settings.speedup, settings.max_params)
+    count = expected_trials(study, settings.trials)
     known = [Candidate(a, space.recipes[0], space.vocabularies[0]) for a in known_shapes(space)]
     if space.prunings:  # one of the many beside thousands of shapes, which chance would not try
         middle = space.prunings[len(space.prunings) // 2]
@@ -90,8 +92,9 @@ def optimize(
     log: Log,
     beside: Study | None = None,
     known: Collection[int] = (),
+    tick: Callable[[], None] = lambda: None,
 ) -> None:
-    """Works on a study until its budget is spent or no candidate is left to try.
+    """Works on a study until its trials or its time are spent, or no candidate is left to try.
 
     Several processes may do so at once, and any may be killed at any moment.
 
@@ -105,6 +108,7 @@ def optimize(
         beside: The run's own study, where this one is random search as a control: candidates train
             in full, those of both are paid for once, and no student is kept.
         known: Numbers of trials that are in the log.
+        tick: Is called after each step.
 
     Raises:
         KdnasError: Several candidates in a row failed, no student keeps the limits, the study
@@ -117,6 +121,7 @@ def optimize(
         search.say(f"{done:g} trials are done already, more than --trials {settings.trials}")
     with standing_shown(study, settings, control=beside is not None) as show:
         while search.waiting(search.step):
+            tick()
             show()
 
 
@@ -130,15 +135,24 @@ def standing_shown(
     def standing() -> tuple[float, str]:
         return wait_for_storage(lambda: _standing(study, pruner), say)
 
+    def total() -> int:
+        return wait_for_storage(lambda: expected_trials(study, settings.trials), say)
+
     title, unit = (RANDOM_SEARCH, "random trial") if control else ("search", "trial")
     done, _ = standing()
-    with progress(title, settings.trials, done, unit=unit) as advance:
+    with progress(title, total(), done, unit=unit) as advance:
 
         def show() -> None:
             done, best = standing()
-            advance(best, done)
+            advance(best, done, total())
 
         yield show
+
+
+def expected_trials(study: Study, most: int) -> int:
+    """Whole trainings that a study is to pay for: `most`, or what there is time for."""
+    deadline = Deadline.of(study)
+    return most if deadline is None else min(most, deadline.trials)
 
 
 def _standing(study: Study, pruner: SuccessiveHalvingPruner) -> tuple[float, str]:
@@ -198,8 +212,7 @@ class _Search:
             self.interrupted.pop()
         if released := self.monitor.release_dead():
             self.say(f"{released} trial(s) of a worker that died will be tried again")
-        full = self.pruner.full_cost
-        left = self.settings.trials * full - self.pruner.spent(self.trials())
+        full, left = self.pruner.full_cost, self._units_left()
         hopeless = self._none_feasible()
         exhausted = set(self.space.candidates) <= taken_candidates(self.study, self.space)
         fresh = left >= full and not hopeless and not exhausted
@@ -219,6 +232,12 @@ class _Search:
             return False
         return True
 
+    def _units_left(self) -> int:
+        """Trainings to the first rung that trials and time leave."""
+        trials, deadline = self.trials(), Deadline.of(self.study)
+        left = self.settings.trials * self.pruner.full_cost - self.pruner.spent(trials)
+        return left if deadline is None else min(left, deadline.units_left(trials, self.pruner))
+
     def _none_feasible(self) -> bool:
         """Whether candidate after candidate breaks a limit.
 
@@ -227,7 +246,7 @@ class _Search:
         """
         scored = max((t.number for t in self.trials() if "loss" in t.user_attrs), default=-1)
         broken = [t for t in infeasible(self.study) if t.number > scored]
-        most = max(MAX_INFEASIBLE, 3 * self.settings.trials)
+        most = max(MAX_INFEASIBLE, 3 * expected_trials(self.study, self.settings.trials))
         if self.trials(TrialState.RUNNING):  # one of them may be the first to keep them
             most *= 2
         if len(broken) < most:

@@ -112,22 +112,25 @@ def search(
     return load_run(complete(new_run(config, flags)).folder)
 
 
-def resume(run: str | Path, *, rebuild_study: bool = False, **changes: Any) -> LoadedRun:
-    """Goes on with a run that stopped, or gives it more trials.
+def resume(
+    run: str | Path, *, rebuild_study: bool = False, finish: bool = False, **changes: Any
+) -> LoadedRun:
+    """Goes on with a run that stopped, or gives it more trials or time.
 
     Args:
         run: The run folder.
         rebuild_study: Whether a lost or damaged study is first made again, from trials.csv, the
             log and the students of trials.
-        changes: `trials` (the new total), `final_seeds`, `threads`, `device`; settings of a
-            training, until its result is there; settings of full KD: the student is then trained
-            again.
+        finish: Whether no further candidate is tried: the best so far is distilled.
+        changes: `trials` and `budget` (the new totals), `final_seeds`, `threads`, `device`;
+            settings of a training, until its result is there; settings of full KD: the student is
+            then trained again.
 
     Raises:
         KdnasError: The folder holds no run, its study is lost, or a change is not possible.
     """
     opened = Run.open(Path(run), **changes)
-    return load_run(complete(opened, rebuild_study=rebuild_study).folder)
+    return load_run(complete(opened, rebuild_study=rebuild_study, finish=finish).folder)
 
 
 def distill(
@@ -210,10 +213,12 @@ def new_run(config: Paths | None, flags: dict[str, Any], *, searches: bool = Tru
     return Run.create(with_latency_input(settings))
 
 
-def complete(run: Run, *, rebuild_study: bool = False) -> Run:
+def complete(
+    run: Run, *, rebuild_study: bool = False, finish: bool = False, began: float | None = None
+) -> Run:
     """Takes all steps of a run that are still to take; a run refused at once leaves nothing."""
     with run.forgotten_if_refused():
-        find_student(open_context(run), rebuild=rebuild_study)
+        find_student(open_context(run), rebuild=rebuild_study, finish=finish, began=began)
     return run
 
 
@@ -235,5 +240,7 @@ def _embedded_example(files: list[Path], flags: dict[str, Any], *, searches: boo
     short = read_yaml(EMBEDDED)
     if not searches:
         short = {key: value for key, value in short.items() if not is_of_a_search(key)}
+    if load_settings(files, flags).budget is not None:  # time ends the search, not its number
+        short.pop("trials")
     say("running the embedded example with the settings of kdnas/config/embedded.yaml")
     return load_settings(files, flags, short)

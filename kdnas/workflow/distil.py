@@ -11,8 +11,9 @@ from typing import Any
 
 from optuna.study import Study
 
-from kdnas.config import Settings, settings_of
+from kdnas.config import Settings, every_recipe, settings_of
 from kdnas.evaluation.threshold import keep_threshold
+from kdnas.files.artifact import key_of
 from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report.model import BY_MAGNITUDE, DISTILLED, HAND_PICKED, SEARCHED
 from kdnas.runs.context import Context, run_step
@@ -27,7 +28,7 @@ from kdnas.study.winner import Winner, choose_winner
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
-from kdnas.workflow.seeds import SEEDS, Train, train_seeds, with_seed
+from kdnas.workflow.seeds import SEEDS, Train, has_time, named, train_seeds, with_seed
 
 MAGNITUDE = "magnitude"
 
@@ -103,11 +104,6 @@ def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str
     return " ".join((step, named(folder.name, seed), *family))
 
 
-def named(name: str, seed: int | None) -> str:
-    """`student`, or `student seed 1` for a training with a seed of its own."""
-    return name if seed is None else f"{name} seed {seed}"
-
-
 def record_of(
     settings: Settings,
     candidate: Candidate,
@@ -132,6 +128,13 @@ def recipe_record(settings: Settings) -> list[dict[str, Any]]:
     return [{**stage, **weighed} for stage in stages]
 
 
+def is_made(folder: Path, settings: Settings) -> bool:
+    """Whether a folder has a student that was trained by a recipe of a run."""
+    key = key_of(folder)
+    offered: list[Any] = [recipe_record(own) for own in every_recipe(settings).values()]
+    return key is not None and key.get("recipe") in offered
+
+
 def after_mini_kd(
     prepared: Prepared, candidate: Candidate, trial: int | None, title: str
 ) -> StudentState:
@@ -150,7 +153,7 @@ def train_student(prepared: Prepared, winner: Winner, folder: Path, home: Path) 
     name = DISTILLED if winner.trial is None else SEARCHED
     own = Control(name, winner.candidate, folder, "student")
     train = partial(distil, prepared, winner.candidate, winner.trial)
-    return train_seeds(prepared.context.settings, own, home, train)
+    return train_seeds(prepared.context, own, home, train)
 
 
 def train_controls(
@@ -161,31 +164,33 @@ def train_controls(
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
     well. The winner's checkpoint is in `student`; `home` gets those of the controls.
     """
-    settings = prepared.context.settings
+    settings, controls = prepared.context.settings, list[Control]()
 
-    def made(
+    def make(
         name: str, candidate: Candidate, title: str, train: Train, *, distilled: bool = True
-    ) -> Control:
-        own = Control(name, candidate, home / "controls" / title, title, distilled=distilled)
-        return train_seeds(settings, own, home, train)
+    ) -> None:
+        folder = home / "controls" / title
+        own = Control(name, candidate, folder, title, distilled=distilled)
+        if is_made(folder, settings) or has_time(prepared.context, own, title):
+            controls.append(train_seeds(prepared.context, own, home, train))
 
     labels = partial(fine_tune, prepared, winner)
-    controls = [made("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)]
+    make("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)
     if settings.architecture is not None:
         return controls
     if winner.pruning.method not in (NONE, MAGNITUDE) and not settings.searches:
         other = replace(winner, pruning=replace(winner.pruning, method=MAGNITUDE, after=()))
         afresh = partial(distil, prepared, other, None)
-        controls.append(made(BY_MAGNITUDE, other, "by-magnitude", afresh))
+        make(BY_MAGNITUDE, other, "by-magnitude", afresh)
     picked = control_by_hand(prepared, winner, student)
     if picked is not None:
         afresh = partial(distil, prepared, picked, None)
-        controls.append(made(HAND_PICKED, picked, "hand-picked", afresh))
+        make(HAND_PICKED, picked, "hand-picked", afresh)
     if random and settings.random_control == "full":
         best = choose_winner(random, speedup=settings.speedup)
         found = Candidate.from_params(best.params)
         afresh = partial(distil, prepared, found, None)
-        controls.append(made(RANDOM_SEARCH, found, "random-search", afresh))
+        make(RANDOM_SEARCH, found, "random-search", afresh)
     return controls
 
 

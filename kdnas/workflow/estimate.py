@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
 from kdnas.distillation.schedule import Schedule
-from kdnas.files.artifact import key_of
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
 from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import REPEATS
 from kdnas.scoring.proxy import split_heldout
 from kdnas.tasks.encode import EncodedExamples, Indices
-from kdnas.workflow.distil import recipe_record
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.measure import FINAL_REPEATS
 from kdnas.workflow.probe import Speeds
@@ -34,13 +29,6 @@ AGAIN = 1.5
 START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
 
 Parts = dict[str, float]
-
-
-def is_made(folder: Path, settings: Settings) -> bool:
-    """Whether a folder has a student that was trained by a recipe of a run."""
-    key = key_of(folder)
-    offered: list[Any] = [recipe_record(own) for own in every_recipe(settings).values()]
-    return key is not None and key.get("recipe") in offered
 
 
 class Estimate:

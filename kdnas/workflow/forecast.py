@@ -32,11 +32,12 @@ from kdnas.teachers.load import (
     name_of_base,
     name_of_teacher,
 )
+from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.distil import MAGNITUDE, step_name
-from kdnas.workflow.estimate import Estimate, is_made
-from kdnas.workflow.inputs import Inputs, trials_left
+from kdnas.workflow.distil import MAGNITUDE, is_made, step_name
+from kdnas.workflow.estimate import Estimate
+from kdnas.workflow.inputs import Inputs, trials_left, trials_spent
 from kdnas.workflow.probe import probe
 from kdnas.workflow.seeds import other_seeds, place_of_seed
 from kdnas.workflow.selection_rows import for_students, selection_rows
@@ -61,13 +62,17 @@ class Facts:
     trials: int | None = None
     trials_left: float = 0.0
     sampler: str | None = None
+    budget: str | None = None  # the time that all of it may take
 
     @property
     def students(self) -> dict[str, str]:
         """What is distilled: one shape, or the best of many."""
         if self.student:
             return {"student": f"{self.student}; {LEGEND}"}
-        left = f"{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
+        about = "" if self.budget is None else "about "
+        left = (
+            f"{about}{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
+        )
         return {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
 
 
@@ -78,12 +83,16 @@ class Forecast:
     facts: Facts
     plan: Plan
     disks: list[Disk]
+    left_out: Sequence[Step] = ()  # what its time is too short for
+    trial: float = math.inf  # seconds of a trial
 
     @property
     def described(self) -> dict[str, Any]:
         """As plain values, for --json."""
         disks = [{**asdict(disk), "folder": str(disk.folder)} for disk in self.disks]
-        return {**asdict(self.facts), **self.plan.described, "disk": disks}
+        left_out = [step.name for step in self.left_out]
+        known = {**asdict(self.facts), **self.plan.described, "disk": disks}
+        return {**known, "left_out": left_out}
 
     @property
     def lines(self) -> list[str]:
@@ -91,6 +100,7 @@ class Forecast:
         facts, plan = self.facts, self.plan
         if not plan.steps:
             return [plan.headline]
+        of = "" if facts.budget is None else f" of --budget {facts.budget}"
         rows = ", ".join(f"{count:,} {name}" for name, count in facts.rows.items())
         tuned = ", to be fine-tuned" if facts.tunes_teacher else ""
         parts = {
@@ -101,7 +111,9 @@ class Forecast:
         }
         told = [line for label, text in parts.items() for line in _column(label, text)]
         disks = [line for disk in self.disks for line in disk.lines]
-        return [plan.headline, *told, *plan.lines, *disks]
+        titles = ", ".join(step.title for step in self.left_out)
+        short = _column("no time", f"for {titles}") if titles else []
+        return [f"{plan.headline}{of}", *told, *plan.lines, *short, *disks]
 
 
 def forecast(
@@ -113,6 +125,7 @@ def forecast(
     students: Sequence[tuple[str, str, Path]] = (),
     trainings: int = 0,
     retrain_teacher: bool = False,
+    spent: float | None = None,
 ) -> Forecast:
     """Plans what is still to do, after measuring how fast this machine is.
 
@@ -124,6 +137,10 @@ def forecast(
         students: Names of steps, titles and folders of the students to be trained for a report.
         trainings: Students to be trained in full beside those.
         retrain_teacher: Whether its fine-tuned teacher was trained with other settings.
+        spent: Seconds of the run's budget that are over; None where it does not limit this.
+
+    Raises:
+        KdnasError: The budget is too short for one trial and its student.
     """
     settings, folder = context.settings, context.run.folder
     tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
@@ -135,33 +152,67 @@ def forecast(
     jobs = count_jobs(context, math.ceil(max(left, random)), count_params(given.model))
     speeds = probe(context, inputs, given, tune=tune, trains=trains)
     estimate = Estimate(context, inputs, speeds, jobs)
-    full = _students(estimate, missing)
+    before = _before(estimate, tune=tune, signal=bool(left or random or missing))
+    made = len(students) - len(missing)
+    todo = Allotment(left, random, _students(estimate, missing))
+    if spent is not None and (left or random):
+        todo = _allotted(context, estimate, todo, before, spent, made)
+    full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
     own = own if random else 0
     steps = [
-        *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),
-        *_search(estimate, left, signal=bool(left or random or missing)),
+        *before,
+        *_trials("search", todo.trials, estimate),
         *full[:own],
-        *_trials("random search", random, estimate),
+        *_trials("random search", todo.random, estimate),
         *full[own:],
     ]
     if students:
-        seconds = estimate.report(len(students))
+        seconds = estimate.report(made + len(todo.students))
         steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
     if trainings:
         seconds = trainings * sum(estimate.recipe(signal=False).values())
         title = several(trainings, "training") + " in full"
         steps.append(Step(TRAININGS, title, {TRAININGS: seconds}, "student"))
-    count = len(full) + bool(trainings)
+    count = len(todo.students) + bool(trainings)
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
-    return Forecast(_facts(context, inputs, given, left, tune), Plan(steps), disks)
+    facts = _facts(context, inputs, given, todo.trials, tune)
+    each = estimate.trial() if left or random else math.inf
+    return Forecast(facts, Plan(steps), disks, todo.left_out, each)
 
 
-def _search(estimate: Estimate, left: float, *, signal: bool) -> list[Step]:
-    """The teacher's outputs for the proxy, and the search on it."""
+def _before(estimate: Estimate, *, tune: bool, signal: bool) -> list[Step]:
+    """What comes before the search: the teacher, and its outputs for the proxy."""
     title = "store the teacher's outputs"
-    store = [Step("signal", title, estimate.signal(), "signal")] if signal else []
-    return store + _trials("search", left, estimate)
+    return [
+        *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),
+        *([Step("signal", title, estimate.signal(), "signal")] * signal),
+    ]
+
+
+def _allotted(
+    context: Context,
+    estimate: Estimate,
+    wanted: Allotment,
+    before: Sequence[Step],
+    spent: float,
+    made: int,
+) -> Allotment:
+    """What there is time for; `made` students are there already."""
+    settings, seconds = context.settings, context.settings.budget_seconds
+    done = (trials_spent(context), trials_spent(context, control=True))
+    return allot(
+        seconds - spent,
+        seconds,
+        before=sum(step.seconds for step in before),
+        trial=estimate.trial(),
+        students=wanted.students,
+        report=lambda count: estimate.report(made + count),
+        done=done,
+        most=float(settings.trials) if wanted.trials else done[0],
+        control=wanted.random > 0,
+        begun=done[0] > 0,
+    )
 
 
 def _trials(name: str, left: float, estimate: Estimate) -> list[Step]:
@@ -185,8 +236,9 @@ def _facts(
     if not settings.searches:
         chosen["student"] = ", then ".join(candidate.label for candidate in candidates)
     else:
-        chosen = {"space": len(candidates), "trials": settings.trials, "trials_left": left}
-        chosen["sampler"] = settings.sampler
+        trials = settings.trials if settings.ends_by_trials else None
+        chosen = {"space": len(candidates), "trials": trials, "trials_left": left}
+        chosen |= {"sampler": settings.sampler, "budget": settings.budget}
     return Facts(
         task=spec.name,
         rows=rows,

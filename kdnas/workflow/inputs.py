@@ -6,14 +6,17 @@ import copy
 import math
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from optuna.study import Study
 
 from kdnas.config import Settings, every_recipe
 from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config.options.base import MOST_TRIALS
 from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
@@ -28,9 +31,10 @@ from kdnas.space.given_shape import space_of_shape
 from kdnas.space.pruning import SPARSITIES, SPARSITY, gradually
 from kdnas.students import empty_student
 from kdnas.students.pruning.kept import prunable_family
+from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
-from kdnas.study.study import load_control, load_run_study
+from kdnas.study.study import evaluated, load_control, load_run_study
 from kdnas.study.whole import CONTROL
 from kdnas.teachers.load import (
     Teacher,
@@ -194,12 +198,22 @@ def check_total(context: Context) -> None:
         )
     if settings.trials >= before.trials:
         return
-    done = _trials_spent(context)
+    done = trials_spent(context)
     if settings.trials < done:
         raise KdnasError(
             f"invalid --trials {settings.trials}: the study has {done:g} already; give the new "
             f"total, {math.ceil(done)} or more"
         )
+
+
+def check_has_trials(context: Context) -> None:
+    """Raises KdnasError where there is nothing to finish: no search, or no scored trial."""
+    folder = context.run.folder
+    if not context.settings.searches:
+        raise KdnasError(f"{folder} has no search to finish; leave --finish out")
+    study = _study_of(context)
+    if study is None or not evaluated(study):
+        raise KdnasError(f"{folder} has no finished trial yet to ship; leave --finish out")
 
 
 def check_changes(context: Context) -> bool:
@@ -233,7 +247,7 @@ def _depends(context: Context) -> str:
     """What was made with the settings of the teacher and of scoring; empty where nothing was."""
     folder = context.run.folder
     if context.settings.searches:
-        return "the study's candidates were scored" if _trials_spent(context) > 0 else ""
+        return "the study's candidates were scored" if trials_spent(context) > 0 else ""
     begun = any((folder / name).exists() for name in ("work", "student", "controls"))
     return "the student was trained" if begun else ""
 
@@ -267,25 +281,52 @@ def trials_left(context: Context, *, control: bool = False) -> float:
     """Whole trials that the search, or random search beside it, has still to pay for."""
     settings = context.settings
     off = control and (settings.random_control == "off" or settings.sampler == "random")
-    if off or not settings.searches:
+    if off or not settings.searches or search_end(context, control=control).done():
         return 0.0
-    return max(0.0, settings.trials - _trials_spent(context, control=control))
+    return max(0.0, settings.trials - trials_spent(context, control=control))
 
 
-def _trials_spent(context: Context, *, control: bool = False) -> float:
+def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
+    """That a search with a budget has ended, its own trials or those of random search."""
+    settings = context.settings
+    key = {"budget": settings.budget, "trials": settings.trials}
+    return context.run.step(f"{'random-search' if control else 'search'}-ended", key)
+
+
+def trials_spent(context: Context, *, control: bool = False) -> float:
     """What a study has spent, in whole trials; 0 where there is none."""
     settings, folder = context.settings, context.run.folder
     if not settings.searches:
         return 0
-    url = storage_url(settings.storage, folder)
-    try:
-        study = load_run_study(url, settings.study, folder)
-        found = load_control(url, settings.study, CONTROL) if control else study
-    except KdnasError:
-        return 0
+    study = _study_of(context)
+    found = study
+    if study and control:
+        found = load_control(storage_url(settings.storage, folder), settings.study, CONTROL)
     pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
     trials = found.get_trials(deepcopy=False) if found else []
     return pruner.spent(trials) / pruner.full_cost
+
+
+def with_expected_trials(context: Context) -> Context:
+    """The same for a worker's plan: with the trials that the search's time is expected to pay for.
+
+    0 where its first process has not worked out when it ends.
+    """
+    settings, study = context.settings, _study_of(context)
+    if settings.budget is None:
+        return context
+    trials = 0 if study is None else expected_trials(study, settings.trials)
+    trials = trials if trials < MOST_TRIALS else 0
+    return replace(context, settings=settings.model_copy(update={"trials": trials}))
+
+
+def _study_of(context: Context) -> Study | None:
+    """The run's study; None where there is none, or it cannot be read."""
+    settings, folder = context.settings, context.run.folder
+    try:
+        return load_run_study(storage_url(settings.storage, folder), settings.study, folder)
+    except KdnasError:
+        return None
 
 
 def check_same_data(context: Context, data: RunData) -> None:

@@ -7,17 +7,20 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.report import Report, write_report
+from kdnas.runs.clock import run_clock, seconds_before
 from kdnas.runs.context import Context
+from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
 from kdnas.students.checkpoint import student_artifact
@@ -41,13 +44,13 @@ from kdnas.workflow.forecast import (
     Forecast,
     follow,
     forecast,
-    foresee,
     share_of_time,
     trained_in_full,
 )
 from kdnas.workflow.inputs import (
     Inputs,
     check_changes,
+    check_has_trials,
     check_inputs,
     check_limits,
     check_same_data,
@@ -55,12 +58,14 @@ from kdnas.workflow.inputs import (
     drop_teacher,
     load_given_teacher,
     read_inputs,
+    with_expected_trials,
 )
 from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
+from kdnas.workflow.time_left import within_time
 from kdnas.workflow.within_limit import distil_within_limit
 
 
@@ -75,18 +80,22 @@ class _Ready:
     forecast: Forecast
 
 
-def find_student(context: Context, *, rebuild: bool = False) -> Report:
+def find_student(
+    context: Context, *, rebuild: bool = False, finish: bool = False, began: float | None = None
+) -> Report:
     """The seven steps; with `rebuild`, a lost or damaged study is first made again.
 
-    Where the student's shape is given, there is no study and no step 4.
+    Where the student's shape is given, there is no study and no step 4. With `finish`, no further
+    trial is tried: the best so far is distilled. The time of --budget counts from `began` on, by
+    `time.monotonic`; default: from now on.
 
     Raises:
         KdnasError: Bad input or a lost study, before anything is computed; or no candidate meets
             the limits.
     """
     run = context.run
-    with run.alone():
-        ready = _check(context, rebuild=rebuild)
+    with run.alone(), run_clock(run, began) as spent:
+        ready = _check(context, rebuild=rebuild, finish=finish, spent=spent)
         context, inputs = ready.context, ready.inputs
         settings = context.settings
         study = open_run_study(context, inputs.space) if settings.searches else None
@@ -102,10 +111,12 @@ def find_student(context: Context, *, rebuild: bool = False) -> Report:
             winner, random = Winner(inputs.space.candidates[-1]), None
             before: dict[str, Report] = {}
             if study:
-                search(prepared, study)  # 4 search
+                if not finish:
+                    search(prepared, study)  # 4 search
                 track.trials(map(row_of, study.get_trials(deepcopy=False)))
+                prepared = within_time(prepared, study)
                 winner = _distil_best(prepared, study)
-                random = random_search(prepared, study)
+                random = random_search(prepared, study, finish=finish)
                 track.curves()
             else:
                 check_same_data(context, inputs.data)
@@ -141,22 +152,28 @@ def _distil_best(prepared: Prepared, study: Study) -> Winner:
     """Distils the best trial that keeps the limits."""
     context, speedup = prepared.context, prepared.context.settings.speedup
     best_first = ranked_trials(study, speedup=speedup)
-    foresee(study, best_first[0])
     place = partial(checkpoint_of, context)
     return distil_within_limit(prepared, [*map(Winner.of, best_first)], speedup, place)
 
 
-def plan_search(context: Context) -> Forecast:
+def plan_search(context: Context, *, finish: bool = False) -> Forecast:
     """What `find_student` would do; nothing is computed beyond a few measured steps.
 
     Raises:
         KdnasError: Bad input or a lost study.
     """
     with context.run.alone():
-        return _check(context).forecast
+        before = seconds_before(context.run)
+        return _check(context, finish=finish, spent=lambda: before).forecast
 
 
-def _check(context: Context, *, rebuild: bool = False) -> _Ready:
+def _check(
+    context: Context,
+    *,
+    rebuild: bool = False,
+    finish: bool = False,
+    spent: Callable[[], float] = lambda: 0.0,
+) -> _Ready:
     run = context.run
     if rebuild:
         check_searches(run)
@@ -174,9 +191,15 @@ def _check(context: Context, *, rebuild: bool = False) -> _Ready:
     homes = [run.folder]
     if not context.settings.searches and inputs.space.prunings:
         homes = [home_of_pruned(context, pruning) for pruning in inputs.space.prunings]
+    if finish:
+        check_has_trials(context)
     students = [one for home in homes for one in trained_in_full(context, home)]
-    made = forecast(context, inputs, given, students=students, retrain_teacher=changed)
-    return _Ready(context, inputs, given, changed, made)
+    over = spent() if context.settings.budget and not finish else None
+    retrain: Any = {"students": students, "retrain_teacher": changed}
+    made = forecast(context, inputs, given, searches=not finish, spent=over, **retrain)
+    seconds = context.settings.budget_seconds
+    budget = TimeBudget(seconds, spent, made.plan, made.left_out, made.trial)
+    return _Ready(replace(context, time=budget), inputs, given, changed, made)
 
 
 def deliver(
@@ -315,4 +338,4 @@ def _check_work(context: Context, *, check: bool) -> tuple[Inputs, Teacher, Fore
     if check:
         check_inputs(context, inputs)
     given = load_given_teacher(context, inputs)
-    return inputs, given, forecast(context, inputs, given)
+    return inputs, given, forecast(with_expected_trials(context), inputs, given)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 
+from kdnas.config import Settings
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.runtime.side_by_side import Ask, side_by_side
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
 from kdnas.study.join import check_same_teacher, identity, publish
-from kdnas.study.optimize import RANDOM_SEARCH, optimize, standing_shown, warm_start
+from kdnas.study.optimize import (
+    RANDOM_SEARCH,
+    expected_trials,
+    optimize,
+    standing_shown,
+    warm_start,
+)
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
@@ -24,7 +33,8 @@ from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import name_of_teacher
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.hand_picked import pick_by_hand
-from kdnas.workflow.inputs import check_same_data, trials_left
+from kdnas.workflow.inputs import check_same_data, search_end, trials_left
+from kdnas.workflow.pacing import has_time, keep_time
 from kdnas.workflow.prepare import Prepared, source_fingerprint
 
 
@@ -44,15 +54,24 @@ def open_run_study(context: Context, space: SearchSpace, control: str | None = N
     }
     if not control:
         check_whole(run)
-    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
-    planned = settings.trials if control else pruner.expected_candidates(settings.trials)
-    sampler = make_sampler(control or settings.sampler, space, settings.seed, planned)
     title = control_name(settings.study, control) if control else settings.study
     url = storage_url(settings.storage, run.folder)
-    study = create_study(url, title, sampler, settings.objective, ours)
+    study = create_study(url, title, None, settings.objective, ours)
+    study.sampler = _sampler(settings, space, study, control)
     if not (control or joined):
         publish(study, settings)
     return study
+
+
+def _sampler(
+    settings: Settings, space: SearchSpace, study: Study, control: str | None
+) -> BaseSampler:
+    """The sampler of a run, or of its control, for as many trials as it is expected to have."""
+    trials = expected_trials(study, settings.trials)
+    if not control:
+        pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
+        trials = pruner.expected_candidates(trials)
+    return make_sampler(control or settings.sampler, space, settings.seed, trials)
 
 
 def search(prepared: Prepared, study: Study) -> None:
@@ -67,6 +86,10 @@ def search(prepared: Prepared, study: Study) -> None:
     now = fingerprint(prepared.teacher, data.train, data.distillation)
     before = source_fingerprint(context, inputs)
     check_same_teacher(study, before.read() if before.done() else None, now)
+    if trials_left(context) == 0:
+        return
+    jobs = _jobs(prepared, control=False)
+    tick = keep_time(context, study, jobs, control=False)
     if settings.warm_start and not study.get_trials(deepcopy=False):
         space, picked = inputs.space, list[Candidate]()
         if Limits(settings.speedup, settings.max_params):
@@ -74,35 +97,54 @@ def search(prepared: Prepared, study: Study) -> None:
             picked = pick_by_hand(prepared, like)
         warm_start(study, space, settings, prepared.meter, picked)
     with run.timed("search"):
-        _optimize(prepared, study)
+        _optimize(prepared, study, jobs, tick)
+    _ended(context, control=False)
 
 
-def random_search(prepared: Prepared, study: Study) -> Study | None:
+def random_search(prepared: Prepared, study: Study, *, finish: bool = False) -> Study | None:
     """Random search with the search's budget, as a control; a candidate of both is paid for once.
 
-    Returns its study; None where it is switched off, or nothing in it was scored.
+    With `finish`, it is read as it is. Returns its study; None where it is switched off, or nothing
+    in it was scored.
     """
     context = prepared.context
     settings = context.settings
     if settings.random_control == "off" or settings.sampler == "random":
         return None
     control = open_run_study(context, prepared.inputs.space, CONTROL)
-    with context.run.timed(RANDOM_SEARCH):
-        _optimize(prepared, control, beside=study)
+    jobs = _jobs(prepared, control=True)
+    if not finish and trials_left(context, control=True) > 0:
+        if has_time(context, jobs):
+            tick = keep_time(context, control, jobs, control=True)
+            with context.run.timed(RANDOM_SEARCH):
+                _optimize(prepared, control, jobs, tick, beside=study)
+        _ended(context, control=True)
     return control if evaluated(control) else None
 
 
-def _optimize(prepared: Prepared, study: Study, beside: Study | None = None) -> None:
+def _jobs(prepared: Prepared, *, control: bool) -> int:
+    """Candidates of a search, or of random search, that are scored side by side."""
+    left = math.ceil(trials_left(prepared.context, control=control))
+    return count_jobs(prepared.context, left, prepared.meter.teacher_params)
+
+
+def _optimize(
+    prepared: Prepared,
+    study: Study,
+    jobs: int,
+    tick: Callable[[], None],
+    beside: Study | None = None,
+) -> None:
     """Spends a study's budget, first side by side; what is left then, this process does."""
     context, space = prepared.context, prepared.inputs.space
-    settings, run = context.settings, context.run
+    run, control = context.run, CONTROL if beside else None
+    settings = _settings_for(context.settings, beside)
+    study.sampler = _sampler(settings, space, study, control)
     given = (settings, run.folder, run.log)
-    left = math.ceil(trials_left(context, control=beside is not None))
-    jobs = count_jobs(context, left, prepared.meter.teacher_params)
 
     def work(ask: Ask) -> None:
         """What each process does, with connections of its own."""
-        ours = open_run_study(context, space, CONTROL if beside else None)
+        ours = open_run_study(context, space, control)
         theirs = open_run_study(context, space) if beside else None
         known = [t.number for t in ours.get_trials(deepcopy=False) if t.state.is_finished()]
         optimize(ours, space, prepared.evaluate_with(ask), *given, theirs, known=known)
@@ -112,6 +154,26 @@ def _optimize(prepared: Prepared, study: Study, beside: Study | None = None) -> 
         for each in filter(None, (study, beside)):
             disconnect(each._storage)
         with standing_shown(study, settings, control=beside is not None) as show:
-            side_by_side(jobs, work, prepared.meter.of_candidate, show)
+
+            def look() -> None:
+                tick()
+                show()
+
+            side_by_side(jobs, work, prepared.meter.of_candidate, look)
     known = rows_on_record(run, control=beside is not None)
-    optimize(study, space, prepared.evaluate, *given, beside, known=known)
+    optimize(study, space, prepared.evaluate, *given, beside, known=known, tick=tick)
+
+
+def _ended(context: Context, *, control: bool) -> None:
+    """Keeps that a search has used its time: more trials take a larger budget."""
+    if context.time.limited:
+        search_end(context, control=control).write({})
+
+
+def _settings_for(settings: Settings, beside: Study | None) -> Settings:
+    """The settings of a study; where time ends the search, random search has as many trials."""
+    if beside is None or settings.ends_by_trials:
+        return settings
+    pruner = SuccessiveHalvingPruner(settings.rungs, settings.reduction)
+    spent = pruner.spent(beside.get_trials(deepcopy=False)) / pruner.full_cost
+    return settings.model_copy(update={"trials": max(1, math.ceil(spent))})

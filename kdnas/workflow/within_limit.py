@@ -11,6 +11,7 @@ from pathlib import Path
 from kdnas.errors import MissedLimitError
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
+from kdnas.report.search_summary import longer
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
@@ -93,5 +94,5 @@ def _what_can_be_had(
         f"no student keeps --speedup {speedup:g}: timed at length, the fastest of those tried, "
         f"trial {number} ({label}), is {reached[number]:.2f} times as fast as the teacher; take "
         f"it with `kdnas distill {run.folder} --speedup {least:g}`, or try more candidates with "
-        f"`kdnas resume {run.folder} --trials {2 * run.settings.trials}`"
+        f"`kdnas resume {run.folder} {longer(run.settings)}`"
     )

@@ -9,6 +9,7 @@ from pydantic.config import JsonDict
 
 # Limits that several options share, here and in stages. Seeds are added to, below 2**32.
 MOST_SEED = 2**31 - 1
+MOST_TRIALS = 1_000_000
 MOST_FINAL_SEEDS = 100
 MOST_ROWS = 1_000_000_000
 MOST_TOKENS = 65_536

@@ -49,6 +49,12 @@ class FullKDOptions(Options):
     hidden_weight: float = setting(
         1.0, "Weight of the hidden-state loss in task training.", ge=0, le=MOST_WEIGHT
     )
+    epochs_share: float = setting(
+        1.0,
+        "Share of the recipe's epochs in full KD; with --budget, what there is time for.",
+        ge=0.01,
+        le=1,
+    )
     class_weights: ClassWeights = setting(
         "none",
         "Weights of the classes in the loss on labels, of teacher and students: none, or balanced: "

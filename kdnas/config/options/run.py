@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from kdnas.config.options.base import MOST_SEED, Options, setting
+from kdnas.config.options.base import MOST_SEED, MOST_TRIALS, Options, setting
 from kdnas.config.vocabulary import TEACHERS
 
 
@@ -61,10 +61,18 @@ class RunOptions(Options):
     )
     trials: int = setting(
         20,
-        "Candidates to evaluate in total; with --rungs, what so many would cost.",
+        "Candidates to evaluate in total; with --rungs, what so many would cost. With --budget, "
+        "whichever ends first; none where --budget is given alone.",
         ge=1,
-        le=1_000_000,
+        le=MOST_TRIALS,
         main=True,
+    )
+    budget: str | None = setting(
+        None,
+        "End within this time, such as 45m, 1h30m or 90s: as many trials as leave time to distil "
+        "the best and to evaluate it; default: --trials alone ends the search.",
+        main=True,
+        form="TIME",
     )
     seed: int = setting(
         0,

@@ -1,0 +1,66 @@
+"""The time at which a study's search ends, which all its workers read from the study."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.study.attributes import DEADLINE, UNITS
+from kdnas.study.pruner import SuccessiveHalvingPruner
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When a search ends; the clocks of machines that share a study must agree.
+
+    Attributes:
+        until: Seconds since the epoch.
+        trials: Whole trainings that the study is expected to have paid for by then.
+        seconds: What a whole training should take one worker, until some have ended.
+    """
+
+    until: float
+    trials: int
+    seconds: float
+
+    @classmethod
+    def of(cls, study: Study) -> Deadline | None:
+        """That of a study; None where a number of trials alone ends it."""
+        found: Any = study.user_attrs.get(DEADLINE)
+        return None if found is None else cls(**found)
+
+    def write(self, study: Study) -> None:
+        """Tells all workers."""
+        study.set_user_attr(DEADLINE, asdict(self))
+
+    def units_left(
+        self,
+        trials: Sequence[FrozenTrial],
+        pruner: SuccessiveHalvingPruner,
+        clock: Clock = time.time,
+    ) -> int:
+        """Trainings to the first rung that one worker can still finish by then.
+
+        The first whole training is always paid for: without it there is no student.
+        """
+        if not pruner.spent(trials):
+            return pruner.full_cost
+        each = seconds_a_unit(trials) or self.seconds / pruner.full_cost
+        return max(0, int((self.until - clock()) / each))
+
+
+def seconds_a_unit(trials: Sequence[FrozenTrial]) -> float | None:
+    """What a training to the first rung took so far, on average; None where none has ended."""
+    ended = [t for t in trials if t.user_attrs.get(UNITS) and "reward" in t.user_attrs]
+    known = [t for t in ended if t.user_attrs.get("seconds")]
+    if not known:
+        return None
+    return fmean(float(t.user_attrs["seconds"]) / int(t.user_attrs[UNITS]) for t in known)

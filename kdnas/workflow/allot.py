@@ -1,0 +1,110 @@
+"""What a search does within its time: how many trials, which trainings in full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kdnas.config.duration import duration
+from kdnas.errors import KdnasError
+from kdnas.runs.time_budget import RESERVE
+from kdnas.runtime.formatting import in_time
+from kdnas.runtime.plan import Step
+
+# Of the time beside one trial and its student, what controls and further finalists may take.
+SHARE_OF_OTHERS = 0.5
+# Least budgets are rounded up to whole ones of these seconds; speeds are measured anew each time.
+ROUND, SURE = 60, 1.05
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """What there is time for.
+
+    Attributes:
+        trials: Of the search, still to come; of random search beside it as many in all.
+        random: Of random search, still to come.
+        students: Trainings in full.
+        left_out: Those that there is no time for.
+    """
+
+    trials: float
+    random: float
+    students: list[Step]
+    left_out: list[Step] = field(default_factory=list)
+
+
+def allot(
+    left: float,
+    seconds: float,
+    *,
+    before: float,
+    trial: float,
+    students: Sequence[Step],
+    report: Callable[[int], float],
+    done: tuple[float, float],
+    most: float,
+    control: bool,
+    begun: bool,
+) -> Allotment:
+    """Divides the time left: one trial, its student and the report come first.
+
+    Controls and further finalists follow in their order, as far as half of the rest pays for them.
+    The rest is for trials, half of it for random search's.
+
+    Args:
+        left: Seconds left.
+        seconds: Of the whole budget.
+        before: What comes before the search.
+        trial: Seconds that a trial adds to the search.
+        students: The trainings in full that are missing, the run's own student first.
+        report: What the report takes for so many students.
+        done: Trials of the search and of random search that are paid for.
+        most: Trials of the search, and of random search, in all.
+        control: Whether random search follows.
+        begun: Whether the run has trials already: it then ends as soon as it can.
+
+    Raises:
+        KdnasError: There is no time for the least of it.
+    """
+    must, others = list(students[:1]), students[1:]
+    least = before + trial + sum(step.seconds for step in must) + report(1)
+    rest = left - RESERVE * seconds - least
+    if rest < 0 and not begun:
+        raise KdnasError(too_short(seconds, seconds - left, least))
+    budget, left_out = SHARE_OF_OTHERS * max(0.0, rest), list[Step]()
+    for step in others:
+        price = step.seconds + report(2) - report(1)
+        if price <= budget:
+            must.append(step)
+            budget, rest = budget - price, rest - price
+        else:
+            left_out.append(step)
+    count = max(0.0, rest + trial) / trial
+    mine, theirs = split(count, done, control=control)
+    mine = min(mine, max(0.0, most - done[0]))
+    theirs = min(theirs, max(0.0, done[0] + mine - done[1]))
+    return Allotment(_whole(mine), _whole(theirs), must, left_out)
+
+
+def split(count: float, done: tuple[float, float], *, control: bool) -> tuple[float, float]:
+    """Trials for the search and for random search, such that both have as many in the end."""
+    if not control:
+        return count, 0.0
+    mine = min(count, max(0.0, (count - done[0] + done[1]) / 2))
+    return mine, count - mine
+
+
+def _whole(trials: float) -> float:
+    return float(math.floor(trials + 1e-6))
+
+
+def too_short(seconds: float, spent: float, least: float) -> str:
+    """The message for a budget that does not pay for one trial and its student."""
+    fits = ROUND * math.ceil((spent + SURE * least) / (1 - RESERVE) / ROUND)
+    return (
+        f"invalid --budget {duration(seconds)}: one trial, its distillation in full and its "
+        f"evaluation take about {in_time(least, rough=True)} here; give --budget {duration(fits)} "
+        "or more"
+    )
