@@ -76,9 +76,9 @@ def test_a_job_says_where_it_is_in_its_plan(
     assert command("resume", run, "--trials", 3) == (0, "")
     told = command.all
     assert told.count(LEGEND.split()[0]) == 1 and told.index("plan: ") < told.index("trial 2 ")
-    assert re.search(r"step 2 of \d: search, 1 trial \(about \d+ s left in all\)", told)
+    assert re.search(r"step 2 of \d: search, 1 trial \(about [^)]+ left in all\)", told)
     assert re.search(r"(\w+) of \1: evaluate and report", told)
-    assert re.search(r"\ndone in [\d.]+ s; planned: about \d+ s\n", told)
+    assert re.search(r"\ndone in [^;]+; planned: about .+\n", told)
 
 
 def test_too_small_a_disk_is_said_beforehand(
