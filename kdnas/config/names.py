@@ -7,8 +7,9 @@ from typing import Any
 
 def joined(value: Any) -> Any:
     """A list of names as one text: `a,b`."""
-    if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
-        value = ",".join(value)
+    kinds = str | int | float
+    if isinstance(value, list | tuple) and all(isinstance(word, kinds) for word in value):
+        value = ",".join(map(str, value))
     return ",".join(split(value)) if isinstance(value, str) else value
 
 

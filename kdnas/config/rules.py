@@ -61,14 +61,13 @@ def _of_shape(settings: Values) -> str | None:
 
 def _of_pruning(settings: Values) -> str | None:
     """What does not go with pruned students."""
-    asked = [
-        n for n in ("sparsity", "speedup", "speedups") if getattr(settings, n) not in (None, ())
-    ]
+    options = ("sparsity", "speedup", "speedups", "assistants")
+    asked = [name for name in options if getattr(settings, name) not in (None, ())]
     further, given = [name for name in asked if name != "speedup"], f"--pruned {settings.pruned}"
     if settings.searches_pruned:
         given = f"--search-over {settings.search_over}"
     elif settings.pruned is None:
-        return f"--{further[0]} says how far to prune; give --pruned, too" if further else None
+        return f"--{further[0]} is of a pruned student; give --pruned, too" if further else None
     for name in AGAINST_PRUNING if not settings.searches_pruned else ():
         if value := getattr(settings, name):
             option = f"--{name.replace('_', '-')} {value}"
@@ -79,12 +78,30 @@ def _of_pruning(settings: Values) -> str | None:
             "teacher; leave --no-inherit out"
         )
     if not settings.searches_pruned:
-        return _of_targets(settings, asked)
+        asked = [name for name in asked if name != "assistants"]
+        return _of_targets(settings, asked) or _of_assistants(settings)
     if further:
         return (
             f"--{further[0]} and {given} contradict each other: a search chooses how far to prune, "
             f"from `space: {{sparsity: [...]}}`; leave --{further[0]} out"
         )
+    return None
+
+
+def _of_assistants(settings: Values) -> str | None:
+    """The sparsities of a student's assistants."""
+    wrong = f"invalid --assistants {settings.assistants}"
+    try:
+        found = settings.assistant_sparsities
+    except ValueError:
+        return f"{wrong}: expected sparsities with commas between them, such as 0.6,0.8"
+    if any(not 0 < one < 1 for one in found):
+        return f"{wrong}: expected shares above 0 and below 1, such as 0.6,0.8"
+    least = (settings.sparsity,) if settings.sparsity is not None else ()
+    if list((*found, *least)) != sorted({*found, *least}):
+        return f"{wrong}: give each once, the lowest first, and all below --sparsity"
+    if found and settings.speedups:
+        return f"{wrong}: in a family, students are pruned from each other; give one --speedup"
     return None
 
 

@@ -49,6 +49,15 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         return OVER_PRUNING in split(self.search_over)
 
     @property
+    def assistant_sparsities(self) -> tuple[float, ...]:
+        """Those of --assistants.
+
+        Raises:
+            ValueError: One is no number.
+        """
+        return tuple(map(float, split(self.assistants or "")))
+
+    @property
     def shape(self) -> Shape:
         """What is given of the student's shape; empty where a study finds it."""
         return {} if self.architecture is None else read_shape(self.architecture)

@@ -17,6 +17,7 @@ from kdnas.space import AnyArchitecture
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
+WITHOUT_ASSISTANTS = "without assistants"
 BY_MAGNITUDE = "pruned by magnitude"
 SEARCHED = "found by the search"
 DISTILLED = "distilled"

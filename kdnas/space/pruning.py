@@ -8,6 +8,7 @@ from typing import Any
 
 # The fields as a trial's parameters. A speed-up that is asked for is not the one that is measured.
 METHOD, SPARSITY, ASKED, AFTER = "pruning", "sparsity", "pruned_to_speedup", "pruned_after"
+ASSISTANTS = "assistants"
 NONE = "none"
 
 
@@ -25,12 +26,14 @@ class Pruning:
             asked.
         after: The speed-ups of the students that it is pruned from, one after the other; empty
             where it is pruned from the teacher.
+        assistants: The sparsities of the students that teach it, each taught by the one before it.
     """
 
     method: str = NONE
     sparsity: float = 0.0
     speedup: float = 0.0
     after: tuple[float, ...] = ()
+    assistants: tuple[float, ...] = ()
 
     def __bool__(self) -> bool:
         return self.method != NONE
@@ -41,12 +44,13 @@ class Pruning:
         method = params.get(METHOD, NONE)
         if method is None or method == NONE:
             return NOT_PRUNED
-        after = str(params.get(AFTER) or "")
+        after, assistants = (_read(params.get(name)) for name in (AFTER, ASSISTANTS))
         return cls(
             str(method),
             float(params.get(SPARSITY) or 0),
             float(params.get(ASKED) or 0),
-            tuple(float(part) for part in after.split(",") if part),
+            after,
+            assistants,
         )
 
     @property
@@ -56,7 +60,8 @@ class Pruning:
             return {}
         found: dict[str, float | str] = {METHOD: self.method}
         found |= {ASKED: self.speedup} if self.speedup else {SPARSITY: self.sparsity}
-        return {**found, AFTER: _listed(self.after)} if self.after else found
+        lists = {AFTER: self.after, ASSISTANTS: self.assistants}
+        return {**found, **{name: _listed(each) for name, each in lists.items() if each}}
 
     @property
     def before(self) -> Pruning:
@@ -64,6 +69,19 @@ class Pruning:
         if not self.after:
             return NOT_PRUNED
         return replace(self, speedup=self.after[-1], after=self.after[:-1])
+
+    @property
+    def assistant(self) -> Pruning:
+        """The student that teaches it; one that is not pruned where that is the teacher."""
+        if not self.assistants:
+            return NOT_PRUNED
+        *before, last = self.assistants
+        return Pruning(self.method, sparsity=last, assistants=tuple(before))
+
+    @property
+    def shape(self) -> Pruning:
+        """What decides its heads and neurons: all but who teaches it."""
+        return replace(self, assistants=())
 
     @property
     def target(self) -> str:
@@ -74,8 +92,9 @@ class Pruning:
 
     @property
     def label(self) -> str:
-        """Short name, `ziplm 4x`."""
-        return f"{self.method} {self.target}"
+        """Short name, `ziplm 4x`; with assistants `ziplm 90% taught by 60%,80%`."""
+        taught = ",".join(f"{100 * one:g}%" for one in self.assistants)
+        return f"{self.method} {self.target}" + f" taught by {taught}" * bool(taught)
 
 
 NOT_PRUNED = Pruning()
@@ -93,6 +112,11 @@ def gradually(method: str, speedups: Sequence[float]) -> tuple[Pruning, ...]:
         Pruning(method, speedup=speedup, after=tuple(speedups[:i]))
         for i, speedup in enumerate(speedups)
     )
+
+
+def _read(value: Any) -> tuple[float, ...]:
+    """What `_listed` wrote."""
+    return tuple(float(part) for part in str(value or "").split(",") if part)
 
 
 def _listed(numbers: tuple[float, ...]) -> str:

@@ -15,7 +15,7 @@ from kdnas.config import Settings, every_recipe, settings_of
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.artifact import key_of
 from kdnas.recipes.full import run_recipe, train_on_labels
-from kdnas.report.model import BY_MAGNITUDE, DISTILLED, HAND_PICKED, SEARCHED
+from kdnas.report.model import BY_MAGNITUDE, DISTILLED, HAND_PICKED, SEARCHED, WITHOUT_ASSISTANTS
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import FAMILY, Run
 from kdnas.runtime.console import say
@@ -25,6 +25,8 @@ from kdnas.students.checkpoint import student_artifact
 from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import Winner, choose_winner
+from kdnas.workflow.assistants import FOLDER as ASSISTANTS
+from kdnas.workflow.assistants import assistants_of, place_of_assistant, taught_by_assistant
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
@@ -51,7 +53,7 @@ def distil(
         say(f"{title}: distilling {candidate.label}")
         known = None if seed is not None else trial
         start = partial(after_mini_kd, own, candidate, known, title)
-        job = own.full(candidate.recipe)
+        job = taught_by_assistant(own, own.full(candidate.recipe), candidate)
         goes_on = job.settings.after_mini_kd
         return run_recipe(job, candidate, work, title, start if goes_on else None)
 
@@ -149,8 +151,14 @@ def after_mini_kd(
 
 
 def train_student(prepared: Prepared, winner: Winner, folder: Path, home: Path) -> Control:
-    """The run's own student, in `folder`, and with other seeds below `home`."""
+    """The run's own student, in `folder`, and with other seeds below `home`.
+
+    Its assistants are trained first.
+    """
     name = DISTILLED if winner.trial is None else SEARCHED
+    run = prepared.context.run
+    for assistant in assistants_of(winner.candidate):
+        distil(prepared, assistant, None, place_of_assistant(run, assistant))
     own = Control(name, winner.candidate, folder, "student")
     train = partial(distil, prepared, winner.candidate, winner.trial)
     return train_seeds(prepared.context, own, home, train)
@@ -178,8 +186,12 @@ def train_controls(
     make("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)
     if settings.architecture is not None:
         return controls
+    if winner.pruning.assistants:
+        alone = replace(winner, pruning=winner.pruning.shape)
+        afresh = partial(distil, prepared, alone, None)
+        make(WITHOUT_ASSISTANTS, alone, "without-assistants", afresh)
     if winner.pruning.method not in (NONE, MAGNITUDE) and not settings.searches:
-        other = replace(winner, pruning=replace(winner.pruning, method=MAGNITUDE, after=()))
+        other = replace(winner, pruning=replace(winner.pruning.shape, method=MAGNITUDE, after=()))
         afresh = partial(distil, prepared, other, None)
         make(BY_MAGNITUDE, other, "by-magnitude", afresh)
     picked = control_by_hand(prepared, winner, student)
@@ -218,7 +230,7 @@ def _work(
     """Where an unfinished training keeps its state; the student's name, as `trial-3 student`."""
     home = context.run.folder
     parts = folder.relative_to(home).parts
-    other = ("controls", "students", FAMILY, SEEDS, str(seed))
+    other = ("controls", "students", FAMILY, ASSISTANTS, SEEDS, str(seed))
     title = named(" ".join(part for part in parts if part not in other), seed)
     place = named(folder.name, seed).replace(" ", "-")
     return home / "work" / place / candidate.label.replace(" ", "-"), title

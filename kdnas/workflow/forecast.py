@@ -292,6 +292,8 @@ def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]
         ("distil", "student", "distil the student"),
         ("control", "fine-tuned", "control: the student on labels alone"),
     ]
+    if settings.assistants:
+        kinds.append(("distil", "without-assistants", "control: the student without assistants"))
     if settings.pruned and not (settings.searches or settings.pruned == MAGNITUDE):
         kinds.append(("distil", "by-magnitude", "control: pruned by magnitude"))
     if settings.architecture is None:

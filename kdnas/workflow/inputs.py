@@ -148,9 +148,10 @@ def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
 def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
     """How the students of `kdnas distill --pruned` are pruned."""
     assert settings.pruned is not None
-    if settings.sparsity is not None:
-        return (Pruning(settings.pruned, sparsity=settings.sparsity),)
-    return gradually(settings.pruned, settings.speedups or (settings.speedup or 1.0,))
+    if settings.speedups:
+        return gradually(settings.pruned, settings.speedups)
+    targets = settings.sparsity or 0.0, settings.speedup or 0.0
+    return (Pruning(settings.pruned, *targets, assistants=settings.assistant_sparsities),)
 
 
 def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:

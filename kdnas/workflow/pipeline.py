@@ -20,9 +20,11 @@ from optuna.trial import FrozenTrial
 from kdnas.report import Report, write_report
 from kdnas.runs.clock import run_clock, seconds_before
 from kdnas.runs.context import Context
+from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
+from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.rebuild import rebuild_study
 from kdnas.study.rows import row_of
@@ -31,6 +33,7 @@ from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_searches, check_whole, open_study_of
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
+from kdnas.workflow.assistants import assistants_of, place_of_assistant
 from kdnas.workflow.choose import (
     Choice,
     aside_of,
@@ -39,7 +42,7 @@ from kdnas.workflow.choose import (
     choose_student,
     ship,
 )
-from kdnas.workflow.distil import record_of, train_controls, train_student
+from kdnas.workflow.distil import record_of, step_name, train_controls, train_student
 from kdnas.workflow.forecast import (
     Forecast,
     follow,
@@ -130,6 +133,12 @@ def find_student(
             return report
 
 
+def _assistants(run: Run, candidate: Candidate) -> list[tuple[str, str, Path]]:
+    """As `trained_in_full`, of the assistants of a candidate."""
+    places = (place_of_assistant(run, one) for one in assistants_of(candidate))
+    return [(step_name(run, "distil", at), f"distil {at.name}", at) for at in places]
+
+
 def _deliver_before(prepared: Prepared) -> dict[str, Report]:
     """The reports, by folder, of the pruned students that the last one is pruned from."""
     found, run = dict[str, Report](), prepared.context.run
@@ -193,7 +202,10 @@ def _check(
         homes = [home_of_pruned(context, pruning) for pruning in inputs.space.prunings]
     if finish:
         check_has_trials(context)
-    students = [one for home in homes for one in trained_in_full(context, home)]
+    students = [
+        *_assistants(run, inputs.space.candidates[-1]),
+        *(one for home in homes for one in trained_in_full(context, home)),
+    ]
     over = spent() if context.settings.budget and not finish else None
     retrain: Any = {"students": students, "retrain_teacher": changed}
     made = forecast(context, inputs, given, searches=not finish, spent=over, **retrain)

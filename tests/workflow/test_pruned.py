@@ -13,8 +13,11 @@ from conftest import QUICK, Said, flags_of
 from transformers import AutoModelForSequenceClassification
 
 from kdnas import KdnasError, distill, load_run, predict
+from kdnas.config import validated
+from kdnas.space import Architecture, Candidate, Pruning
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
+from kdnas.workflow.assistants import assistants_of
 
 ONE = {k: v for k, v in QUICK.items() if k != "random_control"}
 CONTROLS = ["fine-tuned without KD", "pruned by magnitude"]
@@ -166,7 +169,7 @@ def test_teachers_that_cannot_be_pruned_are_refused(
 
 def test_options_of_pruning_need_a_method(flags: list[str], command: Said, tmp_path: Path) -> None:
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--sparsity", 0.5)
-    assert code == 2 and "--sparsity says how far to prune; give --pruned, too" in error
+    assert code == 2 and "--sparsity is of a pruned student; give --pruned, too" in error
     pruned = ["--pruned", "ziplm", "--sparsity", 0.5]
     code, error = command("search", *flags, "--out", tmp_path / "run", *pruned)
     assert code == 2 and "a search chooses its students" in error and error.count("\n") == 1
@@ -180,3 +183,54 @@ def test_another_method_makes_a_student(
     home = distill(teacher=teacher_folder, task="mrpc", pruned="gradient", **given).folder
     kept = Kept.read(load_student(home / "student").config)
     assert kept is not None and sum(map(len, kept.heads)) == 6
+
+
+@pytest.mark.slow
+def test_assistants_teach_one_after_the_other(
+    tmp_path: Path, teacher_folder: Path, data_folder: Path
+) -> None:
+    given = {**ONE, "data_dir": data_folder, "out": tmp_path / "run", "sparsity": 0.75}
+    given |= {"teacher": teacher_folder, "task": "mrpc", "pruned": "gradient"}
+    home = distill(**given, assistants="0.25,0.5").folder
+    report = load_run(home).report
+    assert report is not None
+    assert report.student.name.endswith("gradient 75% taught by 25%,50%")
+    assert [control.name for control in report.controls][1] == "without assistants"
+    heads = {}
+    for name in ("assistant-25", "assistant-50"):
+        kept = Kept.read(load_student(home / "assistants" / name).config)
+        assert kept is not None
+        heads[name] = sum(map(len, kept.heads))
+    assert heads == {"assistant-25": 9, "assistant-50": 6}
+    taught = load_student(home / "student").state_dict()
+    alone = load_student(home / "controls" / "without-assistants").state_dict()
+    assert taught.keys() == alone.keys()
+    if report.selection is not None and report.selection.shipped == "distilled":
+        assert any(not taught[name].equal(alone[name]) for name in taught)
+
+
+@pytest.mark.parametrize(
+    ("assistants", "message"),
+    [
+        ("0.6,0.4", "give each once, the lowest first, and all below --sparsity"),
+        ("0.6,0.9", "give each once, the lowest first, and all below --sparsity"),
+        ("60,70", "expected shares above 0 and below 1, such as 0.6,0.8"),
+        ("a", "expected sparsities with commas between them"),
+    ],
+)
+def test_assistants_that_cannot_teach_are_refused(assistants: str, message: str) -> None:
+    with pytest.raises(KdnasError) as error:
+        validated({"pruned": "ziplm", "sparsity": 0.8, "assistants": assistants})
+    assert f"invalid --assistants {assistants}: {message}" in str(error.value)
+
+
+def test_a_candidate_with_assistants_comes_back_from_its_parameters() -> None:
+    shape = Architecture(3, 4, 32, 64, "gelu")
+    pruning = Pruning("ziplm", sparsity=0.9, assistants=(0.6, 0.8))
+    candidate = Candidate(shape, pruning=pruning)
+    assert Candidate.from_params(candidate.params) == candidate
+    first, second = assistants_of(candidate)
+    assert first.pruning == Pruning("ziplm", sparsity=0.6)
+    assert second.pruning == Pruning("ziplm", sparsity=0.8, assistants=(0.6,))
+    assert pruning.shape == Pruning("ziplm", sparsity=0.9)
+    assert Candidate(shape, pruning=pruning.shape).key != candidate.key

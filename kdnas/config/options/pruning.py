@@ -30,6 +30,12 @@ class PruningOptions(Options):
         lt=1,
         main=True,
     )
+    assistants: str | None = setting(
+        None,
+        "With --pruned: sparsities of students, such as 0.6,0.8, each of which teaches the next "
+        "one and the last of which teaches the student, in the teacher's place.",
+        form="LIST",
+    )
     speedups: tuple[Annotated[float, Field(gt=1, le=10_000)], ...] = setting(
         (),
         "With --pruned: several students, each pruned from the one before it and trained; "
