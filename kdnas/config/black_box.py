@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from kdnas.config.groups import default_of
 from kdnas.config.recipe import Stage
+from kdnas.config.shape import LAYERS, read_shape
 
 # The options that make a run one of this kind, and those that belong to it.
 FILE, OWN = "teacher_predictions", ("student_base", "labels_stand_in")
@@ -25,8 +27,19 @@ REFUSED: Mapping[str, str] = {
 
 
 def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of options, and the defaults that a black-box teacher brings."""
-    return {**DEFAULTS, **values} if values.get(FILE) is not None else values
+    """The values of options, and the defaults that a black-box teacher or a static student brings.
+
+    A static student has no layers whose states could be compared.
+    """
+    outputs_alone = values.get(FILE) is not None or _is_static(values.get("architecture"))
+    return {**DEFAULTS, **values} if outputs_alone else values
+
+
+def _is_static(shape: Any) -> bool:
+    """Whether a student's shape, as a user gave it, has no layers."""
+    with suppress(ValueError):  # refused where it is read
+        return shape is not None and read_shape(shape).get(LAYERS) == 0
+    return False
 
 
 def problem_of_black_box(values: Mapping[str, Any], stages: tuple[Stage, ...]) -> str | None:

@@ -117,7 +117,7 @@ def _checked(value: object, name: object, given: object) -> int | str:
         return str(given)
     if type(given) is not int:
         raise _wrong(value, f"{name} {shown(given)}: give a whole number")
-    if given < 1:
+    if given < 1 and not (name == LAYERS and given == 0):  # a static student
         raise _wrong(value, f"{TOLD[str(name)].format(given)} less than 1; give 1 or more")
     return given
 

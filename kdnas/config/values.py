@@ -20,7 +20,7 @@ from kdnas.config.options import (
 from kdnas.config.options.base import MOST_TRIALS
 from kdnas.config.options.search import OVER_PRUNING
 from kdnas.config.recipe import LEAST_EPOCHS, Stage, Weight
-from kdnas.config.shape import Shape, read_shape
+from kdnas.config.shape import LAYERS, Shape, read_shape
 
 # The scores that are means of several losses, beside that of logits.
 HIDDEN, MEAN = "hidden", "mean"
@@ -63,6 +63,11 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         return {} if self.architecture is None else read_shape(self.architecture)
 
     @property
+    def is_static(self) -> bool:
+        """Whether the student that is given has no layers."""
+        return self.shape.get(LAYERS) == 0
+
+    @property
     def vocabulary_names(self) -> tuple[str, ...]:
         """The vocabularies that students may have."""
         return tuple(split(self.vocabularies or "")) or (self.vocabulary,)
@@ -97,11 +102,10 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     def _whole_stages(self) -> tuple[Stage, ...]:
         """By default hidden states, then the task with both losses.
 
-        Of a black-box teacher: its logits, then the task with them.
+        Of a black-box teacher, or for a static student: its logits, then the task with them.
         """
-        return self.stages or (
-            self._of_hidden if self.teacher_predictions is None else self._of_logits
-        )
+        knows_states = self.teacher_predictions is None and not self.is_static
+        return self.stages or (self._of_hidden if knows_states else self._of_logits)
 
     @property
     def _of_logits(self) -> tuple[Stage, ...]:
@@ -163,7 +167,7 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
             epochs=self.mini_epochs,
             lr=self.mini_lr,
             stride=self.mini_stride,
-            freeze_embeddings=self.inherit,
+            freeze_embeddings=self.inherit and not self.is_static,
         )
 
     @property

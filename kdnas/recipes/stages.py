@@ -37,6 +37,8 @@ SETTINGS_OF = {
     "logits": ("lr",),
     "task": ("task_lr", "logit_weight", "hidden_weight"),
 }
+# Why outputs alone can be compared.
+OF_BLACK_BOX, OF_STATIC = "of a black-box teacher", "for a student without layers"
 # One view of a teacher serves students of all seeds.
 VIEW_SEED = 0
 
@@ -299,7 +301,9 @@ def check_recipe(
     for stage in (mini, *settings.full_stages):
         _check_names(stage)
     if recorded and teacher:
-        _check_recorded(settings, Shapes(teacher, next(iter(students), teacher)))
+        _check_states(settings, Shapes(teacher, next(iter(students), teacher)), OF_BLACK_BOX)
+    if teacher and any(isinstance(s, Architecture) and s.is_static for s in students):
+        _check_states(settings, Shapes(teacher, teacher), OF_STATIC)
     for stage in (mini, *settings.full_stages):
         scored = settings.scored_losses if stage is mini else ()
         for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
@@ -341,8 +345,8 @@ def _check_names(stage: Stage) -> None:
             raise KdnasError(f"unknown key {key!r} of stage {stage.name!r}{hint}")
 
 
-def _check_recorded(settings: Settings, shapes: Shapes) -> None:
-    """Of a black-box teacher there are outputs, but no states."""
+def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:
+    """Refuses losses on states: a black-box teacher gives outputs alone, a static student, too."""
 
     def fits(name: str, stage: Stage) -> bool:  # else it is refused for that
         options = loss_options(name, stage, settings)
@@ -357,16 +361,17 @@ def _check_recorded(settings: Settings, shapes: Shapes) -> None:
     mini = settings.mini_stage
     usable = ", ".join(n for n in LOSSES if fits(n, mini) and not reads_states(n, mini))
     for stage in (mini, *settings.full_stages):
-        for name in (n for n in stage.weighed if not stage.is_general and reads_states(n, stage)):
+        known = stage.is_general and why == OF_BLACK_BOX
+        for name in (n for n in stage.weighed if not known and reads_states(n, stage)):
             raise KdnasError(
                 f"stage {stage.name!r} learns from {name}, which reads more of a teacher than its "
-                f"predictions; of a black-box teacher use {usable} (e.g. --recipe logits)"
+                f"predictions; {why} use {usable} (e.g. --recipe logits)"
             )
     for name in settings.scored_losses:
         if reads_states(name, mini):
             raise KdnasError(
                 f"invalid --mini-score {settings.mini_score}: {name} reads more of a teacher than "
-                "its predictions; of a black-box teacher give logits"
+                f"its predictions; {why} give logits"
             )
 
 

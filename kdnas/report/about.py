@@ -80,7 +80,7 @@ def _smaller(report: Report, data: ReportData) -> str:
         return _pruned_further(report, data)
     shape, folder = report.student.architecture, data.folder
     deep, wide = shape.num_hidden_layers, shape.hidden_size
-    half = f"{deep // 2}x{wide}" if deep > 1 else f"1x{max(1, wide // 2)}"
+    half = f"{deep // 2}x{wide}" if deep > 1 else f"{deep}x{max(1, wide // 2)}"
     config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-{half}")
     return f"kdnas distill --config {config} --architecture {half} --out {out}"
 

@@ -90,8 +90,18 @@ class Architecture:
         return (self.encoder, self.decoder) if self.decoder else (self.encoder,)
 
     @property
+    def is_static(self) -> bool:
+        """Whether there are no layers: token vectors are averaged (`kdnas.students.static`)."""
+        return not self.num_hidden_layers and not self.num_decoder_layers
+
+    @property
     def label(self) -> str:
-        """Short name, `6x384 h12 f1536 gelu`; with a decoder of 2 layers `6+2x384 ...`."""
+        """Short name, `6x384 h12 f1536 gelu`; with a decoder of 2 layers `6+2x384 ...`.
+
+        Without layers `0x128`: the other fields say nothing.
+        """
+        if self.is_static:
+            return f"0x{self.hidden_size}"
         heads, neurons = (getattr(self, name) for name in ENCODERS)
         return (
             f"{_both(self.num_hidden_layers, self.num_decoder_layers)}x{self.hidden_size} "
@@ -112,7 +122,8 @@ class Architecture:
         ours, theirs = self._sizes, teacher._sizes
         return (
             len(ours) == len(theirs)
-            and all(0 < a <= b for a, b in zip(ours, theirs, strict=True))
+            and all(a <= b for a, b in zip(ours, theirs, strict=True))
+            and all(ours[1:] if self.is_static else ours)
             and self.hidden_size % self.num_attention_heads == 0
             and self.hidden_size % (self.decoder_attention_heads or 1) == 0
         )

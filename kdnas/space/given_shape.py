@@ -37,6 +37,8 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
     """
     space = SearchSpace.from_teacher(config, name)
     _check_decoder(given, config, name)
+    if given.get(LAYERS) == 0:
+        return _static_space(given, space)
     shape = complete(given, space)
     choices: Choices = {field: (value,) for field, value in shape.params.items()}
     return SearchSpace(
@@ -44,6 +46,20 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
         head_multiple=space.head_multiple,
         shallow_decoder=space.shallow_decoder,
     )
+
+
+def _static_space(given: Shape, space: SearchSpace) -> SearchSpace:
+    """A space that holds one static student."""
+    for name in given:
+        if name not in (LAYERS, WIDTH):
+            what = f"a student without layers has no {name}"
+            raise _wrong(given, what, f"give 0x{_width(given, space.teacher)}")
+    if space.teacher.decoder:
+        raise _wrong(given, "no encoder-decoder is without layers", "give 1 or more")
+    _check_sizes(given, SearchSpace(space.teacher, space.choices))
+    width = _width(given, space.teacher)
+    shape = Architecture(0, 1, width, 1, space.teacher.hidden_act)
+    return SearchSpace(space.teacher, {name: (v,) for name, v in shape.params.items()})
 
 
 def complete(given: Shape, space: SearchSpace) -> Architecture:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeGuard
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.files.artifact import Artifact
@@ -32,6 +35,7 @@ from kdnas.students.pruning import (
     sliced,
 )
 from kdnas.students.state import StudentState
+from kdnas.students.static import Ends, empty_static, take_token_vectors, token_vectors
 from kdnas.tasks import TaskType, task_type_of
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.distillation_data import some_batches
@@ -65,6 +69,8 @@ def empty_student(
 ) -> PreTrainedModel:
     """A student with random weights, drawn from torch's global generator, and a head for a task."""
     task = task or task_type_of(teacher_config)
+    if is_static(architecture):
+        return empty_static(teacher_config, architecture, task)
     family = family_of(teacher_config.model_type, teacher_config.model_type)
     if isinstance(architecture, PrunedArchitecture):
         whole = empty_student(teacher_config, shape_of(teacher_config), task)
@@ -81,26 +87,34 @@ def build_student(
     inherit: bool = True,
     importance: Importance | None = None,
     seed: int = 0,
+    vectors: Callable[[], Tensor] | None = None,
 ) -> PreTrainedModel:
     """A student, its weights taken from the teacher, as far as they fit, or drawn from a seed.
 
     `importance` says which parts of the teacher to keep first; the teacher is not changed. Of a
     pruned student it keeps the heads and neurons around which weights are largest; other ways to
-    choose them are in `kdnas.students.pruning`.
+    choose them are in `kdnas.students.pruning`. `vectors` makes the token vectors of a static one.
     """
     if inherit and isinstance(architecture, PrunedArchitecture):
         return sliced(teacher, magnitude_scores(teacher).kept(architecture)).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = _drawn_student(teacher, architecture)
-    if inherit:
+    if inherit and is_static(architecture):
+        take_token_vectors(student, vectors() if vectors else token_vectors(teacher))
+    elif inherit:
         inherit_weights(student, teacher, importance)
     return student.eval()
 
 
+def is_static(architecture: AnyArchitecture) -> TypeGuard[Architecture]:
+    """Whether a student has no layers at all; a pruned one may have some that do nothing."""
+    return isinstance(architecture, Architecture) and architecture.is_static
+
+
 def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> PreTrainedModel:
     """A student with random weights, of the teacher's class."""
-    if isinstance(architecture, PrunedArchitecture):
+    if isinstance(architecture, PrunedArchitecture) or architecture.is_static:
         task = task_type_of(teacher.config, type(teacher).__name__)
         return empty_student(teacher.config, architecture, task)
     family = family_of(teacher.config.model_type, teacher.config.model_type)
@@ -115,7 +129,8 @@ def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> P
 class StudentInitialiser:
     """Makes untrained students of one teacher; attributes as the arguments of `build_student`.
 
-    `pruned` makes the pruned ones, where a run has any.
+    `pruned` makes the pruned ones, where a run has any; `ends` are the special tokens ahead of a
+    text and behind it.
     """
 
     teacher: PreTrainedModel
@@ -123,6 +138,12 @@ class StudentInitialiser:
     importance: Importance | None
     seed: int
     pruned: PrunedStudents | None = None
+    ends: Ends = ((), ())
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """What the teacher makes of each token alone, shape (tokens, hidden size)."""
+        return token_vectors(self.teacher, self.ends)
 
     def student(self, candidate: Candidate) -> StudentState:
         """An untrained student."""
@@ -135,6 +156,7 @@ class StudentInitialiser:
             inherit=self.inherit,
             importance=self.importance,
             seed=self.seed,
+            vectors=lambda: self.vectors,
         )
         return StudentState(model)
 
@@ -165,4 +187,6 @@ def initialiser_of(
     model = teacher.model
     if inherit and runtime.device.type != "cpu":  # students are made there, each from a copy
         model = copy.deepcopy(model).cpu()
-    return StudentInitialiser(model, inherit, importance, seed, pruned)
+    around = [int(i) for i in teacher.tokenizer("", verbose=False)["input_ids"]]
+    ends = (tuple(around[:-1]), tuple(around[-1:]))
+    return StudentInitialiser(model, inherit, importance, seed, pruned, ends)

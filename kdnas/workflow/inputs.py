@@ -31,6 +31,7 @@ from kdnas.space.given_shape import space_of_shape
 from kdnas.space.pruning import SPARSITIES, SPARSITY, gradually
 from kdnas.students import empty_student
 from kdnas.students.pruning.kept import prunable_family
+from kdnas.students.static import check_static
 from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
@@ -99,6 +100,7 @@ def read_inputs(context: Context) -> Inputs:
     task = task_data(settings)
     check_family(source, config, task.spec.task_type)
     space = space_of(settings, config, source)
+    check_static(space.architectures, task.spec.task_type)
     data = prepare_data(task, settings, tokenizer, config)
     if settings.offered:
         space = space.with_recipes(usable_recipes(settings, space, data, config))

@@ -128,6 +128,8 @@ def layers_section(data: ReportData) -> Section:
     if data.settings.teacher_predictions is not None:
         return replace(LAYERS, missing="None: of a black-box teacher the outputs alone are known.")
     depths = shape.num_hidden_layers, teacher.num_hidden_layers
+    if not depths[0]:
+        return replace(LAYERS, missing="None: the student has no layers.")
     edges = _edges(data.settings.mapping, *depths)
     head = ("student layer", *(f"teacher layer, {part}" for part in edges))
     columns = [["+".join(map(str, layers)) for layers in targets] for targets in edges.values()]
