@@ -151,7 +151,7 @@ def test_what_needs_a_study_is_refused(
         ([], "no student given: give --architecture, such as 6x256, with --teacher and --task, or"),
         (["--trial", 3], "--trial 3 needs a RUN"),
         (["--architecture", "half", "--speedup", 2], "--speedup and --architecture contradict"),
-        (["--architecture", "0x8"], "0 layers are less than 1; give 1 or more"),
+        (["--architecture", "2x0"], "hidden size 0 is less than 1; give 1 or more"),
         (["--architecture", "two"], "expected LAYERSxWIDTH"),
         (["--architecture", "4x32"], "4 layers are more than the teacher's 3; give 1 to 3"),
         (["--architecture", "2x32-h3"], "3 heads do not divide the hidden size 32; give 1, 2 or 4"),
