@@ -74,8 +74,9 @@ class Stage(BaseModel):
     )
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Small letters, digits, dashes.")
-    data: Literal["corpus", "task", "transfer"] = Field(
-        description="The unlabelled corpus, the task's training rows, or the transfer set."
+    data: Literal["corpus", "task", "transfer", "pseudo-labels"] = Field(
+        description="The unlabelled corpus, the task's training rows, the transfer set, or the "
+        "training rows with targets that the teacher writes."
     )
     losses: Weights = Field(
         description="Each loss with its weight, or [first, last] of one that changes evenly."

@@ -45,15 +45,16 @@ def word_embeddings(
     """Freezes the word embeddings, or replaces them by the rows that some data needs.
 
     A table that other modules have, too, such as a head that gives a whole vocabulary, is trained
-    whole: every row of it gets a gradient. Else the model can meanwhile read this data alone. On
-    leaving, the trained rows are in the table, which needs gradients or not as before.
+    whole: every row of it gets a gradient. So is that of an encoder-decoder: with another table in
+    its place, transformers ties what was apart. Else the model can meanwhile read this data alone.
+    On leaving, the trained rows are in the table, which needs gradients or not as before.
     """
     whole = model.get_input_embeddings()
     assert isinstance(whole, nn.Embedding)
     before = whole.weight.requires_grad
     whole.requires_grad_(not frozen)
     rows = None
-    if not frozen and not _is_shared(model, whole):
+    if not (frozen or model.config.is_encoder_decoder or _is_shared(model, whole)):
         used = torch.from_numpy(np.union1d(data.input_ids, [pad_id]).astype(np.int64))
         rows = UsedRows(whole, used.to(whole.weight.device))
         model.set_input_embeddings(rows)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -14,6 +17,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime, seed_all
 from kdnas.tasks import TASK_TYPES, EncodedExamples
+from kdnas.tasks.encode import Indices
 
 SEED = 0  # of a generation config that samples
 # What shows how fast a model writes: rows, tokens of each.
@@ -29,11 +33,30 @@ def generate(
     Sources of similar lengths share a batch, of fewer examples where beams are many. Shorter texts
     are filled with the padding token.
     """
+    written: list[Tensor] = [torch.empty(0, dtype=torch.long)] * len(data)
+    for indices, found in written_batches(model, data, runtime, pad_id=pad_id):
+        for example, ids in zip(indices, found, strict=True):
+            written[example] = ids
+    return torch.nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=pad_id)
+
+
+@torch.no_grad()
+def written_batches(
+    model: PreTrainedModel,
+    data: EncodedExamples,
+    runtime: Runtime,
+    *,
+    pad_id: int,
+    few: bool = False,
+) -> Iterator[tuple[Indices, Tensor]]:
+    """Batches of examples with their token ids, shape (batch, tokens), on the CPU.
+
+    With `few`, a batch has fewer examples, so that less is lost where the job is cut off.
+    """
     kind, device = TASK_TYPES[data.task_type], runtime.device
     model.to(device).eval()  # type: ignore[arg-type]
     beams = getattr(model, "generation_config", model.config).num_beams or 1
-    plan = plan_once(data.lengths, max(1, forward_tokens(device) // beams))
-    written: list[Tensor] = [torch.empty(0, dtype=torch.long)] * len(data)
+    plan = plan_once(data.lengths, max(1, forward_tokens(device) // beams // (4 if few else 1)))
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with computing(device) as let_pass, seeded, progress("writing texts", len(plan)) as advance:
         seed_all(SEED, device)
@@ -42,10 +65,21 @@ def generate(
             batch = collate(data, indices, pad_id).to(device)
             with runtime.autocast():
                 found = kind.generate(model, batch.inputs).cpu()
-            for example, ids in zip(indices, found, strict=True):
-                written[example] = ids
+            yield indices, found
             advance("")
-    return torch.nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=pad_id)
+
+
+@contextmanager
+def beam_search(model: PreTrainedModel, beams: int) -> Iterator[None]:
+    """A model searches with so many beams meanwhile, or more where its own settings say so."""
+    before = model.generation_config
+    own = copy.deepcopy(before)
+    own.update(num_beams=max(beams, own.num_beams or 1), do_sample=False)
+    model.generation_config = own
+    try:
+        yield
+    finally:
+        model.generation_config = before
 
 
 @torch.no_grad()

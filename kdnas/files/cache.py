@@ -28,6 +28,7 @@ KINDS = {
     "teachers": "fine-tuned teachers",
     "signal": "outputs of teachers for the training data",
     "students": "general students, which know no task",
+    "pseudo-labels": "texts that teachers wrote for the training data",
     "views": "what losses learn from a teacher alone, such as filters",
     "importance": "which parts of a teacher matter",
 }

@@ -18,6 +18,7 @@ from kdnas.distillation.losses.base import Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, State
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
+from kdnas.recipes.pseudo_labels import pseudo_labelled, reads_pseudo_labels
 from kdnas.recipes.run_data import RunData
 from kdnas.recipes.transfer_set import OWN, TransferSet, make_transfer_set, reads_transfer
 from kdnas.runs.run_folder import Run
@@ -54,6 +55,7 @@ class StageResources:
     corpus: EncodedExamples | None = None
     transfer: TransferSet | None = None
     transfer_rows: EncodedExamples | None = None
+    pseudo_labelled: EncodedExamples | None = None
 
     def teacher_of(self, stage: Stage) -> Teacher:
         teacher = self.general_teacher if stage.is_general else self.task_teacher
@@ -63,7 +65,12 @@ class StageResources:
     def rows_of(self, stage: Stage) -> EncodedExamples:
         # Stages go on with the masked rows that mini-KD trained on, until labels are learnt.
         task_rows = self.task_rows if learns_task(stage) else self.masked_rows
-        rows = {"task": task_rows, "corpus": self.corpus, "transfer": self.transfer_rows}
+        rows = {
+            "task": task_rows,
+            "corpus": self.corpus,
+            "transfer": self.transfer_rows,
+            "pseudo-labels": self.pseudo_labelled,
+        }
         found = rows[stage.data]
         assert found is not None, "the settings were checked"
         return found
@@ -77,7 +84,7 @@ def prepare_stage_resources(
     runtime: Runtime,
     general: Teacher | None = None,
 ) -> StageResources:
-    """Loads the general teacher and makes the transfer set where a stage of the recipe needs them.
+    """Loads the general teacher and makes transfer set and pseudo-labels where stages need them.
 
     `general` is that teacher, where it is loaded already.
 
@@ -99,7 +106,12 @@ def prepare_stage_resources(
         say(f"transfer set: {len(transfer.methods)} rows, {own} of them the task's own")
     train = in_standard_units(data.train, task_teacher)
     masked = data.distillation if settings.mask_probability and not data.corpus else train
-    return StageResources(task_teacher, general, train, masked, data.corpus, transfer, encoded)
+    written = None
+    if reads_pseudo_labels(settings):
+        with run.timed("pseudo-labels"):
+            written = pseudo_labelled(task_teacher, train, data.options, runtime)
+    given = (data.corpus, transfer, encoded, written)
+    return StageResources(task_teacher, general, train, masked, *given)
 
 
 def load_general_teacher(settings: Settings, runtime: Runtime) -> Teacher:

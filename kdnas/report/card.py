@@ -28,7 +28,12 @@ TEMPLATE = Path(__file__).parent / "templates" / "card.md"
 TAGS, OF_A_SEARCH = ["kdnas", "knowledge-distillation"], "neural-architecture-search"
 # What the metadata tell of a search, by its fields.
 SEARCH = {"sampler": "sampler", "trials": "seen", "space": "space", "seed": "seed"}
-DATA = {"corpus": "a corpus", "task": "the task's rows", "transfer": "a transfer set"}
+DATA = {
+    "corpus": "a corpus",
+    "task": "the task's rows",
+    "transfer": "a transfer set",
+    "pseudo-labels": "the task's rows with targets by the teacher",
+}
 HUB_SECONDS = 3.0
 # Options that name folders, services or the machine of whoever ran it, or stand elsewhere.
 PLACES = {

@@ -8,6 +8,7 @@ from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
 from kdnas.distillation.schedule import Schedule
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
+from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
 from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import REPEATS
@@ -87,6 +88,10 @@ class Estimate:
         tokens = sum(int(lengths.sum()) for lengths in asked)
         if signal:
             parts["teacher signal"] = STORING * tokens * self.speeds.token
+        if signal and reads_pseudo_labels(self.full):
+            parts["pseudo-labels"] = BEAMS * self._predicting(
+                for_students(self.data, self.settings).train
+            )
         for stage in self.full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
             schedule = schedule_of(stage, self.full)

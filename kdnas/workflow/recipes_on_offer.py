@@ -13,6 +13,7 @@ from kdnas.recipes.stages import check_recipe
 from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runtime.console import say
 from kdnas.space import SearchSpace
+from kdnas.tasks import TaskType
 from kdnas.teachers.load import has_head
 
 LEAST = 2  # of one recipe alone, there is nothing to choose
@@ -57,10 +58,31 @@ def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, conf
     recorded = settings.teacher_predictions is not None
     shapes = space.teacher, space.trained
     check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
+    _check_type(settings, data.spec.task_type)
     check_transfer(settings, data)
     for stage in settings.full_stages if space.prunings else ():
         if stage.is_general:
             raise KdnasError(
                 f"stage {stage.name!r} learns from a general teacher, and pruned students are made "
                 "of the task's own; give a recipe without general stages, such as logits"
+            )
+
+
+def _check_type(settings: Settings, kind: TaskType) -> None:
+    """Refuses what a type of tasks has no use for: rows without targets, a smoothed loss."""
+    for stage in settings.full_stages:
+        if stage.data == "pseudo-labels" and not kind.generates:
+            raise KdnasError(
+                f"stage {stage.name!r} learns pseudo-labels, texts that the teacher writes, and "
+                f"the task is {kind.name}; give it data: transfer"
+            )
+        if stage.data in ("transfer", "corpus") and kind.generates:
+            raise KdnasError(
+                f"stage {stage.name!r} has data: {stage.data}, rows without a target, from which "
+                f"{kind.name} learns nothing; give it data: pseudo-labels"
+            )
+        if stage.options.get("label_smoothing") and not kind.smooths:
+            raise KdnasError(
+                f"invalid label_smoothing {stage.options['label_smoothing']} of stage "
+                f"{stage.name!r}: the loss of {kind.name} has none; leave it out"
             )

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.tiny_pairs import PAD, pair_data, tiny_pair
 from support.tiny_writers import writers_config
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM
@@ -34,3 +35,14 @@ def test_a_table_that_a_head_has_too_is_trained_whole(model_type: str) -> None:
     with word_embeddings(model, data, 0):
         assert model.get_input_embeddings() is table and table.weight.requires_grad
         assert model.get_output_embeddings().weight is table.weight
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes"), [("bart", {"tie_word_embeddings": False}), ("encoder-decoder", {})]
+)
+def test_tables_of_two_stacks_stay_apart(model_type: str, changes: dict[str, Any]) -> None:
+    model = tiny_pair(model_type, **changes)
+    data, before = pair_data(), {name: id(part) for name, part in model.named_parameters()}
+    with word_embeddings(model, data, PAD):
+        pass
+    assert {name: id(part) for name, part in model.named_parameters()} == before

@@ -16,9 +16,22 @@ from kdnas.space.pruned import AnyArchitecture
 from kdnas.tasks.types.base import LogitLoss
 
 
+class TaskOptions(LossOptions):
+    """Options of `task`."""
+
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of each label that is spread evenly over all outputs.",
+    )
+
+
 class TaskLoss(DistillationLoss):
     """The loss of the task's type (`TaskType.task_loss`); a mean over labelled units."""
 
+    Options = TaskOptions
+    options: TaskOptions
     trains_head = needs_labels = trains_embeddings = True
 
     @classmethod
@@ -27,7 +40,7 @@ class TaskLoss(DistillationLoss):
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         assert output.logits is not None
-        return task_loss(output.logits, batch)
+        return task_loss(output.logits, batch, self.options.label_smoothing)
 
     def count(self, batch: Batch) -> int:
         """Units with a label."""
@@ -35,11 +48,12 @@ class TaskLoss(DistillationLoss):
         return batch.task.count(batch.units, batch.labels)
 
 
-def task_loss(logits: Tensor, batch: Batch) -> Tensor:
+def task_loss(logits: Tensor, batch: Batch, smoothing: float = 0.0) -> Tensor:
     """The loss of a batch's labels, of logits of shape (units, outputs)."""
     assert batch.labels is not None
     weights = () if batch.class_weights is None else (batch.class_weights,)
-    return batch.task.task_loss(logits, batch.labels, batch.units, *weights)
+    more = {"smoothing": smoothing} if smoothing else {}
+    return batch.task.task_loss(logits, batch.labels, batch.units, *weights, **more)
 
 
 class LogitsOptions(LossOptions):

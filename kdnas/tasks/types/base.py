@@ -96,6 +96,7 @@ class TaskType:
     has_outputs: ClassVar[bool] = True  # whether a head has outputs of a task's own
     needs_decoder: ClassVar[bool] = False  # whether its models are encoder-decoders
     generates: ClassVar[bool] = False  # whether predictions come from `generate`, not from logits
+    smooths: ClassVar[bool] = False  # whether `task_loss` takes `smoothing` by name
     no_label: ClassVar[float] = -100  # the label that stands for none
     label_dtype: ClassVar[Any] = np.int64
     metrics: ClassVar[Mapping[str, Metric]]
@@ -363,7 +364,8 @@ class TaskType:
         """The loss on labels: mean over the units that have one, 0 where none has.
 
         A type whose `balanced_weights` are not None takes them as a fourth argument, a tensor of
-        shape (classes,).
+        shape (classes,). One that `smooths` takes `smoothing`, the share of a label that is spread
+        evenly over all outputs (Szegedy et al. 2016).
         """
         raise NotImplementedError
 
@@ -457,6 +459,15 @@ class TaskType:
 
         For types that say so, predictions come from these; every method below that takes logits
         then takes the token ids of all examples.
+        """
+        raise NotImplementedError
+
+    def with_answers(
+        self, data: EncodedExamples, answers: Sequence[Any], options: Mapping[str, Any]
+    ) -> EncodedExamples:
+        """Examples with answers, as `predictions` gives them, in place of labels.
+
+        For types that generate. `options` are as `encode` took them.
         """
         raise NotImplementedError
 

@@ -42,6 +42,7 @@ class SequenceToSequence(TaskType):
     has_outputs = False
     needs_decoder = True
     generates = True
+    smooths = True
     label_dtype = object
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
     default_metrics = ("bleu", "chrf")
@@ -186,11 +187,19 @@ class SequenceToSequence(TaskType):
         logits: Tensor = output.logits[units.example, units.position]
         return logits.float()
 
-    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
+    def task_loss(
+        self, logits: Tensor, labels: Tensor, units: Units, smoothing: float = 0.0
+    ) -> Tensor:
         """Cross-entropy of target tokens: a mean over them."""
         import torch.nn.functional as F
 
-        loss = F.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
+        loss = F.cross_entropy(
+            logits.float(),
+            labels,
+            ignore_index=-100,
+            reduction="sum",
+            label_smoothing=smoothing,
+        )
         return loss / self.labelled(labels).sum().clamp_min(1)
 
     def logit_loss(
@@ -207,6 +216,14 @@ class SequenceToSequence(TaskType):
 
     def generate(self, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
         return generated(model, inputs, LONGEST)
+
+    def with_answers(
+        self, data: EncodedExamples, answers: Sequence[Any], options: Mapping[str, Any]
+    ) -> EncodedExamples:
+        """Texts as targets."""
+        longest = int(options.get("max_target_length", LONGEST))
+        assert data.tokenizer is not None
+        return with_targets(data, list(answers), data.tokenizer, longest, options.get("start"))
 
     def raw_outputs(self, model: Any, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Logits of a first target token."""

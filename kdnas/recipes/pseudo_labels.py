@@ -1,0 +1,75 @@
+"""Pseudo-labels: texts that a teacher writes for a task's sources, as targets for its students.
+
+Kim and Rush 2016, Sequence-Level Knowledge Distillation: the teacher's best text by beam search
+stands in for the reference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdnas.config import Settings
+from kdnas.distillation.generation import beam_search, written_batches
+from kdnas.files.artifact import Artifact, json_artifact
+from kdnas.files.atomic import append_line
+from kdnas.files.cache import use
+from kdnas.files.lines import json_lines
+from kdnas.files.locks import file_lock
+from kdnas.runtime.console import say
+from kdnas.runtime.device import Runtime
+from kdnas.tasks import TASK_TYPES, EncodedExamples
+from kdnas.teachers.cache import teacher_key
+from kdnas.teachers.load import Teacher
+
+BEAMS = 4
+
+
+def reads_pseudo_labels(settings: Settings) -> bool:
+    """Whether a stage of the recipe learns what the teacher writes."""
+    return any(stage.data == "pseudo-labels" for stage in settings.full_stages)
+
+
+def pseudo_labelled(
+    teacher: Teacher, rows: EncodedExamples, options: Mapping[str, Any], runtime: Runtime
+) -> EncodedExamples:
+    """The rows with the teacher's texts as targets; `options` are those that encoded the rows."""
+    texts = written_texts(teacher, rows, runtime)
+    return TASK_TYPES[rows.task_type].with_answers(rows, texts, options)
+
+
+def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> list[str]:
+    """The teacher's text for each row, from the cache or written now, with 4 beams or more.
+
+    What is written is kept batch by batch: a killed job goes on where it was.
+    """
+    own = teacher.model.generation_config.to_dict()
+    name = teacher_key(teacher, rows, beams=BEAMS, generation=own, precision=runtime.precision)
+    path = use("pseudo-labels", f"{name}.json")
+    whole: Artifact[list[str]] = json_artifact(path, {"texts": name})
+    with file_lock(path.with_suffix(".lock"), "another process writes the same texts"):
+        if whole.done():
+            say(f"found the teacher's texts in {path}")
+        return whole.get(lambda: _write(teacher, rows, runtime, path.with_suffix(".jsonl")))
+
+
+def _write(teacher: Teacher, rows: EncodedExamples, runtime: Runtime, part: Path) -> list[str]:
+    """Writes the texts that a file of JSON lines does not have yet; it is then removed."""
+    kind, lines = TASK_TYPES[rows.task_type], json_lines(part)
+    texts = {int(line["row"]): str(line["text"]) for line in lines if {"row", "text"} <= {*line}}
+    left = np.array([row for row in range(len(rows)) if row not in texts], dtype=np.int64)
+    say(f"the teacher writes texts for {len(left):,} rows (pseudo-labels, {BEAMS} beams)")
+    data = rows.take(left)
+    with beam_search(teacher.model, BEAMS):
+        batches = written_batches(teacher.model, data, runtime, pad_id=teacher.pad_id, few=True)
+        for indices, ids in batches:
+            said = kind.predictions(ids.numpy(), data)
+            for row, text in zip(left[indices].tolist(), said, strict=True):
+                texts[row] = text
+                append_line(part, json.dumps({"row": row, "text": text}))
+    part.unlink(missing_ok=True)
+    return [texts[row] for row in range(len(rows))]
