@@ -123,7 +123,8 @@ def test_what_a_recipe_cannot_ask_is_refused(
     recipe.write_text(f"stages:\n  - {{name: task, {stage}, epochs: 1, lr: 0.001}}\n")
     given = {"teacher": folder / "bart", "task": folder / "captions.yaml", "data_dir": folder}
     quick = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
-    flags = flags_of({**quick, **given, "recipe": recipe, "out": tmp_path / "run"})
+    more = {"recipe": recipe, "out": tmp_path / "run", "batch_size": 4}
+    flags = flags_of({**quick, **given, **more})
     code, _ = command("search", *flags)
     assert code == 2 and message in command.all and "Traceback" not in command.all
 
@@ -136,6 +137,7 @@ def test_a_recipe_trains_students_of_two_stacks(
     given = {"teacher": folder / "bart", "task": folder / "captions.yaml", "data_dir": folder}
     quick = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
     more = {"recipe": recipe, "out": tmp_path / "run", "architecture": "1+1x32-h4"}
+    more["batch_size"] = 4
     flags = flags_of({**quick, **given, **more, "max_target_length": 8})
     code, _ = command("distill", *flags)
     assert code == 0, command.all
