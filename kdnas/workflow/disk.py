@@ -64,6 +64,7 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
     stages = [(stage, own) for own in offered for stage in own.full_stages]
     for stage, own in stages if in_full else ():
         rows["transfer"] = (data.train, own.transfer_rows / len(data.train))
+        rows["pseudo-labels"] = (data.train, 1.0)
         with torch.device("meta"):
             views = views_of(stage, shapes, own)
         states = stored_states(given, teacher_request(stage, shape, given, own).states, views)
