@@ -51,6 +51,8 @@ def load_settings(
         _refuse_other_stages(recipe, given, origins)
         _refuse_without_corpus(recipe, {**base, **given})
         base = _overlaid(base, recipe)
+        if {**base, **given}.get("architecture") is not None:  # nothing is chosen from a space
+            base = {key: value for key, value in base.items() if key != "space"}
         given = _with_space(base, given)
         origins = {**dict.fromkeys(recipe.settings, recipe.file), **origins}
         origins.setdefault("stages", recipe.file)
