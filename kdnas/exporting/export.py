@@ -80,6 +80,11 @@ def export(
             )
         check_login(push_to_hub)
     model, tokenizer = load_checked(run.folder, trial)
+    if files and model.config.is_encoder_decoder:
+        raise KdnasError(
+            f"invalid --format {','.join(files)}: encoder-decoders are exported as torch alone; "
+            "give --format torch"
+        )
     result: dict[str, Any] = {}
     if target:
         with replace_folder(target) as partial:

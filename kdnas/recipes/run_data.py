@@ -82,6 +82,11 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
             measured as asked, or the tokenizer gives what the teacher cannot read.
     """
     if settings.latency_runtime == "onnx":
+        if task.spec.task_type.generates:
+            raise KdnasError(
+                "invalid --latency-runtime onnx: models that write are not exported to ONNX; give "
+                "torch"
+            )
         require_onnx("--latency-runtime onnx")
     if settings.latency_length > longest_input(config):
         raise KdnasError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICK, Said
+from conftest import QUICK, Said, flags_of
 from support.tiny_pairs import VARIANTS, pair_config
 from support.tiny_writers import WORDS, save_captions, save_writer, writers_tokenizer
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
@@ -140,6 +140,37 @@ def test_one_shape_is_distilled_without_a_search(folder: Path) -> None:
     model = AutoModelForSeq2SeqLM.from_pretrained(made.student)
     assert (model.config.encoder_layers, model.config.decoder_layers) == (1, 2)
     assert model.config.d_model == 16
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"model_type": "bert"}, "is an encoder, and the task is sequence-to-sequence; give an"),
+        ({"latency_runtime": "onnx"}, "invalid --latency-runtime onnx: models that write are not"),
+        ({"architecture": "1+3x16"}, "3 decoder layers are more than the teacher's 2; give 1 to 2"),
+        ({"empty": 3}, "holds no text in column 'de'"),
+        ({"cut": True}, "train.en has 40 lines"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(
+    changed: dict[str, Any], message: str, command: Said, tmp_path: Path, teacher_folder: Path
+) -> None:
+    changed, place = dict(changed), save_captions(tmp_path, train=40, dev=8)
+    file = place / "captions" / "train.de"
+    lines = file.read_text().splitlines()
+    if changed.pop("empty", None):
+        file.write_text("\n".join(["", "", "", *lines[3:]]) + "\n")
+    if changed.pop("cut", None):
+        file.write_text("\n".join(lines[:-1]) + "\n")
+    named = changed.pop("model_type", None)
+    teacher = teacher_folder if named == "bert" else save_writer(tmp_path / "bart")
+    given = {"teacher": teacher, "task": place / "captions.yaml", "data_dir": place}
+    quick = {k: v for k, v in QUICK.items() if k not in ("random_control", "batch_size")}
+    flags = {"architecture": "1+1x16", **quick, **given, "batch_size": 4, **changed}
+    code, _ = command("distill", *flags_of({**flags, "out": tmp_path / "run"}))
+    assert code == 2 and message in command.all and "Traceback" not in command.all, command.all
+    assert command.all.strip().splitlines()[-1].startswith("kdnas: ")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
