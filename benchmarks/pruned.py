@@ -84,7 +84,7 @@ def students_of(
         speedup = None
         for name, given in methods.items():
             pruning = replace(target, **{k: _plain(v) for k, v in given.items()})
-            if pruning.assistants and pruning.sparsity <= max(pruning.assistants):
+            if pruning.assistants and pruning.sparsity <= max((0.0, *pruning.sparsities_before)):
                 continue
             candidate = Candidate(prepared.inputs.space.teacher, pruning=pruning)
             folder = prepared.context.run.folder / target.target / name

@@ -100,7 +100,7 @@ def _of_assistants(settings: Values) -> str | None:
     least = (settings.sparsity,) if settings.sparsity is not None else ()
     if list((*found, *least)) != sorted({*found, *least}):
         return f"{wrong}: give each once, the lowest first, and all below --sparsity"
-    if found and settings.speedups:
+    if settings.assistants and settings.speedups:
         return f"{wrong}: in a family, students are pruned from each other; give one --speedup"
     return None
 

@@ -50,12 +50,12 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
 
     @property
     def assistant_sparsities(self) -> tuple[float, ...]:
-        """Those of --assistants.
+        """Those of --assistants; none of one that is found out.
 
         Raises:
             ValueError: One is no number.
         """
-        return tuple(map(float, split(self.assistants or "")))
+        return () if self.assistants == "auto" else tuple(map(float, split(self.assistants or "")))
 
     @property
     def shape(self) -> Shape:

@@ -11,6 +11,7 @@ from typing import Any
 from kdnas.config import Settings
 from kdnas.config.recipe import LABELS_ONLY, Stage
 from kdnas.distillation.losses import LOSSES
+from kdnas.distillation.sandwich import Part
 from kdnas.files.artifact import Artifact
 from kdnas.files.cache import use
 from kdnas.files.curves import Record, forget
@@ -48,7 +49,8 @@ GENERAL_SEED = 0
 class RecipeRun:
     """What every student of a run is trained with.
 
-    `record` takes note of each training; `pruned` makes students that are pruned, where there are.
+    `record` takes note of each training; `pruned` makes students that are pruned, where there are;
+    `parts` are those of a student that are trained together.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class RecipeRun:
     resources: StageResources
     record: Record = forget
     pruned: PrunedStudents | None = None
+    parts: Sequence[Part] = ()
 
 
 def run_recipe(
@@ -136,6 +139,7 @@ def train_stage(
         title=f"{title}: {stage.name}",
         checkpoint=checkpoint,
         team=job.runtime.team,
+        parts=job.parts,
     )
     job.record(title, stage.name, trained.curve)
 

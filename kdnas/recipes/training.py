@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from kdnas.config import Settings
 from kdnas.config.recipe import Stage
+from kdnas.distillation.sandwich import Part, SandwichLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import TrainResult, train
 from kdnas.recipes.stages import remedy_of, schedule_of, weighted_losses
@@ -31,6 +33,7 @@ def train_by_stage(
     fit: bool = True,
     until: float = 1.0,
     team: Team = ALONE,
+    parts: Sequence[Part] = (),
 ) -> TrainResult:
     """Trains a student by one stage of a recipe, in place.
 
@@ -42,8 +45,11 @@ def train_by_stage(
         title: Names the student where progress is shown.
         checkpoint: See `train`, also for `until` and `team`.
         fit: Whether to fit losses' parameters; a checkpoint that is about to be loaded has them.
+        parts: Of the student, where several are trained together.
     """
     losses = weighted_losses(stage, state, data, settings, runtime, fit=fit)
+    if parts:
+        losses = SandwichLosses(losses, parts)
     trained = train(
         state.model,
         losses,

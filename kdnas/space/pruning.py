@@ -9,6 +9,7 @@ from typing import Any
 # The fields as a trial's parameters. A speed-up that is asked for is not the one that is measured.
 METHOD, SPARSITY, ASKED, AFTER = "pruning", "sparsity", "pruned_to_speedup", "pruned_after"
 ASSISTANTS = "assistants"
+AUTO = "auto"
 NONE = "none"
 
 
@@ -26,14 +27,15 @@ class Pruning:
             asked.
         after: The speed-ups of the students that it is pruned from, one after the other; empty
             where it is pruned from the teacher.
-        assistants: The sparsities of the students that teach it, each taught by the one before it.
+        assistants: The sparsities of the students that teach it, each taught by the one before it;
+            `auto` alone for one whose sparsity is found out.
     """
 
     method: str = NONE
     sparsity: float = 0.0
     speedup: float = 0.0
     after: tuple[float, ...] = ()
-    assistants: tuple[float, ...] = ()
+    assistants: tuple[float, ...] | tuple[str] = ()
 
     def __bool__(self) -> bool:
         return self.method != NONE
@@ -45,12 +47,13 @@ class Pruning:
         if method is None or method == NONE:
             return NOT_PRUNED
         after, assistants = (_read(params.get(name)) for name in (AFTER, ASSISTANTS))
+        found_out = params.get(ASSISTANTS) == AUTO
         return cls(
             str(method),
             float(params.get(SPARSITY) or 0),
             float(params.get(ASKED) or 0),
             after,
-            assistants,
+            (AUTO,) if found_out else assistants,
         )
 
     @property
@@ -73,10 +76,20 @@ class Pruning:
     @property
     def assistant(self) -> Pruning:
         """The student that teaches it; one that is not pruned where that is the teacher."""
-        if not self.assistants:
+        if not self.assistants or self.finds_assistant:
             return NOT_PRUNED
-        *before, last = self.assistants
+        *before, last = self.sparsities_before
         return Pruning(self.method, sparsity=last, assistants=tuple(before))
+
+    @property
+    def sparsities_before(self) -> tuple[float, ...]:
+        """Those of its assistants, as far as they are known."""
+        return () if self.finds_assistant else tuple(map(float, self.assistants))
+
+    @property
+    def finds_assistant(self) -> bool:
+        """Whether its one assistant's sparsity is found out."""
+        return self.assistants == (AUTO,)
 
     @property
     def shape(self) -> Pruning:
@@ -93,7 +106,9 @@ class Pruning:
     @property
     def label(self) -> str:
         """Short name, `ziplm 4x`; with assistants `ziplm 90% taught by 60%,80%`."""
-        taught = ",".join(f"{100 * one:g}%" for one in self.assistants)
+        taught = ",".join(
+            one if isinstance(one, str) else f"{100 * one:g}%" for one in self.assistants
+        )
         return f"{self.method} {self.target}" + f" taught by {taught}" * bool(taught)
 
 
@@ -116,8 +131,8 @@ def gradually(method: str, speedups: Sequence[float]) -> tuple[Pruning, ...]:
 
 def _read(value: Any) -> tuple[float, ...]:
     """What `_listed` wrote."""
-    return tuple(float(part) for part in str(value or "").split(",") if part)
+    return tuple(float(part) for part in str(value or "").split(",") if part not in ("", AUTO))
 
 
-def _listed(numbers: tuple[float, ...]) -> str:
-    return ",".join(f"{number:g}" for number in numbers)
+def _listed(values: tuple[float, ...] | tuple[str]) -> str:
+    return ",".join(one if isinstance(one, str) else f"{one:g}" for one in values)

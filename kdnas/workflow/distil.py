@@ -26,7 +26,12 @@ from kdnas.students.state import StudentState, state_artifact
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.winner import Winner, choose_winner
 from kdnas.workflow.assistants import FOLDER as ASSISTANTS
-from kdnas.workflow.assistants import assistants_of, place_of_assistant, taught_by_assistant
+from kdnas.workflow.assistants import (
+    assistants_of,
+    find_assistant,
+    place_of_assistant,
+    taught_by_assistant,
+)
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
@@ -159,6 +164,9 @@ def train_student(prepared: Prepared, winner: Winner, folder: Path, home: Path) 
     run = prepared.context.run
     for assistant in assistants_of(winner.candidate):
         distil(prepared, assistant, None, place_of_assistant(run, assistant))
+    if winner.candidate.pruning.finds_assistant:
+        record = record_of(prepared.context.settings, winner.candidate, None, "assistant")
+        find_assistant(prepared, winner.candidate, record)
     own = Control(name, winner.candidate, folder, "student")
     train = partial(distil, prepared, winner.candidate, winner.trial)
     return train_seeds(prepared.context, own, home, train)

@@ -28,7 +28,7 @@ from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import Pruning, SearchSpace
 from kdnas.space.given_shape import space_of_shape
-from kdnas.space.pruning import SPARSITIES, SPARSITY, gradually
+from kdnas.space.pruning import AUTO, SPARSITIES, SPARSITY, gradually
 from kdnas.students import empty_student
 from kdnas.students.pruning.kept import prunable_family
 from kdnas.students.static import check_static
@@ -153,7 +153,9 @@ def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
     if settings.speedups:
         return gradually(settings.pruned, settings.speedups)
     targets = settings.sparsity or 0.0, settings.speedup or 0.0
-    return (Pruning(settings.pruned, *targets, assistants=settings.assistant_sparsities),)
+    auto = settings.assistants == AUTO
+    assistants: Any = (AUTO,) if auto else settings.assistant_sparsities
+    return (Pruning(settings.pruned, *targets, assistants=assistants),)
 
 
 def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:

@@ -33,7 +33,7 @@ from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_searches, check_whole, open_study_of
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.assistants import assistants_of, place_of_assistant
+from kdnas.workflow.assistants import assistants_of, place_of_assistant, place_of_found
 from kdnas.workflow.choose import (
     Choice,
     aside_of,
@@ -135,7 +135,8 @@ def find_student(
 
 def _assistants(run: Run, candidate: Candidate) -> list[tuple[str, str, Path]]:
     """As `trained_in_full`, of the assistants of a candidate."""
-    places = (place_of_assistant(run, one) for one in assistants_of(candidate))
+    places = [place_of_assistant(run, one) for one in assistants_of(candidate)]
+    places += [place_of_found(run)] * candidate.pruning.finds_assistant
     return [(step_name(run, "distil", at), f"distil {at.name}", at) for at in places]
 
 

@@ -209,6 +209,25 @@ def test_assistants_teach_one_after_the_other(
         assert any(not taught[name].equal(alone[name]) for name in taught)
 
 
+@pytest.mark.slow
+def test_an_assistant_is_found_in_a_sandwich(
+    tmp_path: Path, teacher_folder: Path, data_folder: Path
+) -> None:
+    given = {**ONE, "data_dir": data_folder, "out": tmp_path / "run", "sparsity": 0.75}
+    given |= {"teacher": teacher_folder, "task": "mrpc", "pruned": "gradient"}
+    home = distill(**given, assistants="auto").folder
+    report = load_run(home).report
+    assert report is not None
+    assert report.student.name.endswith("gradient 75% taught by auto")
+    kept = Kept.read(load_student(home / "assistants" / "assistant-auto").config)
+    assert kept is not None and sum(map(len, kept.heads)) in (4, 5, 6)  # of 70, 60 or 50%
+    before = (home / "assistants" / "assistant-auto" / "model.safetensors").stat().st_mtime_ns
+    (home / "student" / "model.safetensors").unlink()
+    distill(**given, assistants="auto")
+    after = (home / "assistants" / "assistant-auto" / "model.safetensors").stat().st_mtime_ns
+    assert before == after and (home / "student" / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize(
     ("assistants", "message"),
     [

@@ -1,6 +1,7 @@
 """Students by pruning: the teacher without its least important heads and neurons."""
 
 from kdnas.students.pruning.kept import CONFIG_KEY, Kept, architecture_of, shape_of
+from kdnas.students.pruning.masks import masked, masks
 from kdnas.students.pruning.methods import PRUNING_METHODS
 from kdnas.students.pruning.order import Damage, PruningOrder, ScoreOrder
 from kdnas.students.pruning.scores import (
@@ -30,6 +31,8 @@ __all__ = [
     "is_sliced",
     "latency_table",
     "magnitude_scores",
+    "masked",
+    "masks",
     "random_scores",
     "shape_of",
     "slice_in_place",

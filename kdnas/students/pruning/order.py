@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from kdnas.distillation.batches import Batch
 from kdnas.runtime.device import Runtime
 from kdnas.space import PrunedArchitecture
-from kdnas.students.pruning.kept import check_fits, shape_of
+from kdnas.students.pruning.kept import Kept, check_fits, shape_of
 from kdnas.students.pruning.scores import Scores
 from kdnas.students.pruning.slicing import slice_in_place
 
@@ -38,6 +38,9 @@ class PruningOrder(Protocol):
 
     def damage(self) -> Damage:
         """What layers lose with them."""
+
+    def kept(self, counts: PrunedArchitecture) -> Kept:
+        """Which are left, with so many left."""
 
     def at_sparsity(self, sparsity: float) -> PrunedArchitecture:
         """What is left once a share is gone.
@@ -67,6 +70,10 @@ class ScoreOrder:
     def damage(self) -> Damage:
         """The share of a layer's scores that is lost."""
         return Damage(*(_lost(part) for part in (self.scores.heads, self.scores.neurons)))
+
+    def kept(self, counts: PrunedArchitecture) -> Kept:
+        """Those of the highest scores."""
+        return self.scores.kept(counts)
 
     def at_sparsity(self, sparsity: float) -> PrunedArchitecture:
         """A share of all heads, and of all neurons (`Scores.at_sparsity`)."""
