@@ -76,6 +76,7 @@ QUICK = {
     "device": "cpu",
     "precision": "fp32",
     "random_control": "off",
+    "finalists": 1,
     "force": True,
 }
 

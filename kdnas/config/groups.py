@@ -14,7 +14,7 @@ PLAIN_RECIPE = (
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
 CHANGEABLE = (
-    *("trials", "budget", "final_seeds"),
+    *("trials", "budget", "finalists", "final_seeds"),
     *("threads", "jobs", "device", "cache_limit", "force", "track"),
 )
 OF_FULL_KD = (

@@ -69,7 +69,8 @@ def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
 def fidelity_section(data: ReportData) -> Section:
     """What the search's score was worth: by `kdnas fidelity`, or by what was distilled anyway."""
     found = worth(data)
-    section = replace(TRUST, told=f"{TRUST.told} {found.sentence}" if found else TRUST.told)
+    said = " ".join(filter(None, (TRUST.told, found and found.sentence, _finalists(data))))
+    section = replace(TRUST, told=said)
     if data.fidelity:
         return _filled(section, data.fidelity)
     command = Command(f"kdnas fidelity {quote(str(data.folder))}", "distil more, and measure it")
@@ -80,6 +81,21 @@ def fidelity_section(data: ReportData) -> Section:
     rows = [(one.name, f"{one.score:.4f}", f"{one.final:.4f}") for one in found.students]
     head = ("student", "score of the search", f"final {found.metric}")
     return replace(section, table=Table(head, rows, caption="Students distilled in full."))
+
+
+def _finalists(data: ReportData) -> str:
+    """The two scores of each finalist, and how far their orders agree, in a sentence or two."""
+    search = data.report and data.report.search
+    if not search or not search.finalists:
+        return ""
+    each = ", ".join(
+        f"trial {one.trial} ({one.name}) {one.score:.4f} and {one.selection:.4f}"
+        for one in search.finalists
+    )
+    tau = search.finalists_tau
+    order = "" if tau is None else f" Kendall's tau between the two is {tau:.2f}."
+    told = "Finalists by the score of the search and by held-out training rows after full KD"
+    return f"{told}: {each}.{order}"
 
 
 def _filled(section: Section, result: dict[str, Any]) -> Section:

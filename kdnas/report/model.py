@@ -282,6 +282,15 @@ class Bargain(Part):
     times: Ratio  # its speed-up over the winner's
 
 
+class Finalist(Part):
+    """One of the best trials of a search, distilled in full."""
+
+    trial: int
+    name: str
+    score: Score  # of the search, after a short training
+    selection: Score  # its main score after full KD, on training rows held out
+
+
 class Search(Found):
     """How the search went, and its settings."""
 
@@ -296,6 +305,8 @@ class Search(Found):
     budgets: list[Budget]
     random_search: Found | None
     bargains: list[Bargain] = []
+    finalists: list[Finalist] = []  # where several were distilled, the best by the search first
+    finalists_tau: float | None = None  # Kendall's, between their two scores
     rungs: int
     speedup_wanted: float | None
     max_params: int | None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
 from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
-from kdnas.measure.latency import generates, repeats_for
+from kdnas.measure.latency import generates, repeats_for, take_turns
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.space import AnyArchitecture, Candidate
@@ -92,6 +93,20 @@ class CostMeter:
     def of_candidate(self, candidate: Candidate) -> Costs:
         """Costs of a candidate, from a model of its shape with random weights."""
         return self.of_model(self.untrained(candidate))
+
+    def speedups(self, candidates: Sequence[Candidate], repeats: int) -> list[float]:
+        """How many times as fast as the teacher candidates are, all timed in one go.
+
+        Passes over all of them and the teacher alternate, `repeats` of each, and medians are
+        compared: what slows the machine down for a while slows all of them down.
+        """
+        students = [self.untrained(candidate) for candidate in candidates]
+        batch, quiet = self.settings.latency_batch, self.settings.latency_quiet
+        passes = repeats_for(repeats, writes=generates(self.teacher))
+        timing = LatencySettings(batch, self.length, passes, quiet)
+        times = take_turns([self.timed_teacher, *map(self.timed, students)], timing)
+        teacher, *own = np.median(times, axis=1).tolist()
+        return [teacher / each for each in own]
 
     def untrained(self, candidate: Candidate) -> PreTrainedModel:
         """A student of a candidate's shape with random weights, on the teacher's device."""

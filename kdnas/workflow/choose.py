@@ -63,7 +63,7 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
     if len(made.trainings) < 2 or rows.labels is None:
         return made
     each = {seed: replace(made, folder=at) for seed, at in made.trainings.items()}
-    scores = {seed: float(_on_held_out_rows(prepared, one)["score"]) for seed, one in each.items()}
+    scores = {seed: held_out_score(prepared, one) for seed, one in each.items()}
     best = max(scores, key=scores.__getitem__)
     told = ", ".join(f"{score:.4f} (seed {seed})" for seed, score in scores.items())
     say(f"{made.name}: seed {best} counts; {rows.row_count} held-out rows: {told}")
@@ -81,7 +81,7 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     if rows.labels is None:
         return Choice(first, list(made[1:]))
     allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
-    scores = {one.name: float(_on_held_out_rows(prepared, one)["score"]) for one in allowed}
+    scores = {one.name: held_out_score(prepared, one) for one in allowed}
     best = max(allowed, key=lambda one: scores[one.name])
     if best is not first:
         say(
@@ -122,6 +122,11 @@ def _keeps_limits(prepared: Prepared, control: Control) -> bool:
     settings = prepared.context.settings
     costs = measured(prepared, control.candidate, control.folder)["costs"]
     return Limits(settings.speedup, settings.max_params).keeps(costs["speedup"], costs["params"])
+
+
+def held_out_score(prepared: Prepared, made: Control) -> float:
+    """A student's main score on the training rows held out."""
+    return float(_on_held_out_rows(prepared, made)["score"])
 
 
 def _on_held_out_rows(prepared: Prepared, control: Control) -> dict[str, Any]:

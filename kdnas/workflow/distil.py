@@ -46,6 +46,8 @@ def distil(
     trial: int | None,
     folder: Path,
     seed: int | None = None,
+    *,
+    step: str = "distil",
 ) -> None:
     """Distils a candidate by the whole recipe into a folder that does not hold it yet.
 
@@ -62,7 +64,7 @@ def distil(
         goes_on = job.settings.after_mini_kd
         return run_recipe(job, candidate, work, title, start if goes_on else None)
 
-    _train(prepared, candidate, folder, seed, record, train, "distil")
+    _train(prepared, candidate, folder, seed, record, train, step)
 
 
 def fine_tune(
@@ -104,8 +106,18 @@ def _train(
     shutil.rmtree(work, ignore_errors=True)
 
 
+def finalist_step(number: int) -> str:
+    """What the step that distils the student of a finalist is called, counted from 0."""
+    return f"distil finalist {number + 1}" if number else "distil"
+
+
 def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str:
-    """The step that trains the student of a folder, `distil student`; in a family with its name."""
+    """The step that trains the student of a folder, `distil student`; in a family with its name.
+
+    The steps of further finalists have names of their own.
+    """
+    if step.startswith(finalist_step(1)[:-1]):
+        return step
     parts = folder.relative_to(run.folder).parts
     family = parts[1:2] if parts[0] == FAMILY else ()
     return " ".join((step, named(folder.name, seed), *family))

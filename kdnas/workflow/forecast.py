@@ -35,7 +35,7 @@ from kdnas.teachers.load import (
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.distil import MAGNITUDE, is_made, step_name
+from kdnas.workflow.distil import MAGNITUDE, finalist_step, is_made, step_name
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs, trials_left, trials_spent
 from kdnas.workflow.probe import probe
@@ -45,6 +45,7 @@ from kdnas.workflow.selection_rows import for_students, selection_rows
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
 SHOWN_CLASSES = 4
 DISTIL, TRAININGS = "distil student", "trainings"
+FINALIST = "distil finalist"
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,14 @@ def forecast(
     full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
     own = own if random else 0
+    finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
     steps = [
         *before,
         *_trials("search", todo.trials, estimate),
         *full[:own],
+        *finalists,
         *_trials("random search", todo.random, estimate),
-        *full[own:],
+        *(step for step in full[own:] if step not in finalists),
     ]
     if students:
         seconds = estimate.report(made + len(todo.students))
@@ -307,7 +310,20 @@ def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]
         for seed in other_seeds(settings):
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
             found.append((step_name(context.run, step, place, seed), told, place))
+    if settings.searches and home == context.run.folder:
+        found += _finalists(context)
     return found
+
+
+def _finalists(context: Context) -> list[tuple[str, str, Path]]:
+    """The trainings of the search's further finalists; those that are over have their places."""
+    known = context.run.step("finalists", {})
+    made = len(known.read()) if known.done() else 0
+    student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
+    return [
+        (finalist_step(i), f"distil finalist {i + 1}", student if i < made else none)
+        for i in range(1, context.settings.finalists)
+    ]
 
 
 def _students(estimate: Estimate, students: Sequence[tuple[str, str, Path]]) -> list[Step]:

@@ -29,6 +29,7 @@ from kdnas.report.model import (
     Details,
     Environment,
     EvaluatedModel,
+    Finalist,
     Kept,
     LatencyCell,
     Member,
@@ -45,6 +46,7 @@ from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.machine import machine
+from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import AnyArchitecture, Candidate
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import architecture_of, sliced
@@ -322,7 +324,12 @@ def _search(prepared: Prepared, study: Study, random: Study | None, winner: Winn
     """How the search went."""
     tables = trial_table(study), trial_table(random) if random else None
     size = len(prepared.inputs.space.candidates)
-    return search_summary(prepared.context.settings, *tables, size, winner.trial)
+    found = search_summary(prepared.context.settings, *tables, size, winner.trial)
+    known = prepared.context.run.step("finalists", {})
+    finalists = [Finalist(**one) for one in (known.read() if known.done() else [])]
+    pairs = [one.score for one in finalists], [one.selection for one in finalists]
+    tau = agreement(*pairs).tau if len(finalists) > 1 else None
+    return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})
 
 
 def _trial_of(study: Study, winner: Winner, candidate: Candidate) -> int | None:

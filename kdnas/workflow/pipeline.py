@@ -43,6 +43,7 @@ from kdnas.workflow.choose import (
     ship,
 )
 from kdnas.workflow.distil import record_of, step_name, train_controls, train_student
+from kdnas.workflow.finalists import distil_finalists
 from kdnas.workflow.forecast import (
     Forecast,
     follow,
@@ -118,7 +119,7 @@ def find_student(
                     search(prepared, study)  # 4 search
                 track.trials(map(row_of, study.get_trials(deepcopy=False)))
                 prepared = within_time(prepared, study)
-                winner = _distil_best(prepared, study)
+                winner = distil_finalists(prepared, study)
                 random = random_search(prepared, study, finish=finish)
                 track.curves()
             else:
@@ -156,14 +157,6 @@ def _deliver_before(prepared: Prepared) -> dict[str, Report]:
 def _limit(context: Context, winner: Winner) -> float | None:
     """The speed-up that a run asks for, if any."""
     return winner.candidate.pruning.speedup or context.settings.speedup
-
-
-def _distil_best(prepared: Prepared, study: Study) -> Winner:
-    """Distils the best trial that keeps the limits."""
-    context, speedup = prepared.context, prepared.context.settings.speedup
-    best_first = ranked_trials(study, speedup=speedup)
-    place = partial(checkpoint_of, context)
-    return distil_within_limit(prepared, [*map(Winner.of, best_first)], speedup, place)
 
 
 def plan_search(context: Context, *, finish: bool = False) -> Forecast:
@@ -276,8 +269,7 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
         with follow(planned):
             prepared = prepare(context, inputs, given)
             place = partial(place_of, context)
-            trials = [*map(Winner.of, best_first)]
-            trial = distil_within_limit(prepared, trials, speedup, place)
+            [trial] = distil_within_limit(prepared, best_first, speedup, place)
             home = home_of(context, trial)
             random = load_control(url, settings.study, CONTROL)
             own = home == run.folder
@@ -322,7 +314,7 @@ def home_of(context: Context, trial: Winner) -> Path:
     return beside if (beside / "student").exists() or not own.done() else folder
 
 
-def place_of(context: Context, trial: Winner) -> Path:
+def place_of(context: Context, trial: Winner, _first: bool = True) -> Path:
     """The folder for a trial's checkpoint."""
     return checkpoint_of(context, trial, home_of(context, trial))
 

@@ -1,79 +1,169 @@
-"""A hard limit on the speed-up holds in the final measurement, or nothing ships."""
+"""Which trials are distilled in full: timed again before, and within a limit on the speed-up."""
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from optuna.trial import FrozenTrial
+
+from kdnas.config import Settings, settings_of
 from kdnas.errors import MissedLimitError
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
+from kdnas.runs.context import run_step
 from kdnas.runtime.console import say
+from kdnas.scoring.limits import MARGIN
+from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.choose import ASIDE
-from kdnas.workflow.distil import distil
+from kdnas.workflow.distil import distil, finalist_step, recipe_record
 from kdnas.workflow.measure import FINAL_REPEATS, measured
 from kdnas.workflow.prepare import Prepared
+
+# Trials that are timed in one go: more would hold too many models in memory.
+TOGETHER = 6
+
+Timed = tuple[Winner, float | None]  # a trial, and its speed-up if it was timed again
+PlaceOf = Callable[[Winner, bool], Path]  # of a trial's checkpoint; whether it is the first one
 
 
 def distil_within_limit(
     prepared: Prepared,
-    trials: Sequence[Winner],
+    trials: Sequence[FrozenTrial],
     speedup: float | None,
-    place_of: Callable[[Winner], Path],
-) -> Winner:
-    """Distils the first trial that keeps a speed-up when it is timed at length.
+    place_of: PlaceOf,
+    count: int = 1,
+) -> list[Winner]:
+    """Distils the best trials that keep a speed-up when they are timed at length.
 
-    Each is timed before it is trained, and its student afterwards.
+    They are timed before they are trained, and each student afterwards. Trials that come to the
+    same student count once.
 
     Args:
         prepared: Of the run.
         trials: Those of a study, the best first.
         speedup: None is no limit.
         place_of: The folder for a trial's checkpoint.
+        count: How many; fewer where there are no more, or no time.
 
     Raises:
-        MissedLimitError: None of them keeps it.
+        MissedLimitError: None of them keeps the speed-up.
     """
-    reached: dict[int, float] = {}
-    for trial in trials:
-        candidate, number, folder = trial.candidate, trial.trial, place_of(trial)
-        assert number is not None, "a shape that is given has no limit"
+    found, seen, reached = list[Winner](), list[object](), dict[int, float]()
+    for winner, fast in best_at_length(prepared, trials, speedup):
+        same = _in_effect(prepared.context.settings, winner.candidate)
+        if same in seen:
+            continue
+        step = finalist_step(len(found))
+        if found and not prepared.context.time.affords(step):
+            say(f"no time for another finalist within --budget {prepared.context.settings.budget}")
+            break
+        kept = _distilled(prepared, winner, speedup, fast, place_of(winner, not found), step)
+        if kept is not None:
+            assert winner.trial is not None
+            reached[winner.trial] = kept
+            if speedup is not None and kept < speedup:
+                continue
+        found.append(winner)
+        seen.append(same)
+        if len(found) == count:
+            break
+    if not found:
+        raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
+    return found
+
+
+def best_at_length(
+    prepared: Prepared, trials: Sequence[FrozenTrial], speedup: float | None
+) -> Iterator[Timed]:
+    """Trials in the order in which they are chosen, timed again beside each other.
+
+    At a speed-up, those that exceed it by a margin come first, by their loss. Without one, rewards
+    are worked out anew where they depend on latency.
+    """
+    settings = prepared.context.settings
+    if speedup is None and (settings.cost != "latency" or len(trials) == 1):
+        yield from ((Winner.of(trial), None) for trial in trials)
+        return
+    short: list[tuple[float, Winner, float]] = []
+    for start in range(0, len(trials), TOGETHER):
+        some = trials[start : start + TOGETHER]
+        winners = [*map(Winner.of, some)]
+        speeds = _timed(prepared, [winner.candidate for winner in winners])
+        losses = [float(trial.user_attrs["loss"]) for trial in some]
+        each = [*zip(losses, winners, speeds, strict=True)]
         if speedup is None:
-            distil(prepared, candidate, number, folder)
-            return trial
-        known = speedup_of(prepared, candidate)
-        reached[number] = known.get(partial(_timed, prepared, candidate))
-        if reached[number] >= speedup:
-            distil(prepared, candidate, number, folder)
-            reached[number] = measured(prepared, candidate, folder)["costs"]["speedup"]
-            if reached[number] >= speedup:
-                return trial
-            known.write(reached[number])
-            _put_beside(prepared, number, folder)
-        say(
-            f"trial {number}  {candidate.label}  is {reached[number]:.2f} times as fast, timed at "
-            f"length: less than --speedup {speedup:g}"
-        )
-    raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
+            worth = partial(reward, teacher_cost=1.0, alpha=settings.alpha, beta=settings.beta)
+            each.sort(key=lambda one: -worth(one[0], 1 / one[2]))
+        else:
+            each.sort(key=lambda one: one[0])
+            short += [one for one in each if one[2] < MARGIN * speedup]
+            each = [one for one in each if one[2] >= MARGIN * speedup]
+        yield from ((winner, fast) for _, winner, fast in each)
+    yield from ((winner, fast) for _, winner, fast in sorted(short, key=lambda one: one[0]))
 
 
 def speedup_of(prepared: Prepared, candidate: Candidate) -> Artifact[float]:
-    """The speed-up of a candidate, timed at length on this machine."""
+    """The speed-up of a trained student that turned out too slow on this machine."""
     context = prepared.context
     key = {"candidate": candidate.params, "host": platform.node()}
     key["environment"] = context.runtime.describe()
     return context.run.step(f"speed-up {candidate.label}", key)
 
 
-def _timed(prepared: Prepared, candidate: Candidate) -> float:
-    meter = prepared.meter
-    return meter.of_model(meter.untrained(candidate), FINAL_REPEATS).speedup
+def _distilled(
+    prepared: Prepared,
+    winner: Winner,
+    speedup: float | None,
+    fast: float | None,
+    folder: Path,
+    step: str,
+) -> float | None:
+    """Distils a trial if it may keep a speed-up; returns that of its student, where it matters."""
+    candidate, number = winner.candidate, winner.trial
+    assert number is not None, "a shape that is given has no limit"
+    if speedup is None:
+        distil(prepared, candidate, number, folder, step=step)
+        return None
+    known = speedup_of(prepared, candidate)
+    reached = known.read() if known.done() else float(fast or 0.0)
+    if reached >= speedup:
+        distil(prepared, candidate, number, folder, step=step)
+        reached = float(measured(prepared, candidate, folder)["costs"]["speedup"])
+        if reached >= speedup:
+            return reached
+        known.write(reached)
+        _put_beside(prepared, number, folder)
+    say(
+        f"trial {number}  {candidate.label}  is {reached:.2f} times as fast, timed at "
+        f"length: less than --speedup {speedup:g}"
+    )
+    return reached
+
+
+def _timed(prepared: Prepared, candidates: Sequence[Candidate]) -> list[float]:
+    """Speed-ups of candidates, timed beside each other once on each machine."""
+    context = prepared.context
+    key = {
+        "candidates": [candidate.params for candidate in candidates],
+        "host": platform.node(),
+        "environment": context.runtime.describe(),
+    }
+    name = f"speed-ups {candidates[0].label}"
+    compute = partial(prepared.meter.speedups, candidates, FINAL_REPEATS)
+    return [float(fast) for fast in run_step(context, name, key, compute)]
+
+
+def _in_effect(settings: Settings, candidate: Candidate) -> object:
+    """What a candidate comes to: recipes of other names may have the same stages."""
+    params = {name: value for name, value in candidate.params.items() if name != "recipe"}
+    return params, recipe_record(settings_of(settings, candidate.recipe))
 
 
 def _put_beside(prepared: Prepared, number: int, folder: Path) -> None:
@@ -84,11 +174,11 @@ def _put_beside(prepared: Prepared, number: int, folder: Path) -> None:
 
 
 def _what_can_be_had(
-    prepared: Prepared, trials: Sequence[Winner], reached: dict[int, float], speedup: float
+    prepared: Prepared, trials: Sequence[FrozenTrial], reached: dict[int, float], speedup: float
 ) -> str:
     run = prepared.context.run
     number = max(reached, key=lambda n: reached[n])
-    label = next(t.candidate.label for t in trials if t.trial == number)
+    label = next(Winner.of(t).candidate.label for t in trials if t.number == number)
     least = math.floor(100 * reached[number]) / 100
     return (
         f"no student keeps --speedup {speedup:g}: timed at length, the fastest of those tried, "

@@ -38,8 +38,12 @@ def test_the_next_best_is_taken_where_the_best_is_too_slow(
     (first, slow), (second, _) = by_loss(run)
     real = within_limit._timed
 
-    def timed(prepared: object, candidate: Candidate) -> float:
-        return 0.04 if candidate.label == slow else real(prepared, candidate)  # type: ignore[arg-type]
+    def timed(prepared: object, candidates: list[Candidate]) -> list[float]:
+        speeds = real(prepared, candidates)  # type: ignore[arg-type]
+        return [
+            0.04 if one.label == slow else fast
+            for one, fast in zip(candidates, speeds, strict=True)
+        ]
 
     monkeypatch.setattr(within_limit, "_timed", timed)
     code, error = command("distill", run, "--speedup", 0.05)

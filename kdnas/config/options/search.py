@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from kdnas.config.choices import Cost, Objective, RandomControl, Sampler
-from kdnas.config.options.base import MOST_SECONDS, Options, setting
+from kdnas.config.options.base import MOST_FINALISTS, MOST_SECONDS, Options, setting
 from kdnas.config.vocabulary import DIMENSION
 
 # What --search-over takes.
@@ -88,6 +88,14 @@ class SearchOptions(Options):
     )
     warm_start: bool = setting(
         True, "Start with the corners of the space and well-known student architectures."
+    )
+    finalists: int = setting(
+        3,
+        "Distil this many of the best candidates in full; the best of them on held-out training "
+        "rows is the search's student.",
+        ge=1,
+        le=MOST_FINALISTS,
+        main=True,
     )
     random_control: RandomControl = setting(
         "search",

@@ -1,0 +1,65 @@
+"""The best trials are distilled in full; held-out training rows say which is the search's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Said
+
+from kdnas.files.artifact import content_of, key_of
+from kdnas.report.model import SEARCHED
+from kdnas.workflow import choose
+from kdnas.workflow.measure import Control
+
+
+def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
+    """A searched student of this label is the only one that is right on the held-out rows."""
+
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
+        right = int(one.name == SEARCHED and one.candidate.label == label)
+        part = {"predicted": [right] * 40, "truth": [1] * 40}
+        return {"score": float(right), "rows": {"validation": part}}
+
+    monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+
+
+@pytest.mark.slow
+def test_the_best_finalist_ships_and_the_others_are_kept(
+    finished_run: Path, tmp_path: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = json.loads((run / "report.json").read_text())
+    first = before["student"]["trial"]
+    other = 1 - first
+    table = (run / "trials.csv").read_text().splitlines()
+    assert len(table) == 3 and before["search"]["finalists"] == []
+    labels = {first: before["student"]["name"]}
+    code, error = command("resume", run, "--finalists", 3)
+    assert code == 0, error
+    report = json.loads((run / "report.json").read_text())
+    found = report["search"]["finalists"]
+    assert [one["trial"] for one in found] == [first, other]  # there are no more
+    labels |= {one["trial"]: one["name"] for one in found}
+    tau = report["search"]["finalists_tau"]
+    assert tau in (None, 1.0, -1.0)
+    # Whichever is better by the held-out rows is the run's own, whoever was it before.
+    for best in (other, other, first):
+        prefer(monkeypatch, labels[best])
+        command.all = ""
+        code, error = command("resume", run)
+        assert code == 0, error
+        assert "distilling" not in command.all.replace("hand-picked: distilling", "")
+        own, beside = run / "student", run / "students" / f"trial-{first + other - best}"
+        assert (key_of(own) or {})["trial"] == best
+        assert content_of(own) != content_of(beside / "student")
+        assert json.loads((run / "report.json").read_text())["student"]["trial"] == best
+        assert not (run / "students" / f"trial-{best}" / "student").exists()
+    damaged = run / "student" / "model.safetensors"
+    damaged.write_bytes(b"damaged")
+    code, error = command("resume", run)  # a finalist that is lost is distilled again
+    assert code == 0, error
+    assert (key_of(run / "student") or {})["trial"] == first
