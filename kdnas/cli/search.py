@@ -77,7 +77,14 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
     trials="Total number of candidates, those already scored included; default: the run's.",
     **OF_A_SEARCH,
     **of_the_run(
-        "budget", "force", "final_seeds", "track", *OF_THE_TEACHER, *OF_SCORING, *OF_FULL_KD
+        "budget",
+        "finalists",
+        "force",
+        "final_seeds",
+        "track",
+        *OF_THE_TEACHER,
+        *OF_SCORING,
+        *OF_FULL_KD,
     ),
 )
 def resume(
