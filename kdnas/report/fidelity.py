@@ -69,7 +69,7 @@ def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
 def fidelity_section(data: ReportData) -> Section:
     """What the search's score was worth: by `kdnas fidelity`, or by what was distilled anyway."""
     found = worth(data)
-    said = " ".join(filter(None, (TRUST.told, found and found.sentence, _finalists(data))))
+    said = " ".join(filter(None, (TRUST.told, found.sentence if found else None, _finalists(data))))
     section = replace(TRUST, told=said)
     if data.fidelity:
         return _filled(section, data.fidelity)
