@@ -103,8 +103,11 @@ def best_at_length(
             each.sort(key=lambda one: -worth(one[0], 1 / one[2]))
         else:
             each.sort(key=lambda one: one[0])
-            short += [one for one in each if one[2] < MARGIN * speedup]
-            each = [one for one in each if one[2] >= MARGIN * speedup]
+            late = [one for one in each if one[2] < MARGIN * speedup]
+            for _, winner, fast in late:
+                _say_slow(winner, fast, speedup)
+            short += late
+            each = [one for one in each if one not in late]
         yield from ((winner, fast) for _, winner, fast in each)
     yield from ((winner, fast) for _, winner, fast in sorted(short, key=lambda one: one[0]))
 
@@ -140,11 +143,17 @@ def _distilled(
             return reached
         known.write(reached)
         _put_beside(prepared, number, folder)
-    say(
-        f"trial {number}  {candidate.label}  is {reached:.2f} times as fast, timed at "
-        f"length: less than --speedup {speedup:g}"
-    )
+        _say_slow(winner, reached, speedup)
     return reached
+
+
+def _say_slow(winner: Winner, fast: float, speedup: float) -> None:
+    """Says why a trial is passed over: too slow, or so near the limit that others go first."""
+    how = "less than" if fast < speedup else f"not {MARGIN - 1:.0%} above"
+    say(
+        f"trial {winner.trial}  {winner.candidate.label}  is {fast:.2f} times as fast, timed at "
+        f"length: {how} --speedup {speedup:g}"
+    )
 
 
 def _timed(prepared: Prepared, candidates: Sequence[Candidate]) -> list[float]:
