@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from kdnas import distill, load_run, resume, search
+from kdnas.config import read_yaml
+from kdnas.config.groups import AGAINST_A_SHAPE, is_of_a_search
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import DISTILLED, SEARCHED, EvaluatedModel, Report
 
@@ -54,7 +56,9 @@ def _at(speed: float, args: argparse.Namespace) -> dict[str, Any]:
     more = {**common, "speedup": speed, "trials": args.trials, "config": args.config}
     report = _made(args.out / f"{speed:g}x", lambda out: search(*given, out=out, **more))
     own = next(m for name, m in _models(report).items() if name == SEARCHED)
-    texts = {**common, "architecture": own.architecture.label, "recipe": "sequence-level"}
+    plain = {key: value for file in args.config for key, value in read_yaml(file).items()}
+    plain = {k: v for k, v in plain.items() if k not in AGAINST_A_SHAPE and not is_of_a_search(k)}
+    texts = {**plain, **common, "architecture": own.architecture.label, "recipe": "sequence-level"}
     folder = args.out / f"{speed:g}x-sequence-level"
     alone = _made(
         folder, lambda out: distill(teacher=args.teacher, task=args.task, out=out, **texts)
