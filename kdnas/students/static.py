@@ -28,7 +28,6 @@ from kdnas.teachers.tokenizer import longest_input
 # Added to a vector's mean square before it is scaled to length 1: so large that its length goes on
 # to count, which is how much the token weighs in the mean.
 EVEN = 1.0
-HEAD = "ForSequenceClassification"
 # Tokens that a teacher reads at a time.
 MANY = 1024
 # The special tokens ahead of a text and behind it.
@@ -41,7 +40,7 @@ KEPT = ("id2label", "label2id", "problem_type", "kdnas_task_type", "kdnas_thresh
 def check_static(architectures: Iterable[AnyArchitecture], task: TaskType) -> None:
     """Raises KdnasError where one is static, but the task's logits are not of whole texts."""
     static = [a for a in architectures if isinstance(a, Architecture) and a.is_static]
-    if static and task.head != HEAD:
+    if static and not task.whole_texts:
         raise KdnasError(
             f"invalid --architecture {static[0].label}: a student without layers answers for whole "
             f"texts, and the task is {task.name}; give 1 layer or more"

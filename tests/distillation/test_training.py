@@ -183,6 +183,7 @@ def test_training_leaves_the_embeddings_as_trainable_as_it_found_them(
     assert table.requires_grad is required
 
 
+@pytest.mark.slow
 def test_logit_kd_follows_the_teacher(
     teacher: Teacher, teacher_folder: Path, data: EncodedExamples, runtime: Runtime
 ) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kdnas.config.read import read_yaml
 from kdnas.tasks import load_data, load_spec
 from kdnas.tasks.teacher_predictions import with_predictions
@@ -14,6 +16,7 @@ from kdnas.tasks.teacher_predictions import with_predictions
 PAGE = Path(__file__).parents[2] / "docs" / "black-box-teachers.md"
 
 
+@pytest.mark.slow
 def test_the_script_of_the_page(tmp_path: Path) -> None:
     [code] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)

@@ -18,6 +18,7 @@ from kdnas.students.pruning.methods import PRUNING_METHODS
 PAGE = (Path(__file__).parents[2] / "docs" / "pruning.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_examples_run(
     tmp_path: Path, teacher_folder: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -331,6 +331,7 @@ def test_a_general_teacher_that_does_not_load_is_refused_at_once(
     assert not trained and not (pipeline.run.folder / "study.db").exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_general_student_is_made_again(
     make: Callable[..., Stepwise], trained: list[str]
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_watched_page_follows_until_the_run_is_free(run: Path, tmp_path: Path)
     assert 'data-reload="0.05"' in pages[0] and "data-reload" not in pages[2]
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_page_that_stays(run: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
 

@@ -212,6 +212,7 @@ def _renamed(name: str, model_type: str) -> str:
     return name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "electra", "distilbert"])
 def test_real_weights_in_every_family(model_type: str, minilm: Path, tmp_path: Path) -> None:
     mapped(minilm, model_type).save_pretrained(tmp_path)

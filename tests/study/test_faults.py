@@ -96,6 +96,7 @@ def test_a_worker_killed_in_a_trial_costs_its_candidate(
     assert len(again) == 1 and again[0].params == lost.params and len(trials) == 3
 
 
+@pytest.mark.slow
 def test_a_worker_killed_while_it_writes_the_store(
     make_run: MakeRun,
     tmp_path: Path,
@@ -113,6 +114,7 @@ def test_a_worker_killed_while_it_writes_the_store(
     check_complete(run, 2)
 
 
+@pytest.mark.slow
 def test_a_search_killed_while_it_exports_its_student_does_not_train_it_again(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

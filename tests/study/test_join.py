@@ -93,6 +93,7 @@ def test_the_study_holds_plain_settings_and_nothing_of_one_machine(
     assert not {"storage", "study", "out", "threads", "device"} & kept.keys()
 
 
+@pytest.mark.slow
 def test_a_teacher_fine_tuned_on_the_first_machine_serves(
     flags: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

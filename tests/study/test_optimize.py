@@ -144,6 +144,7 @@ def test_an_invalid_enqueued_architecture_fails_alone(pipeline: Stepwise) -> Non
     assert study.trials[0].state == TrialState.FAIL
 
 
+@pytest.mark.slow
 def test_candidates_that_always_fail_end_the_search(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +158,7 @@ def test_candidates_that_always_fail_end_the_search(
     assert states == {TrialState.FAIL}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no space left")])
 def test_an_interruption_after_a_trial_was_told_leaves_its_result(
     pipeline: Stepwise, monkeypatch: pytest.MonkeyPatch, error: BaseException

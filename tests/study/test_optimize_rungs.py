@@ -52,6 +52,7 @@ def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str
     assert table[RUNG].notna().sum() == len(ended) and len(table) == len(study.trials)
 
 
+@pytest.mark.slow
 def test_a_space_that_is_soon_exhausted_goes_on_to_the_top(run: Run) -> None:
     few = {"num_hidden_layers": [1], "hidden_size": [16, 32], "hidden_act": ["gelu"]}
     few |= {"num_attention_heads": [2], "intermediate_size": [32]}

@@ -98,6 +98,7 @@ def test_the_trial_of_a_worker_that_fell_silent_elsewhere_is_queued_again_once(
         _silent_worker(proxy, "b", monkeypatch)
 
 
+@pytest.mark.slow
 def test_behind_a_proxy_too_where_there_is_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

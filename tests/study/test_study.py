@@ -35,6 +35,7 @@ def new_study(url: str, **identity: str) -> optuna.Study:
     return create_study(url, "s", None, "reward", {**IDENTITY, **identity})
 
 
+@pytest.mark.slow
 def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     study = new_study(url)
     child, zombie = Child(say_name), subprocess.Popen(["sleep", "600"])

@@ -73,6 +73,7 @@ def test_violations_are_shares_of_the_limit() -> None:
     assert Limits().violations(1.0, 10) == {}
 
 
+@pytest.mark.slow
 def test_students_that_are_too_large_are_not_trained(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,7 +30,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 def prefer(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A student of this name is the only one that is right on the held-out rows."""
 
-    def scored(prepared: object, one: Control, rows: object) -> dict[str, Any]:
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
         right = int(one.name == name)
         part = {"predicted": [right] * 40, "truth": [1] * 40}
         return {"score": float(right), "rows": {"validation": part}}

@@ -169,6 +169,7 @@ def test_a_finished_run_is_kept_and_its_study_made_again(
     assert content(run) == before
 
 
+@pytest.mark.slow
 def test_after_that_nothing_is_done_again(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

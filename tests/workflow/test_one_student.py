@@ -148,7 +148,7 @@ def test_what_needs_a_study_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no student given: give --architecture, such as 6x256, with --teacher and --task, or"),
+        ([], "no student given: give --architecture, such as 6x256, or --pruned ziplm and"),
         (["--trial", 3], "--trial 3 needs a RUN"),
         (["--architecture", "half", "--speedup", 2], "--speedup and --architecture contradict"),
         (["--architecture", "2x0"], "hidden size 0 is less than 1; give 1 or more"),

@@ -37,6 +37,7 @@ def space_of_both() -> SearchSpace:
     return space.with_prunings([Pruning("ziplm", sparsity=one) for one in SPARSITIES])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_all_samplers_propose_both_kinds_each_candidate_once(name: str, tmp_path: Path) -> None:
     space = space_of_both()

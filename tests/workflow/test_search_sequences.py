@@ -128,6 +128,7 @@ def test_a_run_goes_on_and_a_worker_joins_it(
     assert code == 0
 
 
+@pytest.mark.slow
 def test_one_shape_is_distilled_without_a_search(folder: Path) -> None:
     teacher = save_writer(folder / "bart", "bart")
     options = {name: value for name, value in FEW.items() if name not in ("trials", "space")}

@@ -77,6 +77,7 @@ def test_its_scores_are_those_of_its_own_tokens(made: Path, data_folder: Path) -
     )
 
 
+@pytest.mark.slow
 def test_it_exports_with_its_tokenizer(made: Path) -> None:
     found = export(made, "onnx,int8", max_drop=1)
     folder = Path(found["folder"])

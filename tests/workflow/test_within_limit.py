@@ -58,6 +58,7 @@ def test_the_next_best_is_taken_where_the_best_is_too_slow(
     assert report["student"]["trial"] == second and report["speedup"] >= 0.05
 
 
+@pytest.mark.slow
 def test_without_any_it_says_what_can_be_had(run: Path, command: Said) -> None:
     before = (run / "report.json").read_bytes()
     code, error = command("distill", run, "--speedup", 9.5)

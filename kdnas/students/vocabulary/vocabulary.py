@@ -22,6 +22,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedModel
 
 from kdnas.errors import KdnasError
+from kdnas.files.atomic import write_text
 from kdnas.space import family_of
 from kdnas.students.vocabulary.tokens import renumbered, state_ids, with_needed
 from kdnas.tasks.encode import padding_id
@@ -136,12 +137,12 @@ def _with_state(tokenizer: Any, state: dict[str, Any]) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         text = json.dumps(state, ensure_ascii=False)
-        (Path(folder) / "tokenizer.json").write_text(text, encoding="utf-8")
+        write_text(Path(folder) / "tokenizer.json", text)
         about = Path(folder) / "tokenizer_config.json"
         named = json.loads(about.read_text(encoding="utf-8"))
         if "unk_id" in named:  # some classes name the unknown piece once more
             named["unk_id"] = state["model"].get("unk_id")
-            about.write_text(json.dumps(named), encoding="utf-8")
+            write_text(about, json.dumps(named))
         return AutoTokenizer.from_pretrained(
             folder, model_input_names=list(tokenizer.model_input_names)
         )

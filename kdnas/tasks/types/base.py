@@ -94,6 +94,7 @@ class TaskType:
     several_labels: ClassVar[bool] = False  # whether a row may have several, in several columns
     has_classes: ClassVar[bool] = True  # whether an entry lists class names, or its data have them
     has_outputs: ClassVar[bool] = True  # whether a head has outputs of a task's own
+    whole_texts: ClassVar[bool] = True  # whether a model's logits are of whole rows
     needs_decoder: ClassVar[bool] = False  # whether its models are encoder-decoders
     generates: ClassVar[bool] = False  # whether predictions come from `generate`, not from logits
     smooths: ClassVar[bool] = False  # whether `task_loss` takes `smoothing` by name

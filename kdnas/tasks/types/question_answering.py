@@ -63,6 +63,7 @@ class QuestionAnswering(TaskType):
 
     name = "question-answering"
     head = "ForQuestionAnswering"
+    whole_texts = False
     has_classes = False
     no_label = -1
     label_dtype = object

@@ -38,6 +38,7 @@ class SequenceToSequence(TaskType):
 
     name = "sequence-to-sequence"
     head = "ForConditionalGeneration"
+    whole_texts = False
     has_classes = False
     has_outputs = False
     needs_decoder = True

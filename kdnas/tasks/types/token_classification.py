@@ -76,6 +76,7 @@ class TokenClassification(Classification):
 
     name = "token-classification"
     head = "ForTokenClassification"
+    whole_texts = False
     problem_type = None
     metrics: ClassVar[Mapping[str, Metric]] = {
         **dict(entity_metrics()),

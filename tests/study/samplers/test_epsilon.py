@@ -51,6 +51,7 @@ def test_shares_do_not_drift() -> None:
     assert sum(short.is_random(number) for number in range(10, 15)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("floor", [0.01, 0.05, 0.09, 0.1, 0.3, 0.5, 0.95])
 @pytest.mark.parametrize("size", [1, 5, 8])
 def test_the_floor_is_what_is_random_in_the_long_run(floor: float, size: int) -> None:

@@ -83,6 +83,7 @@ def test_bad_arguments_are_refused() -> None:
         PredecessorControllerSampler(epsilon_step=-0.1)
 
 
+@pytest.mark.slow
 def test_what_is_kept_between_episodes_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 

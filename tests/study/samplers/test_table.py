@@ -45,6 +45,7 @@ def run(name: str, space: SearchSpace, trials: int, url: str, *, stops: int = 1)
     return [t.params for t in study.trials]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SAMPLERS))
 def test_valid_and_never_twice_until_the_space_is_spent(name: str, tmp_path: Path) -> None:
     params = run(name, TINY, 6, f"sqlite:///{tmp_path}/a.db")
