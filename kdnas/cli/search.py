@@ -236,7 +236,7 @@ def distill(
     config: ConfigFile = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Distil one student without a search: a shape, a pruned one or a trial.
+    """Distil one student without a search: of a shape, or pruned.
 
     With --architecture, the teacher is fine-tuned if need be, the student distilled by the recipe,
     its control trained on labels alone, and all are evaluated, in a run folder of its own (--out).

@@ -19,7 +19,7 @@ from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
 from kdnas.workflow.assistants import assistants_of
 
-ONE = {k: v for k, v in QUICK.items() if k != "random_control"}
+ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
 CONTROLS = ["fine-tuned without KD", "pruned by magnitude"]
 
 
