@@ -52,7 +52,7 @@ for command in (
 app.add_typer(cache.app)
 
 WELCOME = """\
-kdnas finds, trains and ships the best small student of a transformer encoder.
+kdnas finds, trains and ships the best small student of a transformer.
 
   kdnas search                                      a first search, in minutes
   kdnas search --teacher roberta-base --task mrpc   your teacher, your task

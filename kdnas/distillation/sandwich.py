@@ -52,6 +52,4 @@ class SandwichLosses(WeightedLosses):
                 output = forward(student, batch, self.of_student)
             found.append({n: loss.loss(output, batch, signal) for n, loss in self.named.items()})
         means = {name: torch.stack([each[name] for each in found]).mean() for name in self.named}
-        factors = {name: self.weight(name) * (shares or {}).get(name, 1.0) for name in means}
-        total = sum(factors[name] * loss for name, loss in means.items())
-        return {**means, "total": torch.as_tensor(total)}
+        return self.with_total(means, shares)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from kdnas.config.vocabulary import TEACHERS
 from kdnas.space.pruned import AnyArchitecture, architecture_from_params
 from kdnas.space.pruning import NOT_PRUNED, Pruning
 
 DEFAULT_RECIPE = "default"
-TEACHERS_VOCABULARY = "teacher"
+TEACHERS_VOCABULARY = TEACHERS
 
 
 @dataclass(frozen=True, order=True)

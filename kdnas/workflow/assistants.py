@@ -23,6 +23,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate
 from kdnas.space.candidate import TEACHERS_VOCABULARY
+from kdnas.space.pruning import SPARSITIES
 from kdnas.students.checkpoint import student_artifact
 from kdnas.students.pruning import masked, masks, sliced
 from kdnas.students.state import StudentState
@@ -31,8 +32,8 @@ from kdnas.teachers.load import Teacher, load_teacher
 from kdnas.workflow.prepare import Prepared
 
 FOLDER = "assistants"
-# Of the students that are trained in one network, as MiniDisc has them.
-SANDWICH = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
+# Of the students that are trained in one network, as MiniDisc has them: not the lowest.
+SANDWICH = SPARSITIES[1:]
 # How much a sparsity of 1 counts beside a score.
 LAMBDA = 0.2
 

@@ -38,6 +38,8 @@ from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.seeds import SEEDS, Train, has_time, named, train_seeds, with_seed
 
 MAGNITUDE = "magnitude"
+# What steps that distil further finalists are called, with their numbers.
+FINALIST = "distil finalist"
 
 
 def distil(
@@ -108,7 +110,7 @@ def _train(
 
 def finalist_step(number: int) -> str:
     """What the step that distils the student of a finalist is called, counted from 0."""
-    return f"distil finalist {number + 1}" if number else "distil"
+    return f"{FINALIST} {number + 1}" if number else "distil"
 
 
 def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str:
@@ -116,7 +118,7 @@ def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str
 
     The steps of further finalists have names of their own.
     """
-    if step.startswith(finalist_step(1)[:-1]):
+    if step.startswith(FINALIST):
         return step
     parts = folder.relative_to(run.folder).parts
     family = parts[1:2] if parts[0] == FAMILY else ()

@@ -35,7 +35,7 @@ from kdnas.teachers.load import (
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.distil import MAGNITUDE, finalist_step, is_made, step_name
+from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, is_made, step_name
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs, trials_left, trials_spent
 from kdnas.workflow.probe import probe
@@ -45,7 +45,6 @@ from kdnas.workflow.selection_rows import for_students, selection_rows
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
 SHOWN_CLASSES = 4
 DISTIL, TRAININGS = "distil student", "trainings"
-FINALIST = "distil finalist"
 
 
 @dataclass(frozen=True)

@@ -145,11 +145,8 @@ def _deliver_before(prepared: Prepared) -> dict[str, Report]:
     """The reports, by folder, of the pruned students that the last one is pruned from."""
     found, run = dict[str, Report](), prepared.context.run
     for candidate in prepared.inputs.space.candidates[:-1]:
-        home, speedup = (
-            home_of_pruned(prepared.context, candidate.pruning),
-            candidate.pruning.speedup,
-        )
-        name = home.relative_to(run.folder).as_posix()
+        home = home_of_pruned(prepared.context, candidate.pruning)
+        name, speedup = home.relative_to(run.folder).as_posix(), candidate.pruning.speedup
         found[name] = deliver(prepared, None, None, Winner(candidate), home, speedup)
     return found
 

@@ -331,6 +331,12 @@ class WeightedLosses(nn.Module):
         """
         output, signal = self._outputs(student, batch, source)
         losses = {n: loss.loss(output, batch, signal) for n, loss in self.named.items()}
+        return self.with_total(losses, shares)
+
+    def with_total(
+        self, losses: Mapping[str, Tensor], shares: Mapping[str, float] | None
+    ) -> dict[str, Tensor]:
+        """Losses by name with their weighted sum, `total`; `shares` are further factors."""
         factors = {name: self.weight(name) * (shares or {}).get(name, 1.0) for name in losses}
         total = sum(factors[name] * loss for name, loss in losses.items())
         return {**losses, "total": torch.as_tensor(total)}
