@@ -10,7 +10,7 @@ from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, teacher_source
 from kdnas.teachers.tokenizer import longest_input
-from kdnas.workflow.inputs import space_of
+from kdnas.workflow.run_space import space_of
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -37,10 +37,11 @@ from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, is_made, step_name
 from kdnas.workflow.estimate import Estimate
-from kdnas.workflow.inputs import Inputs, trials_left, trials_spent
+from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import probe
 from kdnas.workflow.seeds import other_seeds, place_of_seed
 from kdnas.workflow.selection_rows import for_students, selection_rows
+from kdnas.workflow.trials_spent import trials_left, trials_spent
 
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
 SHOWN_CLASSES = 4

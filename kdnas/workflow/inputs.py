@@ -6,17 +6,14 @@ import copy
 import math
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from optuna.study import Study
 
 from kdnas.config import Settings, every_recipe
 from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
-from kdnas.config.options.base import MOST_TRIALS
 from kdnas.errors import KdnasError
-from kdnas.files.artifact import Artifact
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
@@ -26,17 +23,10 @@ from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
-from kdnas.space import Pruning, SearchSpace
-from kdnas.space.given_shape import space_of_shape
-from kdnas.space.pruning import AUTO, SPARSITIES, SPARSITY, gradually
+from kdnas.space import SearchSpace
 from kdnas.students import empty_student
-from kdnas.students.pruning.kept import prunable_family
 from kdnas.students.static import check_static
-from kdnas.study.optimize import expected_trials
-from kdnas.study.pruner import SuccessiveHalvingPruner
-from kdnas.study.storage import storage_url
-from kdnas.study.study import evaluated, load_control, load_run_study
-from kdnas.study.whole import CONTROL
+from kdnas.study.study import evaluated
 from kdnas.teachers.load import (
     Teacher,
     check_family,
@@ -50,11 +40,11 @@ from kdnas.teachers.tokenizer import longest_input
 from kdnas.workflow.count_jobs import check_jobs
 from kdnas.workflow.early import task_data
 from kdnas.workflow.recipes_on_offer import check_one_recipe, usable_recipes
+from kdnas.workflow.run_space import space_of
+from kdnas.workflow.trials_spent import study_of, trials_spent
 from kdnas.workflow.vocabularies import Vocabularies, read_vocabularies
 
 GPU_BATCH = 32
-# The strongest of the methods (docs/pruning.md).
-DEFAULT_METHOD = "ziplm"
 
 
 @dataclass(frozen=True)
@@ -106,56 +96,6 @@ def read_inputs(context: Context) -> Inputs:
         space = space.with_recipes(usable_recipes(settings, space, data, config))
     space = space.with_vocabularies(settings.vocabulary_names)
     return Inputs(source, config, data, space, read_vocabularies(settings, data, config))
-
-
-def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
-    """What a search chooses from, or the one shape that is given, or how the teacher is pruned.
-
-    Raises:
-        KdnasError: The teacher is not a supported encoder, or has no such students.
-    """
-    if settings.architecture is not None:
-        return space_of_shape(config, source, settings.shape)
-    own = {name: values for name, values in settings.space.items() if name != SPARSITY}
-    space = SearchSpace.from_teacher(config, source, own)
-    if settings.searches and not settings.searches_pruned:
-        if SPARSITY in settings.space:
-            raise KdnasError(
-                f"invalid space.{SPARSITY}: nothing is pruned; add --search-over shape,pruning"
-            )
-        return space
-    prunable_family(config, repr(source))
-    if settings.searches:
-        return space.with_prunings(searched_prunings(settings))
-    return space.with_prunings(asked_prunings(settings), dense=False)
-
-
-def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
-    """How candidates of a search may be pruned.
-
-    Raises:
-        KdnasError: A sparsity of `space` is out of range.
-    """
-    sparsities = settings.space.get(SPARSITY, SPARSITIES)
-    wrong = [one for one in sparsities if isinstance(one, str) or not 0 < one < 1]
-    if wrong or not sparsities:
-        raise KdnasError(
-            f"invalid space.{SPARSITY}: {wrong[0] if wrong else sparsities!r}; expected shares "
-            "above 0 and below 1, such as [0.5, 0.8]"
-        )
-    method = settings.pruned or DEFAULT_METHOD
-    return tuple(Pruning(method, sparsity=float(one)) for one in sorted(set(sparsities)))
-
-
-def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
-    """How the students of `kdnas distill --pruned` are pruned."""
-    assert settings.pruned is not None
-    if settings.speedups:
-        return gradually(settings.pruned, settings.speedups)
-    targets = settings.sparsity or 0.0, settings.speedup or 0.0
-    auto = settings.assistants == AUTO
-    assistants: Any = (AUTO,) if auto else settings.assistant_sparsities
-    return (Pruning(settings.pruned, *targets, assistants=assistants),)
 
 
 def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:
@@ -216,7 +156,7 @@ def check_has_trials(context: Context) -> None:
     folder = context.run.folder
     if not context.settings.searches:
         raise KdnasError(f"{folder} has no search to finish; leave --finish out")
-    study = _study_of(context)
+    study = study_of(context)
     if study is None or not evaluated(study):
         raise KdnasError(f"{folder} has no finished trial yet to ship; leave --finish out")
 
@@ -280,58 +220,6 @@ def check_limits(context: Context, inputs: Inputs) -> None:
             check_prunable_to(fastest, space, meter)
         else:
             check_reachable(limits, space, meter)
-
-
-def trials_left(context: Context, *, control: bool = False) -> float:
-    """Whole trials that the search, or random search beside it, has still to pay for."""
-    settings = context.settings
-    off = control and (settings.random_control == "off" or settings.sampler == "random")
-    if off or not settings.searches or search_end(context, control=control).done():
-        return 0.0
-    return max(0.0, settings.trials - trials_spent(context, control=control))
-
-
-def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
-    """That a search with a budget has ended, its own trials or those of random search."""
-    settings = context.settings
-    key = {"budget": settings.budget, "trials": settings.trials}
-    return context.run.step(f"{'random-search' if control else 'search'}-ended", key)
-
-
-def trials_spent(context: Context, *, control: bool = False) -> float:
-    """What a study has spent, in whole trials; 0 where there is none."""
-    settings, folder = context.settings, context.run.folder
-    if not settings.searches:
-        return 0
-    study = _study_of(context)
-    found = study
-    if study and control:
-        found = load_control(storage_url(settings.storage, folder), settings.study, CONTROL)
-    pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
-    trials = found.get_trials(deepcopy=False) if found else []
-    return pruner.spent(trials) / pruner.full_cost
-
-
-def with_expected_trials(context: Context) -> Context:
-    """The same for a worker's plan: with the trials that the search's time is expected to pay for.
-
-    0 where its first process has not worked out when it ends.
-    """
-    settings, study = context.settings, _study_of(context)
-    if settings.budget is None:
-        return context
-    trials = 0 if study is None else expected_trials(study, settings.trials)
-    trials = trials if trials < MOST_TRIALS else 0
-    return replace(context, settings=settings.model_copy(update={"trials": trials}))
-
-
-def _study_of(context: Context) -> Study | None:
-    """The run's study; None where there is none, or it cannot be read."""
-    settings, folder = context.settings, context.run.folder
-    try:
-        return load_run_study(storage_url(settings.storage, folder), settings.study, folder)
-    except KdnasError:
-        return None
 
 
 def check_same_data(context: Context, data: RunData) -> None:

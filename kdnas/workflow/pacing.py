@@ -12,7 +12,7 @@ from kdnas.study.deadline import Deadline, seconds_a_unit
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.workflow.allot import split
-from kdnas.workflow.inputs import trials_left, trials_spent
+from kdnas.workflow.trials_spent import trials_left, trials_spent
 
 SEARCHES = ("search", RANDOM_SEARCH)
 # Between two looks at what there is time for.

@@ -62,7 +62,6 @@ from kdnas.workflow.inputs import (
     drop_teacher,
     load_given_teacher,
     read_inputs,
-    with_expected_trials,
 )
 from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
@@ -70,6 +69,7 @@ from kdnas.workflow.pruned import home_of_pruned
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
+from kdnas.workflow.trials_spent import with_expected_trials
 from kdnas.workflow.within_limit import distil_within_limit
 
 

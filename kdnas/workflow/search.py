@@ -33,9 +33,10 @@ from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import name_of_teacher
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.hand_picked import pick_by_hand
-from kdnas.workflow.inputs import check_same_data, search_end, trials_left
+from kdnas.workflow.inputs import check_same_data
 from kdnas.workflow.pacing import has_time, keep_time
 from kdnas.workflow.prepare import Prepared, source_fingerprint
+from kdnas.workflow.trials_spent import search_end, trials_left
 
 
 def open_run_study(context: Context, space: SearchSpace, control: str | None = None) -> Study:

@@ -1,0 +1,65 @@
+"""The candidates of a run: what its search chooses from, or the students that are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.space import Pruning, SearchSpace
+from kdnas.space.given_shape import space_of_shape
+from kdnas.space.pruning import AUTO, SPARSITIES, SPARSITY, gradually
+from kdnas.students.pruning.kept import prunable_family
+
+# The strongest of the methods (docs/pruning.md).
+DEFAULT_METHOD = "ziplm"
+
+
+def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
+    """What a search chooses from, or the one shape that is given, or how the teacher is pruned.
+
+    Raises:
+        KdnasError: The teacher is not a supported encoder, or has no such students.
+    """
+    if settings.architecture is not None:
+        return space_of_shape(config, source, settings.shape)
+    own = {name: values for name, values in settings.space.items() if name != SPARSITY}
+    space = SearchSpace.from_teacher(config, source, own)
+    if settings.searches and not settings.searches_pruned:
+        if SPARSITY in settings.space:
+            raise KdnasError(
+                f"invalid space.{SPARSITY}: nothing is pruned; add --search-over shape,pruning"
+            )
+        return space
+    prunable_family(config, repr(source))
+    if settings.searches:
+        return space.with_prunings(searched_prunings(settings))
+    return space.with_prunings(asked_prunings(settings), dense=False)
+
+
+def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
+    """How candidates of a search may be pruned.
+
+    Raises:
+        KdnasError: A sparsity of `space` is out of range.
+    """
+    sparsities = settings.space.get(SPARSITY, SPARSITIES)
+    wrong = [one for one in sparsities if isinstance(one, str) or not 0 < one < 1]
+    if wrong or not sparsities:
+        raise KdnasError(
+            f"invalid space.{SPARSITY}: {wrong[0] if wrong else sparsities!r}; expected shares "
+            "above 0 and below 1, such as [0.5, 0.8]"
+        )
+    method = settings.pruned or DEFAULT_METHOD
+    return tuple(Pruning(method, sparsity=float(one)) for one in sorted(set(sparsities)))
+
+
+def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
+    """How the students of `kdnas distill --pruned` are pruned."""
+    assert settings.pruned is not None
+    if settings.speedups:
+        return gradually(settings.pruned, settings.speedups)
+    targets = settings.sparsity or 0.0, settings.speedup or 0.0
+    auto = settings.assistants == AUTO
+    assistants: Any = (AUTO,) if auto else settings.assistant_sparsities
+    return (Pruning(settings.pruned, *targets, assistants=assistants),)

@@ -1,0 +1,70 @@
+"""How many trials a run has paid for, and how many are left."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from optuna.study import Study
+
+from kdnas.config.options.base import MOST_TRIALS
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact
+from kdnas.runs.context import Context
+from kdnas.study.optimize import expected_trials
+from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.storage import storage_url
+from kdnas.study.study import load_control, load_run_study
+from kdnas.study.whole import CONTROL
+
+
+def trials_left(context: Context, *, control: bool = False) -> float:
+    """Whole trials that the search, or random search beside it, has still to pay for."""
+    settings = context.settings
+    off = control and (settings.random_control == "off" or settings.sampler == "random")
+    if off or not settings.searches or search_end(context, control=control).done():
+        return 0.0
+    return max(0.0, settings.trials - trials_spent(context, control=control))
+
+
+def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
+    """That a search with a budget has ended, its own trials or those of random search."""
+    settings = context.settings
+    key = {"budget": settings.budget, "trials": settings.trials}
+    return context.run.step(f"{'random-search' if control else 'search'}-ended", key)
+
+
+def trials_spent(context: Context, *, control: bool = False) -> float:
+    """What a study has spent, in whole trials; 0 where there is none."""
+    settings, folder = context.settings, context.run.folder
+    if not settings.searches:
+        return 0
+    study = study_of(context)
+    found = study
+    if study and control:
+        found = load_control(storage_url(settings.storage, folder), settings.study, CONTROL)
+    pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
+    trials = found.get_trials(deepcopy=False) if found else []
+    return pruner.spent(trials) / pruner.full_cost
+
+
+def with_expected_trials(context: Context) -> Context:
+    """The same for a worker's plan: with the trials that the search's time is expected to pay for.
+
+    0 where its first process has not worked out when it ends.
+    """
+    settings, study = context.settings, study_of(context)
+    if settings.budget is None:
+        return context
+    trials = 0 if study is None else expected_trials(study, settings.trials)
+    trials = trials if trials < MOST_TRIALS else 0
+    return replace(context, settings=settings.model_copy(update={"trials": trials}))
+
+
+def study_of(context: Context) -> Study | None:
+    """The run's study; None where there is none, or it cannot be read."""
+    settings, folder = context.settings, context.run.folder
+    try:
+        return load_run_study(storage_url(settings.storage, folder), settings.study, folder)
+    except KdnasError:
+        return None
