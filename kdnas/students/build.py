@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeGuard
 
 import torch
@@ -35,7 +35,13 @@ from kdnas.students.pruning import (
     sliced,
 )
 from kdnas.students.state import StudentState
-from kdnas.students.static import Ends, empty_static, take_token_vectors, token_vectors
+from kdnas.students.static import (
+    NO_ENDS,
+    Ends,
+    empty_static,
+    take_token_vectors,
+    token_vectors,
+)
 from kdnas.tasks import TaskType, task_type_of
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.teachers.distillation_data import some_batches
@@ -129,8 +135,8 @@ def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> P
 class StudentInitialiser:
     """Makes untrained students of one teacher; attributes as the arguments of `build_student`.
 
-    `pruned` makes the pruned ones, where a run has any; `ends` are the special tokens ahead of a
-    text and behind it.
+    `pruned` makes the pruned ones, where a run has any; `ends` tells the special tokens ahead of
+    a text and behind it.
     """
 
     teacher: PreTrainedModel
@@ -138,12 +144,12 @@ class StudentInitialiser:
     importance: Importance | None
     seed: int
     pruned: PrunedStudents | None = None
-    ends: Ends = ((), ())
+    ends: Callable[[], Ends] = lambda: NO_ENDS
 
     @cached_property
     def vectors(self) -> Tensor:
         """What the teacher makes of each token alone, shape (tokens, hidden size)."""
-        return token_vectors(self.teacher, self.ends)
+        return token_vectors(self.teacher, self.ends())
 
     def student(self, candidate: Candidate) -> StudentState:
         """An untrained student."""
@@ -187,6 +193,11 @@ def initialiser_of(
     model = teacher.model
     if inherit and runtime.device.type != "cpu":  # students are made there, each from a copy
         model = copy.deepcopy(model).cpu()
-    around = [int(i) for i in teacher.tokenizer("", verbose=False)["input_ids"]]
-    ends = (tuple(around[:-1]), tuple(around[-1:]))
+    ends = partial(_ends_of, teacher.tokenizer)
     return StudentInitialiser(model, inherit, importance, seed, pruned, ends)
+
+
+def _ends_of(tokenizer: Any) -> Ends:
+    """The special tokens ahead of a text and behind it."""
+    around = [int(i) for i in tokenizer("", verbose=False)["input_ids"]]
+    return tuple(around[:-1]), tuple(around[-1:])
