@@ -6,6 +6,7 @@ Counts have shape (rows, 3): entities that are right, predicted, true.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +62,23 @@ def entity_metrics() -> Iterator[tuple[str, Metric]]:
         for mode, counts in (("", _entity_counts), ("strict", _strict_counts)):
             key, hub_name = (f"{name}_{mode}", f"{told} ({mode})") if mode else (name, told)
             yield key, Metric(compute, name, hub_name, counts=counts, of_labels=True)
+
+
+def each_type(tags: Tags, predicted: Array, truth: Array) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and the number of entities of each type."""
+    each = {kind: np.zeros(3, np.int64) for kind in tags.types}
+    for said, true in zip(predicted, truth, strict=True):
+        ours, theirs = set(tags.entities(said)), set(tags.entities(true))
+        for at, side in enumerate((ours & theirs, ours, theirs)):
+            for one in side:
+                each[one.type][at] += 1
+    return [
+        {
+            "name": kind,
+            "precision": float(precision(counts)),
+            "recall": float(recall(counts)),
+            "f1": float(f1(counts)),
+            "support": int(counts[2]),
+        }
+        for kind, counts in each.items()
+    ]

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,42 +28,27 @@ from kdnas.tasks.examples import (
 from kdnas.tasks.predicted import (
     PredictionError,
     distribution,
-    listed,
     logarithms,
     numbers_of,
     one_of,
     smoothed,
 )
-from kdnas.tasks.tagging.entities import OUTSIDE, Entity, Tags, iob1_to_iob2
+from kdnas.tasks.tagging.answers import (
+    ONNX_LOOP,
+    Sentence,
+    in_text,
+    tagged_words,
+    word_probabilities,
+    words_of,
+)
+from kdnas.tasks.tagging.entities import OUTSIDE, Tags, iob1_to_iob2
+from kdnas.tasks.tagging.given_entities import further_pieces, tags_of_entities
 from kdnas.tasks.tagging.word_tagger import tagger
 from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
 from kdnas.tasks.types.base import Constant, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
-from kdnas.tasks.types.entity_metrics import entity_metrics, f1, precision, recall, word_counts
+from kdnas.tasks.types.entity_metrics import each_type, entity_metrics, precision, word_counts
 from kdnas.tasks.types.metric import Array, Metric
-
-# An entity of a prediction, for messages.
-ENTITY = '{"type": "...", "start": 0, "end": 5}'
-
-
-class Sentence(NamedTuple):
-    """What decoding and scoring read of a text.
-
-    Attributes:
-        text: As offsets count its characters.
-        ends: First character of each word and the one behind it, word after word.
-        tags: Their ids; None without labels.
-        outside: The id of O; -1 where it is not known.
-    """
-
-    text: str
-    ends: tuple[int, ...]
-    tags: tuple[int, ...] | None
-    outside: int
-
-    @property
-    def words(self) -> list[tuple[int, int]]:
-        return list(zip(self.ends[::2], self.ends[1::2], strict=True))
 
 
 class TokenClassification(Classification):
@@ -317,10 +302,10 @@ class TokenClassification(Classification):
         self, cells: Mapping[str, Any], labels: Sequence[str], examples: Examples, row: int
     ) -> Array:
         """Logits or probabilities of each word, its tag, or the entities: shape (words, tags)."""
-        count, parse = len(_words_of(examples, row)), self.parser(labels)
+        count, parse = len(words_of(examples, row)), self.parser(labels)
         name = next(name for name in self.prediction_columns if name in cells)
         if name == "entities":
-            return self.prediction_of(_tags_of(cells[name], labels, examples, row), labels)
+            return self.prediction_of(tags_of_entities(cells[name], labels, examples, row), labels)
         given = cells[name]
         if not isinstance(given, list | tuple | np.ndarray):
             raise PredictionError(f"{kind_of(given)} under {name!r}; give a list with one a word")
@@ -354,14 +339,14 @@ class TokenClassification(Classification):
             found[units] = of_words[words]
             further = np.flatnonzero(np.diff(words, prepend=-1) == 0) + ends[i]
             if len(further):
-                found[further] = _inside(found[further], Tags(labels).inside)
+                found[further] = further_pieces(found[further], Tags(labels).inside)
         return found
 
     def predictions(
         self, logits: Array, data: EncodedExamples, threshold: float | None = None
     ) -> Array:
         """Each row's tag ids."""
-        return object_rows([ids for ids, _ in _tagged(logits, data)])
+        return object_rows([ids for ids, _ in tagged_words(logits, data)])
 
     def truths(self, data: Examples | EncodedExamples) -> Array:
         if isinstance(data, Examples):
@@ -391,14 +376,14 @@ class TokenClassification(Classification):
         """A linear model on each word, its neighbours and their spelling."""
         if train.labels is None:
             return None
-        words = [_words_of(train, i) for i in range(len(train))]
+        words = [words_of(train, i) for i in range(len(train))]
         found = tagger(words, [list(row) for row in train.labels], seed)
         if found is None:
             return None
         name, tag = found
 
         def predict(examples: Examples) -> Array:
-            return object_rows(tag([_words_of(examples, i) for i in range(len(examples))]))
+            return object_rows(tag([words_of(examples, i) for i in range(len(examples))]))
 
         return name, predict
 
@@ -410,24 +395,7 @@ class TokenClassification(Classification):
         self, predicted: Array, truth: Array, labels: Sequence[str]
     ) -> dict[str, Any] | None:
         """Precision, recall, F1 and the entities of each type."""
-        tags = Tags(labels)
-        each = {kind: np.zeros(3, np.int64) for kind in tags.types}
-        for said, true in zip(predicted, truth, strict=True):
-            ours, theirs = set(tags.entities(said)), set(tags.entities(true))
-            for at, side in enumerate((ours & theirs, ours, theirs)):
-                for one in side:
-                    each[one.type][at] += 1
-        classes = [
-            {
-                "name": kind,
-                "precision": float(precision(counts)),
-                "recall": float(recall(counts)),
-                "f1": float(f1(counts)),
-                "support": int(counts[2]),
-            }
-            for kind, counts in each.items()
-        ]
-        return {"classes": classes, "counted": "entities"}
+        return {"classes": each_type(Tags(labels), predicted, truth), "counted": "entities"}
 
     # What leaves kdnas.
 
@@ -441,9 +409,9 @@ class TokenClassification(Classification):
         """The entities of each text with their characters; a score is the mean over their words."""
         assert data.references is not None
         tags, found = Tags(labels), list[dict[str, Any]]()
-        for sentence, (ids, odds) in zip(data.references, _tagged(logits, data), strict=True):
+        for sentence, (ids, odds) in zip(data.references, tagged_words(logits, data), strict=True):
             entities = [
-                {**_place(one, sentence), "score": float(odds[one.start : one.end].mean())}
+                {**in_text(one, sentence), "score": float(odds[one.start : one.end].mean())}
                 for one in tags.entities(ids)
             ]
             found.append({"entities": entities})
@@ -453,30 +421,11 @@ class TokenClassification(Classification):
         self, logits: Array, labels: Sequence[str], data: EncodedExamples
     ) -> list[dict[str, Any]]:
         """The words of each text, and the probability of each tag for each of them."""
-        from scipy.special import softmax
-
-        assert data.spans is not None and data.references is not None
-        odds, ends = softmax(np.asarray(logits, np.float64), axis=-1), data.unit_offsets
-        found = []
-        for i, sentence in enumerate(data.references):
-            units = slice(ends[i], ends[i + 1])
-            words = data.spans[units, 0]
-            first = np.diff(words, prepend=-1) > 0
-            shares = np.eye(len(labels))[[max(0, sentence.outside)] * len(sentence.words)]
-            shares[words[first]] = odds[units][first]
-            found.append(
-                {
-                    "words": [sentence.text[start:end] for start, end in sentence.words],
-                    "probabilities": [
-                        dict(zip(labels, row.tolist(), strict=True)) for row in shares
-                    ],
-                }
-            )
-        return found
+        return word_probabilities(logits, labels, data)
 
     def row_in_words(self, answer: Any, labels: Sequence[str], examples: Examples, row: int) -> str:
         """`location: Empire State Building; person: Ann`, or `no entity`."""
-        words, tags = _words_of(examples, row), Tags(labels)
+        words, tags = words_of(examples, row), Tags(labels)
         if tags.scheme is None:
             return " ".join(labels[i] if i >= 0 else OUTSIDE for i in answer)
         said = [f"{e.type}: {' '.join(words[e.start : e.end])}" for e in tags.entities(answer)]
@@ -500,83 +449,7 @@ class TokenClassification(Classification):
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         parts = [tag.word for tag in Tags(names or ()).tags]
-        return ONNX.format(labels=json.dumps(parts, ensure_ascii=False))
-
-
-ONNX = """\
-labels = {labels}
-for text, row, scores in zip(texts, rows, logits):
-    entities, word, part = [], None, "O"  # of each: [type, first character, the one behind]
-    for number, (start, end), tag in zip(row.word_ids, row.offsets, scores.argmax(-1)):
-        if number is None or start == end:
-            continue  # special tokens and padding belong to no word
-        if number != word:  # the first piece of a word has its tag
-            word, before, (part, _, kind) = number, part, labels[tag].partition("-")
-            goes_on = before in "BI" and part in "IE" and entities[-1][0] == kind
-            if part != "O" and not goes_on:
-                start += len(text[start:end]) - len(text[start:end].lstrip())
-                entities.append([kind, start, end])
-        if part != "O":
-            entities[-1][2] = end
-    print([(kind, text[start:end]) for kind, start, end in entities])"""
-
-
-def _inside(logits: Array, inside: Sequence[int]) -> Array:
-    """Log-probabilities of the tags of further pieces, from those of words' first pieces."""
-    from scipy.special import softmax
-
-    chances = softmax(np.asarray(logits, np.float64), axis=-1)
-    moved = np.zeros_like(chances)
-    for tag, to in enumerate(inside):
-        moved[:, to] += chances[:, tag]
-    return logarithms(moved)
-
-
-def _tags_of(cell: Any, labels: Sequence[str], examples: Examples, row: int) -> list[int]:
-    """The tag of each word of a row, from entities by their characters.
-
-    Raises:
-        PredictionError: One is in another form, of an unknown type, in no word, or in another's.
-    """
-    if not isinstance(cell, list | tuple | np.ndarray):
-        raise PredictionError(f"{kind_of(cell)} under 'entities'; give a list of {ENTITY}")
-    text, tags = examples.text[row], Tags(labels)
-    words = split_words(text) if examples.words is None else examples.words[row]
-    found = [tags.outside] * len(words)
-    if tags.outside < 0 or tags.scheme is None:
-        raise PredictionError("the task's tags spell no entities; give 'tags'")
-    for one in cell:
-        kind, start, end = _entity(one, len(text))
-        at = np.flatnonzero((words[:, 0] < end) & (words[:, 1] > start))
-        if not len(at):
-            raise PredictionError(f"no word at characters {start} to {end} of an entity")
-        if any(found[i] != tags.outside for i in at):
-            raise PredictionError(f"two entities at characters {start} to {end}; give one")
-        if kind not in tags.types:
-            raise PredictionError(
-                f"an entity of the unknown type {shown(kind)!r}; give one of {listed(tags.types)}"
-            )
-        found[at[0] : at[-1] + 1] = tags.spelled(kind, len(at))
-    return found
-
-
-def _entity(one: Any, length: int) -> tuple[str, int, int]:
-    """Type, first character and the one behind the last."""
-    if not isinstance(one, Mapping):
-        raise PredictionError(f"{kind_of(one)} as an entity; give {ENTITY}")
-    kind, start, end = one.get("type"), _whole(one.get("start")), _whole(one.get("end"))
-    if not (isinstance(kind, str) and 0 <= start < end <= length):
-        found = shown(json.dumps(dict(one), default=str, ensure_ascii=False))
-        raise PredictionError(
-            f"the entity {found}; give {ENTITY}, with characters of a text of {length}"
-        )
-    return kind, start, end
-
-
-def _whole(value: Any) -> int:
-    """A whole number; -1 for anything else."""
-    sound = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return int(value) if sound else -1
+        return ONNX_LOOP.format(labels=json.dumps(parts, ensure_ascii=False))
 
 
 def _is_tag(tag: Any) -> bool:
@@ -594,33 +467,3 @@ def _tag_words(cell: Any, unlabelled: Sequence[str]) -> list[str] | NoLabel:
 
 def _together(parts: Sequence[Array], dtype: Any) -> Array:
     return np.concatenate([np.zeros(0, dtype), *parts])
-
-
-def _words_of(examples: Examples, row: int) -> list[str]:
-    text = examples.text[row]
-    spans = split_words(text) if examples.words is None else examples.words[row]
-    return [text[start:end] for start, end in spans]
-
-
-def _tagged(logits: Array, data: EncodedExamples) -> Iterator[tuple[tuple[int, ...], Array]]:
-    """The tag id of each word of each example, and its probability: by its first piece."""
-    from scipy.special import softmax
-
-    assert data.spans is not None and data.references is not None
-    odds = softmax(np.asarray(logits, np.float64), axis=-1)
-    ids, best, ends = odds.argmax(-1), odds.max(-1, initial=0.0), data.unit_offsets
-    for i, sentence in enumerate(data.references):
-        units = slice(ends[i], ends[i + 1])
-        words = data.spans[units, 0]
-        first = np.diff(words, prepend=-1) > 0
-        row = np.full(len(sentence.words), sentence.outside)
-        sure = np.ones(len(row))
-        row[words[first]], sure[words[first]] = ids[units][first], best[units][first]
-        yield tuple(row.tolist()), sure
-
-
-def _place(one: Entity, sentence: Sentence) -> dict[str, Any]:
-    """An entity's type, text and characters."""
-    words = sentence.words[one.start : one.end]
-    start, end = words[0][0], words[-1][1]
-    return {"type": one.type, "text": sentence.text[start:end], "start": start, "end": end}
