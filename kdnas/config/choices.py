@@ -18,3 +18,6 @@ Augmentation = Literal[
 
 # The score that is of no loss, but of predictions, after a short run of the candidate's own recipe.
 AGREEMENT = "agreement"
+
+# What --search-over takes, with commas between them; the shape always.
+DIMENSIONS = SHAPE, RECIPE, VOCABULARY, PRUNING = "shape", "recipe", "vocabulary", "pruning"

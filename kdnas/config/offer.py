@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kdnas.config.choices import AGREEMENT
+from kdnas.config.choices import AGREEMENT, RECIPE, SHAPE
 from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.config.names import joined, split
-from kdnas.config.options.search import OVER_RECIPES, OVER_SHAPES
 from kdnas.config.read import validated
 from kdnas.config.recipe_file import Recipe, built_in_names, find_recipe, is_file_name
 from kdnas.config.settings import Settings
@@ -56,7 +55,7 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
     """
     words = split(joined(given.get("recipes") or "") or "")
     over = split(str(joined(given.get("search_over") or "")))
-    if not words and "recipe" in over:
+    if not words and RECIPE in over:
         words = [EVERY]
     if not words:
         return given
@@ -65,8 +64,8 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
         raise KdnasError("--recipe and --recipes contradict each other: give one of them")
     if len(words) == 1 and words != [EVERY]:  # nothing to choose
         kept = {k: v for k, v in given.items() if k not in OF_A_CHOICE}
-        left = [word for word in over if word not in split(OVER_RECIPES)]
-        more = {"search_over": ",".join([OVER_SHAPES, *left])} if left else {}
+        left = [word for word in over if word not in (SHAPE, RECIPE)]
+        more = {"search_over": ",".join([SHAPE, *left])} if left else {}
         return {**kept, **more, "recipe": words[0]}
     values = {**base, **given}
     found = _read(words, bool(values.get("corpus")))
@@ -80,7 +79,7 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
     sizes = [r.settings["corpus_rows"] for r in found.values() if "corpus_rows" in r.settings]
     return {
         **({"corpus_rows": max(sizes)} if sizes else {}),
-        **{"search_over": ",".join(dict.fromkeys([*split(OVER_RECIPES), *over]))},
+        **{"search_over": ",".join(dict.fromkeys([SHAPE, RECIPE, *over]))},
         **{"mini_score": AGREEMENT},
         **given,
         "recipes": ",".join(words),

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kdnas.config.black_box import problem_of_black_box
-from kdnas.config.choices import AGREEMENT
+from kdnas.config.choices import AGREEMENT, DIMENSIONS, RECIPE, SHAPE, VOCABULARY
 from kdnas.config.groups import AGAINST_A_SHAPE, AGAINST_PRUNING, PLAIN_RECIPE, default_of
 from kdnas.config.names import split
-from kdnas.config.options.search import OVER_PRUNING, OVER_RECIPES, OVER_SHAPES, OVER_VOCABULARIES
 from kdnas.config.recipe import LEAST_EPOCHS, problem_of
 from kdnas.config.values import Values
-from kdnas.config.vocabulary import DIMENSION, problem_of_names
+from kdnas.config.vocabulary import problem_of_names
 from kdnas.runtime.shown import shown
 
 
@@ -159,26 +158,27 @@ def _of_offer(settings: Values) -> str | None:
     """What is wrong with what a search chooses."""
     over, usual = split(settings.search_over), default_of("recipe")
     asked = f"invalid --search-over {settings.search_over}"
-    known = f"{OVER_SHAPES}, {OVER_RECIPES}, {OVER_VOCABULARIES} or {OVER_SHAPES},{OVER_PRUNING}"
+    further = f"{', '.join(DIMENSIONS[1:-1])} and {DIMENSIONS[-1]}"
+    known = f"{SHAPE}, with commas behind it any of {further}"
     several = "recipes" if settings.offered else "vocabularies"
     another = "stages" if settings.recipe == usual else f"--recipe {shown(settings.recipe)}"
     problems = (
         (
-            not set(over) <= {*split(OVER_RECIPES), DIMENSION, OVER_PRUNING},
+            not set(over) <= set(DIMENSIONS),
             f"{asked}: expected {known}",
         ),
         (
-            OVER_SHAPES not in over,
+            SHAPE not in over,
             f"{asked}: a search chooses the shape, too; give {known}, and one shape in `space` "
             "where it is known",
         ),
         (
-            ("recipe" in over) != bool(settings.offered),
+            (RECIPE in over) != bool(settings.offered),
             f"--search-over {settings.search_over} and --recipes {settings.recipes} contradict "
             "each other: leave one of them out",
         ),
         (
-            (DIMENSION in over) != bool(settings.vocabularies),
+            (VOCABULARY in over) != bool(settings.vocabularies),
             f"--search-over {settings.search_over} and --vocabularies {settings.vocabularies} "
             "contradict each other: leave one of them out",
         ),

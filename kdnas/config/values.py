@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdnas.config.choices import AGREEMENT
+from kdnas.config.choices import AGREEMENT, PRUNING
 from kdnas.config.duration import seconds_of
 from kdnas.config.names import split
 from kdnas.config.options import (
@@ -18,7 +18,6 @@ from kdnas.config.options import (
     TeacherOptions,
 )
 from kdnas.config.options.base import MOST_TRIALS
-from kdnas.config.options.search import OVER_PRUNING
 from kdnas.config.recipe import LEAST_EPOCHS, Stage, Weight
 from kdnas.config.shape import LAYERS, Shape, read_shape
 
@@ -46,7 +45,7 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     @property
     def searches_pruned(self) -> bool:
         """Whether a study chooses between pruned students, too."""
-        return OVER_PRUNING in split(self.search_over)
+        return PRUNING in split(self.search_over)
 
     @property
     def assistant_sparsities(self) -> tuple[float, ...]:

@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from kdnas.config.choices import AGREEMENT
+from kdnas.config.choices import AGREEMENT, SHAPE, VOCABULARY
 from kdnas.config.names import split
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
 
 TEACHERS, TASKS = "teacher", "task"
-# What --search-over calls them.
-DIMENSION = "vocabulary"
 # A search over vocabularies that names none: all tokens, those of the task, its common ones.
 USUAL = (TEACHERS, TASKS, "task-5")
 EXPECTED = (
@@ -61,19 +59,19 @@ def with_vocabularies(given: dict[str, Any], names: list[str], over: list[str]) 
     Raises:
         KdnasError: One vocabulary and several are named.
     """
-    if not names and DIMENSION in over:
+    if not names and VOCABULARY in over:
         names = list(USUAL)
     if not names:
         return given
     if given.get("vocabulary", TEACHERS) != TEACHERS:
         raise KdnasError("--vocabulary and --vocabularies contradict each other: give one of them")
     if len(names) == 1:  # nothing to choose
-        left = [part for part in over if part != DIMENSION]
+        left = [part for part in over if part != VOCABULARY]
         kept = {k: v for k, v in given.items() if k != "vocabularies"}
         return {**kept, **({"search_over": ",".join(left)} if left else {}), "vocabulary": names[0]}
-    parts = over or split(str(given.get("search_over", "shape")))
-    if not over and DIMENSION not in parts:
-        parts.append(DIMENSION)
+    parts = over or split(str(given.get("search_over", SHAPE)))
+    if not over and VOCABULARY not in parts:
+        parts.append(VOCABULARY)
     return {
         "mini_score": AGREEMENT,
         **given,

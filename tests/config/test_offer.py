@@ -65,7 +65,10 @@ def test_a_search_over_recipes_offers_all_that_need_no_corpus() -> None:
         ({"recipes": "pkd,logits", "search_over": "shape"}, "--search-over shape and --recipes"),
         ({"recipes": "all", "architecture": "half"}, "--recipes and --architecture contradict"),
         ({"search_over": "recipe"}, "invalid --search-over recipe: a search chooses the shape"),
-        ({"search_over": "depth"}, "invalid --search-over depth: expected shape, shape,recipe"),
+        (
+            {"search_over": "depth"},
+            "invalid --search-over depth: expected shape, with commas behind it any",
+        ),
         ({"mini_score": "agreement", "rungs": 3}, "invalid --rungs 3: --mini-score agreement"),
     ],
 )

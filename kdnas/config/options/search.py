@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from kdnas.config.choices import Cost, Objective, RandomControl, Sampler
+from kdnas.config.choices import SHAPE, Cost, Objective, RandomControl, Sampler
 from kdnas.config.options.base import MOST_FINALISTS, MOST_SECONDS, Options, setting
-from kdnas.config.vocabulary import DIMENSION
-
-# What --search-over takes.
-OVER_SHAPES, OVER_RECIPES, OVER_PRUNING = "shape", "shape,recipe", "pruning"
-OVER_VOCABULARIES = f"{OVER_SHAPES},{DIMENSION}"
 
 
 class SearchOptions(Options):
@@ -37,11 +32,11 @@ class SearchOptions(Options):
         form="LIST",
     )
     search_over: str = setting(
-        OVER_SHAPES,
-        f"What a search chooses: {OVER_SHAPES}, {OVER_RECIPES} (of --recipes, by default all), "
-        f"{OVER_VOCABULARIES} (of --vocabularies), {OVER_SHAPES},{OVER_PRUNING} (the teacher with "
-        "fewer heads and neurons, too), or several of these; default: shapes, and what --recipes "
-        "and --vocabularies give several of.",
+        SHAPE,
+        "What a search chooses: shape, with commas behind it any of recipe (of --recipes, by "
+        "default all), vocabulary (of --vocabularies) and pruning (the teacher with fewer heads "
+        "and neurons, too), such as shape,recipe; default: shape, and what --recipes and "
+        "--vocabularies give several of.",
         form="LIST",
     )
     offered: dict[str, dict[str, Any]] = setting(
