@@ -102,6 +102,7 @@ def main() -> None:
     table, found = Table(args.table), []
     for alpha in sorted(set(ALPHAS.values())):
         print(f"rank correlation with the end, alpha {alpha}: {_rank_correlations(table, alpha)}")
+    print(f"error of a whole training's loss, foretold: {_foretold(table)}")
     print("| objective | sampler | rungs | warm start | median [quartiles] | students seen |")
     print("|---|---|---|---|---|---|")
     for objective, sampler, rungs, warm in _cases(args.samplers):
@@ -134,6 +135,25 @@ def _rank_correlations(table: Table, alpha: float) -> dict[str, float]:
     }
     whole = rewards["loss"]
     return {n: round(float(spearmanr(r, whole).statistic), 2) for n, r in rewards.items()}
+
+
+def _foretold(table: Table) -> dict[str, float]:
+    """Root mean squared error of what earlier losses say of a whole training's.
+
+    The sampler shifts each rung by one difference for all (`settle`). A power law through a
+    student's own two points, with the exponent that suits all students best, extrapolates each.
+    """
+    ninth, third, whole = (
+        table.frame[name].to_numpy(float) for name in ("loss_ninth", "loss_third", "loss")
+    )
+    fallen = ninth - third
+    ratio = float((third - whole) @ fallen / (fallen @ fallen))
+    errors = {
+        "a ninth, shifted": whole - ninth - (whole - ninth).mean(),
+        "a third, shifted": whole - third - (whole - third).mean(),
+        "power law through both": whole - third + ratio * fallen,
+    }
+    return {name: round(float(np.sqrt(np.square(e).mean())), 4) for name, e in errors.items()}
 
 
 def _cases(samplers: list[str]) -> Iterator[tuple[str, str, int, bool]]:
