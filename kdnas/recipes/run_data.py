@@ -81,45 +81,22 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         KdnasError: The corpus cannot be read, the proxy would be too small, latencies cannot be
             measured as asked, or the tokenizer gives what the teacher cannot read.
     """
-    if settings.latency_runtime == "onnx":
-        if task.spec.task_type.generates:
-            raise KdnasError(
-                "invalid --latency-runtime onnx: models that write are not exported to ONNX; give "
-                "torch"
-            )
-        require_onnx("--latency-runtime onnx")
-    if settings.latency_length > longest_input(config):
-        raise KdnasError(
-            f"invalid --latency-length {settings.latency_length}: the teacher reads "
-            f"{longest_input(config)}"
-        )
+    _check_latency(settings, task.spec, config)
     length = input_length(settings, tokenizer, config)
     options = encode_options(settings, task.spec, config)
-    train, spare, few = task.splits["train"], None, None
-    if settings.max_train_rows and settings.max_train_rows < len(train):
-        everything = train
-        chosen = stratified_sample(train, settings.max_train_rows, settings.seed)
-        train = everything.take(chosen)
-        left = everything.take(np.setdiff1d(np.arange(len(everything)), chosen))
-        few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
-        spare = encode(few, tokenizer, length, "selection", options)
+    train, few = _drawn_rows(task.splits["train"], settings)
+    spare = None if few is None else encode(few, tokenizer, length, "selection", options)
     encoded = encode(train, tokenizer, length, "train", options)
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
     given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])
-    texts = given.texts
-    share = settings.corpus_pairs
-    if share is None:
-        share = 0.5 if has_general_stages(settings) else 0.0
     corpus = None
-    if texts:
-        corpus = encode_corpus(texts, share, tokenizer, length, task.spec.type, options)
+    if given.texts:
+        share = _share_of_pairs(settings)
+        corpus = encode_corpus(given.texts, share, tokenizer, length, task.spec.type, options)
     further = None
     if task.further is not None:
         further = encode(task.further, tokenizer, length, "further texts", options)
-    seen = encoded if corpus is None or proxy_has_labels(settings) else corpus
-    more = further is not None and len(further) > len(encoded)
-    if further is not None and more and not settings.scores_agreement:
-        seen = further
+    seen = _rows_of_proxy(encoded, corpus, further, settings)
 
     def masked(data: EncodedExamples) -> EncodedExamples:
         # A corpus's masks, like its texts, are the same for all seeds: its students serve them all.
@@ -127,16 +104,11 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         return mask_tokens(data, tokenizer, settings.mask_probability, seed)
 
     others = [examples for split, examples in task.splits.items() if split != "train"]
-    held_out = {text for e in others for text in (*e.text, *(e.text_pair or ()))}
     distillation = masked(seen)
     evaluation = encode_evaluation(task, tokenizer, length, options)
-    for part in (
-        encoded,
-        distillation,
-        *evaluation.values(),
-        *([] if further is None else [further]),
-    ):
-        check_inputs(part, config)
+    for part in (encoded, distillation, *evaluation.values(), further):
+        if part is not None:
+            check_inputs(part, config)
     return RunData(
         task.spec,
         encoded,
@@ -146,8 +118,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         None if corpus is None else check_inputs(masked(corpus), config),
         draw_proxy(seen, settings.proxy_fraction, settings.batch_size, settings.seed),
         train,
-        texts,
-        frozenset(held_out),
+        given.texts,
+        frozenset(text for e in others for text in (*e.text, *(e.text_pair or ()))),
         tokenizer,
         length,
         spare,
@@ -158,6 +130,51 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         proxy_is_own=seen is encoded,
         spare_texts=few,
     )
+
+
+def _check_latency(settings: Settings, spec: TaskSpec, config: Any) -> None:
+    """Refuses a latency that cannot be measured."""
+    if settings.latency_runtime == "onnx":
+        if spec.task_type.generates:
+            raise KdnasError(
+                "invalid --latency-runtime onnx: models that write are not exported to ONNX; give "
+                "torch"
+            )
+        require_onnx("--latency-runtime onnx")
+    if settings.latency_length > longest_input(config):
+        raise KdnasError(
+            f"invalid --latency-length {settings.latency_length}: the teacher reads "
+            f"{longest_input(config)}"
+        )
+
+
+def _drawn_rows(rows: Examples, settings: Settings) -> tuple[Examples, Examples | None]:
+    """Rows to train on, and of those that `max_train_rows` leaves out at most 1,000 spare ones."""
+    if not settings.max_train_rows or settings.max_train_rows >= len(rows):
+        return rows, None
+    chosen = stratified_sample(rows, settings.max_train_rows, settings.seed)
+    left = rows.take(np.setdiff1d(np.arange(len(rows)), chosen))
+    few = left.take(stratified_sample(left, min(MOST_SPARE, len(left)), settings.seed))
+    return rows.take(chosen), few
+
+
+def _share_of_pairs(settings: Settings) -> float:
+    """How much of a corpus is read in pairs: where general stages read it by default half."""
+    if settings.corpus_pairs is not None:
+        return settings.corpus_pairs
+    return 0.5 if has_general_stages(settings) else 0.0
+
+
+def _rows_of_proxy(
+    own: EncodedExamples,
+    corpus: EncodedExamples | None,
+    further: EncodedExamples | None,
+    settings: Settings,
+) -> EncodedExamples:
+    """What mini-KD's proxy is drawn from, see `RunData.distillation`."""
+    if further is not None and len(further) > len(own) and not settings.scores_agreement:
+        return further
+    return own if corpus is None or proxy_has_labels(settings) else corpus
 
 
 def encode_options(settings: Settings, spec: TaskSpec, config: Any) -> dict[str, Any]:
