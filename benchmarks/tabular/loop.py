@@ -33,10 +33,11 @@ from kdnas.scoring.reward import reward
 from kdnas.scoring.scorers import TableScorer
 from kdnas.space import Candidate
 from kdnas.space.known_shapes import known_shapes
-from kdnas.study.optimize import WARM_START_SHARE, optimize
+from kdnas.study.optimize import optimize
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.samplers import make_sampler
 from kdnas.study.study import evaluated
+from kdnas.study.warm_start import WARM_START_SHARE
 
 ALPHAS = {"reward-0.06": -0.06, "reward-0.3": -0.3, "pareto": -0.06}
 LOSSES = {1: "loss", 1 / 3: "loss_third", 1 / 9: "loss_ninth"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from kdnas.space.architecture import Architecture
@@ -31,6 +32,10 @@ TWO_STACKS = (
     (6 / 12, 1.0, 1.0, 1.0, 1 / 12, 1.0),
 )
 
+# Shares of the teacher's layers that a person would keep, the usual one first.
+HALF = 1 / 2
+DEPTHS = (HALF, 1 / 3, 1.0)
+
 
 def known_shapes(space: SearchSpace) -> list[Architecture]:
     """Published students, scaled to the teacher, among the space's largest and smallest shapes.
@@ -50,8 +55,10 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
     return list(dict.fromkeys([known[0], space.smallest, *known[1:4], space.largest, *known[4:]]))
 
 
-def hand_picked(space: SearchSpace, but: AnyArchitecture | None = None) -> list[Architecture]:
-    """Shapes half as deep as the teacher, one a width, otherwise near the teacher's proportions.
+def hand_picked(
+    space: SearchSpace, but: AnyArchitecture | None = None, depth: float = HALF
+) -> list[Architecture]:
+    """Shapes of a share of the teacher's layers, one a width, otherwise near its proportions.
 
     A person without a search takes every other layer, and the width that is fast enough. One shape
     (`but`) is left out.
@@ -59,8 +66,6 @@ def hand_picked(space: SearchSpace, but: AnyArchitecture | None = None) -> list[
     teacher = space.teacher
     head_size = teacher.hidden_size / teacher.num_attention_heads
     ratio = teacher.intermediate_size / teacher.hidden_size
-    depths = {a.num_hidden_layers for a in space.architectures}
-    depth = min(depths, key=lambda d: (abs(d - teacher.num_hidden_layers / 2), -d))
 
     def distance(a: Architecture) -> tuple[float, ...]:
         return (
@@ -70,14 +75,19 @@ def hand_picked(space: SearchSpace, but: AnyArchitecture | None = None) -> list[
             a.hidden_act != teacher.hidden_act,
         )
 
-    half = [a for a in space.architectures if a.num_hidden_layers == depth and a != but]
-    if space.teacher.decoder:
-        decoders = {a.num_decoder_layers for a in half}
-        wanted = space.teacher.num_decoder_layers / 2
-        shallow = min(decoders, key=lambda d: (abs(d - wanted), -d), default=0)
-        half = [a for a in half if a.num_decoder_layers == shallow]
-    widths = sorted({a.hidden_size for a in half})
-    return [min((a for a in half if a.hidden_size == w), key=distance) for w in widths]
+    layers = _nearest(depth * teacher.num_hidden_layers, space.architectures, "num_hidden_layers")
+    shapes = [a for a in space.architectures if a.num_hidden_layers == layers and a != but]
+    if teacher.decoder:
+        decoders = _nearest(depth * teacher.num_decoder_layers, shapes, "num_decoder_layers")
+        shapes = [a for a in shapes if a.num_decoder_layers == decoders]
+    widths = sorted({a.hidden_size for a in shapes})
+    return [min((a for a in shapes if a.hidden_size == w), key=distance) for w in widths]
+
+
+def _nearest(wanted: float, shapes: Iterable[Architecture], field: str) -> int:
+    """The value of a field, among those of some shapes, nearest to a wanted one; 0 of none."""
+    values: set[int] = {getattr(a, field) for a in shapes}
+    return min(values, key=lambda value: (abs(value - wanted), -value), default=0)
 
 
 def _sizes(a: Architecture) -> tuple[int, ...]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +16,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdnas.config import Settings
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.runtime.console import progress, say
-from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.evaluate import Evaluate
-from kdnas.scoring.limits import Limits, may_keep
+from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget
 from kdnas.space import Candidate, SearchSpace
-from kdnas.space.known_shapes import known_shapes
 from kdnas.students.state import state_artifact
 from kdnas.study.attributes import CONTINUES, ERROR, FIXED_ATTR, GIVEN_BACK, UNITS, WORKER
 from kdnas.study.deadline import Deadline
@@ -41,46 +37,10 @@ MAX_FAILURES = 3
 # Infeasible students in a row after which no more are asked for.
 MAX_INFEASIBLE = 100
 POLL_SECONDS = 2.0
-# One planned trial in this many; more of them cost a search more than they gave
-# (docs/results.md).
-WARM_START_SHARE = 8
-# Within limits, few trials find little that is better than what a person would pick.
-LEAST_WITHIN_LIMITS = 2
 RANDOM_SEARCH = "random search"
 
 T = TypeVar("T")
 Log = Callable[..., None]
-
-
-def warm_start(
-    study: Study,
-    space: SearchSpace,
-    settings: Settings,
-    meter: CostMeter,
-    picked: Sequence[Candidate] = (),
-) -> None:
-    """Queues shapes that a person would begin with, in a study that has no trial yet.
-
-    Without limits these are published shapes and the corners of the space. With limits, what a
-    person would pick within them comes first (`picked`, the best guess first), then the published
-    shapes that cost about as much; those that cannot keep the limits are left out.
-    """
-    if study.get_trials(deepcopy=False):
-        return
-    limits = Limits(settings.speedup, settings.max_params)
-    count = expected_trials(study, settings.trials)
-    known = [Candidate(a, space.recipes[0], space.vocabularies[0]) for a in known_shapes(space)]
-    if space.prunings:  # one of the many beside thousands of shapes, which chance would not try
-        middle = space.prunings[len(space.prunings) // 2]
-        known.insert(1, replace(known[0], architecture=space.teacher, pruning=middle))
-    first = [c for c in known if may_keep(limits, c, meter)]
-    least = LEAST_WITHIN_LIMITS if limits else 0
-    if picked:
-        like = meter.macs_of(picked[0])
-        first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
-        first = [picked[0], *(c for c in first if c != picked[0])]
-    for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
-        study.enqueue_trial(space.params(candidate), skip_if_exists=True)
 
 
 def optimize(

@@ -20,19 +20,19 @@ from kdnas.study.optimize import (
     expected_trials,
     optimize,
     standing_shown,
-    warm_start,
 )
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import disconnect, storage_url
 from kdnas.study.study import control_name, create_study, evaluated
+from kdnas.study.warm_start import usual_recipe, warm_start
 from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.load import name_of_teacher
 from kdnas.workflow.count_jobs import count_jobs
-from kdnas.workflow.hand_picked import pick_by_hand
+from kdnas.workflow.hand_picked import first_picks
 from kdnas.workflow.inputs import check_same_data
 from kdnas.workflow.pacing import has_time, keep_time
 from kdnas.workflow.prepare import Prepared, source_fingerprint
@@ -94,8 +94,8 @@ def search(prepared: Prepared, study: Study) -> None:
     if settings.warm_start and not study.get_trials(deepcopy=False):
         space, picked = inputs.space, list[Candidate]()
         if Limits(settings.speedup, settings.max_params):
-            like = Candidate(space.teacher, space.recipes[0], space.vocabularies[0])
-            picked = pick_by_hand(prepared, like)
+            like = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
+            picked = first_picks(prepared, like)
         warm_start(study, space, settings, prepared.meter, picked)
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)

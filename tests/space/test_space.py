@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from conftest import small_config
 from transformers import AutoConfig
@@ -105,6 +107,10 @@ def test_students_picked_by_hand_are_half_as_deep_and_in_proportion() -> None:
     assert picked[3] == Architecture(3, 6, 192, 768, "gelu")
     assert picked[-1] == Architecture(3, 12, 384, 1536, "gelu")
     assert picked[3] not in hand_picked(space, picked[3])
+    for depth, layers in ((1 / 3, 2), (1.0, 6)):
+        others = hand_picked(space, depth=depth)
+        assert [replace(a, num_hidden_layers=3) for a in others] == hand_picked(space)
+        assert {a.num_hidden_layers for a in others} == {layers}
     alone = space_with(
         num_hidden_layers=[6],
         num_attention_heads=[12],

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from conftest import QUICK
 from support.stepwise import Stepwise
@@ -14,9 +16,9 @@ from kdnas.scoring.limits import MARGIN, Limits
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked, known_shapes
-from kdnas.study.optimize import warm_start
 from kdnas.study.study import evaluated
-from kdnas.workflow.hand_picked import pick_by_hand
+from kdnas.study.warm_start import warm_start
+from kdnas.workflow.hand_picked import first_picks, pick_by_hand
 
 
 @pytest.fixture
@@ -92,18 +94,51 @@ def test_students_that_are_too_large_are_not_trained(
     assert all(t.constraints["params"] <= 0 for t in evaluated(study))
 
 
+def queued(pipeline: Stepwise, picked: list[Candidate], space: SearchSpace) -> list[Candidate]:
+    study = optuna.create_study()
+    warm_start(study, space, pipeline.settings, pipeline.meter, picked)
+    return [space.candidate(t.system_attrs["fixed_params"]) for t in study.trials]
+
+
+def test_picks_come_before_published_shapes_and_leave_half_of_the_trials(run: Run) -> None:
+    free = Stepwise(run)
+    like, plain = Candidate(free.space.teacher), free.space
+    picked = [replace(like, architecture=hand_picked(plain, None, d)[0]) for d in (1 / 2, 1 / 3, 1)]
+    assert [c.architecture.num_hidden_layers for c in picked] == [2, 1, 3]
+    limited = changed(run, speedup=1.0, trials=40)
+    limited.__dict__["prepared"] = free.prepared
+    found = queued(limited, picked, plain)
+    assert found[:3] == picked and len(found) == 40 // 8
+    assert {c.architecture for c in found[3:]} <= set(known_shapes(plain))
+    limited.run.settings = limited.settings.model_copy(update={"trials": 4})
+    assert queued(limited, picked, plain) == picked[:2]
+
+
+def test_the_best_guess_is_tried_with_each_recipe_and_vocabulary(run: Run) -> None:
+    pipeline = changed(run, trials=12)
+    space = pipeline.space.with_recipes(["logits", "default", "pkd"])
+    space = space.with_vocabularies(["teacher", "task"])
+    first = Candidate(known_shapes(space)[0])
+    assert queued(pipeline, [], space) == [
+        first,
+        replace(first, recipe="logits"),
+        replace(first, recipe="pkd"),
+        replace(first, vocabulary="task"),
+    ]
+
+
 @pytest.mark.slow
 def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -> None:
-    pipeline = changed(run, speedup=1.05, trials=4)
+    pipeline = changed(run, speedup=1.05, trials=6)
     pipeline.search()
-    first, second = pipeline.open_study().trials[:2]
-    assert {"fixed_params"} <= first.system_attrs.keys() & second.system_attrs.keys()
-    space = pipeline.space
-    like = Candidate(space.teacher)
-    picked = pick_by_hand(pipeline.prepared, like)
-    assert first.params == space.params(picked[0])
-    shapes = hand_picked(space)
-    assert {c.architecture for c in picked} <= set(shapes)
+    space, like = pipeline.space, Candidate(pipeline.space.teacher)
+    picked = first_picks(pipeline.prepared, like)
+    assert 1 < len(picked) <= 3
+    trials = pipeline.open_study().trials
+    assert all("fixed_params" in t.system_attrs for t in trials[: len(picked)])
+    assert [t.params for t in trials[: len(picked)]] == [space.params(one) for one in picked]
+    half = pick_by_hand(pipeline.prepared, like)
+    assert picked[0] == half[0] and {c.architecture for c in half} <= set(hand_picked(space))
     # The control as fast as some student comes from the same function.
-    near = pick_by_hand(pipeline.prepared, like, near=float(first.user_attrs["speedup"]))
-    assert set(picked) <= set(near[: len(picked)])
+    near = pick_by_hand(pipeline.prepared, like, near=float(trials[0].user_attrs["speedup"]))
+    assert set(half) <= set(near[: len(half)])

@@ -1,0 +1,80 @@
+"""What a study tries first: what a person would pick, then shapes from the literature."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optuna.study import Study
+
+from kdnas.config import Settings
+from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.limits import Limits, may_keep
+from kdnas.space import Candidate, SearchSpace
+from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.space.known_shapes import known_shapes
+from kdnas.study.optimize import expected_trials
+
+# One planned trial in this many; more of them cost a search more than they gave
+# (docs/results.md).
+WARM_START_SHARE = 8
+# Within limits, few trials find little that is better than what a person would pick: those picks,
+# or two shapes at least. They leave the sampler half of the trials.
+LEAST_WITHIN_LIMITS, PICKED_SHARE = 2, 2
+
+
+def warm_start(
+    study: Study,
+    space: SearchSpace,
+    settings: Settings,
+    meter: CostMeter,
+    picked: Sequence[Candidate] = (),
+) -> None:
+    """Queues candidates that a person would begin with, in a study that has no trial yet.
+
+    Without limits these are published shapes and the corners of the space. With limits, what a
+    person would pick within them comes first (`picked`, the best guess first), then the published
+    shapes that cost about as much; those that cannot keep the limits are left out. Where recipes or
+    vocabularies are to be chosen, the best guess is tried with each.
+    """
+    if study.get_trials(deepcopy=False):
+        return
+    limits = Limits(settings.speedup, settings.max_params)
+    count = expected_trials(study, settings.trials)
+    first = [c for c in published(space) if may_keep(limits, c, meter)]
+    if picked:
+        like = meter.macs_of(picked[0])
+        first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
+    guesses = [*picked, *(variants(space, [*picked, *first][0]) if picked or first else ())]
+    first = list(dict.fromkeys((*guesses, *first)))
+    least = max(LEAST_WITHIN_LIMITS if limits else 0, min(len(guesses), count // PICKED_SHARE))
+    for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
+        study.enqueue_trial(space.params(candidate), skip_if_exists=True)
+
+
+def published(space: SearchSpace) -> list[Candidate]:
+    """Published shapes and the corners of a space, trained and spelled as usual."""
+    usual = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
+    known = [replace(usual, architecture=shape) for shape in known_shapes(space)]
+    if space.prunings:  # one of the many beside thousands of shapes, which chance would not try
+        middle = space.prunings[len(space.prunings) // 2]
+        known.insert(1, replace(usual, pruning=middle))
+    return known
+
+
+def usual_recipe(space: SearchSpace) -> str:
+    """The recipe that a person takes who does not choose: the default one, where it is there."""
+    return DEFAULT_RECIPE if DEFAULT_RECIPE in space.recipes else space.recipes[0]
+
+
+def variants(space: SearchSpace, candidate: Candidate) -> list[Candidate]:
+    """A candidate with each other recipe and each other vocabulary of a space; itself first.
+
+    None where there is nothing to choose.
+    """
+    found = [candidate]
+    found += [replace(candidate, recipe=recipe) for recipe in space.recipes]
+    found += [replace(candidate, vocabulary=name) for name in space.vocabularies]
+    distinct = list(dict.fromkeys(found))
+    return distinct if len(distinct) > 1 else []
