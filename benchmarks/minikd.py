@@ -32,9 +32,10 @@ from kdnas.config import Settings
 from kdnas.distillation.batches import collate
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import NoSignal, OutputRequest, forward, hidden_states
+from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import predict, train
 from kdnas.measure.quiet import finish_queue
 from kdnas.space import Architecture

@@ -31,8 +31,8 @@ from transformers import (
 from kdnas import evaluate
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import NoSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runtime.console import say

@@ -14,8 +14,9 @@ from kdnas.config.recipe import LABELS_ONLY
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import ModelOutputs, NoSignal, OutputRequest
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import train
 from kdnas.errors import DivergedError
 from kdnas.runtime.console import silently

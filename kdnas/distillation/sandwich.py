@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import TeacherSignal, forward
+from kdnas.distillation.outputs import forward
+from kdnas.distillation.signals import TeacherSignal
 
 # Makes a model one of its parts while the context lasts.
 Part = Callable[[PreTrainedModel], AbstractContextManager[None]]

@@ -21,9 +21,10 @@ from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.distillation.embedding_rows import word_embeddings
 from kdnas.distillation.generation import generate
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import KnownSignal, OutputRequest, TeacherSignal, forward
+from kdnas.distillation.outputs import OutputRequest, forward
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
+from kdnas.distillation.signals import KnownSignal, TeacherSignal
 from kdnas.errors import DivergedError
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress

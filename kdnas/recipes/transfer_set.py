@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.config import Settings
-from kdnas.distillation.outputs import ViewedSignal
+from kdnas.distillation.signals import ViewedSignal
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, batches_once
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, forward
 from kdnas.distillation.precision import working_precision
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples

@@ -10,14 +10,8 @@ from torch import Tensor
 
 from kdnas.distillation.batches import Batch, collate, plan_epoch
 from kdnas.distillation.losses import TeacherStatistics
-from kdnas.distillation.outputs import (
-    LiveSignal,
-    NoSignal,
-    OutputRequest,
-    TeacherSignal,
-    ViewedSignal,
-    hidden_states,
-)
+from kdnas.distillation.outputs import OutputRequest, hidden_states
+from kdnas.distillation.signals import LiveSignal, NoSignal, TeacherSignal, ViewedSignal
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime

@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from kdnas.config.recipe import LABELS_ONLY
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import NoSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import TrainResult, train
 from kdnas.files.artifact import Artifact
 from kdnas.files.cache import use

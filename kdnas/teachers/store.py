@@ -24,15 +24,9 @@ from torch import Tensor
 from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_once
 from kdnas.distillation.losses import TeacherStatistics, TeacherView
 from kdnas.distillation.losses.logits import logit_variance
-from kdnas.distillation.outputs import (
-    LiveSignal,
-    ModelOutputs,
-    OutputRequest,
-    State,
-    ViewedSignal,
-    hidden_states,
-)
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
+from kdnas.distillation.signals import LiveSignal, ViewedSignal
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.cache import use

@@ -18,8 +18,8 @@ from kdnas.distillation import captured
 from kdnas.distillation.losses.base import Shapes, TeacherStatistics, WeightedLosses
 from kdnas.distillation.losses.hidden import HiddenLoss
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
-from kdnas.distillation.outputs import LiveSignal, NoSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal, NoSignal
 from kdnas.distillation.training import predict, train
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec

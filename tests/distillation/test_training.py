@@ -12,8 +12,8 @@ from conftest import sentence
 import kdnas.distillation.checkpoint as checkpoints
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions, TaskLoss
-from kdnas.distillation.outputs import LiveSignal, NoSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal, NoSignal
 from kdnas.distillation.training import heldout_losses, predict, train
 from kdnas.errors import DivergedError
 from kdnas.runtime.device import Runtime

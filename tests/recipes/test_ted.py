@@ -29,7 +29,8 @@ from kdnas.distillation import training as core
 from kdnas.distillation.batches import batches_once, collate
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.filtered import filtered
-from kdnas.distillation.outputs import LiveSignal, OutputRequest, ViewedSignal
+from kdnas.distillation.outputs import OutputRequest
+from kdnas.distillation.signals import LiveSignal, ViewedSignal
 from kdnas.distillation.training import heldout_losses
 from kdnas.errors import KdnasError
 from kdnas.files.cache import cache_folder

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
-from kdnas.distillation.outputs import LiveSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal
 from kdnas.distillation.training import heldout_losses, predict, train
 from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, Architecture

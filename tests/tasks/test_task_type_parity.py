@@ -14,8 +14,8 @@ from support.tiny import save_animals, save_mrpc, save_squad, save_topics
 from kdnas.distillation.batches import collate
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
-from kdnas.distillation.outputs import LiveSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal
 from kdnas.distillation.training import predict, train
 from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, Architecture

@@ -18,8 +18,9 @@ from transformers import AutoModelForTokenClassification
 from kdnas.distillation.batches import collate
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
-from kdnas.distillation.outputs import LiveSignal, OutputRequest
+from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal
 from kdnas.distillation.training import heldout_losses, predict, train
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.runtime.device import Runtime

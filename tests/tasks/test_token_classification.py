@@ -21,8 +21,8 @@ from kdnas import predict
 from kdnas.distillation.batches import collate
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.logits import LogitsLoss, TaskLoss
-from kdnas.distillation.outputs import LiveSignal
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal
 from kdnas.distillation.training import heldout_losses, train
 from kdnas.distillation.training import predict as logits_of
 from kdnas.errors import KdnasError

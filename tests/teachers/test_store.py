@@ -11,15 +11,9 @@ from conftest import sentence
 from kdnas.distillation.batches import batches_once
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import (
-    LiveSignal,
-    NoSignal,
-    OutputRequest,
-    State,
-    attention_states,
-    hidden_states,
-)
+from kdnas.distillation.outputs import OutputRequest, State, attention_states, hidden_states
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal, NoSignal
 from kdnas.distillation.training import train
 from kdnas.files import artifact
 from kdnas.files.cache import cache_folder

@@ -24,13 +24,8 @@ from kdnas.distillation.losses.base import (
     no_decoder,
     stacks_at,
 )
-from kdnas.distillation.outputs import (
-    ModelOutputs,
-    OutputRequest,
-    State,
-    TeacherSignal,
-    attention_states,
-)
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, attention_states
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Place, Unit

@@ -14,13 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import (
-    ModelOutputs,
-    OutputRequest,
-    State,
-    TeacherSignal,
-    forward,
-)
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, forward
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Place

@@ -29,13 +29,8 @@ from kdnas.distillation.losses.base import (
 from kdnas.distillation.losses.hidden import scales, squared_error
 from kdnas.distillation.losses.logits import task_loss
 from kdnas.distillation.losses.projections import Pair, fit_projections
-from kdnas.distillation.outputs import (
-    ModelOutputs,
-    OutputRequest,
-    State,
-    TeacherSignal,
-    hidden_states,
-)
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture

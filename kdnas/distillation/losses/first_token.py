@@ -15,12 +15,8 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap, fixed_mapping_problem
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
 from kdnas.distillation.losses.projections import Pair, fit_projections
-from kdnas.distillation.outputs import (
-    ModelOutputs,
-    OutputRequest,
-    TeacherSignal,
-    first_token_states,
-)
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, first_token_states
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture

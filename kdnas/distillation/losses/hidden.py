@@ -24,7 +24,8 @@ from kdnas.distillation.losses.base import (
 )
 from kdnas.distillation.losses.layer_weights import LayerWeights
 from kdnas.distillation.losses.projections import Pair, fit_projections
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, TeacherSignal, hidden_states
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, hidden_states
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Place

@@ -10,8 +10,9 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.losses.base import DistillationLoss
-from kdnas.distillation.outputs import ModelOutputs, TeacherSignal, forward
+from kdnas.distillation.outputs import ModelOutputs, forward
 from kdnas.distillation.precision import working_precision
+from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 
 # Shares of the states' variance: what held-out sentences preferred (docs/results.md), more where

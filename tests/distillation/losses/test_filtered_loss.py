@@ -23,9 +23,10 @@ from kdnas.distillation.losses.filtered import (
     head_logits,
     layer_pairs,
 )
-from kdnas.distillation.outputs import LiveSignal, ModelOutputs, OutputRequest, State, forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, forward
 from kdnas.distillation.packing import Packing
 from kdnas.distillation.schedule import Schedule
+from kdnas.distillation.signals import LiveSignal
 from kdnas.distillation.training import train
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.space import Architecture

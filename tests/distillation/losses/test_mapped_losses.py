@@ -28,7 +28,6 @@ from kdnas.distillation.losses.first_token import (
     first_token_loss,
 )
 from kdnas.distillation.outputs import (
-    LiveSignal,
     ModelOutputs,
     OutputRequest,
     State,
@@ -36,6 +35,7 @@ from kdnas.distillation.outputs import (
     first_token_states,
     forward,
 )
+from kdnas.distillation.signals import LiveSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture
 from kdnas.students import build_student

@@ -16,13 +16,13 @@ from kdnas.distillation.losses import LOSSES, DistillationLoss, Shapes, TeacherS
 from kdnas.distillation.losses.attention import attention_loss, real_places, scores
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import (
-    LiveSignal,
     OutputRequest,
     State,
     attention_states,
     forward,
     hidden_states,
 )
+from kdnas.distillation.signals import LiveSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, SearchSpace
 from kdnas.students import build_student

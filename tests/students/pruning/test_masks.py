@@ -12,8 +12,8 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import NoSignal
 from kdnas.distillation.sandwich import SandwichLosses
+from kdnas.distillation.signals import NoSignal
 from kdnas.students.pruning import Kept, masked, masks, sliced
 from kdnas.tasks import EncodedExamples
 from kdnas.workflow.assistants import choose_assistant
