@@ -24,13 +24,9 @@ from kdnas.tasks.defaults import with_type_defaults
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
-from kdnas.teachers.load import (
-    check_family,
-    check_inputs,
-    has_head,
-    head_of_another_task,
-    load_parts,
-)
+from kdnas.teachers.load import check_family, load_parts
+from kdnas.teachers.sound import check_inputs
+from kdnas.teachers.trained_head import has_head, head_of_another_task
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from kdnas.students.pruning import sliced
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import threshold_of
-from kdnas.teachers.load import check_family, check_inputs, load_config, load_teacher
+from kdnas.teachers.load import check_family, load_config, load_teacher
+from kdnas.teachers.sound import check_inputs
 from kdnas.teachers.tokenizer import longest_input
 
 CHUNK = 512

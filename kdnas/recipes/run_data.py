@@ -19,7 +19,7 @@ from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.encode import Indices
 from kdnas.tasks.formats.corpus import Corpus
 from kdnas.tasks.sampling import draw_proxy, stratified_sample
-from kdnas.teachers.load import check_inputs
+from kdnas.teachers.sound import check_inputs
 from kdnas.teachers.tokenizer import longest_input
 
 CORPUS_SEED = 0

@@ -29,7 +29,8 @@ from kdnas.space.pruned import AnyArchitecture
 from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, encode
 from kdnas.teachers.distillation_data import DistillationData, some_batches
-from kdnas.teachers.load import Teacher, check_inputs, load_teacher, teacher_source
+from kdnas.teachers.load import Teacher, load_teacher, teacher_source
+from kdnas.teachers.sound import check_inputs
 
 # The settings of the stages that kdnas names itself.
 SETTINGS_OF = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -27,10 +26,12 @@ from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import FAMILIES
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
-from kdnas.tasks.encode import EncodedExamples, padding_id
+from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import UNSCALED, LabelScale
 from kdnas.teachers.head import order_outputs
+from kdnas.teachers.sound import check_weights, refuse_code
 from kdnas.teachers.tokenizer import as_used, fit_embeddings, vocabulary_size
+from kdnas.teachers.trained_head import has_class, has_head, mapped_outputs, order_by_names
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -99,7 +100,7 @@ def load_config(name: str) -> Any:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     check_checkpoint(name)
-    _refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
+    refuse_code(name, _load(PreTrainedConfig.get_config_dict, name, "config")[0], "model")
     config = _load(AutoConfig.from_pretrained, name, "config")
     try:
         family_of(config.model_type, name)
@@ -130,7 +131,7 @@ def load_tokenizer(name: str) -> Any:
             f"{name!r} has no tokenizer (no tokenizer.json, vocab.txt, vocab.json or "
             "*.model in the folder); save one there with tokenizer.save_pretrained"
         )
-    _refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
+    refuse_code(name, _load(get_tokenizer_config, name, "tokenizer"), "tokenizer")
     config = load_config(name)
     one_type = getattr(config, "type_vocab_size", None) == 1
     inputs = {"model_input_names": ["input_ids", "attention_mask"]} if one_type else {}
@@ -192,8 +193,8 @@ def load_teacher(
     if spec:
         model.config.kdnas_task_type = task.name
         task.adapt(model, options or {})
-    trained = _check_weights(name, model, info)
-    trained &= has_head(config, spec) if spec else _has_class(config, task)
+    trained = check_weights(name, model, info)
+    trained &= has_head(config, spec) if spec else has_class(config, task)
     order: list[int] = []
     if label_map:
         order = mapped_outputs(name, config, label_map)
@@ -273,26 +274,6 @@ def check_general_teacher(name: str, config: Any, tokenizer: Any) -> None:
     load_teacher(name, None)  # needed only after the search, but refused before it
 
 
-def check_inputs(data: EncodedExamples, config: Any) -> EncodedExamples:
-    """Refuses tokens and token types for which the teacher has no embedding; returns the data.
-
-    Raises:
-        KdnasError: There is one.
-    """
-    token = int(data.input_ids.max(initial=0))
-    kind = 0 if data.token_type_ids is None else int(data.token_type_ids.max(initial=0))
-    given = {"vocab_size": ("token", token), "type_vocab_size": ("token type", kind)}
-    for field, (what, largest) in given.items():
-        # Some families have no token types, or 0 of them, and read none.
-        size = getattr(config, field, None)
-        if size and largest >= size:
-            raise KdnasError(
-                f"the teacher's tokenizer gives {what} {largest}, but the model's {field} is "
-                f"{size}; give the tokenizer that the model was trained with"
-            )
-    return data
-
-
 def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
     """The teacher's encoder with an untrained head.
 
@@ -307,109 +288,6 @@ def with_fresh_head(teacher: Teacher, seed: int) -> Teacher:
     return replace(teacher, model=model.eval(), has_head=False)
 
 
-def has_head(config: Any, spec: TaskSpec) -> bool:
-    """Whether a checkpoint has a head for the task, judged by its config."""
-    task = spec.task_type
-    trained = _has_class(config, task)
-    problem = getattr(config, "problem_type", None)
-    same_problem = problem == task.problem_type or (problem is None and task.unnamed_problem)
-    fits = not task.has_outputs or config.num_labels == spec.num_labels
-    return trained and same_problem and fits
-
-
-def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
-    """The names of a head's outputs where they show that it was trained for another task.
-
-    `LABEL_0`, numbers and the like show nothing.
-    """
-    theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
-    ours = [str(label) for label in spec.labels or ()]
-    named = all(
-        any(re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None for name in names)
-        for names in (theirs, ours)
-    )
-    same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
-    return ", ".join(theirs) if named and not same else None
-
-
-def _has_class(config: Any, task: TaskType) -> bool:
-    return any(task.is_head(name) for name in config.architectures or ())
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\W_]+", "", name.lower())
-
-
-def mapped_outputs(name: str, config: Any, label_map: Sequence[str]) -> list[int]:
-    """The numbers of the outputs that a label map lists.
-
-    Raises:
-        KdnasError: It is no order of the head's outputs.
-    """
-    names = [str(config.id2label.get(i, i)) for i in range(config.num_labels)]
-    words = [str(word).strip() for word in label_map]
-    order = [names.index(w) if w in names else int(w) if w.isdecimal() else -1 for w in words]
-    if sorted(order) != list(range(len(names))):
-        raise KdnasError(
-            f"invalid --label-map {','.join(words)}: expected the outputs of {name!r}, each once, "
-            f"in the order of the task's labels: {', '.join(names)}"
-        )
-    return order
-
-
-def order_by_names(config: Any, spec: TaskSpec) -> list[int]:
-    """The head's outputs in the order of the task's labels, where their names are those labels."""
-    for spelled in (str.lower, _plain):  # the latter may not tell -1 from 1
-        theirs = {spelled(str(name)): int(i) for i, name in (config.id2label or {}).items()}
-        ours = [spelled(str(label)) for label in spec.labels or ()]
-        if set(theirs) == set(ours) and len(theirs) == len(ours):
-            return [theirs[label] for label in ours]
-    return []
-
-
-def _check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) -> bool:
-    """Refuses an encoder that transformers filled up, and weights that are not numbers.
-
-    The pooler counts as part of the head, which may be fresh.
-
-    Returns:
-        Whether every tensor of the head came from the checkpoint.
-    """
-    prefix = f"{model.base_model_prefix}."
-    missing = sorted(info["missing_keys"])
-    unlike = {
-        key: f"{key} is {_by(found)}, not {_by(expected)}"
-        for key, found, expected in sorted(info["mismatched_keys"])
-    }
-    inside = [key for key in (*missing, *unlike) if key.startswith(prefix) and "pooler" not in key]
-    problems = []
-    if lacking := [key for key in missing if key in inside]:
-        problems.append(f"the checkpoint lacks {_some(lacking)}")
-    if misfits := [text for key, text in unlike.items() if key in inside]:
-        problems.append(_some(misfits))
-    if problems:
-        raise KdnasError(
-            f"the weights of {name!r} do not fit its config: {'; '.join(problems)}; "
-            "give the config.json that they were saved with"
-        )
-    for key, value in model.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise KdnasError(
-                f"the weights of {name!r} are not finite: {key} holds NaN or infinity; "
-                "give an undamaged checkpoint"
-            )
-    return not (missing or unlike)
-
-
-def _some(items: list[str]) -> str:
-    rest = len(items) - 2
-    return ", ".join(items[:2]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _by(shape: Any) -> str:
-    return "x".join(map(str, shape))
-
-
 def _shape(config: Any) -> dict[str, Any]:
     """What must be equal in the teachers of one student."""
     family = family_of(config.model_type, config.model_type)
@@ -420,21 +298,6 @@ def _shape(config: Any) -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "max_position_embeddings": config.max_position_embeddings,
     }
-
-
-def _refuse_code(name: str, config: dict[str, Any], part: str) -> None:
-    """Refuses checkpoints with Python code of their own.
-
-    Where transformers has a class of the same name it would leave that code out without a word,
-    and the model would be another.
-    """
-    classes = config.get("auto_map")
-    if classes:
-        one = next(iter(classes.values())) if isinstance(classes, dict) else classes
-        raise KdnasError(
-            f"the {part} of {name!r} needs code of its own ({one}), which kdnas never "
-            "runs; give a checkpoint of a family that transformers has"
-        )
 
 
 # The hub's client logs each retry; our one line says how they ended.

@@ -26,12 +26,8 @@ from kdnas.runtime.formatting import (
 )
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
-from kdnas.teachers.load import (
-    Teacher,
-    head_of_another_task,
-    name_of_base,
-    name_of_teacher,
-)
+from kdnas.teachers.load import Teacher, name_of_base, name_of_teacher
+from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed

@@ -33,14 +33,9 @@ from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.fine_tune import fine_tune_teacher
-from kdnas.teachers.load import (
-    Teacher,
-    head_of_another_task,
-    load_config,
-    load_teacher,
-    with_fresh_head,
-)
+from kdnas.teachers.load import Teacher, load_config, load_teacher, with_fresh_head
 from kdnas.teachers.store import open_or_build_store
+from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.check_teacher import check_teacher, fit_outputs, fit_threshold
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.pruned import pruned_students

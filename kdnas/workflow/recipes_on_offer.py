@@ -14,7 +14,7 @@ from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runtime.console import say
 from kdnas.space import SearchSpace
 from kdnas.tasks import TaskType
-from kdnas.teachers.load import has_head
+from kdnas.teachers.trained_head import has_head
 
 LEAST = 2  # of one recipe alone, there is nothing to choose
 

@@ -19,7 +19,8 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 import kdnas
 from kdnas.errors import KdnasError
 from kdnas.tasks import TASK_TYPES, TaskSpec, load_data, load_spec
-from kdnas.teachers.load import has_head, load_teacher
+from kdnas.teachers.load import load_teacher
+from kdnas.teachers.trained_head import has_head
 
 MULTI, SINGLE = "multi_label_classification", "single_label_classification"
 ENTRY = {"type": "multi-label", "text": "text", "label": "topics"}

@@ -6,7 +6,7 @@ from conftest import small_config
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples
-from kdnas.teachers.load import check_inputs
+from kdnas.teachers.sound import check_inputs
 
 
 def data(token: int, kind: int) -> EncodedExamples:

@@ -13,15 +13,9 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES, family_of
 from kdnas.tasks import load_spec
-from kdnas.teachers.load import (
-    check_family,
-    has_head,
-    head_of_another_task,
-    load_config,
-    load_teacher,
-    load_tokenizer,
-)
+from kdnas.teachers.load import check_family, load_config, load_teacher, load_tokenizer
 from kdnas.teachers.tokenizer import longest_input
+from kdnas.teachers.trained_head import has_head, head_of_another_task
 
 TOKENS = torch.arange(5, 14)[None]
 

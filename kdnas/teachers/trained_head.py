@@ -1,0 +1,71 @@
+"""Whether a checkpoint has a head for a task, and which of its outputs is which label."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from kdnas.errors import KdnasError
+from kdnas.tasks import TaskSpec, TaskType
+
+
+def has_head(config: Any, spec: TaskSpec) -> bool:
+    """Whether a checkpoint has a head for the task, judged by its config."""
+    task = spec.task_type
+    trained = has_class(config, task)
+    problem = getattr(config, "problem_type", None)
+    same_problem = problem == task.problem_type or (problem is None and task.unnamed_problem)
+    fits = not task.has_outputs or config.num_labels == spec.num_labels
+    return trained and same_problem and fits
+
+
+def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:
+    """The names of a head's outputs where they show that it was trained for another task.
+
+    `LABEL_0`, numbers and the like show nothing.
+    """
+    theirs = [str(name) for _, name in sorted((config.id2label or {}).items())]
+    ours = [str(label) for label in spec.labels or ()]
+    named = all(
+        any(re.fullmatch(r"(label|class)?[\W_]*\d+(\.0)?", name.lower()) is None for name in names)
+        for names in (theirs, ours)
+    )
+    same = {_plain(name) for name in theirs} == {_plain(name) for name in ours}
+    return ", ".join(theirs) if named and not same else None
+
+
+def has_class(config: Any, task: TaskType) -> bool:
+    """Whether a checkpoint was saved with a head for a type of tasks."""
+    return any(task.is_head(name) for name in config.architectures or ())
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name.lower())
+
+
+def mapped_outputs(name: str, config: Any, label_map: Sequence[str]) -> list[int]:
+    """The numbers of the outputs that a label map lists.
+
+    Raises:
+        KdnasError: It is no order of the head's outputs.
+    """
+    names = [str(config.id2label.get(i, i)) for i in range(config.num_labels)]
+    words = [str(word).strip() for word in label_map]
+    order = [names.index(w) if w in names else int(w) if w.isdecimal() else -1 for w in words]
+    if sorted(order) != list(range(len(names))):
+        raise KdnasError(
+            f"invalid --label-map {','.join(words)}: expected the outputs of {name!r}, each once, "
+            f"in the order of the task's labels: {', '.join(names)}"
+        )
+    return order
+
+
+def order_by_names(config: Any, spec: TaskSpec) -> list[int]:
+    """The head's outputs in the order of the task's labels, where their names are those labels."""
+    for spelled in (str.lower, _plain):  # the latter may not tell -1 from 1
+        theirs = {spelled(str(name)): int(i) for i, name in (config.id2label or {}).items()}
+        ours = [spelled(str(label)) for label in spec.labels or ()]
+        if set(theirs) == set(ours) and len(theirs) == len(ours):
+            return [theirs[label] for label in ours]
+    return []
