@@ -15,12 +15,13 @@ from kdnas import __version__
 from kdnas.cli import cache
 from kdnas.cli.evaluate import evaluate
 from kdnas.cli.export import export
+from kdnas.cli.fidelity import fidelity
 from kdnas.cli.help import HelpfulCommand
 from kdnas.cli.options import with_output_flags
 from kdnas.cli.predict import predict
 from kdnas.cli.recipes import recipes
 from kdnas.cli.report import report
-from kdnas.cli.search import distill, fidelity, resume, search, space, worker
+from kdnas.cli.search import distill, resume, search, space, worker
 from kdnas.config.read import in_our_words
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import is_full

@@ -1,4 +1,4 @@
-"""The commands that make a run and work on it: search, resume, worker, space, distill, fidelity."""
+"""The commands that make a run and work on it: search, resume, worker, space, distill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typer
 
 from kdnas.cli.options import (
     OF_A_SEARCH,
-    OF_THE_RUN,
     ConfigFile,
     DryRun,
     RunFolder,
@@ -127,7 +126,7 @@ def _finish(
     if dry_run:
         from kdnas.workflow.pipeline import plan_search
 
-        _tell(run, partial(plan_search, finish=finish))
+        tell(run, partial(plan_search, finish=finish))
         return
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import complete, load_run
@@ -140,7 +139,7 @@ def _finish(
     conclude(report.model_dump(mode="json"), closing_lines(report, run.folder))
 
 
-def _tell(run: Run, make: Callable[[Context], Forecast]) -> None:
+def tell(run: Run, make: Callable[[Context], Forecast]) -> None:
     """Prints what a command would do."""
     from kdnas.workflow.api import plan_of
 
@@ -170,7 +169,7 @@ def worker(
 
     opened.settings = share_threads(opened.settings, opened.folder)
     if dry_run:
-        _tell(opened, lambda context: plan_work(context, check=run is None))
+        tell(opened, lambda context: plan_work(context, check=run is None))
         return
     with nullcontext() if run else opened.forgotten_if_refused():
         interruptible(
@@ -288,7 +287,7 @@ def _distil_trial(
     if dry_run:
         from kdnas.workflow.pipeline import plan_trial
 
-        _tell(opened, lambda context: plan_trial(context, trial, wanted))
+        tell(opened, lambda context: plan_trial(context, trial, wanted))
         return
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import distill_trial
@@ -300,33 +299,3 @@ def _distil_trial(
     )
     report = distilled.report
     conclude(report.model_dump(mode="json"), closing_lines(report, run, distilled.folder))
-
-
-@with_settings(**OF_THE_RUN)
-def fidelity(
-    flags: dict[str, Any],
-    run: RunFolder,
-    *,
-    students: int = typer.Option(16, help="Students to distil in full.", min=1, max=10_000),
-    seeds: int = typer.Option(1, help="Trainings of each, one a seed.", min=1, max=1000),
-    dry_run: DryRun = False,
-) -> None:
-    """Measure how well a study's scores rank its students.
-
-    Distils students spread over the front in full and prints the rank correlation of their scores
-    in the study with their final scores. Finished students are kept: repeating it costs nothing.
-    """
-    from kdnas.runs.run_folder import Run
-
-    opened = Run.open(run, **flags)
-    from kdnas.report.fidelity import fidelity_lines
-    from kdnas.runs.context import open_context
-    from kdnas.workflow.fidelity import fidelity as measure
-    from kdnas.workflow.fidelity import plan_fidelity
-
-    if dry_run:
-        _tell(opened, lambda context: plan_fidelity(context, students, seeds))
-        return
-    again = f"fidelity {run} --students {students} --seeds {seeds}{spelled(flags)}"
-    result = interruptible(again, lambda: measure(open_context(opened), students, seeds))
-    conclude(result, fidelity_lines(result, str(run)))

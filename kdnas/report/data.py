@@ -16,6 +16,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.curves import Curves
 from kdnas.files.lines import is_finite
 from kdnas.report.fidelity_file import read_fidelity
+from kdnas.report.history import Measurement, measurements
 from kdnas.report.model import Report
 from kdnas.report.search_summary import best_of
 from kdnas.report.trials_table import finished, no_trials, records, trial_table
@@ -57,6 +58,7 @@ class ReportData:
     fidelity: dict[str, Any] | None  # the content of fidelity.json
     fidelity_wrong: str  # why it is left out; empty where it is not
     others: list[Report]  # of the students that `kdnas distill` made
+    record: list[Measurement]  # what scores were worth on this machine, in any run
 
     @classmethod
     def of(
@@ -83,6 +85,7 @@ class ReportData:
             fidelity=fidelity,
             fidelity_wrong=wrong,
             others=_others(run.folder),
+            record=measurements(),
         )
 
     @property

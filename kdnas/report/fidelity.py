@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
+from kdnas.report.history import beside_the_record
 from kdnas.report.page import Command, Section, Table, write_page
 from kdnas.report.worth import worth
 from kdnas.runtime.formatting import table_lines
@@ -69,8 +70,10 @@ def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
 def fidelity_section(data: ReportData) -> Section:
     """What the search's score was worth: by `kdnas fidelity`, or by what was distilled anyway."""
     found = worth(data)
-    said = " ".join(filter(None, (TRUST.told, found.sentence if found else None, _finalists(data))))
-    section = replace(TRUST, told=said)
+    kind = data.report.task_type if data.report else None
+    beside = beside_the_record(data.record, data.folder, kind)
+    said = (TRUST.told, found.sentence if found else None, _finalists(data), beside)
+    section = replace(TRUST, told=" ".join(filter(None, said)))
     if data.fidelity:
         return _filled(section, data.fidelity)
     command = Command(f"kdnas fidelity {quote(str(data.folder))}", "distil more, and measure it")

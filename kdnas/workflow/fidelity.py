@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
 from kdnas.runs.context import Context, run_step
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import progress, say, step
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
 from kdnas.space import Candidate
@@ -43,6 +44,7 @@ from kdnas.workflow.inputs import (
     read_inputs,
 )
 from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher, rows_of
+from kdnas.workflow.remember import remember_tau
 
 LEAST = 4
 Student = dict[str, Any]
@@ -84,7 +86,14 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
         result = summarise(students, metric)
         write_json(run.folder / "fidelity.json", result)
         write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
+        tau, seconds = result["statistics"]["all"]["score"]["tau"], _seconds_a_score(run)
+        remember_tau(run, inputs.data.spec, "fidelity", tau, count, seconds)
     return result
+
+
+def _seconds_a_score(run: Run) -> float:
+    """The median of what the trials of a run's study took."""
+    return median(float(t.user_attrs["seconds"]) for t in evaluated(open_study_of(run)))
 
 
 def plan_fidelity(context: Context, count: int, seeds: int) -> Forecast:

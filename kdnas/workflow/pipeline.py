@@ -66,6 +66,7 @@ from kdnas.workflow.inputs import (
 from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned
+from kdnas.workflow.remember import remember_finalists
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
@@ -245,6 +246,8 @@ def deliver(
         if before:
             report = report.model_copy(update={"family": family_of({**before, ".": report})})
         write_report(context.run, study, random, report, home)  # 7 report
+        if home == context.run.folder:
+            remember_finalists(context.run, report, prepared.inputs.data.spec)
     return report
 
 

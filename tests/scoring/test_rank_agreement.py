@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from kdnas.scoring.rank_agreement import agreement, agreements, better_half, kendall, spearman
+from kdnas.scoring.rank_agreement import (
+    agreement,
+    agreements,
+    better_half,
+    kendall,
+    pooled_tau,
+    spearman,
+)
 
 
 def test_golden_values() -> None:
@@ -71,3 +78,29 @@ def test_within_the_better_half() -> None:
     assert found["all"]["depth"].tau == 1
     assert found["all"]["score"].tau == pytest.approx(0.4)
     assert found["better_half"]["score"].tau == -1 and found["better_half"]["score"].n == 3
+
+
+def test_a_mean_of_several_taus() -> None:
+    mean, (low, high) = pooled_tau([0.5], [10])
+    deviation = (2 * 25 / (9 * 10 * 9)) ** 0.5
+    assert mean == 0.5 and (high - low) / 2 == pytest.approx(1.96 * deviation, rel=1e-3)
+    mean, narrow = pooled_tau([0.5] * 4, [10] * 4)
+    assert mean == pytest.approx(0.5) and narrow[1] - narrow[0] == pytest.approx((high - low) / 2)
+    # Two that chance does not make so different: the standard error is that of their mean.
+    mean, wide = pooled_tau([0.5, -0.5], [100, 100])
+    assert mean == pytest.approx(0) and wide[1] == pytest.approx(1.96 * 0.5, rel=0.01)
+    assert pooled_tau([0.0, 1.0], [100, 3])[0] < 0.4  # nearer to that of more students
+
+
+def test_the_mean_covers_as_often_as_it_says() -> None:
+    rng, covered, true = np.random.default_rng(0), 0, 0.3
+    for _ in range(100):
+        counts = rng.integers(8, 30, size=6)
+        taus = []
+        for n in counts:
+            r = np.sin(np.pi / 2 * np.clip(rng.normal(true, 0.15), -0.9, 0.9))
+            x = rng.normal(size=n)
+            taus.append(kendalltau(x, r * x + (1 - r * r) ** 0.5 * rng.normal(size=n)).statistic)
+        low, high = pooled_tau(taus, counts.tolist())[1]
+        covered += low <= true <= high
+    assert 90 <= covered <= 100
