@@ -48,7 +48,9 @@ def main() -> None:
     args = parser.parse_args()
     plan = yaml.safe_load(args.plan.read_text())
     names = args.recipes or [
-        name for name in built_in_names() if not find_recipe(name).needs_corpus
+        name
+        for name in built_in_names()
+        if not (find_recipe(name).needs_corpus or "students" in find_recipe(name).settings)
     ]
     speeds = args.speeds or list(plan["students"])
     plan["variants"] = list(variants(names, speeds, args.epochs))

@@ -31,11 +31,11 @@ def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
     A static student has no layers whose states could be compared.
     """
-    outputs_alone = values.get(FILE) is not None or _is_static(values.get("architecture"))
+    outputs_alone = values.get(FILE) is not None or is_static_shape(values.get("architecture"))
     return {**DEFAULTS, **values} if outputs_alone else values
 
 
-def _is_static(shape: Any) -> bool:
+def is_static_shape(shape: Any) -> bool:
     """Whether a student's shape, as a user gave it, has no layers."""
     with suppress(ValueError):  # refused where it is read
         return shape is not None and read_shape(shape).get(LAYERS) == 0

@@ -10,6 +10,9 @@ Sampler = Literal["tpe", "lstm", "random", "nsga2", "nsga3", "qmc", "gp"]
 RandomControl = Literal["off", "search", "full"]
 ClassWeights = Literal["none", "balanced"]
 Normalisation = Literal["layer", "dimension", "raw"]
+# The students that a recipe is for: those with layers, or those without.
+Students = Literal["layered", "static"]
+STATIC = "static"
 PruningMethod = Literal["ziplm", "gradient", "magnitude", "random"]
 Tracker = Literal["off", "tensorboard", "wandb", "mlflow"]
 Augmentation = Literal[

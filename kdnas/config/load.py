@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kdnas.config.black_box import is_static_shape
+from kdnas.config.choices import STATIC
 from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import with_offer
 from kdnas.config.read import read_yaml, validated
@@ -45,6 +47,8 @@ def load_settings(
     origins = {key: file for key, file in origins.items() if key not in flags}
     if not (complete and not {"recipes", "vocabularies", "search_over"} & flags.keys()):
         given = with_offer(given, base)
+    if recipe_of_static := _recipe_of_static(base, given):
+        given = {**given, "recipe": recipe_of_static}
     named = given.get("recipe")
     if isinstance(named, str) and named.strip() and not (complete and "recipe" not in flags):
         recipe = find_recipe(named)
@@ -60,6 +64,13 @@ def load_settings(
     if given.get("stages"):
         base = _without_plain(base)
     return validated(base | given, origins)
+
+
+def _recipe_of_static(base: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
+    """The recipe of a student without layers where nobody chose one or set parts of one."""
+    values = {**base, **given}
+    chosen = {"recipe", "stages", "teacher_predictions", *PLAIN_RECIPE} & values.keys()
+    return STATIC if is_static_shape(values.get("architecture")) and not chosen else None
 
 
 def _base(defaults: Mapping[str, Any] | Path | None) -> tuple[dict[str, Any], Origins]:

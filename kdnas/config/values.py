@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdnas.config.choices import AGREEMENT, PRUNING
+from kdnas.config.choices import AGREEMENT, PRUNING, STATIC
 from kdnas.config.duration import seconds_of
 from kdnas.config.names import split
 from kdnas.config.options import (
@@ -189,9 +189,12 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
 
         It takes --mini-epochs in all. Where predictions are scored, these are the recipe's own
         stages, which keep their shares of the epochs; else the one stage of mini-KD stands for it.
+        Students without layers train in no time and take many epochs: theirs is the whole recipe.
         """
         if not self.scores_agreement:
             return (self.mini_stage,)
+        if self.students == STATIC:
+            return self.full_stages
         whole = sum(stage.epochs for stage in self.full_stages)
         return tuple(
             stage.model_copy(update={"epochs": self.mini_epochs * stage.epochs / whole})

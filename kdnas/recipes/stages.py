@@ -317,8 +317,8 @@ def check_recipe(
         _check_states(settings, Shapes(teacher, next(iter(students), teacher)), OF_BLACK_BOX)
     if teacher and any(isinstance(s, Architecture) and s.is_static for s in students):
         _check_states(settings, Shapes(teacher, teacher), OF_STATIC)
-    for stage in (mini, *settings.full_stages):
-        scored = settings.scored_losses if stage is mini else ()
+    for stage in _stages_taken(settings):
+        scored = settings.scored_losses if stage == mini else ()
         for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
             options = loss_options(name, stage, settings)
             problem = teacher and LOSSES[name].problem(options, teacher, students)
@@ -358,6 +358,12 @@ def _check_names(stage: Stage) -> None:
             raise KdnasError(f"unknown key {key!r} of stage {stage.name!r}{hint}")
 
 
+def _stages_taken(settings: Settings) -> tuple[Stage, ...]:
+    """Those of full KD, ahead of them mini-KD's where it scores candidates."""
+    mini = () if settings.scores_agreement else (settings.mini_stage,)
+    return (*mini, *settings.full_stages)
+
+
 def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:
     """Refuses losses on states: a black-box teacher gives outputs alone, a static student, too."""
 
@@ -373,7 +379,7 @@ def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:
 
     mini = settings.mini_stage
     usable = ", ".join(n for n in LOSSES if fits(n, mini) and not reads_states(n, mini))
-    for stage in (mini, *settings.full_stages):
+    for stage in _stages_taken(settings):
         known = stage.is_general and why == OF_BLACK_BOX
         for name in (n for n in stage.weighed if not known and reads_states(n, stage)):
             raise KdnasError(

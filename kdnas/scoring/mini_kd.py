@@ -10,6 +10,7 @@ from statistics import fmean
 from zipfile import is_zipfile
 
 from kdnas.config import Settings, settings_of
+from kdnas.config.choices import STATIC
 from kdnas.config.recipe import Stage
 from kdnas.distillation.outputs import State
 from kdnas.distillation.schedule import Schedule
@@ -78,7 +79,9 @@ class MiniKD:
         for recipe in settings.offered or (DEFAULT_RECIPE,):
             begins_general = self.settings_of(recipe).short_stages[0].is_general
             if general or not begins_general:
-                self._initialiser(recipe, general=begins_general)
+                initialiser = self._initialiser(recipe, general=begins_general)
+                if self.settings_of(recipe).students == STATIC:
+                    _ = initialiser.vectors
 
     def score(self, candidate: Candidate, budget: Budget) -> Score:
         """Trains a candidate; its score is the explained share, 1 minus the held-out loss."""
@@ -250,7 +253,7 @@ def states_for(
         for layers, decoders in itertools.product(*depths)
     ]
     found = frozenset[State]()
-    for recipe in space.recipes:
+    for recipe in space.every_recipe:
         own = settings_of(settings, recipe)
         scored = () if general else own.scored_losses
         stages = [stage for stage in own.short_stages if stage.is_general == general]

@@ -42,7 +42,10 @@ class Architecture:
     decoder_intermediate_size: int = 0
 
     def __post_init__(self) -> None:
-        """One shape has one spelling: 0 for what is as in the encoder."""
+        """One shape has one spelling: 0 for what is as in the encoder, 1 for what no layer has."""
+        if self.is_static:
+            for name in ENCODERS.values():
+                object.__setattr__(self, name, 1)
         for name, encoders in ENCODERS.items():
             if not self.num_decoder_layers or getattr(self, name) == getattr(self, encoders):
                 object.__setattr__(self, name, 0)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import ItemsView, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from transformers.activations import ACT2FN
 
+from kdnas.config.choices import RECIPE
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import DECODER_FIELDS, FIELDS, Architecture
+from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, Architecture
 from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, Candidate
 from kdnas.space.derivation import (
     Choices,
@@ -25,6 +26,8 @@ from kdnas.space.families import family_of
 from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
 from kdnas.space.pruning import METHOD, NONE, NOT_PRUNED, SPARSITY, Pruning
 
+LAYERS = FIELDS[0]
+
 
 class SearchSpace:
     """Choices for each dimension of a candidate, and which combinations are valid.
@@ -37,6 +40,8 @@ class SearchSpace:
             rotated.
         shallow_decoder: Whether decoders must not be deeper than encoders.
         recipes: Names of the recipes on offer.
+        static_recipes: Names of those on offer for students without layers, which have the hidden
+            sizes of the others.
         vocabularies: Names of the vocabularies on offer.
         prunings: How the teacher may be pruned.
         has_dense: Whether shapes that are not pruned are candidates, too.
@@ -53,6 +58,7 @@ class SearchSpace:
         shallow_decoder: bool = False,
         prunings: Sequence[Pruning] = (),
         has_dense: bool = True,
+        static_recipes: Sequence[str] = (),
     ) -> None:
         self.teacher = teacher
         self.choices = choices
@@ -63,6 +69,7 @@ class SearchSpace:
         self.shallow_decoder = shallow_decoder
         self.prunings = tuple(prunings)
         self.has_dense = has_dense
+        self.static_recipes = tuple(static_recipes)
 
     @classmethod
     def from_teacher(
@@ -92,9 +99,9 @@ class SearchSpace:
         space.check()
         return space
 
-    def with_recipes(self, recipes: Sequence[str]) -> SearchSpace:
-        """The same students with these recipes."""
-        return self._with(recipes=tuple(recipes))
+    def with_recipes(self, recipes: Sequence[str], static: Sequence[str] = ()) -> SearchSpace:
+        """The same students with these recipes, and by `static` ones students without layers."""
+        return self._with(recipes=tuple(recipes), static_recipes=tuple(static))
 
     def with_prunings(self, prunings: Sequence[Pruning], *, dense: bool = True) -> SearchSpace:
         """The teacher so pruned, beside the shapes of this space or in their place."""
@@ -104,7 +111,7 @@ class SearchSpace:
         """A copy with other attributes."""
         names = (
             *("teacher", "choices", "excluded_sizes", "recipes", "vocabularies"),
-            *("head_multiple", "shallow_decoder", "prunings", "has_dense"),
+            *("head_multiple", "shallow_decoder", "prunings", "has_dense", "static_recipes"),
         )
         return SearchSpace(**{**{name: getattr(self, name) for name in names}, **changes})
 
@@ -175,9 +182,22 @@ class SearchSpace:
     def candidates(self) -> tuple[Candidate, ...]:
         """Every valid candidate, smallest shapes first, then pruned ones."""
         shapes = self.architectures if self.has_dense else ()
-        product = itertools.product(shapes, self.recipes, self.vocabularies, (NOT_PRUNED,))
+        plain = (self.vocabularies, (NOT_PRUNED,))
+        static = itertools.product(self.statics, self.static_recipes, *plain)
+        product = itertools.product(shapes, self.recipes, *plain)
         pruned = itertools.product((self.teacher,), self.recipes, self.vocabularies, self.prunings)
-        return tuple(Candidate(*values) for values in (*product, *pruned))
+        return tuple(Candidate(*values) for values in (*static, *product, *pruned))
+
+    @cached_property
+    def statics(self) -> tuple[Architecture, ...]:
+        """The shapes without layers, the narrowest first: candidates by recipes for them."""
+        act, sizes = self.teacher.hidden_act, sorted(self.choices["hidden_size"], key=int)
+        return tuple(Architecture(0, 1, int(size), 1, act) for size in sizes)
+
+    @property
+    def every_recipe(self) -> tuple[str, ...]:
+        """Names of the recipes on offer, those for students without layers last."""
+        return (*self.recipes, *self.static_recipes)
 
     @property
     def trained(self) -> tuple[AnyArchitecture, ...]:
@@ -195,8 +215,12 @@ class SearchSpace:
         dimensions: dict[str, Sequence[int | float | str]] = {
             name: self.choices[name] for name in self.dimensions
         }
+        if self.static_recipes:
+            act = self.teacher.hidden_act
+            for name, value in ((LAYERS, 0), ("hidden_act", act)):
+                dimensions[name] = _with_own(dimensions[name], value)
         more: dict[str, Sequence[int | float | str]] = {
-            "recipe": self.recipes,
+            RECIPE: self.every_recipe,
             "vocabulary": self.vocabularies,
         }
         if self.prunings:
@@ -217,27 +241,47 @@ class SearchSpace:
         """A candidate as the parameters of a trial."""
         whole = {METHOD: NONE, SPARSITY: 0.0}
         values = {**whole, **candidate.params, **candidate.architecture.values}
+        if not candidate.architecture.num_hidden_layers:
+            values |= self._of_no_layer
         return {name: values[name] for name in self.distributions}
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial's parameters spell a valid candidate of this space."""
-        return self.candidate(params) in self._valid and params.items() >= self._sparsity(params)
+        needed = self._sparsity(params)
+        if not params[LAYERS]:
+            needed |= self._of_no_layer
+        return self.candidate(params) in self._valid and params.items() >= needed.items()
 
     def nearest(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """A sampler's parameters, those that do not matter beside others set to what they must be.
 
         Samplers draw each parameter whatever the others are; a pruned student has the shape of its
-        teacher, another one the sparsity 0.
+        teacher, another one the sparsity 0; one without layers has a recipe for such students.
         """
-        if params.get(METHOD, NONE) == NONE:
-            return {**params, **dict(self._sparsity(params))}
-        shape = {name: self.teacher.values[name] for name in self.dimensions}
-        return {**params, **shape}
+        if params.get(METHOD, NONE) != NONE:
+            shape = {name: self.teacher.values[name] for name in self.dimensions}
+            return self._with_recipe({**params, **shape}, self.recipes)
+        near = {**params, **self._sparsity(params)}
+        if params[LAYERS]:
+            return self._with_recipe(near, self.recipes)
+        return self._with_recipe({**near, **self._of_no_layer}, self.static_recipes)
 
-    def _sparsity(self, params: Mapping[str, Any]) -> ItemsView[str, Any]:
+    def _with_recipe(self, params: dict[str, Any], fitting: Sequence[str]) -> dict[str, Any]:
+        """Parameters whose recipe is one of these."""
+        chosen = params.get(RECIPE)
+        return params if chosen in (None, *fitting) else {**params, RECIPE: fitting[0]}
+
+    def _sparsity(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The sparsity of what is not pruned, in a space with pruned students."""
         dense = self.prunings and params.get(METHOD) == NONE
-        return ({SPARSITY: 0.0} if dense else {}).items()
+        return {SPARSITY: 0.0} if dense else {}
+
+    @cached_property
+    def _of_no_layer(self) -> dict[str, Any]:
+        """The parameters that say nothing of a student without layers, as trials spell them."""
+        named = self.distributions
+        told = {name: named[name].choices[0] for name in ENCODERS.values()}  # type: ignore[attr-defined]
+        return {**told, "hidden_act": self.teacher.hidden_act}
 
     @cached_property
     def _valid(self) -> frozenset[Candidate]:

@@ -40,6 +40,8 @@ PROMOTED, ENQUEUED = "promoted", "enqueued"
 # Without these, a trial that was scored, or was measured and breaks a limit, is of no use.
 OF_SCORED = ("params", "macs", "speedup", "loss", "reward")
 OF_MEASURED = ("params", "speedup")
+# The sizes of a shape, and the least of each: a student may have no layers.
+LEAST = {**dict.fromkeys(FIELDS[:-1], 1), FIELDS[0]: 0}
 
 Row = dict[str, Any]
 
@@ -75,7 +77,7 @@ def fault_of(row: Mapping[str, Any]) -> str | None:
         needed = OF_SCORED
     elif state == "PRUNED" and row.get(attr.INFEASIBLE) is not None:
         needed = OF_MEASURED
-    if needed and any(not _is_size(row.get(name)) for name in FIELDS[:-1]):
+    if needed and any(not _is_size(row.get(name), least) for name, least in LEAST.items()):
         return "has no whole architecture"
     if needed and not isinstance(row.get(FIELDS[-1]), str):
         return f"has no {FIELDS[-1]}"
@@ -156,5 +158,5 @@ def _origin(row: Row, params: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _is_size(value: Any) -> bool:
-    return is_finite(value) and value == int(value) and value > 0
+def _is_size(value: Any, least: int) -> bool:
+    return is_finite(value) and value == int(value) and value >= least

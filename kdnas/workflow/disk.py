@@ -60,7 +60,7 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
     most: dict[tuple[str, bool], int] = {}
     config: Any = given.model.config
     shapes = Shapes(given.architecture, shape, int(config.num_labels))
-    offered = [settings_of(settings, recipe) for recipe in inputs.space.recipes]
+    offered = [settings_of(settings, recipe) for recipe in inputs.space.every_recipe]
     stages = [(stage, own) for own in offered for stage in own.full_stages]
     for stage, own in stages if in_full else ():
         rows["transfer"] = (data.train, own.transfer_rows / len(data.train))

@@ -30,7 +30,7 @@ def pick_by_hand(
 
     Args:
         prepared: Of the run.
-        like: Has the recipe and the vocabulary; its own shape is left out.
+        like: Has the recipe, where it is for shapes, and the vocabulary; its own shape is left out.
         near: The speed-up that they shall have, even where the limits forbid all of them; None
             takes the largest first.
         depth: Their share of the teacher's layers.
@@ -38,7 +38,9 @@ def pick_by_hand(
     settings, space = prepared.context.settings, prepared.inputs.space
     limits = Limits(settings.speedup, settings.max_params)
     shapes = hand_picked(space, like.architecture, depth)
-    like = replace(like, pruning=NOT_PRUNED)
+    # One without layers has a recipe that is not for these.
+    recipe = like.recipe if like.recipe in space.recipes else space.recipes[0]
+    like = replace(like, pruning=NOT_PRUNED, recipe=recipe)
     title = "hand-picked shapes" if depth == HALF else f"hand-picked shapes {depth:.2f} deep"
     costs = _timed(prepared, title, [replace(like, architecture=shape) for shape in shapes])
     found = []

@@ -39,7 +39,12 @@ from kdnas.teachers.load import (
 from kdnas.teachers.tokenizer import longest_input
 from kdnas.workflow.count_jobs import check_jobs
 from kdnas.workflow.early import task_data
-from kdnas.workflow.recipes_on_offer import check_one_recipe, usable_recipes
+from kdnas.workflow.recipes_on_offer import (
+    check_given_recipe,
+    check_one_recipe,
+    usable_recipes,
+    with_usable_recipes,
+)
 from kdnas.workflow.run_space import space_of
 from kdnas.workflow.trials_spent import study_of, trials_spent
 from kdnas.workflow.vocabularies import Vocabularies, read_vocabularies
@@ -93,7 +98,7 @@ def read_inputs(context: Context) -> Inputs:
     check_static(space.architectures, task.spec.task_type)
     data = prepare_data(task, settings, tokenizer, config)
     if settings.offered:
-        space = space.with_recipes(usable_recipes(settings, space, data, config))
+        space = with_usable_recipes(settings, space, data, config)
     space = space.with_vocabularies(settings.vocabulary_names)
     return Inputs(source, config, data, space, read_vocabularies(settings, data, config))
 
@@ -125,6 +130,7 @@ def check_inputs(context: Context, inputs: Inputs) -> None:
     if settings.offered:
         usable_recipes(settings, inputs.space, data, inputs.config)
     else:
+        check_given_recipe(settings, inputs.space)
         check_one_recipe(settings, inputs.space, data, inputs.config)
     if settings.general_teacher:
         check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)

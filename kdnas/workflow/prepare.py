@@ -184,7 +184,7 @@ def general_signal(
 ) -> DistillationData | None:
     """The general teacher's signal for what short runs train on, where a stage needs it."""
     settings, space = context.settings, inputs.space
-    offered = [settings_of(settings, recipe) for recipe in space.recipes]
+    offered = [settings_of(settings, recipe) for recipe in space.every_recipe]
     if not any(stage.is_general for own in offered for stage in own.short_stages):
         return None
     teacher = load_general_teacher(settings, context.runtime)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from kdnas.config import Settings, settings_of
+from kdnas.config.choices import STATIC
 from kdnas.config.offer import EVERY
 from kdnas.config.recipe_file import built_in_names
 from kdnas.errors import KdnasError
@@ -12,7 +14,8 @@ from kdnas.recipes.run_data import RunData
 from kdnas.recipes.stages import check_recipe
 from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runtime.console import say
-from kdnas.space import SearchSpace
+from kdnas.space import AnyArchitecture, SearchSpace
+from kdnas.students.static import check_static
 from kdnas.tasks import TaskType
 from kdnas.teachers.trained_head import has_head
 
@@ -36,16 +39,39 @@ def usable_recipes(
             if settings.recipes != EVERY:
                 raise KdnasError(f"recipe {name!r} of --recipes: {error}") from None
             left[name] = str(error)
+    if found and all(_is_static(settings, name) for name in found):
+        raise KdnasError(
+            f"--recipes {settings.recipes}: all are for students without layers; name one more, "
+            "such as default"
+        )
     if len(found) < LEAST:
         why = next(iter(left.values()))
         raise KdnasError(f"--recipes {settings.recipes} leaves {len(found)} to choose from: {why}")
-    if settings.recipes == EVERY and space.recipes != tuple(found):
+    if settings.recipes == EVERY and not {*found} <= {*space.every_recipe}:
         without = [] if settings.corpus else set(built_in_names()) - set(settings.offered)
         left |= dict.fromkeys(sorted(without), "needs --corpus")
         say(f"--recipes all: {', '.join(found)}")
         for name, why in left.items():
             say(f"recipe {name} is left out: {why}")
     return tuple(found)
+
+
+def with_usable_recipes(
+    settings: Settings, space: SearchSpace, data: RunData, config: Any
+) -> SearchSpace:
+    """The space with the recipes that can be used, each for the students that it is for.
+
+    Raises:
+        KdnasError: As `usable_recipes`.
+    """
+    found = usable_recipes(settings, space, data, config)
+    static = [name for name in found if _is_static(settings, name)]
+    return space.with_recipes([name for name in found if name not in static], static)
+
+
+def _is_static(settings: Settings, name: str) -> bool:
+    """Whether a recipe on offer is for students without layers."""
+    return settings.offered[name].get("students") == STATIC
 
 
 def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, config: Any) -> None:
@@ -56,8 +82,11 @@ def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, conf
     """
     headed = not settings.teacher_as_is or has_head(config, data.spec)
     recorded = settings.teacher_predictions is not None
-    shapes = space.teacher, space.trained
-    check_recipe(settings, *shapes, has_head=headed, recorded=recorded)
+    students: Sequence[AnyArchitecture] = space.trained
+    if settings.students == STATIC:
+        students = space.statics
+        check_static(space.statics, data.spec.task_type)
+    check_recipe(settings, space.teacher, students, has_head=headed, recorded=recorded)
     _check_type(settings, data.spec.task_type)
     check_transfer(settings, data)
     for stage in settings.full_stages if space.prunings else ():
@@ -66,6 +95,19 @@ def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, conf
                 f"stage {stage.name!r} learns from a general teacher, and pruned students are made "
                 "of the task's own; give a recipe without general stages, such as logits"
             )
+
+
+def check_given_recipe(settings: Settings, space: SearchSpace) -> None:
+    """Refuses the one recipe of a run where it is for other students than those of its space.
+
+    Raises:
+        KdnasError: It is for students without layers, and others are asked for.
+    """
+    if settings.students == STATIC and any(a.num_hidden_layers for a in space.architectures):
+        raise KdnasError(
+            f"recipe {settings.recipe!r} is for students without layers; give one with "
+            "--architecture, such as 0x128, or name the recipe beside others in --recipes"
+        )
 
 
 def _check_type(settings: Settings, kind: TaskType) -> None:

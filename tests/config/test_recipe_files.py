@@ -35,6 +35,14 @@ def test_every_built_in_recipe_is_whole(name: str) -> None:
             load_settings((), {"recipe": name})
 
 
+def test_students_without_layers_have_a_recipe_of_their_own() -> None:
+    given: dict[str, Any] = {"architecture": "0x16"}
+    settings = load_settings((), given)
+    assert settings.recipe == "static" and settings.students == "static" and settings.stages
+    assert load_settings((), {**given, "recipe": "logits"}).recipe == "logits"
+    assert load_settings((), {**given, "lr": 1e-3}).recipe == "default", "what a user sets holds"
+
+
 def test_the_default_is_what_holds_without_a_recipe() -> None:
     assert load_settings((), {"recipe": "default"}) == load_settings((), {}) == Settings()
     assert built_in_names()[0] == "default"

@@ -26,7 +26,7 @@ from kdnas.space.candidate import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.tasks import TASK_TYPES
 
-SMALL = Architecture(2, 2, 16, 32, "gelu")
+SMALL, STATIC = Architecture(2, 2, 16, 32, "gelu"), Architecture(0, 1, 16, 1, "gelu")
 # Those of encoder-decoders, which are trained in test_pseudo_labels.py.
 OF_PAIRS = {"sequence-level", "wide", "narrow"}
 TYPES: dict[str, tuple[Callable[[Path], Path], str, dict[str, Any]]] = {
@@ -89,6 +89,7 @@ def make(
     def pipeline(recipe: str, kind: str, name: str = "run", **changes: Any) -> Stepwise:
         given = {**prepared(kind), "recipe": recipe, "out": str(tmp_path / name), **changes}
         given |= {"corpus": str(corpus)} if find_recipe(recipe).needs_corpus else {}
+        given |= {"architecture": "0x16"} if student_of(recipe) == STATIC else {}
         made = Stepwise(Run.create(load_settings((), given)))
         made.check()
         return made
@@ -96,10 +97,17 @@ def make(
     return pipeline
 
 
+def student_of(recipe: str) -> Architecture:
+    """One that the recipe is for."""
+    return STATIC if find_recipe(recipe).settings.get("students") == "static" else SMALL
+
+
 def cases() -> Iterator[Any]:
     """All pairs; the quick ones have every recipe and every type of task."""
     for name in (name for name in built_in_names() if name not in OF_PAIRS):
         for kind in TYPES:
+            if student_of(name) == STATIC and not TASK_TYPES[kind].whole_texts:
+                continue
             quick = kind == "classification" or name == "tinybert-task"
             yield pytest.param(name, kind, marks=() if quick else pytest.mark.slow)
 
@@ -116,7 +124,7 @@ def test_a_recipe_trains_every_type_of_task_to_a_plain_checkpoint(
 ) -> None:
     pipeline = make(name, kind)
     folder = pipeline.run.folder
-    state = run_recipe(pipeline.full, Candidate(SMALL), folder / "work", "student")
+    state = run_recipe(pipeline.full, Candidate(student_of(name)), folder / "work", "student")
     artifact = student_artifact(folder / "student", {}, pipeline.teacher.tokenizer)
     artifact.write(state.model)
     fresh = type(state.model)(state.model.config)
@@ -151,7 +159,8 @@ def test_a_recipe_goes_on_after_an_interruption_in_each_stage(
 
     def trained(pipeline: Stepwise) -> dict[str, torch.Tensor]:
         folder = pipeline.run.folder / "work"
-        return run_recipe(pipeline.full, Candidate(SMALL), folder, "student").model.state_dict()
+        student = Candidate(student_of(name))
+        return run_recipe(pipeline.full, student, folder, "student").model.state_dict()
 
     whole = trained(make(name, "classification"))
     expected, stops, interrupted = Counter(steps), True, 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from kdnas.config.choices import ClassWeights
+from kdnas.config.choices import ClassWeights, Students
 from kdnas.config.options.base import MOST_FINAL_SEEDS, MOST_ROWS, Options, setting
 from kdnas.config.recipe import (
     LEAST_EPOCHS,
@@ -72,6 +72,10 @@ class FullKDOptions(Options):
 
     stages: tuple[Stage, ...] = setting(
         (), "Stages of full KD, in place of hidden states and task (YAML only)."
+    )
+    students: Students = setting(
+        "layered",
+        "Students that a recipe is for: layered ones, or static ones without layers (YAML only).",
     )
     transfer_rows: int = setting(
         20_000, "Rows of the transfer set, including the task's own.", ge=1, le=MOST_ROWS
