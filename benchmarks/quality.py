@@ -15,6 +15,7 @@ import argparse
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ TEACHER = "steps/evaluate-teacher.json"
 FLOOR = "steps/floor.json"
 
 
+Make = Callable[[Stepwise, dict[str, Any], dict[str, Any], int], dict[str, Any]]
+
+
 def main() -> None:
     args = _arguments()
     plan = yaml.safe_load(args.plan.read_text())
@@ -51,8 +55,11 @@ def main() -> None:
         _report(file, plan, args)
 
 
-def run_plan(plan: dict[str, Any], args: argparse.Namespace) -> Path:
-    """Trains what a plan names and is not done; returns the file with a line for each student."""
+def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None = None) -> Path:
+    """Trains what a plan names and is not done; returns the file with a line for each student.
+
+    `make` takes a task's pipeline, the plan, a variant and a seed; default: `result_of`.
+    """
     out: Path = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.jsonl"
@@ -63,7 +70,7 @@ def run_plan(plan: dict[str, Any], args: argparse.Namespace) -> Path:
             for variant in plan["variants"]:
                 key = {"task": task, "variant": variant["name"], "seed": seed}
                 if seed < variant.get("seeds", args.seeds) and not is_done(file, key):
-                    row = key | result_of(pipeline, plan, variant, seed)
+                    row = key | (make or result_of)(pipeline, plan, variant, seed)
                     with file.open("a") as stream:
                         stream.write(json.dumps(row) + "\n")
                     print(json.dumps(row), flush=True)
@@ -101,8 +108,9 @@ def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> St
         **plan.get("settings", {}),
         **plan["tasks"][task],
     }
-    # Where any variant reads a transfer set, one is made for all.
-    recipes = (variant["settings"].get("stages", ()) for variant in plan["variants"])
+    # Where any variant, or recipe of the plan, reads a transfer set, one is made for all.
+    own = (variant["settings"].get("stages", ()) for variant in plan["variants"])
+    recipes = (*own, *plan.get("stages", ()))
     reading = (stages for stages in recipes if any(s["data"] == "transfer" for s in stages))
     settings["stages"] = next(reading, None)
     pipeline = Stepwise(Run.create(validated({k: v for k, v in settings.items() if v is not None})))

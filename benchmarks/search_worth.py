@@ -1,0 +1,248 @@
+"""What a search is worth: beside a person's pick and other searches, at equal time and speed.
+
+    python benchmarks/search_worth.py --data-dir DATA --out runs/worth --json docs/results.json
+
+For each task, speed and seed, each method has the same wall clock (`budget` of the plan):
+
+- `search`: shape and recipe, as `kdnas search --budget` finds them;
+- `hand-picked`: half the teacher's layers, as wide as makes it as fast as the search's student,
+  by the recipe that is best in general; trained with one seed after another, the best ships;
+- `random recipes`: the same shape by one recipe after another, drawn at random;
+- `random search` and `tpe`: as `search`, by these samplers and without a warm start.
+
+Everything ships by its score on held-out training rows; what is compared are scores on the split
+that nobody trained on. A pair counts where speeds, timed side by side, are within 5%. Each cell is
+a line of OUT/results.jsonl, and a search in the middle of one goes on, so that the command can be
+stopped and repeated. `--json` writes the entry `search-worth`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from quality import add_arguments, result_of, rows_in, run_plan
+from support.stepwise import Stepwise
+from worth_figures import METHODS, PICKED, SEARCH, entry, results, table
+
+from kdnas import search
+from kdnas.config import find_recipe
+from kdnas.config.duration import seconds_of
+from kdnas.errors import MissedLimitError
+from kdnas.files.atomic import read_json, write_json
+from kdnas.report.model import SEARCHED, Report
+from kdnas.space import Architecture, Candidate
+from kdnas.workflow.measure import FINAL_REPEATS
+
+SEARCHES: dict[str, dict[str, Any]] = {
+    SEARCH: {"sampler": "lstm"},
+    "random search": {"sampler": "random", "warm_start": False},
+    "tpe": {"sampler": "tpe", "warm_start": False},
+}
+
+
+@dataclass(frozen=True)
+class Made:
+    """The student that a method ships; no score where none kept the speed-up."""
+
+    scores: dict[str, float]
+    selection: dict[str, float]
+    shape: dict[str, Any]
+    recipe: str
+    seconds: float
+    tried: int
+
+    @property
+    def held_out(self) -> float:
+        """Its main score on held-out training rows."""
+        return next(iter(self.selection.values()))
+
+
+def main() -> None:
+    """Trains what is missing; prints a table, writes the entry."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser, Path(__file__).with_name("search_worth.yaml"))
+    args = parser.parse_args()
+    plan = yaml.safe_load(args.plan.read_text())
+    frame = results(run_plan(planned(plan), args, partial(cell, args)))
+    print("\n".join(table(frame)))
+    if args.json:
+        whole = read_json(args.json) or {}
+        command = f"python benchmarks/search_worth.py --plan {args.plan} --data-dir DATA --out OUT"
+        found = entry(frame, args.out)
+        whole["search-worth"] = {**found, "command": f"{command} --json {args.json}"}
+        write_json(args.json, whole)
+
+
+def planned(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan with a variant for each speed and method, the search of a speed first."""
+    variants = [
+        {"name": f"{speed}x {method}", "speed": speed, "method": method, "settings": {}}
+        for speed, method in itertools.product(plan["speeds"], METHODS)
+    ]
+    # Where any recipe reads a transfer set, `pipeline_of` makes one for all.
+    stages = [recipe_settings(name)["stages"] for name in plan["recipes"]]
+    reading = [one for one in stages if any(stage["data"] == "transfer" for stage in one)]
+    return {**plan, "variants": variants, "stages": reading[:1]}
+
+
+def cell(
+    args: argparse.Namespace,
+    pipeline: Stepwise,
+    plan: dict[str, Any],
+    variant: dict[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """What a method makes of a task at a speed, with one seed."""
+    speed, method = variant["speed"], variant["method"]
+    if method in SEARCHES:
+        made = searched(args, pipeline, plan, variant, seed)
+    else:
+        own = {"task": task_of(pipeline), "variant": f"{speed}x {SEARCH}", "seed": seed}
+        like = next(
+            row for row in rows_in(args.out / "results.jsonl") if own.items() <= row.items()
+        )
+        if not like["scores"]:
+            return {"scores": {}, "missed": True, "speed": speed, "method": method}
+        shape = as_fast(pipeline, Architecture(**like["shape"]))
+        names = recipes_for(plan, pipeline, method, seed)
+        made = by_hand(pipeline, plan, shape, names, seed)
+    fast = speedup(pipeline, Architecture(**made.shape)) if made.scores else None
+    return {"speed": speed, "method": method, "speedup": fast, **vars(made)}
+
+
+def searched(
+    args: argparse.Namespace,
+    pipeline: Stepwise,
+    plan: dict[str, Any],
+    variant: dict[str, Any],
+    seed: int,
+) -> Made:
+    """The student of a search, which has the fine-tuned teacher from the cache."""
+    task = task_of(pipeline)
+    out = args.out.resolve() / "searches" / task / f"{variant['name']} {seed}".replace(" ", "-")
+    given = {
+        **plan.get("settings", {}),
+        **plan["tasks"][task],
+        **SEARCHES[variant["method"]],
+        "data_dir": args.data_dir,
+        "corpus": args.corpus and str(args.corpus),
+        "threads": args.threads,
+        "recipes": ",".join(plan["recipes"]),
+        "speedup": float(variant["speed"]),
+        "budget": plan["budget"],
+        "random_control": "off",
+        "seed": seed,
+    }
+    teacher = given.pop("teacher", None)
+    start = time.perf_counter()
+    try:
+        report = search(teacher, task, out=out, **given).report
+    except MissedLimitError:
+        report = None
+    seconds = time.perf_counter() - start
+    if report is None:
+        return Made({}, {}, {}, "", seconds, 0)
+    made = own_student(report, seconds)
+    shutil.rmtree(out)
+    return made
+
+
+def own_student(report: Report, seconds: float) -> Made:
+    """What the search found, whether it or a control ships."""
+    own = next((one for one in report.controls if one.name == SEARCHED), report.student)
+    held = report.selection.scores[SEARCHED] if report.selection else float("nan")
+    shape, tried = dict(own.architecture.params), report.search.seen if report.search else 0
+    selection = {report.main_score: held}
+    return Made(dict(own.scores), selection, shape, own.recipe or "", seconds, tried)
+
+
+def by_hand(
+    pipeline: Stepwise,
+    plan: dict[str, Any],
+    shape: Architecture,
+    recipes: Iterator[str],
+    seed: int,
+) -> Made:
+    """The best, on held-out rows, of what there is time for: one training at least."""
+    budget, start = float(seconds_of(plan["budget"])), time.perf_counter()
+    best, tried, took = None, 0, 0.0
+    while best is None or time.perf_counter() - start + took < budget:
+        begun = time.perf_counter()
+        recipe, again = next(recipes), seed + 1000 * tried
+        variant = {"name": f"{shape.label} {recipe}", "student": "own"}
+        variant |= {"settings": recipe_settings(recipe)}  # type: ignore[dict-item]
+        own = {**plan, "students": {"own": shape.params}}
+        row, tried = result_of(pipeline, own, variant, again), tried + 1
+        took = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
+        made = Made(row["scores"], row["selection"], dict(shape.params), recipe, seconds, tried)
+        if best is None or made.held_out > best.held_out:
+            best = made
+    return Made(**{**vars(best), "seconds": time.perf_counter() - start, "tried": tried})
+
+
+def recipes_for(
+    plan: Mapping[str, Any], pipeline: Stepwise, method: str, seed: int
+) -> Iterator[str]:
+    """The recipes that a person tries one after the other."""
+    if method == PICKED:
+        return itertools.repeat(plan["fixed"][task_of(pipeline)])
+    drawn = np.random.default_rng(seed).permutation(plan["recipes"])
+    return itertools.cycle(map(str, drawn))
+
+
+def recipe_settings(name: str) -> dict[str, Any]:
+    """A recipe as the settings of a variant."""
+    recipe = find_recipe(name)
+    stages = [stage.model_dump(mode="json", exclude_defaults=True) for stage in recipe.stages]
+    return {**recipe.settings, "stages": stages}
+
+
+def as_fast(pipeline: Stepwise, like: Architecture) -> Architecture:
+    """Half the teacher's layers, of the width that comes nearest in speed, timed side by side."""
+    teacher = pipeline.space.teacher
+    heads, ratio = teacher.num_attention_heads, teacher.intermediate_size / teacher.hidden_size
+    depth = -(-teacher.num_hidden_layers // 2)
+    widths = list(range(heads * 2, teacher.hidden_size + 1, heads * 2))
+    low, high = 0, len(widths) - 1
+    while low < high:  # speed falls as width grows
+        middle = (low + high) // 2
+        ours, theirs = speedups(pipeline, [_shape(teacher, depth, widths[middle], ratio), like])
+        low, high = (middle + 1, high) if ours > theirs else (low, middle)
+    near = [_shape(teacher, depth, width, ratio) for width in widths[max(0, low - 1) : low + 2]]
+    *each, theirs = speedups(pipeline, [*near, like])
+    return near[int(np.argmin(np.abs(np.log(np.array(each) / theirs))))]
+
+
+def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Architecture:
+    heads, neurons = teacher.num_attention_heads, round(ratio * width)
+    return Architecture(depth, heads, width, neurons, teacher.hidden_act)
+
+
+def speedups(pipeline: Stepwise, shapes: Sequence[Architecture]) -> list[float]:
+    """How many times as fast as the teacher shapes are, all timed in one go."""
+    return pipeline.meter.speedups([Candidate(shape) for shape in shapes], FINAL_REPEATS)
+
+
+def speedup(pipeline: Stepwise, shape: Architecture) -> float:
+    """That of one shape."""
+    return round(speedups(pipeline, [shape])[0], 3)
+
+
+def task_of(pipeline: Stepwise) -> str:
+    """The task as the plan names it."""
+    return pipeline.run.folder.name
+
+
+if __name__ == "__main__":
+    main()

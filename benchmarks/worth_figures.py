@@ -1,0 +1,83 @@
+"""The figures of benchmarks/search_worth.py: pairs of equally fast students, and what they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from quality import TEACHER, rows_in, spread
+from scipy.stats import ttest_rel
+
+from kdnas.files.atomic import read_json
+
+SEARCH, PICKED = "search", "hand-picked"
+METHODS = (SEARCH, PICKED, "random recipes", "random search", "tpe")
+# How far the speeds of a pair may be apart.
+AS_FAST = 0.05
+CELL = ["task", "speed", "seed"]
+
+
+def results(file: Path) -> pd.DataFrame:
+    """A line a cell, with its main score; cells without a student are left out."""
+    rows = [row for row in rows_in(file) if row["scores"]]
+    for row in rows:
+        row["score"] = next(iter(row["scores"].values()))
+    return pd.DataFrame(rows)
+
+
+def pairs(frame: pd.DataFrame, rival: str) -> pd.DataFrame:
+    """Scores of the search and of a rival by cell, where they are equally fast."""
+    ours, theirs = (frame[frame.method == one].set_index(CELL) for one in (SEARCH, rival))
+    both = ours[["score", "speedup"]].join(theirs[["score", "speedup"]], rsuffix="_rival")
+    both = both.dropna()
+    return both[(both.speedup / both.speedup_rival - 1).abs() <= AS_FAST]
+
+
+def gain(frame: pd.DataFrame, rival: str) -> dict[str, Any]:
+    """What the search gains over a rival: mean, paired t-test, worst task."""
+    both = pairs(frame, rival)
+    if both.empty:
+        return {"pairs": 0}
+    apart = both.score - both.score_rival
+    tasks = apart.groupby("task").mean()
+    tested = len(both) > 1 and apart.std() > 0
+    p = float(ttest_rel(both.score, both.score_rival).pvalue) if tested else None
+    return {
+        "pairs": len(both),
+        "gain": round(float(apart.mean()), 5),
+        "p_value": None if p is None else round(p, 5),
+        "worst_task_gain": round(float(tasks.min()), 5),
+    }
+
+
+def entry(frame: pd.DataFrame, out: Path) -> dict[str, Any]:
+    """As docs/results.json has it."""
+    picked = gain(frame, PICKED)
+    own = frame[frame.method == SEARCH]
+    teachers = {
+        task: next(iter((read_json(out / task / TEACHER) or {}).values())) for task in set(own.task)
+    }
+    share = own.score / own.task.map(teachers)
+    kept = share.groupby([own.speed, own.task]).mean().groupby("speed").mean()
+    return {
+        "gain_over_hand_picked": picked.get("gain"),
+        "p_value": picked.get("p_value"),
+        "worst_task_gain": picked.get("worst_task_gain"),
+        "retention": {f"{speed}x": round(float(value), 4) for speed, value in kept.items()},
+        "seconds": frame.groupby("method").seconds.median().round(1).to_dict(),
+        "against": {rival: gain(frame, rival) for rival in METHODS[1:]},
+        "tasks": sorted(set(own.task)),
+        "seeds": sorted(map(int, set(own.seed))),
+    }
+
+
+def table(frame: pd.DataFrame) -> list[str]:
+    """Markdown: scores and speeds by task, speed and method."""
+    head = ("task", "asked", "method", "score", "speed", "tried", "seconds")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for (task, speed, method), rows in frame.groupby(["task", "speed", "method"], sort=False):
+        middle = rows[["speedup", "tried", "seconds"]].median()
+        cells = [str(task), f"{speed}x", str(method), spread(rows.score), f"{middle.speedup:.2f}x"]
+        lines.append(f"| {' | '.join([*cells, f'{middle.tried:.0f}', f'{middle.seconds:.0f}'])} |")
+    return lines
