@@ -201,9 +201,13 @@ def _joined(folder: Path | None, flags: dict[str, Any]) -> Run:
     return opened
 
 
-@with_settings("teacher")
+@with_settings("teacher", "search_over", "recipes", "vocabularies", "corpus")
 def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
-    """Show the students that a search of a teacher would choose from."""
+    """Show the students that a search of a teacher would choose from.
+
+    With --search-over, --recipes or --vocabularies also the recipes, the vocabularies and pruned
+    students. A search with --recipes all leaves out those that its task has no use for.
+    """
     from kdnas.files.checkpoints import check_checkpoint
 
     settings = load_settings(config, flags)

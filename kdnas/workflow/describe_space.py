@@ -14,14 +14,18 @@ from kdnas.workflow.run_space import space_of
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """Choices, number of valid students, and the smallest, the largest and the teacher.
+    """Choices, numbers of valid shapes and of candidates, the smallest, the largest, the teacher.
+
+    A candidate is a shape, or the teacher pruned, with a recipe and a vocabulary.
 
     Raises:
         KdnasError: The teacher is no encoder, or the space is empty.
     """
     source = teacher_source(settings.base)
     config = load_config(source)
-    space = space_of(settings, config, source)
+    space = space_of(settings, config, source).with_vocabularies(settings.vocabulary_names)
+    if settings.offered:
+        space = space.with_recipes(tuple(settings.offered))
     length = min(settings.latency_length, longest_input(config))
 
     def described(architecture: Architecture) -> dict[str, Any]:
@@ -32,7 +36,10 @@ def describe(settings: Settings) -> dict[str, Any]:
     return {
         "teacher": {"name": source, **described(space.teacher)},
         "choices": {name: list(values) for name, values in space.choices.items()},
+        "recipes": list(settings.offered) or [settings.recipe],
+        "vocabularies": list(space.vocabularies),
         "students": len(space.architectures),
+        "candidates": len(space.candidates),
         "sparsities": [pruning.sparsity for pruning in space.prunings],
         "smallest": described(space.smallest),
         "largest": described(space.largest),
@@ -48,12 +55,17 @@ def lines(described: dict[str, Any]) -> list[str]:
         label = Architecture.from_params(costs["architecture"]).label
         return f"{label}  {costs['params'] / 1e6:.2f}M params  {costs['macs'] / 1e6:,.1f}M MACs"
 
-    pruned = described["sparsities"]
+    pruned, count = described["sparsities"], described["candidates"]
+    lists = {name: described[name] for name in ("recipes", "vocabularies")}
+    searched = {name: values for name, values in lists.items() if len(values) > 1}
+    in_all = [f"{count:,} candidates in all"] if count != described["students"] else []
     return [
         *(f"teacher   {described['teacher']['name']}", f"          {row('teacher')}"),
         *(f"{name:<20} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
+        *(f"{name:<20} {', '.join(values)}" for name, values in searched.items()),
         f"{described['students']:,} valid students",
         *([f"pruned    {', '.join(f'{100 * s:g}%' for s in pruned)}"] if pruned else []),
+        *in_all,
         *(f"{name:<9} {row(name)}" for name in ("smallest", "largest")),
         f"MACs: multiply-accumulates for one example of {described['macs_length']} tokens",
     ]

@@ -1,0 +1,34 @@
+"""What `kdnas space` shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from conftest import Said
+
+
+def test_recipes_vocabularies_and_pruning_count_as_candidates(
+    teacher_folder: Path, command: Said
+) -> None:
+    over = ("--search-over", "shape,recipe,vocabulary,pruning", "--recipes", "default,logits")
+    flags = ("space", "--teacher", teacher_folder, *over, "--vocabularies", "teacher,task")
+    assert command(*flags) == (0, "")
+    told = " ".join(command.all.split())
+    assert "recipes default, logits" in told and "vocabularies teacher, task" in told
+    command.all = ""
+    assert command(*flags, "--json")[0] == 0
+    found = json.loads(command.all)
+    assert found["recipes"] == ["default", "logits"] and found["vocabularies"] == [
+        "teacher",
+        "task",
+    ]
+    each = found["students"] + len(found["sparsities"])
+    assert found["candidates"] == 4 * each and f"{4 * each:,} candidates in all" in told
+
+
+def test_without_them_there_is_a_candidate_a_shape(teacher_folder: Path, command: Said) -> None:
+    assert command("space", "--teacher", teacher_folder) == (0, "")
+    assert "valid students" in command.all and "in all" not in command.all
+    code, error = command("space", "--teacher", teacher_folder, "--recipes", "default,nonesuch")
+    assert code == 2 and "nonesuch" in error
