@@ -28,6 +28,7 @@ TRUST = Section(
 NAMES = {
     **{"score": "mini-KD score", "reward": "reward", "params": "parameters", "macs": "MACs"},
     **{"depth": "depth", "-speedup": "speed-up, negated"},
+    "initial": "untrained score",
 }
 GROUPS = {"all": "all students", "better_half": "the better half by final score"}
 HEAD = ("tau", "95% interval", "rho", "95% interval")

@@ -11,7 +11,7 @@ from kdnas.files.atomic import read_json
 
 FILE = "fidelity.json"
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Predictor = Literal["score", "reward", "params", "macs", "depth", "-speedup"]
+Predictor = Literal["score", "reward", "params", "macs", "depth", "-speedup", "initial"]
 
 
 class _Part(BaseModel):

@@ -39,6 +39,8 @@ class Evaluation:
             found |= {"score": value, "loss": 1 - value, "reward": self.reward}
             if self.score.interval is not None:
                 found["score_low"], found["score_high"] = self.score.interval
+            if self.score.initial is not None:
+                found["initial_loss"] = 1 - self.score.initial
         return found
 
 

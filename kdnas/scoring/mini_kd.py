@@ -88,11 +88,13 @@ class MiniKD:
         start = time.perf_counter()
         with computing(self.runtime.device):
             state = self.start(candidate)
+        initial = None if _is_begun(budget.checkpoint) else self._initial(state, candidate)
         which = (candidate.recipe, candidate.vocabulary)
         loss, interval = self._scored(
             *(state, *which, budget.share, budget.checkpoint, budget.title)
         )
-        return Score(1 - loss, interval, seconds=time.perf_counter() - start, student=state)
+        seconds = time.perf_counter() - start
+        return Score(1 - loss, interval, seconds=seconds, student=state, initial=initial)
 
     def start(self, candidate: Candidate) -> StudentState:
         """A student before the short run of its recipe.
@@ -158,14 +160,25 @@ class MiniKD:
         self.record(title, MINI_KD, curve, found[0])
         return found
 
+    def _initial(self, state: StudentState, candidate: Candidate) -> float | None:
+        """The score of a student before its short run; None where it does not know the task yet.
+
+        The parameters of the losses are fitted for it, and the run goes on from there.
+        """
+        settings = self.settings_of(candidate.recipe)
+        if settings.short_stages[0].is_general:
+            return None
+        if not settings.scores_agreement:
+            context = (self.stage, state, self.data, self.settings, self.runtime)
+            state.keep(weighted_losses(*context).named)
+        return 1 - self._heldout(state, candidate.vocabulary)[0]
+
     def _run(
         self, state: StudentState, recipe: str, until: float, checkpoint: Path | None, title: str
     ) -> list[tuple[int, float]]:
         """The short run of a recipe; returns its losses by step, of all stages in a row."""
         settings, curve, steps = self.settings_of(recipe), list[tuple[int, float]](), 0
-        # A checkpoint has fitted parameters. It is a zip archive, unless it is damaged.
-        resumed = checkpoint is not None and is_zipfile(checkpoint)
-        was_general = False
+        resumed, was_general = _is_begun(checkpoint), False  # a checkpoint has fitted parameters
         for stage in settings.short_stages:
             if was_general and not stage.is_general:
                 self._take_task_head(state, recipe)
@@ -236,6 +249,11 @@ class MiniKD:
         losses = weighted_losses(*context, scored=self.settings.scored_losses)
         given = (state.model, losses, rows, signal, self.runtime)
         return fmean(heldout_losses(*given, pad_id=pad_id).values()), None
+
+
+def _is_begun(checkpoint: Path | None) -> bool:
+    """Whether a training was paused here: it left a zip archive, unless that is damaged."""
+    return checkpoint is not None and is_zipfile(checkpoint)
 
 
 def states_for(

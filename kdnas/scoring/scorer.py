@@ -33,12 +33,15 @@ class Score:
         interval: 95% confidence interval of the value; None where the scorer knows none.
         seconds: Wall time that it took.
         student: What was trained for it, which a full distillation can go on from, if anything.
+        initial: The value before any training; None where the scorer knows none, or goes on with a
+            paused training.
     """
 
     value: float
     interval: tuple[float, float] | None = None
     seconds: float = 0.0
     student: Any = field(default=None, compare=False, repr=False)
+    initial: float | None = None
 
 
 class Scorer(Protocol):

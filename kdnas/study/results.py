@@ -17,6 +17,7 @@ from kdnas.study.attributes import (
     CONTINUES,
     HEADS_LEFT,
     INFEASIBLE,
+    INITIAL,
     NEURONS_LEFT,
     REPEATS,
     RUNG,
@@ -48,7 +49,11 @@ class TrialWriter:
 
     def write(self, trial: Trial, evaluation: Evaluation, rung: int) -> None:
         """The result of an evaluation on a rung."""
-        for name, value in evaluation.attributes.items():
+        found = dict(evaluation.attributes)
+        if (origin := trial.user_attrs.get(CONTINUES)) is not None:
+            before = self.study.get_trials(deepcopy=False)[origin].user_attrs
+            found |= {INITIAL: before[INITIAL]} if INITIAL in before else {}
+        for name, value in found.items():
             trial.set_user_attr(name, value)
         if isinstance(evaluation.shape, PrunedArchitecture):
             counts = evaluation.shape.params
@@ -105,6 +110,7 @@ class TrialWriter:
             RUNTIME,
             "score",
             *SCORE_INTERVAL,
+            INITIAL,
             "loss",
             "reward",
         ):

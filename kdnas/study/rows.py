@@ -23,7 +23,7 @@ CANDIDATE = (*FIELDS, "recipe", "vocabulary")
 PRUNING = (METHOD, SPARSITY)
 LEFT = (attr.HEADS_LEFT, attr.NEURONS_LEFT)
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
-NUMBERS = (*COSTS, "loss", "score", *SCORE_INTERVAL, "reward", "seconds")
+NUMBERS = (*COSTS, "loss", "score", *SCORE_INTERVAL, attr.INITIAL, "reward", "seconds")
 NUMBERS_OF_TRIALS = (attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.RETRY_OF)
 MARKS = (
     *(attr.RUNG, attr.CONTINUES, attr.REPEATS, attr.BORROWED, attr.INFEASIBLE, attr.RUNTIME),

@@ -31,6 +31,7 @@ from kdnas.runtime.console import progress, say, step
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
 from kdnas.space import Candidate
 from kdnas.space.candidate import TEACHERS_VOCABULARY
+from kdnas.study.attributes import INITIAL
 from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.study import evaluated
 from kdnas.study.whole import open_study_of
@@ -160,6 +161,7 @@ def student_of(trial: FrozenTrial) -> Student:
         "architecture": architecture.params,
         "depth": architecture.num_hidden_layers,
         **{name: trial.user_attrs[name] for name in numbers},
+        INITIAL: trial.user_attrs.get(INITIAL),
         "final": {},
     }
 
@@ -213,6 +215,9 @@ def summarise(students: list[Student], metric: str) -> dict[str, Any]:
         **{name: [s[name] for s in students] for name in ("reward", "params", "macs", "depth")},
         "-speedup": [-s["speedup"] for s in students],
     }
+    untrained = [1 - s[INITIAL] for s in students if s.get(INITIAL) is not None]
+    if len(untrained) == len(students):  # known to the run, and by its scorer
+        predictors["initial"] = untrained
     found = agreements(predictors, final)
     return {
         "metric": metric,

@@ -20,6 +20,7 @@ from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
+from kdnas.scoring.scorer import Budget
 from kdnas.space import Architecture, Candidate
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import Units
@@ -64,6 +65,21 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
     both = task.centred(said, one), task.centred(store.logits[proxy.heldout], one)
     by_hand = unexplained_logits(*both, variance)
     assert logits == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_the_untrained_score_changes_nothing_and_is_of_the_whole_run(
+    make: Callable[..., Stepwise], tmp_path: Path
+) -> None:
+    for score in ("hidden", "agreement"):
+        mini = make(f"run-{score}", mini_score=score).mini
+        untrained = mini.heldout_loss(mini.start(Candidate(SMALL)))
+        trained = mini.train(mini.start(Candidate(SMALL)))
+        found = mini.score(Candidate(SMALL), Budget())
+        assert found.initial == pytest.approx(1 - untrained)
+        assert found.value == 1 - trained and found.value != found.initial
+    paused = tmp_path / "paused.pt"
+    assert mini.score(Candidate(SMALL), Budget(0.5, paused)).initial is not None
+    assert mini.score(Candidate(SMALL), Budget(1.0, paused)).initial is None
 
 
 def test_the_teacher_itself_leaves_nothing_of_its_logits_unexplained(
