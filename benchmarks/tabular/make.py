@@ -43,18 +43,29 @@ def main() -> None:
     part, parts = map(int, args.part.split("/"))
     given = {"out": args.run.resolve(), "threads": args.threads}
     settings = load_settings([args.config], {k: v for k, v in given.items() if v})
-    pipeline = Stepwise(Run.create(settings))
-    rows_file = args.run / "rows.jsonl"
-    todo = _order(pipeline)[part::parts]
+    make_table(Stepwise(Run.create(settings)), args.run, args.csv, part, parts)
+
+
+def make_table(
+    pipeline: Stepwise,
+    folder: Path,
+    csv: Path | None,
+    part: int = 0,
+    parts: int = 1,
+    most: int | None = None,
+) -> None:
+    """Evaluates the students, or so many, that `folder`/rows.jsonl lacks; writes the table."""
+    rows_file = folder / "rows.jsonl"
+    todo = _order(pipeline)[:most][part::parts]
     for number, architecture in enumerate(todo):
         if architecture.params not in [{n: r[n] for n in FIELDS} for r in _rows(rows_file)]:
-            row = evaluate(pipeline, architecture, args.run / f"part-{part}.pt")
+            row = evaluate(pipeline, architecture, folder / f"part-{part}.pt")
             with rows_file.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(f"{number + 1}/{len(todo)}  {architecture.label}  {row['loss']:.4f}", flush=True)
-    if args.csv:
+    if csv:
         frame = pd.DataFrame(_rows(rows_file)).sort_values(list(FIELDS))
-        frame.round(5).to_csv(args.csv, index=False)
+        frame.round(5).to_csv(csv, index=False)
 
 
 def evaluate(pipeline: Stepwise, architecture: Architecture, checkpoint: Path) -> dict[str, Any]:

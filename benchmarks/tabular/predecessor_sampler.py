@@ -21,6 +21,7 @@ from kdnas.study.samplers import make_sampler
 from kdnas.study.samplers._candidates import CandidateSpace, Codes, Floats
 from kdnas.study.samplers._epsilon import EpsilonSchedule
 from kdnas.study.samplers._history import Observation, Rewarded, make_contexts
+from kdnas.study.samplers._lessons import Lessons
 from kdnas.study.samplers.distinct import DistinctSampler
 from kdnas.study.samplers.lstm import NETWORK_STREAM, LSTMControllerSampler, refuse_below
 
@@ -114,6 +115,7 @@ class PredecessorControllerSampler(LSTMControllerSampler):
         space: CandidateSpace,
         pool: Codes,
         turn: int,
+        lessons: Lessons,
     ) -> Floats | None:
         episode = turn // self._schedule.size
         known = [seen for seen in observations if seen.values is not None and seen.share == 1]

@@ -14,12 +14,14 @@ import hashlib
 import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from curves import plot
+from optuna.study import Study
 from optuna.trial import TrialState
 from predecessor_sampler import NAME, make_compared
 from summary import RANDOM_TIMES, summarise, to_markdown
@@ -32,9 +34,14 @@ MOST_ASKED = 6
 
 
 def replay(
-    sampler: str, table: Table, objective: Objective, seed: int, trials: int
+    sampler: str,
+    table: Table,
+    objective: Objective,
+    seed: int,
+    trials: int,
+    begin: Callable[[Study], object] = lambda study: None,
 ) -> dict[str, Any]:
-    """One search.
+    """One search; `begin` takes its study before the first trial.
 
     Returns:
         Rows in the order of their evaluation, how many infeasible students had been proposed before
@@ -43,6 +50,7 @@ def replay(
     study = optuna.create_study(
         directions=objective.directions, sampler=make_compared(sampler, table, seed, trials)
     )
+    begin(study)
     rows: list[int] = []
     infeasible: list[int] = []
     refused, seconds = 0, 0.0

@@ -31,7 +31,9 @@ class Settings(Values):
         """The text of a shape, which YAML may also give as a mapping."""
         return None if value is None else shape_text(read_shape(value))
 
-    @field_validator("recipes", "vocabularies", "search_over", "assistants", mode="before")
+    @field_validator(
+        "recipes", "vocabularies", "search_over", "assistants", "learn_from", mode="before"
+    )
     @classmethod
     def _one_text(cls, value: Any) -> Any:
         """Names with commas between them, which YAML may also give as a list."""

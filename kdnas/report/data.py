@@ -79,7 +79,7 @@ class ReportData:
             control=None if control is None else trial_table(control),
             report=report,
             winner=report.student.trial if report else _best(study, run.settings),
-            teacher=report.teacher.architecture if report else _teacher(run),
+            teacher=report.teacher.architecture if report else teacher_shape(run),
             curves=Curves(run.folder).read(),
             steps=_steps(run),
             fidelity=fidelity,
@@ -175,7 +175,7 @@ def _best(study: Study | None, settings: Settings) -> int | None:
         return None
 
 
-def _teacher(run: Run) -> Architecture | None:
+def teacher_shape(run: Run) -> Architecture | None:
     """The teacher's shape before there is a report; from local files only."""
     tuned = run.folder / "teacher"
     try:

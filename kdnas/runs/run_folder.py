@@ -15,6 +15,7 @@ import yaml
 
 from kdnas.config import Settings, load_settings, storage_url
 from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.config.names import split
 from kdnas.config.read import read_yaml
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
@@ -198,9 +199,11 @@ def resolve(settings: Settings) -> Settings:
     given = settings.architecture or (None if settings.searches else settings.pruned)
     parts = filter(None, (teacher_name, task_name, given))
     out = settings.out or Path("runs") / "-".join(parts)
+    earlier = [_absolute(name) or name for name in split(settings.learn_from or "")]
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},
         **{k: _absolute_file(getattr(settings, k)) for k in ("task", "recipe")},
+        "learn_from": ",".join(earlier) or None,
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
         "teacher_predictions": said.expanduser().resolve() if said else None,

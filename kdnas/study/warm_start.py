@@ -14,7 +14,9 @@ from kdnas.scoring.limits import Limits, may_keep
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.known_shapes import known_shapes
+from kdnas.study.lessons import best_of
 from kdnas.study.optimize import expected_trials
+from kdnas.study.samplers.table import LEARNING
 
 # One planned trial in this many; more of them cost a search more than they gave
 # (docs/results.md).
@@ -22,6 +24,8 @@ WARM_START_SHARE = 8
 # Within limits, few trials find little that is better than what a person would pick: those picks,
 # or two shapes at least. They leave the sampler half of the trials.
 LEAST_WITHIN_LIMITS, PICKED_SHARE = 2, 2
+# One planned trial in this many is what was best in earlier studies.
+LEARNT_SHARE = 8
 
 
 def warm_start(
@@ -36,7 +40,8 @@ def warm_start(
     Without limits these are published shapes and the corners of the space. With limits, what a
     person would pick within them comes first (`picked`, the best guess first), then the published
     shapes that cost about as much; those that cannot keep the limits are left out. Where recipes or
-    vocabularies are to be chosen, the best guess is tried with each.
+    vocabularies are to be chosen, the best guess is tried with each. What was best in earlier
+    studies comes before published shapes, unless the sampler learns from those studies itself.
     """
     if study.get_trials(deepcopy=False):
         return
@@ -47,10 +52,17 @@ def warm_start(
         like = meter.macs_of(picked[0])
         first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
     guesses = [*picked, *(variants(space, [*picked, *first][0]) if picked or first else ())]
-    first = list(dict.fromkeys((*guesses, *first)))
+    if settings.sampler not in LEARNING:
+        guesses += [c for c in first_lessons(study, space, count) if may_keep(limits, c, meter)]
+    guesses, first = list(dict.fromkeys(guesses)), list(dict.fromkeys((*guesses, *first)))
     least = max(LEAST_WITHIN_LIMITS if limits else 0, min(len(guesses), count // PICKED_SHARE))
     for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
         study.enqueue_trial(space.params(candidate), skip_if_exists=True)
+
+
+def first_lessons(study: Study, space: SearchSpace, count: int) -> list[Candidate]:
+    """What was best in earlier studies, for the first of so many trials."""
+    return best_of(study, space)[: max(1, count // LEARNT_SHARE)]
 
 
 def published(space: SearchSpace) -> list[Candidate]:

@@ -63,6 +63,7 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
+from kdnas.workflow.learn_from import check_lessons
 from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned
@@ -186,6 +187,7 @@ def _check(
         context = replace(context, settings=run.settings)
     check_inputs(context, inputs)
     check_total(context)
+    check_lessons(context, inputs.space)
     changed = check_changes(context)
     given = load_given_teacher(context, inputs, afresh=changed)
     check_limits(context, inputs)

@@ -34,6 +34,7 @@ from kdnas.teachers.load import name_of_teacher
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.hand_picked import first_picks
 from kdnas.workflow.inputs import check_same_data
+from kdnas.workflow.learn_from import teach
 from kdnas.workflow.pacing import has_time, keep_time
 from kdnas.workflow.prepare import Prepared, source_fingerprint
 from kdnas.workflow.trials_spent import search_end, trials_left
@@ -91,6 +92,7 @@ def search(prepared: Prepared, study: Study) -> None:
         return
     jobs = _jobs(prepared, control=False)
     tick = keep_time(context, study, jobs, control=False)
+    teach(context, inputs.space, study)
     if settings.warm_start and not study.get_trials(deepcopy=False):
         space, picked = inputs.space, list[Candidate]()
         if Limits(settings.speedup, settings.max_params):

@@ -84,6 +84,12 @@ class SearchOptions(Options):
     warm_start: bool = setting(
         True, "Start with the corners of the space and well-known student architectures."
     )
+    learn_from: str | None = setting(
+        None,
+        "Earlier runs, of any task and teacher, with commas between them, whose students the "
+        "search learns from: lstm from all of them, other samplers begin with the best.",
+        form="RUN,...",
+    )
     finalists: int = setting(
         3,
         "Distil this many of the best candidates in full; the best of them on held-out training "

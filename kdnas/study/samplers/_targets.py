@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from optuna.study import StudyDirection
@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from kdnas.study.samplers._candidates import Floats
 from kdnas.study.samplers._history import Observation
+from kdnas.study.samplers._lessons import Lessons
 
 _AUGMENTATION = 0.05
 # A little beyond the worst that was seen, so that the ends of a front count.
@@ -23,30 +24,40 @@ _LEAST_DOUBT = 0.3
 class Targets:
     """What the controllers are to predict: a column an objective, then a column a constraint.
 
-    Without directions, constraints alone.
+    Without directions, constraints alone. The rows are the trials, then the lessons.
 
     Attributes:
-        scaled: Shape (trials, columns), each column standardised, NaN where nothing was observed.
-        weights: Of each trial, shape (trials,).
+        scaled: Shape (rows, columns), each column standardised, NaN where nothing was observed.
+        weights: Of each row, shape (rows,).
     """
 
     def __init__(
-        self, observations: Sequence[Observation], directions: Sequence[StudyDirection]
+        self,
+        observations: Sequence[Observation],
+        directions: Sequence[StudyDirection],
+        lessons: Lessons | None = None,
     ) -> None:
-        known = [finite_constraints(seen) for seen in observations]
+        known: list[Mapping[str, float]] = [*map(finite_constraints, observations)]
+        known += lessons.constraints if lessons else []
         keys = sorted({key for constraints in known for key in constraints})
         nothing = [np.nan] * len(directions)
-        values = np.array([seen.values or nothing for seen in observations]) * -signs(directions)
+        values = np.array([seen.values or nothing for seen in observations])
+        values = values.reshape(len(observations), len(directions)) * -signs(directions)
         limits = [[constraints.get(key, np.nan) for key in keys] for constraints in known]
         # Margins: above 0 is feasible, so that higher is better here too.
-        margins = -np.array(limits, dtype=float).reshape(len(observations), len(keys))
+        margins = -np.array(limits, dtype=float).reshape(len(known), len(keys))
         # Lifted, the one infeasible trial among many might pass for feasible.
-        columns = [standardise(column) for column in values.T]
-        columns += [standardise(column, lift=False) for column in margins.T]
-        self.objectives = len(directions)
-        self.scaled = np.stack([scaled for scaled, _, _ in columns], axis=1)
+        scores = [standardise(column)[0] for column in values.T]
+        if lessons:  # of other tasks: each study has a scale of its own
+            scores = [np.append(*both) for both in zip(scores, lessons.scores.T, strict=True)]
+        limited = [standardise(column, lift=False) for column in margins.T]
+        self.objectives, self._own = len(directions), len(observations)
+        self.scaled = np.stack([*scores, *(scaled for scaled, _, _ in limited)], axis=1)
         self.weights = np.array([1.0 if s.share == 1 else _RUNG_WEIGHT for s in observations])
-        self._thresholds = [-mean / spread for _, mean, spread in columns[self.objectives :]]
+        if lessons:
+            trained = sum(seen.values is not None for seen in observations)
+            self.weights = np.append(self.weights, lessons.weights(trained))
+        self._thresholds = [-mean / spread for _, mean, spread in limited]
 
     def rewards(self, predicted: Floats, rng: np.random.Generator) -> Floats:
         """Joins the predicted objectives, shape (members, candidates).
@@ -56,7 +67,9 @@ class Targets:
         if self.objectives == 1:
             return np.asarray(predicted[:, :, 0])
         costs, seen = -predicted[:, :, : self.objectives], -self.scaled[:, : self.objectives]
-        seen = seen[np.isfinite(seen).all(axis=1)]
+        known = np.isfinite(seen).all(axis=1)
+        own = known & (np.arange(len(seen)) < self._own)
+        seen = seen[own if own.any() else known]
         if self.objectives == 2:
             return hypervolume_gain(_scaled(costs, seen), _scaled(seen, seen))
         return chebyshev(_scaled(costs, seen), rng)
@@ -152,6 +165,8 @@ def standardise(values: Floats, *, lift: bool = True) -> tuple[Floats, float, fl
             single value.
     """
     known = values[np.isfinite(values)]
+    if not len(known):
+        return values, 0.0, 1.0
     lower, upper = np.quantile(known, [0.25, 0.75])
     floor = lower - 3 * (upper - lower) if lift and upper > lower else -np.inf
     known = np.maximum(known, floor)

@@ -29,6 +29,7 @@ from kdnas.study.samplers._history import (
     observe,
     settle,
 )
+from kdnas.study.samplers._lessons import Lessons
 from kdnas.study.samplers._targets import Targets, finite_constraints, scalarise
 
 # Independent streams of random numbers under one seed.
@@ -51,6 +52,9 @@ class LSTMControllerSampler(BaseSampler):
     teach where the constraints hold: the score falls where that is unlikely.
     Trials that were stopped at a rung and told as pruned, with the user attributes `rung` and
     `rung_values`, count half of a complete one, their values shifted to those of a full training.
+
+    Where the study has lessons of earlier ones (its attribute `lessons`), the controllers learn
+    from them, too, and no episode begins at random, see `kdnas.study.samplers._lessons`.
 
     A proposal depends on the seed, the trial's turn and the trials in the study alone, so that a
     study that is resumed with a new sampler of the same seed continues as if it had never stopped.
@@ -157,9 +161,10 @@ class LSTMControllerSampler(BaseSampler):
         codes = space.candidates(self._rng(turn, POOL_STREAM), best)
         untried = codes[_not_in(find_taken(others, space), codes)]
         pool = untried if len(untried) else codes
-        scores = None
-        if not (len(untried) and self._schedule.is_random(turn)):
-            scores = self._score(study, seen, space, pool, turn)
+        scores, lessons = None, Lessons.of(study, space)
+        # Who knows earlier studies need not begin at random.
+        if len(lessons) or not (len(untried) and self._schedule.is_random(turn)):
+            scores = self._score(study, seen, space, pool, turn, lessons)
         # Workers that start at one moment see the same history, and would all choose the same:
         # the best are left to those before.
         ahead = count_undecided(others, trial.number)
@@ -203,14 +208,15 @@ class LSTMControllerSampler(BaseSampler):
         space: CandidateSpace,
         pool: Codes,
         turn: int,
+        lessons: Lessons,
     ) -> Floats | None:
         """How good each architecture of the pool looks; None if there is too little data."""
         seen = settle(observations)
         trained = self._rewarded(seen, study.directions, turn)
-        if len(trained) >= _MIN_OBSERVATIONS:
-            targets = Targets(seen, study.directions)
+        if len(trained) >= _MIN_OBSERVATIONS or len(lessons):
+            targets = Targets(seen, study.directions, lessons)
             # Where the last episode has none, the best so far stands twice.
-            best = max(trained, key=lambda one: one.reward).code
+            best = max(trained, key=lambda one: one.reward).code if trained else lessons.best
             context = make_contexts(trained, [turn], self._schedule.size, best)[0]
         else:  # nothing to climb yet; where constraints hold can be learnt all the same
             seen = [replace(one, values=()) for one in seen if finite_constraints(one)]
@@ -219,10 +225,13 @@ class LSTMControllerSampler(BaseSampler):
             targets = Targets(seen, ())
             nearest = min(seen, key=lambda one: max(finite_constraints(one).values()))
             context = np.array([nearest.code, nearest.code])
+        own = np.array([one.code for one in seen], np.int64).reshape(len(seen), len(space.names))
+        earlier = lessons.flagged(lessons.codes, lessons=True)
+        context = lessons.flagged(context, lessons=False)
         controllers = train_controllers(
-            space.levels,
+            lessons.levels(space.levels),
             context,
-            np.array([one.code for one in seen]),
+            np.concatenate([lessons.flagged(own, lessons=False), earlier]),
             targets.scaled,
             targets.weights,
             members=self._members,
@@ -230,7 +239,7 @@ class LSTMControllerSampler(BaseSampler):
             learning_rate=self._learning_rate,
             seed=int(self._rng(turn, NETWORK_STREAM).integers(2**63)),
         )
-        predicted = predict(controllers, context, pool)
+        predicted = predict(controllers, context, lessons.flagged(pool, lessons=False))
         if not targets.objectives:
             return targets.log_feasibility(predicted)
         rewards = targets.rewards(predicted, self._rng(turn, WEIGHTS_STREAM))

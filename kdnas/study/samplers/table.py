@@ -71,6 +71,8 @@ SAMPLERS: dict[str, Make] = {
 # These keep a sequence of their own, by trial number or in the study, and are made once; the others
 # are made afresh for each trial, with a seed of its own.
 SELF_SEEDED = {"lstm", "qmc"}
+# These learn from the lessons of earlier studies.
+LEARNING = {"lstm"}
 
 
 def make_sampler(name: str, space: SearchSpace, seed: int, trials: int) -> BaseSampler:

@@ -1,0 +1,138 @@
+"""What earlier studies, of other tasks and teachers, say of a study's candidates.
+
+A shape is read as shares of its teacher's: spaces of other teachers agree on those. So a student of
+an earlier study stands for the candidate here whose shares are nearest, and its score for that
+one's rank among the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.config import Settings
+from kdnas.scoring.limits import Limits
+from kdnas.scoring.reward import reward
+from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
+from kdnas.space.search_space import arithmetic
+from kdnas.study.attributes import LESSONS
+from kdnas.study.samplers._targets import standardise
+
+# A study keeps them all in one attribute, which MySQL limits to 64 KB.
+MOST = 200
+# Another activation than the teacher's counts as a size that differs by this share.
+OTHER_ACTIVATION = 0.05
+
+Floats = NDArray[np.float64]
+Lesson = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EarlierStudy:
+    """A study that was searched before: its teacher's shape and its scored trials."""
+
+    teacher: Architecture
+    trials: Sequence[FrozenTrial]
+
+
+def make_lessons(
+    earlier: EarlierStudy, space: SearchSpace, settings: Settings, most: int = MOST
+) -> list[Lesson]:
+    """What a study says of the candidates of a space; empty where they have nothing in common.
+
+    Nothing in common have encoders and encoder-decoders, shapes and pruned students, and recipes
+    of which this space has none.
+
+    Args:
+        earlier: The study.
+        space: That of the study that learns.
+        settings: Its objective and limits.
+        most: Lessons at most; of more trials they are evenly spread by score, the best among them.
+    """
+    seen = {Candidate.from_params(trial.params): trial for trial in earlier.trials}
+    known = [(here, t) for one, t in seen.items() if (here := _recipe_here(one, space)) is not None]
+    if not known or bool(earlier.teacher.decoder) != bool(space.teacher.decoder):
+        return []
+    places = _nearest([one.architecture for one, _ in known], earlier.teacher, space)
+    values = [_values(trial, earlier.teacher, settings) for _, trial in known]
+    scores = np.stack([standardise(column)[0] for column in np.array(values).T], axis=1)
+    limits = Limits(speedup=settings.speedup)
+    order = np.argsort(-scores.sum(axis=1), kind="stable")
+    if len(order) > most:
+        order = order[np.linspace(0, len(order) - 1, most).round().astype(int)]
+    return [
+        {
+            "params": space.params(
+                Candidate(space.architectures[places[i]], known[i][0].recipe, space.vocabularies[0])
+            ),
+            "scores": scores[i].round(4).tolist(),
+            "constraints": limits.violations(float(known[i][1].user_attrs["speedup"]), 0),
+        }
+        for i in order.tolist()
+    ]
+
+
+def best_of(study: Study, space: SearchSpace) -> list[Candidate]:
+    """The candidates that a study's lessons speak of, the best first: by their mean score.
+
+    Those that were too slow for the limits are left out.
+    """
+    found: dict[Candidate, list[float]] = {}
+    for lesson in study.user_attrs.get(LESSONS, ()):
+        if all(value <= 0 for value in lesson["constraints"].values()):
+            found.setdefault(space.candidate(lesson["params"]), []).append(sum(lesson["scores"]))
+    return sorted(found, key=lambda one: -sum(found[one]) / len(found[one]))
+
+
+def _recipe_here(candidate: Candidate, space: SearchSpace) -> Candidate | None:
+    """An earlier candidate by a recipe of this space; None where there is none for it.
+
+    Where this space has one recipe, shapes alone are compared.
+    """
+    if candidate.pruning or not isinstance(candidate.architecture, Architecture):
+        return None
+    recipe = space.recipes[0] if len(space.recipes) == 1 else candidate.recipe
+    return Candidate(candidate.architecture, recipe) if recipe in space.recipes else None
+
+
+def _nearest(
+    shapes: Iterable[AnyArchitecture], teacher: Architecture, space: SearchSpace
+) -> list[int]:
+    """For each shape, which architecture of a space has the nearest shares of its teacher."""
+    ours = _shares(space.architectures, space.teacher)
+    theirs = _shares([shape for shape in shapes if isinstance(shape, Architecture)], teacher)
+    return [int(np.abs(ours - one).sum(axis=1).argmin()) for one in theirs]
+
+
+def _shares(shapes: Sequence[Architecture], teacher: Architecture) -> Floats:
+    """Logarithms of shares of the teacher's sizes, and whether the activation is another's."""
+    own = np.log(_sizes(teacher))
+    sizes = np.array([np.log(_sizes(shape)) for shape in shapes]) - own
+    others = [[OTHER_ACTIVATION * (shape.hidden_act != teacher.hidden_act)] for shape in shapes]
+    return np.hstack([sizes, np.array(others)])
+
+
+def _sizes(shape: Architecture) -> list[int]:
+    values = {name: value for name, value in shape.values.items() if name != "hidden_act"}
+    return [int(value) for value in values.values() if value]
+
+
+def _values(trial: FrozenTrial, teacher: Architecture, settings: Settings) -> list[float]:
+    """What a trial would be told for this study's objective, higher is better.
+
+    Of costs in multiply-accumulates or parameters, the share in the layers' weights stands for
+    the share in all: what a teacher costs is not on record.
+    """
+    shape, loss = Candidate.from_params(trial.params).architecture, trial.user_attrs["loss"]
+    cost = 1 / float(trial.user_attrs["speedup"])
+    if settings.cost != "latency" and isinstance(shape, Architecture):
+        cost = arithmetic(shape) / arithmetic(teacher)
+    if settings.objective == "reward":
+        return [reward(float(loss), cost, 1.0, settings.alpha, settings.beta)]
+    return [-float(loss), -cost]

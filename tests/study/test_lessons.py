@@ -1,0 +1,102 @@
+"""What earlier studies, of other teachers, say of a study's candidates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, create_trial
+
+from kdnas.config import Settings
+from kdnas.scoring.limits import MARGIN
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.derivation import derive_choices
+from kdnas.study.attributes import LESSONS
+from kdnas.study.lessons import EarlierStudy, best_of, make_lessons
+from kdnas.study.samplers import make_sampler
+from kdnas.study.samplers._candidates import CandidateSpace
+from kdnas.study.samplers._lessons import WORTH, Lessons
+
+BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")
+MINILM = Architecture(6, 12, 384, 1536, "gelu")
+HERE, THERE = (SearchSpace(one, derive_choices(one)) for one in (BERT_BASE, MINILM))
+
+
+def trial(shape: Architecture, loss: float, speedup: float, **more: Any) -> FrozenTrial:
+    return create_trial(
+        value=0.0,
+        params={**shape.params, **more},
+        distributions={
+            **THERE.distributions,
+            **{n: optuna.distributions.CategoricalDistribution([v]) for n, v in more.items()},
+        },
+        user_attrs={"loss": loss, "speedup": speedup},
+    )
+
+
+SHALLOW, DEEP = Architecture(1, 3, 96, 384, "relu"), Architecture(6, 12, 384, 1536, "gelu")
+HALF = Architecture(3, 6, 192, 768, "gelu")
+THREE = EarlierStudy(MINILM, [trial(SHALLOW, 0.8, 9), trial(HALF, 0.3, 4), trial(DEEP, 0.2, 1)])
+
+
+def test_shapes_are_read_as_shares_of_their_teacher() -> None:
+    lessons = make_lessons(THREE, HERE, Settings(alpha=-0.3))
+    assert [one["params"] for one in lessons] == [
+        {**HALF.params, "num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536},
+        BERT_BASE.params,
+        {**SHALLOW.params, "num_hidden_layers": 2, "hidden_size": 192, "intermediate_size": 768},
+    ]
+    scores = np.array([one["scores"] for one in lessons])
+    assert scores.mean() == pytest.approx(0, abs=1e-3) and scores.std() == pytest.approx(1, 1e-3)
+    assert [one["constraints"] for one in lessons] == [{}] * 3
+
+
+def test_limits_and_the_front() -> None:
+    lessons = make_lessons(THREE, HERE, Settings(speedup=3, objective="pareto"))
+    assert {len(one["scores"]) for one in lessons} == {2}
+    broken = {one["params"]["num_hidden_layers"]: one["constraints"]["speedup"] for one in lessons}
+    assert broken == pytest.approx({6: MARGIN * 3 / 4 - 1, 12: MARGIN * 3 - 1, 2: MARGIN / 3 - 1})
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    study.set_user_attr(LESSONS, lessons)
+    assert {c.architecture.num_hidden_layers for c in best_of(study, HERE)} == {2, 6}
+
+
+def test_what_has_no_counterpart_is_left_out() -> None:
+    choices = derive_choices(BERT_BASE) | {"num_decoder_layers": (1, 6)}
+    pair = SearchSpace(replace(BERT_BASE, num_decoder_layers=6), choices)
+    assert make_lessons(THREE, pair, Settings()) == []
+    both = HERE.with_recipes(["logits", "pkd"])
+    assert make_lessons(THREE, both, Settings()) == []
+    named = EarlierStudy(MINILM, [*THREE.trials, trial(HALF, 0.1, 4, recipe="pkd")])
+    [lesson] = make_lessons(named, both, Settings())
+    assert lesson["params"]["recipe"] == "pkd"
+    assert len(make_lessons(named, HERE, Settings(), most=2)) == 2
+
+
+def test_their_weight_fades_as_trials_come() -> None:
+    study = optuna.create_study(direction="maximize")
+    space = CandidateSpace(HERE.distributions)
+    assert len(Lessons.of(study, space)) == 0
+    study.set_user_attr(LESSONS, 10 * make_lessons(THREE, HERE, Settings()))
+    lessons = Lessons.of(study, space)
+    assert lessons.weights(0).sum() == pytest.approx(WORTH)
+    assert lessons.weights(WORTH).sum() == pytest.approx(WORTH / 2)
+    assert space.decode(lessons.best) == HERE.params(best_of(study, HERE)[0])
+
+
+def test_the_controller_begins_where_earlier_students_were_good() -> None:
+    shapes = [THERE.architectures[i] for i in range(0, len(THERE.architectures), 29)]
+    wide = [trial(a, 1 - a.hidden_size / 400, 2.0) for a in shapes]
+    found = {}
+    for learns in (False, True):
+        study = optuna.create_study(
+            direction="maximize", sampler=make_sampler("lstm", HERE, seed=1, trials=12)
+        )
+        if learns:
+            study.set_user_attr(LESSONS, make_lessons(EarlierStudy(MINILM, wide), HERE, Settings()))
+        first = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(3)]
+        found[learns] = np.mean(first)
+    assert found[True] > 600 > found[False]
