@@ -21,6 +21,8 @@ FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_id
 def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
     """A function that labels texts, from one thread or several."""
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    if about["task_type"] in ("question-answering", "sequence-to-sequence"):
+        raise SystemExit(f"{about['task_type']}: take the code of {folder / 'README.md'}")
     token, pad_id = about["pad_token"]
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.enable_truncation(about["longest"])

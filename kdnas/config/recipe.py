@@ -81,6 +81,9 @@ class Stage(BaseModel):
     losses: Weights = Field(
         description="Each loss with its weight, or [first, last] of one that changes evenly."
     )
+    decoder_losses: dict[str, Weight] = Field(
+        default={}, description="Further losses where the teacher is an encoder-decoder."
+    )
     epochs: float = Field(
         ge=LEAST_EPOCHS, le=MOST_EPOCHS, description="Passes over the data; fractions are allowed."
     )
@@ -122,6 +125,12 @@ class Stage(BaseModel):
     def weighed(self) -> tuple[str, ...]:
         """Its losses that count at some time."""
         return tuple(name for name, weight in self.losses.items() if weighs(weight))
+
+    @property
+    def of_two_stacks(self) -> Stage:
+        """The stage of a teacher with a decoder."""
+        losses = {**self.losses, **self.decoder_losses}
+        return self.model_copy(update={"losses": losses, "decoder_losses": {}})
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from kdnas.distillation.batches import collate, forward_tokens, plan_once
 from kdnas.measure.quiet import computing
@@ -23,6 +23,9 @@ SEED = 0  # of a generation config that samples
 # What shows how fast a model writes: rows, tokens of each.
 PROBED_ROWS, PROBED_TOKENS = 16, 8
 
+# Makes token ids, shape (batch, tokens), of a batch's inputs.
+Write = Callable[[Mapping[str, Tensor]], Tensor]
+
 
 @torch.no_grad()
 def generate(
@@ -33,8 +36,13 @@ def generate(
     Sources of similar lengths share a batch, of fewer examples where beams are many. Shorter texts
     are filled with the padding token.
     """
-    written: list[Tensor] = [torch.empty(0, dtype=torch.long)] * len(data)
-    for indices, found in written_batches(model, data, runtime, pad_id=pad_id):
+    return in_order(written_batches(model, data, runtime, pad_id=pad_id), len(data), pad_id)
+
+
+def in_order(batches: Iterable[tuple[Indices, Tensor]], examples: int, pad_id: int) -> Tensor:
+    """Token ids of all examples, shape (examples, tokens), from batches of them."""
+    written: list[Tensor] = [torch.empty(0, dtype=torch.long)] * examples
+    for indices, found in batches:
         for example, ids in zip(indices, found, strict=True):
             written[example] = ids
     return torch.nn.utils.rnn.pad_sequence(written, batch_first=True, padding_value=pad_id)
@@ -55,31 +63,54 @@ def written_batches(
     """
     kind, device = TASK_TYPES[data.task_type], runtime.device
     model.to(device).eval()  # type: ignore[arg-type]
-    beams = getattr(model, "generation_config", model.config).num_beams or 1
-    plan = plan_once(data.lengths, max(1, forward_tokens(device) // beams // (4 if few else 1)))
+    beams = beams_of(model)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with computing(device) as let_pass, seeded, progress("writing texts", len(plan)) as advance:
+
+    def write(inputs: Mapping[str, Tensor]) -> Tensor:
+        with runtime.autocast():
+            return kind.generate(model, inputs).cpu()
+
+    with seeded:
         seed_all(SEED, device)
+        yield from written_by(write, data, device, pad_id=pad_id, parts=beams * (4 if few else 1))
+
+
+def written_by(
+    write: Write, data: EncodedExamples, device: torch.device, *, pad_id: int, parts: int = 1
+) -> Iterator[tuple[Indices, Tensor]]:
+    """Batches of examples with what a function makes of their inputs on a device.
+
+    A batch has a share, one of `parts`, of the tokens that a model reads at a time.
+    """
+    plan = plan_once(data.lengths, max(1, forward_tokens(device) // parts))
+    with computing(device) as let_pass, progress("writing texts", len(plan)) as advance:
         for indices in plan:
             let_pass()
-            batch = collate(data, indices, pad_id).to(device)
-            with runtime.autocast():
-                found = kind.generate(model, batch.inputs).cpu()
-            yield indices, found
+            yield indices, write(collate(data, indices, pad_id).to(device).inputs)
             advance("")
 
 
+def beams_of(model: PreTrainedModel) -> int:
+    """Beams that a model searches with, by its generation config."""
+    return int(model.generation_config.num_beams or 1)
+
+
 @contextmanager
-def beam_search(model: PreTrainedModel, beams: int) -> Iterator[None]:
-    """A model searches with so many beams meanwhile, or more where its own settings say so."""
+def writing_by(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
+    """A model writes by a generation config meanwhile."""
     before = model.generation_config
-    own = copy.deepcopy(before)
-    own.update(num_beams=max(beams, own.num_beams or 1), do_sample=False)
-    model.generation_config = own
+    model.generation_config = config
     try:
         yield
     finally:
         model.generation_config = before
+
+
+def beam_search(model: PreTrainedModel, beams: int) -> AbstractContextManager[None]:
+    """A model searches with so many beams meanwhile, or more where its own settings say so."""
+    own = copy.deepcopy(model.generation_config)
+    own.update(num_beams=max(beams, own.num_beams or 1), do_sample=False)
+    return writing_by(model, own)
 
 
 @torch.no_grad()

@@ -49,11 +49,15 @@ class TopLogits:
         return TopLogits(*(change(x) for x in (self.ids, self.logs, self.rest, self.others)))
 
     def probabilities(self) -> Tensor:
-        """Of all outputs, shape (units, outputs), float32; of those that are not kept 0."""
+        """Of all outputs, shape (units, outputs), float32; those that are not kept share the rest.
+
+        Golden: 0.5, 0.4995, 0.0003, 0.0002, of which two are kept -> 0.5, 0.4995, 0.00025, 0.00025.
+        """
         real = self.logs > NEVER
         outputs = int((real.sum(1) + self.others).max()) if len(self.ids) else 0
-        found = self.logs.new_zeros((len(self.ids), outputs), dtype=torch.float32)
-        return found.scatter_add_(1, self.ids, torch.where(real, self.logs.float().exp(), 0.0))
+        each = self.rest[:, :1].float().exp() / self.others.clamp_min(1)[:, None]
+        more = torch.where(real, self.logs.float().exp() - each, 0.0)
+        return each.repeat(1, outputs).scatter_add_(1, self.ids, more)
 
     def at(self, temperature: float) -> tuple[Tensor, Tensor]:
         """Log-probabilities of the kept outputs and of the rest: (units, kept) and (units,)."""

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import batches_once
+from kdnas.distillation.generation import in_order, written_by
 from kdnas.distillation.training import predict
-from kdnas.measure.onnx import Session
+from kdnas.measure.onnx import InOnnx
+from kdnas.measure.onnx_sessions import Session, Writer
 from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
@@ -31,7 +34,7 @@ from kdnas.tasks.types import UNSCALED, LabelScale, threshold_of
 
 
 def evaluate_model(
-    model: PreTrainedModel | Session,
+    model: PreTrainedModel | InOnnx,
     splits: Mapping[str, EncodedExamples],
     spec: TaskSpec,
     runtime: Runtime,
@@ -54,6 +57,8 @@ def evaluate_model(
     for split, data in splits.items():
         if isinstance(model, Session):
             logits = _predict_onnx(model, data, spec.num_labels, pad_id)
+        elif isinstance(model, Writer):
+            logits = write_in_onnx(model, data, pad_id)
         else:
             logits = predict(model, data, runtime, pad_id=pad_id).numpy()
             threshold = threshold_of(model.config)
@@ -167,3 +172,14 @@ def _predict_onnx(
             picked = batch.task.pick_logits(SimpleNamespace(**found), batch.units)
             logits[ragged_rows(data.unit_offsets, batch.indices)] = picked.numpy()
     return logits
+
+
+def write_in_onnx(writer: Writer, data: EncodedExamples, pad_id: int) -> NDArray[np.int64]:
+    """The token ids of `predict`, shape (examples, tokens), written greedily, on its batches."""
+
+    def write(inputs: Mapping[str, Tensor]) -> Tensor:
+        return torch.from_numpy(writer.generate({k: v.numpy() for k, v in inputs.items()}))
+
+    batches = written_by(write, data, torch.device("cpu"), pad_id=pad_id)
+    found: NDArray[np.int64] = in_order(batches, len(data), pad_id).numpy()
+    return found

@@ -46,7 +46,7 @@ def export(
         trial: Whose student, of those that `kdnas distill` made; None for the winner.
         out: The folder to write; default: `export` beside the student, and none where only
             `torch` is pushed.
-        max_drop: How much of the main score int8 may lose.
+        max_drop: How much of the main score int8 may lose, as a share of the score's range.
         timing: Whether ONNX files are timed.
         push_to_hub: A repository, `user/name`, to upload to.
         private: Whether a new repository is private.
@@ -80,11 +80,6 @@ def export(
             )
         check_login(push_to_hub)
     model, tokenizer = load_checked(run.folder, trial)
-    if files and model.config.is_encoder_decoder:
-        raise KdnasError(
-            f"invalid --format {','.join(files)}: encoder-decoders are exported as torch alone; "
-            "give --format torch"
-        )
     result: dict[str, Any] = {}
     if target:
         with replace_folder(target) as partial:

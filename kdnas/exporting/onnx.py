@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,40 +12,36 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from kdnas.config import Settings
+from kdnas.distillation.generation import beams_of
 from kdnas.errors import KdnasError
-from kdnas.evaluation.scores import evaluate_model
+from kdnas.exporting.agreement import check_agreement
+from kdnas.exporting.scoring import Scores, Scoring, writing_rules
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
-from kdnas.measure.onnx import PACKAGES, Session, input_names, to_onnx
+from kdnas.measure.latency import NEW_TOKENS, repeats_for
+from kdnas.measure.onnx import PACKAGES, InOnnx, input_names, open_onnx, to_onnx
+from kdnas.measure.onnx_graphs import onnx_files
+from kdnas.measure.onnx_sessions import Writer
 from kdnas.measure.quiet import computing, how_measured
-from kdnas.recipes.run_data import encode_evaluation, encode_options, input_length
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import start_runtime
 from kdnas.students.pruning.facts import pruned_facts
-from kdnas.tasks import DEFAULT_TASK, EncodedExamples, TaskSpec, load_data, load_spec, task_type_of
-from kdnas.tasks.encode import padding_id
+from kdnas.tasks import TaskSpec, task_type_of
+from kdnas.tasks.sequences.greedy import GreedyRules
 from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_teacher, teacher_source
 from kdnas.teachers.tokenizer import longest_input
 
 # Where the hub's other tools look for such files, too.
 FILES = {"onnx": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
-TOLERANCE = 1e-4
-# (batch, length) of the inputs that are compared; the longest input, up to LONGEST, comes on top.
-SHAPES = ((1, 1), (1, 8), (3, 2), (2, 33), (5, 64))
-LONGEST = 512
 QUANTISED = ("MatMul", "Gather")
 # (batch, length) timed beside the run's own: a server's load.
 THROUGHPUT = (32, 64)
 # Passes of each model; fewer where one takes long.
 REPEATS, FEW = 50, 7
 MANY_TOKENS = 1024
-
-Scores = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Entry:
 
     who: str
     runtime: str
-    model: PreTrainedModel | Session
+    model: PreTrainedModel | InOnnx
     bytes: int
     scores: Scores
 
@@ -93,50 +89,42 @@ def export_onnx(
     """
     settings, config = run.settings, model.config
     runtime = start_runtime(device="cpu", precision="fp32", threads=settings.threads)
-    kind, pad_id = task_type_of(config), padding_id(config, tokenizer)
+    kind = task_type_of(config)
     longest = min(longest_input(config), int(tokenizer.model_max_length))
-    spec, score = _scoring(settings, tokenizer, config)
+    scoring = Scoring.of(settings, tokenizer, config)
+    rules, left_out = writing_rules(model, settings)
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()
     say("student: PyTorch to ONNX")
     names = input_names(model, tokenizer)
     to_onnx(model, plain, names)
-    session = Session(plain)
+    session = open_onnx(plain, rules)
     difference = check_agreement(model, session, longest)
-    before, main_score = score(model), spec.main_score if spec else None
+    alike = scoring.compare_texts(model, session) if isinstance(session, Writer) else None
     entries = [
-        Entry("student", "PyTorch", model, size, before),
-        Entry("student", "ONNX", session, plain.stat().st_size, score(session)),
+        Entry("student", "PyTorch", model, size, scoring.score(model)),
+        Entry("student", "ONNX", session, _bytes(plain, rules), scoring.score(session)),
     ]
     change: Scores = {}
     if "int8" in formats:
-        say("student: int8")
-        quantise(plain, small)
-        session8 = Session(small)
-        after = score(session8)
-        if main_score and after[main_score] < before[main_score] - max_drop:
-            raise KdnasError(
-                f"int8 lowers {main_score} from {before[main_score]:.4f} to "
-                f"{after[main_score]:.4f}, more than --max-drop {max_drop:g}; nothing was "
-                "exported (--format onnx keeps the score)"
-            )
-        entries.append(Entry("student", "int8", session8, small.stat().st_size, after))
-        change = {name: round(after[name] - before[name], 5) for name in before}
+        entries.append(_in_int8(plain, small, rules, scoring))
+        change = scoring.change(entries[0].scores, entries[-1].scores, max_drop)
     points: list[tuple[int, int]] = []
     if timing:
-        entries[:0] = _teacher_entries(run, spec, names)
+        entries[:0] = _teacher_entries(run, scoring.spec, names)
         timed = (settings.latency_batch, settings.latency_length), THROUGHPUT
         points = [(batch, min(length, longest)) for batch, length in timed]
     compared = _compare(entries, points, settings.latency_quiet)
     if "onnx" not in formats:
-        plain.unlink()
+        for file in onnx_files(plain, writes=rules is not None):
+            file.unlink()
     return {
-        "files": {name: FILES[name] for name in formats},
+        "files": {name: _names(folder, name, rules) for name in formats},
         "inputs": list(session.names),
         "largest_difference": difference,
         "int8_change": change,
         "max_drop": max_drop,
-        "main_score": main_score,
+        "main_score": scoring.spec.main_score if scoring.spec else None,
         "models": compared,
         "pruned": pruned_facts(model, min(settings.latency_length, longest)),
         "environment": {
@@ -144,57 +132,51 @@ def export_onnx(
             **{name: version(name) for name in PACKAGES},
             "latency_measured": how_measured(settings.latency_quiet),
         },
-        "pad_token": [tokenizer.convert_ids_to_tokens(pad_id), pad_id],
+        "pad_token": [tokenizer.convert_ids_to_tokens(scoring.pad_id), scoring.pad_id],
         "longest": min(longest, settings.max_length),
         "task_type": kind.name,
         "labels": kind.output_names(config),
         "threshold": threshold_of(config),
+        "writing": _writing(model, rules, left_out, alike) if rules else None,
     }
 
 
-def check_agreement(model: PreTrainedModel, session: Session, longest: int) -> float:
-    """The largest difference between their outputs, over batches, lengths up to longest, paddings.
-
-    Raises KdnasError where it exceeds TOLERANCE.
-    """
-    worst = 0.0
-    with computing(torch.device("cpu")):
-        for inputs in random_inputs(model, session.names, longest):
-            with torch.inference_mode():
-                ours = model(**{name: torch.from_numpy(v) for name, v in inputs.items()})
-            theirs = session.run(inputs).items()
-            difference = max(float(np.abs(v - ours[name].numpy()).max()) for name, v in theirs)
-            if not difference <= TOLERANCE:  # also where it is NaN
-                batch, length = inputs["input_ids"].shape
-                raise KdnasError(
-                    f"the ONNX file's logits differ from PyTorch's by {difference:.2g} at {batch} "
-                    f"x {length} tokens (at most {TOLERANCE:g}); nothing was exported"
-                )
-            worst = max(worst, difference)
-    return worst
+def _bytes(path: Path, rules: GreedyRules | None) -> int:
+    """Bytes of the files of a model in ONNX."""
+    return sum(file.stat().st_size for file in onnx_files(path, writes=rules is not None))
 
 
-def random_inputs(
-    model: PreTrainedModel, names: tuple[str, ...], longest: int
-) -> Iterator[dict[str, NDArray[np.int64]]]:
-    """Random tokens of many shapes, with and without padding on the right."""
-    rng, config = np.random.default_rng(0), model.config
-    pad = padding_id(config)
-    shapes = [shape for shape in SHAPES if shape[1] <= longest]
-    for batch, length in (*shapes, (2, min(longest, LONGEST))):
-        for padded in (False, True):
-            ends = rng.integers(1, length + 1, batch) if padded else np.full(batch, length)
-            mask = np.arange(length) < ends[:, None]
-            ids = rng.integers(0, config.vocab_size, mask.shape)
-            ids[ids == pad] += 1 if pad == 0 else -1
-            inputs = {
-                "input_ids": np.where(mask, ids, pad),
-                "attention_mask": mask.astype(np.int64),
-            }
-            if "token_type_ids" in names:
-                kinds = max(1, int(getattr(config, "type_vocab_size", 1)))
-                inputs["token_type_ids"] = rng.integers(0, kinds, mask.shape) * mask
-            yield inputs
+def _names(folder: Path, name: str, rules: GreedyRules | None) -> str | list[str]:
+    """A format's file below the export's folder; its files where there are several."""
+    files = onnx_files(folder / FILES[name], writes=rules is not None)
+    found = [file.relative_to(folder).as_posix() for file in files]
+    return found if len(found) > 1 else found[0]
+
+
+def _in_int8(plain: Path, small: Path, rules: GreedyRules | None, scoring: Scoring) -> Entry:
+    """The student in ONNX with 8-bit weights."""
+    say("student: int8")
+    writes = rules is not None
+    for source, target in zip(
+        onnx_files(plain, writes=writes), onnx_files(small, writes=writes), strict=True
+    ):
+        quantise(source, target)
+    session = open_onnx(small, rules)
+    return Entry("student", "int8", session, _bytes(small, rules), scoring.score(session))
+
+
+def _writing(
+    model: PreTrainedModel, rules: GreedyRules, left_out: Sequence[str], alike: int | None
+) -> dict[str, Any]:
+    """How the files write, for whoever serves them, and what was compared."""
+    return {
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(rules).items()},
+        "prefix": getattr(model.config, "prefix", None) or "",
+        "beams_of_checkpoint": beams_of(model),
+        "left_out": list(left_out),
+        "texts_compared": alike,
+        "new_tokens_timed": NEW_TOKENS,
+    }
 
 
 def quantise(source: Path, target: Path) -> None:
@@ -224,41 +206,6 @@ def quantise(source: Path, target: Path) -> None:
         logging.getLogger().removeFilter(serious)
 
 
-def _evaluation(
-    settings: Settings, tokenizer: Any, config: Any
-) -> tuple[TaskSpec | None, dict[str, EncodedExamples]]:
-    """The run's task and its evaluation splits; None, with a notice, where they cannot be read."""
-    try:
-        spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-        task = load_data(
-            spec,
-            settings.data_dir,
-            splits=spec.evaluation,
-            optional=(),
-            skip_malformed=settings.skip_malformed,
-        )
-        length = input_length(settings, tokenizer, config)
-        options = encode_options(settings, task.spec, config)
-        return task.spec, encode_evaluation(task, tokenizer, length, options)
-    except KdnasError as error:
-        say(f"no scores: {error}")
-        return None, {}
-
-
-def _scoring(
-    settings: Settings, tokenizer: Any, config: Any
-) -> tuple[TaskSpec | None, Callable[[PreTrainedModel | Session], Scores]]:
-    """The run's task, and what scores a model on it, in fp32 and in tokens of its own."""
-    spec, splits = _evaluation(settings, tokenizer, config)
-    runtime = start_runtime(device="cpu", precision="fp32", threads=settings.threads)
-    pad_id, own = padding_id(config, tokenizer), threshold_of(config)
-
-    def score(scored: PreTrainedModel | Session) -> Scores:
-        return evaluate_model(scored, splits, spec, runtime, pad_id, threshold=own) if spec else {}
-
-    return spec, score
-
-
 def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> list[Entry]:
     """The run's teacher in PyTorch and in ONNX Runtime; none, with a notice, without a teacher.
 
@@ -277,11 +224,11 @@ def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> l
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(teacher.model, path, names)
-        session = Session(path)
+        session = open_onnx(path, writing_rules(teacher.model, run.settings)[0])
         size = sum(file.stat().st_size for file in path.parent.iterdir())
     knows = teacher.has_head and not recorded
-    _, score = _scoring(run.settings, teacher.tokenizer, teacher.model.config)
-    scores = [score(one) if knows else {} for one in (teacher.model, session)]
+    scoring = Scoring.of(run.settings, teacher.tokenizer, teacher.model.config)
+    scores = [scoring.score(one) if knows else {} for one in (teacher.model, session)]
     # Four bytes a weight: a checkpoint's own files may be of any precision and format.
     weights = 4 * count_params(teacher.model)
     return [
@@ -307,10 +254,12 @@ def _compare(
         }
         for entry in entries
     ]
-    models = [e.model if isinstance(e.model, Session) else InTorch(e.model) for e in entries]
+    models = [e.model if isinstance(e.model, InOnnx) else InTorch(e.model) for e in entries]
+    writes = any(isinstance(model, Writer) for model in models)
     for batch, length in sorted(set(points)):
         say(f"timing {len(entries)} models in turn: {batch} x {length} tokens")
         repeats = REPEATS if batch * length <= MANY_TOKENS else FEW
+        repeats = repeats_for(repeats, writes=writes)
         times = take_turns(models, LatencySettings(batch, length, repeats, quiet))
         low, middle, high = np.percentile(times, [25, 50, 75], axis=1)
         at = {"batch": batch, "length": length, "repeats": repeats}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from kdnas.files.atomic import write_text
@@ -14,34 +15,25 @@ from kdnas.tasks import TASK_TYPES
 USE = """
 ## In ONNX Runtime
 
-{what}, for any batch and length. The packages `onnxruntime`,
-`tokenizers` and `numpy` are enough; in this folder:
+{what}, for any batch and length. The packages {packages}
+are enough; in this folder:
 
 ```python
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
-
-tokenizer = Tokenizer.from_file("tokenizer.json")
-tokenizer.enable_truncation({longest}{truncation})
-tokenizer.enable_padding(pad_id={pad_id}, pad_token={pad_token})
-session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])
+{load}
 
 texts = {texts}{pairs}
 {rows_of_texts}
-[{outputs}] = session.run({names}, {{
-{inputs}
-}})
+{run}
 {answer}
 ```
-
+{notes}
 | {head} |
 |{rule}
 {rows}
 """
 
 TIMES = """
-Milliseconds: medians of passes taken in turn on one machine ({threads}, {processor});
+Milliseconds: medians of passes taken in turn on one machine ({threads}, {processor}){written};
 speed-ups are against the first row.
 """
 
@@ -68,6 +60,7 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
     threads = several(summary["environment"]["threads"], "thread")
     how = f"medians, taken in turn, {threads}; " if points else ""
     lines.append(f"{how}ONNX logits within {summary['largest_difference']:.0e} of PyTorch's")
+    lines += [line for one in writing_lines(summary) for line in wrap(one, 80)]
     return [*lines, *_int8_line(summary), *_pruned_lines(summary)]
 
 
@@ -82,7 +75,10 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
 
     A model card in it stays as it is; `whole` says whether PyTorch's weights are there, too.
     """
-    file, files, score = folder / "README.md", summary["files"].values(), summary["main_score"]
+    file, score = folder / "README.md", summary["main_score"]
+    # The first format is the code's.
+    by_format = {name: _listed(files) for name, files in summary["files"].items()}
+    files = [one for several_files in by_format.values() for one in several_files]
     text = file.read_text(encoding="utf-8") if file.exists() else "# A student\n"
     if not whole:
         text += ONLY_ONNX.format(files=", ".join(files))
@@ -92,21 +88,28 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
     head = ["", "MB", *points, score or "score"]
     text += USE.format(
         what=" and ".join(f"`{name}`" for name in files),
-        file=next(iter(files)),
-        longest=summary["longest"],
-        truncation=task.onnx_truncation(summary["longest"]),
+        packages="`{}`, `{}` and `{}`".format(*task.onnx_packages),
+        load=task.onnx_load.format(
+            format=next(iter(by_format)),
+            file=files[0],
+            longest=summary["longest"],
+            truncation=task.onnx_truncation(summary["longest"]),
+            pad_id=pad_id,
+            pad_token=json.dumps(token),
+        ),
         texts=task.onnx_texts,
         rows_of_texts=task.onnx_rows,
-        pad_id=pad_id,
         pairs=PAIRS if task.least_texts < task.most_texts else "",
-        pad_token=json.dumps(token),
-        inputs="\n".join(
-            f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'
-            for name in summary["inputs"]
+        run=task.onnx_run.format(
+            inputs="\n".join(
+                f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'
+                for name in summary["inputs"]
+            ),
+            outputs=", ".join(task.onnx_outputs),
+            names=json.dumps(list(task.onnx_outputs)),
         ),
-        outputs=", ".join(task.onnx_outputs),
-        names=json.dumps(list(task.onnx_outputs)),
         answer=task.onnx_answer(summary["labels"], summary.get("threshold")),
+        notes="".join(f"\n{line}.\n" for line in writing_lines(summary)),
         head=" | ".join(head),
         rule="---|" * len(head),
         rows="\n".join(_row(model, score) for model in summary["models"]),
@@ -114,9 +117,37 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
     if points:
         where = summary["environment"]
         threads = several(where["threads"], "thread")
-        text += TIMES.format(threads=threads, processor=where["device_name"])
+        text += TIMES.format(
+            threads=threads, processor=where["device_name"], written=_tokens_timed(summary)
+        )
     more = (*_int8_line(summary), *_pruned_lines(summary))
     write_text(file, text + "".join(f"\n{line}.\n" for line in more))
+
+
+def _listed(files: str | list[str]) -> list[str]:
+    """The files of a format in export.json."""
+    return [files] if isinstance(files, str) else files
+
+
+def writing_lines(summary: dict[str, Any]) -> list[str]:
+    """Of a student that writes: how, and how that was checked."""
+    writing = summary.get("writing")
+    if not writing:
+        return []
+    lines = ["The files write greedily, a token at a time"]
+    if writing["beams_of_checkpoint"] > 1:
+        lines[0] += (
+            ", and scores are those of such texts; the checkpoint's own generation config searches "
+            f"with {writing['beams_of_checkpoint']} beams"
+        )
+    if writing["left_out"]:
+        lines.append(
+            f"Of the checkpoint's generation config they leave out {', '.join(writing['left_out'])}"
+        )
+    if writing["texts_compared"]:
+        texts = several(f"{writing['texts_compared']:,}", "evaluation row")
+        lines.append(f"ONNX writes the same texts as PyTorch for {texts}")
+    return lines
 
 
 def _int8_line(summary: dict[str, Any]) -> list[str]:
@@ -124,6 +155,12 @@ def _int8_line(summary: dict[str, Any]) -> list[str]:
     score = summary["main_score"]
     change = summary["int8_change"].get(score)
     return [] if change is None else [f"int8 changes {score} by {change:+.4f}"]
+
+
+def _tokens_timed(summary: dict[str, Any]) -> str:
+    """Of a student that writes how much it wrote when it was timed."""
+    writing = summary.get("writing")
+    return f", each with {writing['new_tokens_timed']} new tokens written" if writing else ""
 
 
 def _pruned_lines(summary: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""ONNX: a transformers model as a file whose batch and length are free, and its sessions.
+"""ONNX: a transformers model as files whose batch and length are free.
 
 The model is traced (torch's exporter without `dynamo`): half a second a student where the newer
 exporter takes ten, which a search would pay for each candidate, and ONNX Runtime fuses the result
@@ -13,27 +13,28 @@ import inspect
 import logging
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
 from kdnas.measure import InTorch, Timed
-from kdnas.measure.latency import Pass
+from kdnas.measure.latency import NEW_TOKENS, generates
+from kdnas.measure.onnx_graphs import graphs_of, onnx_files
+from kdnas.measure.onnx_sessions import Session, Writer
 from kdnas.measure.quiet import computing
-from kdnas.tasks import task_type_of
+from kdnas.tasks.sequences.greedy import GreedyRules, greedy_rules
 
 PACKAGES = ("onnxruntime", "onnx")
 OPSET = 18
 # What every model reads; a tokenizer may give more.
 PLAIN_INPUTS = ("input_ids", "attention_mask")
+
+InOnnx = Session | Writer
 
 
 def require_onnx(option: str) -> None:
@@ -58,85 +59,47 @@ def input_names(model: PreTrainedModel, tokenizer: Any) -> tuple[str, ...]:
 
 
 def to_onnx(model: PreTrainedModel, path: Path, names: Sequence[str] = PLAIN_INPUTS) -> None:
-    """Writes an ONNX file with the named inputs, int64 (batch, length), and its task's outputs.
+    """Writes ONNX files with the named inputs, int64 (batch, length): those of `onnx_files`.
 
-    The folder exists; a model above 2 GB keeps its weights in files beside it.
+    A model has its task's outputs; one that writes is an encoder and a decoder with cached keys and
+    values. The folder exists; a model above 2 GB keeps its weights in files beside it.
     """
     cpu = torch.device("cpu")
-    outputs = task_type_of(model.config, type(model).__name__).onnx_outputs
     # The tracer's warnings say little: the comparison with PyTorch decides.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with computing(cpu), warnings.catch_warnings(action="ignore"):
         twin = copy.deepcopy(model).to(cpu).eval()  # type: ignore[arg-type]
         twin.set_attn_implementation("eager")  # plain products, which ONNX Runtime fuses
-        mask = torch.ones(2, 8, dtype=torch.long)
-        mask[1, 5:] = 0
-        sample = {name: torch.zeros_like(mask) for name in names}
-        sample |= {"input_ids": torch.ones_like(mask), "attention_mask": mask}
-        torch.onnx.export(
-            _Traced(twin, names, tuple(outputs)).eval(),
-            tuple(sample[name] for name in names),
-            str(path),
-            input_names=list(names),
-            output_names=list(outputs),
-            dynamic_axes={**{name: {0: "batch", 1: "length"} for name in names}, **outputs},
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        files = onnx_files(path, writes=generates(model))
+        for file, graph in zip(files, graphs_of(twin, names), strict=True):
+            torch.onnx.export(
+                graph.module.eval(),
+                tuple(graph.inputs.values()),
+                str(file),
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                dynamic_axes=dict(graph.axes),
+                opset_version=OPSET,
+                dynamo=False,
+            )
 
 
-class _Traced(nn.Module):
-    """A model with ordered inputs and outputs, as the tracer wants it."""
-
-    def __init__(
-        self, model: PreTrainedModel, names: Sequence[str], outputs: Sequence[str]
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.names, self.outputs = names, outputs
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        found = self.model(**dict(zip(self.names, inputs, strict=True)))
-        return tuple(getattr(found, name) for name in self.outputs)
+def open_onnx(path: Path, rules: GreedyRules | None = None) -> InOnnx:
+    """What `to_onnx` wrote, in ONNX Runtime; of a model that writes with `rules` how it does."""
+    return Writer(path, rules) if rules else Session(path)
 
 
-class Session:
-    """An ONNX file in ONNX Runtime, on the CPU, with as many threads as torch has now."""
-
-    def __init__(self, path: Path) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that keep spinning after a pass would slow down the model that is timed next.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        self.names = tuple(each.name for each in self._session.get_inputs())
-        self._outputs = [each.name for each in self._session.get_outputs()]
-
-    def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float32]]:
-        """The outputs by name, of inputs of shape (batch, length)."""
-        given = {name: inputs[name] for name in self.names}
-        return dict(zip(self._outputs, self._session.run(self._outputs, given), strict=True))
-
-    def ready(self, batch: int, length: int) -> Pass:
-        """A forward pass over a batch without padding."""
-        tokens = np.ones((batch, length), np.int64)
-        inputs = {name: np.zeros_like(tokens) for name in self.names}
-        inputs |= {"input_ids": tokens, "attention_mask": tokens}
-        return lambda: self.run(inputs)
+def rules_of(model: PreTrainedModel) -> GreedyRules | None:
+    """How a model writes in ONNX Runtime; None for one that does not write."""
+    return greedy_rules(model, NEW_TOKENS)[0] if generates(model) else None
 
 
-def in_onnx(model: PreTrainedModel) -> Session:
-    """A model in ONNX Runtime, through a temporary file."""
+def in_onnx(model: PreTrainedModel) -> InOnnx:
+    """A model in ONNX Runtime, through temporary files."""
     with tempfile.TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"
         to_onnx(model, path)
-        return Session(path)
+        return open_onnx(path, rules_of(model))
 
 
 def in_runtime(model: PreTrainedModel, runtime: str) -> Timed:

@@ -204,7 +204,7 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
         for name in losses_of(stage, has_head=True)
     }
     # What was made before the key existed is found.
-    later = set() if stage.freeze_student else {"freeze_student"}
+    later = {"decoder_losses"} | (set() if stage.freeze_student else {"freeze_student"})
     return {
         **_weights_key(settings, stage),
         **stage.model_dump(mode="json", include={*Stage.model_fields} - later),

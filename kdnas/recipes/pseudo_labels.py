@@ -42,6 +42,21 @@ def pseudo_labelled(
     return TASK_TYPES[rows.task_type].with_answers(rows, texts, options)
 
 
+def completed(
+    teacher: Teacher, rows: EncodedExamples, options: Mapping[str, Any], runtime: Runtime
+) -> tuple[EncodedExamples, list[str]]:
+    """The rows, those without a target with the teacher's text as theirs; and all targets."""
+    kind = TASK_TYPES[rows.task_type]
+    truths = kind.truths(rows)
+    known = kind.known(truths)
+    written = iter(written_texts(teacher, rows.take(np.flatnonzero(~known)), runtime))
+    targets = [
+        references[0] if there else next(written)
+        for references, there in zip(truths, known, strict=True)
+    ]
+    return kind.with_answers(rows, targets, options), targets
+
+
 def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> list[str]:
     """The teacher's text for each row, from the cache or written now, with 4 beams or more.
 

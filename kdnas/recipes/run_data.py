@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kdnas.config import Settings, has_general_stages, proxy_has_labels
-from kdnas.distillation.batches import PAD_MULTIPLE, padded
+from kdnas.distillation.batches import DECODER_MULTIPLE, PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.measure.onnx import require_onnx
 from kdnas.recipes.similar_texts import similar_pairs
@@ -20,7 +20,7 @@ from kdnas.tasks.encode import Indices
 from kdnas.tasks.formats.corpus import Corpus
 from kdnas.tasks.sampling import draw_proxy, stratified_sample
 from kdnas.teachers.sound import check_inputs
-from kdnas.teachers.tokenizer import longest_input
+from kdnas.teachers.tokenizer import longest_input, longest_target
 
 CORPUS_SEED = 0
 MOST_SPARE = 1000
@@ -37,7 +37,7 @@ class RunData:
         distillation: What mini-KD's proxy is drawn from: the corpus, or without one, or where
             `proxy_has_labels`, the training examples, or the `further` ones where they are more and
             predictions are not scored; masked where that was asked for.
-        corpus: The corpus, masked likewise; None where there is none.
+        corpus: The corpus, masked likewise; None where there is none, or for models that write.
         proxy: The examples of `distillation` that mini-KD sees.
         examples: The texts of `train`.
         corpus_texts: Those of the corpus; empty where there is none.
@@ -81,7 +81,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         KdnasError: The corpus cannot be read, the proxy would be too small, latencies cannot be
             measured as asked, or the tokenizer gives what the teacher cannot read.
     """
-    _check_latency(settings, task.spec, config)
+    _check_latency(settings, config)
     length = input_length(settings, tokenizer, config)
     options = encode_options(settings, task.spec, config)
     train, few = _drawn_rows(task.splits["train"], settings)
@@ -90,7 +90,8 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     encoded = with_class_weights(encoded, task.spec, settings.class_weights)
     given = read_corpus(settings.corpus, settings.corpus_rows) if settings.corpus else Corpus([])
     corpus = None
-    if given.texts:
+    # Without targets, texts teach no decoder.
+    if given.texts and not task.spec.task_type.generates:
         share = _share_of_pairs(settings)
         corpus = encode_corpus(given.texts, share, tokenizer, length, task.spec.type, options)
     further = None
@@ -132,14 +133,9 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
     )
 
 
-def _check_latency(settings: Settings, spec: TaskSpec, config: Any) -> None:
+def _check_latency(settings: Settings, config: Any) -> None:
     """Refuses a latency that cannot be measured."""
     if settings.latency_runtime == "onnx":
-        if spec.task_type.generates:
-            raise KdnasError(
-                "invalid --latency-runtime onnx: models that write are not exported to ONNX; give "
-                "torch"
-            )
         require_onnx("--latency-runtime onnx")
     if settings.latency_length > longest_input(config):
         raise KdnasError(
@@ -178,9 +174,33 @@ def _rows_of_proxy(
 
 
 def encode_options(settings: Settings, spec: TaskSpec, config: Any) -> dict[str, Any]:
-    """By which the task's type encodes for a model: from settings and the model's config."""
+    """By which the task's type encodes for a model: from settings and the model's config.
+
+    Raises:
+        KdnasError: The longest target is longer than the model's decoder reads.
+    """
     kind = spec.task_type
-    return kind.encode_options({n: getattr(settings, n) for n in kind.encode_settings}, config)
+    given = {name: getattr(settings, name) for name in kind.encode_settings}
+    if "max_target_length" in given:
+        given["max_target_length"] = _target_length(settings, config)
+    return kind.encode_options(given, config)
+
+
+def _fitting(longest: int, multiple: int) -> int:
+    """The longest padded batch that has no more tokens."""
+    return longest // multiple * multiple
+
+
+def _target_length(settings: Settings, config: Any) -> int:
+    """Tokens at which targets are cut: the default is no more than the decoder has positions."""
+    asked, longest = settings.max_target_length, longest_target(config)
+    if asked > longest and asked != Settings.model_fields["max_target_length"].default:
+        raise KdnasError(
+            f"invalid --max-target-length {asked:,}: the decoder has {longest:,} positions; "
+            f"give at most {longest:,}"
+        )
+    length, multiple = min(asked, longest), DECODER_MULTIPLE
+    return length if padded(length, multiple) <= longest else _fitting(longest, multiple)
 
 
 def encode_corpus(
@@ -230,7 +250,7 @@ def input_length(settings: Settings, tokenizer: Any, config: Any) -> int:
     longest = longest_input(config)
     asked = min(settings.max_length, longest, int(tokenizer.model_max_length))
     # A batch is padded to a multiple, which must fit, too.
-    length = asked if padded(asked) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
+    length = asked if padded(asked) <= longest else _fitting(longest, PAD_MULTIPLE)
     if not length:
         raise KdnasError(
             f"the teacher reads {longest} tokens at most; give one that reads {PAD_MULTIPLE}"

@@ -18,7 +18,7 @@ from kdnas.distillation.losses.base import Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, State
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
-from kdnas.recipes.pseudo_labels import pseudo_labelled, reads_pseudo_labels
+from kdnas.recipes.pseudo_labels import completed, pseudo_labelled, reads_pseudo_labels
 from kdnas.recipes.run_data import RunData
 from kdnas.recipes.transfer_set import OWN, TransferSet, make_transfer_set, reads_transfer
 from kdnas.runs.run_folder import Run
@@ -100,6 +100,9 @@ def prepare_stage_resources(
             transfer = make_transfer_set(settings, data, task_teacher, runtime)
             what = (data.tokenizer, data.length, "transfer set", data.options)
             encoded = encode(transfer.examples, *what)
+            if data.spec.task_type.generates:
+                encoded, targets = completed(task_teacher, encoded, data.options, runtime)
+                transfer = replace(transfer, targets=targets)
             encoded = replace(encoded, class_weights=data.train.class_weights)
             encoded = in_standard_units(encoded, task_teacher)
             check_inputs(encoded, task_teacher.model.config)
@@ -346,7 +349,7 @@ def check_recipe(
 
 
 def _check_names(stage: Stage) -> None:
-    for name in stage.losses:
+    for name in (*stage.losses, *stage.decoder_losses):
         if name not in LOSSES:
             raise KdnasError(
                 f"unknown loss {name!r} of stage {stage.name!r}{nearest(name, LOSSES)}"

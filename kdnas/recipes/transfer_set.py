@@ -49,10 +49,12 @@ class TransferSet:
         examples: All rows; those that are not the task's own have no label.
         methods: Where each comes from: `own`, another task's name, an augmentation's, or
             `predictions`: the file of a black-box teacher.
+        targets: What a student of a teacher that writes learns of each; None for other teachers.
     """
 
     examples: Examples
     methods: list[str]
+    targets: list[str] | None = None
 
     def write(
         self,
@@ -60,7 +62,7 @@ class TransferSet:
         logits: NDArray[np.float32] | None,
         units: NDArray[np.int64] | None = None,
     ) -> None:
-        """Writes gzipped JSON lines, with the teacher's logits, shape (units, outputs), if any.
+        """Writes gzipped JSON lines, with targets or logits, shape (units, outputs), if any.
 
         `units`, shape (rows + 1,), is the first unit of each row; None where a row is one unit.
         """
@@ -69,9 +71,11 @@ class TransferSet:
             parts = logits if units is None else np.split(logits, units[1:-1])
             given = [part.tolist() for part in parts]
         with replace_file(file) as partial, gzip.open(partial, "wt") as written:
-            rows = zip(rows_of(self.examples), self.methods, given, strict=True)
-            for (first, second), method, row in rows:
-                line = {"text": first, "text_pair": second, "method": method, "logits": row}
+            targets: Sequence[str | None] = self.targets or [None] * len(self.methods)
+            rows = zip(rows_of(self.examples), self.methods, targets, given, strict=True)
+            for (first, second), method, target, row in rows:
+                line = {"text": first, "text_pair": second, "method": method}
+                line |= {"target": target, "logits": row}
                 written.write(json.dumps({k: v for k, v in line.items() if v is not None}) + "\n")
 
 
@@ -126,11 +130,22 @@ def make_transfer_set(
         data.examples,
         other_tasks(settings, data),
         sources,
-        settings.transfer_methods or SHARES,
+        settings.transfer_methods or usual_shares(data),
         settings.transfer_rows,
         settings.seed,
         data.held_out,
     )
+
+
+def usual_shares(data: RunData) -> dict[Any, float]:
+    """The shares of augmentations that nobody chose.
+
+    A teacher that writes is given whole texts, those of the corpus where there is one: what it
+    makes of a mask is no target.
+    """
+    if not data.spec.task_type.generates:
+        return SHARES
+    return dict.fromkeys(("corpus",) if len(data.corpus_texts) > 1 else ("replace", "span"), 1)
 
 
 def recorded_rows(data: RunData) -> TransferSet:
@@ -150,8 +165,11 @@ def recorded_rows(data: RunData) -> TransferSet:
 def write_transfer(
     file: Path, transfer: TransferSet, data: DistillationData, runtime: Runtime
 ) -> None:
-    """Writes the transfer set with the teacher's logits, once."""
+    """Writes the transfer set with its targets or the teacher's logits, once."""
     if file.exists():
+        return
+    if transfer.targets is not None:
+        transfer.write(file, None)
         return
     source, teacher = data.source, data.teacher
     if isinstance(source, ViewedSignal):

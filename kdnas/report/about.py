@@ -58,9 +58,7 @@ def next_section(data: ReportData) -> Section:
         commands.append(Command(_smaller(report, data), "a smaller student"))
     commands += [
         Command(f"kdnas evaluate {quote(str(own))} --task {_task(data)}", "score it again"),
-        Command(f"kdnas export {run} --format onnx,int8", "ship it for ONNX Runtime")
-        if kind.onnx_outputs
-        else Command(f"kdnas export {run}", "ship the checkpoint"),
+        Command(f"kdnas export {run} --format onnx,int8", "ship it for ONNX Runtime"),
         Command(f"kdnas report {run} --markdown", "verdict and table for a pull request"),
     ]
     return replace(NEXT, commands=commands)

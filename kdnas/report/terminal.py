@@ -48,16 +48,11 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
         f"kdnas predict {model} {kind.predict_example}": kind.predict_does,
         f"kdnas report {name} --open": look,
         **({faster(report, name): "a faster student"} if report.search else {}),
-        f"kdnas export {name}{which} --format {_formats(report)}": "ship it",
+        f"kdnas export {name}{which} --format onnx,int8": "ship it",
     }
     width = max(map(len, commands))
     told = [f"  {command:<{width}}  {what}" for command, what in commands.items()]
     return [f"student: {home}/student", f"report:  {home}/report.html", "next:", *told]
-
-
-def _formats(report: Report) -> str:
-    """The formats that a student can be exported in, the fastest ones."""
-    return "onnx,int8" if TASK_TYPES[report.task_type].onnx_outputs else "torch"
 
 
 def report_lines(

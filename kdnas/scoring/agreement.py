@@ -68,7 +68,7 @@ def heldout_agreement(
 
 
 def _predicted(signal: ModelOutputs, batch: Batch) -> torch.Tensor:
-    """What a teacher's signal predicts; of a vocabulary's outputs that are not stored nothing."""
+    """What a teacher's signal predicts; a vocabulary's outputs that are not stored alike."""
     if signal.top is not None:
         return signal.top.probabilities()
     assert signal.logits is not None, "settings were checked"

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from kdnas.config import Settings
+from kdnas.config.recipe import Stage
 from kdnas.tasks.spec import TaskSpec
 
 
 def with_type_defaults(settings: Settings, spec: TaskSpec) -> Settings:
-    """The settings, those that nobody set as the task's type has them."""
+    """The settings, those that nobody set as the task's type has them.
+
+    For a type whose models have decoders, stages have their losses for these.
+    """
     own = spec.task_type.defaults
     given = settings.model_fields_set
-    return settings.model_copy(update={k: v for k, v in own.items() if k not in given})
+    changes: dict[str, Any] = {k: v for k, v in own.items() if k not in given}
+    if spec.task_type.needs_decoder:
+        if settings.stages:
+            changes["stages"] = tuple(stage.of_two_stacks for stage in settings.stages)
+        if settings.offered:
+            changes["offered"] = {n: _of_two_stacks(r) for n, r in settings.offered.items()}
+    return settings.model_copy(update=changes)
+
+
+def _of_two_stacks(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe on offer, as plain values, for a teacher with a decoder."""
+    stages = [Stage(**stage).of_two_stacks for stage in recipe["stages"]]
+    plain = [stage.model_dump(mode="json", exclude_unset=True) for stage in stages]
+    return {**recipe, "stages": plain}

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from kdnas.config.options.base import MOST_TOKENS
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
+from kdnas.space.families.family import Place
 
 # Where a tokenizer names no padding token, one of its other special tokens serves.
 SPECIAL = ("sep_token_id", "eos_token_id", "cls_token_id", "unk_token_id")
@@ -20,6 +21,17 @@ def longest_input(config: Any) -> int:
 
     RoBERTa and its kin count positions from the padding token's id on, so two of them are lost.
     """
+    return _positions(config, "encoder")
+
+
+def longest_target(config: Any) -> int:
+    """The same of an encoder-decoder's decoder."""
+    return _positions(config, "decoder")
+
+
+def _positions(config: Any, side: Place) -> int:
+    if family_of(config.model_type, config.model_type).inner:
+        config = getattr(config, side)
     if getattr(config, "max_position_embeddings", None) is None:
         return MOST_TOKENS
     family = family_of(config.model_type, config.model_type)

@@ -10,6 +10,7 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
 from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
 from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
+from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import REPEATS
 from kdnas.scoring.proxy import split_heldout
@@ -92,6 +93,9 @@ class Estimate:
             parts["pseudo-labels"] = BEAMS * self._predicting(
                 for_students(self.data, self.settings).train
             )
+        if signal and self.speeds.row is not None and reads_transfer(self.full):
+            new = max(0, self.full.transfer_rows - len(self.lengths))
+            parts["transfer set"] = BEAMS * self.speeds.row * new
         for stage in self.full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
             schedule = schedule_of(stage, self.full)

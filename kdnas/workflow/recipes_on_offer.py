@@ -118,10 +118,11 @@ def _check_type(settings: Settings, kind: TaskType) -> None:
                 f"stage {stage.name!r} learns pseudo-labels, texts that the teacher writes, and "
                 f"the task is {kind.name}; give it data: transfer"
             )
-        if stage.data in ("transfer", "corpus") and kind.generates:
+        if stage.data == "corpus" and kind.generates:
             raise KdnasError(
-                f"stage {stage.name!r} has data: {stage.data}, rows without a target, from which "
-                f"{kind.name} learns nothing; give it data: pseudo-labels"
+                f"stage {stage.name!r} has data: corpus, texts without a target, from which "
+                f"{kind.name} learns nothing; give it data: transfer, for which the teacher writes "
+                "targets"
             )
         if stage.options.get("label_smoothing") and not kind.smooths:
             raise KdnasError(

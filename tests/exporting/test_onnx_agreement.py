@@ -11,9 +11,11 @@ from conftest import small_config, small_tokenizer
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.errors import KdnasError
-from kdnas.exporting.onnx import TOLERANCE, check_agreement, quantise, random_inputs
+from kdnas.exporting.agreement import TOLERANCE, check_agreement, random_inputs
+from kdnas.exporting.onnx import quantise
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
-from kdnas.measure.onnx import Session, in_onnx, input_names, to_onnx
+from kdnas.measure.onnx import in_onnx, input_names, to_onnx
+from kdnas.measure.onnx_sessions import Session
 from kdnas.space.families import FAMILIES
 from kdnas.teachers.tokenizer import longest_input
 

@@ -12,9 +12,11 @@ import torch
 from conftest import small_config
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from kdnas.exporting.onnx import TOLERANCE, check_agreement, quantise, random_inputs
+from kdnas.exporting.agreement import TOLERANCE, check_agreement, random_inputs
+from kdnas.exporting.onnx import quantise
 from kdnas.measure import count_params
-from kdnas.measure.onnx import Session, to_onnx
+from kdnas.measure.onnx import to_onnx
+from kdnas.measure.onnx_sessions import Session
 from kdnas.space.families import FAMILIES
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning import Kept, dense, is_sliced, sliced

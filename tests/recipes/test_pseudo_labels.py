@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,15 @@ import torch
 from conftest import QUICK, Said, flags_of
 from support.tiny_writers import save_captions, save_writer
 from torch.nn import functional as F
+from transformers import AutoModelForSeq2SeqLM
 
+from kdnas import load_run
 from kdnas.distillation import generation
 from kdnas.files.cache import cache_folder
+from kdnas.files.curves import Curves
 from kdnas.recipes import pseudo_labels
-from kdnas.recipes.pseudo_labels import BEAMS, pseudo_labelled, written_texts
+from kdnas.recipes.pseudo_labels import BEAMS, completed, pseudo_labelled, written_texts
+from kdnas.recipes.transfer_set import TransferSet, _followed
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples, encode, load_data, load_spec
 from kdnas.tasks.encode import Units
@@ -99,6 +105,30 @@ def test_a_killed_job_goes_on_where_it_was(
     assert not part.exists()
 
 
+def test_rows_without_a_target_get_the_teachers_text(
+    teacher: Teacher, folder: Path, options: dict[str, Any], runtime: Runtime
+) -> None:
+    """Those of a transfer set; the others keep their references."""
+    own = load_data(load_spec(folder / "captions.yaml"), folder).splits["train"].take(range(6))
+    new = ["the good cat finds the bad city", "the slow film likes the bank"]
+    transfer = TransferSet(_followed(own, [(text, None) for text in new]), ["own"] * 6 + ["x"] * 2)
+    rows = encode(transfer.examples, teacher.tokenizer, 16, options=options)
+    found, targets = completed(teacher, rows, options, runtime)
+    assert own.labels is not None and targets[:6] == [references[0] for references in own.labels]
+    given = teacher.tokenizer([new[0]], return_tensors="pt")
+    ids = teacher.model.generate(**given, num_beams=BEAMS, max_new_tokens=8)
+    assert targets[6] == teacher.tokenizer.decode(ids[0], skip_special_tokens=True).strip()
+    learnt = teacher.tokenizer(text_target=targets, truncation=True, max_length=8)["input_ids"]
+    assert found.labels is not None
+    assert found.labels.tolist() == [token for ids in learnt for token in ids]
+    file = folder / "transfer.jsonl.gz"
+    replace(transfer, targets=targets).write(file, None)
+    with gzip.open(file, "rt") as written:
+        lines = [json.loads(line) for line in written]
+    assert lines[7] == {"text": new[1], "method": "x", "target": targets[7]}
+    assert len(lines) == 8
+
+
 def test_the_task_loss_is_smoothed(folder: Path) -> None:
     kind = load_spec(folder / "captions.yaml").task_type
     logits, labels = torch.randn(5, 9), torch.tensor([1, 2, 0, -100, 8])
@@ -114,7 +144,7 @@ def test_the_task_loss_is_smoothed(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        ("data: transfer, losses: {task: 1}", "has data: transfer, rows without a target"),
+        ("data: corpus, teacher: task, losses: {logits: 1}", "texts without a target, from which"),
         ("data: task, losses: {task: 1}, label_smoothing: 2", "invalid label_smoothing 2"),
     ],
 )
@@ -126,13 +156,39 @@ def test_what_a_recipe_cannot_ask_is_refused(
     given = {"teacher": folder / "bart", "task": folder / "captions.yaml", "data_dir": folder}
     quick = {k: v for k, v in QUICK.items() if k not in ("epochs", "task_epochs")}
     more = {"recipe": recipe, "out": tmp_path / "run", "batch_size": 4}
-    flags = flags_of({**quick, **given, **more})
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("the good cat\nthe bad dog\n")
+    flags = flags_of({**quick, **given, **more, "corpus": corpus})
     code, _ = command("search", *flags)
     assert code == 2 and message in command.all and "Traceback" not in command.all
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["sequence-level", "wide", "narrow", "logits", "labels"])
+@pytest.mark.parametrize("with_corpus", [False, True])
+def test_a_transfer_set_has_targets_that_the_teacher_wrote(
+    with_corpus: bool, folder: Path, command: Said, tmp_path: Path
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    texts = [f"the good cat finds the {noun}" for noun in ("film", "city", "bank", "river")]
+    corpus.write_text("\n".join(texts))
+    given = {"teacher": folder / "bart", "task": folder / "captions.yaml", "data_dir": folder}
+    quick = {k: v for k, v in QUICK.items() if k not in OF_A_SEARCH}
+    more = {"recipe": "transfer", "out": tmp_path / "run", "architecture": "1+1x32-h4"}
+    more |= {"batch_size": 4, "max_target_length": 8, "transfer_rows": 44}
+    more |= {"corpus": corpus} if with_corpus else {}
+    code, _ = command("distill", *flags_of({**quick, **given, **more}))
+    assert code == 0, command.all
+    assert "the teacher writes texts for 4 rows" in command.all
+    with gzip.open(tmp_path / "run" / "transfer.jsonl.gz", "rt") as file:
+        lines = [json.loads(line) for line in file]
+    assert len(lines) == 44 and all("target" in line and "logits" not in line for line in lines)
+    new = [line for line in lines if line["method"] != "own"]
+    assert {line["text"] for line in new} == set(texts) or not with_corpus
+    assert {line["method"] for line in new} <= ({"corpus"} if with_corpus else {"replace", "span"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["sequence-level", "logits", "labels"])
 def test_a_recipe_trains_students_of_two_stacks(
     recipe: str, folder: Path, command: Said, tmp_path: Path
 ) -> None:
@@ -144,3 +200,38 @@ def test_a_recipe_trains_students_of_two_stacks(
     code, _ = command("distill", *flags)
     assert code == 0, command.all
     assert ("the teacher writes texts for" in command.all) == (recipe == "sequence-level")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["bart", "t5"])
+@pytest.mark.parametrize(("recipe", "shape"), [("wide", "1+1"), ("narrow", "1+1x16-h4")])
+def test_recipes_of_two_stacks_do_what_they_say(
+    recipe: str, shape: str, model_type: str, folder: Path, command: Said, tmp_path: Path
+) -> None:
+    """A plain student of the width asked for, no projection in it, whose losses fell."""
+    place, run = folder / model_type, tmp_path / "run"
+    if not place.exists():
+        save_writer(place, model_type)
+    given = {"teacher": place, "task": folder / "captions.yaml", "data_dir": folder}
+    quick = {k: v for k, v in QUICK.items() if k not in OF_A_SEARCH}
+    more = {"recipe": recipe, "out": run, "architecture": shape, "batch_size": 4}
+    code, _ = command("distill", *flags_of({**quick, **given, **more, "max_target_length": 8}))
+    assert code == 0, command.all
+    report = load_run(run).report
+    assert report is not None
+    own = "controls/distilled" if report.selection.shipped != "distilled" else "student"
+    student = AutoModelForSeq2SeqLM.from_pretrained(run / own)
+    assert student.config.d_model == (32 if recipe == "wide" else 16)
+    fresh = AutoModelForSeq2SeqLM.from_config(student.config)
+    assert set(student.state_dict()) == set(fresh.state_dict())
+    curves = {(curve["name"], curve["stage"]): curve["points"] for curve in Curves(run).read()}
+    losses = [loss for _, loss in curves["student", "task"]]
+    assert len(losses) > 10 and np.mean(losses[-5:]) < np.mean(losses[:5])
+    stages = load_run(run).settings.full_stages
+    compared = {name for stage in stages for name in stage.losses}
+    assert compared >= {"task", "logits", "hidden", "decoder-hidden"}
+    assert (
+        ("cross-attention" in compared)
+        == ("decoder-embeddings" in compared)
+        == (recipe == "narrow")
+    )

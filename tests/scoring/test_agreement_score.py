@@ -14,6 +14,7 @@ from conftest import QUICK
 from support.stepwise import Stepwise
 
 from kdnas.config import load_settings
+from kdnas.distillation.top_logits import top_of
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.agreement import Concordance
 from kdnas.scoring.mini_kd import MiniKD
@@ -21,8 +22,11 @@ from kdnas.scoring.scorer import Budget
 from kdnas.space import Architecture, Candidate
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import Units
+from kdnas.teachers.stored_logits import KEEP
 
 SMALL = Architecture(2, 2, 16, 32, "gelu")
+# Of the first two units below, worked out by hand from all outputs.
+GOLDEN_ALL = -0.182094
 TEACHER = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, -2.0]])
 
 
@@ -64,6 +68,40 @@ def test_units_of_one_row_count_together() -> None:
     for i, row in enumerate((0, 0, 1, 1)):
         split.add(student[i : i + 1], TEACHER[i : i + 1].double(), np.array([row]))
     assert whole.result() == split.result()
+
+
+def test_stored_outputs_agree_as_all_do() -> None:
+    """A vocabulary's likeliest outputs, and the rest in equal parts."""
+    teacher = torch.tensor([[0.5, 0.4995, 0.0003, 0.0002], [0.4, 0.3, 0.2, 0.1]])
+    student = torch.tensor([[0.25, 0.25, 0.25, 0.25], [0.7, 0.1, 0.1, 0.1]])
+    stored = top_of(teacher.log(), KEEP).probabilities()
+    golden = torch.tensor([[0.5, 0.4995, 0.00025, 0.00025], [0.4, 0.3, 0.2, 0.1]])
+    torch.testing.assert_close(stored, golden, rtol=1e-5, atol=1e-7)
+    assert agreement(student, teacher) == pytest.approx(GOLDEN_ALL, abs=1e-6)
+    assert agreement(student, stored) == pytest.approx(GOLDEN_ALL, abs=1e-5)
+
+
+@pytest.mark.parametrize("sureness", [3.0, 6.0])
+@pytest.mark.parametrize("noise", [0.2, 1.0])
+def test_what_is_not_stored_changes_the_score_by_less_than_a_thousandth(
+    sureness: float, noise: float
+) -> None:
+    """Of teachers that are sure of some words, as trained ones are."""
+    torch.manual_seed(0)
+    words = torch.randn(200, 3000)
+    teacher = (sureness * words).softmax(-1)
+    student = (sureness * (words + noise * torch.randn(200, 3000))).softmax(-1)
+    stored = top_of(teacher.log(), KEEP).probabilities()
+    torch.testing.assert_close(stored.sum(-1), torch.ones(200))
+    whole = agreement(student, teacher)
+    assert agreement(student, stored) == pytest.approx(whole, abs=1e-3)
+    assert 0 < whole < 1
+
+
+def agreement(student: torch.Tensor, teacher: torch.Tensor) -> float:
+    found = Concordance(len(student))
+    found.add(student, teacher, np.arange(len(student)))
+    return found.result().value
 
 
 def test_predictions_by_type_of_task() -> None:

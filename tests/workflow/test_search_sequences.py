@@ -13,7 +13,7 @@ import pytest
 from conftest import QUICK, Said, flags_of
 from support.tiny_pairs import VARIANTS, pair_config
 from support.tiny_writers import WORDS, save_captions, save_writer, writers_tokenizer
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from kdnas import distill, load_run, predict, resume, search
 from kdnas.measure import latency
@@ -108,6 +108,38 @@ def test_the_student_is_a_plain_checkpoint_that_writes(run: Path, command: Said)
 
 
 @pytest.mark.slow
+def test_the_student_is_exported_to_onnx(run: Path, command: Said, tmp_path: Path) -> None:
+    """fp32 writes what PyTorch writes, int8 has a score beside it."""
+    code, _ = command(
+        *("export", run, "--format", "torch,onnx,int8", "--out", tmp_path / "out"),
+        *("--max-drop", 1),
+    )
+    assert code == 0, command.all
+    found = json.loads((tmp_path / "out" / "export.json").read_text())
+    rows = {(row["model"], row["runtime"]): row for row in found["models"]}
+    assert found["main_score"] == "bleu" and found["writing"]["texts_compared"] == 24
+    for who in ("teacher", "student"):
+        scores = [rows[who, runtime]["scores"]["bleu"] for runtime in ("PyTorch", "ONNX")]
+        assert scores[0] == pytest.approx(scores[1], abs=0.5) and rows[who, "ONNX"]["latency"]
+    assert "bleu" in rows["student", "int8"]["scores"] and "bleu" in found["int8_change"]
+    report = load_run(run).report
+    assert report is not None
+    scored = report.student.scores["bleu"]
+    assert rows["student", "PyTorch"]["scores"]["bleu"] == pytest.approx(scored, abs=0.5)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert f"kdnas export {run} --format onnx,int8" in page
+
+
+@pytest.mark.slow
+def test_candidates_are_timed_in_onnx_runtime(folder: Path) -> None:
+    teacher = save_writer(folder / "timed", "bart")
+    options = {**FEW, "latency_runtime": "onnx", "data_dir": folder}
+    found = search(teacher, folder / "captions.yaml", out=folder / "timed-run", **options)
+    assert found.report is not None and found.report.environment.timed_on.startswith("cpu in onnx")
+    assert (found.trials.speedup > 0).all()
+
+
+@pytest.mark.slow
 def test_a_run_goes_on_and_a_worker_joins_it(
     run: Path, folder: Path, command: Said, tmp_path: Path
 ) -> None:
@@ -147,7 +179,14 @@ def test_one_shape_is_distilled_without_a_search(folder: Path) -> None:
     ("changed", "message"),
     [
         ({"model_type": "bert"}, "is an encoder, and the task is sequence-to-sequence; give an"),
-        ({"latency_runtime": "onnx"}, "invalid --latency-runtime onnx: models that write are not"),
+        (
+            {"model_type": "gpt2"},
+            "(gpt2) is a decoder alone; kdnas distils encoders and",
+        ),
+        (
+            {"max_target_length": 99},
+            "invalid --max-target-length 99: the decoder has 64 positions; give at most 64",
+        ),
         ({"architecture": "1+3x16"}, "3 decoder layers are more than the teacher's 2; give 1 to 2"),
         ({"empty": 3}, "3 of 40 lines cannot be used: 3 lines have no label under 'de'"),
         ({"cut": True}, "train.en has 40 lines"),
@@ -165,6 +204,9 @@ def test_bad_input_is_refused_in_one_line(
         file.write_text("\n".join(lines[:-1]) + "\n")
     named = changed.pop("model_type", None)
     teacher = teacher_folder if named == "bert" else save_writer(tmp_path / "bart")
+    if named == "gpt2":
+        config = AutoConfig.for_model("gpt2", n_layer=1, n_embd=16, n_head=2)
+        config.save_pretrained(teacher)
     given = {"teacher": teacher, "task": place / "captions.yaml", "data_dir": place}
     quick = {
         k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "batch_size")

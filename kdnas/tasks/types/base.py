@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from kdnas.errors import KdnasError
+from kdnas.tasks import snippets
 from kdnas.tasks.encode import EncodedExamples, Units, describe_cut, tokenise
 from kdnas.tasks.examples import (
     Examples,
@@ -110,9 +111,13 @@ class TaskType:
     skill: ClassVar[str | None] = None
     # Outputs of an ONNX file, each with the names of its free axes.
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch"}}
-    # Of the code in an export's README: its example, and how that becomes rows of tokens.
+    # Of the code in an export's README: packages, how tokenizer and files are opened, its example,
+    # how that becomes rows of tokens, and those outputs.
+    onnx_packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers", "numpy")
+    onnx_load: ClassVar[str] = snippets.ONNX_LOAD
     onnx_texts: ClassVar[str] = '["a text"]'
-    onnx_rows: ClassVar[str] = "rows = tokenizer.encode_batch(texts)"
+    onnx_rows: ClassVar[str] = snippets.ONNX_ROWS
+    onnx_run: ClassVar[str] = snippets.ONNX_RUN
     # Of files beside the hub's sets: keys of FORMATS in `kdnas.tasks.formats.files`, the one that
     # is tried first ahead.
     formats: ClassVar[tuple[str, ...]] = ("table",)
@@ -583,7 +588,7 @@ class TaskType:
         return ""
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
-        """Python lines for an export's README that print the answers in the array `logits`."""
+        """Python lines for an export's README that print the answers in what `onnx_run` made."""
         raise NotImplementedError
 
     def torch_answer(self, threshold: float | None = None) -> str:

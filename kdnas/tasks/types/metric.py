@@ -33,6 +33,7 @@ class Metric:
     counts: Callable[..., Array] | None = None
     of_labels: bool = False  # whether `counts` also takes the names of the classes, as `labels`
     on_times: Callable[[Array, Array], Callable[[Array], Array]] | None = None
+    best: float = 1.0  # what it is at most
 
     def __call__(self, predicted: Array, truth: Array) -> float:
         """The metric of all rows."""

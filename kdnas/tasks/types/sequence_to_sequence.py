@@ -18,6 +18,7 @@ import numpy as np
 from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
+from kdnas.tasks.sequences import snippets
 from kdnas.tasks.sequences.generate import generated, length_options
 from kdnas.tasks.sequences.targets import FORM, Pair, first_read, read_targets, with_targets
 from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
@@ -47,7 +48,10 @@ class SequenceToSequence(TaskType):
     label_dtype = object
     metrics: ClassVar[Mapping[str, Metric]] = METRICS
     default_metrics = ("bleu", "chrf")
-    onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {}
+    onnx_packages = ("onnxruntime", "transformers", "numpy")
+    onnx_load = snippets.ONNX_LOAD
+    onnx_rows = snippets.ONNX_ROWS
+    onnx_run = snippets.ONNX_RUN
     formats = ("parallel", "table")
     # Targets of summaries are read from far longer texts; hidden states are those of both stacks.
     defaults: ClassVar[Mapping[str, Any]] = {
@@ -130,12 +134,10 @@ class SequenceToSequence(TaskType):
     # Examples.
 
     def encode_options(self, given: Mapping[str, Any], config: Any) -> dict[str, Any]:
-        """The prefix of the model, where none is given; lengths that its positions hold."""
-        longest = int(given.get("max_target_length", LONGEST))
-        positions = getattr(config, "max_position_embeddings", None)
+        """The prefix of the model, where none is given."""
         prefix = given.get("source_prefix")
         return {
-            "max_target_length": min(longest, positions or longest),
+            "max_target_length": int(given.get("max_target_length", LONGEST)),
             "source_prefix": getattr(config, "prefix", None) if prefix is None else prefix,
             "start": first_read(config),
         }
@@ -307,12 +309,11 @@ class SequenceToSequence(TaskType):
     ) -> list[str]:
         return [" ".join(text.split()) for text in self.predictions(logits, data)]
 
+    def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
+        return snippets.ONNX_ANSWER
+
     def torch_answer(self, threshold: float | None = None) -> str:
-        return (
-            'prefix = getattr(model.config, "prefix", None) or ""\n'
-            'inputs = tokenizer([prefix + "a text"], return_tensors="pt", truncation=True)\n'
-            "print(tokenizer.batch_decode(model.generate(**inputs), skip_special_tokens=True))"
-        )
+        return snippets.TORCH
 
     def predictions_text(self, words: Sequence[str], data: EncodedExamples | None) -> str:
         """A text a line, as sacrebleu reads them."""

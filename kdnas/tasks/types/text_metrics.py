@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kdnas.tasks.types.metric import Array, Metric, ratio
 
 Counts = NDArray[np.float64]
+PERCENT = 100.0
 
 
 @cache
@@ -81,17 +82,17 @@ def _rouge_counts(name: str, predicted: Array, truth: Array) -> Counts:
 
 
 def _percent(sums: Array) -> Array:
-    return 100 * ratio(sums[..., 0], sums[..., 1])
+    return PERCENT * ratio(sums[..., 0], sums[..., 1])
 
 
 def _of_sacrebleu(name: str, hub_name: str) -> Metric:
     scorer = SCORERS[name]
     kept = partial(_score, scorer)
-    return Metric(kept, name, hub_name, counts=partial(_counts, scorer))
+    return Metric(kept, name, hub_name, counts=partial(_counts, scorer), best=PERCENT)
 
 
 def _of_rouge(name: str, hub_name: str) -> Metric:
-    return Metric(_percent, "rouge", hub_name, counts=partial(_rouge_counts, name))
+    return Metric(_percent, "rouge", hub_name, counts=partial(_rouge_counts, name), best=PERCENT)
 
 
 METRICS = {
