@@ -55,6 +55,7 @@ def evaluate_model(
     """
     scores: dict[str, float] = {}
     for split, data in splits.items():
+        logits: NDArray[Any]
         if isinstance(model, Session):
             logits = _predict_onnx(model, data, spec.num_labels, pad_id)
         elif isinstance(model, Writer):

@@ -26,7 +26,6 @@ from kdnas.measure.onnx_sessions import Writer
 from kdnas.measure.quiet import computing, how_measured
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
-from kdnas.runtime.device import start_runtime
 from kdnas.students.pruning.facts import pruned_facts
 from kdnas.tasks import TaskSpec, task_type_of
 from kdnas.tasks.sequences.greedy import GreedyRules
@@ -87,11 +86,9 @@ def export_onnx(
     Raises:
         KdnasError: The logits differ from PyTorch's, or int8 loses more than max_drop.
     """
-    settings, config = run.settings, model.config
-    runtime = start_runtime(device="cpu", precision="fp32", threads=settings.threads)
-    kind = task_type_of(config)
-    longest = min(longest_input(config), int(tokenizer.model_max_length))
-    scoring = Scoring.of(settings, tokenizer, config)
+    settings = run.settings
+    longest = min(longest_input(model.config), int(tokenizer.model_max_length))
+    scoring = Scoring.of(settings, tokenizer, model.config)
     rules, left_out = writing_rules(model, settings)
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()
@@ -126,18 +123,28 @@ def export_onnx(
         "max_drop": max_drop,
         "main_score": scoring.spec.main_score if scoring.spec else None,
         "models": compared,
+        **_facts(model, tokenizer, scoring, longest),
+        "writing": _writing(model, rules, left_out, alike) if rules else None,
+    }
+
+
+def _facts(
+    model: PreTrainedModel, tokenizer: Any, scoring: Scoring, longest: int
+) -> dict[str, Any]:
+    """What is known of a student without running it, and where it runs."""
+    settings, kind = scoring.settings, task_type_of(model.config)
+    return {
         "pruned": pruned_facts(model, min(settings.latency_length, longest)),
         "environment": {
-            **runtime.describe(),
+            **scoring.runtime.describe(),
             **{name: version(name) for name in PACKAGES},
             "latency_measured": how_measured(settings.latency_quiet),
         },
         "pad_token": [tokenizer.convert_ids_to_tokens(scoring.pad_id), scoring.pad_id],
         "longest": min(longest, settings.max_length),
         "task_type": kind.name,
-        "labels": kind.output_names(config),
-        "threshold": threshold_of(config),
-        "writing": _writing(model, rules, left_out, alike) if rules else None,
+        "labels": kind.output_names(model.config),
+        "threshold": threshold_of(model.config),
     }
 
 
