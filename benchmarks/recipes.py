@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 import yaml
 from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp
 
 from kdnas.config import Settings, find_recipe
 from kdnas.config.recipe import Stage
@@ -35,7 +35,7 @@ from kdnas.tasks import load_spec
 DEFAULT, FINE_TUNED = "default", "fine-tuned"
 # A person who fine-tunes the student by itself takes this rate.
 LABELS = Stage(name="labels-alone", data="task", losses={"task": 1.0}, epochs=1, lr=2e-4)
-SIGNIFICANT = 0.05
+SIGNIFICANT, LEAST_PAIRS = 0.05, 3
 
 
 def main() -> None:
@@ -152,18 +152,21 @@ def entry(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def best_recipe(frame: pd.DataFrame) -> str:
-    """The best recipe on held-out training rows, if it is above the default one; else that one."""
+    """The best recipe on held-out training rows, if it is above the default one; else that one.
+
+    Each rival is compared on the tasks, speeds and seeds that both were trained on, three or more.
+    """
     scores = frame.pivot_table(
         index=["task", "speed", "seed"], columns="recipe", values="selection"
-    ).dropna()
-    own = scores.get(DEFAULT)
-    if own is None or len(scores) < 3:
+    )
+    if DEFAULT not in scores:
         return DEFAULT
-    rivals = scores.drop(columns=[DEFAULT, FINE_TUNED], errors="ignore")
-    if rivals.empty:
+    gains = scores.drop(columns=[DEFAULT, FINE_TUNED], errors="ignore").sub(scores[DEFAULT], axis=0)
+    gains = gains.loc[:, gains.count() >= LEAST_PAIRS]
+    if gains.empty or gains.shape[1] == 0:
         return DEFAULT
-    name = str(rivals.mean().idxmax())
-    test = ttest_rel(rivals[name], own, alternative="greater")
+    name = str(gains.mean().idxmax())
+    test = ttest_1samp(gains[name].dropna(), 0.0, alternative="greater")
     return name if test.pvalue < SIGNIFICANT else DEFAULT
 
 
