@@ -46,8 +46,8 @@ def make_lessons(
 ) -> list[Lesson]:
     """What a study says of the candidates of a space; empty where they have nothing in common.
 
-    Nothing in common have encoders and encoder-decoders, shapes and pruned students, and recipes
-    of which this space has none.
+    Nothing in common have encoders and encoder-decoders, shapes and pruned students, students with
+    layers and without, and recipes of which this space has none.
 
     Args:
         earlier: The study.
@@ -95,10 +95,11 @@ def _recipe_here(candidate: Candidate, space: SearchSpace) -> Candidate | None:
 
     Where this space has one recipe, shapes alone are compared.
     """
-    if candidate.pruning or not isinstance(candidate.architecture, Architecture):
+    shape = candidate.architecture
+    if candidate.pruning or not isinstance(shape, Architecture) or shape.is_static:
         return None
     recipe = space.recipes[0] if len(space.recipes) == 1 else candidate.recipe
-    return Candidate(candidate.architecture, recipe) if recipe in space.recipes else None
+    return Candidate(shape, recipe) if recipe in space.recipes else None
 
 
 def _nearest(

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from kdnas.config import Settings
 from kdnas.scoring.limits import MARGIN
-from kdnas.space import Architecture, SearchSpace
+from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.study.attributes import LESSONS
 from kdnas.study.lessons import EarlierStudy, best_of, make_lessons
@@ -100,3 +100,17 @@ def test_the_controller_begins_where_earlier_students_were_good() -> None:
         first = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(3)]
         found[learns] = np.mean(first)
     assert found[True] > 600 > found[False]
+
+
+def test_a_student_without_layers_says_nothing_of_those_with() -> None:
+    static = Architecture(0, 1, 96, 1, "gelu")
+    space = THERE.with_recipes(("default",), ("static",))
+    spelled = create_trial(
+        value=0.0,
+        params=space.params(Candidate(static, "static")),
+        distributions=space.distributions,
+        user_attrs={"loss": 0.1, "speedup": 200},
+    )
+    lessons = make_lessons(EarlierStudy(MINILM, [*THREE.trials, spelled]), HERE, Settings())
+    assert len(lessons) == 3
+    assert make_lessons(EarlierStudy(MINILM, [spelled]), HERE, Settings()) == []
