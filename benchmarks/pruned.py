@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, load_settings
+from kdnas.config.assistants import problem_of_assistants
 from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.runs.context import open_context
@@ -83,10 +84,12 @@ def students_of(
     for target in targets(plan):
         speedup = None
         for name, given in methods.items():
-            pruning = replace(target, **{k: _plain(v) for k, v in given.items()})
-            if pruning.assistants and pruning.sparsity <= max((0.0, *pruning.sparsities_before)):
+            pruning = replace(target, method=given["method"])
+            words = tuple(map(str, given.get("assistants", ())))
+            if problem_of_assistants(words, target.sparsity or None):
                 continue
-            candidate = Candidate(prepared.inputs.space.teacher, pruning=pruning)
+            shape = prepared.inputs.space.teacher
+            candidate = Candidate(shape, pruning=pruning, assistants=words)
             folder = prepared.context.run.folder / target.target / name
             try:
                 train_student(prepared, Winner(candidate), folder, folder.parent)
@@ -139,10 +142,6 @@ def table(task: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> li
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 if __name__ == "__main__":

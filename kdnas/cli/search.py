@@ -250,6 +250,9 @@ def distill(
 
     With RUN and --trial or --speedup, the student of that trial goes to RUN/students/trial-N. Its
     controls are trained beside it: the same student on labels alone, and a hand-picked one.
+
+    With --assistants, students teach in the teacher's place: pruned ones that are trained for it,
+    other trials of RUN, or any checkpoint.
     """
     from kdnas.workflow.early import check_trial_options
 
@@ -285,21 +288,23 @@ def _distil_trial(
 ) -> None:
     """The student of another trial, below the folder of its run."""
     from kdnas.runs.run_folder import Run
-    from kdnas.workflow.early import check_choice
+    from kdnas.workflow.early import check_assistants_of_trial, check_choice
 
-    wanted, opened = check_choice(trial, speedup), Run.open(run, **flags)
+    wanted, asked = check_choice(trial, speedup), spelled(flags)
+    words = check_assistants_of_trial(trial, flags.pop("assistants", None))
+    opened = Run.open(run, **flags)
     if dry_run:
         from kdnas.workflow.pipeline import plan_trial
 
-        tell(opened, lambda context: plan_trial(context, trial, wanted))
+        tell(opened, lambda context: plan_trial(context, trial, wanted, words))
         return
     from kdnas.report.terminal import closing_lines
     from kdnas.workflow.api import distill_trial
 
     which = f"--trial {trial}" if speedup is None else f"--speedup {speedup}"
     distilled = interruptible(
-        f"distill {run} {which}{spelled(flags)}",
-        lambda: distill_trial(opened, trial, wanted),
+        f"distill {run} {which}{asked}",
+        lambda: distill_trial(opened, trial, wanted, words),
     )
     report = distilled.report
     conclude(report.model_dump(mode="json"), closing_lines(report, run, distilled.folder))

@@ -41,7 +41,7 @@ OF_SEARCHING = ("trials", "budget", "jobs")
 AGAINST_A_SHAPE = ("budget", "speedup", "max_params", "space", "recipes", "vocabularies")
 AGAINST_PRUNING = ("architecture", "budget", "max_params", "recipes", "vocabularies")
 # What may differ for another trial of a run.
-OF_A_TRIAL = ("threads", "device", "final_seeds")
+OF_A_TRIAL = ("threads", "device", "final_seeds", "assistants")
 
 
 def default_of(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kdnas.config.assistants import problem_of_assistants
 from kdnas.config.black_box import problem_of_black_box
 from kdnas.config.choices import AGREEMENT, DIMENSIONS, RECIPE, SHAPE, VOCABULARY
 from kdnas.config.groups import AGAINST_A_SHAPE, AGAINST_PRUNING, PLAIN_RECIPE, default_of
@@ -25,6 +26,7 @@ def _problems(settings: Values) -> Iterator[str | None]:
     yield _of_fine_tuning(settings)
     yield _of_shape(settings)
     yield _of_pruning(settings)
+    yield _of_assistants(settings)
     yield _of_epochs(settings)
     yield _of_rungs(settings)
     yield problem_of_names(settings.vocabulary_names)
@@ -60,7 +62,7 @@ def _of_shape(settings: Values) -> str | None:
 
 def _of_pruning(settings: Values) -> str | None:
     """What does not go with pruned students."""
-    options = ("sparsity", "speedup", "speedups", "assistants")
+    options = ("sparsity", "speedup", "speedups")
     asked = [name for name in options if getattr(settings, name) not in (None, ())]
     further, given = [name for name in asked if name != "speedup"], f"--pruned {settings.pruned}"
     if settings.searches_pruned:
@@ -77,8 +79,7 @@ def _of_pruning(settings: Values) -> str | None:
             "teacher; leave --no-inherit out"
         )
     if not settings.searches_pruned:
-        asked = [name for name in asked if name != "assistants"]
-        return _of_targets(settings, asked) or _of_assistants(settings)
+        return _of_targets(settings, asked)
     if further:
         return (
             f"--{further[0]} and {given} contradict each other: a search chooses how far to prune, "
@@ -88,20 +89,19 @@ def _of_pruning(settings: Values) -> str | None:
 
 
 def _of_assistants(settings: Values) -> str | None:
-    """The sparsities of a student's assistants."""
+    """What is wrong with who teaches a student; a search has one teacher."""
+    words = settings.assistant_words
+    if not words:
+        return None
     wrong = f"invalid --assistants {settings.assistants}"
-    try:
-        found = settings.assistant_sparsities
-    except ValueError:
-        return f"{wrong}: expected sparsities with commas between them, such as 0.6,0.8"
-    if any(not 0 < one < 1 for one in found):
-        return f"{wrong}: expected shares above 0 and below 1, such as 0.6,0.8"
-    least = (settings.sparsity,) if settings.sparsity is not None else ()
-    if list((*found, *least)) != sorted({*found, *least}):
-        return f"{wrong}: give each once, the lowest first, and all below --sparsity"
-    if settings.assistants and settings.speedups:
+    if settings.searches:
+        return (
+            f"{wrong}: a search has none; give them for one student, with kdnas distill RUN "
+            "--trial N, or with --pruned or --architecture"
+        )
+    if settings.speedups:
         return f"{wrong}: in a family, students are pruned from each other; give one --speedup"
-    return None
+    return problem_of_assistants(words, settings.sparsity, pruned=settings.pruned is not None)
 
 
 def _of_targets(settings: Values, asked: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kdnas.config.assistants import assistants_in
 from kdnas.config.choices import AGREEMENT, PRUNING, STATIC
 from kdnas.config.duration import seconds_of
 from kdnas.config.names import split
@@ -48,13 +49,9 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         return PRUNING in split(self.search_over)
 
     @property
-    def assistant_sparsities(self) -> tuple[float, ...]:
-        """Those of --assistants; none of one that is found out.
-
-        Raises:
-            ValueError: One is no number.
-        """
-        return () if self.assistants == "auto" else tuple(map(float, split(self.assistants or "")))
+    def assistant_words(self) -> tuple[str, ...]:
+        """Who teaches the student in the teacher's place (`kdnas.config.assistants`)."""
+        return assistants_in(self.assistants)
 
     @property
     def shape(self) -> Shape:

@@ -200,6 +200,19 @@ def teacher_request(
     return request
 
 
+def problem_of_shapes(stage: Stage, shapes: Shapes, settings: Settings) -> str | None:
+    """Why a student of one shape cannot learn from a teacher of another by a stage, if so."""
+    for name in stage.weighed:
+        options = loss_options(name, stage, settings)
+        if problem := LOSSES[name].problem(options, shapes.teacher, [shapes.student]):
+            return problem
+        try:
+            LOSSES[name].teacher_request(shapes, options)
+        except ValueError as error:  # a layer map
+            return str(error)
+    return None
+
+
 def weighted_losses(
     stage: Stage,
     state: StudentState,

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, load_settings, storage_url
+from kdnas.config.assistants import assistants_in, is_checkpoint
 from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.config.names import split
 from kdnas.config.read import read_yaml
@@ -204,6 +205,7 @@ def resolve(settings: Settings) -> Settings:
         **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},
         **{k: _absolute_file(getattr(settings, k)) for k in ("task", "recipe")},
         "learn_from": ",".join(earlier) or None,
+        "assistants": absolute_assistants(settings.assistants),
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
         "data_dir": Path(data_dir).expanduser().resolve() if data_dir else None,
         "teacher_predictions": said.expanduser().resolve() if said else None,
@@ -230,6 +232,13 @@ def _absolute(name: str | None) -> str | None:
     """A path where there is such a file or folder; a hub's name stays."""
     path = Path(name or "").expanduser()
     return str(path.resolve()) if name and path.exists() else name
+
+
+def absolute_assistants(text: str | None) -> str | None:
+    """A list of assistants whose checkpoints have absolute paths."""
+    return text and ",".join(
+        str(_absolute(word)) if is_checkpoint(word) else word for word in assistants_in(text)
+    )
 
 
 def _absolute_file(name: str | None) -> str | None:

@@ -9,25 +9,31 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from kdnas.config.assistants import in_words
+from kdnas.config.names import split
 from kdnas.config.vocabulary import TEACHERS
 from kdnas.space.pruned import AnyArchitecture, architecture_from_params
 from kdnas.space.pruning import NOT_PRUNED, Pruning
 
 DEFAULT_RECIPE = "default"
 TEACHERS_VOCABULARY = TEACHERS
+ASSISTANTS = "assistants"
 
 
 @dataclass(frozen=True, order=True)
 class Candidate:
     """One student that a study may try: its shape, and the names of its recipe and vocabulary.
 
-    That of a pruned student is the teacher's shape and how it is pruned. Equality is the key.
+    That of a pruned student is the teacher's shape and how it is pruned. `assistants` name the
+    students that teach it in the teacher's place, each taught by the one before it, as
+    `kdnas.config.assistants` reads them. Equality is the key.
     """
 
     architecture: AnyArchitecture
     recipe: str = DEFAULT_RECIPE
     vocabulary: str = TEACHERS_VOCABULARY
     pruning: Pruning = NOT_PRUNED
+    assistants: tuple[str, ...] = ()
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Candidate:
@@ -43,13 +49,15 @@ class Candidate:
             str(params.get("recipe", DEFAULT_RECIPE)),
             str(params.get("vocabulary", TEACHERS_VOCABULARY)),
             Pruning.from_params(params),
+            tuple(split(str(params.get(ASSISTANTS) or ""))),
         )
 
     @property
     def params(self) -> dict[str, int | float | str]:
         """All fields as plain values; `from_params` reads them back."""
         own = {"recipe": self.recipe, "vocabulary": self.vocabulary}
-        return {**self.architecture.params, **own, **self.pruning.params}
+        taught = {ASSISTANTS: ",".join(self.assistants)} if self.assistants else {}
+        return {**self.architecture.params, **own, **self.pruning.params, **taught}
 
     @cached_property
     def key(self) -> str:
@@ -59,9 +67,13 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Short name, `6x384 h12 f1536 gelu`; what is not the default follows, as `ziplm 4x`."""
+        """Short name, `6x384 h12 f1536 gelu`; what is not the default follows.
+
+        Of a pruned student `ziplm 90%`, with assistants `taught by 60%,80%`.
+        """
         parts = [self.architecture.label]
         parts += [self.pruning.label] * bool(self.pruning)
         parts += [self.recipe] * (self.recipe != DEFAULT_RECIPE)
         parts += [self.vocabulary] * (self.vocabulary != TEACHERS_VOCABULARY)
+        parts += [f"taught by {in_words(self.assistants)}"] * bool(self.assistants)
         return " ".join(parts)

@@ -8,8 +8,6 @@ from typing import Any
 
 # The fields as a trial's parameters. A speed-up that is asked for is not the one that is measured.
 METHOD, SPARSITY, ASKED, AFTER = "pruning", "sparsity", "pruned_to_speedup", "pruned_after"
-ASSISTANTS = "assistants"
-AUTO = "auto"
 NONE = "none"
 
 
@@ -27,15 +25,12 @@ class Pruning:
             asked.
         after: The speed-ups of the students that it is pruned from, one after the other; empty
             where it is pruned from the teacher.
-        assistants: The sparsities of the students that teach it, each taught by the one before it;
-            `auto` alone for one whose sparsity is found out.
     """
 
     method: str = NONE
     sparsity: float = 0.0
     speedup: float = 0.0
     after: tuple[float, ...] = ()
-    assistants: tuple[float, ...] | tuple[str] = ()
 
     def __bool__(self) -> bool:
         return self.method != NONE
@@ -46,14 +41,12 @@ class Pruning:
         method = params.get(METHOD, NONE)
         if method is None or method == NONE:
             return NOT_PRUNED
-        after, assistants = (_read(params.get(name)) for name in (AFTER, ASSISTANTS))
-        found_out = params.get(ASSISTANTS) == AUTO
+        after = str(params.get(AFTER) or "").split(",")
         return cls(
             str(method),
             float(params.get(SPARSITY) or 0),
             float(params.get(ASKED) or 0),
-            after,
-            (AUTO,) if found_out else assistants,
+            tuple(float(part) for part in after if part),
         )
 
     @property
@@ -63,8 +56,9 @@ class Pruning:
             return {}
         found: dict[str, float | str] = {METHOD: self.method}
         found |= {ASKED: self.speedup} if self.speedup else {SPARSITY: self.sparsity}
-        lists = {AFTER: self.after, ASSISTANTS: self.assistants}
-        return {**found, **{name: _listed(each) for name, each in lists.items() if each}}
+        if self.after:
+            found[AFTER] = ",".join(f"{one:g}" for one in self.after)
+        return found
 
     @property
     def before(self) -> Pruning:
@@ -72,29 +66,6 @@ class Pruning:
         if not self.after:
             return NOT_PRUNED
         return replace(self, speedup=self.after[-1], after=self.after[:-1])
-
-    @property
-    def assistant(self) -> Pruning:
-        """The student that teaches it; one that is not pruned where that is the teacher."""
-        if not self.assistants or self.finds_assistant:
-            return NOT_PRUNED
-        *before, last = self.sparsities_before
-        return Pruning(self.method, sparsity=last, assistants=tuple(before))
-
-    @property
-    def sparsities_before(self) -> tuple[float, ...]:
-        """Those of its assistants, as far as they are known."""
-        return () if self.finds_assistant else tuple(map(float, self.assistants))
-
-    @property
-    def finds_assistant(self) -> bool:
-        """Whether its one assistant's sparsity is found out."""
-        return self.assistants == (AUTO,)
-
-    @property
-    def shape(self) -> Pruning:
-        """What decides its heads and neurons: all but who teaches it."""
-        return replace(self, assistants=())
 
     @property
     def target(self) -> str:
@@ -105,11 +76,8 @@ class Pruning:
 
     @property
     def label(self) -> str:
-        """Short name, `ziplm 4x`; with assistants `ziplm 90% taught by 60%,80%`."""
-        taught = ",".join(
-            one if isinstance(one, str) else f"{100 * one:g}%" for one in self.assistants
-        )
-        return f"{self.method} {self.target}" + f" taught by {taught}" * bool(taught)
+        """Short name, `ziplm 4x`."""
+        return f"{self.method} {self.target}"
 
 
 NOT_PRUNED = Pruning()
@@ -127,12 +95,3 @@ def gradually(method: str, speedups: Sequence[float]) -> tuple[Pruning, ...]:
         Pruning(method, speedup=speedup, after=tuple(speedups[:i]))
         for i, speedup in enumerate(speedups)
     )
-
-
-def _read(value: Any) -> tuple[float, ...]:
-    """What `_listed` wrote."""
-    return tuple(float(part) for part in str(value or "").split(",") if part not in ("", AUTO))
-
-
-def _listed(values: tuple[float, ...] | tuple[str]) -> str:
-    return ",".join(one if isinstance(one, str) else f"{one:g}" for one in values)

@@ -23,6 +23,7 @@ from kdnas.runtime.console import say
 from kdnas.tasks import DEFAULT_TASK, load_spec
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.early import (
+    check_assistants_of_trial,
     check_choice,
     check_purpose,
     check_settings,
@@ -159,7 +160,7 @@ def distill(
             `{"num_hidden_layers": 6, "hidden_size": 256}`.
         config: YAML file or files that set any option; arguments override them.
         options: Of a shape any option of `kdnas distill`, with underscores: `out`, `epochs`, ...;
-            of a trial `final_seeds`, `threads`, `device`.
+            of a trial `assistants`, `final_seeds`, `threads`, `device`.
 
     Raises:
         KdnasError: Bad input, before anything is computed; or there is no such trial.
@@ -169,7 +170,8 @@ def distill(
     if run is not None:
         check_trial_options(Path(run), [*given, *options])
         least = check_choice(trial, speedup)
-        return distill_trial(Run.open(Path(run), **options), trial, least)
+        words = check_assistants_of_trial(trial, options.pop("assistants", None))
+        return distill_trial(Run.open(Path(run), **options), trial, least, words)
     flags = shape_flags(trial, speedup, {**given, **options})
     flags |= {name: str(flags[name]) for name in ("teacher", "task") if name in flags}
     made = complete(new_run(flags.pop("config", None), flags, searches=False))
@@ -228,11 +230,11 @@ def plan_of(run: Run, make: Callable[[Context], Forecast]) -> Forecast:
         return make(open_context(run))
 
 
-def distill_trial(run: Run, trial: int | None, speedup: float | None) -> Distilled:
+def distill_trial(
+    run: Run, trial: int | None, speedup: float | None, assistants: Sequence[str] = ()
+) -> Distilled:
     """Distils a trial; raises KdnasError where there is no such trial."""
-    report = distil_another(open_context(run), trial, speedup)
-    own = run.folder / "students" / f"trial-{report.student.trial}"
-    return Distilled(own if (own / "student").exists() else run.folder, report)
+    return Distilled(*distil_another(open_context(run), trial, speedup, assistants))
 
 
 def _embedded_example(files: list[Path], flags: dict[str, Any], *, searches: bool) -> Settings:

@@ -1,4 +1,4 @@
-"""Assistants: pruned students, each of which teaches the next one.
+"""Assistants: students that teach in the teacher's place, each of them the next one.
 
 Mirzadeh et al. 2020, Improved Knowledge Distillation via Teacher Assistant; of pruned students, the
 path of Zhang et al. 2022, MiniDisc (there called MaxiDisc).
@@ -6,67 +6,112 @@ path of Zhang et al. 2022, MiniDisc (there called MaxiDisc).
 
 from __future__ import annotations
 
-import copy
-import shutil
-from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 from transformers import PreTrainedModel
 
-from kdnas.evaluation.scores import scores_and_intervals
-from kdnas.recipes.full import RecipeRun, run_recipe
-from kdnas.runs.run_folder import Run
+from kdnas.config.assistants import AUTO, name_of, sparsity_of, trial_of
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact
+from kdnas.recipes.full import RecipeRun
+from kdnas.runs.context import Context
 from kdnas.runtime.console import say
-from kdnas.space import Candidate
+from kdnas.space import Candidate, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
-from kdnas.space.pruning import SPARSITIES
 from kdnas.students.checkpoint import student_artifact
-from kdnas.students.pruning import masked, masks, sliced
-from kdnas.students.state import StudentState
+from kdnas.study.whole import open_study_of
+from kdnas.study.winner import Winner, choose_winner
 from kdnas.teachers.head import to_standard_units
 from kdnas.teachers.load import Teacher, load_teacher
 from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.records import record_of
 
 FOLDER = "assistants"
-# Of the students that are trained in one network, as MiniDisc has them: not the lowest.
-SANDWICH = SPARSITIES[1:]
-# How much a sparsity of 1 counts beside a score.
-LAMBDA = 0.2
 
 
-def assistants_of(candidate: Candidate) -> list[Candidate]:
-    """Those of a candidate, in the order in which they are trained; each is taught by the former.
+@dataclass(frozen=True)
+class Assistant:
+    """A student that teaches another one.
 
-    They read the teacher's own vocabulary.
+    Attributes:
+        word: What it is, as in `kdnas.config.assistants`.
+        folder: Its checkpoint, made or not, in the run folder.
+        candidate: What is trained; None of one that is found out, or copied.
+        trial: Of which its training goes on; None where it begins afresh.
+        source: The checkpoint that is copied, if any.
     """
-    found, pruning = list[Candidate](), candidate.pruning.assistant
-    while pruning:
-        one = replace(candidate, vocabulary=TEACHERS_VOCABULARY, pruning=pruning)
-        found.insert(0, one)
-        pruning = pruning.assistant
+
+    word: str
+    folder: Path
+    candidate: Candidate | None = None
+    trial: int | None = None
+    source: Path | None = None
+
+    @property
+    def step(self) -> str:
+        """What the step that trains it is called."""
+        return step_of(self.folder, self.trial)
+
+    @property
+    def title(self) -> str:
+        """What a person reads in a plan."""
+        if self.candidate is None:
+            return "of several sparsities in one network"
+        return f"{self.word}, {self.candidate.label}" if self.trial else self.candidate.label
+
+
+def step_of(folder: Path, trial: int | None = None) -> str:
+    """The step that trains an assistant."""
+    return f"distil {folder.name if trial is None else f'assistant-trial-{trial}'}"
+
+
+def assistants_of(context: Context, candidate: Candidate) -> list[Assistant]:
+    """Those of a candidate, in the order in which they are made; each is taught by the former.
+
+    They read the teacher's own vocabulary. Their folders are named by all that taught them.
+
+    Raises:
+        KdnasError: The run has no such trial.
+    """
+    found = list[Assistant]()
+    for i, word in enumerate(candidate.assistants):
+        number, share = trial_of(word), sparsity_of(word)
+        folder = _folder(context, candidate, candidate.assistants[: i + 1])
+        if number is not None:
+            found.append(_of_trial(context, number))
+        elif share is not None:
+            pruned = replace(candidate, pruning=Pruning(candidate.pruning.method, share))
+            before = candidate.assistants[:i]
+            own = replace(pruned, vocabulary=TEACHERS_VOCABULARY, assistants=before)
+            found.append(Assistant(word, folder, own))
+        else:
+            source = None if word == AUTO else Path(word)
+            found.append(Assistant(word, folder, source=source))
     return found
 
 
-def place_of_assistant(run: Run, assistant: Candidate) -> Path:
-    """The folder of an assistant's checkpoint."""
-    return run.folder / FOLDER / f"assistant-{100 * assistant.pruning.sparsity:g}"
+def copy_checkpoint(prepared: Prepared, source: Path, folder: Path) -> None:
+    """Keeps an assistant that exists already, so that the run needs its folder no more."""
+    artifact = copied_artifact(source, folder)
+    if artifact.done():
+        return
+    teacher = load_teacher(str(source), prepared.inputs.data.spec)
+    say(f"{folder.name}: {source}")
+    student_artifact(folder, artifact.key, teacher.tokenizer).write(teacher.model)
 
 
-def place_of_found(run: Run) -> Path:
-    """That of one whose sparsity is found out."""
-    return run.folder / FOLDER / "assistant-auto"
+def copied_artifact(source: Path, folder: Path) -> Artifact[PreTrainedModel]:
+    """The copy of a checkpoint."""
+    return student_artifact(folder, {"copied": str(source)})
 
 
 def taught_by_assistant(prepared: Prepared, job: RecipeRun, candidate: Candidate) -> RecipeRun:
-    """What a candidate is trained with: its last assistant, which is trained, as the teacher."""
-    before, run = assistants_of(candidate), prepared.context.run
-    if not (before or candidate.pruning.finds_assistant):
+    """What a candidate is trained with: its last assistant, which is made, as the teacher."""
+    if not candidate.assistants:
         return job
-    folder = place_of_assistant(run, before[-1]) if before else place_of_found(run)
+    folder = assistants_of(prepared.context, candidate)[-1].folder
     teacher = assistant_teacher(prepared, folder)
     return replace(job, resources=replace(job.resources, task_teacher=teacher))
 
@@ -80,58 +125,30 @@ def assistant_teacher(prepared: Prepared, folder: Path) -> Teacher:
     return teacher
 
 
-def find_assistant(prepared: Prepared, candidate: Candidate, record: Mapping[str, Any]) -> None:
-    """Trains students of several sparsities in one network, and keeps the one that teaches best.
-
-    It has the largest score on training rows held out plus `LAMBDA` times its sparsity: MiniDisc's
-    trade-off between a good teacher and one near to its student.
-
-    Args:
-        prepared: Of the run.
-        candidate: What it will teach.
-        record: What decides it, beside the sparsities.
-    """
-    context, teacher = prepared.context, prepared.teacher
-    folder = place_of_found(context.run)
-    aim = candidate.pruning.sparsity or max(SANDWICH)
-    tried = [one for one in SANDWICH if one < aim] or [aim / 2]
-    key = {**record, "sandwich": tried, "lambda": LAMBDA}
-    artifact = student_artifact(folder, key, teacher.tokenizer, teacher.scale)
-    if artifact.done():
-        return
-    pruned, work = prepared.mini.pruned, context.run.folder / "work" / folder.name
-    assert pruned is not None, "made for a space with pruned students"
-    order = pruned.order(candidate.pruning.shape)
-    kept = {one: order.kept(order.at_sparsity(one)) for one in tried}
-    with context.run.timed(f"distil {folder.name}"):
-        network = copy.deepcopy(teacher.model).cpu()
-        device = context.runtime.device
-        parts = [partial(masked, of_paths=masks(network, one, device)) for one in kept.values()]
-        job = replace(prepared.full(candidate.recipe), parts=parts)
-        say(f"{folder.name}: distilling {len(tried)} sparsities in one network")
-        state = run_recipe(job, candidate, work, folder.name, lambda: StudentState(network))
-        students = {one: sliced(state.model.cpu(), left) for one, left in kept.items()}
-        scores = {one: _score(prepared, student) for one, student in students.items()}
-        best = choose_assistant(scores)
-        told = ", ".join(f"{score:.4f} ({100 * one:g}%)" for one, score in scores.items())
-        say(f"{folder.name}: {100 * best:g}% teaches; on held-out rows: {told}")
-        artifact.write(students[best])
-    shutil.rmtree(work, ignore_errors=True)
+def _folder(context: Context, candidate: Candidate, words: Sequence[str]) -> Path:
+    """`RUN/assistants/assistant-ziplm-60-80` of 80%, taught by 60%."""
+    parts = [name_of(word).strip("%") for word in words]
+    pruned = [word for word in words if word == AUTO or sparsity_of(word) is not None]
+    parts = [candidate.pruning.method] * bool(pruned) + parts
+    # Which sparsities are tried depends on what the one that is found will teach.
+    parts += [candidate.pruning.target.strip("%")] * (AUTO in words)
+    return context.run.folder / FOLDER / "-".join(("assistant", *parts))
 
 
-def choose_assistant(scores: Mapping[float, float]) -> float:
-    """The sparsity of the best trade-off, of scores by sparsity; of equals, the first.
-
-    Golden: 0.86 at 80%, 0.90 at 50%, 0.80 at 90%: 1.02, 1.00 and 0.98, so 80%.
-    """
-    return max(scores, key=lambda one: scores[one] + LAMBDA * one)
-
-
-def _score(prepared: Prepared, student: PreTrainedModel) -> float:
-    """The main score of a student on the training rows held out."""
-    rows, spec = prepared.rows(TEACHERS_VOCABULARY), prepared.inputs.data.spec
-    found = scores_and_intervals(
-        *(student, {spec.evaluation[0]: rows.selection}, spec, prepared.context.runtime.exact),
-        *(rows.pad_id, prepared.teacher.scale),
-    )["scores"]
-    return float(found.get(spec.main_score, fmean(found.values())))
+def _of_trial(context: Context, number: int) -> Assistant:
+    """A trial's student: where it was distilled already, else where it will be."""
+    run, settings = context.run, context.settings
+    if not settings.searches:
+        raise KdnasError(
+            f"invalid --assistants trial-{number}: {run.folder} has no search and no trials; give "
+            "the folder of a checkpoint, such as OTHER_RUN/student"
+        )
+    try:
+        winner = Winner.of(choose_winner(open_study_of(run), number=number))
+    except KdnasError as error:
+        raise KdnasError(f"invalid --assistants trial-{number}: {error}") from None
+    record = record_of(settings, winner.candidate, number)
+    places = [run.folder / "students" / f"trial-{number}" / "student", run.folder / "student"]
+    places.append(run.folder / "controls" / "searched")
+    folder = next((at for at in places if student_artifact(at, record).done()), places[0])
+    return Assistant(f"trial-{number}", folder, winner.candidate, number)

@@ -21,9 +21,9 @@ from kdnas.scoring.limits import Limits
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner
-from kdnas.workflow.distil import record_of
 from kdnas.workflow.measure import Control, measured, saved_model
 from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.records import record_of
 
 # Where the run's own student is while another ships: that of a search, or of a given shape.
 ASIDE, GIVEN_ASIDE = Path("controls") / "searched", Path("controls") / "distilled"

@@ -11,9 +11,7 @@ from typing import Any
 
 from optuna.study import Study
 
-from kdnas.config import Settings, every_recipe, settings_of
 from kdnas.evaluation.threshold import keep_threshold
-from kdnas.files.artifact import key_of
 from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.report.model import BY_MAGNITUDE, DISTILLED, HAND_PICKED, SEARCHED, WITHOUT_ASSISTANTS
 from kdnas.runs.context import Context, run_step
@@ -28,13 +26,15 @@ from kdnas.study.winner import Winner, choose_winner
 from kdnas.workflow.assistants import FOLDER as ASSISTANTS
 from kdnas.workflow.assistants import (
     assistants_of,
-    find_assistant,
-    place_of_assistant,
+    copy_checkpoint,
     taught_by_assistant,
 )
+from kdnas.workflow.check_assistants import check_larger
+from kdnas.workflow.find_assistant import find_assistant
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.records import is_made, record_of
 from kdnas.workflow.seeds import SEEDS, Train, has_time, named, train_seeds, with_seed
 
 MAGNITUDE = "magnitude"
@@ -61,10 +61,13 @@ def distil(
     def train(own: Prepared, work: Path, title: str) -> StudentState:
         say(f"{title}: distilling {candidate.label}")
         known = None if seed is not None else trial
-        start = partial(after_mini_kd, own, candidate, known, title)
         job = taught_by_assistant(own, own.full(candidate.recipe), candidate)
-        goes_on = job.settings.after_mini_kd
-        return run_recipe(job, candidate, work, title, start if goes_on else None)
+        if job.settings.after_mini_kd:
+            start = partial(after_mini_kd, own, candidate, known, title)
+        else:  # of the run's teacher, whoever teaches it
+            start = partial(own.mini.untrained, candidate)
+        given = job.settings.after_mini_kd or candidate.assistants
+        return run_recipe(job, candidate, work, title, start if given else None)
 
     _train(prepared, candidate, folder, seed, record, train, step)
 
@@ -116,44 +119,13 @@ def finalist_step(number: int) -> str:
 def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str:
     """The step that trains the student of a folder, `distil student`; in a family with its name.
 
-    The steps of further finalists have names of their own.
+    The steps of further finalists, and of assistants, have names of their own.
     """
-    if step.startswith(FINALIST):
+    if " " in step:
         return step
     parts = folder.relative_to(run.folder).parts
     family = parts[1:2] if parts[0] == FAMILY else ()
     return " ".join((step, named(folder.name, seed), *family))
-
-
-def record_of(
-    settings: Settings,
-    candidate: Candidate,
-    trial: int | None,
-    method: str = "distilled",
-    seed: int | None = None,
-) -> dict[str, Any]:
-    """What decides a trained student; `seed` where it is not the run's."""
-    recipe = recipe_record(settings_of(settings, candidate.recipe))
-    record = {"candidate": candidate.params, "trial": trial, "method": method, "recipe": recipe}
-    return record if seed is None else {**record, "seed": seed}
-
-
-def recipe_record(settings: Settings) -> list[dict[str, Any]]:
-    """The stages of a recipe, with the weights of classes and the start, as plain values."""
-    asked = settings.class_weights
-    weighed: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
-    weighed |= {} if settings.after_mini_kd else {"after_mini_kd": False}
-    stages = (
-        stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
-    )
-    return [{**stage, **weighed} for stage in stages]
-
-
-def is_made(folder: Path, settings: Settings) -> bool:
-    """Whether a folder has a student that was trained by a recipe of a run."""
-    key = key_of(folder)
-    offered: list[Any] = [recipe_record(own) for own in every_recipe(settings).values()]
-    return key is not None and key.get("recipe") in offered
 
 
 def after_mini_kd(
@@ -174,16 +146,26 @@ def train_student(prepared: Prepared, winner: Winner, folder: Path, home: Path) 
 
     Its assistants are trained first.
     """
+    train_assistants(prepared, winner.candidate)
     name = DISTILLED if winner.trial is None else SEARCHED
-    run = prepared.context.run
-    for assistant in assistants_of(winner.candidate):
-        distil(prepared, assistant, None, place_of_assistant(run, assistant))
-    if winner.candidate.pruning.finds_assistant:
-        record = record_of(prepared.context.settings, winner.candidate, None, "assistant")
-        find_assistant(prepared, winner.candidate, record)
     own = Control(name, winner.candidate, folder, "student")
     train = partial(distil, prepared, winner.candidate, winner.trial)
     return train_seeds(prepared.context, own, home, train)
+
+
+def train_assistants(prepared: Prepared, candidate: Candidate) -> None:
+    """Makes those that teach a candidate in the teacher's place, each taught by the one before."""
+    context = prepared.context
+    if candidate.assistants:
+        check_larger(context, prepared.inputs, candidate, prepared.meter.shape_of)
+    for one in assistants_of(context, candidate):
+        if one.candidate:
+            distil(prepared, one.candidate, one.trial, one.folder, step=one.step)
+        elif one.source:
+            copy_checkpoint(prepared, one.source, one.folder)
+        else:
+            record = record_of(context.settings, candidate, None, "assistant")
+            find_assistant(prepared, candidate, one.folder, record)
 
 
 def train_controls(
@@ -192,7 +174,8 @@ def train_controls(
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
-    well. The winner's checkpoint is in `student`; `home` gets those of the controls.
+    well, one with assistants itself without them. The winner's checkpoint is in `student`; `home`
+    gets those of the controls.
     """
     settings, controls = prepared.context.settings, list[Control]()
 
@@ -206,14 +189,15 @@ def train_controls(
 
     labels = partial(fine_tune, prepared, winner)
     make("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)
-    if settings.architecture is not None:
-        return controls
-    if winner.pruning.assistants:
-        alone = replace(winner, pruning=winner.pruning.shape)
+    if winner.assistants:
+        alone = replace(winner, assistants=())
         afresh = partial(distil, prepared, alone, None)
         make(WITHOUT_ASSISTANTS, alone, "without-assistants", afresh)
+    if settings.architecture is not None:
+        return controls
     if winner.pruning.method not in (NONE, MAGNITUDE) and not settings.searches:
-        other = replace(winner, pruning=replace(winner.pruning.shape, method=MAGNITUDE, after=()))
+        pruning = replace(winner.pruning, method=MAGNITUDE, after=())
+        other = replace(winner, pruning=pruning, assistants=())
         afresh = partial(distil, prepared, other, None)
         make(BY_MAGNITUDE, other, "by-magnitude", afresh)
     picked = control_by_hand(prepared, winner, student)

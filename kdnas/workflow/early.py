@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings, validated
+from kdnas.config.assistants import assistants_in, problem_of_assistants
 from kdnas.config.groups import OF_A_TRIAL
+from kdnas.config.names import joined
 from kdnas.errors import KdnasError
 from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
-from kdnas.runs.run_folder import resolve
+from kdnas.runs.run_folder import absolute_assistants, resolve
 from kdnas.runs.student import finished_student
 from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import quoted, shown
@@ -139,6 +141,20 @@ def check_choice(trial: int | None, speedup: object) -> float | None:
             f"invalid --trial {shown(trial)}: expected the number of a trial, 0 or more"
         )
     return validated({"speedup": speedup}).speedup
+
+
+def check_assistants_of_trial(trial: int | None, given: object) -> tuple[str, ...]:
+    """Those that teach the student of a trial, as the words of a list.
+
+    Raises:
+        KdnasError: No trial is named, or the list contradicts itself.
+    """
+    words = assistants_in(absolute_assistants(joined(given)))
+    if words and trial is None:
+        raise KdnasError("--assistants needs the student that they teach: give --trial N")
+    if problem := problem_of_assistants(words):
+        raise KdnasError(problem)
+    return words
 
 
 def _check_data_variable() -> None:

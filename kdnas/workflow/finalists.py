@@ -20,9 +20,9 @@ from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.workflow.choose import ASIDE, checkpoint_of, held_out_score
-from kdnas.workflow.distil import record_of
 from kdnas.workflow.measure import Control
 from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.records import record_of
 from kdnas.workflow.within_limit import distil_within_limit
 
 

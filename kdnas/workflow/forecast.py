@@ -31,10 +31,12 @@ from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, is_made, step_name
+from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, step_name
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import probe
+from kdnas.workflow.records import is_made
+from kdnas.workflow.run_space import asked_candidates
 from kdnas.workflow.seeds import other_seeds, place_of_seed
 from kdnas.workflow.selection_rows import for_students, selection_rows
 from kdnas.workflow.trials_spent import trials_left, trials_spent
@@ -230,13 +232,13 @@ def _facts(
         "selection": selection_rows(data, settings).row_count,
         **{f"reported ({split})": part.row_count for split, part in data.evaluation.items()},
     }
-    candidates = inputs.space.candidates
     chosen: dict[str, Any] = {}
     if not settings.searches:
-        chosen["student"] = ", then ".join(candidate.label for candidate in candidates)
+        asked = asked_candidates(settings, inputs.space)
+        chosen["student"] = ", then ".join(candidate.label for candidate in asked)
     else:
         trials = settings.trials if settings.ends_by_trials else None
-        chosen = {"space": len(candidates), "trials": trials, "trials_left": left}
+        chosen = {"space": len(inputs.space.candidates), "trials": trials, "trials_left": left}
         chosen |= {"sampler": settings.sampler, "budget": settings.budget}
     return Facts(
         task=spec.name,
@@ -284,14 +286,19 @@ def share_of_time(study: Study, trial: FrozenTrial) -> float:
     return float(own) / fmean(times) if own and times else 1.0
 
 
-def trained_in_full(context: Context, home: Path) -> list[tuple[str, str, Path]]:
-    """The steps, titles and folders of the students that are trained in full for a report."""
+def trained_in_full(
+    context: Context, home: Path, assistants: Sequence[str] = ()
+) -> list[tuple[str, str, Path]]:
+    """The steps, titles and folders of the students that are trained in full for a report.
+
+    `assistants` teach the student of the report.
+    """
     settings = context.settings
     kinds = [
         ("distil", "student", "distil the student"),
         ("control", "fine-tuned", "control: the student on labels alone"),
     ]
-    if settings.assistants:
+    if assistants:
         kinds.append(("distil", "without-assistants", "control: the student without assistants"))
     if settings.pruned and not (settings.searches or settings.pruned == MAGNITUDE):
         kinds.append(("distil", "by-magnitude", "control: pruned by magnitude"))

@@ -7,7 +7,7 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,10 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config.assistants import in_words
 from kdnas.report import Report, write_report
 from kdnas.runs.clock import run_clock, seconds_before
 from kdnas.runs.context import Context
-from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
@@ -33,7 +33,8 @@ from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_searches, check_whole, open_study_of
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.assistants import assistants_of, place_of_assistant, place_of_found
+from kdnas.workflow.assistants import assistants_of
+from kdnas.workflow.check_assistants import check_assistants
 from kdnas.workflow.choose import (
     Choice,
     aside_of,
@@ -42,7 +43,7 @@ from kdnas.workflow.choose import (
     choose_student,
     ship,
 )
-from kdnas.workflow.distil import record_of, step_name, train_controls, train_student
+from kdnas.workflow.distil import train_controls, train_student
 from kdnas.workflow.finalists import distil_finalists
 from kdnas.workflow.forecast import (
     Forecast,
@@ -67,7 +68,9 @@ from kdnas.workflow.learn_from import check_lessons
 from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned
+from kdnas.workflow.records import record_of
 from kdnas.workflow.remember import remember_finalists
+from kdnas.workflow.run_space import asked_candidates
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
@@ -114,7 +117,7 @@ def find_student(
 
             prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
             track.curves()
-            winner, random = Winner(inputs.space.candidates[-1]), None
+            winner, random = Winner(asked_candidates(settings, inputs.space)[-1]), None
             before: dict[str, Report] = {}
             if study:
                 if not finish:
@@ -136,11 +139,10 @@ def find_student(
             return report
 
 
-def _assistants(run: Run, candidate: Candidate) -> list[tuple[str, str, Path]]:
+def _assistants(context: Context, candidate: Candidate) -> list[tuple[str, str, Path]]:
     """As `trained_in_full`, of the assistants of a candidate."""
-    places = [place_of_assistant(run, one) for one in assistants_of(candidate)]
-    places += [place_of_found(run)] * candidate.pruning.finds_assistant
-    return [(step_name(run, "distil", at), f"distil {at.name}", at) for at in places]
+    made = assistants_of(context, candidate)
+    return [(one.step, f"assistant: {one.title}", one.folder) for one in made if not one.source]
 
 
 def _deliver_before(prepared: Prepared) -> dict[str, Report]:
@@ -191,14 +193,16 @@ def _check(
     changed = check_changes(context)
     given = load_given_teacher(context, inputs, afresh=changed)
     check_limits(context, inputs)
+    student = asked_candidates(context.settings, inputs.space)[-1]
+    check_assistants(context, inputs, student)
     homes = [run.folder]
     if not context.settings.searches and inputs.space.prunings:
         homes = [home_of_pruned(context, pruning) for pruning in inputs.space.prunings]
     if finish:
         check_has_trials(context)
     students = [
-        *_assistants(run, inputs.space.candidates[-1]),
-        *(one for home in homes for one in trained_in_full(context, home)),
+        *_assistants(context, student),
+        *(one for home in homes for one in trained_in_full(context, home, student.assistants)),
     ]
     over = spent() if context.settings.budget and not finish else None
     retrain: Any = {"students": students, "retrain_teacher": changed}
@@ -253,11 +257,17 @@ def deliver(
     return report
 
 
-def distil_another(context: Context, number: int | None, speedup: float | None) -> Report:
+def distil_another(
+    context: Context, number: int | None, speedup: float | None, assistants: Sequence[str] = ()
+) -> tuple[Path, Report]:
     """Steps 5 to 7 for another trial of the study, in RUN/students/trial-N.
 
     The trial is named by its number, or is the best one that is at least `speedup` times as fast.
-    Random search is read where the run has it, not run.
+    With `assistants`, which need a number, its student learns from the last of them; it is in
+    RUN/students/trial-N-taught-by-.... Random search is read where the run has it, not run.
+
+    Returns:
+        The folder of the report, and the report.
 
     Raises:
         KdnasError: There is no study, or no such trial.
@@ -266,33 +276,46 @@ def distil_another(context: Context, number: int | None, speedup: float | None) 
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
-        inputs, given, study, best_first, planned = _check_trial(context, number, speedup)
+        inputs, given, study, best_first, planned = _check_trial(
+            context, number, speedup, assistants
+        )
         run.log("machine", host=platform.node(), **context.runtime.describe())
         with follow(planned):
             prepared = prepare(context, inputs, given)
             place = partial(place_of, context)
-            [trial] = distil_within_limit(prepared, best_first, speedup, place)
+            if assistants:
+                trial = _taught(best_first[0], assistants)
+            else:
+                [trial] = distil_within_limit(prepared, best_first, speedup, place)
             home = home_of(context, trial)
             random = load_control(url, settings.study, CONTROL)
             own = home == run.folder
             if own:
                 say(f"trial {trial.trial} is distilled already: it is the run's own student")
             limit = settings.speedup if own else speedup
-            return deliver(prepared, study, random, trial, home, limit)
+            return home, deliver(prepared, study, random, trial, home, limit)
 
 
-def plan_trial(context: Context, number: int | None, speedup: float | None) -> Forecast:
+def _taught(trial: FrozenTrial, assistants: Sequence[str]) -> Winner:
+    """A trial whose student has assistants."""
+    own = Winner.of(trial)
+    return replace(own, candidate=replace(own.candidate, assistants=tuple(assistants)))
+
+
+def plan_trial(
+    context: Context, number: int | None, speedup: float | None, assistants: Sequence[str] = ()
+) -> Forecast:
     """What `distil_another` would do.
 
     Raises:
         KdnasError: There is no study, or no such trial.
     """
     with context.run.alone():
-        return _check_trial(context, number, speedup)[-1]
+        return _check_trial(context, number, speedup, assistants)[-1]
 
 
 def _check_trial(
-    context: Context, number: int | None, speedup: float | None
+    context: Context, number: int | None, speedup: float | None, assistants: Sequence[str]
 ) -> tuple[Inputs, Teacher, Study, list[FrozenTrial], Forecast]:
     """What distilling a trial begins with: data, teacher, study, trials and plan."""
     open_study_of(context.run)  # refuses where there is none
@@ -301,7 +324,12 @@ def _check_trial(
     given = load_given_teacher(context, inputs)
     study = open_run_study(context, inputs.space)
     best_first = ranked_trials(study, number=number, speedup=speedup)
-    students = trained_in_full(context, home_of(context, Winner.of(best_first[0])))
+    winner = _taught(best_first[0], assistants)
+    check_assistants(context, inputs, winner.candidate)
+    students = [
+        *_assistants(context, winner.candidate),
+        *trained_in_full(context, home_of(context, winner), assistants),
+    ]
     planned = forecast(context, inputs, given, searches=False, students=students)
     planned.plan.rescale("student", share_of_time(study, best_first[0]))
     return inputs, given, study, best_first, planned
@@ -309,8 +337,9 @@ def _check_trial(
 
 def home_of(context: Context, trial: Winner) -> Path:
     """The folder for a trial's results: the run's own where the run distilled this trial."""
-    folder = context.run.folder
-    beside = folder / "students" / f"trial-{trial.trial}"
+    folder, words = context.run.folder, trial.candidate.assistants
+    taught = f"-taught-by-{in_words(words)}".replace("%", "").replace(",", "-") if words else ""
+    beside = folder / "students" / f"trial-{trial.trial}{taught}"
     record = record_of(context.settings, trial.candidate, trial.trial)
     own = student_artifact(checkpoint_of(context, trial), record)
     return beside if (beside / "student").exists() or not own.done() else folder

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
-from kdnas.space import Pruning, SearchSpace
+from kdnas.space import Candidate, Pruning, SearchSpace
 from kdnas.space.given_shape import space_of_shape
-from kdnas.space.pruning import AUTO, SPARSITIES, SPARSITY, gradually
+from kdnas.space.pruning import SPARSITIES, SPARSITY, gradually
 from kdnas.students.pruning.kept import prunable_family
 
 # The strongest of the methods (docs/pruning.md).
@@ -37,6 +38,12 @@ def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
     return space.with_prunings(asked_prunings(settings), dense=False)
 
 
+def asked_candidates(settings: Settings, space: SearchSpace) -> list[Candidate]:
+    """The students of a run without a search, with who teaches them; the last is the run's own."""
+    words = settings.assistant_words
+    return [replace(candidate, assistants=words) for candidate in space.candidates]
+
+
 def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
     """How candidates of a search may be pruned.
 
@@ -60,6 +67,4 @@ def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
     if settings.speedups:
         return gradually(settings.pruned, settings.speedups)
     targets = settings.sparsity or 0.0, settings.speedup or 0.0
-    auto = settings.assistants == AUTO
-    assistants: Any = (AUTO,) if auto else settings.assistant_sparsities
-    return (Pruning(settings.pruned, *targets, assistants=assistants),)
+    return (Pruning(settings.pruned, *targets),)

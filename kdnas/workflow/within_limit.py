@@ -22,9 +22,10 @@ from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.choose import ASIDE
-from kdnas.workflow.distil import distil, finalist_step, recipe_record
+from kdnas.workflow.distil import distil, finalist_step
 from kdnas.workflow.measure import FINAL_REPEATS, measured
 from kdnas.workflow.prepare import Prepared
+from kdnas.workflow.records import recipe_record
 
 # Trials that are timed in one go: more would hold too many models in memory.
 TOGETHER = 6

@@ -13,11 +13,8 @@ from conftest import QUICK, Said, flags_of
 from transformers import AutoModelForSequenceClassification
 
 from kdnas import KdnasError, distill, load_run, predict
-from kdnas.config import validated
-from kdnas.space import Architecture, Candidate, Pruning
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
-from kdnas.workflow.assistants import assistants_of
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
 CONTROLS = ["fine-tuned without KD", "pruned by magnitude"]
@@ -183,73 +180,3 @@ def test_another_method_makes_a_student(
     home = distill(teacher=teacher_folder, task="mrpc", pruned="gradient", **given).folder
     kept = Kept.read(load_student(home / "student").config)
     assert kept is not None and sum(map(len, kept.heads)) == 6
-
-
-@pytest.mark.slow
-def test_assistants_teach_one_after_the_other(
-    tmp_path: Path, teacher_folder: Path, data_folder: Path
-) -> None:
-    given = {**ONE, "data_dir": data_folder, "out": tmp_path / "run", "sparsity": 0.75}
-    given |= {"teacher": teacher_folder, "task": "mrpc", "pruned": "gradient"}
-    home = distill(**given, assistants="0.25,0.5").folder
-    report = load_run(home).report
-    assert report is not None
-    assert report.student.name.endswith("gradient 75% taught by 25%,50%")
-    assert [control.name for control in report.controls][1] == "without assistants"
-    heads = {}
-    for name in ("assistant-25", "assistant-50"):
-        kept = Kept.read(load_student(home / "assistants" / name).config)
-        assert kept is not None
-        heads[name] = sum(map(len, kept.heads))
-    assert heads == {"assistant-25": 9, "assistant-50": 6}
-    taught = load_student(home / "student").state_dict()
-    alone = load_student(home / "controls" / "without-assistants").state_dict()
-    assert taught.keys() == alone.keys()
-    if report.selection is not None and report.selection.shipped == "distilled":
-        assert any(not taught[name].equal(alone[name]) for name in taught)
-
-
-@pytest.mark.slow
-def test_an_assistant_is_found_in_a_sandwich(
-    tmp_path: Path, teacher_folder: Path, data_folder: Path
-) -> None:
-    given = {**ONE, "data_dir": data_folder, "out": tmp_path / "run", "sparsity": 0.75}
-    given |= {"teacher": teacher_folder, "task": "mrpc", "pruned": "gradient"}
-    home = distill(**given, assistants="auto").folder
-    report = load_run(home).report
-    assert report is not None
-    assert report.student.name.endswith("gradient 75% taught by auto")
-    kept = Kept.read(load_student(home / "assistants" / "assistant-auto").config)
-    assert kept is not None and sum(map(len, kept.heads)) in (4, 5, 6)  # of 70, 60 or 50%
-    before = (home / "assistants" / "assistant-auto" / "model.safetensors").stat().st_mtime_ns
-    (home / "student" / "model.safetensors").unlink()
-    distill(**given, assistants="auto")
-    after = (home / "assistants" / "assistant-auto" / "model.safetensors").stat().st_mtime_ns
-    assert before == after and (home / "student" / "model.safetensors").exists()
-
-
-@pytest.mark.parametrize(
-    ("assistants", "message"),
-    [
-        ("0.6,0.4", "give each once, the lowest first, and all below --sparsity"),
-        ("0.6,0.9", "give each once, the lowest first, and all below --sparsity"),
-        ("60,70", "expected shares above 0 and below 1, such as 0.6,0.8"),
-        ("a", "expected sparsities with commas between them"),
-    ],
-)
-def test_assistants_that_cannot_teach_are_refused(assistants: str, message: str) -> None:
-    with pytest.raises(KdnasError) as error:
-        validated({"pruned": "ziplm", "sparsity": 0.8, "assistants": assistants})
-    assert f"invalid --assistants {assistants}: {message}" in str(error.value)
-
-
-def test_a_candidate_with_assistants_comes_back_from_its_parameters() -> None:
-    shape = Architecture(3, 4, 32, 64, "gelu")
-    pruning = Pruning("ziplm", sparsity=0.9, assistants=(0.6, 0.8))
-    candidate = Candidate(shape, pruning=pruning)
-    assert Candidate.from_params(candidate.params) == candidate
-    first, second = assistants_of(candidate)
-    assert first.pruning == Pruning("ziplm", sparsity=0.6)
-    assert second.pruning == Pruning("ziplm", sparsity=0.8, assistants=(0.6,))
-    assert pruning.shape == Pruning("ziplm", sparsity=0.9)
-    assert Candidate(shape, pruning=pruning.shape).key != candidate.key

@@ -32,9 +32,10 @@ class PruningOptions(Options):
     )
     assistants: str | None = setting(
         None,
-        "With --pruned: sparsities of students, such as 0.6,0.8, each of which teaches the next "
-        "one and the last of which teaches the student, in the teacher's place; or auto: one "
-        "whose sparsity is found by training several in one network.",
+        "Of kdnas distill: students that teach in the teacher's place, each the next one, the last "
+        "the student: a trial of RUN, such as trial-3, or the folder of a checkpoint, behind it "
+        "sparsities of --pruned, such as 0.6,0.8; or auto: one whose sparsity is found by training "
+        "several in one network.",
         form="LIST|auto",
     )
     speedups: tuple[Annotated[float, Field(gt=1, le=10_000)], ...] = setting(

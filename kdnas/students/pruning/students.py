@@ -74,7 +74,6 @@ class PrunedStudents:
         Raises:
             MissedLimitError: No pruning reaches the speed-up.
         """
-        pruning = pruning.shape
         name = f"shape-{pruning.label.replace(' ', '-')}.json"
         kept: Artifact[Any] = json_artifact(self.folder / name, {**self.key, **pruning.params})
         return PrunedArchitecture.from_params(kept.get(lambda: self._choose(pruning).params))

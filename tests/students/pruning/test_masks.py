@@ -16,7 +16,7 @@ from kdnas.distillation.sandwich import SandwichLosses
 from kdnas.distillation.signals import NoSignal
 from kdnas.students.pruning import Kept, masked, masks, sliced
 from kdnas.tasks import EncodedExamples
-from kdnas.workflow.assistants import choose_assistant
+from kdnas.workflow.find_assistant import choose_assistant
 
 FULL = Kept.of([range(4)] * 3, [range(64)] * 3)
 LESS = Kept.of([[0, 2], [], [1, 2, 3]], [range(8), range(40, 64), []])

@@ -1,0 +1,214 @@
+"""Students that teach in the teacher's place: `kdnas distill ... --assistants trial-3,0.8`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import QUICK, Said, flags_of
+from transformers import AutoConfig
+
+from kdnas import KdnasError, distill, load_run, search
+from kdnas.config import validated
+from kdnas.files.artifact import key_of
+from kdnas.space import Architecture, Candidate, Pruning
+from kdnas.students.checkpoint import load_student
+from kdnas.students.pruning import Kept
+
+ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
+
+
+@pytest.fixture(scope="module")
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, teacher_folder: Path, data_folder: Path
+) -> Path:
+    """A finished search of three trials, of 1 to 3 layers; copy it to change it."""
+    out = tmp_path_factory.mktemp("searched") / "run"
+    space = {"num_hidden_layers": [1, 2, 3], "hidden_size": [32], "hidden_act": ["gelu"]}
+    space |= {"num_attention_heads": [4], "intermediate_size": [64]}
+    given = {**QUICK, "data_dir": data_folder, "out": out, "space": space, "trials": 3}
+    return search(teacher_folder, "mrpc", **given, warm_start=False, sampler="random").folder
+
+
+@pytest.fixture
+def run(searched: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(searched, tmp_path / "searched"))
+
+
+@pytest.fixture
+def given(tmp_path: Path, teacher_folder: Path, data_folder: Path) -> dict[str, Any]:
+    """Of a student pruned to 75%."""
+    own = {"data_dir": data_folder, "out": tmp_path / "run", "teacher": teacher_folder}
+    return {**ONE, **own, "task": "mrpc", "pruned": "gradient", "sparsity": 0.75}
+
+
+def trial_of_depth(run: Path, layers: int) -> int:
+    """The number of the trial with so many layers."""
+    table = load_run(run).trials
+    return int(table[table.num_hidden_layers == layers].number.iloc[0])
+
+
+def heads_of(folder: Path) -> int:
+    """The heads that a pruned student has left."""
+    kept = Kept.read(load_student(folder).config)
+    assert kept is not None
+    return sum(map(len, kept.heads))
+
+
+def test_a_trial_teaches_another_one(run: Path) -> None:
+    large, small = trial_of_depth(run, 3), trial_of_depth(run, 1)
+    made = distill(run, trial=small, assistants=f"trial-{large}")
+    assert made.folder == run / "students" / f"trial-{small}-taught-by-trial-{large}"
+    assert made.report.student.name.endswith(f"taught by trial-{large}")
+    assert made.report.student.trial == small
+    assert [one.name for one in made.report.controls][1] == "without assistants"
+    places = [run / "student", run / "students" / f"trial-{large}" / "student"]
+    assert sum(AutoConfig.from_pretrained(at).num_hidden_layers == 3 for at in places) == 1
+    assert AutoConfig.from_pretrained(made.student).num_hidden_layers == 1
+    key = key_of(made.student)
+    assert key is not None and key["candidate"]["assistants"] == f"trial-{large}"
+    taught, alone = (
+        load_student(made.folder / at).state_dict()
+        for at in ("student", "controls/without-assistants")
+    )
+    assert any(not taught[name].equal(alone[name]) for name in taught)
+    before = (made.student / "model.safetensors").stat().st_mtime_ns
+    distill(run, trial=small, assistants=f"trial-{large}")
+    assert (made.student / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_what_of_a_run_cannot_teach_is_refused(run: Path, command: Said) -> None:
+    large, small = trial_of_depth(run, 3), trial_of_depth(run, 1)
+    for words, message in (
+        ("trial-99", "trial 99 is not a finished trial of this study; finished: "),
+        (f"trial-{small}", "learns from trial-"),
+        (f"trial-{large},0.5", "sparsities are those of pruned students"),
+        (f"trial-{large},trial-{small}", f"trial-{small} is a student already"),
+    ):
+        taught = small if words.endswith(str(large)) else large
+        code, error = command("distill", run, "--trial", taught, "--assistants", words)
+        assert code == 2 and error.count("\n") == 1, error
+        assert f"invalid --assistants {words}: " in error
+        assert message in error or "cannot learn from" in error, error
+    assert not list(run.glob("students/*taught*"))
+    code, error = command("distill", run, "--speedup", 1, "--assistants", f"trial-{large}")
+    assert code == 2 and "--assistants needs the student that they teach: give --trial N" in error
+
+
+@pytest.mark.slow
+def test_a_checkpoint_and_a_sparsity_teach(run: Path, given: dict[str, Any]) -> None:
+    large = trial_of_depth(run, 3)
+    source = distill(run, trial=large).student
+    home = distill(**given, assistants=f"{source},0.5").folder
+    report = load_run(home).report
+    assert report is not None
+    name = "searched" if source.parent == run else f"trial-{large}"
+    assert report.student.name.endswith(f"gradient 75% taught by {name},50%")
+    copied = home / "assistants" / f"assistant-{name}"
+    second = home / "assistants" / f"assistant-gradient-{name}-50"
+    assert (copied / "model.safetensors").exists() and heads_of(second) == 6
+    shutil.rmtree(run)  # the run has what it needs
+    (home / "student" / "model.safetensors").unlink()
+    before = (second / "model.safetensors").stat().st_mtime_ns
+    distill(**given, assistants=f"{source},0.5")
+    assert (home / "student" / "model.safetensors").exists()
+    assert (second / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_assistants_teach_one_after_the_other(given: dict[str, Any]) -> None:
+    home = distill(**given, assistants="0.25,0.5").folder
+    report = load_run(home).report
+    assert report is not None
+    assert report.student.name.endswith("gradient 75% taught by 25%,50%")
+    assert [control.name for control in report.controls][1] == "without assistants"
+    names = ("assistant-gradient-25", "assistant-gradient-25-50")
+    assert [heads_of(home / "assistants" / name) for name in names] == [9, 6]
+    taught = load_student(home / "student").state_dict()
+    alone = load_student(home / "controls" / "without-assistants").state_dict()
+    assert taught.keys() == alone.keys()
+    if report.selection is not None and report.selection.shipped == "distilled":
+        assert any(not taught[name].equal(alone[name]) for name in taught)
+
+
+@pytest.mark.slow
+def test_an_assistant_is_found_in_a_sandwich(given: dict[str, Any]) -> None:
+    home = distill(**given, assistants="auto").folder
+    report = load_run(home).report
+    assert report is not None
+    assert report.student.name.endswith("gradient 75% taught by auto")
+    found = home / "assistants" / "assistant-gradient-auto-75"
+    assert heads_of(found) in (4, 5, 6)  # of 70, 60 or 50%
+    before = (found / "model.safetensors").stat().st_mtime_ns
+    (home / "student" / "model.safetensors").unlink()
+    distill(**given, assistants="auto")
+    after = (found / "model.safetensors").stat().st_mtime_ns
+    assert before == after and (home / "student" / "model.safetensors").exists()
+
+
+def test_checkpoints_that_cannot_teach_are_refused(
+    tmp_path: Path, given: dict[str, Any], teacher_folder: Path, make_teacher: Any
+) -> None:
+    other = Path(shutil.copytree(teacher_folder, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    config |= {"id2label": {"0": "sad", "1": "glad"}, "label2id": {"sad": 0, "glad": 1}}
+    (other / "config.json").write_text(json.dumps(config))
+    headless = Path(shutil.copytree(teacher_folder, tmp_path / "headless"))
+    config |= {"architectures": ["BertModel"]}
+    (headless / "config.json").write_text(json.dumps(config))
+    for place, message in (
+        (tmp_path / "none", "does not exist; give a checkpoint's folder"),
+        (other, "its head predicts sad, glad; give a student that was trained for mrpc"),
+        (headless, "trained for mrpc"),
+    ):
+        with pytest.raises(KdnasError) as error:
+            distill(**given, assistants=str(place))
+        assert f"invalid --assistants {place}: " in str(error.value)
+        assert message in str(error.value) and "\n" not in str(error.value)
+        assert not given["out"].exists()
+    with pytest.raises(KdnasError, match="has no search and no trials; give the folder of a check"):
+        distill(**given, assistants="trial-3")
+    assert not given["out"].exists()
+
+
+@pytest.mark.parametrize(
+    ("assistants", "message"),
+    [
+        ("0.6,0.4", "give each once, the lowest first, and all below --sparsity"),
+        ("0.6,0.9", "give each once, the lowest first, and all below --sparsity"),
+        ("60,70", "expected shares above 0 and below 1, such as 0.6,0.8"),
+        ("a", "expected sparsities with commas between them"),
+        ("0.6,trial-3", "trial-3 is a student already and learns from none; let it stand first"),
+        ("trial-1,/x/y,0.6", "/x/y is a student already and learns from none"),
+        ("auto,0.6", "auto finds the only assistant; leave the others out"),
+    ],
+)
+def test_lists_that_contradict_themselves_are_refused(assistants: str, message: str) -> None:
+    with pytest.raises(KdnasError) as error:
+        validated({"pruned": "ziplm", "sparsity": 0.8, "assistants": assistants})
+    assert f"invalid --assistants {assistants}: {message}" in str(error.value)
+
+
+def test_a_search_has_no_assistants(flags: list[str], command: Said, tmp_path: Path) -> None:
+    code, error = command("search", *flags, "--out", tmp_path / "run", "--assistants", 0.6)
+    assert code == 2 and error.count("\n") == 1
+    assert "invalid --assistants 0.6: a search has none; give them for one student" in error
+
+
+@pytest.fixture
+def flags(teacher_folder: Path, data_folder: Path) -> list[str]:
+    return flags_of({"teacher": teacher_folder, "task": "mrpc", "data_dir": data_folder, **QUICK})
+
+
+def test_a_candidate_with_assistants_comes_back_from_its_parameters() -> None:
+    shape = Architecture(3, 4, 32, 64, "gelu")
+    pruning = Pruning("ziplm", sparsity=0.9)
+    candidate = Candidate(shape, pruning=pruning, assistants=("trial-3", "0.6", "0.8"))
+    assert Candidate.from_params(candidate.params) == candidate
+    assert candidate.label.endswith("ziplm 90% taught by trial-3,60%,80%")
+    others = (Candidate(shape, pruning=pruning), Candidate(shape, assistants=("/runs/a/student",)))
+    assert len({candidate.key, *(one.key for one in others)}) == 3
+    assert others[1].label.endswith("taught by a")
