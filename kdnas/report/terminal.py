@@ -44,6 +44,7 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     which = "" if own else f" --trial {report.student.trial}"
     look = "look at the front" if report.search else "read the report"
     model = name if own else f"{home}/student"
+    named = own or home.endswith(which.strip().removeprefix("--").replace(" ", "-"))
     commands = {
         f"kdnas predict {model} {kind.predict_example}": kind.predict_does,
         f"kdnas report {name} --open": look,

@@ -14,10 +14,14 @@ from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import REPEATS
 from kdnas.scoring.proxy import split_heldout
+from kdnas.space import Pruning
+from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
+from kdnas.workflow.find_assistant import SANDWICH
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.measure import FINAL_REPEATS
 from kdnas.workflow.probe import Speeds
+from kdnas.workflow.pruned import LATENCY_TABLE, TABLE_REPEATS
 from kdnas.workflow.selection_rows import for_students, selection_rows
 
 # A step of distillation reads the teacher's signal and has more losses than one on labels alone;
@@ -43,6 +47,7 @@ class Estimate:
         self.lengths = for_students(inputs.data, context.settings).train.sizes
         # Nobody knows yet which recipe on offer will train in full: the longest one, at worst.
         self.full = max(every_recipe(self.settings).values(), key=self._steps)
+        self.space = inputs.space
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
 
     def teacher(self) -> Parts:
@@ -101,6 +106,28 @@ class Estimate:
             schedule = schedule_of(stage, self.full)
             parts[stage.name] = times * self._training(schedule, self._rows(stage, self.full))
         return parts
+
+    def sandwich(self, *, signal: bool) -> Parts:
+        """Students of several sparsities in one network: each takes what its teacher does."""
+        own = self.recipe(signal=False)
+        parts = {name: len(SANDWICH) / self.speeds.share * each for name, each in own.items()}
+        return {**self.recipe(signal=signal), **parts}
+
+    @property
+    def prunings(self) -> tuple[Pruning, ...]:
+        """Those that are measured before anything is trained; not those of trained students."""
+        return tuple(one for one in self.space.prunings if not one.after)
+
+    def importance(self) -> Parts:
+        """What of a teacher goes first."""
+        step = self.speeds.student_step / self.speeds.share
+        method = PRUNING_METHODS[self.space.prunings[0].method]
+        return {"importance": method.seconds(self.space.teacher, step)}
+
+    def latency_table(self) -> Parts:
+        """The teacher with fewer and fewer heads and neurons, beside the whole one."""
+        cells = count_cells(self.space.teacher)
+        return {LATENCY_TABLE: cells * self._timed(TABLE_REPEATS)}
 
     def labels_alone(self) -> Parts:
         """The control without a teacher."""

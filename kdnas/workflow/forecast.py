@@ -31,14 +31,13 @@ from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, step_name
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import probe
-from kdnas.workflow.records import is_made
+from kdnas.workflow.pruned import LATENCY_TABLE, to_be_measured
 from kdnas.workflow.run_space import asked_candidates
-from kdnas.workflow.seeds import other_seeds, place_of_seed
 from kdnas.workflow.selection_rows import for_students, selection_rows
+from kdnas.workflow.trainings import FINALIST, Kind, Training
 from kdnas.workflow.trials_spent import trials_left, trials_spent
 
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
@@ -121,7 +120,7 @@ def forecast(
     given: Teacher,
     *,
     searches: bool = True,
-    students: Sequence[tuple[str, str, Path]] = (),
+    students: Sequence[Training] = (),
     trainings: int = 0,
     retrain_teacher: bool = False,
     spent: float | None = None,
@@ -133,7 +132,7 @@ def forecast(
         inputs: Its data and space.
         given: The teacher as it was loaded.
         searches: Whether candidates are tried.
-        students: Names of steps, titles and folders of the students to be trained for a report.
+        students: Those to be trained for a report, with their assistants.
         trainings: Students to be trained in full beside those.
         retrain_teacher: Whether its fine-tuned teacher was trained with other settings.
         spent: Seconds of the run's budget that are over; None where it does not limit this.
@@ -146,13 +145,13 @@ def forecast(
     tune = not tuned and _is_tuned(context, inputs, given)
     left = trials_left(context) if searches else 0.0
     random = trials_left(context, control=True) if searches else 0.0
-    missing = [one for one in students if left > 0 or not is_made(one[2], settings)]
+    missing = [one for one in students if left > 0 or not one.is_made(settings)]
     trains = bool(left or random or missing or trainings)
     jobs = count_jobs(context, math.ceil(max(left, random)), count_params(given.model))
     speeds = probe(context, inputs, given, tune=tune, trains=trains)
     estimate = Estimate(context, inputs, speeds, jobs)
-    before = _before(estimate, tune=tune, signal=bool(left or random or missing))
-    made = len(students) - len(missing)
+    before = _before(context, estimate, tune=tune, signal=bool(left or random or missing))
+    made = sum(one.is_student for one in students) - sum(one.is_student for one in missing)
     todo = Allotment(left, random, _students(estimate, missing))
     if spent is not None and (left or random):
         todo = _allotted(context, estimate, todo, before, spent, made)
@@ -182,11 +181,14 @@ def forecast(
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
 
 
-def _before(estimate: Estimate, *, tune: bool, signal: bool) -> list[Step]:
-    """What comes before the search: the teacher, and its outputs for the proxy."""
+def _before(context: Context, estimate: Estimate, *, tune: bool, signal: bool) -> list[Step]:
+    """What comes before the search: the teacher, what of it is pruned, its outputs."""
     title = "store the teacher's outputs"
+    pruning = to_be_measured(context, estimate.prunings, afresh=tune) if signal else []
+    parts = {LATENCY_TABLE: estimate.latency_table}
     return [
         *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),
+        *(Step(n, n, parts.get(n, estimate.importance)(), "pruning") for n in pruning),
         *([Step("signal", title, estimate.signal(), "signal")] * signal),
     ]
 
@@ -286,57 +288,22 @@ def share_of_time(study: Study, trial: FrozenTrial) -> float:
     return float(own) / fmean(times) if own and times else 1.0
 
 
-def trained_in_full(
-    context: Context, home: Path, assistants: Sequence[str] = ()
-) -> list[tuple[str, str, Path]]:
-    """The steps, titles and folders of the students that are trained in full for a report.
-
-    `assistants` teach the student of the report.
-    """
-    settings = context.settings
-    kinds = [
-        ("distil", "student", "distil the student"),
-        ("control", "fine-tuned", "control: the student on labels alone"),
-    ]
-    if assistants:
-        kinds.append(("distil", "without-assistants", "control: the student without assistants"))
-    if settings.pruned and not (settings.searches or settings.pruned == MAGNITUDE):
-        kinds.append(("distil", "by-magnitude", "control: pruned by magnitude"))
-    if settings.architecture is None:
-        kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
-    if settings.searches and settings.random_control == "full" and settings.sampler != "random":
-        kinds.append(("distil", "random-search", "control: the best of random search"))
-    found = []
-    for step, name, title in kinds:
-        place = home / "student" if name == "student" else home / "controls" / name
-        found.append((step_name(context.run, step, place), title, place))
-        for seed in other_seeds(settings):
-            place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
-            found.append((step_name(context.run, step, place, seed), told, place))
-    if settings.searches and home == context.run.folder:
-        found += _finalists(context)
-    return found
-
-
-def _finalists(context: Context) -> list[tuple[str, str, Path]]:
-    """The trainings of the search's further finalists; those that are over have their places."""
-    known = context.run.step("finalists", {})
-    made = len(known.read()) if known.done() else 0
-    student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
-    return [
-        (finalist_step(i), f"distil finalist {i + 1}", student if i < made else none)
-        for i in range(1, context.settings.finalists)
-    ]
-
-
-def _students(estimate: Estimate, students: Sequence[tuple[str, str, Path]]) -> list[Step]:
-    """The trainings in full that are still to come."""
+def _students(estimate: Estimate, students: Sequence[Training]) -> list[Step]:
+    """The trainings in full that are still to come, and what they need."""
     found: list[Step] = []
-    for name, title, _ in students:
-        labels_alone = name.startswith("control ")
-        parts = estimate.labels_alone() if labels_alone else estimate.recipe(signal=not found)
-        found.append(Step(name, title, parts, "student"))
+    for one in students:
+        signal = not any(step.kind == "student" for step in found)
+        kind = "student" if one.is_student else "pruning"
+        found.append(Step(one.step, one.title, _parts(estimate, one.kind, signal=signal), kind))
     return found
+
+
+def _parts(estimate: Estimate, kind: Kind, *, signal: bool) -> dict[str, float]:
+    if kind is Kind.LABELS:
+        return estimate.labels_alone()
+    if kind is Kind.IMPORTANCE:
+        return estimate.importance()
+    return (estimate.sandwich if kind is Kind.SANDWICH else estimate.recipe)(signal=signal)
 
 
 def _is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:

@@ -24,7 +24,6 @@ from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
-from kdnas.space import Candidate
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.rebuild import rebuild_study
 from kdnas.study.rows import row_of
@@ -33,7 +32,6 @@ from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, check_searches, check_whole, open_study_of
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.assistants import assistants_of
 from kdnas.workflow.check_assistants import check_assistants
 from kdnas.workflow.choose import (
     Choice,
@@ -50,7 +48,6 @@ from kdnas.workflow.forecast import (
     follow,
     forecast,
     share_of_time,
-    trained_in_full,
 )
 from kdnas.workflow.inputs import (
     Inputs,
@@ -67,13 +64,14 @@ from kdnas.workflow.inputs import (
 from kdnas.workflow.learn_from import check_lessons
 from kdnas.workflow.measure import family_of, make_report
 from kdnas.workflow.prepare import Prepared, prepare
-from kdnas.workflow.pruned import home_of_pruned
+from kdnas.workflow.pruned import home_of_pruned, measure_pruning
 from kdnas.workflow.records import record_of
 from kdnas.workflow.remember import remember_finalists
 from kdnas.workflow.run_space import asked_candidates
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
+from kdnas.workflow.trainings import Training, before_training, trained_in_full
 from kdnas.workflow.trials_spent import with_expected_trials
 from kdnas.workflow.within_limit import distil_within_limit
 
@@ -139,12 +137,6 @@ def find_student(
             return report
 
 
-def _assistants(context: Context, candidate: Candidate) -> list[tuple[str, str, Path]]:
-    """As `trained_in_full`, of the assistants of a candidate."""
-    made = assistants_of(context, candidate)
-    return [(one.step, f"assistant: {one.title}", one.folder) for one in made if not one.source]
-
-
 def _deliver_before(prepared: Prepared) -> dict[str, Report]:
     """The reports, by folder, of the pruned students that the last one is pruned from."""
     found, run = dict[str, Report](), prepared.context.run
@@ -193,23 +185,32 @@ def _check(
     changed = check_changes(context)
     given = load_given_teacher(context, inputs, afresh=changed)
     check_limits(context, inputs)
-    student = asked_candidates(context.settings, inputs.space)[-1]
-    check_assistants(context, inputs, student)
-    homes = [run.folder]
-    if not context.settings.searches and inputs.space.prunings:
-        homes = [home_of_pruned(context, pruning) for pruning in inputs.space.prunings]
     if finish:
         check_has_trials(context)
-    students = [
-        *_assistants(context, student),
-        *(one for home in homes for one in trained_in_full(context, home, student.assistants)),
-    ]
+    students = _asked_trainings(context, inputs)
     over = spent() if context.settings.budget and not finish else None
     retrain: Any = {"students": students, "retrain_teacher": changed}
     made = forecast(context, inputs, given, searches=not finish, spent=over, **retrain)
     seconds = context.settings.budget_seconds
     budget = TimeBudget(seconds, spent, made.plan, made.left_out, made.trial)
     return _Ready(replace(context, time=budget), inputs, given, changed, made)
+
+
+def _asked_trainings(context: Context, inputs: Inputs) -> list[Training]:
+    """The students that a run trains in full: a search's, or all that are asked for.
+
+    Raises:
+        KdnasError: An assistant cannot teach.
+    """
+    found = list[Training]()
+    if context.settings.searches:
+        return trained_in_full(context, context.run.folder)
+    for candidate in asked_candidates(context.settings, inputs.space):
+        check_assistants(context, inputs, candidate)
+        home = home_of_pruned(context, candidate.pruning)
+        found += before_training(context, candidate)
+        found += trained_in_full(context, home, candidate.assistants)
+    return found
 
 
 def deliver(
@@ -234,8 +235,10 @@ def deliver(
         speedup: The limit that the trial was chosen under, if any.
         before: By folder, the reports of those of a family that the student is pruned from.
     """
-    context = prepared.context
+    context, pruned = prepared.context, prepared.mini.pruned
     student = checkpoint_of(context, winner, home)
+    if pruned and winner.candidate.pruning.after:  # of a student that is trained now
+        measure_pruning(context, pruned, winner.candidate.pruning)
     own = train_student(prepared, winner, student, home)
     controls = train_controls(prepared, winner.candidate, student, random, home)
     first, *others = (best_seed(prepared, one) for one in (own, *controls))
@@ -326,10 +329,8 @@ def _check_trial(
     best_first = ranked_trials(study, number=number, speedup=speedup)
     winner = _taught(best_first[0], assistants)
     check_assistants(context, inputs, winner.candidate)
-    students = [
-        *_assistants(context, winner.candidate),
-        *trained_in_full(context, home_of(context, winner), assistants),
-    ]
+    students = before_training(context, winner.candidate)
+    students += trained_in_full(context, home_of(context, winner), assistants)
     planned = forecast(context, inputs, given, searches=False, students=students)
     planned.plan.rescale("student", share_of_time(study, best_first[0]))
     return inputs, given, study, best_first, planned

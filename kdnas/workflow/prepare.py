@@ -38,7 +38,7 @@ from kdnas.teachers.store import open_or_build_store
 from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.check_teacher import check_teacher, fit_outputs, fit_threshold
 from kdnas.workflow.inputs import Inputs
-from kdnas.workflow.pruned import pruned_students
+from kdnas.workflow.pruned import measure_pruning, pruned_students
 from kdnas.workflow.selection_rows import for_students
 from kdnas.workflow.vocabularies import ScoredRows, respelled_rows, scored_rows
 
@@ -154,9 +154,8 @@ def prepare_pruned(
     if not inputs.space.prunings:
         return None
     students = pruned_students(context, inputs, teacher, meter)
-    with context.run.timed("pruning"):
-        for pruning in (p for p in inputs.space.prunings if not p.after):
-            students.counts(pruning)
+    for pruning in (p for p in inputs.space.prunings if not p.after):
+        measure_pruning(context, students, pruning)
     return students
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -13,7 +14,7 @@ from kdnas.runs.run_folder import FAMILY
 from kdnas.scoring.costs import CostMeter
 from kdnas.space import Pruning
 from kdnas.students.checkpoint import load_student
-from kdnas.students.pruning import PrunedStudents, latency_table
+from kdnas.students.pruning import PrunedStudents, latency_table, order_file
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.distillation_data import some_batches
 from kdnas.teachers.head import to_standard_units
@@ -21,7 +22,7 @@ from kdnas.teachers.load import Teacher
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.selection_rows import for_students
 
-FOLDER = "pruning"
+FOLDER, LATENCY_TABLE = "pruning", "latency table"
 # Passes of each entry of a latency table, whose neighbours are averaged.
 TABLE_REPEATS = 10
 
@@ -51,7 +52,7 @@ def pruned_students(
         folder=folder,
         key={"teacher": teacher_key(teacher, rows), "seed": settings.seed},
         table=lambda: latency_table(
-            folder / "latencies.json",
+            _table_file(context),
             teacher.model,
             timing,
             settings.latency_runtime,
@@ -61,6 +62,52 @@ def pruned_students(
         trained=trained,
         seed=settings.seed,
     )
+
+
+def measure_pruning(context: Context, students: PrunedStudents, pruning: Pruning) -> None:
+    """Finds out what a pruned student keeps; what goes first, and how fast layers are, are steps.
+
+    Raises:
+        MissedLimitError: No pruning reaches a speed-up.
+    """
+    for name in to_be_measured(context, [pruning]):
+        with context.run.timed(name):
+            if name == LATENCY_TABLE:
+                students.table()
+            else:
+                students.order(pruning)
+    with context.run.timed("pruning"):
+        students.counts(pruning)
+
+
+def to_be_measured(
+    context: Context, prunings: Iterable[Pruning], *, afresh: bool = False
+) -> list[str]:
+    """The steps that some pruned students need first, those of a family but the first left out.
+
+    `afresh` asks for all, whatever was measured of another teacher.
+    """
+    prunings, found = list(prunings), dict[str, Path]()
+    for pruning in prunings:
+        found[importance_step(pruning)] = importance_file(context, pruning)
+    if any(pruning.speedup for pruning in prunings):
+        found[LATENCY_TABLE] = _table_file(context)
+    return [name for name, file in found.items() if afresh or not file.exists()]
+
+
+def importance_step(pruning: Pruning) -> str:
+    """The step that finds out what goes first: `importance by ziplm`, in a family ` of 2x`."""
+    of = f" of {pruning.before.target}" if pruning.after else ""
+    return f"importance by {pruning.method}{of}"
+
+
+def importance_file(context: Context, pruning: Pruning) -> Path:
+    """What goes first, kept."""
+    return context.run.folder / FOLDER / order_file(pruning.method, pruning.before)
+
+
+def _table_file(context: Context) -> Path:
+    return context.run.folder / FOLDER / "latencies.json"
 
 
 def home_of_pruned(context: Context, pruning: Pruning) -> Path:

@@ -117,6 +117,35 @@ def test_a_family_meets_each_speedup_as_timed(
     assert '"distil student 1.3x"' in log and '"distil student"' in log
 
 
+def test_a_dry_run_counts_what_is_measured_and_who_teaches(
+    flags: list[str], command: Said, tmp_path: Path
+) -> None:
+    given = ("distill", *flags, "--out", tmp_path / "run", "--dry-run", "--pruned", "ziplm")
+    assert command(*given, "--sparsity", 0.75, "--assistants", "0.25,0.5") == (0, "")
+    told = command.all
+    place = [
+        told.index(step)
+        for step in (
+            "fine-tune the teacher",
+            "importance by ziplm",
+            "assistant: 3x32 h4 f64 gelu ziplm 25%",
+            "assistant: 3x32 h4 f64 gelu ziplm 50% taught by 25%",
+            "distil the student",
+            "control: the student without assistants",
+        )
+    ]
+    assert place == sorted(place) and "latency table" not in told
+    command.all = ""
+    assert command(*given, "--speedup", "1.1,1.2") == (0, "")
+    told = command.all
+    place = [
+        told.index(step)
+        for step in ("importance by ziplm ", "latency table", "importance by ziplm of 1.1x")
+    ]
+    assert place == sorted(place) and told.count("distil the student") == 2
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

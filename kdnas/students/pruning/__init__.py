@@ -11,8 +11,8 @@ from kdnas.students.pruning.scores import (
     random_scores,
 )
 from kdnas.students.pruning.slicing import dense, is_sliced, slice_in_place, sliced
-from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup, latency_table
-from kdnas.students.pruning.students import PrunedStudents
+from kdnas.students.pruning.speed import LatencyTable, count_cells, counts_at_speedup, latency_table
+from kdnas.students.pruning.students import PrunedStudents, order_file
 
 __all__ = [
     "CONFIG_KEY",
@@ -25,6 +25,7 @@ __all__ = [
     "ScoreOrder",
     "Scores",
     "architecture_of",
+    "count_cells",
     "counts_at_speedup",
     "dense",
     "gradient_scores",
@@ -33,6 +34,7 @@ __all__ = [
     "magnitude_scores",
     "masked",
     "masks",
+    "order_file",
     "random_scores",
     "shape_of",
     "slice_in_place",

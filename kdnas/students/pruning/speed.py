@@ -66,6 +66,11 @@ def neuron_levels(size: int) -> list[int]:
     return sorted(levels)
 
 
+def count_cells(teacher: Architecture) -> int:
+    """How many pruned teachers a table times."""
+    return teacher.num_attention_heads + len(neuron_levels(teacher.intermediate_size))
+
+
 def measure_table(
     teacher: PreTrainedModel,
     settings: LatencySettings,
@@ -100,7 +105,7 @@ def measure_table(
         return latency.student_ms / latency.teacher_ms
 
     levels = [n for n in neuron_levels(shape.intermediate_size) if n]
-    with progress("latency table", 1 + shape.num_attention_heads + len(levels)) as advance:
+    with progress("latency table", count_cells(shape)) as advance:
         base = share(0, 0)
         heads = {n: share(n, 0) for n in range(1, shape.num_attention_heads + 1)}
         neurons = {n: share(0, n) for n in levels}

@@ -28,6 +28,11 @@ MARGIN = 1.03
 ROUNDS, LEAST_MORE, MOST_MORE = 8, 1.01, 1.5
 
 
+def order_file(method: str, before: Pruning) -> str:
+    """The file of what goes first, of the teacher or of the student that is pruned further."""
+    return f"{method}{f'-after-{before.target}' if before else ''}.safetensors"
+
+
 @dataclass
 class PrunedStudents:
     """Makes the pruned students of one teacher.
@@ -90,9 +95,8 @@ class PrunedStudents:
     def _order_artifact(
         self, method: str, before: Pruning, model: PreTrainedModel
     ) -> Artifact[PruningOrder]:
-        after = f"-after-{before.target}" if before else ""
         return Artifact(
-            self.folder / f"{method}{after}.safetensors",
+            self.folder / order_file(method, before),
             {**self.key, "method": method, "after": before.params, "seed": self.seed},
             load=lambda file: PRUNING_METHODS[method].load(file, model),
             save=lambda order, file: order.save(file),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,9 +27,9 @@ from transformers import PreTrainedModel
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.outputs import OutputRequest, forward, hidden_states, real_tokens
 from kdnas.errors import KdnasError
+from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime
-from kdnas.runtime.interrupt import check
-from kdnas.space import PrunedArchitecture
+from kdnas.space import Architecture, PrunedArchitecture
 from kdnas.students.pruning.kept import Kept, check_fits, shape_of
 from kdnas.students.pruning.levels import choose_levels
 from kdnas.students.pruning.order import Damage
@@ -42,6 +43,10 @@ from kdnas.students.pruning.scores import (
 )
 from kdnas.students.pruning.slicing import slice_in_place
 from kdnas.students.pruning.surgery import Removal, best_weight, damped, removal_order
+from kdnas.teachers.distillation_data import FEW_BATCHES
+
+# Neurons of the layer that tells how fast a machine removes them.
+SMALL = 256
 
 
 @dataclass(frozen=True)
@@ -180,17 +185,36 @@ def surgery_order(
         raise KdnasError("ZipLM needs rows; give training rows")
     solver = runtime.device if runtime.device.type in ("cpu", "cuda") else torch.device("cpu")
     blocks = {}
-    for path, unit in units.items():
-        check()
-        module, heads = teacher.get_submodule(path), unit[1] == "heads"
-        count = shape.num_attention_heads if heads else shape.intermediate_size
-        size = module.in_features // count
-        hessian = damped(products.pop(path).to(solver), inputs=count * size)  # the bias apart
-        structures = torch.arange(count * size, device=solver).view(count, size)
-        weight = _with_bias(module).to(solver)
-        removal = removal_order(weight, hessian, structures)
-        blocks[unit] = Block(path, size, hessian.float().cpu(), removal)
+    with progress("importance", len(units)) as advance:
+        for path, unit in units.items():
+            module, heads = teacher.get_submodule(path), unit[1] == "heads"
+            count = shape.num_attention_heads if heads else shape.intermediate_size
+            size = module.in_features // count
+            hessian = damped(products.pop(path).to(solver), inputs=count * size)  # the bias apart
+            structures = torch.arange(count * size, device=solver).view(count, size)
+            weight = _with_bias(module).to(solver)
+            removal = removal_order(weight, hessian, structures)
+            blocks[unit] = Block(path, size, hessian.float().cpu(), removal)
+            advance("")
     return SurgeryOrder(teacher, blocks)
+
+
+def surgery_seconds(teacher: Architecture, step: float) -> float:
+    """What `surgery_order` should take, from a small layer whose neurons are removed now.
+
+    Args:
+        teacher: The shape.
+        step: Seconds of a step of training it, which is more than reading a batch.
+    """
+    size, outputs = min(SMALL, teacher.intermediate_size), teacher.hidden_size
+    hessian, weight = torch.eye(size, dtype=torch.double), torch.ones(outputs, size)
+    start = time.perf_counter()
+    removal_order(weight, hessian, torch.arange(size)[:, None])
+    seconds = time.perf_counter() - start
+    # Each removal changes a matrix of neurons by neurons and one of outputs by neurons.
+    whole = teacher.intermediate_size
+    times = whole**2 * (whole + outputs) / (size**2 * (size + outputs))
+    return teacher.num_hidden_layers * times * seconds + FEW_BATCHES * step
 
 
 @contextmanager

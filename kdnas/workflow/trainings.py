@@ -1,0 +1,111 @@
+"""The students that a run trains in full, as a plan lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+
+from kdnas.config import Settings
+from kdnas.config.assistants import AUTO
+from kdnas.runs.context import Context
+from kdnas.space import Candidate
+from kdnas.workflow.assistants import assistants_of
+from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, step_name
+from kdnas.workflow.pruned import importance_file, importance_step
+from kdnas.workflow.records import is_made
+from kdnas.workflow.seeds import other_seeds, place_of_seed
+
+__all__ = ["FINALIST", "Kind", "Training", "before_training", "trained_in_full"]
+
+
+class Kind(Enum):
+    """How long something takes."""
+
+    RECIPE = auto()  # a student by the whole recipe
+    LABELS = auto()  # likewise by labels alone
+    SANDWICH = auto()  # students of several sparsities in one network
+    IMPORTANCE = auto()  # no training: what of a student goes first
+
+
+@dataclass(frozen=True)
+class Training:
+    """A student to be trained in full, or what is measured before.
+
+    Attributes:
+        step: As the log has it.
+        title: What a person reads.
+        place: The folder of the checkpoint, or the file of what is measured.
+        kind: How long it takes.
+    """
+
+    step: str
+    title: str
+    place: Path
+    kind: Kind = Kind.RECIPE
+
+    @property
+    def is_student(self) -> bool:
+        """Whether a student comes of it."""
+        return self.kind is not Kind.IMPORTANCE
+
+    def is_made(self, settings: Settings) -> bool:
+        """Whether it is there, by a recipe of the run."""
+        return is_made(self.place, settings) if self.is_student else self.place.exists()
+
+
+def before_training(context: Context, candidate: Candidate) -> list[Training]:
+    """What a student needs first: which heads and neurons go, where it is pruned from a student
+    that is trained before it, and its assistants."""
+    found, pruning = list[Training](), candidate.pruning
+    if pruning.after:
+        step = importance_step(pruning)
+        found.append(Training(step, step, importance_file(context, pruning), Kind.IMPORTANCE))
+    for one in assistants_of(context, candidate):
+        kind = Kind.SANDWICH if one.word == AUTO else Kind.RECIPE
+        if not one.source:
+            found.append(Training(one.step, f"assistant: {one.title}", one.folder, kind))
+    return found
+
+
+def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()) -> list[Training]:
+    """The students that are trained in full for a report.
+
+    `assistants` teach the student of the report.
+    """
+    settings = context.settings
+    kinds = [
+        ("distil", "student", "distil the student"),
+        ("control", "fine-tuned", "control: the student on labels alone"),
+    ]
+    if assistants:
+        kinds.append(("distil", "without-assistants", "control: the student without assistants"))
+    if settings.pruned and not (settings.searches or settings.pruned == MAGNITUDE):
+        kinds.append(("distil", "by-magnitude", "control: pruned by magnitude"))
+    if settings.architecture is None:
+        kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
+    if settings.searches and settings.random_control == "full" and settings.sampler != "random":
+        kinds.append(("distil", "random-search", "control: the best of random search"))
+    found = []
+    for step, name, title in kinds:
+        place = home / "student" if name == "student" else home / "controls" / name
+        kind = Kind.LABELS if step == "control" else Kind.RECIPE
+        found.append(Training(step_name(context.run, step, place), title, place, kind))
+        for seed in other_seeds(settings):
+            place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
+            found.append(Training(step_name(context.run, step, place, seed), told, place, kind))
+    if settings.searches and home == context.run.folder:
+        found += _finalists(context)
+    return found
+
+
+def _finalists(context: Context) -> list[Training]:
+    """The trainings of the search's further finalists; those that are over have their places."""
+    known = context.run.step("finalists", {})
+    made = len(known.read()) if known.done() else 0
+    student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
+    return [
+        Training(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none)
+        for i in range(1, context.settings.finalists)
+    ]
