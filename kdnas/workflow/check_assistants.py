@@ -21,7 +21,8 @@ from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.space.derivation import teacher_architecture
 from kdnas.students import empty_student
 from kdnas.students.checkpoint import load_student
-from kdnas.teachers.load import has_head, head_of_another_task, load_config, load_tokenizer
+from kdnas.teachers.load import load_config, load_tokenizer
+from kdnas.teachers.trained_head import has_head, head_of_another_task
 from kdnas.workflow.assistants import Assistant, assistants_of, copied_artifact
 from kdnas.workflow.inputs import Inputs
 
