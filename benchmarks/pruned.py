@@ -3,16 +3,22 @@
     python benchmarks/pruned.py --data-dir DATA --out runs/pruned --tasks mrpc --seeds 0 1 2 \
         --threads 1 --json docs/results.json
 
-Each task and seed is a run folder below OUT, whose students are distilled by kdnas's own steps; the
-command can be stopped and repeated. Speeds are those of the sliced student in ONNX Runtime.
-`--json` writes the entry `pruned`: task -> target -> method -> mean, std, speedup_onnx and seeds.
+Each task and seed is a run folder below OUT, whose students are distilled by kdnas's own steps.
+Each student is a cell: `--targets 80% 4x` and `--methods ziplm dense` make some of them, and the
+command can be stopped and repeated. Speeds are those of the sliced student in ONNX Runtime, seconds
+those of training a student and its assistants.
+
+`--json` adds to the entry `pruned`: task -> target -> method -> mean, std, speedup_onnx, seconds
+and seeds; `best MaxiDisc` is the path with the best mean, its seconds are those of all paths, of
+which assistants that several share count once.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -20,49 +26,50 @@ from typing import Any
 import yaml
 
 from kdnas.config import Settings, load_settings
-from kdnas.config.assistants import problem_of_assistants
-from kdnas.errors import MissedLimitError
+from kdnas.config.assistants import in_words, problem_of_assistants
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
-from kdnas.runs.context import open_context
+from kdnas.runs.context import open_context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate, Pruning
 from kdnas.study.winner import Winner
-from kdnas.workflow.distil import distil, train_student
+from kdnas.workflow.assistants import assistants_of
+from kdnas.workflow.distil import distil, step_name, train_student
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.inputs import load_given_teacher, read_inputs, with_latency_input
 from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared, prepare
 
-DENSE = "dense"
-Found = dict[str, dict[str, list[dict[str, Any]]]]  # by target and method, one of each seed
+DENSE, GRID = "dense", "MaxiDisc"
+# Cells of a task, by target and method, one of each seed.
+Cells = dict[str, dict[str, list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the students of a column are pruned, and who teaches them."""
+
+    name: str
+    method: str
+    assistants: tuple[str, ...] = ()
 
 
 def main() -> None:
-    """Makes what is missing; prints a table, writes the entry."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--plan", type=Path, default=Path(__file__).with_name("pruned.yaml"))
-    parser.add_argument("--teacher", help="Default: the embedded MiniLM.")
-    parser.add_argument("--tasks", nargs="*", help="Default: all of the plan.")
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    plan, results = yaml.safe_load(args.plan.read_text()), dict[str, Any]()
+    """Makes what is missing; prints a table, adds to the entry."""
+    args = _arguments()
+    plan = yaml.safe_load(args.plan.read_text())
+    results: dict[str, Any] = {}
     for task in args.tasks or plan["tasks"]:
-        found: Found = {}
+        cells: Cells = {}
         for seed in args.seeds:
-            for target, method, result in students_of(prepared_for(plan, args, task, seed), plan):
-                found.setdefault(target, {}).setdefault(method, []).append({**result, "seed": seed})
-        results[task] = {t: {m: entry(r) for m, r in each.items()} for t, each in found.items()}
+            prepared = prepared_for(plan, args, task, seed)
+            for target, method, cell in cells_of(prepared, plan, args):
+                cells.setdefault(target, {}).setdefault(method, []).append({**cell, "seed": seed})
+        results[task] = {target: entries(each) for target, each in cells.items()}
         print("\n".join(table(task, results[task])))
     if args.json:
-        whole = read_json(args.json) or {}
-        command = f"python benchmarks/pruned.py --data-dir DATA --out OUT --json {args.json}"
-        whole["pruned"] = {**results, "command": command}
-        write_json(args.json, whole)
+        write_json(args.json, merged(read_json(args.json) or {}, results, args.json))
 
 
 def prepared_for(plan: Mapping[str, Any], args: Any, task: str, seed: int) -> Prepared:
@@ -76,35 +83,45 @@ def prepared_for(plan: Mapping[str, Any], args: Any, task: str, seed: int) -> Pr
     return prepare(context, inputs, load_given_teacher(context, inputs))
 
 
-def students_of(
-    prepared: Prepared, plan: Mapping[str, Any]
+def cells_of(
+    prepared: Prepared, plan: Mapping[str, Any], args: Any
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Target, method, and the score and speed of each student."""
-    methods = {name: given for name, given in plan["methods"].items() if name != DENSE}
+    """Target, method and result of each cell that is asked for; those that cannot be are told."""
+    methods, shape = methods_of(plan), prepared.inputs.space.teacher
     for target in targets(plan):
-        speedup = None
-        for name, given in methods.items():
-            pruning = replace(target, method=given["method"])
-            words = tuple(map(str, given.get("assistants", ())))
-            if problem_of_assistants(words, target.sparsity or None):
+        if args.targets and target.target not in args.targets:
+            continue
+        for one in methods:
+            if args.methods and one.name.partition(" ")[0] not in args.methods:
                 continue
-            shape = prepared.inputs.space.teacher
-            candidate = Candidate(shape, pruning=pruning, assistants=words)
-            folder = prepared.context.run.folder / target.target / name
+            if problem_of_assistants(one.assistants, target.sparsity or None):
+                continue
+            pruning = Pruning(one.method, target.sparsity, target.speedup)
+            candidate = Candidate(shape, pruning=pruning, assistants=one.assistants)
             try:
-                train_student(prepared, Winner(candidate), folder, folder.parent)
-            except MissedLimitError as error:
-                say(str(error))
-                continue
-            result = measured_student(prepared, candidate, folder)
-            speedup = speedup or result["speedup"]
-            yield target.target, name, result
-        if DENSE in plan["methods"] and speedup:
-            like = Candidate(prepared.inputs.space.teacher)
-            candidate = pick_by_hand(prepared, like, near=speedup)[0]
-            folder = prepared.context.run.folder / target.target / DENSE
-            distil(prepared, candidate, None, folder)
-            yield target.target, DENSE, measured_student(prepared, candidate, folder)
+                yield target.target, one.name, cell_of(prepared, candidate, one.name)
+            except KdnasError as error:  # out of reach, or an assistant smaller than its student
+                say(f"{candidate.label}: {error}")
+        if not args.methods or DENSE in args.methods:
+            first = Pruning(methods[0].method, target.sparsity, target.speedup)
+            like = cell_of(prepared, Candidate(shape, pruning=first), methods[0].name)
+            yield target.target, DENSE, dense_cell(prepared, target, like["speedup"])
+
+
+def methods_of(plan: Mapping[str, Any]) -> list[Method]:
+    """Those of a plan but the dense one, the grid written out."""
+    found = list[Method]()
+    for name, given in plan["methods"].items():
+        if name == DENSE:
+            continue
+        lists = [tuple(map(str, given.get("assistants", ())))]
+        if grid := given.get("grid"):
+            words = [f"{share:g}" for share in grid["sparsities"]]
+            lists = [path for n in grid["assistants"] for path in itertools.combinations(words, n)]
+        for path in lists:
+            title = f"{name} {in_words(path)}" if grid else name
+            found.append(Method(title, given["method"], path))
+    return found
 
 
 def targets(plan: Mapping[str, Any]) -> list[Pruning]:
@@ -113,21 +130,86 @@ def targets(plan: Mapping[str, Any]) -> list[Pruning]:
     return [*speedups, *(Pruning("", sparsity=float(one)) for one in plan.get("sparsities", ()))]
 
 
-def measured_student(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
-    """Main score and speed-up."""
+def cell_of(prepared: Prepared, candidate: Candidate, method: str) -> dict[str, Any]:
+    """A student's result, made once."""
+    name = f"{candidate.pruning.target} {method}".replace(",", " ").replace(" ", "-")
+    context = prepared.context
+    folder = context.run.folder / "cells" / name
+
+    def compute() -> dict[str, Any]:
+        train_student(prepared, Winner(candidate), folder, context.run.folder / "cells" / "more")
+        steps = [one.step for one in assistants_of(context, candidate)]
+        return result_of(prepared, candidate, folder, steps)
+
+    found: dict[str, Any] = run_step(context, f"cell {name}", candidate.params, compute)
+    return found
+
+
+def dense_cell(prepared: Prepared, target: Pruning, speedup: float) -> dict[str, Any]:
+    """The result of a shape picked by hand that is about as fast."""
+    folder = prepared.context.run.folder / "cells" / f"{target.target}-{DENSE}"
+
+    def compute() -> dict[str, Any]:
+        like = Candidate(prepared.inputs.space.teacher)
+        candidate = pick_by_hand(prepared, like, near=speedup)[0]
+        distil(prepared, candidate, None, folder)
+        return {**result_of(prepared, candidate, folder, ()), "name": candidate.label}
+
+    found: dict[str, Any] = run_step(
+        prepared.context, f"cell {folder.name}", {"near": speedup}, compute
+    )
+    return found
+
+
+def result_of(
+    prepared: Prepared, candidate: Candidate, folder: Path, before: Sequence[str]
+) -> dict[str, Any]:
+    """Main score, speed-up, and what its training took, by step."""
     found, main = measured(prepared, candidate, folder), prepared.inputs.data.spec.main_score
-    return {"score": found["scores"][main], "speedup": found["costs"]["speedup"]}
+    run = prepared.context.run
+    seconds = run.seconds()
+    steps = [*before, step_name(run, "distil", folder)]
+    return {
+        "score": found["scores"][main],
+        "speedup": found["costs"]["speedup"],
+        "seconds": {step: seconds[step] for step in steps},
+    }
 
 
-def entry(results: list[dict[str, Any]]) -> dict[str, Any]:
+def entries(methods: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Of a target: each method over seeds, and the best path of the grid."""
+    found = {name: entry(cells) for name, cells in methods.items()}
+    grid = {name: cells for name, cells in methods.items() if name.startswith(f"{GRID} ")}
+    if grid:
+        best = max(grid, key=lambda name: float(found[name]["mean"]))
+        by_seed: dict[int, dict[str, float]] = {}
+        for cell in itertools.chain.from_iterable(grid.values()):
+            by_seed.setdefault(cell["seed"], {}).update(cell["seconds"])
+        seconds = fmean(sum(each.values()) for each in by_seed.values())
+        found[f"best {GRID}"] = {**found[best], "path": best, "seconds": round(seconds, 1)}
+    return found
+
+
+def entry(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Over seeds."""
-    scores = [one["score"] for one in results]
+    scores = [one["score"] for one in cells]
     return {
         "mean": round(fmean(scores), 4),
         "std": round(stdev(scores), 4) if len(scores) > 1 else None,
-        "speedup_onnx": round(fmean(one["speedup"] for one in results), 2),
-        "seeds": [one["seed"] for one in results],
+        "speedup_onnx": round(fmean(one["speedup"] for one in cells), 2),
+        "seconds": round(fmean(sum(one["seconds"].values()) for one in cells), 1),
+        "seeds": [one["seed"] for one in cells],
     }
+
+
+def merged(whole: dict[str, Any], results: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """All results, those of other cells as they were."""
+    known = {**whole.get("pruned", {})}
+    for task, by_target in results.items():
+        before = known.get(task, {})
+        known[task] = {**before, **{t: {**before.get(t, {}), **m} for t, m in by_target.items()}}
+    command = f"python benchmarks/pruned.py --data-dir DATA --out OUT --json {file}"
+    return {**whole, "pruned": {**known, "command": command}}
 
 
 def table(task: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
@@ -137,11 +219,29 @@ def table(task: str, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> li
     lines.append("|---" * (len(found) + 1) + "|")
     for name in methods:
         cells = [
-            f"{each[name]['mean']:.4f} ({each[name]['speedup_onnx']:.2f}x)" if name in each else "-"
+            f"{each[name]['mean']:.4f} ({each[name]['speedup_onnx']:.2f}x, "
+            f"{each[name]['seconds']:.0f} s)"
+            if name in each
+            else "-"
             for each in found.values()
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--plan", type=Path, default=Path(__file__).with_name("pruned.yaml"))
+    parser.add_argument("--teacher", help="Default: the embedded MiniLM.")
+    parser.add_argument("--tasks", nargs="*", help="Default: all of the plan.")
+    parser.add_argument("--targets", nargs="*", help="Such as 80%% or 4x; default: all.")
+    parser.add_argument("--methods", nargs="*", help="Default: all of the plan.")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

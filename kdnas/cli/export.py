@@ -33,6 +33,11 @@ def export(
     trial: int | None = typer.Option(
         None, help="The student of this trial, from kdnas distill; default: the winner."
     ),
+    student: str | None = typer.Option(
+        None,
+        help="The student of another report of the run, such as family/2x.",
+        metavar="FOLDER",
+    ),
     max_drop: float = typer.Option(
         0.01, min=0, max=1, help="How much of the main score int8 may lose; 0.01: 1 point of 100."
     ),
@@ -50,7 +55,7 @@ def export(
     from kdnas.runs.run_folder import Run
     from kdnas.runs.student import finished_student
 
-    finished_student(Run.open(run).folder, trial)
+    finished_student(Run.open(run).folder, trial, student)
     from kdnas.exporting.export import export as write
     from kdnas.exporting.readme import serving_lines, table_lines
 
@@ -58,6 +63,7 @@ def export(
         run,
         format or ["torch"],
         trial=trial,
+        student=student,
         out=out,
         max_drop=max_drop,
         timing=timing,

@@ -29,6 +29,7 @@ def export(
     formats: str | Iterable[str] = ("torch",),
     *,
     trial: int | None = None,
+    student: str | None = None,
     out: Path | str | None = None,
     max_drop: float = 0.01,
     timing: bool = True,
@@ -44,6 +45,7 @@ def export(
         run: A finished run or its folder.
         formats: `torch`, `onnx`, `int8`; one word may hold several between commas.
         trial: Whose student, of those that `kdnas distill` made; None for the winner.
+        student: The folder below the run of another report, such as `family/2x`.
         out: The folder to write; default: `export` beside the student, and none where only
             `torch` is pushed.
         max_drop: How much of the main score int8 may lose, as a share of the score's range.
@@ -66,7 +68,7 @@ def export(
         if name not in FORMATS:
             raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
     wanted = [name for name in FORMATS if name in named]
-    source = finished_student(run.folder, trial)
+    source = finished_student(run.folder, trial, student)
     files = [name for name in wanted if name in FILES]
     target = Path(out or source.with_name("export")) if out or files or not push_to_hub else None
     if target and target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -79,7 +81,7 @@ def export(
                 f"{source} has no model card yet; finish the run: `kdnas resume {run.folder}`"
             )
         check_login(push_to_hub)
-    model, tokenizer = load_checked(run.folder, trial)
+    model, tokenizer = load_checked(run.folder, trial, student)
     result: dict[str, Any] = {}
     if target:
         with replace_folder(target) as partial:

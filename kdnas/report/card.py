@@ -18,6 +18,7 @@ from kdnas.config import Settings
 from kdnas.files.atomic import read_json
 from kdnas.measure.latency import NEW_TOKENS
 from kdnas.report.about import every_setting, labels_in_words, shown
+from kdnas.report.family import family_table
 from kdnas.report.model import Report, TrainedStage
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.students.checkpoint import CARD
@@ -55,6 +56,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         heading=html.escape(_name(report), quote=False),
         report=report,
         pruned=report.student.pruned,
+        family=family_table(report),
         seed=_seed(report, settings),
         environment=report.environment,
         written=f" read, {NEW_TOKENS} written" if TASK_TYPES[report.task_type].generates else "",

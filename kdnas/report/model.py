@@ -116,17 +116,6 @@ class PrunedFacts(Part):
     macs_length: int
 
 
-class Member(Part):
-    """A student of a family, each pruned from the one before it; `folder` has its own report."""
-
-    asked: Ratio  # the speed-up
-    speedup: Ratio  # as measured
-    params: int
-    scores: dict[str, Score]
-    controls: dict[str, Score]  # the main score of each control
-    folder: str
-
-
 class Student(EvaluatedModel):
     """The student that ships, with the interquartile range of its latency."""
 
@@ -172,6 +161,27 @@ class Kept(Part):
 
     share: Score
     interval: tuple[Score, Score]
+
+
+class Member(Part):
+    """A student of a family, each pruned from the one before it; `folder` has its own report.
+
+    Sizes and the measured speed-up are those of the sliced form; `exported` has the speed-ups of
+    ONNX files over the teacher's ONNX file, where there are any.
+    """
+
+    asked: Ratio  # the speed-up
+    name: str = ""
+    speedup: Ratio  # as measured
+    exported: dict[str, Ratio] = {}
+    macs: int | None = None  # of one example; None in older reports
+    params: int
+    params_without_embeddings: int | None = None  # None, too, where a dense control ships
+    scores: dict[str, Score]
+    interval: Interval | None = None  # of the main score
+    kept: Kept | None = None
+    controls: dict[str, Score]  # the main score of each control
+    folder: str
 
 
 class ClassScores(Part):

@@ -7,10 +7,11 @@ from textwrap import wrap
 
 from kdnas.report.about import faster
 from kdnas.report.data import ReportData
-from kdnas.report.model import Best, Found, Member, Report, Search
+from kdnas.report.family import family_lines
+from kdnas.report.model import Best, Found, Report, Search
 from kdnas.report.pace import pace_words
 from kdnas.report.search_summary import bargain_line, progress_lines
-from kdnas.runtime.formatting import WIDTH, in_millions, short_path, table_lines
+from kdnas.runtime.formatting import WIDTH, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
 
 # Of the first column; the rest is for the numbers.
@@ -25,7 +26,7 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
     `folder` is that of another trial's student, in the run folder; default: the run's own.
     """
     lines = [*wrap(report.verdict, WIDTH), "", *_models(report), *_recipes(report)]
-    lines += [*_family(report), *_pace(report), ""]
+    lines += [*family_lines(report), *_pace(report), ""]
     if report.search:
         lines += _search(report.search)
         lines += [bargain_line(one, short_path(run)) for one in report.search.bargains]
@@ -41,10 +42,9 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     own = folder is None or folder == run
     name, home = short_path(run), short_path(folder or run)
     kind = TASK_TYPES[report.task_type]
-    which = "" if own else f" --trial {report.student.trial}"
+    which = "" if own else _which(run, folder or run, report.student.trial)
     look = "look at the front" if report.search else "read the report"
     model = name if own else f"{home}/student"
-    named = own or home.endswith(which.strip().removeprefix("--").replace(" ", "-"))
     commands = {
         f"kdnas predict {model} {kind.predict_example}": kind.predict_does,
         f"kdnas report {name} --open": look,
@@ -54,6 +54,13 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     width = max(map(len, commands))
     told = [f"  {command:<{width}}  {what}" for command, what in commands.items()]
     return [f"student: {home}/student", f"report:  {home}/report.html", "next:", *told]
+
+
+def _which(run: Path, folder: Path, trial: int | None) -> str:
+    """How kdnas export names a student that is not the run's own."""
+    if folder.name == f"trial-{trial}" or not folder.is_relative_to(run):
+        return f" --trial {trial}"
+    return f" --student {folder.relative_to(run).as_posix()}"
 
 
 def report_lines(
@@ -89,22 +96,6 @@ def _models(report: Report) -> list[str]:
         scores = [f"{low.scores[m]:.4f}" if m in low.scores else "-" for m in metrics]
         rows.append((low.name, "-", "-", *scores))
     return table_lines(("", "size", "speed", *metrics), rows, first=first)
-
-
-def _family(report: Report) -> list[str]:
-    """The students of a family, a line each."""
-    metric, members = report.main_score, report.family
-    if not members:
-        return []
-    rows = [
-        (f"{one.asked:g}x", f"{one.speedup:.2f}x", in_millions(one.params), *_scores(one, metric))
-        for one in members
-    ]
-    return ["", *table_lines(("asked", "speed", "size", metric, "in"), rows, first=8)]
-
-
-def _scores(one: Member, metric: str) -> tuple[str, str]:
-    return (f"{one.scores[metric]:.4f}" if metric in one.scores else "-"), one.folder
 
 
 def _recipes(report: Report) -> list[str]:

@@ -20,6 +20,7 @@ from kdnas.report.about import (
 )
 from kdnas.report.card import model_card
 from kdnas.report.data import REPORT, ReportData, read_report, read_run
+from kdnas.report.family import family_section, with_exports
 from kdnas.report.fidelity import fidelity_section
 from kdnas.report.figures.classes import classes_section
 from kdnas.report.figures.front import front_figure, front_section
@@ -103,7 +104,9 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         if search:
             tables, winner = (data.table, data.control), data.report.student.trial
             search = search_summary(run.settings, *tables, search.space, winner)
-        report = data.report.model_copy(update={"search": search, "seconds": run.seconds()})
+        family = with_exports(data.report.family, run.folder)
+        changes = {"search": search, "seconds": run.seconds(), "family": family}
+        report = data.report.model_copy(update=changes)
         data = replace(data, report=report)
     # The large files first: where there is no room for them, nothing of the student changes.
     _write_sections(run.folder / "report.html", data, plotly)
@@ -151,6 +154,8 @@ def _write_sections(
     path: Path, data: ReportData, plotly: Plotly, reload: float | None = None
 ) -> None:
     sections = [section(data) for section in (SECTIONS if data.study else WITHOUT_A_SEARCH)]
+    if family := family_section(data.report):
+        sections.insert(1, family)
     top = Top(lead(data, live=reload is not None), models_table(data))
     write_page(path, data.title, sections, top=top, plotly=plotly, reload=reload)
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.shown import shown
 
 
-def finished_student(run: Path, trial: int | None = None) -> Path:
+def finished_student(run: Path, trial: int | None = None, place: str | None = None) -> Path:
     """The folder of a run's saved student: the winner's, or that of a trial distilled later.
 
+    `place` names that of another report of the run, such as `family/2x`.
+
     Raises:
-        KdnasError: There is none yet.
+        KdnasError: There is none yet, or both trial and place are given.
     """
+    if place is not None:
+        return _student_at(run, trial, place)
     home = run if trial is None else run / "students" / f"trial-{trial}"
     student = home / "student"
     if not student.is_dir():
@@ -25,3 +30,15 @@ def command_for(run: Path, trial: int | None) -> str:
     if trial is None:
         return f"`kdnas resume {run}`"
     return f"`kdnas distill {run} --trial {trial}`"
+
+
+def _student_at(run: Path, trial: int | None, place: str) -> Path:
+    if trial is not None:
+        raise KdnasError("--trial and --student contradict each other: give one of them")
+    student = run / place / "student"
+    if not student.is_dir():
+        reports = run.glob("*/*/report.json")
+        known = sorted(at.parent.relative_to(run).as_posix() for at in reports)
+        others = f"known: {', '.join(known)}" if known else "this run has its own alone"
+        raise KdnasError(f"invalid --student {shown(place)}: {run} has no student there; {others}")
+    return student

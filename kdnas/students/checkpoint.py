@@ -88,14 +88,16 @@ def load_student(folder: Path) -> PreTrainedModel:
     return sliced(model.eval())
 
 
-def load_checked(run: Path, trial: int | None = None) -> tuple[PreTrainedModel, Any]:
+def load_checked(
+    run: Path, trial: int | None = None, place: str | None = None
+) -> tuple[PreTrainedModel, Any]:
     """A run's student and its tokenizer, both undamaged: it answers a text with finite numbers.
 
     Raises:
         KdnasError: There is none, a file of it is missing, cut short or altered, or model or
             tokenizer do not work.
     """
-    folder = finished_student(run, trial)
+    folder = finished_student(run, trial, place)
     problem, again = damage(folder), f"; make the student again with {command_for(run, trial)}"
     if problem:
         raise KdnasError(problem + again)

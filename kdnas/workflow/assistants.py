@@ -55,11 +55,17 @@ class Assistant:
         return step_of(self.folder, self.trial)
 
     @property
+    def is_pruned(self) -> bool:
+        """Whether it is pruned for this, to a sparsity."""
+        return sparsity_of(self.word) is not None
+
+    @property
     def title(self) -> str:
         """What a person reads in a plan."""
         if self.candidate is None:
             return "of several sparsities in one network"
-        return f"{self.word}, {self.candidate.label}" if self.trial else self.candidate.label
+        named = "" if self.trial is None else f"{self.word}, "
+        return f"{named}{self.candidate.label}"
 
 
 def step_of(folder: Path, trial: int | None = None) -> str:

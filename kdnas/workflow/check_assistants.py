@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from kdnas.config import settings_of
-from kdnas.config.assistants import is_checkpoint
+from kdnas.config.assistants import AUTO, is_checkpoint, problem_of_assistants
 from kdnas.distillation.losses import Shapes
 from kdnas.errors import KdnasError
 from kdnas.files.checkpoints import check_checkpoint
@@ -42,6 +42,9 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
     if not candidate.assistants:
         return
     settings = settings_of(context.settings, candidate.recipe)
+    pruned, share = bool(candidate.pruning), candidate.pruning.sparsity or None
+    if problem := problem_of_assistants(candidate.assistants, share, pruned=pruned):
+        raise KdnasError(problem)
     wrong = f"invalid --assistants {','.join(candidate.assistants)}"
     for stage in (stage for stage in settings.full_stages if stage.is_general):
         raise KdnasError(
@@ -73,28 +76,35 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
 def check_larger(
     context: Context, inputs: Inputs, candidate: Candidate, shape_of: ShapeOf | None = None
 ) -> None:
-    """Refuses a student as an assistant that is smaller than the one it teaches.
+    """Refuses an assistant that is smaller than the student it teaches.
 
-    What a speed-up leaves of a teacher is known once `shape_of` tells it; embeddings do not count.
+    Sparsities are in order already. What a speed-up leaves of a teacher is known once `shape_of`
+    tells it; embeddings do not count.
 
     Raises:
         KdnasError: It is so.
     """
-    first, *others = assistants_of(context, candidate)
-    taught = next((one.candidate for one in others if one.candidate), candidate)
-    if (first.trial is None and first.source is None) or (taught.pruning.speedup and not shape_of):
-        return
-    if first.candidate:
-        own = _weights(inputs, first.candidate, shape_of)
+    made = assistants_of(context, candidate)
+    taught = [*(one.candidate for one in made[1:]), candidate]
+    for one, student in zip(made, taught, strict=True):
+        known = student and (shape_of or not student.pruning.speedup)
+        ordered = one.is_pruned and student and student.pruning.sparsity
+        if student and known and not ordered and one.word != AUTO:
+            _refuse_smaller(inputs, one, student, shape_of)
+
+
+def _refuse_smaller(
+    inputs: Inputs, one: Assistant, student: Candidate, shape_of: ShapeOf | None
+) -> None:
+    if one.candidate:
+        own = _weights(inputs, one.candidate, shape_of)
     else:
-        assert first.source is not None
-        own = count_params(load_student(_place(first)), embeddings=False)
-    needed = _weights(inputs, taught, shape_of)
+        own = count_params(load_student(_place(one)), embeddings=False)
+    needed = _weights(inputs, student, shape_of)
     if own < needed:
         raise KdnasError(
-            f"invalid --assistants {','.join(candidate.assistants)}: {first.word} has {own:,} "
-            f"parameters without embeddings, {taught.label} has {needed:,}; an assistant is larger "
-            "than what it teaches"
+            f"invalid --assistants {one.word}: it has {own:,} parameters without embeddings, what "
+            f"it teaches ({student.label}) {needed:,}; give one that is larger"
         )
 
 

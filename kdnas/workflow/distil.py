@@ -187,17 +187,17 @@ def train_controls(
         if is_made(folder, settings) or has_time(prepared.context, own, title):
             controls.append(train_seeds(prepared.context, own, home, train))
 
-    labels = partial(fine_tune, prepared, winner)
-    make("fine-tuned without KD", winner, "fine-tuned", labels, distilled=False)
+    alone = replace(winner, assistants=())
+    labels = partial(fine_tune, prepared, alone)
+    make("fine-tuned without KD", alone, "fine-tuned", labels, distilled=False)
     if winner.assistants:
-        alone = replace(winner, assistants=())
         afresh = partial(distil, prepared, alone, None)
         make(WITHOUT_ASSISTANTS, alone, "without-assistants", afresh)
     if settings.architecture is not None:
         return controls
     if winner.pruning.method not in (NONE, MAGNITUDE) and not settings.searches:
         pruning = replace(winner.pruning, method=MAGNITUDE, after=())
-        other = replace(winner, pruning=pruning, assistants=())
+        other = replace(alone, pruning=pruning)
         afresh = partial(distil, prepared, other, None)
         make(BY_MAGNITUDE, other, "by-magnitude", afresh)
     picked = control_by_hand(prepared, winner, student)

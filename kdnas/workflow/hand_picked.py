@@ -40,7 +40,7 @@ def pick_by_hand(
     shapes = hand_picked(space, like.architecture, depth)
     # One without layers has a recipe that is not for these.
     recipe = like.recipe if like.recipe in space.recipes else space.recipes[0]
-    like = replace(like, pruning=NOT_PRUNED, recipe=recipe)
+    like = replace(like, pruning=NOT_PRUNED, recipe=recipe, assistants=())
     title = "hand-picked shapes" if depth == HALF else f"hand-picked shapes {depth:.2f} deep"
     costs = _timed(prepared, title, [replace(like, architecture=shape) for shape in shapes])
     found = []

@@ -32,7 +32,6 @@ from kdnas.report.model import (
     Finalist,
     Kept,
     LatencyCell,
-    Member,
     PrunedFacts,
     Report,
     Search,
@@ -261,25 +260,6 @@ def _pruned(prepared: Prepared, made: Control) -> PrunedFacts | None:
         return None
     facts = measured(prepared, made.candidate, made.folder)["pruned"]
     return PrunedFacts(method=pruning.method, asked=pruning.target, **facts)
-
-
-def family_of(reports: Mapping[str, Report]) -> list[Member]:
-    """The students of a family, from their reports by folder."""
-    return [
-        Member(
-            asked=report.speedup_wanted or report.speedup,
-            speedup=report.speedup,
-            params=report.student.params,
-            scores=report.student.scores,
-            controls={
-                name: model.scores[report.main_score]
-                for name, model in report.models
-                if model is not report.student and report.main_score in model.scores
-            },
-            folder=folder,
-        )
-        for folder, report in reports.items()
-    ]
 
 
 def _teacher_model(

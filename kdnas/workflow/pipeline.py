@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 
 from kdnas.config.assistants import in_words
 from kdnas.report import Report, write_report
+from kdnas.report.family import family_of, with_exports
 from kdnas.runs.clock import run_clock, seconds_before
 from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
@@ -62,7 +63,7 @@ from kdnas.workflow.inputs import (
     read_inputs,
 )
 from kdnas.workflow.learn_from import check_lessons
-from kdnas.workflow.measure import family_of, make_report
+from kdnas.workflow.measure import make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned, measure_pruning
 from kdnas.workflow.records import record_of
@@ -253,7 +254,8 @@ def deliver(
             {one.name: seeds_of(prepared, one) for one in (choice.shipped, *choice.others)},
         )
         if before:
-            report = report.model_copy(update={"family": family_of({**before, ".": report})})
+            family = with_exports(family_of({**before, ".": report}), home)
+            report = report.model_copy(update={"family": family})
         write_report(context.run, study, random, report, home)  # 7 report
         if home == context.run.folder:
             remember_finalists(context.run, report, prepared.inputs.data.spec)

@@ -12,9 +12,12 @@ import pytest
 from conftest import QUICK, Said, flags_of
 from transformers import AutoModelForSequenceClassification
 
-from kdnas import KdnasError, distill, load_run, predict
+from kdnas import KdnasError, distill, export, load_run, predict, resume
+from kdnas.report.write import rewrite_report
+from kdnas.runs.run_folder import Run
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
+from kdnas.workflow.choose import GIVEN_ASIDE
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
 CONTROLS = ["fine-tuned without KD", "pruned by magnitude"]
@@ -85,6 +88,17 @@ def test_a_finished_run_is_resumed_without_work(run: Path, command: Said) -> Non
     assert (run / "student" / "model.safetensors").stat().st_mtime_ns == before
 
 
+def test_a_student_that_is_lost_is_made_again_alike(run: Path) -> None:
+    own = run / GIVEN_ASIDE if (run / GIVEN_ASIDE).exists() else run / "student"
+    before = (own / "model.safetensors").read_bytes()
+    shutil.rmtree(own)
+    (run / "pruning" / "ziplm.safetensors").unlink()
+    (run / "pruning" / "shape-ziplm-50%.json").write_text("{")
+    resume(run)
+    assert (own / "model.safetensors").read_bytes() == before
+    assert (run / "pruning" / "ziplm.safetensors").exists()
+
+
 @pytest.mark.slow
 def test_a_family_meets_each_speedup_as_timed(
     tmp_path: Path, teacher_folder: Path, data_folder: Path
@@ -113,6 +127,19 @@ def test_a_family_meets_each_speedup_as_timed(
     family = json.loads((home / "report.json").read_text())["family"]
     assert [one["folder"] for one in family] == ["family/1.3x", "."]
     assert [one["asked"] for one in family] == list(asked)
+    for one in family:
+        assert 0 < one["params_without_embeddings"] < one["params"] and one["macs"] > 0
+        assert one["kept"]["share"] > 0 and one["interval"][0] <= one["interval"][1]
+        assert "pruned by magnitude" in one["controls"] and one["exported"] == {}
+    export(home, "onnx", student="family/1.3x")
+    rewrite_report(Run.open(home))
+    slow, fast = json.loads((home / "report.json").read_text())["family"]
+    assert slow["exported"]["ONNX"] > 0 and fast["exported"] == {}
+    page = (home / "report.html").read_text()
+    assert "The family" in page and "others of the family" in page
+    assert "## The family" in (home / "student" / "README.md").read_text()
+    with pytest.raises(KdnasError, match="has no student there; known: family/1.3x"):
+        export(home, "onnx", student="family/9x")
     log = (home / "log.jsonl").read_text()
     assert '"distil student 1.3x"' in log and '"distil student"' in log
 

@@ -125,6 +125,19 @@ def final_figure(report: Report) -> go.Figure:
                 hovertemplate=f"{style.plain(name)}{where}<br>{in_millions(model.params)} "
                 f"parameters<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}<extra></extra>",
             )
+    before = [one for one in report.family[:-1] if report.main_score in one.scores]
+    if before:  # the last is the student
+        told = [f"{one.folder}<br>{in_millions(one.params)} parameters" for one in before]
+        figure.add_scatter(
+            x=[one.speedup for one in before],
+            y=[one.scores[report.main_score] for one in before],
+            text=[style.plain(text) for text in told],
+            mode="markers",
+            name="others of the family",
+            marker={"symbol": "star", "color": style.STUDENT, "size": 13},
+            hovertemplate=f"%{{text}}<br>%{{x:.2f}} times as fast<br>{metric} %{{y:.4f}}"
+            "<extra></extra>",
+        )
     return style.clip(figure, "y", ("teacher", "student"))
 
 

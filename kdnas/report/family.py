@@ -1,0 +1,128 @@
+"""A family of pruned students: what each is, and the tables of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kdnas.files.atomic import read_json
+from kdnas.report.model import Member, Report
+from kdnas.report.page import Section, Table
+from kdnas.runtime.formatting import in_millions, table_lines
+
+TITLE = "The family"
+TOLD = (
+    "Pruned students of rising speed-ups, each pruned from the one before it and trained. "
+    "PyTorch: the sliced student beside its teacher, timed in turns by the run. ONNX and int8: the "
+    "file that kdnas export wrote beside the teacher's ONNX file; a dash where there is none yet. "
+    "Multiply-accumulates and parameters are those of the sliced form; model.safetensors has the "
+    "teacher's size and, in plain transformers, its speed."
+)
+CAPTION = "A row a student, with the main score of its controls."
+NONE = "-"
+# What kdnas export times, as export.json calls it.
+FILES = ("ONNX", "int8")
+
+
+def family_of(reports: Mapping[str, Report]) -> list[Member]:
+    """The students of a family, from their reports by folder."""
+    return [_member(folder, report) for folder, report in reports.items()]
+
+
+def _member(folder: str, report: Report) -> Member:
+    student, metric, pruned = report.student, report.main_score, report.student.pruned
+    return Member(
+        asked=report.speedup_wanted or report.speedup,
+        name=student.name,
+        speedup=report.speedup,
+        macs=student.macs,
+        params=student.params,
+        params_without_embeddings=None
+        if pruned is None
+        else pruned.params_without_embeddings["sliced"],
+        scores=student.scores,
+        interval=student.intervals.get(metric),
+        kept=report.kept,
+        controls={
+            name: model.scores[metric]
+            for name, model in report.models
+            if model is not student and metric in model.scores
+        },
+        folder=folder,
+    )
+
+
+def with_exports(members: Sequence[Member], run: Path) -> list[Member]:
+    """The students of a family, with the speed-ups of files that were exported since."""
+    return [
+        one.model_copy(update={"exported": _exported(run / one.folder / "export" / "export.json")})
+        for one in members
+    ]
+
+
+def _exported(file: Path) -> dict[str, float]:
+    """How many times as fast as the teacher's ONNX file each file of a student is."""
+    models = (read_json(file) or {}).get("models", ())
+    times = {
+        (one["model"], one["runtime"]): one["latency"][0]["ms"] for one in models if one["latency"]
+    }
+    beside = times.get(("teacher", "ONNX"))
+    found = {name: times.get(("student", name)) for name in FILES}
+    return {name: beside / ms for name, ms in found.items() if beside and ms}
+
+
+def family_section(report: Report | None) -> Section | None:
+    """The table of a page; None where the student is no family's."""
+    if report is None or not report.family:
+        return None
+    head, rows = family_table(report)
+    return Section("family", TITLE, TOLD, table=Table(head, rows, open=True, caption=CAPTION))
+
+
+def family_table(report: Report) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of the table that pages and cards have."""
+    metric, members = report.main_score, report.family
+    controls = list(dict.fromkeys(name for one in members for name in one.controls))
+    sizes = ["multiply-accumulates", "parameters", "without embeddings"]
+    head = ["asked", "student", "PyTorch", *FILES, *sizes, metric, "kept", *controls, "folder"]
+    return head, [_row(one, metric, controls) for one in members]
+
+
+def _row(one: Member, metric: str, controls: Sequence[str]) -> list[str]:
+    sizes = (one.macs, one.params, one.params_without_embeddings)
+    return [
+        f"{one.asked:g}x",
+        one.name,
+        f"{one.speedup:.2f}x",
+        *(f"{one.exported[name]:.2f}x" if name in one.exported else NONE for name in FILES),
+        *(NONE if size is None else in_millions(size) for size in sizes),
+        _with_interval(one.scores.get(metric), one.interval),
+        NONE if one.kept is None else _with_interval(one.kept.share, one.kept.interval),
+        *(f"{one.controls[name]:.4f}" if name in one.controls else NONE for name in controls),
+        one.folder,
+    ]
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
+
+
+def family_lines(report: Report) -> list[str]:
+    """For the terminal: a line a student; speeds are those of the sliced form in PyTorch."""
+    metric = report.main_score
+    rows = [
+        (
+            f"{one.asked:g}x",
+            f"{one.speedup:.2f}x",
+            f"{one.exported['ONNX']:.2f}x" if "ONNX" in one.exported else NONE,
+            in_millions(one.params),
+            f"{one.scores[metric]:.4f}" if metric in one.scores else NONE,
+            NONE if one.kept is None else f"{one.kept.share:.1%}",
+            one.folder,
+        )
+        for one in report.family
+    ]
+    head = ("asked", "PyTorch", "ONNX", "size", metric, "kept", "in")
+    return ["", *table_lines(head, rows, first=8)] if rows else []

@@ -1,0 +1,88 @@
+"""The table of a family of pruned students: terminal, page, card, and what was exported since."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_runs import report_of
+
+from kdnas.report.card import model_card
+from kdnas.report.family import family_lines, family_of, family_section, with_exports
+from kdnas.report.model import Kept, PrunedFacts, Report
+from kdnas.space import PrunedArchitecture
+
+
+def pruned_report(asked: float, params: int) -> Report:
+    """Of a student that was pruned to a speed-up."""
+    report = report_of(speedup=asked + 0.1)
+    sizes: dict[str, Any] = {
+        "params": {"sliced": params, "dense": 100_000},
+        "params_without_embeddings": {"sliced": params // 2, "dense": 90_000},
+        "macs": {"sliced": 7, "dense": 9},
+    }
+    facts = PrunedFacts(
+        method="ziplm", asked=f"{asked:g}x", heads=[1, 2], neurons=[8, 0], macs_length=16, **sizes
+    )
+    shape = PrunedArchitecture((1, 2), 32, (8, 0), "gelu")
+    changes = {"pruned": facts, "params": params, "architecture": shape}
+    student = report.student.model_copy(update=changes)
+    kept = Kept(share=0.9, interval=(0.8, 1.0))
+    return report.model_copy(update={"student": student, "speedup_wanted": asked, "kept": kept})
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Report:
+    """Of the faster of two students, the other of which was exported."""
+    slow, fast = pruned_report(2, 80_000), pruned_report(4, 40_000)
+    export = tmp_path / "family" / "2x" / "export"
+    export.mkdir(parents=True)
+    times = {("teacher", "PyTorch"): 9, ("teacher", "ONNX"): 6, ("student", "ONNX"): 2}
+    models = [
+        {"model": model, "runtime": runtime, "latency": [{"ms": ms}]}
+        for (model, runtime), ms in times.items()
+    ]
+    (export / "export.json").write_text(json.dumps({"models": models}))
+    family = family_of({"family/2x": slow, ".": fast})
+    return fast.model_copy(update={"family": with_exports(family, tmp_path)})
+
+
+def test_a_row_says_of_which_file_a_speed_is(report: Report) -> None:
+    slow, fast = report.family
+    assert slow.exported == {"ONNX": 3.0} and fast.exported == {}
+    assert (slow.params, slow.params_without_embeddings) == (80_000, 40_000)
+    section = family_section(report)
+    assert section is not None and section.table is not None
+    head, rows = list(section.table.head), section.table.rows
+    first = dict(zip(head, rows[0], strict=True))
+    assert (first["asked"], first["PyTorch"], first["ONNX"], first["int8"]) == (
+        *("2x", "2.10x", "3.00x", "-"),
+    )
+    assert first["kept"] == "0.9000 (0.800 to 1.000)" and first["folder"] == "family/2x"
+    assert first["without embeddings"] == "40k"
+    assert set(slow.controls) <= set(head)
+    again = Report.model_validate_json(report.model_dump_json())
+    assert again.family == report.family
+
+
+def test_terminal_and_card_have_the_table(report: Report) -> None:
+    lines = family_lines(report)
+    assert len(lines) == 4 and max(map(len, lines)) <= 80
+    assert "2.10x" in lines[2] and "3.00x" in lines[2] and "90.0%" in lines[2]
+    card = model_card(report)
+    assert "## The family" in card and card.count("| family/2x |") == 1
+    alone = report.model_copy(update={"family": []})
+    assert family_lines(alone) == [] and family_section(alone) is None
+    assert "## The family" not in model_card(alone)
+
+
+def test_older_reports_are_read(report: Report) -> None:
+    content = json.loads(report.model_dump_json())
+    for one in content["family"]:
+        for name in ("name", "exported", "macs", "params_without_embeddings", "interval", "kept"):
+            del one[name]
+    old = Report.model_validate(content)
+    section = family_section(old)
+    assert section is not None and section.table is not None and "-" in section.table.rows[0]
