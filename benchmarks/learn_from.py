@@ -56,6 +56,8 @@ def main() -> None:
     file = args.out / "searches.jsonl"
     for seed in range(args.seeds):
         for name, table in tables.items():
+            if args.search and name not in args.search:
+                continue
             others = [one for other, one in tables.items() if other != name]
             for objective in args.objectives:
                 for sampler in args.samplers:
@@ -92,9 +94,9 @@ def _search(
         share = MOST // max(1, len(others))
         lessons = [
             lesson
-            for other in others
+            for number, other in enumerate(others)
             for lesson in make_lessons(
-                earlier_study(other, args.earlier, seed), table, settings, share
+                earlier_study(other, args.earlier, seed), table, settings, share, number
             )
         ]
         if lessons:
@@ -180,6 +182,7 @@ def lines(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", type=Path, nargs="+", default=sorted(TABULAR.glob("*.csv")))
+    parser.add_argument("--search", nargs="*", help="Tables to search on; default: all.")
     parser.add_argument("--objectives", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--samplers", nargs="+", default=["lstm", "tpe"])
     parser.add_argument("--seeds", type=int, default=20)

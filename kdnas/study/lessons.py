@@ -42,7 +42,11 @@ class EarlierStudy:
 
 
 def make_lessons(
-    earlier: EarlierStudy, space: SearchSpace, settings: Settings, most: int = MOST
+    earlier: EarlierStudy,
+    space: SearchSpace,
+    settings: Settings,
+    most: int = MOST,
+    number: int = 0,
 ) -> list[Lesson]:
     """What a study says of the candidates of a space; empty where they have nothing in common.
 
@@ -54,6 +58,7 @@ def make_lessons(
         space: That of the study that learns.
         settings: Its objective and limits.
         most: Lessons at most; of more trials they are evenly spread by score, the best among them.
+        number: Of the study among several.
     """
     seen = {Candidate.from_params(trial.params): trial for trial in earlier.trials}
     known = [(here, t) for one, t in seen.items() if (here := _recipe_here(one, space)) is not None]
@@ -71,6 +76,7 @@ def make_lessons(
             "params": space.params(
                 Candidate(space.architectures[places[i]], known[i][0].recipe, space.vocabularies[0])
             ),
+            "study": number,
             "scores": scores[i].round(4).tolist(),
             "constraints": limits.violations(float(known[i][1].user_attrs["speedup"]), 0),
         }

@@ -53,11 +53,12 @@ def read_lessons(context: Context, space: SearchSpace) -> list[Lesson]:
     """
     settings, found = context.settings, list[Lesson]()
     folders = split(settings.learn_from or "")
-    for folder in map(Path, folders):
+    for number, folder in enumerate(map(Path, folders)):
         if folder.resolve() == context.run.folder.resolve():
             raise KdnasError(f"invalid --learn-from {folder}: it is this run; name earlier ones")
         try:
-            lessons = make_lessons(_earlier(folder), space, settings, MOST // len(folders))
+            share = MOST // len(folders)
+            lessons = make_lessons(_earlier(folder), space, settings, share, number)
         except KdnasError as error:
             raise KdnasError(f"invalid --learn-from {folder}: {error}") from None
         if not lessons:

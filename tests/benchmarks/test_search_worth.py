@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kdnas.config.recipe_file import built_in_names
+from kdnas.config.recipe_file import built_in_names, find_recipe
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -59,6 +59,7 @@ def test_the_plan_names_recipes_that_exist_and_a_fixed_one_for_each_task(cells: 
 
     plan = yaml.safe_load((BENCHMARKS / "search_worth.yaml").read_text())
     assert set(plan["recipes"]) | set(plan["fixed"].values()) <= set(built_in_names())
+    assert not any(find_recipe(name).needs_corpus for name in plan["recipes"])
     assert set(plan["fixed"]) == set(plan["tasks"])
     whole = planned(plan)
     assert [v["name"] for v in whole["variants"][:2]] == ["2x search", "2x hand-picked"]

@@ -18,7 +18,7 @@ from kdnas.study.attributes import LESSONS
 from kdnas.study.lessons import EarlierStudy, best_of, make_lessons
 from kdnas.study.samplers import make_sampler
 from kdnas.study.samplers._candidates import CandidateSpace
-from kdnas.study.samplers._lessons import WORTH, Lessons
+from kdnas.study.samplers._lessons import EXPECTED_TAU, PAIRS, WORTH, Lessons
 
 BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")
 MINILM = Architecture(6, 12, 384, 1536, "gelu")
@@ -82,8 +82,16 @@ def test_their_weight_fades_as_trials_come() -> None:
     assert len(Lessons.of(study, space)) == 0
     study.set_user_attr(LESSONS, 10 * make_lessons(THREE, HERE, Settings()))
     lessons = Lessons.of(study, space)
-    assert lessons.weights(0).sum() == pytest.approx(WORTH)
-    assert lessons.weights(WORTH).sum() == pytest.approx(WORTH / 2)
+    nothing = lessons.weights(np.empty((0, len(space.names)), np.int64), np.empty(0))
+    assert nothing.sum() == pytest.approx(WORTH * EXPECTED_TAU)
+    codes = np.array([space.encode(one["params"]) for one in study.user_attrs[LESSONS][:3]])
+    taught = np.array([one["scores"][0] for one in study.user_attrs[LESSONS][:3]])
+    as_told, reversed_ = (lessons.weights(codes, sign * taught).sum() for sign in (1, -1))
+    faded = WORTH / (WORTH + 3)
+    assert as_told == pytest.approx(WORTH * faded * (3 + EXPECTED_TAU * PAIRS) / (3 + PAIRS))
+    assert reversed_ == pytest.approx(WORTH * faded * (EXPECTED_TAU * PAIRS - 3) / (3 + PAIRS))
+    unknown = lessons.weights(codes, np.full(3, np.nan))
+    assert unknown.tolist() == nothing.tolist()
     assert space.decode(lessons.best) == HERE.params(best_of(study, HERE)[0])
 
 
@@ -97,7 +105,7 @@ def test_the_controller_begins_where_earlier_students_were_good() -> None:
         )
         if learns:
             study.set_user_attr(LESSONS, make_lessons(EarlierStudy(MINILM, wide), HERE, Settings()))
-        first = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(3)]
+        first = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(5)][::2]
         found[learns] = np.mean(first)
     assert found[True] > 600 > found[False]
 

@@ -48,15 +48,17 @@ class Targets:
         margins = -np.array(limits, dtype=float).reshape(len(known), len(keys))
         # Lifted, the one infeasible trial among many might pass for feasible.
         scores = [standardise(column)[0] for column in values.T]
-        if lessons:  # of other tasks: each study has a scale of its own
+        self.weights = np.array([1.0 if s.share == 1 else _RUNG_WEIGHT for s in observations])
+        if lessons:
+            codes = np.array([seen.code for seen in observations], np.int64)
+            codes = codes.reshape(len(observations), lessons.codes.shape[1])
+            weights = lessons.weights(codes, np.sum(scores, axis=0))
+            self.weights = np.append(self.weights, weights)
+            # Of other tasks: each study has a scale of its own.
             scores = [np.append(*both) for both in zip(scores, lessons.scores.T, strict=True)]
         limited = [standardise(column, lift=False) for column in margins.T]
         self.objectives, self._own = len(directions), len(observations)
         self.scaled = np.stack([*scores, *(scaled for scaled, _, _ in limited)], axis=1)
-        self.weights = np.array([1.0 if s.share == 1 else _RUNG_WEIGHT for s in observations])
-        if lessons:
-            trained = sum(seen.values is not None for seen in observations)
-            self.weights = np.append(self.weights, lessons.weights(trained))
         self._thresholds = [-mean / spread for _, mean, spread in limited]
 
     def rewards(self, predicted: Floats, rng: np.random.Generator) -> Floats:

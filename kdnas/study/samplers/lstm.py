@@ -54,7 +54,7 @@ class LSTMControllerSampler(BaseSampler):
     `rung_values`, count half of a complete one, their values shifted to those of a full training.
 
     Where the study has lessons of earlier ones (its attribute `lessons`), the controllers learn
-    from them, too, and no episode begins at random, see `kdnas.study.samplers._lessons`.
+    from them, too, and propose half of the random trials, see `kdnas.study.samplers._lessons`.
 
     A proposal depends on the seed, the trial's turn and the trials in the study alone, so that a
     study that is resumed with a new sampler of the same seed continues as if it had never stopped.
@@ -162,8 +162,9 @@ class LSTMControllerSampler(BaseSampler):
         untried = codes[_not_in(find_taken(others, space), codes)]
         pool = untried if len(untried) else codes
         scores, lessons = None, Lessons.of(study, space)
-        # Who knows earlier studies need not begin at random.
-        if len(lessons) or not (len(untried) and self._schedule.is_random(turn)):
+        # With lessons, every other of the random trials is left: they show what lessons are worth.
+        guided = len(lessons) and turn % 2 == 0
+        if guided or not (len(untried) and self._schedule.is_random(turn)):
             scores = self._score(study, seen, space, pool, turn, lessons)
         # Workers that start at one moment see the same history, and would all choose the same:
         # the best are left to those before.
