@@ -10,6 +10,7 @@ from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, teacher_source
 from kdnas.teachers.tokenizer import longest_input
+from kdnas.workflow.recipes_on_offer import space_by_recipes
 from kdnas.workflow.run_space import space_of
 
 
@@ -25,7 +26,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     config = load_config(source)
     space = space_of(settings, config, source).with_vocabularies(settings.vocabulary_names)
     if settings.offered:
-        space = space.with_recipes(tuple(settings.offered))
+        space = space_by_recipes(settings, space, tuple(settings.offered))
     length = min(settings.latency_length, longest_input(config))
 
     def described(architecture: Architecture) -> dict[str, Any]:

@@ -64,9 +64,13 @@ def with_usable_recipes(
     Raises:
         KdnasError: As `usable_recipes`.
     """
-    found = usable_recipes(settings, space, data, config)
-    static = [name for name in found if _is_static(settings, name)]
-    return space.with_recipes([name for name in found if name not in static], static)
+    return space_by_recipes(settings, space, usable_recipes(settings, space, data, config))
+
+
+def space_by_recipes(settings: Settings, space: SearchSpace, names: Sequence[str]) -> SearchSpace:
+    """The space with some recipes on offer, each for the students that it is for."""
+    static = [name for name in names if _is_static(settings, name)]
+    return space.with_recipes([name for name in names if name not in static], static)
 
 
 def _is_static(settings: Settings, name: str) -> bool:

@@ -32,3 +32,12 @@ def test_without_them_there_is_a_candidate_a_shape(teacher_folder: Path, command
     assert "valid students" in command.all and "in all" not in command.all
     code, error = command("space", "--teacher", teacher_folder, "--recipes", "default,nonesuch")
     assert code == 2 and "nonesuch" in error
+
+
+def test_students_without_layers_have_their_recipe_alone(
+    teacher_folder: Path, command: Said
+) -> None:
+    flags = ("space", "--teacher", teacher_folder, "--recipes", "default,static", "--json")
+    assert command(*flags)[0] == 0
+    found = json.loads(command.all)
+    assert found["candidates"] == found["students"] + len(found["choices"]["hidden_size"])
