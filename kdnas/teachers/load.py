@@ -113,7 +113,25 @@ def load_config(name: str) -> Any:
             f"{name!r} ({config.model_type}) is a decoder alone; kdnas distils encoders and "
             "encoder-decoders"
         )
+    _tell_vocabulary(name, config)
     return config
+
+
+def _tell_vocabulary(name: str, config: Any) -> None:
+    """Gives a config of two models in one the size of their vocabulary, as their heads need it.
+
+    Raises:
+        KdnasError: They have two.
+    """
+    if not family_of(config.model_type, name).inner:
+        return
+    encoder, decoder = config.encoder.vocab_size, config.decoder.vocab_size
+    if encoder != decoder:
+        raise KdnasError(
+            f"the encoder of {name!r} has a vocabulary of {encoder:,} and its decoder one of "
+            f"{decoder:,}; kdnas reads and writes with one tokenizer: give two models of one"
+        )
+    config.vocab_size = decoder
 
 
 def load_tokenizer(name: str) -> Any:
@@ -189,6 +207,7 @@ def load_teacher(
             task.auto_class.from_pretrained, name, ignore_mismatched_sizes=True, **head
         )
     model.config.architectures = [type(model).__name__]
+    _tell_vocabulary(name, model.config)
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:
         model.config.kdnas_task_type = task.name
@@ -296,7 +315,7 @@ def _shape(config: Any) -> dict[str, Any]:
         **teacher_architecture(config, family).params,
         "embedding_size": getattr(config, "embedding_size", None),
         "vocab_size": config.vocab_size,
-        "max_position_embeddings": config.max_position_embeddings,
+        "max_position_embeddings": getattr(config, "max_position_embeddings", None),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import small_config, small_tokenizer
+from support.tiny_pairs import pair_config
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.errors import KdnasError
@@ -147,3 +148,15 @@ def test_the_longest_input_fits_and_one_more_does_not(
         return
     with pytest.raises((IndexError, RuntimeError)):
         model(torch.full((1, longest + 1), 5))
+
+
+def test_two_models_in_one_have_one_vocabulary(tmp_path: Path) -> None:
+    """Their config names none, unless someone wrote it there."""
+    config = pair_config("encoder-decoder")
+    del config.vocab_size
+    config.save_pretrained(tmp_path)
+    assert load_config(str(tmp_path)).vocab_size == config.decoder.vocab_size
+    config.encoder.vocab_size += 1
+    config.save_pretrained(tmp_path)
+    with pytest.raises(KdnasError, match="a vocabulary of 101 and its decoder one of 100; kdnas"):
+        load_config(str(tmp_path))
