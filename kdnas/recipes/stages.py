@@ -10,8 +10,6 @@ import torch
 from pydantic import ValidationError
 
 from kdnas.config import Settings
-from kdnas.config.choices import AGREEMENT
-from kdnas.config.read import nearest
 from kdnas.config.recipe import LOSS_SETTINGS, Stage
 from kdnas.distillation.losses import LOSSES, LossOptions, Shapes, TeacherView
 from kdnas.distillation.losses.base import Weight, WeightedLosses
@@ -24,7 +22,6 @@ from kdnas.recipes.transfer_set import OWN, TransferSet, make_transfer_set, read
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
-from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
 from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, encode
@@ -40,7 +37,6 @@ SETTINGS_OF = {
     "task": ("task_lr", "logit_weight", "hidden_weight"),
 }
 # Why outputs alone can be compared.
-OF_BLACK_BOX, OF_STATIC = "of a black-box teacher", "for a student without layers"
 # One view of a teacher serves students of all seeds.
 VIEW_SEED = 0
 
@@ -307,159 +303,3 @@ def task_epochs(settings: Settings) -> float:
     """Epochs in which a recipe trains a student on its task's teacher."""
     own = (stage for stage in settings.full_stages if not stage.is_general)
     return sum(stage.epochs for stage in own if not stage.freeze_student)
-
-
-def check_recipe(
-    settings: Settings,
-    teacher: Architecture | None = None,
-    students: Collection[AnyArchitecture] = (),
-    *,
-    has_head: bool = True,
-    recorded: bool = False,
-) -> None:
-    """Refuses stages whose losses or options are unknown or do not fit.
-
-    Without a teacher's shape, only what does not depend on it is checked. `has_head` says whether
-    the teacher of a run has, or will have, a head for the task; `recorded` whether it is a black
-    box, of which the outputs alone are known.
-
-    Raises:
-        KdnasError: Names the first problem.
-    """
-    mini = settings.mini_stage
-    for stage in (mini, *settings.full_stages):
-        _check_names(stage)
-    if recorded and teacher:
-        _check_states(settings, Shapes(teacher, next(iter(students), teacher)), OF_BLACK_BOX)
-    if teacher and any(isinstance(s, Architecture) and s.is_static for s in students):
-        _check_states(settings, Shapes(teacher, teacher), OF_STATIC)
-    for stage in _stages_taken(settings):
-        scored = settings.scored_losses if stage == mini else ()
-        for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
-            options = loss_options(name, stage, settings)
-            problem = teacher and LOSSES[name].problem(options, teacher, students)
-            if problem:
-                raise KdnasError(f"stage {stage.name!r}: {problem}")
-    for stage in settings.stages:
-        _check_task(stage, settings)
-        _check_frozen(stage)
-    last = settings.full_stages[-1]
-    if not trains_head(last):
-        raise KdnasError(
-            f"the last stage, {last.name!r}, does not train the head; give it a "
-            f"loss that does: {', '.join(name for name in LOSSES if LOSSES[name].trains_head)}"
-        )
-    if settings.scores_agreement:
-        _check_agreement(has_head=has_head or recorded)
-    else:
-        _check_mini(settings)
-    for stage in () if has_head else (settings.mini_stage, *settings.stages):
-        for name in (n for n in stage.weighed if LOSSES[n].needs_teacher_head):
-            raise KdnasError(
-                f"stage {stage.name!r} learns from {name}, but the teacher has no head for the "
-                "task; leave that loss or --teacher-as-is out"
-            )
-
-
-def _check_names(stage: Stage) -> None:
-    for name in (*stage.losses, *stage.decoder_losses):
-        if name not in LOSSES:
-            raise KdnasError(
-                f"unknown loss {name!r} of stage {stage.name!r}{nearest(name, LOSSES)}"
-            )
-    known = {key for name in stage.losses for key in LOSSES[name].Options.model_fields}
-    for key in stage.options:
-        if key not in known:
-            hint = nearest(key, {*Stage.model_fields, *known})
-            raise KdnasError(f"unknown key {key!r} of stage {stage.name!r}{hint}")
-
-
-def _stages_taken(settings: Settings) -> tuple[Stage, ...]:
-    """Those of full KD, ahead of them mini-KD's where it scores candidates."""
-    mini = () if settings.scores_agreement else (settings.mini_stage,)
-    return (*mini, *settings.full_stages)
-
-
-def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:
-    """Refuses losses on states: a black-box teacher gives outputs alone, a static student, too."""
-
-    def fits(name: str, stage: Stage) -> bool:  # else it is refused for that
-        options = loss_options(name, stage, settings)
-        return LOSSES[name].problem(options, shapes.teacher, [shapes.student]) is None
-
-    def reads_states(name: str, stage: Stage) -> bool:
-        if name not in LOSSES or not fits(name, stage):
-            return False
-        options = loss_options(name, stage, settings)
-        return bool(LOSSES[name].teacher_request(shapes, options).states)
-
-    mini = settings.mini_stage
-    usable = ", ".join(n for n in LOSSES if fits(n, mini) and not reads_states(n, mini))
-    for stage in _stages_taken(settings):
-        known = stage.is_general and why == OF_BLACK_BOX
-        for name in (n for n in stage.weighed if not known and reads_states(n, stage)):
-            raise KdnasError(
-                f"stage {stage.name!r} learns from {name}, which reads more of a teacher than its "
-                f"predictions; {why} use {usable} (e.g. --recipe logits)"
-            )
-    for name in settings.scored_losses:
-        if reads_states(name, mini):
-            raise KdnasError(
-                f"invalid --mini-score {settings.mini_score}: {name} reads more of a teacher than "
-                f"its predictions; {why} give logits"
-            )
-
-
-def _check_task(stage: Stage, settings: Settings) -> None:
-    for name in stage.weighed:
-        loss, learns = LOSSES[name], f"stage {stage.name!r} learns from {name}, "
-        if stage.is_general and (loss.trains_head or loss.has_views):
-            raise KdnasError(f"{learns}which a general teacher cannot give; give it teacher: task")
-        options = loss_options(name, stage, settings)
-        if stage.data == "corpus" and loss.reads_labels(options):
-            raise KdnasError(f"{learns}but a corpus has no labels; give it data: task or transfer")
-        if stage.stride > 1 and loss.needs_all_tokens(options):
-            raise KdnasError(
-                f"invalid stride {stage.stride} of stage {stage.name!r}: {name} reads every token "
-                "there; leave stride out"
-            )
-
-
-def _check_frozen(stage: Stage) -> None:
-    """Where the student is frozen, something else must learn."""
-    if stage.freeze_student and not any(LOSSES[name].has_parameters for name in stage.weighed):
-        learn = ", ".join(name for name in LOSSES if LOSSES[name].has_parameters)
-        raise KdnasError(
-            f"stage {stage.name!r} has freeze_student, but its losses have nothing else to train; "
-            f"give it one of {learn}"
-        )
-
-
-def _check_agreement(*, has_head: bool) -> None:
-    if not has_head:
-        raise KdnasError(
-            f"--mini-score is {AGREEMENT}, of predictions, but the teacher has no head for the "
-            "task; leave that or --teacher-as-is out"
-        )
-
-
-def _check_mini(settings: Settings) -> None:
-    """Candidates learn without labels, and what trains the head must be among what scores it."""
-    stage, score = settings.mini_stage, settings.mini_score
-    for name in stage.weighed:
-        if _needs_labels(name):
-            usable = ", ".join(n for n in LOSSES if not _needs_labels(n))
-            raise KdnasError(f"mini_losses has {name!r}, which needs labels; give one of {usable}")
-    for name in settings.scored_losses:
-        if name not in LOSSES or _needs_labels(name):
-            raise KdnasError(f"invalid --mini-score {score}: unknown loss{nearest(name, LOSSES)}")
-        if LOSSES[name].trains_head and name not in stage.weighed:
-            raise KdnasError(
-                f"--mini-score is {score}, but mini_losses has no {name}, so that no head is "
-                f"trained; add {name} to mini_losses"
-            )
-
-
-def _needs_labels(name: str) -> bool:
-    """Whether a loss reads labels, or its views do first."""
-    return LOSSES[name].needs_labels or LOSSES[name].has_views

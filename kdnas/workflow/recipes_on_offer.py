@@ -10,8 +10,8 @@ from kdnas.config.choices import STATIC
 from kdnas.config.offer import EVERY
 from kdnas.config.recipe_file import built_in_names
 from kdnas.errors import KdnasError
+from kdnas.recipes.check import check_recipe
 from kdnas.recipes.run_data import RunData
-from kdnas.recipes.stages import check_recipe
 from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runtime.console import say
 from kdnas.space import AnyArchitecture, SearchSpace

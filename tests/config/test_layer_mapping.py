@@ -10,7 +10,8 @@ import pytest
 from kdnas.config import load_settings, validated
 from kdnas.config.layer_mapping import mapping_in_words
 from kdnas.errors import KdnasError
-from kdnas.recipes.stages import check_recipe, loss_options
+from kdnas.recipes.check import check_recipe
+from kdnas.recipes.stages import loss_options
 from kdnas.runs.run_folder import dump
 from kdnas.space import Architecture
 

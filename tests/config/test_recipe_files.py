@@ -14,7 +14,7 @@ from conftest import Said
 from kdnas.config import Settings, find_recipe, load_settings
 from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
-from kdnas.recipes.stages import check_recipe
+from kdnas.recipes.check import check_recipe
 from kdnas.runs.run_folder import Run
 
 STAGE = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}

@@ -14,8 +14,8 @@ from support.stepwise import Stepwise
 
 from kdnas.distillation.losses import LOSSES
 from kdnas.errors import KdnasError
+from kdnas.recipes.check import check_recipe
 from kdnas.recipes.full import run_recipe
-from kdnas.recipes.stages import check_recipe
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plugins import load_plugins
 from kdnas.space import Architecture

@@ -7,7 +7,8 @@ import pytest
 from kdnas.config import Settings, validated
 from kdnas.config.recipe import Stage, Weight
 from kdnas.errors import KdnasError
-from kdnas.recipes.stages import check_recipe, loss_options, schedule_of
+from kdnas.recipes.check import check_recipe
+from kdnas.recipes.stages import loss_options, schedule_of
 
 
 @pytest.mark.parametrize(

@@ -35,14 +35,9 @@ from kdnas.distillation.training import heldout_losses
 from kdnas.errors import KdnasError
 from kdnas.files.cache import cache_folder
 from kdnas.files.locks import file_lock
+from kdnas.recipes.check import check_recipe
 from kdnas.recipes.full import _initialiser, run_recipe, stage_data
-from kdnas.recipes.stages import (
-    check_recipe,
-    shapes_of,
-    task_epochs,
-    views_of,
-    weighted_losses,
-)
+from kdnas.recipes.stages import shapes_of, task_epochs, views_of, weighted_losses
 from kdnas.recipes.views import learn_views
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
