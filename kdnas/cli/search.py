@@ -294,7 +294,7 @@ def _distil_trial(
     words = check_assistants_of_trial(trial, flags.pop("assistants", None))
     opened = Run.open(run, **flags)
     if dry_run:
-        from kdnas.workflow.pipeline import plan_trial
+        from kdnas.workflow.another_trial import plan_trial
 
         tell(opened, lambda context: plan_trial(context, trial, wanted, words))
         return

@@ -22,6 +22,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.tasks import DEFAULT_TASK, load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.workflow.another_trial import distil_another
 from kdnas.workflow.early import (
     check_assistants_of_trial,
     check_choice,
@@ -32,7 +33,7 @@ from kdnas.workflow.early import (
 )
 from kdnas.workflow.forecast import Forecast
 from kdnas.workflow.inputs import with_latency_input
-from kdnas.workflow.pipeline import distil_another, find_student
+from kdnas.workflow.pipeline import find_student
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
 

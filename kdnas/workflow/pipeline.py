@@ -7,17 +7,14 @@ artifact that is there is loaded, not made.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
 
-from kdnas.config.assistants import in_words
 from kdnas.report import Report, write_report
 from kdnas.report.family import family_of, with_exports
 from kdnas.runs.clock import run_clock, seconds_before
@@ -25,13 +22,10 @@ from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
 from kdnas.runtime.console import say, step
-from kdnas.students.checkpoint import student_artifact
 from kdnas.study.rebuild import rebuild_study
 from kdnas.study.rows import row_of
-from kdnas.study.storage import storage_url
-from kdnas.study.study import load_control
-from kdnas.study.whole import CONTROL, check_searches, check_whole, open_study_of
-from kdnas.study.winner import Winner, ranked_trials
+from kdnas.study.whole import check_searches, check_whole
+from kdnas.study.winner import Winner
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.check_assistants import check_assistants
 from kdnas.workflow.choose import (
@@ -48,7 +42,6 @@ from kdnas.workflow.forecast import (
     Forecast,
     follow,
     forecast,
-    share_of_time,
 )
 from kdnas.workflow.inputs import (
     Inputs,
@@ -66,7 +59,6 @@ from kdnas.workflow.learn_from import check_lessons
 from kdnas.workflow.measure import make_report
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned, measure_pruning
-from kdnas.workflow.records import record_of
 from kdnas.workflow.remember import remember_finalists
 from kdnas.workflow.run_space import asked_candidates
 from kdnas.workflow.search import open_run_study, random_search, search
@@ -74,7 +66,6 @@ from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
 from kdnas.workflow.trainings import Training, before_training, trained_in_full
 from kdnas.workflow.trials_spent import with_expected_trials
-from kdnas.workflow.within_limit import distil_within_limit
 
 
 @dataclass(frozen=True)
@@ -260,97 +251,6 @@ def deliver(
         if home == context.run.folder:
             remember_finalists(context.run, report, prepared.inputs.data.spec)
     return report
-
-
-def distil_another(
-    context: Context, number: int | None, speedup: float | None, assistants: Sequence[str] = ()
-) -> tuple[Path, Report]:
-    """Steps 5 to 7 for another trial of the study, in RUN/students/trial-N.
-
-    The trial is named by its number, or is the best one that is at least `speedup` times as fast.
-    With `assistants`, which need a number, its student learns from the last of them; it is in
-    RUN/students/trial-N-taught-by-.... Random search is read where the run has it, not run.
-
-    Returns:
-        The folder of the report, and the report.
-
-    Raises:
-        KdnasError: There is no study, or no such trial.
-        MissedLimitError: No trial is so fast when it is timed at length.
-    """
-    run, settings = context.run, context.settings
-    url = storage_url(settings.storage, run.folder)
-    with run.alone():
-        inputs, given, study, best_first, planned = _check_trial(
-            context, number, speedup, assistants
-        )
-        run.log("machine", host=platform.node(), **context.runtime.describe())
-        with follow(planned):
-            prepared = prepare(context, inputs, given)
-            place = partial(place_of, context)
-            if assistants:
-                trial = _taught(best_first[0], assistants)
-            else:
-                [trial] = distil_within_limit(prepared, best_first, speedup, place)
-            home = home_of(context, trial)
-            random = load_control(url, settings.study, CONTROL)
-            own = home == run.folder
-            if own:
-                say(f"trial {trial.trial} is distilled already: it is the run's own student")
-            limit = settings.speedup if own else speedup
-            return home, deliver(prepared, study, random, trial, home, limit)
-
-
-def _taught(trial: FrozenTrial, assistants: Sequence[str]) -> Winner:
-    """A trial whose student has assistants."""
-    own = Winner.of(trial)
-    return replace(own, candidate=replace(own.candidate, assistants=tuple(assistants)))
-
-
-def plan_trial(
-    context: Context, number: int | None, speedup: float | None, assistants: Sequence[str] = ()
-) -> Forecast:
-    """What `distil_another` would do.
-
-    Raises:
-        KdnasError: There is no study, or no such trial.
-    """
-    with context.run.alone():
-        return _check_trial(context, number, speedup, assistants)[-1]
-
-
-def _check_trial(
-    context: Context, number: int | None, speedup: float | None, assistants: Sequence[str]
-) -> tuple[Inputs, Teacher, Study, list[FrozenTrial], Forecast]:
-    """What distilling a trial begins with: data, teacher, study, trials and plan."""
-    open_study_of(context.run)  # refuses where there is none
-    inputs = read_inputs(context)
-    check_same_data(context, inputs.data)
-    given = load_given_teacher(context, inputs)
-    study = open_run_study(context, inputs.space)
-    best_first = ranked_trials(study, number=number, speedup=speedup)
-    winner = _taught(best_first[0], assistants)
-    check_assistants(context, inputs, winner.candidate)
-    students = before_training(context, winner.candidate)
-    students += trained_in_full(context, home_of(context, winner), assistants)
-    planned = forecast(context, inputs, given, searches=False, students=students)
-    planned.plan.rescale("student", share_of_time(study, best_first[0]))
-    return inputs, given, study, best_first, planned
-
-
-def home_of(context: Context, trial: Winner) -> Path:
-    """The folder for a trial's results: the run's own where the run distilled this trial."""
-    folder, words = context.run.folder, trial.candidate.assistants
-    taught = f"-taught-by-{in_words(words)}".replace("%", "").replace(",", "-") if words else ""
-    beside = folder / "students" / f"trial-{trial.trial}{taught}"
-    record = record_of(context.settings, trial.candidate, trial.trial)
-    own = student_artifact(checkpoint_of(context, trial), record)
-    return beside if (beside / "student").exists() or not own.done() else folder
-
-
-def place_of(context: Context, trial: Winner, _first: bool = True) -> Path:
-    """The folder for a trial's checkpoint."""
-    return checkpoint_of(context, trial, home_of(context, trial))
 
 
 def work_on_study(context: Context, *, check: bool) -> None:

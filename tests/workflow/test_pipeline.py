@@ -15,7 +15,8 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
-from kdnas.workflow.pipeline import distil_another, find_student
+from kdnas.workflow.another_trial import distil_another
+from kdnas.workflow.pipeline import find_student
 
 
 @pytest.mark.slow
