@@ -151,7 +151,7 @@ def dense_cell(prepared: Prepared, target: Pruning, speedup: float) -> dict[str,
 
     def compute() -> dict[str, Any]:
         like = Candidate(prepared.inputs.space.teacher)
-        candidate = pick_by_hand(prepared, like, near=speedup)[0]
+        candidate = pick_by_hand(prepared, like, speedup)[0]
         distil(prepared, candidate, None, folder)
         return {**result_of(prepared, candidate, folder, ()), "name": candidate.label}
 

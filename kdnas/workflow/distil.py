@@ -220,7 +220,7 @@ def control_by_hand(prepared: Prepared, winner: Candidate, student: Path) -> Can
     speedup = measured(prepared, winner, student)["costs"]["speedup"]
 
     def compute() -> dict[str, Any] | None:
-        picked = pick_by_hand(prepared, winner, near=speedup)
+        picked = pick_by_hand(prepared, winner, speedup)
         return picked[0].params if picked else None
 
     parts = student.relative_to(prepared.context.run.folder).parent.parts

@@ -89,7 +89,7 @@ def test_their_weight_fades_as_trials_come() -> None:
     as_told, reversed_ = (lessons.weights(codes, sign * taught).sum() for sign in (1, -1))
     faded = WORTH / (WORTH + 3)
     assert as_told == pytest.approx(WORTH * faded * (3 + EXPECTED_TAU * PAIRS) / (3 + PAIRS))
-    assert reversed_ == pytest.approx(WORTH * faded * (EXPECTED_TAU * PAIRS - 3) / (3 + PAIRS))
+    assert reversed_ == 0  # it misleads
     unknown = lessons.weights(codes, np.full(3, np.nan))
     assert unknown.tolist() == nothing.tolist()
     assert space.decode(lessons.best) == HERE.params(best_of(study, HERE)[0])
@@ -105,9 +105,8 @@ def test_the_controller_begins_where_earlier_students_were_good() -> None:
         )
         if learns:
             study.set_user_attr(LESSONS, make_lessons(EarlierStudy(MINILM, wide), HERE, Settings()))
-        first = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(5)][::2]
-        found[learns] = np.mean(first)
-    assert found[True] > 600 > found[False]
+        found[learns] = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(3)]
+    assert np.mean(found[False]) < 600 < found[True][0]
 
 
 def test_a_student_without_layers_says_nothing_of_those_with() -> None:

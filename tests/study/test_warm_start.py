@@ -137,8 +137,11 @@ def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -
     trials = pipeline.open_study().trials
     assert all("fixed_params" in t.system_attrs for t in trials[: len(picked)])
     assert [t.params for t in trials[: len(picked)]] == [space.params(one) for one in picked]
-    half = pick_by_hand(pipeline.prepared, like)
-    assert picked[0] == half[0] and {c.architecture for c in half} <= set(hand_picked(space))
-    # The control as fast as some student comes from the same function.
-    near = pick_by_hand(pipeline.prepared, like, near=float(trials[0].user_attrs["speedup"]))
-    assert set(half) <= set(near[: len(half)])
+    limits, meter = Limits(speedup=1.05), pipeline.meter
+    for one in picked:
+        assert limits.keeps(meter.of_candidate(one).speedup / 0.8, 0)  # timings are noisy
+    # The control as fast as some student comes from the same shapes.
+    near = pick_by_hand(pipeline.prepared, like, float(trials[0].user_attrs["speedup"]))
+    assert picked[0] in near and {c.architecture for c in near} == set(hand_picked(space)) - {
+        space.teacher
+    }

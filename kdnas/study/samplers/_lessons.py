@@ -23,7 +23,7 @@ from kdnas.study.samplers._candidates import CandidateSpace, Code, Codes, Floats
 WORTH = 10
 # Kendall's tau between an earlier study and this one that is expected beforehand, and the pairs of
 # trials after which half of the trust is in what was seen.
-EXPECTED_TAU, PAIRS = 0.5, 10
+EXPECTED_TAU, PAIRS = 0.25, 5
 # The two values of the flag.
 FLAG: Floats = np.array([-1.0, 1.0])
 

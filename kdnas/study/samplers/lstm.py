@@ -54,7 +54,7 @@ class LSTMControllerSampler(BaseSampler):
     `rung_values`, count half of a complete one, their values shifted to those of a full training.
 
     Where the study has lessons of earlier ones (its attribute `lessons`), the controllers learn
-    from them, too, and propose half of the random trials, see `kdnas.study.samplers._lessons`.
+    from them, too, and the first trial is not random, see `kdnas.study.samplers._lessons`.
 
     A proposal depends on the seed, the trial's turn and the trials in the study alone, so that a
     study that is resumed with a new sampler of the same seed continues as if it had never stopped.
@@ -162,9 +162,8 @@ class LSTMControllerSampler(BaseSampler):
         untried = codes[_not_in(find_taken(others, space), codes)]
         pool = untried if len(untried) else codes
         scores, lessons = None, Lessons.of(study, space)
-        # With lessons, every other of the random trials is left: they show what lessons are worth.
-        guided = len(lessons) and turn % 2 == 0
-        if guided or not (len(untried) and self._schedule.is_random(turn)):
+        # Lessons choose the first trial; the random ones after it show what they are worth.
+        if (len(lessons) and turn == 0) or not (len(untried) and self._schedule.is_random(turn)):
             scores = self._score(study, seen, space, pool, turn, lessons)
         # Workers that start at one moment see the same history, and would all choose the same:
         # the best are left to those before.
