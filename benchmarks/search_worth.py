@@ -37,6 +37,7 @@ from worth_figures import METHODS, PICKED, SEARCH, entry, results, table
 from kdnas import search
 from kdnas.config import find_recipe
 from kdnas.config.duration import seconds_of
+from kdnas.config.groups import PLAIN_RECIPE, default_of
 from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import SEARCHED, Report
@@ -205,7 +206,9 @@ def recipe_settings(name: str) -> dict[str, Any]:
     """A recipe as the settings of a variant."""
     recipe = find_recipe(name)
     stages = [stage.model_dump(mode="json", exclude_defaults=True) for stage in recipe.stages]
-    return {**recipe.settings, "stages": stages}
+    # Stages set what a plan may say of the default recipe.
+    plain = {key: default_of(key) for key in PLAIN_RECIPE} if stages else {}
+    return {**plain, **recipe.settings, "stages": stages}
 
 
 def as_fast(pipeline: Stepwise, like: Architecture) -> Architecture:
