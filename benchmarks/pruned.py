@@ -40,6 +40,7 @@ from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.inputs import load_given_teacher, read_inputs, with_latency_input
 from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared, prepare
+from kdnas.workflow.pruned import measure_pruning
 
 DENSE, GRID = "dense", "MaxiDisc"
 # Cells of a task, by target and method, one of each seed.
@@ -137,6 +138,8 @@ def cell_of(prepared: Prepared, candidate: Candidate, method: str) -> dict[str, 
     folder = context.run.folder / "cells" / name
 
     def compute() -> dict[str, Any]:
+        assert prepared.mini.pruned is not None, "the space has pruned students"
+        measure_pruning(context, prepared.mini.pruned, candidate.pruning)  # no part of a training
         train_student(prepared, Winner(candidate), folder, context.run.folder / "cells" / "more")
         steps = [one.step for one in assistants_of(context, candidate)]
         return result_of(prepared, candidate, folder, steps)
