@@ -216,7 +216,8 @@ def as_fast(pipeline: Stepwise, like: Architecture) -> Architecture:
     teacher = pipeline.space.teacher
     heads, ratio = teacher.num_attention_heads, teacher.intermediate_size / teacher.hidden_size
     depth = -(-teacher.num_hidden_layers // 2)
-    widths = list(range(heads * 2, teacher.hidden_size + 1, heads * 2))
+    step = heads * pipeline.space.head_multiple  # the finest there is: speeds shall be near
+    widths = list(range(2 * step, teacher.hidden_size + 1, step))
     low, high = 0, len(widths) - 1
     while low < high:  # speed falls as width grows
         middle = (low + high) // 2
