@@ -136,6 +136,7 @@ def test_it_writes_without_torch(run: Run) -> None:
     assert done.stdout.strip() == repr(written(load_student(run.folder / "student")))
 
 
+@pytest.mark.slow
 def test_int8_alone_and_a_limit_on_what_it_loses(run: Run) -> None:
     """In BLEU's own range: 0.01 is one point."""
     with pytest.raises(KdnasError, match=r"int8 lowers bleu from 100\.0000 to \d+\.\d+, more than"):

@@ -185,6 +185,7 @@ def test_int8_covers_both_stacks(tmp_path: Path) -> None:
     assert write_in_onnx(small, data, PAD).shape[0] == len(data)
 
 
+@pytest.mark.slow
 def test_writing_is_timed_in_both_runtimes() -> None:
     """Greedily, 32 tokens, whichever they are."""
     shape = {"d_model": 64, "encoder_ffn_dim": 256, "decoder_ffn_dim": 256}

@@ -70,6 +70,7 @@ def test_trials_of_dead_processes_are_failed_and_queued_again(url: str) -> None:
     assert retried.user_attrs["retry_of"] == trials["dead"].number
 
 
+@pytest.mark.slow
 def test_a_student_that_kills_its_workers_is_given_up(
     url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

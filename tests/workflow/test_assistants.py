@@ -58,6 +58,7 @@ def heads_of(folder: Path) -> int:
     return sum(map(len, kept.heads))
 
 
+@pytest.mark.slow
 def test_a_trial_teaches_another_one(run: Path) -> None:
     large, small = trial_of_depth(run, 3), trial_of_depth(run, 1)
     made = distill(run, trial=small, assistants=f"trial-{large}")
@@ -80,6 +81,7 @@ def test_a_trial_teaches_another_one(run: Path) -> None:
     assert (made.student / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_what_of_a_run_cannot_teach_is_refused(run: Path, command: Said) -> None:
     large, small = trial_of_depth(run, 3), trial_of_depth(run, 1)
     for words, message in (
