@@ -133,7 +133,7 @@ def test_the_student_is_exported_to_onnx(run: Path, command: Said, tmp_path: Pat
 @pytest.mark.slow
 def test_candidates_are_timed_in_onnx_runtime(folder: Path) -> None:
     teacher = save_writer(folder / "timed", "bart")
-    options = {**FEW, "latency_runtime": "onnx", "data_dir": folder}
+    options = {**FEW, "latency_runtime": "onnx", "data_dir": folder, "force": True}
     found = search(teacher, folder / "captions.yaml", out=folder / "timed-run", **options)
     assert found.report is not None and found.report.environment.timed_on.startswith("cpu in onnx")
     assert (found.trials.speedup > 0).all()
