@@ -53,7 +53,7 @@ def pair_config(model_type: str, **changes: Any) -> Any:
         "forced_eos_token_id": None,
     }
     if model_type == "encoder-decoder":
-        return _of_two(changes.pop("inner", "bert"), **changes, **common)
+        return _of_two(changes.pop("inner", "bert"), **{**common, **changes})
     family = family_of(model_type, model_type)
     assert family.decoder is not None
     values = {family.field_name(name): value for name, value in ENCODER.items()}
@@ -63,7 +63,8 @@ def pair_config(model_type: str, **changes: Any) -> Any:
 
 
 def _of_two(inner: str, **changes: Any) -> Any:
-    one = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "max_position_embeddings": 50}
+    size = changes["vocab_size"]
+    one = {"vocab_size": size, "pad_token_id": PAD, "max_position_embeddings": 50}
     configs = {
         "encoder": AutoConfig.for_model(inner, **ENCODER, **one),
         "decoder": AutoConfig.for_model(
