@@ -103,7 +103,7 @@ def main() -> None:
     table, found = Table(args.table), []
     for alpha in sorted(set(ALPHAS.values())):
         print(f"rank correlation with the end, alpha {alpha}: {_rank_correlations(table, alpha)}")
-    print(f"error of a whole training's loss, foretold: {_foretold(table)}")
+    print(f"error of the predicted loss at the end: {_prediction_errors(table)}")
     print("| objective | sampler | rungs | warm start | median [quartiles] | students seen |")
     print("|---|---|---|---|---|---|")
     for objective, sampler, rungs, warm in _cases(args.samplers):
@@ -138,8 +138,8 @@ def _rank_correlations(table: Table, alpha: float) -> dict[str, float]:
     return {n: round(float(spearmanr(r, whole).statistic), 2) for n, r in rewards.items()}
 
 
-def _foretold(table: Table) -> dict[str, float]:
-    """Root mean squared error of what earlier losses say of a whole training's.
+def _prediction_errors(table: Table) -> dict[str, float]:
+    """Root mean squared error of the final loss predicted from earlier ones.
 
     The sampler shifts each rung by one difference for all (`settle`). A power law through a
     student's own two points, with the exponent that suits all students best, extrapolates each.

@@ -68,7 +68,7 @@ def record_file() -> Path:
 def remember(found: Measurement) -> None:
     """Adds a measurement to the record, unless it says again what the last one of its subject did.
 
-    A record that cannot be written is told, and is no error: what was measured is in the run.
+    Where the record cannot be written, a message says so; the run keeps what was measured.
     """
     try:
         file = record_file()
@@ -135,7 +135,7 @@ def _told(mean: dict[str, Any]) -> str:
 
 
 def _lines(file: Path) -> list[Measurement]:
-    """The lines of a record; what is none is left out, and a person is told so."""
+    """The lines of a record; damaged ones are skipped with a message."""
     found, wrong = list[Measurement](), 0
     for line in json_lines(file):
         try:
