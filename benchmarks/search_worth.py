@@ -41,8 +41,8 @@ from kdnas.config.groups import PLAIN_RECIPE, default_of
 from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import SEARCHED, Report
+from kdnas.scoring.costs import FINAL
 from kdnas.space import Architecture, Candidate
-from kdnas.workflow.measure import FINAL_REPEATS
 
 SEARCHES: dict[str, dict[str, Any]] = {
     SEARCH: {"sampler": "lstm"},
@@ -235,7 +235,7 @@ def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Archi
 
 def speedups(pipeline: Stepwise, shapes: Sequence[Architecture]) -> list[float]:
     """How many times as fast as the teacher shapes are, all timed in one go."""
-    return pipeline.meter.speedups([Candidate(shape) for shape in shapes], FINAL_REPEATS)
+    return pipeline.meter.speedups([Candidate(shape) for shape in shapes], FINAL)
 
 
 def speedup(pipeline: Stepwise, shape: Architecture) -> float:

@@ -72,6 +72,7 @@ QUICK = {
     "task_epochs": 0.5,
     "batch_size": 16,
     "latency_length": 16,
+    "latency_repeats": 5,
     "threads": 1,
     "device": "cpu",
     "precision": "fp32",

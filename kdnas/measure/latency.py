@@ -198,11 +198,12 @@ def cells_for(longest: int, batch: int, length: int) -> list[tuple[int, int]]:
 
 
 def latency_grid(
-    student: Timed, teacher: Timed, cells: Iterable[tuple[int, int]], quiet: bool
+    student: Timed, teacher: Timed, cells: Iterable[tuple[int, int]], quiet: bool, most: int = MOST
 ) -> list[dict[str, Any]]:
     """Times student and teacher in turn in each cell: medians and quartiles in milliseconds.
 
-    Cells, ascending by their tokens, that would take too long have no times (`repeats` is 0).
+    A cell has `most` passes, at most 20. Cells, ascending by their tokens, that would take too long
+    have no times (`repeats` is 0).
     """
     grid, pace = [], 0.0
     for batch, length in cells:
@@ -217,7 +218,7 @@ def latency_grid(
         pace = spent / tokens
         if fitting < FEWEST:
             continue
-        repeats = min(MOST, fitting)
+        repeats = min(most, MOST, fitting)
         latency = measure_latency(student, teacher, LatencySettings(batch, length, repeats, quiet))
         pace = (latency.student_ms + latency.teacher_ms) / 1000 / tokens
         cell |= {"repeats": repeats, **asdict(latency)}

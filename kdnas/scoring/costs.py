@@ -22,7 +22,8 @@ from kdnas.students import empty_student
 from kdnas.students.vocabulary import Vocabulary
 from kdnas.tasks import task_type_of
 
-REPEATS = 30
+# So many times the passes of a candidate, where a student is evaluated.
+FINAL = 3
 
 ShapeOf = Callable[[Candidate], AnyArchitecture]
 
@@ -68,14 +69,12 @@ class CostMeter:
         self.teacher_params = count_params(teacher)
         self.teacher_macs = count_macs(teacher, self.length)
 
-    def of_model(self, student: PreTrainedModel, repeats: int = REPEATS) -> Costs:
+    def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
         """Counts a student, and times it beside the teacher, on its device.
 
-        There are `repeats` passes, fewer of models that write.
+        Passes are `longer` times those of a candidate.
         """
-        batch, quiet = self.settings.latency_batch, self.settings.latency_quiet
-        passes = repeats_for(repeats, writes=generates(student))
-        timing = LatencySettings(batch, self.length, passes, quiet)
+        timing = self._timing(longer)
         latency = measure_latency(self.timed(student), self.timed_teacher, timing)
         return Costs(
             count_params(student),
@@ -94,19 +93,24 @@ class CostMeter:
         """Costs of a candidate, from a model of its shape with random weights."""
         return self.of_model(self.untrained(candidate))
 
-    def speedups(self, candidates: Sequence[Candidate], repeats: int) -> list[float]:
+    def speedups(self, candidates: Sequence[Candidate], longer: int = 1) -> list[float]:
         """How many times as fast as the teacher candidates are, all timed in one go.
 
-        Passes over all of them and the teacher alternate, `repeats` of each, and medians are
-        compared: what slows the machine down for a while slows all of them down.
+        Passes over all of them and the teacher alternate, and medians are compared: what slows the
+        machine down for a while slows all of them down. Passes are `longer` times those of one
+        candidate by itself.
         """
         students = [self.untrained(candidate) for candidate in candidates]
-        batch, quiet = self.settings.latency_batch, self.settings.latency_quiet
-        passes = repeats_for(repeats, writes=generates(self.teacher))
-        timing = LatencySettings(batch, self.length, passes, quiet)
-        times = take_turns([self.timed_teacher, *map(self.timed, students)], timing)
+        times = take_turns([self.timed_teacher, *map(self.timed, students)], self._timing(longer))
         teacher, *own = np.median(times, axis=1).tolist()
         return [teacher / each for each in own]
+
+    def _timing(self, longer: int) -> LatencySettings:
+        """What is timed, and how often; models that write pass less often."""
+        settings = self.settings
+        passes = longer * settings.latency_repeats
+        passes = repeats_for(passes, writes=generates(self.teacher))
+        return LatencySettings(settings.latency_batch, self.length, passes, settings.latency_quiet)
 
     def untrained(self, candidate: Candidate) -> PreTrainedModel:
         """A student of a candidate's shape with random weights, on the teacher's device."""

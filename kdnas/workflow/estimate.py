@@ -12,14 +12,13 @@ from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
 from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
-from kdnas.scoring.costs import REPEATS
+from kdnas.scoring.costs import FINAL
 from kdnas.scoring.proxy import split_heldout
 from kdnas.space import Pruning
 from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.workflow.find_assistant import SANDWICH
 from kdnas.workflow.inputs import Inputs
-from kdnas.workflow.measure import FINAL_REPEATS
 from kdnas.workflow.probe import Speeds
 from kdnas.workflow.pruned import LATENCY_TABLE, TABLE_REPEATS
 from kdnas.workflow.selection_rows import for_students, selection_rows
@@ -80,7 +79,7 @@ class Estimate:
             DISTILLING * steps * self.speeds.student_step, settings.mini_seconds or float("inf")
         )
         scoring = int(proxy.sizes[heldout].sum()) * self.speeds.token * self.speeds.share
-        return START_SECONDS + self._timed(REPEATS) + seconds + scoring
+        return START_SECONDS + self._timed() + seconds + scoring
 
     def recipe(self, *, signal: bool) -> Parts:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows."""
@@ -143,7 +142,7 @@ class Estimate:
         chosen = self._predicting(selection_rows(self.data, self.settings))
         passes = scored + students * self.speeds.share * (scored + chosen)
         shapes = students / self.settings.final_seeds
-        timing = shapes * self._timed(FINAL_REPEATS) + self.widths * self._timed(REPEATS)
+        timing = self._timed() * (FINAL * shapes + self.widths)
         return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
 
     def _predicting(self, rows: EncodedExamples) -> float:
@@ -171,9 +170,11 @@ class Estimate:
     def _training(self, schedule: Schedule, lengths: Indices) -> float:
         return schedule.steps(lengths) * self.speeds.student_step / self.shared
 
-    def _timed(self, repeats: int) -> float:
+    def _timed(self, repeats: int | None = None) -> float:
         """Timing a student beside its teacher, sometimes twice."""
-        repeats = repeats_for(repeats, writes=self.speeds.row is not None)
+        repeats = repeats_for(
+            repeats or self.settings.latency_repeats, writes=self.speeds.row is not None
+        )
         return AGAIN * repeats * self.speeds.latency * (1 + self.speeds.share)
 
     def _grid(self) -> float:

@@ -45,6 +45,7 @@ from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.machine import machine
+from kdnas.scoring.costs import FINAL
 from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import AnyArchitecture, Candidate
 from kdnas.students.checkpoint import load_student
@@ -61,7 +62,6 @@ from kdnas.workflow.facts import data_facts, disagreement
 from kdnas.workflow.floor import floor
 from kdnas.workflow.prepare import Prepared
 
-FINAL_REPEATS = 100
 T = TypeVar("T")
 
 
@@ -96,7 +96,7 @@ def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str
 
     def compute() -> dict[str, Any]:
         model = saved_model(folder, prepared.inputs.data.spec)
-        costs = prepared.meter.of_model(model, FINAL_REPEATS)
+        costs = prepared.meter.of_model(model, FINAL)
         pruned = pruned_facts(model, prepared.meter.length)
         found = {"costs": asdict(costs), **_scores(prepared, candidate, model)}
         return {**found, **({"pruned": pruned} if pruned else {})}
@@ -128,7 +128,9 @@ def latency_table(prepared: Prepared, candidate: Candidate, folder: Path) -> lis
 
     def compute() -> list[dict[str, Any]]:
         student, teacher = meter.timed(load_student(folder)), meter.timed_teacher
-        return latency_grid(student, teacher, cells, settings.latency_quiet)
+        return latency_grid(
+            student, teacher, cells, settings.latency_quiet, settings.latency_repeats
+        )
 
     return _once_a_machine(prepared, "latency", candidate, folder, compute, cells=cells)
 

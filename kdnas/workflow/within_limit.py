@@ -17,13 +17,14 @@ from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
 from kdnas.runs.context import run_step
 from kdnas.runtime.console import say
+from kdnas.scoring.costs import FINAL
 from kdnas.scoring.limits import MARGIN
 from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.choose import ASIDE
 from kdnas.workflow.distil import distil, finalist_step
-from kdnas.workflow.measure import FINAL_REPEATS, measured
+from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import recipe_record
 
@@ -166,7 +167,7 @@ def _timed(prepared: Prepared, candidates: Sequence[Candidate]) -> list[float]:
         "environment": context.runtime.describe(),
     }
     name = f"speed-ups {candidates[0].label}"
-    compute = partial(prepared.meter.speedups, candidates, FINAL_REPEATS)
+    compute = partial(prepared.meter.speedups, candidates, FINAL)
     return [float(fast) for fast in run_step(context, name, key, compute)]
 
 

@@ -89,6 +89,7 @@ def run(tmp_path: Path) -> Run:
     return Run.open(folder)
 
 
+@pytest.mark.slow
 def test_it_writes_without_torch(run: Run) -> None:
     found = export(run, ["onnx", "int8"], max_drop=1)
     target = Path(found.pop("folder"))

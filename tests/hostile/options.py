@@ -43,6 +43,7 @@ BOUNDS = {
     "alpha": ("1", "-1e300"),
     "epochs": ("-1", "1e30", "1e-300"),
     "latency_length": ("0", "100000000"),
+    "latency_repeats": ("0", "3.5"),
 }
 URLS = (
     f"postgresql:/u:{PASSWORD}@h/db",

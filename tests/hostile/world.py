@@ -28,7 +28,7 @@ MOST = 3.0
 _starting = Lock()
 QUICK = {
     **{"teacher_epochs": 0.5, "mini_epochs": 0.5, "epochs": 0.5, "task_epochs": 0.5},
-    **{"batch_size": 16, "latency_length": 16, "threads": 1, "device": "cpu"},
+    **{"batch_size": 16, "latency_length": 16, "latency_repeats": 5, "threads": 1, "device": "cpu"},
     **{"precision": "fp32", "random_control": "off", "force": True, "task": "mrpc"},
 }
 

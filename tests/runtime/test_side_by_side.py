@@ -122,6 +122,7 @@ def kill_the_parent(folder: str) -> None:
     side_by_side(2, work, lambda _: None, nothing)
 
 
+@pytest.mark.slow
 def test_none_outlives_its_parent(tmp_path: Path) -> None:
     parent = Child(kill_the_parent, str(tmp_path))
     parent.wait_until(lambda: len(list(tmp_path.iterdir())) == 2)

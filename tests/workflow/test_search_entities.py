@@ -45,7 +45,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options |= {"teacher_epochs": 10, "teacher_lr": 3e-3, "trials": 2, "data_dir": folder}
     options |= {"corpus": str(folder / "corpus.txt"), "stages": RECIPE, "transfer_rows": 320}
     options |= {"label_all_pieces": True, "class_weights": "balanced", "max_length": 32}
-    options |= {"proxy_fraction": 1.0}
+    options |= {"proxy_fraction": 1.0, "cost": "macs"}
     return search(teacher, folder / "animals.yaml", out=folder / "run", **options).folder
 
 

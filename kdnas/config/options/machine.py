@@ -55,6 +55,12 @@ class MachineOptions(Options):
         ge=1,
         le=MOST_TOKENS,
     )
+    latency_repeats: int = setting(
+        30,
+        "Timed passes of a candidate; of students that are evaluated, three times as many.",
+        ge=5,
+        le=1000,
+    )
     latency_runtime: LatencyRuntime = setting(
         "torch",
         "Runtime that serves students and measures latency: torch (eager) or onnx (ONNX Runtime, "
