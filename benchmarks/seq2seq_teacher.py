@@ -97,7 +97,7 @@ def make_tokenizer(
 
 def new_model(args: argparse.Namespace, vocabulary: int) -> PreTrainedModel:
     """A Transformer of BART's kind with random weights; one table of words for all."""
-    stack = {"layers": args.layers, "attention_heads": args.heads, "ffn_dim": 4 * args.width}
+    stack = {"layers": args.layers, "attention_heads": args.heads, "ffn_dim": args.ffn or 4 * args.width}
     both = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in stack.items()}
     config = AutoConfig.for_model(
         "bart",
@@ -198,6 +198,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--layers", type=int, default=6, help="Of each stack.")
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--heads", type=int, default=8)
+    parser.add_argument("--ffn", type=int, help="Neurons of a layer. Default: 4 times the width.")
     parser.add_argument("--dropout", type=float, default=0.3)
     parser.add_argument("--smoothing", type=float, default=0.1)
     parser.add_argument("--epochs", type=float, default=40)

@@ -146,7 +146,12 @@ def forward(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> Mod
 def _forward_pair(model: PreTrainedModel, batch: Batch, request: OutputRequest) -> ModelOutputs:
     """The same of an encoder with a decoder, padded."""
     streams = [state for state in request.states if state.kind in ("hidden", "first")]
-    with _headless(model, request) as part, _recorded(model, batch, request) as recorded:
+    with (
+        _headless(model, request) as part,
+        _recorded(model, batch, request) as recorded,
+        _layers_in_their_precision(model),
+        _head_on_units(model, batch) as narrowed,
+    ):
         output = part(**batch.inputs, output_hidden_states=bool(streams), use_cache=False)
     states = _heads_of(model, request, recorded)
     for state in streams:
@@ -159,8 +164,57 @@ def _forward_pair(model: PreTrainedModel, batch: Batch, request: OutputRequest) 
             states[state] = decoder_tokens(batch, whole)
         else:
             states[state] = batch.packing.real(whole, batch.compared)
-    logits = batch.task.pick_logits(output, batch.units) if request.logits else None
+    logits: Tensor | None = None
+    if request.logits:
+        logits = output.logits[0] if narrowed else batch.task.pick_logits(output, batch.units)
     return ModelOutputs(states, logits)
+
+
+@contextmanager
+def _layers_in_their_precision(model: PreTrainedModel) -> Iterator[None]:
+    """The layers of both stacks get what they read in their own precision; all else stays fp32."""
+    layers = layers_of(model)
+    dtype = next((p.dtype for layer in layers for p in layer.parameters()), torch.float32)
+    least = torch.finfo(dtype).min  # the least fp32 number of a mask would become -inf
+
+    def cast(value: Any) -> Any:
+        floats = isinstance(value, Tensor) and value.is_floating_point() and value.dtype != dtype
+        return value.clamp(min=least).to(dtype) if floats else value
+
+    def enter(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        return tuple(map(cast, args)), {name: cast(value) for name, value in kwargs.items()}
+
+    def leave(_: nn.Module, __: Any, output: Any) -> Any:
+        return (output[0].float(), *output[1:]) if isinstance(output, tuple) else output.float()
+
+    with ExitStack() as stack:
+        for layer in layers if dtype != torch.float32 else ():
+            stack.callback(layer.register_forward_pre_hook(enter, with_kwargs=True).remove)
+        for layer in _last_of_stacks(model) if dtype != torch.float32 else ():
+            stack.callback(layer.register_forward_hook(leave).remove)
+        yield
+
+
+@contextmanager
+def _head_on_units(model: PreTrainedModel, batch: Batch) -> Iterator[bool]:
+    """The head over the vocabulary, where there is one, sees the batch's target tokens alone.
+
+    Its logits, shape (1, units, vocabulary), are fp32 before a model adds its bias: the sum of two
+    types is slow on CPUs. Yields whether there is such a head.
+    """
+
+    def enter(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor]:
+        return (decoder_tokens(batch, args[0])[None],)
+
+    def leave(_: nn.Module, __: Any, logits: Tensor) -> Tensor:
+        return logits.float()
+
+    head = model.get_output_embeddings()
+    with ExitStack() as stack:
+        if isinstance(head, nn.Module):
+            stack.callback(head.register_forward_pre_hook(enter).remove)
+            stack.callback(head.register_forward_hook(leave).remove)
+        yield isinstance(head, nn.Module)
 
 
 @contextmanager
@@ -186,15 +240,27 @@ def decoder_tokens(batch: Batch, states: Tensor) -> Tensor:
 
 
 def encoder_of(model: PreTrainedModel) -> nn.ModuleList:
-    """What tokens pass between embeddings and heads, in its order; the last gives their states.
-
-    Nothing of a model with a decoder, whose layers stay in full precision but for autocast.
-    """
-    if family(model).decoder:
-        return nn.ModuleList()
+    """What tokens pass between embeddings and heads, in its order; the last gives their states."""
     parts = [model.base_model.get_submodule(path) for path in family(model).span]
     lists = [part if isinstance(part, nn.ModuleList) else [part] for part in parts]
     return nn.ModuleList(module for part in lists for module in part)
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The layers of both stacks of a model with a decoder."""
+    at = ((family(model).layer_of(path), path, module) for path, module in model.named_modules())
+    return nn.ModuleList(module for found, path, module in at if found and found[0] == path)
+
+
+def _last_of_stacks(model: PreTrainedModel) -> Iterable[nn.Module]:
+    """The last layer of each stack of a model with a decoder."""
+    of = family(model)
+    found = {}
+    for path, module in model.named_modules():
+        at = of.layer_of(path)
+        if at and at[0] == path:
+            found[path.rpartition(".")[0]] = module
+    return found.values()
 
 
 def family(model: PreTrainedModel) -> Family:
@@ -205,11 +271,18 @@ def family(model: PreTrainedModel) -> Family:
 
 @contextmanager
 def packed_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Attention over packed tokens, where the model can; nested contexts cost nothing."""
+    """Attention over packed tokens, where the model can; nested contexts cost nothing.
+
+    Of a model with a decoder, on a CPU, attention as matrix products: the fused kernel's backward
+    pass is many times slower there.
+    """
     usual = model.config._attn_implementation
-    switch = can_pack(model) and usual != packing.NAME
+    wanted = packing.NAME if can_pack(model) else usual
+    if family(model).decoder and model.device.type == "cpu" and usual == "sdpa":
+        wanted = "eager"
+    switch = wanted != usual
     if switch:
-        model.set_attn_implementation(packing.NAME)
+        model.set_attn_implementation(wanted)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Mixed precision: an encoder that multiplies in bf16, with exact fp32 master weights.
+"""Mixed precision: layers that multiply in bf16, with exact fp32 master weights.
 
 Micikevicius et al. 2018, Mixed Precision Training: the optimiser updates fp32 master weights. Here
 the layers themselves are in bf16, so that neither weights nor activations are converted at every
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.distillation.outputs import encoder_of, packed_attention
+from kdnas.distillation.outputs import encoder_of, family, layers_of, packed_attention
 from kdnas.runtime.device import Runtime
 
 
@@ -81,14 +81,15 @@ def working_precision(
     *,
     frozen: bool = False,
 ) -> Iterator[Masters]:
-    """Encoder and objective in the runtime's precision, for as long as the context lasts.
+    """Layers and objective in the runtime's precision, for as long as the context lasts.
 
     The model can only be run by `forward` meanwhile. Of a `frozen` one nothing is trained or kept
     in checkpoints.
     """
     parts = {} if frozen else {"model": model}
     modules = nn.ModuleDict({**parts, "objective": objective or nn.Module()})
-    heavy = (*encoder_of(model).parameters(), *modules["objective"].parameters())
+    layers = layers_of(model) if family(model).decoder else encoder_of(model)
+    heavy = (*layers.parameters(), *modules["objective"].parameters())
     masters = Masters(modules, list(heavy) if runtime.precision == "bf16" else [])
     try:
         with packed_attention(model):

@@ -36,12 +36,12 @@ class FullKDOptions(Options):
         3, "Epochs of full KD on hidden states.", ge=0, le=MOST_EPOCHS, main=True
     )
     lr: float = setting(
-        5e-4, "Peak learning rate of full KD on hidden states.", ge=LEAST_LR, le=MOST_LR
+        1e-3, "Peak learning rate of full KD on hidden states.", ge=LEAST_LR, le=MOST_LR
     )
     task_epochs: float = setting(
         3, "Epochs of task training.", ge=LEAST_EPOCHS, le=MOST_EPOCHS, main=True
     )
-    task_lr: float = setting(2e-4, "Peak learning rate of task training.", ge=LEAST_LR, le=MOST_LR)
+    task_lr: float = setting(5e-4, "Peak learning rate of task training.", ge=LEAST_LR, le=MOST_LR)
     temperature: float = setting(2.0, "Temperature of the logit loss.", ge=0.01, le=1000)
     logit_weight: float = setting(
         1.0, "Weight of the logit loss in task training.", ge=0, le=MOST_WEIGHT
