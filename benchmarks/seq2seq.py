@@ -54,13 +54,13 @@ def _at(speed: float, args: argparse.Namespace) -> dict[str, Any]:
     common = {name: value for name, value in common.items() if value is not None}
     given = (args.teacher, args.task)
     more = {**common, "speedup": speed, "trials": args.trials, "config": args.config}
-    report = _made(args.out / f"{speed:g}x", lambda out: search(*given, out=out, **more))
+    report = finished(args.out / f"{speed:g}x", lambda out: search(*given, out=out, **more))
     own = next(m for name, m in _models(report).items() if name == SEARCHED)
     plain = {key: value for file in args.config for key, value in read_yaml(file).items()}
     plain = {k: v for k, v in plain.items() if k not in AGAINST_A_SHAPE and not is_of_a_search(k)}
     texts = {**plain, **common, "architecture": own.architecture.label, "recipe": "sequence-level"}
     folder = args.out / f"{speed:g}x-sequence-level"
-    alone = _made(
+    alone = finished(
         folder, lambda out: distill(teacher=args.teacher, task=args.task, out=out, **texts)
     )
     models = {**_models(report), DISTILLED: _models(alone)[DISTILLED]}
@@ -70,7 +70,7 @@ def _at(speed: float, args: argparse.Namespace) -> dict[str, Any]:
     return {"teacher": _figures(report.teacher, report.main_score), **figures}
 
 
-def _made(folder: Path, make: Any) -> Report:
+def finished(folder: Path, make: Any) -> Report:
     """The report of a run, which is finished first where it began, made where it did not."""
     if not (folder / "config.yaml").exists():
         make(folder)

@@ -1,0 +1,95 @@
+"""What a newcomer's first search shows: the embedded example with several seeds.
+
+    python benchmarks/first_run.py --out runs/first-run --seeds 5 --json docs/results.json
+
+Each seed is one `kdnas search` with no other option, in a run folder of its own; the command can be
+stopped and repeated. Scores are of the validation split. `--json` writes the entry `first-run`: the
+mean gain over the hand-picked student and over labels alone, each with its standard error, speed-ups
+and seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from seq2seq import finished
+
+from kdnas import search
+from kdnas.files.atomic import read_json, write_json
+from kdnas.report.model import Report
+
+NO_KD, BY_HAND, FLOOR = "fine-tuned", "hand-picked", "baseline"
+
+
+def main() -> None:
+    """Runs what is missing; prints a table, writes the entry."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    more = {} if args.threads is None else {"threads": args.threads}
+    rows = []
+    for seed in range(args.seeds):
+
+        def make(folder: Path, seed: int = seed) -> Any:
+            return search(seed=seed, out=folder, **more)
+
+        rows.append({"seed": seed, **figures(finished(args.out / str(seed), make))})
+    print("\n".join(table(rows)))
+    if args.json:
+        whole = read_json(args.json) or {}
+        command = f"python benchmarks/first_run.py --out OUT --seeds {args.seeds} --json {args.json}"
+        whole["first-run"] = {"runs": rows, **gains(rows), "command": command}
+        write_json(args.json, whole)
+
+
+def figures(report: Report) -> dict[str, Any]:
+    """What a run's report says of teacher, student and controls."""
+    metric = report.main_score
+    named = {control.name: control.scores[metric] for control in report.controls}
+    controls = {
+        key: next((score for name, score in named.items() if name.startswith(key)), None)
+        for key in (NO_KD, BY_HAND)
+    }
+    return {
+        "teacher": report.teacher.scores[metric],
+        "student": report.student.scores[metric],
+        "architecture": report.student.architecture.label,
+        "speedup": round(report.speedup, 2),
+        **controls,
+        "shipped": report.selection.shipped if report.selection else None,
+        "seconds": round(sum(report.seconds.values())),
+    }
+
+
+def gains(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The student above its controls: mean over seeds, and standard error."""
+    found: dict[str, Any] = {}
+    for control in (BY_HAND, NO_KD):
+        each = [row["student"] - row[control] for row in rows if row[control] is not None]
+        if each:
+            found[f"gain over {control}"] = round(fmean(each), 4)
+        if len(each) > 1:
+            found[f"standard error over {control}"] = round(stdev(each) / len(each) ** 0.5, 4)
+    return found
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown, a line a seed."""
+    lines = ["| seed | student | speed-up | teacher | student | hand-picked | no KD | seconds |"]
+    lines.append("|---" * 8 + "|")
+    for row in rows:
+        scores = (row[name] for name in ("teacher", "student", BY_HAND, NO_KD))
+        shown = ["-" if score is None else f"{score:.4f}" for score in scores]
+        cells = [str(row["seed"]), row["architecture"], f"{row['speedup']:.2f}x", *shown]
+        lines.append(f"| {' | '.join(cells)} | {row['seconds']} |")
+    return lines + [f"{name}: {value:+.4f}" for name, value in gains(rows).items()]
+
+
+if __name__ == "__main__":
+    main()
