@@ -2,10 +2,10 @@
 
     python benchmarks/first_run.py --out runs/first-run --seeds 5 --json docs/results.json
 
-Each seed is one `kdnas search` with no other option, in a run folder of its own; the command can be
-stopped and repeated. Scores are of the validation split. `--json` writes the entry `first-run`: the
-mean gain over the hand-picked student and over labels alone, each with its standard error, speed-ups
-and seconds.
+Each seed is one `kdnas search` with no other option, in a run folder of its own; the command can
+be stopped and repeated. Scores are of the validation split. `--json` writes the entry `first-run`:
+the mean gain over the hand-picked student and over labels alone, each with its standard error,
+speed-ups and seconds.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def main() -> None:
     print("\n".join(table(rows)))
     if args.json:
         whole = read_json(args.json) or {}
-        command = f"python benchmarks/first_run.py --out OUT --seeds {args.seeds} --json {args.json}"
-        whole["first-run"] = {"runs": rows, **gains(rows), "command": command}
+        command = f"python benchmarks/first_run.py --out OUT --seeds {args.seeds}"
+        found = {"runs": rows, **gains(rows), "command": f"{command} --json {args.json}"}
+        whole["first-run"] = found
         write_json(args.json, whole)
 
 

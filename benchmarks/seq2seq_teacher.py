@@ -97,7 +97,8 @@ def make_tokenizer(
 
 def new_model(args: argparse.Namespace, vocabulary: int) -> PreTrainedModel:
     """A Transformer of BART's kind with random weights; one table of words for all."""
-    stack = {"layers": args.layers, "attention_heads": args.heads, "ffn_dim": args.ffn or 4 * args.width}
+    neurons = args.ffn or 4 * args.width
+    stack = {"layers": args.layers, "attention_heads": args.heads, "ffn_dim": neurons}
     both = {f"{side}_{name}": n for side in ("encoder", "decoder") for name, n in stack.items()}
     config = AutoConfig.for_model(
         "bart",
