@@ -72,9 +72,10 @@ def main() -> None:
     """Trains what is missing; prints a table, writes the entry."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_arguments(parser, Path(__file__).with_name("search_worth.yaml"))
+    parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
     args = parser.parse_args()
     plan = yaml.safe_load(args.plan.read_text())
-    frame = results(run_plan(planned(plan), args, partial(cell, args)))
+    frame = results(run_plan(planned(plan, args.methods), args, partial(cell, args)))
     print("\n".join(table(frame)))
     if args.json:
         whole = read_json(args.json) or {}
@@ -84,11 +85,11 @@ def main() -> None:
         write_json(args.json, whole)
 
 
-def planned(plan: dict[str, Any]) -> dict[str, Any]:
+def planned(plan: dict[str, Any], methods: Sequence[str] = METHODS) -> dict[str, Any]:
     """A plan with a variant for each speed and method, the search of a speed first."""
     variants = [
         {"name": f"{speed}x {method}", "speed": speed, "method": method, "settings": {}}
-        for speed, method in itertools.product(plan["speeds"], METHODS)
+        for speed, method in itertools.product(plan["speeds"], methods)
     ]
     # Where any recipe reads a transfer set, `pipeline_of` makes one for all.
     stages = [recipe_settings(name)["stages"] for name in plan["recipes"]]
