@@ -31,7 +31,8 @@ from kdnas.study.study import create_study, load_run_study
 from kdnas.study.workers import WorkerMonitor, heartbeat
 
 SPACE = {name: optuna.distributions.CategoricalDistribution((1, 2, 3)) for name in FIELDS}
-KINDS = ("sqlite", "journal", "postgresql", "grpc")
+# A proxy takes seconds to start.
+KINDS = ("sqlite", "journal", "postgresql", pytest.param("grpc", marks=pytest.mark.slow))
 
 
 @pytest.fixture(params=KINDS)
