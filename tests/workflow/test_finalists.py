@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 from conftest import Said
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import create_trial
 
 from kdnas.files.artifact import content_of, key_of
 from kdnas.report.model import SEARCHED
+from kdnas.space.architecture import FIELDS
 from kdnas.workflow import choose
+from kdnas.workflow.finalists import each_recipe_first
 from kdnas.workflow.measure import Control
 
 
@@ -25,6 +29,19 @@ def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
         return {"score": float(right), "rows": {"validation": part}}
 
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+
+
+def test_the_best_of_each_recipe_comes_first() -> None:
+    shape = dict.fromkeys(FIELDS, 2) | {"hidden_act": "gelu"}
+    kinds = {name: CategoricalDistribution([value]) for name, value in shape.items()}
+    kinds["recipe"] = CategoricalDistribution(["a", "b"])
+    trials = []
+    for number, recipe in enumerate("aaba"):
+        trial = create_trial(params={**shape, "recipe": recipe}, distributions=kinds, value=0.0)
+        trial.number = number
+        trials.append(trial)
+    assert [one.number for one in each_recipe_first(trials)] == [0, 2, 1, 3]
+    assert [one.number for one in each_recipe_first(trials[:2])] == [0, 1]
 
 
 @pytest.mark.slow
