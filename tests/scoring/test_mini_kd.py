@@ -118,12 +118,14 @@ def test_a_learnt_map_trains_and_is_scored_as_any_other(make: Callable[..., Step
 
 @pytest.mark.parametrize("loss", ["attention", "first-token"])
 def test_mapped_losses_train_and_score(make: Callable[..., Stepwise], loss: str) -> None:
-    mini = make(mini_losses={loss: 1}, mini_score=loss, mini_epochs=2, mini_lr=1e-3).mini
+    # The fit leaves the first token of our tiny teacher, which hardly depends on the text, nearly
+    # no loss: Adam's steps, however small the gradient, must not lead away from it.
+    rate = 1e-3 if loss == "attention" else 1e-5
+    mini = make(mini_losses={loss: 1}, mini_score=loss, mini_epochs=2, mini_lr=rate).mini
     equal = replace(SMALL, num_attention_heads=4)
     before = mini.heldout_loss(mini.start(Candidate(equal)))
     state = mini.start(Candidate(equal))
     after = mini.train(state)
-    # The first token of our tiny teacher hardly depends on the text: little is left to learn.
     assert after < before if loss == "attention" else 0 <= after < 0.01
     assert state.parts.keys() == ({"first-token"} if loss == "first-token" else set())
 
