@@ -150,6 +150,8 @@ def test_a_recipe_goes_on_after_an_interruption_in_each_stage(
 
     def count(checkpoint: Checkpoint) -> None:
         assert checkpoint.path is not None
+        if checkpoint.path.name == "teacher.pt":  # trained by whichever test comes first
+            return
         steps[checkpoint.path.name] += 1
         if stops and steps[checkpoint.path.name] == 2:
             checkpoint.save()
