@@ -21,7 +21,7 @@ from kdnas import search
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import Report
 
-NO_KD, BY_HAND, FLOOR = "fine-tuned", "hand-picked", "baseline"
+NO_KD, BY_HAND = "fine-tuned", "hand-picked"
 
 
 def main() -> None:
