@@ -9,7 +9,7 @@ from kdnas.config.options import PANELS, Options, SearchOptions
 # Options of the recipe without `stages`; stages set their own.
 PLAIN_RECIPE = (
     *("epochs", "lr", "task_epochs", "task_lr"),
-    *("temperature", "logit_weight", "hidden_weight"),
+    *("temperature", "logit_weight", "hidden_weight", "intermediate_losses"),
 )
 # What may change when a run continues: at any time; of the teacher and of scoring, until a
 # candidate is scored. Teachers and students that were trained otherwise are trained again.
@@ -20,6 +20,7 @@ CHANGEABLE = (
 OF_FULL_KD = (
     *("recipe", "stages", "after_mini_kd", "epochs_share"),
     *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
+    "intermediate_losses",
 )
 OF_FINE_TUNING = ("teacher_epochs", "teacher_lr", "class_weights")
 OF_THE_TEACHER = (*OF_FINE_TUNING, "fine_tune", "fresh_head", "label_map")

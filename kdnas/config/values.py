@@ -96,12 +96,31 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
 
     @property
     def _whole_stages(self) -> tuple[Stage, ...]:
-        """By default hidden states, then the task with both losses.
+        """By default hidden states or relations, then the task with these and the logits.
 
         Of a black-box teacher, or for a static student: its logits, then the task with them.
         """
-        knows_states = self.teacher_predictions is None and not self.is_static
-        return self.stages or (self._of_hidden if knows_states else self._of_logits)
+        return self.stages or (self._of_logits if self.outputs_alone else self._of_intermediate)
+
+    @property
+    def outputs_alone(self) -> bool:
+        """Whether a student can learn from its teacher's outputs alone, not from its layers."""
+        return self.teacher_predictions is not None or self.is_static
+
+    @property
+    def has_all_heads(self) -> bool:
+        """Whether each layer of each student, and of its teacher, has heads that can be read."""
+        return not (self.outputs_alone or self.pruned or self.searches_pruned)
+
+    @property
+    def follows_mini_kd(self) -> bool:
+        """Whether full KD goes on from the student that mini-KD trained.
+
+        Without stages it does where both learn from the same states: other states would first
+        undo what mini-KD taught.
+        """
+        shared = self.intermediate_losses.keys() & self.mini_losses.keys()
+        return self.after_mini_kd and bool(self.stages or self.outputs_alone or shared)
 
     @property
     def _of_logits(self) -> tuple[Stage, ...]:
@@ -128,25 +147,26 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         return {"temperature": self.temperature}
 
     @property
-    def _of_hidden(self) -> tuple[Stage, ...]:
-        hidden = Stage(
-            name="hidden",
+    def _of_intermediate(self) -> tuple[Stage, ...]:
+        losses = self.intermediate_losses
+        first = Stage(
+            name=next(iter(losses)),
             data="corpus" if self.corpus else "task",
             teacher="task",
-            losses=self.hidden_losses,
+            losses=losses,
             epochs=self.epochs or 1,
             lr=self.lr,
         )
-        states = {n: _times(self.hidden_weight, w) for n, w in self.hidden_losses.items()}
+        kept = {name: _times(self.hidden_weight, weight) for name, weight in losses.items()}
         task = Stage(
             name="task",
             data="task",
-            losses={"task": 1.0, "logits": self.logit_weight, **states},
+            losses={"task": 1.0, "logits": self.logit_weight, **kept},
             epochs=self.task_epochs,
             lr=self.task_lr,
             **self._softened,
         )
-        return (hidden, task) if self.epochs else (task,)
+        return (first, task) if self.epochs else (task,)
 
     @property
     def mini_stage(self) -> Stage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kdnas.config import Settings
+from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.config.recipe import Stage
 from kdnas.tasks.spec import TaskSpec
 
@@ -14,9 +15,12 @@ def with_type_defaults(settings: Settings, spec: TaskSpec) -> Settings:
 
     For a type whose models have decoders, stages have their losses for these.
     """
-    own = spec.task_type.defaults
-    given = settings.model_fields_set
-    changes: dict[str, Any] = {k: v for k, v in own.items() if k not in given}
+    own = dict(spec.task_type.defaults)
+    if settings.has_all_heads:
+        own |= spec.task_type.defaults_with_heads
+    # Stages have losses and rates of their own.
+    taken = {*settings.model_fields_set, *(PLAIN_RECIPE if settings.stages else ())}
+    changes: dict[str, Any] = {k: v for k, v in own.items() if k not in taken}
     if spec.task_type.needs_decoder:
         if settings.stages:
             changes["stages"] = tuple(stage.of_two_stacks for stage in settings.stages)

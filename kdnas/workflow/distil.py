@@ -62,11 +62,11 @@ def distil(
         say(f"{title}: distilling {candidate.label}")
         known = None if seed is not None else trial
         job = taught_by_assistant(own, own.full(candidate.recipe), candidate)
-        if job.settings.after_mini_kd:
+        if job.settings.follows_mini_kd:
             start = partial(after_mini_kd, own, candidate, known, title)
         else:  # of the run's teacher, whoever teaches it
             start = partial(own.mini.untrained, candidate)
-        given = job.settings.after_mini_kd or candidate.assistants
+        given = job.settings.follows_mini_kd or candidate.assistants
         return run_recipe(job, candidate, work, title, start if given else None)
 
     _train(prepared, candidate, folder, seed, record, train, step)

@@ -27,7 +27,7 @@ def recipe_record(settings: Settings) -> list[dict[str, Any]]:
     """The stages of a recipe, with the weights of classes and the start, as plain values."""
     asked = settings.class_weights
     weighed: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
-    weighed |= {} if settings.after_mini_kd else {"after_mini_kd": False}
+    weighed |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
     stages = (
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     )

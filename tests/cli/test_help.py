@@ -20,7 +20,15 @@ COMMANDS: dict[str, Any] = {
     if not hasattr(each, "commands")
 }
 HARD = {
-    *("space", "mini_losses", "hidden_losses", "speedups", "stages", "offered"),
+    *(
+        "space",
+        "mini_losses",
+        "hidden_losses",
+        "intermediate_losses",
+        "speedups",
+        "stages",
+        "offered",
+    ),
     *("transfer_methods", "transfer_tasks", "tasks"),
 }
 

@@ -12,10 +12,13 @@ import yaml
 from conftest import Said
 
 from kdnas.config import Settings, find_recipe, load_settings
+from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
 from kdnas.runs.run_folder import Run
+from kdnas.tasks import load_spec
+from kdnas.tasks.defaults import with_type_defaults
 
 STAGE = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}
 
@@ -49,10 +52,16 @@ def test_the_default_is_what_holds_without_a_recipe() -> None:
     short = {"epochs": 1, "stages": [STAGE]}
     assert load_settings((), {"recipe": "default"}, {"epochs": 1}).epochs == 1
     assert load_settings((), {"recipe": "default"}, short).stages == ()
-    hidden, task = (yaml.safe_load(line) for line in _commented(BUILT_IN / "default.yaml"))
-    for told, made in zip((hidden[0], task[0]), Settings().full_stages, strict=True):
-        plain = made.model_dump(include=set(told)) | {k: made.options.get(k) for k in made.options}
-        assert {**plain, **told} == plain
+    told = [yaml.safe_load(line)[0] for line in _commented(BUILT_IN / "default.yaml")]
+    _same_stages(told, with_type_defaults(Settings(), load_spec("mrpc")))
+    _same_stages(yaml.safe_load((BUILT_IN / "states.yaml").read_text())["stages"], Settings())
+    of_texts = yaml.safe_load((BUILT_IN / "relations.yaml").read_text())["stages"]
+    _same_stages(of_texts, with_type_defaults(Settings(), load_spec("stsb")))
+
+
+def _same_stages(told: list[dict[str, Any]], settings: Settings) -> None:
+    stages = [Stage(**one, teacher="task") if not i else Stage(**one) for i, one in enumerate(told)]
+    assert [s.model_dump() for s in stages] == [s.model_dump() for s in settings.full_stages]
 
 
 def _commented(file: Path) -> list[str]:

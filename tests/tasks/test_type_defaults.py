@@ -16,7 +16,47 @@ def test_what_nobody_set_is_as_the_type_has_it(monkeypatch: pytest.MonkeyPatch) 
     )
     settings = with_type_defaults(validated({"teacher_epochs": 5}), load_spec("stsb"))
     assert (settings.max_length, settings.teacher_epochs) == (384, 5)
-    assert with_type_defaults(settings, load_spec("sst2")) == settings
+    known = validated({**dict(settings), "intermediate_losses": {"hidden": 1}})
+    assert with_type_defaults(known, load_spec("sst2")) == known
+
+
+@pytest.mark.parametrize(
+    ("task", "learnt", "goes_on"),
+    [
+        ("mrpc", ["relations"], False),
+        ("stsb", ["relations"], False),
+        ("wnut17", ["hidden"], True),
+        ("squad", ["hidden"], True),
+        ("multi30k", ["hidden", "decoder-hidden"], True),
+    ],
+)
+def test_whole_texts_are_learnt_from_relations(task: str, learnt: list[str], goes_on: bool) -> None:
+    settings = with_type_defaults(validated({"epochs": 2, "hidden_weight": 0.5}), load_spec(task))
+    first, last = settings.full_stages
+    assert (list(first.losses), first.epochs) == (learnt, 2)
+    assert [last.losses[name] for name in learnt] == [0.5] * len(learnt)
+    assert settings.follows_mini_kd is goes_on, "a student of other states starts afresh"
+    own = validated({"intermediate_losses": {"attention": 1}})
+    assert list(with_type_defaults(own, load_spec(task)).full_stages[0].losses) == ["attention"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"pruned": "ziplm", "sparsity": 0.5},
+        {"search_over": "shape,pruning"},
+        {"teacher_predictions": "a.jsonl"},
+        {"architecture": "0x64"},
+        {"recipe": "pkd"},
+    ],
+)
+def test_students_without_all_heads_and_recipes_with_stages_keep_their_losses(
+    values: dict[str, str],
+) -> None:
+    settings = load_settings((), values)
+    now = with_type_defaults(settings, load_spec("mrpc"))
+    assert now == settings
+    assert not any("relations" in stage.losses for stage in now.full_stages)
 
 
 def test_stages_have_losses_of_decoders_where_there_are_some() -> None:

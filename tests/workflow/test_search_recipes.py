@@ -65,7 +65,7 @@ def test_it_chooses_a_shape_and_a_recipe(finished: Path) -> None:
     folder = searched if searched.exists() else finished / "student"
     made = json.loads((folder / "kdnas.json").read_text())["key"]
     assert made["candidate"]["recipe"] == best.recipe
-    named = {"default": ["hidden", "task"], "own": ["first", "last"]}
+    named = {"default": ["relations", "task"], "own": ["first", "last"]}
     assert [stage["name"] for stage in made["recipe"]] == named[best.recipe]
     shipped = report["student"]["recipe"]  # None of the control on labels alone, which may ship
     if shipped is not None:

@@ -14,6 +14,7 @@ from kdnas.config.recipe import (
     MOST_WEIGHT,
     Shares,
     Stage,
+    Weights,
 )
 
 
@@ -30,14 +31,18 @@ class FullKDOptions(Options):
         form="NAME|FILE",
     )
     after_mini_kd: bool = setting(
-        True, "Full KD goes on from the student that mini-KD trained; without it, starts afresh."
+        True,
+        "Full KD goes on from the student that mini-KD trained; without it, or where the recipe "
+        "without stages learns from other states than mini-KD, it starts afresh.",
     )
     epochs: float = setting(
-        3, "Epochs of full KD on hidden states.", ge=0, le=MOST_EPOCHS, main=True
+        3,
+        "Epochs of full KD on hidden states or relations, before the task.",
+        ge=0,
+        le=MOST_EPOCHS,
+        main=True,
     )
-    lr: float = setting(
-        1e-3, "Peak learning rate of full KD on hidden states.", ge=LEAST_LR, le=MOST_LR
-    )
+    lr: float = setting(1e-3, "Peak learning rate of these epochs.", ge=LEAST_LR, le=MOST_LR)
     task_epochs: float = setting(
         3, "Epochs of task training.", ge=LEAST_EPOCHS, le=MOST_EPOCHS, main=True
     )
@@ -47,7 +52,15 @@ class FullKDOptions(Options):
         1.0, "Weight of the logit loss in task training.", ge=0, le=MOST_WEIGHT
     )
     hidden_weight: float = setting(
-        1.0, "Weight of the hidden-state loss in task training.", ge=0, le=MOST_WEIGHT
+        1.0,
+        "Weight of the loss on hidden states or relations in task training.",
+        ge=0,
+        le=MOST_WEIGHT,
+    )
+    intermediate_losses: Weights = setting(
+        {"hidden": 1.0},
+        "Losses on what lies inside teacher and student, with their weights, of the recipe without "
+        "stages (YAML only); of classification and regression, by default relations.",
     )
     epochs_share: float = setting(
         1.0,

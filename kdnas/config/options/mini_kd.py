@@ -51,8 +51,7 @@ class MiniKDOptions(Options):
     )
     hidden_losses: Weights = setting(
         {"hidden": 1.0},
-        "Losses on hidden states with their weights: of the recipe without stages, and what "
-        "--mini-score hidden means (YAML only).",
+        "Losses on hidden states with their weights: what --mini-score hidden means (YAML only).",
     )
     normalisation: Normalisation = setting(
         "layer",

@@ -74,6 +74,11 @@ class Submission(BaseModel):
     bounds: tuple[float, float] | None = None  # between which a score is cut
 
 
+# Of tasks that label whole texts: relations beside labels and logits were better than hidden states
+# (docs/results.md, Recipes).
+RELATIONS: Mapping[str, Any] = {"intermediate_losses": {"relations": 1.0}}
+
+
 class TaskType:
     """A kind of task; an instance of a subclass stands in `TASK_TYPES` under its name.
 
@@ -122,6 +127,8 @@ class TaskType:
     # is tried first ahead.
     formats: ClassVar[tuple[str, ...]] = ("table",)
     defaults: ClassVar[Mapping[str, Any]] = {}  # of settings of a run, where they differ
+    # Those that need students with all heads, of a teacher whose layers are known.
+    defaults_with_heads: ClassVar[Mapping[str, Any]] = {}
     # Keys of a task's entry that one of this type need not give, with their values.
     entry_defaults: ClassVar[Mapping[str, Any]] = {}
     least_texts: ClassVar[int] = 1  # that a row has

@@ -34,7 +34,7 @@ from kdnas.tasks.predicted import (
     share_of,
     smoothed,
 )
-from kdnas.tasks.types.base import Submission, TaskType
+from kdnas.tasks.types.base import RELATIONS, Submission, TaskType
 from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class Classification(TaskType):
     metric_of_rare: ClassVar[str | None] = "f1_macro"
     skill = "mcc"
     prediction_columns: ClassVar[tuple[str, ...]] = ("logits", "probabilities", "label", "score")
+    defaults_with_heads: ClassVar[Mapping[str, Any]] = RELATIONS
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.predicted import PredictionError, number_of
-from kdnas.tasks.types.base import UNSCALED, LabelScale, LogitLoss, Submission, TaskType
+from kdnas.tasks.types.base import (
+    RELATIONS,
+    UNSCALED,
+    LabelScale,
+    LogitLoss,
+    Submission,
+    TaskType,
+)
 from kdnas.tasks.types.metric import Array, Metric, correlation
 
 if TYPE_CHECKING:
@@ -63,6 +70,7 @@ class Regression(TaskType):
     default_metrics = ("pearson", "spearman")
     errors: ClassVar[Mapping[str, Metric]] = {"mae": Metric(_mae, "mae", "Mean absolute error")}
     skill = "pearson"
+    defaults_with_heads: ClassVar[Mapping[str, Any]] = RELATIONS
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 

@@ -58,6 +58,7 @@ class SequenceToSequence(TaskType):
         "max_length": 512,
         "hidden_losses": BOTH_STACKS,
         "mini_losses": BOTH_STACKS,
+        "intermediate_losses": BOTH_STACKS,
     }
     entry_defaults: ClassVar[Mapping[str, Any]] = {
         "text": {"source": ["src", "document", "article", "dialogue"]},

@@ -74,6 +74,7 @@ class TokenClassification(Classification):
     skill = "f1"
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch", 1: "length"}}
     formats = ("conll", "table")
+    defaults_with_heads: ClassVar[Mapping[str, Any]] = {}  # relations are below hidden states there
     entry_defaults: ClassVar[Mapping[str, Any]] = {
         "text": {"tokens": ["words"]},
         "label": {"tags": ["ner_tags", "labels"]},
