@@ -143,10 +143,10 @@ class Stepwise:
         return measure.measured(self.prepared, Candidate(architecture), folder)
 
     def score(self, model: Any) -> dict[str, float]:
-        """A model's official scores."""
-        exact = self.runtime.exact
+        """A model's official scores; a regression's in the labels' unit."""
+        exact, teacher = self.runtime.exact, self.teacher
         return evaluate_model(
-            model, self.data.evaluation, self.data.spec, exact, self.teacher.pad_id
+            *(model, self.data.evaluation, self.data.spec, exact, teacher.pad_id, teacher.scale)
         )
 
     def everything(self) -> Report:
