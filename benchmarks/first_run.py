@@ -50,16 +50,20 @@ def main() -> None:
 
 
 def figures(report: Report) -> dict[str, Any]:
-    """What a run's report says of teacher, student and controls."""
+    """What a run's report says of teacher, student and controls.
+
+    A control that ships is the student: it then gains nothing on itself.
+    """
     metric = report.main_score
     named = {control.name: control.scores[metric] for control in report.controls}
+    student = report.student.scores[metric]
     controls = {
-        key: next((score for name, score in named.items() if name.startswith(key)), None)
+        key: next((score for name, score in named.items() if name.startswith(key)), student)
         for key in (NO_KD, BY_HAND)
     }
     return {
         "teacher": report.teacher.scores[metric],
-        "student": report.student.scores[metric],
+        "student": student,
         "architecture": report.student.architecture.label,
         "speedup": round(report.speedup, 2),
         **controls,
@@ -72,9 +76,8 @@ def gains(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The student above its controls: mean over seeds, and standard error."""
     found: dict[str, Any] = {}
     for control in (BY_HAND, NO_KD):
-        each = [row["student"] - row[control] for row in rows if row[control] is not None]
-        if each:
-            found[f"gain over {control}"] = round(fmean(each), 4)
+        each = [row["student"] - row[control] for row in rows]
+        found[f"gain over {control}"] = round(fmean(each), 4)
         if len(each) > 1:
             found[f"standard error over {control}"] = round(stdev(each) / len(each) ** 0.5, 4)
     return found
@@ -86,7 +89,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     lines.append("|---" * 8 + "|")
     for row in rows:
         scores = (row[name] for name in ("teacher", "student", BY_HAND, NO_KD))
-        shown = ["-" if score is None else f"{score:.4f}" for score in scores]
+        shown = [f"{score:.4f}" for score in scores]
         cells = [str(row["seed"]), row["architecture"], f"{row['speedup']:.2f}x", *shown]
         lines.append(f"| {' | '.join(cells)} | {row['seconds']} |")
     return lines + [f"{name}: {value:+.4f}" for name, value in gains(rows).items()]

@@ -152,7 +152,7 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         first = Stage(
             name=next(iter(losses)),
             data="corpus" if self.corpus else "task",
-            teacher="task",
+            teacher="task" if self.corpus else None,  # as stages on the task's rows have it
             losses=losses,
             epochs=self.epochs or 1,
             lr=self.lr,

@@ -7,6 +7,7 @@ from typing import Any
 
 from kdnas.config import Settings, settings_of
 from kdnas.config.choices import STATIC
+from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import EVERY
 from kdnas.config.recipe_file import built_in_names
 from kdnas.errors import KdnasError
@@ -18,22 +19,32 @@ from kdnas.space import AnyArchitecture, SearchSpace
 from kdnas.students.static import check_static
 from kdnas.tasks import TaskType
 from kdnas.teachers.trained_head import has_head
+from kdnas.workflow.records import recipe_record
 
+# What recipes set beside their stages.
+OF_A_METHOD = tuple({*OF_A_RECIPE} - {"stages", "after_mini_kd", *PLAIN_RECIPE})
 LEAST = 2  # of one recipe alone, there is nothing to choose
 
 
 def usable_recipes(
     settings: Settings, space: SearchSpace, data: RunData, config: Any
 ) -> tuple[str, ...]:
-    """The recipes on offer, in their order; of `all`, those that cannot be used are left out.
+    """The recipes on offer, in their order.
+
+    Of `all`, those are left out that cannot be used, or do what one before them does.
 
     Raises:
         KdnasError: One that was named cannot be used, or fewer than two of all can.
     """
     found, left = list[str](), dict[str, str]()
     for name in settings.offered:
+        own = settings_of(settings, name)
+        same = next((n for n in found if _alike(settings_of(settings, n), own)), None)
+        if same and settings.recipes == EVERY:
+            left[name] = f"it does what {same} does"
+            continue
         try:
-            check_one_recipe(settings_of(settings, name), space, data, config)
+            check_one_recipe(own, space, data, config)
             found.append(name)
         except KdnasError as error:
             if settings.recipes != EVERY:
@@ -71,6 +82,12 @@ def space_by_recipes(settings: Settings, space: SearchSpace, names: Sequence[str
     """The space with some recipes on offer, each for the students that it is for."""
     static = [name for name in names if _is_static(settings, name)]
     return space.with_recipes([name for name in names if name not in static], static)
+
+
+def _alike(one: Settings, other: Settings) -> bool:
+    """Whether two recipes train alike: their stages are the same, and what else a recipe sets."""
+    stages = recipe_record(one) == recipe_record(other)
+    return stages and all(getattr(one, n) == getattr(other, n) for n in OF_A_METHOD)
 
 
 def _is_static(settings: Settings, name: str) -> bool:

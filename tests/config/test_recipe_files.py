@@ -60,8 +60,9 @@ def test_the_default_is_what_holds_without_a_recipe() -> None:
 
 
 def _same_stages(told: list[dict[str, Any]], settings: Settings) -> None:
-    stages = [Stage(**one, teacher="task") if not i else Stage(**one) for i, one in enumerate(told)]
-    assert [s.model_dump() for s in stages] == [s.model_dump() for s in settings.full_stages]
+    assert [Stage(**one).model_dump() for one in told] == [
+        s.model_dump() for s in settings.full_stages
+    ]
 
 
 def _commented(file: Path) -> list[str]:

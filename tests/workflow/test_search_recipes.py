@@ -16,9 +16,12 @@ from support.stepwise import Stepwise
 
 from kdnas import load_run, resume, search
 from kdnas.config import load_settings, settings_of
+from kdnas.config.groups import default_of
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
+from kdnas.tasks import load_spec
+from kdnas.tasks.defaults import with_type_defaults
 
 SPACE: dict[str, list[Any]] = {
     "num_hidden_layers": [1, 2],
@@ -106,7 +109,7 @@ def make(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callable[..
     def pipeline(name: str = "run", **changes: Any) -> Stepwise:
         places = {"teacher": str(teacher_folder), "task": "mrpc", "data_dir": data_folder}
         own = {**places, **GIVEN, "out": tmp_path / name, **changes}
-        return Stepwise(Run.create(load_settings(None, own)))
+        return Stepwise(Run.create(with_type_defaults(load_settings(None, own), load_spec("mrpc"))))
 
     return pipeline
 
@@ -160,6 +163,16 @@ def test_of_all_recipes_those_that_cannot_apply_are_left_out(
     said = capsys.readouterr().out
     assert "recipe minilm is left out: needs --corpus" in said
     assert "recipe tinybert-task is left out: stage 'intermediate'" in said
+
+
+def test_of_all_recipes_one_that_does_what_another_does_is_left_out(
+    make: Callable[..., Stepwise], capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = {name: default_of(name) for name in ("epochs", "task_epochs", "lr", "task_lr")}
+    assert "relations" not in make(search_over="shape,recipe", **usual).space.recipes
+    assert "recipe relations is left out: it does what default does" in capsys.readouterr().out
+    assert "relations" in make("two", recipes="default,relations", **usual).space.recipes
+    assert "relations" in make("three", recipes="all", **usual, temperature=3).space.recipes
 
 
 def test_recipes_that_cannot_apply_are_refused_by_name(make: Callable[..., Stepwise]) -> None:

@@ -1,0 +1,124 @@
+"""Students of about one speed, trained in full: what a score must rank when a limit is given.
+
+    python benchmarks/near_a_speed.py --task mrpc --data-dir DATA --speedup 4 --out runs/near
+    python benchmarks/fidelity.py runs/near --plan benchmarks/near_a_speed.yaml --json near.json
+
+Students that differ in size are easy to rank; a search with a limit chooses among those that just
+keep it. Shapes are drawn at random from the derived space until so many are between the speed-up
+and `--within` times it; among them is what a person would pick. Each is trained by the recipe of
+the run and scored on held-out training rows. RUN/fidelity.json then has what `kdnas fidelity`
+writes, so that `benchmarks/fidelity.py` scores the same students by other means. The command can be
+stopped and repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tests_path  # noqa: F401
+from quality import result_of
+from support.stepwise import Stepwise
+
+from kdnas.config import load_settings
+from kdnas.files.atomic import read_json, write_json
+from kdnas.runs.run_folder import Run
+from kdnas.space import Candidate
+from kdnas.space.known_shapes import hand_picked
+from kdnas.tasks import load_spec
+from kdnas.tasks.defaults import with_type_defaults
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Chooses the shapes, trains those that are missing."""
+    args = _arguments()
+    flags = {
+        "task": args.task,
+        "data_dir": args.data_dir,
+        "out": args.out,
+        "threads": args.threads,
+        "max_train_rows": args.rows,
+        "max_length": args.max_length,
+        "teacher_epochs": args.teacher_epochs,
+        "teacher_lr": 1e-4,
+    }
+    settings = load_settings((), {k: v for k, v in flags.items() if v is not None})
+    pipeline = Stepwise(Run.create(with_type_defaults(settings, load_spec(args.task))))
+    pipeline.run.save()
+    file = args.out / "fidelity.json"
+    known = read_json(file) or {
+        "metric": f"{pipeline.data.spec.main_score} on held-out training rows",
+        "students": chosen(pipeline, args),
+    }
+    write_json(file, known)
+    for seed in range(args.seeds):
+        for row in known["students"]:
+            if str(seed) not in row["final"]:
+                train(pipeline, row, seed)
+                write_json(file, known)
+                print(json.dumps({"label": row["label"], **row["final"]}), flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--speedup", type=float, default=4.0)
+    parser.add_argument("--within", type=float, default=1.2, help="The fastest, times --speedup.")
+    parser.add_argument("--students", type=int, default=14)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--rows", type=int, help="Training rows; default: all.")
+    parser.add_argument("--max-length", type=int, default=128)
+    parser.add_argument("--teacher-epochs", type=float, default=3.0)
+    return parser.parse_args()
+
+
+def chosen(pipeline: Stepwise, args: argparse.Namespace) -> list[Row]:
+    """The widest shape of half the teacher's depth that keeps the speed-up, and random ones."""
+    space, meter = pipeline.space, pipeline.meter
+    by_hand = [Candidate(shape) for shape in hand_picked(space, space.teacher)]
+    order = np.random.default_rng(0).permutation(len(space.candidates))
+    found: list[Row] = []
+    for candidate in (*reversed(by_hand), *(space.candidates[i] for i in order)):
+        costs = meter.of_candidate(candidate)
+        near = args.speedup <= costs.speedup <= args.within * args.speedup
+        if not near or (found and candidate in by_hand):
+            continue
+        shape = candidate.architecture
+        found.append(
+            {
+                "trial": len(found),
+                "label": candidate.label,
+                "architecture": shape.params,
+                "depth": shape.num_hidden_layers,
+                "params": costs.params,
+                "macs": costs.macs,
+                "speedup": round(costs.speedup, 3),
+                "final": {},
+                "reported": {},
+            }
+        )
+        print(f"{len(found)}  {candidate.label}  {costs.speedup:.2f}x", flush=True)
+        if len(found) == args.students:
+            break
+    return found
+
+
+def train(pipeline: Stepwise, row: Row, seed: int) -> None:
+    """One student's scores on held-out rows, and on the split that is reported."""
+    plan = {"students": {"own": row["architecture"]}}
+    variant = {"name": row["label"], "student": "own", "settings": {}}
+    made = result_of(pipeline, plan, variant, seed)
+    row["final"][str(seed)] = next(iter(made["selection"].values()))
+    row["reported"][str(seed)] = next(iter(made["scores"].values()))
+
+
+if __name__ == "__main__":
+    main()
