@@ -103,6 +103,7 @@ def chosen(pipeline: Stepwise, args: argparse.Namespace) -> list[Row]:
                 "speedup": round(costs.speedup, 3),
                 "final": {},
                 "reported": {},
+                "agreement": {},
             }
         )
         print(f"{len(found)}  {candidate.label}  {costs.speedup:.2f}x", flush=True)
@@ -118,6 +119,7 @@ def train(pipeline: Stepwise, row: Row, seed: int) -> None:
     made = result_of(pipeline, plan, variant, seed)
     row["final"][str(seed)] = next(iter(made["selection"].values()))
     row["reported"][str(seed)] = next(iter(made["scores"].values()))
+    row.setdefault("agreement", {})[str(seed)] = made["agreement"]
 
 
 if __name__ == "__main__":

@@ -26,12 +26,14 @@ import yaml
 from support.stepwise import Stepwise
 
 from kdnas.config import validated
+from kdnas.distillation.signals import LiveSignal
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.recipes.full import run_recipe
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.agreement import heldout_agreement
 from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
 from kdnas.students import empty_student
@@ -145,10 +147,13 @@ def result_of(
         pipeline.teacher.scale,
     )
     shutil.rmtree(work)
+    given = (state.model, rows, LiveSignal(pipeline.teacher.model, pipeline.runtime))
+    agreed = heldout_agreement(*given, pipeline.runtime.exact, pad_id=pipeline.teacher.pad_id)
     return {
         "student": variant["student"],
         "scores": scores,
         "selection": held,
+        "agreement": round(agreed.value, 5),  # with the teacher's predictions, on the same rows
         "seconds": round(seconds, 1),
     }
 
