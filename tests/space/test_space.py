@@ -99,15 +99,15 @@ def test_bad_choices_are_named(replacements: dict[str, list[int | str]], message
         space_with(**replacements)
 
 
-def test_students_picked_by_hand_are_half_as_deep_and_in_proportion() -> None:
+def test_students_picked_by_hand_are_half_as_deep_and_keep_heads() -> None:
     space = SearchSpace(MINILM, derive_choices(MINILM))
     picked = hand_picked(space, Architecture(5, 3, 96, 384, "relu"))
     assert [a.hidden_size for a in picked] == list(space.choices["hidden_size"])
     assert {a.num_hidden_layers for a in picked} == {3}
-    assert picked[3] == Architecture(3, 6, 192, 768, "gelu")
+    assert picked[3] == Architecture(3, 12, 192, 768, "gelu"), "heads are kept"
     assert picked[-1] == Architecture(3, 12, 384, 1536, "gelu")
     assert picked[3] not in hand_picked(space, picked[3])
-    for depth, layers in ((1 / 3, 2), (1.0, 6)):
+    for depth, layers in ((1 / 3, 2), (5 / 6, 5), (1.0, 6)):
         others = hand_picked(space, depth=depth)
         assert [replace(a, num_hidden_layers=3) for a in others] == hand_picked(space)
         assert {a.num_hidden_layers for a in others} == {layers}
