@@ -37,11 +37,18 @@ def reward(
 
 
 def candidate_reward(score: float, costs: Costs, meter: CostMeter) -> float:
-    """The reward of a score by the cost that the meter's settings weigh."""
-    settings = meter.settings
+    """The reward of a score by the cost that the meter's settings weigh.
+
+    A limit on that cost asks for the best student that keeps it: costing less earns nothing more.
+    """
+    settings, kind = meter.settings, meter.settings.cost
     student, teacher = {
         "latency": (costs.latency_ms, costs.teacher_latency_ms),
         "macs": (costs.macs, meter.teacher_macs),
         "params": (costs.params, meter.teacher_params),
-    }[settings.cost]
+    }[kind]
+    if kind == "latency" and settings.speedup is not None:
+        student = max(student, teacher / settings.speedup)
+    if kind == "params" and settings.max_params is not None:
+        student = max(student, settings.max_params)
     return reward(1 - score, student, teacher, settings.alpha, settings.beta)

@@ -140,6 +140,8 @@ def _values(trial: FrozenTrial, teacher: Architecture, settings: Settings) -> li
     cost = 1 / float(trial.user_attrs["speedup"])
     if settings.cost != "latency" and isinstance(shape, Architecture):
         cost = arithmetic(shape) / arithmetic(teacher)
+    elif settings.speedup is not None:  # as in `kdnas.scoring.reward.candidate_reward`
+        cost = max(cost, 1 / settings.speedup)
     if settings.objective == "reward":
         return [reward(float(loss), cost, 1.0, settings.alpha, settings.beta)]
     return [-float(loss), -cost]

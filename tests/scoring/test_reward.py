@@ -1,8 +1,13 @@
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from support.stepwise import Stepwise
 
-from kdnas.scoring.reward import reward
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.costs import CostMeter, Costs
+from kdnas.scoring.reward import candidate_reward, reward
 
 
 def test_golden_reward() -> None:
@@ -30,3 +35,24 @@ def test_refusals() -> None:
         reward(0.1, 1, 1, alpha=0.1)
     with pytest.raises(ValueError, match="above 0"):
         reward(0.1, 0, 1)
+
+
+def test_within_a_limit_on_the_cost_less_of_it_earns_nothing(
+    make_run: Callable[..., Run],
+) -> None:
+    pipeline = Stepwise(make_run())
+    costs = [Costs(n, n, 100 / fast, 0.0, 100.0, fast) for n, fast in ((900, 4), (500, 8))]
+
+    def worth(**changes: Any) -> list[float]:
+        settings = pipeline.settings.model_copy(update=changes)
+        meter = CostMeter(pipeline.teacher.model, settings)
+        return [candidate_reward(0.5, one, meter) for one in costs]
+
+    near, fast = worth(speedup=4)
+    assert near == fast == reward(0.5, 1, 4)
+    slow, quick = worth()
+    assert slow == near and quick / slow == pytest.approx(2**0.06), "no limit"
+    large, small = worth(cost="params", max_params=1000)
+    assert large == small, "the limit is on parameters"
+    near, fast = worth(max_params=1000)
+    assert fast > near, "the limit is on something else"
