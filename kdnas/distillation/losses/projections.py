@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.base import DistillationLoss
-from kdnas.distillation.outputs import ModelOutputs, forward
+from kdnas.distillation.outputs import ModelOutputs
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
