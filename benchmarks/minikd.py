@@ -30,9 +30,10 @@ from setting import Setting, make_setting, read_sentences, seconds_of
 
 from kdnas.config import Settings
 from kdnas.distillation.batches import collate
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
+from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal

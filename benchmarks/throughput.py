@@ -31,8 +31,9 @@ from setting import Setting, make_setting, read_sentences, seconds_of
 from kdnas.config import Settings
 from kdnas.distillation.batches import Batch, collate, padded, plan_epoch
 from kdnas.distillation.captured import CapturedSteps, captures, stream_of_its_own
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, forward, hidden_states
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.measure.quiet import finish_queue
 from kdnas.runtime.cores import usable_cores

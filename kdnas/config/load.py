@@ -67,9 +67,9 @@ def load_settings(
 
 
 def _recipe_of_static(base: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
-    """The recipe of a student without layers where nobody chose one or set parts of one."""
+    """The recipe of a student without layers where nobody chose one: plain options have none."""
     values = {**base, **given}
-    chosen = {"recipe", "stages", "teacher_predictions", *PLAIN_RECIPE} & values.keys()
+    chosen = {"recipe", "stages"} & values.keys()
     return STATIC if is_static_shape(values.get("architecture")) and not chosen else None
 
 

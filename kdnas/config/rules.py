@@ -145,11 +145,12 @@ def _of_stages(settings: Values) -> str | None:
     for name in PLAIN_RECIPE if settings.stages else ():
         value: Any = getattr(settings, name)
         if value != default_of(name):
-            named = settings.recipe != default_of("recipe")
-            own = f" (kdnas recipes {settings.recipe} prints them)" if named else ""
+            wrong, recipe = f"invalid --{name.replace('_', '-')} {value}", shown(settings.recipe)
+            if settings.recipe == default_of("recipe"):
+                return f"{wrong}: the recipe has stages, which set their own; change it there"
             return (
-                f"invalid --{name.replace('_', '-')} {value}: the recipe has stages, which set "
-                f"their own; change it there{own}"
+                f"{wrong}: recipe {recipe} has stages, which set their own; change it in a recipe "
+                f"file of your own (kdnas recipes {recipe} prints this one)"
             )
     return None
 

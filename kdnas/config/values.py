@@ -98,9 +98,10 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     def _whole_stages(self) -> tuple[Stage, ...]:
         """By default hidden states or relations, then the task with these and the logits.
 
-        Of a black-box teacher, or for a static student: its logits, then the task with them.
+        Of a black-box teacher: its logits, then the task with them.
         """
-        return self.stages or (self._of_logits if self.outputs_alone else self._of_intermediate)
+        recorded = self.teacher_predictions is not None
+        return self.stages or (self._of_logits if recorded else self._of_intermediate)
 
     @property
     def outputs_alone(self) -> bool:

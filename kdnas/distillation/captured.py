@@ -20,7 +20,8 @@ from transformers import PreTrainedModel
 from kdnas.distillation import packing
 from kdnas.distillation.batches import Batch, tensors_of
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import ModelOutputs, can_pack, family
+from kdnas.distillation.modules import can_pack, family
+from kdnas.distillation.outputs import ModelOutputs
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from kdnas.distillation.outputs import encoder_of, family, layers_of, packed_attention
+from kdnas.distillation.modules import encoder_of, family, layers_of, working_attention
 from kdnas.runtime.device import Runtime
 
 
@@ -92,7 +92,7 @@ def working_precision(
     heavy = (*layers.parameters(), *modules["objective"].parameters())
     masters = Masters(modules, list(heavy) if runtime.precision == "bf16" else [])
     try:
-        with packed_attention(model):
+        with working_attention(model):
             yield masters
     finally:
         masters.restore()

@@ -14,8 +14,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import forward
 from kdnas.distillation.signals import TeacherSignal
 
 # Makes a model one of its parts while the context lasts.

@@ -11,7 +11,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, forward
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State
 from kdnas.runtime.device import Runtime
 
 

@@ -19,9 +19,10 @@ from kdnas.distillation.batches import Batch, Indices, batches_once, collate, pa
 from kdnas.distillation.captured import CapturedSteps, captures, stream_of_its_own
 from kdnas.distillation.checkpoint import Checkpoint
 from kdnas.distillation.embedding_rows import word_embeddings
+from kdnas.distillation.forward import forward
 from kdnas.distillation.generation import generate
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import OutputRequest, forward
+from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
 from kdnas.distillation.signals import KnownSignal, TeacherSignal

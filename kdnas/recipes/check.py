@@ -15,6 +15,8 @@ from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
 
 OF_BLACK_BOX, OF_STATIC = "of a black-box teacher", "for a student without layers"
+# A recipe that compares no states.
+TAKE = {OF_BLACK_BOX: "logits", OF_STATIC: "static"}
 
 
 def check_recipe(
@@ -108,7 +110,7 @@ def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:
         for name in (n for n in stage.weighed if not known and reads_states(n, stage)):
             raise KdnasError(
                 f"stage {stage.name!r} learns from {name}, which reads more of a teacher than its "
-                f"predictions; {why} use {usable} (e.g. --recipe logits)"
+                f"predictions; {why} use {usable} (e.g. --recipe {TAKE[why]})"
             )
     for name in settings.scored_losses:
         if reads_states(name, mini):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, batches_once
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, forward
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import TeacherSignal
 from kdnas.measure.quiet import computing

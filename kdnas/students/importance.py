@@ -21,16 +21,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import (
-    OutputRequest,
-    State,
-    calls_on_tokens,
-    family,
-    forward,
-    hidden_states,
-    real_tokens,
-    split_units,
-)
+from kdnas.distillation.forward import forward
+from kdnas.distillation.heads import calls_on_tokens, split_units
+from kdnas.distillation.modules import family, real_tokens
+from kdnas.distillation.outputs import OutputRequest, State, hidden_states
 from kdnas.runtime.device import Runtime
 from kdnas.space.families import SIDES, UNITS, Family, Place, Unit, is_at
 from kdnas.students.roles import CROSS, layer_at

@@ -43,7 +43,16 @@ def test_students_without_layers_have_a_recipe_of_their_own() -> None:
     settings = load_settings((), given)
     assert settings.recipe == "static" and settings.students == "static" and settings.stages
     assert load_settings((), {**given, "recipe": "logits"}).recipe == "logits"
-    assert load_settings((), {**given, "lr": 1e-3}).recipe == "default", "what a user sets holds"
+    recorded = load_settings((), {**given, "teacher_predictions": "said.jsonl"})
+    assert recorded.full_stages == settings.full_stages
+    short = load_settings((), given, {"epochs": 1, "mini_epochs": 1})
+    assert short.full_stages == settings.full_stages, "a short run's plain stages are others'"
+    with pytest.raises(KdnasError) as caught:
+        load_settings((), {**given, "lr": 0.01})
+    assert str(caught.value) == (
+        "invalid --lr 0.01: recipe static has stages, which set their own; change it in a recipe "
+        "file of your own (kdnas recipes static prints this one)"
+    )
 
 
 def test_the_default_is_what_holds_without_a_recipe() -> None:
@@ -112,8 +121,8 @@ def test_stages_of_a_recipe_take_the_place_of_what_holds_otherwise() -> None:
         ({"recipe": "none.yaml"}, "cannot read none.yaml: No such file"),
         (
             {"recipe": "logits", "task_lr": 0.1},
-            "invalid --task-lr 0.1: the recipe has stages, which set their own; change it there "
-            "(kdnas recipes logits prints them)",
+            "invalid --task-lr 0.1: recipe logits has stages, which set their own; change it in a "
+            "recipe file of your own (kdnas recipes logits prints this one)",
         ),
         ({"recipe": "logits", "stages": [STAGE]}, "invalid --recipe logits: there are stages, too"),
         ({"summary": "a"}, "'summary' belongs to a recipe; give its file as --recipe"),

@@ -20,13 +20,19 @@ def test_the_ridge_does_not_shrink_the_intercept() -> None:
     torch.testing.assert_close(projection.bias, targets[0], atol=1e-4, rtol=0)
 
 
-def test_golden_ridge_regression() -> None:
-    """One input of variance 1 about its mean 2, targets 3 x + 1: slope 3 / (1 + 2 * share)."""
-    states = torch.tensor([[1.0], [3.0]]).repeat(4500, 1)
+@pytest.mark.parametrize(
+    ("mean", "spread", "slope"),
+    [(2.0, 1.0, 3 / (1.02 + 5 / 65536)), (1.0, 1e-3, 3 / (1.02 + 1000001 / 65536))],
+)
+def test_golden_ridge_regression(mean: float, spread: float, slope: float) -> None:
+    """One input, targets 3 x + 1: slope 3 / (1 + 2 * share + (2^-8 root mean square / spread)^2).
+
+    A thousandth is less than bf16 rounds a number by: next to nothing of it is learnt.
+    """
+    states = torch.tensor([[mean - spread], [mean + spread]], dtype=torch.float64).repeat(4500, 1)
     sums, projection = LeastSquares(), nn.Linear(1, 1)
     with torch.no_grad():
         sums.add(states, 3 * states + 1)
         sums.solve_into(projection)
-    slope = 3 / 1.02
     assert projection.weight.item() == pytest.approx(slope, rel=1e-5)
-    assert projection.bias.item() == pytest.approx(7 - 2 * slope, rel=1e-5)
+    assert projection.bias.item() == pytest.approx(3 * mean + 1 - mean * slope, rel=1e-5)

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from support.tiny_pairs import pair_batch, tiny_pair
 
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.top_logits import Keep, TopLogits, top_divergence, top_of
 from kdnas.space import Architecture
 

@@ -14,7 +14,7 @@ import torch
 from conftest import SHAPE, small_tokenizer
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from kdnas.distillation.outputs import can_pack
+from kdnas.distillation.modules import can_pack
 from kdnas.runtime.plugins import load_plugins
 from kdnas.space import FAMILIES, SearchSpace, families
 from kdnas.space.families import UNSUPPORTED, Family

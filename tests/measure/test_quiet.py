@@ -28,7 +28,7 @@ import numpy as np
 from kdnas.distillation import training as core
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.schedule import Schedule
-from kdnas.distillation.outputs import NoSignal
+from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.losses.logits import TaskLoss
 from kdnas.runtime.device import start_runtime
 from kdnas.tasks import Examples, encode, load_spec

@@ -117,17 +117,34 @@ def test_a_learnt_map_trains_and_is_scored_as_any_other(make: Callable[..., Step
 
 
 @pytest.mark.parametrize("loss", ["attention", "first-token"])
-def test_mapped_losses_train_and_score(make: Callable[..., Stepwise], loss: str) -> None:
-    # The fit leaves the first token of our tiny teacher, which hardly depends on the text, nearly
-    # no loss (0.0007); where training at 1e-3 leads from there depends on the processor.
-    rate = 1e-3 if loss == "attention" else 1e-5
-    mini = make(mini_losses={loss: 1}, mini_score=loss, mini_epochs=2, mini_lr=rate).mini
+def test_mapped_losses_train_and_score(
+    make: Callable[..., Stepwise], make_teacher: Callable[..., Path], loss: str
+) -> None:
+    # At the usual spread of first weights, the teacher's first token is the same for every text.
+    teacher = str(make_teacher(initializer_range=0.3))
+    given = {"mini_losses": {loss: 1}, "mini_score": loss, "mini_epochs": 6, "mini_lr": 1e-3}
+    mini = make(teacher=teacher, proxy_fraction=1.0, **given).mini
     equal = replace(SMALL, num_attention_heads=4)
     before = mini.heldout_loss(mini.start(Candidate(equal)))
     state = mini.start(Candidate(equal))
     after = mini.train(state)
-    assert after < before if loss == "attention" else 0 <= after < 0.01
+    assert 0 < after < 0.95 * before
     assert state.parts.keys() == ({"first-token"} if loss == "first-token" else set())
+
+
+def test_a_first_token_that_hardly_varies_stays_learnt(make: Callable[..., Stepwise]) -> None:
+    """Its fitted projection is all but a constant, which steps of the student leave as it is.
+
+    The start is nearly the optimum, so no training lowers it: the first step of Adam moves each
+    weight by the whole rate. Fitted to the rounding of the states, the projection made 0.09 of it,
+    on other processors 0.2.
+    """
+    given = {"mini_losses": {"first-token": 1}, "mini_score": "first-token"}
+    mini = make(**given, mini_epochs=2, mini_lr=1e-3).mini
+    equal = replace(SMALL, num_attention_heads=4)
+    before = mini.heldout_loss(mini.start(Candidate(equal)))
+    after = mini.train(mini.start(Candidate(equal)))
+    assert before < 1e-4 and after < 0.01
 
 
 def test_a_training_that_paused_ends_where_one_that_did_not_ends(

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from kdnas.distillation.batches import Batch, collate
-from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, Architecture, family_of
 from kdnas.students import build_student

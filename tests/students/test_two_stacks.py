@@ -12,7 +12,8 @@ from support.tiny_pairs import VARIANTS, pair_batch, tiny_pair
 from transformers import AutoModelForSeq2SeqLM, PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import OutputRequest, forward, hidden_states
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, SearchSpace, family_of
 from kdnas.students import build_student

@@ -11,8 +11,9 @@ import torch
 from support.tiny_pairs import PAD, pair_data, tiny_pair
 
 from kdnas.distillation.batches import batches_once
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions
-from kdnas.distillation.outputs import OutputRequest, attention_states, forward, hidden_states
+from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
 from kdnas.distillation.signals import LiveSignal
 from kdnas.distillation.top_logits import Keep
 from kdnas.runtime.device import Runtime

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, forward
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State
 from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture

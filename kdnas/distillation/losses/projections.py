@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.base import DistillationLoss
-from kdnas.distillation.outputs import ModelOutputs, forward
+from kdnas.distillation.outputs import ModelOutputs
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
@@ -19,6 +20,10 @@ from kdnas.runtime.device import Runtime
 # few tokens would be learnt by heart.
 RIDGE = 1e-2
 FEW_TOKENS = 45
+# How far bf16 may round a state, as a share of it. What varies by less is no signal (a first token
+# that hardly depends on its text); learnt all the same it takes large weights, and a bias against
+# them, that any step of the student upsets.
+ROUNDING = torch.finfo(torch.bfloat16).eps / 2
 
 # The number of a projection, what it reads, and what it should say: a row a token each.
 Pair = tuple[int, Tensor, Tensor]
@@ -78,6 +83,7 @@ class LeastSquares:
         diagonal = covariance.diagonal().clamp_min(0)
         share = max(RIDGE, FEW_TOKENS / self.tokens)
         ridge = share * (diagonal + diagonal.mean().clamp_min(1e-12))
+        ridge += ROUNDING**2 * gram.diagonal()[:-1]
         weight = torch.linalg.solve(covariance + torch.diag(ridge), cross_covariance)
         projection.weight.copy_(weight.T)
         projection.bias.copy_(target_mean - mean @ weight)

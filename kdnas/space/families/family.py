@@ -56,7 +56,7 @@ class Family:
         span: Paths of the modules that tokens pass between embeddings and heads, in their order;
             of a list of modules, each.
         layers: Path of the module list of layers; None where layers share their weights. `*` stands
-            for any one name.
+            for any one name, that of a part's base model.
         heads_out: Names of the linear maps to queries, keys and values. One map that makes all
             three, one after the other, is named three times.
         heads_also: Names of other maps or parameters with a row for each dimension of all heads,

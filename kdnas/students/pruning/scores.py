@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.logits import TaskLoss
-from kdnas.distillation.outputs import ModelOutputs, forward
+from kdnas.distillation.outputs import ModelOutputs
 from kdnas.errors import KdnasError
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, PrunedArchitecture

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
-from kdnas.distillation.outputs import OutputRequest, forward, hidden_states, real_tokens
+from kdnas.distillation.forward import forward
+from kdnas.distillation.modules import real_tokens
+from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime

@@ -13,6 +13,7 @@ from conftest import sentence
 from torch import nn
 
 from kdnas.distillation.batches import Batch, collate
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses import Shapes, TeacherStatistics
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.losses.filtered import (
@@ -23,7 +24,7 @@ from kdnas.distillation.losses.filtered import (
     head_logits,
     layer_pairs,
 )
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, forward
+from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State
 from kdnas.distillation.packing import Packing
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import LiveSignal

@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import collate
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses import LOSSES, Shapes
 from kdnas.distillation.losses.attention import (
     AttentionLoss,
@@ -33,7 +34,6 @@ from kdnas.distillation.outputs import (
     State,
     attention_states,
     first_token_states,
-    forward,
 )
 from kdnas.distillation.signals import LiveSignal
 from kdnas.runtime.device import Runtime

@@ -12,16 +12,11 @@ from support.tiny_pairs import pair_batch, tiny_pair
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch
+from kdnas.distillation.forward import forward
 from kdnas.distillation.losses import LOSSES, DistillationLoss, Shapes, TeacherStatistics
 from kdnas.distillation.losses.attention import attention_loss, real_places, scores
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.outputs import (
-    OutputRequest,
-    State,
-    attention_states,
-    forward,
-    hidden_states,
-)
+from kdnas.distillation.outputs import OutputRequest, State, attention_states, hidden_states
 from kdnas.distillation.signals import LiveSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture, SearchSpace

@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from kdnas.distillation.batches import Batch, collate
-from kdnas.distillation.outputs import OutputRequest, attention_states, forward, hidden_states
+from kdnas.distillation.forward import forward
+from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
 from kdnas.errors import KdnasError
 from kdnas.space.families import FAMILIES, family_of, is_at
 from kdnas.students.pruning import CONFIG_KEY, Kept, dense, is_sliced, sliced

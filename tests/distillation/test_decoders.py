@@ -9,7 +9,9 @@ from support.tiny_pairs import PAD, VARIANTS, pair_data, tiny_pair
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, collate
-from kdnas.distillation.outputs import OutputRequest, forward, hidden_states, layers_of
+from kdnas.distillation.forward import forward
+from kdnas.distillation.modules import layers_of
+from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.runtime.device import Runtime, start_runtime
 

@@ -4,57 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.ragged import PAD, model_of, ragged_data
 from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.embedding_rows import word_embeddings
-from kdnas.distillation.outputs import (
-    HEADS,
-    OutputRequest,
-    State,
-    attention_states,
-    can_pack,
-    encoder_of,
-    forward,
-    hidden_states,
-)
+from kdnas.distillation.forward import forward
+from kdnas.distillation.modules import encoder_of
+from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.runtime.device import Runtime, start_runtime
-from kdnas.space.families import FAMILIES, family_of
-from kdnas.tasks import EncodedExamples, load_spec
-from kdnas.teachers.load import load_teacher
-
-DISENTANGLED = {
-    "relative_attention": True,
-    "position_buckets": 8,
-    "pos_att_type": ["p2c", "c2p"],
-    "share_att_key": True,
-}
-PAD = 0
+from kdnas.space.families import FAMILIES
+from kdnas.tasks import EncodedExamples
 
 
 @pytest.fixture(scope="module")
 def data() -> EncodedExamples:
-    rng = np.random.default_rng(0)
-    offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 30, 9))]).astype(np.int64)
-    ids = rng.integers(5, 150, offsets[-1]).astype(np.int32)
-    return EncodedExamples(ids, None, offsets, np.arange(9) % 2)
+    return ragged_data()
 
 
 @pytest.fixture
 def batch(data: EncodedExamples) -> Batch:
     return collate(data, np.arange(9), PAD)
-
-
-def model_of(folder: Path) -> PreTrainedModel:
-    return load_teacher(str(folder), load_spec("sst2")).model.train(False)
 
 
 def usual(model: PreTrainedModel, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -95,41 +72,6 @@ def test_every_family_says_and_learns_what_plain_transformers_does(
         torch.testing.assert_close(found[name], gradient, atol=atol, rtol=1e-3)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_queries_keys_and_values_are_those_of_the_layer(
-    family: str, make_teacher: Callable[..., Path], batch: Batch
-) -> None:
-    changes = DISENTANGLED if family == "deberta-v2" else {}
-    model = model_of(make_teacher(family, **changes))
-    apart = {}
-    for path, parameter in model.named_parameters():  # DeBERTa's first biases
-        if path.endswith(("layer.1.attention.self.q_bias", "layer.1.attention.self.v_bias")):
-            apart[{"q": "query", "v": "value"}[path[-6]]] = parameter
-            torch.nn.init.normal_(parameter)
-    depth = 2
-    heard: dict[str, list[torch.Tensor]] = {kind: [] for kind in HEADS}
-    of = family_of(family, family)
-
-    def hear(units: tuple[str, ...], _: torch.nn.Module, __: tuple, output: torch.Tensor) -> None:
-        heads = (4, 3) if of.by_head else (3, 4)
-        parts = output.view(*output.shape[:2], *heads, -1) if len(units) > 1 else output
-        each = parts.unbind(3 if of.by_head else 2) if len(units) > 1 else [output]
-        for unit, part in zip(units, each, strict=True):
-            heard[unit].append(part.flatten(2))
-
-    for path, module in model.named_modules():
-        if units := of.units_of(path):
-            module.register_forward_hook(partial(hear, units))
-    model(**batch.inputs)
-    mask = batch.inputs["attention_mask"].bool()
-    tokens = {k: [o for o in v if o.shape[:2] == mask.shape] for k, v in heard.items()}
-    said = forward(model, batch, OutputRequest(attention_states(depth))).states
-    assert set(said) == attention_states(depth)
-    for kind in HEADS:
-        expected = tokens[kind][depth - 1][mask] + apart.get(kind, 0)
-        torch.testing.assert_close(said[State(kind, depth)], expected, atol=2e-5, rtol=1e-4)
-
-
 @pytest.mark.parametrize(
     ("family", "changes"),
     [
@@ -145,23 +87,6 @@ def test_other_heads_and_embeddings_say_the_same(
     model = model_of(make_teacher(family, **changes))
     said = forward(model, batch, OutputRequest(logits=True))
     torch.testing.assert_close(said.logits, usual(model, batch)[1], atol=2e-5, rtol=1e-4)
-
-
-def test_relative_positions_are_not_taken_for_tokens(make_teacher: Callable[..., Path]) -> None:
-    """DeBERTa reads 2 * 8 of them, here as many as there are tokens."""
-    model = model_of(make_teacher("deberta-v2", **DISENTANGLED))
-    ids = np.tile(np.arange(5, 21, dtype=np.int32), 2)
-    twice = EncodedExamples(ids, None, np.array([0, 16, 32]))
-    wanted = OutputRequest(attention_states(2))
-    expected = forward(model, collate(twice, np.arange(2), PAD), wanted).states
-    found = forward(model, collate(twice, np.arange(1), PAD), wanted).states
-    for state, value in found.items():
-        torch.testing.assert_close(value, expected[state][:16], atol=2e-5, rtol=1e-4)
-
-
-def test_families_of_the_attention_interface_run_packed(make_teacher: Callable[..., Path]) -> None:
-    padded = {f for f in FAMILIES if not can_pack(model_of(make_teacher(f)))}
-    assert padded == {"deberta", "deberta-v2", "megatron-bert", "mpnet", "rembert", "roformer"}
 
 
 def test_the_model_is_left_as_it_was(teacher_folder: Path, batch: Batch) -> None:
