@@ -78,6 +78,7 @@ QUICK = {
     "precision": "fp32",
     "random_control": "off",
     "finalists": 1,
+    "screen": 0,
     "force": True,
 }
 

@@ -96,6 +96,11 @@ class MiniKD:
         seconds = time.perf_counter() - start
         return Score(1 - loss, interval, seconds=seconds, student=state, initial=initial)
 
+    def initial(self, candidate: Candidate) -> float | None:
+        """The score of a candidate as it is initialised; None where it does not know the task."""
+        with computing(self.runtime.device):
+            return self._initial(self.start(candidate), candidate)
+
     def start(self, candidate: Candidate) -> StudentState:
         """A student before the short run of its recipe.
 

@@ -37,9 +37,9 @@ def warm_start(
 ) -> None:
     """Queues candidates that a person would begin with, in a study that has no trial yet.
 
-    Without limits these are published shapes and the corners of the space. With limits, what a
-    person would pick within them comes first (`picked`, the best guess first), then the published
-    shapes that cost about as much; those that cannot keep the limits are left out. Where recipes or
+    The best guesses come first (`picked`): what a person would pick, what was best of many before
+    any training. Published shapes and the corners of the space follow; of limits those that cost
+    about as much as the first guess, and none that cannot keep them. Where recipes or
     vocabularies are to be chosen, the best guess is tried with each. What was best in earlier
     studies comes before published shapes, unless the sampler learns from those studies itself.
     """
@@ -48,7 +48,7 @@ def warm_start(
     limits = Limits(settings.speedup, settings.max_params)
     count = expected_trials(study, settings.trials)
     first = [c for c in published(space) if may_keep(limits, c, meter)]
-    if picked:
+    if picked and limits:
         like = meter.macs_of(picked[0])
         first.sort(key=lambda c: abs(math.log(meter.macs_of(c) / like)))
     guesses = [*picked, *(variants(space, [*picked, *first][0]) if picked or first else ())]

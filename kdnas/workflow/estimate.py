@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from kdnas.config import Settings, every_recipe
@@ -21,6 +23,7 @@ from kdnas.workflow.find_assistant import SANDWICH
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import Speeds
 from kdnas.workflow.pruned import LATENCY_TABLE, TABLE_REPEATS
+from kdnas.workflow.screening import count_screened
 from kdnas.workflow.selection_rows import for_students, selection_rows
 
 # A step of distillation reads the teacher's signal and has more losses than one on labels alone;
@@ -80,6 +83,15 @@ class Estimate:
         )
         scoring = int(proxy.sizes[heldout].sum()) * self.speeds.token * self.speeds.share
         return START_SECONDS + self._timed() + seconds + scoring
+
+    def screening(self, trials: float) -> float:
+        """Seconds of scoring candidates untrained, before so many trials; 0 where none are."""
+        if not self.settings.warm_start:
+            return 0.0
+        data, count = self.data, count_screened(self.settings.screen, math.ceil(trials))
+        proxy = data.distillation.take(data.proxy)
+        scored = int(proxy.sizes.sum()) * self.speeds.token * self.speeds.share
+        return count * (START_SECONDS + self._timed() + scored)
 
     def recipe(self, *, signal: bool) -> Parts:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows."""

@@ -36,6 +36,7 @@ from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import probe
 from kdnas.workflow.pruned import LATENCY_TABLE, to_be_measured
 from kdnas.workflow.run_space import asked_candidates
+from kdnas.workflow.screening import SCREENING
 from kdnas.workflow.selection_rows import for_students, selection_rows
 from kdnas.workflow.trainings import FINALIST, Kind, Training
 from kdnas.workflow.trials_spent import trials_left, trials_spent
@@ -153,15 +154,18 @@ def forecast(
     before = _before(context, estimate, tune=tune, signal=bool(left or random or missing))
     made = sum(one.is_student for one in students) - sum(one.is_student for one in missing)
     todo = Allotment(left, random, _students(estimate, missing))
+    screens = left > 0 and not trials_spent(context)
     if spent is not None and (left or random):
-        todo = _allotted(context, estimate, todo, before, spent, made)
+        ahead = sum(step.seconds for step in before)
+        ahead += estimate.screening(left) if screens else 0.0
+        todo = _allotted(context, estimate, todo, ahead, spent, made)
     full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
     own = own if random else 0
     finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
     steps = [
         *before,
-        *_trials("search", todo.trials, estimate),
+        *_trials("search", todo.trials, estimate, screens=screens),
         *full[:own],
         *finalists,
         *_trials("random search", todo.random, estimate),
@@ -197,17 +201,17 @@ def _allotted(
     context: Context,
     estimate: Estimate,
     wanted: Allotment,
-    before: Sequence[Step],
+    before: float,
     spent: float,
     made: int,
 ) -> Allotment:
-    """What there is time for; `made` students are there already."""
+    """What there is time for, `before` seconds from now; `made` students are there already."""
     settings, seconds = context.settings, context.settings.budget_seconds
     done = (trials_spent(context), trials_spent(context, control=True))
     return allot(
         seconds - spent,
         seconds,
-        before=sum(step.seconds for step in before),
+        before=before,
         trial=estimate.trial(),
         students=wanted.students,
         report=lambda count: estimate.report(made + count),
@@ -218,11 +222,12 @@ def _allotted(
     )
 
 
-def _trials(name: str, left: float, estimate: Estimate) -> list[Step]:
+def _trials(name: str, left: float, estimate: Estimate, *, screens: bool = False) -> list[Step]:
     if not left:
         return []
     title = f"{name}, {several(f'{left:g}', 'trial')}"
-    return [Step(name, title, {name: left * estimate.trial()}, "trial")]
+    parts = {SCREENING: estimate.screening(left)} if screens else {}
+    return [Step(name, title, {**parts, name: left * estimate.trial()}, "trial")]
 
 
 def _facts(

@@ -26,7 +26,7 @@ from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import disconnect, storage_url
 from kdnas.study.study import control_name, create_study, evaluated
-from kdnas.study.warm_start import usual_recipe, warm_start
+from kdnas.study.warm_start import published, usual_recipe, warm_start
 from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
@@ -37,6 +37,7 @@ from kdnas.workflow.inputs import check_same_data
 from kdnas.workflow.learn_from import teach
 from kdnas.workflow.pacing import has_time, keep_time
 from kdnas.workflow.prepare import Prepared, source_fingerprint
+from kdnas.workflow.screening import screened
 from kdnas.workflow.trials_spent import search_end, trials_left
 
 
@@ -94,14 +95,24 @@ def search(prepared: Prepared, study: Study) -> None:
     tick = keep_time(context, study, jobs, control=False)
     teach(context, inputs.space, study)
     if settings.warm_start and not study.get_trials(deepcopy=False):
-        space, picked = inputs.space, list[Candidate]()
-        if Limits(settings.speedup, settings.max_params):
-            like = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
-            picked = first_picks(prepared, like)
-        warm_start(study, space, settings, prepared.meter, picked)
+        warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)
     _ended(context, control=False)
+
+
+def _first(prepared: Prepared, study: Study) -> list[Candidate]:
+    """What a search begins with: a person's pick within its limits, then the best untrained ones.
+
+    Without a score of untrained students, what a person would pick at several depths.
+    """
+    settings, space = prepared.context.settings, prepared.inputs.space
+    like = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
+    limited = bool(Limits(settings.speedup, settings.max_params))
+    picked = first_picks(prepared, like) if limited else []
+    trials = expected_trials(study, settings.trials)
+    best = screened(prepared, [*picked, *published(space)], like, trials)
+    return list(dict.fromkeys((*picked[:1], *best))) if best else picked
 
 
 def random_search(prepared: Prepared, study: Study, *, finish: bool = False) -> Study | None:

@@ -84,6 +84,13 @@ class SearchOptions(Options):
     warm_start: bool = setting(
         True, "Start with the corners of the space and well-known student architectures."
     )
+    screen: int = setting(
+        24,
+        "Score at most this many candidates as they are initialised, without any training, and "
+        "begin with the best of them; 0 is none. At most two a trial.",
+        ge=0,
+        le=10_000,
+    )
     learn_from: str | None = setting(
         None,
         "Earlier runs, of any task and teacher, with commas between them, whose students the "
