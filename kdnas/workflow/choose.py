@@ -21,10 +21,13 @@ from kdnas.scoring.limits import Limits
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner
+from kdnas.tasks.comparison import difference
 from kdnas.workflow.measure import Control, measured, saved_model
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import record_of
 
+# Half the width of a 95% interval, in standard errors.
+NORMAL = 1.96
 # Where the run's own student is while another ships: that of a search, or of a given shape.
 ASIDE, GIVEN_ASIDE = Path("controls") / "searched", Path("controls") / "distilled"
 
@@ -73,7 +76,8 @@ def best_seed(prepared: Prepared, made: Control) -> Control:
 def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     """The best of some students on held-out training rows; the first is the run's own.
 
-    Of equals the first ships. Those that break a limit cannot be chosen, nor can any where the rows
+    That one ships unless another is above it by more than the standard error of their difference:
+    held-out rows are few. Those that break a limit cannot be chosen, nor can any where the rows
     have no labels.
     """
     first = made[0]
@@ -82,7 +86,8 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
         return Choice(first, list(made[1:]))
     allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
     scores = {one.name: held_out_score(prepared, one) for one in allowed}
-    best = max(allowed, key=lambda one: scores[one.name])
+    clear = [first, *(one for one in allowed[1:] if _is_clearly_better(prepared, one, first))]
+    best = max(clear, key=lambda one: scores[one.name])
     if best is not first:
         say(
             f"{best.name} ships: on {rows.row_count} training rows held out it scores "
@@ -118,10 +123,23 @@ def _moved(made: Control, before: Path, now: Path) -> Control:
     return replace(made, folder=folder, trainings=places)
 
 
+def _is_clearly_better(prepared: Prepared, one: Control, first: Control) -> bool:
+    """Whether a student is above another by more than a standard error, on the same rows."""
+    spec = prepared.inputs.data.spec
+    found = difference(spec, *(_on_held_out_rows(prepared, each)["rows"] for each in (one, first)))
+    if found is None:
+        return held_out_score(prepared, one) > held_out_score(prepared, first)
+    low, high = found.interval
+    return found.value > (high - low) / (2 * NORMAL)
+
+
 def _keeps_limits(prepared: Prepared, control: Control) -> bool:
     settings = prepared.context.settings
+    limits = Limits(settings.speedup, settings.max_params)
+    if not limits:
+        return True
     costs = measured(prepared, control.candidate, control.folder)["costs"]
-    return Limits(settings.speedup, settings.max_params).keeps(costs["speedup"], costs["params"])
+    return limits.keeps(costs["speedup"], costs["params"])
 
 
 def held_out_score(prepared: Prepared, made: Control) -> float:

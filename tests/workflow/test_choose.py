@@ -97,6 +97,30 @@ def test_of_equals_the_search_s_own_ships(
     assert json.loads((run / "report.json").read_text())["selection"]["shipped"] == SEARCHED
 
 
+@pytest.mark.parametrize(("rows_above", "ships"), [(2, SEARCHED), (12, "control")])
+def test_a_control_ships_if_it_is_better_by_more_than_a_standard_error(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, rows_above: int, ships: str
+) -> None:
+    """Of 40 rows each is alone right on some: with 4 and 2 of them the standard error is 0.06."""
+    pipeline = Stepwise(make_run())
+
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
+        alone = 2 if one.name == SEARCHED else 2 + rows_above
+        start = 0 if one.name == SEARCHED else 2
+        right = [1 if start <= i < start + alone or i >= 30 else 0 for i in range(40)]
+        part = {"predicted": right, "truth": [1] * 40}
+        return {"score": sum(right) / 40, "rows": {"validation": part}}
+
+    monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+    like, folder = Candidate(pipeline.space.smallest), pipeline.run.folder
+    made = [Control(SEARCHED, like, folder / "a"), Control("control", like, folder / "b")]
+    chosen = choose.choose_student(pipeline.prepared, made)
+    assert chosen.shipped.name == ships
+    assert (
+        chosen.selection and chosen.selection.scores["control"] > chosen.selection.scores[SEARCHED]
+    )
+
+
 @pytest.mark.slow
 def test_what_breaks_a_limit_cannot_ship(make_run: Callable[..., Run]) -> None:
     pipeline = Stepwise(make_run(trials=1, max_params=10_000_000))
