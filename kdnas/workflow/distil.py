@@ -200,7 +200,10 @@ def train_controls(
         other = replace(alone, pruning=pruning)
         afresh = partial(distil, prepared, other, None)
         make(BY_MAGNITUDE, other, "by-magnitude", afresh)
-    picked = control_by_hand(prepared, winner, student)
+    # Timing shapes takes long: only where one of them can be trained.
+    own = Control(HAND_PICKED, winner, home / "controls" / "hand-picked", "hand-picked")
+    due = is_made(own.folder, settings) or has_time(prepared.context, own, "hand-picked")
+    picked = control_by_hand(prepared, winner, student) if due else None
     if picked is not None:
         afresh = partial(distil, prepared, picked, None)
         make(HAND_PICKED, picked, "hand-picked", afresh)

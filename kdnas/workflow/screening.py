@@ -26,8 +26,9 @@ from kdnas.workflow.prepare import Prepared
 SCREENING = "screening"
 # At most so many a planned trial, and the best of them: one planned trial in so many.
 A_TRIAL, SHARE = 2, 4
-# Shapes that are too slow cost a timing: after so many times as many as are asked for, no more.
-MOST_TIMED = 2
+# The best untrained students are the largest, many of them too slow: so many are timed for each
+# that is looked for.
+TIMED = 5
 
 
 def count_screened(screen: int, trials: int) -> int:
@@ -52,44 +53,61 @@ def screened(
     if not count or prepared.scorer is not prepared.mini or not space.has_dense:
         return []
 
-    def compute() -> list[list[Any]]:
-        return [[one.params, worth] for one, worth in _scored(prepared, likely, like, count)]
+    def compute() -> list[dict[str, Any]]:
+        scored = _scored(prepared, likely, like, count)
+        return [one.params for one in _best(prepared, scored, max(1, trials // SHARE))]
 
     key = {
         "likely": [one.params for one in likely],
         "like": like.params,
         "count": count,
+        "trials": trials,
         "host": platform.node(),
         "environment": prepared.context.runtime.describe(),
     }
     found = run_step(prepared.context, "screened", key, compute)
-    best = sorted(found, key=lambda one: -float(one[1]))[: max(1, trials // SHARE)]
-    return [Candidate.from_params(params) for params, _ in best]
+    return [Candidate.from_params(params) for params in found]
 
 
 def _scored(
     prepared: Prepared, likely: Sequence[Candidate], like: Candidate, count: int
-) -> Iterator[tuple[Candidate, float]]:
-    """Candidates that keep the limits, each with its reward as it is initialised."""
-    settings, meter = prepared.context.settings, prepared.meter
-    limits, left = Limits(settings.speedup, settings.max_params), count
-    pool, seen = itertools.chain(likely, _at_random(prepared, like)), set[Candidate]()
+) -> list[tuple[Candidate, float]]:
+    """Candidates with their scores as they are initialised."""
+    pool, found = itertools.chain(likely, _at_random(prepared, like)), dict[Candidate, float]()
     with progress(SCREENING, count) as advance:
-        for candidate in itertools.islice(pool, MOST_TIMED * count):
-            if candidate in seen:
-                continue
-            seen.add(candidate)
-            costs = meter.of_candidate(candidate)
-            if max(limits.violations(costs.speedup, costs.params).values(), default=0) > 0:
+        for candidate in pool:
+            if candidate in found:
                 continue
             score = prepared.mini.initial(candidate)
-            if score is None or not math.isfinite(score):
-                continue
+            if score is None:  # nor has any other
+                return []
+            found[candidate] = score
             advance("")
-            yield candidate, candidate_reward(score, costs, meter)
-            left -= 1
-            if not left:
-                return
+            if len(found) == count:
+                break
+    return [(one, score) for one, score in found.items() if math.isfinite(score)]
+
+
+def _best(
+    prepared: Prepared, scored: Sequence[tuple[Candidate, float]], count: int
+) -> list[Candidate]:
+    """So many of the best that keep the limits, by reward.
+
+    Within a limit on the speed the score alone decides: candidates are timed from the best on,
+    until there are enough. Without one the reward weighs speed, too, and all are timed.
+    """
+    settings, meter = prepared.context.settings, prepared.meter
+    limits, limited = Limits(settings.speedup, settings.max_params), settings.speedup is not None
+    order = sorted(scored, key=lambda one: -one[1])
+    found: list[tuple[Candidate, float]] = []
+    for candidate, score in order[: TIMED * count if limited else None]:
+        costs = meter.of_candidate(candidate)
+        if max(limits.violations(costs.speedup, costs.params).values(), default=0) > 0:
+            continue
+        found.append((candidate, candidate_reward(score, costs, meter)))
+        if limited and len(found) == count:
+            break
+    return [one for one, _ in sorted(found, key=lambda one: -one[1])[:count]]
 
 
 def _at_random(prepared: Prepared, like: Candidate) -> Iterator[Candidate]:

@@ -27,7 +27,7 @@ def test_the_best_untrained_students_are_found_once_and_tried_first(
     best = screened(prepared, likely, like, 8)
     assert len(best) == 2 and best[0] != best[1]
     [known] = [p for p in (pipeline.run.folder / "steps").iterdir() if p.stem == "screened"]
-    assert known.read_text().count("num_hidden_layers") == 8
+    assert known.read_text().count("num_hidden_layers") == 2
     first, second = (pipeline.mini.initial(one) for one in best)
     worst = pipeline.mini.initial(likely[0])
     assert first is not None and second is not None and worst is not None
