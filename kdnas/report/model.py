@@ -21,6 +21,7 @@ WITHOUT_ASSISTANTS = "without assistants"
 BY_MAGNITUDE = "pruned by magnitude"
 SEARCHED = "found by the search"
 DISTILLED = "distilled"
+ON_LABELS = "fine-tuned without KD"
 # A control counts as equally fast up to this relative distance from the student's speed-up.
 AS_FAST = 0.15
 P_VALUE = 0.05

@@ -11,6 +11,22 @@ from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run, resolve
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# nothing yet\n", "is empty; give it options, such as task: mrpc, or leave --config out"),
+        ("name: films\ntext: review\nskip_malformed: true\n", ": this describes a task; give it"),
+        ("films: {text: review, label: stars}\n", ": this describes a task; give it with --task"),
+    ],
+)
+def test_a_file_of_no_options_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    with pytest.raises(KdnasError) as caught:
+        load_settings([file], {})
+    assert message in str(caught.value) and str(caught.value).startswith(str(file))
+
+
 def test_flags_win_over_the_file_and_hyphens_are_underscores(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("trials: 7\nmini-epochs: 2\n")
