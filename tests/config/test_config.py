@@ -203,6 +203,33 @@ def test_a_refused_search_is_forgotten_unless_another_process_has_it(tmp_path: P
     assert not list((tmp_path / "mine").iterdir())
 
 
+def test_a_planned_run_leaves_nothing_where_it_would_be(tmp_path: Path) -> None:
+    settings = Settings(out=tmp_path / "runs" / "new")
+    first, second = (Run.create(settings, planned=True) for _ in range(2))
+    assert first.place == second.place == settings.out and first.folder != second.folder
+    for run in (first, second):
+        with run.forgotten(), run.alone():
+            assert Run.open(run.folder).settings == run.settings
+        assert not run.folder.exists()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(KdnasError, match=r"not empty .* 'thesis\.tex'"):
+        Run.create(Settings(out=tmp_path), planned=True)
+    with pytest.raises(KdnasError, match="cannot write to"):
+        Run.create(Settings(out=tmp_path / "thesis.tex" / "run"), planned=True)
+    begun = Run.create(settings)
+    assert Run.create(settings, planned=True).folder == begun.folder
+
+
+def test_a_refused_run_leaves_no_folder_above_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KdnasError),
+        (run := Run.create(Settings(out=tmp_path / "a" / "b"))).forgotten_if_refused(),
+    ):
+        raise KdnasError("no good")
+    assert not run.folder.parent.exists()
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(KdnasError, match=r"not empty .* 'thesis\.tex'"):
