@@ -146,7 +146,14 @@ def report_of(**changes: Any) -> Report:
         ],
         "search": {
             **{**found, "sampler": "tpe", "objective": "reward", "trials": 12, "distinct": 12},
-            **{"seen": 12, "infeasible": 0, "space": 1536, "rungs": 1, "speedup_wanted": None},
+            **{
+                "seen": 12,
+                "infeasible": 0,
+                "space": 1536,
+                "rungs": 1,
+                "speedup_wanted": None,
+                "fastest": 12.0,
+            },
             **{"max_params": None, "alpha": 1.0, "beta": 0.1, "cost": "latency", "seed": 0},
             "seconds_per_trial": {"median": 5.0, "least": 2.5, "most": 30.1},
             "random_search": {**found, "best_reward": 0.69},

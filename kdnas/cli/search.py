@@ -69,7 +69,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
     check_settings(settings)
     from kdnas.workflow.api import new_run
 
-    _finish(new_run(config, flags), dry_run=dry_run)
+    _finish(new_run(config, flags, planned=dry_run), dry_run=dry_run)
 
 
 @with_settings(
@@ -280,7 +280,7 @@ def _distil_shape(
     check_settings(settings)
     from kdnas.workflow.api import new_run
 
-    _finish(new_run(config, flags, searches=False), dry_run=dry_run)
+    _finish(new_run(config, flags, searches=False, planned=dry_run), dry_run=dry_run)
 
 
 def _distil_trial(

@@ -72,5 +72,18 @@ def problem_of_black_box(values: Mapping[str, Any], stages: tuple[Stage, ...]) -
     return None
 
 
+def problem_of_a_recipe(values: Mapping[str, Any], recipe: Mapping[str, Any]) -> str | None:
+    """What of a recipe contradicts a black-box teacher, in words.
+
+    Args:
+        values: Of the run's options, at least those that were given.
+        recipe: What the recipe sets beside its stages.
+    """
+    for name in REFUSED if values.get(FILE) is not None else ():
+        if recipe.get(name, default_of(name)) != default_of(name):
+            return f"sets {name}, but {REFUSED[name]}"
+    return None
+
+
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"

@@ -10,7 +10,7 @@ from kdnas.config.black_box import is_static_shape
 from kdnas.config.choices import STATIC
 from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import with_offer
-from kdnas.config.read import read_yaml, validated
+from kdnas.config.read import describes_a_task, holds_settings, read_yaml, validated
 from kdnas.config.recipe_file import Recipe, find_recipe
 from kdnas.config.settings import Settings
 from kdnas.errors import KdnasError
@@ -39,7 +39,7 @@ def load_settings(
     base, origins = _base(defaults)
     given: dict[str, Any] = {}
     for file in files or ():
-        found = read_yaml(file)
+        found = _options_in(file)
         given |= found
         origins |= dict.fromkeys(found, file)
     complete = given.keys() >= {"recipe", *OF_A_RECIPE}  # a run's config.yaml: resolved already
@@ -64,6 +64,24 @@ def load_settings(
     if given.get("stages"):
         base = _without_plain(base)
     return validated(base | given, origins)
+
+
+def _options_in(file: Path) -> dict[str, Any]:
+    """The options in a YAML file.
+
+    Raises:
+        KdnasError: It cannot be read, holds none, or describes a task.
+    """
+    found = read_yaml(file)
+    if not found:
+        raise KdnasError(
+            f"{shown(file)} is empty; give it options, such as task: mrpc, or leave --config out"
+        )
+    named = [value for value in found.values() if isinstance(value, dict)]
+    of_tasks = any(map(describes_a_task, named)) and not holds_settings(found)
+    if of_tasks or describes_a_task(found):
+        raise KdnasError(f"{shown(file)}: this describes a task; give it with --task")
+    return found
 
 
 def _recipe_of_static(base: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:

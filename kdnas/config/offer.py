@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kdnas.config.black_box import problem_of_a_recipe
 from kdnas.config.choices import AGREEMENT, RECIPE, SHAPE
 from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.config.names import joined, split
@@ -68,7 +69,7 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
         more = {"search_over": ",".join([SHAPE, *left])} if left else {}
         return {**kept, **more, "recipe": words[0]}
     values = {**base, **given}
-    found = _read(words, bool(values.get("corpus")))
+    found = _read(words, values)
     plain = [name for name in PLAIN_RECIPE if name in given]
     if plain and all(recipe.stages for recipe in found.values()):
         raise KdnasError(
@@ -123,8 +124,15 @@ def proxy_has_labels(settings: Settings) -> bool:
     return settings.scores_agreement or has_general_stages(settings)
 
 
-def _read(words: list[str], has_corpus: bool) -> dict[str, Recipe]:
-    """Recipes by short names; of all, those that need a corpus are left out where there is none."""
+def why_not_offered(recipe: Recipe, values: Mapping[str, Any]) -> str | None:
+    """What a recipe needs that a run with some values of options has not, in words."""
+    if recipe.needs_corpus and not values.get("corpus"):
+        return "learns from a corpus, and no --corpus is given"
+    return problem_of_a_recipe(values, recipe.settings)
+
+
+def _read(words: list[str], values: Mapping[str, Any]) -> dict[str, Recipe]:
+    """Recipes by short names; of all, those are left out that need what the run has not."""
     everything = words == [EVERY]
     found: dict[str, Recipe] = {}
     for word in built_in_names() if everything else words:
@@ -135,12 +143,11 @@ def _read(words: list[str], has_corpus: bool) -> dict[str, Recipe]:
                 f"invalid --recipes {','.join(words)}: two are called {name!r}; leave one out, or "
                 "rename its file"
             )
-        if recipe.needs_corpus and not has_corpus:
+        if why := why_not_offered(recipe, values):
             if everything:
                 continue
             raise KdnasError(
-                f"invalid --recipes {','.join(words)}: recipe {name!r} learns from a corpus; name "
-                "one with --corpus, or leave that recipe out"
+                f"invalid --recipes {','.join(words)}: recipe {name!r} {why}; leave that recipe out"
             )
         found[name] = recipe
     return found

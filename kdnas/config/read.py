@@ -82,6 +82,17 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return found
 
 
+def describes_a_task(entry: Mapping[str, Any]) -> bool:
+    """Whether a file's mapping is a task's entry: those have a text column or a type."""
+    return "text" in entry or isinstance(entry.get("type"), str)
+
+
+def holds_settings(values: Mapping[str, Any]) -> bool:
+    """Whether a file's mapping has options; a task's name may be that of one."""
+    known = [k for k in values if str(k).replace("-", "_") in Settings.model_fields]
+    return any(not (isinstance(values[k], dict) and describes_a_task(values[k])) for k in known)
+
+
 def nearest(word: str, known: Any) -> str:
     """`; did you mean 'x'?` for a mistyped word, or the list of what is known if it is short."""
     words = [str(w) for w in known]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import train
 from kdnas.errors import DivergedError
+from kdnas.measure.quiet import working_seconds
 from kdnas.runtime.console import silently
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, EncodedExamples
@@ -44,7 +44,7 @@ def seconds_a_step(
     few = few.relabelled(TASK_TYPES[data.task_type].label_scale(data.labels).standard(few.labels))
     short = replace(schedule, lr=1e-6, epochs=STEPS, max_steps=STEPS, max_seconds=SECONDS)
     losses = {name: (weight, LOSSES[name]()) for name, weight in LABELS_ONLY.items()}
-    steps, start = _Steps(), time.perf_counter()
+    steps, start = _Steps(), working_seconds()
     # An error here comes up again in the job itself, which reports it.
     with (
         silently(),
@@ -57,7 +57,7 @@ def seconds_a_step(
     times = np.diff(steps.began)[1:]
     if len(times):
         return float(np.median(times)), tokens
-    return (time.perf_counter() - start) / max(1, len(steps.began)), tokens
+    return (working_seconds() - start) / max(1, len(steps.began)), tokens
 
 
 class _Steps(NoSignal):
@@ -67,5 +67,5 @@ class _Steps(NoSignal):
         self.began: list[float] = []
 
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
-        self.began.append(time.perf_counter())
+        self.began.append(working_seconds())
         return super().fetch(batch, request)

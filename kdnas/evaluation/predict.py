@@ -145,7 +145,9 @@ def _predict_chunk(
 ) -> Iterator[Prediction]:
     paired, spec = any(row.text_pair is not None for row in rows), classifier.spec
     if spec and is_paired(spec) and any(row.text_pair is None for row in rows):
-        raise KdnasError(f"task {spec.name!r} reads pairs; give a second text for each text")
+        raise KdnasError(
+            f"task {spec.name!r} reads pairs; give a second text for each text (--text-pair)"
+        )
     if spec and not is_paired(spec) and paired:
         raise KdnasError(f"task {spec.name!r} reads one text a row; leave out the second texts")
     model, tokenizer, kind = classifier.model, classifier.tokenizer, classifier.task_type

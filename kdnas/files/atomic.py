@@ -126,9 +126,17 @@ def make_writable(folder: Path) -> None:
     Raises:
         KdnasError: It cannot be made or written.
     """
-    probe = folder / f".writable.{process_name().replace(':', '~')}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None
+    check_writable(folder)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises KdnasError where files cannot be written to a folder."""
+    probe = folder / f".writable.{process_name().replace(':', '~')}"
+    try:
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:

@@ -130,12 +130,17 @@ def check_cache() -> None:
         ) from None
 
 
+def place_of(kind: str, name: str) -> Path:
+    """Where an entry is, if it is there; it may be removed at any time."""
+    return cache_folder() / kind / name
+
+
 def use(kind: str, name: str) -> Path:
     """Where an entry is, or is to be made. While this process runs, nobody removes it.
 
     Entries that were used least recently make room where the cache is over its limit.
     """
-    path = cache_folder() / kind / name
+    path = place_of(kind, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     _mark(f"{kind}/{_name(path)}")
     with suppress(OSError):

@@ -39,10 +39,8 @@ def check_recipe(
     mini = settings.mini_stage
     for stage in (mini, *settings.full_stages):
         _check_names(stage)
-    if recorded and teacher:
-        _check_states(settings, Shapes(teacher, next(iter(students), teacher)), OF_BLACK_BOX)
-    if teacher and any(isinstance(s, Architecture) and s.is_static for s in students):
-        _check_states(settings, Shapes(teacher, teacher), OF_STATIC)
+    if teacher:
+        _check_outputs_alone(settings, teacher, students, recorded=recorded)
     for stage in _stages_taken(settings):
         scored = settings.scored_losses if stage == mini else ()
         for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
@@ -88,6 +86,21 @@ def _stages_taken(settings: Settings) -> tuple[Stage, ...]:
     """Those of full KD, ahead of them mini-KD's where it scores candidates."""
     mini = () if settings.scores_agreement else (settings.mini_stage,)
     return (*mini, *settings.full_stages)
+
+
+def _check_outputs_alone(
+    settings: Settings,
+    teacher: Architecture,
+    students: Collection[AnyArchitecture],
+    *,
+    recorded: bool,
+) -> None:
+    """Refuses losses on states where the teacher or a student has none that could be compared."""
+    static = any(isinstance(s, Architecture) and s.is_static for s in students)
+    # What a loss reads can be asked of a student with layers alone.
+    layered = next((s for s in students if s.num_hidden_layers), teacher)
+    for why in (OF_BLACK_BOX,) * recorded + (OF_STATIC,) * static:
+        _check_states(settings, Shapes(teacher, layered), why)
 
 
 def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:

@@ -115,18 +115,23 @@ def general_student(
 
 
 def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: str) -> None:
-    """The control without a teacher: labels alone, for as many epochs as the task's stages."""
-    own = [stage for stage in job.settings.full_stages if not stage.is_general]
+    """The control without a teacher."""
+    stage = stage_on_labels(job.settings)
+    train_stage(job, stage, state, folder / f"{stage.name}.pt", title)
+
+
+def stage_on_labels(settings: Settings) -> Stage:
+    """Labels alone, for as many epochs as a recipe's stages of the task."""
+    own = [stage for stage in settings.full_stages if not stage.is_general]
     smoothing = [s.options["label_smoothing"] for s in own if "label_smoothing" in s.options]
-    stage = Stage(
+    return Stage(
         name="labels-alone",
         data="task",
         losses=dict(LABELS_ONLY),
-        epochs=task_epochs(job.settings),
+        epochs=task_epochs(settings),
         lr=max(stage.lr for stage in own if trains_head(stage)),
         **({"label_smoothing": max(smoothing)} if smoothing else {}),
     )
-    train_stage(job, stage, state, folder / f"{stage.name}.pt", title)
 
 
 def train_stage(

@@ -13,6 +13,7 @@ from kdnas.report.model import Report, SplitFacts
 from kdnas.report.page import Command, Section, Table
 from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
+from kdnas.scoring.limits import MARGIN
 from kdnas.tasks import TASK_TYPES
 
 NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")
@@ -41,16 +42,16 @@ def next_section(data: ReportData) -> Section:
         commands.append(Command(f"kdnas resume {run}", "go on, to a finished student"))
         commands.append(Command(f"kdnas report {run} --watch", "keep this page up to date"))
         return replace(NEXT, commands=commands)
-    kind = TASK_TYPES[report.task_type]
-    predict = f"kdnas predict {run} {kind.predict_example}"
-    commands.append(Command(predict, f"{kind.predict_does} with the student"))
+    does = TASK_TYPES[report.task_type].predict_does
+    commands.append(Command(predict_line(report, run), f"{does} with the student"))
     for one in search.bargains if search else ():
         line = f"kdnas distill {run} --trial {one.trial}"
         commands.append(Command(line, f"another student, trial {one.trial}: {bargain_words(one)}"))
     if search:
-        line, times = faster(report, run), twice_as_fast(report)
+        if faster := twice_as_fast(report):
+            line = faster_line(report, run)
+            commands.append(Command(line, f"a student {faster} times as fast"))
         commands += [
-            Command(line, f"a student {times} times as fast"),
             Command(f"kdnas resume {run} {longer(data.settings)}", "search for longer"),
             Command(f"kdnas fidelity {run}", "check what the search's score is worth"),
         ]
@@ -64,14 +65,23 @@ def next_section(data: ReportData) -> Section:
     return replace(NEXT, commands=commands)
 
 
-def faster(report: Report, run: str) -> str:
-    """The command that distils a faster student of a run's study."""
-    return f"kdnas distill {run} --speedup {twice_as_fast(report)}"
+def predict_line(report: Report, model: str) -> str:
+    """The command that asks a model, which is named as it is given, about one row."""
+    texts = report.data.texts if report.data else 1
+    return f"kdnas predict {model} {TASK_TYPES[report.task_type].predict_example(texts)}"
 
 
-def twice_as_fast(report: Report) -> int:
-    """A speed-up of twice the student's, rounded."""
-    return 2 * max(1, round(report.speedup))
+def faster_line(report: Report, run: str) -> str:
+    """The command that distils a student `twice_as_fast`; empty where there is none."""
+    faster = twice_as_fast(report)
+    return f"kdnas distill {run} --speedup {faster}" if faster else ""
+
+
+def twice_as_fast(report: Report) -> int | None:
+    """A speed-up of twice the student's, rounded, which a trial reaches, with a margin."""
+    twice = 2 * max(1, round(report.speedup))
+    fastest = report.search.fastest if report.search else None
+    return twice if fastest and fastest >= MARGIN * twice else None
 
 
 def _smaller(report: Report, data: ReportData) -> str:

@@ -20,6 +20,7 @@ from kdnas.measure.latency import NEW_TOKENS
 from kdnas.report.about import every_setting, labels_in_words, shown
 from kdnas.report.family import family_table
 from kdnas.report.model import Report, TrainedStage
+from kdnas.report.origin import made_in_words
 from kdnas.runtime.formatting import in_millions, several
 from kdnas.students.checkpoint import CARD
 from kdnas.tasks import TASK_TYPES, embedded_teacher
@@ -60,6 +61,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         seed=_seed(report, settings),
         environment=report.environment,
         written=f" read, {NEW_TOKENS} written" if TASK_TYPES[report.task_type].generates else "",
+        made=made_in_words(report),
         teacher=_teacher(report),
         auto_class=TASK_TYPES[report.task_type].auto_class.__name__,
         answer=TASK_TYPES[report.task_type].torch_answer(report.student.threshold),

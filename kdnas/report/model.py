@@ -21,6 +21,7 @@ WITHOUT_ASSISTANTS = "without assistants"
 BY_MAGNITUDE = "pruned by magnitude"
 SEARCHED = "found by the search"
 DISTILLED = "distilled"
+ON_LABELS = "fine-tuned without KD"
 # A control counts as equally fast up to this relative distance from the student's speed-up.
 AS_FAST = 0.15
 P_VALUE = 0.05
@@ -226,6 +227,7 @@ class DataFacts(Part):
     splits: dict[str, SplitFacts]
     proxy: int  # training rows (or corpus texts) that short trainings see
     assumed: list[str] = []  # how files were read where that is not the usual way
+    texts: int = 1  # that a row has
     example: list[str] = []  # one training text, or pair, that is neither scored nor long
 
 
@@ -319,6 +321,7 @@ class Search(Found):
     finalists_tau: float | None = None  # Kendall's, between their two scores
     rungs: int
     speedup_wanted: float | None
+    fastest: float | None = None  # speed-up of the fastest student tried
     max_params: int | None
     alpha: float
     beta: float

@@ -60,6 +60,7 @@ def search_summary(
         random_search=None if control is None else found(control),
         bargains=bargains(table, winner),
         speedup_wanted=settings.speedup,
+        fastest=finished(table).speedup.max(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import wrap
 
-from kdnas.report.about import faster
+from kdnas.report.about import faster_line, predict_line
 from kdnas.report.data import ReportData
 from kdnas.report.family import family_lines
 from kdnas.report.model import Best, Found, Report, Search
@@ -41,14 +41,14 @@ def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:
     """Where the files are, and the commands that a person will want next."""
     own = folder is None or folder == run
     name, home = short_path(run), short_path(folder or run)
-    kind = TASK_TYPES[report.task_type]
     which = "" if own else _which(run, folder or run, report.student.trial)
     look = "look at the front" if report.search else "read the report"
     model = name if own else f"{home}/student"
+    faster = faster_line(report, name)
     commands = {
-        f"kdnas predict {model} {kind.predict_example}": kind.predict_does,
+        predict_line(report, model): TASK_TYPES[report.task_type].predict_does,
         f"kdnas report {name} --open": look,
-        **({faster(report, name): "a faster student"} if report.search else {}),
+        **({faster: "a faster student"} if faster else {}),
         f"kdnas export {name}{which} --format onnx,int8": "ship it",
     }
     width = max(map(len, commands))

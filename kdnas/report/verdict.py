@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdnas.report.model import DISTILLED, SEARCHED, Comparison, Report, shown_name
+from kdnas.report.origin import other_shape
 from kdnas.runtime.formatting import several
 
 # The student that the run is about, in a sentence.
@@ -62,8 +63,9 @@ def _chosen(report: Report) -> str:
         return ""
     scores, rows = chosen.scores, several(f"{chosen.rows:,}", "training row")
     own = "".join(f", {who} {scores[name]:.4f}" for name, who in OWN.items() if name in scores)
+    shape = report.student.architecture.label.partition(" ")[0]
     return (
-        f'The student is "{chosen.shipped}": on {rows} held out, it scored '
+        f'The student is "{chosen.shipped}", {shape}: on {rows} held out, it scored '
         f"{scores[chosen.shipped]:.4f}{own}."
     )
 
@@ -93,10 +95,13 @@ def _nothing_learnt(report: Report) -> str:
 def _compared(report: Report) -> str:
     controls = {control.name: shown_name(control, report.speedup) for control in report.controls}
     names = {**controls, **{low.name: low.name for low in report.baselines}}
+    own = report.selection is None or report.selection.shipped in OWN
     groups: dict[str, list[str]] = {}
     for one in report.comparisons:
         if not one.name.startswith("always "):
-            told = f'"{names.get(one.name, one.name)}" {_by(one)}'
+            told, shape = f'"{names.get(one.name, one.name)}"', other_shape(report, one.name)
+            told += f" of {shape}" if shape and not own else ""
+            told += f" {_by(one)}"
             groups.setdefault(_word(one), []).append(told)
     if not groups:
         return f"It has {len(controls)} controls; {UNKNOWN}." if controls else ""

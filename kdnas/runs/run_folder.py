@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,8 @@ from kdnas.config.names import split
 from kdnas.config.read import read_yaml
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
-from kdnas.files.atomic import append_line, make_writable, write_text
+from kdnas.files.atomic import append_line, check_writable, make_writable, write_text
+from kdnas.files.disk import existing
 from kdnas.files.lines import is_finite, json_lines
 from kdnas.files.locks import file_lock
 from kdnas.runtime import console
@@ -36,17 +38,25 @@ OURS = {"config.yaml", "joined.json", ".lock", ".teacher.lock", storage_url.FILE
 
 
 class Run:
-    """A run folder, and the settings in its config.yaml."""
+    """A run folder, and the settings in its config.yaml.
+
+    Attributes:
+        folder: What holds its files.
+        place: The same; of a run that is only planned, where it would be.
+        settings: Every option.
+    """
 
     def __init__(self, folder: Path, settings: Settings) -> None:
-        self.folder = folder
+        self.folder = self.place = folder
         self.settings = settings
-        # Whether this process began the run, and whether it made its folder.
-        self._begun_here = self._made_here = False
+        self._begun_here = False  # whether this process began the run
+        self._made_here: Sequence[Path] = ()  # its folder and those above it, where this made them
 
     @classmethod
-    def create(cls, settings: Settings) -> Run:
+    def create(cls, settings: Settings, *, planned: bool = False) -> Run:
         """Starts a run in a new or empty folder, or continues the same run.
+
+        A new run that is only `planned` is in a temporary folder, until it is forgotten.
 
         Raises:
             KdnasError: The folder cannot be written, or holds another run or other files.
@@ -55,18 +65,25 @@ class Run:
         assert settings.out is not None
         folder = settings.out
         run = cls(folder, _without_password(settings))
-        if (folder / "config.yaml").exists():
-            _refuse_another(run.settings, cls.open(folder).settings, folder)
-        else:
-            run._made_here, run._begun_here = not folder.exists(), True
+        if not planned and not (folder / "config.yaml").exists():
+            run._made_here = [path for path in (folder, *folder.parents) if not path.exists()]
             make_writable(folder)
-            if others := sorted(path.name for path in folder.iterdir() if path.name != ".lock"):
-                raise KdnasError(
-                    f"{folder} is not empty and holds no kdnas run (it has {others[0]!r}); choose "
-                    "another --out"
-                )
+        files = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+        if "config.yaml" in files:
+            _refuse_another(run.settings, cls.open(folder).settings, folder)
+        elif others := sorted(files - {".lock"}):
+            raise KdnasError(
+                f"{folder} is not empty and holds no kdnas run (it has {others[0]!r}); choose "
+                "another --out"
+            )
+        else:
+            if planned:
+                check_writable(existing(folder))
+                run.folder = Path(tempfile.mkdtemp(prefix="kdnas-plan-"))
+                run._made_here = [run.folder]
+            run._begun_here = True
             run.save()
-        storage_url.keep_password(settings.storage, folder)
+        storage_url.keep_password(settings.storage, run.folder)
         return run
 
     @classmethod
@@ -133,8 +150,8 @@ class Run:
             if {path.name for path in files} <= OURS:
                 for path in files:
                     path.unlink()
-                if self._made_here:
-                    self.folder.rmdir()
+                for folder in self._made_here:  # as far as others have put nothing there
+                    folder.rmdir()
 
     def log(self, event: str, **fields: Any) -> None:
         """Appends one line to log.jsonl."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kdnas.config import expected, nearest
+from kdnas.config import describes_a_task, expected, holds_settings, nearest
 from kdnas.config.strict_yaml import read_mapping
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import shown
@@ -38,8 +38,10 @@ def load_spec(name: str | Path, extra: Mapping[str, Any] | None = None) -> TaskS
     """
     if Path(name).suffix.lower() in (".yaml", ".yml"):
         entries = read_mapping(Path(name), "a name to a task")
-        if "text" in entries or isinstance(entries.get("type"), str):
+        if describes_a_task(entries):
             return _parse(str(entries.get("name", Path(name).stem)), entries, str(name))
+        if holds_settings(entries):
+            raise KdnasError(f"{name}: this is a settings file; give it with --config")
         if len(entries) != 1:
             held = f"the keys {', '.join(map(str, entries))}" if entries else "nothing"
             raise KdnasError(f"{name} holds {held}; give one task")

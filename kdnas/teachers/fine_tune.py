@@ -16,7 +16,7 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import TrainResult, train
 from kdnas.files.artifact import Artifact
-from kdnas.files.cache import use
+from kdnas.files.cache import place_of, use
 from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
@@ -26,6 +26,8 @@ from kdnas.tasks.types import TASK_TYPES, UNSCALED, LabelScale
 from kdnas.teachers.cache import teacher_key
 from kdnas.teachers.head import to_label_units, to_standard_units
 from kdnas.teachers.load import Teacher
+
+CACHED = "teachers"  # the kind of entry in the cache
 
 
 def fine_tune_teacher(
@@ -40,13 +42,7 @@ def fine_tune_teacher(
 
     A teacher that another run trained in the same way comes from the cache.
     """
-    how: dict[str, Any] = {"schedule": asdict(schedule), "precision": runtime.precision}
-    if (scale := scale_of(data)) != UNSCALED:
-        how["scale"] = scale
-    if data.class_weights is not None:
-        how["class_weights"] = data.class_weights.tolist()
-    name = teacher_key(teacher, data, **how)
-    load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
+    name = _name_in_cache(teacher, data, schedule, runtime)
     checkpoint = folder.with_name("teacher.pt")
 
     def make() -> PreTrainedModel:
@@ -56,12 +52,8 @@ def fine_tune_teacher(
         record("teacher", "fine-tuning", trained.curve)
         return teacher.model
 
-    def save(model: PreTrainedModel, partial: Path) -> None:
-        model.save_pretrained(partial)
-        teacher.tokenizer.save_pretrained(partial)
-
-    path = use("teachers", name)
-    cached = Artifact(path, {"teacher": name}, lambda saved: load(saved).eval(), save)
+    path = use(CACHED, name)
+    cached = _artifact(teacher, path, name)
     with file_lock(path.with_suffix(".lock"), "another process fine-tunes the same teacher"):
         if cached.done():
             say(f"found the fine-tuned teacher in {path}")
@@ -71,6 +63,34 @@ def fine_tune_teacher(
     replace(cached, path=folder).write(teacher.model)
     checkpoint.unlink(missing_ok=True)
     teacher.has_head = True
+
+
+def in_cache(teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime) -> bool:
+    """Whether `fine_tune_teacher` would find the teacher in the cache."""
+    name = _name_in_cache(teacher, data, schedule, runtime)
+    return _artifact(teacher, place_of(CACHED, name), name).done()
+
+
+def _name_in_cache(
+    teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime
+) -> str:
+    how: dict[str, Any] = {"schedule": asdict(schedule), "precision": runtime.precision}
+    if (scale := scale_of(data)) != UNSCALED:
+        how["scale"] = scale
+    if data.class_weights is not None:
+        how["class_weights"] = data.class_weights.tolist()
+    return teacher_key(teacher, data, **how)
+
+
+def _artifact(teacher: Teacher, path: Path, name: str) -> Artifact[PreTrainedModel]:
+    """The fine-tuned model of a teacher, with its tokenizer beside it."""
+    load: Callable[[Path], PreTrainedModel] = type(teacher.model).from_pretrained
+
+    def save(model: PreTrainedModel, partial: Path) -> None:
+        model.save_pretrained(partial)
+        teacher.tokenizer.save_pretrained(partial)
+
+    return Artifact(path, {"teacher": name}, lambda saved: load(saved).eval(), save)
 
 
 def fine_tune(

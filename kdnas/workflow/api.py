@@ -199,8 +199,12 @@ def load_run(run: str | Path) -> LoadedRun:
     )
 
 
-def new_run(config: Paths | None, flags: dict[str, Any], *, searches: bool = True) -> Run:
+def new_run(
+    config: Paths | None, flags: dict[str, Any], *, searches: bool = True, planned: bool = False
+) -> Run:
     """The run folder of a search or of a given shape, new or of the same settings as before.
+
+    A new one that is only `planned` is a temporary folder; `plan_of` removes it.
 
     Raises:
         KdnasError: An option is wrong, or the folder holds something else.
@@ -213,7 +217,7 @@ def new_run(config: Paths | None, flags: dict[str, Any], *, searches: bool = Tru
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     settings = with_type_defaults(settings, spec)
     check_settings(settings)
-    return Run.create(with_latency_input(settings))
+    return Run.create(with_latency_input(settings), planned=planned)
 
 
 def complete(

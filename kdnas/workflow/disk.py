@@ -38,12 +38,12 @@ def disk_needed(
     trials = KEPT_TRIALS if context.settings.searches else 0
     own = one * (students + trials + PAUSED) + tunes * (1 + PAUSED) * teacher
     cached = stores + tunes * teacher
-    cache, folder = existing(cache_folder()), existing(context.run.folder)
+    cache, folder = existing(cache_folder()), existing(context.run.place)
     if cache.stat().st_dev == folder.stat().st_dev:
-        return [Disk.of(context.run.folder, cached + own)]
+        return [Disk.of(context.run.place, cached + own)]
     return [
         Disk.of(cache_folder(), cached),
-        Disk.of(context.run.folder, own),
+        Disk.of(context.run.place, own),
     ]
 
 

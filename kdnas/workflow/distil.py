@@ -13,7 +13,14 @@ from optuna.study import Study
 
 from kdnas.evaluation.threshold import keep_threshold
 from kdnas.recipes.full import run_recipe, train_on_labels
-from kdnas.report.model import BY_MAGNITUDE, DISTILLED, HAND_PICKED, SEARCHED, WITHOUT_ASSISTANTS
+from kdnas.report.model import (
+    BY_MAGNITUDE,
+    DISTILLED,
+    HAND_PICKED,
+    ON_LABELS,
+    SEARCHED,
+    WITHOUT_ASSISTANTS,
+)
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import FAMILY, Run
 from kdnas.runtime.console import say
@@ -189,7 +196,7 @@ def train_controls(
 
     alone = replace(winner, assistants=())
     labels = partial(fine_tune, prepared, alone)
-    make("fine-tuned without KD", alone, "fine-tuned", labels, distilled=False)
+    make(ON_LABELS, alone, "fine-tuned", labels, distilled=False)
     if winner.assistants:
         afresh = partial(distil, prepared, alone, None)
         make(WITHOUT_ASSISTANTS, alone, "without-assistants", afresh)

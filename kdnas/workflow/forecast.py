@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,6 +33,7 @@ from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.prepare import is_tuned_in_cache
 from kdnas.workflow.probe import probe
 from kdnas.workflow.pruned import LATENCY_TABLE, to_be_measured
 from kdnas.workflow.run_space import asked_candidates
@@ -56,6 +57,7 @@ class Facts:
     teacher: str
     teacher_params: int
     tunes_teacher: bool
+    tuned_in_cache: bool  # whether it was fine-tuned for another run
     student: str | None = None  # the given shape; None of a search, which follows:
     space: int | None = None
     trials: int | None = None
@@ -102,6 +104,7 @@ class Forecast:
         of = "" if facts.budget is None else f" of --budget {facts.budget}"
         rows = ", ".join(f"{count:,} {name}" for name, count in facts.rows.items())
         tuned = ", to be fine-tuned" if facts.tunes_teacher else ""
+        tuned = ", fine-tuned before: in the cache" if facts.tuned_in_cache else tuned
         parts = {
             "task": f"{facts.task}{_classes(facts.classes)}",
             "rows": rows,
@@ -144,14 +147,16 @@ def forecast(
     settings, folder = context.settings, context.run.folder
     tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
     tune = not tuned and _is_tuned(context, inputs, given)
+    cached = tune and is_tuned_in_cache(context, inputs, given)
     left = trials_left(context) if searches else 0.0
     random = trials_left(context, control=True) if searches else 0.0
     missing = [one for one in students if left > 0 or not one.is_made(settings)]
     trains = bool(left or random or missing or trainings)
     jobs = count_jobs(context, math.ceil(max(left, random)), count_params(given.model))
-    speeds = probe(context, inputs, given, tune=tune, trains=trains)
+    speeds = probe(context, inputs, given, tune=tune and not cached, trains=trains)
     estimate = Estimate(context, inputs, speeds, jobs)
-    before = _before(context, estimate, tune=tune, signal=bool(left or random or missing))
+    signal = bool(left or random or missing)
+    before = _before(context, estimate, tune=tune, cached=cached, signal=signal)
     made = sum(one.is_student for one in students) - sum(one.is_student for one in missing)
     todo = Allotment(left, random, _students(estimate, missing))
     screens = left > 0 and not trials_spent(context)
@@ -180,18 +185,22 @@ def forecast(
         steps.append(Step(TRAININGS, title, {TRAININGS: seconds}, "student"))
     count = len(todo.students) + bool(trainings)
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
-    facts = _facts(context, inputs, given, todo.trials, tune)
+    tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
+    facts = _facts(context, inputs, given, todo.trials, tuning)
     each = estimate.trial() if left or random else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
 
 
-def _before(context: Context, estimate: Estimate, *, tune: bool, signal: bool) -> list[Step]:
+def _before(
+    context: Context, estimate: Estimate, *, tune: bool, cached: bool, signal: bool
+) -> list[Step]:
     """What comes before the search: the teacher, what of it is pruned, its outputs."""
     title = "store the teacher's outputs"
     pruning = to_be_measured(context, estimate.prunings, afresh=tune) if signal else []
     parts = {LATENCY_TABLE: estimate.latency_table}
+    name = "copy the fine-tuned teacher" if cached else "fine-tune the teacher"
     return [
-        *([Step("teacher", "fine-tune the teacher", estimate.teacher(), "teacher")] * tune),
+        *([Step("teacher", name, estimate.teacher(), "teacher")] * tune),
         *(Step(n, n, parts.get(n, estimate.importance)(), "pruning") for n in pruning),
         *([Step("signal", title, estimate.signal(), "signal")] * signal),
     ]
@@ -231,7 +240,7 @@ def _trials(name: str, left: float, estimate: Estimate, *, screens: bool = False
 
 
 def _facts(
-    context: Context, inputs: Inputs, given: Teacher, left: float, tunes_teacher: bool
+    context: Context, inputs: Inputs, given: Teacher, left: float, tuning: Mapping[str, bool]
 ) -> Facts:
     settings, data, spec = context.settings, inputs.data, inputs.data.spec
     rows = {
@@ -253,7 +262,7 @@ def _facts(
         classes=None if spec.labels is None else [str(label) for label in spec.labels],
         teacher=_teacher_in_words(settings, inputs),
         teacher_params=count_params(given.model),
-        tunes_teacher=tunes_teacher,
+        **tuning,
         **chosen,
     )
 

@@ -13,7 +13,8 @@ from optuna.study import Study
 from transformers import AutoConfig, PreTrainedModel
 
 from kdnas import __version__
-from kdnas.config import settings_of
+from kdnas.config import Settings, settings_of
+from kdnas.config.recipe import Stage
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.files.atomic import read_json
@@ -21,6 +22,7 @@ from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.measure.onnx import runtime_name
 from kdnas.measure.quiet import how_measured
+from kdnas.recipes.full import stage_on_labels
 from kdnas.report.model import (
     VERSION,
     Baseline,
@@ -247,12 +249,17 @@ def make_report(
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
             TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
-            for stage in settings_of(settings, candidate.recipe).full_stages
+            for stage in _stages(settings_of(settings, candidate.recipe), shipped)
         ],
         seconds=context.run.seconds(),
         environment=_environment(context),
     )
     return report.model_copy(update={"verdict": verdict(report)})
+
+
+def _stages(settings: Settings, made: Control) -> tuple[Stage, ...]:
+    """The stages that trained a student, by the settings of its recipe."""
+    return settings.full_stages if made.distilled else (stage_on_labels(settings),)
 
 
 def _pruned(prepared: Prepared, made: Control) -> PrunedFacts | None:

@@ -17,7 +17,7 @@ from kdnas.recipes.stages import (
     teacher_schedule,
 )
 from kdnas.runs.context import Context
-from kdnas.runtime.console import say
+from kdnas.runtime.console import say, silently
 from kdnas.scoring.costs import CostMeter, Costs
 from kdnas.scoring.evaluate import Evaluate, evaluate_candidate
 from kdnas.scoring.limits import Limits
@@ -32,7 +32,7 @@ from kdnas.students.pruning import PrunedStudents
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
 from kdnas.teachers.distillation_data import DistillationData
-from kdnas.teachers.fine_tune import fine_tune_teacher
+from kdnas.teachers.fine_tune import fine_tune_teacher, in_cache
 from kdnas.teachers.load import Teacher, load_config, load_teacher, with_fresh_head
 from kdnas.teachers.store import open_or_build_store
 from kdnas.teachers.trained_head import head_of_another_task
@@ -120,9 +120,7 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
             )
             teacher = _with_own_head(context, inputs, teacher)
             if settings.fine_tune or not (teacher.gives_logits or settings.teacher_as_is):
-                schedule, train = teacher_schedule(settings), data.train
-                if data.spec.task_type.has_threshold:  # which is chosen on rows that are new to it
-                    train = for_students(data, settings).train
+                schedule, train = teacher_schedule(settings), _rows_for_teacher(context, inputs)
                 with run.timed("teacher"):
                     say(f"fine-tuning the teacher on {len(train)} examples")
                     record = Curves(run.folder).record
@@ -133,6 +131,22 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
     fit_threshold(context, inputs, teacher)
     teacher.model.to(context.runtime.device)  # type: ignore[arg-type]
     return teacher
+
+
+def is_tuned_in_cache(context: Context, inputs: Inputs, given: Teacher) -> bool:
+    """Whether the cache has the teacher that `prepare_teacher` is about to fine-tune."""
+    with silently():
+        teacher = _with_own_head(context, inputs, given)
+    schedule, train = teacher_schedule(context.settings), _rows_for_teacher(context, inputs)
+    return in_cache(teacher, train, schedule, context.runtime)
+
+
+def _rows_for_teacher(context: Context, inputs: Inputs) -> EncodedExamples:
+    """What a teacher is fine-tuned on; a threshold is chosen on rows that are new to it."""
+    data = inputs.data
+    if data.spec.task_type.has_threshold:
+        return for_students(data, context.settings).train
+    return data.train
 
 
 def source_fingerprint(context: Context, inputs: Inputs) -> Artifact[str]:

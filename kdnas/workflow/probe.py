@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from kdnas.distillation.generation import seconds_a_row
 from kdnas.distillation.probe import seconds_a_step
 from kdnas.distillation.training import logits_of
 from kdnas.measure.latency import InTorch
+from kdnas.measure.quiet import working_seconds
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
@@ -112,14 +112,14 @@ def _seconds(work: Callable[[], object]) -> float:
 
     The first time, a GPU loads its kernels: it counts only where once more would take too long.
     """
-    start = time.perf_counter()
+    start = working_seconds()
     work()
-    first = time.perf_counter() - start
+    first = working_seconds() - start
     times: list[float] = []
     while len(times) < STEPS and sum(times) < PASS_SECONDS and first < FIRST_SECONDS:
-        start = time.perf_counter()
+        start = working_seconds()
         work()
-        times.append(time.perf_counter() - start)
+        times.append(working_seconds() - start)
     return float(np.median(times)) if times else first
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from kdnas.config import Settings, settings_of
 from kdnas.config.choices import STATIC
 from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
-from kdnas.config.offer import EVERY
-from kdnas.config.recipe_file import built_in_names
+from kdnas.config.offer import EVERY, why_not_offered
+from kdnas.config.recipe_file import built_in_names, find_recipe
 from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
 from kdnas.recipes.run_data import RunData
@@ -59,8 +59,8 @@ def usable_recipes(
         why = next(iter(left.values()))
         raise KdnasError(f"--recipes {settings.recipes} leaves {len(found)} to choose from: {why}")
     if settings.recipes == EVERY and not {*found} <= {*space.every_recipe}:
-        without = [] if settings.corpus else set(built_in_names()) - set(settings.offered)
-        left |= dict.fromkeys(sorted(without), "needs --corpus")
+        for name in sorted(set(built_in_names()) - set(settings.offered)):
+            left[name] = f"it {why_not_offered(find_recipe(name), dict(settings))}"
         say(f"--recipes all: {', '.join(found)}")
         for name, why in left.items():
             say(f"recipe {name} is left out: {why}")

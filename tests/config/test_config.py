@@ -11,6 +11,22 @@ from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run, resolve
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# nothing yet\n", "is empty; give it options, such as task: mrpc, or leave --config out"),
+        ("name: films\ntext: review\nskip_malformed: true\n", ": this describes a task; give it"),
+        ("films: {text: review, label: stars}\n", ": this describes a task; give it with --task"),
+    ],
+)
+def test_a_file_of_no_options_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(content)
+    with pytest.raises(KdnasError) as caught:
+        load_settings([file], {})
+    assert message in str(caught.value) and str(caught.value).startswith(str(file))
+
+
 def test_flags_win_over_the_file_and_hyphens_are_underscores(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("trials: 7\nmini-epochs: 2\n")
@@ -185,6 +201,33 @@ def test_a_refused_search_is_forgotten_unless_another_process_has_it(tmp_path: P
     (tmp_path / "mine").mkdir()
     refused(Run.create(Settings(out=tmp_path / "mine")))
     assert not list((tmp_path / "mine").iterdir())
+
+
+def test_a_planned_run_leaves_nothing_where_it_would_be(tmp_path: Path) -> None:
+    settings = Settings(out=tmp_path / "runs" / "new")
+    first, second = (Run.create(settings, planned=True) for _ in range(2))
+    assert first.place == second.place == settings.out and first.folder != second.folder
+    for run in (first, second):
+        with run.forgotten(), run.alone():
+            assert Run.open(run.folder).settings == run.settings
+        assert not run.folder.exists()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(KdnasError, match=r"not empty .* 'thesis\.tex'"):
+        Run.create(Settings(out=tmp_path), planned=True)
+    with pytest.raises(KdnasError, match="cannot write to"):
+        Run.create(Settings(out=tmp_path / "thesis.tex" / "run"), planned=True)
+    begun = Run.create(settings)
+    assert Run.create(settings, planned=True).folder == begun.folder
+
+
+def test_a_refused_run_leaves_no_folder_above_it(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KdnasError),
+        (run := Run.create(Settings(out=tmp_path / "a" / "b"))).forgotten_if_refused(),
+    ):
+        raise KdnasError("no good")
+    assert not run.folder.parent.exists()
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

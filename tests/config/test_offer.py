@@ -52,10 +52,21 @@ def test_a_search_over_recipes_offers_all_that_need_no_corpus() -> None:
     assert "minilm" in with_corpus.offered and with_corpus.corpus_rows == 100_000
 
 
+def test_recipes_that_ask_a_black_box_about_new_texts_are_not_offered() -> None:
+    recorded = {"teacher_predictions": "said.jsonl"}
+    offered = load_settings(None, {"recipes": "all", **recorded}).offered
+    assert {"default", "logits", "static"} <= offered.keys() and "tinybert-task" not in offered
+    with pytest.raises(KdnasError, match="'tinybert-task' sets transfer_methods, but the teacher"):
+        load_settings(None, {"recipes": "default,tinybert-task", **recorded})
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"recipes": "default,minilm"}, "recipe 'minilm' learns from a corpus; name one with"),
+        (
+            {"recipes": "default,minilm"},
+            "recipe 'minilm' learns from a corpus, and no --corpus is given; leave",
+        ),
         ({"recipes": "default,nope"}, "unknown recipe 'nope'"),
         ({"recipes": "pkd,pkd"}, "invalid --recipes pkd,pkd: two are called 'pkd'"),
         ({"recipes": "pkd,default", "recipe": "pkd"}, "--recipe and --recipes contradict"),

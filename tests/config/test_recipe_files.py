@@ -17,9 +17,11 @@ from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
 from kdnas.runs.run_folder import Run
+from kdnas.space.architecture import Architecture
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
 
+TEACHER = Architecture(6, 12, 384, 1536, "gelu")
 STAGE = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}
 
 
@@ -194,3 +196,12 @@ def test_the_command_lists_and_prints_them(command: Said, tmp_path: Path) -> Non
     assert printed["stages"][0]["losses"] == {"task": 0.5, "logits": 0.5}
     assert find_recipe(str(tmp_path / "own.yaml")).stages == find_recipe("logits").stages
     assert command("recipes", "lables") == (2, command.all.splitlines()[-1] + "\n")
+
+
+def test_outputs_alone_of_a_black_box_teach_students_without_layers() -> None:
+    settings = load_settings(None, {"recipe": "static", "teacher_predictions": "said.jsonl"})
+    static = Architecture(0, 1, 16, 1, "gelu")
+    check_recipe(settings, TEACHER, [static], recorded=True)
+    compared = load_settings(None, {"recipe": "states"})
+    with pytest.raises(KdnasError, match="learns from hidden, which reads more of a teacher"):
+        check_recipe(compared, TEACHER, [static], recorded=True)

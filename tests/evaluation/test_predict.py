@@ -179,7 +179,9 @@ def test_a_run_knows_its_columns(
     for place in (run, run / "student"):
         found = said(place, "--json", stdin=lines.encode())
         assert [json.loads(line) for line in found] == rows
-    with pytest.raises(KdnasError, match="'mrpc' reads pairs; give a second text for each"):
+    with pytest.raises(
+        KdnasError, match="'mrpc' reads pairs; give a second text for each text .--text-pair"
+    ):
         predict(run, TEXTS)
 
 

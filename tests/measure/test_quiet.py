@@ -17,7 +17,15 @@ import pytest
 import torch
 
 from kdnas.measure import quiet
-from kdnas.measure.quiet import ALONE, BESIDE, computing, how_measured, lock_folder, measuring
+from kdnas.measure.quiet import (
+    ALONE,
+    BESIDE,
+    computing,
+    how_measured,
+    lock_folder,
+    measuring,
+    working_seconds,
+)
 
 CPU = torch.device("cpu")
 
@@ -58,6 +66,16 @@ print("starts", flush=True)
 with measuring() if sys.argv[1] == "measuring" else computing(torch.device("cpu")):
     print("holds", flush=True)
     time.sleep(600)
+"""
+
+# As a process that measures, for a moment, without the seconds that torch takes to load.
+SHORTLY = """
+import sys, time
+from fasteners import InterProcessReaderWriterLock
+gate = InterProcessReaderWriterLock(sys.argv[1])
+gate.acquire_write_lock()
+print("holds", flush=True)
+time.sleep(1)
 """
 
 
@@ -149,6 +167,17 @@ def test_a_long_wait_is_told_once(
     with computing(CPU):
         time.sleep(0.4)
     assert not capsys.readouterr().out, "nobody waited"
+
+
+def test_waiting_for_another_is_no_work() -> None:
+    lock_folder().mkdir(parents=True, exist_ok=True)
+    with computing(CPU) as let_pass, process(SHORTLY, lock_folder() / "gate.lock"):
+        start, began = time.perf_counter(), working_seconds()
+        let_pass()
+        assert time.perf_counter() - start > 0.3
+        assert working_seconds() - began < 0.2
+        time.sleep(0.1)
+        assert working_seconds() - began > 0.1
 
 
 def test_measuring_in_the_middle_of_a_computation_is_a_mistake() -> None:

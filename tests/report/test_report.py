@@ -187,9 +187,21 @@ def test_the_last_lines_say_what_to_do_next() -> None:
         "  kdnas distill 'runs/my run' --speedup 10       a faster student",
         "  kdnas export 'runs/my run' --format onnx,int8  ship it",
     ]
+    few = {**report_of().model_dump()["search"], "fastest": 10.2}  # timed again, hardly 10
+    assert not any("--speedup" in line for line in closing_lines(report_of(search=few), Path("a")))
     other = closing_lines(report_of(), Path("runs/a"), Path("runs/a/students/trial-2"))
     assert "  kdnas export runs/a --trial 2 --format onnx,int8        ship it" in other
     assert "  kdnas predict runs/a/students/trial-2/student 'a text'  label texts" in other
+
+
+def test_students_for_pairs_are_asked_about_a_pair() -> None:
+    pairs = {"length": 64, "splits": {}, "proxy": 9, "texts": 2}
+    lines = closing_lines(report_of(data=pairs), Path("a"))
+    assert any(
+        line.startswith("  kdnas predict a 'a text' --text-pair 'another'  ") for line in lines
+    )
+    asked = closing_lines(report_of(task_type="question-answering"), Path("a"))
+    assert any("predict a 'a question' --text-pair 'a context'  " in line for line in asked)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import pytest
 from made_runs import report_of
 
 from kdnas.errors import KdnasError
-from kdnas.report.model import Report
+from kdnas.report.card import model_card
+from kdnas.report.model import ON_LABELS, SEARCHED, Report
 from kdnas.report.verdict import verdict
+from kdnas.space import Architecture
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -75,6 +77,23 @@ def test_a_verdict_names_what_was_kept_and_what_is_noise() -> None:
         '0.1000 and "TF-IDF, linear" by 0.0305; within noise of "hand-picked, as fast" (+0.0100); '
         'worse than "odd" by 0.0500.'
     )
+
+
+def test_another_student_than_the_search_s_is_said_to_be_another() -> None:
+    scores = {"hand-picked, as fast": 0.9, SEARCHED: 0.8}
+    report = report_of(
+        selection={"rows": 90, "shipped": "hand-picked, as fast", "scores": scores},
+        student__architecture=Architecture(3, 12, 384, 1536, "gelu"),
+        comparisons=[compared(ON_LABELS, 0.01, 0.02, 0.3)],
+    )
+    told = verdict(report)
+    assert 'The student is "hand-picked, as fast", 3x384: on 90 training rows held out' in told
+    assert 'within noise of "fine-tuned without KD" of 3x192 (+0.0100)' in told
+    assert ", picked by hand and distilled by kdnas: " in model_card(report)
+    assert ", found and distilled by kdnas: " in model_card(report_of())
+    alone = {"rows": 90, "shipped": ON_LABELS, "scores": scores}
+    card = model_card(report_of(selection=alone))
+    assert ", found by kdnas and trained on labels alone: " in card
 
 
 def test_a_verdict_warns_of_a_student_that_is_no_better_than_a_constant() -> None:

@@ -188,3 +188,12 @@ def test_the_type_of_a_task_and_its_short_form() -> None:
         ({"text": "a", "type": "classification", "regression": True}, "contradicts"),
     ):
         assert_error(lambda: load_spec("x", {"x": entry}), message)  # noqa: B023
+
+
+def test_a_settings_file_is_no_task(tmp_path: Path) -> None:
+    file = tmp_path / "films.yaml"
+    file.write_text("task: films\ndata-dir: data\ntasks: {films: {text: review}}\n")
+    with pytest.raises(KdnasError, match="films.yaml: this is a settings file; give it with --con"):
+        load_spec(str(file))
+    file.write_text("recipe: {text: steps, label: cuisine}\n")
+    assert load_spec(str(file)).name == "recipe", "a task may have an option's name"

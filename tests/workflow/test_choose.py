@@ -57,7 +57,9 @@ def test_a_better_control_ships_and_the_searched_student_is_kept(
         report = json.loads((run / "report.json").read_text())
         assert SEARCHED in {c["name"] for c in report["controls"]}
         assert "fine-tuned without KD" not in {c["name"] for c in report["controls"]}
-        assert 'The student is "fine-tuned without KD": on ' in report["verdict"]
+        assert 'The student is "fine-tuned without KD", ' in report["verdict"]
+        [stage] = report["recipe"]
+        assert (stage["name"], stage["losses"]) == ("labels-alone", {"task": 1.0})
         assert report["selection"]["shipped"] == "fine-tuned without KD"
         assert report["student"]["trial"] == own
         assert "distilling" not in command.all

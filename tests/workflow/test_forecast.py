@@ -15,8 +15,9 @@ from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.forecast import LEGEND
+from kdnas.workflow.forecast import LEGEND, forecast
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
+from kdnas.workflow.prepare import prepare_teacher
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -25,8 +26,9 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
-    command: Said, quick_flags: list[str], tmp_path: Path
+    command: Said, quick_flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))  # without a teacher of other tests
     out = tmp_path / "run"
     given = ("search", *quick_flags, "--trials", 3, "--out", out, "--dry-run")
     assert command(*given) == (0, "")
@@ -45,6 +47,24 @@ def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
     assert [step["name"] for step in described["steps"]][:3] == ["teacher", "signal", "search"]
     assert described["trials_left"] == 3 and described["seconds"] > 0
     assert not out.exists()
+
+
+def test_a_teacher_that_another_run_fine_tuned_is_known(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    for out, cached in (("a", False), ("b", True)):
+        context = open_context(make_run(out=tmp_path / out))
+        inputs = read_inputs(context)
+        given = load_given_teacher(context, inputs)
+        told = forecast(context, inputs, given)
+        assert told.facts.tuned_in_cache is cached is not told.facts.tunes_teacher
+        words = " ".join(" ".join(told.lines).split())
+        assert ("fine-tuned before: in the cache" in words) == cached
+        [step] = (step for step in told.plan.steps if step.name == "teacher")
+        assert step.title.startswith("copy" if cached else "fine-tune")
+        assert (step.seconds == 0) == cached
+        prepare_teacher(context, inputs, given)
 
 
 def test_dry_runs_change_nothing_in_a_run(

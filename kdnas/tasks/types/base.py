@@ -133,7 +133,7 @@ class TaskType:
     entry_defaults: ClassVar[Mapping[str, Any]] = {}
     least_texts: ClassVar[int] = 1  # that a row has
     most_texts: ClassVar[int] = 2
-    predict_example: ClassVar[str] = "'a text'"  # what `kdnas predict` takes behind the model
+    example_texts: ClassVar[tuple[str, str]] = ("a text", "another")  # for `predict_example`
     predict_does: ClassVar[str] = "label texts"  # what it is for, as an imperative
     told_texts: ClassVar[tuple[str, ...]] = ("text", "text_pair")  # beside an answer, in one line
     beside_label: ClassVar[tuple[str, ...]] = ()  # columns that `label_cell` reads, where there
@@ -146,6 +146,12 @@ class TaskType:
     prediction_columns: ClassVar[tuple[str, ...]] = ()
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
     hub_name: ClassVar[str]  # the hub's name of the task
+
+    def predict_example(self, texts: int) -> str:
+        """What `kdnas predict` takes behind a model whose rows have one text, or two."""
+        first, second = self.example_texts
+        pair = f" --text-pair '{second}'" if max(texts, self.least_texts) > 1 else ""
+        return f"'{first}'{pair}"
 
     @property
     def every_metric(self) -> Mapping[str, Metric]:

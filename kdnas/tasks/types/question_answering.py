@@ -92,7 +92,7 @@ class QuestionAnswering(TaskType):
     beside_label = ("is_impossible",)
     least_texts = 2
     pairs_alike = False
-    predict_example = "'a question' --text-pair 'a context'"
+    example_texts = ("a question", "a context")
     told_texts = ("text",)
     onnx_texts = ONNX_TEXTS
     onnx_rows = ONNX_ROWS

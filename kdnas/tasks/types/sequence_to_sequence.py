@@ -66,7 +66,6 @@ class SequenceToSequence(TaskType):
         "id": "id",
     }
     most_texts = 1
-    predict_example = "'a text'"
     predict_does = "write texts"
     told_texts = ()
     predictions_ending = ".txt"
