@@ -240,7 +240,7 @@ def _trials(name: str, left: float, estimate: Estimate, *, screens: bool = False
 
 
 def _facts(
-    context: Context, inputs: Inputs, given: Teacher, left: float, tuning: Mapping[str, bool]
+    context: Context, inputs: Inputs, given: Teacher, left: float, tuning: Mapping[str, Any]
 ) -> Facts:
     settings, data, spec = context.settings, inputs.data, inputs.data.spec
     rows = {
