@@ -125,9 +125,12 @@ def check_given_recipe(settings: Settings, space: SearchSpace) -> None:
         KdnasError: It is for students without layers, and others are asked for.
     """
     if settings.students == STATIC and any(a.num_hidden_layers for a in space.architectures):
+        one = "give one with --architecture, such as 0x128"
+        if settings.searches:
+            one = "distil one with `kdnas distill --architecture 0x128`"
         raise KdnasError(
-            f"recipe {settings.recipe!r} is for students without layers; give one with "
-            "--architecture, such as 0x128, or name the recipe beside others in --recipes"
+            f"recipe {settings.recipe!r} is for students without layers; {one}, or name the recipe "
+            "beside others in --recipes of a search"
         )
 
 
