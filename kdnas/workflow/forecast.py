@@ -235,7 +235,7 @@ def _trials(name: str, left: float, estimate: Estimate) -> list[Step]:
 
 
 def _facts(
-    context: Context, inputs: Inputs, given: Teacher, left: float, tuning: Mapping[str, bool]
+    context: Context, inputs: Inputs, given: Teacher, left: float, tuning: Mapping[str, Any]
 ) -> Facts:
     settings, data, spec = context.settings, inputs.data, inputs.data.spec
     rows = {
