@@ -32,10 +32,15 @@ WORDS = "|".join(KINDS)
 
 app = typer.Typer(
     name="cache",
-    no_args_is_help=True,
     help="Show or clear what runs share.\n\nThat is fine-tuned teachers, their outputs and general "
     f"students. {FOLDER} says where it is, {LIMIT} how large.",
 )
+
+
+@app.callback(invoke_without_command=True)
+def alone(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def list_() -> None:

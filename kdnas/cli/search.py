@@ -206,7 +206,8 @@ def space(flags: dict[str, Any], *, config: ConfigFile = None) -> None:
     """Show the students that a search of a teacher would choose from.
 
     With --search-over, --recipes or --vocabularies also the recipes, the vocabularies and pruned
-    students. A search with --recipes all leaves out those that its task has no use for.
+    students. Of --recipes all, those count that a search of this teacher can use; tasks may have
+    no use for some more.
     """
     from kdnas.files.checkpoints import check_checkpoint
 

@@ -130,12 +130,23 @@ def _one_line(error: ValidationError) -> str:
     where = ".".join(map(str, loc)).replace("_", "-")
     if first["type"] == "extra_forbidden":
         return f"unknown option --{where}{nearest(str(first['loc'][-1]), Stage.model_fields)}"
-    if first["type"] == "missing":
-        return f"missing --{where}"
     given = first["input"]
+    if first["type"] == "missing":
+        return _misspelt(first) or f"missing --{where}"
     # What is no text at all may have a password anywhere.
     value = shown(given) if where != "storage" or isinstance(given, str) else "of another kind"
     return f"invalid --{where} {value}: {expected(first)}"
+
+
+def _misspelt(fault: Any) -> str | None:
+    """Of a key that a stage lacks: the unknown one that was meant for it, where one is near."""
+    if fault["loc"][0] != "stages" or not isinstance(fault["input"], dict):
+        return None
+    *_, index, lost = fault["loc"]
+    others = [str(key) for key in fault["input"] if key not in Stage.model_fields]
+    near = difflib.get_close_matches(lost, others, n=1, cutoff=0.5)
+    name = fault["input"].get("name", index)
+    return f"unknown key {near[0]!r} of stage {name!r}; did you mean {lost!r}?" if near else None
 
 
 def expected(fault: Any) -> str:

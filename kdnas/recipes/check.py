@@ -12,6 +12,7 @@ from kdnas.distillation.losses import LOSSES, Shapes
 from kdnas.errors import KdnasError
 from kdnas.recipes.stages import loss_options, trains_head
 from kdnas.space.architecture import Architecture
+from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.pruned import AnyArchitecture
 
 OF_BLACK_BOX, OF_STATIC = "of a black-box teacher", "for a student without layers"
@@ -40,6 +41,7 @@ def check_recipe(
     for stage in (mini, *settings.full_stages):
         _check_names(stage)
     if teacher:
+        _check_stacks(settings, teacher)
         _check_outputs_alone(settings, teacher, students, recorded=recorded)
     for stage in _stages_taken(settings):
         scored = settings.scored_losses if stage == mini else ()
@@ -86,6 +88,17 @@ def _stages_taken(settings: Settings) -> tuple[Stage, ...]:
     """Those of full KD, ahead of them mini-KD's where it scores candidates."""
     mini = () if settings.scores_agreement else (settings.mini_stage,)
     return (*mini, *settings.full_stages)
+
+
+def _check_stacks(settings: Settings, teacher: Architecture) -> None:
+    """Refuses a recipe for encoder-decoders where the teacher has no decoder."""
+    for stage in () if teacher.decoder else settings.stages:
+        for name in (n for n in stage.weighed if LOSSES[n].place != "encoder"):
+            own = settings.recipe == DEFAULT_RECIPE
+            raise KdnasError(
+                f"stage {stage.name!r} learns from {name}, and the teacher has no decoder; "
+                + ("leave it out" if own else f"recipe {settings.recipe} needs an encoder-decoder")
+            )
 
 
 def _check_outputs_alone(

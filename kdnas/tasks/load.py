@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,9 +97,9 @@ def load_data(
     kind = spec.task_type
     raw = {split: source.read(split) for split in spec.splits if split in names}
     skip = skip_malformed or spec.skip_malformed
-    for rows in raw.values():
+    for split, rows in raw.items():
         # Before anything is said of labels, which may be few because the texts are.
-        _check_left_out(rows, rows.faults, len(rows.text), skip, tell=False)
+        _check_rows(rows, spec, skip, needs_labels=split not in spec.test_splits)
     found = spec.lacks_classes
     if found:
         spec = _with_classes(spec, kind.with_plain_labels(raw["train"], ()), skip)
@@ -248,6 +249,21 @@ def _with_unlabelled(
             bad.setdefault(value.reason, []).append((place, value.example))
     faults += (Fault(reason, len(found), *found[0]) for reason, found in bad.items())
     return raw, faults, sum(map(is_label, values))
+
+
+def _check_rows(raw: RawSplit, spec: TaskSpec, skip: bool, *, needs_labels: bool) -> None:
+    """Refuses a split whose rows are malformed; of those without a label, it says that, too.
+
+    Raises:
+        KdnasError: As `_check_left_out`.
+    """
+    found: tuple[RawSplit, Sequence[Fault], int] = raw, raw.faults, len(raw.text)
+    if raw.faults and needs_labels and raw.cells is not None:
+        kind = spec.task_type
+        with suppress(KdnasError):  # what is wrong with labels as a whole is said later
+            plain = kind.with_plain_labels(raw, spec.labels or ())
+            found = _with_unlabelled(plain, kind.label_cells(plain), spec)
+    _check_left_out(*found, skip, tell=False)
 
 
 def _check_left_out(

@@ -10,23 +10,24 @@ from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, teacher_source
 from kdnas.teachers.tokenizer import longest_input
-from kdnas.workflow.recipes_on_offer import space_by_recipes
+from kdnas.workflow.recipes_on_offer import with_usable_recipes
 from kdnas.workflow.run_space import space_of
 
 
 def describe(settings: Settings) -> dict[str, Any]:
     """Choices, numbers of valid shapes and of candidates, the smallest, the largest, the teacher.
 
-    A candidate is a shape, or the teacher pruned, with a recipe and a vocabulary.
+    A candidate is a shape, or the teacher pruned, with a recipe and a vocabulary. Of all recipes
+    those count that a search can use, as far as that does not depend on its task.
 
     Raises:
-        KdnasError: The teacher is no encoder, or the space is empty.
+        KdnasError: The teacher is no encoder, the space is empty, or a recipe cannot be used.
     """
     source = teacher_source(settings.base)
     config = load_config(source)
     space = space_of(settings, config, source).with_vocabularies(settings.vocabulary_names)
     if settings.offered:
-        space = space_by_recipes(settings, space, tuple(settings.offered))
+        space = with_usable_recipes(settings, space, None, config)
     length = min(settings.latency_length, longest_input(config))
 
     def described(architecture: Architecture) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def describe(settings: Settings) -> dict[str, Any]:
     return {
         "teacher": {"name": source, **described(space.teacher)},
         "choices": {name: list(values) for name, values in space.choices.items()},
-        "recipes": list(settings.offered) or [settings.recipe],
+        "recipes": list(space.every_recipe) if settings.offered else [settings.recipe],
         "vocabularies": list(space.vocabularies),
         "students": len(space.architectures),
         "candidates": len(space.candidates),

@@ -27,11 +27,12 @@ LEAST = 2  # of one recipe alone, there is nothing to choose
 
 
 def usable_recipes(
-    settings: Settings, space: SearchSpace, data: RunData, config: Any
+    settings: Settings, space: SearchSpace, data: RunData | None, config: Any
 ) -> tuple[str, ...]:
     """The recipes on offer, in their order.
 
-    Of `all`, those are left out that cannot be used, or do what one before them does.
+    Of `all`, those are left out that cannot be used, or do what one before them does. Without
+    `data`, that is what can be said before there is a task.
 
     Raises:
         KdnasError: One that was named cannot be used, or fewer than two of all can.
@@ -68,18 +69,14 @@ def usable_recipes(
 
 
 def with_usable_recipes(
-    settings: Settings, space: SearchSpace, data: RunData, config: Any
+    settings: Settings, space: SearchSpace, data: RunData | None, config: Any
 ) -> SearchSpace:
     """The space with the recipes that can be used, each for the students that it is for.
 
     Raises:
         KdnasError: As `usable_recipes`.
     """
-    return space_by_recipes(settings, space, usable_recipes(settings, space, data, config))
-
-
-def space_by_recipes(settings: Settings, space: SearchSpace, names: Sequence[str]) -> SearchSpace:
-    """The space with some recipes on offer, each for the students that it is for."""
+    names = usable_recipes(settings, space, data, config)
     static = [name for name in names if _is_static(settings, name)]
     return space.with_recipes([name for name in names if name not in static], static)
 
@@ -95,21 +92,29 @@ def _is_static(settings: Settings, name: str) -> bool:
     return settings.offered[name].get("students") == STATIC
 
 
-def check_one_recipe(settings: Settings, space: SearchSpace, data: RunData, config: Any) -> None:
+def check_one_recipe(
+    settings: Settings, space: SearchSpace, data: RunData | None, config: Any
+) -> None:
     """Refuses a recipe, in whose settings it is, that does not fit the space, the task or the data.
+
+    Without `data`, the task is any that a teacher of this shape can have.
 
     Raises:
         KdnasError: Names the first problem.
     """
-    headed = not settings.teacher_as_is or has_head(config, data.spec)
+    headed = data is None or not settings.teacher_as_is or has_head(config, data.spec)
     recorded = settings.teacher_predictions is not None
     students: Sequence[AnyArchitecture] = space.trained
     if settings.students == STATIC:
         students = space.statics
-        check_static(space.statics, data.spec.task_type)
+        if data is not None:
+            check_static(space.statics, data.spec.task_type)
     check_recipe(settings, space.teacher, students, has_head=headed, recorded=recorded)
-    _check_type(settings, data.spec.task_type)
-    check_transfer(settings, data)
+    if data is not None:
+        _check_type(settings, data.spec.task_type)
+        check_transfer(settings, data)
+    elif not space.teacher.decoder:
+        _check_pseudo_labels(settings, "the teacher is an encoder")
     for stage in settings.full_stages if space.prunings else ():
         if stage.is_general:
             raise KdnasError(
@@ -125,20 +130,20 @@ def check_given_recipe(settings: Settings, space: SearchSpace) -> None:
         KdnasError: It is for students without layers, and others are asked for.
     """
     if settings.students == STATIC and any(a.num_hidden_layers for a in space.architectures):
+        one = "give one with --architecture, such as 0x128"
+        if settings.searches:
+            one = "distil one with `kdnas distill --architecture 0x128`"
         raise KdnasError(
-            f"recipe {settings.recipe!r} is for students without layers; give one with "
-            "--architecture, such as 0x128, or name the recipe beside others in --recipes"
+            f"recipe {settings.recipe!r} is for students without layers; {one}, or name the recipe "
+            "beside others in --recipes of a search"
         )
 
 
 def _check_type(settings: Settings, kind: TaskType) -> None:
     """Refuses what a type of tasks has no use for: rows without targets, a smoothed loss."""
+    if not kind.generates:
+        _check_pseudo_labels(settings, f"the task is {kind.name}")
     for stage in settings.full_stages:
-        if stage.data == "pseudo-labels" and not kind.generates:
-            raise KdnasError(
-                f"stage {stage.name!r} learns pseudo-labels, texts that the teacher writes, and "
-                f"the task is {kind.name}; give it data: transfer"
-            )
         if stage.data == "corpus" and kind.generates:
             raise KdnasError(
                 f"stage {stage.name!r} has data: corpus, texts without a target, from which "
@@ -149,4 +154,14 @@ def _check_type(settings: Settings, kind: TaskType) -> None:
             raise KdnasError(
                 f"invalid label_smoothing {stage.options['label_smoothing']} of stage "
                 f"{stage.name!r}: the loss of {kind.name} has none; leave it out"
+            )
+
+
+def _check_pseudo_labels(settings: Settings, why: str) -> None:
+    """Refuses stages that learn texts where nobody writes any, and says why."""
+    for stage in settings.full_stages:
+        if stage.data == "pseudo-labels":
+            raise KdnasError(
+                f"stage {stage.name!r} learns pseudo-labels, texts that the teacher writes, and "
+                f"{why}; give it data: transfer"
             )

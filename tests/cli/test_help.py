@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer
+from conftest import Said
 from typer.testing import CliRunner
 
 from kdnas.cli.app import app
@@ -43,6 +44,11 @@ def options_in(text: str) -> set[str]:
     """The options that begin a row."""
     names = re.findall(r"^│? ?(?:-\w, )?--(?:\[no-\])?([a-z][a-z-]+)", text, re.MULTILINE)
     return {name.replace("-", "_") for name in names}
+
+
+def test_a_group_without_a_command_says_what_there_is(command: Said) -> None:
+    code, error = command("cache")
+    assert (code, error) == (0, "") and "Remove entries of the cache" in command.all
 
 
 def test_help_of_a_search_is_the_main_options_and_the_way_to_the_others() -> None:

@@ -18,6 +18,7 @@ from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
 from kdnas.runs.run_folder import Run
 from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import PrunedArchitecture
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
 
@@ -146,6 +147,10 @@ def test_what_cannot_be_is_told_in_one_line(flags: dict[str, Any], message: str)
         ("mapping: round", "invalid mapping round: expected skip+last, skip"),
         ("stages: 5", "invalid stages 5: expected a list"),
         ("stages: [{name: a}]", "missing stages.0.data"),
+        (
+            "stages: [{name: a, dta: task, losses: {task: 1}, epochs: 1, lr: 1e-3}]",
+            "unknown key 'dta' of stage 'a'; did you mean 'data'?",
+        ),
         ("stages: [{name: A}]", "invalid stages.0.name A"),
         ("epochs: 0.0001", "invalid epochs 0.0001: expected 0, or"),
     ],
@@ -196,6 +201,22 @@ def test_the_command_lists_and_prints_them(command: Said, tmp_path: Path) -> Non
     assert printed["stages"][0]["losses"] == {"task": 0.5, "logits": 0.5}
     assert find_recipe(str(tmp_path / "own.yaml")).stages == find_recipe("logits").stages
     assert command("recipes", "lables") == (2, command.all.splitlines()[-1] + "\n")
+
+
+def test_a_recipe_for_encoder_decoders_says_so() -> None:
+    with pytest.raises(KdnasError, match="no decoder; recipe wide needs an encoder-decoder"):
+        check_recipe(load_settings(None, {"recipe": "wide"}), TEACHER)
+    stage = {**STAGE, "losses": {"task": 1, "cross-attention": 1}}
+    with pytest.raises(KdnasError, match="from cross-attention, and .* no decoder; leave it out"):
+        check_recipe(load_settings(None, {"stages": [stage]}), TEACHER)
+    check_recipe(load_settings(None, {"recipe": "transfer"}), TEACHER)
+
+
+def test_pruned_students_are_pointed_to_a_recipe_that_they_can_have() -> None:
+    whole = PrunedArchitecture.whole(TEACHER)
+    with pytest.raises(KdnasError, match="pruned students lose some; use .* --recipe states"):
+        check_recipe(load_settings(None, {"recipe": "relations"}), TEACHER, [whole])
+    check_recipe(load_settings(None, {"recipe": "states"}), TEACHER, [whole])
 
 
 def test_outputs_alone_of_a_black_box_teach_students_without_layers() -> None:

@@ -348,3 +348,11 @@ def test_scores_that_are_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("text,label\n" + "a,1.5\n" * 9)
     message = error_of(spec, tmp_path)
     assert message.endswith("all 9 rows have the label '1.5'; regression needs two or more")
+
+
+def test_all_that_is_malformed_is_told_at_once(broken: Callable[[str, bytes], str]) -> None:
+    rows = b"text,label\n" + b"fine,pos\nbad,neg\n" * 9
+    message = broken("train.csv", rows + b"a,b,c,d,e\nno label,\n")
+    assert (
+        "2 of 20 lines cannot be used: line 20 has 5 fields instead of 2; line 21 has no" in message
+    )

@@ -34,6 +34,18 @@ def test_without_them_there_is_a_candidate_a_shape(teacher_folder: Path, command
     assert code == 2 and "nonesuch" in error
 
 
+def test_of_all_recipes_those_count_that_a_search_can_use(
+    teacher_folder: Path, command: Said
+) -> None:
+    flags = ("space", "--teacher", teacher_folder, "--recipes", "all", "--json")
+    assert command(*flags)[0] == 0
+    found, _ = json.JSONDecoder().raw_decode(command.all[command.all.index("{\n") :])
+    assert {"default", "logits", "static", "transfer"} <= set(found["recipes"])
+    assert not {"narrow", "wide", "sequence-level"} & set(found["recipes"])
+    dense, static = len(found["recipes"]) - 1, len(found["choices"]["hidden_size"])
+    assert found["candidates"] == dense * found["students"] + static
+
+
 def test_students_without_layers_have_their_recipe_alone(
     teacher_folder: Path, command: Said
 ) -> None:

@@ -64,6 +64,8 @@ def test_a_recipe_for_them_alone_is_refused(
 ) -> None:
     plain = {k: v for k, v in GIVEN.items() if k not in ("epochs", "task_epochs", "task_lr", "lr")}
     given = {**plain, "data_dir": data_folder, "out": tmp_path / "run"}
-    with pytest.raises(KdnasError, match="'static' is for students without layers; give one with"):
+    with pytest.raises(
+        KdnasError, match="'static' is for students without layers; distil one with"
+    ):
         search(teacher_folder, "mrpc", recipe="static", **given)
     assert not (tmp_path / "run").exists()

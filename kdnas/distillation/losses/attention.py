@@ -65,7 +65,6 @@ class AttentionLoss(DistillationLoss):
 
     Options = AttentionOptions
     name: ClassVar[str] = "attention"
-    place: ClassVar[Place] = "encoder"  # whose attention
     options: AttentionOptions
     scale: Tensor
 

@@ -113,6 +113,7 @@ class DistillationLoss(nn.Module):
         has_parameters: Whether it has parameters, so that it learns also where the student is
             frozen.
         has_views: Whether it has views, which are learnt on the task's labels.
+        place: The stack whose states it reads; another than the encoder's needs a decoder.
     """
 
     Options: ClassVar[type[LossOptions]] = LossOptions
@@ -122,6 +123,7 @@ class DistillationLoss(nn.Module):
     trains_embeddings: ClassVar[bool] = False
     has_parameters: ClassVar[bool] = False
     has_views: ClassVar[bool] = False
+    place: ClassVar[Place] = "encoder"
 
     def __init__(
         self,
@@ -355,12 +357,11 @@ class WeightedLosses(nn.Module):
 
 def lost_heads(name: str, students: Iterable[AnyArchitecture]) -> str | None:
     """Why a loss that reads all heads of a layer does not fit students; None where it does."""
-    pruned = next((student.label for student in students if not student.has_all_heads), None)
-    if pruned is None:
+    if all(student.has_all_heads for student in students):
         return None
     return (
-        f"the loss {name} reads all heads of a layer, and students such as {pruned} have lost "
-        "some; use the losses hidden and logits"
+        f"the loss {name} reads all heads of a layer, and pruned students lose some; use the "
+        "losses hidden and logits (e.g. --recipe states)"
     )
 
 

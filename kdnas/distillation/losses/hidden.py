@@ -28,7 +28,6 @@ from kdnas.distillation.outputs import ModelOutputs, OutputRequest, hidden_state
 from kdnas.distillation.signals import TeacherSignal
 from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
-from kdnas.space.families import Place
 from kdnas.space.pruned import AnyArchitecture
 
 # The layers of the score where those of the training are learnt.
@@ -67,7 +66,6 @@ class HiddenLoss(DistillationLoss):
     Options = HiddenOptions
     has_parameters = True
     name: ClassVar[str] = "hidden"
-    place: ClassVar[Place] = "encoder"  # of the states
     options: HiddenOptions
     scale: Tensor
     mean: Tensor

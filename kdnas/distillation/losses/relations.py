@@ -24,7 +24,7 @@ from kdnas.distillation.losses.base import (
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
 from kdnas.distillation.packing import NEVER
 from kdnas.space.architecture import Architecture
-from kdnas.space.families import Place, Unit
+from kdnas.space.families import Unit
 from kdnas.space.pruned import AnyArchitecture
 
 
@@ -68,7 +68,6 @@ class RelationsLoss(DistillationLoss):
 
     Options = RelationsOptions
     name: ClassVar[str] = "relations"
-    place: ClassVar[Place] = "encoder"  # whose attention
     options: RelationsOptions
 
     def __init__(
