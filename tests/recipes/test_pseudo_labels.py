@@ -28,7 +28,7 @@ from kdnas.tasks import EncodedExamples, encode, load_data, load_spec
 from kdnas.tasks.encode import Units
 from kdnas.teachers.load import Teacher, load_teacher
 
-OF_A_SEARCH = ("epochs", "task_epochs", "random_control", "finalists")
+OF_A_SEARCH = ("epochs", "task_epochs", "random_control", "finalists", "screen")
 
 
 @pytest.fixture(scope="module")

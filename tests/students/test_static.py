@@ -19,7 +19,13 @@ from kdnas.students.static import token_vectors
 from kdnas.teachers.tokenizer import longest_input
 
 STATIC = Architecture(0, 1, 16, 1, "gelu")
-LEFT_OUT = ("random_control", "finalists", "epochs", "task_epochs")  # its recipe has stages
+LEFT_OUT = (
+    "random_control",
+    "finalists",
+    "screen",
+    "epochs",
+    "task_epochs",
+)  # its recipe has stages
 ONE = {k: v for k, v in QUICK.items() if k not in LEFT_OUT}
 
 

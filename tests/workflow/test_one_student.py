@@ -23,7 +23,7 @@ from kdnas.report.model import DISTILLED
 from kdnas.workflow import choose
 from kdnas.workflow.measure import Control
 
-ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
+ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 20, "hidden_act": "relu"}
 CONTROL = "fine-tuned without KD"
 

@@ -12,7 +12,7 @@ from support.processes import kdnas_child
 
 from kdnas.workflow.choose import GIVEN_ASIDE
 
-ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
+ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 FIRST, SECOND = "assistants/assistant-ziplm-25", "assistants/assistant-ziplm-25-50"
 # What is there when it is killed: importance, pruning, each assistant, the student's first stage.
 MOMENTS = (

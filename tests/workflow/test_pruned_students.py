@@ -19,7 +19,7 @@ from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
 from kdnas.workflow.choose import GIVEN_ASIDE
 
-ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
+ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 CONTROLS = ["fine-tuned without KD", "pruned by magnitude"]
 
 

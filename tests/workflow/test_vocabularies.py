@@ -23,7 +23,7 @@ from kdnas.scoring.scorer import Budget
 from kdnas.space import Candidate
 from kdnas.workflow.vocabularies import read_vocabularies
 
-ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists")}
+ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 SPACE: dict[str, list[Any]] = {
     "num_hidden_layers": [1, 2],
     "num_attention_heads": [2],
