@@ -3,78 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from statistics import fmean
-from textwrap import wrap
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from kdnas.config import Settings
 from kdnas.files.disk import Disk
 from kdnas.measure import count_params
 from kdnas.runs.context import Context
 from kdnas.runtime.console import correct, following, say
 from kdnas.runtime.formatting import (
-    WIDTH,
     in_millions,
     several,
 )
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
-from kdnas.teachers.load import Teacher, name_of_base, name_of_teacher
-from kdnas.teachers.trained_head import head_of_another_task
+from kdnas.teachers.load import Teacher
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.planned_facts import Facts, classes, column, is_tuned, planned_facts
 from kdnas.workflow.prepare import is_tuned_in_cache
 from kdnas.workflow.probe import probe
 from kdnas.workflow.pruned import LATENCY_TABLE, to_be_measured
-from kdnas.workflow.run_space import asked_candidates
 from kdnas.workflow.screening import SCREENING
-from kdnas.workflow.selection_rows import for_students, selection_rows
 from kdnas.workflow.trainings import FINALIST, Kind, Training
 from kdnas.workflow.trials_spent import trials_left, trials_spent
 
-LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
-SHOWN_CLASSES = 4
 DISTIL, TRAININGS = "distil student", "trainings"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a run reads and chooses from."""
-
-    task: str
-    rows: dict[str, int]  # train, selection, and each split that is reported
-    classes: list[str] | None
-    teacher: str
-    teacher_params: int
-    tunes_teacher: bool
-    tuned_in_cache: bool  # whether it was fine-tuned for another run
-    student: str | None = None  # the given shape; None of a search, which follows:
-    space: int | None = None
-    trials: int | None = None
-    trials_left: float = 0.0
-    sampler: str | None = None
-    budget: str | None = None  # the time that all of it may take
-
-    @property
-    def students(self) -> dict[str, str]:
-        """What is distilled: one shape, or the best of many."""
-        if self.student:
-            return {"student": f"{self.student}; {LEGEND}"}
-        about = "" if self.budget is None else "about "
-        left = (
-            f"{about}{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
-        )
-        return {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
 
 
 @dataclass(frozen=True)
@@ -106,15 +68,15 @@ class Forecast:
         tuned = ", to be fine-tuned" if facts.tunes_teacher else ""
         tuned = ", fine-tuned before: in the cache" if facts.tuned_in_cache else tuned
         parts = {
-            "task": f"{facts.task}{_classes(facts.classes)}",
+            "task": f"{facts.task}{classes(facts.classes)}",
             "rows": rows,
             "teacher": f"{facts.teacher}, {in_millions(facts.teacher_params)} parameters{tuned}",
             **facts.students,
         }
-        told = [line for label, text in parts.items() for line in _column(label, text)]
+        told = [line for label, text in parts.items() for line in column(label, text)]
         disks = [line for disk in self.disks for line in disk.lines]
         titles = ", ".join(step.title for step in self.left_out)
-        short = _column("no time", f"for {titles}") if titles else []
+        short = column("no time", f"for {titles}") if titles else []
         return [f"{plan.headline}{of}", *told, *plan.lines, *short, *disks]
 
 
@@ -146,7 +108,7 @@ def forecast(
     """
     settings, folder = context.settings, context.run.folder
     tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
-    tune = not tuned and _is_tuned(context, inputs, given)
+    tune = not tuned and is_tuned(context, inputs, given)
     cached = tune and is_tuned_in_cache(context, inputs, given)
     left = trials_left(context) if searches else 0.0
     random = trials_left(context, control=True) if searches else 0.0
@@ -186,7 +148,7 @@ def forecast(
     count = len(todo.students) + bool(trainings)
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
     tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
-    facts = _facts(context, inputs, given, todo.trials, tuning)
+    facts = planned_facts(context, inputs, given, todo.trials, tuning)
     each = estimate.trial() if left or random else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
 
@@ -239,48 +201,6 @@ def _trials(name: str, left: float, estimate: Estimate, *, screens: bool = False
     return [Step(name, title, {**parts, name: left * estimate.trial()}, "trial")]
 
 
-def _facts(
-    context: Context, inputs: Inputs, given: Teacher, left: float, tuning: Mapping[str, Any]
-) -> Facts:
-    settings, data, spec = context.settings, inputs.data, inputs.data.spec
-    rows = {
-        "train": for_students(data, settings).train.row_count,
-        "selection": selection_rows(data, settings).row_count,
-        **{f"reported ({split})": part.row_count for split, part in data.evaluation.items()},
-    }
-    chosen: dict[str, Any] = {}
-    if not settings.searches:
-        asked = asked_candidates(settings, inputs.space)
-        chosen["student"] = ", then ".join(candidate.label for candidate in asked)
-    else:
-        trials = settings.trials if settings.ends_by_trials else None
-        chosen = {"space": len(inputs.space.candidates), "trials": trials, "trials_left": left}
-        chosen |= {"sampler": settings.sampler, "budget": settings.budget}
-    return Facts(
-        task=spec.name,
-        rows=rows,
-        classes=None if spec.labels is None else [str(label) for label in spec.labels],
-        teacher=_teacher_in_words(settings, inputs),
-        teacher_params=count_params(given.model),
-        **tuning,
-        **chosen,
-    )
-
-
-def _teacher_in_words(settings: Settings, inputs: Inputs) -> str:
-    """Its name and shape; of a black box the file, and the model that students start from."""
-    name, shape, base = (
-        name_of_teacher(settings),
-        inputs.space.teacher.label,
-        name_of_base(settings),
-    )
-    return (
-        f"{Path(name).name}, {shape}"
-        if base is None
-        else f"predictions in {name}; student base {Path(base).name}, {shape}"
-    )
-
-
 @contextmanager
 def follow(told: Forecast) -> Iterator[None]:
     """Says a plan, and where its job is in it."""
@@ -318,28 +238,3 @@ def _parts(estimate: Estimate, kind: Kind, *, signal: bool) -> dict[str, float]:
     if kind is Kind.IMPORTANCE:
         return estimate.importance()
     return (estimate.sandwich if kind is Kind.SANDWICH else estimate.recipe)(signal=signal)
-
-
-def _is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:
-    """Whether the teacher will be fine-tuned, as `prepare_teacher` decides."""
-    settings = context.settings
-    if settings.teacher_as_is or given.recorded:
-        return False
-    if settings.fine_tune or not given.has_head:
-        return True
-    if settings.label_map:
-        return False
-    return settings.fresh_head or bool(head_of_another_task(inputs.config, inputs.data.spec))
-
-
-def _classes(names: list[str] | None) -> str:
-    if names is None:
-        return ""
-    shown = ", ".join(names[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
-    return f", {len(names)} classes ({shown})"
-
-
-def _column(label: str, text: str) -> list[str]:
-    """A text beside its label."""
-    first, *more = wrap(text, WIDTH - 13)
-    return [f"  {label:<11}{first}", *(f"{'':<13}{line}" for line in more)]

@@ -15,8 +15,9 @@ from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.forecast import LEGEND, forecast
+from kdnas.workflow.forecast import forecast
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
+from kdnas.workflow.planned_facts import LEGEND
 from kdnas.workflow.prepare import prepare_teacher
 
 
