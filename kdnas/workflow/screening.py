@@ -29,6 +29,9 @@ A_TRIAL, SHARE = 2, 4
 # The best untrained students are the largest, many of them too slow: so many are timed for each
 # that is looked for.
 TIMED = 5
+# Within a limit on the speed, those with fewer multiply-accumulates than the teacher's over so many
+# times the speed-up come last.
+LARGEST = 1.75
 
 
 def count_screened(screen: int, trials: int) -> int:
@@ -111,11 +114,21 @@ def _best(
 
 
 def _at_random(prepared: Prepared, like: Candidate) -> Iterator[Candidate]:
-    """Shapes of the space that may keep the limits, in an order that the seed decides."""
+    """Shapes of the space that may keep the limits, in an order that the seed decides.
+
+    Within a limit on the speed, those that are about as large as it allows come before the others,
+    which inherit less.
+    """
     settings, shapes = prepared.context.settings, prepared.inputs.space.architectures
-    limits = Limits(settings.speedup, settings.max_params)
-    like = replace(like, pruning=NOT_PRUNED, assistants=())
+    limits, meter = Limits(settings.speedup, settings.max_params), prepared.meter
+    like, small = replace(like, pruning=NOT_PRUNED, assistants=()), list[Candidate]()
+    largest = math.inf if settings.speedup is None else LARGEST * settings.speedup
     for i in np.random.default_rng(settings.seed).permutation(len(shapes)):
         candidate = replace(like, architecture=shapes[i])
-        if may_keep(limits, candidate, prepared.meter):
+        if not may_keep(limits, candidate, meter):
+            continue
+        if meter.teacher_macs > largest * meter.macs_of(candidate):
+            small.append(candidate)
+        else:
             yield candidate
+    yield from small

@@ -10,7 +10,7 @@ from support.stepwise import Stepwise
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Candidate
-from kdnas.workflow.screening import count_screened, screened
+from kdnas.workflow.screening import LARGEST, _at_random, count_screened, screened
 
 
 def test_at_most_two_a_trial_are_screened() -> None:
@@ -57,3 +57,12 @@ def test_candidates_that_break_a_limit_are_left_out(make_run: Callable[..., Run]
 def test_without_it_nothing_is_scored(make_run: Callable[..., Run]) -> None:
     pipeline = Stepwise(make_run(screen=0))
     assert screened(pipeline.prepared, [], Candidate(pipeline.space.teacher), 12) == []
+
+
+def test_within_a_limit_on_the_speed_large_shapes_come_first(make_run: Callable[..., Run]) -> None:
+    pipeline = Stepwise(make_run(speedup=2.0))
+    meter, like = pipeline.meter, Candidate(pipeline.space.teacher)
+    found = [meter.teacher_macs / meter.macs_of(one) for one in _at_random(pipeline.prepared, like)]
+    large = [share <= LARGEST * 2 for share in found]
+    assert min(found) >= 2 and large == sorted(large, reverse=True)
+    assert 0 < sum(large) < len(large)
