@@ -25,8 +25,13 @@ def recipes(
         conclude([_about(recipe) for recipe in found], _lines(found))
         return
     recipe = find_recipe(name)
-    text = recipe.file.read_text(encoding="utf-8")
-    stages = [stage.model_dump(mode="json", exclude_unset=True) for stage in recipe.stages]
+    if recipe.stages:
+        text = recipe.file.read_text(encoding="utf-8")
+        stages = [stage.model_dump(mode="json", exclude_unset=True) for stage in recipe.stages]
+    else:
+        from kdnas.recipes.spelled_out import spelled_out
+
+        text, stages = spelled_out(recipe)
     result = {**_about(recipe), **recipe.settings, "stages": stages, "yaml": text}
     conclude(result, text.splitlines())
 

@@ -16,6 +16,7 @@ from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
+from kdnas.recipes.spelled_out import spelled_out
 from kdnas.runs.run_folder import Run
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import PrunedArchitecture
@@ -64,7 +65,7 @@ def test_the_default_is_what_holds_without_a_recipe() -> None:
     short = {"epochs": 1, "stages": [STAGE]}
     assert load_settings((), {"recipe": "default"}, {"epochs": 1}).epochs == 1
     assert load_settings((), {"recipe": "default"}, short).stages == ()
-    told = [yaml.safe_load(line)[0] for line in _commented(BUILT_IN / "default.yaml")]
+    _, told = spelled_out(find_recipe("default"))
     _same_stages(told, with_type_defaults(Settings(), load_spec("mrpc")))
     _same_stages(yaml.safe_load((BUILT_IN / "states.yaml").read_text())["stages"], Settings())
     of_texts = yaml.safe_load((BUILT_IN / "relations.yaml").read_text())["stages"]
@@ -75,11 +76,6 @@ def _same_stages(told: list[dict[str, Any]], settings: Settings) -> None:
     assert [Stage(**one).model_dump() for one in told] == [
         s.model_dump() for s in settings.full_stages
     ]
-
-
-def _commented(file: Path) -> list[str]:
-    lines = file.read_text().splitlines()
-    return [line.strip("# ") for line in lines if line.startswith("#   - ")]
 
 
 def test_what_a_user_sets_comes_after_the_recipe(tmp_path: Path) -> None:
@@ -201,6 +197,22 @@ def test_the_command_lists_and_prints_them(command: Said, tmp_path: Path) -> Non
     assert printed["stages"][0]["losses"] == {"task": 0.5, "logits": 0.5}
     assert find_recipe(str(tmp_path / "own.yaml")).stages == find_recipe("logits").stages
     assert command("recipes", "lables") == (2, command.all.splitlines()[-1] + "\n")
+
+
+def test_the_default_is_printed_with_the_stages_that_it_makes(
+    command: Said, tmp_path: Path
+) -> None:
+    assert command("recipes", "default") == (0, "")
+    own = tmp_path / "own.yaml"
+    own.write_text(command.all)
+    told = " ".join(command.all.replace("# ", "").split())
+    assert "for tasks of classification and regression" in told
+    mine = load_settings(None, {"recipe": str(own)})
+    usual = with_type_defaults(load_settings(None, {}), load_spec("sst2"))
+    assert [stage.model_dump() for stage in mine.full_stages] == [
+        stage.model_dump() for stage in usual.full_stages
+    ]
+    assert mine.follows_mini_kd == usual.follows_mini_kd
 
 
 def test_a_recipe_for_encoder_decoders_says_so() -> None:

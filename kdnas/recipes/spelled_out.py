@@ -1,0 +1,57 @@
+"""The stages that plain options make, as a recipe's file has them: the start of one's own."""
+
+from __future__ import annotations
+
+from textwrap import fill, indent
+from typing import Any
+
+import yaml
+
+from kdnas.config.read import validated
+from kdnas.config.recipe import Stage
+from kdnas.config.recipe_file import Recipe
+from kdnas.tasks import TASK_TYPES
+from kdnas.tasks.types import DEFAULT_TYPE
+
+LOSSES = "intermediate_losses"
+
+
+def spelled_out(recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
+    """The YAML and the stages of a recipe that leaves them to plain options, for the usual type.
+
+    It trains as the recipe does: where mini-KD learns from other states, students start afresh.
+    """
+    own = TASK_TYPES[DEFAULT_TYPE].defaults_with_heads
+    settings = validated({**own, **recipe.settings})
+    stages = [_plain(stage) for stage in settings.full_stages]
+    about = {"summary": recipe.summary, "paper": recipe.paper}
+    content: dict[str, Any] = {key: value for key, value in about.items() if value}
+    content |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
+    head = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
+    listed = yaml.safe_dump(stages, sort_keys=False, default_flow_style=None, width=1000)
+    return f"{_comment(recipe.name)}\n{head}stages:\n{indent(listed, '  ')}", stages
+
+
+def _comment(name: str) -> str:
+    """For which types of tasks the stages hold, and what others learn."""
+    usual = TASK_TYPES[DEFAULT_TYPE].defaults_with_heads.get(LOSSES)
+    alike = [n for n, kind in TASK_TYPES.items() if kind.defaults_with_heads.get(LOSSES) == usual]
+    told = (
+        f"The stages of recipe {name} as plain options make them, for tasks of "
+        f"{' and '.join(alike)}. Other types, pruned students and pruning searches learn hidden "
+        "states (kdnas recipes states), students of a black-box teacher its predictions alone."
+    )
+    return fill(told, 100, initial_indent="# ", subsequent_indent="# ")
+
+
+def _plain(stage: Stage) -> dict[str, Any]:
+    """A stage as plain values, without what is the default."""
+    found: dict[str, Any] = _whole(stage.model_dump(mode="json", exclude_defaults=True))
+    return found
+
+
+def _whole(value: Any) -> Any:
+    """Numbers as a person writes them: 3 in place of 3.0."""
+    if isinstance(value, dict):
+        return {key: _whole(one) for key, one in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
