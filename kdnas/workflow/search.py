@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from kdnas.config import Settings
 from kdnas.runs.context import Context
@@ -14,6 +15,7 @@ from kdnas.runtime.console import say
 from kdnas.runtime.side_by_side import Ask, side_by_side
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
+from kdnas.study.attributes import INITIAL
 from kdnas.study.join import check_same_teacher, identity, publish
 from kdnas.study.optimize import (
     RANDOM_SEARCH,
@@ -98,7 +100,22 @@ def search(prepared: Prepared, study: Study) -> None:
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)
+    if told := too_short(study.get_trials(deepcopy=False)):
+        say(told)
     _ended(context, control=False)
+
+
+def too_short(trials: Sequence[FrozenTrial]) -> str:
+    """What to say where most students are worse after their short training than before it."""
+    scored = [t.user_attrs for t in trials if t.user_attrs.get(INITIAL) is not None]
+    known = [attrs for attrs in scored if "loss" in attrs]
+    worse = sum(attrs["loss"] > attrs[INITIAL] for attrs in known)
+    if worse <= len(known) / 2:
+        return ""
+    return (
+        f"{worse} of {len(known)} students are worse after mini-KD than before it, which is too "
+        "short to rank them; raise --mini-epochs or --proxy-fraction"
+    )
 
 
 def _first(prepared: Prepared, study: Study) -> list[Candidate]:
