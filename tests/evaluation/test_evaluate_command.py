@@ -172,7 +172,7 @@ def test_rows_that_are_left_out_are_told(
         "unlabelled: '?'}}\n"
     )
     given: dict[str, Any] = {"config": [yaml], "device": "cpu"}
-    with pytest.raises(KdnasError, match="1 of 4 lines cannot be used: line 4 has no text under"):
+    with pytest.raises(KdnasError, match="2 of 4 lines cannot be used: line 4 has no text under"):
         evaluate(model, "mail", **given)
     found = evaluate(model, "mail", skip_malformed=True, **given)
     said = capsys.readouterr().out
