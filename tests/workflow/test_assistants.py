@@ -94,7 +94,9 @@ def test_what_of_a_run_cannot_teach_is_refused(run: Path, command: Said) -> None
         code, error = command("distill", run, "--trial", taught, "--assistants", words)
         assert code == 2 and error.count("\n") == 1, error
         assert f"invalid --assistants {words}: " in error
-        assert message in error or "cannot learn from" in error, error
+        # Relations are learnt from any depth: there it is its size that does not do.
+        told = (message, "cannot learn from", "give one that is larger")
+        assert any(words in error for words in told), error
     assert not list(run.glob("students/*taught*"))
     code, error = command("distill", run, "--speedup", 1, "--assistants", f"trial-{large}")
     assert code == 2 and "--assistants needs the student that they teach: give --trial N" in error

@@ -213,12 +213,16 @@ def test_a_dry_run_says_all_and_leaves_nothing(
 def test_a_better_control_ships_and_the_distilled_student_is_kept(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def scored(prepared: object, one: Control, rows: object) -> dict[str, Any]:
-        right = int(one.name == CONTROL)
+    best = DISTILLED
+
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
+        right = int(one.name == best)
         part = {"predicted": [right] * 40, "truth": [1] * 40}
         return {"score": float(right), "rows": {"validation": part}}
 
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+    assert command("resume", run)[0] == 0
+    best = CONTROL
     own, control = content_of(run / "student"), content_of(run / "controls" / "fine-tuned")
     for _ in range(2):
         assert command("resume", run)[0] == 0
