@@ -27,7 +27,7 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
 def prefer(monkeypatch: pytest.MonkeyPatch, *parts: str) -> None:
     """The student whose folder ends in these names alone is right on the held-out rows."""
 
-    def scored(prepared: object, one: Control, rows: object) -> dict[str, Any]:
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
         right = int(one.folder.parts[-len(parts) :] == parts)
         part = {"predicted": [right] * 40, "truth": [1] * 40}
         return {"score": float(right), "rows": {"validation": part}}
