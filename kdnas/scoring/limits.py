@@ -44,6 +44,10 @@ class Limits:
             found["params"] = params / self.max_params - 1
         return found
 
+    def breaks(self, speedup: float, params: int) -> bool:
+        """Whether a candidate breaks a limit, that on the speed with its margin."""
+        return max(self.violations(speedup, params).values(), default=0.0) > 0
+
     def keeps(self, speedup: float, params: int) -> bool:
         """Whether a student keeps the limits, without any margin."""
         fast = self.speedup is None or speedup >= self.speedup

@@ -25,7 +25,7 @@ def first_picks(prepared: Prepared, like: Candidate) -> list[Candidate]:
 
     def is_too_wide(candidate: Candidate) -> bool:
         found = prepared.meter.of_candidate(candidate)
-        return _breaks(limits, found.speedup, found.params)
+        return limits.breaks(found.speedup, found.params)
 
     def compute() -> list[dict[str, Any]]:
         say("timing what a person would pick")
@@ -68,7 +68,7 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
     key = {"candidates": [one.params for one in candidates], **_machine(prepared)}
     costs = run_step(prepared.context, "hand-picked shapes", key, compute)
     found = [
-        (_breaks(limits, speedup, params), abs(math.log(speedup / near)), candidate)
+        (limits.breaks(speedup, params), abs(math.log(speedup / near)), candidate)
         for candidate, (speedup, params) in zip(candidates, costs, strict=True)
     ]
     return [candidate for *_, candidate in sorted(found, key=lambda one: one[:2])]
@@ -77,10 +77,6 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
 def _limits(prepared: Prepared) -> Limits:
     settings = prepared.context.settings
     return Limits(settings.speedup, settings.max_params)
-
-
-def _breaks(limits: Limits, speedup: float, params: int) -> bool:
-    return max(limits.violations(speedup, params).values(), default=0) > 0
 
 
 def _machine(prepared: Prepared) -> dict[str, Any]:

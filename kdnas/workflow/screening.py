@@ -105,7 +105,7 @@ def _best(
     found: list[tuple[Candidate, float]] = []
     for candidate, score in order[: TIMED * count if limited else None]:
         costs = meter.of_candidate(candidate)
-        if max(limits.violations(costs.speedup, costs.params).values(), default=0) > 0:
+        if limits.breaks(costs.speedup, costs.params):
             continue
         found.append((candidate, candidate_reward(score, costs, meter)))
         if limited and len(found) == count:
