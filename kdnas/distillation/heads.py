@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -17,9 +16,9 @@ from kdnas.distillation.outputs import HEADS, OutputRequest, State
 from kdnas.errors import KdnasError
 from kdnas.space.families import SIDES, Place, Unit
 
-PLACES: tuple[Place, ...] = (*SIDES, "cross")
-# By kind and place: a tensor a layer.
-Recorded = dict[tuple[str, Place], list[Tensor]]
+# By kind and place: a tensor a layer, with the layer's number from 0 where layers have weights of
+# their own.
+Recorded = dict[tuple[str, Place], list[tuple[int | None, Tensor]]]
 
 
 def calls_on_tokens(model: PreTrainedModel) -> Callable[[nn.Module], bool]:
@@ -81,7 +80,9 @@ def recorded_heads(
                 if (unit, place) in recorded:
                     of_decoder = State(unit, 0, place).of_decoder
                     tokens = real_tokens(model, batch, states, of_decoder=of_decoder)
-                    recorded[unit, place].append(tokens)
+                    at_layer = of.layer_of(path)
+                    number = at_layer[1] if at_layer else None
+                    recorded[unit, place].append((number, tokens))
 
     with ExitStack() as stack:
         for path, module in model.named_modules() if recorded else ():
@@ -95,17 +96,23 @@ def recorded_heads(
 def heads_of(
     model: PreTrainedModel, request: OutputRequest, recorded: Recorded
 ) -> dict[State, Tensor]:
-    """The queries, keys and values that were asked for; refuses to count layers that lack them."""
+    """The queries, keys and values that were asked for.
+
+    Raises:
+        KdnasError: A layer lacks them: it has no heads left, or they are not where they should be.
+    """
     stacks = dict(zip(SIDES, family(model).stacks, strict=False))
-    for kind, place in itertools.product(HEADS, PLACES):
-        if (kind, place) not in recorded:
-            continue
-        stack = stacks["encoder" if place == "encoder" else "decoder"]
-        depth, found = stack.read(model.config, "num_hidden_layers"), recorded[kind, place]
-        if len(found) != depth:
+    found: dict[State, Tensor] = {}
+    for state in (state for state in request.states if state.kind in HEADS):
+        stack = stacks["encoder" if state.place == "encoder" else "decoder"]
+        depth = stack.read(model.config, "num_hidden_layers")
+        calls = recorded[state.kind, state.place]
+        numbered = [i if number is None else number for i, (number, _) in enumerate(calls)]
+        by_layer = dict(zip(numbered, (tokens for _, tokens in calls), strict=True))
+        if state.layer - 1 not in by_layer or len(by_layer) > depth:
             raise KdnasError(
-                f"cannot read the {kind} states: {len(found)} of {depth} layers have heads left; "
-                "use losses that compare hidden states or logits"
+                f"cannot read the {state.kind} states of layer {state.layer}: of {depth} layers, "
+                f"{len(by_layer)} have them; use losses that compare hidden states or logits"
             )
-    asked = (state for state in request.states if state.kind in HEADS)
-    return {state: recorded[state.kind, state.place][state.layer - 1] for state in asked}
+        found[state] = by_layer[state.layer - 1]
+    return found

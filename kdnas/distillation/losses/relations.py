@@ -17,7 +17,6 @@ from kdnas.distillation.losses.base import (
     LossOptions,
     Shapes,
     TeacherStatistics,
-    lost_heads,
     no_decoder,
     stacks_at,
 )
@@ -25,7 +24,7 @@ from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State
 from kdnas.distillation.packing import NEVER
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Unit
-from kdnas.space.pruned import AnyArchitecture
+from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
 
 
 class RelationsOptions(LossOptions):
@@ -78,7 +77,12 @@ class RelationsLoss(DistillationLoss):
     ) -> None:
         super().__init__(shapes, options, statistics)
         self.student_layer, self.teacher_layer = self.layers(shapes, self.options)
-        self.heads = self.options.relation_heads or common_heads(shapes.of(self.place))
+        own = shapes.of(self.place)
+        sizes = (
+            own.teacher.hidden_size,
+            attention_size(own.teacher, own.student, self.student_layer),
+        )
+        self.heads = self.options.relation_heads or common_heads(own.teacher, *sizes)
 
     @classmethod
     def layers(cls, shapes: Shapes, options: LossOptions) -> tuple[int, int]:
@@ -86,7 +90,7 @@ class RelationsLoss(DistillationLoss):
         assert isinstance(options, RelationsOptions)
         own = shapes.of(cls.place)
         return (
-            options.relation_student_layer or own.student.num_hidden_layers,
+            options.relation_student_layer or last_with_heads(own.student),
             options.relation_layer or own.teacher.num_hidden_layers,
         )
 
@@ -113,8 +117,11 @@ class RelationsLoss(DistillationLoss):
         depth = teacher.num_hidden_layers
         if layer and layer > depth:
             return f"invalid relation_layer {layer}: the teacher has {depth} layers"
-        if lost := lost_heads(cls.name, students):
-            return lost
+        pruned = [student for student in students if isinstance(student, PrunedArchitecture)]
+        if any(not last_with_heads(student) for student in pruned):
+            return (
+                f"the loss {cls.name} needs a layer with heads, and a pruned student has none left"
+            )
         ours = options.relation_student_layer
         shallow = [n for n in sorted({s.num_hidden_layers for s in students}) if ours and n < ours]
         if shallow:
@@ -132,10 +139,24 @@ class RelationsLoss(DistillationLoss):
         return None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        ours = self._by_head(output, self.student_layer, batch)
+        return self._divergence(ours, batch, signal)
+
+    def heldout_value(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        """The loss as a share of that of a student whose tokens all relate evenly.
+
+        As with hidden states, 0 is the teacher's relations and 1 is to know nothing of them.
+        """
+        ours = self._by_head(output, self.student_layer, batch)
+        even = {kind: torch.zeros_like(states) for kind, states in ours.items()}
+        own, whole = (self._divergence(each, batch, signal) for each in (ours, even))
+        return own / whole.clamp_min(torch.finfo(whole.dtype).tiny)
+
+    def _divergence(self, ours: dict[str, Tensor], batch: Batch, signal: ModelOutputs) -> Tensor:
+        """How far a student's queries, keys and values by head are from the teacher's."""
         queries, keys = real_places(batch, self.place)
         seen = keys[:, None, None] if keys.ndim == 2 else keys[:, None]
         bias = torch.zeros_like(seen).masked_fill(seen == 0, NEVER)
-        ours = self._by_head(output, self.student_layer, batch)
         theirs = self._by_head(signal, self.teacher_layer, batch)
         losses = [
             relation_loss(ours[a], theirs[a], bias, (ours[b], theirs[b]), queries[:, None] == 1)
@@ -159,10 +180,25 @@ class RelationsLoss(DistillationLoss):
         return batch.packing.count if self.place == "encoder" else len(batch.units)
 
 
-def common_heads(shapes: Shapes) -> int:
-    """The largest number up to the teacher's heads that divides both hidden sizes."""
-    sizes = shapes.teacher.hidden_size, shapes.student.hidden_size
-    heads = range(1, shapes.teacher.num_attention_heads + 1)
+def last_with_heads(student: AnyArchitecture) -> int:
+    """A student's last layer, counted from 1; of a pruned one the last that has heads, else 0."""
+    if not isinstance(student, PrunedArchitecture):
+        return student.num_hidden_layers
+    layers = enumerate(student.num_attention_heads, start=1)
+    return max((layer for layer, heads in layers if heads), default=0)
+
+
+def attention_size(teacher: Architecture, student: AnyArchitecture, layer: int) -> int:
+    """How wide the queries of a student's layer are, all heads together."""
+    if not isinstance(student, PrunedArchitecture):
+        return student.hidden_size
+    of_a_head = teacher.hidden_size // teacher.num_attention_heads
+    return student.num_attention_heads[layer - 1] * of_a_head
+
+
+def common_heads(teacher: Architecture, *sizes: int) -> int:
+    """The largest number up to the teacher's heads that divides some sizes."""
+    heads = range(1, teacher.num_attention_heads + 1)
     return max(n for n in heads if not any(size % n for size in sizes))
 
 
