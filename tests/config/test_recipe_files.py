@@ -226,9 +226,10 @@ def test_a_recipe_for_encoder_decoders_says_so() -> None:
 
 def test_pruned_students_are_pointed_to_a_recipe_that_they_can_have() -> None:
     whole = PrunedArchitecture.whole(TEACHER)
-    with pytest.raises(KdnasError, match="pruned students lose some; use .* --recipe states"):
-        check_recipe(load_settings(None, {"recipe": "relations"}), TEACHER, [whole])
-    check_recipe(load_settings(None, {"recipe": "states"}), TEACHER, [whole])
+    with pytest.raises(KdnasError, match="pruned students lose some; use .* --recipe"):
+        check_recipe(load_settings(None, {"recipe": "tinybert-task"}), TEACHER, [whole])
+    for recipe in ("relations", "states"):
+        check_recipe(load_settings(None, {"recipe": recipe}), TEACHER, [whole])
 
 
 def test_outputs_alone_of_a_black_box_teach_students_without_layers() -> None:

@@ -361,7 +361,7 @@ def lost_heads(name: str, students: Iterable[AnyArchitecture]) -> str | None:
         return None
     return (
         f"the loss {name} reads all heads of a layer, and pruned students lose some; use the "
-        "losses hidden and logits (e.g. --recipe states)"
+        "losses hidden, relations and logits (e.g. --recipe relations)"
     )
 
 

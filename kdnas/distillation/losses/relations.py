@@ -22,6 +22,7 @@ from kdnas.distillation.losses.base import (
 )
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, attention_states
 from kdnas.distillation.packing import NEVER
+from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Unit
 from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
@@ -63,6 +64,9 @@ class RelationsLoss(DistillationLoss):
     and relations among values: Wang et al. 2020, MiniLM: Deep Self-Attention Distillation for
     Task-Agnostic Compression of Pre-Trained Transformers. As there, its heads are the teacher's
     own where the student has as many; else both are cut into `relation_heads`.
+
+    Of a pruned student, the last layer that has heads learns from the teacher's last. Without any
+    there is nothing to compare, and the loss is 0.
     """
 
     Options = RelationsOptions
@@ -83,6 +87,12 @@ class RelationsLoss(DistillationLoss):
             attention_size(own.teacher, own.student, self.student_layer),
         )
         self.heads = self.options.relation_heads or common_heads(own.teacher, *sizes)
+        if uneven := [size for size in sizes if size % self.heads]:
+            raise KdnasError(
+                f"relation_heads {self.heads} does not divide {uneven[0]}, the width of all heads "
+                f"of layer {self.student_layer} of {own.student.label}; leave it out to use a "
+                "number that divides"
+            )
 
     @classmethod
     def layers(cls, shapes: Shapes, options: LossOptions) -> tuple[int, int]:
@@ -102,13 +112,13 @@ class RelationsLoss(DistillationLoss):
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
         layer = cls.layers(shapes, options)[0]
-        return OutputRequest(attention_states(layer, place=cls.place))
+        return OutputRequest(attention_states(layer, place=cls.place)) if layer else OutputRequest()
 
     @classmethod
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """A layer that the teacher lacks, pruned heads, or heads that do not divide a size."""
+        """A layer that teacher or student lacks, or heads that do not divide a size."""
         assert isinstance(options, RelationsOptions)
         if problem := no_decoder(cls.name, cls.place, teacher):
             return problem
@@ -117,11 +127,6 @@ class RelationsLoss(DistillationLoss):
         depth = teacher.num_hidden_layers
         if layer and layer > depth:
             return f"invalid relation_layer {layer}: the teacher has {depth} layers"
-        pruned = [student for student in students if isinstance(student, PrunedArchitecture)]
-        if any(not last_with_heads(student) for student in pruned):
-            return (
-                f"the loss {cls.name} needs a layer with heads, and a pruned student has none left"
-            )
         ours = options.relation_student_layer
         shallow = [n for n in sorted({s.num_hidden_layers for s in students}) if ours and n < ours]
         if shallow:
@@ -139,6 +144,8 @@ class RelationsLoss(DistillationLoss):
         return None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        if not self.student_layer:
+            return torch.zeros((), device=self._device(signal), requires_grad=True)
         ours = self._by_head(output, self.student_layer, batch)
         return self._divergence(ours, batch, signal)
 
@@ -147,6 +154,8 @@ class RelationsLoss(DistillationLoss):
 
         As with hidden states, 0 is the teacher's relations and 1 is to know nothing of them.
         """
+        if not self.student_layer:
+            return torch.ones((), device=self._device(signal))
         ours = self._by_head(output, self.student_layer, batch)
         even = {kind: torch.zeros_like(states) for kind, states in ours.items()}
         own, whole = (self._divergence(each, batch, signal) for each in (ours, even))
@@ -174,6 +183,9 @@ class RelationsLoss(DistillationLoss):
             )
             for kind, state in found.items()
         }
+
+    def _device(self, signal: ModelOutputs) -> torch.device:
+        return signal.states[State("query", self.teacher_layer, self.place)].device
 
     def count(self, batch: Batch) -> int:
         """Real tokens."""

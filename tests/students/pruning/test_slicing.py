@@ -163,12 +163,19 @@ def test_zeros_stay_zero_where_plain_transformers_trains_them() -> None:
         torch.testing.assert_close(again(tokens).logits, whole(tokens).logits, atol=1e-5, rtol=0)
 
 
-def test_states_of_heads_that_are_gone_are_refused(
+def test_states_of_heads_are_read_where_there_are_some(
     make_teacher: Callable[..., Path], batch: Batch
 ) -> None:
-    model = sliced(model_of(make_teacher, "bert"), KEPT)
-    with pytest.raises(KdnasError, match="cannot read the query states: 2 of 3 layers"):
-        forward(model, batch, OutputRequest(attention_states(3)))
+    small = sliced(model_of(make_teacher, "bert"), KEPT)
+    with pytest.raises(KdnasError, match="query states of layer 2: of 3 layers, 2 have them"):
+        forward(small, batch, OutputRequest(attention_states(2)))
+    request = OutputRequest(attention_states(1, 3))
+    with torch.no_grad():
+        ours, whole = forward(small, batch, request), forward(dense(small), batch, request)
+    for state, found in ours.states.items():
+        heads = list(KEPT.heads[state.layer - 1])
+        expected = whole.states[state].unflatten(-1, (4, 8))[:, heads].flatten(1)
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_layers_without_heads_or_neurons_compute_neither(

@@ -1,0 +1,98 @@
+"""Relations of pruned students, and what is said of them on held-out rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kdnas.distillation.batches import Batch, collate
+from kdnas.distillation.forward import forward
+from kdnas.distillation.losses import LOSSES, Shapes
+from kdnas.distillation.losses.relations import (
+    RelationsLoss,
+    RelationsOptions,
+    attention_size,
+    common_heads,
+    last_with_heads,
+)
+from kdnas.distillation.outputs import ModelOutputs
+from kdnas.distillation.signals import LiveSignal
+from kdnas.errors import KdnasError
+from kdnas.runtime.device import start_runtime
+from kdnas.space import Architecture, PrunedArchitecture
+from kdnas.students.pruning import Kept, sliced
+from kdnas.tasks import EncodedExamples, load_spec
+from kdnas.teachers.load import Teacher, load_teacher
+
+SHAPE = Architecture(3, 4, 32, 64, "gelu")
+# The last layer is without heads, the one before has three of size 8.
+COUNTS = PrunedArchitecture((4, 3, 0), 32, (64, 8, 8), "gelu")
+NOTHING = PrunedArchitecture((0, 0, 0), 32, (64, 8, 8), "gelu")
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    rng = np.random.default_rng(0)
+    offsets = np.concatenate([[0], np.cumsum(rng.integers(3, 30, 9))]).astype(np.int64)
+    ids = rng.integers(5, 150, offsets[-1]).astype(np.int32)
+    return collate(EncodedExamples(ids, None, offsets, np.arange(9) % 2), np.arange(9), 0)
+
+
+@pytest.fixture(scope="module")
+def teacher(teacher_folder: Path) -> Teacher:
+    return load_teacher(str(teacher_folder), load_spec("sst2"))
+
+
+def outputs(
+    loss: RelationsLoss, teacher: Teacher, counts: PrunedArchitecture, batch: Batch
+) -> tuple[ModelOutputs, ModelOutputs]:
+    """What a pruned student and its teacher give for a loss."""
+    student = sliced(teacher.model, Kept.first(counts))
+    signal = LiveSignal(teacher.model, start_runtime(device="cpu", precision="fp32")).fetch(
+        batch, loss.of_teacher
+    )
+    return forward(student, batch, loss.of_student), signal
+
+
+def test_layer_and_heads_of_a_pruned_student() -> None:
+    assert (last_with_heads(SHAPE), last_with_heads(COUNTS), last_with_heads(NOTHING)) == (3, 2, 0)
+    assert attention_size(SHAPE, COUNTS, 2) == 24 and attention_size(SHAPE, SHAPE, 2) == 32
+    assert common_heads(SHAPE, 32, 24) == 4 and common_heads(SHAPE, 32, 16) == 4
+    assert common_heads(Architecture(6, 12, 384, 1, "gelu"), 384, 160) == 8
+    assert RelationsLoss.problem(RelationsOptions(), SHAPE, [COUNTS, NOTHING]) is None
+
+
+def test_a_pruned_student_learns_from_its_last_layer_with_heads(
+    teacher: Teacher, batch: Batch
+) -> None:
+    loss = RelationsLoss(Shapes(teacher.architecture, COUNTS))
+    output, signal = outputs(loss, teacher, COUNTS, batch)
+    assert {state.layer for state in output.states} == {2}
+    assert {state.layer for state in signal.states} == {3}
+    value = loss.loss(output, batch, signal)
+    assert value.requires_grad and 0 < float(value.detach()) < 10
+
+
+def test_without_heads_there_is_nothing_to_compare(teacher: Teacher, batch: Batch) -> None:
+    loss = RelationsLoss(Shapes(teacher.architecture, NOTHING))
+    output, signal = outputs(loss, teacher, NOTHING, batch)
+    assert not output.states and float(loss.loss(output, batch, signal)) == 0
+    assert float(loss.heldout_value(output, batch, signal)) == 1
+
+
+def test_the_held_out_value_is_a_share_of_knowing_nothing(teacher: Teacher, batch: Batch) -> None:
+    loss = LOSSES["relations"](Shapes(teacher.architecture, teacher.architecture))
+    signal = LiveSignal(teacher.model, start_runtime(device="cpu", precision="fp32")).fetch(
+        batch, loss.of_teacher
+    )
+    assert float(loss.heldout_value(signal, batch, signal)) == pytest.approx(0, abs=1e-6)
+    even = ModelOutputs({state: torch.zeros_like(x) for state, x in signal.states.items()})
+    assert float(loss.heldout_value(even, batch, signal)) == pytest.approx(1)
+
+
+def test_relation_heads_that_do_not_divide_what_is_left_are_refused() -> None:
+    with pytest.raises(KdnasError, match="relation_heads 16 does not divide 24, .* of layer 2"):
+        RelationsLoss(Shapes(SHAPE, COUNTS), RelationsOptions(relation_heads=16))
