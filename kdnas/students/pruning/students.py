@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,9 @@ from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup
 # A speed-up that is asked for is exceeded by this factor when students are timed before training:
 # timed again, they shall still reach it.
 MARGIN = 1.03
-# How often a student that is too slow is pruned further, and the least and most by which.
-ROUNDS, LEAST_MORE, MOST_MORE = 8, 1.01, 1.5
+# How many students are timed to come so near above that: one that is faster loses more than it
+# has to. The least and the most by which the next one differs.
+ROUNDS, NEAR, LEAST_MORE, MOST_MORE = 8, 1.05, 1.01, 1.5
 
 
 def order_file(method: str, before: Pruning) -> str:
@@ -106,25 +108,49 @@ class PrunedStudents:
     def _choose(self, pruning: Pruning) -> PrunedArchitecture:
         if not pruning.speedup:
             return self.order(pruning).at_sparsity(pruning.sparsity)
-        shape, table, asked = shape_of(self.teacher.config), self.table(), pruning.speedup
-        damage, found = self.order(pruning).damage(), 0.0
+        least, tried = MARGIN * pruning.speedup, dict[PrunedArchitecture, float]()
+        asked, slow, fast = pruning.speedup, 0.0, math.inf  # by the table: too slow, fast enough
         for _ in range(ROUNDS):
-            try:
-                counts = counts_at_speedup(damage, table, asked, shape)
-            except KdnasError:  # by the table; timed, the student without any may still be so fast
-                counts = PrunedArchitecture.of(shape, *[[0] * shape.num_hidden_layers] * 2)
-            found = self.speedup(counts)
-            if found < MARGIN * pruning.speedup:  # other work on the machine may have slowed it
-                found = max(found, self.speedup(counts))
-            say(f"{pruning.label}: {counts.label} is {found:.2f} times as fast")
-            if found >= MARGIN * pruning.speedup:
-                return counts
-            if not any((*counts.num_attention_heads, *counts.intermediate_size)):
+            counts = self._by_table(pruning, asked)
+            if counts not in tried:
+                tried[counts] = self._timed(pruning, counts, least)
+            found = tried[counts]
+            slow, fast = (asked, fast) if found < least else (slow, asked)
+            nothing_left = not any((*counts.num_attention_heads, *counts.intermediate_size))
+            near = least <= found <= NEAR * least or fast < LEAST_MORE * slow
+            if near or (found < least and nothing_left):
                 break
-            asked *= min(MOST_MORE, max(LEAST_MORE, MARGIN * pruning.speedup / found))
+            asked = _next(asked, least / found, slow, fast)
+        enough = [counts for counts, found in tried.items() if found >= least]
+        if enough:
+            return min(enough, key=tried.__getitem__)
+        counts, found = max(tried.items(), key=lambda one: one[1])
         if found >= pruning.speedup:
             return counts
         raise MissedLimitError(
-            f"no pruning reaches {pruning.speedup:g} times the teacher's speed: timed, the last "
+            f"no pruning reaches {pruning.speedup:g} times the teacher's speed: timed, the fastest "
             f"student tried ({counts.label}) is {found:.2f} times as fast; give a lower speed-up"
         )
+
+    def _by_table(self, pruning: Pruning, asked: float) -> PrunedArchitecture:
+        """What loses the least at a speed-up that the latency table predicts."""
+        shape = shape_of(self.teacher.config)
+        try:
+            return counts_at_speedup(self.order(pruning).damage(), self.table(), asked, shape)
+        except KdnasError:  # by the table; timed, the student without any may still be so fast
+            return PrunedArchitecture.of(shape, *[[0] * shape.num_hidden_layers] * 2)
+
+    def _timed(self, pruning: Pruning, counts: PrunedArchitecture, least: float) -> float:
+        found = self.speedup(counts)
+        if found < least:  # other work on the machine may have slowed it
+            found = max(found, self.speedup(counts))
+        say(f"{pruning.label}: {counts.label} is {found:.2f} times as fast")
+        return found
+
+
+def _next(asked: float, factor: float, slow: float, fast: float) -> float:
+    """What to ask of the table next: between too slow and fast enough, where both are known."""
+    if slow and fast < math.inf:
+        return math.sqrt(slow * fast)
+    least = LEAST_MORE if factor > 1 else 1 / MOST_MORE
+    return asked * min(MOST_MORE, max(least, factor))

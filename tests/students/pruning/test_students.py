@@ -1,0 +1,66 @@
+"""How far a teacher is pruned for a speed-up that is met as timed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdnas.distillation.batches import batches_once
+from kdnas.errors import MissedLimitError
+from kdnas.runtime.device import Runtime
+from kdnas.space import PrunedArchitecture, Pruning
+from kdnas.students.pruning import PrunedStudents
+from kdnas.students.pruning.speed import LatencyTable, neuron_levels
+from kdnas.students.pruning.students import MARGIN
+from kdnas.tasks import encode, load_data, load_spec
+from kdnas.teachers.load import load_teacher
+
+# A head takes 1 ms, a neuron 1/8 ms, the rest 2 ms.
+TABLE = LatencyTable(
+    38.0, 2.0, {n: float(n) for n in range(5)}, {n: n / 8 for n in neuron_levels(64)}
+)
+
+
+@pytest.fixture
+def students(
+    tmp_path: Path, make_teacher: Callable[..., Path], data_folder: Path, runtime: Runtime
+) -> Callable[[Callable[[PrunedArchitecture], float]], PrunedStudents]:
+    teacher = load_teacher(str(make_teacher("bert")), load_spec("mrpc"))
+    task = load_data(load_spec("mrpc"), data_folder, splits=("train",), optional=())
+    rows = encode(task.splits["train"], teacher.tokenizer, 32)
+    return lambda speedup: PrunedStudents(
+        teacher=teacher.model,
+        rows=partial(batches_once, rows, teacher.pad_id, torch.device("cpu")),
+        runtime=runtime,
+        folder=tmp_path,
+        key={},
+        table=lambda: TABLE,
+        speedup=speedup,
+        trained=lambda _: teacher.model,
+    )
+
+
+@pytest.mark.parametrize("error", [0.7, 1.0, 1.4])
+def test_the_slowest_that_keeps_the_speed_up_is_taken(
+    students: Callable[..., PrunedStudents], error: float
+) -> None:
+    """Whatever the table's sums say: timed, layers are faster or slower than that."""
+    timed = dict[PrunedArchitecture, float]()
+
+    def speedup(counts: PrunedArchitecture) -> float:
+        timed[counts] = error * TABLE.speedup(counts)
+        return timed[counts]
+
+    counts = students(speedup).counts(Pruning("magnitude", speedup=2.0))
+    enough = [found for found in timed.values() if found >= MARGIN * 2]
+    assert timed[counts] == min(enough) < 2.3
+    assert len(timed) <= 8
+
+
+def test_a_speed_up_that_nothing_reaches_is_missed(students: Callable[..., PrunedStudents]) -> None:
+    with pytest.raises(MissedLimitError, match="no pruning reaches 3 times .* is 1.50 times"):
+        students(lambda _: 1.5).counts(Pruning("magnitude", speedup=3.0))
