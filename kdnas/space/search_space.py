@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -24,7 +25,7 @@ from kdnas.space.derivation import (
 )
 from kdnas.space.families import family_of
 from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
-from kdnas.space.pruning import METHOD, NONE, NOT_PRUNED, SPARSITY, Pruning
+from kdnas.space.pruning import ASKED, METHOD, NONE, NOT_PRUNED, SPARSITY, Pruning
 
 LAYERS = FIELDS[0]
 
@@ -210,7 +211,8 @@ class SearchSpace:
         """The space as Optuna's distributions.
 
         A recipe or vocabulary without alternative is left out; `Candidate.from_params` fills it in.
-        A pruned student has the shape of its teacher, and one that is not pruned the sparsity 0.
+        A pruned student has the shape of its teacher, and one that is not pruned the sparsity, or
+        the speed-up to prune to, 0.
         """
         dimensions: dict[str, Sequence[int | float | str]] = {
             name: self.choices[name] for name in self.dimensions
@@ -229,6 +231,7 @@ class SearchSpace:
             methods = dict.fromkeys((NONE, *(p.method for p in self.prunings)))
             more[METHOD] = tuple(methods)
             more[SPARSITY] = tuple(sorted({0.0, *(p.sparsity for p in self.prunings)}))
+            more[ASKED] = tuple(sorted({0.0, *(p.speedup for p in self.prunings)}))
         dimensions |= {name: values for name, values in more.items() if len(values) > 1}
         return {name: CategoricalDistribution(values) for name, values in dimensions.items()}
 
@@ -239,7 +242,7 @@ class SearchSpace:
 
     def params(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as the parameters of a trial."""
-        whole = {METHOD: NONE, SPARSITY: 0.0}
+        whole = {METHOD: NONE, SPARSITY: 0.0, ASKED: 0.0}
         values = {**whole, **candidate.params, **candidate.architecture.values}
         if not candidate.architecture.num_hidden_layers:
             values |= self._of_no_layer
@@ -247,7 +250,7 @@ class SearchSpace:
 
     def is_valid(self, params: Mapping[str, Any]) -> bool:
         """Whether a trial's parameters spell a valid candidate of this space."""
-        needed = self._sparsity(params)
+        needed = self._unpruned(params)
         if not params[LAYERS]:
             needed |= self._of_no_layer
         return self.candidate(params) in self._valid and params.items() >= needed.items()
@@ -260,8 +263,10 @@ class SearchSpace:
         """
         if params.get(METHOD, NONE) != NONE:
             shape = {name: self.teacher.values[name] for name in self.dimensions}
-            return self._with_recipe({**params, **shape}, self.recipes)
-        near = {**params, **self._sparsity(params)}
+            whole = self._with_recipe({**params, **shape}, self.recipes)
+            # Where there is one way alone to prune, its speed-up is no choice.
+            return whole if self.is_valid(whole) or len(self.prunings) > 1 else self._pruned(whole)
+        near = {**params, **self._unpruned(params)}
         if params[LAYERS]:
             return self._with_recipe(near, self.recipes)
         return self._with_recipe({**near, **self._of_no_layer}, self.static_recipes)
@@ -271,10 +276,15 @@ class SearchSpace:
         chosen = params.get(RECIPE)
         return params if chosen in (None, *fitting) else {**params, RECIPE: fitting[0]}
 
-    def _sparsity(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The sparsity of what is not pruned, in a space with pruned students."""
+    def _pruned(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Parameters of a pruned student, how far as the space's first one."""
+        first = replace(self.candidate(params), pruning=self.prunings[0])
+        return self.params(first)
+
+    def _unpruned(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """How far what is not pruned is pruned, in a space with pruned students."""
         dense = self.prunings and params.get(METHOD) == NONE
-        return {SPARSITY: 0.0} if dense else {}
+        return {name: 0.0 for name in (SPARSITY, ASKED) if dense and name in self.distributions}
 
     @cached_property
     def _of_no_layer(self) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from kdnas.files.lines import is_finite
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.architecture import DECODER_FIELDS, FIELDS
-from kdnas.space.pruning import METHOD, SPARSITY
+from kdnas.space.pruning import ASKED, METHOD, SPARSITY
 from kdnas.study import attributes as attr
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.results import SCORE_INTERVAL, objective_values
 
 CANDIDATE = (*FIELDS, "recipe", "vocabulary")
 # Of pruned students alone: how they are pruned, and what that leaves in each layer.
-PRUNING = (METHOD, SPARSITY)
+PRUNING = (METHOD, SPARSITY, ASKED)
 LEFT = (attr.HEADS_LEFT, attr.NEURONS_LEFT)
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
 NUMBERS = (*COSTS, "loss", "score", *SCORE_INTERVAL, attr.INITIAL, "reward", "seconds")
@@ -142,7 +142,7 @@ def candidate_of(row: Mapping[str, Any]) -> Candidate:
     plain |= {name: int(row[name]) for name in DECODER_FIELDS if is_finite(row.get(name))}
     names = {name: row[name] for name in CANDIDATE[len(FIELDS) :] if isinstance(row.get(name), str)}
     pruned = {METHOD: row[METHOD]} if isinstance(row.get(METHOD), str) else {}
-    pruned |= {SPARSITY: row[SPARSITY]} if is_finite(row.get(SPARSITY)) else {}
+    pruned |= {name: row[name] for name in PRUNING[1:] if is_finite(row.get(name))}
     return Candidate.from_params({**plain, **names, **pruned})
 
 

@@ -214,7 +214,8 @@ def check_limits(context: Context, inputs: Inputs) -> None:
     """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
     settings, spec, space = context.settings, inputs.data.spec, inputs.space
     limits = Limits(settings.speedup, settings.max_params)
-    fastest = max((pruning.speedup for pruning in space.prunings), default=0.0)
+    asked = () if settings.searches else space.prunings  # a search may do without
+    fastest = max((pruning.speedup for pruning in asked), default=0.0)
     if limits or fastest:
         config = copy.deepcopy(inputs.config)
         config.update(spec.head_config)

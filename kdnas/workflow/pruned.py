@@ -61,6 +61,7 @@ def pruned_students(
         speedup=lambda shape: meter.of_model(meter.of_shape(shape)).speedup,
         trained=trained,
         seed=settings.seed,
+        at_best=settings.searches,
     )
 
 

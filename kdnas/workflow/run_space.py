@@ -14,6 +14,8 @@ from kdnas.students.pruning.kept import prunable_family
 
 # The strongest of the methods (docs/pruning.md).
 DEFAULT_METHOD = "ziplm"
+# A search asks for so much more than its limit: timed again at length, a student shall keep it.
+RESERVE = 1.02
 
 
 def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
@@ -47,9 +49,14 @@ def asked_candidates(settings: Settings, space: SearchSpace) -> list[Candidate]:
 def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
     """How candidates of a search may be pruned.
 
+    Where a speed-up is asked and no sparsity is named, just as far as that takes.
+
     Raises:
         KdnasError: A sparsity of `space` is out of range.
     """
+    method = settings.pruned or DEFAULT_METHOD
+    if settings.speedup and SPARSITY not in settings.space:
+        return (Pruning(method, speedup=round(RESERVE * settings.speedup, 3)),)
     sparsities = settings.space.get(SPARSITY, SPARSITIES)
     wrong = [one for one in sparsities if isinstance(one, str) or not 0 < one < 1]
     if wrong or not sparsities:
@@ -57,7 +64,6 @@ def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
             f"invalid space.{SPARSITY}: {wrong[0] if wrong else sparsities!r}; expected shares "
             "above 0 and below 1, such as [0.5, 0.8]"
         )
-    method = settings.pruned or DEFAULT_METHOD
     return tuple(Pruning(method, sparsity=float(one)) for one in sorted(set(sparsities)))
 
 

@@ -22,6 +22,7 @@ from kdnas.study.results import TrialWriter
 from kdnas.study.rows import candidate_of, fault_of, row_of, trial_of
 from kdnas.study.samplers import SAMPLERS, make_sampler
 from kdnas.study.study import create_study
+from kdnas.workflow.run_space import searched_prunings
 
 SPARSITIES = [0.25, 0.5, 0.75]
 OVER: dict[str, Any] = {
@@ -65,6 +66,36 @@ def test_parameters_of_a_space_come_back() -> None:
     assert not space.is_valid(odd) and space.is_valid(space.nearest(odd))
     odd = {**space.params(space.candidates[-1]), "num_hidden_layers": 1}
     assert not space.is_valid(odd) and space.is_valid(space.nearest(odd))
+
+
+def test_with_a_limit_the_teacher_is_pruned_as_far_as_that() -> None:
+    settings = Settings(speedup=2.0, search_over="shape,pruning", pruned="magnitude")
+    [pruning] = searched_prunings(settings)
+    assert pruning == Pruning("magnitude", speedup=2.04)
+    named = settings.model_copy(update={"space": {"sparsity": [0.5]}})
+    assert [one.sparsity for one in searched_prunings(named)] == [0.5]
+    space = space_of_both().with_prunings([pruning])
+    pruned, dense = space.candidates[-1], space.candidates[0]
+    assert pruned.pruning == pruning and "sparsity" not in space.distributions
+    for candidate in (pruned, dense):
+        params = space.params(candidate)
+        assert space.candidate(params) == candidate and space.is_valid(params)
+    for odd in ({**space.params(pruned), "pruned_to_speedup": 0.0}, {**space.params(dense)}):
+        near = space.nearest({**odd, "pruning": "magnitude"})
+        assert space.candidate(near) == pruned and space.is_valid(near)
+    near = space.nearest({**space.params(dense), "pruned_to_speedup": 2.04})
+    assert space.candidate(near) == dense and space.is_valid(near)
+
+
+@pytest.mark.slow
+def test_a_search_within_a_limit_tries_the_teacher_pruned_to_it(
+    tmp_path: Path, teacher_folder: Path, data_folder: Path
+) -> None:
+    space = {"num_hidden_layers": [1, 2], "hidden_act": ["gelu"]}
+    given = {**OVER, "space": space, "data_dir": data_folder, "out": tmp_path / "run"}
+    run = search(teacher_folder, "mrpc", **given, trials=4, speedup=1.2)
+    pruned = run.trials[run.trials.pruning == "ziplm"]
+    assert len(pruned) == 1 and pruned.pruned_to_speedup.iloc[0] == 1.224
 
 
 def test_a_row_keeps_how_a_student_is_pruned_and_what_is_left(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class PrunedStudents:
         speedup: Times a shape beside the teacher.
         trained: Gives a trained student that another one is pruned from.
         seed: Of the method that orders at random.
+        at_best: Where no pruning reaches a speed-up, take the fastest, not refuse.
     """
 
     teacher: PreTrainedModel
@@ -60,6 +61,7 @@ class PrunedStudents:
     speedup: Callable[[PrunedArchitecture], float]
     trained: Callable[[Pruning], PreTrainedModel]
     seed: int = 0
+    at_best: bool = False
     _orders: dict[tuple[str, Pruning], PruningOrder] = field(default_factory=dict)
 
     def order(self, pruning: Pruning) -> PruningOrder:
@@ -79,7 +81,7 @@ class PrunedStudents:
         """How many heads and neurons each layer keeps; that of a speed-up reaches it as timed.
 
         Raises:
-            MissedLimitError: No pruning reaches the speed-up.
+            MissedLimitError: No pruning reaches the speed-up, and it is not `at_best`.
         """
         name = f"shape-{pruning.label.replace(' ', '-')}.json"
         kept: Artifact[Any] = json_artifact(self.folder / name, {**self.key, **pruning.params})
@@ -125,7 +127,7 @@ class PrunedStudents:
         if enough:
             return min(enough, key=tried.__getitem__)
         counts, found = max(tried.items(), key=lambda one: one[1])
-        if found >= pruning.speedup:
+        if found >= pruning.speedup or self.at_best:
             return counts
         raise MissedLimitError(
             f"no pruning reaches {pruning.speedup:g} times the teacher's speed: timed, the fastest "
