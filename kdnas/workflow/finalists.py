@@ -36,7 +36,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """
     context = prepared.context
     settings, run = context.settings, context.run
-    best_first = each_recipe_first(ranked_trials(study, speedup=settings.speedup))
+    best_first = each_kind_first(ranked_trials(study, speedup=settings.speedup))
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)
@@ -55,15 +55,17 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     return winner
 
 
-def each_recipe_first(best_first: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The best trial of each recipe ahead of all others, else in the given order.
+def each_kind_first(best_first: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The best trial of each recipe, pruned or not, ahead of all others, else in the given order.
 
     What a short training says of shapes of one recipe holds more often than what it says of
-    recipes: some start slowly and end higher.
+    recipes, some of which start slowly and end higher, or of pruned students, which begin near
+    their teacher.
     """
-    firsts: dict[str, FrozenTrial] = {}
+    firsts: dict[tuple[str, bool], FrozenTrial] = {}
     for trial in best_first:
-        firsts.setdefault(Winner.of(trial).candidate.recipe, trial)
+        candidate = Winner.of(trial).candidate
+        firsts.setdefault((candidate.recipe, bool(candidate.pruning)), trial)
     numbers = {trial.number for trial in firsts.values()}
     return [*firsts.values(), *(one for one in best_first if one.number not in numbers)]
 

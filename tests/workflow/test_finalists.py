@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Said
 from optuna.distributions import CategoricalDistribution
-from optuna.trial import create_trial
+from optuna.trial import FrozenTrial, create_trial
 
 from kdnas.files.artifact import content_of, key_of
 from kdnas.report.model import SEARCHED
 from kdnas.space.architecture import FIELDS
 from kdnas.workflow import choose
-from kdnas.workflow.finalists import each_recipe_first
+from kdnas.workflow.finalists import each_kind_first
 from kdnas.workflow.measure import Control
 
 
@@ -31,17 +32,25 @@ def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
 
 
-def test_the_best_of_each_recipe_comes_first() -> None:
-    shape = dict.fromkeys(FIELDS, 2) | {"hidden_act": "gelu"}
+def numbered(name: str, values: Sequence[str]) -> list[FrozenTrial]:
+    """Trials that differ in one parameter alone."""
+    shape = dict.fromkeys(FIELDS, 2) | {"hidden_act": "gelu", "sparsity": 0.5}
     kinds = {name: CategoricalDistribution([value]) for name, value in shape.items()}
-    kinds["recipe"] = CategoricalDistribution(["a", "b"])
-    trials = []
-    for number, recipe in enumerate("aaba"):
-        trial = create_trial(params={**shape, "recipe": recipe}, distributions=kinds, value=0.0)
+    kinds[name] = CategoricalDistribution([*dict.fromkeys(values)])
+    found = []
+    for number, value in enumerate(values):
+        trial = create_trial(params={**shape, name: value}, distributions=kinds, value=0.0)
         trial.number = number
-        trials.append(trial)
-    assert [one.number for one in each_recipe_first(trials)] == [0, 2, 1, 3]
-    assert [one.number for one in each_recipe_first(trials[:2])] == [0, 1]
+        found.append(trial)
+    return found
+
+
+def test_the_best_of_each_kind_comes_first() -> None:
+    pruned = numbered("pruning", ["none", "none", "ziplm", "none", "ziplm"])
+    assert [one.number for one in each_kind_first(pruned)] == [0, 2, 1, 3, 4]
+    trials = numbered("recipe", "aaba")
+    assert [one.number for one in each_kind_first(trials)] == [0, 2, 1, 3]
+    assert [one.number for one in each_kind_first(trials[:2])] == [0, 1]
 
 
 @pytest.mark.slow
