@@ -4,7 +4,7 @@
 
 For each task, speed and seed, each method has the same wall clock (`budget` of the plan):
 
-- `search`: shape and recipe, as `kdnas search --budget` finds them;
+- `search`: shape and recipe, as `kdnas search --budget` finds them; with what a plan has in `search`;
 - `hand-picked`: half the teacher's layers, as wide as makes it as fast as the search's student,
   by the recipe that is best in general; trained with one seed after another, the best ships;
 - `random recipes`: the same shape by one recipe after another, drawn at random;
@@ -42,7 +42,8 @@ from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import SEARCHED, Report
 from kdnas.scoring.costs import FINAL
-from kdnas.space import Architecture, Candidate
+from kdnas.space import AnyArchitecture, Architecture, Candidate
+from kdnas.space.pruned import architecture_from_params
 
 SEARCHES: dict[str, dict[str, Any]] = {
     SEARCH: {"sampler": "lstm"},
@@ -109,16 +110,17 @@ def cell(
     if method in SEARCHES:
         made = searched(args, pipeline, plan, variant, seed)
     else:
-        own = {"task": task_of(pipeline), "variant": f"{speed}x {SEARCH}", "seed": seed}
+        found = {"task": task_of(pipeline), "variant": f"{speed}x {SEARCH}", "seed": seed}
         like = next(
-            row for row in rows_in(args.out / "results.jsonl") if own.items() <= row.items()
+            row for row in rows_in(args.out / "results.jsonl") if found.items() <= row.items()
         )
         if not like["scores"]:
             return {"scores": {}, "missed": True, "speed": speed, "method": method}
-        shape = as_fast(pipeline, Architecture(**like["shape"]))
+        shape = as_fast(pipeline, architecture_from_params(like["shape"]))
         names = recipes_for(plan, pipeline, method, seed)
         made = by_hand(pipeline, plan, shape, names, seed)
-    fast = speedup(pipeline, Architecture(**made.shape)) if made.scores else None
+    own = architecture_from_params(made.shape) if made.scores else None
+    fast = speedup(pipeline, own) if own else None
     return {"speed": speed, "method": method, "speedup": fast, **vars(made)}
 
 
@@ -135,6 +137,7 @@ def searched(
     given = {
         **plan.get("settings", {}),
         **plan["tasks"][task],
+        **plan.get("search", {}),
         **SEARCHES[variant["method"]],
         "data_dir": args.data_dir,
         "corpus": args.corpus and str(args.corpus),
@@ -212,7 +215,7 @@ def recipe_settings(name: str) -> dict[str, Any]:
     return {**plain, **recipe.settings, "stages": stages}
 
 
-def as_fast(pipeline: Stepwise, like: Architecture) -> Architecture:
+def as_fast(pipeline: Stepwise, like: AnyArchitecture) -> Architecture:
     """Half the teacher's layers, of the width that comes nearest in speed, timed side by side."""
     teacher = pipeline.space.teacher
     heads, ratio = teacher.num_attention_heads, teacher.intermediate_size / teacher.hidden_size
@@ -234,12 +237,12 @@ def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Archi
     return Architecture(depth, heads, width, neurons, teacher.hidden_act)
 
 
-def speedups(pipeline: Stepwise, shapes: Sequence[Architecture]) -> list[float]:
+def speedups(pipeline: Stepwise, shapes: Sequence[AnyArchitecture]) -> list[float]:
     """How many times as fast as the teacher shapes are, all timed in one go."""
     return pipeline.meter.speedups([Candidate(shape) for shape in shapes], FINAL)
 
 
-def speedup(pipeline: Stepwise, shape: Architecture) -> float:
+def speedup(pipeline: Stepwise, shape: AnyArchitecture) -> float:
     """That of one shape."""
     return round(speedups(pipeline, [shape])[0], 3)
 
