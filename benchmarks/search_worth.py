@@ -4,7 +4,7 @@
 
 For each task, speed and seed, each method has the same wall clock (`budget` of the plan):
 
-- `search`: shape and recipe, as `kdnas search --budget` finds them; with what a plan has in `search`;
+- `search`: as `kdnas search --budget` finds them, with the options in a plan's `search`;
 - `hand-picked`: half the teacher's layers, as wide as makes it as fast as the search's student,
   by the recipe that is best in general; trained with one seed after another, the best ships;
 - `random recipes`: the same shape by one recipe after another, drawn at random;
