@@ -88,17 +88,21 @@ def fidelity_section(data: ReportData) -> Section:
 
 
 def _finalists(data: ReportData) -> str:
-    """The two scores of each finalist, and how far their orders agree, in a sentence or two."""
+    """The scores of each finalist, and how far their orders agree, in a sentence or two."""
     search = data.report and data.report.search
     if not search or not search.finalists:
         return ""
     each = ", ".join(
         f"trial {one.trial} ({one.name}) {one.score:.4f} and {one.selection:.4f}"
+        + ("" if one.agreement is None else f", {one.agreement:.4f}")
         for one in search.finalists
     )
     tau = search.finalists_tau
     order = "" if tau is None else f" Kendall's tau between the two is {tau:.2f}."
     told = "Finalists by the score of the search and by held-out training rows after full KD"
+    if any(one.agreement is not None for one in search.finalists):
+        told += ", then by agreement with the teacher on these rows, which decides"
+        order = order.replace("the two", "the first two")
     return f"{told}: {each}.{order}"
 
 

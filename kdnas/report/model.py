@@ -301,6 +301,12 @@ class Finalist(Part):
     name: str
     score: Score  # of the search, after a short training
     selection: Score  # its main score after full KD, on training rows held out
+    agreement: float | None = None  # with the teacher, on the same rows; None where none is known
+
+    @property
+    def chosen_by(self) -> float:
+        """What the best finalist has most of."""
+        return self.selection if self.agreement is None else self.agreement
 
 
 class Search(Found):

@@ -1,4 +1,4 @@
-"""The best trials of a search, distilled in full: the best of them on held-out rows is its student.
+"""The best trials of a search, distilled in full: one of them is its student, by held-out rows.
 
 The score of a search ranks students after a short training; the order after a long one may differ.
 """
@@ -20,6 +20,7 @@ from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.workflow.choose import ASIDE, checkpoint_of, held_out_score
+from kdnas.workflow.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.measure import Control
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import record_of
@@ -29,7 +30,9 @@ from kdnas.workflow.within_limit import distil_within_limit
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """Distils the best trials that keep the limits, and puts the best in RUN/student.
 
-    The others are in RUN/students/trial-N. Where the held-out rows have no labels, there is one.
+    The best is the one that agrees most with the teacher on training rows held out; where the
+    teacher cannot be asked, that of the best main score there, and without labels there is one
+    finalist. The others are in RUN/students/trial-N.
 
     Raises:
         MissedLimitError: No trial keeps the speed-up that is asked for.
@@ -46,10 +49,11 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
         return found[0]
     trials = {trial.number: trial for trial in best_first}
     scored = [_scored(prepared, one, trials[one.trial or 0]) for one in found]
-    best = max(scored, key=lambda one: one.selection)
+    best = max(scored, key=lambda one: one.chosen_by)
     winner = next(one for one in found if one.trial == best.trial)
-    told = ", ".join(f"trial {one.trial} {one.selection:.4f}" for one in scored)
-    say(f"finalists on training rows held out: {told}; trial {best.trial} is the search's")
+    told = ", ".join(f"trial {one.trial} {one.chosen_by:.4f}" for one in scored)
+    what = "score" if best.agreement is None else "agreement with the teacher"
+    say(f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the search's")
     _put_in_place(context, winner, found)
     run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     return winner
@@ -85,12 +89,13 @@ def _beside(context: Context, one: Winner) -> Path:
 
 
 def _scored(prepared: Prepared, one: Winner, trial: FrozenTrial) -> Finalist:
-    folder = place_of_finalist(prepared.context, one, False)
+    made = Control(SEARCHED, one.candidate, place_of_finalist(prepared.context, one, False))
     return Finalist(
         trial=trial.number,
         name=one.candidate.label,
         score=1 - float(trial.user_attrs["loss"]),
-        selection=held_out_score(prepared, Control(SEARCHED, one.candidate, folder)),
+        selection=held_out_score(prepared, made),
+        agreement=agreement_of(prepared, made) if can_agree(prepared) else None,
     )
 
 

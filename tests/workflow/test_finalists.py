@@ -16,20 +16,24 @@ from optuna.trial import FrozenTrial, create_trial
 from kdnas.files.artifact import content_of, key_of
 from kdnas.report.model import SEARCHED
 from kdnas.space.architecture import FIELDS
-from kdnas.workflow import choose
+from kdnas.workflow import choose, finalists
 from kdnas.workflow.finalists import each_kind_first
 from kdnas.workflow.measure import Control
 
 
 def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
-    """A searched student of this label is the only one that is right on the held-out rows."""
+    """A searched student of this label alone is right, and agrees, on the held-out rows."""
+
+    def is_right(one: Control) -> int:
+        return int(one.name == SEARCHED and one.candidate.label == label)
 
     def scored(prepared: object, one: Control) -> dict[str, Any]:
-        right = int(one.name == SEARCHED and one.candidate.label == label)
+        right = is_right(one)
         part = {"predicted": [right] * 40, "truth": [1] * 40}
         return {"score": float(right), "rows": {"validation": part}}
 
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+    monkeypatch.setattr(finalists, "agreement_of", lambda _, one: float(is_right(one)))
 
 
 def numbered(name: str, values: Sequence[str]) -> list[FrozenTrial]:
