@@ -30,6 +30,7 @@ from kdnas.config import find_recipe
 from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import Recipe, built_in_names
 from kdnas.files.atomic import read_json, write_json
+from kdnas.scoring.rank_agreement import agreement as rank_agreement
 from kdnas.tasks import TaskType, load_spec
 
 FINE_TUNED = "fine-tuned"
@@ -113,6 +114,7 @@ def results(file: Path) -> pd.DataFrame:
                 "metric": metric,
                 "score": row["scores"][metric],
                 "selection": row["selection"][metric],
+                "agreement": row.get("agreement"),
                 "seconds": row["seconds"],
             }
         )
@@ -134,7 +136,20 @@ def table(frame: pd.DataFrame, out: Path) -> list[str]:
         for recipe, rows in part.groupby("recipe", sort=False):
             cells = [spread(rows[rows.speed == speed].score) for speed in speeds]
             lines.append(f"| {recipe} | {' | '.join(cells)} | {rows.seconds.median():.0f} |")
+        lines += ["", told_apart(part)]
     return lines
+
+
+def told_apart(part: pd.DataFrame) -> str:
+    """How well held-out rows rank the distilled students of a task, by two measures."""
+    known = part[part.agreement.notna() & (part.recipe != FINE_TUNED)]
+    if len(known) < LEAST_PAIRS:
+        return ""
+    names = {"selection": "their score there", "agreement": "agreement with the teacher there"}
+    taus = [f"{rank_agreement([*known[n]], [*known.score]).tau:.2f} by {names[n]}" for n in names]
+    return (
+        f"Kendall's tau of held-out rows with the score, {len(known)} students: {', '.join(taus)}."
+    )
 
 
 def entry(frame: pd.DataFrame) -> dict[str, Any]:
