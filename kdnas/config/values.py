@@ -109,11 +109,6 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
         return self.teacher_predictions is not None or self.is_static
 
     @property
-    def has_all_heads(self) -> bool:
-        """Whether each layer of each student, and of its teacher, has heads that can be read."""
-        return not (self.outputs_alone or self.pruned or self.searches_pruned)
-
-    @property
     def follows_mini_kd(self) -> bool:
         """Whether full KD goes on from the student that mini-KD trained.
 

@@ -16,7 +16,7 @@ def with_type_defaults(settings: Settings, spec: TaskSpec) -> Settings:
     For a type whose models have decoders, stages have their losses for these.
     """
     own = dict(spec.task_type.defaults)
-    if settings.has_all_heads:
+    if not settings.outputs_alone:
         own |= spec.task_type.defaults_with_heads
     # Stages have losses and rates of their own.
     taken = {*settings.model_fields_set, *(PLAIN_RECIPE if settings.stages else ())}

@@ -41,16 +41,22 @@ def test_whole_texts_are_learnt_from_relations(task: str, learnt: list[str], goe
 
 
 @pytest.mark.parametrize(
+    "values", [{"pruned": "ziplm", "sparsity": 0.5}, {"search_over": "shape,pruning"}]
+)
+def test_pruned_students_learn_relations_too(values: dict[str, str]) -> None:
+    settings = with_type_defaults(load_settings((), values), load_spec("mrpc"))
+    assert all("relations" in stage.losses for stage in settings.full_stages)
+
+
+@pytest.mark.parametrize(
     "values",
     [
-        {"pruned": "ziplm", "sparsity": 0.5},
-        {"search_over": "shape,pruning"},
         {"teacher_predictions": "a.jsonl"},
         {"architecture": "0x64"},
         {"recipe": "pkd"},
     ],
 )
-def test_students_without_all_heads_and_recipes_with_stages_keep_their_losses(
+def test_outputs_alone_and_recipes_with_stages_keep_their_losses(
     values: dict[str, str],
 ) -> None:
     settings = load_settings((), values)
