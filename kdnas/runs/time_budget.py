@@ -57,7 +57,11 @@ class TimeBudget:
         steps = [s for s in self.plan.steps if not s.done and s.name not in but]
         return sum(map(self.plan.expected, steps))
 
-    def affords(self, name: str) -> bool:
-        """Whether there is time for a step and for what has to follow."""
-        needed = self.expected(name) + sum(map(self.expected, LAST))
+    def affords(self, name: str, beside: int = 0) -> bool:
+        """Whether there is time for a step and for what has to follow.
+
+        Of steps that are expected to take the machine one after the other, each that runs `beside`
+        it takes its share: at worst it takes so many times as long.
+        """
+        needed = (1 + beside) * self.expected(name) + sum(map(self.expected, LAST))
         return needed <= self.left

@@ -24,7 +24,7 @@ from rich.text import Text
 from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.runtime.interrupt import check
 from kdnas.runtime.pace import Pace
-from kdnas.runtime.plan import Plan
+from kdnas.runtime.plan import Plan, Step
 from kdnas.runtime.progress import Lines, Ongoing
 from kdnas.runtime.shown import printable, redact
 
@@ -42,12 +42,17 @@ class Advance(Protocol):
         """
 
 
+# Takes the title of a job, and how much of it is done, from 0 to 1.
+Watch = Callable[[str, float], None]
+
+
 @dataclass
 class _Manner:
     """How this process prints."""
 
     quiet: bool = False  # only results are shown
     relay: Callable[[str], None] | None = None  # what shows the lines, where it is another process
+    watch: Watch | None = None  # is told how far the outermost job is
     result: TextIO | None = None  # where a result goes as JSON; None: as lines to standard output
     bars: Progress | None = None  # on the terminal, if any
     whole: TaskID | None = None  # the bar of the whole plan, above the others
@@ -98,6 +103,16 @@ def relayed(send: Callable[[str], None]) -> Iterator[None]:
         _manner, _plan = before
 
 
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Tells a function at each step of a job within the block how far the outermost one is."""
+    before, _manner.watch = _manner.watch, watch
+    try:
+        yield
+    finally:
+        _manner.watch = before
+
+
 def say(message: str) -> None:
     """Prints one line about progress."""
     if not _manner.quiet:
@@ -128,14 +143,34 @@ def following(plan: Plan) -> Iterator[None]:
 @contextmanager
 def step(name: str) -> Iterator[None]:
     """A step of the plan that is followed; nothing where the plan does not have it."""
-    plan = _plan
-    begun = plan.begin(name) if plan else None
-    if plan is None or begun is None:
+    begun = begin(name)
+    try:
         yield
-        return
-    say(f"{plan.place}: {begun.title} ({plan.left})")
-    yield
-    plan.end(begun)
+    except BaseException:
+        drop(begun)
+        raise
+    end(begun)
+
+
+def begin(name: str) -> Step | None:
+    """Begins a step of the plan that is followed, and says so; None where there is no such step."""
+    begun = _plan.begin(name) if _plan else None
+    if _plan and begun:
+        number = f"step {_plan.steps.index(begun) + 1} of {len(_plan.steps)}"
+        say(f"{number}: {begun.title} ({_plan.left})")
+    return begun
+
+
+def end(step: Step | None) -> None:
+    """Ends a step that `begin` returned."""
+    if _plan and step:
+        _plan.end(step)
+
+
+def drop(step: Step | None) -> None:
+    """Leaves a step that `begin` returned, and that is not done."""
+    if _plan and step:
+        _plan.drop(step)
 
 
 def correct(kind: str, factor: float) -> None:
@@ -176,6 +211,8 @@ def progress(title: str, total: float, done: float = 0, *, unit: str = "") -> It
             job.reach(job.done + 1 if done is None else done, total)
             if _plan:
                 _plan.reach(_shown)
+            if _manner.watch:
+                _manner.watch(_shown[0].title, _shown[0].share)
             advance(note, done, total)
 
         yield interruptible

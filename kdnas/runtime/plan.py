@@ -47,6 +47,11 @@ class Step:
         return sum(self.parts.values())
 
     @property
+    def share(self) -> float:
+        """How much of its work is done, from 0 to 1."""
+        return self.covered / self.seconds if self.seconds else 0.0
+
+    @property
     def covered(self) -> float:
         """Seconds of the estimate whose work is done."""
         return sum(seconds * self.shares.get(name, 0.0) for name, seconds in self.parts.items())
@@ -58,6 +63,11 @@ class Step:
             if name == part:
                 return
 
+    def hear(self, title: str, share: float) -> None:
+        """Notes how far a progress bar is, if it shows one of the parts."""
+        if part := self.part_of(title):
+            self.reach(part, share)
+
     def part_of(self, title: str) -> str | None:
         """The part that a progress bar shows."""
         return max((n for n in self.parts if title.endswith(n)), key=len, default=None)
@@ -65,6 +75,9 @@ class Step:
 
 class Plan:
     """The steps of a job, in order, and where it is.
+
+    Steps that run side by side share the time that passes: what all of them spend, and what is left
+    of all, is by the clock on the wall.
 
     Args:
         steps: Those still to come.
@@ -74,8 +87,8 @@ class Plan:
     def __init__(self, steps: Sequence[Step], clock: Callable[[], float] = time.monotonic) -> None:
         self.steps, self.clock = list(steps), clock
         self.start = clock()
-        self.current: Step | None = None
-        self.began = self.start
+        self.running: list[Step] = []
+        self._counted = self.start  # until when the running steps' time is counted
         self.first = sum(step.seconds for step in self.steps)
 
     @property
@@ -107,32 +120,45 @@ class Plan:
         steps = [{"name": s.name, "title": s.title, "seconds": s.seconds} for s in self.steps]
         return {"steps": steps, "seconds": self.first}
 
+    @property
+    def current(self) -> Step | None:
+        """The step that began last of those that run."""
+        return self.running[-1] if self.running else None
+
     def begin(self, name: str) -> Step | None:
-        """Begins a step, which ends those before it; None where it is not in the plan."""
+        """Begins a step; those before it that do not run are over. None where there is no such."""
         place = next((i for i, step in enumerate(self.steps) if step.name == name), None)
         if place is None:
             return None
+        self._count()
         for step in self.steps[:place]:
-            step.done = True
-        self.current, self.began = self.steps[place], self.clock()
-        self.current.done = False
-        return self.current
+            step.done = step.done or not self._runs(step)
+        begun = self.steps[place]
+        begun.done = False
+        if not self._runs(begun):
+            self.running.append(begun)
+        return begun
 
     def reach(self, opened: Sequence[Ongoing]) -> None:
         """Notes how far the jobs are whose progress is shown, the enclosing ones first."""
-        if self.current and (part := self.current.part_of(opened[0].title)):
-            self.current.reach(part, opened[0].share)
+        for step in self.running:
+            step.hear(opened[0].title, opened[0].share)
 
     def end(self, step: Step) -> None:
         """Ends a step."""
-        step.spent += self.clock() - self.began
-        step.done, self.current = True, None
+        self.drop(step)
+        step.done = True
         step.shares = dict.fromkeys(step.parts, 1.0)
+
+    def drop(self, step: Step) -> None:
+        """Leaves a step that failed; it may begin again."""
+        self._count()
+        self.running = [one for one in self.running if one is not step]
 
     def rescale(self, kind: str, factor: float) -> None:
         """Corrects the estimates of the steps of a kind that have not begun."""
         for step in self.steps:
-            if step.kind == kind and not step.done and step is not self.current:
+            if step.kind == kind and not step.done and not self._runs(step):
                 step.parts = {name: factor * seconds for name, seconds in step.parts.items()}
 
     @property
@@ -153,25 +179,35 @@ class Plan:
 
     @property
     def place(self) -> str:
-        """`step 3 of 8`."""
-        number = self.steps.index(self.current) + 1 if self.current else len(self.steps)
-        return f"step {number} of {len(self.steps)}"
+        """`step 3 of 8`, or `steps 3 to 5 of 8` of steps that run side by side."""
+        numbers = [i for i, step in enumerate(self.steps, 1) if self._runs(step)]
+        first, last = min(numbers, default=len(self.steps)), max(numbers, default=0)
+        which = f"steps {first} to {last}" if last > first else f"step {first}"
+        return f"{which} of {len(self.steps)}"
 
     @property
     def left(self) -> str:
         """`about 12 min left in all`."""
         return f"about {in_time(self.seconds_left, rough=True)} left in all"
 
+    def _runs(self, step: Step) -> bool:
+        return any(one is step for one in self.running)
+
+    def _count(self) -> None:
+        """Counts the time since it was counted last, in equal parts, for what runs."""
+        now = self.clock()
+        for step in self.running:
+            step.spent += (now - self._counted) / len(self.running)
+        self._counted = now
+
     def _factors(self) -> tuple[float, dict[str, float]]:
         """How much longer than estimated work has taken, in all and by kind."""
+        self._count()
         taken: dict[str, tuple[float, float]] = {}
         for step in self.steps:
-            spent = step.spent
-            if step is self.current:
-                spent += self.clock() - self.began
-            if spent:
-                before = taken.get(step.kind, (0.0, 0.0))
-                taken[step.kind] = (before[0] + spent, before[1] + step.covered)
+            if step.spent:
+                spent, covered = taken.get(step.kind, (0.0, 0.0))
+                taken[step.kind] = (spent + step.spent, covered + step.covered)
         trust = max(TRUST_SECONDS, TRUST_SHARE * self.first)
         sums = [sum(pair[i] for pair in taken.values()) for i in (0, 1)]
         overall = (sums[0] + trust) / (sums[1] + trust)

@@ -12,10 +12,11 @@ from kdnas.config.assistants import AUTO
 from kdnas.runs.context import Context
 from kdnas.space import Candidate
 from kdnas.workflow.assistants import assistants_of
-from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, step_name
+from kdnas.workflow.distil import FINALIST, finalist_step, step_name
 from kdnas.workflow.pruned import importance_file, importance_step
 from kdnas.workflow.records import is_made
 from kdnas.workflow.seeds import other_seeds, place_of_seed
+from kdnas.workflow.train_students import MAGNITUDE
 
 __all__ = ["FINALIST", "Kind", "Training", "before_training", "trained_in_full"]
 
