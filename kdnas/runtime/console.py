@@ -152,9 +152,12 @@ def step(name: str) -> Iterator[None]:
     end(begun)
 
 
-def begin(name: str) -> Step | None:
-    """Begins a step of the plan that is followed, and says so; None where there is no such step."""
-    begun = _plan.begin(name) if _plan else None
+def begin(name: str, jobs: int = 1) -> Step | None:
+    """Begins a step of the plan that is followed, as one of some side by side, and says so.
+
+    None where the plan does not have it.
+    """
+    begun = _plan.begin(name, jobs) if _plan else None
     if _plan and begun:
         number = f"step {_plan.steps.index(begun) + 1} of {len(_plan.steps)}"
         say(f"{number}: {begun.title} ({_plan.left})")

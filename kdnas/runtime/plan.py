@@ -30,7 +30,10 @@ class Step:
         kind: Steps of a kind are corrected together.
         done: Whether it has ended, or had a result already.
         shares: How much of each part is done, from 0 to 1.
-        spent: Seconds that it has taken.
+        spent: Seconds that it has taken, or would have by itself.
+        jobs: How many steps run side by side when it does; 1 where it has the machine to itself.
+        slower: How many times as long it takes beside others, with its part of the machine; by
+            default as many times as there are.
     """
 
     name: str
@@ -40,11 +43,23 @@ class Step:
     done: bool = False
     shares: dict[str, float] = field(default_factory=dict)
     spent: float = 0.0
+    jobs: int = 1
+    slower: float | None = None
 
     @property
     def seconds(self) -> float:
-        """As estimated at first."""
+        """By itself, as estimated at first."""
         return sum(self.parts.values())
+
+    @property
+    def times(self) -> float:
+        """How many times as long it takes as by itself."""
+        return (self.slower or float(self.jobs)) if self.jobs > 1 else 1.0
+
+    @property
+    def added(self) -> float:
+        """What it adds to the time of all steps, as a share of its own."""
+        return min(1.0, self.times / self.jobs)
 
     @property
     def share(self) -> float:
@@ -76,8 +91,8 @@ class Step:
 class Plan:
     """The steps of a job, in order, and where it is.
 
-    Steps that run side by side share the time that passes: what all of them spend, and what is left
-    of all, is by the clock on the wall.
+    Of steps that run side by side each takes longer than by itself, and all together less. The time
+    of the job is by the clock on the wall.
 
     Args:
         steps: Those still to come.
@@ -89,7 +104,7 @@ class Plan:
         self.start = clock()
         self.running: list[Step] = []
         self._counted = self.start  # until when the running steps' time is counted
-        self.first = sum(step.seconds for step in self.steps)
+        self.first = sum(step.added * step.seconds for step in self.steps)
 
     @property
     def elapsed(self) -> float:
@@ -110,14 +125,16 @@ class Plan:
         width = max((len(step.title) for step in self.steps), default=0)
         return [
             f"  {'' if i > 1 else 'steps':<11}{i:>2} {step.title:<{width}}  "
-            f"about {in_time(step.seconds, rough=True)}"
+            f"about {in_time(step.added * step.seconds, rough=True)}"
             for i, step in enumerate(self.steps, 1)
         ]
 
     @property
     def described(self) -> dict[str, Any]:
         """As plain values."""
-        steps = [{"name": s.name, "title": s.title, "seconds": s.seconds} for s in self.steps]
+        steps = [
+            {"name": s.name, "title": s.title, "seconds": s.added * s.seconds} for s in self.steps
+        ]
         return {"steps": steps, "seconds": self.first}
 
     @property
@@ -125,8 +142,11 @@ class Plan:
         """The step that began last of those that run."""
         return self.running[-1] if self.running else None
 
-    def begin(self, name: str) -> Step | None:
-        """Begins a step; those before it that do not run are over. None where there is no such."""
+    def begin(self, name: str, jobs: int = 1) -> Step | None:
+        """Begins a step, as one of some side by side; None where the plan does not have it.
+
+        Steps before it that do not run are over.
+        """
         place = next((i for i, step in enumerate(self.steps) if step.name == name), None)
         if place is None:
             return None
@@ -134,7 +154,7 @@ class Plan:
         for step in self.steps[:place]:
             step.done = step.done or not self._runs(step)
         begun = self.steps[place]
-        begun.done = False
+        begun.done, begun.jobs = False, jobs
         if not self._runs(begun):
             self.running.append(begun)
         return begun
@@ -164,10 +184,10 @@ class Plan:
     @property
     def seconds_left(self) -> float:
         """Of the whole job, by all that is known now."""
-        return sum(self.expected(step) for step in self.steps if not step.done)
+        return sum(step.added * self.expected(step) for step in self.steps if not step.done)
 
     def expected(self, step: Step) -> float:
-        """Seconds that a step, of this plan or not, still needs, by all that is known now."""
+        """Seconds that a step, of this plan or not, still needs by itself, by what is known now."""
         overall, kinds = self._factors()
         return (step.seconds - step.covered) * kinds.get(step.kind, overall)
 
@@ -194,10 +214,10 @@ class Plan:
         return any(one is step for one in self.running)
 
     def _count(self) -> None:
-        """Counts the time since it was counted last, in equal parts, for what runs."""
+        """Counts the time since it was counted last, as what each running step has had of it."""
         now = self.clock()
         for step in self.running:
-            step.spent += (now - self._counted) / len(self.running)
+            step.spent += (now - self._counted) / step.times
         self._counted = now
 
     def _factors(self) -> tuple[float, dict[str, float]]:

@@ -67,7 +67,7 @@ def train_side_by_side(prepared: Prepared, trainings: Sequence[FullTraining]) ->
 
 def _affords(context: Context, one: FullTraining, jobs: int) -> bool:
     """Whether there is time for a training beside others."""
-    return context.time.affords(one.step_name(context.run), beside=jobs - 1)
+    return context.time.affords(one.step_name(context.run), jobs)
 
 
 @dataclass
@@ -89,7 +89,7 @@ class _Shared:
             self.begun = len(self.due)  # those after it are not begun before it
             return None
         self.begun += 1
-        self.running[number] = begin(self.due[number].step_name(self.context.run))
+        self.running[number] = begin(self.due[number].step_name(self.context.run), self.jobs)
         return number
 
     def ended(self, number: int, _result: None) -> None:

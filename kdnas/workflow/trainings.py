@@ -21,6 +21,10 @@ from kdnas.workflow.train_students import MAGNITUDE
 __all__ = ["FINALIST", "Kind", "Training", "before_training", "trained_in_full"]
 
 
+# The group of a report's students.
+REPORT = "report"
+
+
 class Kind(Enum):
     """How long something takes."""
 
@@ -39,12 +43,14 @@ class Training:
         title: What a person reads.
         place: The folder of the checkpoint, or the file of what is measured.
         kind: How long it takes.
+        group: Those of a group are trained side by side; of none, by itself.
     """
 
     step: str
     title: str
     place: Path
     kind: Kind = Kind.RECIPE
+    group: str = ""
 
     @property
     def is_student(self) -> bool:
@@ -88,15 +94,17 @@ def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()
         kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
     if settings.searches and settings.random_control == "full" and settings.sampler != "random":
         kinds.append(("distil", "random-search", "control: the best of random search"))
-    found = []
+    found, of_search = list[Training](), settings.searches and home == context.run.folder
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
         kind = Kind.LABELS if step == "control" else Kind.RECIPE
-        found.append(Training(step_name(context.run, step, place), title, place, kind))
+        first = FINALIST if of_search and name == "student" else REPORT
+        found.append(Training(step_name(context.run, step, place), title, place, kind, first))
         for seed in other_seeds(settings):
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
-            found.append(Training(step_name(context.run, step, place, seed), told, place, kind))
-    if settings.searches and home == context.run.folder:
+            own = step_name(context.run, step, place, seed)
+            found.append(Training(own, told, place, kind, REPORT))
+    if of_search:
         found += _finalists(context)
     return found
 
@@ -107,6 +115,9 @@ def _finalists(context: Context) -> list[Training]:
     made = len(known.read()) if known.done() else 0
     student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
     return [
-        Training(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none)
+        Training(
+            *(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none),
+            group=FINALIST,
+        )
         for i in range(1, context.settings.finalists)
     ]
