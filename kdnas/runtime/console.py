@@ -153,12 +153,13 @@ def step(name: str) -> Iterator[None]:
 
 
 def begin(name: str, jobs: int = 1) -> Step | None:
-    """Begins a step of the plan that is followed, as one of some side by side, and says so.
+    """Begins a step of the plan that is followed, as one of some side by side, and says so once.
 
     None where the plan does not have it.
     """
+    runs = _plan is not None and any(step.name == name for step in _plan.running)
     begun = _plan.begin(name, jobs) if _plan else None
-    if _plan and begun:
+    if _plan and begun and not runs:
         number = f"step {_plan.steps.index(begun) + 1} of {len(_plan.steps)}"
         say(f"{number}: {begun.title} ({_plan.left})")
     return begun

@@ -40,12 +40,21 @@ def train_side_by_side(prepared: Prepared, trainings: Sequence[FullTraining]) ->
         due.pop()
     if not _affords(context, due[0], jobs):
         return
-    # With all threads, and once: the processes share what is there.
-    for one in {(each.candidate, each.distilled): each for each in due}.values():
-        one.prepare(prepared)
+    first = begin(due[0].step_name(context.run))
+    try:
+        # With all threads, and once: the processes share what is there.
+        for one in {(each.candidate, each.distilled): each for each in due}.values():
+            one.prepare(prepared)
+        _hand_out(prepared, due, jobs)
+    finally:
+        drop(first)
+
+
+def _hand_out(prepared: Prepared, due: Sequence[FullTraining], jobs: int) -> None:
+    """Lets processes do trainings for which all is prepared."""
     say(f"{jobs} students side by side, one thread each (--jobs)")
     with progress("students side by side", len(due)) as advance:
-        shared = _Shared(context, due, jobs, advance)
+        shared = _Shared(prepared.context, due, jobs, advance)
 
         def do(number: int, tell: Tell) -> None:
             last = 0.0

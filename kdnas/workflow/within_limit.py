@@ -62,8 +62,7 @@ def distil_within_limit(
     """
     found, reached = list[Winner](), dict[int, float]()
     ahead = _fast_enough(prepared, best_at_length(prepared, trials, speedup), speedup, reached)
-    while len(found) < count:
-        some = list(itertools.islice(ahead, count - len(found)))
+    while some := list(itertools.islice(ahead, count - len(found))):
         due = _trainings(some, place_of, len(found))
         train_side_by_side(prepared, due)
         for winner, training in zip(some, due, strict=True):
@@ -72,8 +71,6 @@ def distil_within_limit(
             training.fill(prepared)
             if _keeps(prepared, winner, training.folder, speedup, reached):
                 found.append(winner)
-        if not some:
-            break
     if not found:
         raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
     return found
