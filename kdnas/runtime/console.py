@@ -10,26 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress, TaskID
 
+from kdnas.runtime.bars import new_bars
 from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.runtime.interrupt import check
 from kdnas.runtime.pace import Pace
 from kdnas.runtime.plan import Plan, Step
 from kdnas.runtime.progress import Lines, Ongoing
 from kdnas.runtime.shown import printable, redact
-
-# Trials take from seconds to minutes; the time left follows their mean speed over this long.
-SPEED_SECONDS = 3600.0
 
 
 class Advance(Protocol):
@@ -94,13 +83,17 @@ def silently() -> Iterator[None]:
 
 @contextmanager
 def relayed(send: Callable[[str], None]) -> Iterator[None]:
-    """Gives lines about progress to another process within the block, and shows no bars."""
-    global _manner, _plan
-    before, _manner, _plan = (_manner, _plan), _Manner(_manner.quiet, relay=send), None
+    """Gives lines about progress to another process within the block, and shows no bars.
+
+    The jobs that are open before it are that one's.
+    """
+    global _manner, _plan, _shown
+    before = _manner, _plan, _shown
+    _manner, _plan, _shown = _Manner(_manner.quiet, relay=send), None, []
     try:
         yield
     finally:
-        _manner, _plan = before
+        _manner, _plan, _shown = before
 
 
 @contextmanager
@@ -234,7 +227,7 @@ def silent(note: str, done: float | None = None, total: float | None = None) -> 
 @contextmanager
 def _bar(title: str, total: float, done: float) -> Iterator[Advance]:
     """A bar below the open ones; above them one of the whole plan, if any."""
-    outermost, bars = _manner.bars is None, _manner.bars or _new_bars()
+    outermost, bars = _manner.bars is None, _manner.bars or new_bars(_console)
     if outermost:
         bars.start()
         _manner.bars = bars
@@ -258,34 +251,6 @@ def _bar(title: str, total: float, done: float) -> Iterator[Advance]:
         if outermost:
             bars.stop()
             _manner.bars = _manner.whole = None
-
-
-class _Count(MofNCompleteColumn):
-    """Steps done of all; of the whole plan, the share of its time."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.percentage:3.0f}%") if "left" in task.fields else super().render(task)
-
-
-class _Left(TimeRemainingColumn):
-    """Time left for a job; for the whole plan, by all that is known of it."""
-
-    def render(self, task: Task) -> Text:
-        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
-
-
-def _new_bars() -> Progress:
-    """At most 80 columns wide."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        _Count(),
-        _Left(compact=True),
-        TextColumn("{task.fields[note]}"),
-        console=_console,
-        transient=True,
-        speed_estimate_period=SPEED_SECONDS,
-    )
 
 
 def _told(note: str, done: float | None = None, total: float | None = None) -> None:

@@ -21,10 +21,6 @@ from kdnas.workflow.train_students import MAGNITUDE
 __all__ = ["FINALIST", "Kind", "Training", "before_training", "trained_in_full"]
 
 
-# The group of a report's students.
-REPORT = "report"
-
-
 class Kind(Enum):
     """How long something takes."""
 
@@ -98,12 +94,12 @@ def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
         kind = Kind.LABELS if step == "control" else Kind.RECIPE
-        first = FINALIST if of_search and name == "student" else REPORT
+        first = FINALIST if of_search and name == "student" else str(home)
         found.append(Training(step_name(context.run, step, place), title, place, kind, first))
         for seed in other_seeds(settings):
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
             own = step_name(context.run, step, place, seed)
-            found.append(Training(own, told, place, kind, REPORT))
+            found.append(Training(own, told, place, kind, str(home)))
     if of_search:
         found += _finalists(context)
     return found

@@ -30,10 +30,11 @@ def test_each_piece_is_done_once_and_tells_how_far_it_is() -> None:
                 inner("")
         return os.getpid(), number**2
 
-    hand_out(
-        *(2, lambda: next(numbers, None), do, results.__setitem__),
-        heard=lambda number, told: news.append((number, told)),
-    )
+    with progress("all of them", 5):
+        hand_out(
+            *(2, lambda: next(numbers, None), do, results.__setitem__),
+            heard=lambda number, told: news.append((number, told)),
+        )
     assert {number: square for number, (_, square) in results.items()} == {
         number: number**2 for number in range(5)
     }
