@@ -30,7 +30,7 @@ from kdnas.workflow.check_assistants import check_larger
 from kdnas.workflow.distil import FullTraining
 from kdnas.workflow.find_assistant import find_assistant
 from kdnas.workflow.hand_picked import pick_by_hand
-from kdnas.workflow.measure import Control
+from kdnas.workflow.measure import Control, measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import is_made, record_of
 from kdnas.workflow.seeds import named, other_seeds, place_of_seed
@@ -56,7 +56,7 @@ def train_students(
     """
     train_assistants(prepared, winner.candidate)
     own = own_student(winner, student)
-    controls = controls_of(prepared, winner.candidate, random, home)
+    controls = controls_of(prepared, winner, student, random, home)
     return train_all(prepared, own, winner.trial, controls, home)
 
 
@@ -130,14 +130,15 @@ def train_assistants(prepared: Prepared, candidate: Candidate) -> None:
 
 
 def controls_of(
-    prepared: Prepared, winner: Candidate, random: Study | None, home: Path
+    prepared: Prepared, own: Winner, student: Path, random: Study | None, home: Path
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
-    well, one with assistants itself without them. `home` gets their checkpoints.
+    well, one with assistants itself without them. The winner's checkpoint is or will be in
+    `student`; `home` gets those of the controls.
     """
-    settings, controls = prepared.context.settings, list[Control]()
+    settings, controls, winner = prepared.context.settings, list[Control](), own.candidate
 
     def add(name: str, candidate: Candidate, title: str, *, distilled: bool = True) -> None:
         folder = home / "controls" / title
@@ -155,7 +156,7 @@ def controls_of(
     # Timing shapes takes long: only where one of them can be trained.
     by_hand = Control(HAND_PICKED, winner, home / "controls" / "hand-picked", "hand-picked")
     due = is_made(by_hand.folder, settings) or has_time(prepared.context, by_hand, by_hand.title)
-    if due and (picked := control_by_hand(prepared, winner, home)) is not None:
+    if due and (picked := control_by_hand(prepared, own, student, home)) is not None:
         add(HAND_PICKED, picked, by_hand.title)
     if random and settings.random_control == "full":
         best = choose_winner(random, speedup=settings.speedup)
@@ -163,18 +164,29 @@ def controls_of(
     return controls
 
 
-def control_by_hand(prepared: Prepared, winner: Candidate, home: Path) -> Candidate | None:
+def control_by_hand(
+    prepared: Prepared, winner: Winner, student: Path, home: Path
+) -> Candidate | None:
     """Of the shapes that a person would pick, the one nearest to the winner's speed-up.
 
-    None where no other than the winner keeps the limits. `home` is the folder of the report.
+    None where no other than the winner, whose checkpoint is or will be in `student`, keeps the
+    limits. `home` is the folder of the report.
     """
 
     def compute() -> dict[str, Any] | None:
-        # What it has learnt does not matter: it need not be trained yet.
-        [speedup] = prepared.meter.speedups([winner], FINAL)
-        picked = pick_by_hand(prepared, winner, speedup)
+        picked = pick_by_hand(prepared, candidate, _speedup_of(prepared, winner, student))
         return picked[0].params if picked else None
 
+    candidate = winner.candidate
     name = " ".join((HAND_PICKED, *home.relative_to(prepared.context.run.folder).parts))
-    found = run_step(prepared.context, name, winner.params, compute)
+    found = run_step(prepared.context, name, candidate.params, compute)
     return None if found is None else Candidate.from_params(found)
+
+
+def _speedup_of(prepared: Prepared, winner: Winner, student: Path) -> float:
+    """The winner's speed-up, timed at length: what it has learnt does not matter for it."""
+    training = FullTraining(winner.candidate, student, winner.trial)
+    if training.done(prepared.context.settings):  # that timing is in the report, too
+        return float(measured(prepared, winner.candidate, student)["costs"]["speedup"])
+    [speedup] = prepared.meter.speedups([winner.candidate], FINAL)
+    return speedup
