@@ -35,12 +35,13 @@ from kdnas.runtime.console import say
 from kdnas.space import Candidate, Pruning
 from kdnas.study.winner import Winner
 from kdnas.workflow.assistants import assistants_of
-from kdnas.workflow.distil import distil, step_name, train_student
+from kdnas.workflow.distil import distil, step_name
 from kdnas.workflow.hand_picked import pick_by_hand
 from kdnas.workflow.inputs import load_given_teacher, read_inputs, with_latency_input
 from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import measure_pruning
+from kdnas.workflow.train_students import own_student, train_all, train_assistants
 
 DENSE, GRID = "dense", "MaxiDisc"
 # Cells of a task, by target and method, one of each seed.
@@ -140,7 +141,9 @@ def cell_of(prepared: Prepared, candidate: Candidate, method: str) -> dict[str, 
     def compute() -> dict[str, Any]:
         assert prepared.mini.pruned is not None, "the space has pruned students"
         measure_pruning(context, prepared.mini.pruned, candidate.pruning)  # no part of a training
-        train_student(prepared, Winner(candidate), folder, context.run.folder / "cells" / "more")
+        train_assistants(prepared, candidate)
+        own = own_student(Winner(candidate), folder)
+        train_all(prepared, own, None, [], context.run.folder / "cells" / "more")
         steps = [one.step for one in assistants_of(context, candidate)]
         return result_of(prepared, candidate, folder, steps)
 

@@ -60,7 +60,7 @@ OF_THE_RUN = {
 }
 OF_A_SEARCH = {
     **OF_THE_RUN,
-    "jobs": "Candidates scored side by side, or auto; default: the run's.",
+    "jobs": "Candidates or students in training side by side, or auto; default: the run's.",
 }
 
 Command = Callable[..., None]

@@ -50,6 +50,7 @@ PLACES = {
 # The settings that stand beside --trial as well as beside --architecture.
 BESIDE_A_TRIAL = {
     "threads": "CPU threads, or auto; default: the run's; of a new run: torch decides.",
+    "jobs": "Students in training side by side, or auto; default: the run's; of a new run: auto.",
     "device": "cpu, cuda or mps; default: the run's; of a new run: the fastest available.",
     "final_seeds": f"{Settings.model_fields['final_seeds'].description} Default: the run's; of a "
     "new run: 1.",

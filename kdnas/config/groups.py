@@ -38,11 +38,11 @@ OF_A_RECIPE = (
 )
 # Of a search alone, beside the panel Search: one student of a given shape has no use for them. The
 # last ones contradict a shape.
-OF_SEARCHING = ("trials", "budget", "jobs")
+OF_SEARCHING = ("trials", "budget")
 AGAINST_A_SHAPE = ("budget", "speedup", "max_params", "space", "recipes", "vocabularies")
 AGAINST_PRUNING = ("architecture", "budget", "max_params", "recipes", "vocabularies")
 # What may differ for another trial of a run.
-OF_A_TRIAL = ("threads", "device", "final_seeds", "assistants")
+OF_A_TRIAL = ("threads", "jobs", "device", "final_seeds", "assistants")
 
 
 def default_of(name: str) -> Any:

@@ -101,9 +101,7 @@ def general_student(
     Returns:
         The student, and the importance of its teacher's parts that chose its weights.
     """
-    job = replace(job, settings=job.settings.model_copy(update={"seed": GENERAL_SEED}))
-    keys = [general_key(job, candidate, stages[: i + 1]) for i in range(len(stages))]
-    artifacts = [state_artifact(use("students", hash_of(key)), key) for key in keys]
+    job, artifacts = _general(job, candidate, stages)
     path = artifacts[-1].path
     lock = path.with_suffix(".lock")
     with file_lock(lock, "another process trains the same general student"):
@@ -112,6 +110,20 @@ def general_student(
             say(f"{title}: found the general student in {path}")
         start = partial(initialiser.student, candidate)
         return _run_stages(job, stages, artifacts, start, title), initialiser.importance
+
+
+def prepare_data(job: RecipeRun, candidate: Candidate, state: StudentState) -> None:
+    """Makes the teacher's signal that a recipe reads for a student, as far as it is not there.
+
+    `state` is of the student's shape, trained or not.
+    """
+    stages = job.settings.full_stages
+    general = tuple(stage for stage in stages if stage.is_general)
+    if general:
+        _, artifacts = _general(job, candidate, general)
+        stages = stages[len(general) :] if artifacts[-1].done() else stages
+    for stage in stages:
+        stage_data(job, stage, state)
 
 
 def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: str) -> None:
@@ -193,6 +205,15 @@ def general_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -
         del stage["name"]
     precision = job.runtime.precision
     return {**key, "teacher": teacher_key(teacher, rows), "precision": precision}
+
+
+def _general(
+    job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]
+) -> tuple[RecipeRun, list[Artifact[StudentState]]]:
+    """What trains a general student, and what its stages leave in the cache."""
+    job = replace(job, settings=job.settings.model_copy(update={"seed": GENERAL_SEED}))
+    keys = [general_key(job, candidate, stages[: i + 1]) for i in range(len(stages))]
+    return job, [state_artifact(use("students", hash_of(key)), key) for key in keys]
 
 
 def _weights_key(settings: Settings, stage: Stage) -> dict[str, str]:

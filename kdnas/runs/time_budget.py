@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kdnas.runtime.plan import Plan, Step
 
@@ -48,16 +48,23 @@ class TimeBudget:
         return self.seconds - self.spent()
 
     def expected(self, name: str) -> float:
-        """Seconds that a step should still take; 0 for one that is done or unknown."""
-        steps = [s for s in (*self.plan.steps, *self.left_out) if s.name == name and not s.done]
-        return sum(map(self.plan.expected, steps))
+        """Seconds that a step should still take by itself; 0 for one that is done or unknown."""
+        return sum(map(self.plan.expected, self._steps(name)))
 
     def later(self, but: Collection[str]) -> float:
         """Seconds that the steps of the plan still to come should take, without some of them."""
         steps = [s for s in self.plan.steps if not s.done and s.name not in but]
-        return sum(map(self.plan.expected, steps))
+        return sum(step.added * self.plan.expected(step) for step in steps)
 
-    def affords(self, name: str) -> bool:
-        """Whether there is time for a step and for what has to follow."""
-        needed = self.expected(name) + sum(map(self.expected, LAST))
-        return needed <= self.left
+    def affords(self, name: str, jobs: int = 1) -> bool:
+        """Whether there is time for a step, as one of some side by side, and for what must follow.
+
+        Where nobody knows how long it takes beside others, it takes as many times as long.
+        """
+        each = [replace(step, jobs=jobs) for step in self._steps(name)]
+        needed = sum(step.times * self.plan.expected(step) for step in each)
+        return needed + sum(map(self.expected, LAST)) <= self.left
+
+    def _steps(self, name: str) -> list[Step]:
+        """Those of a name that are not done."""
+        return [s for s in (*self.plan.steps, *self.left_out) if s.name == name and not s.done]

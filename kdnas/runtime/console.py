@@ -10,26 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress, TaskID
 
+from kdnas.runtime.bars import new_bars
 from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.runtime.interrupt import check
 from kdnas.runtime.pace import Pace
-from kdnas.runtime.plan import Plan
+from kdnas.runtime.plan import Plan, Step
 from kdnas.runtime.progress import Lines, Ongoing
 from kdnas.runtime.shown import printable, redact
-
-# Trials take from seconds to minutes; the time left follows their mean speed over this long.
-SPEED_SECONDS = 3600.0
 
 
 class Advance(Protocol):
@@ -42,12 +31,17 @@ class Advance(Protocol):
         """
 
 
+# Takes the title of a job, and how much of it is done, from 0 to 1.
+Watch = Callable[[str, float], None]
+
+
 @dataclass
 class _Manner:
     """How this process prints."""
 
     quiet: bool = False  # only results are shown
     relay: Callable[[str], None] | None = None  # what shows the lines, where it is another process
+    watch: Watch | None = None  # is told how far the outermost job is
     result: TextIO | None = None  # where a result goes as JSON; None: as lines to standard output
     bars: Progress | None = None  # on the terminal, if any
     whole: TaskID | None = None  # the bar of the whole plan, above the others
@@ -89,13 +83,27 @@ def silently() -> Iterator[None]:
 
 @contextmanager
 def relayed(send: Callable[[str], None]) -> Iterator[None]:
-    """Gives lines about progress to another process within the block, and shows no bars."""
-    global _manner, _plan
-    before, _manner, _plan = (_manner, _plan), _Manner(_manner.quiet, relay=send), None
+    """Gives lines about progress to another process within the block, and shows no bars.
+
+    The jobs that are open before it are that one's.
+    """
+    global _manner, _plan, _shown
+    before = _manner, _plan, _shown
+    _manner, _plan, _shown = _Manner(_manner.quiet, relay=send), None, []
     try:
         yield
     finally:
-        _manner, _plan = before
+        _manner, _plan, _shown = before
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Tells a function at each step of a job within the block how far the outermost one is."""
+    before, _manner.watch = _manner.watch, watch
+    try:
+        yield
+    finally:
+        _manner.watch = before
 
 
 def say(message: str) -> None:
@@ -128,14 +136,38 @@ def following(plan: Plan) -> Iterator[None]:
 @contextmanager
 def step(name: str) -> Iterator[None]:
     """A step of the plan that is followed; nothing where the plan does not have it."""
-    plan = _plan
-    begun = plan.begin(name) if plan else None
-    if plan is None or begun is None:
+    begun = begin(name)
+    try:
         yield
-        return
-    say(f"{plan.place}: {begun.title} ({plan.left})")
-    yield
-    plan.end(begun)
+    except BaseException:
+        drop(begun)
+        raise
+    end(begun)
+
+
+def begin(name: str, jobs: int = 1) -> Step | None:
+    """Begins a step of the plan that is followed, as one of some side by side, and says so once.
+
+    None where the plan does not have it.
+    """
+    runs = _plan is not None and any(step.name == name for step in _plan.running)
+    begun = _plan.begin(name, jobs) if _plan else None
+    if _plan and begun and not runs:
+        number = f"step {_plan.steps.index(begun) + 1} of {len(_plan.steps)}"
+        say(f"{number}: {begun.title} ({_plan.left})")
+    return begun
+
+
+def end(step: Step | None) -> None:
+    """Ends a step that `begin` returned."""
+    if _plan and step:
+        _plan.end(step)
+
+
+def drop(step: Step | None) -> None:
+    """Leaves a step that `begin` returned, and that is not done."""
+    if _plan and step:
+        _plan.drop(step)
 
 
 def correct(kind: str, factor: float) -> None:
@@ -176,6 +208,8 @@ def progress(title: str, total: float, done: float = 0, *, unit: str = "") -> It
             job.reach(job.done + 1 if done is None else done, total)
             if _plan:
                 _plan.reach(_shown)
+            if _manner.watch:
+                _manner.watch(_shown[0].title, _shown[0].share)
             advance(note, done, total)
 
         yield interruptible
@@ -193,7 +227,7 @@ def silent(note: str, done: float | None = None, total: float | None = None) -> 
 @contextmanager
 def _bar(title: str, total: float, done: float) -> Iterator[Advance]:
     """A bar below the open ones; above them one of the whole plan, if any."""
-    outermost, bars = _manner.bars is None, _manner.bars or _new_bars()
+    outermost, bars = _manner.bars is None, _manner.bars or new_bars(_console)
     if outermost:
         bars.start()
         _manner.bars = bars
@@ -217,34 +251,6 @@ def _bar(title: str, total: float, done: float) -> Iterator[Advance]:
         if outermost:
             bars.stop()
             _manner.bars = _manner.whole = None
-
-
-class _Count(MofNCompleteColumn):
-    """Steps done of all; of the whole plan, the share of its time."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.percentage:3.0f}%") if "left" in task.fields else super().render(task)
-
-
-class _Left(TimeRemainingColumn):
-    """Time left for a job; for the whole plan, by all that is known of it."""
-
-    def render(self, task: Task) -> Text:
-        return Text(task.fields["left"]) if "left" in task.fields else super().render(task)
-
-
-def _new_bars() -> Progress:
-    """At most 80 columns wide."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        _Count(),
-        _Left(compact=True),
-        TextColumn("{task.fields[note]}"),
-        console=_console,
-        transient=True,
-        speed_estimate_period=SPEED_SECONDS,
-    )
 
 
 def _told(note: str, done: float | None = None, total: float | None = None) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import torch
 
 # Of the container that this process may run in: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
 CGROUP = Path("/sys/fs/cgroup")
@@ -38,6 +41,17 @@ def free_cores(seconds: float = SAMPLE_SECONDS) -> int:
         busy = [share for core, share in enumerate(busy) if core in allowed] or busy
     idle = sum(share <= 100 * IDLE_SHARE for share in busy)
     return max(1, min(usable_cores(), idle))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Computes with so many threads within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def free_memory() -> int:

@@ -114,7 +114,7 @@ def _tell_if_killed(process: BaseProcess) -> None:
     if process.exitcode not in (0, None):
         code = process.exitcode or 0
         how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        say(f"a process of this search was {how}; what it worked on is done again")
+        say(f"a process of this run was {how}; what it worked on is done again")
 
 
 def _end(processes: list[BaseProcess]) -> None:

@@ -75,7 +75,7 @@ def allot(
         raise KdnasError(too_short(seconds, seconds - left, least))
     budget, left_out = SHARE_OF_OTHERS * max(0.0, rest), list[Step]()
     for step in others:
-        price = step.seconds + report(2) - report(1)
+        price = step.added * step.seconds + report(2) - report(1)
         if price <= budget:
             must.append(step)
             budget, rest = budget - price, rest - price

@@ -1,4 +1,4 @@
-"""How many candidates of a search are scored side by side on this machine."""
+"""How many students are trained side by side on this machine, briefly or in full."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kdnas.runtime.cores import free_cores, free_memory
 from kdnas.runtime.side_by_side import can_fork
 from kdnas.study.storage import GRPC
 
-# A candidate in training: weights, gradients, two moments and copies of them, in fp32, for a
+# A student in training: weights, gradients, two moments and copies of them, in fp32, for a
 # student as large as its teacher; and its batches, signal and activations.
 BYTES_PER_PARAMETER, BYTES = 24, 500_000_000
 # They take no more than this share of the memory that is free.
@@ -24,16 +24,16 @@ def check_jobs(context: Context) -> None:
         return
     raise KdnasError(
         f"invalid --jobs {wanted}: on Linux and the CPU, without grpc:// and accelerate launch, "
-        "candidates can be scored side by side; elsewhere start kdnas worker beside the search"
+        "students can be trained side by side; elsewhere start kdnas worker beside a search"
     )
 
 
 def count_jobs(context: Context, left: int, params: int) -> int:
-    """Processes that score candidates; 1 leaves all threads to this one.
+    """Processes that train students; 1 leaves all threads to this one.
 
     Args:
         context: Of the run.
-        left: Candidates to score.
+        left: Students to train, or candidates to score.
         params: Of the teacher.
     """
     wanted = context.settings.jobs

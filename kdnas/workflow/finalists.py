@@ -45,6 +45,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     place = partial(place_of_finalist, context)
     found = distil_within_limit(prepared, best_first, settings.speedup, place, count)
     if len(found) == 1:
+        _put_in_place(context, found[0], found)
         run.step("finalists", {}).write([])
         return found[0]
     trials = {trial.number: trial for trial in best_first}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -114,13 +115,16 @@ def forecast(
     random = trials_left(context, control=True) if searches else 0.0
     missing = [one for one in students if left > 0 or not one.is_made(settings)]
     trains = bool(left or random or missing or trainings)
-    jobs = count_jobs(context, math.ceil(max(left, random)), count_params(given.model))
-    speeds = probe(context, inputs, given, tune=tune and not cached, trains=trains)
+    params = count_params(given.model)
+    jobs = count_jobs(context, math.ceil(max(left, random)), params)
+    beside = count_jobs(context, len(missing), params)
+    work = {"tune": tune and not cached, "trains": trains, "beside": beside > 1}
+    speeds = probe(context, inputs, given, **work)
     estimate = Estimate(context, inputs, speeds, jobs)
     signal = bool(left or random or missing)
     before = _before(context, estimate, tune=tune, cached=cached, signal=signal)
     made = sum(one.is_student for one in students) - sum(one.is_student for one in missing)
-    todo = Allotment(left, random, _students(estimate, missing))
+    todo = Allotment(left, random, _students(estimate, missing, beside))
     screens = left > 0 and not trials_spent(context)
     if spent is not None and (left or random):
         ahead = sum(step.seconds for step in before)
@@ -222,13 +226,18 @@ def share_of_time(study: Study, trial: FrozenTrial) -> float:
     return float(own) / fmean(times) if own and times else 1.0
 
 
-def _students(estimate: Estimate, students: Sequence[Training]) -> list[Step]:
+def _students(estimate: Estimate, students: Sequence[Training], jobs: int) -> list[Step]:
     """The trainings in full that are still to come, and what they need."""
-    found: list[Step] = []
+    found, groups = list[Step](), Counter(one.group for one in students if one.group)
     for one in students:
         signal = not any(step.kind == "student" for step in found)
-        kind = "student" if one.is_student else "pruning"
-        found.append(Step(one.step, one.title, _parts(estimate, one.kind, signal=signal), kind))
+        step = Step(
+            *(one.step, one.title, _parts(estimate, one.kind, signal=signal)),
+            kind="student" if one.is_student else "pruning",
+            jobs=min(jobs, groups.get(one.group, 1)),
+            slower=estimate.speeds.one_thread,
+        )
+        found.append(step)
     return found
 
 

@@ -36,7 +36,6 @@ from kdnas.workflow.choose import (
     choose_student,
     ship,
 )
-from kdnas.workflow.distil import train_controls, train_student
 from kdnas.workflow.finalists import distil_finalists
 from kdnas.workflow.forecast import (
     Forecast,
@@ -64,6 +63,7 @@ from kdnas.workflow.run_space import asked_candidates
 from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
+from kdnas.workflow.train_students import train_students
 from kdnas.workflow.trainings import Training, before_training, trained_in_full
 from kdnas.workflow.trials_spent import with_expected_trials
 
@@ -231,9 +231,8 @@ def deliver(
     student = checkpoint_of(context, winner, home)
     if pruned and winner.candidate.pruning.after:  # of a student that is trained now
         measure_pruning(context, pruned, winner.candidate.pruning)
-    own = train_student(prepared, winner, student, home)
-    controls = train_controls(prepared, winner.candidate, student, random, home)
-    first, *others = (best_seed(prepared, one) for one in (own, *controls))
+    trained = train_students(prepared, winner, student, random, home)
+    first, *others = (best_seed(prepared, one) for one in trained)
     choice = Choice(first, others)
     if home == context.run.folder:
         choice = choose_student(prepared, [first, *others])

@@ -18,6 +18,7 @@ from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import silently
+from kdnas.runtime.cores import threads
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.search_space import arithmetic
 from kdnas.students import empty_student
@@ -43,6 +44,8 @@ class Speeds:
             the time of such a pass.
         row: The teacher's text for a row of many; None of models that write none.
         trial: A trial, where the run has some on record.
+        one_thread: How many times as long a student's step takes with one thread; None where that
+            was not asked for.
     """
 
     teacher_step: float
@@ -52,12 +55,22 @@ class Speeds:
     share: float
     row: float | None = None
     trial: float | None = None
+    one_thread: float | None = None
 
 
-def probe(context: Context, inputs: Inputs, given: Teacher, *, tune: bool, trains: bool) -> Speeds:
+def probe(
+    context: Context,
+    inputs: Inputs,
+    given: Teacher,
+    *,
+    tune: bool,
+    trains: bool,
+    beside: bool = False,
+) -> Speeds:
     """Measures a few steps of each kind of work.
 
-    `tune` says whether the teacher is trained, `trains` whether students are.
+    `tune` says whether the teacher is trained, `trains` whether students are, `beside` whether some
+    of them are trained in full side by side.
 
     No weight of the run is touched, nothing is written, and torch's generator is as before.
     """
@@ -70,13 +83,18 @@ def probe(context: Context, inputs: Inputs, given: Teacher, *, tune: bool, train
     with silently(), torch.random.fork_rng(devices=[]):
         teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
         student_step = _training(context, inputs, given, made(middle)) if trains else 0.0
+        one_thread = None
+        if trains and beside and student_step:
+            with threads(1):
+                one_thread = _training(context, inputs, given, made(middle)) / student_step
         token = _forward(context, inputs, given)
         latency = _latency(context, given.model)
         share, row = arithmetic(middle) / arithmetic(space.teacher), None
         if spec.task_type.generates:
             row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
             share = min(1.0, _latency(context, made(middle).to(given.model.device)) / latency)
-    return Speeds(teacher_step, student_step, token, latency, share, row, _recorded(context.run))
+    known = _recorded(context.run)
+    return Speeds(teacher_step, student_step, token, latency, share, row, known, one_thread)
 
 
 def middle_shape(space: SearchSpace, speedup: float | None) -> Architecture:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,9 +18,11 @@ import numpy as np
 
 from kdnas.runs.context import run_step
 from kdnas.runtime.console import progress
+from kdnas.runtime.hand_out import hand_out
 from kdnas.scoring.limits import Limits, may_keep
 from kdnas.scoring.reward import candidate_reward
 from kdnas.space import NOT_PRUNED, Candidate
+from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.prepare import Prepared
 
 SCREENING = "screening"
@@ -75,20 +77,37 @@ def screened(
 def _scored(
     prepared: Prepared, likely: Sequence[Candidate], like: Candidate, count: int
 ) -> list[tuple[Candidate, float]]:
-    """Candidates with their scores as they are initialised."""
-    pool, found = itertools.chain(likely, _at_random(prepared, like)), dict[Candidate, float]()
-    with progress(SCREENING, count) as advance:
-        for candidate in pool:
-            if candidate in found:
-                continue
-            score = prepared.mini.initial(candidate)
-            if score is None:  # nor has any other
-                return []
-            found[candidate] = score
+    """Candidates with their scores as they are initialised; side by side where that can be."""
+    mini, found = prepared.mini, dict[Candidate, float | None]()
+    pool = _each_once(itertools.chain(likely, _at_random(prepared, like)))
+    chosen = list(itertools.islice(pool, count))
+    jobs = count_jobs(prepared.context, len(chosen), prepared.meter.teacher_params)
+    with progress(SCREENING, len(chosen)) as advance:
+
+        def keep(number: int, score: float | None) -> None:
+            found[chosen[number]] = score
             advance("")
-            if len(found) == count:
-                break
-    return [(one, score) for one, score in found.items() if math.isfinite(score)]
+
+        if jobs > 1:
+            numbers = iter(range(len(chosen)))
+            hand_out(
+                *(jobs, lambda: next(numbers, None)),
+                *(lambda number, _: mini.initial(chosen[number]), keep),
+            )
+        for number, candidate in enumerate(chosen):  # what is left, here
+            if candidate not in found:
+                keep(number, mini.initial(candidate))
+            if found[candidate] is None:  # nor has any other
+                return []
+    return [(one, score) for one in chosen if math.isfinite(score := found[one] or 0.0)]
+
+
+def _each_once(candidates: Iterable[Candidate]) -> Iterator[Candidate]:
+    seen = set[Candidate]()
+    for candidate in candidates:
+        if candidate not in seen:
+            seen.add(candidate)
+            yield candidate
 
 
 def _best(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,16 +10,11 @@ from typing import Any
 from kdnas.config import Settings, settings_of
 from kdnas.files.curves import Curves
 from kdnas.report.model import Seeds
-from kdnas.runs.context import Context
-from kdnas.runtime.console import say
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.workflow.measure import Control, measured, scored
 from kdnas.workflow.prepare import Prepared
 
 SEEDS = "seeds"
-
-# Trains a student into a folder, with a seed of its own where one is given.
-Train = Callable[[Path, int | None], object]
 
 
 def other_seeds(settings: Settings) -> range:
@@ -52,39 +46,6 @@ def with_seed(prepared: Prepared, seed: int) -> Prepared:
 def named(name: str, seed: int | None) -> str:
     """`student`, or `student seed 1` for a training with a seed of its own."""
     return name if seed is None else f"{name} seed {seed}"
-
-
-def step_of(control: Control, name: str) -> str:
-    """The step of the plan that trains a student of this name."""
-    return f"{'distil' if control.distilled else 'control'} {name}"
-
-
-def has_time(context: Context, control: Control, name: str) -> bool:
-    """Whether the run's time is long enough to train a student; says so where it is not."""
-    enough = context.time.affords(step_of(control, name))
-    if not enough:
-        say(f"no time for {control.name} ({name}) within --budget {context.settings.budget}")
-    return enough
-
-
-def train_seeds(context: Context, control: Control, home: Path, train: Train) -> Control:
-    """Trains a student with the run's seed, unless that is done, and with the others.
-
-    Args:
-        context: Of the run; other seeds take no more than its time.
-        control: The student; its folder is that of the run's own seed.
-        home: Holds the folders of the other seeds.
-        train: Does one training.
-    """
-    settings = context.settings
-    train(control.folder, None)
-    trainings = {settings.seed: control.folder}
-    for seed in other_seeds(settings):
-        place = place_of_seed(home, control.title, seed)
-        if place.exists() or has_time(context, control, named(control.title, seed)):
-            trainings[seed] = place
-            train(place, seed)
-    return replace(control, trainings=trainings)
 
 
 def seeds_of(prepared: Prepared, control: Control) -> Seeds | None:

@@ -12,10 +12,11 @@ from kdnas.config.assistants import AUTO
 from kdnas.runs.context import Context
 from kdnas.space import Candidate
 from kdnas.workflow.assistants import assistants_of
-from kdnas.workflow.distil import FINALIST, MAGNITUDE, finalist_step, step_name
+from kdnas.workflow.distil import FINALIST, finalist_step, step_name
 from kdnas.workflow.pruned import importance_file, importance_step
 from kdnas.workflow.records import is_made
 from kdnas.workflow.seeds import other_seeds, place_of_seed
+from kdnas.workflow.train_students import MAGNITUDE
 
 __all__ = ["FINALIST", "Kind", "Training", "before_training", "trained_in_full"]
 
@@ -38,12 +39,14 @@ class Training:
         title: What a person reads.
         place: The folder of the checkpoint, or the file of what is measured.
         kind: How long it takes.
+        group: Those of a group are trained side by side; of none, by itself.
     """
 
     step: str
     title: str
     place: Path
     kind: Kind = Kind.RECIPE
+    group: str = ""
 
     @property
     def is_student(self) -> bool:
@@ -87,15 +90,17 @@ def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()
         kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
     if settings.searches and settings.random_control == "full" and settings.sampler != "random":
         kinds.append(("distil", "random-search", "control: the best of random search"))
-    found = []
+    found, of_search = list[Training](), settings.searches and home == context.run.folder
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
         kind = Kind.LABELS if step == "control" else Kind.RECIPE
-        found.append(Training(step_name(context.run, step, place), title, place, kind))
+        first = FINALIST if of_search and name == "student" else str(home)
+        found.append(Training(step_name(context.run, step, place), title, place, kind, first))
         for seed in other_seeds(settings):
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
-            found.append(Training(step_name(context.run, step, place, seed), told, place, kind))
-    if settings.searches and home == context.run.folder:
+            own = step_name(context.run, step, place, seed)
+            found.append(Training(own, told, place, kind, str(home)))
+    if of_search:
         found += _finalists(context)
     return found
 
@@ -106,6 +111,9 @@ def _finalists(context: Context) -> list[Training]:
     made = len(known.read()) if known.done() else 0
     student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
     return [
-        Training(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none)
+        Training(
+            *(finalist_step(i), f"distil finalist {i + 1}", student if i < made else none),
+            group=FINALIST,
+        )
         for i in range(1, context.settings.finalists)
     ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kdnas.errors import MissedLimitError
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
-from kdnas.runs.context import run_step
+from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import FINAL
 from kdnas.scoring.limits import MARGIN
@@ -23,10 +24,11 @@ from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.choose import ASIDE
-from kdnas.workflow.distil import distil, finalist_step
+from kdnas.workflow.distil import FullTraining, finalist_step
 from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import recipe_record
+from kdnas.workflow.train_side_by_side import train_side_by_side
 
 # Trials that are timed in one go: more would hold too many models in memory.
 TOGETHER = 6
@@ -44,8 +46,9 @@ def distil_within_limit(
 ) -> list[Winner]:
     """Distils the best trials that keep a speed-up when they are timed at length.
 
-    They are timed before they are trained, and each student afterwards. Trials that come to the
-    same student count once.
+    They are timed before they are trained, and each student afterwards. As many as are wanted are
+    trained side by side where that can be; the next ones take the place of those that turn out too
+    slow. Trials that come to the same student count once.
 
     Args:
         prepared: Of the run.
@@ -57,28 +60,82 @@ def distil_within_limit(
     Raises:
         MissedLimitError: None of them keeps the speed-up.
     """
-    found, seen, reached = list[Winner](), list[object](), dict[int, float]()
-    for winner, fast in best_at_length(prepared, trials, speedup):
-        same = _in_effect(prepared.context.settings, winner.candidate)
-        if same in seen:
-            continue
-        step = finalist_step(len(found))
-        if found and not prepared.context.time.affords(step):
-            say(f"no time for another finalist within --budget {prepared.context.settings.budget}")
-            break
-        kept = _distilled(prepared, winner, speedup, fast, place_of(winner, not found), step)
-        if kept is not None:
-            assert winner.trial is not None
-            reached[winner.trial] = kept
-            if speedup is not None and kept < speedup:
-                continue
-        found.append(winner)
-        seen.append(same)
-        if len(found) == count:
-            break
+    found, reached = list[Winner](), dict[int, float]()
+    ahead = _fast_enough(prepared, best_at_length(prepared, trials, speedup), speedup, reached)
+    while some := list(itertools.islice(ahead, count - len(found))):
+        due = _trainings(some, place_of, len(found))
+        train_side_by_side(prepared, due)
+        for winner, training in zip(some, due, strict=True):
+            if found and not _has_time(prepared.context, training):
+                return found
+            training.fill(prepared)
+            if _keeps(prepared, winner, training.folder, speedup, reached):
+                found.append(winner)
     if not found:
         raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
     return found
+
+
+def _fast_enough(
+    prepared: Prepared, timed: Iterable[Timed], speedup: float | None, reached: dict[int, float]
+) -> Iterator[Winner]:
+    """Trials that may keep a speed-up, each student once; `reached` gets those of the others."""
+    seen = list[object]()
+    for winner, fast in timed:
+        assert winner.trial is not None, "a shape that is given has no limit"
+        same = _in_effect(prepared.context.settings, winner.candidate)
+        if same in seen:
+            continue
+        if speedup is not None:
+            known = speedup_of(prepared, winner.candidate)
+            speed = known.read() if known.done() else float(fast or 0.0)
+            if speed < speedup:
+                reached[winner.trial] = speed
+                continue
+        seen.append(same)
+        yield winner
+
+
+def _trainings(winners: Sequence[Winner], place_of: PlaceOf, number: int) -> list[FullTraining]:
+    """Those of some finalists, counted from `number`.
+
+    The very first takes the run's own place, unless the student of another of them is there.
+    """
+    places = [place_of(one, False) for one in winners]
+    if not number and winners and (own := place_of(winners[0], True)) not in places:
+        places[0] = own
+    return [
+        FullTraining(one.candidate, place, one.trial, step=finalist_step(i))
+        for i, (one, place) in enumerate(zip(winners, places, strict=True), number)
+    ]
+
+
+def _has_time(context: Context, training: FullTraining) -> bool:
+    """Whether a finalist is there, or can be; says so where not."""
+    if training.done(context.settings) or context.time.affords(training.step_name(context.run)):
+        return True
+    say(f"no time for another finalist within --budget {context.settings.budget}")
+    return False
+
+
+def _keeps(
+    prepared: Prepared,
+    winner: Winner,
+    folder: Path,
+    speedup: float | None,
+    reached: dict[int, float],
+) -> bool:
+    """Whether the student of a trial keeps a speed-up; one that does not makes way."""
+    if speedup is None:
+        return True
+    assert winner.trial is not None, "a shape that is given has no limit"
+    fast = float(measured(prepared, winner.candidate, folder)["costs"]["speedup"])
+    reached[winner.trial] = fast
+    if fast < speedup:
+        speedup_of(prepared, winner.candidate).write(fast)
+        _put_beside(prepared, winner.trial, folder)
+        _say_slow(winner, fast, speedup)
+    return fast >= speedup
 
 
 def best_at_length(
@@ -120,33 +177,6 @@ def speedup_of(prepared: Prepared, candidate: Candidate) -> Artifact[float]:
     key = {"candidate": candidate.params, "host": platform.node()}
     key["environment"] = context.runtime.describe()
     return context.run.step(f"speed-up {candidate.label}", key)
-
-
-def _distilled(
-    prepared: Prepared,
-    winner: Winner,
-    speedup: float | None,
-    fast: float | None,
-    folder: Path,
-    step: str,
-) -> float | None:
-    """Distils a trial if it may keep a speed-up; returns that of its student, where it matters."""
-    candidate, number = winner.candidate, winner.trial
-    assert number is not None, "a shape that is given has no limit"
-    if speedup is None:
-        distil(prepared, candidate, number, folder, step=step)
-        return None
-    known = speedup_of(prepared, candidate)
-    reached = known.read() if known.done() else float(fast or 0.0)
-    if reached >= speedup:
-        distil(prepared, candidate, number, folder, step=step)
-        reached = float(measured(prepared, candidate, folder)["costs"]["speedup"])
-        if reached >= speedup:
-            return reached
-        known.write(reached)
-        _put_beside(prepared, number, folder)
-        _say_slow(winner, reached, speedup)
-    return reached
 
 
 def _say_slow(winner: Winner, fast: float, speedup: float) -> None:

@@ -70,7 +70,7 @@ def test_help_of_distill_has_all_but_the_options_of_a_search() -> None:
     found = options_in(told("distill", "--help-all"))
     shared = {name for name in Settings.model_fields if not is_of_a_search(name)}
     assert found >= shared - HARD and {"trial", "speedup", "architecture"} <= found
-    assert not found & {"trials", "jobs", "sampler", "max_params", "storage", "rungs"}
+    assert not found & {"trials", "sampler", "max_params", "storage", "rungs"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

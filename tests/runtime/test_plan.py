@@ -91,3 +91,34 @@ def test_estimates_of_a_kind_can_be_replaced(clock: Clock) -> None:
     plan = plan_of(clock)
     plan.rescale("student", 2)
     assert plan.seconds_left == 1150 + 650
+
+
+def test_steps_side_by_side_take_longer_each_and_less_together(clock: Clock) -> None:
+    plan = plan_of(clock)
+    for step in plan.steps[2:]:
+        step.jobs, step.slower = 2, 1.4
+    first, second = plan.steps[2:]
+    alone = first.seconds + second.seconds
+    assert Plan(plan.steps, clock).first == pytest.approx(100 + 400 + 0.7 * alone)
+    assert plan.begin(first.name, 2) is first and plan.begin(second.name, 2) is second
+    assert plan.place == "steps 3 to 4 of 4" and not first.done
+    clock.now += 1.4 * second.seconds
+    second.reach("labels-alone", 1.0)
+    first.reach("task", 100 / 150)
+    assert first.spent == 0.0 and plan.seconds_left == pytest.approx(0.7 * 50)
+    plan.end(second)
+    assert plan.place == "step 3 of 4" and first.spent == pytest.approx(300) == second.spent
+    plan.drop(first)
+    assert not first.done and not plan.running
+    plan.begin(first.name)
+    assert plan.seconds_left == pytest.approx(50)
+    clock.now += 50
+    plan.end(first)
+    assert first.spent == pytest.approx(350) and plan.seconds_left == 0
+
+
+def test_what_nobody_measured_takes_as_many_times_as_long_beside_others(clock: Clock) -> None:
+    step = Step("student", "student", {"hidden": 10}, jobs=3)
+    assert step.times == 3 and step.added == 1
+    step.slower = 6.0  # such a machine is better used by one after the other
+    assert step.times == 6 and step.added == 1

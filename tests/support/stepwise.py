@@ -136,7 +136,10 @@ class Stepwise:
 
     def fine_tune(self, architecture: Architecture, folder: Path) -> None:
         """The control on labels alone."""
-        distil.fine_tune(self.prepared, Candidate(architecture), folder)
+        training = distil.FullTraining(
+            Candidate(architecture), folder, step="control", distilled=False
+        )
+        training.fill(self.prepared)
 
     def measured(self, architecture: Architecture, folder: Path) -> dict[str, Any]:
         """Step 6."""

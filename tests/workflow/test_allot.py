@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,13 @@ def test_a_step_is_afforded_where_the_report_fits_behind_it() -> None:
     plan = Plan([CONTROL, Step("report", "", {"r": 30.0})], clock=lambda: 0.0)
     assert TimeBudget(100.0, lambda: 9.0, plan).affords("control x")
     assert not TimeBudget(100.0, lambda: 11.0, plan).affords("control x")
+    free = CONTROL.seconds + 30.0
+    for slower, needed in ((None, 2.0), (1.5, 1.5)):  # beside another
+        plan.steps[0] = replace(CONTROL, slower=slower)
+        left = needed * CONTROL.seconds + 30.0
+        assert TimeBudget(left, lambda: 0.0, plan).affords("control x", 2)
+        assert not TimeBudget(left - 1, lambda: 0.0, plan).affords("control x", 2)
+        assert TimeBudget(free, lambda: 0.0, plan).affords("control x")
     outside = TimeBudget(100.0, lambda: 0.0, plan, [Step("distil y", "", {"a": 80.0})])
     assert not outside.affords("distil y") and outside.expected("distil y") == 80
     assert TimeBudget().affords("anything") and not TimeBudget().limited

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from support.stepwise import Stepwise
 
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.side_by_side import can_fork
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.space import Candidate
-from kdnas.workflow.screening import LARGEST, _at_random, count_screened, screened
+from kdnas.workflow.screening import LARGEST, _at_random, _scored, count_screened, screened
 
 
 def test_at_most_two_a_trial_are_screened() -> None:
@@ -38,6 +41,21 @@ def test_the_best_untrained_students_are_found_once_and_tried_first(
     pipeline.search()
     tried = [Candidate.from_params(t.params) for t in pipeline.open_study().trials]
     assert len(tried) == 8 and "fixed_params" in pipeline.open_study().trials[0].system_attrs
+
+
+@pytest.mark.skipif(not can_fork(torch.device("cpu")), reason="processes are not forked")
+def test_processes_side_by_side_score_as_one_does(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    def scored(jobs: int) -> list[tuple[Candidate, float]]:
+        pipeline = Stepwise(make_run(jobs=jobs, out=tmp_path / str(jobs)))
+        like = Candidate(pipeline.space.teacher)
+        return _scored(pipeline.prepared, [Candidate(pipeline.space.smallest)], like, 5)
+
+    one, two = scored(1), scored(2)
+    assert [candidate for candidate, _ in one] == [candidate for candidate, _ in two]
+    assert len(one) == 5
+    assert [score for _, score in one] == pytest.approx([score for _, score in two], abs=1e-5)
 
 
 def test_candidates_that_break_a_limit_are_left_out(make_run: Callable[..., Run]) -> None:

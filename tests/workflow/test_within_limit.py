@@ -12,7 +12,8 @@ import optuna
 import pytest
 from conftest import Said
 
-from kdnas.space import Candidate
+from kdnas.space import Architecture, Candidate
+from kdnas.study.winner import Winner
 from kdnas.workflow import within_limit
 
 
@@ -84,3 +85,24 @@ def test_a_search_ships_no_student_that_misses_the_limit(
     assert not (run / "student").exists()
     assert {f.name for f in (run / "students").iterdir()} == {"trial-0", "trial-1"}
     assert command("export", run)[0] == 2
+
+
+def test_the_first_finalist_leaves_the_student_of_another_in_its_place(tmp_path: Path) -> None:
+    student, shape = tmp_path / "student", Architecture(2, 2, 16, 32, "gelu")
+    first, second = (Winner(Candidate(shape), number) for number in (5, 3))
+
+    def place(there: int | None) -> within_limit.PlaceOf:
+        def place_of(one: Winner, is_first: bool) -> Path:
+            return student if one.trial == there or is_first else tmp_path / f"trial-{one.trial}"
+
+        return place_of
+
+    def folders(there: int | None, number: int = 0) -> list[str]:
+        found = within_limit._trainings([first, second], place(there), number)
+        return [one.folder.name for one in found]
+
+    assert folders(None) == ["student", "trial-3"]
+    assert folders(3) == ["trial-5", "student"], "it was the winner before trial 5"
+    assert folders(None, number=1) == ["trial-5", "trial-3"]
+    steps = [one.step for one in within_limit._trainings([first, second], place(None), 0)]
+    assert steps == ["distil", "distil finalist 2"]

@@ -24,8 +24,8 @@ class MachineOptions(Options):
     )
     jobs: int | Literal["auto"] = setting(
         "auto",
-        "Candidates scored side by side, one thread each; auto: on Linux and the CPU as many as "
-        "there are cores without other work, else 1, with all threads.",
+        "Candidates or students in training side by side, one thread each; auto: on Linux and the "
+        "CPU as many as there are cores without other work, else 1, with all threads.",
         main=True,
     )
     device: str | None = setting(
