@@ -132,7 +132,6 @@ def forecast(
         todo = _allotted(context, estimate, todo, ahead, spent, made)
     full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
-    own = own if random else 0
     finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
     steps = [
         *before,

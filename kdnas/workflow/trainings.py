@@ -100,9 +100,12 @@ def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
             own = step_name(context.run, step, place, seed)
             found.append(Training(own, told, place, kind, str(home)))
-    if of_search:
-        found += _finalists(context)
-    return found
+    if not of_search:
+        return found
+    # Where time is short: to choose between two students comes before a control, to choose among
+    # more does not.
+    ours, further = 1 + len(other_seeds(settings)), _finalists(context)
+    return [*found[:ours], *further[:1], *found[ours:], *further[1:]]
 
 
 def _finalists(context: Context) -> list[Training]:
