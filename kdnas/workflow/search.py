@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -129,7 +130,9 @@ def _first(prepared: Prepared, study: Study) -> list[Candidate]:
     picked = first_picks(prepared, like) if limited else []
     trials = expected_trials(study, settings.trials)
     best = screened(prepared, [*picked, *published(space)], like, trials)
-    return list(dict.fromkeys((*picked[:1], *best))) if best else picked
+    # Pruned to the limit there is one, which chance would not try.
+    pruned = [replace(like, pruning=one) for one in space.prunings if one.speedup]
+    return list(dict.fromkeys((*picked[:1], *pruned, *(best or picked))))
 
 
 def random_search(prepared: Prepared, study: Study, *, finish: bool = False) -> Study | None:

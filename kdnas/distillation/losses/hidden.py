@@ -153,6 +153,22 @@ class HiddenLoss(DistillationLoss):
                 errors.append(error / max(1, len(target)))
         return torch.stack(errors).mean()
 
+    def heldout_value(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
+        """How much of the teacher's last layer the student's last leaves unexplained.
+
+        Students of other depths learn from other layers, some of which are easier to predict than
+        others: a mean over them says more of the depth than of the student. Where the map leads
+        elsewhere, it is that mean.
+        """
+        last, depth = len(self.targets) - 1, len(self.mean) - 1
+        if self.weights is not None or depth not in self.targets[last]:
+            return self.loss(output, batch, signal)
+        size, at = self.mean.shape[1], self.targets[last].index(depth)
+        part = slice(at * size, (at + 1) * size)
+        layer = self.layer_map.student_layers[last]
+        predicted = self.projection(last)(output.hidden(layer, self.place))
+        return squared_error(predicted[:, part], self.target(last, signal)[:, part])
+
     def count(self, batch: Batch) -> int:
         """Real tokens whose states are compared."""
         return batch.compared_count if self.place == "encoder" else len(batch.units)
