@@ -103,7 +103,8 @@ def heads_of(
     """
     stacks = dict(zip(SIDES, family(model).stacks, strict=False))
     found: dict[State, Tensor] = {}
-    for state in (state for state in request.states if state.kind in HEADS):
+    asked = [state for state in request.states if state.kind in HEADS]
+    for state in sorted(asked, key=lambda one: (one.layer, HEADS.index(one.kind))):
         stack = stacks["encoder" if state.place == "encoder" else "decoder"]
         depth = stack.read(model.config, "num_hidden_layers")
         calls = recorded[state.kind, state.place]
