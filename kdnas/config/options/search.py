@@ -35,8 +35,9 @@ class SearchOptions(Options):
         SHAPE,
         "What a search chooses: shape, with commas behind it any of recipe (of --recipes, by "
         "default all), vocabulary (of --vocabularies) and pruning (the teacher with fewer heads "
-        "and neurons, too), such as shape,recipe; default: shape, and what --recipes and "
-        "--vocabularies give several of.",
+        "and neurons, too), such as shape,recipe; default: shape, what --recipes and "
+        "--vocabularies give several of, and within --speedup pruning, where the teacher can be "
+        "pruned.",
         form="LIST",
     )
     offered: dict[str, dict[str, Any]] = setting(
