@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from time import thread_time
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from conftest import QUICK, Said, flags_of
 from transformers import AutoModelForSequenceClassification
 
 from kdnas import KdnasError, distill, export, load_run, predict, resume
-from kdnas.measure import latency
 from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
 from kdnas.students.checkpoint import load_student
@@ -102,14 +100,10 @@ def test_a_student_that_is_lost_is_made_again_alike(run: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("thread_clock")
 def test_a_family_meets_each_speedup_as_timed(
-    tmp_path: Path, teacher_folder: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, teacher_folder: Path, data_folder: Path
 ) -> None:
-    # By the thread's own clock, which stands while another process has the processor.
-    timed = latency.time_forward
-    monkeypatch.setattr(
-        latency, "time_forward", lambda model, settings, _=None: timed(model, settings, thread_time)
-    )
     given = {**ONE, "data_dir": data_folder, "latency_batch": 16, "latency_length": 64}
     home = distill(
         teacher=teacher_folder,
