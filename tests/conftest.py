@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import optuna
@@ -29,6 +30,8 @@ from support.tiny import (  # noqa: F401
 from kdnas.cli.app import run
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.measure import LatencySettings, Timed, latency
+from kdnas.measure.latency import Clock
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.interrupt import listening
@@ -124,6 +127,21 @@ def finished_run(
     out = tmp_path_factory.mktemp("finished") / "run"
     options = {**QUICK, "data_dir": data_folder, "out": out, "trials": 2}
     return search(teacher_folder, "mrpc", **{**options, "random_control": "search"}).folder
+
+
+@pytest.fixture
+def thread_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times passes by this thread's clock, which stands while others have its processor.
+
+    For tests that hang on times: with one thread the figures are those of an idle machine.
+    """
+    timed = latency.time_forward
+
+    def by_thread(model: Timed, settings: LatencySettings, clock: Clock = thread_time) -> float:
+        del clock
+        return timed(model, settings, thread_time)
+
+    monkeypatch.setattr(latency, "time_forward", by_thread)
 
 
 @pytest.fixture

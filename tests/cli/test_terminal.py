@@ -114,7 +114,7 @@ def test_a_quiet_search_that_tells_json(
     assert {"trial 0", "trial 1", "trial 2", "student"} <= {curve["name"] for curve in curves}
     assert all(curve["points"] for curve in curves)
     stages = {curve["stage"] for curve in curves}
-    assert {"mini-KD", "hidden", "task", "labels-alone"} == stages - {"fine-tuning"}
+    assert {"mini-KD", "relations", "task", "labels-alone"} == stages - {"fine-tuning"}
     again = told("resume", run, "--quiet")
     assert "size " in again[0] and "run folder" not in again[0]
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from filelock import FileLock
 from made_runs import HOSTILE, TEACHER, make_run
 
 from kdnas.config import Settings
@@ -29,7 +28,6 @@ from kdnas.report.search_summary import progress_lines
 from kdnas.report.steps import step_in_words
 from kdnas.report.terminal import report_lines
 from kdnas.report.trials_table import finished, front
-from kdnas.report.watch import watch
 from kdnas.report.worth import Trained, Worth, worth
 from kdnas.report.write import lead, write_page_of
 from kdnas.scoring.rank_agreement import agreement
@@ -344,18 +342,3 @@ def test_runs_have_the_names_of_their_folders(tmp_path: Path) -> None:
     assert names == ["a", "b"]
     same = names_of([tmp_path / "x" / "a", tmp_path / "y" / "a"])
     assert len(set(same)) == 2
-
-
-@pytest.mark.slow
-def test_a_page_follows_a_run_until_nobody_works_on_it(bare: ReportData, tmp_path: Path) -> None:
-    pages = []
-    page = tmp_path / "page.html"
-    lock = FileLock(bare.folder / ".lock")
-    lock.acquire()
-
-    def written() -> None:
-        pages.append("data-reload" in page.read_text())
-        lock.release()
-
-    watch(bare.folder, page, "cdn", seconds=0.1, written=written)
-    assert pages == [True, False]

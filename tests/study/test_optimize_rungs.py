@@ -122,6 +122,7 @@ def test_random_search_beside_it_pays_for_nothing_twice(run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("thread_clock")
 def test_random_search_times_no_student_again_that_was_too_slow(run: Run) -> None:
     changes = {"random_control": "search", "rungs": 1, "speedup": 1.5}
     settings = run.settings.model_copy(update=changes)

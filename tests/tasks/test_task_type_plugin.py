@@ -9,12 +9,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from conftest import QUICK, flags_of, sentence
 
 import kdnas
+from kdnas.tasks import types
+from kdnas.tasks.encode import Units
 
 ROOT = Path(kdnas.__file__).parents[1]
 TASK = """
@@ -27,10 +31,32 @@ tasks:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder for PYTHONPATH with the example and its entry point, and the data of a task."""
+def blocks() -> dict[str, str]:
+    """The code of the page, by language."""
     page = (ROOT / "docs" / "add-a-task-type.md").read_text(encoding="utf-8")
-    blocks = {language: text for language, text in re.findall(r"```(\w+)\n(.*?)```", page, re.S)}
+    return dict(re.findall(r"```(\w+)\n(.*?)```", page, re.S))
+
+
+def test_its_loss_takes_class_weights(
+    blocks: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As --class-weights balanced gives them to every classification."""
+    monkeypatch.setattr(types, "TASK_TYPES", {})
+    names: dict[str, Any] = {}
+    exec(blocks["python"], names)
+    logits, labels = torch.eye(3), torch.tensor([0, 2, 2])
+    units = Units(torch.arange(3), torch.zeros(3, dtype=torch.long), 3, 1)
+    kind = types.TASK_TYPES["ordinal"]
+    plain = kind.task_loss(logits, labels, units)
+    even, rare = (
+        kind.task_loss(logits, labels, units, torch.tensor([w, 1.0, 1.0])) for w in (1.0, 9.0)
+    )
+    assert even == plain < rare
+
+
+@pytest.fixture
+def site(tmp_path: Path, blocks: dict[str, str]) -> Path:
+    """A folder for PYTHONPATH with the example and its entry point, and the data of a task."""
     (tmp_path / "kdnas_ordinal.py").write_text(blocks["python"])
     info = tmp_path / "kdnas_ordinal-1.0.dist-info"
     info.mkdir()

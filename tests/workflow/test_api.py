@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import kdnas
-from kdnas import Candidate, KdnasError, LoadedRun, distill, load_run, resume, search
+from kdnas import Candidate, KdnasError, LoadedRun, distill, load_run, search
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +45,6 @@ def test_another_trial_is_distilled_beside_the_winner(run: LoadedRun) -> None:
     assert made.folder == run.folder / "students" / f"trial-{other}"
     assert (made.student / "config.json").exists() and (made.folder / "report.json").exists()
     assert made.report.student.trial == other
-
-
-@pytest.mark.slow
-def test_a_finished_run_is_resumed_without_work(run: LoadedRun) -> None:
-    assert run.student is not None
-    before = (run.student / "model.safetensors").stat().st_mtime_ns
-    assert resume(run.folder).student == run.student
-    assert (run.student / "model.safetensors").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

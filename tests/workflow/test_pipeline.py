@@ -26,7 +26,7 @@ def test_distil_of_a_search_that_stopped_half_way_runs_no_random_search(
     run = make_run(trials=2, random_control="search")
     steps = Stepwise(run)
     steps.search()
-    report = distil_another(steps.context, 1, None)
+    _, report = distil_another(steps.context, 1, None)
     assert report.student.trial == 1
     assert (run.folder / "students" / "trial-1" / "student" / "model.safetensors").exists()
     assert load_control(storage_url(None, run.folder), run.settings.study, "random") is None

@@ -100,6 +100,7 @@ def test_a_student_that_is_lost_is_made_again_alike(run: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("thread_clock")
 def test_a_family_meets_each_speedup_as_timed(
     tmp_path: Path, teacher_folder: Path, data_folder: Path
 ) -> None:
