@@ -124,8 +124,10 @@ class PrunedStudents:
                 break
             asked = _next(asked, least / found, slow, fast)
         enough = [counts for counts, found in tried.items() if found >= least]
-        if enough:
-            return min(enough, key=tried.__getitem__)
+        for counts in sorted(enough, key=tried.__getitem__):
+            # The slowest of several may owe it to chance: it has to show it twice.
+            if self.speedup(counts) >= pruning.speedup:
+                return counts
         counts, found = max(tried.items(), key=lambda one: one[1])
         if found >= pruning.speedup or self.at_best:
             return counts
