@@ -38,8 +38,8 @@ def _comment(name: str) -> str:
     alike = [n for n, kind in TASK_TYPES.items() if kind.defaults_with_heads.get(LOSSES) == usual]
     told = (
         f"The stages of recipe {name} as plain options make them, for tasks of "
-        f"{' and '.join(alike)}. Other types learn hidden "
-        "states (kdnas recipes states), students of a black-box teacher its predictions alone."
+        f"{' and '.join(alike)}. Other types learn hidden states (kdnas "
+        "recipes states), students of a black-box teacher its predictions alone."
     )
     return fill(told, 100, initial_indent="# ", subsequent_indent="# ")
 

@@ -41,7 +41,7 @@ class _Manner:
 
     quiet: bool = False  # only results are shown
     relay: Callable[[str], None] | None = None  # what shows the lines, where it is another process
-    watch: Watch | None = None  # is told how far the outermost job is
+    watch: Watch | None = None  # called with the progress of the outermost job
     result: TextIO | None = None  # where a result goes as JSON; None: as lines to standard output
     bars: Progress | None = None  # on the terminal, if any
     whole: TaskID | None = None  # the bar of the whole plan, above the others
@@ -98,7 +98,7 @@ def relayed(send: Callable[[str], None]) -> Iterator[None]:
 
 @contextmanager
 def watched(watch: Watch) -> Iterator[None]:
-    """Tells a function at each step of a job within the block how far the outermost one is."""
+    """Calls a function with the progress of the outermost job at each step within the block."""
     before, _manner.watch = _manner.watch, watch
     try:
         yield

@@ -29,9 +29,9 @@ def hand_out(
         take: Gives the number of the next piece; None ends the process that asked for it. This and
             the next three are called in this process alone.
         do: Does a piece in one of the others. What it returns, and what it tells, are plain values.
-        ended: Is told what was returned.
-        heard: Is told what a piece had to tell.
-        tick: Is called now and then.
+        ended: Called with the number of a piece and what `do` returned.
+        heard: Called with the number of a piece and what it sent.
+        tick: Called every half second or so.
 
     Raises:
         KdnasError: A piece failed; the others are ended.

@@ -1,7 +1,7 @@
 """How far a trained student agrees with its teacher on the training rows that none trained on.
 
-It compares probabilities, not right and wrong answers, and so tells students apart on fewer rows
-than their score does (docs/results.md, Recipes).
+It compares probabilities, not right and wrong answers: on few rows that ranks students better than
+their score does (docs/results.md, Recipes).
 """
 
 from __future__ import annotations
