@@ -189,7 +189,7 @@ def test_a_dry_run_counts_what_is_measured_and_who_teaches(
         ),
         ({"sparsity": 0.5, "max_params": 9}, "--max-params 9 and --pruned ziplm contradict"),
         ({"sparsity": 0.5, "inherit": False}, "--no-inherit and --pruned ziplm contradict"),
-        ({"speedup": 500}, "--speedup 500 is out of reach by pruning: the teacher without any"),
+        ({"speedup": 500}, "--speedup 500 is out of reach by pruning: the teacher with one head"),
     ],
 )
 def test_what_cannot_be_pruned_is_refused_at_once(

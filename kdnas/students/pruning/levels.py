@@ -6,7 +6,7 @@ for each block that take no more than a budget of time, the one with the least s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,11 @@ STEPS = 10_000
 
 
 def choose_levels(
-    damages: Sequence[Floats], costs: Sequence[Floats], budget: float, steps: int = STEPS
+    damages: Sequence[Floats],
+    costs: Sequence[Floats],
+    budget: float,
+    steps: int = STEPS,
+    some_of: Collection[int] = (),
 ) -> list[int] | None:
     """The level of each block.
 
@@ -28,10 +32,28 @@ def choose_levels(
         costs: Same shapes, none below 0.
         budget: The most that all levels together may cost.
         steps: In how many parts the budget is divided.
+        some_of: Blocks of which at least one is above its lowest level, whatever that costs.
 
     Returns:
         A level for each block; None where none keep the budget.
     """
+    chosen = _least_damage(damages, costs, budget, steps)
+    if chosen is None or not some_of or any(chosen[block] for block in some_of):
+        return chosen
+    # Each of them is kept in its turn.
+    found = list[tuple[float, list[int]]]()
+    for block in some_of:
+        kept = list(damages)
+        kept[block] = np.concatenate([[np.inf], damages[block][1:]])
+        if levels := _least_damage(kept, costs, budget, steps):
+            lost = sum(float(d[level]) for d, level in zip(kept, levels, strict=True))
+            found.append((lost, levels))
+    return min(found)[1] if found else None
+
+
+def _least_damage(
+    damages: Sequence[Floats], costs: Sequence[Floats], budget: float, steps: int
+) -> list[int] | None:
     if budget < 0:
         return None
     # Of what is spent so far, at most 0, 1, ... parts of the budget: the least damage.

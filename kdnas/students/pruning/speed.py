@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.optimize import isotonic_regression
 from transformers import PreTrainedModel
 
@@ -158,7 +159,8 @@ def counts_at_speedup(
     """The counts that take at most the teacher's time over a speed-up, and lose the least.
 
     Heads and neurons of all layers are chosen together, among the numbers that were timed. Both
-    times are the table's sums over layers.
+    times are the table's sums over layers. One head stays in any case: without any, no token knows
+    of another, and a model that reads its first token answers all texts alike.
 
     Raises:
         KdnasError: The speed-up is below 1, or more than pruning can give.
@@ -178,14 +180,22 @@ def counts_at_speedup(
     ]
     whole = table.predict(PrunedArchitecture.whole(teacher))
     budget = whole / speedup - table.base_ms
-    chosen = choose_levels(damages, costs, budget)
+    chosen = choose_levels(damages, costs, budget, some_of=range(depth))
     if chosen is None:
+        fastest = table.predict(fewest_counts(damage, teacher))
         raise KdnasError(
-            f"cannot prune to {speedup:g} times the teacher's speed: without any heads and "
-            f"neurons it is {whole / table.base_ms:.1f} times as fast; give a speed-up below that"
+            f"cannot prune to {speedup:g} times the teacher's speed: with one head and no neurons "
+            f"it is {whole / fastest:.1f} times as fast; give a speed-up below that"
         )
     heads = [levels[0][level] for level in chosen[:depth]]
     return PrunedArchitecture.of(teacher, heads, [levels[1][level] for level in chosen[depth:]])
+
+
+def fewest_counts(damage: Damage, teacher: Architecture) -> PrunedArchitecture:
+    """No neurons, and one head: in the layer that loses most with its last one."""
+    last = damage.heads[:, 0] - damage.heads[:, 1]
+    heads = torch.nn.functional.one_hot(last.argmax(), teacher.num_hidden_layers)
+    return PrunedArchitecture.of(teacher, heads.tolist(), [0] * teacher.num_hidden_layers)
 
 
 def _plain(table: LatencyTable) -> dict[str, Any]:

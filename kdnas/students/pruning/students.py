@@ -20,7 +20,7 @@ from kdnas.students.pruning.kept import shape_of
 from kdnas.students.pruning.methods import PRUNING_METHODS
 from kdnas.students.pruning.order import PruningOrder
 from kdnas.students.pruning.slicing import dense
-from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup
+from kdnas.students.pruning.speed import LatencyTable, counts_at_speedup, fewest_counts
 
 # A speed-up that is asked for is exceeded by this factor when students are timed before training:
 # timed again, they shall still reach it.
@@ -118,9 +118,9 @@ class PrunedStudents:
                 tried[counts] = self._timed(pruning, counts, least)
             found = tried[counts]
             slow, fast = (asked, fast) if found < least else (slow, asked)
-            nothing_left = not any((*counts.num_attention_heads, *counts.intermediate_size))
+            fewest = sum(counts.num_attention_heads) == 1 and not any(counts.intermediate_size)
             near = least <= found <= NEAR * least or fast < LEAST_MORE * slow
-            if near or (found < least and nothing_left):
+            if near or (found < least and fewest):
                 break
             asked = _next(asked, least / found, slow, fast)
         enough = [counts for counts, found in tried.items() if found >= least]
@@ -138,11 +138,11 @@ class PrunedStudents:
 
     def _by_table(self, pruning: Pruning, asked: float) -> PrunedArchitecture:
         """What loses the least at a speed-up that the latency table predicts."""
-        shape = shape_of(self.teacher.config)
+        shape, damage = shape_of(self.teacher.config), self.order(pruning).damage()
         try:
-            return counts_at_speedup(self.order(pruning).damage(), self.table(), asked, shape)
-        except KdnasError:  # by the table; timed, the student without any may still be so fast
-            return PrunedArchitecture.of(shape, *[[0] * shape.num_hidden_layers] * 2)
+            return counts_at_speedup(damage, self.table(), asked, shape)
+        except KdnasError:  # by the table; timed, the student with the fewest may still be so fast
+            return fewest_counts(damage, shape)
 
     def _timed(self, pruning: Pruning, counts: PrunedArchitecture, least: float) -> float:
         found = self.speedup(counts)

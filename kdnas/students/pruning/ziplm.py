@@ -101,7 +101,10 @@ class SurgeryOrder:
         )
 
     def at_sparsity(self, sparsity: float) -> PrunedArchitecture:
-        """A share of the weights of heads and neurons, all layers together; what loses least."""
+        """A share of the weights of heads and neurons, all layers together; what loses least.
+
+        One head stays in any case: without any, no token knows of another.
+        """
         check_sparsity(sparsity)
         shape, damage = shape_of(self.teacher.config), self.damage()
         depth, heads = shape.num_hidden_layers, shape.num_attention_heads
@@ -112,8 +115,9 @@ class SurgeryOrder:
         damages = [part[i, list(n)].double().numpy() for part, n, _ in parts for i in range(depth)]
         costs = [np.array(n) * float(weights[kind]) for _, n, kind in parts for _ in range(depth)]
         budget = (1 - sparsity) * sum(float(cost[-1]) for cost in costs)
-        chosen = choose_levels(damages, costs, budget)
-        assert chosen is not None, "pruning all costs nothing"
+        budget = max(budget, float(weights["heads"]))
+        chosen = choose_levels(damages, costs, budget, some_of=range(depth))
+        assert chosen is not None, "there is room for one head"
         neurons = [levels[1][level] for level in chosen[depth:]]
         return PrunedArchitecture.of(shape, chosen[:depth], neurons)
 

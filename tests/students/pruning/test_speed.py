@@ -20,6 +20,7 @@ from kdnas.students.pruning.order import Damage
 from kdnas.students.pruning.speed import (
     LatencyTable,
     counts_at_speedup,
+    fewest_counts,
     latency_table,
     measure_table,
     neuron_levels,
@@ -29,28 +30,31 @@ from kdnas.teachers.load import load_teacher
 
 TIMED = LatencySettings(batch=1, length=8, repeats=2, quiet=False)
 TEACHER = Architecture(2, 2, 32, 16, "gelu")
+FEWEST = PrunedArchitecture.of(TEACHER, [1, 0], [0, 0])
 TABLE = LatencyTable(11.0, 1.0, {0: 0.0, 1: 1.0, 2: 2.0}, {0: 0.0, 8: 2.0, 16: 3.0})
 
 
-def brute(damages: list, costs: list, budget: float) -> float:
-    """The least damage of all choices."""
+def brute(damages: list, costs: list, budget: float, some_of: tuple[int, ...] = ()) -> float:
+    """The least damage of all choices, in which one of some blocks is above its lowest level."""
     every = itertools.product(*(range(len(each)) for each in damages))
     sums = ((sum(c[i] for c, i in zip(costs, way, strict=True)), way) for way in every)
     fitting = [way for cost, way in sums if cost <= budget + 1e-9]
+    fitting = [way for way in fitting if not some_of or any(way[i] for i in some_of)]
     return min(
         (sum(d[i] for d, i in zip(damages, way, strict=True)) for way in fitting), default=np.inf
     )
 
 
+@pytest.mark.parametrize("some_of", [(), (0, 2)])
 @pytest.mark.parametrize("seed", range(20))
-def test_levels_are_the_best_of_all(seed: int) -> None:
+def test_levels_are_the_best_of_all(seed: int, some_of: tuple[int, ...]) -> None:
     rng = np.random.default_rng(seed)
     sizes = rng.integers(2, 5, 5)
     damages = [np.sort(rng.random(n))[::-1] for n in sizes]
     costs = [np.sort(rng.integers(0, 12, n)).astype(float) for n in sizes]
     for budget in (5, 17, 40):
-        levels = choose_levels(damages, costs, budget, steps=budget * 7)
-        best = brute(damages, costs, budget)
+        levels = choose_levels(damages, costs, budget, steps=budget * 7, some_of=some_of)
+        best = brute(damages, costs, budget, some_of)
         if levels is None:
             assert best == np.inf
             continue
@@ -79,6 +83,7 @@ def test_no_time_takes_only_what_costs_none() -> None:
     assert choose_levels(damages, costs, 0.0) == [1]
     assert choose_levels(damages, costs, -1.0) is None
     assert choose_levels(damages, [np.array([2.0, 3.0, 4.0])], 1.0) is None
+    assert choose_levels(damages, [np.array([0.0, 2.0, 4.0])], 1.0, some_of=[0]) is None
 
 
 def test_counts_keep_the_speed_and_lose_the_least() -> None:
@@ -103,11 +108,21 @@ def test_counts_keep_the_speed_and_lose_the_least() -> None:
     best = min(lost(counts) for counts in made if TABLE.speedup(counts) >= 2)
     assert lost(half) == pytest.approx(best)
     assert counts_at_speedup(damage, TABLE, 1, TEACHER) == PrunedArchitecture.whole(TEACHER)
-    nothing = counts_at_speedup(damage, TABLE, 11, TEACHER)
-    assert nothing == PrunedArchitecture.of(TEACHER, [0, 0], [0, 0])
+    fewest = counts_at_speedup(damage, TABLE, TABLE.speedup(FEWEST), TEACHER)
+    assert fewest == FEWEST == fewest_counts(damage, TEACHER)
 
 
-@pytest.mark.parametrize(("asked", "match"), [(0.5, "expected 1 or more"), (11.5, "11.0 times")])
+def test_one_head_stays_whatever_else_would_lose_less() -> None:
+    """4 are left, which half of both layers' neurons take; a head is worth next to nothing."""
+    damage = Damage(
+        torch.tensor([[1e-9, 0.0, 0.0], [2e-9, 0.0, 0.0]]),
+        torch.tensor([[1.0] + [0.3] * 15 + [0.0], [1.1] + [0.3] * 15 + [0.0]]),
+    )
+    found = counts_at_speedup(damage, TABLE, 11 / 5, TEACHER)
+    assert found == PrunedArchitecture.of(TEACHER, [0, 1], [0, 16])
+
+
+@pytest.mark.parametrize(("asked", "match"), [(0.5, "expected 1 or more"), (6.0, "5.5 times")])
 def test_speeds_that_cannot_be_had_are_refused(asked: float, match: str) -> None:
     damage = Damage(torch.ones(2, 3), torch.ones(2, 17))
     with pytest.raises(KdnasError, match=match):
