@@ -3,7 +3,8 @@
     python benchmarks/quality.py --plan benchmarks/ablation.yaml --data-dir GLUE \
         --corpus SENTENCES --out runs/quality
 
-A plan names tasks, students and variants (overrides of the settings). Every student is trained by
+A plan names tasks, students and variants (overrides of the settings); a student is a shape, or how
+the teacher is pruned (`{pruning: ziplm, pruned_to_speedup: 4}`). Every student is trained by
 the same full KD as a search's winner. Results go to `OUT/results.jsonl`, one line each; what is
 there is not computed again, so that the command can be stopped and repeated, and run beside itself
 for other tasks (`--tasks`). `--json docs/results.json` writes the retention: `student-quality`.
@@ -34,11 +35,13 @@ from kdnas.measure import InTorch, LatencySettings, count_params, measure_latenc
 from kdnas.recipes.full import run_recipe
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.agreement import heldout_agreement
-from kdnas.space import Architecture
-from kdnas.space.candidate import Candidate
+from kdnas.scoring.costs import CostMeter
+from kdnas.space import Architecture, Candidate, Pruning
 from kdnas.students import empty_student
+from kdnas.students.pruning import PrunedStudents
 from kdnas.teachers.load import teacher_source
 from kdnas.workflow.floor import floor
+from kdnas.workflow.pruned import measure_pruning, pruned_students
 from kdnas.workflow.selection_rows import selection_rows
 
 BANDS = (2, 4, 8)
@@ -127,12 +130,12 @@ def result_of(
 ) -> dict[str, Any]:
     """One student, from start to score."""
     changed = {**pipeline.settings.model_dump(), **variant["settings"], "seed": seed}
-    full = replace(pipeline.full, settings=validated(changed))
-    architecture = Architecture(**plan["students"][variant["student"]])
+    candidate, pruned = _student(pipeline, plan["students"][variant["student"]])
+    full = replace(pipeline.full, settings=validated(changed), pruned=pruned)
     name = f"{pipeline.settings.task} {variant['name']} {seed}"
     work = pipeline.run.folder / "work" / name.replace(" ", "-")
     start = time.perf_counter()
-    state = run_recipe(full, Candidate(architecture), work, name)
+    state = run_recipe(full, candidate, work, name)
     seconds = time.perf_counter() - start
     rows = selection_rows(pipeline.data, pipeline.settings)
     keep_threshold(state.model, rows, pipeline.runtime.exact, pipeline.teacher.pad_id)
@@ -156,6 +159,18 @@ def result_of(
         "agreement": round(agreed.value, 5),  # with the teacher's predictions, on the same rows
         "seconds": round(seconds, 1),
     }
+
+
+def _student(pipeline: Stepwise, given: dict[str, Any]) -> tuple[Candidate, PrunedStudents | None]:
+    """A student of a plan, and what prunes it."""
+    pruning = Pruning.from_params(given)
+    if not pruning:
+        return Candidate(Architecture(**given)), None
+    context, inputs, teacher = pipeline.context, pipeline.inputs, pipeline.teacher
+    meter = CostMeter(teacher.model, context.settings, inputs.vocabularies)
+    pruned = pruned_students(context, inputs, teacher, meter)
+    measure_pruning(context, pruned, pruning)  # no part of a training
+    return Candidate(inputs.space.teacher, pruning=pruning), pruned
 
 
 def is_done(file: Path, key: dict[str, Any]) -> bool:
