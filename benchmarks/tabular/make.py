@@ -3,8 +3,10 @@
     python benchmarks/tabular/make.py --run runs/table --csv benchmarks/tabular/minilm.csv
 
 Each student is timed beside its teacher and trained by mini-KD, and scored after a ninth, after a
-third and at the end. Rows are kept in RUN/rows.jsonl as they come, so that the command can be
-stopped and repeated; `--part 0/2` and `--part 1/2` share the work between two processes.
+third and at the end. `--config benchmarks/tabular/joint.yaml` makes the table of every shape with
+every recipe: each has a short run of its own recipe, its loss is 1 less the agreement with the
+teacher, and a shape is timed once. Rows are kept in RUN/rows.jsonl as they come, so that the
+command can be stopped and repeated; `--part 0/2` and `--part 1/2` share the work.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ import pandas as pd
 
 from kdnas.config import load_settings
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture, Candidate
+from kdnas.scoring.costs import Costs
+from kdnas.space import Candidate
 from kdnas.space.families import FIELDS
 
 sys.path.append(str(Path(__file__).parents[1]))
@@ -57,37 +60,46 @@ def make_table(
     """Evaluates the students, or so many, that `folder`/rows.jsonl lacks; writes the table."""
     rows_file = folder / "rows.jsonl"
     todo = _order(pipeline)[:most][part::parts]
-    for number, architecture in enumerate(todo):
-        if architecture.params not in [{n: r[n] for n in FIELDS} for r in _rows(rows_file)]:
-            row = evaluate(pipeline, architecture, folder / f"part-{part}.pt")
-            with rows_file.open("a") as file:
-                file.write(json.dumps(row) + "\n")
-            print(f"{number + 1}/{len(todo)}  {architecture.label}  {row['loss']:.4f}", flush=True)
+    for number, candidate in enumerate(todo):
+        done = {Candidate.from_params(row): row for row in _rows(rows_file)}
+        if candidate in done:
+            continue
+        same = (row for one, row in done.items() if one.architecture == candidate.architecture)
+        row = evaluate(pipeline, candidate, folder / f"part-{part}.pt", next(same, None))
+        with rows_file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{number + 1}/{len(todo)}  {candidate.label}  {row['loss']:.4f}", flush=True)
     if csv:
-        frame = pd.DataFrame(_rows(rows_file)).sort_values(list(FIELDS))
-        frame.round(5).to_csv(csv, index=False)
+        frame = pd.DataFrame(_rows(rows_file))
+        named = [*FIELDS, *({"recipe"} & {*frame.columns})]
+        frame.sort_values(named).round(5).to_csv(csv, index=False)
 
 
-def evaluate(pipeline: Stepwise, architecture: Architecture, checkpoint: Path) -> dict[str, Any]:
-    """One row."""
+def evaluate(
+    pipeline: Stepwise, candidate: Candidate, checkpoint: Path, like: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """One row; `like` is one of the same shape, whose costs it has."""
     start = time.perf_counter()
     checkpoint.unlink(missing_ok=True)
-    mini = pipeline.mini
-    distilled = mini.start(Candidate(architecture))
-    costs = pipeline.meter.of_model(distilled.model)
+    mini, recipe = pipeline.mini, candidate.recipe
+    state = mini.start(candidate)
+    names = [field.name for field in fields(Costs)]
+    costs = {n: like[n] for n in names} if like else asdict(pipeline.meter.of_model(state.model))
     losses = {
-        name: mini.train(distilled, until=share, checkpoint=checkpoint)
+        name: mini.train(state, recipe, until=share, checkpoint=checkpoint)
         for name, share in RUNGS.items()
     }
     seconds = time.perf_counter() - start
-    return {**architecture.params, **asdict(costs), **losses, "seconds": seconds}
+    own = {"recipe": recipe} if len(pipeline.space.recipes) > 1 else {}
+    return {**candidate.architecture.params, **own, **costs, **losses, "seconds": seconds}
 
 
-def _order(pipeline: Stepwise) -> list[Architecture]:
+def _order(pipeline: Stepwise) -> list[Candidate]:
     """At random, but the teacher's activation first: half of the space is then soon whole."""
-    every = pipeline.space.architectures
+    every = pipeline.space.candidates
     drawn = [every[i] for i in np.random.default_rng(0).permutation(len(every))]
-    return sorted(drawn, key=lambda a: a.hidden_act != pipeline.space.teacher.hidden_act)
+    own = pipeline.space.teacher.hidden_act
+    return sorted(drawn, key=lambda one: one.architecture.hidden_act != own)
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:

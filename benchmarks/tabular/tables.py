@@ -37,12 +37,18 @@ class Table(SearchSpace):
             for number, row in enumerate(self.frame.to_dict("records"))
         }
         choices = {name: tuple(sorted(self.frame[name].unique().tolist())) for name in FIELDS}
-        super().__init__(Architecture(*(values[-1] for values in choices.values())), choices)
+        largest = Architecture(*(values[-1] for values in choices.values()))
+        super().__init__(largest, choices, recipes=sorted({one.recipe for one in self.rows}))
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
+        """Those of the rows, nothing else."""
+        return tuple(sorted({Architecture.from_params(one.params) for one in self.rows}))
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
         """The rows, nothing else."""
-        return tuple(sorted(Architecture.from_params(one.params) for one in self.rows))
+        return tuple(sorted(self.rows))
 
     @property
     def losses(self) -> Floats:

@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 from kdnas.scoring.reward import reward
+from kdnas.space.families import FIELDS
 
+RECIPES = {"states": 0.0, "logits": 0.1}
 SCRIPTS = Path(__file__).parents[3] / "benchmarks" / "tabular"
 
 
@@ -49,6 +51,21 @@ def test_the_rows_are_the_whole_space(table: Path) -> None:
     first = space.frame.iloc[0]
     expected = reward(first["loss"], 1 / first["speedup"], 1.0, alpha=-0.3)
     assert space.rewards(-0.3)[0] == pytest.approx(expected)
+
+
+def test_recipes_are_a_dimension_where_a_table_has_several(table: Path) -> None:
+    from tables import Table
+
+    frame = pd.read_csv(table).head(3)
+    joint = [frame.assign(recipe=name, loss=frame["loss"] + more) for name, more in RECIPES.items()]
+    pd.concat([*joint[:1], joint[1].head(2)]).to_csv(table, index=False)
+    space = Table(table)
+    assert len(space.candidates) == len(space.rows) == 5 and len(space.architectures) == 3
+    assert space.distributions["recipe"].choices == ("logits", "states")  # type: ignore[attr-defined]
+    params = space.params(space.candidates[0])
+    assert space.is_valid(params) and space.candidate(params) == space.candidates[0]
+    left_out = {**frame.loc[2, list(FIELDS)].to_dict(), "recipe": "logits"}
+    assert not space.is_valid(left_out) and space.is_valid({**left_out, "recipe": "states"})
 
 
 def test_courses_and_arrivals(table: Path) -> None:
