@@ -82,6 +82,7 @@ QUICK = {
     "random_control": "off",
     "finalists": 1,
     "screen": 0,
+    "speedup": "none",
     "force": True,
 }
 

@@ -13,7 +13,10 @@ from kdnas.runtime.console import conclude
 
 def recipes(
     name: str | None = typer.Argument(
-        None, help="A recipe, to print its YAML; the start of one's own.", metavar="[NAME|FILE]"
+        None,
+        help="A recipe, to print its YAML; the start of one's own. NAME@0.3 has so many times the "
+        "learning rates.",
+        metavar="[NAME|FILE]",
     ),
 ) -> None:
     """List the recipes that --recipe names, or print one.
@@ -25,7 +28,7 @@ def recipes(
         conclude([_about(recipe) for recipe in found], _lines(found))
         return
     recipe = find_recipe(name)
-    if recipe.stages:
+    if recipe.stages and recipe.has_own_rates:
         text = recipe.file.read_text(encoding="utf-8")
         stages = [stage.model_dump(mode="json", exclude_unset=True) for stage in recipe.stages]
     else:

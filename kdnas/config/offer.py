@@ -10,7 +10,7 @@ from kdnas.config.choices import AGREEMENT, RECIPE, SHAPE
 from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.config.names import joined, split
 from kdnas.config.read import validated
-from kdnas.config.recipe_file import Recipe, built_in_names, find_recipe, is_file_name
+from kdnas.config.recipe_file import Recipe, built_in_names, find_recipe
 from kdnas.config.settings import Settings
 from kdnas.config.vocabulary import with_vocabularies
 from kdnas.errors import KdnasError
@@ -137,7 +137,7 @@ def _read(words: list[str], values: Mapping[str, Any]) -> dict[str, Recipe]:
     found: dict[str, Recipe] = {}
     for word in built_in_names() if everything else words:
         recipe = find_recipe(word)
-        name = recipe.file.stem if is_file_name(word) else recipe.name
+        name = recipe.short_name
         if name in found:
             raise KdnasError(
                 f"invalid --recipes {','.join(words)}: two are called {name!r}; leave one out, or "

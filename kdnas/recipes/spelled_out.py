@@ -1,4 +1,4 @@
-"""The stages that plain options make, as a recipe's file has them: the start of one's own."""
+"""A recipe as a file has it, where its stages are made: the start of one's own."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ LOSSES = "intermediate_losses"
 
 
 def spelled_out(recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
-    """The YAML and the stages of a recipe that leaves them to plain options, for the usual type.
+    """The YAML and the stages of a recipe whose file does not have them as they are.
 
-    It trains as the recipe does: where mini-KD learns from other states, students start afresh.
+    A recipe that leaves them to plain options has those of the usual type. It trains as the recipe
+    does: where mini-KD learns from other states, students start afresh.
     """
-    own = TASK_TYPES[DEFAULT_TYPE].defaults_with_heads
-    settings = validated({**own, **recipe.settings})
+    own = {} if recipe.stages else TASK_TYPES[DEFAULT_TYPE].defaults_with_heads
+    settings = validated({**own, **recipe.settings, "stages": recipe.stages})
     stages = [_plain(stage) for stage in settings.full_stages]
     about = {"summary": recipe.summary, "paper": recipe.paper}
     content: dict[str, Any] = {key: value for key, value in about.items() if value}
     content |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
     head = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
     listed = yaml.safe_dump(stages, sort_keys=False, default_flow_style=None, width=1000)
-    return f"{_comment(recipe.name)}\n{head}stages:\n{indent(listed, '  ')}", stages
+    comment = "" if recipe.stages else f"{_comment(recipe.name)}\n"
+    return f"{comment}{head}stages:\n{indent(listed, '  ')}", stages
 
 
 def _comment(name: str) -> str:

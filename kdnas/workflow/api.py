@@ -34,7 +34,7 @@ from kdnas.workflow.early import (
 from kdnas.workflow.forecast import Forecast
 from kdnas.workflow.inputs import with_latency_input
 from kdnas.workflow.pipeline import find_student
-from kdnas.workflow.search_over import with_search_over
+from kdnas.workflow.search_over import with_search_over, with_speed_limit
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
 
@@ -218,7 +218,8 @@ def new_run(
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     settings = with_type_defaults(settings, spec)
     check_settings(settings)
-    return Run.create(with_search_over(with_latency_input(settings)), planned=planned)
+    settings = with_search_over(with_speed_limit(with_latency_input(settings)))
+    return Run.create(settings, planned=planned)
 
 
 def complete(

@@ -1,4 +1,4 @@
-"""What a search chooses from where nobody says it."""
+"""What a search looks for, and what it chooses from, where nobody says it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,25 @@ from kdnas.workflow.run_space import space_of
 
 # What is measured before pruned students can be made takes a minute or so: not in less time.
 LEAST_SECONDS = 300
+# A student is to be faster than its teacher: as fast as those with half of the layers, at least.
+LEAST_SPEEDUP = 2.0
+# Whoever sets one of these has said what a student is to cost.
+SAY_THE_COST = ("speedup", "max_params", "alpha", "beta", "cost", "objective")
+
+
+def with_speed_limit(settings: Settings) -> Settings:
+    """Settings of a search that says how fast its student must be.
+
+    The teacher's own shape has the best reward of all, as it loses nothing. So a search to which
+    nobody gave a limit, or another idea of costs, looks for students of LEAST_SPEEDUP.
+    """
+    if not settings.searches or settings.model_fields_set & {*SAY_THE_COST}:
+        return settings
+    say(
+        f"students at least {LEAST_SPEEDUP:g} times as fast as the teacher are looked for "
+        "(--speedup X, or none)"
+    )
+    return settings.model_copy(update={"speedup": LEAST_SPEEDUP})
 
 
 def with_search_over(settings: Settings) -> Settings:

@@ -42,6 +42,48 @@ def test_every_built_in_recipe_is_whole(name: str) -> None:
             load_settings((), {"recipe": name})
 
 
+def test_a_factor_scales_the_rates_of_all_stages(tmp_path: Path) -> None:
+    plain, slow = find_recipe("relations"), find_recipe("relations@0.3")
+    assert slow.name == slow.short_name == "relations@0.3" and slow.settings == plain.settings
+    assert [s.lr for s in slow.stages] == pytest.approx([0.3 * s.lr for s in plain.stages])
+    assert [s.losses for s in slow.stages] == [s.losses for s in plain.stages]
+    settings = load_settings((), {"recipe": " relations@0.30 "})
+    assert settings.recipe == "relations@0.3" and settings.stages == slow.stages
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({"stages": [STAGE]}))
+    own = find_recipe(f"{file}@2")
+    assert own.stages[0].lr == 2e-3 and own.short_name == "mine@2" and own.name == f"{file}@2"
+    offered = load_settings((), {"recipes": f"relations,relations@0.3,{file}@2"}).offered
+    assert [one["stages"][0]["lr"] for one in offered.values()] == [1e-3, pytest.approx(3e-4), 2e-3]
+
+
+def test_printed_with_a_factor_a_recipe_has_its_rates(command: Said, tmp_path: Path) -> None:
+    assert command("recipes", "relations@0.3")[0] == 0
+    file = tmp_path / "slow.yaml"
+    file.write_text(command.all)
+    found, slow = find_recipe(str(file)), find_recipe("relations@0.3")
+    assert [s.lr for s in found.stages] == pytest.approx([s.lr for s in slow.stages])
+    assert [s.losses for s in found.stages] == [s.losses for s in slow.stages]
+    assert found.settings == slow.settings
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("relations@x", "invalid recipe 'relations@x': expected one number above 0 behind the @"),
+        ("relations@0", "expected one number above 0 behind the @, such as relations@0.3"),
+        ("relations@2@2", "expected one number above 0"),
+        ("relations@1e9", "learning rates of 500000 to 1e+06; expected 1e-09 to 1"),
+        ("default@0.3", "default has no stages whose rates could be scaled; give --lr"),
+        ("relation@0.3", "unknown recipe 'relation'; did you mean 'relations'?"),
+    ],
+)
+def test_other_factors_are_refused(word: str, message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        load_settings((), {"recipe": word})
+    assert message in str(caught.value)
+
+
 def test_students_without_layers_have_a_recipe_of_their_own() -> None:
     given: dict[str, Any] = {"architecture": "0x16"}
     settings = load_settings((), given)

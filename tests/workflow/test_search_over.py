@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kdnas.config import load_settings
-from kdnas.workflow.search_over import with_search_over
+from kdnas.workflow.search_over import with_search_over, with_speed_limit
 
 BOTH = "shape,pruning"
 
@@ -48,3 +48,24 @@ def test_not_for_teachers_that_cannot_be_pruned(
 
 def test_what_else_is_chosen_stays(teacher_folder: Path) -> None:
     assert chosen(teacher_folder, recipes="states,logits") == "shape,recipe"
+
+
+@pytest.mark.parametrize(
+    ("options", "limit"),
+    [
+        ({}, 2.0),
+        ({"trials": 5, "budget": "45m"}, 2.0),
+        ({"speedup": 1.5}, 1.5),
+        ({"speedup": "none"}, None),
+        ({"max_params": 10**6}, None),
+        ({"alpha": -0.3}, None),
+        ({"cost": "params"}, None),
+        ({"objective": "pareto"}, None),
+        ({"architecture": "2x16"}, None),
+    ],
+)
+def test_a_student_is_faster_than_its_teacher_unless_it_is_said(
+    options: dict[str, Any], limit: float | None
+) -> None:
+    given = load_settings((), {"task": "mrpc", "teacher": "t", **options})
+    assert with_speed_limit(given).speedup == limit

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import field_validator
+
 from kdnas.config.choices import SHAPE, Cost, Objective, RandomControl, Sampler
 from kdnas.config.options.base import MOST_FINALISTS, MOST_SECONDS, Options, setting
+
+# What is written for a limit that is not wanted.
+NO_LIMIT = "none"
 
 
 class SearchOptions(Options):
@@ -61,7 +66,8 @@ class SearchOptions(Options):
     )
     speedup: float | None = setting(
         None,
-        "Only choose students at least this many times as fast as the teacher.",
+        "Only choose students at least this many times as fast as the teacher; none: as fast as "
+        "they are. Default: 2 where a search has no other limit, cost or objective.",
         gt=0,
         le=10_000,
         main=True,
@@ -123,3 +129,8 @@ class SearchOptions(Options):
         ge=4,
         le=MOST_SECONDS,
     )
+
+    @field_validator("speedup", mode="before")
+    @classmethod
+    def _without_limit(cls, value: Any) -> Any:
+        return None if value == NO_LIMIT else value
