@@ -187,7 +187,9 @@ def transfer_file(job: RecipeRun) -> Path:
 def state_key(job: RecipeRun, candidate: Candidate, stages: Sequence[Stage]) -> dict[str, Any]:
     """All that a student depends on, beside its teacher, its rows and where it started."""
     settings = job.settings
+    lower = {"lower_rates": True} if candidate.pruning and settings.lower_rates else {}
     return {
+        **lower,
         "candidate": candidate.params,
         "stages": [_stage_key(stage, settings) for stage in stages],
         "inherit": settings.inherit,

@@ -22,7 +22,8 @@ from kdnas.recipes.transfer_set import OWN, TransferSet, make_transfer_set, read
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
-from kdnas.space.pruned import AnyArchitecture
+from kdnas.space import AnyArchitecture, PrunedArchitecture
+from kdnas.students.pruning import shape_of
 from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, encode
 from kdnas.teachers.distillation_data import DistillationData, some_batches
@@ -36,7 +37,8 @@ SETTINGS_OF = {
     "logits": ("lr",),
     "task": ("task_lr", "logit_weight", "hidden_weight"),
 }
-# Why outputs alone can be compared.
+# The share of a teacher's layers up to which pruned students have the rates of others.
+FULL_RATES_UP_TO = 0.15
 # One view of a teacher serves students of all seeds.
 VIEW_SEED = 0
 
@@ -265,6 +267,20 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
         freeze_embeddings=frozen,
         stride=stage.stride,
     )
+
+
+def rates_of(state: StudentState, settings: Settings) -> float:
+    """How many times a recipe's learning rates a student is trained with.
+
+    A pruned student begins near its teacher, the nearer the more is left of it, and high rates undo
+    that (docs/results.md, Pruned students). What is left of a teacher at four times its speed has
+    the rates of other students.
+    """
+    shape = state.architecture
+    if not (isinstance(shape, PrunedArchitecture) and settings.lower_rates):
+        return 1.0
+    left = shape.share_of(shape_of(state.model.config))
+    return FULL_RATES_UP_TO / max(left, FULL_RATES_UP_TO)
 
 
 def remedy_of(stage: Stage, settings: Settings) -> str:

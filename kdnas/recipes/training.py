@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kdnas.config import Settings
@@ -10,7 +11,7 @@ from kdnas.config.recipe import Stage
 from kdnas.distillation.sandwich import Part, SandwichLosses
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import TrainResult, train
-from kdnas.recipes.stages import remedy_of, schedule_of, weighted_losses
+from kdnas.recipes.stages import rates_of, remedy_of, schedule_of, weighted_losses
 from kdnas.runtime.device import Runtime
 from kdnas.runtime.distributed import ALONE, Team
 from kdnas.space import Candidate
@@ -38,7 +39,8 @@ def train_by_stage(
     """Trains a student by one stage of a recipe, in place.
 
     Args:
-        stage: Its losses and, without a `schedule`, how long and how fast.
+        stage: Its losses and, without a `schedule`, how long and how fast; of a pruned student,
+            both have lower rates (`rates_of`).
         state: Goes on with the parameters that its losses have learnt so far.
         data: What the stage reads.
         settings: Of the recipe.
@@ -50,12 +52,14 @@ def train_by_stage(
     losses = weighted_losses(stage, state, data, settings, runtime, fit=fit)
     if parts:
         losses = SandwichLosses(losses, parts)
+    schedule = schedule or schedule_of(stage, settings)
+    schedule = replace(schedule, lr=rates_of(state, settings) * schedule.lr)
     trained = train(
         state.model,
         losses,
         data.data,
         data.source,
-        schedule or schedule_of(stage, settings),
+        schedule,
         runtime,
         pad_id=data.teacher.pad_id,
         title=title,

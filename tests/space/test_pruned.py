@@ -32,6 +32,12 @@ def test_it_survives_trial_parameters_and_yaml() -> None:
     assert architecture_from_params(lists) == PRUNED
 
 
+def test_what_is_left_of_the_layers() -> None:
+    """Of a layer of 4 heads and 64 neurons, in rows of 32: a head has 32, a neuron 2."""
+    assert PrunedArchitecture.whole(TEACHER).share_of(TEACHER) == 1
+    assert PRUNED.share_of(TEACHER) == pytest.approx((4 * 32 + 72 * 2) / (3 * (4 * 32 + 64 * 2)))
+
+
 def test_one_layer_is_no_number() -> None:
     one = PrunedArchitecture((12,), 32, (64,), "gelu")
     assert one.params["num_attention_heads"] == "12,"

@@ -38,6 +38,11 @@ class PruningOptions(Options):
         "several in one network.",
         form="LIST|auto",
     )
+    lower_rates: bool = setting(
+        True,
+        "Train pruned students with lower learning rates than a recipe has, the more of the "
+        "teacher is left: 0.15 over the share of its layers' weights, at most 1, times as high.",
+    )
     speedups: tuple[Annotated[float, Field(gt=1, le=10_000)], ...] = setting(
         (),
         "With --pruned: several students, each pruned from the one before it and trained; "

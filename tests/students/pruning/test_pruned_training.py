@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from conftest import small_tokenizer
 from support.stepwise import Stepwise
 
 from kdnas.recipes.full import run_recipe
+from kdnas.recipes.stages import rates_of
 from kdnas.runs.run_folder import Run
-from kdnas.space import Candidate, PrunedArchitecture
+from kdnas.space import Architecture, Candidate, PrunedArchitecture
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning import is_sliced
+from kdnas.students.state import StudentState
 
 COUNTS = PrunedArchitecture((3, 0, 1), 32, (64, 8, 0), "gelu")
 STAGE = {"name": "only", "data": "task", "losses": {"hidden": 1, "task": 1}, "epochs": 2}
@@ -35,3 +38,38 @@ def test_a_recipe_trains_it(make_run: Callable[..., Run]) -> None:
     with torch.no_grad():
         logits = [m.eval()(tokens).logits for m in (state.model, load_student(folder))]
     torch.testing.assert_close(logits[0], logits[1])
+
+
+def test_what_is_near_its_teacher_has_lower_rates(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    """272 of 768 parts are left: the rates are 0.15 over that times as high."""
+    factor = 0.15 * 768 / 272
+
+    def trained(name: str, lr: float, *, lower_rates: bool) -> StudentState:
+        stages = [{**STAGE, "epochs": 0.5, "lr": lr}]
+        given = {"stages": stages, "epochs": 3, "task_epochs": 3, "out": tmp_path / name}
+        pipeline = Stepwise(make_run(**given, lower_rates=lower_rates))
+        return run_recipe(pipeline.full, Candidate(COUNTS), pipeline.run.folder / name, name)
+
+    state = trained("lower", 1e-3, lower_rates=True)
+    by_hand = trained("by-hand", factor * 1e-3, lower_rates=False)
+    for ours, theirs in zip(state.model.parameters(), by_hand.model.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    others = trained("others", 1e-3, lower_rates=False)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(state.model.parameters(), others.model.parameters(), strict=True)
+    )
+
+
+def test_others_and_what_is_far_from_its_teacher_have_the_recipe_s_rates(
+    make_run: Callable[..., Run],
+) -> None:
+    pipeline = Stepwise(make_run())
+    settings, mini = pipeline.settings, pipeline.mini
+    assert rates_of(mini.start(Candidate(Architecture(2, 4, 32, 64, "gelu"))), settings) == 1
+    few = PrunedArchitecture((1, 0, 0), 32, (8, 0, 0), "gelu")
+    assert rates_of(mini.start(Candidate(few)), settings) == 1
+    whole = PrunedArchitecture((4, 4, 4), 32, (64, 64, 64), "gelu")
+    assert rates_of(mini.start(Candidate(whole)), settings) == 0.15
