@@ -211,41 +211,20 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     needs_labels = split not in spec.test_splits
     columns = (*spec.text, *spec.label)
     rows = unnested(rows, columns)
-    places = {column: find_column(column, rows.header, rows.source) for column in columns}
-    required = columns if needs_labels else spec.text
-    missing = [column for column in required if places[column] is None]
-    if missing:
-        names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
-        found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header if n)
-        hint = rows.hint and f"; {rows.hint}"
-        if len(rows.header) == 1 and _SEPARATOR.search(rows.header[0]):
-            hint = "; separate the fields of all rows by the same: commas, semicolons or tabs"
-        raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
+    places = _places(rows, columns, columns if needs_labels else spec.text)
     texts = [at for column in spec.text if (at := places[column]) is not None]
     labels = {c.name: at for c in spec.label if (at := places[c]) is not None}
     kind, label_of = spec.task_type, _label_reader(labels, len(spec.label))
     group = find_column(spec.group, rows.header, rows.source) if spec.group else None
     key = find_column(spec.id, rows.header, rows.source) if spec.id else None
-    beside = {
-        name: at
-        for name in kind.beside(rows.header, [n for c in spec.label for n in c.headers])
-        if (at := find_column(Column(name=name), rows.header, rows.source)) is not None
-    }
-    kept: list[tuple[int, list[Any]]] = []
-    faulty: dict[str, list[tuple[int, str]]] = {}
-    for number, fault in rows.faults:
-        faulty.setdefault(fault, []).append((number, ""))
-    for number, cells in rows.cells:
+
+    def fault_of(cells: list[Any]) -> str:
         fault = _fault(kind, cells, rows.header, texts, needs_text=needs_labels)
-        if not fault and label_of is not None:
-            fault = kind.label_fault(cells[texts[0]], label_of(cells))
-        if fault:
-            named = key is not None and len(cells) == len(rows.header) and label_word(cells[key])
-            faulty.setdefault(fault, []).append((number, f"id {named}" if named else ""))
-        else:
-            kept.append((number, cells))
-    if not kept and not faulty:
-        raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
+        if fault or label_of is None:
+            return fault
+        return kind.label_fault(cells[texts[0]], label_of(cells))
+
+    kept, faults = _without_faults(rows, fault_of, key)
     read = [[kind.read_text(cells[i]) for _, cells in kept] for i in texts]
     said = [[text for text, _ in column] for column in read]
     words = [spans for _, spans in read[0] if spans is not None]
@@ -253,15 +232,10 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         source=rows.source,
         text=said[0],
         text_pair=said[1] if len(said) == 2 else None,
-        cells=None
-        if label_of is None
-        else [
-            kind.label_cell(label_of(cells), {name: cells[at] for name, at in beside.items()})
-            for _, cells in kept
-        ],
+        cells=None if label_of is None else _labels(rows, spec, label_of, kept),
         places=[number for number, _ in kept],
         unit=rows.unit,
-        faults=tuple(Fault(reason, len(at), *at[0]) for reason, at in faulty.items()),
+        faults=faults,
         classes=tuple(rows.classes.get(next(iter(labels.values())), ())) if labels else (),
         unlabelled=spec.unlabelled,
         separator=spec.separator,
@@ -270,6 +244,64 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         groups=None if group is None else [label_word(cells[group]) for _, cells in kept],
         row_ids=None if key is None else [label_word(cells[key]) for _, cells in kept],
     )
+
+
+def _places(
+    rows: Rows, columns: Iterable[Column], required: Iterable[Column]
+) -> dict[Column, int | None]:
+    """Where columns stand in a table; None where they are not there and need not be."""
+    places = {column: find_column(column, rows.header, rows.source) for column in columns}
+    missing = [column for column in required if places[column] is None]
+    if not missing:
+        return places
+    names = ", ".join(" or ".join(map(repr, column.headers)) for column in missing)
+    found = ", ".join(repr(n if len(n) <= 40 else f"{n[:37]}...") for n in rows.header if n)
+    hint = rows.hint and f"; {rows.hint}"
+    if len(rows.header) == 1 and _SEPARATOR.search(rows.header[0]):
+        hint = "; separate the fields of all rows by the same: commas, semicolons or tabs"
+    raise KdnasError(f"{rows.source} lacks the column {names}; found {found or 'none'}{hint}")
+
+
+def _without_faults(
+    rows: Rows, fault_of: Callable[[list[Any]], str], key: int | None
+) -> tuple[list[tuple[int, list[Any]]], tuple[Fault, ...]]:
+    """The sound rows with their numbers, and each fault with the first row that has it.
+
+    Raises:
+        KdnasError: There are no rows at all.
+    """
+    kept: list[tuple[int, list[Any]]] = []
+    faulty: dict[str, list[tuple[int, str]]] = {}
+    for number, fault in rows.faults:
+        faulty.setdefault(fault, []).append((number, ""))
+    for number, cells in rows.cells:
+        if fault := fault_of(cells):
+            named = key is not None and len(cells) == len(rows.header) and label_word(cells[key])
+            faulty.setdefault(fault, []).append((number, f"id {named}" if named else ""))
+        else:
+            kept.append((number, cells))
+    if not kept and not faulty:
+        raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
+    return kept, tuple(Fault(reason, len(at), *at[0]) for reason, at in faulty.items())
+
+
+def _labels(
+    rows: Rows,
+    spec: TaskSpec,
+    label_of: Callable[[list[Any]], Any],
+    kept: Iterable[tuple[int, list[Any]]],
+) -> list[Any]:
+    """The label cells of some rows, with what their type reads beside them."""
+    headers = [name for column in spec.label for name in column.headers]
+    beside = {
+        name: at
+        for name in spec.task_type.beside(rows.header, headers)
+        if (at := find_column(Column(name=name), rows.header, rows.source)) is not None
+    }
+    return [
+        spec.task_type.label_cell(label_of(cells), {name: cells[at] for name, at in beside.items()})
+        for _, cells in kept
+    ]
 
 
 def _label_reader(places: Mapping[str, int], columns: int) -> Callable[[list[Any]], Any] | None:
