@@ -47,7 +47,6 @@ from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.machine import machine
-from kdnas.scoring.costs import FINAL
 from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import AnyArchitecture, Candidate
 from kdnas.students.checkpoint import load_student
@@ -98,7 +97,7 @@ def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str
 
     def compute() -> dict[str, Any]:
         model = saved_model(folder, prepared.inputs.data.spec)
-        costs = prepared.meter.of_model(model, FINAL)
+        costs = prepared.meter.at_length(model)
         pruned = pruned_facts(model, prepared.meter.length)
         found = {"costs": asdict(costs), **_scores(prepared, candidate, model)}
         return {**found, **({"pruned": pruned} if pruned else {})}

@@ -1,0 +1,40 @@
+"""What students cost, and when they are timed once more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.stepwise import Stepwise
+from transformers import PreTrainedModel
+
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.costs import FINAL, CostMeter, Costs
+
+
+@pytest.mark.parametrize(
+    ("limit", "timed", "taken", "times"),
+    [
+        (4, [4.5], 4.5, 1),
+        (4, [3.9, 4.2], 4.2, 2),
+        (4, [3.9, 3.7], 3.9, 2),
+        (4, [3.5], 3.5, 1),
+        ("none", [0.5], 0.5, 1),
+    ],
+)
+def test_one_that_just_misses_the_limit_is_timed_again(
+    make_run: Callable[..., Run], limit: Any, timed: list[float], taken: float, times: int
+) -> None:
+    pipeline = Stepwise(make_run(speedup=limit))
+    real, asked = pipeline.meter.of_model(pipeline.teacher.model), list[int]()
+
+    class Scripted(CostMeter):
+        def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
+            asked.append(longer)
+            return replace(real, speedup=timed[len(asked) - 1])
+
+    meter = Scripted(pipeline.teacher.model, pipeline.settings)
+    assert meter.at_length(pipeline.teacher.model).speedup == taken
+    assert asked == [FINAL] * times
