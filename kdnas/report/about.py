@@ -13,7 +13,7 @@ from kdnas.report.model import Report, SplitFacts
 from kdnas.report.page import Command, Section, Table
 from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
-from kdnas.scoring.limits import MARGIN
+from kdnas.scoring.costs import MARGIN
 from kdnas.tasks import TASK_TYPES
 
 NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")

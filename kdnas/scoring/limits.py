@@ -7,11 +7,9 @@ from dataclasses import dataclass
 
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
-from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.costs import MARGIN, CostMeter
 from kdnas.space import Candidate, PrunedArchitecture, SearchSpace
 
-# A student that just reaches the speed-up would miss it half of the time when it is timed again.
-MARGIN = 1.03
 # The smallest student need not be the fastest, and timings are noisy.
 REACHABLE_SHARE = 0.7
 

@@ -10,7 +10,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError, MissedLimitError
-from kdnas.scoring.limits import MARGIN, Limits
+from kdnas.scoring.costs import MARGIN
+from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate
 from kdnas.study.study import evaluated, has_score, infeasible
 

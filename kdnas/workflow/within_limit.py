@@ -18,8 +18,7 @@ from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
-from kdnas.scoring.costs import FINAL
-from kdnas.scoring.limits import MARGIN
+from kdnas.scoring.costs import FINAL, MARGIN
 from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.costs import FINAL, CostMeter, Costs
+from kdnas.space import Candidate
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,20 @@ def test_one_that_just_misses_the_limit_is_timed_again(
     meter = Scripted(pipeline.teacher.model, pipeline.settings)
     assert meter.at_length(pipeline.teacher.model).speedup == taken
     assert asked == [FINAL] * times
+
+
+@pytest.mark.parametrize(("timed", "times"), [([4.13], 1), ([4.1, 4.2], 2), ([3.6], 1)])
+def test_a_candidate_has_to_keep_the_margin(
+    make_run: Callable[..., Run], timed: list[float], times: int
+) -> None:
+    pipeline = Stepwise(make_run(speedup=4))
+    real, asked = pipeline.meter.of_model(pipeline.teacher.model), list[int]()
+
+    class Scripted(CostMeter):
+        def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
+            asked.append(longer)
+            return replace(real, speedup=timed[len(asked) - 1])
+
+    meter = Scripted(pipeline.teacher.model, pipeline.settings)
+    candidate = Candidate(pipeline.space.smallest)
+    assert meter.of_candidate(candidate).speedup == timed[-1] and asked == [1] * times

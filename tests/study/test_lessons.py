@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, create_trial
 
 from kdnas.config import Settings
-from kdnas.scoring.limits import MARGIN
+from kdnas.scoring.costs import MARGIN
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.study.attributes import LESSONS

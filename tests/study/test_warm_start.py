@@ -12,7 +12,8 @@ from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
-from kdnas.scoring.limits import MARGIN, Limits
+from kdnas.scoring.costs import MARGIN
+from kdnas.scoring.limits import Limits
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked, known_shapes
