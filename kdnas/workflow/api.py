@@ -102,7 +102,8 @@ def search(
         task: A task's name or YAML file; default: the embedded Rotten Tomatoes snippets.
         config: YAML file or files that set any option; arguments override them.
         options: Any option of `kdnas search`, with underscores: `out`, `trials`, `speedup`, ...;
-            None lifts a limit that a file sets.
+            None lifts a limit that a file sets. Where nothing says what a student is to cost, it is
+            at least twice as fast as its teacher; `speedup=None` lifts that.
 
     Returns:
         The finished run.
