@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here, lives, process_name
+from kdnas.runtime.shown import quoted
 
 # No space; no quota; larger than this process may write (`ulimit -f`).
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -124,9 +126,14 @@ def make_writable(folder: Path) -> None:
     """Makes a folder where there is none, and checks that files can be written to it.
 
     Raises:
-        KdnasError: It cannot be made or written.
+        KdnasError: It cannot be made or written, or its name has control characters.
     """
     try:
+        made = [path.name for path in (folder, *folder.parents) if not path.exists()]
+        if odd := [name for name in made if any(unicodedata.category(c) == "Cc" for c in name)]:
+            raise KdnasError(
+                f"invalid folder name {quoted(odd[-1])}: it has control characters; choose another"
+            )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None

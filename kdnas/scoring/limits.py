@@ -121,5 +121,5 @@ def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> Non
     if speedup < REACHABLE_SHARE * limits.speedup:
         raise KdnasError(
             f"--speedup {limits.speedup:g} is out of reach: the smallest student of the space, "
-            f"{label}, is {speedup:.2f} times as fast as the teacher"
+            f"{label}, is {speedup:.2f} times as fast as the teacher; give less, or none"
         )

@@ -9,9 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from kdnas.errors import KdnasError
 from kdnas.files import atomic
 from kdnas.files.artifact import Artifact
-from kdnas.files.atomic import read_json, replace_file, replace_folder, restore, write_text
+from kdnas.files.atomic import (
+    make_writable,
+    read_json,
+    replace_file,
+    replace_folder,
+    restore,
+    write_text,
+)
 from kdnas.files.lines import json_lines
 from kdnas.runtime import process
 from kdnas.runtime.process import process_name
@@ -141,3 +149,12 @@ def test_what_is_no_json_is_nothing(tmp_path: Path, content: str) -> None:
     file.write_bytes(content.encode("utf-8", "surrogateescape"))
     assert read_json(file) is None
     assert list(json_lines(file)) == []
+
+
+def test_a_new_folder_has_no_control_characters(tmp_path: Path) -> None:
+    with pytest.raises(KdnasError) as caught:
+        make_writable(tmp_path / "\x1b[1m" / "x")
+    assert str(caught.value).startswith("invalid folder name ") and not [*tmp_path.iterdir()]
+    assert "\x1b" not in str(caught.value)
+    make_writable(tmp_path / "größer 1")
+    assert (tmp_path / "größer 1").is_dir()

@@ -204,6 +204,7 @@ def _config(world: World, what: str, content: str | bytes, *, cope: bool = False
     flags = [n for n in names if f"{n[2:].replace('-', '_')}:" in text.splitlines()[0]]
     flags += ["--epochs", "--task-epochs"] if "stages:" in text else []
     flags += ["--task"] if "tasks:" in text else []
+    flags += ["--speedup"] if "speedup:" in text else []
     given = ["search", *_without(world.flags, *flags), "--trials", "1", "--out", "r"]
     if "trials:" in text:
         given = _without(given, "--trials")
