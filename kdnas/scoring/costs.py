@@ -95,9 +95,9 @@ class CostMeter:
         A student was trained because its shape, timed at length, kept the limit: where the two
         disagree, which other work on the machine can do, a third timing decides.
         """
-        return self._at_best(student, self.settings.speedup, FINAL)
+        return self.at_best(student, self.settings.speedup, FINAL)
 
-    def _at_best(self, student: PreTrainedModel, wanted: float | None, longer: int = 1) -> Costs:
+    def at_best(self, student: PreTrainedModel, wanted: float | None, longer: int = 1) -> Costs:
         """`of_model`; of two timings the better one, where the first just misses what is wanted."""
         costs = self.of_model(student, longer)
         if wanted is None or not JUST_MISSED * wanted <= costs.speedup < wanted:
@@ -115,7 +115,7 @@ class CostMeter:
         speed-up lie there, and other work on the machine would throw them out.
         """
         limit = self.settings.speedup
-        return self._at_best(self.untrained(candidate), limit and MARGIN * limit)
+        return self.at_best(self.untrained(candidate), limit and MARGIN * limit)
 
     def speedups(self, candidates: Sequence[Candidate], longer: int = 1) -> list[float]:
         """How many times as fast as the teacher candidates are, all timed in one go.

@@ -29,8 +29,8 @@ def with_speed_limit(settings: Settings) -> Settings:
     if not settings.searches or settings.model_fields_set & {*SAY_THE_COST}:
         return settings
     say(
-        f"students at least {LEAST_SPEEDUP:g} times as fast as the teacher are looked for "
-        "(--speedup X, or none)"
+        f"no limit is given: looking for students at least {LEAST_SPEEDUP:g} times as fast as the "
+        "teacher (--speedup none for any)"
     )
     return settings.model_copy(update={"speedup": LEAST_SPEEDUP})
 

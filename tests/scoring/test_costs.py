@@ -15,6 +15,18 @@ from kdnas.scoring.costs import FINAL, CostMeter, Costs
 from kdnas.space import Candidate
 
 
+class Scripted(CostMeter):
+    """Measures a model as it is, but gives one speed-up after another, as they are scripted."""
+
+    def __init__(self, pipeline: Stepwise, timed: list[float]) -> None:
+        super().__init__(pipeline.teacher.model, pipeline.settings)
+        self.script, self.asked = timed, list[int]()
+
+    def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
+        self.asked.append(longer)
+        return replace(super().of_model(student), speedup=self.script[len(self.asked) - 1])
+
+
 @pytest.mark.parametrize(
     ("limit", "timed", "taken", "times"),
     [
@@ -29,16 +41,9 @@ def test_one_that_just_misses_the_limit_is_timed_again(
     make_run: Callable[..., Run], limit: Any, timed: list[float], taken: float, times: int
 ) -> None:
     pipeline = Stepwise(make_run(speedup=limit))
-    real, asked = pipeline.meter.of_model(pipeline.teacher.model), list[int]()
-
-    class Scripted(CostMeter):
-        def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
-            asked.append(longer)
-            return replace(real, speedup=timed[len(asked) - 1])
-
-    meter = Scripted(pipeline.teacher.model, pipeline.settings)
+    meter = Scripted(pipeline, timed)
     assert meter.at_length(pipeline.teacher.model).speedup == taken
-    assert asked == [FINAL] * times
+    assert meter.asked == [FINAL] * times
 
 
 @pytest.mark.parametrize(("timed", "times"), [([4.13], 1), ([4.1, 4.2], 2), ([3.6], 1)])
@@ -46,13 +51,6 @@ def test_a_candidate_has_to_keep_the_margin(
     make_run: Callable[..., Run], timed: list[float], times: int
 ) -> None:
     pipeline = Stepwise(make_run(speedup=4))
-    real, asked = pipeline.meter.of_model(pipeline.teacher.model), list[int]()
-
-    class Scripted(CostMeter):
-        def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
-            asked.append(longer)
-            return replace(real, speedup=timed[len(asked) - 1])
-
-    meter = Scripted(pipeline.teacher.model, pipeline.settings)
+    meter = Scripted(pipeline, timed)
     candidate = Candidate(pipeline.space.smallest)
-    assert meter.of_candidate(candidate).speedup == timed[-1] and asked == [1] * times
+    assert meter.of_candidate(candidate).speedup == timed[-1] and meter.asked == [1] * times

@@ -40,8 +40,8 @@ class PruningOptions(Options):
     )
     lower_rates: bool = setting(
         True,
-        "Train pruned students with lower learning rates than a recipe has, the more of the "
-        "teacher is left: 0.15 over the share of its layers' weights, at most 1, times as high.",
+        "Lower the learning rates of pruned students that keep much of the teacher: multiply them "
+        "by 0.15 / (the share of its layers' weights that is left), at most 1.",
     )
     speedups: tuple[Annotated[float, Field(gt=1, le=10_000)], ...] = setting(
         (),
