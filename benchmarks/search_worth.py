@@ -32,7 +32,7 @@ import numpy as np
 import yaml
 from quality import add_arguments, result_of, rows_in, run_plan
 from support.stepwise import Stepwise
-from worth_figures import METHODS, PICKED, SEARCH, entry, results, table
+from worth_figures import BESIDE, METHODS, PICKED, SEARCH, entry, results, table
 
 from kdnas import search
 from kdnas.config import find_recipe
@@ -107,21 +107,27 @@ def cell(
 ) -> dict[str, Any]:
     """What a method makes of a task at a speed, with one seed."""
     speed, method = variant["speed"], variant["method"]
+    found, beside = {"speed": speed, "method": method}, list[AnyArchitecture]()
     if method in SEARCHES:
         made = searched(args, pipeline, plan, variant, seed)
     else:
-        found = {"task": task_of(pipeline), "variant": f"{speed}x {SEARCH}", "seed": seed}
-        like = next(
-            row for row in rows_in(args.out / "results.jsonl") if found.items() <= row.items()
-        )
+        like = searchs_row(args.out, task_of(pipeline), speed, seed)
         if not like["scores"]:
-            return {"scores": {}, "missed": True, "speed": speed, "method": method}
-        shape = as_fast(pipeline, architecture_from_params(like["shape"]))
+            return {**found, "scores": {}, "missed": True}
+        beside = [architecture_from_params(like["shape"])]
         names = recipes_for(plan, pipeline, method, seed)
-        made = by_hand(pipeline, plan, shape, names, seed)
-    own = architecture_from_params(made.shape) if made.scores else None
-    fast = speedup(pipeline, own) if own else None
-    return {"speed": speed, "method": method, "speedup": fast, **vars(made)}
+        made = by_hand(pipeline, plan, as_fast(pipeline, *beside), names, seed)
+    fast: list[float | None] = [None]
+    if made.scores:
+        own = architecture_from_params(made.shape)
+        fast = [round(one, 3) for one in speedups(pipeline, [own, *beside])]
+    return {**found, **dict(zip(("speedup", BESIDE), fast, strict=False)), **vars(made)}
+
+
+def searchs_row(out: Path, task: str, speed: float, seed: int) -> dict[str, Any]:
+    """What the search came to in a cell."""
+    found = {"task": task, "variant": f"{speed}x {SEARCH}", "seed": seed}
+    return next(row for row in rows_in(out / "results.jsonl") if found.items() <= row.items())
 
 
 def searched(
@@ -227,7 +233,7 @@ def as_fast(pipeline: Stepwise, like: AnyArchitecture) -> Architecture:
         middle = (low + high) // 2
         ours, theirs = speedups(pipeline, [_shape(teacher, depth, widths[middle], ratio), like])
         low, high = (middle + 1, high) if ours > theirs else (low, middle)
-    near = [_shape(teacher, depth, width, ratio) for width in widths[max(0, low - 1) : low + 2]]
+    near = [_shape(teacher, depth, width, ratio) for width in widths[max(0, low - 2) : low + 3]]
     *each, theirs = speedups(pipeline, [*near, like])
     return near[int(np.argmin(np.abs(np.log(np.array(each) / theirs))))]
 
@@ -240,11 +246,6 @@ def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Archi
 def speedups(pipeline: Stepwise, shapes: Sequence[AnyArchitecture]) -> list[float]:
     """How many times as fast as the teacher shapes are, all timed in one go."""
     return pipeline.meter.speedups([Candidate(shape) for shape in shapes], FINAL)
-
-
-def speedup(pipeline: Stepwise, shape: AnyArchitecture) -> float:
-    """That of one shape."""
-    return round(speedups(pipeline, [shape])[0], 3)
 
 
 def task_of(pipeline: Stepwise) -> str:

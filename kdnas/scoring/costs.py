@@ -16,7 +16,7 @@ from kdnas.measure import LatencySettings, Timed, count_macs, count_params, meas
 from kdnas.measure.latency import generates, repeats_for, take_turns
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
-from kdnas.space import AnyArchitecture, Candidate
+from kdnas.space import AnyArchitecture, Candidate, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students import empty_student
 from kdnas.students.vocabulary import Vocabulary
@@ -42,6 +42,14 @@ class Costs:
     latency_iqr_ms: float
     teacher_latency_ms: float
     speedup: float
+
+
+def margin_of(pruning: Pruning) -> float:
+    """By what factor a candidate that is so pruned, or not, has to exceed a speed-up.
+
+    By none where it is pruned to a speed-up: timing it is how it was pruned.
+    """
+    return 1.0 if pruning.speedup else MARGIN
 
 
 def given_shape(candidate: Candidate) -> AnyArchitecture:
@@ -115,7 +123,9 @@ class CostMeter:
         speed-up lie there, and other work on the machine would throw them out.
         """
         limit = self.settings.speedup
-        return self.at_best(self.untrained(candidate), limit and MARGIN * limit)
+        return self.at_best(
+            self.untrained(candidate), limit and margin_of(candidate.pruning) * limit
+        )
 
     def speedups(self, candidates: Sequence[Candidate], longer: int = 1) -> list[float]:
         """How many times as fast as the teacher candidates are, all timed in one go.

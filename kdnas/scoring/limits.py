@@ -29,15 +29,15 @@ class Limits:
         parts += [] if self.max_params is None else [f"--max-params {self.max_params:,}"]
         return " and ".join(parts) or "the limits"
 
-    def violations(self, speedup: float, params: int) -> dict[str, float]:
+    def violations(self, speedup: float, params: int, margin: float = MARGIN) -> dict[str, float]:
         """By how much a student breaks each limit, as a share of the limit.
 
         Values above 0 break it, as in `optuna.trial.Trial.set_constraint`, from which Optuna's
-        samplers learn.
+        samplers learn. The limit on the speed is taken times `margin` (`costs.margin_of`).
         """
         found = {}
         if self.speedup is not None:
-            found["speedup"] = MARGIN * self.speedup / speedup - 1
+            found["speedup"] = margin * self.speedup / speedup - 1
         if self.max_params is not None:
             found["params"] = params / self.max_params - 1
         return found
@@ -51,11 +51,11 @@ class Limits:
         fast = self.speedup is None or speedup >= self.speedup
         return fast and (self.max_params is None or params <= self.max_params)
 
-    def describe(self, violations: Mapping[str, float]) -> str:
+    def describe(self, violations: Mapping[str, float], margin: float = MARGIN) -> str:
         """Which limits a student breaks, in words."""
         words = {
-            "speedup": f"too slow for --speedup {self.speedup or 0:g} with a margin of "
-            f"{MARGIN - 1:.0%}",
+            "speedup": f"too slow for --speedup {self.speedup or 0:g}"
+            + (f" with a margin of {margin - 1:.0%}" if margin > 1 else ""),
             "params": f"too large for --max-params {self.max_params or 0:,}",
         }
         return ", ".join(words[name] for name, value in violations.items() if value > 0)

@@ -10,8 +10,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.lines import is_finite
+from kdnas.scoring.costs import margin_of
 from kdnas.scoring.limits import Limits
-from kdnas.space import Candidate, SearchSpace
+from kdnas.space import Candidate, Pruning, SearchSpace
 from kdnas.space.architecture import DECODER_FIELDS, FIELDS
 from kdnas.space.pruning import ASKED, METHOD, SPARSITY
 from kdnas.study import attributes as attr
@@ -123,7 +124,6 @@ def trial_of(row: Row, space: SearchSpace, settings: Settings) -> FrozenTrial:
         free = attr.REPEATS in known or attr.INFEASIBLE in known
         known[attr.UNITS] = 0 if free else pruner.cost(rung)
     measured = all(name in known for name in OF_MEASURED)
-    limits = Limits(settings.speedup, settings.max_params)
     return create_trial(
         state=state,
         values=values,
@@ -132,8 +132,17 @@ def trial_of(row: Row, space: SearchSpace, settings: Settings) -> FrozenTrial:
         user_attrs=known,
         system_attrs=_origin(row, params),
         intermediate_values=reports,
-        constraints=limits.violations(known["speedup"], known["params"]) if measured else None,
+        constraints=_violations(known, params, settings) if measured else None,
     )
+
+
+def _violations(
+    known: Mapping[str, Any], params: Mapping[str, Any], settings: Settings
+) -> dict[str, float]:
+    """By how much a trial that was timed breaks the limits."""
+    margin = margin_of(Pruning.from_params(params))
+    limits = Limits(settings.speedup, settings.max_params)
+    return limits.violations(known["speedup"], known["params"], margin)
 
 
 def candidate_of(row: Mapping[str, Any]) -> Candidate:

@@ -10,9 +10,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.errors import KdnasError, MissedLimitError
-from kdnas.scoring.costs import MARGIN
+from kdnas.scoring.costs import margin_of
 from kdnas.scoring.limits import Limits
-from kdnas.space import Candidate
+from kdnas.space import Candidate, Pruning
 from kdnas.study.study import evaluated, has_score, infeasible
 
 
@@ -63,15 +63,20 @@ def ranked_trials(
         return [named[number]]
     if speedup is None:
         return sorted(trials, key=lambda t: -float(t.user_attrs["reward"]))
-    least = MARGIN * speedup
     fast = [t for t in trials if t.user_attrs["speedup"] >= speedup]
     if fast:
-        return sorted(fast, key=lambda t: (t.user_attrs["speedup"] < least, t.user_attrs["loss"]))
+        return sorted(fast, key=lambda t: (_is_near(t, speedup), t.user_attrs["loss"]))
     best = max(t.user_attrs["speedup"] for t in trials)
     raise MissedLimitError(
         f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times: give --speedup "
         f"{math.floor(100 * best) / 100:g} or less"
     )
+
+
+def _is_near(trial: FrozenTrial, speedup: float) -> bool:
+    """Whether a trial exceeds a speed-up by less than its margin."""
+    margin = margin_of(Pruning.from_params(trial.params))
+    return float(trial.user_attrs["speedup"]) < margin * speedup
 
 
 def pareto_front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

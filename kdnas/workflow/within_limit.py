@@ -18,7 +18,7 @@ from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
-from kdnas.scoring.costs import FINAL, MARGIN
+from kdnas.scoring.costs import FINAL, margin_of
 from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
@@ -161,7 +161,7 @@ def best_at_length(
             each.sort(key=lambda one: -worth(one[0], 1 / one[2]))
         else:
             each.sort(key=lambda one: one[0])
-            late = [one for one in each if one[2] < MARGIN * speedup]
+            late = [one for one in each if one[2] < margin_of(one[1].candidate.pruning) * speedup]
             for _, winner, fast in late:
                 _say_slow(winner, fast, speedup)
             short += late
@@ -180,7 +180,8 @@ def speedup_of(prepared: Prepared, candidate: Candidate) -> Artifact[float]:
 
 def _say_slow(winner: Winner, fast: float, speedup: float) -> None:
     """Says why a trial is passed over: too slow, or so near the limit that others go first."""
-    how = "less than" if fast < speedup else f"not {MARGIN - 1:.0%} above"
+    margin = margin_of(winner.candidate.pruning)
+    how = "less than" if fast < speedup else f"not {margin - 1:.0%} above"
     say(
         f"trial {winner.trial}  {winner.candidate.label}  is {fast:.2f} times as fast, timed at "
         f"length: {how} --speedup {speedup:g}"

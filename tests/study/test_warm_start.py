@@ -12,9 +12,9 @@ from support.stepwise import Stepwise
 
 from kdnas.config import Settings
 from kdnas.runs.run_folder import Run
-from kdnas.scoring.costs import MARGIN
+from kdnas.scoring.costs import MARGIN, margin_of
 from kdnas.scoring.limits import Limits
-from kdnas.space import Architecture, Candidate, SearchSpace
+from kdnas.space import Architecture, Candidate, Pruning, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked, known_shapes
 from kdnas.study.study import evaluated
@@ -147,3 +147,11 @@ def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -
     assert picked[0] in near and {c.architecture for c in near} == set(hand_picked(space)) - {
         space.teacher
     }
+
+
+def test_what_is_pruned_to_a_speed_up_has_no_margin() -> None:
+    limits, pruned = Limits(speedup=4.0), Pruning("ziplm", speedup=4.32)
+    assert limits.violations(4.05, 500)["speedup"] > 0
+    assert limits.violations(4.05, 500, margin_of(pruned))["speedup"] <= 0
+    assert limits.violations(3.99, 500, margin_of(pruned))["speedup"] > 0
+    assert margin_of(Pruning("ziplm", sparsity=0.5)) == margin_of(Pruning()) == MARGIN
