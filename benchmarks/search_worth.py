@@ -10,9 +10,10 @@ For each task, speed and seed, each method has the same wall clock (`budget` of 
 - `random recipes`: the same shape by one recipe after another, drawn at random;
 - `random search` and `tpe`: as `search`, by these samplers and without a warm start.
 
-Everything ships by its score on held-out training rows; what is compared are scores on the split
-that nobody trained on. A pair counts where speeds, timed side by side, are within 5%. Each cell is
-a line of OUT/results.jsonl, and a search in the middle of one goes on, so that the command can be
+Each seed has a teacher of its own, which no method's time includes. Everything ships by its score
+on held-out training rows; what is compared are scores on the split that nobody trained on. A pair
+counts where speeds, timed side by side, are within 5%. Each cell is a line of
+OUT/seed-N/results.jsonl, and a search in the middle of one goes on, so that the command can be
 stopped and repeated. `--json` writes the entry `search-worth`.
 """
 
@@ -32,7 +33,7 @@ import numpy as np
 import yaml
 from quality import add_arguments, result_of, rows_in, run_plan
 from support.stepwise import Stepwise
-from worth_figures import BESIDE, METHODS, PICKED, SEARCH, entry, results, table
+from worth_figures import BESIDE, METHODS, PICKED, SEARCH, entry, results, seed_folder, table
 
 from kdnas import search
 from kdnas.config import find_recipe
@@ -76,18 +77,28 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
     args = parser.parse_args()
     plan = yaml.safe_load(args.plan.read_text())
-    frame = results(run_plan(planned(plan, args.methods), args, partial(cell, args)))
+    whole_out = args.out
+    for seed in range(args.from_seed, args.seeds):
+        one = argparse.Namespace(**{**vars(args), "from_seed": seed, "seeds": seed + 1})
+        one.out = seed_folder(whole_out, seed)
+        run_plan(planned(plan, args.methods, seed), one, partial(cell, one))
+    frame = results(whole_out)
     print("\n".join(table(frame)))
     if args.json:
         whole = read_json(args.json) or {}
         command = f"python benchmarks/search_worth.py --plan {args.plan} --data-dir DATA --out OUT"
-        found = entry(frame, args.out)
+        found = entry(frame)
         whole["search-worth"] = {**found, "command": f"{command} --json {args.json}"}
         write_json(args.json, whole)
 
 
-def planned(plan: dict[str, Any], methods: Sequence[str] = METHODS) -> dict[str, Any]:
-    """A plan with a variant for each speed and method, the search of a speed first."""
+def planned(
+    plan: dict[str, Any], methods: Sequence[str] = METHODS, seed: int = 0
+) -> dict[str, Any]:
+    """A plan with a variant for each speed and method, the search of a speed first.
+
+    All of a seed share its teacher and its rows.
+    """
     variants = [
         {"name": f"{speed}x {method}", "speed": speed, "method": method, "settings": {}}
         for speed, method in itertools.product(plan["speeds"], methods)
@@ -95,7 +106,8 @@ def planned(plan: dict[str, Any], methods: Sequence[str] = METHODS) -> dict[str,
     # Where any recipe reads a transfer set, `pipeline_of` makes one for all.
     stages = [recipe_settings(name)["stages"] for name in plan["recipes"]]
     reading = [one for one in stages if any(stage["data"] == "transfer" for stage in one)]
-    return {**plan, "variants": variants, "stages": reading[:1]}
+    settings = {**plan.get("settings", {}), "seed": seed}
+    return {**plan, "settings": settings, "variants": variants, "stages": reading[:1]}
 
 
 def cell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,23 @@ BESIDE = "searchs_speedup"
 CELL = ["task", "speed", "seed"]
 
 
-def results(file: Path) -> pd.DataFrame:
-    """A line a cell, with its main score; cells without a student are left out."""
-    rows = [row for row in rows_in(file) if row["scores"]]
-    for row in rows:
+def seed_folder(out: Path, seed: int) -> Path:
+    """Where a seed's teachers and cells are."""
+    return out / f"seed-{seed}"
+
+
+def results(out: Path) -> pd.DataFrame:
+    """A line a cell, with its score and its teacher's; cells without a student are left out."""
+    files = sorted(out.glob("seed-*/results.jsonl"))
+    rows = [(row, file.parent) for file in files for row in rows_in(file) if row["scores"]]
+    for row, folder in rows:
         row["score"] = next(iter(row["scores"].values()))
-    return pd.DataFrame(rows)
+        row["teacher"] = _teacher(folder / row["task"] / TEACHER)
+    return pd.DataFrame([row for row, _ in rows])
 
 
-def pairs(frame: pd.DataFrame, rival: str) -> pd.DataFrame:
-    """Scores of the search and of a rival by cell, where they are equally fast.
+def pairs(frame: pd.DataFrame, rival: str, apart: float = AS_FAST) -> pd.DataFrame:
+    """Scores of the search and of a rival by cell, whose speeds are no further `apart`.
 
     Of a shape that a person picks, its speed beside the search's was timed in one go.
     """
@@ -38,32 +46,34 @@ def pairs(frame: pd.DataFrame, rival: str) -> pd.DataFrame:
     if BESIDE in theirs:
         both["speedup"] = theirs[BESIDE].fillna(both.speedup)
     both = both.dropna()
-    return both[(both.speedup / both.speedup_rival - 1).abs() <= AS_FAST]
+    return both[(both.speedup / both.speedup_rival - 1).abs() <= apart]
 
 
-def gain(frame: pd.DataFrame, rival: str) -> dict[str, Any]:
-    """What the search gains over a rival: mean, paired t-test, worst task."""
-    both = pairs(frame, rival)
+def gain(frame: pd.DataFrame, rival: str, apart: float = AS_FAST) -> dict[str, Any]:
+    """What the search gains over a rival: mean, paired t-test with its 95% interval, worst task."""
+    both = pairs(frame, rival, apart)
     if both.empty:
         return {"pairs": 0}
-    apart = both.score - both.score_rival
-    tasks = apart.groupby("task").mean()
-    tested = len(both) > 1 and apart.std() > 0
-    p = float(ttest_rel(both.score, both.score_rival).pvalue) if tested else None
+    more = both.score - both.score_rival
+    tasks = more.groupby("task").mean()
+    tested = len(both) > 1 and more.std() > 0
+    test = ttest_rel(both.score, both.score_rival) if tested else None
+    interval = test.confidence_interval() if test else ()
     return {
         "pairs": len(both),
-        "gain": round(float(apart.mean()), 5),
-        "p_value": None if p is None else round(p, 5),
+        "won": int((more > 0).sum()),
+        "gain": round(float(more.mean()), 5),
+        "interval": [round(float(end), 5) for end in interval],
+        "p_value": round(float(test.pvalue), 5) if test else None,
         "worst_task_gain": round(float(tasks.min()), 5),
     }
 
 
-def entry(frame: pd.DataFrame, out: Path) -> dict[str, Any]:
+def entry(frame: pd.DataFrame) -> dict[str, Any]:
     """As docs/results.json has it."""
     picked = gain(frame, PICKED)
     own = frame[frame.method == SEARCH]
-    teachers = {task: _teacher(out / task / TEACHER) for task in set(own.task)}
-    share = own.score / own.task.map(teachers)
+    share = own.score / own.teacher
     kept = share.groupby([own.speed, own.task]).mean().groupby("speed").mean()
     return {
         "gain_over_hand_picked": picked.get("gain"),
@@ -72,6 +82,7 @@ def entry(frame: pd.DataFrame, out: Path) -> dict[str, Any]:
         "retention": {f"{speed}x": round(float(value), 4) for speed, value in kept.items()},
         "seconds": frame.groupby("method").seconds.median().round(1).to_dict(),
         "against": {rival: gain(frame, rival) for rival in METHODS[1:]},
+        "at_any_speed": gain(frame, PICKED, math.inf),
         "tasks": sorted(set(own.task)),
         "seeds": sorted(map(int, set(own.seed))),
     }
