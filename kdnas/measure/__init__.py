@@ -1,6 +1,13 @@
 """What a model costs: latency, multiply-accumulates, parameters."""
 
-from kdnas.measure.latency import InTorch, LatencySettings, Timed, measure_latency, take_turns
+from kdnas.measure.latency import (
+    InTorch,
+    LatencySettings,
+    Timed,
+    measure_latencies,
+    measure_latency,
+    take_turns,
+)
 from kdnas.measure.macs import count_macs, count_params
 
 __all__ = [
@@ -9,6 +16,7 @@ __all__ = [
     "Timed",
     "count_macs",
     "count_params",
+    "measure_latencies",
     "measure_latency",
     "take_turns",
 ]

@@ -144,16 +144,34 @@ def measure_latency(
     Where the times scatter because the machine was busy, they are taken once more, and the calmer
     measurement counts.
     """
+    return measure_latencies([student], teacher, settings, clock)[0]
 
-    def measured() -> Latency:
-        times = take_turns([student, teacher], settings, clock)
+
+def measure_latencies(
+    students: Sequence[Timed],
+    teacher: Timed,
+    settings: LatencySettings,
+    clock: Clock = time.perf_counter,
+) -> list[Latency]:
+    """`measure_latency` of several students, all of them and their teacher in turn."""
+
+    def measured() -> list[Latency]:
+        times = take_turns([teacher, *students], settings, clock)
         low, middle, high = np.percentile(times, [25, 50, 75], axis=1).tolist()
-        return Latency(middle[0], middle[1], (low[0], high[0]), (low[1], high[1]))
+        return [
+            Latency(middle[i], middle[0], (low[i], high[i]), (low[0], high[0]))
+            for i in range(1, len(times))
+        ]
 
-    latency = measured()
-    if latency.scatter <= CALM:
-        return latency
-    return min(latency, measured(), key=lambda each: each.scatter)
+    latencies = measured()
+    if _scatter(latencies) <= CALM:
+        return latencies
+    return min(latencies, measured(), key=_scatter)
+
+
+def _scatter(latencies: Sequence[Latency]) -> float:
+    """Of several measured together, the worst."""
+    return max((each.scatter for each in latencies), default=0.0)
 
 
 def take_turns(

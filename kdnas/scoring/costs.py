@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings
-from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latency
-from kdnas.measure.latency import generates, repeats_for, take_turns
+from kdnas.measure import LatencySettings, Timed, count_macs, count_params, measure_latencies
+from kdnas.measure.latency import generates, repeats_for
 from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.space import AnyArchitecture, Candidate, Pruning
@@ -24,6 +23,8 @@ from kdnas.tasks import task_type_of
 
 # So many times the passes of a candidate, where a student is evaluated.
 FINAL = 3
+# Students that are timed in one go: more would hold too many models in memory.
+TOGETHER = 6
 # A student that just reaches a speed-up would miss it half of the time when it is timed again.
 MARGIN = 1.03
 # From this share of what it has to reach on, a student that misses it is timed once more.
@@ -82,20 +83,28 @@ class CostMeter:
         self.teacher_macs = count_macs(teacher, self.length)
 
     def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
-        """Counts a student, and times it beside the teacher, on its device.
+        """`of_models` of one student."""
+        return self.of_models([student], longer)[0]
 
-        Passes are `longer` times those of a candidate.
+    def of_models(self, students: Sequence[PreTrainedModel], longer: int = 1) -> list[Costs]:
+        """Counts students, and times them in turn with each other and the teacher, on its device.
+
+        What slows the machine down for a while slows all of them down. Passes are `longer` times
+        those of a candidate by itself.
         """
-        timing = self._timing(longer)
-        latency = measure_latency(self.timed(student), self.timed_teacher, timing)
-        return Costs(
-            count_params(student),
-            count_macs(student, self.length),
-            latency.student_ms,
-            latency.student_iqr_ms,
-            latency.teacher_ms,
-            latency.speedup,
-        )
+        timed = map(self.timed, students)
+        latencies = measure_latencies([*timed], self.timed_teacher, self._timing(longer))
+        return [
+            Costs(
+                count_params(student),
+                count_macs(student, self.length),
+                latency.student_ms,
+                latency.student_iqr_ms,
+                latency.teacher_ms,
+                latency.speedup,
+            )
+            for student, latency in zip(students, latencies, strict=True)
+        ]
 
     def at_length(self, student: PreTrainedModel) -> Costs:
         """`of_model` with FINAL times as many passes; once more where it just misses the limit.
@@ -103,41 +112,53 @@ class CostMeter:
         A student was trained because its shape, timed at length, kept the limit: where the two
         disagree, which other work on the machine can do, a third timing decides.
         """
-        return self.at_best(student, self.settings.speedup, FINAL)
+        return self.at_best([student], [self.settings.speedup], FINAL)[0]
 
-    def at_best(self, student: PreTrainedModel, wanted: float | None, longer: int = 1) -> Costs:
-        """`of_model`; of two timings the better one, where the first just misses what is wanted."""
-        costs = self.of_model(student, longer)
-        if wanted is None or not JUST_MISSED * wanted <= costs.speedup < wanted:
-            return costs
-        return max(costs, self.of_model(student, longer), key=lambda one: one.speedup)
+    def at_best(
+        self, students: Sequence[PreTrainedModel], wanted: Sequence[float | None], longer: int = 1
+    ) -> list[Costs]:
+        """`of_models`; the better of two timings of each that just misses the speed-up wanted."""
+        costs = self.of_models(students, longer)
+        near = [
+            i
+            for i, (found, least) in enumerate(zip(costs, wanted, strict=True))
+            if least is not None and JUST_MISSED * least <= found.speedup < least
+        ]
+        again = self.of_models([students[i] for i in near], longer) if near else []
+        for i, found in zip(near, again, strict=True):
+            costs[i] = max(costs[i], found, key=lambda one: one.speedup)
+        return costs
 
     def macs_of(self, candidate: Candidate) -> int:
         """The multiply-accumulates of a candidate."""
         return count_macs(self.untrained(candidate), self.length)
 
     def of_candidate(self, candidate: Candidate) -> Costs:
-        """Costs of a candidate, from a model of its shape with random weights.
+        """`of_candidates` of one."""
+        return self.of_candidates([candidate])[0]
 
-        One that just misses the limit with its margin is timed twice: those that are pruned to a
-        speed-up lie there, and other work on the machine would throw them out.
+    def of_candidates(self, candidates: Sequence[Candidate]) -> list[Costs]:
+        """Costs of candidates, from models of their shapes with random weights.
+
+        TOGETHER of them are timed at once. Those that just miss the limit with its margin are timed
+        twice: those that are pruned to a speed-up lie there, and other work on the machine would
+        throw them out.
         """
-        limit = self.settings.speedup
-        return self.at_best(
-            self.untrained(candidate), limit and margin_of(candidate.pruning) * limit
-        )
+        limit, found = self.settings.speedup, list[Costs]()
+        for start in range(0, len(candidates), TOGETHER):
+            some = candidates[start : start + TOGETHER]
+            wanted = [limit and margin_of(one.pruning) * limit for one in some]
+            found += self.at_best([*map(self.untrained, some)], wanted)
+        return found
 
     def speedups(self, candidates: Sequence[Candidate], longer: int = 1) -> list[float]:
         """How many times as fast as the teacher candidates are, all timed in one go.
 
-        Passes over all of them and the teacher alternate, and medians are compared: what slows the
-        machine down for a while slows all of them down. Passes are `longer` times those of one
-        candidate by itself.
+        Passes are `longer` times those of one candidate by itself.
         """
-        students = [self.untrained(candidate) for candidate in candidates]
-        times = take_turns([self.timed_teacher, *map(self.timed, students)], self._timing(longer))
-        teacher, *own = np.median(times, axis=1).tolist()
-        return [teacher / each for each in own]
+        students = [self.timed(self.untrained(candidate)) for candidate in candidates]
+        latencies = measure_latencies(students, self.timed_teacher, self._timing(longer))
+        return [latency.speedup for latency in latencies]
 
     def _timing(self, longer: int) -> LatencySettings:
         """What is timed, and how often; models that write pass less often."""

@@ -85,7 +85,7 @@ def check_prunable_to(speedup: float, space: SearchSpace, meter: CostMeter) -> N
     """
     none = [0] * space.teacher.num_hidden_layers
     least = PrunedArchitecture.of(space.teacher, [1, *none[1:]], none)
-    found = meter.at_best(meter.of_shape(least), speedup).speedup
+    found = meter.at_best([meter.of_shape(least)], [speedup])[0].speedup
     if found < speedup:
         raise KdnasError(
             f"--speedup {speedup:g} is out of reach by pruning: the teacher with one head and no "

@@ -301,7 +301,7 @@ class _TeacherWeights:
             factor = root
         if name.rpartition(".")[0] == self._last_norm:
             factor = root ** -(words.scaled_out + (words.scaled_in and words.tied_head))
-        return value * factor
+        return value if factor == 1.0 else value * factor
 
     @cached_property
     def _last_norm(self) -> str | None:

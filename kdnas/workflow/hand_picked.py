@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import platform
-from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from kdnas.runs.context import run_step
 from kdnas.runtime.console import say
+from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Candidate
 from kdnas.space.known_shapes import DEPTHS, hand_picked
@@ -23,24 +24,40 @@ def first_picks(prepared: Prepared, like: Candidate) -> list[Candidate]:
     """
     space, limits = prepared.inputs.space, _limits(prepared)
 
-    def is_too_wide(candidate: Candidate) -> bool:
-        found = prepared.meter.of_candidate(candidate)
-        return limits.breaks(found.speedup, found.params)
-
     def compute() -> list[dict[str, Any]]:
         say("timing what a person would pick")
-        found = []
-        for depth in DEPTHS:
-            shapes = hand_picked(space, like.architecture, depth)
-            by_width = [replace(like, architecture=shape) for shape in shapes]
-            # Wider ones are slower and larger: a few of them need be timed.
-            count = bisect_left(by_width, True, key=is_too_wide)
-            found += [one.params for one in by_width[:count][-1:]]
-        return found
+        by_depth = [
+            [
+                replace(like, architecture=shape)
+                for shape in hand_picked(space, like.architecture, n)
+            ]
+            for n in DEPTHS
+        ]
+        return [candidate.params for candidate in _widest(prepared.meter, limits, by_depth)]
 
     key = {"like": like.params, "limits": str(limits), **_machine(prepared)}
     picked = run_step(prepared.context, "hand-picked within the limits", key, compute)
     return list(dict.fromkeys(map(Candidate.from_params, picked)))
+
+
+def _widest(
+    meter: CostMeter, limits: Limits, by_depth: Sequence[Sequence[Candidate]]
+) -> list[Candidate]:
+    """Of each list of ever wider candidates the widest that keeps the limits, where one does.
+
+    Wider ones are slower and larger, so that each list is halved again and again; candidates from
+    the middle of all lists are timed in one go.
+    """
+    ends = [(0, len(widths)) for widths in by_depth]  # how many of a list keep them: least, most
+    while open_ones := [i for i, (low, high) in enumerate(ends) if low < high]:
+        middles = [sum(ends[i]) // 2 for i in open_ones]
+        costs = meter.of_candidates(
+            [by_depth[i][at] for i, at in zip(open_ones, middles, strict=True)]
+        )
+        for i, at, cost in zip(open_ones, middles, costs, strict=True):
+            breaks = limits.breaks(cost.speedup, cost.params)
+            ends[i] = (ends[i][0], at) if breaks else (at + 1, ends[i][1])
+    return [widths[low - 1] for widths, (low, _) in zip(by_depth, ends, strict=True) if low]
 
 
 def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candidate]:
@@ -62,7 +79,7 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
 
     def compute() -> list[tuple[float, int]]:
         say(f"timing {len(candidates)} hand-picked shapes")
-        costs = map(prepared.meter.of_candidate, candidates)
+        costs = prepared.meter.of_candidates(candidates)
         return [(found.speedup, found.params) for found in costs]
 
     key = {"candidates": [one.params for one in candidates], **_machine(prepared)}

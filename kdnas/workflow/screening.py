@@ -19,6 +19,7 @@ import numpy as np
 from kdnas.runs.context import run_step
 from kdnas.runtime.console import progress
 from kdnas.runtime.hand_out import hand_out
+from kdnas.scoring.costs import TOGETHER
 from kdnas.scoring.limits import Limits, may_keep
 from kdnas.scoring.reward import candidate_reward
 from kdnas.space import NOT_PRUNED, Candidate
@@ -120,16 +121,20 @@ def _best(
     """
     settings, meter = prepared.context.settings, prepared.meter
     limits, limited = Limits(settings.speedup, settings.max_params), settings.speedup is not None
-    order = sorted(scored, key=lambda one: -one[1])
+    order = sorted(scored, key=lambda one: -one[1])[: TIMED * count if limited else None]
     found: list[tuple[Candidate, float]] = []
-    for candidate, score in order[: TIMED * count if limited else None]:
-        costs = meter.of_candidate(candidate)
-        if limits.breaks(costs.speedup, costs.params):
-            continue
-        found.append((candidate, candidate_reward(score, costs, meter)))
-        if limited and len(found) == count:
+    for start in range(0, len(order), TOGETHER):
+        some = order[start : start + TOGETHER]
+        costs = meter.of_candidates([candidate for candidate, _ in some])
+        found += [
+            (candidate, candidate_reward(score, cost, meter))
+            for (candidate, score), cost in zip(some, costs, strict=True)
+            if not limits.breaks(cost.speedup, cost.params)
+        ]
+        if limited and len(found) >= count:
             break
-    return [one for one, _ in sorted(found, key=lambda one: -one[1])[:count]]
+    best = found[:count] if limited else found
+    return [one for one, _ in sorted(best, key=lambda one: -one[1])[:count]]
 
 
 def _at_random(prepared: Prepared, like: Candidate) -> Iterator[Candidate]:

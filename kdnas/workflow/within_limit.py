@@ -18,7 +18,7 @@ from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
-from kdnas.scoring.costs import FINAL, margin_of
+from kdnas.scoring.costs import FINAL, TOGETHER, margin_of
 from kdnas.scoring.reward import reward
 from kdnas.space import Candidate
 from kdnas.study.winner import Winner
@@ -28,9 +28,6 @@ from kdnas.workflow.measure import measured
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import recipe_record
 from kdnas.workflow.train_side_by_side import train_side_by_side
-
-# Trials that are timed in one go: more would hold too many models in memory.
-TOGETHER = 6
 
 Timed = tuple[Winner, float | None]  # a trial, and its speed-up if it was timed again
 PlaceOf = Callable[[Winner, bool], Path]  # of a trial's checkpoint; whether it is the first one

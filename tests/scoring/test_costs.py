@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from support.stepwise import Stepwise
 from transformers import PreTrainedModel
 
 from kdnas.runs.run_folder import Run
-from kdnas.scoring.costs import FINAL, CostMeter, Costs
+from kdnas.scoring.costs import FINAL, TOGETHER, CostMeter, Costs
 from kdnas.space import Candidate
 
 
@@ -22,9 +22,12 @@ class Scripted(CostMeter):
         super().__init__(pipeline.teacher.model, pipeline.settings)
         self.script, self.asked = timed, list[int]()
 
-    def of_model(self, student: PreTrainedModel, longer: int = 1) -> Costs:
-        self.asked.append(longer)
-        return replace(super().of_model(student), speedup=self.script[len(self.asked) - 1])
+    def of_models(self, students: Sequence[PreTrainedModel], longer: int = 1) -> list[Costs]:
+        begun = len(self.asked)
+        self.asked += [longer] * len(students)
+        scripted = self.script[begun : len(self.asked)]
+        costs = super().of_models(students)
+        return [replace(each, speedup=fast) for each, fast in zip(costs, scripted, strict=True)]
 
 
 @pytest.mark.parametrize(
@@ -54,3 +57,21 @@ def test_a_candidate_has_to_keep_the_margin(
     meter = Scripted(pipeline, timed)
     candidate = Candidate(pipeline.space.smallest)
     assert meter.of_candidate(candidate).speedup == timed[-1] and meter.asked == [1] * times
+
+
+def test_of_several_timed_together_only_those_that_just_miss_are_timed_again(
+    make_run: Callable[..., Run],
+) -> None:
+    pipeline = Stepwise(make_run(speedup=4))
+    # Four in one go: fast enough, far too slow, and two that just miss, of which one gets there.
+    meter = Scripted(pipeline, [4.5, 3.0, 4.1, 4.0, 4.05, 4.2])
+    found = meter.of_candidates([Candidate(pipeline.space.smallest)] * 4)
+    assert [each.speedup for each in found] == [4.5, 3.0, 4.1, 4.2]
+    assert len({each.teacher_latency_ms for each in found[:3]}) == 1
+
+
+def test_more_than_fit_into_memory_are_timed_in_several_goes(make_run: Callable[..., Run]) -> None:
+    pipeline = Stepwise(make_run(speedup="none"))
+    found = pipeline.meter.of_candidates([Candidate(pipeline.space.smallest)] * (TOGETHER + 1))
+    assert len(found) == TOGETHER + 1
+    assert len({each.teacher_latency_ms for each in found[:TOGETHER]}) == 1
