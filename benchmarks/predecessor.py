@@ -18,7 +18,7 @@ from kdnas.distillation.batches import Indices
 from kdnas.distillation.layer_map import LayerMap
 from kdnas.space import Architecture
 from kdnas.space.families import family_of
-from kdnas.students.build import student_config
+from kdnas.students.configs import student_config
 from kdnas.tasks import EncodedExamples
 
 

@@ -64,28 +64,36 @@ def _of_pruning(settings: Values) -> str | None:
     """What does not go with pruned students."""
     options = ("sparsity", "speedup", "speedups")
     asked = [name for name in options if getattr(settings, name) not in (None, ())]
-    further, given = [name for name in asked if name != "speedup"], f"--pruned {settings.pruned}"
+    further = [name for name in asked if name != "speedup"]
+    further += ["kept-layers"] * (settings.kept_layers is not None)
+    given = f"--pruned {settings.pruned}"
     if settings.searches_pruned:
         given = f"--search-over {settings.search_over}"
     elif settings.pruned is None:
         return f"--{further[0]} is of a pruned student; give --pruned, too" if further else None
-    for name in AGAINST_PRUNING if not settings.searches_pruned else ():
-        if value := getattr(settings, name):
-            option = f"--{name.replace('_', '-')} {value}"
-            return f"{option} and {given} contradict each other: leave one of them out"
     if not settings.inherit:
         return (
             f"--no-inherit and {given} contradict each other: a pruned student has weights of its "
             "teacher; leave --no-inherit out"
         )
-    if not settings.searches_pruned:
-        return _of_targets(settings, asked)
-    if further:
-        return (
-            f"--{further[0]} and {given} contradict each other: a search chooses how far to prune, "
-            f"from `space: {{sparsity: [...]}}`; leave --{further[0]} out"
-        )
-    return None
+    if settings.searches_pruned:
+        return _of_a_search(further[0], given) if further else None
+    for name in AGAINST_PRUNING:
+        if value := getattr(settings, name):
+            option = f"--{name.replace('_', '-')} {value}"
+            return f"{option} and {given} contradict each other: leave one of them out"
+    return _of_targets(settings, asked)
+
+
+def _of_a_search(option: str, given: str) -> str:
+    """Why a search over pruned students takes no option that says how far one of them is pruned."""
+    chosen = "how far to prune, from `space: {sparsity: [...]}`"
+    if option == "kept-layers":
+        chosen = "how many layers stay"
+    return (
+        f"--{option} and {given} contradict each other: a search chooses {chosen}; leave "
+        f"--{option} out"
+    )
 
 
 def _of_assistants(settings: Values) -> str | None:

@@ -269,7 +269,7 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
     )
 
 
-def rates_of(state: StudentState, settings: Settings) -> float:
+def rates_of(state: StudentState, teacher: AnyArchitecture, settings: Settings) -> float:
     """How many times a recipe's learning rates a student is trained with.
 
     A pruned student begins near its teacher, the nearer the more is left of it, and high rates undo
@@ -279,7 +279,8 @@ def rates_of(state: StudentState, settings: Settings) -> float:
     shape = state.architecture
     if not (isinstance(shape, PrunedArchitecture) and settings.lower_rates):
         return 1.0
-    left = shape.share_of(shape_of(state.model.config))
+    layers = shape.num_hidden_layers / max(shape.num_hidden_layers, teacher.num_hidden_layers)
+    left = layers * shape.share_of(shape_of(state.model.config))
     return FULL_RATES_UP_TO / max(left, FULL_RATES_UP_TO)
 
 

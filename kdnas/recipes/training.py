@@ -53,7 +53,9 @@ def train_by_stage(
     if parts:
         losses = SandwichLosses(losses, parts)
     schedule = schedule or schedule_of(stage, settings)
-    schedule = replace(schedule, lr=rates_of(state, settings) * schedule.lr)
+    schedule = replace(
+        schedule, lr=rates_of(state, data.teacher.architecture, settings) * schedule.lr
+    )
     trained = train(
         state.model,
         losses,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
 from kdnas.scoring.costs import MARGIN, CostMeter
-from kdnas.space import Candidate, PrunedArchitecture, SearchSpace
+from kdnas.space import Candidate, PrunedArchitecture, Pruning, SearchSpace
 
 # The smallest student need not be the fastest, and timings are noisy.
 REACHABLE_SHARE = 0.7
@@ -75,23 +75,31 @@ def may_keep(limits: Limits, candidate: Candidate, meter: CostMeter) -> bool:
     return limits.speedup is None or share >= limits.speedup
 
 
-def check_prunable_to(speedup: float, space: SearchSpace, meter: CostMeter) -> None:
-    """Refuses a speed-up that the teacher has not even with one head and no neurons.
+def check_prunable_to(pruning: Pruning, space: SearchSpace, meter: CostMeter) -> None:
+    """Refuses a speed-up that what is pruned has not even with one head and no neurons.
 
     The meter's teacher need not be trained.
 
     Raises:
         KdnasError: It is out of reach.
     """
-    none = [0] * space.teacher.num_hidden_layers
-    least = PrunedArchitecture.of(space.teacher, [1, *none[1:]], none)
+    whole, speedup = space.pruned_teacher(pruning), pruning.speedup
+    none = [0] * whole.num_hidden_layers
+    least = PrunedArchitecture.of(whole, [1, *none[1:]], none)
     found = meter.at_best([meter.of_shape(least)], [speedup])[0].speedup
     if found < speedup:
         raise KdnasError(
-            f"--speedup {speedup:g} is out of reach by pruning: the teacher with one head and no "
-            f"feed-forward neurons is {found:.1f} times as fast; give less, or a smaller shape "
-            "with --architecture"
+            f"--speedup {speedup:g} is out of reach by pruning: {_layers(pruning)} with one head "
+            f"and no feed-forward neurons is {found:.1f} times as fast; give less, or fewer of its "
+            "layers with --kept-layers"
         )
+
+
+def _layers(pruning: Pruning) -> str:
+    """What is pruned, in words."""
+    if not pruning.layers:
+        return "the teacher"
+    return f"{pruning.layers} of the teacher's layers"
 
 
 def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> None:

@@ -269,8 +269,8 @@ def states_for(
     Stages that read views of a teacher have a store of their own.
     """
     depths = [space.choices.get(name, (0,)) for name in ("num_hidden_layers", "num_decoder_layers")]
-    if space.prunings:
-        depths[0] = (*depths[0], space.teacher.num_hidden_layers)
+    pruned = {space.pruned_teacher(one).num_hidden_layers for one in space.prunings}
+    depths[0] = (*depths[0], *sorted(pruned))
     shapes = [
         replace(space.teacher, num_hidden_layers=int(layers), num_decoder_layers=int(decoders))
         for layers, decoders in itertools.product(*depths)

@@ -10,6 +10,8 @@ from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
 
 HEADS, NEURONS = "num_attention_heads", "intermediate_size"
+# The key of a checkpoint's config that notes what it keeps of its teacher.
+CONFIG_KEY = "kdnas_pruned"
 
 
 @dataclass(frozen=True, order=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 # The fields as a trial's parameters. A speed-up that is asked for is not the one that is measured.
 METHOD, SPARSITY, ASKED, AFTER = "pruning", "sparsity", "pruned_to_speedup", "pruned_after"
+KEPT_LAYERS = "kept_layers"
 NONE = "none"
 
 
@@ -25,12 +26,14 @@ class Pruning:
             asked.
         after: The speed-ups of the students that it is pruned from, one after the other; empty
             where it is pruned from the teacher.
+        layers: How many of the teacher's layers stay, before heads and neurons go; 0 is all.
     """
 
     method: str = NONE
     sparsity: float = 0.0
     speedup: float = 0.0
     after: tuple[float, ...] = ()
+    layers: int = 0
 
     def __bool__(self) -> bool:
         return self.method != NONE
@@ -47,18 +50,19 @@ class Pruning:
             float(params.get(SPARSITY) or 0),
             float(params.get(ASKED) or 0),
             tuple(float(part) for part in after if part),
+            int(params.get(KEPT_LAYERS) or 0),
         )
 
     @property
-    def params(self) -> dict[str, float | str]:
+    def params(self) -> dict[str, int | float | str]:
         """As a trial's parameters; empty where nothing is pruned."""
         if not self:
             return {}
-        found: dict[str, float | str] = {METHOD: self.method}
+        found: dict[str, int | float | str] = {METHOD: self.method}
         found |= {ASKED: self.speedup} if self.speedup else {SPARSITY: self.sparsity}
         if self.after:
             found[AFTER] = ",".join(f"{one:g}" for one in self.after)
-        return found
+        return found | ({KEPT_LAYERS: self.layers} if self.layers else {})
 
     @property
     def before(self) -> Pruning:
@@ -76,8 +80,9 @@ class Pruning:
 
     @property
     def label(self) -> str:
-        """Short name, `ziplm 4x`."""
-        return f"{self.method} {self.target}"
+        """Short name, `ziplm 4x`, or with 4 of the teacher's layers `ziplm 4x of 4 layers`."""
+        of = f" of {self.layers} layer{'s' * (self.layers > 1)}" if self.layers else ""
+        return f"{self.method} {self.target}{of}"
 
 
 NOT_PRUNED = Pruning()
@@ -86,12 +91,12 @@ NOT_PRUNED = Pruning()
 SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
 
 
-def gradually(method: str, speedups: Sequence[float]) -> tuple[Pruning, ...]:
+def gradually(method: str, speedups: Sequence[float], layers: int = 0) -> tuple[Pruning, ...]:
     """To several speed-ups, the lowest first, each from the student before it.
 
     As in ZipLM (Kurtic et al. 2023): a run gives a family of students.
     """
     return tuple(
-        Pruning(method, speedup=speedup, after=tuple(speedups[:i]))
+        Pruning(method, speedup=speedup, after=tuple(speedups[:i]), layers=layers)
         for i, speedup in enumerate(speedups)
     )

@@ -25,7 +25,7 @@ from kdnas.space.derivation import (
 )
 from kdnas.space.families import family_of
 from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
-from kdnas.space.pruning import ASKED, METHOD, NONE, NOT_PRUNED, SPARSITY, Pruning
+from kdnas.space.pruning import ASKED, KEPT_LAYERS, METHOD, NONE, NOT_PRUNED, SPARSITY, Pruning
 
 LAYERS = FIELDS[0]
 
@@ -203,8 +203,13 @@ class SearchSpace:
     @property
     def trained(self) -> tuple[AnyArchitecture, ...]:
         """What recipes must be able to train: every shape, and one for all pruned students."""
-        whole = [PrunedArchitecture.whole(self.teacher)] if self.prunings else []
-        return (*self.architectures, *whole)
+        pruned = dict.fromkeys(map(self.pruned_teacher, self.prunings))
+        return (*self.architectures, *map(PrunedArchitecture.whole, pruned))
+
+    def pruned_teacher(self, pruning: Pruning) -> Architecture:
+        """The shape of what is pruned: the teacher's, with the layers that stay."""
+        whole = self.teacher.num_hidden_layers
+        return replace(self.teacher, num_hidden_layers=pruning.layers or whole)
 
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -232,6 +237,7 @@ class SearchSpace:
             more[METHOD] = tuple(methods)
             more[SPARSITY] = tuple(sorted({0.0, *(p.sparsity for p in self.prunings)}))
             more[ASKED] = tuple(sorted({0.0, *(p.speedup for p in self.prunings)}))
+            more[KEPT_LAYERS] = tuple(sorted({0, *(p.layers for p in self.prunings)}))
         dimensions |= {name: values for name, values in more.items() if len(values) > 1}
         return {name: CategoricalDistribution(values) for name, values in dimensions.items()}
 
@@ -242,7 +248,7 @@ class SearchSpace:
 
     def params(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as the parameters of a trial."""
-        whole = {METHOD: NONE, SPARSITY: 0.0, ASKED: 0.0}
+        whole = {METHOD: NONE, SPARSITY: 0.0, ASKED: 0.0, KEPT_LAYERS: 0}
         values = {**whole, **candidate.params, **candidate.architecture.values}
         if not candidate.architecture.num_hidden_layers:
             values |= self._of_no_layer
@@ -264,8 +270,7 @@ class SearchSpace:
         if params.get(METHOD, NONE) != NONE:
             shape = {name: self.teacher.values[name] for name in self.dimensions}
             whole = self._with_recipe({**params, **shape}, self.recipes)
-            # Where there is one way alone to prune, its speed-up is no choice.
-            return whole if self.is_valid(whole) or len(self.prunings) > 1 else self._pruned(whole)
+            return whole if self.is_valid(whole) else self._pruned(whole)
         near = {**params, **self._unpruned(params)}
         if params[LAYERS]:
             return self._with_recipe(near, self.recipes)
@@ -277,14 +282,18 @@ class SearchSpace:
         return params if chosen in (None, *fitting) else {**params, RECIPE: fitting[0]}
 
     def _pruned(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters of a pruned student, how far as the space's first one."""
-        first = replace(self.candidate(params), pruning=self.prunings[0])
-        return self.params(first)
+        """Parameters of a pruned student; where all are pruned to one speed-up, to that one."""
+        if len({pruning.target for pruning in self.prunings}) > 1:
+            return dict(params)
+        layers = params.get(KEPT_LAYERS, 0)
+        nearest = min(self.prunings, key=lambda one: abs(one.layers - layers))
+        return self.params(replace(self.candidate(params), pruning=nearest))
 
     def _unpruned(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """How far what is not pruned is pruned, in a space with pruned students."""
         dense = self.prunings and params.get(METHOD) == NONE
-        return {name: 0.0 for name in (SPARSITY, ASKED) if dense and name in self.distributions}
+        none = {SPARSITY: 0.0, ASKED: 0.0, KEPT_LAYERS: 0}
+        return {name: none[name] for name in none if dense and name in self.distributions}
 
     @cached_property
     def _of_no_layer(self) -> dict[str, Any]:

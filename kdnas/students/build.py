@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, TypeGuard
 
@@ -18,18 +18,17 @@ from kdnas.space import (
     AnyArchitecture,
     Architecture,
     Candidate,
-    Family,
     PrunedArchitecture,
     family_of,
 )
-from kdnas.space.derivation import HEAD_SIZES
+from kdnas.students.configs import student_config
 from kdnas.students.importance import Importance, measure_importance
-from kdnas.students.inherit import inherit_weights, inherited_layers
+from kdnas.students.inherit import inherit_weights
 from kdnas.students.pruning import (
-    CONFIG_KEY,
     Kept,
     PrunedStudents,
     magnitude_scores,
+    shallower,
     shape_of,
     slice_in_place,
     sliced,
@@ -48,28 +47,6 @@ from kdnas.teachers.distillation_data import some_batches
 from kdnas.teachers.load import Teacher
 
 
-def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
-    """The teacher's config with the fields of an architecture, and those that follow them."""
-    config = copy.deepcopy(teacher_config)
-    vars(config).pop(CONFIG_KEY, None)  # of a teacher that is itself pruned
-    depth = family.read(teacher_config, "num_hidden_layers")
-    layers = inherited_layers(architecture.num_hidden_layers, depth, family)
-    for name in family.per_layer:
-        setattr(config, name, [getattr(teacher_config, name)[layer - 1] for layer in layers])
-    for stack, shape in zip(family.stacks, architecture.stacks, strict=True):
-        for name, value in shape.params.items():
-            stack.write(config, name, value)
-    for follower, leader in family.follows.items():
-        if getattr(teacher_config, follower, None) == getattr(teacher_config, leader):
-            setattr(config, follower, getattr(config, leader))
-    if getattr(teacher_config, "num_key_value_heads", None):
-        config.num_key_value_heads = architecture.num_attention_heads
-    for name in HEAD_SIZES:
-        if vars(teacher_config).get(name):
-            setattr(config, name, architecture.hidden_size // architecture.num_attention_heads)
-    return config
-
-
 def empty_student(
     teacher_config: Any, architecture: AnyArchitecture, task: TaskType | None = None
 ) -> PreTrainedModel:
@@ -79,7 +56,10 @@ def empty_student(
         return empty_static(teacher_config, architecture, task)
     family = family_of(teacher_config.model_type, teacher_config.model_type)
     if isinstance(architecture, PrunedArchitecture):
-        whole = empty_student(teacher_config, shape_of(teacher_config), task)
+        shape = shape_of(teacher_config)
+        depth = min(architecture.num_hidden_layers, shape.num_hidden_layers)
+        shape = replace(shape, num_hidden_layers=depth)
+        whole = empty_student(teacher_config, shape, task)
         return slice_in_place(whole, Kept.first(architecture))
     config = student_config(teacher_config, family, architecture)
     student: PreTrainedModel = task.auto_class.from_config(config, dtype=torch.float32)
@@ -102,7 +82,8 @@ def build_student(
     choose them are in `kdnas.students.pruning`. `vectors` makes the token vectors of a static one.
     """
     if inherit and isinstance(architecture, PrunedArchitecture):
-        return sliced(teacher, magnitude_scores(teacher).kept(architecture)).eval()
+        whole = shallower(teacher, architecture.num_hidden_layers)
+        return sliced(whole, magnitude_scores(whole).kept(architecture)).eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = _drawn_student(teacher, architecture)

@@ -14,14 +14,14 @@ from kdnas.scoring.costs import margin_of
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, Pruning, SearchSpace
 from kdnas.space.architecture import DECODER_FIELDS, FIELDS
-from kdnas.space.pruning import ASKED, METHOD, SPARSITY
+from kdnas.space.pruning import ASKED, KEPT_LAYERS, METHOD, SPARSITY
 from kdnas.study import attributes as attr
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.results import SCORE_INTERVAL, objective_values
 
 CANDIDATE = (*FIELDS, "recipe", "vocabulary")
 # Of pruned students alone: how they are pruned, and what that leaves in each layer.
-PRUNING = (METHOD, SPARSITY, ASKED)
+PRUNING = (METHOD, SPARSITY, ASKED, KEPT_LAYERS)
 LEFT = (attr.HEADS_LEFT, attr.NEURONS_LEFT)
 COSTS = ("params", "macs", "latency_ms", "latency_iqr_ms", "teacher_latency_ms", "speedup")
 NUMBERS = (*COSTS, "loss", "score", *SCORE_INTERVAL, attr.INITIAL, "reward", "seconds")

@@ -23,7 +23,7 @@ from kdnas.runtime.device import device_named
 from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
-from kdnas.space import SearchSpace
+from kdnas.space import NOT_PRUNED, SearchSpace
 from kdnas.students import empty_student
 from kdnas.students.static import check_static
 from kdnas.study.study import evaluated
@@ -215,15 +215,15 @@ def check_limits(context: Context, inputs: Inputs) -> None:
     settings, spec, space = context.settings, inputs.data.spec, inputs.space
     limits = Limits(settings.speedup, settings.max_params)
     asked = () if settings.searches else space.prunings  # a search may do without
-    fastest = max((pruning.speedup for pruning in asked), default=0.0)
-    if limits or fastest:
+    fastest = max(asked, key=lambda one: one.speedup, default=NOT_PRUNED)
+    if limits or fastest.speedup:
         config = copy.deepcopy(inputs.config)
         config.update(spec.head_config)
         with torch.random.fork_rng(devices=[]):
             teacher = empty_student(config, space.teacher, spec.task_type).eval()
         teacher.to(context.runtime.device)  # type: ignore[arg-type]
         meter = CostMeter(teacher, settings, inputs.vocabularies)
-        if fastest:
+        if fastest.speedup:
             check_prunable_to(fastest, space, meter)
         else:
             check_reachable(limits, space, meter)

@@ -98,13 +98,14 @@ def to_be_measured(
 
 def importance_step(pruning: Pruning) -> str:
     """The step that finds out what goes first: `importance by ziplm`, in a family ` of 2x`."""
-    of = f" of {pruning.before.target}" if pruning.after else ""
-    return f"importance by {pruning.method}{of}"
+    of = f" of {pruning.layers} layers" if pruning.layers else ""
+    after = f" of {pruning.before.target}" if pruning.after else ""
+    return f"importance by {pruning.method}{of}{after}"
 
 
 def importance_file(context: Context, pruning: Pruning) -> Path:
     """What goes first, kept."""
-    return context.run.folder / FOLDER / order_file(pruning.method, pruning.before)
+    return context.run.folder / FOLDER / order_file(pruning)
 
 
 def _table_file(context: Context) -> Path:

@@ -17,6 +17,9 @@ DEFAULT_METHOD = "ziplm"
 # A search asks for so much more than its limit: timed again at length, on a machine whose timings
 # differ by several per cent, a student shall keep it.
 RESERVE = 1.08
+# From which speed-up on what shares of the teacher's layers are pruned. Layers that are empty still
+# normalise: at high speed-ups they would take most of the time (docs/results.md, Pruned students).
+SHARES = ((12.0, (1 / 2, 1 / 3)), (6.0, (1, 2 / 3)), (0.0, (1,)))
 
 
 def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
@@ -37,8 +40,10 @@ def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
         return space
     prunable_family(config, repr(source))
     if settings.searches:
-        return space.with_prunings(searched_prunings(settings))
-    return space.with_prunings(asked_prunings(settings), dense=False)
+        return space.with_prunings(searched_prunings(settings, space.teacher.num_hidden_layers))
+    return space.with_prunings(
+        asked_prunings(settings, space.teacher.num_hidden_layers), dense=False
+    )
 
 
 def asked_candidates(settings: Settings, space: SearchSpace) -> list[Candidate]:
@@ -47,17 +52,21 @@ def asked_candidates(settings: Settings, space: SearchSpace) -> list[Candidate]:
     return [replace(candidate, assistants=words) for candidate in space.candidates]
 
 
-def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
-    """How candidates of a search may be pruned.
+def searched_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:
+    """How candidates of a search may be pruned; the teacher has `depth` layers.
 
-    Where a speed-up is asked and no sparsity is named, just as far as that takes.
+    Where a speed-up is asked and no sparsity is named, just as far as that takes, of as many layers
+    as SHARES says.
 
     Raises:
         KdnasError: A sparsity of `space` is out of range.
     """
     method = settings.pruned or DEFAULT_METHOD
     if settings.speedup and SPARSITY not in settings.space:
-        return (Pruning(method, speedup=round(RESERVE * settings.speedup, 3)),)
+        speedup = round(RESERVE * settings.speedup, 3)
+        shares = next(of for least, of in SHARES if settings.speedup >= least)
+        layers = dict.fromkeys(max(1, round(depth * share)) % depth for share in shares)
+        return tuple(Pruning(method, speedup=speedup, layers=some) for some in layers)
     sparsities = settings.space.get(SPARSITY, SPARSITIES)
     wrong = [one for one in sparsities if isinstance(one, str) or not 0 < one < 1]
     if wrong or not sparsities:
@@ -68,10 +77,18 @@ def searched_prunings(settings: Settings) -> tuple[Pruning, ...]:
     return tuple(Pruning(method, sparsity=float(one)) for one in sorted(set(sparsities)))
 
 
-def asked_prunings(settings: Settings) -> tuple[Pruning, ...]:
-    """How the students of `kdnas distill --pruned` are pruned."""
+def asked_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:
+    """How the students of `kdnas distill --pruned` are pruned; the teacher has `depth` layers.
+
+    Raises:
+        KdnasError: More layers shall stay than it has.
+    """
     assert settings.pruned is not None
+    kept = settings.kept_layers or depth
+    if kept > depth:
+        raise KdnasError(f"invalid --kept-layers {kept}: the teacher has {depth} layers")
+    layers = kept if kept < depth else 0
     if settings.speedups:
-        return gradually(settings.pruned, settings.speedups)
+        return gradually(settings.pruned, settings.speedups, layers)
     targets = settings.sparsity or 0.0, settings.speedup or 0.0
-    return (Pruning(settings.pruned, *targets),)
+    return (Pruning(settings.pruned, *targets, layers=layers),)

@@ -191,6 +191,8 @@ def test_a_dry_run_counts_what_is_measured_and_who_teaches(
         ({"sparsity": 0.5, "max_params": 9}, "--max-params 9 and --pruned ziplm contradict"),
         ({"sparsity": 0.5, "inherit": False}, "--no-inherit and --pruned ziplm contradict"),
         ({"speedup": 500}, "--speedup 500 is out of reach by pruning: the teacher with one head"),
+        ({"speedup": 500, "kept_layers": 1}, "by pruning: 1 of the teacher's layers with one head"),
+        ({"sparsity": 0.5, "kept_layers": 4}, "invalid --kept-layers 4: the teacher has 3 layers"),
     ],
 )
 def test_what_cannot_be_pruned_is_refused_at_once(
@@ -225,9 +227,26 @@ def test_teachers_that_cannot_be_pruned_are_refused(
 def test_options_of_pruning_need_a_method(flags: list[str], command: Said, tmp_path: Path) -> None:
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--sparsity", 0.5)
     assert code == 2 and "--sparsity is of a pruned student; give --pruned, too" in error
+    code, error = command("distill", *flags, "--out", tmp_path / "run", "--kept-layers", 2)
+    assert code == 2 and "--kept-layers is of a pruned student; give --pruned, too" in error
+    over = ["--search-over", "pruning", "--kept-layers", 2]
+    code, error = command("search", *flags, "--out", tmp_path / "run", *over)
+    assert code == 2 and "a search chooses how many layers stay" in error
     pruned = ["--pruned", "ziplm", "--sparsity", 0.5]
     code, error = command("search", *flags, "--out", tmp_path / "run", *pruned)
     assert code == 2 and "a search chooses its students" in error and error.count("\n") == 1
+
+
+def test_fewer_layers_are_pruned(tmp_path: Path, teacher_folder: Path, data_folder: Path) -> None:
+    given = {**ONE, "data_dir": data_folder, "out": tmp_path / "run", "sparsity": 0.5}
+    home = distill(
+        teacher=teacher_folder, task="mrpc", pruned="ziplm", kept_layers=2, **given
+    ).folder
+    report = load_run(home).report
+    assert report is not None and report.student.architecture.num_hidden_layers == 2
+    assert (home / "pruning" / "ziplm-of-2.safetensors").exists()
+    kept = Kept.read(load_student(home / "student").config)
+    assert kept is not None and len(kept.heads) == 2
 
 
 @pytest.mark.slow

@@ -56,6 +56,30 @@ def test_all_samplers_propose_both_kinds_each_candidate_once(name: str, tmp_path
         assert {bool(one.pruning) for one in tried} == {True, False}
 
 
+@pytest.mark.parametrize(("speedup", "layers"), [(2.0, [0]), (8.0, [0, 8]), (15.0, [6, 4])])
+def test_at_high_speeds_fewer_layers_are_pruned(speedup: float, layers: list[int]) -> None:
+    settings = Settings(task="mrpc", speedup=speedup, search_over="shape,pruning")
+    found = searched_prunings(settings, 12)
+    assert [one.layers for one in found] == layers
+    assert all(one.speedup == pytest.approx(1.08 * speedup) for one in found)
+
+
+def test_how_many_layers_stay_is_a_dimension() -> None:
+    space = SearchSpace.from_teacher(small_config(), "bert", {"num_hidden_layers": [1, 2]})
+    prunings = [Pruning("ziplm", speedup=8.64, layers=n) for n in (0, 2)]
+    space = space.with_prunings(prunings)
+    pruned = [one for one in space.candidates if one.pruning]
+    assert [one.pruning for one in pruned] == prunings
+    assert pruned[1].label == "3x32 h4 f64 gelu ziplm 8.64x of 2 layers"
+    for one in pruned:
+        assert space.is_valid(params := space.params(one)) and space.candidate(params) == one
+    # Whatever a sampler draws beside it, a pruned student is one of the two.
+    drawn = {**space.params(pruned[1]), "pruned_to_speedup": 0.0, "num_hidden_layers": 1}
+    assert space.candidate(space.nearest(drawn)) == pruned[1]
+    dense = {**space.params(space.candidates[0]), "kept_layers": 2, "pruned_to_speedup": 8.64}
+    assert space.candidate(space.nearest(dense)) == space.candidates[0]
+
+
 def test_parameters_of_a_space_come_back() -> None:
     space = space_of_both()
     assert len(space.candidates) == len(space.architectures) + 3
@@ -70,10 +94,10 @@ def test_parameters_of_a_space_come_back() -> None:
 
 def test_with_a_limit_the_teacher_is_pruned_as_far_as_that() -> None:
     settings = Settings(speedup=2.0, search_over="shape,pruning", pruned="magnitude")
-    [pruning] = searched_prunings(settings)
+    [pruning] = searched_prunings(settings, 3)
     assert pruning == Pruning("magnitude", speedup=2.16)
     named = settings.model_copy(update={"space": {"sparsity": [0.5]}})
-    assert [one.sparsity for one in searched_prunings(named)] == [0.5]
+    assert [one.sparsity for one in searched_prunings(named, 3)] == [0.5]
     space = space_of_both().with_prunings([pruning])
     pruned, dense = space.candidates[-1], space.candidates[0]
     assert pruned.pruning == pruning and "sparsity" not in space.distributions

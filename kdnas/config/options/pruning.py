@@ -30,6 +30,13 @@ class PruningOptions(Options):
         lt=1,
         main=True,
     )
+    kept_layers: int | None = setting(
+        None,
+        "With --pruned: how many of the teacher's layers stay, evenly spread; the others go before "
+        "heads and neurons do. Default: all.",
+        ge=1,
+        le=1000,
+    )
     assistants: str | None = setting(
         None,
         "Of kdnas distill: students that teach in the teacher's place, each the next one, the last "

@@ -1,6 +1,8 @@
 """Students by pruning: the teacher without its least important heads and neurons."""
 
-from kdnas.students.pruning.kept import CONFIG_KEY, Kept, architecture_of, shape_of
+from kdnas.space.pruned import CONFIG_KEY
+from kdnas.students.pruning.depth import shallower
+from kdnas.students.pruning.kept import Kept, architecture_of, shape_of
 from kdnas.students.pruning.masks import masked, masks
 from kdnas.students.pruning.methods import PRUNING_METHODS
 from kdnas.students.pruning.order import Damage, PruningOrder, ScoreOrder
@@ -36,6 +38,7 @@ __all__ = [
     "masks",
     "order_file",
     "random_scores",
+    "shallower",
     "shape_of",
     "slice_in_place",
     "sliced",

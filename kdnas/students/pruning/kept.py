@@ -10,9 +10,8 @@ from typing import Any
 from kdnas.errors import KdnasError
 from kdnas.space import AnyArchitecture, Architecture, Family, PrunedArchitecture, family_of
 from kdnas.space.derivation import check_regular, teacher_architecture
+from kdnas.space.pruned import CONFIG_KEY
 
-# The key of a checkpoint's config.
-CONFIG_KEY = "kdnas_pruned"
 NUMBERS = re.compile(r"(\d+)(?:-(\d+))?")
 
 

@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 
 from kdnas.errors import KdnasError
 from kdnas.space.families import is_at
-from kdnas.students.pruning.kept import CONFIG_KEY, Kept, check_fits, shape_of
+from kdnas.space.pruned import CONFIG_KEY
+from kdnas.students.pruning.kept import Kept, check_fits, shape_of
 from kdnas.students.pruning.places import Places
 
 # What modules of attention call their number of heads, and the width of all of them.

@@ -21,6 +21,7 @@ from kdnas.measure.latency import Clock
 from kdnas.measure.onnx import in_runtime, runtime_name
 from kdnas.runtime.console import progress
 from kdnas.space import Architecture, PrunedArchitecture
+from kdnas.students.pruning.depth import shallower
 from kdnas.students.pruning.kept import Kept, shape_of
 from kdnas.students.pruning.levels import choose_levels
 from kdnas.students.pruning.order import Damage
@@ -40,22 +41,36 @@ class LatencyTable:
         base_ms: The teacher without any heads and neurons: embeddings, norms, head.
         heads_ms: A layer's attention, by its heads.
         neurons_ms: A layer's feed-forward part, by its neurons.
+        depth: The teacher's layers.
+        empty_ms: A layer without heads and neurons: its norms.
     """
 
     teacher_ms: float
     base_ms: float
     heads_ms: dict[int, float]
     neurons_ms: dict[int, float]
+    depth: int
+    empty_ms: float = 0.0
+
+    @property
+    def whole_ms(self) -> float:
+        """What the teacher takes, as a sum over layers."""
+        layer = self.heads_ms[max(self.heads_ms)] + self.neurons_ms[max(self.neurons_ms)]
+        return self.base_ms + self.depth * layer
+
+    def base_of(self, layers: int) -> float:
+        """What so many of the teacher's layers take without any heads and neurons."""
+        return self.base_ms - (self.depth - layers) * self.empty_ms
 
     def predict(self, counts: PrunedArchitecture) -> float:
         """What a student with such counts takes; of levels that were timed."""
         heads = sum(self.heads_ms[n] for n in counts.num_attention_heads)
-        return self.base_ms + heads + sum(self.neurons_ms[n] for n in counts.intermediate_size)
+        neurons = sum(self.neurons_ms[n] for n in counts.intermediate_size)
+        return self.base_of(counts.num_hidden_layers) + heads + neurons
 
     def speedup(self, counts: PrunedArchitecture) -> float:
         """How many times as fast as the teacher, both as sums over layers."""
-        layer = self.heads_ms[max(self.heads_ms)] + self.neurons_ms[max(self.neurons_ms)]
-        return (self.base_ms + counts.num_hidden_layers * layer) / self.predict(counts)
+        return self.whole_ms / self.predict(counts)
 
 
 def neuron_levels(size: int) -> list[int]:
@@ -69,7 +84,8 @@ def neuron_levels(size: int) -> list[int]:
 
 def count_cells(teacher: Architecture) -> int:
     """How many pruned teachers a table times."""
-    return teacher.num_attention_heads + len(neuron_levels(teacher.intermediate_size))
+    shallow = int(teacher.num_hidden_layers > 1)
+    return teacher.num_attention_heads + len(neuron_levels(teacher.intermediate_size)) + shallow
 
 
 def measure_table(
@@ -81,7 +97,8 @@ def measure_table(
     """Times the teacher with fewer and fewer heads and neurons, each in turn with the whole one.
 
     Heads are counted while no layer has neurons, and the reverse; a difference over all layers is
-    divided among them.
+    divided among them. One more is the teacher with a single layer, which is empty: the others take
+    what it does.
 
     Args:
         teacher: On the device that students are timed on.
@@ -96,10 +113,11 @@ def measure_table(
     depth, whole = shape.num_hidden_layers, in_runtime(teacher, runtime)
     seen: list[float] = []
 
-    def share(heads: int, neurons: int) -> float:
+    def share(heads: int, neurons: int, layers: int = depth) -> float:
         """The time of the teacher so pruned, as a share of the whole one's."""
-        counts = PrunedArchitecture.of(shape, [heads] * depth, [neurons] * depth)
-        student = in_runtime(sharing(teacher, Kept.first(counts)), runtime)
+        counts = PrunedArchitecture.of(shape, [heads] * layers, [neurons] * layers)
+        model = shallower(teacher, layers)
+        student = in_runtime(sharing(model, Kept.first(counts)), runtime)
         latency = measure_latency(student, whole, settings, clock)
         seen.append(latency.teacher_ms)
         advance("")
@@ -110,6 +128,7 @@ def measure_table(
         base = share(0, 0)
         heads = {n: share(n, 0) for n in range(1, shape.num_attention_heads + 1)}
         neurons = {n: share(0, n) for n in levels}
+        empty = max(0.0, (base - share(0, 0, 1)) / (depth - 1)) if depth > 1 else 0.0
     teacher_ms = float(np.median(seen))
 
     def layer_ms(shares: Mapping[int, float]) -> dict[int, float]:
@@ -118,7 +137,8 @@ def measure_table(
         even = isotonic_regression(np.maximum(times, 0)).x
         return {n: float(ms) for n, ms in zip((0, *shares), even - even[0], strict=True)}
 
-    return LatencyTable(teacher_ms, base * teacher_ms, layer_ms(heads), layer_ms(neurons))
+    by_count = layer_ms(heads), layer_ms(neurons)
+    return LatencyTable(teacher_ms, base * teacher_ms, *by_count, depth, empty * teacher_ms)
 
 
 def latency_table(
@@ -144,19 +164,23 @@ def latency_table(
         "device": str(teacher.device),
         "host": platform.node(),
         "environment": dict(environment or {}),
+        "times": ["teacher", "base", "heads", "neurons", "empty"],
     }
     kept: Artifact[Any] = json_artifact(path, key)
     found = kept.get(lambda: _plain(measure_table(teacher, settings, runtime)))
-    by_count = (
+    heads, neurons = (
         {int(n): float(ms) for n, ms in found[name].items()} for name in ("heads", "neurons")
     )
-    return LatencyTable(found["teacher"], found["base"], *by_count)
+    depth = shape_of(teacher.config).num_hidden_layers
+    return LatencyTable(found["teacher"], found["base"], heads, neurons, depth, found["empty"])
 
 
 def counts_at_speedup(
     damage: Damage, table: LatencyTable, speedup: float, teacher: Architecture
 ) -> PrunedArchitecture:
     """The counts that take at most the teacher's time over a speed-up, and lose the least.
+
+    `teacher` may have fewer layers than the one that was timed, over whose time the speed-up is.
 
     Heads and neurons of all layers are chosen together, among the numbers that were timed. Both
     times are the table's sums over layers. One head stays in any case: without any, no token knows
@@ -178,14 +202,13 @@ def counts_at_speedup(
         for times, counts in zip((table.heads_ms, table.neurons_ms), levels, strict=True)
         for _ in range(depth)
     ]
-    whole = table.predict(PrunedArchitecture.whole(teacher))
-    budget = whole / speedup - table.base_ms
+    budget = table.whole_ms / speedup - table.base_of(depth)
     chosen = choose_levels(damages, costs, budget, some_of=range(depth))
     if chosen is None:
         fastest = table.predict(fewest_counts(damage, teacher))
         raise KdnasError(
             f"cannot prune to {speedup:g} times the teacher's speed: with one head and no neurons "
-            f"it is {whole / fastest:.1f} times as fast; give a speed-up below that"
+            f"it is {table.whole_ms / fastest:.1f} times as fast; give a speed-up below that"
         )
     heads = [levels[0][level] for level in chosen[:depth]]
     return PrunedArchitecture.of(teacher, heads, [levels[1][level] for level in chosen[depth:]])
@@ -205,4 +228,5 @@ def _plain(table: LatencyTable) -> dict[str, Any]:
         "base": table.base_ms,
         "heads": table.heads_ms,
         "neurons": table.neurons_ms,
+        "empty": table.empty_ms,
     }

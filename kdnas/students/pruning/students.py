@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space import AnyArchitecture, Candidate, PrunedArchitecture, Pruning
+from kdnas.students.pruning.depth import shallower
 from kdnas.students.pruning.kept import shape_of
 from kdnas.students.pruning.methods import PRUNING_METHODS
 from kdnas.students.pruning.order import PruningOrder
@@ -30,9 +31,11 @@ MARGIN = 1.03
 ROUNDS, NEAR, LEAST_MORE, MOST_MORE = 8, 1.05, 1.01, 1.5
 
 
-def order_file(method: str, before: Pruning) -> str:
+def order_file(pruning: Pruning) -> str:
     """The file of what goes first, of the teacher or of the student that is pruned further."""
-    return f"{method}{f'-after-{before.target}' if before else ''}.safetensors"
+    of = f"-of-{pruning.layers}" if pruning.layers else ""
+    after = f"-after-{pruning.before.target}" if pruning.after else ""
+    return f"{pruning.method}{of}{after}.safetensors"
 
 
 @dataclass
@@ -62,20 +65,24 @@ class PrunedStudents:
     trained: Callable[[Pruning], PreTrainedModel]
     seed: int = 0
     at_best: bool = False
-    _orders: dict[tuple[str, Pruning], PruningOrder] = field(default_factory=dict)
+    _orders: dict[Pruning, PruningOrder] = field(default_factory=dict)
 
     def order(self, pruning: Pruning) -> PruningOrder:
         """What goes first: of the teacher, or of the trained student that is pruned further."""
-        method, before = pruning.method, pruning.before
-        if (method, before) not in self._orders:
-            model = self.teacher
-            if before:
-                model = dense(self.trained(before)).eval()
-                model.to(self.runtime.device)  # type: ignore[arg-type]
-            self._orders[method, before] = self._order_artifact(method, before, model).get(
-                lambda: PRUNING_METHODS[method](model, self.rows(), self.runtime, self.seed)
+        which = replace(pruning, sparsity=0.0, speedup=0.0)  # the same however far
+        if which not in self._orders:
+            model, method = self._whole(pruning), PRUNING_METHODS[pruning.method]
+            self._orders[which] = self._order_artifact(pruning, model).get(
+                lambda: method(model, self.rows(), self.runtime, self.seed)
             )
-        return self._orders[method, before]
+        return self._orders[which]
+
+    def _whole(self, pruning: Pruning) -> PreTrainedModel:
+        """What is pruned: the teacher, some of its layers, or a trained student."""
+        if not pruning.after:
+            return shallower(self.teacher, pruning.layers) if pruning.layers else self.teacher
+        model = dense(self.trained(pruning.before)).eval()
+        return model.to(self.runtime.device)  # type: ignore[arg-type]
 
     def counts(self, pruning: Pruning) -> PrunedArchitecture:
         """How many heads and neurons each layer keeps; that of a speed-up reaches it as timed.
@@ -96,13 +103,13 @@ class PrunedStudents:
         student = self.order(pruning).student(self.counts(pruning))
         return student.to("cpu").eval()  # type: ignore[arg-type]
 
-    def _order_artifact(
-        self, method: str, before: Pruning, model: PreTrainedModel
-    ) -> Artifact[PruningOrder]:
+    def _order_artifact(self, pruning: Pruning, model: PreTrainedModel) -> Artifact[PruningOrder]:
+        key = {**self.key, "method": pruning.method, "after": pruning.before.params}
+        layers = {"layers": pruning.layers} if pruning.layers else {}
         return Artifact(
-            self.folder / order_file(method, before),
-            {**self.key, "method": method, "after": before.params, "seed": self.seed},
-            load=lambda file: PRUNING_METHODS[method].load(file, model),
+            self.folder / order_file(pruning),
+            {**key, "seed": self.seed, **layers},
+            load=lambda file: PRUNING_METHODS[pruning.method].load(file, model),
             save=lambda order, file: order.save(file),
             is_folder=False,
         )
@@ -138,7 +145,8 @@ class PrunedStudents:
 
     def _by_table(self, pruning: Pruning, asked: float) -> PrunedArchitecture:
         """What loses the least at a speed-up that the latency table predicts."""
-        shape, damage = shape_of(self.teacher.config), self.order(pruning).damage()
+        whole, damage = shape_of(self.teacher.config), self.order(pruning).damage()
+        shape = replace(whole, num_hidden_layers=pruning.layers or whole.num_hidden_layers)
         try:
             return counts_at_speedup(damage, self.table(), asked, shape)
         except KdnasError:  # by the table; timed, the student with the fewest may still be so fast

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from conftest import small_tokenizer
 from support.stepwise import Stepwise
@@ -14,7 +15,7 @@ from support.stepwise import Stepwise
 from kdnas.recipes.full import run_recipe
 from kdnas.recipes.stages import rates_of
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture, Candidate, PrunedArchitecture
+from kdnas.space import AnyArchitecture, Architecture, Candidate, PrunedArchitecture
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning import is_sliced
 from kdnas.students.state import StudentState
@@ -67,9 +68,13 @@ def test_others_and_what_is_far_from_its_teacher_have_the_recipe_s_rates(
     make_run: Callable[..., Run],
 ) -> None:
     pipeline = Stepwise(make_run())
-    settings, mini = pipeline.settings, pipeline.mini
-    assert rates_of(mini.start(Candidate(Architecture(2, 4, 32, 64, "gelu"))), settings) == 1
-    few = PrunedArchitecture((1, 0, 0), 32, (8, 0, 0), "gelu")
-    assert rates_of(mini.start(Candidate(few)), settings) == 1
-    whole = PrunedArchitecture((4, 4, 4), 32, (64, 64, 64), "gelu")
-    assert rates_of(mini.start(Candidate(whole)), settings) == 0.15
+    settings, mini, teacher = pipeline.settings, pipeline.mini, pipeline.space.teacher
+
+    def factor(shape: AnyArchitecture) -> float:
+        return rates_of(mini.start(Candidate(shape)), teacher, settings)
+
+    assert factor(Architecture(2, 4, 32, 64, "gelu")) == 1
+    assert factor(PrunedArchitecture((1, 0, 0), 32, (8, 0, 0), "gelu")) == 1
+    assert factor(PrunedArchitecture((4, 4, 4), 32, (64, 64, 64), "gelu")) == 0.15
+    # Two thirds of the layers, whole.
+    assert factor(PrunedArchitecture((4, 4), 32, (64, 64), "gelu")) == pytest.approx(0.225)

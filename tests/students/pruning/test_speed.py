@@ -31,7 +31,7 @@ from kdnas.teachers.load import load_teacher
 TIMED = LatencySettings(batch=1, length=8, repeats=2, quiet=False)
 TEACHER = Architecture(2, 2, 32, 16, "gelu")
 FEWEST = PrunedArchitecture.of(TEACHER, [1, 0], [0, 0])
-TABLE = LatencyTable(11.0, 1.0, {0: 0.0, 1: 1.0, 2: 2.0}, {0: 0.0, 8: 2.0, 16: 3.0})
+TABLE = LatencyTable(11.0, 1.0, {0: 0.0, 1: 1.0, 2: 2.0}, {0: 0.0, 8: 2.0, 16: 3.0}, 2)
 
 
 def brute(damages: list, costs: list, budget: float, some_of: tuple[int, ...] = ()) -> float:

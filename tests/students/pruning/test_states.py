@@ -78,5 +78,6 @@ def test_losses_on_each_head_refuse_pruned_ones() -> None:
 
 def test_counts_of_another_teacher_are_refused(teacher_folder: Path) -> None:
     teacher = load_teacher(str(teacher_folder), load_spec("sst2")).model
-    with pytest.raises(KdnasError, match="does not fit the teacher, 3x32 h4 f64 gelu"):
-        empty_student(teacher.config, PrunedArchitecture((3, 0), 32, (64, 8), "gelu"))
+    for heads, neurons in (((5, 0, 0), (64, 8, 0)), ((3, 0, 1, 1), (64, 8, 0, 0))):
+        with pytest.raises(KdnasError, match="does not fit the teacher, 3x32 h4 f64 gelu"):
+            empty_student(teacher.config, PrunedArchitecture(heads, 32, neurons, "gelu"))

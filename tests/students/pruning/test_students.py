@@ -21,7 +21,7 @@ from kdnas.teachers.load import load_teacher
 
 # A head takes 1 ms, a neuron 1/8 ms, the rest 2 ms.
 TABLE = LatencyTable(
-    38.0, 2.0, {n: float(n) for n in range(5)}, {n: n / 8 for n in neuron_levels(64)}
+    38.0, 2.0, {n: float(n) for n in range(5)}, {n: n / 8 for n in neuron_levels(64)}, 3
 )
 
 

@@ -1,0 +1,33 @@
+"""The config of a student: its teacher's with another shape."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from kdnas.space import Architecture, Family
+from kdnas.space.derivation import HEAD_SIZES
+from kdnas.space.pruned import CONFIG_KEY
+from kdnas.students.inherit import inherited_layers
+
+
+def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
+    """The teacher's config with the fields of an architecture, and those that follow them."""
+    config = copy.deepcopy(teacher_config)
+    vars(config).pop(CONFIG_KEY, None)  # of a teacher that is itself pruned
+    depth = family.read(teacher_config, "num_hidden_layers")
+    layers = inherited_layers(architecture.num_hidden_layers, depth, family)
+    for name in family.per_layer:
+        setattr(config, name, [getattr(teacher_config, name)[layer - 1] for layer in layers])
+    for stack, shape in zip(family.stacks, architecture.stacks, strict=True):
+        for name, value in shape.params.items():
+            stack.write(config, name, value)
+    for follower, leader in family.follows.items():
+        if getattr(teacher_config, follower, None) == getattr(teacher_config, leader):
+            setattr(config, follower, getattr(config, leader))
+    if getattr(teacher_config, "num_key_value_heads", None):
+        config.num_key_value_heads = architecture.num_attention_heads
+    for name in HEAD_SIZES:
+        if vars(teacher_config).get(name):
+            setattr(config, name, architecture.hidden_size // architecture.num_attention_heads)
+    return config

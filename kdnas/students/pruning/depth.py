@@ -1,0 +1,49 @@
+"""A teacher with fewer layers, of which pruned students are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from kdnas.distillation.layer_map import even_layers
+from kdnas.space import family_of
+from kdnas.students.configs import student_config
+from kdnas.students.inherit import SHARED_BIAS
+from kdnas.students.pruning.kept import shape_of
+
+
+def shallower(teacher: PreTrainedModel, depth: int) -> PreTrainedModel:
+    """A copy of a teacher with some of its layers, evenly spread, the last among them.
+
+    With all of them it is the teacher itself.
+
+    Args:
+        teacher: An encoder whose layers have weights of their own.
+        depth: From 1 to the teacher's own layers.
+
+    Raises:
+        ValueError: The depth is out of range.
+    """
+    whole = shape_of(teacher.config)
+    if depth == whole.num_hidden_layers:
+        return teacher
+    layers = even_layers(depth, whole.num_hidden_layers)
+    family = family_of(teacher.config.model_type, teacher.config.model_type)
+    config: Any = student_config(teacher.config, family, replace(whole, num_hidden_layers=depth))
+    with torch.random.fork_rng(devices=[]):
+        student = type(teacher)(config)
+    student.to(teacher.device, teacher.dtype)  # type: ignore[call-overload]
+    weights = teacher.state_dict()
+
+    def source(name: str) -> str:
+        place = family.layer_of(name)
+        if place is None or name.endswith(SHARED_BIAS):
+            return name
+        path, number = place
+        return f"{path.removesuffix(str(number))}{layers[number] - 1}{name.removeprefix(path)}"
+
+    student.load_state_dict({name: weights[source(name)] for name in student.state_dict()})
+    return student.train(teacher.training)
