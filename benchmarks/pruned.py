@@ -55,6 +55,7 @@ class Method:
     name: str
     method: str
     assistants: tuple[str, ...] = ()
+    layers: int = 0
 
 
 def main() -> None:
@@ -98,16 +99,19 @@ def cells_of(
                 continue
             if problem_of_assistants(one.assistants, target.sparsity or None):
                 continue
-            pruning = Pruning(one.method, target.sparsity, target.speedup)
+            pruning = Pruning(one.method, target.sparsity, target.speedup, layers=one.layers)
             candidate = Candidate(shape, pruning=pruning, assistants=one.assistants)
             try:
                 yield target.target, one.name, cell_of(prepared, candidate, one.name)
             except KdnasError as error:  # out of reach, or an assistant smaller than its student
                 say(f"{candidate.label}: {error}")
         if not args.methods or DENSE in args.methods:
-            first = Pruning(methods[0].method, target.sparsity, target.speedup)
-            like = cell_of(prepared, Candidate(shape, pruning=first), methods[0].name)
-            yield target.target, DENSE, dense_cell(prepared, target, like["speedup"])
+            near = target.speedup
+            if not near:
+                first = Pruning(methods[0].method, target.sparsity)
+                like = cell_of(prepared, Candidate(shape, pruning=first), methods[0].name)
+                near = like["speedup"]
+            yield target.target, DENSE, dense_cell(prepared, target, near)
 
 
 def methods_of(plan: Mapping[str, Any]) -> list[Method]:
@@ -122,7 +126,7 @@ def methods_of(plan: Mapping[str, Any]) -> list[Method]:
             lists = [path for n in grid["assistants"] for path in itertools.combinations(words, n)]
         for path in lists:
             title = f"{name} {in_words(path)}" if grid else name
-            found.append(Method(title, given["method"], path))
+            found.append(Method(title, given["method"], path, given.get("layers", 0)))
     return found
 
 
