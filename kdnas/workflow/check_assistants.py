@@ -151,7 +151,7 @@ def _shape_of_student(inputs: Inputs, taught: Candidate) -> AnyArchitecture:
 
 def _weights(inputs: Inputs, candidate: Candidate, shape_of: ShapeOf | None) -> int:
     """Parameters without embeddings; about, where pruning has not found out yet what is left."""
-    teacher, share = inputs.space.teacher, candidate.pruning.sparsity
+    teacher, share = inputs.space.pruned_teacher(candidate.pruning), candidate.pruning.sparsity
     if shape_of:
         return _count(inputs, shape_of(candidate))
     if not candidate.pruning:

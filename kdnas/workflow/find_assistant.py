@@ -57,7 +57,7 @@ def find_assistant(
         return
     pruned, work = prepared.mini.pruned, context.run.folder / "work" / folder.name
     assert pruned is not None, "made for a space with pruned students"
-    order = pruned.order(candidate.pruning)
+    order = pruned.order(replace(candidate.pruning, layers=0))  # an assistant has all layers
     kept = {one: order.kept(order.at_sparsity(one)) for one in tried}
     with context.run.timed(step_of(folder)):
         network = copy.deepcopy(teacher.model).cpu()

@@ -240,8 +240,15 @@ def test_options_of_pruning_need_a_method(flags: list[str], command: Said, tmp_p
 def test_fewer_layers_are_pruned(tmp_path: Path, teacher_folder: Path, data_folder: Path) -> None:
     given = {**ONE, "data_dir": data_folder, "out": tmp_path / "run", "sparsity": 0.5}
     home = distill(
-        teacher=teacher_folder, task="mrpc", pruned="ziplm", kept_layers=2, **given
+        teacher=teacher_folder,
+        task="mrpc",
+        pruned="ziplm",
+        kept_layers=2,
+        assistants="0.25",
+        **given,
     ).folder
+    assistant = Kept.read(load_student(home / "assistants" / "assistant-ziplm-25").config)
+    assert assistant is not None and len(assistant.heads) == 3
     report = load_run(home).report
     assert report is not None and report.student.architecture.num_hidden_layers == 2
     assert (home / "pruning" / "ziplm-of-2.safetensors").exists()
