@@ -181,8 +181,11 @@ def lead(data: ReportData, *, live: bool = False) -> list[str]:
 def _how_found(report: Report) -> str:
     search, pruned = report.search, report.student.pruned
     if search is None and pruned:
+        left, whole = len(pruned.heads), report.teacher.architecture.num_hidden_layers
+        of = f" with {left} of its {whole} layers" if left < whole else ""
         return (
-            f"It is the teacher, pruned by {pruned.method} to {pruned.asked}; nothing was searched."
+            f"It is the teacher{of}, pruned by {pruned.method} to {pruned.asked}; nothing was "
+            "searched."
         )
     if search is None:
         return "Its shape was given; nothing was searched."

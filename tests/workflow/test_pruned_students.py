@@ -247,6 +247,9 @@ def test_fewer_layers_are_pruned(tmp_path: Path, teacher_folder: Path, data_fold
         assistants="0.25",
         **given,
     ).folder
+    assert (
+        "It is the teacher with 2 of its 3 layers, pruned by" in (home / "report.html").read_text()
+    )
     assistant = Kept.read(load_student(home / "assistants" / "assistant-ziplm-25").config)
     assert assistant is not None and len(assistant.heads) == 3
     report = load_run(home).report
