@@ -19,7 +19,7 @@ from kdnas.tasks import EncodedExamples
 from kdnas.teachers.load import Teacher
 from kdnas.teachers.store import store_bytes, stored_states
 from kdnas.workflow.inputs import Inputs
-from kdnas.workflow.probe import middle_shape
+from kdnas.workflow.probe import usual_shape
 
 # Students of trials that may still win.
 KEPT_TRIALS = 5
@@ -31,7 +31,7 @@ def disk_needed(
     """What the cache and the run folder will hold more; one entry where they share a disk."""
     stores = _stores(context, inputs, given, in_full=students > 0)
     teacher = WEIGHT_BYTES * count_params(given.model)
-    shape = middle_shape(inputs.space, context.settings.speedup)
+    shape = usual_shape(inputs.space, context.settings.speedup)
     with torch.device("meta"):
         student = empty_student(given.model.config, shape, inputs.data.spec.task_type)
     one = WEIGHT_BYTES * count_params(student)
@@ -53,7 +53,7 @@ def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) 
     proxy = data.distillation.take(data.proxy)
     needed = store_bytes(given, proxy, states_for(inputs.space, given, settings))
     needed += store_bytes(given, proxy, states_for(inputs.space, given, settings, general=True))
-    shape = middle_shape(inputs.space, settings.speedup)
+    shape = usual_shape(inputs.space, settings.speedup)
     rows: dict[str, tuple[EncodedExamples, float]] = {"task": (data.train, 1.0)}
     if data.corpus is not None:
         rows["corpus"] = (data.corpus, 1.0)

@@ -37,10 +37,10 @@ class Speeds:
 
     Attributes:
         teacher_step: A step of training the teacher.
-        student_step: A step of training a student of middle size.
+        student_step: A step of training a usual student (`usual_shape`).
         token: The teacher's outputs for a token of many.
         latency: A pass of the teacher over what latency is measured on.
-        share: The middle student's arithmetic as a share of the teacher's; of models that write,
+        share: The usual student's arithmetic as a share of the teacher's; of models that write,
             the time of such a pass.
         row: The teacher's text for a row of many; None of models that write none.
         trial: A trial, where the run has some on record.
@@ -75,34 +75,40 @@ def probe(
     No weight of the run is touched, nothing is written, and torch's generator is as before.
     """
     space, spec = inputs.space, inputs.data.spec
-    middle = middle_shape(space, context.settings.speedup)
+    usual = usual_shape(space, context.settings.speedup)
 
     def made(shape: Architecture) -> PreTrainedModel:
         return empty_student(given.model.config, shape, spec.task_type)
 
     with silently(), torch.random.fork_rng(devices=[]):
         teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
-        student_step = _training(context, inputs, given, made(middle)) if trains else 0.0
+        student_step = _training(context, inputs, given, made(usual)) if trains else 0.0
         one_thread = None
         if trains and beside and student_step:
             with threads(1):
-                one_thread = _training(context, inputs, given, made(middle)) / student_step
+                one_thread = _training(context, inputs, given, made(usual)) / student_step
         token = _forward(context, inputs, given)
         latency = _latency(context, given.model)
-        share, row = arithmetic(middle) / arithmetic(space.teacher), None
+        share, row = arithmetic(usual) / arithmetic(space.teacher), None
         if spec.task_type.generates:
             row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
-            share = min(1.0, _latency(context, made(middle).to(given.model.device)) / latency)
+            share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
     known = _recorded(context.run)
     return Speeds(teacher_step, student_step, token, latency, share, row, known, one_thread)
 
 
-def middle_shape(space: SearchSpace, speedup: float | None) -> Architecture:
-    """The shape whose arithmetic is nearest to the mean of those that may be fast enough."""
-    most = arithmetic(space.teacher) / (speedup or 1.0)
-    fitting = [a for a in space.architectures if arithmetic(a) <= most] or [space.smallest]
-    mean = np.mean([arithmetic(a) for a in fitting])
-    return min(fitting, key=lambda a: abs(arithmetic(a) - mean))
+def usual_shape(space: SearchSpace, speedup: float | None) -> Architecture:
+    """The shape that stands for all students where time and room are estimated.
+
+    Within a speed-up what is tried first and trained in full is about as large as that allows: the
+    largest shape that may be so fast. Without one, the shape nearest to the mean arithmetic.
+    """
+    if speedup is not None:
+        most = arithmetic(space.teacher) / speedup
+        fitting = [a for a in space.architectures if arithmetic(a) <= most] or [space.smallest]
+        return max(fitting, key=arithmetic)
+    mean = np.mean([arithmetic(a) for a in space.architectures])
+    return min(space.architectures, key=lambda a: abs(arithmetic(a) - mean))
 
 
 def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:

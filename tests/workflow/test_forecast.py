@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 from conftest import Said
+from support.tiny import small_config
 
 from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
+from kdnas.space import SearchSpace
+from kdnas.space.search_space import arithmetic
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.forecast import forecast
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
 from kdnas.workflow.planned_facts import LEGEND
 from kdnas.workflow.prepare import prepare_teacher
+from kdnas.workflow.probe import usual_shape
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -112,3 +116,15 @@ def test_too_small_a_disk_is_said_beforehand(
     [found] = disk_needed(context, inputs, given, tunes=True, students=3)
     assert found.warning and found.needed > 100_000
     assert "has 0 kB free, and this needs about " in found.warning
+
+
+def test_a_usual_student_is_as_large_as_a_speed_up_allows() -> None:
+    space = SearchSpace.from_teacher(small_config(), "bert", {"num_hidden_layers": [1, 2, 3]})
+    whole = arithmetic(space.teacher)
+    usual = usual_shape(space, 2.0)
+    assert arithmetic(usual) == max(
+        size for size in map(arithmetic, space.architectures) if size <= whole / 2
+    )
+    assert usual_shape(space, 1e6) == space.smallest
+    sizes = [arithmetic(shape) for shape in space.architectures]
+    assert min(sizes) < arithmetic(usual_shape(space, None)) < max(sizes)
