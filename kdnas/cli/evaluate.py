@@ -31,6 +31,12 @@ def evaluate(
         "one; default: a run's own.",
     ),
     config: ConfigFile = None,
+    split: str = typer.Option(
+        "validation",
+        help="test scores the test split instead, whose labels must be there; the checkpoint needs "
+        "a head for the task.",
+        metavar="validation|test",
+    ),
     fine_tune: bool | None = tuning(
         None,
         help="Fine-tune the checkpoint's encoder on each task before scoring; default: if several "
@@ -78,6 +84,7 @@ def evaluate(
     given: dict[str, Any] = {
         **{"fine_tune": fine_tune, "grid": grid, "lrs": lrs, "batch_sizes": batch_sizes},
         **{"epochs": epochs, "seeds": seeds, "out": out, "predictions": predictions},
+        "split": split,
     }
     if dry_run:
         told = run(model, task, config=config, dry_run=True, **given, **flags)

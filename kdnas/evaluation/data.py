@@ -52,12 +52,15 @@ class Subject:
         return check_inputs(data, self.config)
 
 
-def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[TaskSpec]:
+def find_tasks(
+    settings: Settings, tuned: bool | None, predict: bool, tests: bool = False
+) -> list[TaskSpec]:
     """The tasks that `--task` names; `all`: those of GLUE that have data, with a notice of others.
 
     Args:
         tuned: Whether training data are needed; None: if there are several tasks.
         predict: Whether test splits are wanted, too.
+        tests: Whether test splits are scored in place of the evaluation splits.
 
     Raises:
         KdnasError: No task is named, a name is unknown, or a named task has no data.
@@ -66,13 +69,16 @@ def find_tasks(settings: Settings, tuned: bool | None, predict: bool) -> list[Ta
         raise KdnasError("--task is missing; name a task, several (a,b), all, or a YAML file")
     whole = settings.task == "all"
     names = benchmark_names() if whole else settings.task.split(",")
-    specs = {spec.name: spec for spec in (load_spec(n.strip(), settings.tasks) for n in names)}
-    needed = ("train",) if tuned or (tuned is None and len(specs) > 1) else ()
+    loaded = [load_spec(name.strip(), settings.tasks) for name in names]
+    specs = {spec.name: spec.on_tests if tests else spec for spec in loaded}
+    needed = ["train"] if tuned or (tuned is None and len(specs) > 1) else []
     missing: dict[str, str] = {}
     failed: dict[str, str] = {}  # hub data sets: each further attempt would take half a minute
     for name, spec in specs.items():
         place = spec.hub.path if spec.hub and settings.data_dir is None else name
-        if reason := failed.get(place) or _problem(spec, settings.data_dir, needed):
+        if reason := failed.get(place) or _problem(
+            spec, settings.data_dir, [*needed, *(spec.evaluation if tests else ())]
+        ):
             missing[name] = failed[place] = reason
     if missing:
         first = next(iter(missing.values()))

@@ -32,6 +32,7 @@ from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
+VALIDATION, TEST = "validation", "test"
 
 
 def evaluate(
@@ -48,6 +49,7 @@ def evaluate(
     out: Path | str | None = None,
     predictions: Path | str | None = None,
     config: Sequence[Path] | None = None,
+    split: str = VALIDATION,
     dry_run: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def evaluate(
             runs/MODEL-evaluation.
         predictions: Folder for predictions on the test splits.
         config: YAML files with settings.
+        split: `test` scores the test splits, with a checkpoint as it is; nothing is chosen there.
         dry_run: Only plans the fine-tunings.
         options: Other settings: `max_length`, `max_train_rows`, `seed`, `precision`, `threads`,
             `device`.
@@ -89,13 +92,16 @@ def evaluate(
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
+    tests = _scores_tests(split, fine_tune, predictions)
+    fine_tune = False if tests else fine_tune
+    as_it_is = "--split test" if tests else "--no-fine-tune"
     tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
     for flag in [flag for flag, value in tuning.items() if value and fine_tune is False]:
-        raise KdnasError(f"--no-fine-tune and --{flag} contradict each other: give one of them")
+        raise KdnasError(f"{as_it_is} and --{flag} contradict each other: give one of them")
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), _checkpoint_of(model)
     load_config(name)  # fails early where there is no such checkpoint
-    specs = find_tasks(settings, fine_tune, predictions is not None)
+    specs = find_tasks(settings, fine_tune, predictions is not None, tests)
     fine_tune = True if len(specs) > 1 and fine_tune is None else fine_tune
     runtime = start_runtime(
         device=settings.device, precision=settings.precision, threads=settings.threads
@@ -146,6 +152,25 @@ class _Job:
     folder: Path
     stays: bool
     predictions: Path | None
+
+
+def _scores_tests(split: str, fine_tune: bool | None, predictions: Path | str | None) -> bool:
+    """Whether test splits are scored, in place of validation."""
+    if split == VALIDATION:
+        return False
+    if split != TEST:
+        raise KdnasError(f"invalid --split {split}: expected {VALIDATION} or {TEST}")
+    if fine_tune:
+        raise KdnasError(
+            "--split test and --fine-tune contradict each other: the best epochs and rates would "
+            "be chosen on the test split; fine-tune first, then score the checkpoint"
+        )
+    if predictions is not None:
+        raise KdnasError(
+            "--split test and --predictions contradict each other: one needs labels, the other is "
+            "for splits without; give one of them"
+        )
+    return True
 
 
 def _checkpoint_of(model: str | Path) -> str:

@@ -197,8 +197,14 @@ class TaskSpec(_Part):
 
     @property
     def test_splits(self) -> tuple[str, ...]:
-        """`test`, or one test split beside each evaluation split."""
-        return tuple(split.replace("validation", "test", 1) for split in self.evaluation)
+        """`test`, or one test split beside each evaluation split; none where these are scored."""
+        tests = (split.replace("validation", "test", 1) for split in self.evaluation)
+        return tuple(split for split in tests if split not in self.evaluation)
+
+    @property
+    def on_tests(self) -> TaskSpec:
+        """The same task, scored on its test splits, which then need labels."""
+        return self.model_copy(update={"evaluation": self.test_splits})
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -181,3 +181,35 @@ def test_rows_that_are_left_out_are_told(
     )
     assert list(found["tasks"]["mail"]["scores"]) == ["f1 (spam)"]
     assert found["tasks"]["mail"]["rows"] == {"validation": 2}
+
+
+def test_the_test_split_is_scored_where_it_has_labels(
+    glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    model, data = make_classifier(("0", "1")), tmp_path / "glue"
+    shutil.copytree(glue_folder / "SST-2", data / "SST-2")
+    whole = (data / "SST-2" / "dev.tsv").read_text().splitlines()
+    (data / "SST-2" / "test.tsv").write_text("\n".join(whole[:11]))
+    found = evaluate(model, "sst2", data_dir=data, split="test")["tasks"]["sst2"]
+    assert found["rows"] == {"test": 10} and list(found["scores"]) == ["accuracy"]
+    (data / "SST-2" / "dev.tsv").write_text("\n".join(whole[:11]))
+    assert evaluate(model, "sst2", data_dir=data)["tasks"]["sst2"]["scores"] == found["scores"]
+    (data / "SST-2" / "test.tsv").unlink()
+    with pytest.raises(KdnasError, match="no test file for task 'sst2'"):
+        evaluate(model, "sst2", data_dir=data, split="test")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"split": "dev"}, "invalid --split dev: expected validation or test"),
+        ({"split": "test", "fine_tune": True}, "chosen on the test split"),
+        ({"split": "test", "grid": True}, "--split test and --grid contradict each other"),
+        ({"split": "test", "predictions": "sent"}, "--split test and --predictions contradict"),
+    ],
+)
+def test_nothing_is_chosen_on_the_test_split(
+    teacher_folder: Path, options: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(KdnasError, match=match):
+        evaluate(teacher_folder, "mrpc", **options)
