@@ -32,8 +32,8 @@ class PruningOptions(Options):
     )
     kept_layers: int | None = setting(
         None,
-        "With --pruned: how many of the teacher's layers stay, evenly spread; the others go before "
-        "heads and neurons do. Default: all.",
+        "With --pruned: how many of the teacher's layers stay, the last among them; the others go "
+        "before heads and neurons do. Default: all.",
         ge=1,
         le=1000,
     )

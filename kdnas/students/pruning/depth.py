@@ -9,14 +9,29 @@ import torch
 from transformers import PreTrainedModel
 
 from kdnas.distillation.layer_map import even_layers
-from kdnas.space import family_of
+from kdnas.space import Family, family_of
 from kdnas.students.configs import student_config
 from kdnas.students.inherit import SHARED_BIAS
 from kdnas.students.pruning.kept import shape_of
 
 
+def layers_that_stay(depth: int, whole: int, family: Family) -> list[int]:
+    """So many of a teacher's layers, counted from 1, the last among them.
+
+    The lowest ones, and of those above every second: Sajjad et al. 2023, On the effect of dropping
+    layers of pre-trained transformer models, who drop alternate layers from the top. Of fewer than
+    half, and where layers differ in kind, evenly spread ones.
+
+    Golden: 4 of 6 are 1, 2, 4, 6; 8 of 12 are 1, 2, 3, 4, 6, 8, 10, 12; 2 of 6 are 3, 6.
+    """
+    if 2 * depth < whole or family.per_layer:
+        return even_layers(depth, whole)
+    lowest = 2 * depth - whole
+    return [*range(1, lowest + 1), *range(lowest + 2, whole + 1, 2)]
+
+
 def shallower(teacher: PreTrainedModel, depth: int) -> PreTrainedModel:
-    """A copy of a teacher with some of its layers, evenly spread, the last among them.
+    """A copy of a teacher with some of its layers, as `layers_that_stay` says.
 
     With all of them it is the teacher itself.
 
@@ -30,8 +45,8 @@ def shallower(teacher: PreTrainedModel, depth: int) -> PreTrainedModel:
     whole = shape_of(teacher.config)
     if depth == whole.num_hidden_layers:
         return teacher
-    layers = even_layers(depth, whole.num_hidden_layers)
     family = family_of(teacher.config.model_type, teacher.config.model_type)
+    layers = layers_that_stay(depth, whole.num_hidden_layers, family)
     config: Any = student_config(teacher.config, family, replace(whole, num_hidden_layers=depth))
     with torch.random.fork_rng(devices=[]):
         student = type(teacher)(config)

@@ -14,6 +14,7 @@ from kdnas.space import PrunedArchitecture
 from kdnas.space.families import FAMILIES, family_of
 from kdnas.students.build import build_student, empty_student
 from kdnas.students.pruning import architecture_of, dense, shallower, shape_of, sliced
+from kdnas.students.pruning.depth import layers_that_stay
 from kdnas.students.pruning.scores import magnitude_scores
 from kdnas.students.pruning.speed import LatencyTable, measure_table
 from kdnas.tasks import load_spec
@@ -21,6 +22,16 @@ from kdnas.teachers.load import load_teacher
 
 PRUNABLE = sorted(set(FAMILIES) - {"albert"})
 TOKENS = torch.arange(5, 25).view(2, 10)
+
+
+def test_the_lowest_layers_stay_and_of_the_others_every_second() -> None:
+    bert, modern = FAMILIES["bert"], FAMILIES["modernbert"]
+    assert layers_that_stay(4, 6, bert) == [1, 2, 4, 6]
+    assert layers_that_stay(8, 12, bert) == [1, 2, 3, 4, 6, 8, 10, 12]
+    assert layers_that_stay(5, 6, bert) == [1, 2, 3, 4, 6]
+    assert layers_that_stay(3, 6, bert) == [2, 4, 6] and layers_that_stay(2, 6, bert) == [3, 6]
+    assert layers_that_stay(1, 1, bert) == [1] and layers_that_stay(6, 6, bert) == [*range(1, 7)]
+    assert modern.per_layer and layers_that_stay(4, 6, modern) == [1, 3, 4, 6]
 
 
 @pytest.mark.parametrize("family", PRUNABLE)
