@@ -276,6 +276,7 @@ def _nearest(
 
 def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Architecture:
     heads, neurons = teacher.num_attention_heads, round(ratio * width)
+    neurons = min(neurons, teacher.intermediate_size)
     return Architecture(depth, heads, width, neurons, teacher.hidden_act)
 
 

@@ -71,7 +71,7 @@ def find_tasks(
     names = benchmark_names() if whole else settings.task.split(",")
     loaded = [load_spec(name.strip(), settings.tasks) for name in names]
     specs = {spec.name: spec.on_tests if tests else spec for spec in loaded}
-    needed = ["train"] if tuned or (tuned is None and len(specs) > 1) else []
+    needed = ["train"] if tuned or (tuned is None and len(specs) > 1 and not tests) else []
     missing: dict[str, str] = {}
     failed: dict[str, str] = {}  # hub data sets: each further attempt would take half a minute
     for name, spec in specs.items():

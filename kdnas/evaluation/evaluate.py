@@ -93,20 +93,24 @@ def evaluate(
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
     tests = _scores_tests(split, fine_tune, predictions)
-    fine_tune = False if tests else fine_tune
     as_it_is = "--split test" if tests else "--no-fine-tune"
     tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
-    for flag in [flag for flag, value in tuning.items() if value and fine_tune is False]:
+    for flag in [flag for flag, value in tuning.items() if value and (tests or fine_tune is False)]:
         raise KdnasError(f"{as_it_is} and --{flag} contradict each other: give one of them")
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), _checkpoint_of(model)
     load_config(name)  # fails early where there is no such checkpoint
     specs = find_tasks(settings, fine_tune, predictions is not None, tests)
-    fine_tune = True if len(specs) > 1 and fine_tune is None else fine_tune
+    fine_tune = True if len(specs) > 1 and fine_tune is None and not tests else fine_tune
     runtime = start_runtime(
         device=settings.device, precision=settings.precision, threads=settings.threads
     )
     subjects = [prepare(name, spec, settings, fine_tune) for spec in specs]
+    if tests and (headless := [one.spec.name for one in subjects if one.tuned]):
+        raise KdnasError(
+            f"{name!r} has no head for task {headless[0]!r}: fine-tune it first, then score it on "
+            "the test split"
+        )
     job = _Job(
         name=name,
         settings=settings,

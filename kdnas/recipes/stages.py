@@ -23,6 +23,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.space import AnyArchitecture, PrunedArchitecture
+from kdnas.space.pruned import LAYERS_KEY
 from kdnas.students.pruning import shape_of
 from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, encode
@@ -269,7 +270,7 @@ def schedule_of(stage: Stage, settings: Settings) -> Schedule:
     )
 
 
-def rates_of(state: StudentState, teacher: AnyArchitecture, settings: Settings) -> float:
+def rates_of(state: StudentState, settings: Settings) -> float:
     """How many times a recipe's learning rates a student is trained with.
 
     A pruned student begins near its teacher, the nearer the more is left of it, and high rates undo
@@ -279,8 +280,8 @@ def rates_of(state: StudentState, teacher: AnyArchitecture, settings: Settings) 
     shape = state.architecture
     if not (isinstance(shape, PrunedArchitecture) and settings.lower_rates):
         return 1.0
-    layers = shape.num_hidden_layers / max(shape.num_hidden_layers, teacher.num_hidden_layers)
-    left = layers * shape.share_of(shape_of(state.model.config))
+    whole, depth = shape_of(state.model.config), shape.num_hidden_layers
+    left = shape.share_of(whole) * depth / getattr(state.model.config, LAYERS_KEY, depth)
     return FULL_RATES_UP_TO / max(left, FULL_RATES_UP_TO)
 
 

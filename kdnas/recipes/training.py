@@ -53,9 +53,7 @@ def train_by_stage(
     if parts:
         losses = SandwichLosses(losses, parts)
     schedule = schedule or schedule_of(stage, settings)
-    schedule = replace(
-        schedule, lr=rates_of(state, data.teacher.architecture, settings) * schedule.lr
-    )
+    schedule = replace(schedule, lr=rates_of(state, settings) * schedule.lr)
     trained = train(
         state.model,
         losses,

@@ -45,12 +45,12 @@ class Costs:
     speedup: float
 
 
-def margin_of(pruning: Pruning) -> float:
-    """By what factor a candidate that is so pruned, or not, has to exceed a speed-up.
+def margin_of(pruning: Pruning, limit: float) -> float:
+    """By what factor a candidate that is so pruned, or not, has to exceed a limit on its speed.
 
-    By none where it is pruned to a speed-up: timing it is how it was pruned.
+    By none where it is pruned to that speed-up, or a higher one: timing it is how it was pruned.
     """
-    return 1.0 if pruning.speedup else MARGIN
+    return 1.0 if pruning.speedup >= limit else MARGIN
 
 
 def given_shape(candidate: Candidate) -> AnyArchitecture:
@@ -141,13 +141,12 @@ class CostMeter:
         """Costs of candidates, from models of their shapes with random weights.
 
         TOGETHER of them are timed at once. Those that just miss the limit with its margin are timed
-        twice: those that are pruned to a speed-up lie there, and other work on the machine would
-        throw them out.
+        twice, as other work on the machine would throw them out.
         """
         limit, found = self.settings.speedup, list[Costs]()
         for start in range(0, len(candidates), TOGETHER):
             some = candidates[start : start + TOGETHER]
-            wanted = [limit and margin_of(one.pruning) * limit for one in some]
+            wanted = [limit and margin_of(one.pruning, limit) * limit for one in some]
             found += self.at_best([*map(self.untrained, some)], wanted)
         return found
 

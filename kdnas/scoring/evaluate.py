@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from kdnas.errors import DivergedError
-from kdnas.scoring.costs import Costs, ShapeOf, given_shape, margin_of
+from kdnas.scoring.costs import Costs, ShapeOf, given_shape
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget, Score, Scorer
 from kdnas.space import AnyArchitecture, Candidate
@@ -73,7 +73,7 @@ def evaluate_candidate(
     """
     start = time.perf_counter()
     costs = costs or measure(candidate)
-    violations = limits.violations(costs.speedup, costs.params, margin_of(candidate.pruning))
+    violations = limits.violations(costs.speedup, costs.params, candidate.pruning)
     shape = shape_of(candidate)
     if any(value > 0 for value in violations.values()):
         return Evaluation(costs, violations, None, None, time.perf_counter() - start, shape)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
-from kdnas.scoring.costs import MARGIN, CostMeter
-from kdnas.space import Candidate, PrunedArchitecture, Pruning, SearchSpace
+from kdnas.scoring.costs import CostMeter, margin_of
+from kdnas.space import NOT_PRUNED, Candidate, PrunedArchitecture, Pruning, SearchSpace
 
 # The smallest student need not be the fastest, and timings are noisy.
 REACHABLE_SHARE = 0.7
@@ -29,15 +29,18 @@ class Limits:
         parts += [] if self.max_params is None else [f"--max-params {self.max_params:,}"]
         return " and ".join(parts) or "the limits"
 
-    def violations(self, speedup: float, params: int, margin: float = MARGIN) -> dict[str, float]:
+    def violations(
+        self, speedup: float, params: int, pruning: Pruning = NOT_PRUNED
+    ) -> dict[str, float]:
         """By how much a student breaks each limit, as a share of the limit.
 
         Values above 0 break it, as in `optuna.trial.Trial.set_constraint`, from which Optuna's
-        samplers learn. The limit on the speed is taken times `margin` (`costs.margin_of`).
+        samplers learn. The limit on the speed has a margin
+        (`costs.margin_of`), which depends on how the student is pruned.
         """
         found = {}
         if self.speedup is not None:
-            found["speedup"] = margin * self.speedup / speedup - 1
+            found["speedup"] = margin_of(pruning, self.speedup) * self.speedup / speedup - 1
         if self.max_params is not None:
             found["params"] = params / self.max_params - 1
         return found
@@ -51,8 +54,9 @@ class Limits:
         fast = self.speedup is None or speedup >= self.speedup
         return fast and (self.max_params is None or params <= self.max_params)
 
-    def describe(self, violations: Mapping[str, float], margin: float = MARGIN) -> str:
+    def describe(self, violations: Mapping[str, float], pruning: Pruning = NOT_PRUNED) -> str:
         """Which limits a student breaks, in words."""
+        margin = margin_of(pruning, self.speedup or 0.0)
         words = {
             "speedup": f"too slow for --speedup {self.speedup or 0:g}"
             + (f" with a margin of {margin - 1:.0%}" if margin > 1 else ""),
@@ -90,8 +94,8 @@ def check_prunable_to(pruning: Pruning, space: SearchSpace, meter: CostMeter) ->
     if found < speedup:
         raise KdnasError(
             f"--speedup {speedup:g} is out of reach by pruning: {_layers(pruning)} with one head "
-            f"and no feed-forward neurons is {found:.1f} times as fast; give less, or fewer of its "
-            "layers with --kept-layers"
+            f"and no feed-forward neurons is {found:.1f} times as fast; give less, fewer layers "
+            "with --kept-layers, or a smaller shape with --architecture"
         )
 
 

@@ -12,6 +12,8 @@ from kdnas.space.architecture import Architecture
 HEADS, NEURONS = "num_attention_heads", "intermediate_size"
 # The key of a checkpoint's config that notes what it keeps of its teacher.
 CONFIG_KEY = "kdnas_pruned"
+# And how many layers that teacher has, where it has more.
+LAYERS_KEY = "kdnas_teacher_layers"
 
 
 @dataclass(frozen=True, order=True)
@@ -61,7 +63,7 @@ class PrunedArchitecture:
 
     @property
     def num_hidden_layers(self) -> int:
-        """Those of the teacher: a layer that lost everything still normalises."""
+        """Those of the teacher that stay: a layer that lost everything still normalises."""
         return len(self.num_attention_heads)
 
     @property

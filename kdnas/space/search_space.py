@@ -282,11 +282,15 @@ class SearchSpace:
         return params if chosen in (None, *fitting) else {**params, RECIPE: fitting[0]}
 
     def _pruned(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Parameters of a pruned student; where all are pruned to one speed-up, to that one."""
+        """Parameters of a pruned student that a sampler drew, made valid where that can be.
+
+        Where all of a space are pruned to one speed-up, it is the one whose layers come nearest.
+        """
         if len({pruning.target for pruning in self.prunings}) > 1:
             return dict(params)
-        layers = params.get(KEPT_LAYERS, 0)
-        nearest = min(self.prunings, key=lambda one: abs(one.layers - layers))
+        whole = self.teacher.num_hidden_layers
+        layers = params.get(KEPT_LAYERS) or whole
+        nearest = min(self.prunings, key=lambda one: abs((one.layers or whole) - layers))
         return self.params(replace(self.candidate(params), pruning=nearest))
 
     def _unpruned(self, params: Mapping[str, Any]) -> dict[str, Any]:

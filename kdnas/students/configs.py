@@ -7,14 +7,15 @@ from typing import Any
 
 from kdnas.space import Architecture, Family
 from kdnas.space.derivation import HEAD_SIZES
-from kdnas.space.pruned import CONFIG_KEY
+from kdnas.space.pruned import CONFIG_KEY, LAYERS_KEY
 from kdnas.students.inherit import inherited_layers
 
 
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
     """The teacher's config with the fields of an architecture, and those that follow them."""
     config = copy.deepcopy(teacher_config)
-    vars(config).pop(CONFIG_KEY, None)  # of a teacher that is itself pruned
+    for key in (CONFIG_KEY, LAYERS_KEY):  # of a teacher that is itself pruned
+        vars(config).pop(key, None)
     depth = family.read(teacher_config, "num_hidden_layers")
     layers = inherited_layers(architecture.num_hidden_layers, depth, family)
     for name in family.per_layer:

@@ -16,7 +16,6 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdnas.config import Settings
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.runtime.console import progress, say
-from kdnas.scoring.costs import margin_of
 from kdnas.scoring.evaluate import Evaluate
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget
@@ -310,7 +309,7 @@ class _Search:
             checkpoint.unlink(missing_ok=True)
         self._drop_files(rung)
         self._record(trial.number)
-        found = self.limits.describe(evaluation.violations, margin_of(candidate.pruning))
+        found = self.limits.describe(evaluation.violations, candidate.pruning)
         if evaluation.score:
             part, loss = f"{share:.0%} " if share < 1 else "", 1 - evaluation.score.value
             found = f"{part}loss {loss:.4f}  reward {evaluation.reward:.4f}"

@@ -10,7 +10,6 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files.lines import is_finite
-from kdnas.scoring.costs import margin_of
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, Pruning, SearchSpace
 from kdnas.space.architecture import DECODER_FIELDS, FIELDS
@@ -140,9 +139,9 @@ def _violations(
     known: Mapping[str, Any], params: Mapping[str, Any], settings: Settings
 ) -> dict[str, float]:
     """By how much a trial that was timed breaks the limits."""
-    margin = margin_of(Pruning.from_params(params))
     limits = Limits(settings.speedup, settings.max_params)
-    return limits.violations(known["speedup"], known["params"], margin)
+    pruning = Pruning.from_params(params)
+    return limits.violations(known["speedup"], known["params"], pruning)
 
 
 def candidate_of(row: Mapping[str, Any]) -> Candidate:

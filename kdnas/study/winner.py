@@ -75,7 +75,7 @@ def ranked_trials(
 
 def _is_near(trial: FrozenTrial, speedup: float) -> bool:
     """Whether a trial exceeds a speed-up by less than its margin."""
-    margin = margin_of(Pruning.from_params(trial.params))
+    margin = margin_of(Pruning.from_params(trial.params), speedup)
     return float(trial.user_attrs["speedup"]) < margin * speedup
 
 

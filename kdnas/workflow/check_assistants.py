@@ -146,7 +146,9 @@ def _shape(inputs: Inputs, one: Assistant) -> Architecture:
 
 def _shape_of_student(inputs: Inputs, taught: Candidate) -> AnyArchitecture:
     """One that stands for all pruned students; of another student its own."""
-    return PrunedArchitecture.whole(inputs.space.teacher) if taught.pruning else taught.architecture
+    if not taught.pruning:
+        return taught.architecture
+    return PrunedArchitecture.whole(inputs.space.pruned_teacher(taught.pruning))
 
 
 def _weights(inputs: Inputs, candidate: Candidate, shape_of: ShapeOf | None) -> int:

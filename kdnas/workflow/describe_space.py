@@ -42,7 +42,7 @@ def describe(settings: Settings) -> dict[str, Any]:
         "vocabularies": list(space.vocabularies),
         "students": len(space.architectures),
         "candidates": len(space.candidates),
-        "sparsities": [pruning.sparsity for pruning in space.prunings],
+        "prunings": [pruning.label for pruning in space.prunings],
         "smallest": described(space.smallest),
         "largest": described(space.largest),
         "macs_length": length,
@@ -57,7 +57,7 @@ def lines(described: dict[str, Any]) -> list[str]:
         label = Architecture.from_params(costs["architecture"]).label
         return f"{label}  {costs['params'] / 1e6:.2f}M params  {costs['macs'] / 1e6:,.1f}M MACs"
 
-    pruned, count = described["sparsities"], described["candidates"]
+    pruned, count = described["prunings"], described["candidates"]
     lists = {name: described[name] for name in ("recipes", "vocabularies")}
     searched = {name: values for name, values in lists.items() if len(values) > 1}
     in_all = [f"{count:,} candidates in all"] if count != described["students"] else []
@@ -66,7 +66,7 @@ def lines(described: dict[str, Any]) -> list[str]:
         *(f"{name:<20} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
         *(f"{name:<20} {', '.join(values)}" for name, values in searched.items()),
         f"{described['students']:,} valid students",
-        *([f"pruned    {', '.join(f'{100 * s:g}%' for s in pruned)}"] if pruned else []),
+        *([f"pruned    {', '.join(pruned)}"] if pruned else []),
         *in_all,
         *(f"{name:<9} {row(name)}" for name in ("smallest", "largest")),
         f"MACs: multiply-accumulates for one example of {described['macs_length']} tokens",

@@ -28,8 +28,9 @@ from kdnas.report.fidelity import write_fidelity
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import progress, say, step
+from kdnas.runtime.formatting import several
 from kdnas.scoring.rank_agreement import CONFIDENCE, RESAMPLES, agreements
-from kdnas.space import Candidate
+from kdnas.space import Candidate, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.study.attributes import INITIAL
 from kdnas.study.pareto import nondominated_ranks
@@ -112,7 +113,11 @@ def _check(
         raise KdnasError(f"invalid --seeds {seeds}: expected 1 or more")
     if count < LEAST:
         raise KdnasError(f"invalid --students {count}: a rank correlation needs {LEAST} or more")
-    trials = evaluated(open_study_of(run))
+    every = evaluated(open_study_of(run))
+    trials = [trial for trial in every if not Pruning.from_params(trial.params)]
+    if len(trials) < len(every):
+        left_out = several(len(every) - len(trials), "pruned trial")
+        say(f"{left_out} left out: only shapes are trained")
     if len(trials) < count:
         instead = f", or ask for --students {len(trials)}" if len(trials) >= LEAST else ""
         raise KdnasError(

@@ -99,7 +99,8 @@ def to_be_measured(
 def importance_step(pruning: Pruning) -> str:
     """The step that finds out what goes first: `importance by ziplm`, in a family ` of 2x`."""
     of = f" of {pruning.layers} layers" if pruning.layers else ""
-    after = f" of {pruning.before.target}" if pruning.after else ""
+    after = f" after {pruning.before.target}" if pruning.layers and pruning.after else ""
+    after = after or (f" of {pruning.before.target}" if pruning.after else "")
     return f"importance by {pruning.method}{of}{after}"
 
 

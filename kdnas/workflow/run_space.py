@@ -65,6 +65,8 @@ def searched_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:
     if settings.speedup and SPARSITY not in settings.space:
         speedup = round(RESERVE * settings.speedup, 3)
         shares = next(of for least, of in SHARES if settings.speedup >= least)
+        if isinstance(settings.mapping, dict):  # it says which depths there are
+            shares = (1,)
         layers = dict.fromkeys(max(1, round(depth * share)) % depth for share in shares)
         return tuple(Pruning(method, speedup=speedup, layers=some) for some in layers)
     sparsities = settings.space.get(SPARSITY, SPARSITIES)

@@ -130,7 +130,7 @@ def _first(prepared: Prepared, study: Study) -> list[Candidate]:
     picked = first_picks(prepared, like) if limited else []
     trials = expected_trials(study, settings.trials)
     best = screened(prepared, [*picked, *published(space)], like, trials)
-    # Pruned to the limit there is one, which chance would not try.
+    # Pruned to the limit there are one or two, which chance would not try.
     pruned = [replace(like, pruning=one) for one in space.prunings if one.speedup]
     return list(dict.fromkeys((*picked[:1], *pruned, *(best or picked))))
 

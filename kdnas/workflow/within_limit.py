@@ -158,7 +158,7 @@ def best_at_length(
             each.sort(key=lambda one: -worth(one[0], 1 / one[2]))
         else:
             each.sort(key=lambda one: one[0])
-            late = [one for one in each if one[2] < margin_of(one[1].candidate.pruning) * speedup]
+            late = [one for one in each if one[2] < _wanted(one[1], speedup)]
             for _, winner, fast in late:
                 _say_slow(winner, fast, speedup)
             short += late
@@ -175,9 +175,14 @@ def speedup_of(prepared: Prepared, candidate: Candidate) -> Artifact[float]:
     return context.run.step(f"speed-up {candidate.label}", key)
 
 
+def _wanted(winner: Winner, speedup: float) -> float:
+    """The speed-up that a trial has to show, with its margin."""
+    return margin_of(winner.candidate.pruning, speedup) * speedup
+
+
 def _say_slow(winner: Winner, fast: float, speedup: float) -> None:
     """Says why a trial is passed over: too slow, or so near the limit that others go first."""
-    margin = margin_of(winner.candidate.pruning)
+    margin = _wanted(winner, speedup) / speedup
     how = "less than" if fast < speedup else f"not {margin - 1:.0%} above"
     say(
         f"trial {winner.trial}  {winner.candidate.label}  is {fast:.2f} times as fast, timed at "

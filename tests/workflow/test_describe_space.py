@@ -23,7 +23,7 @@ def test_recipes_vocabularies_and_pruning_count_as_candidates(
         "teacher",
         "task",
     ]
-    each = found["students"] + len(found["sparsities"])
+    each = found["students"] + len(found["prunings"])
     assert found["candidates"] == 4 * each and f"{4 * each:,} candidates in all" in told
 
 

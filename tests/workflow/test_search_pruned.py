@@ -62,6 +62,8 @@ def test_at_high_speeds_fewer_layers_are_pruned(speedup: float, layers: list[int
     found = searched_prunings(settings, 12)
     assert [one.layers for one in found] == layers
     assert all(one.speedup == pytest.approx(1.08 * speedup) for one in found)
+    by_hand = settings.model_copy(update={"mapping": {3: [6], 12: [12]}})
+    assert [one.layers for one in searched_prunings(by_hand, 12)] == [0]
 
 
 def test_how_many_layers_stay_is_a_dimension() -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from kdnas.distillation.layer_map import even_layers
 from kdnas.space import Family, family_of
+from kdnas.space.pruned import LAYERS_KEY
 from kdnas.students.configs import student_config
 from kdnas.students.inherit import SHARED_BIAS
 from kdnas.students.pruning.kept import shape_of
@@ -51,14 +53,21 @@ def shallower(teacher: PreTrainedModel, depth: int) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         student = type(teacher)(config)
     student.to(teacher.device, teacher.dtype)  # type: ignore[call-overload]
-    weights = teacher.state_dict()
+    weights: dict[str, Tensor] = teacher.state_dict()
 
-    def source(name: str) -> str:
+    def part(name: str) -> Tensor:
         place = family.layer_of(name)
         if place is None or name.endswith(SHARED_BIAS):
-            return name
+            return weights[name]
         path, number = place
-        return f"{path.removesuffix(str(number))}{layers[number] - 1}{name.removeprefix(path)}"
+        theirs = f"{path.removesuffix(str(number))}{layers[number] - 1}"
+        value = weights[f"{theirs}{name.removeprefix(path)}"]
+        # The first layer may lack a norm: what reads it takes the gain of the layer that is first.
+        lost = f"{theirs}.{family.first_without}.weight"
+        module, _, kind = name.rpartition(".")
+        reads = number == 0 and kind == "weight" and family.units_of(module)
+        return value * weights[lost] if reads and lost in weights else value
 
-    student.load_state_dict({name: weights[source(name)] for name in student.state_dict()})
+    student.load_state_dict({name: part(name) for name in student.state_dict()})
+    setattr(student.config, LAYERS_KEY, whole.num_hidden_layers)
     return student.train(teacher.training)

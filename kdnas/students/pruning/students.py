@@ -46,7 +46,7 @@ class PrunedStudents:
         teacher: In evaluation mode, on the runtime's device.
         rows: Gives batches of training rows, on that device.
         runtime: Computes.
-        folder: Keeps what was found out: one order a method, one shape a student.
+        folder: Keeps what was found out: one order a method and depth, one shape a student.
         key: Plain values that decide teacher and rows.
         table: Gives the teacher's latency table.
         speedup: Times a shape beside the teacher.

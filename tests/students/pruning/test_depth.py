@@ -84,3 +84,19 @@ def test_a_table_times_an_empty_layer(make_teacher: Callable[..., Path]) -> None
     model = load_teacher(str(make_teacher()), load_spec("sst2")).model
     table = measure_table(model, LatencySettings(batch=1, length=8, repeats=5, quiet=False))
     assert table.depth == 3 and 0 <= table.empty_ms < table.base_ms
+
+
+@torch.no_grad()
+def test_a_first_layer_without_its_norm_takes_the_gain_of_the_one_that_it_was(
+    make_teacher: Callable[..., Path],
+) -> None:
+    """Of ModernBERT's three layers the last alone, which has a norm ahead of its attention."""
+    model = load_teacher(str(make_teacher("modernbert")), load_spec("sst2")).model
+    layers = model.base_model.layers
+    layers[2].attn_norm.weight.uniform_(0.5, 2.0)
+    small = shallower(model, 1)
+    [only] = small.base_model.layers
+    expected = layers[2].attn.Wqkv.weight * layers[2].attn_norm.weight
+    torch.testing.assert_close(only.attn.Wqkv.weight, expected)
+    torch.testing.assert_close(only.attn.Wo.weight, layers[2].attn.Wo.weight)
+    assert torch.isfinite(small(input_ids=TOKENS).logits).all()

@@ -68,10 +68,10 @@ def test_others_and_what_is_far_from_its_teacher_have_the_recipe_s_rates(
     make_run: Callable[..., Run],
 ) -> None:
     pipeline = Stepwise(make_run())
-    settings, mini, teacher = pipeline.settings, pipeline.mini, pipeline.space.teacher
+    settings, mini = pipeline.settings, pipeline.mini
 
     def factor(shape: AnyArchitecture) -> float:
-        return rates_of(mini.start(Candidate(shape)), teacher, settings)
+        return rates_of(mini.start(Candidate(shape)), settings)
 
     assert factor(Architecture(2, 4, 32, 64, "gelu")) == 1
     assert factor(PrunedArchitecture((1, 0, 0), 32, (8, 0, 0), "gelu")) == 1
