@@ -33,8 +33,7 @@ def evaluate(
     config: ConfigFile = None,
     split: str = typer.Option(
         "validation",
-        help="test scores the test split instead, whose labels must be there; the checkpoint needs "
-        "a head for the task.",
+        help="The split to score; test needs labels, and a checkpoint with a head for the task.",
         metavar="validation|test",
     ),
     fine_tune: bool | None = tuning(

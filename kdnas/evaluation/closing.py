@@ -11,7 +11,7 @@ from kdnas.runtime.formatting import several, table_lines
 # What a speed of a pruned checkpoint is of.
 SLICED = (
     "in the sliced form, which kdnas makes of the checkpoint; in plain transformers its "
-    "model.safetensors is dense, and as slow as whole layers are"
+    "model.safetensors is dense, and as slow as unpruned layers"
 )
 MOST_CLASSES = 20  # that the terminal lists
 

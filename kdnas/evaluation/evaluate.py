@@ -93,10 +93,9 @@ def evaluate(
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
     tests = _scores_tests(split, fine_tune, predictions)
-    as_it_is = "--split test" if tests else "--no-fine-tune"
-    tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
-    for flag in [flag for flag, value in tuning.items() if value and (tests or fine_tune is False)]:
-        raise KdnasError(f"{as_it_is} and --{flag} contradict each other: give one of them")
+    if tests or fine_tune is False:
+        tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
+        _refuse_tuning("--split test" if tests else "--no-fine-tune", tuning)
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), _checkpoint_of(model)
     load_config(name)  # fails early where there is no such checkpoint
@@ -106,11 +105,8 @@ def evaluate(
         device=settings.device, precision=settings.precision, threads=settings.threads
     )
     subjects = [prepare(name, spec, settings, fine_tune) for spec in specs]
-    if tests and (headless := [one.spec.name for one in subjects if one.tuned]):
-        raise KdnasError(
-            f"{name!r} has no head for task {headless[0]!r}: fine-tune it first, then score it on "
-            "the test split"
-        )
+    if tests:
+        _check_heads(name, subjects)
     job = _Job(
         name=name,
         settings=settings,
@@ -175,6 +171,21 @@ def _scores_tests(split: str, fine_tune: bool | None, predictions: Path | str | 
             "for splits without; give one of them"
         )
     return True
+
+
+def _refuse_tuning(given: str, tuning: dict[str, Any]) -> None:
+    """Raises KdnasError where an option of fine-tuning was given beside one that rules it out."""
+    for flag in [flag for flag, value in tuning.items() if value]:
+        raise KdnasError(f"{given} and --{flag} contradict each other: give one of them")
+
+
+def _check_heads(name: str, subjects: Sequence[Subject]) -> None:
+    """Raises KdnasError where a checkpoint would have to be fine-tuned before it is scored."""
+    if headless := [one.spec.name for one in subjects if one.tuned]:
+        raise KdnasError(
+            f"{name!r} has no head for task {headless[0]!r}: fine-tune it first, then score it on "
+            "the test split"
+        )
 
 
 def _checkpoint_of(model: str | Path) -> str:

@@ -78,7 +78,7 @@ def test_evaluate_says_that_the_speed_is_of_the_sliced_form(
     )
     assert code == 0, error
     told = " ".join(command.all.split())
-    assert "in the sliced form" in told and "as slow as whole layers are" in told
+    assert "in the sliced form" in told and "as slow as unpruned layers" in told
 
 
 def test_weights_that_are_not_zero_are_refused_in_one_line(run: Run, command: Said) -> None:

@@ -52,5 +52,5 @@ def pruned_lines(facts: dict[str, Any]) -> list[str]:
         f"at {facts['macs_length']} tokens",
         "speeds of ONNX files and of the student in PyTorch are those of its sliced form",
         "model.safetensors is dense, with zeros: kdnas slices it when it loads it; in plain "
-        "transformers it is as slow as whole layers are",
+        "transformers it is as slow as unpruned layers",
     ]
