@@ -248,7 +248,8 @@ def weighted_losses(
         elif fit and loss.state_dict():
             state.model.to(runtime.device)  # type: ignore[arg-type]
             batches = some_batches(data.data, data.teacher.pad_id, runtime, settings.seed)
-            loss.fit(state.model, batches, data.source, runtime)
+            fitted = loss.fit_for_score if scored else loss.fit
+            fitted(state.model, batches, data.source, runtime)
         losses[name] = (weight, loss)
     return WeightedLosses(losses)
 

@@ -88,7 +88,10 @@ class MiniKD:
         start = time.perf_counter()
         with computing(self.runtime.device):
             state = self.start(candidate)
-        initial = None if _is_begun(budget.checkpoint) else self._initial(state, candidate)
+        initial = None
+        if not _is_begun(budget.checkpoint):
+            self._fit(state, candidate.recipe)
+            initial = self._initial(state, candidate)
         which = (candidate.recipe, candidate.vocabulary)
         loss, interval = self._scored(
             *(state, *which, budget.share, budget.checkpoint, budget.title)
@@ -97,7 +100,10 @@ class MiniKD:
         return Score(1 - loss, interval, seconds=seconds, student=state, initial=initial)
 
     def initial(self, candidate: Candidate) -> float | None:
-        """The score of a candidate as it is initialised; None where it does not know the task."""
+        """The score of a candidate as it is initialised; None where it does not know the task.
+
+        Of its losses, only those that score it are fitted.
+        """
         with computing(self.runtime.device):
             return self._initial(self.start(candidate), candidate)
 
@@ -166,17 +172,18 @@ class MiniKD:
         return found
 
     def _initial(self, state: StudentState, candidate: Candidate) -> float | None:
-        """The score of a student before its short run; None where it does not know the task yet.
-
-        The parameters of the losses are fitted for it, and the run goes on from there.
-        """
-        settings = self.settings_of(candidate.recipe)
-        if settings.short_stages[0].is_general:
+        """The score of a student before its short run; None where it does not know the task yet."""
+        if self.settings_of(candidate.recipe).short_stages[0].is_general:
             return None
-        if not settings.scores_agreement:
-            context = (self.stage, state, self.data, self.settings, self.runtime)
-            state.keep(weighted_losses(*context).named)
         return 1 - self._heldout(state, candidate.vocabulary)[0]
+
+    def _fit(self, state: StudentState, recipe: str) -> None:
+        """Fits what losses learn where they score students; the short run goes on from there."""
+        settings = self.settings_of(recipe)
+        if settings.scores_agreement or settings.short_stages[0].is_general:
+            return
+        context = (self.stage, state, self.data, self.settings, self.runtime)
+        state.keep(weighted_losses(*context).named)
 
     def _run(
         self, state: StudentState, recipe: str, until: float, checkpoint: Path | None, title: str

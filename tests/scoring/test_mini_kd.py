@@ -18,6 +18,7 @@ from kdnas.distillation.losses.logits import logit_variance, unexplained_logits
 from kdnas.distillation.outputs import State
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
+from kdnas.recipes.stages import weighted_losses
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.scorer import Budget
@@ -65,6 +66,22 @@ def test_any_losses_train_and_any_score_is_a_share_left_unexplained(
     both = task.centred(said, one), task.centred(store.logits[proxy.heldout], one)
     by_hand = unexplained_logits(*both, variance)
     assert logits == pytest.approx(float(by_hand), rel=1e-4)
+
+
+def test_a_score_by_the_last_layers_fits_their_projection_alone(
+    make: Callable[..., Stepwise],
+) -> None:
+    mini = make(mini_losses={"hidden": 1}).mini
+    state = mini.start(Candidate(SMALL))
+    given = (mini.stage, state, mini.data, mini.settings, mini.runtime)
+    whole = weighted_losses(*given).named["hidden"].state_dict()
+    scored = weighted_losses(*given, scored=["hidden"]).named["hidden"].state_dict()
+    assert torch.equal(whole["projections.1.weight"], scored["projections.1.weight"])
+    assert not torch.equal(whole["projections.0.weight"], scored["projections.0.weight"])
+
+    fresh = mini.heldout_loss(state)
+    state.keep(weighted_losses(*given).named)
+    assert mini.heldout_loss(state) == fresh
 
 
 def test_the_untrained_score_changes_nothing_and_is_of_the_whole_run(

@@ -205,6 +205,16 @@ class DistillationLoss(nn.Module):
         Student and loss are on the runtime's device; `source` has the signal for the batches.
         """
 
+    def fit_for_score(
+        self,
+        student: PreTrainedModel,
+        batches: Iterable[Batch],
+        source: TeacherSignal,
+        runtime: Runtime,
+    ) -> None:
+        """As `fit`, but only what `heldout_value` reads need be set; default: everything."""
+        self.fit(student, batches, source, runtime)
+
     def learnt(self) -> dict[str, Tensor]:
         """What goes on in a later stage; default: all of its state, if it has parameters."""
         return self.state_dict() if any(True for _ in self.parameters()) else {}

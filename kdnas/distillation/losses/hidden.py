@@ -160,14 +160,19 @@ class HiddenLoss(DistillationLoss):
         others: a mean over them says more of the depth than of the student. Where the map leads
         elsewhere, it is that mean.
         """
-        last, depth = len(self.targets) - 1, len(self.mean) - 1
-        if self.weights is not None or depth not in self.targets[last]:
+        if not self.is_scored_by_last:
             return self.loss(output, batch, signal)
+        last, depth = len(self.targets) - 1, len(self.mean) - 1
         size, at = self.mean.shape[1], self.targets[last].index(depth)
         part = slice(at * size, (at + 1) * size)
         layer = self.layer_map.student_layers[last]
         predicted = self.projection(last)(output.hidden(layer, self.place))
         return squared_error(predicted[:, part], self.target(last, signal)[:, part])
+
+    @property
+    def is_scored_by_last(self) -> bool:
+        """Whether the map leads from the student's last layer to the teacher's."""
+        return self.weights is None and len(self.mean) - 1 in self.targets[-1]
 
     def count(self, batch: Batch) -> int:
         """Real tokens whose states are compared."""
@@ -181,15 +186,40 @@ class HiddenLoss(DistillationLoss):
         runtime: Runtime,
     ) -> None:
         """Sets projections to the ridge regression of their targets on the student's states."""
-
-        def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
-            for i, (layer, target) in enumerate(self.pairs(signal)):
-                yield i % len(self.projections), output.hidden(layer, self.place), target
-
         batches = list(batches)
         if self.weights is not None and self.options.normalisation != "raw":
             signals = (source.fetch(batch, self.of_teacher) for batch in batches)
             self.weights.measure(self.standardised(signal) for signal in signals)
+        self._fit(range(len(self.targets)), student, batches, source, runtime)
+
+    def fit_for_score(
+        self,
+        student: PreTrainedModel,
+        batches: Iterable[Batch],
+        source: TeacherSignal,
+        runtime: Runtime,
+    ) -> None:
+        """Of a score by the last layers, sets their projection alone, unless all share one."""
+        if self.is_scored_by_last and not self.options.shared_projection:
+            self._fit([len(self.targets) - 1], student, batches, source, runtime)
+        else:
+            self.fit(student, batches, source, runtime)
+
+    def _fit(
+        self,
+        which: Collection[int],
+        student: PreTrainedModel,
+        batches: Iterable[Batch],
+        source: TeacherSignal,
+        runtime: Runtime,
+    ) -> None:
+        """Fits the projections of these of the map's student layers, counted from 0."""
+
+        def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
+            for i, (layer, target) in enumerate(self.pairs(signal)):
+                if i in which:
+                    yield i % len(self.projections), output.hidden(layer, self.place), target
+
         fit_projections(self, self.projections, pairs, student, batches, source, runtime)
 
     def projection(self, i: int) -> nn.Module:

@@ -41,7 +41,8 @@ def fit_projections(
 ) -> None:
     """Sets linear maps to the ridge regression of what they should say on what they read.
 
-    `pairs` gives both of the student's outputs and the teacher's signal for a batch.
+    `pairs` gives both of the student's outputs and the teacher's signal for a batch; a map of which
+    it gives none stays as it is.
     """
     if not len(projections):
         return
@@ -55,7 +56,8 @@ def fit_projections(
                 sums[i].add(states.float(), targets)
     for projection, total in zip(projections, sums, strict=True):
         assert isinstance(projection, nn.Linear)
-        total.solve_into(projection)
+        if total.tokens:
+            total.solve_into(projection)
 
 
 class LeastSquares:
