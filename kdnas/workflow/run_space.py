@@ -32,6 +32,8 @@ def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
         return space_of_shape(config, source, settings.shape)
     own = {name: values for name, values in settings.space.items() if name != SPARSITY}
     space = SearchSpace.from_teacher(config, source, own)
+    if settings.searches and settings.speedup:
+        space = space.within(settings.speedup)
     if settings.searches and not settings.searches_pruned:
         if SPARSITY in settings.space:
             raise KdnasError(

@@ -10,6 +10,7 @@ from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES, Architecture, Candidate, SearchSpace, family_of
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked
+from kdnas.space.search_space import arithmetic
 
 BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")
 MINILM = Architecture(6, 12, 384, 1536, "gelu")
@@ -138,3 +139,17 @@ def test_electra_students_as_wide_as_the_embeddings_are_left_out() -> None:
         SearchSpace.from_teacher(config, "electra", two)
     whole = SearchSpace.from_teacher(small_config("electra", embedding_size=32), "electra")
     assert 32 in {a.hidden_size for a in whole.architectures}
+
+
+def test_within_a_speed_up_are_shapes_that_have_little_enough_arithmetic() -> None:
+    space = SearchSpace.from_teacher(small_config(), "bert", {"num_hidden_layers": [1, 2, 3]})
+    fast = space.within(2.0)
+    left = set(fast.architectures)
+    assert fast.teacher == space.teacher and space.teacher not in left
+    for shape in space.architectures:
+        ratio = arithmetic(space.teacher) / arithmetic(shape)
+        assert (shape in left) == (ratio >= 2.0 / 1.1)
+    assert fast.distributions == space.distributions
+    assert fast.with_recipes(["default", "labels"]).architectures == fast.architectures
+    assert space.within(1e9) is space  # out of reach: refused where speeds are measured
+    assert fast.within(0).architectures == space.architectures
