@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
 from kdnas.scoring.costs import CostMeter, margin_of
@@ -20,6 +21,11 @@ class Limits:
 
     speedup: float | None = None
     max_params: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Those of a run."""
+        return cls(settings.speedup, settings.max_params)
 
     def __bool__(self) -> bool:
         return self.speedup is not None or self.max_params is not None

@@ -140,7 +140,7 @@ class _Search:
         self.is_control = beside is not None
         rungs = 1 if beside else settings.rungs
         self.pruner = SuccessiveHalvingPruner(rungs, settings.reduction)
-        self.limits = Limits(settings.speedup, settings.max_params)
+        self.limits = Limits.of(settings)
         settled = evaluated(beside) + infeasible(beside) if beside else []
         known = {space.candidate(t.params): t for t in settled}
         self.results = TrialWriter(study, settings, self.pruner, known)

@@ -139,7 +139,7 @@ def _violations(
     known: Mapping[str, Any], params: Mapping[str, Any], settings: Settings
 ) -> dict[str, float]:
     """By how much a trial that was timed breaks the limits."""
-    limits = Limits(settings.speedup, settings.max_params)
+    limits = Limits.of(settings)
     pruning = Pruning.from_params(params)
     return limits.violations(known["speedup"], known["params"], pruning)
 

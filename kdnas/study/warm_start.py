@@ -45,7 +45,7 @@ def warm_start(
     """
     if study.get_trials(deepcopy=False):
         return
-    limits = Limits(settings.speedup, settings.max_params)
+    limits = Limits.of(settings)
     count = expected_trials(study, settings.trials)
     first = [c for c in published(space) if may_keep(limits, c, meter)]
     if picked and limits:

@@ -135,7 +135,7 @@ def _is_clearly_better(prepared: Prepared, one: Control, first: Control) -> bool
 
 def _keeps_limits(prepared: Prepared, control: Control) -> bool:
     settings = prepared.context.settings
-    limits = Limits(settings.speedup, settings.max_params)
+    limits = Limits.of(settings)
     if not limits:
         return True
     costs = measured(prepared, control.candidate, control.folder)["costs"]

@@ -13,7 +13,9 @@ from kdnas.files.disk import PAUSED, WEIGHT_BYTES, Disk, existing
 from kdnas.measure import count_params
 from kdnas.recipes.stages import teacher_request, views_of
 from kdnas.runs.context import Context
+from kdnas.scoring.limits import Limits
 from kdnas.scoring.mini_kd import states_for
+from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.tasks import EncodedExamples
 from kdnas.teachers.load import Teacher
@@ -31,7 +33,7 @@ def disk_needed(
     """What the cache and the run folder will hold more; one entry where they share a disk."""
     stores = _stores(context, inputs, given, in_full=students > 0)
     teacher = WEIGHT_BYTES * count_params(given.model)
-    shape = usual_shape(inputs.space, context.settings.speedup)
+    shape = _usual_shape(context, inputs, given)
     with torch.device("meta"):
         student = empty_student(given.model.config, shape, inputs.data.spec.task_type)
     one = WEIGHT_BYTES * count_params(student)
@@ -47,13 +49,18 @@ def disk_needed(
     ]
 
 
+def _usual_shape(context: Context, inputs: Inputs, given: Teacher) -> Architecture:
+    limits = Limits.of(context.settings)
+    return usual_shape(inputs.space, limits, count_params(given.model))
+
+
 def _stores(context: Context, inputs: Inputs, given: Teacher, *, in_full: bool) -> int:
     """Bytes of the teacher's signal for the proxy and, where students train in full, all rows."""
     settings, data = context.settings, inputs.data
     proxy = data.distillation.take(data.proxy)
     needed = store_bytes(given, proxy, states_for(inputs.space, given, settings))
     needed += store_bytes(given, proxy, states_for(inputs.space, given, settings, general=True))
-    shape = usual_shape(inputs.space, settings.speedup)
+    shape = _usual_shape(context, inputs, given)
     rows: dict[str, tuple[EncodedExamples, float]] = {"task": (data.train, 1.0)}
     if data.corpus is not None:
         rows["corpus"] = (data.corpus, 1.0)

@@ -93,7 +93,7 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
 
 def _limits(prepared: Prepared) -> Limits:
     settings = prepared.context.settings
-    return Limits(settings.speedup, settings.max_params)
+    return Limits.of(settings)
 
 
 def _machine(prepared: Prepared) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def drop_teacher(run: Run) -> None:
 def check_limits(context: Context, inputs: Inputs) -> None:
     """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
     settings, spec, space = context.settings, inputs.data.spec, inputs.space
-    limits = Limits(settings.speedup, settings.max_params)
+    limits = Limits.of(settings)
     asked = () if settings.searches else space.prunings  # a search may do without
     fastest = max(asked, key=lambda one: one.speedup, default=NOT_PRUNED)
     if limits or fastest.speedup:

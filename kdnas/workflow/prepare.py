@@ -68,7 +68,7 @@ class Prepared:
             evaluate_candidate,
             scorer=self.scorer,
             measure=measure,
-            limits=Limits(settings.speedup, settings.max_params),
+            limits=Limits.of(settings),
             reward=partial(candidate_reward, meter=meter),
             shape_of=meter.shape_of,
         )

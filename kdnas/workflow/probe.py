@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from kdnas.distillation.generation import seconds_a_row
 from kdnas.distillation.probe import seconds_a_step
 from kdnas.distillation.training import logits_of
+from kdnas.measure import count_params
 from kdnas.measure.latency import InTorch
 from kdnas.measure.quiet import working_seconds
 from kdnas.recipes.stages import teacher_schedule
@@ -19,6 +20,7 @@ from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import silently
 from kdnas.runtime.cores import threads
+from kdnas.scoring.limits import Limits
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.search_space import arithmetic
 from kdnas.students import empty_student
@@ -75,7 +77,7 @@ def probe(
     No weight of the run is touched, nothing is written, and torch's generator is as before.
     """
     space, spec = inputs.space, inputs.data.spec
-    usual = usual_shape(space, context.settings.speedup)
+    usual = usual_shape(space, Limits.of(context.settings), count_params(given.model))
 
     def made(shape: Architecture) -> PreTrainedModel:
         return empty_student(given.model.config, shape, spec.task_type)
@@ -97,18 +99,26 @@ def probe(
     return Speeds(teacher_step, student_step, token, latency, share, row, known, one_thread)
 
 
-def usual_shape(space: SearchSpace, speedup: float | None) -> Architecture:
+def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Architecture:
     """The shape that stands for all students where time and room are estimated.
 
-    Within a speed-up what is tried first and trained in full is about as large as that allows: the
-    largest shape that may be so fast. Without one, the shape nearest to the mean arithmetic.
+    It is one of those that keep the limits by their arithmetic and about so many parameters. Within
+    a speed-up what is tried first and trained in full is about as large as that allows: the
+    largest. Without one, it is the shape nearest to their mean arithmetic.
     """
-    if speedup is not None:
-        most = arithmetic(space.teacher) / speedup
-        fitting = [a for a in space.architectures if arithmetic(a) <= most] or [space.smallest]
-        return max(fitting, key=arithmetic)
-    mean = np.mean([arithmetic(a) for a in space.architectures])
-    return min(space.architectures, key=lambda a: abs(arithmetic(a) - mean))
+    keep = [a for a in space.architectures if _may_keep(space, limits, teacher_params, a)]
+    keep = keep or [space.smallest]
+    if limits.speedup is not None:
+        return max(keep, key=arithmetic)
+    mean = np.mean([arithmetic(a) for a in keep])
+    return min(keep, key=lambda a: abs(arithmetic(a) - mean))
+
+
+def _may_keep(space: SearchSpace, limits: Limits, teacher_params: int, a: Architecture) -> bool:
+    """Tables of vectors are taken to shrink with the hidden size, and all else to be arithmetic."""
+    tables = max(0, teacher_params - arithmetic(space.teacher))
+    params = round(tables * a.hidden_size / space.teacher.hidden_size) + arithmetic(a)
+    return limits.keeps(arithmetic(space.teacher) / arithmetic(a), params)
 
 
 def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:

@@ -120,7 +120,7 @@ def _best(
     until there are enough. Without one the reward weighs speed, too, and all are timed.
     """
     settings, meter = prepared.context.settings, prepared.meter
-    limits, limited = Limits(settings.speedup, settings.max_params), settings.speedup is not None
+    limits, limited = Limits.of(settings), settings.speedup is not None
     order = sorted(scored, key=lambda one: -one[1])[: TIMED * count if limited else None]
     found: list[tuple[Candidate, float]] = []
     for start in range(0, len(order), TOGETHER):
@@ -144,7 +144,7 @@ def _at_random(prepared: Prepared, like: Candidate) -> Iterator[Candidate]:
     which inherit less.
     """
     settings, shapes = prepared.context.settings, prepared.inputs.space.architectures
-    limits, meter = Limits(settings.speedup, settings.max_params), prepared.meter
+    limits, meter = Limits.of(settings), prepared.meter
     like, small = replace(like, pruning=NOT_PRUNED, assistants=()), list[Candidate]()
     largest = math.inf if settings.speedup is None else LARGEST * settings.speedup
     for i in np.random.default_rng(settings.seed).permutation(len(shapes)):

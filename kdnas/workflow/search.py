@@ -126,7 +126,7 @@ def _first(prepared: Prepared, study: Study) -> list[Candidate]:
     """
     settings, space = prepared.context.settings, prepared.inputs.space
     like = Candidate(space.teacher, usual_recipe(space), space.vocabularies[0])
-    limited = bool(Limits(settings.speedup, settings.max_params))
+    limited = bool(Limits.of(settings))
     picked = first_picks(prepared, like) if limited else []
     trials = expected_trials(study, settings.trials)
     best = screened(prepared, [*picked, *published(space)], like, trials)

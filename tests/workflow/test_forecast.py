@@ -15,6 +15,7 @@ from support.tiny import small_config
 from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.limits import Limits
 from kdnas.space import SearchSpace
 from kdnas.space.search_space import arithmetic
 from kdnas.workflow.disk import disk_needed
@@ -118,13 +119,16 @@ def test_too_small_a_disk_is_said_beforehand(
     assert "has 0 kB free, and this needs about " in found.warning
 
 
-def test_a_usual_student_is_as_large_as_a_speed_up_allows() -> None:
+def test_a_usual_student_is_as_large_as_limits_allow() -> None:
     space = SearchSpace.from_teacher(small_config(), "bert", {"num_hidden_layers": [1, 2, 3]})
-    whole = arithmetic(space.teacher)
-    usual = usual_shape(space, 2.0)
+    whole, params = arithmetic(space.teacher), 4 * arithmetic(space.teacher)
+    usual = usual_shape(space, Limits(2.0), params)
     assert arithmetic(usual) == max(
         size for size in map(arithmetic, space.architectures) if size <= whole / 2
     )
-    assert usual_shape(space, 1e6) == space.smallest
+    assert usual_shape(space, Limits(1e6), params) == space.smallest
     sizes = [arithmetic(shape) for shape in space.architectures]
-    assert min(sizes) < arithmetic(usual_shape(space, None)) < max(sizes)
+    assert min(sizes) < arithmetic(usual_shape(space, Limits(), params)) < max(sizes)
+    half = usual_shape(space, Limits(max_params=params // 2), params)
+    assert half.hidden_size < space.teacher.hidden_size
+    assert arithmetic(half) < arithmetic(usual_shape(space, Limits(), params))
