@@ -18,7 +18,7 @@ CHANGEABLE = (
     *("threads", "jobs", "device", "cache_limit", "force", "track"),
 )
 OF_FULL_KD = (
-    *("recipe", "stages", "after_mini_kd", "epochs_share"),
+    *("recipe", "stages", "after_mini_kd", "epochs_share", "more_epochs"),
     *("epochs", "lr", "task_epochs", "task_lr", "logit_weight", "hidden_weight"),
     "intermediate_losses",
 )

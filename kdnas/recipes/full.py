@@ -18,6 +18,7 @@ from kdnas.files.curves import Record, forget
 from kdnas.files.locks import file_lock
 from kdnas.recipes.stages import (
     StageResources,
+    longer_for,
     loss_options,
     losses_of,
     schedule_of,
@@ -33,6 +34,7 @@ from kdnas.recipes.views import learn_views
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
+from kdnas.space import Architecture
 from kdnas.space.candidate import TEACHERS_VOCABULARY, Candidate
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
@@ -49,7 +51,8 @@ GENERAL_SEED = 0
 class RecipeRun:
     """What every student of a run is trained with.
 
-    `record` takes note of each training; `pruned` makes students that are pruned, where there are;
+    `whole` is the run's teacher, also where an assistant teaches; `record` takes note of each
+    training; `pruned` makes students that are pruned, where there are;
     `parts` are those of a student that are trained together.
     """
 
@@ -57,6 +60,7 @@ class RecipeRun:
     run: Run
     runtime: Runtime
     resources: StageResources
+    whole: Architecture
     record: Record = forget
     pruned: PrunedStudents | None = None
     parts: Sequence[Part] = ()
@@ -151,8 +155,9 @@ def train_stage(
 ) -> None:
     """Trains a student by one stage, in place; the caller removes the checkpoint."""
     data = stage_data(job, stage, state)
+    own = longer_for(state.architecture, job.whole, stage, job.settings)
     trained = train_by_stage(
-        *(stage, state, data, job.settings, job.runtime),
+        *(own, state, data, job.settings, job.runtime),
         title=f"{title}: {stage.name}",
         checkpoint=checkpoint,
         team=job.runtime.team,
@@ -233,7 +238,9 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
     }
     # What was made before the key existed is found.
     later = {"decoder_losses"} | (set() if stage.freeze_student else {"freeze_student"})
+    longer = settings.more_epochs and stage.data == "task" and not stage.is_general
     return {
+        **({"more_epochs": True} if longer else {}),
         **_weights_key(settings, stage),
         **stage.model_dump(mode="json", include={*Stage.model_fields} - later),
         "batch_size": schedule.batch_size,

@@ -22,7 +22,8 @@ from kdnas.recipes.transfer_set import OWN, TransferSet, make_transfer_set, read
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
-from kdnas.space import AnyArchitecture, PrunedArchitecture
+from kdnas.space import AnyArchitecture, Architecture, PrunedArchitecture
+from kdnas.space.arithmetic import share_of_arithmetic
 from kdnas.space.pruned import LAYERS_KEY
 from kdnas.students.pruning import shape_of
 from kdnas.students.state import StudentState
@@ -40,6 +41,8 @@ SETTINGS_OF = {
 }
 # The share of a teacher's layers up to which pruned students have the rates of others.
 FULL_RATES_UP_TO = 0.15
+# The share of the teacher's arithmetic below which students train longer, and how much at most.
+LONGER_BELOW, MOST_TIMES = 0.06, 3.0
 # One view of a teacher serves students of all seeds.
 VIEW_SEED = 0
 
@@ -284,6 +287,27 @@ def rates_of(state: StudentState, settings: Settings) -> float:
     whole, depth = shape_of(state.model.config), shape.num_hidden_layers
     left = shape.share_of(whole) * depth / getattr(state.model.config, LAYERS_KEY, depth)
     return FULL_RATES_UP_TO / max(left, FULL_RATES_UP_TO)
+
+
+def longer(stage: Stage, share: float, settings: Settings) -> Stage:
+    """A stage with the epochs of a student that has a share of its teacher's arithmetic.
+
+    One that has little left needs more passes over the task's own rows, and takes less time for
+    each (docs/results.md, Pruned students). Other rows are many already; students without layers
+    have recipes of their own.
+    """
+    if stage.data != "task" or not settings.more_epochs or not share:
+        return stage
+    times = min(MOST_TIMES, max(1.0, LONGER_BELOW / share))
+    return stage.model_copy(update={"epochs": times * stage.epochs})
+
+
+def longer_for(
+    student: AnyArchitecture, teacher: Architecture, stage: Stage, settings: Settings
+) -> Stage:
+    """As `longer`, for a student of some shape; of teachers that write it was not measured."""
+    share = 1.0 if teacher.num_decoder_layers else share_of_arithmetic(student, teacher)
+    return longer(stage, share, settings)
 
 
 def remedy_of(stage: Stage, settings: Settings) -> str:

@@ -14,6 +14,7 @@ from transformers.activations import ACT2FN
 from kdnas.config.choices import RECIPE
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, Architecture
+from kdnas.space.arithmetic import arithmetic
 from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, Candidate
 from kdnas.space.derivation import (
     Choices,
@@ -348,11 +349,3 @@ def _with_own(values: Sequence[int | float | str], own: int | str) -> list[int |
 def _size(a: Architecture) -> tuple[int, ...]:
     heads = a.num_attention_heads
     return (arithmetic(a), a.hidden_size, heads, a.decoder_attention_heads or heads)
-
-
-def arithmetic(a: Architecture) -> int:
-    """Weights of a shape's layers: what a pass over a token multiplies."""
-    attention, twice = 4 * a.hidden_size**2, 2 * a.hidden_size
-    encoder = a.num_hidden_layers * (attention + twice * a.intermediate_size)
-    neurons = a.decoder_intermediate_size or a.intermediate_size
-    return encoder + a.num_decoder_layers * (2 * attention + twice * neurons)

@@ -20,7 +20,7 @@ from kdnas.config import Settings
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.reward import reward
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
-from kdnas.space.search_space import arithmetic
+from kdnas.space.arithmetic import arithmetic
 from kdnas.study.attributes import LESSONS
 from kdnas.study.samplers._targets import standardise
 

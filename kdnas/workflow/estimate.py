@@ -10,8 +10,9 @@ from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
 from kdnas.distillation.schedule import Schedule
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
+from kdnas.recipes.full import stage_on_labels
 from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
-from kdnas.recipes.stages import schedule_of, task_epochs, teacher_schedule
+from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import FINAL
@@ -93,8 +94,11 @@ class Estimate:
         scored = int(proxy.sizes.sum()) * self.speeds.token * self.speeds.share
         return count * (START_SECONDS + self._timed() + scored)
 
-    def recipe(self, *, signal: bool) -> Parts:
-        """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows."""
+    def recipe(self, *, signal: bool, share: float | None = None) -> Parts:
+        """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows.
+
+        Its share of the teacher's arithmetic says how long it trains; default: the usual one's.
+        """
         parts: Parts = {}
         read = {
             (stage.data, stage.is_general): self._rows(stage, self.full)
@@ -114,13 +118,13 @@ class Estimate:
             parts["transfer set"] = BEAMS * self.speeds.row * new
         for stage in self.full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
-            schedule = schedule_of(stage, self.full)
+            schedule = schedule_of(self._longer(stage, share), self.full)
             parts[stage.name] = times * self._training(schedule, self._rows(stage, self.full))
         return parts
 
     def sandwich(self, *, signal: bool) -> Parts:
         """Students of several sparsities in one network: each takes what its teacher does."""
-        own = self.recipe(signal=False)
+        own = self.recipe(signal=False, share=1.0)
         parts = {name: len(SANDWICH) / self.speeds.share * each for name, each in own.items()}
         return {**self.recipe(signal=signal), **parts}
 
@@ -142,8 +146,9 @@ class Estimate:
 
     def labels_alone(self) -> Parts:
         """The control without a teacher."""
-        schedule = Schedule(task_epochs(self.full), 0.0, self.settings.batch_size)
-        return {"labels-alone": self._training(schedule, self.lengths)}
+        stage = stage_on_labels(self.full)
+        schedule = schedule_of(self._longer(stage), self.full)
+        return {stage.name: self._training(schedule, self.lengths)}
 
     def report(self, students: int) -> float:
         """Scores, latencies and pages of some students and their teacher.
@@ -178,6 +183,11 @@ class Estimate:
         if stage.data == "transfer":
             return np.resize(self.lengths, recipe.transfer_rows)
         return self.lengths
+
+    def _longer(self, stage: Stage, share: float | None = None) -> Stage:
+        """A stage with the epochs of the usual student, or of one with another share."""
+        writes = self.space.teacher.num_decoder_layers > 0
+        return longer(stage, 1.0 if writes else share or self.speeds.share, self.full)
 
     def _training(self, schedule: Schedule, lengths: Indices) -> float:
         return schedule.steps(lengths) * self.speeds.student_step / self.shared

@@ -13,7 +13,7 @@ from optuna.study import Study
 from transformers import AutoConfig, PreTrainedModel
 
 from kdnas import __version__
-from kdnas.config import Settings, settings_of
+from kdnas.config import settings_of
 from kdnas.config.recipe import Stage
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of
@@ -23,6 +23,7 @@ from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.measure.onnx import runtime_name
 from kdnas.measure.quiet import how_measured
 from kdnas.recipes.full import stage_on_labels
+from kdnas.recipes.stages import longer_for
 from kdnas.report.model import (
     VERSION,
     Baseline,
@@ -248,7 +249,7 @@ def make_report(
         latency=[LatencyCell(**cell) for cell in grid],
         recipe=[
             TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
-            for stage in _stages(settings_of(settings, candidate.recipe), shipped)
+            for stage in _stages(prepared, shipped, student["architecture"])
         ],
         seconds=context.run.seconds(),
         environment=_environment(context),
@@ -256,9 +257,12 @@ def make_report(
     return report.model_copy(update={"verdict": verdict(report)})
 
 
-def _stages(settings: Settings, made: Control) -> tuple[Stage, ...]:
-    """The stages that trained a student, by the settings of its recipe."""
-    return settings.full_stages if made.distilled else (stage_on_labels(settings),)
+def _stages(prepared: Prepared, made: Control, shape: AnyArchitecture) -> list[Stage]:
+    """The stages that trained a student, with its epochs."""
+    settings = settings_of(prepared.context.settings, made.candidate.recipe)
+    own = settings.full_stages if made.distilled else (stage_on_labels(settings),)
+    whole = prepared.inputs.space.teacher
+    return [longer_for(shape, whole, stage, settings) for stage in own]
 
 
 def _pruned(prepared: Prepared, made: Control) -> PrunedFacts | None:

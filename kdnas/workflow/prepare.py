@@ -233,7 +233,8 @@ def prepare_full_kd(
     data = for_students(inputs.data, context.settings)
     settings = settings_of(context.settings, recipe)
     resources = prepare_stage_resources(settings, run, data, teacher, runtime, general)
-    return RecipeRun(settings, run, runtime, resources, Curves(run.folder).record, pruned)
+    record, whole = Curves(run.folder).record, inputs.space.teacher
+    return RecipeRun(settings, run, runtime, resources, whole, record, pruned)
 
 
 def _with_own_head(context: Context, inputs: Inputs, teacher: Teacher) -> Teacher:

@@ -22,7 +22,7 @@ from kdnas.runtime.console import silently
 from kdnas.runtime.cores import threads
 from kdnas.scoring.limits import Limits
 from kdnas.space import Architecture, SearchSpace
-from kdnas.space.search_space import arithmetic
+from kdnas.space.arithmetic import arithmetic
 from kdnas.students import empty_student
 from kdnas.study.record import rows_on_record
 from kdnas.teachers.load import Teacher

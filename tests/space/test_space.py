@@ -8,9 +8,9 @@ from transformers import AutoConfig
 
 from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES, Architecture, Candidate, SearchSpace, family_of
+from kdnas.space.arithmetic import arithmetic
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked
-from kdnas.space.search_space import arithmetic
 
 BERT_BASE = Architecture(12, 12, 768, 3072, "gelu")
 MINILM = Architecture(6, 12, 384, 1536, "gelu")

@@ -11,9 +11,9 @@ from transformers import AutoConfig
 
 from kdnas.errors import KdnasError
 from kdnas.space import ENCODER_DECODERS, FAMILIES, Architecture, Candidate, SearchSpace, family_of
+from kdnas.space.arithmetic import arithmetic
 from kdnas.space.derivation import derive_choices, teacher_architecture
 from kdnas.space.known_shapes import hand_picked, known_shapes
-from kdnas.space.search_space import arithmetic
 
 BART_BASE = Architecture(6, 12, 768, 3072, "gelu", 6)
 SHALLOW = Architecture(6, 8, 256, 1024, "relu", 2)

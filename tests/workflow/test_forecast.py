@@ -17,7 +17,7 @@ from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.limits import Limits
 from kdnas.space import SearchSpace
-from kdnas.space.search_space import arithmetic
+from kdnas.space.arithmetic import arithmetic
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.forecast import forecast
 from kdnas.workflow.inputs import load_given_teacher, read_inputs

@@ -1,0 +1,21 @@
+"""How much a shape's layers multiply, whatever the machine."""
+
+from __future__ import annotations
+
+from kdnas.space.architecture import Architecture
+from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
+
+
+def arithmetic(a: Architecture) -> int:
+    """Weights of a shape's layers: what a pass over a token multiplies."""
+    attention, twice = 4 * a.hidden_size**2, 2 * a.hidden_size
+    encoder = a.num_hidden_layers * (attention + twice * a.intermediate_size)
+    neurons = a.decoder_intermediate_size or a.intermediate_size
+    return encoder + a.num_decoder_layers * (2 * attention + twice * neurons)
+
+
+def share_of_arithmetic(student: AnyArchitecture, teacher: Architecture) -> float:
+    """What a student's layers multiply for a token as a share of its teacher's."""
+    if isinstance(student, PrunedArchitecture):
+        return student.share_of(teacher)
+    return arithmetic(student) / arithmetic(teacher)
