@@ -65,13 +65,13 @@ def test_what_is_refused(text: str, told: str, tmp_path: Path) -> None:
         lambda: load_spec(file),
     ]
     for read in readers:
-        start = time.perf_counter()
+        start = time.process_time()  # whatever else the machine does
         with pytest.raises(KdnasError) as caught:
             read()
         message = str(caught.value)
         assert told in message and message.startswith(f"invalid {file}: ")
         assert len(message) < 300 and "\n" not in message
-        assert time.perf_counter() - start < 3
+        assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(
