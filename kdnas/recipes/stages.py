@@ -42,7 +42,7 @@ SETTINGS_OF = {
 # The share of a teacher's layers up to which pruned students have the rates of others.
 FULL_RATES_UP_TO = 0.15
 # The share of the teacher's arithmetic below which students train longer, and how much at most.
-LONGER_BELOW, MOST_TIMES = 0.06, 3.0
+LONGER_BELOW, MOST_TIMES = 0.12, 3.0
 # One view of a teacher serves students of all seeds.
 VIEW_SEED = 0
 

@@ -71,7 +71,7 @@ class FullKDOptions(Options):
     more_epochs: bool = setting(
         True,
         "Train students that have little of the teacher's arithmetic for more epochs on the task's "
-        "own rows: 0.06 / (their share) times as many, at most three times.",
+        "own rows: 0.12 / (their share) times as many, at most three times.",
     )
     class_weights: ClassWeights = setting(
         "none",
