@@ -41,7 +41,8 @@ def captures(model: PreTrainedModel, objective: WeightedLosses, runtime: Runtime
     heads = of.read(model.config, "num_attention_heads")
     size = of.read(model.config, "hidden_size") // heads
     query = torch.empty(0, heads, size, dtype=torch.bfloat16, device=runtime.device)
-    fixed = all(s.kind in ("hidden", "first") for s in objective.of_student.states)
+    fixed = not objective.varies
+    fixed &= all(s.kind in ("hidden", "first") for s in objective.of_student.states)
     # Even batches leave some tokens out.
     fixed &= not any(loss.needs_all_tokens(loss.options) for loss in objective.named.values())
     return fixed and can_pack(model) and packing.varlen is not None and packing.fits_varlen(query)

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
+from kdnas.distillation.sandwich import A_STEP
 from kdnas.distillation.schedule import Schedule
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
 from kdnas.recipes.full import stage_on_labels
@@ -20,7 +21,6 @@ from kdnas.scoring.proxy import split_heldout
 from kdnas.space import Pruning
 from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
-from kdnas.workflow.find_assistant import SANDWICH
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import Speeds
 from kdnas.workflow.pruned import LATENCY_TABLE, TABLE_REPEATS
@@ -123,9 +123,12 @@ class Estimate:
         return parts
 
     def sandwich(self, *, signal: bool) -> Parts:
-        """Students of several sparsities in one network: each takes what its teacher does."""
+        """Students of several sparsities in one network: each takes what its teacher does.
+
+        A step trains some of them.
+        """
         own = self.recipe(signal=False, share=1.0)
-        parts = {name: len(SANDWICH) / self.speeds.share * each for name, each in own.items()}
+        parts = {name: A_STEP / self.speeds.share * each for name, each in own.items()}
         return {**self.recipe(signal=signal), **parts}
 
     @property

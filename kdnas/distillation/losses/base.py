@@ -291,9 +291,11 @@ class WeightedLosses(nn.Module):
         named: The losses by name.
         ramp: Shape (): where the step is between the first, 0, and the last, 1; the training loop
             keeps it.
+        varies: Whether what a step computes depends on its batch.
     """
 
     ramp: Tensor
+    varies = False
 
     def __init__(self, losses: Mapping[str, tuple[Weight, DistillationLoss]]) -> None:
         super().__init__()

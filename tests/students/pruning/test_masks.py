@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
-from kdnas.distillation.sandwich import SandwichLosses
+from kdnas.distillation.sandwich import A_STEP, SandwichLosses
 from kdnas.distillation.signals import NoSignal
 from kdnas.students.pruning import Kept, masked, masks, sliced
 from kdnas.tasks import EncodedExamples
@@ -65,3 +67,18 @@ def test_a_sandwich_is_the_mean_over_its_parts() -> None:
             each.append(own(model, batch, NoSignal())["total"])
     torch.testing.assert_close(both["total"], torch.stack(each).mean())
     assert each[0] != each[1]
+
+
+def test_each_step_trains_some_of_many_parts_the_same_for_the_same_rows() -> None:
+    parts = [lambda _: nullcontext() for _ in range(7)]
+    losses = SandwichLosses(WeightedLosses({"task": (1.0, LOSSES["task"]())}), parts)
+    batch = labelled_batch()
+    drawn = []
+    for start in range(40):
+        rows = replace(batch, indices=np.arange(start, start + 4))
+        found = losses.parts_of(rows)
+        assert len({id(part) for part in found}) == A_STEP
+        assert list(losses.parts_of(rows)) == list(found)
+        drawn += [parts.index(part) for part in found]
+    assert set(drawn) == set(range(7))
+    assert losses.varies
