@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -132,19 +132,20 @@ def prepare_data(job: RecipeRun, candidate: Candidate, state: StudentState) -> N
 
 def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: str) -> None:
     """The control without a teacher."""
-    stage = stage_on_labels(job.settings)
+    stages = [_longer(job, stage, state) for stage in job.settings.full_stages]
+    stage = stage_on_labels(job.settings, stages)
     train_stage(job, stage, state, folder / f"{stage.name}.pt", title)
 
 
-def stage_on_labels(settings: Settings) -> Stage:
-    """Labels alone, for as many epochs as a recipe's stages of the task."""
+def stage_on_labels(settings: Settings, stages: Iterable[Stage]) -> Stage:
+    """Labels alone, for as many epochs as these, a student's stages, have on the task's teacher."""
     own = [stage for stage in settings.full_stages if not stage.is_general]
     smoothing = [s.options["label_smoothing"] for s in own if "label_smoothing" in s.options]
     return Stage(
         name="labels-alone",
         data="task",
         losses=dict(LABELS_ONLY),
-        epochs=task_epochs(settings),
+        epochs=task_epochs(stages),
         lr=max(stage.lr for stage in own if trains_head(stage)),
         **({"label_smoothing": max(smoothing)} if smoothing else {}),
     )
@@ -155,15 +156,19 @@ def train_stage(
 ) -> None:
     """Trains a student by one stage, in place; the caller removes the checkpoint."""
     data = stage_data(job, stage, state)
-    own = longer_for(state.architecture, job.whole, stage, job.settings)
     trained = train_by_stage(
-        *(own, state, data, job.settings, job.runtime),
+        *(stage, state, data, job.settings, job.runtime),
         title=f"{title}: {stage.name}",
         checkpoint=checkpoint,
         team=job.runtime.team,
         parts=job.parts,
     )
     job.record(title, stage.name, trained.curve)
+
+
+def _longer(job: RecipeRun, stage: Stage, state: StudentState) -> Stage:
+    """A stage with the epochs of this student."""
+    return longer_for(state.architecture, job.whole, stage, job.settings)
 
 
 def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> DistillationData:
@@ -261,7 +266,7 @@ def _run_stages(
     state = start() if done < 0 else artifacts[done].read()
     for stage, artifact in list(zip(stages, artifacts, strict=True))[done + 1 :]:
         checkpoint = artifact.path.with_name(f"{artifact.path.name}.pt")
-        train_stage(job, stage, state, checkpoint, title)
+        train_stage(job, _longer(job, stage, state), state, checkpoint, title)
         artifact.write(state)
         checkpoint.unlink(missing_ok=True)
     return state

@@ -294,9 +294,9 @@ def longer(stage: Stage, share: float, settings: Settings) -> Stage:
 
     One that has little left needs more passes over the task's own rows, and takes less time for
     each (docs/results.md, Pruned students). Other rows are many already; students without layers
-    have recipes of their own.
+    have recipes of their own, and stages that train something else beside a student stay.
     """
-    if stage.data != "task" or not settings.more_epochs or not share:
+    if stage.data != "task" or stage.freeze_student or not settings.more_epochs or not share:
         return stage
     times = min(MOST_TIMES, max(1.0, LONGER_BELOW / share))
     return stage.model_copy(update={"epochs": times * stage.epochs})
@@ -342,7 +342,7 @@ def has_views(stage: Stage) -> bool:
     return any(LOSSES[name].has_views for name in stage.weighed)
 
 
-def task_epochs(settings: Settings) -> float:
-    """Epochs in which a recipe trains a student on its task's teacher."""
-    own = (stage for stage in settings.full_stages if not stage.is_general)
+def task_epochs(stages: Iterable[Stage]) -> float:
+    """Epochs in which the stages of a recipe train a student on its task's teacher."""
+    own = (stage for stage in stages if not stage.is_general)
     return sum(stage.epochs for stage in own if not stage.freeze_student)

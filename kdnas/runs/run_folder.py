@@ -106,7 +106,8 @@ class Run:
             raise KdnasError(
                 f"{folder} holds no kdnas run (no config.yaml); start one with kdnas search"
             )
-        if not read_yaml(folder / "config.yaml"):
+        known = read_yaml(folder / "config.yaml")
+        if not known:
             raise KdnasError(
                 f"{folder}/config.yaml is empty; put back the settings that the run began with"
             )
@@ -114,6 +115,8 @@ class Run:
         found = load_settings(files, given, folder / "config.yaml")
         if files or given:
             _refuse_fixed(found, load_settings((), {}, folder / "config.yaml"), folder)
+        if "more_epochs" not in {**known, **given}:  # begun before there was such an option
+            found = found.model_copy(update={"more_epochs": False})
         run = cls(folder, _without_password(found))
         storage_url.keep_password(found.storage, folder)
         if run.settings != found:

@@ -149,8 +149,9 @@ class Estimate:
 
     def labels_alone(self) -> Parts:
         """The control without a teacher."""
-        stage = stage_on_labels(self.full)
-        schedule = schedule_of(self._longer(stage), self.full)
+        stages = [self._longer(stage) for stage in self.full.full_stages]
+        stage = stage_on_labels(self.full, stages)
+        schedule = schedule_of(stage, self.full)
         return {stage.name: self._training(schedule, self.lengths)}
 
     def report(self, students: int) -> float:
@@ -173,7 +174,9 @@ class Estimate:
 
     def _steps(self, recipe: Settings) -> int:
         """Steps of a whole recipe."""
-        stages = [(schedule_of(stage, recipe), stage) for stage in recipe.full_stages]
+        share = self.speeds.share
+        own = [longer(stage, share, recipe) for stage in recipe.full_stages]
+        stages = [(schedule_of(stage, recipe), stage) for stage in own]
         return sum(schedule.steps(self._rows(stage, recipe)) for schedule, stage in stages)
 
     def _rows(self, stage: Stage, recipe: Settings) -> Indices:

@@ -192,6 +192,7 @@ def final_scores(
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
+    key |= {"more_epochs": True} if settings.more_epochs else {}
     vocabulary = inputs.vocabularies[student["vocabulary"]]
     key |= {} if vocabulary.name == TEACHERS_VOCABULARY else {"vocabulary": vocabulary.name}
 

@@ -260,9 +260,9 @@ def make_report(
 def _stages(prepared: Prepared, made: Control, shape: AnyArchitecture) -> list[Stage]:
     """The stages that trained a student, with its epochs."""
     settings = settings_of(prepared.context.settings, made.candidate.recipe)
-    own = settings.full_stages if made.distilled else (stage_on_labels(settings),)
     whole = prepared.inputs.space.teacher
-    return [longer_for(shape, whole, stage, settings) for stage in own]
+    stages = [longer_for(shape, whole, stage, settings) for stage in settings.full_stages]
+    return stages if made.distilled else [stage_on_labels(settings, stages)]
 
 
 def _pruned(prepared: Prepared, made: Control) -> PrunedFacts | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -118,7 +119,8 @@ def _may_keep(space: SearchSpace, limits: Limits, teacher_params: int, a: Archit
     """Tables of vectors are taken to shrink with the hidden size, and all else to be arithmetic."""
     tables = max(0, teacher_params - arithmetic(space.teacher))
     params = round(tables * a.hidden_size / space.teacher.hidden_size) + arithmetic(a)
-    return limits.keeps(arithmetic(space.teacher) / arithmetic(a), params)
+    own = arithmetic(a)  # 0 without layers
+    return limits.keeps(arithmetic(space.teacher) / own if own else math.inf, params)
 
 
 def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:

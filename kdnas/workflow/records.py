@@ -28,7 +28,7 @@ def recipe_record(settings: Settings) -> list[dict[str, Any]]:
     asked = settings.class_weights
     weighed: dict[str, Any] = {} if asked == "none" else {"class_weights": asked}
     weighed |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
-    weighed |= {} if settings.more_epochs else {"more_epochs": False}
+    weighed |= {"more_epochs": True} if settings.more_epochs else {}
     stages = (
         stage.model_dump(mode="json", exclude_defaults=True) for stage in settings.full_stages
     )

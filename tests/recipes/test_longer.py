@@ -71,4 +71,13 @@ def test_a_recipe_and_the_control_on_labels_train_so_long(
 def test_students_without_more_epochs_are_other_students() -> None:
     plain, without = Settings(), Settings(more_epochs=False)
     assert recipe_record(plain) != recipe_record(without)
-    assert "more_epochs" not in recipe_record(plain)[0]  # those of runs begun before are found
+    assert "more_epochs" not in recipe_record(without)[0]  # those of runs begun before are found
+
+
+def test_a_run_that_was_begun_before_trains_as_before(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    assert Run.open(run.folder).settings.more_epochs
+    file = run.folder / "config.yaml"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if not line.startswith("more_epochs")))
+    assert not Run.open(run.folder).settings.more_epochs

@@ -70,8 +70,8 @@ class FullKDOptions(Options):
     )
     more_epochs: bool = setting(
         True,
-        "Train students that have little of the teacher's arithmetic for more epochs on the task's "
-        "own rows: 0.12 / (their share) times as many, at most three times.",
+        "Train encoders that have less than 12% of the arithmetic of the teacher's layers for more "
+        "epochs on the task's own rows: 0.12 / (their share) times as many, at most three times.",
     )
     class_weights: ClassWeights = setting(
         "none",
