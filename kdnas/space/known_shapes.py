@@ -64,7 +64,7 @@ def hand_picked(
     the teacher's heads, as DistilBERT, TinyBERT and MiniLM do: among students of one speed, those
     with fewer were worse (docs/results.md). One shape (`but`) is left out.
     """
-    teacher, space = space.teacher, space.within(0)  # nobody counts arithmetic by hand
+    teacher, space = space.teacher, space.whole  # nobody counts arithmetic by hand
     ratio = teacher.intermediate_size / teacher.hidden_size
 
     def distance(a: Architecture) -> tuple[float, ...]:

@@ -124,6 +124,11 @@ class SearchSpace:
         fast = self._with(speedup=speedup)
         return fast if fast.architectures and not self.teacher.num_decoder_layers else self
 
+    @cached_property
+    def whole(self) -> SearchSpace:
+        """With the shapes that have too much arithmetic for the speed-up, too."""
+        return self._with(speedup=0.0) if self.speedup else self
+
     def _with(self, **changes: Any) -> SearchSpace:
         """A copy with other attributes."""
         names = (

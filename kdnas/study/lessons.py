@@ -60,7 +60,7 @@ def make_lessons(
         most: Lessons at most; of more trials they are evenly spread by score, the best among them.
         number: Of the study among several.
     """
-    space = space.within(0)  # slow shapes stand for slow shapes
+    space = space.whole  # slow shapes stand for slow shapes
     seen = {Candidate.from_params(trial.params): trial for trial in earlier.trials}
     known = [(here, t) for one, t in seen.items() if (here := _recipe_here(one, space)) is not None]
     if not known or bool(earlier.teacher.decoder) != bool(space.teacher.decoder):

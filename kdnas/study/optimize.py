@@ -271,7 +271,7 @@ class _Search:
         return told.state == TrialState.FAIL
 
     def _work_on(self, trial: Trial, candidate: Candidate) -> None:
-        if not self.space.is_valid(trial.params):
+        if not self.space.whole.is_valid(trial.params):  # a person may enqueue what is too slow
             raise ValueError("not a valid candidate of this space")
         reason = claim(self.study, trial, self.settings.trials, self.pruner, self.monitor)
         if reason:

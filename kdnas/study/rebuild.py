@@ -133,7 +133,7 @@ def _fill(run: Run, space: SearchSpace, url: str, found: Mapping[bool, Found]) -
                     trial_of(row, space, settings) if row else create_trial(state=TrialState.FAIL)
                 )
             for candidate in parts.again.values():
-                if space.is_valid(params := space.params(candidate)):
+                if space.whole.is_valid(params := space.params(candidate)):
                     study.enqueue_trial(params, skip_if_exists=True)
         storage.remove_session()
 

@@ -101,7 +101,7 @@ def trial_of(row: Row, space: SearchSpace, settings: Settings) -> FrozenTrial:
     params: dict[str, Any] = {}
     if all(row.get(name) is not None for name in FIELDS):
         params = space.params(candidate_of(row))
-        if not space.within(0).is_valid(params):  # tried before the limit left it out
+        if not space.whole.is_valid(params):  # tried before the limit left it out
             raise KdnasError(
                 f"trial {row['number']} on record, {candidate_of(row).label}, is not in this run's "
                 "space; restore the old `space` and teacher in config.yaml"
