@@ -30,6 +30,9 @@ from kdnas.workflow.selection_rows import for_students, selection_rows
 # A step of distillation reads the teacher's signal and has more losses than one on labels alone;
 # storing the signal writes it to disk as well.
 DISTILLING, STORING = 1.15, 1.2
+# Students that are so many times as fast have about this share of the arithmetic that the speed-up
+# alone would leave them: small products are slower for their size.
+OF_A_SPEED = 0.5
 # Where the student is frozen, a step is its forward pass: a third of the arithmetic.
 FROZEN = 1 / 3
 # Times that scatter are taken again.
@@ -47,6 +50,7 @@ class Estimate:
         self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
         self.jobs = jobs  # candidates that are scored side by side
         self.shared = context.runtime.team.size  # processes that train together
+        self.share = speeds.share * (OF_A_SPEED if self.settings.speedup else 1.0)
         self.lengths = for_students(inputs.data, context.settings).train.sizes
         # Nobody knows yet which recipe on offer will train in full: the longest one, at worst.
         self.full = max(every_recipe(self.settings).values(), key=self._steps)
@@ -174,8 +178,7 @@ class Estimate:
 
     def _steps(self, recipe: Settings) -> int:
         """Steps of a whole recipe."""
-        share = self.speeds.share
-        own = [longer(stage, share, recipe) for stage in recipe.full_stages]
+        own = [longer(stage, self.share, recipe) for stage in recipe.full_stages]
         stages = [(schedule_of(stage, recipe), stage) for stage in own]
         return sum(schedule.steps(self._rows(stage, recipe)) for schedule, stage in stages)
 
@@ -193,7 +196,7 @@ class Estimate:
     def _longer(self, stage: Stage, share: float | None = None) -> Stage:
         """A stage with the epochs of the usual student, or of one with another share."""
         writes = self.space.teacher.num_decoder_layers > 0
-        return longer(stage, 1.0 if writes else share or self.speeds.share, self.full)
+        return longer(stage, 1.0 if writes else share or self.share, self.full)
 
     def _training(self, schedule: Schedule, lengths: Indices) -> float:
         return schedule.steps(lengths) * self.speeds.student_step / self.shared

@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Said
@@ -19,11 +21,12 @@ from kdnas.scoring.limits import Limits
 from kdnas.space import SearchSpace
 from kdnas.space.arithmetic import arithmetic
 from kdnas.workflow.disk import disk_needed
+from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.forecast import forecast
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
 from kdnas.workflow.planned_facts import LEGEND
 from kdnas.workflow.prepare import prepare_teacher
-from kdnas.workflow.probe import usual_shape
+from kdnas.workflow.probe import Speeds, usual_shape
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -132,3 +135,20 @@ def test_a_usual_student_is_as_large_as_limits_allow() -> None:
     half = usual_shape(space, Limits(max_params=params // 2), params)
     assert half.hidden_size < space.teacher.hidden_size
     assert arithmetic(half) < arithmetic(usual_shape(space, Limits(), params))
+
+
+def test_plans_know_that_small_students_train_longer(make_run: Callable[..., Run]) -> None:
+    """An eighth of the arithmetic, by the speed-up alone, is taken for a sixteenth."""
+    context = open_context(make_run(speedup=8.0))
+    inputs = read_inputs(context)
+
+    def seconds(*, share: float, **changes: Any) -> float:
+        settings = context.settings.model_copy(update=changes)
+        own = replace(context, settings=settings)
+        estimate = Estimate(own, inputs, Speeds(1.0, 1.0, 1.0, 1.0, share))
+        return sum(estimate.recipe(signal=False).values())
+
+    whole = seconds(share=1 / 8, more_epochs=False)
+    assert seconds(share=1 / 8) == pytest.approx(1.92 * whole, rel=0.1)  # whole steps
+    assert seconds(share=1 / 8, speedup=None) == whole
+    assert seconds(share=1.0) == whole
