@@ -161,9 +161,8 @@ def test_the_stages_of_a_student(make: Callable[..., Stepwise], trained: list[st
     assert before.keys() == after.keys() == names  # and no head
     assert before["pairs"].tolist() == [[1, 1], [2, 3]]
     assert not torch.equal(before["filters.0.weight"], after["filters.0.weight"])
-    assert (
-        task_epochs(pipeline.settings.full_stages) == 0.5
-    )  # the control is trained as long as the student
+    # The control is trained as long as the student.
+    assert task_epochs(pipeline.settings.full_stages) == 0.5
 
     importance = _initialiser(pipeline.full, pipeline.settings.full_stages[0]).importance
     first = build_student(pipeline.teacher.model, SMALL, importance=importance).state_dict()
