@@ -9,7 +9,6 @@ import numpy as np
 from kdnas.config import Settings, every_recipe
 from kdnas.config.recipe import Stage
 from kdnas.distillation.sandwich import A_STEP
-from kdnas.distillation.schedule import Schedule
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
 from kdnas.recipes.full import stage_on_labels
 from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
@@ -39,6 +38,10 @@ FROZEN = 1 / 3
 AGAIN = 1.5
 # Building a student; intervals of a model's scores; tables, plots and pages.
 START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
+
+# What a step takes however little of a layer is left, as a share of the teacher's (MiniLM pruned to
+# 2x, 4x and 8x, docs/results.md).
+OF_ANY_STEP = 0.25
 
 Parts = dict[str, float]
 
@@ -101,7 +104,8 @@ class Estimate:
     def recipe(self, *, signal: bool, share: float | None = None) -> Parts:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows.
 
-        Its share of the teacher's arithmetic says how long it trains; default: the usual one's.
+        Its share of the teacher's arithmetic says how long it trains and how long a step takes;
+        default: the usual one's.
         """
         parts: Parts = {}
         read = {
@@ -122,8 +126,8 @@ class Estimate:
             parts["transfer set"] = BEAMS * self.speeds.row * new
         for stage in self.full.full_stages:
             times = FROZEN if stage.freeze_student else DISTILLING
-            schedule = schedule_of(self._longer(stage, share), self.full)
-            parts[stage.name] = times * self._training(schedule, self._rows(stage, self.full))
+            longest, rows = self._longer(stage, share), self._rows(stage, self.full)
+            parts[stage.name] = times * self._training(longest, rows, share)
         return parts
 
     def sandwich(self, *, signal: bool) -> Parts:
@@ -132,7 +136,7 @@ class Estimate:
         A step trains some of them.
         """
         own = self.recipe(signal=False, share=1.0)
-        parts = {name: A_STEP / self.speeds.share * each for name, each in own.items()}
+        parts = {name: A_STEP * each for name, each in own.items()}
         return {**self.recipe(signal=signal), **parts}
 
     @property
@@ -151,12 +155,11 @@ class Estimate:
         cells = count_cells(self.space.teacher)
         return {LATENCY_TABLE: cells * self._timed(TABLE_REPEATS)}
 
-    def labels_alone(self) -> Parts:
-        """The control without a teacher."""
-        stages = [self._longer(stage) for stage in self.full.full_stages]
+    def labels_alone(self, share: float | None = None) -> Parts:
+        """The control without a teacher; `share` as for `recipe`."""
+        stages = [self._longer(stage, share) for stage in self.full.full_stages]
         stage = stage_on_labels(self.full, stages)
-        schedule = schedule_of(stage, self.full)
-        return {stage.name: self._training(schedule, self.lengths)}
+        return {stage.name: self._training(stage, self.lengths, share)}
 
     def report(self, students: int) -> float:
         """Scores, latencies and pages of some students and their teacher.
@@ -198,8 +201,10 @@ class Estimate:
         writes = self.space.teacher.num_decoder_layers > 0
         return longer(stage, 1.0 if writes else share or self.share, self.full)
 
-    def _training(self, schedule: Schedule, lengths: Indices) -> float:
-        return schedule.steps(lengths) * self.speeds.student_step / self.shared
+    def _training(self, stage: Stage, lengths: Indices, share: float | None) -> float:
+        steps = schedule_of(stage, self.full).steps(lengths)
+        times = 1.0 if share is None else of_a_step(share) / of_a_step(self.speeds.share)
+        return times * steps * self.speeds.student_step / self.shared
 
     def _timed(self, repeats: int | None = None) -> float:
         """Timing a student beside its teacher, sometimes twice."""
@@ -215,3 +220,15 @@ class Estimate:
         fixed = max(0.0, speeds.latency - timed)
         cells = [fixed + b * n * speeds.token for b in BATCHES for n in LENGTHS]
         return sum(min(CELL_SECONDS, MOST * (1 + speeds.share) * cell) for cell in cells)
+
+
+def of_a_step(share: float) -> float:
+    """Seconds of a step of training, by the share of the teacher's arithmetic; the teacher's: 1."""
+    return OF_ANY_STEP + (1 - OF_ANY_STEP) * share
+
+
+def share_asked(pruning: Pruning) -> float | None:
+    """What a pruned student will have of its teacher's arithmetic; None where nothing is asked."""
+    if pruning.speedup:
+        return min(1.0, OF_A_SPEED / pruning.speedup)
+    return 1 - pruning.sparsity if pruning else None

@@ -231,7 +231,7 @@ def _students(estimate: Estimate, students: Sequence[Training], jobs: int) -> li
     for one in students:
         signal = not any(step.kind == "student" for step in found)
         step = Step(
-            *(one.step, one.title, _parts(estimate, one.kind, signal=signal)),
+            *(one.step, one.title, _parts(estimate, one, signal=signal)),
             kind="student" if one.is_student else "pruning",
             jobs=min(jobs, groups.get(one.group, 1)),
             slower=estimate.speeds.one_thread,
@@ -240,9 +240,11 @@ def _students(estimate: Estimate, students: Sequence[Training], jobs: int) -> li
     return found
 
 
-def _parts(estimate: Estimate, kind: Kind, *, signal: bool) -> dict[str, float]:
-    if kind is Kind.LABELS:
-        return estimate.labels_alone()
-    if kind is Kind.IMPORTANCE:
+def _parts(estimate: Estimate, one: Training, *, signal: bool) -> dict[str, float]:
+    if one.kind is Kind.LABELS:
+        return estimate.labels_alone(one.share)
+    if one.kind is Kind.IMPORTANCE:
         return estimate.importance()
-    return (estimate.sandwich if kind is Kind.SANDWICH else estimate.recipe)(signal=signal)
+    if one.kind is Kind.SANDWICH:
+        return estimate.sandwich(signal=signal)
+    return estimate.recipe(signal=signal, share=one.share)

@@ -201,7 +201,7 @@ def _asked_trainings(context: Context, inputs: Inputs) -> list[Training]:
         check_assistants(context, inputs, candidate)
         home = home_of_pruned(context, candidate.pruning)
         found += before_training(context, candidate)
-        found += trained_in_full(context, home, candidate.assistants)
+        found += trained_in_full(context, home, candidate.assistants, candidate.pruning)
     return found
 
 

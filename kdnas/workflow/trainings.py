@@ -11,8 +11,10 @@ from kdnas.config import Settings
 from kdnas.config.assistants import AUTO
 from kdnas.runs.context import Context
 from kdnas.space import Candidate
+from kdnas.space.pruning import NOT_PRUNED, Pruning
 from kdnas.workflow.assistants import assistants_of
 from kdnas.workflow.distil import FINALIST, finalist_step, step_name
+from kdnas.workflow.estimate import share_asked
 from kdnas.workflow.pruned import importance_file, importance_step
 from kdnas.workflow.records import is_made
 from kdnas.workflow.seeds import other_seeds, place_of_seed
@@ -40,6 +42,7 @@ class Training:
         place: The folder of the checkpoint, or the file of what is measured.
         kind: How long it takes.
         group: Those of a group are trained side by side; of none, by itself.
+        share: Its layers' arithmetic as a share of its teacher's; None where nobody knows yet.
     """
 
     step: str
@@ -47,6 +50,7 @@ class Training:
     place: Path
     kind: Kind = Kind.RECIPE
     group: str = ""
+    share: float | None = None
 
     @property
     def is_student(self) -> bool:
@@ -68,14 +72,21 @@ def before_training(context: Context, candidate: Candidate) -> list[Training]:
     for one in assistants_of(context, candidate):
         kind = Kind.SANDWICH if one.word == AUTO else Kind.RECIPE
         if not one.source:
-            found.append(Training(one.step, f"assistant: {one.title}", one.folder, kind))
+            share = None if one.candidate is None else share_asked(one.candidate.pruning)
+            title = f"assistant: {one.title}"
+            found.append(Training(one.step, title, one.folder, kind, share=share))
     return found
 
 
-def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()) -> list[Training]:
+def trained_in_full(
+    context: Context,
+    home: Path,
+    assistants: Sequence[str] = (),
+    pruning: Pruning = NOT_PRUNED,
+) -> list[Training]:
     """The students that are trained in full for a report.
 
-    `assistants` teach the student of the report.
+    `assistants` teach the student of the report; `pruning` is how that is pruned, if it is asked.
     """
     settings = context.settings
     kinds = [
@@ -90,16 +101,18 @@ def trained_in_full(context: Context, home: Path, assistants: Sequence[str] = ()
         kinds.append(("distil", "hand-picked", "control: a shape picked by hand"))
     if settings.searches and settings.random_control == "full" and settings.sampler != "random":
         kinds.append(("distil", "random-search", "control: the best of random search"))
+    share = share_asked(pruning)
     found, of_search = list[Training](), settings.searches and home == context.run.folder
     for step, name, title in kinds:
         place = home / "student" if name == "student" else home / "controls" / name
         kind = Kind.LABELS if step == "control" else Kind.RECIPE
         first = FINALIST if of_search and name == "student" else str(home)
-        found.append(Training(step_name(context.run, step, place), title, place, kind, first))
+        named = step_name(context.run, step, place)
+        found.append(Training(named, title, place, kind, first, share))
         for seed in other_seeds(settings):
             place, told = place_of_seed(home, name, seed), f"{title}, seed {seed}"
             own = step_name(context.run, step, place, seed)
-            found.append(Training(own, told, place, kind, str(home)))
+            found.append(Training(own, told, place, kind, str(home), share))
     if not of_search:
         return found
     # Where time is short: to choose between two students comes before a control, to choose among

@@ -18,10 +18,10 @@ from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.limits import Limits
-from kdnas.space import SearchSpace
+from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.arithmetic import arithmetic
 from kdnas.workflow.disk import disk_needed
-from kdnas.workflow.estimate import Estimate
+from kdnas.workflow.estimate import Estimate, share_asked
 from kdnas.workflow.forecast import forecast
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
 from kdnas.workflow.planned_facts import LEGEND
@@ -152,3 +152,21 @@ def test_plans_know_that_small_students_train_longer(make_run: Callable[..., Run
     assert seconds(share=1 / 8) == pytest.approx(1.92 * whole, rel=0.1)  # whole steps
     assert seconds(share=1 / 8, speedup=None) == whole
     assert seconds(share=1.0) == whole
+
+
+def test_plans_know_how_far_a_student_is_pruned(make_run: Callable[..., Run]) -> None:
+    """At 95% it sees its rows 2.4 times (0.12 / 0.05), a step takes less than the usual one's."""
+    assert share_asked(Pruning("ziplm", sparsity=0.95)) == pytest.approx(0.05)
+    assert share_asked(Pruning("ziplm", speedup=4.0, after=(2.0,))) == pytest.approx(0.125)
+    assert share_asked(NOT_PRUNED) is None
+    context = open_context(make_run())
+    estimate = Estimate(context, read_inputs(context), Speeds(1.0, 1.0, 1.0, 1.0, 0.25))
+
+    def seconds(share: float | None) -> float:
+        return sum(estimate.recipe(signal=False, share=share).values())
+
+    assert seconds(0.25) == seconds(None)
+    step = (0.25 + 0.75 * 0.05) / (0.25 + 0.75 * 0.25)
+    assert seconds(0.05) == pytest.approx(2.4 * step * seconds(None), rel=0.1)  # whole steps
+    labels = [sum(estimate.labels_alone(share).values()) for share in (None, 0.05)]
+    assert labels[1] == pytest.approx(2.4 * step * labels[0], rel=0.1)
