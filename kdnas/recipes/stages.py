@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from kdnas.config import Settings
 from kdnas.config.recipe import LOSS_SETTINGS, Stage
 from kdnas.distillation.losses import LOSSES, LossOptions, Shapes, TeacherView
-from kdnas.distillation.losses.base import Weight, WeightedLosses
+from kdnas.distillation.losses.base import Fitting, Weight, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, State
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import KdnasError
@@ -251,8 +251,8 @@ def weighted_losses(
         elif fit and loss.state_dict():
             state.model.to(runtime.device)  # type: ignore[arg-type]
             batches = some_batches(data.data, data.teacher.pad_id, runtime, settings.seed)
-            fitted = loss.fit_for_score if scored else loss.fit
-            fitted(state.model, batches, data.source, runtime)
+            on = Fitting(state.model, batches, data.source, runtime)
+            (loss.fit_for_score if scored else loss.fit)(on)
         losses[name] = (weight, loss)
     return WeightedLosses(losses)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -74,13 +73,13 @@ class DistillationData:
 
 def some_batches(
     data: EncodedExamples, pad_id: int, runtime: Runtime, seed: int = 0
-) -> Iterator[Batch]:
+) -> list[Batch]:
     """The first batches of an epoch over some data, on the runtime's device."""
     count, size = FEW_BATCHES, BATCH_SIZE
     if runtime.device.type != "cpu":
         count, size = 1, GPU_BATCH_SIZE
     plan = plan_epoch(data.sizes, size, seed, 0)[:count]
-    return (collate(data, indices, pad_id).to(runtime.device) for indices in plan)
+    return [collate(data, indices, pad_id).to(runtime.device) for indices in plan]
 
 
 def _statistics(

@@ -11,7 +11,7 @@ import torch
 from support.tiny_pairs import PAD, pair_data, tiny_pair
 
 from kdnas.distillation.losses import LOSSES, Shapes
-from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.losses.base import Fitting, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.training import heldout_losses, train
@@ -67,7 +67,7 @@ def test_every_loss_falls_and_the_state_survives(
     }
     objective, source = WeightedLosses(losses), store.subset()
     for _, loss in losses.values():
-        loss.fit(state.model, some_batches(data, PAD, runtime), source, runtime)
+        loss.fit(Fitting(state.model, some_batches(data, PAD, runtime), source, runtime))
     work = (state.model, objective, data, source)
     before = heldout_losses(*work, runtime, pad_id=PAD)
     train(*work, Schedule(epochs=6, batch_size=8, lr=5e-3), runtime, pad_id=PAD)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from kdnas.config.choices import Normalisation
 from kdnas.config.layer_mapping import LayerMapping
@@ -17,6 +16,7 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap, fixed_mapping_problem
 from kdnas.distillation.losses.base import (
     DistillationLoss,
+    Fitting,
     LossOptions,
     Shapes,
     TeacherStatistics,
@@ -25,8 +25,6 @@ from kdnas.distillation.losses.base import (
     stacks_at,
 )
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, attention_states
-from kdnas.distillation.signals import TeacherSignal
-from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.families import Place, Unit
 from kdnas.space.pruned import AnyArchitecture
@@ -137,21 +135,15 @@ class AttentionLoss(DistillationLoss):
         return batch.packing.count if self.place == "encoder" else len(batch.units)
 
     @torch.no_grad()
-    def fit(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def fit(self, on: Fitting) -> None:
         """Measures the variance of the teacher's scores."""
         if self.options.normalisation == "raw":
             return
         layers = self.layer_map.teacher_layers
         sums = torch.zeros(2, len(layers), self.heads, device=self.scale.device)
         tokens = 0
-        for batch in batches:
-            signal = source.fetch(batch, self.of_teacher)
+        for batch in on.batches:
+            signal = on.source.fetch(batch, self.of_teacher)
             queries, keys = real_places(batch, self.place)
             tokens += self.count(batch)
             for i, layer in enumerate(layers):

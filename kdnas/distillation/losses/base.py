@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
@@ -54,6 +54,23 @@ def no_decoder(name: str, place: Place, teacher: Architecture) -> str | None:
     if place == "encoder" or teacher.decoder:
         return None
     return f"the loss {name} compares decoders, and the teacher has none; leave it out"
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """A student on some rows, and what its teacher says of them.
+
+    Attributes:
+        student: On the runtime's device, as is the loss that is fitted.
+        batches: Of the rows.
+        source: Has the teacher's signal for them.
+        runtime: Where it all happens.
+    """
+
+    student: PreTrainedModel
+    batches: Sequence[Batch]
+    source: TeacherSignal
+    runtime: Runtime
 
 
 @dataclass(frozen=True)
@@ -193,27 +210,12 @@ class DistillationLoss(nn.Module):
         """Over how many items of a batch the loss is a mean; default: real tokens."""
         return batch.packing.count
 
-    def fit(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
-        """Sets the loss's own parameters for a student before training; default: nothing to do.
+    def fit(self, on: Fitting) -> None:
+        """Sets the loss's own parameters for a student before training; default: nothing to do."""
 
-        Student and loss are on the runtime's device; `source` has the signal for the batches.
-        """
-
-    def fit_for_score(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def fit_for_score(self, on: Fitting) -> None:
         """As `fit`, but only what `heldout_value` reads need be set; default: everything."""
-        self.fit(student, batches, source, runtime)
+        self.fit(on)
 
     def learnt(self) -> dict[str, Tensor]:
         """What goes on in a later stage; default: all of its state, if it has parameters."""

@@ -6,13 +6,12 @@ the task's labels, keep what it needs; the student's filtered states then follow
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from kdnas.config.choices import Normalisation
 from kdnas.config.layer_mapping import LayerMapping
@@ -21,6 +20,7 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap, fixed_mapping_problem
 from kdnas.distillation.losses.base import (
     DistillationLoss,
+    Fitting,
     LossOptions,
     Shapes,
     TeacherStatistics,
@@ -30,8 +30,6 @@ from kdnas.distillation.losses.hidden import scales, squared_error
 from kdnas.distillation.losses.logits import task_loss
 from kdnas.distillation.losses.projections import Pair, fit_projections
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
-from kdnas.distillation.signals import TeacherSignal
-from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
 
@@ -169,13 +167,7 @@ class FilteredLoss(DistillationLoss):
         assert batch.labels is not None
         return batch.task.count(batch.units, batch.labels)
 
-    def fit(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def fit(self, on: Fitting) -> None:
         """Sets linear filters that no earlier stage trained to the ridge regression."""
 
         def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
@@ -183,7 +175,7 @@ class FilteredLoss(DistillationLoss):
                 yield i, output.hidden(ours), signal.states[filtered(theirs)].float()
 
         if not self._from_labels and self.options.filter_kind == "linear":
-            fit_projections(self, self.filters, pairs, student, batches, source, runtime)
+            fit_projections(self, self.filters, pairs, on)
 
     def learnt(self) -> dict[str, Tensor]:
         """The filters, and the layers that they are of; heads are thrown away."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from kdnas.config.layer_mapping import LayerMapping
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap, fixed_mapping_problem
-from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes, TeacherStatistics
+from kdnas.distillation.losses.base import (
+    DistillationLoss,
+    Fitting,
+    LossOptions,
+    Shapes,
+    TeacherStatistics,
+)
 from kdnas.distillation.losses.projections import Pair, fit_projections
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, first_token_states
-from kdnas.distillation.signals import TeacherSignal
-from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
 
@@ -99,20 +102,14 @@ class FirstTokenLoss(DistillationLoss):
         """Examples."""
         return batch.packing.shape[0]
 
-    def fit(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def fit(self, on: Fitting) -> None:
         """Sets projections to the ridge regression of the teacher's states of length 1."""
 
         def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
             for i, layer in enumerate(self.layer_map.student_layers):
                 yield i, output.first(layer), F.normalize(self.target(i, signal), dim=-1).flatten(1)
 
-        fit_projections(self, self.projections, pairs, student, batches, source, runtime)
+        fit_projections(self, self.projections, pairs, on)
 
     def target(self, i: int, signal: ModelOutputs) -> Tensor:
         """The teacher's states for the map's student layer i, shape (examples, targets, size)."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from kdnas.config.choices import Normalisation
 from kdnas.config.layer_mapping import LayerMapping, MapName, mapping_in_words
@@ -16,6 +15,7 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.layer_map import LayerMap, mapping_problem
 from kdnas.distillation.losses.base import (
     DistillationLoss,
+    Fitting,
     LossOptions,
     Shapes,
     TeacherStatistics,
@@ -25,8 +25,6 @@ from kdnas.distillation.losses.base import (
 from kdnas.distillation.losses.layer_weights import LayerWeights
 from kdnas.distillation.losses.projections import Pair, fit_projections
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, hidden_states
-from kdnas.distillation.signals import TeacherSignal
-from kdnas.runtime.device import Runtime
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
 
@@ -178,41 +176,21 @@ class HiddenLoss(DistillationLoss):
         """Real tokens whose states are compared."""
         return batch.compared_count if self.place == "encoder" else len(batch.units)
 
-    def fit(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def fit(self, on: Fitting) -> None:
         """Sets projections to the ridge regression of their targets on the student's states."""
-        batches = list(batches)
         if self.weights is not None and self.options.normalisation != "raw":
-            signals = (source.fetch(batch, self.of_teacher) for batch in batches)
+            signals = (on.source.fetch(batch, self.of_teacher) for batch in on.batches)
             self.weights.measure(self.standardised(signal) for signal in signals)
-        self._fit(range(len(self.targets)), student, batches, source, runtime)
+        self._fit(range(len(self.targets)), on)
 
-    def fit_for_score(
-        self,
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def fit_for_score(self, on: Fitting) -> None:
         """Of a score by the last layers, sets their projection alone, unless all share one."""
         if self.is_scored_by_last and not self.options.shared_projection:
-            self._fit([len(self.targets) - 1], student, batches, source, runtime)
+            self._fit([len(self.targets) - 1], on)
         else:
-            self.fit(student, batches, source, runtime)
+            self.fit(on)
 
-    def _fit(
-        self,
-        which: Collection[int],
-        student: PreTrainedModel,
-        batches: Iterable[Batch],
-        source: TeacherSignal,
-        runtime: Runtime,
-    ) -> None:
+    def _fit(self, which: Collection[int], on: Fitting) -> None:
         """Fits the projections of these of the map's student layers, counted from 0."""
 
         def pairs(output: ModelOutputs, signal: ModelOutputs) -> Iterator[Pair]:
@@ -220,7 +198,7 @@ class HiddenLoss(DistillationLoss):
                 if i in which:
                     yield i % len(self.projections), output.hidden(layer, self.place), target
 
-        fit_projections(self, self.projections, pairs, student, batches, source, runtime)
+        fit_projections(self, self.projections, pairs, on)
 
     def projection(self, i: int) -> nn.Module:
         """The projection of the map's student layer i, counted from 0."""

@@ -6,15 +6,11 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
-from kdnas.distillation.batches import Batch
 from kdnas.distillation.forward import forward
-from kdnas.distillation.losses.base import DistillationLoss
+from kdnas.distillation.losses.base import DistillationLoss, Fitting
 from kdnas.distillation.outputs import ModelOutputs
 from kdnas.distillation.precision import working_precision
-from kdnas.distillation.signals import TeacherSignal
-from kdnas.runtime.device import Runtime
 
 # Shares of the states' variance: what held-out sentences preferred (docs/results.md), more where
 # few tokens would be learnt by heart.
@@ -34,10 +30,7 @@ def fit_projections(
     loss: DistillationLoss,
     projections: nn.ModuleList,
     pairs: Callable[[ModelOutputs, ModelOutputs], Iterable[Pair]],
-    student: PreTrainedModel,
-    batches: Iterable[Batch],
-    source: TeacherSignal,
-    runtime: Runtime,
+    on: Fitting,
 ) -> None:
     """Sets linear maps to the ridge regression of what they should say on what they read.
 
@@ -47,11 +40,11 @@ def fit_projections(
     if not len(projections):
         return
     sums = [LeastSquares() for _ in projections]
-    with working_precision(student, runtime):
-        for batch in batches:
-            signal = source.fetch(batch, loss.of_teacher)
-            with runtime.autocast():
-                output = forward(student, batch, loss.of_student)
+    with working_precision(on.student, on.runtime):
+        for batch in on.batches:
+            signal = on.source.fetch(batch, loss.of_teacher)
+            with on.runtime.autocast():
+                output = forward(on.student, batch, loss.of_student)
             for i, states, targets in pairs(output, signal):
                 sums[i].add(states.float(), targets)
     for projection, total in zip(projections, sums, strict=True):

@@ -22,7 +22,7 @@ from kdnas.distillation.losses.attention import (
     attention_loss,
     scores,
 )
-from kdnas.distillation.losses.base import DistillationLoss
+from kdnas.distillation.losses.base import DistillationLoss, Fitting
 from kdnas.distillation.losses.first_token import (
     FirstTokenLoss,
     FirstTokenOptions,
@@ -156,7 +156,7 @@ def test_padding_never_counts_and_gradients_flow(
         *(collate(data, np.array([i]), PAD) for i in range(9)),
     ]
     for name, loss in losses_for(Shapes(teacher.architecture, shape)).items():
-        loss.fit(student, batches[:1], source, runtime)
+        loss.fit(Fitting(student, batches[:1], source, runtime))
         values = []
         for batch in batches:
             signal = source.fetch(batch, loss.of_teacher)
@@ -184,7 +184,7 @@ def test_scores_that_are_each_heads_mean_leave_all_variance(
     shapes, source = Shapes(teacher.architecture, teacher.architecture), None
     loss = AttentionLoss(shapes, AttentionOptions(normalisation=normalisation))
     source, batch = LiveSignal(teacher.model, runtime), collate(data, np.arange(9), PAD)
-    loss.fit(teacher.model, [batch], source, runtime)
+    loss.fit(Fitting(teacher.model, [batch], source, runtime))
     if expected is None:
         assert bool((loss.scale == 1).all())
         return
@@ -237,5 +237,5 @@ def test_projections_of_first_tokens_start_at_least_squares(
     output: ModelOutputs = forward(student, batch, loss.of_student)
     signal = source.fetch(batch, loss.of_teacher)
     before = loss.loss(output, batch, signal).item()
-    loss.fit(student, [batch] * 8, source, runtime)
+    loss.fit(Fitting(student, [batch] * 8, source, runtime))
     assert loss.loss(output, batch, signal).item() < before

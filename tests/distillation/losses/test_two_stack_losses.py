@@ -15,7 +15,7 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.forward import forward
 from kdnas.distillation.losses import LOSSES, DistillationLoss, Shapes, TeacherStatistics
 from kdnas.distillation.losses.attention import attention_loss, real_places, scores
-from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.losses.base import Fitting, WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, State, attention_states, hidden_states
 from kdnas.distillation.signals import LiveSignal
 from kdnas.runtime.device import Runtime
@@ -116,7 +116,7 @@ def test_a_copy_has_nothing_to_learn_and_a_guess_of_the_mean_costs_1(
     teacher, batch = tiny_pair("bart"), pair_batch()
     loss = loss_of(name, teacher, teacher)
     source = LiveSignal(teacher, runtime)
-    loss.fit(teacher, [batch], source, runtime)
+    loss.fit(Fitting(teacher, [batch], source, runtime))
     signal, own = source.fetch(batch, loss.of_teacher), forward(teacher, batch, loss.of_student)
     with torch.no_grad():
         layers = loss.layer_map.teacher_layers if projections(loss) else ()
@@ -139,7 +139,7 @@ def test_every_loss_learns(name: str, model_type: str, runtime: Runtime) -> None
     student = build_student(teacher, shape, inherit=False).train(False)
     loss = loss_of(name, teacher, student)
     source = LiveSignal(teacher, runtime)
-    loss.fit(student, [batch], source, runtime)
+    loss.fit(Fitting(student, [batch], source, runtime))
     objective = WeightedLosses({name: (1.0, loss)})
     optimizer = torch.optim.Adam([*student.parameters(), *objective.parameters()], lr=1e-2)
     values = []
