@@ -82,9 +82,7 @@ class AttentionLoss(DistillationLoss):
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer learns from."""
         assert isinstance(options, AttentionOptions)
-        own = shapes.of(cls.place)
-        depths = own.student.num_hidden_layers, own.teacher.num_hidden_layers
-        return LayerMap.of(options.mapping, *depths)
+        return LayerMap.of(options.mapping, *shapes.of(cls.place).depths)
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:

@@ -38,6 +38,11 @@ class Shapes:
         teacher, (student,) = stacks_at(place, self.teacher, [self.student])
         return replace(self, teacher=teacher, student=student)
 
+    @property
+    def depths(self) -> tuple[int, int]:
+        """How many layers the student has, and the teacher."""
+        return self.student.num_hidden_layers, self.teacher.num_hidden_layers
+
 
 def stacks_at(
     place: Place, teacher: Architecture, students: Collection[AnyArchitecture]

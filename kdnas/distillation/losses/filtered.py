@@ -246,10 +246,10 @@ def filtered(layer: int) -> State:
 def layer_pairs(shapes: Shapes, options: LossOptions) -> tuple[tuple[int, int], ...]:
     """Student layers with filters, each with the teacher layers that it is paired with."""
     assert isinstance(options, FilteredOptions)
-    depth = shapes.student.num_hidden_layers
-    layer_map = LayerMap.of(options.mapping, depth, shapes.teacher.num_hidden_layers)
+    layer_map = LayerMap.of(options.mapping, *shapes.depths)
     every = zip(layer_map.student_layers, layer_map.targets, strict=True)
-    chosen = [pair for pair in every if (depth - pair[0]) % options.filter_interval == 0]
+    last, interval = shapes.depths[0], options.filter_interval
+    chosen = [pair for pair in every if (last - pair[0]) % interval == 0]
     return tuple((ours, layer) for ours, theirs in chosen for layer in dict.fromkeys(theirs))
 
 

@@ -66,8 +66,7 @@ class FirstTokenLoss(DistillationLoss):
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer learns from."""
         assert isinstance(options, FirstTokenOptions)
-        depths = shapes.student.num_hidden_layers, shapes.teacher.num_hidden_layers
-        layer_map = LayerMap.of(options.mapping, *depths)
+        layer_map = LayerMap.of(options.mapping, *shapes.depths)
         return layer_map if options.last_layer else layer_map.without_last
 
     @classmethod

@@ -101,9 +101,7 @@ class HiddenLoss(DistillationLoss):
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
         """Which teacher layers each student layer predicts."""
         assert isinstance(options, HiddenOptions)
-        own = shapes.of(cls.place)
-        depths = own.student.num_hidden_layers, own.teacher.num_hidden_layers
-        return LayerMap.of(options.mapping, *depths)
+        return LayerMap.of(options.mapping, *shapes.of(cls.place).depths)
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:

@@ -27,8 +27,8 @@ class EncoderOutputLoss(HiddenLoss):
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
-        depths = shapes.teacher.num_hidden_layers, shapes.student.num_hidden_layers
-        return LayerMap(((depths[0],),), first=depths[1])
+        last, theirs = shapes.depths
+        return LayerMap(((theirs,),), first=last)
 
 
 class DecoderHiddenLoss(HiddenLoss):
