@@ -1,4 +1,4 @@
-"""Forward and backward of attention in training: torch's fused kernel against plain products.
+"""Attention by torch's fused kernel against plain products: forward alone, and with backward.
 
 python benchmarks/attention.py
 """
@@ -10,14 +10,17 @@ import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+
+from kdnas.distillation.packing import fused, plain
 
 REPEATS = 15
-SHAPES = ((32, 12, 32, 32), (32, 6, 32, 32), (32, 12, 64, 32), (32, 12, 128, 64))
+SHAPES = (
+    *((32, 12, 32, 32), (32, 6, 32, 32), (32, 12, 64, 32), (32, 12, 128, 64)),
+    *((32, 12, 208, 32), (16, 12, 384, 32)),
+)
 
 
-def milliseconds(step: Callable[[], None]) -> float:
+def milliseconds(step: Callable[[], object]) -> float:
     """Median time of a step."""
     times = []
     for _ in range(REPEATS):
@@ -27,41 +30,38 @@ def milliseconds(step: Callable[[], None]) -> float:
     return 1000 * statistics.median(times[3:])
 
 
-def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Attention as matrix products, the softmax in fp32."""
-    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + mask
-    return torch.softmax(scores.float(), -1).to(query.dtype) @ value
-
-
-def compare(shape: tuple[int, int, int, int], dtype: torch.dtype) -> tuple[float, float]:
-    """Milliseconds of fused and plain attention, forward and backward, with a mask."""
+def compare(
+    shape: tuple[int, int, int, int], dtype: torch.dtype, *, trains: bool
+) -> tuple[float, float]:
+    """Milliseconds of fused and plain attention with a mask; `trains` adds the backward pass."""
     batch, heads, length, size = shape
-    leaves = [torch.randn(batch, length, heads, size, dtype=dtype) for _ in range(3)]
-    query, key, value = (x.requires_grad_().transpose(1, 2) for x in leaves)
-    mask = torch.zeros(batch, 1, length, length, dtype=dtype)
+    made = [torch.randn(batch * heads, length, size, dtype=dtype) for _ in range(3)]
+    query, key, value = (x.requires_grad_(trains) for x in made)
+    bias = torch.zeros(batch, 1, length, dtype=dtype)
 
-    def fused() -> None:
-        total = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).sum()
-        torch.autograd.backward(total, retain_graph=True)
+    def of(attend: Callable[..., torch.Tensor]) -> float:
+        def step() -> None:
+            out = attend(query, key, value, bias, size**-0.5, 0.0)
+            if trains:
+                torch.autograd.backward(out.sum())
 
-    def products() -> None:
-        torch.autograd.backward(plain(query, key, value, mask).sum(), retain_graph=True)
+        return milliseconds(step)
 
-    return milliseconds(fused), milliseconds(products)
+    return of(fused), of(plain)
 
 
 def main() -> None:
     """Prints a table."""
     torch.manual_seed(0)
-    print("| batch x heads x tokens x size | precision | fused, ms | plain, ms | ratio |")
-    print("|---|---|---|---|---|")
+    print("| examples x heads x tokens x size | precision | pass | fused, ms | plain, ms | ratio |")
+    print("|---|---|---|---|---|---|")
     for shape in SHAPES:
         for dtype in (torch.float32, torch.bfloat16):
-            fused, products = compare(shape, dtype)
-            name = str(dtype).removeprefix("torch.")
-            label = "x".join(map(str, shape))
-            ratio = fused / products
-            print(f"| {label} | {name} | {fused:.1f} | {products:.1f} | {ratio:.1f} |")
+            for trains in (False, True):
+                kernel, products = compare(shape, dtype, trains=trains)
+                name, what = str(dtype).removeprefix("torch."), "both" if trains else "forward"
+                cells = f"{kernel:.1f} | {products:.1f} | {kernel / products:.2f}"
+                print(f"| {'x'.join(map(str, shape))} | {name} | {what} | {cells} |")
 
 
 if __name__ == "__main__":
