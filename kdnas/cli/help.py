@@ -64,7 +64,8 @@ class HelpfulCommand(TyperCommand):
         formatter.write(captured.get())
 
     def _parts(self, context: Any, width: int) -> Iterator[RenderableType]:
-        parameters = self.get_params(context)
+        every = self.get_params(context)
+        parameters = [one for one in every if not getattr(one, "hidden", False)]
         given = " ".join(["[OPTIONS]", *map(_in_usage, filter(_is_argument, parameters))])
         yield Text(f"Usage: {context.command_path} {given}\n", "bold")
         for paragraph in inspect.cleandoc(self.help or "").split("\n\n"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -66,20 +66,27 @@ OF_A_SEARCH = {
 Command = Callable[..., None]
 
 
-def with_settings(*names: str, **helps: str) -> Callable[[Command], Command]:
+def with_settings(
+    *names: str, hidden: Collection[str] = (), **helps: str
+) -> Callable[[Command], Command]:
     """Gives a command a flag for each setting, or for the named ones.
 
     The command receives those that were given on the command line as its first argument, `flags`.
 
     Args:
         names: Settings.
+        hidden: Those of them that help leaves out: the command refuses them with what to do.
         helps: More of them by name, with the help texts of what they are for this command.
     """
 
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
         wanted = (*names, *helps) or Settings.model_fields
-        added = [flag for name in wanted if (flag := _option(name, helps.get(name)))]
+        added = [
+            flag
+            for name in wanted
+            if (flag := _option(name, helps.get(name), hidden=name in hidden))
+        ]
 
         @functools.wraps(command)
         def wrapped(**given: Any) -> None:
@@ -132,7 +139,7 @@ def interruptible(command: str, work: Callable[[], Any]) -> Any:
         return work()
 
 
-def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
+def _option(name: str, text: str | None = None, *, hidden: bool) -> inspect.Parameter | None:
     """A setting's flag; None for settings that only a YAML file can hold."""
     field = Settings.model_fields[name]
     if get_origin(field.annotation) in (dict, tuple):
@@ -154,6 +161,7 @@ def _option(name: str, text: str | None = None) -> inspect.Parameter | None:
         rich_help_panel=panel_of(name),
         metavar=shown_as(name) or choice or None,
         show_default=False,
+        hidden=hidden,
         autocompletion=_completion(words) if words else None,
     )
     # Values are read as text: the settings check them, and name the value in their refusal.

@@ -47,6 +47,8 @@ PLACES = {
     "corpus": "Its corpus here; default: the study's.",
     "general_teacher": "Its teacher of general stages here; default: the study's.",
 }
+# What a search chooses for itself.
+OF_ONE_STUDENT = ("architecture", "pruned", "sparsity", "kept_layers", "assistants")
 # The settings that stand beside --trial as well as beside --architecture.
 BESIDE_A_TRIAL = {
     "threads": "CPU threads, or auto; default: the run's; of a new run: torch decides.",
@@ -57,7 +59,7 @@ BESIDE_A_TRIAL = {
 }
 
 
-@with_settings(*(name for name in Settings.model_fields if name != "architecture"))
+@with_settings(hidden=OF_ONE_STUDENT)
 def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun = False) -> None:
     """Find, distil and evaluate the best student of a teacher for a task.
 

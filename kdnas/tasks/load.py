@@ -100,6 +100,8 @@ def load_data(
     for split, rows in raw.items():
         # Before anything is said of labels, which may be few because the texts are.
         _check_rows(rows, spec, skip, needs_labels=split not in spec.test_splits)
+        if kind.answers_by_id and split != "train":
+            _check_ids(rows)
     found = spec.lacks_classes
     if found:
         spec = _with_classes(spec, kind.with_plain_labels(raw["train"], ()), skip)
@@ -125,6 +127,18 @@ def load_data(
     return TaskData(
         spec, chosen, source.description, held_out if held_out in chosen else None, assumed
     )
+
+
+def _check_ids(rows: RawSplit) -> None:
+    """Refuses ids that stand twice, of which predictions would hold one answer."""
+    seen: dict[str, int] = {}
+    for one, place in zip(rows.row_ids or (), rows.places, strict=False):
+        if one and one in seen:
+            raise KdnasError(
+                f"{rows.source}: {rows.unit}s {seen[one]} and {place} have the same id "
+                f"{shown(one)!r}; answers are told apart by their ids, so give each its own"
+            )
+        seen[one] = place
 
 
 def _plain_labels(rows: RawSplit, spec: TaskSpec) -> RawSplit:
@@ -299,9 +313,10 @@ def _check_left_out(
 
 
 def _cause(fault: Fault, unit: str) -> str:
-    first = f"{unit} {fault.first}{fault.example and f', {fault.example}'}"
     if fault.count == 1:
-        return f"{first} has {fault.reason}"
+        more = fault.example and f" ({fault.example})"
+        return f"{unit} {fault.first} has {fault.reason}{more}"
+    first = f"{unit} {fault.first}{fault.example and f', {fault.example}'}"
     return f"{several(fault.count, unit)} have {fault.reason} (the first: {first})"
 
 

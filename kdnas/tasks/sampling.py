@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,27 +67,15 @@ def _whole_groups(groups: list[str], count: int, seed: int) -> NDArray[np.int64]
 def draw_proxy(
     data: EncodedExamples, fraction: float, batch_size: int, seed: int
 ) -> NDArray[np.int64]:
-    """A stratified sample in the data's order; KdnasError for less than two batches."""
-    count = round(len(data) * fraction)
-    if count < 2 * batch_size:
+    """A stratified sample in the data's order, of two batches where the share would be less.
+
+    Raises:
+        KdnasError: All of the data are less than two batches.
+    """
+    if len(data) < 2 * batch_size:
+        smaller = f" or --batch-size {len(data) // 2}" if len(data) > 1 else ""
         raise KdnasError(
-            f"the proxy would hold {count} of {len(data)} examples, fewer than two batches of "
-            f"{batch_size}; give {_remedy(len(data), fraction, batch_size)}"
+            f"{len(data)} training examples are fewer than two batches of {batch_size}; give more "
+            f"examples{smaller}"
         )
-    return stratified_sample(data, count, seed)
-
-
-def _remedy(examples: int, fraction: float, batch_size: int) -> str:
-    if examples < 2:
-        return "more examples"
-    if examples >= 2 * batch_size:
-        enough = math.ceil(200 * batch_size / examples) / 100
-        advice = [f"--proxy-fraction {enough:g}"]
-    else:
-        advice = ["more examples"]
-    smaller = round(examples * fraction) // 2
-    if smaller:
-        advice.append(f"--batch-size {smaller}")
-    elif examples < 2 * batch_size:
-        advice.append(f"--proxy-fraction 1 with --batch-size {examples // 2}")
-    return " or ".join(advice)
+    return stratified_sample(data, max(2 * batch_size, round(len(data) * fraction)), seed)

@@ -12,6 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
+from huggingface_hub.constants import HF_HUB_OFFLINE
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -323,6 +324,21 @@ def _shape(config: Any) -> dict[str, Any]:
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
+def _why_not_on_the_hub(reason: str) -> tuple[str, str]:
+    """Why the hub's client found nothing, and what to do."""
+    if not reason.startswith("We couldn't connect"):
+        return reason, "; is the hub reachable? A local folder works too"
+    if HF_HUB_OFFLINE:
+        return (
+            "it is not in the hub's cache, and HF_HUB_OFFLINE is set",
+            "; unset it, or give a folder",
+        )
+    return (
+        "the hub cannot be reached, and it is not in the cache",
+        "; check the network, or give a folder",
+    )
+
+
 def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
     if is_local(name) and not Path(name).is_dir():
         check_checkpoint(name)
@@ -334,8 +350,9 @@ def _load(loader: Any, name: str, part: str, **options: Any) -> Any:
             "which might be code; give a checkpoint in safetensors"
         ) from None
     except Exception as error:
-        hint = "" if Path(name).is_dir() else "; is the hub reachable? A local folder works too"
-        reason = shorten(str(error), 200, placeholder=" ...")
+        reason, hint = shorten(str(error), 200, placeholder=" ..."), ""
+        if not Path(name).is_dir():
+            reason, hint = _why_not_on_the_hub(reason)
         if reason.startswith("Unrecognized model"):  # and then all that transformers knows
             reason, hint = 'it names no model_type; add one, such as "bert"', ""
         raise KdnasError(f"cannot load the {part} of {name!r}: {reason}{hint}") from None

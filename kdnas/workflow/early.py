@@ -80,13 +80,18 @@ def check_purpose(settings: Settings, *, searches: bool) -> None:
     """Raises KdnasError where a search is given a shape, or `kdnas distill` none."""
     if searches and settings.pruned and not settings.searches:
         raise KdnasError(
-            f"invalid --pruned {settings.pruned}: a search chooses its students; add --search-over "
-            "shape,pruning, or make this one student with kdnas distill"
+            f"invalid --pruned {settings.pruned}: a search chooses its students; use --search-over "
+            "shape,pruning in its place, or make this one student with kdnas distill"
         )
     if searches and not settings.searches:
         raise KdnasError(
             f"invalid --architecture {settings.architecture}: a search finds the shape; leave it "
             "out, or distil this one shape with kdnas distill"
+        )
+    if searches and settings.speedup is not None and settings.speedup < 1:
+        raise KdnasError(
+            f"invalid --speedup {settings.speedup:g}: expected a number of at least 1, or none for "
+            "students of any speed"
         )
     if settings.searches and not searches:
         raise KdnasError(

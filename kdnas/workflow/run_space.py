@@ -90,7 +90,10 @@ def asked_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:
     assert settings.pruned is not None
     kept = settings.kept_layers or depth
     if kept > depth:
-        raise KdnasError(f"invalid --kept-layers {kept}: the teacher has {depth} layers")
+        raise KdnasError(
+            f"invalid --kept-layers {kept}: the teacher has {depth} layers; give 1 to {depth - 1}, "
+            "or leave it out for all"
+        )
     layers = kept if kept < depth else 0
     if settings.speedups:
         return gradually(settings.pruned, settings.speedups, layers)

@@ -101,21 +101,24 @@ def search(prepared: Prepared, study: Study) -> None:
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)
-    if told := too_short(study.get_trials(deepcopy=False)):
+    if told := too_short(study.get_trials(deepcopy=False), settings):
         say(told)
     _ended(context, control=False)
 
 
-def too_short(trials: Sequence[FrozenTrial]) -> str:
+def too_short(trials: Sequence[FrozenTrial], settings: Settings) -> str:
     """What to say where most students are worse after their short training than before it."""
     scored = [t.user_attrs for t in trials if t.user_attrs.get(INITIAL) is not None]
     known = [attrs for attrs in scored if "loss" in attrs]
     worse = sum(attrs["loss"] > attrs[INITIAL] for attrs in known)
     if worse <= len(known) / 2:
         return ""
+    more = f"--mini-epochs (now {settings.mini_epochs:g})"
+    if settings.proxy_fraction < 1:
+        more += f" or --proxy-fraction (now {settings.proxy_fraction:g})"
     return (
-        f"{worse} of {len(known)} students are worse after mini-KD than before it, which is too "
-        "short to rank them; raise --mini-epochs or --proxy-fraction"
+        f"{worse} of {len(known)} students are worse after mini-KD than before it: it is too short "
+        f"to rank them, and their order says little; begin another run with a higher {more}"
     )
 
 

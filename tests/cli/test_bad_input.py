@@ -48,6 +48,20 @@ def test_settings(refused: Callable[..., str], quick_flags: list[str], tmp_path:
     assert "such command" in refused("serch").lower()
 
 
+def test_a_search_says_where_options_of_one_student_go(
+    refused: Callable[..., str], quick_flags: list[str]
+) -> None:
+    for option, value in (("--kept-layers", 1), ("--sparsity", 0.5)):
+        line = refused("search", *quick_flags, option, value)
+        assert f"{option} is of one pruned student: with kdnas distill give --pruned" in line
+    line = refused("search", *quick_flags, "--pruned", "ziplm", "--speedup", 3)
+    assert "invalid --pruned ziplm: a search chooses its students; use --search-over" in line
+    line = refused("search", *quick_flags, "--architecture", "1x16")
+    assert "invalid --architecture 1x16: a search finds the shape" in line
+    line = refused("search", *quick_flags, "--speedup", 0.5)
+    assert "invalid --speedup 0.5: expected a number of at least 1, or none" in line
+
+
 def test_options_that_are_no_settings(refused: Callable[..., str], tmp_path: Path) -> None:
     run = make_run(tmp_path / "run").folder
     line = refused("export", run, "--max-drop", 2)
@@ -102,7 +116,9 @@ def test_tasks_and_data(
     file.write_text(good.replace("\n1\t", "\nyes\t"))
     assert "'yes'" in refused(*given, "--out", tmp_path / "run")
     file.write_text(good)
-    assert "fewer than two batches of 16" in refused(*given, "--out", tmp_path / "run")
+    assert "2 training examples are fewer than two batches of 16" in refused(
+        *given, "--out", tmp_path / "run"
+    )
     assert not (tmp_path / "run").exists()
 
 

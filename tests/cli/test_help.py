@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from kdnas.cli.app import app
 from kdnas.cli.help import FEW
+from kdnas.cli.search import OF_ONE_STUDENT
 from kdnas.config import Settings
 from kdnas.config.groups import is_main, is_of_a_search
 
@@ -53,7 +54,7 @@ def test_a_group_without_a_command_says_what_there_is(command: Said) -> None:
 
 def test_help_of_a_search_is_the_main_options_and_the_way_to_the_others() -> None:
     out = told("search", "--help")
-    main = {name for name in Settings.model_fields if is_main(name)} - {"architecture"}
+    main = {name for name in Settings.model_fields if is_main(name)} - {*OF_ONE_STUDENT}
     general = {"config", "dry_run", "quiet", "json", "help", "help_all"}
     assert options_in(out) == main | general
     assert re.search(r"^\d+ more options: \S*.* search --help-all$", out.splitlines()[-1])
@@ -62,7 +63,7 @@ def test_help_of_a_search_is_the_main_options_and_the_way_to_the_others() -> Non
 
 def test_help_all_of_a_search_has_every_setting_that_is_a_flag() -> None:
     out = told("search", "--help-all")
-    assert options_in(out) >= Settings.model_fields.keys() - HARD - {"architecture"}
+    assert options_in(out) >= Settings.model_fields.keys() - HARD - {*OF_ONE_STUDENT}
     assert "more options" not in out
 
 

@@ -180,8 +180,8 @@ WRONG = [
     ({"answers": 5}, r"answers in another form"),
     ({"answers": {"text": ["a"], "answer_start": [1, 2]}}, r"answers in another form"),
     ({"answers": None}, r"no label under 'answers'"),
-    ({"question": None}, r"id id9 has no text under 'question'"),
-    ({"question": "  "}, r"id id9 has no text under 'question'"),
+    ({"question": None}, r"has no text under 'question' \(id id9\)"),
+    ({"question": "  "}, r"has no text under 'question' \(id id9\)"),
     ({"question": 7}, r"a number instead of text under 'question'"),
 ]
 
@@ -292,3 +292,14 @@ def test_the_command_says_it_in_a_line(command: Said, tmp_path: Path, teacher_fo
     code, error = command("search", *flags, "--dry-run")
     assert code == 2
     assert "'no' at character 0, where its context has 'Th'" in " ".join(error.split())
+
+
+def test_questions_that_share_an_id_cannot_be_scored(tmp_path: Path) -> None:
+    """A predictions file would hold one answer for both; of training questions none is kept."""
+    written(tmp_path, squad(question(3)))
+    assert len(read(tmp_path)) > 0
+    path = written(tmp_path, squad(question(3)), "dev.json")
+    with pytest.raises(KdnasError) as caught:
+        load_data(spec(), tmp_path)
+    told = f"{path}: questions 4 and 10 have the same id 'id3'; answers are told apart by their ids"
+    assert str(caught.value).startswith(told)

@@ -280,3 +280,15 @@ def test_wnut_as_it_lies_there(shared_data: Path) -> None:
 def test_pairs_of_texts_are_refused() -> None:
     with pytest.raises(ValueError, match="token-classification reads 1 text a row, not 2; name"):
         TaskSpec.model_validate({**ENTRY, "text": ["a", "b"]})
+
+
+def test_many_words_and_no_empty_line_are_refused(tmp_path: Path) -> None:
+    text = "EU B-ORG\nrejects O\n" * 600
+    with pytest.raises(KdnasError, match="has 1,200 words and no empty line; put one between"):
+        load(tmp_path, {"train.conll": text, "dev.conll": TRAIN})
+
+
+def test_one_column_is_told_apart(tmp_path: Path) -> None:
+    text = TRAIN.replace(" ", ";")
+    with pytest.raises(KdnasError, match="separate each word and its tag by a space or a tab"):
+        load(tmp_path, {"train.conll": text, "dev.conll": text})

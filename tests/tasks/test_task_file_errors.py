@@ -66,6 +66,14 @@ def test_two_files_for_one_split(tmp_path: Path) -> None:
     assert "more than one train file: train.csv, train.jsonl" in error_of(SPEC, tmp_path)
 
 
+def test_a_folder_in_the_place_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_bytes(GOOD)
+    (tmp_path / "dev.csv").mkdir()
+    message = error_of(SPEC, tmp_path)
+    told = "is a folder; give the validation split as a file of this name"
+    assert message == f"{tmp_path / 'dev.csv'} {told}"
+
+
 def test_unknown_split(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_bytes(GOOD)
     message = error_of(SPEC, tmp_path, splits=["validatoin"])
@@ -191,7 +199,7 @@ def test_not_json(broken: Callable[[str, bytes], str]) -> None:
 
 
 def test_json_without_names(broken: Callable[[str, bytes], str]) -> None:
-    assert "line 1: found '3'; give a JSON object" in broken("train.jsonl", b"3\n")
+    assert "line 1: found '3'; expected a JSON object" in broken("train.jsonl", b"3\n")
 
 
 def test_not_parquet(broken: Callable[[str, bytes], str]) -> None:
@@ -331,7 +339,7 @@ def test_a_file_in_place_of_a_folder_and_the_reverse(tmp_path: Path) -> None:
     assert "data.csv is a file, not a folder" in error_of(SPEC, tmp_path / "data.csv")
     (tmp_path / "dev.csv").write_bytes(GOOD)
     (tmp_path / "train.csv").mkdir()
-    assert "found data.csv, dev.csv, train.csv/; name it" in error_of(SPEC, tmp_path)
+    assert "train.csv is a folder; give the train split as a file" in error_of(SPEC, tmp_path)
 
 
 def test_damaged_parquet_of_any_kind(broken: Callable[[str, bytes], str]) -> None:

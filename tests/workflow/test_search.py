@@ -5,6 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 
+from kdnas.config import Settings
 from kdnas.workflow.search import too_short
 
 
@@ -25,5 +26,7 @@ def test_a_training_that_makes_most_students_worse_is_said_to_be_too_short(
         found = {"initial_loss": before, "loss": after}
         study.add_trial(optuna.trial.create_trial(value=after, user_attrs=found))
     study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs={"loss": 1.0}))
-    said = too_short(study.trials)
+    said = too_short(study.trials, Settings())
+    assert not told or "--mini-epochs (now 3) or --proxy-fraction (now 0.3)" in said
+    assert "proxy" not in too_short(study.trials, Settings(proxy_fraction=1.0))
     assert said.startswith(told) if told else said == ""

@@ -16,7 +16,10 @@ class MiniKDOptions(Options):
     panel: ClassVar[str] = "Mini-KD"
 
     proxy_fraction: float = setting(
-        0.3, "Share of the distillation data used by mini-KD (the proxy).", gt=0, le=1
+        0.3,
+        "Share of the distillation data used by mini-KD (the proxy); at least two batches.",
+        gt=0,
+        le=1,
     )
     heldout_fraction: float = setting(0.1, "Share of the proxy held out for the score.", gt=0, lt=1)
     mini_epochs: float = setting(

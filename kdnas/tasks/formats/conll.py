@@ -27,6 +27,7 @@ _TAG = re.compile(r"O|[BIESLUM]([-_]\S+)?")
 _RANGE = re.compile(r"\d+[-.]\d+", re.ASCII)
 _LOOKED_AT, _MOST_BYTES = 200, 1 << 18
 _REGULAR = 0.8
+_LONGEST = 1_000  # words of a file that is one sentence
 _FEWEST = 2  # sentences whose first column counts words
 
 
@@ -45,7 +46,8 @@ def read_conll(path: Path, spec: TaskSpec) -> Rows:
     under `headerless`. A sentence with a line of another number of fields is a fault.
 
     Raises:
-        KdnasError: The file is empty, in another encoding, or lacks a column that the task names.
+        KdnasError: The file is empty, in another encoding, lacks a column that the task names, or
+            has many words and no empty line.
     """
     refuse_sheet(path)
     text = read_text(path, spec.encoding)
@@ -54,6 +56,10 @@ def read_conll(path: Path, spec: TaskSpec) -> Rows:
     if not width:
         raise KdnasError(f"{path} is empty; give a file with a word and its tag a line")
     sentences = _without_comments(sentences, width)
+    if len(sentences) == 1 and len(sentences[0]) > _LONGEST:
+        raise KdnasError(
+            f"{path} has {len(sentences[0]):,} words and no empty line; put one between sentences"
+        )
     word, tag, assumed = _columns(path, spec, sentences, width)
     told = [*text.assumed, *assumed]
     cells: list[tuple[int, list[list[str]]]] = []
@@ -75,7 +81,12 @@ def read_conll(path: Path, spec: TaskSpec) -> Rows:
             f"(line {marks[0]})"
         )
     header = [spec.text[0].name, *([] if tag is None else [spec.label[0].name])]
-    return Rows(str(path), header, iter(cells), "line", assumed=tuple(told), faults=tuple(faults))
+    return Rows(
+        *(str(path), header, iter(cells), "line"),
+        assumed=tuple(told),
+        faults=tuple(faults),
+        hint="" if tag is not None else "separate each word and its tag by a space or a tab",
+    )
 
 
 def is_conll(path: Path) -> bool:

@@ -48,10 +48,12 @@ class FolderSource:
 
         Names that the task gives are taken in its order. Without one: its spreadsheets, which
         reading refuses with what to do.
+
+        Raises:
+            KdnasError: There is a folder with the name of such a file.
         """
         stems, own = _stems(self.spec, split), split in self.spec.files
-        there = [path for path in sorted(self.folder.iterdir()) if path.is_file()]
-        endings = suffixes_of(self.spec)
+        there, endings = sorted(self.folder.iterdir()), suffixes_of(self.spec)
         for names in [(stem,) for stem in stems] if own else [stems]:
             named = [
                 path
@@ -60,8 +62,8 @@ class FolderSource:
             ]
             for kind in (endings, SHEETS):
                 if found := [path for path in named if ending_of(path, kind)]:
-                    return found
-            whole = [path for path in named if path.name in names]
+                    return _all_files(found, split)
+            whole = [path for path in named if path.name in names and path.is_file()]
             if own and whole and takes_any_suffix(self.spec):
                 return whole
         return []
@@ -90,6 +92,13 @@ def find_folder(spec: TaskSpec, data_dir: Path) -> FolderSource | None:
         f"the folder {' or '.join(names)} (letter case aside), with files such as train.tsv and "
         "dev.tsv"
     )
+
+
+def _all_files(paths: list[Path], split: str) -> list[Path]:
+    for path in paths:
+        if path.is_dir():
+            raise KdnasError(f"{path} is a folder; give the {split} split as a file of this name")
+    return paths
 
 
 def _told(endings: tuple[str, ...]) -> list[str]:

@@ -31,8 +31,8 @@ def json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(item, dict):
                 found = reprlib.repr(item)[:40]
                 raise KdnasError(
-                    f"{path}, line {number}: found {found!r}; give a JSON object such as "
-                    '{"text": "...", "label": "..."}'
+                    f"{path}, line {number}: found {found!r}; expected a JSON object "
+                    "with a key for each column"
                 )
             yield number, item
     except _BadJsonError as error:

@@ -139,6 +139,7 @@ class TaskType:
     beside_label: ClassVar[tuple[str, ...]] = ()  # columns that `label_cell` reads, where there
     # Whether the two texts of a pair are of one kind: either may come first.
     pairs_alike: ClassVar[bool] = True
+    answers_by_id: ClassVar[bool] = False  # whether predictions name rows by their ids
     predictions_ending: ClassVar[str] = ".tsv"  # of a predictions file's name
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one

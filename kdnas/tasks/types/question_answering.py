@@ -96,6 +96,7 @@ class QuestionAnswering(TaskType):
     told_texts = ("text",)
     onnx_texts = ONNX_TEXTS
     onnx_rows = ONNX_ROWS
+    answers_by_id = True
     predictions_ending = ".json"
     encode_settings = ("window_stride",)
     prediction_columns = ("starts", "ends", "answer", "start", "score")
