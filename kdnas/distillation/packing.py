@@ -265,7 +265,7 @@ def packed_attention(
     query, key, value = (packing.split_heads(x) for x in (query, key, value))
     bias = packing.bias if sliding_window is None else packing.within(sliding_window - 1)
     bias = bias.to(query.dtype)
-    attend = plain if _suits_products(query) else fused
+    attend = fused if query.device.type != "cpu" else plain
     return packing.join_heads(attend(query, key, value, bias, scale, dropout), heads), None
 
 
@@ -285,14 +285,8 @@ def _varlen() -> Callable[..., Any] | None:
     return varlen_attn if wanted <= set(inspect.signature(varlen_attn).parameters) else None
 
 
-def _suits_products(query: Tensor) -> bool:
-    """Whether the fused kernel's backward pass would be the slower one."""
-    trains = torch.is_grad_enabled() and query.requires_grad
-    return trains and query.device.type == "cpu" and query.dtype == torch.bfloat16
-
-
 def plain(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, scale: float, dropout: float) -> Tensor:
-    """Attention as matrix products, for training in bf16 on a CPU (docs/results.md).
+    """Attention as matrix products: on CPUs the fused kernel's backward pass is the slower one.
 
     Of shape (blocks * heads, length, head size) each; the bias, shape (blocks, 1, length) or
     (blocks, length, length), is added to the scores.

@@ -24,7 +24,7 @@ from kdnas.workflow.selection_rows import selection_rows
 
 # Training rows that show how the outputs of a given head belong to the labels.
 ROWS = 2000
-STEP = "teacher outputs"
+STEP, SCORES = "teacher outputs", "evaluate teacher"
 
 
 def fit_outputs(context: Context, inputs: Inputs, teacher: Teacher, *, given: bool) -> None:
@@ -129,8 +129,17 @@ def evaluated_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> dic
     """
     if not teacher.gives_logits:
         return {"scores": {}, "intervals": {}, "skill": None, "rows": {}, "baseline": None}
-    key = {"teacher": inputs.source, "label_map": context.settings.label_map, "rows": True}
-    return run_step(context, "evaluate teacher", key, lambda: _evaluate(context, inputs, teacher))
+    key = _scores_key(context, inputs)
+    return run_step(context, SCORES, key, lambda: _evaluate(context, inputs, teacher))
+
+
+def is_evaluated(context: Context, inputs: Inputs) -> bool:
+    """Whether the run has its teacher's scores."""
+    return context.run.step(SCORES, _scores_key(context, inputs)).done()
+
+
+def _scores_key(context: Context, inputs: Inputs) -> dict[str, Any]:
+    return {"teacher": inputs.source, "label_map": context.settings.label_map, "rows": True}
 
 
 def _evaluate(context: Context, inputs: Inputs, teacher: Teacher) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from kdnas.scoring.proxy import split_heldout
 from kdnas.space import Pruning
 from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
+from kdnas.workflow.check_teacher import SCORES
 from kdnas.workflow.inputs import Inputs
 from kdnas.workflow.probe import Speeds
 from kdnas.workflow.pruned import LATENCY_TABLE, TABLE_REPEATS
@@ -64,6 +65,10 @@ class Estimate:
         """Fine-tuning the teacher."""
         steps = teacher_schedule(self.settings).steps(self.data.train.sizes)
         return {"teacher fine-tuning": steps * self.speeds.teacher_step / self.shared}
+
+    def teacher_scores(self) -> Parts:
+        """The teacher's answers to the rows that are reported."""
+        return {SCORES: sum(map(self._predicting, self.data.evaluation.values()))}
 
     def signal(self) -> Parts:
         """The teacher's outputs for the proxy."""
@@ -162,13 +167,13 @@ class Estimate:
         return {stage.name: self._training(stage, self.lengths, share)}
 
     def report(self, students: int) -> float:
-        """Scores, latencies and pages of some students and their teacher.
+        """Scores of some students, latencies and pages of them and their teacher.
 
         Of the trainings of one student with several seeds, one is timed.
         """
-        scored = sum(map(self._predicting, self.data.evaluation.values()))
+        scored = sum(self.teacher_scores().values())
         chosen = self._predicting(selection_rows(self.data, self.settings))
-        passes = scored + students * self.speeds.share * (scored + chosen)
+        passes = students * self.speeds.share * (scored + chosen)
         shapes = students / self.settings.final_seeds
         timing = self._timed() * (FINAL * shapes + self.widths)
         return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS

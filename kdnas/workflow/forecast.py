@@ -25,6 +25,7 @@ from kdnas.runtime.plan import Plan, Step
 from kdnas.study.study import evaluated
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.allot import Allotment, allot
+from kdnas.workflow.check_teacher import SCORES, is_evaluated
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.estimate import Estimate
@@ -122,7 +123,10 @@ def forecast(
     speeds = probe(context, inputs, given, **work)
     estimate = Estimate(context, inputs, speeds, jobs)
     signal = bool(left or random or missing)
-    before = _before(context, estimate, tune=tune, cached=cached, signal=signal)
+    scored = is_evaluated(context, inputs) and not retrain_teacher
+    scores = (tune or given.has_head) and not scored
+    known = {"cached": cached, "signal": signal, "scores": scores}
+    before = _before(context, estimate, tune=tune, **known)
     made = sum(one.is_student for one in students) - sum(one.is_student for one in missing)
     todo = Allotment(left, random, _students(estimate, missing, beside))
     screens = left > 0 and not trials_spent(context)
@@ -157,15 +161,16 @@ def forecast(
 
 
 def _before(
-    context: Context, estimate: Estimate, *, tune: bool, cached: bool, signal: bool
+    context: Context, estimate: Estimate, *, tune: bool, cached: bool, signal: bool, scores: bool
 ) -> list[Step]:
-    """What comes before the search: the teacher, what of it is pruned, its outputs."""
+    """What comes before the search: the teacher, its scores, what of it is pruned, its outputs."""
     title = "store the teacher's outputs"
     pruning = to_be_measured(context, estimate.prunings, afresh=tune) if signal else []
     parts = {LATENCY_TABLE: estimate.latency_table}
     name = "copy the fine-tuned teacher" if cached else "fine-tune the teacher"
     return [
         *([Step("teacher", name, estimate.teacher(), "teacher")] * tune),
+        *([Step(SCORES, "score the teacher", estimate.teacher_scores(), "teacher")] * scores),
         *(Step(n, n, parts.get(n, estimate.importance)(), "pruning") for n in pruning),
         *([Step("signal", title, estimate.signal(), "signal")] * signal),
     ]

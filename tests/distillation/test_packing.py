@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-from typing import Any, cast
-
 import numpy as np
 import pytest
 import torch
 
-from kdnas.distillation import packing as packing_module
 from kdnas.distillation.packing import (
     EXAMPLE_MULTIPLE,
     ROW_MULTIPLE,
@@ -14,7 +11,6 @@ from kdnas.distillation.packing import (
     even_rows,
     even_sample,
     fused,
-    packed_attention,
     plain,
 )
 
@@ -72,34 +68,6 @@ def test_both_ways_to_attend_agree(window: int | None) -> None:
     seen = slice(None) if window is None else slice(7, 12)
     scores = (q[4, 9] @ k[4, seen].T * 0.3).softmax(-1)
     torch.testing.assert_close(ours[4, 9], scores @ v[4, seen], atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "trains", "kernel"),
-    [
-        (torch.bfloat16, True, "plain"),
-        (torch.bfloat16, False, "fused"),
-        (torch.float32, True, "fused"),
-        (torch.float32, False, "fused"),
-    ],
-)
-def test_products_serve_training_in_bf16_on_a_cpu(
-    dtype: torch.dtype, trains: bool, kernel: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called: list[str] = []
-    for name, attend in {"plain": plain, "fused": fused}.items():
-
-        def watched(*given: Any, _name: str = name, _attend: Any = attend) -> torch.Tensor:
-            called.append(_name)
-            return cast(torch.Tensor, _attend(*given))
-
-        monkeypatch.setattr(packing_module, name, watched)
-    packing = Packing.of(MASK)
-    made = [torch.randn(1, 4, len(packing.cells), 8, dtype=dtype) for _ in range(3)]
-    inputs = [x.requires_grad_(trains) for x in made]
-    output, _ = packed_attention(torch.nn.Module(), *inputs, None, packing=packing)
-    assert output.shape == (1, len(packing.cells), 4, 8)
-    assert called == [kernel]
 
 
 def test_rows_of_even_packings_are_few() -> None:

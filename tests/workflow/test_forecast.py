@@ -42,7 +42,7 @@ def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
     given = ("search", *quick_flags, "--trials", 3, "--out", out, "--dry-run")
     assert command(*given) == (0, "")
     told = command.all
-    assert "plan: 7 steps, about " in told and "mrpc, 2 classes (not_equivalent, equi" in told
+    assert "plan: 8 steps, about " in told and "mrpc, 2 classes (not_equivalent, equi" in told
     assert re.search(r"rows +233 train, 7 selection, 40 reported \(validation\)", told)
     assert "to be fine-tuned" in told and "576, 3 to be tried (lstm)" in told
     assert LEGEND in " ".join(told.split())
@@ -53,7 +53,8 @@ def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
     assert command(*given, "--json")[0] == 0
     text = command.all[command.all.index("\n{") :]
     described = json.JSONDecoder().raw_decode(text.strip())[0]
-    assert [step["name"] for step in described["steps"]][:3] == ["teacher", "signal", "search"]
+    names = [step["name"] for step in described["steps"]]
+    assert names[:4] == ["teacher", "evaluate teacher", "signal", "search"]
     assert described["trials_left"] == 3 and described["seconds"] > 0
     assert not out.exists()
 

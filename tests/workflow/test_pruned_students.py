@@ -226,7 +226,7 @@ def test_teachers_that_cannot_be_pruned_are_refused(
 
 def test_options_of_pruning_need_a_method(flags: list[str], command: Said, tmp_path: Path) -> None:
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--sparsity", 0.5)
-    assert code == 2 and "--sparsity is of a pruned student; give --pruned, too" in error
+    assert code == 2 and "--sparsity is of one pruned student: with kdnas distill give" in error
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--kept-layers", 2)
     assert code == 2 and "--kept-layers is of a pruned student; give --pruned, too" in error
     over = ["--search-over", "pruning", "--kept-layers", 2]
