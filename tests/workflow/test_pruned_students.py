@@ -228,7 +228,7 @@ def test_options_of_pruning_need_a_method(flags: list[str], command: Said, tmp_p
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--sparsity", 0.5)
     assert code == 2 and "--sparsity is of one pruned student: with kdnas distill give" in error
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--kept-layers", 2)
-    assert code == 2 and "--kept-layers is of a pruned student; give --pruned, too" in error
+    assert code == 2 and "--kept-layers is of one pruned student: with kdnas distill give" in error
     over = ["--search-over", "pruning", "--kept-layers", 2]
     code, error = command("search", *flags, "--out", tmp_path / "run", *over)
     assert code == 2 and "a search chooses how many layers stay" in error
