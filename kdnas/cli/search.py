@@ -47,7 +47,7 @@ PLACES = {
     "corpus": "Its corpus here; default: the study's.",
     "general_teacher": "Its teacher of general stages here; default: the study's.",
 }
-# What a search chooses for itself.
+# Options of one student: a search refuses them and says what to use.
 OF_ONE_STUDENT = ("architecture", "pruned", "sparsity", "kept_layers", "assistants")
 # The settings that stand beside --trial as well as beside --architecture.
 BESIDE_A_TRIAL = {

@@ -70,7 +70,8 @@ def _of_pruning(settings: Values) -> str | None:
     if settings.searches_pruned:
         given = f"--search-over {settings.search_over}"
     elif settings.pruned is None:
-        return _of_one_student(further[0]) if further else None
+        told = "goes with kdnas distill --pruned; a search chooses pruned students itself"
+        return f"--{further[0]} {told}" if further else None
     if not settings.inherit:
         return (
             f"--no-inherit and {given} contradict each other: a pruned student has weights of its "
@@ -83,13 +84,6 @@ def _of_pruning(settings: Values) -> str | None:
             option = f"--{name.replace('_', '-')} {value}"
             return f"{option} and {given} contradict each other: leave one of them out"
     return _of_targets(settings, asked)
-
-
-def _of_one_student(option: str) -> str:
-    return (
-        f"--{option} is of one pruned student: with kdnas distill give --pruned, too; a search "
-        f"chooses for itself, so leave --{option} out there"
-    )
 
 
 def _of_a_search(option: str, given: str) -> str:

@@ -130,15 +130,14 @@ def load_data(
 
 
 def _check_ids(rows: RawSplit) -> None:
-    """Refuses ids that stand twice, of which predictions would hold one answer."""
+    """Refuses an id that stands twice: a predictions file would hold one answer to both."""
     seen: dict[str, int] = {}
     for one, place in zip(rows.row_ids or (), rows.places, strict=False):
-        if one and one in seen:
+        if one and seen.setdefault(one, place) != place:
             raise KdnasError(
                 f"{rows.source}: {rows.unit}s {seen[one]} and {place} have the same id "
-                f"{shown(one)!r}; answers are told apart by their ids, so give each its own"
+                f"{shown(one)!r}; give each its own"
             )
-        seen[one] = place
 
 
 def _plain_labels(rows: RawSplit, spec: TaskSpec) -> RawSplit:

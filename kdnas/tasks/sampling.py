@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import Examples
 from kdnas.tasks.types import TASK_TYPES
@@ -75,7 +76,7 @@ def draw_proxy(
     if len(data) < 2 * batch_size:
         smaller = f" or --batch-size {len(data) // 2}" if len(data) > 1 else ""
         raise KdnasError(
-            f"{len(data)} training examples are fewer than two batches of {batch_size}; give more "
-            f"examples{smaller}"
+            f"found {several(len(data), 'training example')}, fewer than two batches of "
+            f"{batch_size}; give more examples{smaller}"
         )
     return stratified_sample(data, max(2 * batch_size, round(len(data) * fraction)), seed)

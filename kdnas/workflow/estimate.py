@@ -39,9 +39,8 @@ FROZEN = 1 / 3
 AGAIN = 1.5
 # Building a student; intervals of a model's scores; tables, plots and pages.
 START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
-
-# What a step takes however little of a layer is left, as a share of the teacher's (MiniLM pruned to
-# 2x, 4x and 8x, docs/results.md).
+# What a step takes however little of its layers a student has, as a share of the teacher's: from
+# the seconds of MiniLM pruned to 2x, 4x and 8x (entry `pruned` of docs/results.json).
 OF_ANY_STEP = 0.25
 
 Parts = dict[str, float]
@@ -151,7 +150,7 @@ class Estimate:
 
     def importance(self) -> Parts:
         """What of a teacher goes first."""
-        step = self.speeds.student_step / self.speeds.share
+        step = self.speeds.student_step / of_a_step(self.speeds.share)
         method = PRUNING_METHODS[self.space.prunings[0].method]
         return {"importance": method.seconds(self.space.teacher, step)}
 

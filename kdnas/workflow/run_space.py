@@ -91,8 +91,7 @@ def asked_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:
     kept = settings.kept_layers or depth
     if kept > depth:
         raise KdnasError(
-            f"invalid --kept-layers {kept}: the teacher has {depth} layers; give 1 to {depth - 1}, "
-            "or leave it out for all"
+            f"invalid --kept-layers {kept}: the teacher has {depth} layers; give 1 to {depth}"
         )
     layers = kept if kept < depth else 0
     if settings.speedups:

@@ -117,8 +117,8 @@ def too_short(trials: Sequence[FrozenTrial], settings: Settings) -> str:
     if settings.proxy_fraction < 1:
         more += f" or --proxy-fraction (now {settings.proxy_fraction:g})"
     return (
-        f"{worse} of {len(known)} students are worse after mini-KD than before it: it is too short "
-        f"to rank them, and their order says little; begin another run with a higher {more}"
+        f"{worse} of {len(known)} students are worse after mini-KD than before it, which is too "
+        f"short to rank them; start another run with a higher {more}"
     )
 
 

@@ -53,7 +53,7 @@ def test_a_search_says_where_options_of_one_student_go(
 ) -> None:
     for option, value in (("--kept-layers", 1), ("--sparsity", 0.5)):
         line = refused("search", *quick_flags, option, value)
-        assert f"{option} is of one pruned student: with kdnas distill give --pruned" in line
+        assert f"{option} goes with kdnas distill --pruned; a search chooses" in line
     line = refused("search", *quick_flags, "--pruned", "ziplm", "--speedup", 3)
     assert "invalid --pruned ziplm: a search chooses its students; use --search-over" in line
     line = refused("search", *quick_flags, "--architecture", "1x16")
@@ -116,7 +116,7 @@ def test_tasks_and_data(
     file.write_text(good.replace("\n1\t", "\nyes\t"))
     assert "'yes'" in refused(*given, "--out", tmp_path / "run")
     file.write_text(good)
-    assert "2 training examples are fewer than two batches of 16" in refused(
+    assert "found 2 training examples, fewer than two batches of 16" in refused(
         *given, "--out", tmp_path / "run"
     )
     assert not (tmp_path / "run").exists()

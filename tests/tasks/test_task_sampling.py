@@ -52,8 +52,8 @@ def test_a_small_proxy_has_two_batches() -> None:
 @pytest.mark.parametrize(
     ("count", "told"),
     [
-        (40, "40 training examples are fewer than two batches of 32; .* or --batch-size 20$"),
-        (1, "1 training examples are fewer than two batches of 32; give more examples$"),
+        (40, "found 40 training examples, fewer than two batches of 32; .* or --batch-size 20$"),
+        (1, "found 1 training example, fewer than two batches of 32; give more examples$"),
     ],
 )
 def test_data_of_fewer_than_two_batches_are_refused(count: int, told: str) -> None:

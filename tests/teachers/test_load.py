@@ -100,6 +100,16 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         load_config(str(tmp_path / "absent"))
 
 
+def test_a_hub_that_may_not_be_asked_is_said() -> None:
+    """Tests run with HF_HUB_OFFLINE."""
+    told = (
+        "cannot load the config of 'kdnas/none': it is not in the hub's cache, and HF_HUB_OFFLINE"
+    )
+    with pytest.raises(KdnasError) as caught:
+        load_config("kdnas/none")
+    assert str(caught.value) == f"{told} is set; unset it, or give a folder"
+
+
 def test_a_folder_without_tokenizer_is_named(teacher_folder: Path, tmp_path: Path) -> None:
     shutil.copy(teacher_folder / "config.json", tmp_path)
     with pytest.raises(KdnasError, match="has no tokenizer"):

@@ -192,7 +192,10 @@ def test_a_dry_run_counts_what_is_measured_and_who_teaches(
         ({"sparsity": 0.5, "inherit": False}, "--no-inherit and --pruned ziplm contradict"),
         ({"speedup": 500}, "--speedup 500 is out of reach by pruning: the teacher with one head"),
         ({"speedup": 500, "kept_layers": 1}, "by pruning: 1 of the teacher's layers with one head"),
-        ({"sparsity": 0.5, "kept_layers": 4}, "invalid --kept-layers 4: the teacher has 3 layers"),
+        (
+            {"sparsity": 0.5, "kept_layers": 4},
+            "invalid --kept-layers 4: the teacher has 3 layers; give 1 to 3",
+        ),
     ],
 )
 def test_what_cannot_be_pruned_is_refused_at_once(
@@ -226,9 +229,9 @@ def test_teachers_that_cannot_be_pruned_are_refused(
 
 def test_options_of_pruning_need_a_method(flags: list[str], command: Said, tmp_path: Path) -> None:
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--sparsity", 0.5)
-    assert code == 2 and "--sparsity is of one pruned student: with kdnas distill give" in error
+    assert code == 2 and "--sparsity goes with kdnas distill --pruned; a search" in error
     code, error = command("distill", *flags, "--out", tmp_path / "run", "--kept-layers", 2)
-    assert code == 2 and "--kept-layers is of one pruned student: with kdnas distill give" in error
+    assert code == 2 and "--kept-layers goes with kdnas distill --pruned; a search" in error
     over = ["--search-over", "pruning", "--kept-layers", 2]
     code, error = command("search", *flags, "--out", tmp_path / "run", *over)
     assert code == 2 and "a search chooses how many layers stay" in error
