@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from huggingface_hub.constants import HF_HUB_OFFLINE
+from huggingface_hub import constants
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -328,7 +328,7 @@ def _why_not_on_the_hub(reason: str) -> tuple[str, str]:
     """Why the hub's client found nothing, and what to do."""
     if not reason.startswith("We couldn't connect"):
         return reason, "; is the hub reachable? A local folder works too"
-    if HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE:
         return (
             "it is not in the hub's cache, and HF_HUB_OFFLINE is set",
             "; unset it, or give a folder",
