@@ -21,7 +21,7 @@ from kdnas.evaluation.scores import baseline, scores_and_intervals
 from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
-from kdnas.runs.run_folder import resolve
+from kdnas.runs.run_folder import RUNS, resolve
 from kdnas.runs.student import finished_student
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
@@ -115,7 +115,7 @@ def evaluate(
         points=points,
         seeds=seeds,
         runtime=runtime,
-        folder=Path(out or Path("runs") / f"{_short(name)}-evaluation"),
+        folder=Path(out or RUNS / f"{_short(name)}-evaluation"),
         stays=out is not None,
         predictions=None if predictions is None else Path(predictions),
     )

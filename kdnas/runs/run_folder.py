@@ -29,6 +29,8 @@ from kdnas.runtime import console
 from kdnas.runtime.shown import redact
 
 LOG = "log.jsonl"
+# Where runs are made that are given no folder, below the one that a command is called in.
+RUNS = Path("runs")
 # Below a run folder: the students of a family but the last, each with its report.
 FAMILY = "family"
 # Settings that may be a path or a name on the hub.
@@ -219,7 +221,7 @@ def resolve(settings: Settings) -> Settings:
     task_name = Path(task).stem if task else "rotten-tomatoes"
     given = settings.architecture or (None if settings.searches else settings.pruned)
     parts = filter(None, (teacher_name, task_name, given))
-    out = settings.out or Path("runs") / "-".join(parts)
+    out = settings.out or RUNS / "-".join(parts)
     earlier = [_absolute(name) or name for name in split(settings.learn_from or "")]
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},

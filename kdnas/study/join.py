@@ -16,7 +16,7 @@ from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACH
 from kdnas.config.storage_url import absolute, with_password_of_environment
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
-from kdnas.runs.run_folder import Run, difference
+from kdnas.runs.run_folder import RUNS, Run, difference
 from kdnas.runtime.console import say
 from kdnas.study.attributes import FINGERPRINTS, SETTINGS
 from kdnas.study.storage import storage_url, without_password
@@ -65,7 +65,7 @@ def join(flags: dict[str, Any]) -> Run:
         )
     shared = _of_this_machine(attributes[SETTINGS], flags)
     digest = hashlib.sha256(without_password(url).encode()).hexdigest()[:6]
-    folder = Path("runs") / f"worker-{socket.gethostname()}-{name}-{digest}"
+    folder = RUNS / f"worker-{socket.gethostname()}-{name}-{digest}"
     settings = validated({**shared, "out": folder, "study": name, **flags})
     assert settings.out is not None
     out = settings.out.expanduser()

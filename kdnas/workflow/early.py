@@ -14,7 +14,7 @@ from kdnas.config.names import joined
 from kdnas.errors import KdnasError
 from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
-from kdnas.runs.run_folder import absolute_assistants, resolve
+from kdnas.runs.run_folder import RUNS, absolute_assistants, resolve
 from kdnas.runs.student import finished_student
 from kdnas.runs.tracking import check_tracker
 from kdnas.runtime.shown import quoted, shown
@@ -62,6 +62,10 @@ def check_model(model: str) -> None:
     """Raises KdnasError where a model is no run with a student, no checkpoint and no hub id."""
     if not model.strip():
         raise KdnasError(f"invalid MODEL {quoted(model)}: give a run, a checkpoint or a hub id")
+    if RUNS in Path(model).parents and not Path(model).exists():  # by its form also a hub's id
+        raise KdnasError(
+            f"there is no run {shown(model)} here; give a run, a checkpoint or a hub id"
+        )
     if (Path(model) / "config.yaml").exists():
         finished_student(Path(model))
     else:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from support.stepwise import Stepwise
 
-from kdnas.config import Settings
+from kdnas.config import Settings, load_settings
+from kdnas.config.offer import settings_of
 from kdnas.config.recipe import Stage
 from kdnas.recipes.full import run_recipe, train_on_labels
 from kdnas.recipes.stages import longer, longer_for
@@ -81,3 +82,15 @@ def test_a_run_that_was_begun_before_trains_as_before(make_run: Callable[..., Ru
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(line for line in lines if not line.startswith("more_epochs")))
     assert not Run.open(run.folder).settings.more_epochs
+
+
+def test_a_recipe_may_keep_its_epochs(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    stages = "stages: [{name: task, data: task, losses: {task: 1}, epochs: 3, lr: 1.0e-3}]"
+    own.write_text(f"more_epochs: false\n{stages}\n")
+    assert not load_settings(None, {"recipe": str(own)}).more_epochs
+    of_both = load_settings(None, {"recipes": f"relations,{own}"})
+    assert settings_of(of_both, "relations").more_epochs
+    assert not settings_of(of_both, "own").more_epochs
+    given = load_settings(None, {"recipes": f"relations,{own}", "more_epochs": True})
+    assert settings_of(given, "own").more_epochs  # what a person says comes first

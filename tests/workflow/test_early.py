@@ -102,6 +102,7 @@ def test_a_folder_that_is_gone_is_no_hub_id(
         "my model": (check_checkpoint, "'my model' is no folder here and no hub id"),
         "run/students/trial-3": (check_model, "has no config.json; give a folder"),
         " ": (check_model, "invalid MODEL ' '"),
+        "runs/bert-mrpc": (check_model, "there is no run runs/bert-mrpc here; give a run"),
     }
     for name, (check, told) in refused.items():
         with pytest.raises(KdnasError, match=told):

@@ -21,6 +21,7 @@ class MachineOptions(Options):
     threads: int | Literal["auto"] | None = setting(
         None,
         "CPU threads; auto: as many as there are cores without other work; default: torch decides.",
+        main=True,
     )
     jobs: int | Literal["auto"] = setting(
         "auto",

@@ -43,6 +43,7 @@ class SearchOptions(Options):
         "and neurons, too), such as shape,recipe; default: shape, what --recipes and "
         "--vocabularies give several of, and within --speedup pruning, where the teacher can be "
         "pruned.",
+        main=True,
         form="LIST",
     )
     offered: dict[str, dict[str, Any]] = setting(
