@@ -79,8 +79,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_arguments(parser, Path(__file__).with_name("search_worth.yaml"))
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
+    parser.add_argument("--speeds", type=float, nargs="*", help="In place of the plan's.")
+    parser.add_argument("--budget", help="In place of the plan's.")
     args = parser.parse_args()
     plan = yaml.safe_load(args.plan.read_text())
+    plan |= {key: vars(args)[key] for key in ("speeds", "budget") if vars(args)[key]}
     whole_out = args.out
     for seed in range(args.from_seed, args.seeds):
         one = argparse.Namespace(**{**vars(args), "from_seed": seed, "seeds": seed + 1})
