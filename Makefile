@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEV := $(VENV)/.dev
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Old versions of pip build seqeval by a way that no longer works, unless told otherwise.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517
 
 .PHONY: search test slow hostile lint format clean
 

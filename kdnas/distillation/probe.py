@@ -18,9 +18,9 @@ from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import train
 from kdnas.errors import DivergedError
-from kdnas.measure.quiet import working_seconds
 from kdnas.runtime.console import silently
 from kdnas.runtime.device import Runtime
+from kdnas.runtime.working_time import working_seconds
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 
 SECONDS, STEPS, BATCHES = 2.5, 20, 8

@@ -17,8 +17,9 @@ from kdnas.distillation.generation import in_order, written_by
 from kdnas.distillation.training import predict
 from kdnas.measure.onnx import InOnnx
 from kdnas.measure.onnx_sessions import Session, Writer
-from kdnas.measure.quiet import computing, working_seconds
+from kdnas.measure.quiet import computing
 from kdnas.runtime.device import Runtime
+from kdnas.runtime.working_time import working_seconds
 from kdnas.tasks.encode import EncodedExamples, ragged_rows
 from kdnas.tasks.metrics import (
     Answers,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
@@ -18,6 +17,7 @@ import torch
 from fasteners import InterProcessReaderWriterLock
 
 from kdnas.runtime.console import say
+from kdnas.runtime.working_time import waiting
 
 ALONE = "alone: no other kdnas process of this user computed on the machine meanwhile"
 BESIDE = "beside whatever else the machine did"
@@ -28,8 +28,6 @@ TO_COMPUTE = "one of them measures latency, and nobody computes meanwhile"
 
 # How many parts of this process are computing; only the outermost holds the lock.
 _depth = 0
-# Seconds that this process has waited for others, in all.
-_waited = 0.0
 
 
 def lock_folder() -> Path:
@@ -45,14 +43,6 @@ def how_measured(quiet: bool) -> str:
         return f"{BESIDE} (--no-latency-quiet)"
     problem = _problem(lock_folder())
     return f"{BESIDE} ({problem})" if problem else ALONE
-
-
-def working_seconds() -> float:
-    """A clock that stands still while this process waits for others that measure or compute.
-
-    What some work takes is the difference of two readings; their zero means nothing.
-    """
-    return time.perf_counter() - _waited
 
 
 @contextmanager
@@ -142,14 +132,10 @@ def _held(acquire: Callable[..., bool], release: Callable[[], None], what: str) 
 
 def _acquire(acquire: Callable[..., bool], what: str) -> None:
     """Waits for a lock, and says so once that takes long."""
-    global _waited  # noqa: PLW0603
-    start = time.perf_counter()
-    try:
+    with waiting():
         if not acquire(timeout=ANNOUNCE_SECONDS):
             _announce(what)
             acquire()
-    finally:
-        _waited += time.perf_counter() - start
 
 
 @cache

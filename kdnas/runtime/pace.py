@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from statistics import median
+
+from kdnas.runtime.working_time import working_seconds
 
 # The first steps are the measure, after those in which memory is allocated and kernels chosen.
 WARM_UP, FIRST = 3, 20
@@ -25,7 +26,7 @@ class Pace:
 
     def step(self) -> str | None:
         """Counts a step; returns the notice when one is due."""
-        now, before = time.monotonic(), self.last
+        now, before = working_seconds(), self.last
         self.last = now
         if not before or self.said:
             return None

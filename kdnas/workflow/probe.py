@@ -15,12 +15,12 @@ from kdnas.distillation.probe import seconds_a_step
 from kdnas.distillation.training import logits_of
 from kdnas.measure import count_params
 from kdnas.measure.latency import InTorch
-from kdnas.measure.quiet import working_seconds
 from kdnas.recipes.stages import teacher_schedule
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import silently
 from kdnas.runtime.cores import threads
+from kdnas.runtime.working_time import working_seconds
 from kdnas.scoring.limits import Limits
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.arithmetic import arithmetic

@@ -24,8 +24,8 @@ from kdnas.measure.quiet import (
     how_measured,
     lock_folder,
     measuring,
-    working_seconds,
 )
+from kdnas.runtime.working_time import working_seconds
 
 CPU = torch.device("cpu")
 

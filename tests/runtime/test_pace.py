@@ -12,14 +12,14 @@ class Clock:
 
     now = 1.0
 
-    def monotonic(self) -> float:
+    def read(self) -> float:
         return self.now
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(pace, "time", made)
+    monkeypatch.setattr(pace, "working_seconds", made.read)
     monkeypatch.setattr("os.getloadavg", lambda: (9.0, 9.0, 9.0))
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     return made
