@@ -2,9 +2,10 @@
 
     python benchmarks/tabular/tiny.py --run runs/tiny
 
-Writes tiny-mrpc.csv and tiny-animals.csv beside this file. Teachers are a small BERT and a small
-RoBERTa, trained from scratch on the data that the tests learn. Like make.py, it can be stopped and
-repeated.
+Writes tiny-mrpc.csv and tiny-animals.csv beside this file, and with `--tables joint --most 0`
+tiny-joint.csv: every shape with every recipe. Teachers are a small BERT and a small RoBERTa,
+trained from scratch on the data that the tests learn. Like make.py, it can be stopped and repeated,
+and shared by several processes (`--part`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from make import make_table
 from support.stepwise import Stepwise
 from support.tiny import save_animals, save_mrpc, save_teacher
 
-from kdnas.config import Settings
+from kdnas.config import Settings, load_settings
 from kdnas.runs.run_folder import Run
 
 SHARED: dict[str, Any] = {
@@ -37,6 +38,8 @@ class Tiny:
     shape: dict[str, int]
     save: Callable[[Path], Path]
     space: dict[str, list[int | float | str]]
+    task: str
+    recipes: str = ""
 
 
 TABLES = {
@@ -49,6 +52,7 @@ TABLES = {
             **{"hidden_size": [12, 20, 28, 36, 48], "intermediate_size": [24, 48, 96]},
             "hidden_act": ["gelu"],
         },
+        task="mrpc",
     ),
     "animals": Tiny(
         "roberta",
@@ -59,6 +63,19 @@ TABLES = {
             **{"hidden_size": [16, 24, 40, 56, 64], "intermediate_size": [48, 96, 144, 192]},
             "hidden_act": ["gelu"],
         },
+        task="animals",
+    ),
+    "joint": Tiny(
+        "roberta",
+        {"num_hidden_layers": 8, "hidden_size": 64, "intermediate_size": 192},
+        save_animals,
+        {
+            **{"num_hidden_layers": [1, 2, 3, 4, 6, 8], "num_attention_heads": [4]},
+            **{"hidden_size": [16, 24, 40, 64], "intermediate_size": [48, 96, 192]},
+            "hidden_act": ["gelu"],
+        },
+        task="animals",
+        recipes="relations,states,minilm-task,tinybert-task,pkd,logits",
     ),
 }
 
@@ -67,17 +84,21 @@ def main() -> None:
     """Makes what is missing of the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="Folder to work in.")
-    parser.add_argument("--tables", nargs="*", default=list(TABLES), choices=TABLES)
-    parser.add_argument("--most", type=int, default=40, help="Students of a table, at random.")
+    parser.add_argument("--tables", nargs="*", default=["mrpc", "animals"], choices=TABLES)
+    parser.add_argument(
+        "--most", type=int, default=40, help="Students of a table, at random; 0: all."
+    )
+    parser.add_argument("--part", default="0/1", help="I/N, as of make.py.")
     args = parser.parse_args()
+    part, parts = map(int, args.part.split("/"))
     for name in args.tables:
         folder = args.run.resolve() / name
-        pipeline = Stepwise(Run.create(settings_of(TABLES[name], name, folder)))
+        pipeline = Stepwise(Run.create(settings_of(TABLES[name], folder)))
         file = Path(__file__).with_name(f"tiny-{name}.csv")
-        make_table(pipeline, folder, file, most=args.most)
+        make_table(pipeline, folder, file, part, parts, most=args.most or None)
 
 
-def settings_of(tiny: Tiny, name: str, folder: Path) -> Settings:
+def settings_of(tiny: Tiny, folder: Path) -> Settings:
     """Settings of a table, whose teacher and data are saved below its folder."""
     teacher, data = folder / "untrained", folder / "data"
     if not (teacher / "config.json").exists():
@@ -86,10 +107,11 @@ def settings_of(tiny: Tiny, name: str, folder: Path) -> Settings:
     if not data.exists():
         data.mkdir()
         tiny.save(data)
-    file = data / f"{name}.yaml"
-    task = str(file) if file.exists() else name
+    file = data / f"{tiny.task}.yaml"
+    task = str(file) if file.exists() else tiny.task
     places: dict[str, Any] = {"teacher": str(teacher), "data_dir": data, "out": folder / "run"}
-    return Settings(**places, **SHARED, task=task, space=tiny.space)
+    given = {**SHARED, **places, "task": task, "space": tiny.space}
+    return load_settings(None, {**given, **({"recipes": tiny.recipes} if tiny.recipes else {})})
 
 
 if __name__ == "__main__":

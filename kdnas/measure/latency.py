@@ -7,6 +7,7 @@ figures are medians over the same stretch of time.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,10 @@ from kdnas.measure.quiet import finish_queue, measuring
 WARM_UP = 3
 # Quartiles further apart than this share of the median: the machine was busy with something else.
 CALM = 0.25
+# Turns until it is first looked whether speed-ups are known, and until each next look.
+FIRST_LOOK, NEXT_LOOK = 8, 4
+# Standard errors by which a speed-up is surely below what is wanted.
+SURE = 3.0
 BATCHES = (1, 8, 32)
 LENGTHS = (16, 64, 128)
 # A cell takes at most this long; one in which not even the fewest passes fit has no times.
@@ -35,6 +40,7 @@ NEW_TOKENS = 32
 FEWER_WRITTEN = 4
 
 Clock = Callable[[], float]
+Times = NDArray[np.float64]
 Pass = Callable[[], object]
 
 
@@ -101,13 +107,16 @@ def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:
 class LatencySettings:
     """What is timed: forward passes of each model over `batch` examples of `length` tokens.
 
-    With `quiet`, they wait until no other process of kdnas computes on this machine.
+    There are `repeats` of them; fewer where speed-ups are known before, up to a standard error of
+    `precision`, as a share of them. With `quiet`, they wait until no other process of kdnas
+    computes on this machine.
     """
 
     batch: int = 1
     length: int = 128
     repeats: int = 30
     quiet: bool = True
+    precision: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -135,6 +144,16 @@ class Latency:
         low, high = self.teacher_quartiles_ms
         return max(self.student_iqr_ms / self.student_ms, (high - low) / self.teacher_ms)
 
+    def error(self, passes: int) -> float:
+        """Standard error of the speed-up after so many passes, as a share of it.
+
+        That of a median is 1.25 / 1.35 of the distance of the quartiles, over the root of how many
+        there are (McGill, Tukey and Larsen 1978, Variations of Box Plots).
+        """
+        low, high = self.teacher_quartiles_ms
+        apart = math.hypot(self.student_iqr_ms / self.student_ms, (high - low) / self.teacher_ms)
+        return 1.25 / 1.35 * apart / math.sqrt(passes)
+
 
 def measure_latency(
     student: Timed, teacher: Timed, settings: LatencySettings, clock: Clock = time.perf_counter
@@ -152,21 +171,40 @@ def measure_latencies(
     teacher: Timed,
     settings: LatencySettings,
     clock: Clock = time.perf_counter,
+    least: Sequence[float] = (),
 ) -> list[Latency]:
-    """`measure_latency` of several students, all of them and their teacher in turn."""
+    """`measure_latency` of several students, all of them and their teacher in turn.
 
-    def measured() -> list[Latency]:
-        times = take_turns([teacher, *students], settings, clock)
-        low, middle, high = np.percentile(times, [25, 50, 75], axis=1).tolist()
-        return [
-            Latency(middle[i], middle[0], (low[i], high[i]), (low[0], high[0]))
-            for i in range(1, len(times))
-        ]
+    Of one that is surely below its `least` speed-up, the time needs no precision.
+    """
+    floors = least or [0.0] * len(students)
 
-    latencies = measured()
-    if _scatter(latencies) <= CALM:
+    def known(times: Times) -> bool:
+        found = zip(_latencies(times), floors, strict=True)
+        return all(_is_known(one, times.shape[1], settings.precision, low) for one, low in found)
+
+    def measured() -> Times:
+        return take_turns([teacher, *students], settings, clock, known)
+
+    times = measured()
+    latencies = _latencies(times)
+    if _scatter(latencies) <= CALM or known(times):
         return latencies
-    return min(latencies, measured(), key=_scatter)
+    return min(latencies, _latencies(measured()), key=_scatter)
+
+
+def _latencies(times: Times) -> list[Latency]:
+    """Of each student, from the times of the teacher and all of them: shape (models, passes)."""
+    low, middle, high = np.percentile(times, [25, 50, 75], axis=1).tolist()
+    return [
+        Latency(middle[i], middle[0], (low[i], high[i]), (low[0], high[0]))
+        for i in range(1, len(times))
+    ]
+
+
+def _is_known(latency: Latency, passes: int, precision: float, least: float) -> bool:
+    error = latency.error(passes)
+    return error <= precision or latency.speedup * (1 + SURE * error) < least
 
 
 def _scatter(latencies: Sequence[Latency]) -> float:
@@ -175,9 +213,14 @@ def _scatter(latencies: Sequence[Latency]) -> float:
 
 
 def take_turns(
-    models: Sequence[Timed], settings: LatencySettings, clock: Clock = time.perf_counter
-) -> NDArray[np.float64]:
+    models: Sequence[Timed],
+    settings: LatencySettings,
+    clock: Clock = time.perf_counter,
+    known: Callable[[Times], bool] | None = None,
+) -> Times:
     """Times models in turn: milliseconds a forward pass, shape (models, repeats).
+
+    It ends before, now and then, once what is `known` from the times is enough.
 
     Each turn draws their order from a fixed seed, so that what recurs regularly, such as the end of
     a time slice, does not always meet the same model. The clock is in seconds; on a busy machine,
@@ -192,6 +235,10 @@ def take_turns(
                 spent = time_forward(models[i], settings, clock)
                 if turn >= 0:
                     times[i, turn] = spent
+            done = turn + 1
+            looks = done >= FIRST_LOOK and (done - FIRST_LOOK) % NEXT_LOOK == 0
+            if known and looks and known(times[:, :done]):
+                return times[:, :done]
     return times
 
 

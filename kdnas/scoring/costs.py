@@ -23,6 +23,8 @@ from kdnas.tasks import task_type_of
 
 # So many times the passes of a candidate, where a student is evaluated.
 FINAL = 3
+# Standard error of a candidate's speed-up, as a share of it, that needs no further passes.
+PRECISE = 0.015
 # Students that are timed in one go: more would hold too many models in memory.
 TOGETHER = 6
 # A student that just reaches a speed-up would miss it half of the time when it is timed again.
@@ -86,14 +88,22 @@ class CostMeter:
         """`of_models` of one student."""
         return self.of_models([student], longer)[0]
 
-    def of_models(self, students: Sequence[PreTrainedModel], longer: int = 1) -> list[Costs]:
+    def of_models(
+        self,
+        students: Sequence[PreTrainedModel],
+        longer: int = 1,
+        wanted: Sequence[float | None] = (),
+    ) -> list[Costs]:
         """Counts students, and times them in turn with each other and the teacher, on its device.
 
         What slows the machine down for a while slows all of them down. Passes are `longer` times
-        those of a candidate by itself.
+        those of a candidate by itself, which ends once its speed-up is PRECISE, or surely below
+        JUST_MISSED of that `wanted`.
         """
-        timed = map(self.timed, students)
-        latencies = measure_latencies([*timed], self.timed_teacher, self._timing(longer))
+        timed = [self.timed(student) for student in students]
+        least = [JUST_MISSED * (speedup or 0.0) for speedup in wanted]
+        settings = self._timing(longer)
+        latencies = measure_latencies(timed, self.timed_teacher, settings, least=least)
         return [
             Costs(
                 count_params(student),
@@ -118,7 +128,7 @@ class CostMeter:
         self, students: Sequence[PreTrainedModel], wanted: Sequence[float | None], longer: int = 1
     ) -> list[Costs]:
         """`of_models`; the better of two timings of each that just misses the speed-up wanted."""
-        costs = self.of_models(students, longer)
+        costs = self.of_models(students, longer, wanted)
         near = [
             i
             for i, (found, least) in enumerate(zip(costs, wanted, strict=True))
@@ -164,7 +174,8 @@ class CostMeter:
         settings = self.settings
         passes = longer * settings.latency_repeats
         passes = repeats_for(passes, writes=generates(self.teacher))
-        return LatencySettings(settings.latency_batch, self.length, passes, settings.latency_quiet)
+        quiet, precision = settings.latency_quiet, PRECISE if longer == 1 else 0.0
+        return LatencySettings(settings.latency_batch, self.length, passes, quiet, precision)
 
     def untrained(self, candidate: Candidate) -> PreTrainedModel:
         """A student of a candidate's shape with random weights, on the teacher's device."""

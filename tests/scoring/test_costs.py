@@ -22,7 +22,12 @@ class Scripted(CostMeter):
         super().__init__(pipeline.teacher.model, pipeline.settings)
         self.script, self.asked = timed, list[int]()
 
-    def of_models(self, students: Sequence[PreTrainedModel], longer: int = 1) -> list[Costs]:
+    def of_models(
+        self,
+        students: Sequence[PreTrainedModel],
+        longer: int = 1,
+        wanted: Sequence[float | None] = (),
+    ) -> list[Costs]:
         begun = len(self.asked)
         self.asked += [longer] * len(students)
         scripted = self.script[begun : len(self.asked)]
