@@ -58,8 +58,8 @@ class MachineOptions(Options):
     )
     latency_repeats: int = setting(
         30,
-        "Timed passes of a candidate, fewer where its speed-up is known before; of students that are "
-        "evaluated, three times as many.",
+        "Timed passes of a candidate, fewer where its speed-up is known before; of students that "
+        "are evaluated, three times as many.",
         ge=5,
         le=1000,
     )
