@@ -18,7 +18,7 @@ from kdnas.files.atomic import replace_folder, write_json, write_text
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
 from kdnas.runs.student import finished_student
-from kdnas.students.checkpoint import CARD, card_at, load_checked
+from kdnas.students.checkpoint import CARD, card_at, card_without_code, load_checked
 
 # torch: the plain checkpoint; the others are files that ONNX Runtime reads.
 FORMATS = ("torch", *FILES)
@@ -88,7 +88,8 @@ def export(
             weights = () if "torch" in wanted else ("*.safetensors*", MANIFEST)
             _copy(source, partial, weights)
             if (card := partial / CARD).exists():
-                write_text(card, card_at(card.read_text(encoding="utf-8"), target.resolve()))
+                text = card_at(card.read_text(encoding="utf-8"), target.resolve())
+                write_text(card, text if "torch" in wanted else card_without_code(text))
             if files:
                 size = sum(file.stat().st_size for file in source.glob("*.safetensors"))
                 given = (run, model, tokenizer, size, partial, files)

@@ -87,7 +87,7 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
     task = TASK_TYPES[summary["task_type"]]
     head = ["", "MB", *points, score or "score"]
     text += USE.format(
-        what=" and ".join(f"`{name}`" for name in files),
+        what=", ".join(f"`{name}`" for name in files),
         packages="`{}`, `{}` and `{}`".format(*task.onnx_packages),
         load=task.onnx_load.format(
             format=next(iter(by_format)),

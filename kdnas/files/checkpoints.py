@@ -7,6 +7,9 @@ from pathlib import Path
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted, shown
 
+# Endings of files with weights that transformers loads.
+WEIGHTS = (".safetensors", ".bin")
+
 
 def is_local(name: str) -> bool:
     """Whether a name means a folder here, even one that is gone; else it is a hub's id."""
@@ -37,6 +40,11 @@ def check_checkpoint(name: str) -> None:
             else "give a folder that save_pretrained wrote model and tokenizer to"
         )
         raise KdnasError(f"{quoted(name)} has no config.json; {hint}")
+    if not any(file.suffix in WEIGHTS for file in path.iterdir()) and any(path.rglob("*.onnx")):
+        raise KdnasError(
+            f"{quoted(name)} holds ONNX files alone; its README.md says how they run, kdnas takes "
+            "the run or checkpoint that they were made of"
+        )
 
 
 def _check_hub_id(name: str) -> None:

@@ -145,11 +145,13 @@ def _results(report: Report) -> list[EvalResult]:
 def _stage(stage: TrainedStage) -> str:
     losses = [name for name, weight in stage.losses.items() if weight]
     epochs = several(format(stage.epochs, "g"), "epoch")
+    if stage.recipe_epochs is not None:
+        epochs += f", {stage.recipe_epochs:g} in the recipe, more for a small student,"
     return f"{stage.name} ({', '.join(losses)}; {DATA[stage.data]}; {epochs} at {stage.lr:g})"
 
 
 def _hyperparameters(stage: TrainedStage) -> str:
-    values = stage.model_dump(mode="json", exclude={"name"})
+    values = stage.model_dump(mode="json", exclude={"name"}, exclude_none=True)
     return _cell(", ".join(f"{key} {shown(value)}" for key, value in values.items()))
 
 

@@ -362,6 +362,7 @@ class TrainedStage(Part):
     losses: dict[str, float | tuple[float, float]]
     epochs: float
     lr: float
+    recipe_epochs: float | None = None  # where the student trained longer, as it is small
 
 
 class Environment(Part):

@@ -27,6 +27,7 @@ PREFIXES = {
     "evaluate students ": "score and time the student of {}",
     "evaluate controls ": "score and time the control: {}",
     "evaluate ": "score and time: {}",
+    "costs ": "count and time {}",
     "select ": "choose what ships: score {}",
     "latency students ": "time by batch size and length: the student of {}",
     "latency ": "time by batch size and length: {}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kdnas.report.model import DISTILLED, SEARCHED, Comparison, Report, shown_name
+from kdnas.report.model import DISTILLED, ON_LABELS, SEARCHED, Comparison, Report, shown_name
 from kdnas.report.origin import other_shape
 from kdnas.runtime.formatting import several
 
@@ -17,7 +17,7 @@ def verdict(report: Report) -> str:
     Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
     95%. One training of each model says nothing about other seeds; several have a sentence.
     """
-    parts = (_nothing_learnt, _kept, _chosen, _compared, _over_seeds)
+    parts = (_nothing_learnt, _kept, _weak_teacher, _chosen, _compared, _over_seeds)
     return " ".join(filter(None, (part(report) for part in parts)))
 
 
@@ -53,6 +53,23 @@ def _kept(report: Report) -> str:
     return (
         f"The student keeps {kept.share:.1%} of its teacher's {metric} ({sure}) at "
         f"{student.speedup:.2f} times {whose} speed: {score:.4f} of {against:.4f}."
+    )
+
+
+def _weak_teacher(report: Report) -> str:
+    """A warning where something without a teacher is clearly better than the teacher."""
+    metric, teacher = report.main_score, report.teacher
+    if metric not in teacher.intervals:
+        return ""
+    scores = {one.name: one.scores[metric] for one in report.baselines if metric in one.scores}
+    on_labels = (one for one in report.controls if one.name == ON_LABELS)
+    scores |= {one.name: one.scores[metric] for one in on_labels if metric in one.scores}
+    best = max(scores, key=scores.__getitem__, default="")
+    if not best or scores[best] <= teacher.intervals[metric][1]:
+        return ""
+    return (
+        f'The teacher itself is worse than "{best}" ({scores[best]:.4f}), which learnt from no '
+        "teacher: train a better one first."
     )
 
 

@@ -25,12 +25,18 @@ from kdnas.teachers.load import load_tokenizer
 CARD = "README.md"
 PROBE = "a text"
 # What the code of a card loads.
+_CODE = re.compile(r"```python\n[^`]*\.from_pretrained\([^`]*```\n\n?")
 _LOADED = re.compile(r'(?<=\.from_pretrained\()"(?:[^"\\]|\\.)*"')
 
 
 def card_at(card: str, place: Path | str) -> str:
     """A model card whose code loads the student from a folder, or a repository of the hub."""
     return _LOADED.sub(lambda _: json.dumps(str(place), ensure_ascii=False), card)
+
+
+def card_without_code(card: str) -> str:
+    """A model card for a folder without PyTorch's weights, which its code cannot load."""
+    return _CODE.sub("", card, count=1)
 
 
 def student_artifact(

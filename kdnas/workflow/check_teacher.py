@@ -13,6 +13,7 @@ from kdnas.evaluation.threshold import keep_threshold, threshold_for
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
+from kdnas.runtime.shown import shown
 from kdnas.tasks.metrics import answers_of
 from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale, threshold_of
 from kdnas.teachers.fine_tune import scale_of
@@ -108,7 +109,11 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     if teacher.recorded:
         remedy = "its file may be of another task, or name labels in another order"
     elif (context.run.folder / "teacher" / "config.json").exists():
-        remedy = "train it longer or otherwise (--teacher-epochs, --teacher-lr)"
+        run, epochs = shown(context.run.folder), 3 * context.settings.teacher_epochs
+        remedy = (
+            f"train it longer (kdnas resume {run} --teacher-epochs {epochs:g}), or otherwise "
+            "(--teacher-lr)"
+        )
     else:
         kind, trained = spec.task_type, "--fine-tune trains it on this one"
         if kind.has_outputs:

@@ -60,11 +60,12 @@ def lines(described: dict[str, Any]) -> list[str]:
     pruned, count = described["prunings"], described["candidates"]
     lists = {name: described[name] for name in ("recipes", "vocabularies")}
     searched = {name: values for name, values in lists.items() if len(values) > 1}
+    wide = max(20, *map(len, described["choices"]))
     in_all = [f"{count:,} candidates in all"] if count != described["students"] else []
     return [
         *(f"teacher   {described['teacher']['name']}", f"          {row('teacher')}"),
-        *(f"{name:<20} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
-        *(f"{name:<20} {', '.join(values)}" for name, values in searched.items()),
+        *(f"{name:<{wide}} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
+        *(f"{name:<{wide}} {', '.join(values)}" for name, values in searched.items()),
         f"{described['students']:,} valid students",
         *([f"pruned    {', '.join(pruned)}"] if pruned else []),
         *in_all,

@@ -120,9 +120,11 @@ def _check(
         say(f"{left_out} left out: only shapes are trained")
     if len(trials) < count:
         instead = f", or ask for --students {len(trials)}" if len(trials) >= LEAST else ""
+        more = settings.trials + count - len(trials)
         raise KdnasError(
-            f"--students is {count}, but the study has {len(trials)} finished trials; give it more "
-            f"with `kdnas resume {run.folder} --trials {count}`{instead}"
+            f"--students is {count} ({LEAST} at least), but the study has {len(trials)} finished "
+            f"trials of shapes; give it more with `kdnas resume {run.folder} --trials {more}`"
+            f"{instead}"
         )
     students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]
     inputs = read_inputs(context)

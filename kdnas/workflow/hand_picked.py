@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from kdnas.runs.context import run_step
 from kdnas.runtime.console import say
-from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.costs import CostMeter, Costs
 from kdnas.scoring.limits import Limits
 from kdnas.space import NOT_PRUNED, Candidate
 from kdnas.space.known_shapes import DEPTHS, hand_picked
 from kdnas.workflow.prepare import Prepared
+
+# Speed-ups so near to each other, as a share, are the same.
+AS_FAST = 0.05
 
 
 def first_picks(prepared: Prepared, like: Candidate) -> list[Candidate]:
@@ -63,7 +66,8 @@ def _widest(
 def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candidate]:
     """Shapes half as deep as the teacher, one a width; the nearest in speed first.
 
-    Those that break the run's limits come last.
+    Of those that are as near as timing can tell the largest comes first; those that break the run's
+    limits come last.
 
     Args:
         prepared: Of the run.
@@ -77,18 +81,32 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
     like = replace(like, pruning=NOT_PRUNED, recipe=recipe, assistants=())
     candidates = [replace(like, architecture=shape) for shape in shapes]
 
-    def compute() -> list[tuple[float, int]]:
+    def compute() -> list[dict[str, Any]]:
         say(f"timing {len(candidates)} hand-picked shapes")
-        costs = prepared.meter.of_candidates(candidates)
-        return [(found.speedup, found.params) for found in costs]
+        return [asdict(costs) for costs in prepared.meter.of_candidates(candidates)]
 
-    key = {"candidates": [one.params for one in candidates], **_machine(prepared)}
-    costs = run_step(prepared.context, "hand-picked shapes", key, compute)
-    found = [
-        (limits.breaks(speedup, params), abs(math.log(speedup / near)), candidate)
-        for candidate, (speedup, params) in zip(candidates, costs, strict=True)
-    ]
-    return [candidate for *_, candidate in sorted(found, key=lambda one: one[:2])]
+    key = {"candidates": [one.params for one in candidates], "kept": "costs", **_machine(prepared)}
+    made = run_step(prepared.context, "hand-picked shapes", key, compute)
+    costs = [Costs(**found) for found in made]
+    order = sorted(nearest_first(costs, near), key=lambda i: _breaks(limits, costs[i]))
+    return [candidates[i] for i in order]
+
+
+def nearest_first(costs: Sequence[Costs], near: float) -> list[int]:
+    """Places of costs, the nearest to a speed-up first; those that are as near by their size."""
+    apart = [abs(math.log(one.speedup / near)) for one in costs]
+    first = min(range(len(costs)), key=apart.__getitem__, default=0)
+
+    def rank(i: int) -> tuple[bool, float]:
+        unsure = max(AS_FAST, costs[first].latency_iqr_ms / costs[first].latency_ms / 2)
+        as_near = apart[i] <= apart[first] + unsure
+        return not as_near, -costs[i].params if as_near else apart[i]
+
+    return sorted(range(len(costs)), key=rank)
+
+
+def _breaks(limits: Limits, costs: Costs) -> bool:
+    return limits.breaks(costs.speedup, costs.params)
 
 
 def _limits(prepared: Prepared) -> Limits:

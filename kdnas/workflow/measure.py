@@ -14,7 +14,6 @@ from transformers import AutoConfig, PreTrainedModel
 
 from kdnas import __version__
 from kdnas.config import settings_of
-from kdnas.config.recipe import Stage
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of
 from kdnas.files.atomic import read_json
@@ -98,12 +97,25 @@ def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str
 
     def compute() -> dict[str, Any]:
         model = saved_model(folder, prepared.inputs.data.spec)
-        costs = prepared.meter.at_length(model)
+        costs = _costs(prepared, candidate, model)
         pruned = pruned_facts(model, prepared.meter.length)
-        found = {"costs": asdict(costs), **_scores(prepared, candidate, model)}
+        found = {"costs": costs, **_scores(prepared, candidate, model)}
         return {**found, **({"pruned": pruned} if pruned else {})}
 
     return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
+
+
+def _costs(prepared: Prepared, candidate: Candidate, model: PreTrainedModel) -> dict[str, Any]:
+    """Costs of a shape, measured once on each machine: whatever it learnt, it is equally fast."""
+    context, shape = prepared.context, candidate.architecture
+    if candidate.pruning:
+        shape = architecture_of(model.config)
+    timed = Candidate(shape, vocabulary=candidate.vocabulary)
+    key = {"shape": timed.params, "host": platform.node()}
+    key |= {"environment": context.runtime.describe()}
+    return run_step(
+        context, f"costs {timed.label}", key, lambda: asdict(prepared.meter.at_length(model))
+    )
 
 
 def scored(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, Any]:
@@ -247,22 +259,27 @@ def make_report(
         controls=[_control_model(prepared, c, seeds.get(c.name)) for c in controls],
         search=_search(prepared, study, random, winner) if study else None,
         latency=[LatencyCell(**cell) for cell in grid],
-        recipe=[
-            TrainedStage(**stage.model_dump(mode="json", exclude_defaults=True))
-            for stage in _stages(prepared, shipped, student["architecture"])
-        ],
+        recipe=_stages(prepared, shipped, student["architecture"]),
         seconds=context.run.seconds(),
         environment=_environment(context),
     )
     return report.model_copy(update={"verdict": verdict(report)})
 
 
-def _stages(prepared: Prepared, made: Control, shape: AnyArchitecture) -> list[Stage]:
-    """The stages that trained a student, with its epochs."""
+def _stages(prepared: Prepared, made: Control, shape: AnyArchitecture) -> list[TrainedStage]:
+    """The stages that trained a student, with its epochs, and the recipe's where it had more."""
     settings = settings_of(prepared.context.settings, made.candidate.recipe)
-    whole = prepared.inputs.space.teacher
-    stages = [longer_for(shape, whole, stage, settings) for stage in settings.full_stages]
-    return stages if made.distilled else [stage_on_labels(settings, stages)]
+    whole, usual = prepared.inputs.space.teacher, list(settings.full_stages)
+    stages = [longer_for(shape, whole, stage, settings) for stage in usual]
+    if not made.distilled:
+        stages, usual = ([stage_on_labels(settings, some)] for some in (stages, usual))
+    return [
+        TrainedStage(
+            **stage.model_dump(mode="json", exclude_defaults=True),
+            recipe_epochs=None if stage.epochs == plain.epochs else plain.epochs,
+        )
+        for stage, plain in zip(stages, usual, strict=True)
+    ]
 
 
 def _pruned(prepared: Prepared, made: Control) -> PrunedFacts | None:

@@ -39,6 +39,7 @@ class Facts:
     trials_left: float = 0.0
     sampler: str | None = None
     budget: str | None = None  # the time that all of it may take
+    recipes: int = 1  # to choose from
 
     @property
     def students(self) -> dict[str, str]:
@@ -49,7 +50,10 @@ class Facts:
         left = (
             f"{about}{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
         )
-        return {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
+        found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
+        if self.recipes > 1:
+            found["recipes"] = f"{self.recipes}; full trainings as by the one that takes longest"
+        return found
 
 
 def planned_facts(
@@ -70,6 +74,7 @@ def planned_facts(
         trials = settings.trials if settings.ends_by_trials else None
         chosen = {"space": len(inputs.space.candidates), "trials": trials, "trials_left": left}
         chosen |= {"sampler": settings.sampler, "budget": settings.budget}
+        chosen["recipes"] = len(inputs.space.recipes)
     return Facts(
         task=spec.name,
         rows=rows,

@@ -48,6 +48,7 @@ def make_run(folder: Path, classifier: Path, task: str) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(classifier)
     student_artifact(folder / "student", {"trial": 1}, tokenizer).write(model)
     (folder / "config.yaml").write_text(dump(Settings(task=task, **QUICK)))
+    (folder / "report.json").write_text("{}")
     return folder
 
 
@@ -183,6 +184,17 @@ def test_a_run_knows_its_columns(
         KdnasError, match="'mrpc' reads pairs; give a second text for each text .--text-pair"
     ):
         predict(run, TEXTS)
+
+
+def test_an_unfinished_run_is_said_to_be_one(
+    make_classifier: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path / "run", make_classifier(LABELS), "sst2")
+    predict(run, TEXTS)
+    assert "not finished" not in capsys.readouterr().out
+    (run / "report.json").unlink()
+    predict(run, TEXTS)
+    assert "run is not finished: another student may ship in the end" in capsys.readouterr().out
 
 
 def test_bad_input(

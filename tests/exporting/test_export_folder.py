@@ -21,6 +21,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.exporting.export import export
 from kdnas.exporting.readme import table_lines
+from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import Run, dump
 from kdnas.students.checkpoint import load_student, student_artifact
 
@@ -158,7 +159,10 @@ def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixt
     assert "no scores: " in said and "no teacher beside it: " in said
     assert [path.name for path in (target / "onnx").iterdir()] == ["model_int8.onnx"]
     assert not list(target.glob("*.safetensors")) and (target / "tokenizer.json").exists()
-    assert "no PyTorch weights: onnx/model_int8.onnx" in (target / "README.md").read_text()
+    card = (target / "README.md").read_text()
+    assert "no PyTorch weights: onnx/model_int8.onnx" in card and "from_pretrained" not in card
+    with pytest.raises(KdnasError, match="export' holds ONNX files alone; its README.md says"):
+        check_checkpoint(str(target))
     assert len(table_lines(summary)) == 5, "an unknown score has no line"
 
 

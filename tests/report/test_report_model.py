@@ -107,6 +107,17 @@ def test_a_verdict_warns_of_a_student_that_is_no_better_than_a_constant() -> Non
     )
 
 
+def test_a_verdict_warns_of_a_teacher_that_is_worse_than_none() -> None:
+    learnt = [{"name": "TF-IDF, linear", "scores": {"accuracy": 0.9}}]
+    intervals = {"accuracy": (0.8, 0.88)}
+    told = verdict(report_of(teacher__intervals=intervals, baselines=learnt))
+    assert (
+        'The teacher itself is worse than "TF-IDF, linear" (0.9000), which learnt from no' in told
+    )
+    wide = {"accuracy": (0.8, 0.91)}
+    assert "teacher itself" not in verdict(report_of(teacher__intervals=wide, baselines=learnt))
+
+
 def test_a_verdict_without_comparisons_says_so() -> None:
     assert verdict(report_of(teacher__scores={})) == (
         "The student reaches accuracy 0.8400 (n = 872) at 5.00 times its teacher's speed. It has 3 "

@@ -11,6 +11,7 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import TaskData, TaskSpec, load_data, load_spec
+from kdnas.tasks.formats.conll import is_conll
 
 ENTRY: dict[str, Any] = {"name": "ner", "type": "token-classification"}
 TRAIN = "EU B-ORG\nrejects O\nGerman B-MISC\n\nPeter B-PER\nBlackburn I-PER\n"
@@ -110,6 +111,14 @@ def test_test_files_may_have_no_tags(tmp_path: Path, suffix: str) -> None:
     assert words_of(task, "test") == [["He", "came"], ["#"]]
 
 
+def test_one_sentence_without_tags_by_the_files_ending(tmp_path: Path) -> None:
+    files = {"train.conll": TRAIN, "dev.conll": TRAIN, "test.conll": "He\nlikes\nOslo\n"}
+    assert words_of(load(tmp_path, files), "test") == [["He", "likes", "Oslo"]]
+    for name, sure in (("a.conll", True), ("a.bio", True), ("a.txt", False), ("a.tsv", False)):
+        (tmp_path / name).write_text("He\nlikes\nOslo\n")
+        assert is_conll(tmp_path / name) == sure
+
+
 @pytest.mark.parametrize(
     ("files", "entry", "message"),
     [
@@ -131,8 +140,8 @@ def test_test_files_may_have_no_tags(tmp_path: Path, suffix: str) -> None:
         (
             {"train.conll": TRAIN, "dev.conll": "x O\n\nEU B-LOC\n"},
             {},
-            "dev.conll, line 3: unknown tag 'B-LOC'; expected one of O, B-MISC, B-ORG, B-PER, "
-            "I-PER (found in train; list others under `labels:` in the task)",
+            "dev.conll, line 3, word 1: unknown tag 'B-LOC'; expected one of O, B-MISC, B-ORG, "
+            "B-PER, I-PER (found in train; list others under `labels:` in the task)",
         ),
         ({"train.conll": "a O\n", "dev.conll": TRAIN}, {}, "found only the tag 'O'; token-classif"),
         (

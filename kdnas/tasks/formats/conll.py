@@ -19,6 +19,8 @@ SUFFIXES = (
     *(".conll", ".conll2002", ".conll2003", ".conllu"),
     *(".iob", ".iob2", ".bio", ".bioes", ".txt", ".tsv"),
 )
+# Of these, others have tables or plain texts, too.
+AMBIGUOUS = (".txt", ".tsv")
 BOM = "\ufeff"
 _BLANKS = re.compile(r"[ \t]+")
 _DOCUMENT = "-DOCSTART-"
@@ -90,7 +92,9 @@ def read_conll(path: Path, spec: TaskSpec) -> Rows:
 
 
 def is_conll(path: Path) -> bool:
-    """Whether a .tsv or .txt file has words in columns, judged by its beginning."""
+    """Whether a file has words in columns: by its ending; a .tsv or .txt file by its beginning."""
+    if path.suffix.lower() not in AMBIGUOUS:
+        return True
     try:
         with path.open("rb") as stream:
             head = stream.read(_MOST_BYTES).decode("utf-8", "replace")

@@ -101,6 +101,7 @@ class QuestionAnswering(TaskType):
     encode_settings = ("window_stride",)
     prediction_columns = ("starts", "ends", "answer", "start", "score")
     has_threshold = True
+    predict_does = "answer questions"
     pipeline_tag = "question-answering"
     hub_name = "Question Answering"
 

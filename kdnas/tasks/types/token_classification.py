@@ -82,6 +82,7 @@ class TokenClassification(Classification):
     most_texts = 1
     prediction_columns = ("logits", "probabilities", "tags", "entities")
     encode_settings = ("label_all_pieces",)
+    predict_does = "label words"
     pipeline_tag = "token-classification"
     hub_name = "Token Classification"
 
@@ -89,9 +90,12 @@ class TokenClassification(Classification):
         of_entities = [name for name in metrics if name != "word_accuracy"]
         if labels and of_entities and Tags(labels).scheme is None:
             odd = next((n for n in labels if n != OUTSIDE and Tags(["O", n]).scheme == "bare"), "")
+            tag = odd or labels[0]
+            names = "name their meanings under `labels`, in the order of the numbers"
             yield (
-                f"the tag {shown(odd or labels[0])!r} is none of O, B-TYPE, I-TYPE and the like; "
-                f"{of_entities[0]} needs such tags, else set `metrics: [word_accuracy]`"
+                f"the tag {shown(tag)!r} is none of O, B-TYPE, I-TYPE and the like; "
+                f"{of_entities[0]} needs such tags{f': {names}' if tag.isdecimal() else ''}, else "
+                "set `metrics: [word_accuracy]`"
             )
 
     # Cells: lists of words and of tags.
@@ -183,14 +187,14 @@ class TokenClassification(Classification):
                 continue
             ids = [parse(word) if raw.ids or word.casefold() in names else None for word in row]
             if None in ids:
-                odd = row[ids.index(None)]
+                odd, word = row[ids.index(None)], ids.index(None) + 1
                 known = ", ".join(map(shown, labels))
                 where = (
                     "" if raw.ids else " (found in train; list others under `labels:` in the task)"
                 )
                 raise KdnasError(
-                    f"{raw.source}, {raw.unit} {place}: unknown tag {shown(odd)!r}; expected one "
-                    f"of {known}{where}"
+                    f"{raw.source}, {raw.unit} {place}, word {word}: unknown tag {shown(odd)!r}; "
+                    f"expected one of {known}{where}"
                 )
             found.append(tuple(ids))
         return found
