@@ -21,6 +21,7 @@ PAD_MULTIPLE = 16
 # Of what a decoder reads: every position of its output is multiplied by a whole vocabulary.
 DECODER_MULTIPLE = 8
 WINDOW = 50
+LEAST_WINDOWS = 4
 # Tokens of a forward pass; a GPU is not filled by fewer.
 FORWARD_TOKENS = 2048
 FORWARD_TOKENS_GPU = 32768
@@ -115,17 +116,29 @@ def plan_epoch(
 
     `lengths`, shape (examples,), are their tokens; a batch has `batch_size` examples on average. As
     for `even`, see `_even_batches`.
+
+    Examples are sorted within windows of WINDOW batches, and within quarters of the data at most,
+    as in transformers' `group_by_length`: sorted as a whole, batches of a task whose labels go with
+    the length of its texts have one label each.
     """
     rng = np.random.default_rng((seed, epoch))
     order = rng.permutation(len(lengths))
     if even:
         return _even_batches(order, lengths, batch_size, rng)
-    tokens, window = batch_size * float(lengths.mean()), batch_size * WINDOW
+    tokens, window = (
+        batch_size * float(lengths.mean()),
+        batch_size * _window(len(order), batch_size),
+    )
     batches: list[Indices] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
         batches += _runs(part[np.argsort(lengths[part], kind="stable")], lengths, tokens)
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _window(examples: int, batch_size: int) -> int:
+    """Batches whose examples are sorted together."""
+    return max(1, min(WINDOW, examples // (LEAST_WINDOWS * batch_size)))
 
 
 def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from kdnas.config.options.base import MOST_TRIALS
 from kdnas.errors import KdnasError
@@ -17,14 +18,19 @@ from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control, load_run_study
 from kdnas.study.whole import CONTROL
 
+ENDED = tuple(state for state in TrialState if state.is_finished())
+
 
 def trials_left(context: Context, *, control: bool = False) -> float:
-    """Whole trials that the search, or random search beside it, has still to pay for."""
+    """Whole trials that the search, or random search beside it, has still to end.
+
+    Those that run or wait are among them: their process may be gone, and they are tried again.
+    """
     settings = context.settings
     off = control and (settings.random_control == "off" or settings.sampler == "random")
     if off or not settings.searches or search_end(context, control=control).done():
         return 0.0
-    return max(0.0, settings.trials - trials_spent(context, control=control))
+    return max(0.0, settings.trials - trials_spent(context, control=control, ended=True))
 
 
 def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
@@ -34,8 +40,8 @@ def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
     return context.run.step(f"{'random-search' if control else 'search'}-ended", key)
 
 
-def trials_spent(context: Context, *, control: bool = False) -> float:
-    """What a study has spent, in whole trials; 0 where there is none."""
+def trials_spent(context: Context, *, control: bool = False, ended: bool = False) -> float:
+    """What a study has spent, in whole trials, or what has `ended` of it; 0 where there is none."""
     settings, folder = context.settings, context.run.folder
     if not settings.searches:
         return 0
@@ -44,7 +50,8 @@ def trials_spent(context: Context, *, control: bool = False) -> float:
     if study and control:
         found = load_control(storage_url(settings.storage, folder), settings.study, CONTROL)
     pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
-    trials = found.get_trials(deepcopy=False) if found else []
+    states = ENDED if ended else None
+    trials = found.get_trials(deepcopy=False, states=states) if found else []
     return pruner.spent(trials) / pruner.full_cost
 
 
