@@ -115,6 +115,9 @@ def resume(
 
     if dry_run and rebuild_study:
         raise KdnasError("--dry-run and --rebuild-study contradict each other: give one of them")
+    for name in ("trials", "budget") if finish else ():
+        if name in flags:
+            raise KdnasError(f"--finish and --{name} contradict each other: give one of them")
     opened = Run.open(run, config or (), **flags)
     from kdnas.workflow.early import check_settings
 

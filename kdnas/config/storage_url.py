@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import write_text
@@ -37,6 +37,8 @@ def absolute(url: str) -> str:
     parsed = _parsed(url)
     if parsed is None and not url.startswith(OTHERS):
         raise KdnasError(f"invalid --storage {hide_password(url)}: expected {EXAMPLES}")
+    if parsed is not None and not url.startswith(OTHERS):
+        _check_kind(parsed)
     if parsed is None or parsed.get_backend_name() != SQLITE:
         return url
     name = parsed.database or ":memory:"
@@ -45,6 +47,20 @@ def absolute(url: str) -> str:
             f"invalid --storage {url}: it ends with the process; give {SQLITE}:///PATH/TO/FILE.db"
         )
     return url if name.startswith("file:") else sqlite_url(Path(name), parsed)
+
+
+def _check_kind(url: URL) -> None:
+    """Raises KdnasError where SQLAlchemy knows no such databases."""
+    name = url.get_backend_name()
+    if name == "postgres":  # an old name, which storages are opened by, too
+        return
+    try:
+        url.get_dialect()
+    except NoSuchModuleError:
+        raise KdnasError(
+            f"invalid --storage {hide_password(str(url))}: there is no storage {name}://; expected "
+            f"{EXAMPLES}"
+        ) from None
 
 
 def sqlite_url(file: Path, like: URL | None = None) -> str:

@@ -36,7 +36,7 @@ MOST_CLASSES = 12
 def next_section(data: ReportData) -> Section:
     """The commands that a person will want next."""
     run, report = quote(str(data.folder)), data.report
-    own, search = data.folder / "student", report and report.search
+    search = report and report.search
     commands = []
     if report is None:
         commands.append(Command(f"kdnas resume {run}", "go on, to a finished student"))
@@ -58,7 +58,7 @@ def next_section(data: ReportData) -> Section:
     else:
         commands.append(Command(_smaller(report, data), "a smaller student"))
     commands += [
-        Command(f"kdnas evaluate {quote(str(own))} --task {_task(data)}", "score it again"),
+        Command(f"kdnas evaluate {run}", "score it again"),
         Command(f"kdnas export {run} --format onnx,int8", "ship it for ONNX Runtime"),
         Command(f"kdnas report {run} --markdown", "verdict and table for a pull request"),
     ]
@@ -106,10 +106,6 @@ def _pruned_further(report: Report, data: ReportData) -> str:
         further = f"--speedup {several}{',' * bool(several)}{2 * before[-1]:g}"
     config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-further")
     return f"kdnas distill --config {config} {further} --out {out}"
-
-
-def _task(data: ReportData) -> str:
-    return quote(str(data.settings.task or data.task))
 
 
 AGREES = (

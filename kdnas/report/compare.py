@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import plotly.graph_objects as go
@@ -38,7 +39,8 @@ def comparison(runs: dict[str, ReportData]) -> list[dict[str, Any]]:
     for name, data in runs.items():
         report, what = data.report, "trial" if data.study else "student"
         if finished(data.table).empty and (data.study or report is None):
-            raise KdnasError(f"{name} has no finished {what} to compare; run: kdnas resume {name}")
+            run = quote(str(data.folder))
+            raise KdnasError(f"{name} has no finished {what} to compare; run: kdnas resume {run}")
         search = found(data.table) if data.study else None
         best = {key: best_at(data.table, b) for key, b in zip(AT, BUDGETS, strict=True)}
         row = {

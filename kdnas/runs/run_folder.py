@@ -277,9 +277,13 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
             what = "recipe has other stages" if name == "stages" else what
             what = "recipes on offer are others" if name == "offered" else what
             kind = "study" if theirs.searches else "run"
+            # What a run may go on with until what it decides is made.
+            number = isinstance(new, int | float) and not isinstance(new, bool)
+            may = number and name in {*OF_FULL_KD, *OF_THE_TEACHER, *OF_SCORING}
+            change = f" --{name.replace('_', '-')} {new:g}" if may else ""
             raise KdnasError(
                 f"{folder} holds another {kind}: its {what}; choose another --out, or continue "
-                f"with `kdnas resume {folder}`"
+                f"with `kdnas resume {folder}{change}`"
             )
 
 

@@ -169,6 +169,8 @@ def test_folders(refused: Callable[..., str], quick_flags: list[str], tmp_path: 
     run.mkdir()
     (run / "config.yaml").write_text("alpha: -0.5\n")
     assert "holds another study" in refused(*given, run)
+    told = refused("resume", run, "--finish", "--trials", 9)
+    assert "--finish and --trials contradict each other" in told
     (run / "config.yaml").write_text("alhpa: -0.5\n")
     assert "'alhpa'" in refused("resume", run)
 

@@ -160,6 +160,9 @@ def test_a_run_goes_on_but_does_not_become_another(tmp_path: Path) -> None:
     assert Run.create(settings.model_copy(update={"trials": 9})).settings.trials == 9
     with pytest.raises(KdnasError, match="holds another study: its --alpha is -0.06, not -0.5"):
         Run.create(settings.model_copy(update={"alpha": -0.5}))
+    more = "--teacher-epochs is 3.0, not 9.0; .*kdnas resume .*/run --teacher-epochs 9`"
+    with pytest.raises(KdnasError, match=more):
+        Run.create(settings.model_copy(update={"teacher_epochs": 9.0}))
     with pytest.raises(KdnasError, match="its --max-params is not set; you gave 10;"):
         Run.create(settings.model_copy(update={"max_params": 10}))
     limited = Settings(out=tmp_path / "limited", data_dir=tmp_path, max_params=10)
@@ -258,6 +261,9 @@ def test_paths_mean_the_same_from_everywhere(
     assert settings.out == tmp_path / "runs" / "teacher-mrpc"
     assert resolve(Settings(storage="sqlite:///a/b.db")).storage == f"sqlite:///{tmp_path}/a/b.db"
     assert resolve(Settings(storage="grpc://host:1")).storage == "grpc://host:1"
+    assert resolve(Settings(storage="postgres://host/x")).storage == "postgres://host/x"
+    with pytest.raises(KdnasError, match="invalid --storage foo://bar: there is no storage foo://"):
+        resolve(Settings(storage="foo://bar"))
     for lost in ("sqlite://", "sqlite:///:memory:"):
         with pytest.raises(KdnasError, match="ends with the process; give sqlite:///PATH"):
             resolve(Settings(storage=lost))
