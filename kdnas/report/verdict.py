@@ -45,15 +45,20 @@ def _kept(report: Report) -> str:
     if kept is None:
         known = f" ({rows})" if rows else ""
         of = "" if against is None else f", its teacher {against:.4f},"
-        fast = f"at {student.speedup:.2f} times its {report.reference}'s speed"
+        fast = f"at {student.speedup:.2f} times its {report.reference}'s speed{_served(report)}"
         return f"The student reaches {metric} {score:.4f}{known}{of} {fast}."
     low, high = (100 * end for end in kept.interval)
     sure = f"{rows}, 95% interval {low:.1f} to {high:.1f}"
     whose = "its" if report.student_base is None else f"the {report.reference}'s"
     return (
         f"The student keeps {kept.share:.1%} of its teacher's {metric} ({sure}) at "
-        f"{student.speedup:.2f} times {whose} speed: {score:.4f} of {against:.4f}."
+        f"{student.speedup:.2f} times {whose} speed{_served(report)}: {score:.4f} of {against:.4f}."
     )
+
+
+def _served(report: Report) -> str:
+    """Where a pruned student is so fast: plain transformers multiply its zeros, too."""
+    return " in kdnas and ONNX (not in plain transformers)" if report.student.pruned else ""
 
 
 def _weak_teacher(report: Report) -> str:

@@ -42,8 +42,8 @@ class Worth:
         if self.found is None:
             return (
                 f"What the search's score was worth here cannot be told: {LEAST} students that "
-                f"were distilled in full are needed, and there {'is' if n == 1 else 'are'} {n}. "
-                "kdnas fidelity tells."
+                "were distilled in full and scored on the reported rows are needed, and there "
+                f"{'is' if n == 1 else 'are'} {n}. kdnas fidelity tells."
             )
         begin = f"What the search's score was worth here, against {metric} after full training:"
         if self.found.tau is None:

@@ -52,7 +52,9 @@ class Ongoing:
         """How much of what was to do is done, from 0 to 1, with that of the current step."""
         step = self.inner.share if self.inner else 0.0
         left = self.total - self.before
-        return min(1.0, (self.done + step - self.before) / left) if left > 0 else 1.0
+        # What was lost and is done again may bring it back behind where it began.
+        done = max(0.0, self.done + step - self.before)
+        return min(1.0, done / left) if left > 0 else 1.0
 
     @property
     def seconds(self) -> float:

@@ -77,8 +77,8 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     """The best of some students on held-out training rows; the first is the run's own.
 
     That one ships unless another is above it by more than the standard error of their difference:
-    held-out rows are few. Those that break a limit cannot be chosen, nor can any where the rows
-    have no labels.
+    held-out rows are few. Of others that are equal there the fastest ships. Those that break a
+    limit cannot be chosen, nor can any where the rows have no labels.
     """
     first = made[0]
     rows = prepared.rows(TEACHERS_VOCABULARY).selection
@@ -87,11 +87,15 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
     scores = {one.name: held_out_score(prepared, one) for one in allowed}
     clear = [first, *(one for one in allowed[1:] if _is_clearly_better(prepared, one, first))]
-    best = max(clear, key=lambda one: scores[one.name])
+    equal = [one for one in clear if scores[one.name] == max(scores[c.name] for c in clear)]
+    best = equal[0] if len(equal) == 1 else max(equal, key=lambda one: _speedup(prepared, one))
     if best is not first:
+        others = ", ".join(one.name for one in equal if one is not best)
+        tie = f" (as {others}, slower)" if others else ""
         say(
             f"{best.name} ships: on {rows.row_count} training rows held out it scores "
-            f"{scores[best.name]:.4f}, {OWN.get(first.name, first.name)} {scores[first.name]:.4f}"
+            f"{scores[best.name]:.4f}{tie}, {OWN.get(first.name, first.name)} "
+            f"{scores[first.name]:.4f}"
         )
     selection = Selection(rows=rows.row_count, shipped=best.name, scores=scores)
     return Choice(best, [one for one in made if one is not best], selection)
@@ -131,6 +135,10 @@ def _is_clearly_better(prepared: Prepared, one: Control, first: Control) -> bool
         return held_out_score(prepared, one) > held_out_score(prepared, first)
     low, high = found.interval
     return found.value > (high - low) / (2 * NORMAL)
+
+
+def _speedup(prepared: Prepared, one: Control) -> float:
+    return float(measured(prepared, one.candidate, one.folder)["costs"]["speedup"])
 
 
 def _keeps_limits(prepared: Prepared, control: Control) -> bool:

@@ -27,6 +27,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
+def test_what_was_lost_brings_no_job_behind_its_beginning() -> None:
+    job = Ongoing("search", 8, 5, "trial")
+    job.reach(4)
+    assert job.share == 0 and job.seconds_left == 0
+
+
 def test_an_enclosed_job_is_a_step_of_the_one_around_it(clock: Clock) -> None:
     opened: list[Ongoing] = []
     outer, inner = Ongoing("search", 20, 10, "trial"), Ongoing("trial 12", 100, 0)
