@@ -161,7 +161,7 @@ def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixt
     assert not list(target.glob("*.safetensors")) and (target / "tokenizer.json").exists()
     card = (target / "README.md").read_text()
     assert "no PyTorch weights: onnx/model_int8.onnx" in card and "from_pretrained" not in card
-    with pytest.raises(KdnasError, match="export' holds ONNX files alone; its README.md says"):
+    with pytest.raises(KdnasError, match="holds ONNX files alone; its README.md says"):
         check_checkpoint(str(target))
     assert len(table_lines(summary)) == 5, "an unknown score has no line"
 

@@ -43,7 +43,10 @@ def test_finish_tries_no_further_candidate(
     command: Said, finished_run: Path, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
-    code, error = command("resume", run, "--trials", 9, "--finish")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("\ntrials: 2\n", "\ntrials: 9\n"))
+    assert "trials: 9" in config.read_text()
+    code, error = command("resume", run, "--finish")
     assert code == 0, error
     report = json.loads((run / "report.json").read_text())
     assert report["search"]["trials"] == 2 == report["search"]["random_search"]["evaluated"]

@@ -118,7 +118,9 @@ def test_a_killed_command_goes_on_with_the_next_student(
 
 
 def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(KdnasError, match=r"16, but the study has 5 .*resume .* --trials 16`.* 5"):
+    with pytest.raises(
+        KdnasError, match=r"16 .4 at least., but the study has 5 .*resume .* --trials 16`.* 5"
+    ):
         fidelity(open_context(run), 16, 1)
     with pytest.raises(KdnasError, match="invalid --students 3: .* 4 or more"):
         fidelity(open_context(run), 3, 1)

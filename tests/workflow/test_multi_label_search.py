@@ -144,7 +144,8 @@ def test_an_export_has_code_that_says_the_same(finished: Path, place: Path) -> N
     wanted = [said["labels"] for said in kdnas.predict(finished, TEXTS)]
     assert done.stdout.strip() == str(wanted)
     scores = {row["runtime"]: row["scores"] for row in found["models"]}
-    assert scores["ONNX"] == pytest.approx(scores["PyTorch"], abs=1e-4)
+    # Probabilities that differ in their last bits may rank otherwise, which average precision sees.
+    assert scores["ONNX"] == pytest.approx(scores["PyTorch"], abs=1e-3)
     assert np.isfinite(list(scores["int8"].values())).all()
 
 
