@@ -66,8 +66,9 @@ class Inputs:
 def with_latency_input(settings: Settings) -> Settings:
     """Settings with the input that latency is measured on, where nobody set it.
 
-    It is no longer than the teacher reads. On a GPU it is a batch as one would serve there: the
-    time of a single example is that of launching kernels, the same for small and large models.
+    It is no longer than the teacher and students read. On a GPU it is a batch as one would serve
+    there: the time of a single example is that of launching kernels, the same for small and large
+    models.
     """
     settings, changes = resolve(settings), dict[str, Any]()
     given = settings.model_fields_set
@@ -77,9 +78,10 @@ def with_latency_input(settings: Settings) -> Settings:
             if device.type != "cpu":
                 changes["latency_batch"] = GPU_BATCH
                 say(f"latency is measured at batch {GPU_BATCH} on {device} (--latency-batch)")
-        if settings.base and "latency_length" not in given:
-            longest = longest_input(load_config(settings.base))
-            changes["latency_length"] = min(settings.latency_length, longest)
+        if "latency_length" not in given:
+            changes["latency_length"] = min(settings.latency_length, settings.max_length)
+            longest = longest_input(load_config(teacher_source(settings.base)))
+            changes["latency_length"] = min(changes["latency_length"], longest)
     return settings.model_copy(update=changes)
 
 

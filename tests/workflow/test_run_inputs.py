@@ -23,6 +23,8 @@ def test_timed_inputs_fit_the_teacher_unless_their_length_was_given(
     given = Settings(teacher=short, latency_length=128, out=tmp_path / "other")
     assert Run.create(with_latency_input(given)).settings.latency_length == 128
     long = str(make_teacher(max_position_embeddings=200))
+    cut = Settings(teacher=long, max_length=32, out=tmp_path / "cut")
+    assert with_latency_input(cut).latency_length == 32
     assert (
         Run.create(
             with_latency_input(Settings(teacher=long, out=tmp_path / "c"))

@@ -52,7 +52,8 @@ class MachineOptions(Options):
     )
     latency_length: int = setting(
         128,
-        "Tokens per example when latency is measured; default: 128, or the teacher's limit.",
+        "Tokens per example when latency is measured; default: 128, or --max-length or the "
+        "teacher's limit where that is less.",
         ge=1,
         le=MOST_TOKENS,
     )
