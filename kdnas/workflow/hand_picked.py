@@ -18,6 +18,8 @@ from kdnas.workflow.prepare import Prepared
 
 # Speed-ups so near to each other, as a share, are the same.
 AS_FAST = 0.05
+# Standard error of a median of some 20 passes, in distances of their quartiles.
+UNSURE = 0.2
 
 
 def first_picks(prepared: Prepared, like: Candidate) -> list[Candidate]:
@@ -98,7 +100,7 @@ def nearest_first(costs: Sequence[Costs], near: float) -> list[int]:
     first = min(range(len(costs)), key=apart.__getitem__, default=0)
 
     def rank(i: int) -> tuple[bool, float]:
-        unsure = max(AS_FAST, costs[first].latency_iqr_ms / costs[first].latency_ms / 2)
+        unsure = max(AS_FAST, UNSURE * costs[first].latency_iqr_ms / costs[first].latency_ms)
         as_near = apart[i] <= apart[first] + unsure
         return not as_near, -costs[i].params if as_near else apart[i]
 
