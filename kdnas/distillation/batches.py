@@ -125,10 +125,8 @@ def plan_epoch(
     order = rng.permutation(len(lengths))
     if even:
         return _even_batches(order, lengths, batch_size, rng)
-    tokens, window = (
-        batch_size * float(lengths.mean()),
-        batch_size * _window(len(order), batch_size),
-    )
+    tokens = batch_size * float(lengths.mean())
+    window = batch_size * _window(len(order), batch_size)
     batches: list[Indices] = []
     for start in range(0, len(order), window):
         part = order[start : start + window]

@@ -79,9 +79,9 @@ def with_latency_input(settings: Settings) -> Settings:
                 changes["latency_batch"] = GPU_BATCH
                 say(f"latency is measured at batch {GPU_BATCH} on {device} (--latency-batch)")
         if "latency_length" not in given:
-            changes["latency_length"] = min(settings.latency_length, settings.max_length)
             longest = longest_input(load_config(teacher_source(settings.base)))
-            changes["latency_length"] = min(changes["latency_length"], longest)
+            found = min(settings.latency_length, settings.max_length, longest)
+            changes["latency_length"] = found
     return settings.model_copy(update=changes)
 
 

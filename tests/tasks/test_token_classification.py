@@ -348,7 +348,7 @@ def test_every_family_tags_words_and_a_student_learns_from_it(
         (
             "dog B-pet\n",
             "",
-            "dev.conll, line 1, word 1: unknown tag 'B-pet'; expected one of O, B-a",
+            "dev.conll, line 1, word 1: unknown tag 'B-pet'; expected one of O, B-animal,",
         ),
         (
             "dog B-animal\ncat\n",

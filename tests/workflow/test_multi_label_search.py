@@ -38,7 +38,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(place: Path, teacher_folder: Path) -> Path:
     """A finished search of one candidate."""
     options = {**QUICK, "data_dir": place, "out": place / "run", "trials": 1, "teacher_lr": 3e-3}
-    options |= {"teacher_epochs": 4, "class_weights": "balanced"}
+    # Long enough that no two rows score alike: the last bits would rank them.
+    options |= {"teacher_epochs": 4, "task_epochs": 2, "class_weights": "balanced"}
     return kdnas.search(teacher_folder, config=[place / "task.yaml"], **options).folder
 
 
@@ -144,8 +145,7 @@ def test_an_export_has_code_that_says_the_same(finished: Path, place: Path) -> N
     wanted = [said["labels"] for said in kdnas.predict(finished, TEXTS)]
     assert done.stdout.strip() == str(wanted)
     scores = {row["runtime"]: row["scores"] for row in found["models"]}
-    # Probabilities that differ in their last bits may rank otherwise, which average precision sees.
-    assert scores["ONNX"] == pytest.approx(scores["PyTorch"], abs=1e-3)
+    assert scores["ONNX"] == pytest.approx(scores["PyTorch"], abs=1e-4)
     assert np.isfinite(list(scores["int8"].values())).all()
 
 
