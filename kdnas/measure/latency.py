@@ -220,7 +220,7 @@ def take_turns(
 ) -> Times:
     """Times models in turn: milliseconds a forward pass, shape (models, repeats).
 
-    It ends before, now and then, once what is `known` from the times is enough.
+    `known` is asked after some of the turns whether the times so far are enough, and ends them.
 
     Each turn draws their order from a fixed seed, so that what recurs regularly, such as the end of
     a time slice, does not always meet the same model. The clock is in seconds; on a busy machine,
