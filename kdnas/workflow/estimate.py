@@ -168,8 +168,11 @@ class Estimate:
     def report(self, students: int) -> float:
         """Scores of some students, latencies and pages of them and their teacher.
 
-        Of the trainings of one student with several seeds, one is timed.
+        Without a student that is to be measured, pages alone. Of the trainings of one student
+        with several seeds, one is timed.
         """
+        if not students:
+            return PAGE_SECONDS
         scored = sum(self.teacher_scores().values())
         chosen = self._predicting(selection_rows(self.data, self.settings))
         passes = students * self.speeds.share * (scored + chosen)

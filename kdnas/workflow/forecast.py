@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -26,10 +27,12 @@ from kdnas.study.study import evaluated
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.allot import Allotment, allot
 from kdnas.workflow.check_teacher import SCORES, is_evaluated
+from kdnas.workflow.choose import ASIDE, GIVEN_ASIDE
 from kdnas.workflow.count_jobs import count_jobs
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.estimate import Estimate
 from kdnas.workflow.inputs import Inputs
+from kdnas.workflow.measure import is_measured
 from kdnas.workflow.planned_facts import Facts, classes, column, is_tuned, planned_facts
 from kdnas.workflow.prepare import is_tuned_in_cache
 from kdnas.workflow.probe import probe
@@ -127,13 +130,14 @@ def forecast(
     scores = (tune or given.has_head) and not scored
     known = {"cached": cached, "signal": signal, "scores": scores}
     before = _before(context, estimate, tune=tune, **known)
-    made = sum(one.is_student for one in students) - sum(one.is_student for one in missing)
+    made = {one.place for one in students if one.is_student and one not in missing}
+    unmeasured = sum(not _is_measured(context, place) for place in made)
     todo = Allotment(left, random, _students(estimate, missing, beside))
     screens = left > 0 and not trials_spent(context)
     if spent is not None and (left or random):
         ahead = sum(step.seconds for step in before)
         ahead += estimate.screening(left) if screens else 0.0
-        todo = _allotted(context, estimate, todo, ahead, spent, made)
+        todo = _allotted(context, estimate, todo, ahead, spent, unmeasured)
     full = todo.students
     own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
     finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
@@ -146,7 +150,7 @@ def forecast(
         *(step for step in full[own:] if step not in finalists),
     ]
     if students:
-        seconds = estimate.report(made + len(todo.students))
+        seconds = estimate.report(unmeasured + len(todo.students))
         steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
     if trainings:
         seconds = trainings * sum(estimate.recipe(signal=False).values())
@@ -158,6 +162,12 @@ def forecast(
     facts = planned_facts(context, inputs, given, todo.trials, tuning)
     each = estimate.trial() if left or random else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
+
+
+def _is_measured(context: Context, place: Path) -> bool:
+    """Whether a student has its scores; the run's own is aside while a control ships."""
+    asides = (ASIDE, GIVEN_ASIDE) if place.name == "student" else ()
+    return any(is_measured(context, at) for at in (place, *(place.parent / one for one in asides)))
 
 
 def _before(
@@ -182,9 +192,9 @@ def _allotted(
     wanted: Allotment,
     before: float,
     spent: float,
-    made: int,
+    unmeasured: int,
 ) -> Allotment:
-    """What there is time for, `before` seconds from now; `made` students are there already."""
+    """What there is time for, `before` seconds from now; some students are there, `unmeasured`."""
     settings, seconds = context.settings, context.settings.budget_seconds
     done = (trials_spent(context), trials_spent(context, control=True))
     return allot(
@@ -193,7 +203,7 @@ def _allotted(
         before=before,
         trial=estimate.trial(),
         students=wanted.students,
-        report=lambda count: estimate.report(made + count),
+        report=lambda count: estimate.report(unmeasured + count),
         done=done,
         most=float(settings.trials) if wanted.trials else done[0],
         control=wanted.random > 0,

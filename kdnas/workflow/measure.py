@@ -15,7 +15,7 @@ from transformers import AutoConfig, PreTrainedModel
 from kdnas import __version__
 from kdnas.config import settings_of
 from kdnas.evaluation.scores import scores_and_intervals
-from kdnas.files.artifact import content_of
+from kdnas.files.artifact import content_of, key_of
 from kdnas.files.atomic import read_json
 from kdnas.measure import count_params
 from kdnas.measure.latency import cells_for, latency_grid
@@ -65,6 +65,9 @@ from kdnas.workflow.prepare import Prepared
 
 T = TypeVar("T")
 
+# Steps about a saved student.
+MEASURED, SCORED = "evaluate", "score"
+
 
 @dataclass(frozen=True)
 class Control:
@@ -102,7 +105,7 @@ def measured(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str
         found = {"costs": costs, **_scores(prepared, candidate, model)}
         return {**found, **({"pruned": pruned} if pruned else {})}
 
-    return _once_a_machine(prepared, "evaluate", candidate, folder, compute)
+    return _once_a_machine(prepared, MEASURED, candidate, folder, compute)
 
 
 def _costs(prepared: Prepared, candidate: Candidate, model: PreTrainedModel) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def scored(prepared: Prepared, candidate: Candidate, folder: Path) -> dict[str, 
     def compute() -> dict[str, Any]:
         return _scores(prepared, candidate, saved_model(folder, prepared.inputs.data.spec))
 
-    return _once_a_machine(prepared, "score", candidate, folder, compute)
+    return _once_a_machine(prepared, SCORED, candidate, folder, compute)
 
 
 def _scores(prepared: Prepared, candidate: Candidate, model: PreTrainedModel) -> dict[str, Any]:
@@ -158,11 +161,26 @@ def _once_a_machine(
     **key: Any,
 ) -> T:
     """A step about a saved student; latencies belong to a machine and are not read on another."""
-    context = prepared.context
-    key |= {"candidate": candidate.params, "content": content_of(folder)}
-    key |= {"host": platform.node(), "environment": context.runtime.describe()}
-    name = " ".join((title, *folder.relative_to(context.run.folder).parts))
-    return run_step(context, name, key, compute)
+    name, known = _step_of(prepared.context, title, candidate.params, folder)
+    return run_step(prepared.context, name, {**key, **known}, compute)
+
+
+def is_measured(context: Context, folder: Path) -> bool:
+    """Whether the student of a folder has its scores already, on this machine."""
+    made = key_of(folder) or {}
+    if "candidate" not in made:
+        return False
+    steps = (_step_of(context, title, made["candidate"], folder) for title in (MEASURED, SCORED))
+    return any(context.run.step(*one).done() for one in steps)
+
+
+def _step_of(
+    context: Context, title: str, params: Mapping[str, Any], folder: Path
+) -> tuple[str, dict[str, Any]]:
+    """Name and key of a step about a saved student, whose candidate has some params."""
+    key = {"candidate": params, "content": content_of(folder), "host": platform.node()}
+    key |= {"environment": context.runtime.describe()}
+    return " ".join((title, *folder.relative_to(context.run.folder).parts)), key
 
 
 def comparisons(spec: TaskSpec, student: Scored, others: Mapping[str, Scored]) -> list[Comparison]:

@@ -83,7 +83,7 @@ def test_dry_runs_change_nothing_in_a_run(
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     before = files_in(run)
     assert command("resume", run, "--dry-run") == (0, "")
-    assert "plan: 1 step" in command.all and "evaluate and report" in command.all
+    assert "plan: 1 step, about 5 s" in command.all and "evaluate and report" in command.all
     command.all = ""
     assert command("resume", run, "--trials", 4, "--task-lr", "1e-4", "--dry-run") == (0, "")
     assert "search, 2 trials" in command.all and "random search, 2 trials" in command.all
