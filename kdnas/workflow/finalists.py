@@ -24,7 +24,7 @@ from kdnas.workflow.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.measure import Control
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import record_of
-from kdnas.workflow.within_limit import distil_within_limit
+from kdnas.workflow.within_limit import candidate_of, distil_within_limit, each_kind_first
 
 
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
@@ -39,11 +39,11 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """
     context = prepared.context
     settings, run = context.settings, context.run
-    best_first = each_kind_first(ranked_trials(study, speedup=settings.speedup))
+    best_first = each_kind_first(ranked_trials(study, speedup=settings.speedup), candidate_of)
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)
-    found = distil_within_limit(prepared, best_first, settings.speedup, place, count)
+    found = distil_within_limit(prepared, best_first, settings.speedup, place, count, by_kind=True)
     if len(found) == 1:
         _put_in_place(context, found[0], found)
         run.step("finalists", {}).write([])
@@ -58,21 +58,6 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     _put_in_place(context, winner, found)
     run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     return winner
-
-
-def each_kind_first(best_first: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The best trial of each recipe, pruned or not, ahead of all others, else in the given order.
-
-    What a short training says of shapes of one recipe holds more often than what it says of
-    recipes, some of which start slowly and end higher, or of pruned students, which begin near
-    their teacher.
-    """
-    firsts: dict[tuple[str, bool], FrozenTrial] = {}
-    for trial in best_first:
-        candidate = Winner.of(trial).candidate
-        firsts.setdefault((candidate.recipe, bool(candidate.pruning)), trial)
-    numbers = {trial.number for trial in firsts.values()}
-    return [*firsts.values(), *(one for one in best_first if one.number not in numbers)]
 
 
 def place_of_finalist(context: Context, one: Winner, first: bool) -> Path:

@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from optuna.trial import FrozenTrial
 
@@ -30,6 +31,7 @@ from kdnas.workflow.records import recipe_record
 from kdnas.workflow.train_side_by_side import train_side_by_side
 
 Timed = tuple[Winner, float | None]  # a trial, and its speed-up if it was timed again
+T = TypeVar("T")
 PlaceOf = Callable[[Winner, bool], Path]  # of a trial's checkpoint; whether it is the first one
 
 
@@ -39,6 +41,8 @@ def distil_within_limit(
     speedup: float | None,
     place_of: PlaceOf,
     count: int = 1,
+    *,
+    by_kind: bool = False,
 ) -> list[Winner]:
     """Distils the best trials that keep a speed-up when they are timed at length.
 
@@ -52,12 +56,14 @@ def distil_within_limit(
         speedup: None is no limit.
         place_of: The folder for a trial's checkpoint.
         count: How many; fewer where there are no more, or no time.
+        by_kind: Whether the best of each kind come first (see `each_kind_first`).
 
     Raises:
         MissedLimitError: None of them keeps the speed-up.
     """
     found, reached = list[Winner](), dict[int, float]()
-    ahead = _fast_enough(prepared, best_at_length(prepared, trials, speedup), speedup, reached)
+    timed = best_at_length(prepared, trials, speedup, by_kind=by_kind)
+    ahead = _fast_enough(prepared, timed, speedup, reached)
     while some := list(itertools.islice(ahead, count - len(found))):
         due = _trainings(some, place_of, len(found))
         train_side_by_side(prepared, due)
@@ -70,6 +76,26 @@ def distil_within_limit(
     if not found:
         raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
     return found
+
+
+def candidate_of(trial: FrozenTrial) -> Candidate:
+    """What a trial tried."""
+    return Winner.of(trial).candidate
+
+
+def each_kind_first(best_first: Sequence[T], candidate_of: Callable[[T], Candidate]) -> list[T]:
+    """The best of each recipe, pruned or not, ahead of all others, else in the given order.
+
+    What a short training says of shapes of one recipe holds more often than what it says of
+    recipes, some of which start slowly and end higher, or of pruned students, which begin near
+    their teacher.
+    """
+    firsts: dict[tuple[str, bool], T] = {}
+    for one in best_first:
+        candidate = candidate_of(one)
+        firsts.setdefault((candidate.recipe, bool(candidate.pruning)), one)
+    leads = list(firsts.values())
+    return [*leads, *(one for one in best_first if one not in leads)]
 
 
 def _fast_enough(
@@ -135,12 +161,17 @@ def _keeps(
 
 
 def best_at_length(
-    prepared: Prepared, trials: Sequence[FrozenTrial], speedup: float | None
+    prepared: Prepared,
+    trials: Sequence[FrozenTrial],
+    speedup: float | None,
+    *,
+    by_kind: bool = False,
 ) -> Iterator[Timed]:
     """Trials in the order in which they are chosen, timed again beside each other.
 
     At a speed-up, those that exceed it by a margin come first, by their loss. Without one, rewards
-    are worked out anew where they depend on latency.
+    are worked out anew where they depend on latency. With `by_kind`, the best of each kind come
+    before the others that they are timed with.
     """
     settings = prepared.context.settings
     if speedup is None and (settings.cost != "latency" or len(trials) == 1):
@@ -163,6 +194,8 @@ def best_at_length(
                 _say_slow(winner, fast, speedup)
             short += late
             each = [one for one in each if one not in late]
+        if by_kind:
+            each = each_kind_first(each, lambda one: one[1].candidate)
         yield from ((winner, fast) for _, winner, fast in each)
     yield from ((winner, fast) for _, winner, fast in sorted(short, key=lambda one: one[0]))
 

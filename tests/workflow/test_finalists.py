@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +14,14 @@ from conftest import Said
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, create_trial
 
+from kdnas.config import Settings
 from kdnas.files.artifact import content_of, key_of
 from kdnas.report.model import SEARCHED
+from kdnas.space import Candidate
 from kdnas.space.architecture import FIELDS
-from kdnas.workflow import choose, finalists
-from kdnas.workflow.finalists import each_kind_first
+from kdnas.workflow import choose, finalists, within_limit
 from kdnas.workflow.measure import Control
+from kdnas.workflow.within_limit import best_at_length, candidate_of, each_kind_first
 
 
 def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
@@ -51,10 +54,34 @@ def numbered(name: str, values: Sequence[str]) -> list[FrozenTrial]:
 
 def test_the_best_of_each_kind_comes_first() -> None:
     pruned = numbered("pruning", ["none", "none", "ziplm", "none", "ziplm"])
-    assert [one.number for one in each_kind_first(pruned)] == [0, 2, 1, 3, 4]
+    assert [one.number for one in each_kind_first(pruned, candidate_of)] == [0, 2, 1, 3, 4]
     trials = numbered("recipe", "aaba")
-    assert [one.number for one in each_kind_first(trials)] == [0, 2, 1, 3]
-    assert [one.number for one in each_kind_first(trials[:2])] == [0, 1]
+    assert [one.number for one in each_kind_first(trials, candidate_of)] == [0, 2, 1, 3]
+    assert [one.number for one in each_kind_first(trials[:2], candidate_of)] == [0, 1]
+
+
+def test_timing_at_length_leaves_the_best_of_each_kind_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials = numbered("pruning", ["none"] * 3 + ["ziplm"] * 2 + ["none"] * 3)
+    for one in trials:
+        one.set_user_attr("loss", one.number / 10)
+    prepared: Any = SimpleNamespace(context=SimpleNamespace(settings=Settings(speedup=8)))
+    too_slow = 0
+    speeds = {one.number: 7.0 if one.number == too_slow else 9.0 for one in trials}
+    asked: list[int] = []
+
+    def timed(prepared: object, candidates: Sequence[Candidate]) -> list[float]:
+        numbers = [one.number for one in order[len(asked) : len(asked) + len(candidates)]]
+        asked.extend(numbers)
+        return [speeds[number] for number in numbers]
+
+    monkeypatch.setattr(within_limit, "_timed", timed)
+    for by_kind, expected in ((True, [1, 3, 2, 4, 5, 6, 7, 0]), (False, [1, 2, 3, 4, 5, 6, 7, 0])):
+        order = each_kind_first(trials, candidate_of) if by_kind else trials
+        asked.clear()
+        found = best_at_length(prepared, order, 8.0, by_kind=by_kind)
+        assert [one.trial for one, _ in found] == expected
 
 
 @pytest.mark.slow
