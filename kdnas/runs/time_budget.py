@@ -10,6 +10,8 @@ from kdnas.runtime.plan import Plan, Step
 
 # Kept back: estimates are good to about a tenth, and trials end when they end.
 RESERVE = 0.05
+# Of the time beside one trial and its student, what controls and further finalists may take.
+SHARE_OF_OTHERS = 0.5
 # What has to follow whatever else is done.
 LAST = ("report",)
 
@@ -64,6 +66,17 @@ class TimeBudget:
         each = [replace(step, jobs=jobs) for step in self._steps(name)]
         needed = sum(step.times * self.plan.expected(step) for step in each)
         return needed + sum(map(self.expected, LAST)) <= self.left
+
+    def claimed(self, free: float) -> float:
+        """What of some free seconds goes to steps that the plan had no time for.
+
+        They follow in their order, as far as `SHARE_OF_OTHERS` of these seconds pays for them.
+        """
+        most, taken = SHARE_OF_OTHERS * free, 0.0
+        for step in self.left_out:
+            price = step.added * self.plan.expected(step)
+            taken += price if taken + price <= most else 0.0
+        return taken
 
     def _steps(self, name: str) -> list[Step]:
         """Those of a name that are not done."""

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 
 from kdnas.config.duration import duration
 from kdnas.errors import KdnasError
-from kdnas.runs.time_budget import RESERVE
+from kdnas.runs.time_budget import RESERVE, SHARE_OF_OTHERS
 from kdnas.runtime.formatting import in_time
 from kdnas.runtime.plan import Step
 
-# Of the time beside one trial and its student, what controls and further finalists may take.
-SHARE_OF_OTHERS = 0.5
 # Least budgets are rounded up to whole ones of these seconds; speeds are measured anew each time.
 ROUND, SURE = 60, 1.05
 

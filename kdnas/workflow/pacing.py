@@ -22,8 +22,9 @@ EVERY_SECONDS = 15.0
 def deadline_of(context: Context, study: Study, jobs: int, *, control: bool) -> Deadline:
     """When a search, or random search beside it, shall end.
 
-    What the later steps of the plan need is kept for them. The search leaves random search time
-    for as many trials as it has itself.
+    What the later steps of the plan need is kept for them; where they turn out shorter than
+    planned, half of what is free is kept for trainings that the plan had no time for. The search
+    leaves random search time for as many trials as it has itself.
 
     Args:
         context: Of the run; its time is limited.
@@ -36,6 +37,8 @@ def deadline_of(context: Context, study: Study, jobs: int, *, control: bool) -> 
     known = seconds_a_unit(study.get_trials(deepcopy=False))
     each = budget.trial if known is None else known * pruner.full_cost
     free = max(0.0, budget.left - budget.reserve - budget.later(SEARCHES))
+    if not control:
+        free -= budget.claimed(free)
     done = (trials_spent(context), trials_spent(context, control=True))
     follows = not control and trials_left(context, control=True) > 0
     count, _ = split(free * jobs / each, done, control=follows)

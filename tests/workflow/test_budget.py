@@ -84,6 +84,19 @@ def test_the_end_of_a_search_keeps_what_later_steps_need(make_run: Callable[...,
     assert found.trials == 70 and found.seconds == 10
 
 
+def test_time_that_turns_out_free_goes_to_students_left_out_too(
+    make_run: Callable[..., Run],
+) -> None:
+    steps = Stepwise(make_run(budget="1000s"))
+    study = steps.open_study()
+    left_out = [Step(name, "", {"a": seconds}) for name, seconds in (("a", 300.0), ("b", 40.0))]
+    for spent, trials in ((0.0, 61), (400.0, 51)):  # of 950 and 550 seconds
+        budget = TimeBudget(1000.0, lambda spent=spent: spent, Plan([]), left_out, trial=10.0)
+        context = replace(steps.context, time=budget)
+        assert deadline_of(context, study, 1, control=False).trials == trials
+        assert deadline_of(context, study, 1, control=True).trials == round(95 - spent / 10)
+
+
 @pytest.mark.slow
 def test_a_run_ends_within_its_time_and_counts_what_was_spent(
     command: Said, quick_flags: list[str], tmp_path: Path

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import progress
 from kdnas.runtime.device import Runtime
+from kdnas.runtime.working_time import working_seconds
 from kdnas.space import Architecture, PrunedArchitecture
 from kdnas.students.pruning.kept import Kept, check_fits, shape_of
 from kdnas.students.pruning.levels import choose_levels
@@ -47,8 +47,8 @@ from kdnas.students.pruning.slicing import slice_in_place
 from kdnas.students.pruning.surgery import Removal, best_weight, damped, removal_order
 from kdnas.teachers.distillation_data import FEW_BATCHES
 
-# Neurons of the layer that tells how fast a machine removes them.
-SMALL = 256
+# Neurons of the two layers that tell how fast a machine removes them.
+SMALLER = (128, 1024)
 
 
 @dataclass(frozen=True)
@@ -206,21 +206,33 @@ def surgery_order(
 
 
 def surgery_seconds(teacher: Architecture, step: float) -> float:
-    """What `surgery_order` should take, from a small layer whose neurons are removed now.
+    """What `surgery_order` should take, from two smaller layers whose neurons are removed now.
+
+    Each removal takes a while however few neurons there are, and changes a matrix of neurons by
+    neurons and one of outputs by neurons.
 
     Args:
         teacher: The shape.
-        step: Seconds of a step of training it, which is more than reading a batch.
+        step: Seconds of a step of training it; reading a batch takes a third of it.
     """
-    size, outputs = min(SMALL, teacher.intermediate_size), teacher.hidden_size
+    whole, outputs = teacher.intermediate_size, teacher.hidden_size
+
+    def arithmetic(size: int) -> float:
+        return float(size**2 * (size + outputs))
+
+    small, large = (min(size, whole) for size in SMALLER)
+    each = _seconds_of_removals(small, outputs) / small
+    products = max(0.0, _seconds_of_removals(large, outputs) - each * large)
+    seconds = each * whole + products * arithmetic(whole) / arithmetic(large)
+    return teacher.num_hidden_layers * seconds + FEW_BATCHES * step / 3
+
+
+def _seconds_of_removals(size: int, outputs: int) -> float:
+    """What it takes to remove all neurons of a layer."""
     hessian, weight = torch.eye(size, dtype=torch.double), torch.ones(outputs, size)
-    start = time.perf_counter()
+    start = working_seconds()
     removal_order(weight, hessian, torch.arange(size)[:, None])
-    seconds = time.perf_counter() - start
-    # Each removal changes a matrix of neurons by neurons and one of outputs by neurons.
-    whole = teacher.intermediate_size
-    times = whole**2 * (whole + outputs) / (size**2 * (size + outputs))
-    return teacher.num_hidden_layers * times * seconds + FEW_BATCHES * step
+    return working_seconds() - start
 
 
 @contextmanager
