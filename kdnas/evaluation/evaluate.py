@@ -22,7 +22,7 @@ from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
 from kdnas.files.locks import file_lock
 from kdnas.runs.run_folder import RUNS, resolve
-from kdnas.runs.student import finished_student
+from kdnas.runs.student import finished_student, tell_unfinished
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.students.pruning import is_sliced, sliced
@@ -190,8 +190,10 @@ def _check_heads(name: str, subjects: Sequence[Subject]) -> None:
 
 def _checkpoint_of(model: str | Path) -> str:
     """The checkpoint to score: a finished run's student, else what was given."""
-    is_run = (Path(model) / "config.yaml").exists()
-    return str(finished_student(Path(model)) if is_run else model)
+    if not (Path(model) / "config.yaml").exists():
+        return str(model)
+    tell_unfinished(Path(model))
+    return str(finished_student(Path(model)))
 
 
 def _short(name: str) -> str:

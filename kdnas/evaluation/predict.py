@@ -16,9 +16,9 @@ from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.evaluation.texts import Row, is_paired, rows_of
 from kdnas.files.artifact import damage, manifest_of
-from kdnas.runtime.console import say
+from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.device import Runtime, start_runtime
-from kdnas.runtime.shown import printable, shown
+from kdnas.runtime.shown import printable
 from kdnas.students.checkpoint import load_checked
 from kdnas.students.pruning import sliced
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
@@ -103,8 +103,8 @@ def load_classifier(
     """
     place = Path(model)
     is_run = (place / "config.yaml").exists()
-    if is_run and not (place / "report.json").exists():
-        say(f"{shown(place)} is not finished: another student may ship in the end")
+    if is_run:
+        tell_unfinished(place)
     runtime = start_runtime(device=device, precision="fp32", threads=threads)
     loaded, tokenizer = load_checked(place) if is_run else _load_checkpoint(str(model))
     longest = longest_input(loaded.config)

@@ -17,7 +17,7 @@ from kdnas.files.artifact import MANIFEST
 from kdnas.files.atomic import replace_folder, write_json, write_text
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
-from kdnas.runs.student import finished_student
+from kdnas.runs.student import finished_student, tell_unfinished
 from kdnas.students.checkpoint import CARD, card_at, card_without_code, load_checked
 
 # torch: the plain checkpoint; the others are files that ONNX Runtime reads.
@@ -69,6 +69,8 @@ def export(
             raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
     wanted = [name for name in FORMATS if name in named]
     source = finished_student(run.folder, trial, student)
+    if source.parent == run.folder:
+        tell_unfinished(run.folder)
     files = [name for name in wanted if name in FILES]
     target = Path(out or source.with_name("export")) if out or files or not push_to_hub else None
     if target and target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.console import say
 from kdnas.runtime.shown import shown
 
 
@@ -23,6 +24,12 @@ def finished_student(run: Path, trial: int | None = None, place: str | None = No
     if not student.is_dir():
         raise KdnasError(f"{student} does not exist yet; make it with {command_for(run, trial)}")
     return student
+
+
+def tell_unfinished(run: Path) -> None:
+    """Says so where a run has no report yet: what is its student now may not be in the end."""
+    if not (run / "report.json").exists():
+        say(f"{shown(run)} is not finished: another student may ship in the end")
 
 
 def command_for(run: Path, trial: int | None) -> str:

@@ -104,5 +104,5 @@ def too_short(seconds: float, spent: float, least: float) -> str:
     return (
         f"invalid --budget {duration(seconds)}: one trial, its distillation in full and its "
         f"evaluation take about {in_time(least, rough=True)} here; give --budget {duration(fits)} "
-        "or more"
+        "or more, fewer rows (--max-train-rows) or fewer epochs (--epochs-share, --teacher-epochs)"
     )
