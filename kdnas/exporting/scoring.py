@@ -112,6 +112,7 @@ def _evaluation(
             splits=spec.evaluation,
             optional=(),
             skip_malformed=settings.skip_malformed,
+            most_scored=settings.max_eval_rows,
         )
         length = input_length(settings, tokenizer, config)
         options = encode_options(settings, task.spec, config)

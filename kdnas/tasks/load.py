@@ -30,7 +30,7 @@ from kdnas.tasks.formats.embedded import EmbeddedSource
 from kdnas.tasks.formats.folder import FolderSource, find_folder
 from kdnas.tasks.formats.hub import HubSource
 from kdnas.tasks.formats.text import tell
-from kdnas.tasks.sampling import hold_out
+from kdnas.tasks.sampling import hold_out, stratified_sample
 from kdnas.tasks.spec import TaskSpec
 
 _TOLERATED_SHARE = 0.01
@@ -65,6 +65,7 @@ def load_data(
     splits: Sequence[str] | None = None,
     optional: Sequence[str] | None = None,
     skip_malformed: bool = False,
+    most_scored: int | None = None,
 ) -> TaskData:
     """The task's splits, read, checked, and their labels understood.
 
@@ -75,6 +76,7 @@ def load_data(
         splits: The splits that must be there; default: train and the evaluation splits.
         optional: Splits to read where they are there; default: the test splits.
         skip_malformed: Leave out malformed rows, however many, as a task's own key of this name.
+        most_scored: Rows of each evaluation split, at most; default: all.
 
     Raises:
         KdnasError: A split is missing or damaged; the message names the file, what was found and
@@ -118,6 +120,8 @@ def load_data(
             _tell_classes(split, raw[split].source, part, spec)
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
+    for split in set(spec.evaluation) & parts.keys():
+        parts[split] = _at_most(most_scored, split, parts[split])
     chosen = {split: parts[split] for split in wanted}
     assumed = tuple(
         f"{Path(rows.source).name}: {'; '.join(rows.assumed)}"
@@ -127,6 +131,14 @@ def load_data(
     return TaskData(
         spec, chosen, source.description, held_out if held_out in chosen else None, assumed
     )
+
+
+def _at_most(count: int | None, split: str, rows: Examples) -> Examples:
+    """Rows of an evaluation split, the same ones for every seed."""
+    if count is None or count >= len(rows):
+        return rows
+    say(f"scores are of {count:,} of the {len(rows):,} rows of {split} (--max-eval-rows)")
+    return rows.take(stratified_sample(rows, count, 0))
 
 
 def _check_ids(rows: RawSplit) -> None:

@@ -174,7 +174,8 @@ def _check_data_variable() -> None:
 
 def _load(settings: Settings) -> TaskData:
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-    data = load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
+    skip, most = settings.skip_malformed, settings.max_eval_rows
+    data = load_data(spec, settings.data_dir, skip_malformed=skip, most_scored=most)
     if settings.teacher_predictions is None:
         return data
     alone = settings.labels_stand_in
@@ -194,6 +195,7 @@ def _key(settings: Settings) -> tuple[object, ...]:
         str(settings.data_dir),
         repr(settings.tasks),
         settings.skip_malformed,
+        settings.max_eval_rows,
         settings.labels_stand_in,
         state,
     )

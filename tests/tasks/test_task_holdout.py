@@ -52,6 +52,30 @@ def test_nothing_is_held_out_where_there_is_a_validation_file(tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize("validation_file", [True, False])
+def test_scores_may_be_of_some_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], validation_file: bool
+) -> None:
+    write(tmp_path / "train.csv", 400)
+    if validation_file:
+        write(tmp_path / "validation.csv", 40)
+    whole = load_data(SPEC, tmp_path).splits
+    capsys.readouterr()
+    some = load_data(SPEC, tmp_path, most_scored=20).splits
+    assert some["train"].text == whole["train"].text
+    assert len(some["validation"]) == 20
+    assert set(some["validation"].text) < set(whole["validation"].text)
+    assert some["validation"].labels is not None
+    assert np.bincount(some["validation"].labels).tolist() == [5, 15]
+    told = "scores are of 20 of the 40 rows of validation (--max-eval-rows)"
+    assert told in capsys.readouterr().out
+    again = load_data(SPEC, tmp_path, most_scored=20).splits
+    assert again["validation"].text == some["validation"].text
+    capsys.readouterr()
+    assert len(load_data(SPEC, tmp_path, most_scored=40).splits["validation"]) == 40
+    assert "max-eval-rows" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("labels", [[0] * 9 + [1], [0, 1], list(range(12))])
 def test_classes_too_small_to_be_on_both_sides(labels: list[int]) -> None:
     train, held_out = hold_out(make(labels))

@@ -50,6 +50,13 @@ class DataOptions(Options):
         le=MOST_ROWS,
         main=True,
     )
+    max_eval_rows: int | None = setting(
+        None,
+        "Score on a stratified sample of at most this many rows of each evaluation split; default: "
+        "all.",
+        ge=1,
+        le=MOST_ROWS,
+    )
     max_length: int = setting(128, "Longest input, in tokens.", ge=8, le=MOST_TOKENS, main=True)
     label_all_pieces: bool = setting(
         False,
