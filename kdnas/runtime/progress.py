@@ -10,6 +10,8 @@ from dataclasses import dataclass
 # Lines come this often at first, later so many times less often than the job has run, but no
 # less often than that.
 LINE_SECONDS, LINE_SHARE, MOST_LINE_SECONDS = 15.0, 0.02, 300.0
+# Of so many steps no fractions are shown.
+MANY = 100
 
 
 @dataclass
@@ -71,8 +73,12 @@ class Ongoing:
     def label(self) -> str:
         """`trial 7/40`, the one that it is at; its title where steps have no name."""
         if not self.unit:
-            return f"{self.title} {self.done:.3g}/{self.total:g}"
-        return f"{self.unit} {min(self.done + 1, self.total):.0f}/{self.total:g}"
+            return f"{self.title} {self._number(self.done)}/{self._number(self.total)}"
+        return f"{self.unit} {min(self.done + 1, self.total):.0f}/{self._number(self.total)}"
+
+    def _number(self, value: float) -> str:
+        """Fractions of few steps, such as epochs; whole numbers of many."""
+        return f"{value:.3g}" if self.total < MANY else f"{value:.0f}"
 
 
 class Lines:

@@ -83,16 +83,7 @@ def load_data(
             what to give instead.
     """
     source = open_source(spec, data_dir)
-    required = ("train", *spec.evaluation) if splits is None else tuple(splits)
-    extra = spec.test_splits if optional is None else tuple(optional)
-    for split in (*required, *extra):
-        if split not in spec.splits:
-            raise KdnasError(f"task {spec.name!r}: no split {split!r}{nearest(split, spec.splits)}")
-    only, held_out = spec.evaluation[0], None
-    if len(spec.evaluation) == 1 and not source.has(only) and source.has("train"):
-        held_out = only
-    there = (split for split in extra if source.has(split) or split == held_out)
-    wanted = list(dict.fromkeys([*required, *there]))
+    wanted, held_out = _wanted(spec, source, splits, optional)
     names = set(wanted) - {held_out}
     if held_out in wanted or spec.lacks_classes or (_may_have_rare(spec) and source.has("train")):
         names.add("train")
@@ -131,6 +122,22 @@ def load_data(
     return TaskData(
         spec, chosen, source.description, held_out if held_out in chosen else None, assumed
     )
+
+
+def _wanted(
+    spec: TaskSpec, source: Source, splits: Sequence[str] | None, optional: Sequence[str] | None
+) -> tuple[list[str], str | None]:
+    """The splits to read, and which of a task's is held out of its training data, if any."""
+    required = ("train", *spec.evaluation) if splits is None else tuple(splits)
+    extra = spec.test_splits if optional is None else tuple(optional)
+    for split in (*required, *extra):
+        if split not in spec.splits:
+            raise KdnasError(f"task {spec.name!r}: no split {split!r}{nearest(split, spec.splits)}")
+    only, held_out = spec.evaluation[0], None
+    if len(spec.evaluation) == 1 and not source.has(only) and source.has("train"):
+        held_out = only
+    there = (split for split in extra if source.has(split) or split == held_out)
+    return list(dict.fromkeys([*required, *there])), held_out
 
 
 def _at_most(count: int | None, split: str, rows: Examples) -> Examples:

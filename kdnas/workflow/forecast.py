@@ -138,17 +138,7 @@ def forecast(
         ahead = sum(step.seconds for step in before)
         ahead += estimate.screening(left) if screens else 0.0
         todo = _allotted(context, estimate, todo, ahead, spent, unmeasured)
-    full = todo.students
-    own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
-    finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
-    steps = [
-        *before,
-        *_trials("search", todo.trials, estimate, screens=screens),
-        *full[:own],
-        *finalists,
-        *_trials("random search", todo.random, estimate),
-        *(step for step in full[own:] if step not in finalists),
-    ]
+    steps = [*before, *_in_order(estimate, todo, screens=screens)]
     if students:
         seconds = estimate.report(unmeasured + len(todo.students))
         steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
@@ -162,6 +152,20 @@ def forecast(
     facts = planned_facts(context, inputs, given, todo.trials, tuning)
     each = estimate.trial() if left or random else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
+
+
+def _in_order(estimate: Estimate, todo: Allotment, *, screens: bool) -> list[Step]:
+    """Trials and trainings as a run does them: finalists before random search, controls last."""
+    full = todo.students
+    own = next((i + 1 for i, step in enumerate(full) if step.name == DISTIL), 0)
+    finalists = [step for step in full[own:] if step.name.startswith(FINALIST)]
+    return [
+        *_trials("search", todo.trials, estimate, screens=screens),
+        *full[:own],
+        *finalists,
+        *_trials("random search", todo.random, estimate),
+        *(step for step in full[own:] if step not in finalists),
+    ]
 
 
 def _is_measured(context: Context, place: Path) -> bool:

@@ -47,6 +47,16 @@ def test_an_enclosed_job_is_a_step_of_the_one_around_it(clock: Clock) -> None:
         assert outer.seconds_left == pytest.approx(240)
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "shown"),
+    [(1090, 1616, "1090/1616"), (0.25, 3, "0.25/3"), (1_234_567, 2_000_000, "1234567/2000000")],
+)
+def test_steps_are_shown_as_numbers_that_one_reads(done: float, total: float, shown: str) -> None:
+    job = Ongoing("task", total, 0)
+    job.reach(done)
+    assert job.label == f"task {shown}"
+
+
 def test_lines_become_fewer_with_time(clock: Clock) -> None:
     lines, told = Lines(), []
     start = clock.now
