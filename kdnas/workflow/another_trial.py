@@ -30,7 +30,7 @@ from kdnas.workflow.prepare import prepare
 from kdnas.workflow.records import record_of
 from kdnas.workflow.search import open_run_study
 from kdnas.workflow.trainings import before_training, trained_in_full
-from kdnas.workflow.within_limit import distil_within_limit
+from kdnas.workflow.within_limit import distil_within_limit, on_this_machine
 
 
 def distil_another(
@@ -62,7 +62,8 @@ def distil_another(
             if assistants:
                 trial = _taught(best_first[0], assistants)
             else:
-                [trial] = distil_within_limit(prepared, best_first, speedup, place)
+                where = on_this_machine(context)
+                [trial] = distil_within_limit(prepared, best_first, speedup, place, where)
             home = home_of(context, trial)
             random = load_control(url, settings.study, CONTROL)
             own = home == run.folder

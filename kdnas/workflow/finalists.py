@@ -24,7 +24,12 @@ from kdnas.workflow.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.measure import Control
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import record_of
-from kdnas.workflow.within_limit import candidate_of, distil_within_limit, each_kind_first
+from kdnas.workflow.within_limit import (
+    candidate_of,
+    distil_within_limit,
+    each_kind_first,
+    on_any_machine,
+)
 
 
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
@@ -43,7 +48,10 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)
-    found = distil_within_limit(prepared, best_first, settings.speedup, place, count, by_kind=True)
+    where = on_any_machine(context)
+    found = distil_within_limit(
+        prepared, best_first, settings.speedup, place, where, count, by_kind=True
+    )
     if len(found) == 1:
         _put_in_place(context, found[0], found)
         run.step("finalists", {}).write([])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import platform
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from optuna.trial import FrozenTrial
 
@@ -35,11 +36,42 @@ T = TypeVar("T")
 PlaceOf = Callable[[Winner, bool], Path]  # of a trial's checkpoint; whether it is the first one
 
 
+@dataclass(frozen=True)
+class Where:
+    """On which machine speed-ups must have been timed to hold.
+
+    Attributes:
+        name: Tells steps apart that hold in different places.
+        key: What decides whether they hold.
+    """
+
+    name: str
+    key: Mapping[str, Any]
+
+
+def on_this_machine(context: Context) -> Where:
+    """On this one, as it is now."""
+    environment = context.runtime.describe()
+    return Where("here", {"host": platform.node(), "environment": environment})
+
+
+def on_any_machine(context: Context) -> Where:
+    """On any one with such a device: of a run's own choice.
+
+    A run that goes on on another machine, or after an update, keeps the students that it has
+    chosen and trained; its report is of the machine that writes it.
+    """
+    runtime = context.runtime
+    key = {"device": runtime.device.type, "precision": runtime.precision}
+    return Where("of choice", key)
+
+
 def distil_within_limit(
     prepared: Prepared,
     trials: Sequence[FrozenTrial],
     speedup: float | None,
     place_of: PlaceOf,
+    where: Where,
     count: int = 1,
     *,
     by_kind: bool = False,
@@ -55,6 +87,7 @@ def distil_within_limit(
         trials: Those of a study, the best first.
         speedup: None is no limit.
         place_of: The folder for a trial's checkpoint.
+        where: On which machine speed-ups must have been timed that are not timed anew.
         count: How many; fewer where there are no more, or no time.
         by_kind: Whether the best of each kind come first (see `each_kind_first`).
 
@@ -62,8 +95,8 @@ def distil_within_limit(
         MissedLimitError: None of them keeps the speed-up.
     """
     found, reached = list[Winner](), dict[int, float]()
-    timed = best_at_length(prepared, trials, speedup, by_kind=by_kind)
-    ahead = _fast_enough(prepared, timed, speedup, reached)
+    timed = best_at_length(prepared, trials, speedup, where, by_kind=by_kind)
+    ahead = _fast_enough(prepared, timed, speedup, where, reached)
     while some := list(itertools.islice(ahead, count - len(found))):
         due = _trainings(some, place_of, len(found))
         train_side_by_side(prepared, due)
@@ -71,7 +104,7 @@ def distil_within_limit(
             if found and not _has_time(prepared.context, training):
                 return found
             training.fill(prepared)
-            if _keeps(prepared, winner, training.folder, speedup, reached):
+            if _keeps(prepared, winner, training.folder, speedup, where, reached):
                 found.append(winner)
     if not found:
         raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
@@ -99,7 +132,11 @@ def each_kind_first(best_first: Sequence[T], candidate_of: Callable[[T], Candida
 
 
 def _fast_enough(
-    prepared: Prepared, timed: Iterable[Timed], speedup: float | None, reached: dict[int, float]
+    prepared: Prepared,
+    timed: Iterable[Timed],
+    speedup: float | None,
+    where: Where,
+    reached: dict[int, float],
 ) -> Iterator[Winner]:
     """Trials that may keep a speed-up, each student once; `reached` gets those of the others."""
     seen = list[object]()
@@ -109,7 +146,7 @@ def _fast_enough(
         if same in seen:
             continue
         if speedup is not None:
-            known = speedup_of(prepared, winner.candidate)
+            known = speedup_of(prepared, winner.candidate, where)
             speed = known.read() if known.done() else float(fast or 0.0)
             if speed < speedup:
                 reached[winner.trial] = speed
@@ -145,16 +182,19 @@ def _keeps(
     winner: Winner,
     folder: Path,
     speedup: float | None,
+    where: Where,
     reached: dict[int, float],
 ) -> bool:
     """Whether the student of a trial keeps a speed-up; one that does not makes way."""
     if speedup is None:
         return True
     assert winner.trial is not None, "a shape that is given has no limit"
-    fast = float(measured(prepared, winner.candidate, folder)["costs"]["speedup"])
-    reached[winner.trial] = fast
+
+    def timed() -> float:
+        return float(measured(prepared, winner.candidate, folder)["costs"]["speedup"])
+
+    fast = reached[winner.trial] = speedup_of(prepared, winner.candidate, where).get(timed)
     if fast < speedup:
-        speedup_of(prepared, winner.candidate).write(fast)
         _put_beside(prepared, winner.trial, folder)
         _say_slow(winner, fast, speedup)
     return fast >= speedup
@@ -164,6 +204,7 @@ def best_at_length(
     prepared: Prepared,
     trials: Sequence[FrozenTrial],
     speedup: float | None,
+    where: Where,
     *,
     by_kind: bool = False,
 ) -> Iterator[Timed]:
@@ -181,7 +222,7 @@ def best_at_length(
     for start in range(0, len(trials), TOGETHER):
         some = trials[start : start + TOGETHER]
         winners = [*map(Winner.of, some)]
-        speeds = _timed(prepared, [winner.candidate for winner in winners])
+        speeds = _timed(prepared, [winner.candidate for winner in winners], where)
         losses = [float(trial.user_attrs["loss"]) for trial in some]
         each = [*zip(losses, winners, speeds, strict=True)]
         if speedup is None:
@@ -200,12 +241,10 @@ def best_at_length(
     yield from ((winner, fast) for _, winner, fast in sorted(short, key=lambda one: one[0]))
 
 
-def speedup_of(prepared: Prepared, candidate: Candidate) -> Artifact[float]:
-    """The speed-up of a trained student that turned out too slow on this machine."""
-    context = prepared.context
-    key = {"candidate": candidate.params, "host": platform.node()}
-    key["environment"] = context.runtime.describe()
-    return context.run.step(f"speed-up {candidate.label}", key)
+def speedup_of(prepared: Prepared, candidate: Candidate, where: Where) -> Artifact[float]:
+    """The speed-up of a trained student, as it was when it was chosen or found too slow."""
+    key = {"candidate": candidate.params, **where.key}
+    return prepared.context.run.step(f"speed-up {where.name} {candidate.label}", key)
 
 
 def _wanted(winner: Winner, speedup: float) -> float:
@@ -223,17 +262,12 @@ def _say_slow(winner: Winner, fast: float, speedup: float) -> None:
     )
 
 
-def _timed(prepared: Prepared, candidates: Sequence[Candidate]) -> list[float]:
-    """Speed-ups of candidates, timed beside each other once on each machine."""
-    context = prepared.context
-    key = {
-        "candidates": [candidate.params for candidate in candidates],
-        "host": platform.node(),
-        "environment": context.runtime.describe(),
-    }
-    name = f"speed-ups {candidates[0].label}"
+def _timed(prepared: Prepared, candidates: Sequence[Candidate], where: Where) -> list[float]:
+    """Speed-ups of candidates, timed beside each other once."""
+    key = {"candidates": [candidate.params for candidate in candidates], **where.key}
+    name = f"speed-ups {where.name} {candidates[0].label}"
     compute = partial(prepared.meter.speedups, candidates, FINAL)
-    return [float(fast) for fast in run_step(context, name, key, compute)]
+    return [float(fast) for fast in run_step(prepared.context, name, key, compute)]
 
 
 def _in_effect(settings: Settings, candidate: Candidate) -> object:

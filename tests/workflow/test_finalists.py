@@ -21,7 +21,12 @@ from kdnas.space import Candidate
 from kdnas.space.architecture import FIELDS
 from kdnas.workflow import choose, finalists, within_limit
 from kdnas.workflow.measure import Control
-from kdnas.workflow.within_limit import best_at_length, candidate_of, each_kind_first
+from kdnas.workflow.within_limit import (
+    Where,
+    best_at_length,
+    candidate_of,
+    each_kind_first,
+)
 
 
 def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
@@ -71,7 +76,7 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
     speeds = {one.number: 7.0 if one.number == too_slow else 9.0 for one in trials}
     asked: list[int] = []
 
-    def timed(prepared: object, candidates: Sequence[Candidate]) -> list[float]:
+    def timed(_: object, candidates: Sequence[Candidate], __: object) -> list[float]:
         numbers = [one.number for one in order[len(asked) : len(asked) + len(candidates)]]
         asked.extend(numbers)
         return [speeds[number] for number in numbers]
@@ -80,7 +85,7 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
     for by_kind, expected in ((True, [1, 3, 2, 4, 5, 6, 7, 0]), (False, [1, 2, 3, 4, 5, 6, 7, 0])):
         order = each_kind_first(trials, candidate_of) if by_kind else trials
         asked.clear()
-        found = best_at_length(prepared, order, 8.0, by_kind=by_kind)
+        found = best_at_length(prepared, order, 8.0, Where("here", {}), by_kind=by_kind)
         assert [one.trial for one, _ in found] == expected
 
 

@@ -7,11 +7,13 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from conftest import Said
 
+from kdnas.files.artifact import key_of
 from kdnas.space import Architecture, Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow import within_limit
@@ -39,8 +41,8 @@ def test_the_next_best_is_taken_where_the_best_is_too_slow(
     (first, slow), (second, _) = by_loss(run)
     real = within_limit._timed
 
-    def timed(prepared: object, candidates: list[Candidate]) -> list[float]:
-        speeds = real(prepared, candidates)  # type: ignore[arg-type]
+    def timed(prepared: Any, candidates: list[Candidate], where: Any) -> list[float]:
+        speeds = real(prepared, candidates, where)
         return [
             0.04 if one.label == slow else fast
             for one, fast in zip(candidates, speeds, strict=True)
@@ -71,14 +73,37 @@ def test_without_any_it_says_what_can_be_had(run: Path, command: Said) -> None:
     assert code == 3 and "no trial is 11 times as fast; the fastest is 10.00 times" in error
 
 
+def with_limit(run: Path) -> None:
+    """A run as if it had begun with a limit."""
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("speedup: null", "speedup: 0.05"))
+    with closing(sqlite3.connect(run / "study.db")) as base, base:
+        base.execute("UPDATE study_user_attributes SET value_json = replace(value_json, "
+                     "'\"speedup\": null', '\"speedup\": 0.05')")  # fmt: skip
+
+
+def test_a_run_that_goes_on_elsewhere_keeps_the_student_that_it_chose(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_limit(run)
+    code, error = command("resume", run)
+    assert code == 0, error
+    chosen = key_of(run / "student")
+    # Another machine, on which no student is so fast.
+    monkeypatch.setattr("platform.node", lambda: "elsewhere")
+    monkeypatch.setattr(within_limit, "measured", lambda *_: {"costs": {"speedup": 0.04}})
+    monkeypatch.setattr("platform.platform", lambda: "another")
+    command.all = ""
+    code, error = command("resume", run)
+    assert code == 0, error
+    assert key_of(run / "student") == chosen
+    assert "distilling" not in command.all and "timed at length" not in command.all
+
+
 def test_a_search_ships_no_student_that_misses_the_limit(
     run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("speedup: null", "speedup: 0.05"))
-    with closing(sqlite3.connect(run / "study.db")) as base, base:  # as if it began with it
-        base.execute("UPDATE study_user_attributes SET value_json = replace(value_json, "
-                     "'\"speedup\": null', '\"speedup\": 0.05')")  # fmt: skip
+    with_limit(run)
     monkeypatch.setattr(within_limit, "measured", lambda *_: {"costs": {"speedup": 0.04}})
     code, error = command("resume", run)
     assert code == 3 and "no student keeps --speedup 0.05" in error and "0.04 times" in error
