@@ -35,8 +35,9 @@ DISTILLING, STORING = 1.15, 1.2
 OF_A_SPEED = 0.5
 # Where the student is frozen, a step is its forward pass: a third of the arithmetic.
 FROZEN = 1 / 3
-# Times that scatter are taken again.
-AGAIN = 1.5
+# Times that scatter are taken again; those of candidates end once their speed-up is known, on the
+# mean after this share of the passes (docs/results.md, Candidates side by side).
+AGAIN, UNTIL_KNOWN = 1.5, 0.6
 # Building a student; intervals of a model's scores; tables, plots and pages.
 START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
 # What a step takes however little of its layers a student has, as a share of the teacher's: from
@@ -94,7 +95,7 @@ class Estimate:
             DISTILLING * steps * self.speeds.student_step, settings.mini_seconds or float("inf")
         )
         scoring = int(proxy.sizes[heldout].sum()) * self.speeds.token * self.speeds.share
-        return START_SECONDS + self._timed() + seconds + scoring
+        return START_SECONDS + self._timed(often=UNTIL_KNOWN) + seconds + scoring
 
     def screening(self, trials: float) -> float:
         """Seconds of scoring candidates untrained, before so many trials; 0 where none are."""
@@ -103,7 +104,7 @@ class Estimate:
         data, count = self.data, count_screened(self.settings.screen, math.ceil(trials))
         proxy = data.distillation.take(data.proxy)
         scored = int(proxy.sizes.sum()) * self.speeds.token * self.speeds.share
-        return count * (START_SECONDS + self._timed() + scored)
+        return count * (START_SECONDS + self._timed(often=UNTIL_KNOWN) + scored)
 
     def recipe(self, *, signal: bool, share: float | None = None) -> Parts:
         """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows.
@@ -213,12 +214,12 @@ class Estimate:
         times = 1.0 if share is None else of_a_step(share) / of_a_step(self.speeds.share)
         return times * steps * self.speeds.student_step / self.shared
 
-    def _timed(self, repeats: int | None = None) -> float:
-        """Timing a student beside its teacher, sometimes twice."""
+    def _timed(self, repeats: int | None = None, often: float = AGAIN) -> float:
+        """Timing a student beside its teacher, so often on the mean."""
         repeats = repeats_for(
             repeats or self.settings.latency_repeats, writes=self.speeds.row is not None
         )
-        return AGAIN * repeats * self.speeds.latency * (1 + self.speeds.share)
+        return often * repeats * self.speeds.latency * (1 + self.speeds.share)
 
     def _grid(self) -> float:
         """The table of latencies by batch size and length."""
