@@ -106,7 +106,7 @@ def _check_trial(
     students = before_training(context, winner.candidate)
     students += trained_in_full(context, home_of(context, winner), assistants)
     planned = forecast(context, inputs, given, searches=False, students=students)
-    planned.plan.rescale("student", share_of_time(study, best_first[0]))
+    planned.plan.rescale("student", share_of_time(study, best_first[0], context.settings))
     return inputs, given, study, best_first, planned
 
 

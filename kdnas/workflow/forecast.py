@@ -14,6 +14,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config import Settings
 from kdnas.files.disk import Disk
 from kdnas.measure import count_params
 from kdnas.runs.context import Context
@@ -232,16 +233,20 @@ def follow(told: Forecast) -> Iterator[None]:
         yield
 
 
-def foresee(study: Study, winner: FrozenTrial) -> None:
+def foresee(study: Study, winner: FrozenTrial, settings: Settings) -> None:
     """Corrects what students should take, now that it is known which one is trained in full."""
-    correct("student", share_of_time(study, winner))
+    correct("student", share_of_time(study, winner, settings))
 
 
-def share_of_time(study: Study, trial: FrozenTrial) -> float:
-    """How much longer than the average trial one took."""
+def share_of_time(study: Study, trial: FrozenTrial, settings: Settings) -> float:
+    """How much longer a trial took than one of the usual student would have (`usual_shape`).
+
+    Within a speed-up that is as large as can be, as the longest trial was; else it is the average.
+    """
     times = [float(t.user_attrs["seconds"]) for t in evaluated(study)]
     own = trial.user_attrs.get("seconds")
-    return float(own) / fmean(times) if own and times else 1.0
+    usual = max if settings.speedup is not None else fmean
+    return float(own) / usual(times) if own and times else 1.0
 
 
 def _students(estimate: Estimate, students: Sequence[Training], jobs: int) -> list[Step]:

@@ -26,7 +26,7 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     """
     context = prepared.context
     best = ranked_trials(study, speedup=context.settings.speedup)[0]
-    foresee(study, best)
+    foresee(study, best, context.settings)
     if not context.time.limited:
         return prepared
     key = {"budget": context.settings.budget, "winner": Winner.of(best).candidate.params}

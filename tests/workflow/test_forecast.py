@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from conftest import Said
+from optuna.trial import create_trial
 from support.tiny import small_config
 
+from kdnas.config import Settings
 from kdnas.files import disk
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
@@ -22,7 +25,7 @@ from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
 from kdnas.space.arithmetic import arithmetic
 from kdnas.workflow.disk import disk_needed
 from kdnas.workflow.estimate import Estimate, share_asked
-from kdnas.workflow.forecast import forecast
+from kdnas.workflow.forecast import forecast, share_of_time
 from kdnas.workflow.inputs import load_given_teacher, read_inputs
 from kdnas.workflow.planned_facts import LEGEND
 from kdnas.workflow.prepare import prepare_teacher
@@ -136,6 +139,17 @@ def test_a_usual_student_is_as_large_as_limits_allow() -> None:
     half = usual_shape(space, Limits(max_params=params // 2), params)
     assert half.hidden_size < space.teacher.hidden_size
     assert arithmetic(half) < arithmetic(usual_shape(space, Limits(), params))
+
+
+def test_a_winner_is_set_beside_the_usual_student() -> None:
+    """Of trials of 10, 20 and 60 s, which is the usual one depends on whether speed is limited."""
+    study = optuna.create_study()
+    for seconds in (10.0, 20.0, 60.0):
+        attrs = {"seconds": seconds, "loss": 0.5}
+        study.add_trial(create_trial(value=0.5, user_attrs=attrs))
+    winner = study.trials[1]
+    assert share_of_time(study, winner, Settings(speedup=4)) == pytest.approx(20 / 60)
+    assert share_of_time(study, winner, Settings()) == pytest.approx(20 / 30)
 
 
 def test_plans_know_that_small_students_train_longer(make_run: Callable[..., Run]) -> None:
