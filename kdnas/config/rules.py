@@ -70,6 +70,12 @@ def _of_pruning(settings: Values) -> str | None:
     if settings.searches_pruned:
         given = f"--search-over {settings.search_over}"
     elif settings.pruned is None:
+        if settings.speedups:
+            told = ",".join(f"{one:g}" for one in settings.speedups)
+            return (
+                f"--speedup {told}: several speed-ups are of a family of pruned students, such as "
+                f"kdnas distill --pruned ziplm --speedup {told}; else give one"
+            )
         told = "goes with kdnas distill --pruned; a search chooses pruned students itself"
         return f"--{further[0]} {told}" if further else None
     if not settings.inherit:

@@ -38,6 +38,8 @@ speed-ups are against the first row.
 """
 
 PAIRS = '  # or pairs: [("a text", "another")]'
+# Columns of a table for names, and for scores.
+NAME = 17
 INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
 ONLY_ONNX = """
 This folder holds no PyTorch weights: {files}.
@@ -48,14 +50,17 @@ def table_lines(summary: dict[str, Any]) -> list[str]:
     """Size, latencies and main score of each model in export.json, in at most 80 columns."""
     models, score = summary["models"], summary["main_score"]
     points = [f"{at['batch']} x {at['length']} tokens" for at in models[0]["latency"]]
-    lines = [f"{'':<17}{'on disk':>10}" + "".join(f"{p:>18}" for p in points)]
-    lines[0] += f"{score or '':>17}"
-    for row in models:
+    names = [f"{row['model']}, {row['runtime']}" for row in models]
+    width = max(NAME, *map(len, names))
+    last = max(len(score or "") + 1, NAME - (width - NAME))  # what a long name takes
+    lines = [f"{'':<{width}}{'on disk':>10}" + "".join(f"{p:>18}" for p in points)]
+    lines[0] += f"{score or '':>{last}}"
+    for name, row in zip(names, models, strict=True):
         times = "".join(f"{at['ms']:>8.1f} ms{at['speedup']:>6.1f}x" for at in row["latency"])
         known = row["scores"].get(score)
         lines.append(
-            f"{row['model']}, {row['runtime']:<8}{row['bytes'] / 1e6:>7.1f} MB{times}"
-            f"{'-' if known is None else format(known, '.4f'):>17}"
+            f"{name:<{width}}{row['bytes'] / 1e6:>7.1f} MB{times}"
+            f"{'-' if known is None else format(known, '.4f'):>{last}}"
         )
     threads = several(summary["environment"]["threads"], "thread")
     how = f"medians, taken in turn, {threads}; " if points else ""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -49,18 +50,12 @@ def ranked_trials(
         MissedLimitError: No trial is so fast.
     """
     trials = evaluated(study)
+    if number is not None:
+        return [_named(study, trials, number)]
     if not has_score(study) and (broken := infeasible(study)):
         raise MissedLimitError(none_feasible(broken))
     if not trials:
         raise KdnasError(f"study {study.study_name!r} has no finished trial yet")
-    if number is not None:
-        named = {t.number: t for t in trials}
-        if number not in named:
-            raise KdnasError(
-                f"trial {number} is not a finished trial of this study; finished: "
-                f"{', '.join(map(str, named))}"
-            )
-        return [named[number]]
     if speedup is None:
         return sorted(trials, key=lambda t: -float(t.user_attrs["reward"]))
     fast = [t for t in trials if t.user_attrs["speedup"] >= speedup]
@@ -70,6 +65,25 @@ def ranked_trials(
     raise MissedLimitError(
         f"no trial is {speedup:g} times as fast; the fastest is {best:.2f} times: give --speedup "
         f"{math.floor(100 * best) / 100:g} or less"
+    )
+
+
+def _named(study: Study, trials: Sequence[FrozenTrial], number: int) -> FrozenTrial:
+    """The trial of a number, which has a score."""
+    named = {t.number: t for t in trials}
+    if number in named:
+        return named[number]
+    broken = {t.number: t.user_attrs for t in infeasible(study)}
+    if number in broken:
+        told = f"it breaks a limit of the search, {_costs(broken[number])}"
+        raise KdnasError(f"trial {number} has no score: {told}")
+    finished = ", ".join(map(str, named)) or "none yet"
+    raise KdnasError(f"trial {number} is not a finished trial of this study; finished: {finished}")
+
+
+def _costs(attrs: Mapping[str, Any]) -> str:
+    return (
+        f"with {attrs['params']:,} parameters and {attrs['speedup']:.2f} times the teacher's speed"
     )
 
 

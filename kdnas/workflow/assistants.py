@@ -146,8 +146,8 @@ def _of_trial(context: Context, number: int) -> Assistant:
     run, settings = context.run, context.settings
     if not settings.searches:
         raise KdnasError(
-            f"invalid --assistants trial-{number}: {run.folder} has no search and no trials; give "
-            "the folder of a checkpoint, such as OTHER_RUN/student"
+            f"invalid --assistants trial-{number}: trials are those of a search, and this is none; "
+            "give the folder of a checkpoint, such as OTHER_RUN/student"
         )
     try:
         winner = Winner.of(choose_winner(open_study_of(run), number=number))

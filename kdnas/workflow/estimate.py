@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from kdnas.config import Settings, every_recipe
+from kdnas.config.choices import STATIC
 from kdnas.config.recipe import Stage
 from kdnas.distillation.sandwich import A_STEP
 from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
@@ -57,7 +58,10 @@ class Estimate:
         self.share = speeds.share * (OF_A_SPEED if self.settings.speedup else 1.0)
         self.lengths = for_students(inputs.data, context.settings).train.sizes
         # Nobody knows yet which recipe on offer will train in full: the longest one, at worst.
-        self.full = max(every_recipe(self.settings).values(), key=self._steps)
+        # Students without layers train for many epochs in no time.
+        offered = list(every_recipe(self.settings).values())
+        layered = [recipe for recipe in offered if recipe.students != STATIC]
+        self.full = max(layered or offered, key=self._steps)
         self.space = inputs.space
         self.widths = len({a.hidden_size for a in inputs.space.architectures})
 

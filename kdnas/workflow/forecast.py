@@ -43,6 +43,8 @@ from kdnas.workflow.trainings import FINALIST, Kind, Training
 from kdnas.workflow.trials_spent import trials_left, trials_spent
 
 DISTIL, TRAININGS = "distil student", "trainings"
+# Steps of a kind are corrected together; all others are trainings of students.
+KINDS = {Kind.IMPORTANCE: "pruning", Kind.REPORT: "report"}
 
 
 @dataclass(frozen=True)
@@ -140,14 +142,17 @@ def forecast(
         ahead += estimate.screening(left) if screens else 0.0
         todo = _allotted(context, estimate, todo, ahead, spent, unmeasured)
     steps = [*before, *_in_order(estimate, todo, screens=screens)]
+    reported = {str(one.place.parent) for one in missing if one.kind is Kind.REPORT}
+    elsewhere = sum(one.is_student and one.group in reported for one in missing)
+    trained = sum(step.kind == "student" for step in todo.students)
     if students:
-        seconds = estimate.report(unmeasured + len(todo.students))
+        seconds = estimate.report(unmeasured + trained - elsewhere)
         steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
     if trainings:
         seconds = trainings * sum(estimate.recipe(signal=False).values())
         title = several(trainings, "training") + " in full"
         steps.append(Step(TRAININGS, title, {TRAININGS: seconds}, "student"))
-    count = len(todo.students) + bool(trainings)
+    count = trained + bool(trainings)
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
     tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
     facts = planned_facts(context, inputs, given, todo.trials, tuning)
@@ -255,8 +260,8 @@ def _students(estimate: Estimate, students: Sequence[Training], jobs: int) -> li
     for one in students:
         signal = not any(step.kind == "student" for step in found)
         step = Step(
-            *(one.step, one.title, _parts(estimate, one, signal=signal)),
-            kind="student" if one.is_student else "pruning",
+            *(one.step, one.title, _parts(estimate, one, students, signal=signal)),
+            kind=KINDS.get(one.kind, "student"),
             jobs=min(jobs, groups.get(one.group, 1)),
             slower=estimate.speeds.one_thread,
         )
@@ -264,7 +269,13 @@ def _students(estimate: Estimate, students: Sequence[Training], jobs: int) -> li
     return found
 
 
-def _parts(estimate: Estimate, one: Training, *, signal: bool) -> dict[str, float]:
+def _parts(
+    estimate: Estimate, one: Training, students: Sequence[Training], *, signal: bool
+) -> dict[str, float]:
+    """Seconds by part of one of some trainings, or of what belongs to them."""
+    if one.kind is Kind.REPORT:
+        group = str(one.place.parent)
+        return {"report": estimate.report(sum(other.group == group for other in students))}
     if one.kind is Kind.LABELS:
         return estimate.labels_alone(one.share)
     if one.kind is Kind.IMPORTANCE:

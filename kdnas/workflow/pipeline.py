@@ -56,6 +56,7 @@ from kdnas.workflow.inputs import (
 )
 from kdnas.workflow.learn_from import check_lessons
 from kdnas.workflow.measure import make_report
+from kdnas.workflow.planned_facts import without_effect
 from kdnas.workflow.prepare import Prepared, prepare
 from kdnas.workflow.pruned import home_of_pruned, measure_pruning
 from kdnas.workflow.remember import remember_finalists
@@ -64,7 +65,13 @@ from kdnas.workflow.search import open_run_study, random_search, search
 from kdnas.workflow.seeds import seeds_of
 from kdnas.workflow.time_left import within_time
 from kdnas.workflow.train_students import train_students
-from kdnas.workflow.trainings import Training, before_training, trained_in_full
+from kdnas.workflow.trainings import (
+    REPORT,
+    Training,
+    before_training,
+    report_before,
+    trained_in_full,
+)
 from kdnas.workflow.trials_spent import with_expected_trials
 
 
@@ -135,7 +142,10 @@ def _deliver_before(prepared: Prepared) -> dict[str, Report]:
     for candidate in prepared.inputs.space.candidates[:-1]:
         home = home_of_pruned(prepared.context, candidate.pruning)
         name, speedup = home.relative_to(run.folder).as_posix(), candidate.pruning.speedup
-        found[name] = deliver(prepared, None, None, Winner(candidate), home, speedup)
+        [planned] = report_before(prepared.context, home)
+        found[name] = deliver(
+            *(prepared, None, None, Winner(candidate), home, speedup), step_name=planned.step
+        )
     return found
 
 
@@ -176,6 +186,9 @@ def _check(
     check_lessons(context, inputs.space)
     changed = check_changes(context)
     given = load_given_teacher(context, inputs, afresh=changed)
+    tuned = (run.folder / "teacher" / "config.json").exists() and not changed
+    if not tuned and (told := without_effect(context, inputs, given)):
+        say(told)
     check_limits(context, inputs)
     if finish:
         check_has_trials(context)
@@ -202,6 +215,7 @@ def _asked_trainings(context: Context, inputs: Inputs) -> list[Training]:
         home = home_of_pruned(context, candidate.pruning)
         found += before_training(context, candidate)
         found += trained_in_full(context, home, candidate.assistants, candidate.pruning)
+        found += report_before(context, home)
     return found
 
 
@@ -213,6 +227,7 @@ def deliver(
     home: Path,
     speedup: float | None,
     before: Mapping[str, Report] = MappingProxyType({}),
+    step_name: str = REPORT,
 ) -> Report:
     """A student with its controls (step 5), measurements (step 6) and the report (step 7).
 
@@ -226,6 +241,7 @@ def deliver(
         home: Gets the controls and the report beside `student/`.
         speedup: The limit that the trial was chosen under, if any.
         before: By folder, the reports of those of a family that the student is pruned from.
+        step_name: The last step's in the plan that is followed.
     """
     context, pruned = prepared.context, prepared.mini.pruned
     student = checkpoint_of(context, winner, home)
@@ -237,7 +253,7 @@ def deliver(
     if home == context.run.folder:
         choice = choose_student(prepared, [first, *others])
     choice = ship(choice, home, aside_of(winner))
-    with step("report"):
+    with step(step_name):
         report = make_report(  # 6 evaluate
             *(prepared, study, random, winner),
             *(choice.shipped, choice.others, choice.selection, speedup),

@@ -20,6 +20,8 @@ from kdnas.workflow.selection_rows import for_students, selection_rows
 
 LEGEND = "4x48 h3 f768 relu means layers x hidden size, heads, feed-forward size, activation"
 SHOWN_CLASSES = 4
+# Options that a teacher is trained by.
+OF_TRAINING = ("teacher_epochs", "teacher_lr")
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,21 @@ def is_tuned(context: Context, inputs: Inputs, given: Teacher) -> bool:
     if settings.label_map:
         return False
     return settings.fresh_head or bool(head_of_another_task(inputs.config, inputs.data.spec))
+
+
+def without_effect(context: Context, inputs: Inputs, given: Teacher) -> str | None:
+    """Says which options of fine-tuning were given for a teacher that is used as it is."""
+    settings = context.settings
+    unused = [name for name in OF_TRAINING if name in settings.model_fields_set]
+    if not unused or is_tuned(context, inputs, given):
+        return None
+    told = ", ".join(f"--{name.replace('_', '-')}" for name in unused)
+    if settings.teacher_as_is or given.recorded:
+        return f"{told}: without effect, the teacher is not trained"
+    return (
+        f"{told}: without effect, the teacher has a head for the task and is used as it is; "
+        "--fine-tune trains it"
+    )
 
 
 def classes(names: list[str] | None) -> str:

@@ -20,7 +20,17 @@ from kdnas.workflow.records import is_made
 from kdnas.workflow.seeds import other_seeds, place_of_seed
 from kdnas.workflow.train_students import MAGNITUDE
 
-__all__ = ["FINALIST", "Kind", "Training", "before_training", "trained_in_full"]
+__all__ = [
+    "FINALIST",
+    "REPORT",
+    "Kind",
+    "Training",
+    "before_training",
+    "report_before",
+    "trained_in_full",
+]
+
+REPORT = "report"
 
 
 class Kind(Enum):
@@ -30,6 +40,7 @@ class Kind(Enum):
     LABELS = auto()  # likewise by labels alone
     SANDWICH = auto()  # students of several sparsities in one network
     IMPORTANCE = auto()  # no training: what of a student goes first
+    REPORT = auto()  # no training: of a student that others are pruned from
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,20 @@ class Training:
     @property
     def is_student(self) -> bool:
         """Whether a student comes of it."""
-        return self.kind is not Kind.IMPORTANCE
+        return self.kind not in (Kind.IMPORTANCE, Kind.REPORT)
 
     def is_made(self, settings: Settings) -> bool:
         """Whether it is there, by a recipe of the run."""
         return is_made(self.place, settings) if self.is_student else self.place.exists()
+
+
+def report_before(context: Context, home: Path) -> list[Training]:
+    """The report of a student that others are pruned from, as a step of its own."""
+    if home == context.run.folder:
+        return []
+    name = home.relative_to(context.run.folder).as_posix()
+    title = f"evaluate and report {home.name}"
+    return [Training(f"{REPORT} {name}", title, home / "report.json", Kind.REPORT)]
 
 
 def before_training(context: Context, candidate: Candidate) -> list[Training]:

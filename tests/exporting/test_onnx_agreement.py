@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import torch
 from conftest import small_config, small_tokenizer
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    PreTrainedModel,
+)
 
 from kdnas.errors import KdnasError
 from kdnas.exporting.agreement import TOLERANCE, check_agreement, random_inputs
@@ -38,6 +43,23 @@ def decided(model_type: str = "bert", seed: int = 0, **changes: Any) -> PreTrain
             if weights.ndim > 1:
                 weights.mul_(6)
     return model
+
+
+@pytest.mark.parametrize("head", [AutoModelForTokenClassification, AutoModelForQuestionAnswering])
+def test_padding_that_attends_to_padding_alone_does_not_count(head: Any, tmp_path: Path) -> None:
+    """A local window on nothing but padding is what a runtime makes of it."""
+    torch.manual_seed(0)
+    config = small_config("modernbert", local_attention=8, global_attn_every_n_layers=3)
+    model = head.from_config(config).eval()
+    tokenizer = small_tokenizer()
+    names = input_names(model, tokenizer)
+    to_onnx(model, tmp_path / "model.onnx", names)
+    session = Session(tmp_path / "model.onnx")
+    assert check_agreement(model, session, longest_input(config)) <= TOLERANCE
+    # Other weights are told from these by real tokens.
+    torch.manual_seed(1)
+    with pytest.raises(KdnasError, match="logits differ"):
+        check_agreement(head.from_config(config).eval(), session, 32)
 
 
 @pytest.mark.parametrize(("model_type", "changes"), VARIANTS)

@@ -224,6 +224,13 @@ def test_the_speedup_has_the_decimals_of_the_students() -> None:
     assert report.speedup == report.student.speedup
 
 
+@pytest.mark.parametrize(("iqr", "told"), [(2.0, False), (4.0, True)])
+def test_speeds_of_a_busy_machine_are_said_to_be_rough(iqr: float, told: bool) -> None:
+    report = report_of(student__latency_iqr_ms=iqr, student__latency_ms=10.0)
+    said = " ".join(closing_lines(report, Path("a")))
+    assert ("timings scattered: half of the student's passes differ by 40%" in said) == told
+
+
 def test_a_missed_speedup_is_said() -> None:
     missed, met = (closing_lines(report_of(speedup_wanted=w), Path("a")) for w in (5.01, 5))
     assert any("misses" in line for line in missed)

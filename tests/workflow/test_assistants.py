@@ -173,7 +173,9 @@ def test_checkpoints_that_cannot_teach_are_refused(
         assert f"invalid --assistants {place}: " in str(error.value)
         assert message in str(error.value) and "\n" not in str(error.value)
         assert not given["out"].exists()
-    with pytest.raises(KdnasError, match="has no search and no trials; give the folder of a check"):
+    with pytest.raises(
+        KdnasError, match="trials are those of a search, and this is none; give the"
+    ):
         distill(**given, assistants="trial-3")
     assert not given["out"].exists()
 

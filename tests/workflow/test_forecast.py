@@ -102,6 +102,37 @@ def test_dry_runs_change_nothing_in_a_run(
     assert code == 2 and "contradict each other" in error
 
 
+def test_options_of_a_training_that_does_not_take_place_are_named(
+    command: Said, finished_run: Path, quick_flags: list[str], tmp_path: Path
+) -> None:
+    at = quick_flags.index("--teacher")
+    knows = [*quick_flags[:at], "--teacher", finished_run / "teacher", *quick_flags[at + 2 :]]
+    asked = ("--teacher-epochs", 2, "--out", tmp_path / "run", "--dry-run", "--force")
+    code, error = command("search", *knows, *asked)
+    assert code == 0, error
+    told = "--teacher-epochs: without effect, the teacher has a head for the task and is used as it"
+    assert told in " ".join(command.all.split())
+    command.all = ""
+    assert command("search", *quick_flags, *asked)[0] == 0
+    assert "without effect" not in command.all
+
+
+def test_each_of_a_family_is_reported_in_a_step_of_its_own(
+    command: Said, teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    given: tuple[object, ...] = ("--teacher", teacher_folder, "--task", "mrpc")
+    given += ("--data-dir", data_folder)
+    given += ("--latency-batch", 16, "--latency-length", 64, "--threads", 1)
+    asked = ("--pruned", "magnitude", "--speedup", "1.01,1.02", "--out", tmp_path / "run")
+    code, error = command("distill", *given, *asked, "--dry-run")
+    assert code == 0, error
+    steps = re.findall(r"^ +(?:steps +)?\d+ (.+?)  +about", command.all, re.MULTILINE)
+    first, last = "evaluate and report 1.01x", "evaluate and report"
+    assert steps[-1] == last and steps.count(last) == steps.count(first) == 1
+    assert steps.index("distil the student") < steps.index(first)
+    assert steps[steps.index(first) + 1].startswith("importance by magnitude")
+
+
 def test_a_job_says_where_it_is_in_its_plan(
     command: Said, finished_run: Path, tmp_path: Path
 ) -> None:

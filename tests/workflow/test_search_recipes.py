@@ -15,13 +15,16 @@ from conftest import QUICK, kdnas
 from support.stepwise import Stepwise
 
 from kdnas import load_run, resume, search
-from kdnas.config import load_settings, settings_of
+from kdnas.config import every_recipe, load_settings, settings_of
 from kdnas.config.groups import default_of
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.workflow.estimate import Estimate
+from kdnas.workflow.inputs import read_inputs
+from kdnas.workflow.probe import Speeds
 
 SPACE: dict[str, list[Any]] = {
     "num_hidden_layers": [1, 2],
@@ -146,6 +149,17 @@ def test_it_goes_on_after_an_interruption(
     assert len(second) == 3 and second.keys() & first.keys()
     for key in second.keys() & first.keys():
         assert second[key] == pytest.approx(first[key], abs=1e-5)
+
+
+def test_the_epochs_of_students_without_layers_are_not_planned_for_others(
+    make: Callable[..., Stepwise],
+) -> None:
+    steps = make(recipes="default,static")
+    inputs = read_inputs(steps.context)
+    estimate = Estimate(steps.context, inputs, Speeds(1.0, 1.0, 1.0, 1.0, 0.5))
+    offered = every_recipe(steps.context.settings)
+    assert estimate.full == offered["default"]
+    assert estimate._steps(offered["static"]) > estimate._steps(offered["default"])
 
 
 def test_the_space_is_shapes_times_recipes(make: Callable[..., Stepwise]) -> None:

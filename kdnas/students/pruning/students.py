@@ -161,8 +161,11 @@ class PrunedStudents:
 
 
 def _next(asked: float, factor: float, slow: float, fast: float) -> float:
-    """What to ask of the table next: between too slow and fast enough, where both are known."""
+    """What to ask of the table next: between too slow and fast enough, where both are known.
+
+    At 1 nothing is pruned.
+    """
     if slow and fast < math.inf:
         return math.sqrt(slow * fast)
     least = LEAST_MORE if factor > 1 else 1 / MOST_MORE
-    return asked * min(MOST_MORE, max(least, factor))
+    return max(1.0, asked * min(MOST_MORE, max(least, factor)))

@@ -61,6 +61,20 @@ def test_the_slowest_that_keeps_the_speed_up_is_taken(
     assert len(timed) <= 8
 
 
+def test_of_what_is_far_too_fast_less_is_pruned(students: Callable[..., PrunedStudents]) -> None:
+    """Timed, layers are 2.5 times as fast as the table says: nothing pruned is enough."""
+    timed = list[PrunedArchitecture]()
+
+    def speedup(counts: PrunedArchitecture) -> float:
+        timed.append(counts)
+        return 2.5 * TABLE.speedup(counts)
+
+    counts = students(speedup).counts(Pruning("magnitude", speedup=1.3))
+    most = max(timed, key=lambda one: sum(one.num_attention_heads) + sum(one.intermediate_size))
+    assert counts == most and len(set(timed)) > 1
+    assert all(any(one.intermediate_size) for one in timed)
+
+
 def test_one_lucky_timing_is_not_enough(students: Callable[..., PrunedStudents]) -> None:
     """Each student is timed as a tenth faster the first time than it is."""
     seen = set[PrunedArchitecture]()
