@@ -135,9 +135,8 @@ def test_while_the_log_is_written_the_candidate_is_queued_again_or_told(
 ) -> None:
     storage = f"sqlite:///{tmp_path}/study.db"
     run = make_run(trials=2, out=disk / "run", storage=storage)
-    line = ends_in_a_line(
-        disk, "kdnas.scoring.mini_kd:MiniKD.heldout_loss", 1, "worker", run.folder
-    )
+    # Of the first candidate untrained, then trained: its trial is logged next.
+    line = ends_in_a_line(disk, "kdnas.scoring.mini_kd:MiniKD._heldout", 2, "worker", run.folder)
     assert str(run.folder) in line
     Stepwise(run).search()
     check_complete(run, 2)

@@ -22,7 +22,7 @@ MOMENTS = (
     FIRST,
     "work/assistant-ziplm-25-50",
     SECOND,
-    "work/student/*/hidden",
+    "work/student/*/relations",
     "controls/without-assistants",
 )
 
