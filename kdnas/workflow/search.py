@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from textwrap import wrap
 
 from optuna.samplers import BaseSampler
 from optuna.study import Study
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial
 from kdnas.config import Settings
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
+from kdnas.runtime.formatting import WIDTH
 from kdnas.runtime.side_by_side import Ask, side_by_side
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
@@ -101,8 +103,8 @@ def search(prepared: Prepared, study: Study) -> None:
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)
-    if told := too_short(study.get_trials(deepcopy=False), settings):
-        say(told)
+    for line in wrap(too_short(study.get_trials(deepcopy=False), settings), WIDTH):
+        say(line)
     _ended(context, control=False)
 
 

@@ -52,7 +52,9 @@ def test_searches_learn_from_the_other_table_and_are_not_repeated(
     assert len(first) == 2 * 2 * 2 * 2  # tables, objectives, samplers, with and without
     both = command(3)
     assert both[: len(first)] == first and len(both) == 3 * len(first)
-    reached = {learns: [o["reached"] for o in both if o["learns"] is learns] for learns in (0, 1)}
+    reached = {
+        learns: [o["reached"] for o in both if o["learns"] is learns] for learns in (False, True)
+    }
     assert sum(reached[True]) < sum(reached[False])
 
 

@@ -56,7 +56,7 @@ def test_from_a_teacher_to_a_student(
 ) -> None:
     given = {"teacher": str(teacher_folder), "data": str(save_sst2(tmp_path)), "quick": QUICK}
     printed = run("pipeline", monkeypatch, SMALL.format(**given))
-    for part in ("its teacher's speed", "6 scored", "'accuracy'", "model.safetensors"):
+    for part in ("times its speed", "6 scored", "'accuracy'", "model.safetensors"):
         assert part in printed
 
 
