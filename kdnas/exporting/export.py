@@ -69,8 +69,6 @@ def export(
             raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
     wanted = [name for name in FORMATS if name in named]
     source = finished_student(run.folder, trial, student)
-    if source.parent == run.folder:
-        tell_unfinished(run.folder)
     files = [name for name in wanted if name in FILES]
     target = Path(out or source.with_name("export")) if out or files or not push_to_hub else None
     if target and target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -83,6 +81,8 @@ def export(
                 f"{source} has no model card yet; finish the run: `kdnas resume {run.folder}`"
             )
         check_login(push_to_hub)
+    if source.parent == run.folder:
+        tell_unfinished(run.folder)
     model, tokenizer = load_checked(run.folder, trial, student)
     result: dict[str, Any] = {}
     if target:

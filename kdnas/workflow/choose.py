@@ -28,6 +28,8 @@ from kdnas.workflow.records import record_of
 
 # Half the width of a 95% interval, in standard errors.
 NORMAL = 1.96
+# A choice on fewer rows is said to be unsure.
+FEW = 50
 # Where the run's own student is while another ships: that of a search, or of a given shape.
 ASIDE, GIVEN_ASIDE = Path("controls") / "searched", Path("controls") / "distilled"
 
@@ -92,10 +94,11 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     if best is not first:
         others = ", ".join(one.name for one in equal if one is not best)
         tie = f" (as {others}, slower)" if others else ""
+        few = "; so few rows tell little" if rows.row_count < FEW else ""
         say(
             f"{best.name} ships: on {rows.row_count} training rows held out it scores "
             f"{scores[best.name]:.4f}{tie}, {OWN.get(first.name, first.name)} "
-            f"{scores[first.name]:.4f}"
+            f"{scores[first.name]:.4f}{few}"
         )
     selection = Selection(rows=rows.row_count, shipped=best.name, scores=scores)
     return Choice(best, [one for one in made if one is not best], selection)
