@@ -88,8 +88,7 @@ def random_inputs(
         for padded in (False, True):
             ends = rng.integers(1, length + 1, batch) if padded else np.full(batch, length)
             mask = np.arange(length) < ends[:, None]
-            ids = rng.integers(0, config.vocab_size, mask.shape)
-            ids[ids == pad] += 1 if pad == 0 else -1
+            ids = _but(pad, rng.integers(0, config.vocab_size, mask.shape))
             inputs = {
                 "input_ids": np.where(mask, ids, pad),
                 "attention_mask": mask.astype(np.int64),
@@ -99,8 +98,13 @@ def random_inputs(
                 inputs["token_type_ids"] = rng.integers(0, kinds, mask.shape) * mask
             if generates(model):
                 read = batch, min(longest, WRITTEN[turn % len(WRITTEN)])
-                inputs["decoder_input_ids"] = rng.integers(0, config.vocab_size, read)
+                inputs["decoder_input_ids"] = _but(pad, rng.integers(0, config.vocab_size, read))
             yield inputs
+
+
+def _but(pad: int, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Tokens none of which pads: a model may count positions by them."""
+    return np.where(ids == pad, pad + 1 if pad == 0 else pad - 1, ids)
 
 
 def check_texts(
