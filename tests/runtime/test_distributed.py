@@ -31,6 +31,7 @@ from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.distributed import Team, _packed
 from kdnas.students.checkpoint import load_student
 from kdnas.tasks import Examples, encode, load_spec
+from kdnas.tasks.defaults import with_type_defaults
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import load_teacher
 
@@ -216,7 +217,8 @@ def test_two_processes_one_killed_and_one_that_goes_on_make_what_one_makes(
         "cost": "params",
         "latency_quiet": False,
     }
-    one = Run.create(Settings(**given, out=tmp_path / "one"))
+    settings = Settings(**given, out=tmp_path / "one")
+    one = Run.create(with_type_defaults(settings, load_spec("mrpc")))  # as the command does
     Stepwise(one).everything()
 
     script, two = tmp_path / "slow.py", tmp_path / "two"
