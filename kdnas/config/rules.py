@@ -73,8 +73,8 @@ def _of_pruning(settings: Values) -> str | None:
         if settings.speedups:
             told = ",".join(f"{one:g}" for one in settings.speedups)
             return (
-                f"--speedup {told}: several speed-ups are of a family of pruned students, such as "
-                f"kdnas distill --pruned ziplm --speedup {told}; else give one"
+                f"invalid --speedup {told}: several speed-ups need --pruned, such as --pruned "
+                "ziplm; without it give one"
             )
         told = "goes with kdnas distill --pruned; a search chooses pruned students itself"
         return f"--{further[0]} {told}" if further else None

@@ -24,12 +24,7 @@ from kdnas.workflow.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.measure import Control
 from kdnas.workflow.prepare import Prepared
 from kdnas.workflow.records import record_of
-from kdnas.workflow.within_limit import (
-    candidate_of,
-    distil_within_limit,
-    each_kind_first,
-    on_any_machine,
-)
+from kdnas.workflow.within_limit import distil_within_limit, on_any_machine
 
 
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
@@ -44,7 +39,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """
     context = prepared.context
     settings, run = context.settings, context.run
-    best_first = each_kind_first(ranked_trials(study, speedup=settings.speedup), candidate_of)
+    best_first = ranked_trials(study, speedup=settings.speedup)
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
     place = partial(place_of_finalist, context)

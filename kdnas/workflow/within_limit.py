@@ -111,11 +111,6 @@ def distil_within_limit(
     return found
 
 
-def candidate_of(trial: FrozenTrial) -> Candidate:
-    """What a trial tried."""
-    return Winner.of(trial).candidate
-
-
 def each_kind_first(best_first: Sequence[T], candidate_of: Callable[[T], Candidate]) -> list[T]:
     """The best of each recipe, pruned or not, ahead of all others, else in the given order.
 
@@ -211,13 +206,15 @@ def best_at_length(
     """Trials in the order in which they are chosen, timed again beside each other.
 
     At a speed-up, those that exceed it by a margin come first, by their loss. Without one, rewards
-    are worked out anew where they depend on latency. With `by_kind`, the best of each kind come
-    before the others that they are timed with.
+    are worked out anew where they depend on latency. With `by_kind`, the best of each kind are
+    timed first, and come before the others that they are timed with.
     """
     settings = prepared.context.settings
     if speedup is None and (settings.cost != "latency" or len(trials) == 1):
         yield from ((Winner.of(trial), None) for trial in trials)
         return
+    if by_kind:
+        trials = each_kind_first(trials, lambda trial: Winner.of(trial).candidate)
     short: list[tuple[float, Winner, float]] = []
     for start in range(0, len(trials), TOGETHER):
         some = trials[start : start + TOGETHER]

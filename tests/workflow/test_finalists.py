@@ -24,7 +24,6 @@ from kdnas.workflow.measure import Control
 from kdnas.workflow.within_limit import (
     Where,
     best_at_length,
-    candidate_of,
     each_kind_first,
 )
 
@@ -42,6 +41,10 @@ def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
 
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
     monkeypatch.setattr(finalists, "agreement_of", lambda _, one: float(is_right(one)))
+
+
+def candidate_of(trial: FrozenTrial) -> Candidate:
+    return Candidate.from_params(trial.params)
 
 
 def numbered(name: str, values: Sequence[str]) -> list[FrozenTrial]:
@@ -85,7 +88,7 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
     for by_kind, expected in ((True, [1, 3, 2, 4, 5, 6, 7, 0]), (False, [1, 2, 3, 4, 5, 6, 7, 0])):
         order = each_kind_first(trials, candidate_of) if by_kind else trials
         asked.clear()
-        found = best_at_length(prepared, order, 8.0, Where("here", {}), by_kind=by_kind)
+        found = best_at_length(prepared, trials, 8.0, Where("here", {}), by_kind=by_kind)
         assert [one.trial for one, _ in found] == expected
 
 
