@@ -109,7 +109,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
     used = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(entry.used))
     paths = [str(path) for path in entry.paths]
     size = {"bytes": entry.size, "used": used, "in_use": entry.in_use}
-    return {"kind": entry.kind, "name": entry.name, **size, "paths": paths}
+    return {"kind": entry.kind, "name": entry.name, "about": entry.about, **size, "paths": paths}
 
 
 def _lines(there: Sequence[Entry]) -> Iterator[str]:
@@ -120,7 +120,8 @@ def _lines(there: Sequence[Entry]) -> Iterator[str]:
     for entry in there:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
         used = "  in use" if entry.in_use else ""
-        yield f"  {when}  {in_bytes(entry.size):>8}  {entry.kind}/{entry.name}{used}"
+        what = f"{entry.name[:8]}  {entry.about}" if entry.about else entry.name
+        yield f"  {when}  {in_bytes(entry.size):>8}  {entry.kind}/{what}{used}"
     for kind in dict.fromkeys(entry.kind for entry in there):
         own = [entry.size for entry in there if entry.kind == kind]
         yield f"{kind}: {KINDS[kind]}; {len(own)}, {in_bytes(sum(own))}"

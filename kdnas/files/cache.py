@@ -36,6 +36,7 @@ FOLDER, LIMIT = "KDNAS_CACHE", "KDNAS_CACHE_LIMIT"
 DEFAULT_LIMIT = "20GB"
 NO_LIMIT = "none"
 IN_USE = "in-use"
+ABOUT = ".about"  # how the file ends that says what an entry is
 
 _UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([KMGT]B)", re.IGNORECASE)
@@ -53,6 +54,7 @@ class Entry:
     size: int  # bytes
     used: float  # when a run last used it, seconds since the epoch
     in_use: bool = False  # by a process that runs
+    about: str = ""  # what it is, in words
 
     @property
     def lock(self) -> Path:
@@ -135,8 +137,10 @@ def place_of(kind: str, name: str) -> Path:
     return cache_folder() / kind / name
 
 
-def use(kind: str, name: str) -> Path:
+def use(kind: str, name: str, about: str) -> Path:
     """Where an entry is, or is to be made. While this process runs, nobody removes it.
+
+    `about` tells people what it is; the entry keeps it.
 
     Entries that were used least recently make room where the cache is over its limit.
     """
@@ -146,6 +150,10 @@ def use(kind: str, name: str) -> Path:
     with suppress(OSError):
         os.utime(path)
     make_room()
+    told = path.parent / f"{_name(path)}{ABOUT}"
+    if not told.exists():
+        with suppress(OSError):
+            told.write_text(" ".join(about.split()), encoding="utf-8")
     return path
 
 
@@ -159,11 +167,13 @@ def entries() -> list[Entry]:
                 if path.suffix != ".lock":
                     groups.setdefault(_name(path), []).append(path)
         for name, paths in groups.items():
-            with suppress(OSError):  # removed meanwhile
+            with suppress(OSError, UnicodeDecodeError):  # removed meanwhile
                 times = [path.stat().st_mtime for path in paths]
                 size = sum(map(_size, paths))
                 used = f"{kind}/{name}" in in_use
-                found.append(Entry(kind, name, tuple(sorted(paths)), size, max(times), used))
+                about = next((p.read_text(encoding="utf-8") for p in paths if _tells(p)), "")
+                whole = tuple(sorted(paths))
+                found.append(Entry(kind, name, whole, size, max(times), used, about))
     return sorted(found, key=lambda entry: entry.used)
 
 
@@ -261,6 +271,10 @@ def _in_use() -> set[str]:
 def _name(path: Path) -> str:
     """The entry that a file or folder belongs to: its manifest and checkpoint are named alike."""
     return path.name.removeprefix(".gone.").lstrip(".").partition(".")[0]
+
+
+def _tells(path: Path) -> bool:
+    return path.suffix == ABOUT
 
 
 def _size(path: Path) -> int:

@@ -64,7 +64,7 @@ def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> 
     """
     own = teacher.model.generation_config.to_dict()
     name = teacher_key(teacher, rows, beams=BEAMS, generation=own, precision=runtime.precision)
-    path = use("pseudo-labels", f"{name}.json")
+    path = use("pseudo-labels", f"{name}.json", f"{teacher.name} on {len(rows):,} rows")
     whole: Artifact[list[str]] = json_artifact(path, {"texts": name})
     with file_lock(path.with_suffix(".lock"), "another process writes the same texts"):
         if whole.done():

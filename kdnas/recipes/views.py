@@ -79,7 +79,8 @@ def _artifact(
     def save(tensors: dict[str, Tensor], file: Path) -> None:
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, file)
 
-    file = use("views", f"{hash_of(key)}.safetensors")
+    about = f"{teacher.name} on {len(rows):,} rows"
+    file = use("views", f"{hash_of(key)}.safetensors", about)
     return Artifact(file, key, load_file, save, is_folder=False)
 
 

@@ -52,7 +52,10 @@ def fine_tune_teacher(
         record("teacher", "fine-tuning", trained.curve)
         return teacher.model
 
-    path = use(CACHED, name)
+    about = (
+        f"{teacher.name}, {schedule.epochs:g} epochs on {len(data):,} rows, seed {schedule.seed}"
+    )
+    path = use(CACHED, name, about)
     cached = _artifact(teacher, path, name)
     with file_lock(path.with_suffix(".lock"), "another process fine-tunes the same teacher"):
         if cached.done():

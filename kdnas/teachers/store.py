@@ -209,7 +209,8 @@ def open_or_build_store(
     Raises:
         KdnasError: The disk is too small for it.
     """
-    root = use("signal", store_key(teacher, data, runtime.precision, views))
+    about = f"{teacher.name} on {len(data):,} rows"
+    root = use("signal", store_key(teacher, data, runtime.precision, views), about)
     root.mkdir(parents=True, exist_ok=True)
     names = sorted(map(str, states))
     own = root / hash_of(names)

@@ -25,6 +25,8 @@ from kdnas.workflow.selection_rows import selection_rows
 
 # Training rows that show how the outputs of a given head belong to the labels.
 ROWS = 2000
+# Rows that a teacher writes texts for before it writes all of them.
+SAMPLE = 64
 STEP, SCORES = "teacher outputs", "evaluate teacher"
 
 
@@ -92,6 +94,7 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     Raises:
         KdnasError: It is not, and `force` is not set.
     """
+    _check_sample(context, inputs, teacher)
     found, spec = evaluated_teacher(context, inputs, teacher), inputs.data.spec
     constant = (found["baseline"] or floor(context, inputs)) if found["scores"] else None
     if not constant:
@@ -106,6 +109,45 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     clear = found["skill"] is None or found["skill"][0] > 0
     if (clear and scores[main] >= constant["scores"][main]) or context.settings.force:
         return
+    raise _not_better(
+        context,
+        inputs,
+        teacher,
+        "one constant answer" if found["baseline"] else "a simple model",
+        told,
+    )
+
+
+def _check_sample(context: Context, inputs: Inputs, teacher: Teacher) -> None:
+    """Refuses a teacher that writes nonsense after SAMPLE rows: all would take it long.
+
+    Raises:
+        KdnasError: Its score on them is surely below the floor's, and `force` is not set.
+    """
+    spec, settings = inputs.data.spec, context.settings
+    split, data = next(iter(inputs.data.evaluation.items()))
+    slow = spec.task_type.generates and teacher.gives_logits and not teacher.recorded
+    if not slow or settings.force or len(data) < 4 * SAMPLE or is_evaluated(context, inputs):
+        return
+    simple = floor(context, inputs)
+    if simple is None:
+        return
+    some = {split: data.take(np.linspace(0, len(data) - 1, SAMPLE).round().astype(int))}
+    exact, main = context.runtime.exact, spec.main_score
+    found = scores_and_intervals(teacher.model, some, spec, exact, teacher.pad_id, teacher.scale)
+    score, (low, high) = found["scores"][main], found["intervals"][main]
+    if high < simple["scores"][main]:
+        told = (
+            f"{main} {score:.4f} (95% interval {low:.3f} to {high:.3f}) on {SAMPLE} of "
+            f"{len(data):,} rows, {simple['scores'][main]:.4f} for {simple['name']}"
+        )
+        raise _not_better(context, inputs, teacher, "a simple model", told)
+
+
+def _not_better(
+    context: Context, inputs: Inputs, teacher: Teacher, what: str, told: str
+) -> KdnasError:
+    """Says that a teacher is not clearly better than something, and what to do."""
     if teacher.recorded:
         remedy = "its file may be of another task, or name labels in another order"
     elif (context.run.folder / "teacher" / "config.json").exists():
@@ -115,12 +157,11 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
             "(--teacher-lr)"
         )
     else:
-        kind, trained = spec.task_type, "--fine-tune trains it on this one"
+        kind, trained = inputs.data.spec.task_type, "--fine-tune trains it on this one"
         if kind.has_outputs:
             trained = "--fresh-head trains a new one"
         remedy = f"its head may be untrained, or for another task: {trained}"
-    what = "one constant answer" if found["baseline"] else "a simple model"
-    raise KdnasError(
+    return KdnasError(
         f"the teacher is not clearly better than {what}: {told}; {remedy}; --force goes on all the "
         "same"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -195,3 +196,15 @@ def test_teachers_that_cannot_do_it(
     none = ("--speedup", "none", "--out", tmp_path / "b")
     code, error = command("search", "--teacher", bart, *given, *none)
     assert code == 2 and "is not clearly better than a simple model: bleu" in error
+
+
+def test_a_teacher_that_writes_nonsense_is_refused_after_some_rows(
+    folder: Path, command: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdnas.workflow.check_teacher.SAMPLE", 3)
+    given = ("--task", folder / "captions.yaml", "--data-dir", folder, "--speedup", "none")
+    teacher = ("--teacher", save_writer(tmp_path / "bart"), "--out", tmp_path / "run")
+    code, error = command("search", *teacher, *given)
+    assert code == 2 and "is not clearly better than a simple model: bleu" in error
+    assert re.search(r"on 3 of \d+ rows, \S+ for ", error)
+    assert not (tmp_path / "run" / "steps" / "evaluate-teacher.json").exists()

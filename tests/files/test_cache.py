@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Said
 
+from kdnas.cli.cache import _lines
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.files import cache
@@ -84,7 +85,7 @@ def test_what_was_used_least_recently_makes_room(
     set_limit("none")
     assert make_room() == []
     set_limit("1.5 kb")
-    used = use("teachers", "old")
+    used = use("teachers", "old", "what it is")
     assert names() == ["old"] and used.is_dir()
     set_limit("0.001KB")
     assert make_room() == [] and names() == ["old"]
@@ -93,7 +94,7 @@ def test_what_was_used_least_recently_makes_room(
 USER = """
 import sys, time
 from kdnas.files.cache import use
-use("teachers", "a1")
+use("teachers", "a1", "what it is")
 print("uses", flush=True)
 sys.stdin.readline()
 """
@@ -171,9 +172,24 @@ def test_the_command(put: Callable[..., Path], command: Said) -> None:
     assert "give --yes" in told("clear", "--all")[1] and len(entries()) == 3
     code, said = told("clear", "--kind", "signal", "--older-than", "30d", "--yes", "--json")
     assert code == 0 and [each["name"] for each in json.loads(said)["removed"]] == ["c3"]
-    use("signal", "b2")
+    use("signal", "b2", "what it is")
     assert told("clear", "--all", "--yes") == (
         0,
         "removed 1 entry, 2.5 MB\nkept 1 entry, in use by a running process\n",
     )
     assert names() == ["b2"]
+
+
+def test_an_entry_says_what_it_is(put: Callable[..., Path]) -> None:
+    path = put("teachers", "old", 10, 1)
+    assert [entry.about for entry in entries()] == [""]
+    use("teachers", "old", "bert-base,\n 3 epochs")
+    (entry,) = entries()
+    assert entry.about == "bert-base, 3 epochs"
+    lines = list(_lines([entry]))
+    assert lines[1].endswith("teachers/old  bert-base, 3 epochs  in use")
+    use("teachers", "old", "another word for it")  # it stays as it was made
+    assert entries()[0].about == "bert-base, 3 epochs"
+    cache._unmark(os.getpid())
+    remove(lambda _: True)
+    assert not path.exists() and entries() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import TaskData, load_data, load_spec
+from kdnas.tasks.types.joined_labels import joined
 from kdnas.tasks.types.label_cells import find_separator
 
 NAMES = ("insult", "threat", "toxic")
@@ -329,6 +331,43 @@ def test_labels_that_train_lacks_are_refused(tmp_path: Path) -> None:
 def test_classification_points_to_multi_label(cell: Any, tmp_path: Path) -> None:
     message = refusal(tmp_path, json_lines([cell, "a", "b"]), type="classification")
     assert "`type: multi-label`" in message
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a", "b", "a,b"], ("a,b", ",")),
+        (["sport; news", "news; arts", "sport", "arts"], ("sport; news", ";")),
+        (["comp,graphics", "comp,os"], None),
+        (["a", "b"], None),
+        ([], None),
+    ],
+)
+def test_golden_joined(names: list[str], said: tuple[str, str] | None) -> None:
+    assert joined(names) == said
+
+
+def test_joined_labels_as_classes_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hint = "'a,b' looks like several labels joined by ',': if so, set `type: multi-label`"
+    data = load(tmp_path, json_lines(["a", "b", "a,b"] * 4), type="classification")
+    assert data.spec.labels == ("a", "a,b", "b")
+    assert hint in capsys.readouterr().out
+    assert any(hint in each for each in data.assumed)
+    load(tmp_path, json_lines(["a", "b", "a,b"] * 4), type="multi-label")
+    assert "if so" not in capsys.readouterr().out
+
+
+def test_refused_classes_that_join_labels_point_to_multi_label(tmp_path: Path) -> None:
+    many = [f"{i},{j}" for i in range(6) for j in range(6) if i != j]
+    message = refusal(tmp_path, json_lines(many), type="classification")
+    assert "found 30 different labels in 30 rows" in message and "`type: multi-label`" in message
+    (tmp_path / "train.jsonl").write_text(json_lines(["a", "b"]))
+    (tmp_path / "validation.jsonl").write_text(json_lines(["a", "a,b"]))
+    hint = "labels:` in the task); 'a,b' looks like several labels joined by ','"
+    with pytest.raises(KdnasError, match=re.escape(hint)):
+        load_data(load_spec("m", {"m": {"text": "text"}}), tmp_path)
 
 
 @pytest.mark.parametrize(

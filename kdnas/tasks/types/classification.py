@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -35,6 +36,7 @@ from kdnas.tasks.predicted import (
     smoothed,
 )
 from kdnas.tasks.types.base import RELATIONS, Submission, TaskType
+from kdnas.tasks.types.joined_labels import hint_of_joined
 from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
 
 if TYPE_CHECKING:
@@ -97,6 +99,13 @@ class Classification(TaskType):
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
+    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
+        """As they are; says where classes that were found in train look like several labels."""
+        if raw.ids or raw.classes or raw.cells is None:
+            return raw
+        hint = hint_of_joined(class_names(_words(raw)))
+        return replace(raw, assumed=(*raw.assumed, hint)) if hint else raw
+
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
         """The different label cells, each class under its most frequent spelling.
 
@@ -106,8 +115,7 @@ class Classification(TaskType):
         Raises:
             KdnasError: The labels look like scores or like lists, or there are fewer than two.
         """
-        words = [word for word in label_words(raw) if word and isinstance(word, str)]
-        names = class_names(words)
+        names = class_names(_words(raw))
         _refuse_scores(raw, names)
         _refuse_lists(raw, names)
         if len(names) < 2:
@@ -140,10 +148,11 @@ class Classification(TaskType):
             names = {plain_word(label) for label in labels}
             for word, place in zip(label_words(raw), raw.places, strict=True):
                 if word and isinstance(word, str) and plain_word(word) not in names:
+                    hint = hint_of_joined([*labels, word])
                     raise KdnasError(
                         f"{raw.source}, {raw.unit} {place}: invalid label {shown(word)!r}; "
                         f"expected one of {', '.join(map(shown, labels))} (found in train; list "
-                        "others under `labels:` in the task)"
+                        f"others under `labels:` in the task){hint and '; ' + hint}"
                     )
         return super().parse_labels(raw, labels)
 
@@ -308,6 +317,11 @@ def plain_word(word: str) -> str:
     return whole[1] if whole else unicodedata.normalize("NFC", word).casefold()
 
 
+def _words(raw: RawSplit) -> list[str]:
+    """The label cells that hold a class."""
+    return [word for word in label_words(raw) if word and isinstance(word, str)]
+
+
 def _refuse_scores(raw: RawSplit, names: Sequence[str]) -> None:
     """Raises KdnasError where labels are decimals, or nearly every row has its own."""
     decimals = [n for n in names if _DECIMAL.fullmatch(n) and not WHOLE.fullmatch(n)]
@@ -315,10 +329,11 @@ def _refuse_scores(raw: RawSplit, names: Sequence[str]) -> None:
     rows = len(raw.cells or ())
     if broken or len(decimals) > _MANY or (len(names) > _MANY and 2 * len(names) > rows):
         looks = "this looks like a regression task: " if decimals else ""
+        scores = f"{looks}set `regression: true` if they are scores"
         raise KdnasError(
             f"{raw.source}: found {len(names)} different labels in {rows} rows, such as "
-            f"{shown((broken or decimals or names)[0])!r}; {looks}set `regression: true` if they "
-            "are scores, else list the classes under `labels:` in the task"
+            f"{shown((broken or decimals or names)[0])!r}; {hint_of_joined(names) or scores}, else "
+            "list the classes under `labels:` in the task"
         )
 
 

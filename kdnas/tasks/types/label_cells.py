@@ -16,9 +16,8 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
 from kdnas.tasks.examples import NoLabel, RawSplit, is_empty, kind_of, label_word, shown
 from kdnas.tasks.types.classification import plain_word
+from kdnas.tasks.types.joined_labels import SEPARATORS
 
-# What may stand between labels, the most telling first; a space only between labels that are known.
-SEPARATORS = ("|", ";", ",")
 _BIT = re.compile(r"([01])(?:\.0*)?|false|true")
 _LONGEST_LIST = 100_000
 
