@@ -9,7 +9,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from support.tiny_pairs import PAD, VARIANTS, VOCABULARY, pair_config, pair_data, tiny_pair
+from support.tiny_pairs import (
+    PAD,
+    VARIANTS,
+    VOCABULARY,
+    distinct_pair,
+    pair_config,
+    pair_data,
+    tiny_pair,
+)
 from transformers import PreTrainedModel
 
 from kdnas.distillation.generation import generate, writing_by
@@ -56,7 +64,7 @@ def test_same_logits_and_texts(
     model_type: str, changes: dict[str, Any], tmp_path: Path, runtime: Runtime
 ) -> None:
     """In each family, with cached keys and values, at any batch, length and padding."""
-    model = tiny_pair(model_type, **changes)
+    model = distinct_pair(model_type, **changes)
     to_onnx(model, tmp_path / "model.onnx")
     writer = open_onnx(tmp_path / "model.onnx", rules_of(model))
     assert isinstance(writer, Writer)
@@ -64,7 +72,9 @@ def test_same_logits_and_texts(
     data = pair_data()
     assert check_texts(model, writer, data, runtime, PAD) == len(data)
     written = write_in_onnx(writer, data, PAD)
-    assert len({tuple(row) for row in written.tolist()}) > 5, "texts hardly depend on their sources"
+    assert len({tuple(row) for row in written.tolist()}) > 10, (
+        "texts hardly depend on their sources"
+    )
 
 
 @pytest.mark.parametrize("settings", SETTINGS)

@@ -93,6 +93,19 @@ def tiny_pair(model_type: str, **changes: Any) -> PreTrainedModel:
     return model.eval()
 
 
+def distinct_pair(model_type: str, **changes: Any) -> PreTrainedModel:
+    """The same, with texts that depend on their sources.
+
+    Random layers make all tokens alike: weaker ones in the encoder keep them apart.
+    """
+    model = tiny_pair(model_type, **changes)
+    with torch.no_grad():
+        for name, parameter in model.get_encoder().named_parameters():
+            if "layer" in name and parameter.ndim > 1:
+                parameter.mul_(0.3)
+    return model
+
+
 def _is_gain(name: str) -> bool:
     return name.endswith(".weight") and "norm" in name.lower()
 
