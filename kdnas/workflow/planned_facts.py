@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from kdnas.config import Settings
+from kdnas.config.names import split
 from kdnas.measure import count_params
 from kdnas.runs.context import Context
 from kdnas.runtime.formatting import WIDTH
@@ -42,6 +43,7 @@ class Facts:
     sampler: str | None = None
     budget: str | None = None  # the time that all of it may take
     recipes: int = 1  # to choose from
+    learns_from: tuple[str, ...] = ()  # earlier runs
 
     @property
     def students(self) -> dict[str, str]:
@@ -55,6 +57,8 @@ class Facts:
         found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
         if self.recipes > 1:
             found["recipes"] = f"{self.recipes}; full trainings as by the one that takes longest"
+        if self.learns_from:
+            found["learns"] = f"from {', '.join(self.learns_from)}"
         return found
 
 
@@ -77,6 +81,7 @@ def planned_facts(
         chosen = {"space": len(inputs.space.candidates), "trials": trials, "trials_left": left}
         chosen |= {"sampler": settings.sampler, "budget": settings.budget}
         chosen["recipes"] = len(inputs.space.recipes)
+        chosen["learns_from"] = tuple(split(settings.learn_from or ""))
     return Facts(
         task=spec.name,
         rows=rows,

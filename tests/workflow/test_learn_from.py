@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,5 +85,6 @@ def test_the_whole_command(
     code, error = command("search", *flags)
     assert code == 0, error
     assert "of 1 earlier run (--learn-from)" in command.all
+    assert re.search(r"^  learns +from \S", command.all, re.MULTILINE)
     code, error = command("resume", out, "--trials", 3)
     assert code == 0, error
