@@ -34,14 +34,14 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate, Pruning
 from kdnas.study.winner import Winner
-from kdnas.workflow.assistants import assistants_of
-from kdnas.workflow.distil import distil, step_name
-from kdnas.workflow.hand_picked import pick_by_hand
-from kdnas.workflow.inputs import load_given_teacher, read_inputs, with_latency_input
-from kdnas.workflow.measure import measured
-from kdnas.workflow.prepare import Prepared, prepare
-from kdnas.workflow.pruned import measure_pruning
-from kdnas.workflow.train_students import own_student, train_all, train_assistants
+from kdnas.workflow.distilling.assistants import assistants_of
+from kdnas.workflow.distilling.distil import distil, step_name
+from kdnas.workflow.distilling.measure import measured
+from kdnas.workflow.distilling.train_students import own_student, train_all, train_assistants
+from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs, with_latency_input
+from kdnas.workflow.preparing.prepare import Prepared, prepare
+from kdnas.workflow.preparing.pruned import measure_pruning
+from kdnas.workflow.searching.hand_picked import pick_by_hand
 
 DENSE, GRID = "dense", "MaxiDisc"
 # Cells of a task, by target and method, one of each seed.

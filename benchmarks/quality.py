@@ -40,9 +40,9 @@ from kdnas.space import Architecture, Candidate, Pruning
 from kdnas.students import empty_student
 from kdnas.students.pruning import PrunedStudents
 from kdnas.teachers.load import teacher_source
-from kdnas.workflow.floor import floor
-from kdnas.workflow.pruned import measure_pruning, pruned_students
-from kdnas.workflow.selection_rows import selection_rows
+from kdnas.workflow.preparing.floor import floor
+from kdnas.workflow.preparing.pruned import measure_pruning, pruned_students
+from kdnas.workflow.preparing.selection_rows import selection_rows
 
 BANDS = (2, 4, 8)
 TEACHER = "steps/evaluate-teacher.json"

@@ -30,7 +30,7 @@ from kdnas.runtime.console import conclude, say
 if TYPE_CHECKING:
     from kdnas.runs.context import Context
     from kdnas.runs.run_folder import Run
-    from kdnas.workflow.forecast import Forecast
+    from kdnas.workflow.planning.forecast import Forecast
 
 # A command's time counts from here on: what it imports and reads takes a while.
 BEGAN = time.monotonic()
@@ -66,7 +66,7 @@ def search(flags: dict[str, Any], *, config: ConfigFile = None, dry_run: DryRun 
     Without --teacher and --task it runs the embedded example.
     """
     settings = load_settings(config, flags)
-    from kdnas.workflow.early import check_purpose, check_settings
+    from kdnas.workflow.preparing.early import check_purpose, check_settings
 
     check_purpose(settings, searches=True)
     check_settings(settings)
@@ -119,7 +119,7 @@ def resume(
         if name in flags:
             raise KdnasError(f"--finish and --{name} contradict each other: give one of them")
     opened = Run.open(run, config or (), **flags)
-    from kdnas.workflow.early import check_settings
+    from kdnas.workflow.preparing.early import check_settings
 
     check_settings(opened.settings)
     _finish(opened, rebuild_study=rebuild_study, finish=finish, dry_run=dry_run)
@@ -261,7 +261,7 @@ def distill(
     With --assistants, students teach in the teacher's place: pruned ones that are trained for it,
     other trials of RUN, or any checkpoint.
     """
-    from kdnas.workflow.early import check_trial_options
+    from kdnas.workflow.preparing.early import check_trial_options
 
     if run is None:
         _distil_shape(flags, config, trial, speedup, dry_run=dry_run)
@@ -279,7 +279,7 @@ def _distil_shape(
     dry_run: bool,
 ) -> None:
     """One student of a given shape, in a run of its own."""
-    from kdnas.workflow.early import check_purpose, check_settings, shape_flags
+    from kdnas.workflow.preparing.early import check_purpose, check_settings, shape_flags
 
     flags = shape_flags(trial, speedup, flags)
     settings = load_settings(config, flags)
@@ -295,7 +295,7 @@ def _distil_trial(
 ) -> None:
     """The student of another trial, below the folder of its run."""
     from kdnas.runs.run_folder import Run
-    from kdnas.workflow.early import check_assistants_of_trial, check_choice
+    from kdnas.workflow.preparing.early import check_assistants_of_trial, check_choice
 
     wanted, asked = check_choice(trial, speedup), spelled(flags)
     words = check_assistants_of_trial(trial, flags.pop("assistants", None))

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import ABANDONED_SECONDS, make_writable
+from kdnas.files.atomic import ABANDONED_SECONDS, make_writable, write_text
 from kdnas.runtime.process import is_here, lives, process_name
 from kdnas.runtime.shown import quoted
 
@@ -152,8 +152,8 @@ def use(kind: str, name: str, about: str) -> Path:
     make_room()
     told = path.parent / f"{_name(path)}{ABOUT}"
     if not told.exists():
-        with suppress(OSError):
-            told.write_text(" ".join(about.split()), encoding="utf-8")
+        with suppress(OSError, KdnasError):
+            write_text(told, " ".join(about.split()))
     return path
 
 

@@ -21,16 +21,16 @@ from kdnas.study.study import load_control
 from kdnas.study.whole import CONTROL, open_study_of
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.check_assistants import check_assistants
-from kdnas.workflow.choose import checkpoint_of
-from kdnas.workflow.forecast import Forecast, follow, forecast, share_of_time
-from kdnas.workflow.inputs import Inputs, check_same_data, load_given_teacher, read_inputs
+from kdnas.workflow.distilling.check_assistants import check_assistants
+from kdnas.workflow.distilling.choose import checkpoint_of
+from kdnas.workflow.distilling.within_limit import distil_within_limit, on_this_machine
 from kdnas.workflow.pipeline import deliver
-from kdnas.workflow.prepare import prepare
-from kdnas.workflow.records import record_of
-from kdnas.workflow.search import open_run_study
-from kdnas.workflow.trainings import before_training, trained_in_full
-from kdnas.workflow.within_limit import distil_within_limit, on_this_machine
+from kdnas.workflow.planning.forecast import Forecast, follow, forecast, share_of_time
+from kdnas.workflow.planning.trainings import before_training, trained_in_full
+from kdnas.workflow.preparing.inputs import Inputs, check_same_data, load_given_teacher, read_inputs
+from kdnas.workflow.preparing.prepare import prepare
+from kdnas.workflow.preparing.records import record_of
+from kdnas.workflow.searching.search import open_run_study
 
 
 def distil_another(

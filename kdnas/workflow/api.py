@@ -23,7 +23,9 @@ from kdnas.runtime.console import say
 from kdnas.tasks import DEFAULT_TASK, load_spec
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.another_trial import distil_another
-from kdnas.workflow.early import (
+from kdnas.workflow.pipeline import find_student
+from kdnas.workflow.planning.forecast import Forecast
+from kdnas.workflow.preparing.early import (
     check_assistants_of_trial,
     check_choice,
     check_purpose,
@@ -31,9 +33,7 @@ from kdnas.workflow.early import (
     check_trial_options,
     shape_flags,
 )
-from kdnas.workflow.forecast import Forecast
-from kdnas.workflow.inputs import with_latency_input
-from kdnas.workflow.pipeline import find_student
+from kdnas.workflow.preparing.inputs import with_latency_input
 from kdnas.workflow.search_over import with_search_over, with_speed_limit
 
 EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"

@@ -10,8 +10,8 @@ from kdnas.space import Architecture
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, teacher_source
 from kdnas.teachers.tokenizer import longest_input
-from kdnas.workflow.recipes_on_offer import with_usable_recipes
-from kdnas.workflow.run_space import space_of
+from kdnas.workflow.preparing.recipes_on_offer import with_usable_recipes
+from kdnas.workflow.preparing.run_space import space_of
 
 
 def describe(settings: Settings) -> dict[str, Any]:

@@ -37,15 +37,15 @@ from kdnas.study.pareto import nondominated_ranks
 from kdnas.study.study import evaluated
 from kdnas.study.whole import open_study_of
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.forecast import TRAININGS, Forecast, follow, forecast
-from kdnas.workflow.inputs import (
+from kdnas.workflow.planning.forecast import TRAININGS, Forecast, follow, forecast
+from kdnas.workflow.preparing.inputs import (
     Inputs,
     check_inputs,
     check_same_data,
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.prepare import prepare_full_kd, prepare_teacher, rows_of
+from kdnas.workflow.preparing.prepare import prepare_full_kd, prepare_teacher, rows_of
 from kdnas.workflow.remember import remember_tau
 
 LEAST = 4

@@ -27,8 +27,8 @@ from kdnas.study.rows import row_of
 from kdnas.study.whole import check_searches, check_whole
 from kdnas.study.winner import Winner
 from kdnas.teachers.load import Teacher
-from kdnas.workflow.check_assistants import check_assistants
-from kdnas.workflow.choose import (
+from kdnas.workflow.distilling.check_assistants import check_assistants
+from kdnas.workflow.distilling.choose import (
     Choice,
     aside_of,
     best_seed,
@@ -36,13 +36,25 @@ from kdnas.workflow.choose import (
     choose_student,
     ship,
 )
-from kdnas.workflow.finalists import distil_finalists
-from kdnas.workflow.forecast import (
+from kdnas.workflow.distilling.finalists import distil_finalists
+from kdnas.workflow.distilling.measure import make_report
+from kdnas.workflow.distilling.seeds import seeds_of
+from kdnas.workflow.distilling.train_students import train_students
+from kdnas.workflow.planning.forecast import (
     Forecast,
     follow,
     forecast,
 )
-from kdnas.workflow.inputs import (
+from kdnas.workflow.planning.planned_facts import without_effect
+from kdnas.workflow.planning.time_left import within_time
+from kdnas.workflow.planning.trainings import (
+    REPORT,
+    Training,
+    before_training,
+    report_before,
+    trained_in_full,
+)
+from kdnas.workflow.preparing.inputs import (
     Inputs,
     check_changes,
     check_has_trials,
@@ -54,25 +66,13 @@ from kdnas.workflow.inputs import (
     load_given_teacher,
     read_inputs,
 )
-from kdnas.workflow.learn_from import check_lessons
-from kdnas.workflow.measure import make_report
-from kdnas.workflow.planned_facts import without_effect
-from kdnas.workflow.prepare import Prepared, prepare
-from kdnas.workflow.pruned import home_of_pruned, measure_pruning
+from kdnas.workflow.preparing.prepare import Prepared, prepare
+from kdnas.workflow.preparing.pruned import home_of_pruned, measure_pruning
+from kdnas.workflow.preparing.run_space import asked_candidates
+from kdnas.workflow.preparing.trials_spent import with_expected_trials
 from kdnas.workflow.remember import remember_finalists
-from kdnas.workflow.run_space import asked_candidates
-from kdnas.workflow.search import open_run_study, random_search, search
-from kdnas.workflow.seeds import seeds_of
-from kdnas.workflow.time_left import within_time
-from kdnas.workflow.train_students import train_students
-from kdnas.workflow.trainings import (
-    REPORT,
-    Training,
-    before_training,
-    report_before,
-    trained_in_full,
-)
-from kdnas.workflow.trials_spent import with_expected_trials
+from kdnas.workflow.searching.learn_from import check_lessons
+from kdnas.workflow.searching.search import open_run_study, random_search, search
 
 
 @dataclass(frozen=True)

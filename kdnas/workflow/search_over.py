@@ -9,8 +9,8 @@ from kdnas.config.choices import PRUNING, SHAPE
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.teachers.load import load_config, teacher_source
-from kdnas.workflow.recipes_on_offer import check_one_recipe
-from kdnas.workflow.run_space import space_of
+from kdnas.workflow.preparing.recipes_on_offer import check_one_recipe
+from kdnas.workflow.preparing.run_space import space_of
 
 # What is measured before pruned students can be made takes a minute or so: not in less time.
 LEAST_SECONDS = 300

@@ -201,7 +201,7 @@ def test_teachers_that_cannot_do_it(
 def test_a_teacher_that_writes_nonsense_is_refused_after_some_rows(
     folder: Path, command: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdnas.workflow.check_teacher.SAMPLE", 3)
+    monkeypatch.setattr("kdnas.workflow.preparing.check_teacher.SAMPLE", 3)
     given = ("--task", folder / "captions.yaml", "--data-dir", folder, "--speedup", "none")
     teacher = ("--teacher", save_writer(tmp_path / "bart"), "--out", tmp_path / "run")
     code, error = command("search", *teacher, *given)

@@ -29,7 +29,7 @@ from kdnas.files.cache import (
     use,
 )
 from kdnas.files.locks import file_lock
-from kdnas.workflow.early import check_settings
+from kdnas.workflow.preparing.early import check_settings
 
 DAY = 86_400.0
 

@@ -18,7 +18,7 @@ from kdnas.recipes.stages import longer, longer_for
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate, PrunedArchitecture
 from kdnas.space.arithmetic import share_of_arithmetic
-from kdnas.workflow.records import recipe_record
+from kdnas.workflow.preparing.records import recipe_record
 
 TEACHER = Architecture(6, 12, 384, 1536, "gelu")
 PLAIN = {"epochs": 3, "task_epochs": 3}  # a recipe with stages has its own

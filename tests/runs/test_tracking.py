@@ -15,7 +15,7 @@ from kdnas.runs import tracking as module
 from kdnas.runs.run_folder import Run
 from kdnas.runs.tracking import check_tracker, tracking
 from kdnas.runtime.device import start_runtime
-from kdnas.workflow.early import check_settings
+from kdnas.workflow.preparing.early import check_settings
 
 
 class Noted(accelerate.tracking.GeneralTracker):

@@ -19,7 +19,7 @@ from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked, known_shapes
 from kdnas.study.study import evaluated
 from kdnas.study.warm_start import warm_start
-from kdnas.workflow.hand_picked import first_picks, pick_by_hand
+from kdnas.workflow.searching.hand_picked import first_picks, pick_by_hand
 
 
 @pytest.fixture

@@ -22,8 +22,11 @@ from kdnas.scoring.mini_kd import MiniKD
 from kdnas.scoring.scorer import Scorer
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.teachers.load import Teacher
-from kdnas.workflow import distil, inputs, measure, pipeline, search
-from kdnas.workflow.prepare import Prepared, prepare, prepare_full_kd, prepare_teacher
+from kdnas.workflow import pipeline
+from kdnas.workflow.distilling import distil, measure
+from kdnas.workflow.preparing import inputs
+from kdnas.workflow.preparing.prepare import Prepared, prepare, prepare_full_kd, prepare_teacher
+from kdnas.workflow.searching import search
 
 
 class Stepwise:

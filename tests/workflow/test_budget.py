@@ -22,8 +22,8 @@ from kdnas.runs.time_budget import TimeBudget
 from kdnas.runtime.plan import Plan, Step
 from kdnas.study.deadline import Deadline
 from kdnas.study.study import evaluated
-from kdnas.workflow.pacing import deadline_of
-from kdnas.workflow.time_left import within_time
+from kdnas.workflow.planning.time_left import within_time
+from kdnas.workflow.searching.pacing import deadline_of
 
 
 def test_too_short_a_time_is_refused_with_one_that_fits(

@@ -20,8 +20,8 @@ from transformers import AutoModelForSequenceClassification
 from kdnas import KdnasError, distill, load_run, predict, resume
 from kdnas.files.artifact import content_of
 from kdnas.report.model import DISTILLED
-from kdnas.workflow import choose
-from kdnas.workflow.measure import Control
+from kdnas.workflow.distilling import choose
+from kdnas.workflow.distilling.measure import Control
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 SHAPE = {"num_hidden_layers": 2, "hidden_size": 20, "hidden_act": "relu"}

@@ -10,7 +10,7 @@ import pytest
 from conftest import QUICK, flags_of
 from support.processes import kdnas_child
 
-from kdnas.workflow.choose import GIVEN_ASIDE
+from kdnas.workflow.distilling.choose import GIVEN_ASIDE
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 FIRST, SECOND = "assistants/assistant-ziplm-25", "assistants/assistant-ziplm-25-50"

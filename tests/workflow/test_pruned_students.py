@@ -17,7 +17,7 @@ from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept, is_sliced
-from kdnas.workflow.choose import GIVEN_ASIDE
+from kdnas.workflow.distilling.choose import GIVEN_ASIDE
 
 NOT_OF_ONE = ("random_control", "finalists", "screen", "speedup")
 ONE = {k: v for k, v in QUICK.items() if k not in NOT_OF_ONE}

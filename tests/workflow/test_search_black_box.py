@@ -28,9 +28,9 @@ from kdnas.tasks import TaskData, encode, load_data, load_spec
 from kdnas.tasks.teacher_predictions import with_predictions
 from kdnas.teachers.head import scale_outputs
 from kdnas.teachers.load import load_teacher
-from kdnas.workflow.distil import distil
-from kdnas.workflow.inputs import check_inputs, load_given_teacher, read_inputs
-from kdnas.workflow.prepare import Prepared, prepare
+from kdnas.workflow.distilling.distil import distil
+from kdnas.workflow.preparing.inputs import check_inputs, load_given_teacher, read_inputs
+from kdnas.workflow.preparing.prepare import Prepared, prepare
 
 PRICES = {"text": ["text"], "regression": True}
 TASKS: dict[str, dict[str, Any]] = {

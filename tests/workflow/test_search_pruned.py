@@ -22,7 +22,7 @@ from kdnas.study.results import TrialWriter
 from kdnas.study.rows import candidate_of, fault_of, row_of, trial_of
 from kdnas.study.samplers import SAMPLERS, make_sampler
 from kdnas.study.study import create_study
-from kdnas.workflow.run_space import RESERVE, searched_prunings
+from kdnas.workflow.preparing.run_space import RESERVE, searched_prunings
 
 SPARSITIES = [0.25, 0.5, 0.75]
 OVER: dict[str, Any] = {

@@ -22,9 +22,9 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
-from kdnas.workflow.estimate import Estimate
-from kdnas.workflow.inputs import read_inputs
-from kdnas.workflow.probe import Speeds
+from kdnas.workflow.planning.estimate import Estimate
+from kdnas.workflow.planning.probe import Speeds
+from kdnas.workflow.preparing.inputs import read_inputs
 
 SPACE: dict[str, list[Any]] = {
     "num_hidden_layers": [1, 2],

@@ -18,7 +18,7 @@ from kdnas.distillation.sandwich import A_STEP, SandwichLosses
 from kdnas.distillation.signals import NoSignal
 from kdnas.students.pruning import Kept, masked, masks, sliced
 from kdnas.tasks import EncodedExamples
-from kdnas.workflow.find_assistant import choose_assistant
+from kdnas.workflow.distilling.find_assistant import choose_assistant
 
 FULL = Kept.of([range(4)] * 3, [range(64)] * 3)
 LESS = Kept.of([[0, 2], [], [1, 2, 3]], [range(8), range(40, 64), []])

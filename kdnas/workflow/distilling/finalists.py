@@ -1,0 +1,107 @@
+"""The best trials of a search, distilled in full: one of them is its student, by held-out rows.
+
+The score of a search ranks students after a short training; the order after a long one may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from kdnas.files.atomic import move
+from kdnas.report.model import SEARCHED, Finalist
+from kdnas.runs.context import Context
+from kdnas.runtime.console import say
+from kdnas.space.candidate import TEACHERS_VOCABULARY
+from kdnas.students.checkpoint import student_artifact
+from kdnas.study.winner import Winner, ranked_trials
+from kdnas.workflow.distilling.choose import ASIDE, checkpoint_of, held_out_score
+from kdnas.workflow.distilling.held_out_agreement import agreement_of, can_agree
+from kdnas.workflow.distilling.measure import Control
+from kdnas.workflow.distilling.within_limit import distil_within_limit, on_any_machine
+from kdnas.workflow.preparing.prepare import Prepared
+from kdnas.workflow.preparing.records import record_of
+
+
+def distil_finalists(prepared: Prepared, study: Study) -> Winner:
+    """Distils the best trials that keep the limits, and puts the best in RUN/student.
+
+    The best is the one that agrees most with the teacher on training rows held out; where the
+    teacher cannot be asked, that of the best main score there, and without labels there is one
+    finalist. The others are in RUN/students/trial-N.
+
+    Raises:
+        MissedLimitError: No trial keeps the speed-up that is asked for.
+    """
+    context = prepared.context
+    settings, run = context.settings, context.run
+    best_first = ranked_trials(study, speedup=settings.speedup)
+    labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
+    count = settings.finalists if labelled else 1
+    place = partial(place_of_finalist, context)
+    where = on_any_machine(context)
+    found = distil_within_limit(
+        prepared, best_first, settings.speedup, place, where, count, by_kind=True
+    )
+    if len(found) == 1:
+        _put_in_place(context, found[0], found)
+        run.step("finalists", {}).write([])
+        return found[0]
+    trials = {trial.number: trial for trial in best_first}
+    scored = [_scored(prepared, one, trials[one.trial or 0]) for one in found]
+    best = max(scored, key=lambda one: one.chosen_by)
+    winner = next(one for one in found if one.trial == best.trial)
+    told = ", ".join(f"trial {one.trial} {one.chosen_by:.4f}" for one in scored)
+    what = "score" if best.agreement is None else "agreement with the teacher"
+    say(f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the search's")
+    _put_in_place(context, winner, found)
+    run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
+    return winner
+
+
+def place_of_finalist(context: Context, one: Winner, first: bool) -> Path:
+    """Where a finalist's checkpoint is or will be: of the first in the run's own place."""
+    own = checkpoint_of(context, one)
+    beside = _beside(context, one)
+    record = record_of(context.settings, one.candidate, one.trial)
+    if student_artifact(own, record).done() or (first and not beside.exists()):
+        return own
+    return beside
+
+
+def _beside(context: Context, one: Winner) -> Path:
+    return context.run.folder / "students" / f"trial-{one.trial}" / "student"
+
+
+def _scored(prepared: Prepared, one: Winner, trial: FrozenTrial) -> Finalist:
+    made = Control(SEARCHED, one.candidate, place_of_finalist(prepared.context, one, False))
+    return Finalist(
+        trial=trial.number,
+        name=one.candidate.label,
+        score=1 - float(trial.user_attrs["loss"]),
+        selection=held_out_score(prepared, made),
+        agreement=agreement_of(prepared, made) if can_agree(prepared) else None,
+    )
+
+
+def _put_in_place(context: Context, winner: Winner, found: Sequence[Winner]) -> None:
+    """Puts the winner where the run's own student is, and that one beside.
+
+    A kill between the two moves loses nothing: each checkpoint says which student it is.
+    """
+    run = context.run.folder
+    own = (run / "student", run / ASIDE)
+    at = place_of_finalist(context, winner, False)
+    if at in own:
+        return
+    target = own[0]
+    for one in found:
+        place = place_of_finalist(context, one, False)
+        if place in own:
+            move(place, _beside(context, one))
+            target = place
+    move(at, target)

@@ -1,0 +1,246 @@
+"""Seconds that each step of a run should take, from measured speeds and counted steps."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from kdnas.config import Settings, every_recipe
+from kdnas.config.choices import STATIC
+from kdnas.config.recipe import Stage
+from kdnas.distillation.sandwich import A_STEP
+from kdnas.measure.latency import BATCHES, CELL_SECONDS, LENGTHS, MOST, repeats_for
+from kdnas.recipes.full import stage_on_labels
+from kdnas.recipes.pseudo_labels import BEAMS, reads_pseudo_labels
+from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
+from kdnas.recipes.transfer_set import reads_transfer
+from kdnas.runs.context import Context
+from kdnas.scoring.costs import FINAL
+from kdnas.scoring.proxy import split_heldout
+from kdnas.space import Pruning
+from kdnas.students.pruning import PRUNING_METHODS, count_cells
+from kdnas.tasks.encode import EncodedExamples, Indices
+from kdnas.workflow.planning.probe import Speeds
+from kdnas.workflow.preparing.check_teacher import SCORES
+from kdnas.workflow.preparing.inputs import Inputs
+from kdnas.workflow.preparing.pruned import LATENCY_TABLE, TABLE_REPEATS
+from kdnas.workflow.preparing.selection_rows import for_students, selection_rows
+from kdnas.workflow.searching.screening import count_screened
+
+# A step of distillation reads the teacher's signal and has more losses than one on labels alone;
+# storing the signal writes it to disk as well.
+DISTILLING, STORING = 1.15, 1.2
+# Students that are so many times as fast have about this share of the arithmetic that the speed-up
+# alone would leave them: small products are slower for their size.
+OF_A_SPEED = 0.5
+# Where the student is frozen, a step is its forward pass: a third of the arithmetic.
+FROZEN = 1 / 3
+# Times that scatter are taken again; those of candidates end once their speed-up is known, on the
+# mean after this share of the passes (docs/results.md, Candidates side by side).
+AGAIN, UNTIL_KNOWN = 1.5, 0.6
+# Building a student; intervals of a model's scores; tables, plots and pages.
+START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
+# What a step takes however little of its layers a student has, as a share of the teacher's: from
+# the seconds of MiniLM pruned to 2x, 4x and 8x (entry `pruned` of docs/results.json).
+OF_ANY_STEP = 0.25
+
+Parts = dict[str, float]
+
+
+class Estimate:
+    """What the steps of a run should take, each as seconds by part (see `runtime.plan.Step`)."""
+
+    def __init__(self, context: Context, inputs: Inputs, speeds: Speeds, jobs: int = 1) -> None:
+        self.settings, self.data, self.speeds = context.settings, inputs.data, speeds
+        self.jobs = jobs  # candidates that are scored side by side
+        self.shared = context.runtime.team.size  # processes that train together
+        self.share = speeds.share * (OF_A_SPEED if self.settings.speedup else 1.0)
+        self.lengths = for_students(inputs.data, context.settings).train.sizes
+        # Nobody knows yet which recipe on offer will train in full: the longest one, at worst.
+        # Students without layers train for many epochs in no time.
+        offered = list(every_recipe(self.settings).values())
+        layered = [recipe for recipe in offered if recipe.students != STATIC]
+        self.full = max(layered or offered, key=self._steps)
+        self.space = inputs.space
+        self.widths = len({a.hidden_size for a in inputs.space.architectures})
+
+    def teacher(self) -> Parts:
+        """Fine-tuning the teacher."""
+        steps = teacher_schedule(self.settings).steps(self.data.train.sizes)
+        return {"teacher fine-tuning": steps * self.speeds.teacher_step / self.shared}
+
+    def teacher_scores(self) -> Parts:
+        """The teacher's answers to the rows that are reported."""
+        return {SCORES: sum(map(self._predicting, self.data.evaluation.values()))}
+
+    def signal(self) -> Parts:
+        """The teacher's outputs for the proxy."""
+        if self.settings.teacher_predictions is not None:  # they are in the file
+            return {"teacher signal": 0.0}
+        tokens = self.data.distillation.take(self.data.proxy).sizes.sum()
+        return {"teacher signal": STORING * int(tokens) * self.speeds.token}
+
+    def trial(self) -> float:
+        """Seconds that a trial adds to a search.
+
+        As on record; else the time of a student's latency and mini-KD, which is too long where
+        several are scored side by side.
+        """
+        if self.speeds.trial is not None:
+            return self.speeds.trial / self.jobs
+        settings, data = self.settings, self.data
+        proxy = data.distillation.take(data.proxy)
+        training, heldout = split_heldout(proxy, settings.heldout_fraction, settings.seed)
+        schedule = schedule_of(settings.mini_stage, settings)
+        steps = schedule.steps(proxy.sizes[training])
+        steps = min(steps, settings.mini_steps or steps)
+        seconds = min(
+            DISTILLING * steps * self.speeds.student_step, settings.mini_seconds or float("inf")
+        )
+        scoring = int(proxy.sizes[heldout].sum()) * self.speeds.token * self.speeds.share
+        return START_SECONDS + self._timed(often=UNTIL_KNOWN) + seconds + scoring
+
+    def screening(self, trials: float) -> float:
+        """Seconds of scoring candidates untrained, before so many trials; 0 where none are."""
+        if not self.settings.warm_start:
+            return 0.0
+        data, count = self.data, count_screened(self.settings.screen, math.ceil(trials))
+        proxy = data.distillation.take(data.proxy)
+        scored = int(proxy.sizes.sum()) * self.speeds.token * self.speeds.share
+        return count * (START_SECONDS + self._timed(often=UNTIL_KNOWN) + scored)
+
+    def recipe(self, *, signal: bool, share: float | None = None) -> Parts:
+        """A student by the whole recipe; `signal` asks for the teacher's outputs for its rows.
+
+        Its share of the teacher's arithmetic says how long it trains and how long a step takes;
+        default: the usual one's.
+        """
+        parts: Parts = {}
+        read = {
+            (stage.data, stage.is_general): self._rows(stage, self.full)
+            for stage in self.full.full_stages
+        }
+        recorded = self.settings.teacher_predictions is not None
+        asked = (each for (_, general), each in read.items() if general or not recorded)
+        tokens = sum(int(lengths.sum()) for lengths in asked)
+        if signal:
+            parts["teacher signal"] = STORING * tokens * self.speeds.token
+        if signal and reads_pseudo_labels(self.full):
+            parts["pseudo-labels"] = BEAMS * self._predicting(
+                for_students(self.data, self.settings).train
+            )
+        if signal and self.speeds.row is not None and reads_transfer(self.full):
+            new = max(0, self.full.transfer_rows - len(self.lengths))
+            parts["transfer set"] = BEAMS * self.speeds.row * new
+        for stage in self.full.full_stages:
+            times = FROZEN if stage.freeze_student else DISTILLING
+            longest, rows = self._longer(stage, share), self._rows(stage, self.full)
+            parts[stage.name] = times * self._training(longest, rows, share)
+        return parts
+
+    def sandwich(self, *, signal: bool) -> Parts:
+        """Students of several sparsities in one network: each takes what its teacher does.
+
+        A step trains some of them.
+        """
+        own = self.recipe(signal=False, share=1.0)
+        parts = {name: A_STEP * each for name, each in own.items()}
+        return {**self.recipe(signal=signal), **parts}
+
+    @property
+    def prunings(self) -> tuple[Pruning, ...]:
+        """Those that are measured before anything is trained; not those of trained students."""
+        return tuple(one for one in self.space.prunings if not one.after)
+
+    def importance(self) -> Parts:
+        """What of a teacher goes first."""
+        step = self.speeds.student_step / of_a_step(self.speeds.share)
+        method = PRUNING_METHODS[self.space.prunings[0].method]
+        return {"importance": method.seconds(self.space.teacher, step)}
+
+    def latency_table(self) -> Parts:
+        """The teacher with fewer and fewer heads and neurons, beside the whole one."""
+        cells = count_cells(self.space.teacher)
+        return {LATENCY_TABLE: cells * self._timed(TABLE_REPEATS)}
+
+    def labels_alone(self, share: float | None = None) -> Parts:
+        """The control without a teacher; `share` as for `recipe`."""
+        stages = [self._longer(stage, share) for stage in self.full.full_stages]
+        stage = stage_on_labels(self.full, stages)
+        return {stage.name: self._training(stage, self.lengths, share)}
+
+    def report(self, students: int) -> float:
+        """Scores of some students, latencies and pages of them and their teacher.
+
+        Without a student that is to be measured, pages alone. Of the trainings of one student
+        with several seeds, one is timed.
+        """
+        if not students:
+            return PAGE_SECONDS
+        scored = sum(self.teacher_scores().values())
+        chosen = self._predicting(selection_rows(self.data, self.settings))
+        passes = students * self.speeds.share * (scored + chosen)
+        shapes = students / self.settings.final_seeds
+        timing = self._timed() * (FINAL * shapes + self.widths)
+        return passes + timing + (1 + students) * INTERVAL_SECONDS + self._grid() + PAGE_SECONDS
+
+    def _predicting(self, rows: EncodedExamples) -> float:
+        """What the teacher takes to answer some rows."""
+        if self.speeds.row is not None:
+            return self.speeds.row * len(rows)
+        return self.speeds.token * int(rows.sizes.sum())
+
+    def _steps(self, recipe: Settings) -> int:
+        """Steps of a whole recipe."""
+        own = [longer(stage, self.share, recipe) for stage in recipe.full_stages]
+        stages = [(schedule_of(stage, recipe), stage) for stage in own]
+        return sum(schedule.steps(self._rows(stage, recipe)) for schedule, stage in stages)
+
+    def _rows(self, stage: Stage, recipe: Settings) -> Indices:
+        """The lengths of a stage's rows; those of a transfer set as the task's own."""
+        if stage.data == "corpus" and self.data.corpus is not None:
+            return self.data.corpus.sizes
+        if stage.data == "transfer" and self.settings.teacher_predictions is not None:
+            further = self.data.further
+            return self.lengths if further is None else np.append(self.lengths, further.sizes)
+        if stage.data == "transfer":
+            return np.resize(self.lengths, recipe.transfer_rows)
+        return self.lengths
+
+    def _longer(self, stage: Stage, share: float | None = None) -> Stage:
+        """A stage with the epochs of the usual student, or of one with another share."""
+        writes = self.space.teacher.num_decoder_layers > 0
+        return longer(stage, 1.0 if writes else share or self.share, self.full)
+
+    def _training(self, stage: Stage, lengths: Indices, share: float | None) -> float:
+        steps = schedule_of(stage, self.full).steps(lengths)
+        times = 1.0 if share is None else of_a_step(share) / of_a_step(self.speeds.share)
+        return times * steps * self.speeds.student_step / self.shared
+
+    def _timed(self, repeats: int | None = None, often: float = AGAIN) -> float:
+        """Timing a student beside its teacher, so often on the mean."""
+        repeats = repeats_for(
+            repeats or self.settings.latency_repeats, writes=self.speeds.row is not None
+        )
+        return often * repeats * self.speeds.latency * (1 + self.speeds.share)
+
+    def _grid(self) -> float:
+        """The table of latencies by batch size and length."""
+        speeds, settings = self.speeds, self.settings
+        timed = settings.latency_batch * settings.latency_length * speeds.token
+        fixed = max(0.0, speeds.latency - timed)
+        cells = [fixed + b * n * speeds.token for b in BATCHES for n in LENGTHS]
+        return sum(min(CELL_SECONDS, MOST * (1 + speeds.share) * cell) for cell in cells)
+
+
+def of_a_step(share: float) -> float:
+    """Seconds of a step of training, by the share of the teacher's arithmetic; the teacher's: 1."""
+    return OF_ANY_STEP + (1 - OF_ANY_STEP) * share
+
+
+def share_asked(pruning: Pruning) -> float | None:
+    """What a pruned student will have of its teacher's arithmetic; None where nothing is asked."""
+    if pruning.speedup:
+        return min(1.0, OF_A_SPEED / pruning.speedup)
+    return 1 - pruning.sparsity if pruning else None

@@ -1,0 +1,166 @@
+"""How fast this machine trains and runs the models of a run, found out in some seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from kdnas.distillation.generation import seconds_a_row
+from kdnas.distillation.probe import seconds_a_step
+from kdnas.distillation.training import logits_of
+from kdnas.measure import count_params
+from kdnas.measure.latency import InTorch
+from kdnas.recipes.stages import teacher_schedule
+from kdnas.runs.context import Context
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import silently
+from kdnas.runtime.cores import threads
+from kdnas.runtime.working_time import working_seconds
+from kdnas.scoring.limits import Limits
+from kdnas.space import Architecture, SearchSpace
+from kdnas.space.arithmetic import arithmetic
+from kdnas.students import empty_student
+from kdnas.study.record import rows_on_record
+from kdnas.teachers.load import Teacher
+from kdnas.workflow.preparing.inputs import Inputs
+
+# Of each kind of passes: seconds, rows, and repetitions at most.
+PASS_SECONDS, PASS_ROWS, STEPS = 1.0, 64, 20
+FIRST_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """What pieces of work take on this machine, in seconds.
+
+    Attributes:
+        teacher_step: A step of training the teacher.
+        student_step: A step of training a usual student (`usual_shape`).
+        token: The teacher's outputs for a token of many.
+        latency: A pass of the teacher over what latency is measured on.
+        share: The usual student's arithmetic as a share of the teacher's; of models that write,
+            the time of such a pass.
+        row: The teacher's text for a row of many; None of models that write none.
+        trial: A trial, where the run has some on record.
+        one_thread: How many times as long a student's step takes with one thread; None where that
+            was not asked for.
+    """
+
+    teacher_step: float
+    student_step: float
+    token: float
+    latency: float
+    share: float
+    row: float | None = None
+    trial: float | None = None
+    one_thread: float | None = None
+
+
+def probe(
+    context: Context,
+    inputs: Inputs,
+    given: Teacher,
+    *,
+    tune: bool,
+    trains: bool,
+    beside: bool = False,
+) -> Speeds:
+    """Measures a few steps of each kind of work.
+
+    `tune` says whether the teacher is trained, `trains` whether students are, `beside` whether some
+    of them are trained in full side by side.
+
+    No weight of the run is touched, nothing is written, and torch's generator is as before.
+    """
+    space, spec = inputs.space, inputs.data.spec
+    usual = usual_shape(space, Limits.of(context.settings), count_params(given.model))
+
+    def made(shape: Architecture) -> PreTrainedModel:
+        return empty_student(given.model.config, shape, spec.task_type)
+
+    with silently(), torch.random.fork_rng(devices=[]):
+        teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
+        student_step = _training(context, inputs, given, made(usual)) if trains else 0.0
+        one_thread = None
+        if trains and beside and student_step:
+            with threads(1):
+                one_thread = _training(context, inputs, given, made(usual)) / student_step
+        token = _forward(context, inputs, given)
+        latency = _latency(context, given.model)
+        share, row = arithmetic(usual) / arithmetic(space.teacher), None
+        if spec.task_type.generates:
+            row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
+            share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
+    known = _recorded(context.run)
+    return Speeds(teacher_step, student_step, token, latency, share, row, known, one_thread)
+
+
+def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Architecture:
+    """The shape that stands for all students where time and room are estimated.
+
+    It is one of those that keep the limits by their arithmetic and about so many parameters. Within
+    a speed-up what is tried first and trained in full is about as large as that allows: the
+    largest. Without one, it is the shape nearest to their mean arithmetic.
+    """
+    keep = [a for a in space.architectures if _may_keep(space, limits, teacher_params, a)]
+    keep = keep or [space.smallest]
+    if limits.speedup is not None:
+        return max(keep, key=arithmetic)
+    mean = np.mean([arithmetic(a) for a in keep])
+    return min(keep, key=lambda a: abs(arithmetic(a) - mean))
+
+
+def _may_keep(space: SearchSpace, limits: Limits, teacher_params: int, a: Architecture) -> bool:
+    """Tables of vectors are taken to shrink with the hidden size, and all else to be arithmetic."""
+    tables = max(0, teacher_params - arithmetic(space.teacher))
+    params = round(tables * a.hidden_size / space.teacher.hidden_size) + arithmetic(a)
+    own = arithmetic(a)  # 0 without layers
+    return limits.keeps(arithmetic(space.teacher) / own if own else math.inf, params)
+
+
+def _training(context: Context, inputs: Inputs, given: Teacher, model: PreTrainedModel) -> float:
+    """Seconds of a step of training a model on the task's labels."""
+    schedule, data = teacher_schedule(context.settings), inputs.data.train
+    return seconds_a_step(model, data, schedule, context.runtime, given.pad_id)[0]
+
+
+def _forward(context: Context, inputs: Inputs, given: Teacher) -> float:
+    """Seconds of the teacher for a token of many."""
+    data, runtime = inputs.data.train, context.runtime
+    few = data.take(np.arange(min(len(data), PASS_ROWS)))
+    each = _seconds(lambda: logits_of(given.model, few, runtime, pad_id=given.pad_id))
+    return each / int(few.sizes.sum())
+
+
+def _latency(context: Context, model: PreTrainedModel) -> float:
+    """Seconds of a pass that latency is measured on."""
+    batch, length = context.settings.latency_batch, context.settings.latency_length
+    return _seconds(InTorch(model.eval()).ready(batch, length))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """What some work takes when it is repeated, for about PASS_SECONDS in all.
+
+    The first time, a GPU loads its kernels: it counts only where once more would take too long.
+    """
+    start = working_seconds()
+    work()
+    first = working_seconds() - start
+    times: list[float] = []
+    while len(times) < STEPS and sum(times) < PASS_SECONDS and first < FIRST_SECONDS:
+        start = working_seconds()
+        work()
+        times.append(working_seconds() - start)
+    return float(np.median(times)) if times else first
+
+
+def _recorded(run: Run) -> float | None:
+    """The mean seconds of the run's scored trials."""
+    rows = rows_on_record(run, control=False).values()
+    seconds = [float(row["seconds"]) for row in rows if row.get("score") is not None]
+    return float(np.mean(seconds)) if seconds else None

@@ -1,0 +1,245 @@
+"""What a run reads before it computes anything, and the checks that refuse bad input."""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from kdnas.config import Settings, every_recipe
+from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
+from kdnas.errors import KdnasError
+from kdnas.recipes.run_data import RunData, prepare_data
+from kdnas.recipes.transfer_set import reads_transfer
+from kdnas.runs.context import Context
+from kdnas.runs.run_folder import Run, resolve
+from kdnas.runtime.console import say
+from kdnas.runtime.device import device_named
+from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
+from kdnas.scoring.scorers import find_scorer
+from kdnas.space import NOT_PRUNED, SearchSpace
+from kdnas.students import empty_student
+from kdnas.students.static import check_static
+from kdnas.study.study import evaluated
+from kdnas.teachers.load import (
+    Teacher,
+    check_family,
+    check_general_teacher,
+    load_config,
+    load_parts,
+    load_teacher,
+    teacher_source,
+)
+from kdnas.teachers.tokenizer import longest_input
+from kdnas.workflow.preparing.count_jobs import check_jobs
+from kdnas.workflow.preparing.early import task_data
+from kdnas.workflow.preparing.recipes_on_offer import (
+    check_given_recipe,
+    check_one_recipe,
+    usable_recipes,
+    with_usable_recipes,
+)
+from kdnas.workflow.preparing.run_space import space_of
+from kdnas.workflow.preparing.trials_spent import study_of, trials_spent
+from kdnas.workflow.preparing.vocabularies import Vocabularies, read_vocabularies
+
+GPU_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads: its teacher's config, its data, its space, its students' vocabularies."""
+
+    source: str  # hub id or folder of the teacher or the student base, as the user gave it
+    config: Any  # its config
+    data: RunData  # tokenised for the teacher
+    space: SearchSpace
+    vocabularies: Vocabularies  # by name
+
+
+def with_latency_input(settings: Settings) -> Settings:
+    """Settings with the input that latency is measured on, where nobody set it.
+
+    It is no longer than the teacher and students read. On a GPU it is a batch as one would serve
+    there: the time of a single example is that of launching kernels, the same for small and large
+    models.
+    """
+    settings, changes = resolve(settings), dict[str, Any]()
+    given = settings.model_fields_set
+    with suppress(KdnasError):  # loading the teacher says it better, starting the device, too
+        if "latency_batch" not in given and settings.latency_runtime == "torch":
+            device = device_named(settings.device)
+            if device.type != "cpu":
+                changes["latency_batch"] = GPU_BATCH
+                say(f"latency is measured at batch {GPU_BATCH} on {device} (--latency-batch)")
+        if "latency_length" not in given:
+            longest = longest_input(load_config(teacher_source(settings.base)))
+            found = min(settings.latency_length, settings.max_length, longest)
+            changes["latency_length"] = found
+    return settings.model_copy(update=changes)
+
+
+def read_inputs(context: Context) -> Inputs:
+    """Reads config, tokenizer, data and space.
+
+    Raises:
+        KdnasError: The teacher, the task or the data cannot be used.
+    """
+    settings = context.settings
+    source = teacher_source(settings.base)
+    config, tokenizer = load_parts(source)
+    task = task_data(settings)
+    check_family(source, config, task.spec.task_type)
+    space = space_of(settings, config, source)
+    check_static(space.architectures, task.spec.task_type)
+    data = prepare_data(task, settings, tokenizer, config)
+    if settings.offered:
+        space = with_usable_recipes(settings, space, data, config)
+    space = space.with_vocabularies(settings.vocabulary_names)
+    return Inputs(source, config, data, space, read_vocabularies(settings, data, config))
+
+
+def load_given_teacher(context: Context, inputs: Inputs, *, afresh: bool = False) -> Teacher:
+    """The run's fine-tuned teacher where there is one, else the teacher as the user gave it.
+
+    `afresh` asks for the latter in any case.
+
+    Raises:
+        KdnasError: It cannot be loaded, or cannot read what its tokenizer gives.
+    """
+    tuned = context.run.folder / "teacher"
+    if (tuned / "config.json").exists() and not afresh:
+        return load_teacher(str(tuned), inputs.data.spec, options=inputs.data.options)
+    settings = context.settings
+    words = settings.label_map.split(",") if settings.label_map else ()
+    options = inputs.data.options
+    teacher = load_teacher(inputs.source, inputs.data.spec, settings.seed, words, options)
+    teacher.recorded = settings.teacher_predictions is not None
+    return teacher
+
+
+def check_inputs(context: Context, inputs: Inputs) -> None:
+    """Raises KdnasError where settings, recipe and data do not fit each other."""
+    settings, data = context.settings, inputs.data
+    find_scorer(settings.scorer)
+    check_jobs(context)
+    if settings.offered:
+        usable_recipes(settings, inputs.space, data, inputs.config)
+    else:
+        check_given_recipe(settings, inputs.space)
+        check_one_recipe(settings, inputs.space, data, inputs.config)
+    if settings.general_teacher:
+        check_general_teacher(settings.general_teacher, inputs.config, data.tokenizer)
+    if data.further is not None and not any(map(reads_transfer, every_recipe(settings).values())):
+        count = f"{data.further.row_count:,}"
+        say(f"no stage of the recipe reads the {count} further texts; give one `data: transfer`")
+
+
+def check_total(context: Context) -> None:
+    """Raises KdnasError where --trials is below what the study has spent, or there is no study."""
+    settings, before = context.settings, Run.open(context.run.folder).settings
+    if settings.trials != before.trials and not settings.searches:
+        raise KdnasError(
+            f"invalid --trials {settings.trials}: {context.run.folder} has no search, it distils "
+            f"one shape, {settings.architecture}; leave --trials out"
+        )
+    if settings.trials >= before.trials:
+        return
+    done = trials_spent(context)
+    if settings.trials < done:
+        raise KdnasError(
+            f"invalid --trials {settings.trials}: the study has {done:g} already; give the new "
+            f"total, {math.ceil(done)} or more"
+        )
+
+
+def check_has_trials(context: Context) -> None:
+    """Raises KdnasError where there is nothing to finish: no search, or no scored trial."""
+    folder = context.run.folder
+    if not context.settings.searches:
+        raise KdnasError(f"{folder} has no search to finish; leave --finish out")
+    study = study_of(context)
+    if study is None or not evaluated(study):
+        raise KdnasError(f"{folder} has no finished trial yet to ship; leave --finish out")
+
+
+def check_changes(context: Context) -> bool:
+    """Whether a setting changed that the teacher was trained with.
+
+    Raises:
+        KdnasError: Settings changed that the scores of the study already depend on.
+    """
+    settings, run = context.settings, context.run
+    before = Run.open(run.folder).settings
+
+    def changed(name: str) -> bool:
+        return bool(getattr(before, name) != getattr(settings, name))
+
+    # Nothing depends on how a teacher would have been fine-tuned that had its head already.
+    tuned = (run.folder / "teacher" / "config.json").exists()
+    of_teacher = [name for name in OF_THE_TEACHER if tuned or name not in OF_FINE_TUNING]
+    # Where predictions are scored, it is after a short run of the recipe.
+    of_scoring = (*OF_SCORING, *(OF_FULL_KD if settings.scores_agreement else ()))
+    names = [name for name in (*of_teacher, *of_scoring) if changed(name)]
+    if names and (depends := _depends(context)):
+        old, new = getattr(before, names[0]), getattr(settings, names[0])
+        raise KdnasError(
+            f"invalid --{names[0].replace('_', '-')} {new}: {depends} with {old} already; start "
+            "another run with --out"
+        )
+    return any(map(changed, of_teacher))
+
+
+def _depends(context: Context) -> str:
+    """What was made with the settings of the teacher and of scoring; empty where nothing was."""
+    folder = context.run.folder
+    if context.settings.searches:
+        return "the study's candidates were scored" if trials_spent(context) > 0 else ""
+    begun = any((folder / name).exists() for name in ("work", "student", "controls"))
+    return "the student was trained" if begun else ""
+
+
+def drop_teacher(run: Run) -> None:
+    """Removes the run's fine-tuned teacher and what was found out about it."""
+    shutil.rmtree(run.folder / "teacher", ignore_errors=True)
+    for step in ("teacher-outputs", "teacher-threshold", "evaluate-teacher"):
+        (run.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
+
+
+def check_limits(context: Context, inputs: Inputs) -> None:
+    """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
+    settings, spec, space = context.settings, inputs.data.spec, inputs.space
+    limits = Limits.of(settings)
+    asked = () if settings.searches else space.prunings  # a search may do without
+    fastest = max(asked, key=lambda one: one.speedup, default=NOT_PRUNED)
+    if limits or fastest.speedup:
+        config = copy.deepcopy(inputs.config)
+        config.update(spec.head_config)
+        with torch.random.fork_rng(devices=[]):
+            teacher = empty_student(config, space.teacher, spec.task_type).eval()
+        teacher.to(context.runtime.device)  # type: ignore[arg-type]
+        meter = CostMeter(teacher, settings, inputs.vocabularies)
+        if fastest.speedup:
+            check_prunable_to(fastest, space, meter)
+        else:
+            check_reachable(limits, space, meter)
+
+
+def check_same_data(context: Context, data: RunData) -> None:
+    """Raises KdnasError where the data are not those that the run began with."""
+    now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
+    now |= {} if data.further is None else {"further": data.further}
+    found = {name: examples.fingerprint() for name, examples in now.items()}
+    before = context.run.step("data", {}).get(lambda: found)
+    for name, content in found.items():
+        if before.get(name, content) != content:
+            raise KdnasError(
+                f"the {name} data changed since {context.run.folder} began; restore the old files, "
+                "or start another run with --out"
+            )

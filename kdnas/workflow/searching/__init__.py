@@ -1,0 +1,1 @@
+"""Step 4: which candidates are tried, and the study of them."""

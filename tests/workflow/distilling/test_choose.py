@@ -1,0 +1,167 @@
+"""Of all students trained in full, the best on held-out training rows ships."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Said
+from support.stepwise import Stepwise
+
+from kdnas.files.artifact import content_of
+from kdnas.report.model import SEARCHED
+from kdnas.runs.run_folder import Run
+from kdnas.space import Candidate
+from kdnas.workflow.distilling import choose
+from kdnas.workflow.distilling.measure import Control
+from kdnas.workflow.preparing.selection_rows import ENOUGH, for_students, selection_rows
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
+
+
+def prefer(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A student of this name is the only one that is right on the held-out rows."""
+
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
+        right = int(one.name == name)
+        part = {"predicted": [right] * 40, "truth": [1] * 40}
+        return {"score": float(right), "rows": {"validation": part}}
+
+    monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+
+
+@pytest.mark.slow
+def test_a_better_control_ships_and_the_searched_student_is_kept(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer(monkeypatch, SEARCHED)
+    assert command("resume", run)[0] == 0
+    before = json.loads((run / "report.json").read_text())
+    assert before["selection"]["shipped"] == SEARCHED
+    own = before["student"]["trial"]
+    searched, control = content_of(run / "student"), content_of(run / "controls" / "fine-tuned")
+    prefer(monkeypatch, "fine-tuned without KD")
+    for _ in range(2):  # resumed, it stays so, and nothing is trained again
+        code, error = command("resume", run)
+        assert code == 0, error
+        assert content_of(run / "student") == control != searched
+        assert content_of(run / "controls" / "searched") == searched
+        report = json.loads((run / "report.json").read_text())
+        assert SEARCHED in {c["name"] for c in report["controls"]}
+        assert "fine-tuned without KD" not in {c["name"] for c in report["controls"]}
+        assert 'The student is "fine-tuned without KD", ' in report["verdict"]
+        [stage] = report["recipe"]
+        assert (stage["name"], stage["losses"]) == ("labels-alone", {"task": 1.0})
+        assert report["selection"]["shipped"] == "fine-tuned without KD"
+        assert report["student"]["trial"] == own
+        assert "distilling" not in command.all
+    assert command("report", run)[0] == 0
+    (run / "student" / "model.safetensors").write_bytes(b"damaged")
+    prefer(monkeypatch, SEARCHED)
+    code, error = command("resume", run)
+    assert code == 0, error
+    assert content_of(run / "student") == searched
+    assert not (run / "controls" / "searched").exists()
+    assert json.loads((run / "report.json").read_text())["selection"]["shipped"] == SEARCHED
+
+
+@pytest.mark.slow
+def test_a_shipped_control_that_is_damaged_is_copied_again(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer(monkeypatch, "hand-picked, as fast")
+    assert command("resume", run)[0] == 0
+    shape = json.loads((run / "report.json").read_text())["student"]["architecture"]
+    known = json.loads((run / "student" / "kdnas.json").read_text())["key"]["candidate"]
+    assert {k: v for k, v in shape.items() if v}.items() <= known.items()
+    weights = run / "student" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-100])
+    assert command("export", run)[0] == 2
+    code, error = command("resume", run)
+    assert code == 0, error
+    assert weights.read_bytes() == content and command("export", run)[0] == 0
+
+
+def test_of_equals_the_search_s_own_ships(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefer(monkeypatch, "none of them")
+    assert command("resume", run)[0] == 0
+    assert json.loads((run / "report.json").read_text())["selection"]["shipped"] == SEARCHED
+
+
+@pytest.mark.parametrize(("rows_above", "ships"), [(2, SEARCHED), (12, "control")])
+def test_a_control_ships_if_it_is_better_by_more_than_a_standard_error(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, rows_above: int, ships: str
+) -> None:
+    """Of 40 rows each is alone right on some: with 4 and 2 of them the standard error is 0.06."""
+    pipeline = Stepwise(make_run())
+
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
+        alone = 2 if one.name == SEARCHED else 2 + rows_above
+        start = 0 if one.name == SEARCHED else 2
+        right = [1 if start <= i < start + alone or i >= 30 else 0 for i in range(40)]
+        part = {"predicted": right, "truth": [1] * 40}
+        return {"score": sum(right) / 40, "rows": {"validation": part}}
+
+    monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+    like, folder = Candidate(pipeline.space.smallest), pipeline.run.folder
+    made = [Control(SEARCHED, like, folder / "a"), Control("control", like, folder / "b")]
+    chosen = choose.choose_student(pipeline.prepared, made)
+    assert chosen.shipped.name == ships
+    assert (
+        chosen.selection and chosen.selection.scores["control"] > chosen.selection.scores[SEARCHED]
+    )
+
+
+@pytest.mark.slow
+def test_what_breaks_a_limit_cannot_ship(make_run: Callable[..., Run]) -> None:
+    pipeline = Stepwise(make_run(trials=1, max_params=10_000_000))
+    pipeline.search()
+    shape, folder = pipeline.space.smallest, pipeline.run.folder
+    pipeline.fine_tune(shape, folder / "student")
+    pipeline.fine_tune(pipeline.space.largest, folder / "controls" / "large")
+    made = [
+        Control(SEARCHED, Candidate(shape), folder / "student"),
+        Control("large", Candidate(pipeline.space.largest), folder / "controls" / "large"),
+    ]
+    chosen = choose.choose_student(pipeline.prepared, made)
+    assert set(chosen.selection.scores) == {SEARCHED, "large"}  # type: ignore[union-attr]
+    costs = pipeline.measured(pipeline.space.largest, folder / "controls" / "large")["costs"]
+    pipeline.run.settings = pipeline.settings.model_copy(update={"max_params": costs["params"] - 1})
+    pipeline.__dict__.pop("prepared")
+    chosen = choose.choose_student(pipeline.prepared, made)
+    assert chosen.shipped.name == SEARCHED
+    assert set(chosen.selection.scores) == {SEARCHED}  # type: ignore[union-attr]
+
+
+def test_no_student_trains_on_the_rows_that_choose_it(make_run: Callable[..., Run]) -> None:
+    whole = Stepwise(make_run())
+    data, settings = whole.data, whole.settings
+    seen = for_students(data, settings)
+    rows = selection_rows(data, settings)
+    assert len(seen.train) + len(rows) == len(data.train) == len(seen.examples) + len(rows)
+    assert len(seen.distillation) == len(seen.train)
+    proxy = whole.mini.proxy
+    assert rows.fingerprint() == data.train.take(data.proxy[proxy.heldout]).fingerprint()
+    assert not np.intersect1d(data.proxy[proxy.heldout], data.proxy[proxy.training]).size
+
+
+def test_rows_that_nobody_trains_on_anyway_are_taken_first(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Stepwise(make_run(max_train_rows=120, proxy_fraction=1.0))
+    assert few.data.spare is not None and len(few.data.spare) == 120
+    assert ENOUGH > 120 and len(for_students(few.data, few.settings).train) < 120
+    monkeypatch.setattr("kdnas.workflow.preparing.selection_rows.ENOUGH", 100)
+    assert selection_rows(few.data, few.settings) is few.data.spare
+    assert len(for_students(few.data, few.settings).train) == 120

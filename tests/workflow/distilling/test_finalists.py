@@ -1,0 +1,130 @@
+"""The best trials are distilled in full; held-out training rows say which is the search's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from conftest import Said
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, create_trial
+
+from kdnas.config import Settings
+from kdnas.files.artifact import content_of, key_of
+from kdnas.report.model import SEARCHED
+from kdnas.space import Candidate
+from kdnas.space.architecture import FIELDS
+from kdnas.workflow.distilling import choose, finalists, within_limit
+from kdnas.workflow.distilling.measure import Control
+from kdnas.workflow.distilling.within_limit import (
+    Where,
+    best_at_length,
+    each_kind_first,
+)
+
+
+def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
+    """A searched student of this label alone is right, and agrees, on the held-out rows."""
+
+    def is_right(one: Control) -> int:
+        return int(one.name == SEARCHED and one.candidate.label == label)
+
+    def scored(prepared: object, one: Control) -> dict[str, Any]:
+        right = is_right(one)
+        part = {"predicted": [right] * 40, "truth": [1] * 40}
+        return {"score": float(right), "rows": {"validation": part}}
+
+    monkeypatch.setattr(choose, "_on_held_out_rows", scored)
+    monkeypatch.setattr(finalists, "agreement_of", lambda _, one: float(is_right(one)))
+
+
+def candidate_of(trial: FrozenTrial) -> Candidate:
+    return Candidate.from_params(trial.params)
+
+
+def numbered(name: str, values: Sequence[str]) -> list[FrozenTrial]:
+    """Trials that differ in one parameter alone."""
+    shape = dict.fromkeys(FIELDS, 2) | {"hidden_act": "gelu", "sparsity": 0.5}
+    kinds = {name: CategoricalDistribution([value]) for name, value in shape.items()}
+    kinds[name] = CategoricalDistribution([*dict.fromkeys(values)])
+    found = []
+    for number, value in enumerate(values):
+        trial = create_trial(params={**shape, name: value}, distributions=kinds, value=0.0)
+        trial.number = number
+        found.append(trial)
+    return found
+
+
+def test_the_best_of_each_kind_comes_first() -> None:
+    pruned = numbered("pruning", ["none", "none", "ziplm", "none", "ziplm"])
+    assert [one.number for one in each_kind_first(pruned, candidate_of)] == [0, 2, 1, 3, 4]
+    trials = numbered("recipe", "aaba")
+    assert [one.number for one in each_kind_first(trials, candidate_of)] == [0, 2, 1, 3]
+    assert [one.number for one in each_kind_first(trials[:2], candidate_of)] == [0, 1]
+
+
+def test_timing_at_length_leaves_the_best_of_each_kind_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trials = numbered("pruning", ["none"] * 3 + ["ziplm"] * 2 + ["none"] * 3)
+    for one in trials:
+        one.set_user_attr("loss", one.number / 10)
+    prepared: Any = SimpleNamespace(context=SimpleNamespace(settings=Settings(speedup=8)))
+    too_slow = 0
+    speeds = {one.number: 7.0 if one.number == too_slow else 9.0 for one in trials}
+    asked: list[int] = []
+
+    def timed(_: object, candidates: Sequence[Candidate], __: object) -> list[float]:
+        numbers = [one.number for one in order[len(asked) : len(asked) + len(candidates)]]
+        asked.extend(numbers)
+        return [speeds[number] for number in numbers]
+
+    monkeypatch.setattr(within_limit, "_timed", timed)
+    for by_kind, expected in ((True, [1, 3, 2, 4, 5, 6, 7, 0]), (False, [1, 2, 3, 4, 5, 6, 7, 0])):
+        order = each_kind_first(trials, candidate_of) if by_kind else trials
+        asked.clear()
+        found = best_at_length(prepared, trials, 8.0, Where("here", {}), by_kind=by_kind)
+        assert [one.trial for one, _ in found] == expected
+
+
+@pytest.mark.slow
+def test_the_best_finalist_ships_and_the_others_are_kept(
+    finished_run: Path, tmp_path: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = json.loads((run / "report.json").read_text())
+    first = before["student"]["trial"]
+    other = 1 - first
+    table = (run / "trials.csv").read_text().splitlines()
+    assert len(table) == 3 and before["search"]["finalists"] == []
+    labels = {first: before["student"]["name"]}
+    code, error = command("resume", run, "--finalists", 3)
+    assert code == 0, error
+    report = json.loads((run / "report.json").read_text())
+    found = report["search"]["finalists"]
+    assert [one["trial"] for one in found] == [first, other]  # there are no more
+    labels |= {one["trial"]: one["name"] for one in found}
+    tau = report["search"]["finalists_tau"]
+    assert tau in (None, 1.0, -1.0)
+    # Whichever is better by the held-out rows is the run's own, whoever was it before.
+    for best in (other, other, first):
+        prefer(monkeypatch, labels[best])
+        command.all = ""
+        code, error = command("resume", run)
+        assert code == 0, error
+        assert "distilling" not in command.all.replace("hand-picked: distilling", "")
+        own, beside = run / "student", run / "students" / f"trial-{first + other - best}"
+        assert (key_of(own) or {})["trial"] == best
+        assert content_of(own) != content_of(beside / "student")
+        assert json.loads((run / "report.json").read_text())["student"]["trial"] == best
+        assert not (run / "students" / f"trial-{best}" / "student").exists()
+    damaged = run / "student" / "model.safetensors"
+    damaged.write_bytes(b"damaged")
+    code, error = command("resume", run)  # a finalist that is lost is distilled again
+    assert code == 0, error
+    assert (key_of(run / "student") or {})["trial"] == first

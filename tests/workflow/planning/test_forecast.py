@@ -1,0 +1,218 @@
+"""What is said before and while a long job runs; a dry run stops there."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from conftest import Said
+from optuna.trial import create_trial
+from support.tiny import small_config
+
+from kdnas.config import Settings
+from kdnas.files import disk
+from kdnas.runs.context import open_context
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.limits import Limits
+from kdnas.space import NOT_PRUNED, Pruning, SearchSpace
+from kdnas.space.arithmetic import arithmetic
+from kdnas.workflow.planning.disk import disk_needed
+from kdnas.workflow.planning.estimate import Estimate, share_asked
+from kdnas.workflow.planning.forecast import forecast, share_of_time
+from kdnas.workflow.planning.planned_facts import LEGEND
+from kdnas.workflow.planning.probe import Speeds, usual_shape
+from kdnas.workflow.preparing.inputs import load_given_teacher, read_inputs
+from kdnas.workflow.preparing.prepare import prepare_teacher
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path): path.read_bytes() for path in found}
+
+
+def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
+    command: Said, quick_flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))  # without a teacher of other tests
+    out = tmp_path / "run"
+    given = ("search", *quick_flags, "--trials", 3, "--out", out, "--dry-run")
+    assert command(*given) == (0, "")
+    told = command.all
+    assert "plan: 8 steps, about " in told and "mrpc, 2 classes (not_equivalent, equi" in told
+    assert re.search(r"rows +233 train, 7 selection, 40 reported \(validation\)", told)
+    assert "to be fine-tuned" in told and "576, 3 to be tried (lstm)" in told
+    assert LEGEND in " ".join(told.split())
+    assert re.search(r"steps +1 fine-tune the teacher +about \d", told)
+    assert re.search(r"disk +at most [\d.]+ [kM]B in .*, [\d.]+ GB free", told)
+    assert max(map(len, told.splitlines())) <= 80 + len(str(out))
+    assert not out.exists()
+    assert command(*given, "--json")[0] == 0
+    text = command.all[command.all.index("\n{") :]
+    described = json.JSONDecoder().raw_decode(text.strip())[0]
+    names = [step["name"] for step in described["steps"]]
+    assert names[:4] == ["teacher", "evaluate teacher", "signal", "search"]
+    assert described["trials_left"] == 3 and described["seconds"] > 0
+    assert not out.exists()
+
+
+def test_a_teacher_that_another_run_fine_tuned_is_known(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("KDNAS_CACHE", str(tmp_path / "cache"))
+    for out, cached in (("a", False), ("b", True)):
+        context = open_context(make_run(out=tmp_path / out))
+        inputs = read_inputs(context)
+        given = load_given_teacher(context, inputs)
+        told = forecast(context, inputs, given)
+        assert told.facts.tuned_in_cache is cached is not told.facts.tunes_teacher
+        words = " ".join(" ".join(told.lines).split())
+        assert ("fine-tuned before: in the cache" in words) == cached
+        [step] = (step for step in told.plan.steps if step.name == "teacher")
+        assert step.title.startswith("copy" if cached else "fine-tune")
+        assert (step.seconds == 0) == cached
+        prepare_teacher(context, inputs, given)
+
+
+def test_dry_runs_change_nothing_in_a_run(
+    command: Said, finished_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    before = files_in(run)
+    assert command("resume", run, "--dry-run") == (0, "")
+    assert "plan: 1 step, about 5 s" in command.all and "evaluate and report" in command.all
+    command.all = ""
+    assert command("resume", run, "--trials", 4, "--task-lr", "1e-4", "--dry-run") == (0, "")
+    assert "search, 2 trials" in command.all and "random search, 2 trials" in command.all
+    assert "fine-tune the teacher" not in command.all and "distil the student" in command.all
+    command.all = ""
+    assert command("distill", run, "--trial", 1, "--dry-run") == (0, "")
+    assert "search, " not in command.all and "evaluate and report" in command.all
+    command.all = ""
+    assert command("worker", run, "--dry-run") == (0, "")
+    assert "plan: nothing is left to do" in command.all
+    assert files_in(run) == before
+    code, error = command("resume", run, "--dry-run", "--rebuild-study")
+    assert code == 2 and "contradict each other" in error
+
+
+def test_options_of_a_training_that_does_not_take_place_are_named(
+    command: Said, finished_run: Path, quick_flags: list[str], tmp_path: Path
+) -> None:
+    at = quick_flags.index("--teacher")
+    knows = [*quick_flags[:at], "--teacher", finished_run / "teacher", *quick_flags[at + 2 :]]
+    asked = ("--teacher-epochs", 2, "--out", tmp_path / "run", "--dry-run", "--force")
+    code, error = command("search", *knows, *asked)
+    assert code == 0, error
+    told = "--teacher-epochs: without effect, the teacher has a head for the task and is used as it"
+    assert told in " ".join(command.all.split())
+    command.all = ""
+    assert command("search", *quick_flags, *asked)[0] == 0
+    assert "without effect" not in command.all
+
+
+def test_each_of_a_family_is_reported_in_a_step_of_its_own(
+    command: Said, teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    given: tuple[object, ...] = ("--teacher", teacher_folder, "--task", "mrpc")
+    given += ("--data-dir", data_folder)
+    given += ("--latency-batch", 16, "--latency-length", 64, "--threads", 1)
+    asked = ("--pruned", "magnitude", "--speedup", "1.01,1.02", "--out", tmp_path / "run")
+    code, error = command("distill", *given, *asked, "--dry-run")
+    assert code == 0, error
+    steps = re.findall(r"^ +(?:steps +)?\d+ (.+?)  +about", command.all, re.MULTILINE)
+    first, last = "evaluate and report 1.01x", "evaluate and report"
+    assert steps[-1] == last and steps.count(last) == steps.count(first) == 1
+    assert steps.index("distil the student") < steps.index(first)
+    assert steps[steps.index(first) + 1].startswith("importance by magnitude")
+
+
+def test_a_job_says_where_it_is_in_its_plan(
+    command: Said, finished_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    assert command("resume", run, "--trials", 3) == (0, "")
+    told = command.all
+    assert told.count(LEGEND.split()[0]) == 1 and told.index("plan: ") < told.index("trial 2 ")
+    assert re.search(r"step 2 of \d: search, 1 trial \(about [^)]+ left in all\)", told)
+    assert re.search(r"(\w+) of \1: evaluate and report", told)
+    assert re.search(r"\ndone in [^;]+; planned: about .+\n", told)
+
+
+def test_too_small_a_disk_is_said_beforehand(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(make_run())
+    inputs = read_inputs(context)
+    given = load_given_teacher(context, inputs)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, 9))  # type: ignore[attr-defined]
+    [found] = disk_needed(context, inputs, given, tunes=True, students=3)
+    assert found.warning and found.needed > 100_000
+    assert "has 0 kB free, and this needs about " in found.warning
+
+
+def test_a_usual_student_is_as_large_as_limits_allow() -> None:
+    space = SearchSpace.from_teacher(small_config(), "bert", {"num_hidden_layers": [1, 2, 3]})
+    whole, params = arithmetic(space.teacher), 4 * arithmetic(space.teacher)
+    usual = usual_shape(space, Limits(2.0), params)
+    assert arithmetic(usual) == max(
+        size for size in map(arithmetic, space.architectures) if size <= whole / 2
+    )
+    assert usual_shape(space, Limits(1e6), params) == space.smallest
+    sizes = [arithmetic(shape) for shape in space.architectures]
+    assert min(sizes) < arithmetic(usual_shape(space, Limits(), params)) < max(sizes)
+    half = usual_shape(space, Limits(max_params=params // 2), params)
+    assert half.hidden_size < space.teacher.hidden_size
+    assert arithmetic(half) < arithmetic(usual_shape(space, Limits(), params))
+
+
+def test_a_winner_is_set_beside_the_usual_student() -> None:
+    """Of trials of 10, 20 and 60 s, which is the usual one depends on whether speed is limited."""
+    study = optuna.create_study()
+    for seconds in (10.0, 20.0, 60.0):
+        attrs = {"seconds": seconds, "loss": 0.5}
+        study.add_trial(create_trial(value=0.5, user_attrs=attrs))
+    winner = study.trials[1]
+    assert share_of_time(study, winner, Settings(speedup=4)) == pytest.approx(20 / 60)
+    assert share_of_time(study, winner, Settings()) == pytest.approx(20 / 30)
+
+
+def test_plans_know_that_small_students_train_longer(make_run: Callable[..., Run]) -> None:
+    """An eighth of the arithmetic, by the speed-up alone, is taken for a sixteenth."""
+    context = open_context(make_run(speedup=8.0))
+    inputs = read_inputs(context)
+
+    def seconds(*, share: float, **changes: Any) -> float:
+        settings = context.settings.model_copy(update=changes)
+        own = replace(context, settings=settings)
+        estimate = Estimate(own, inputs, Speeds(1.0, 1.0, 1.0, 1.0, share))
+        return sum(estimate.recipe(signal=False).values())
+
+    whole = seconds(share=1 / 8, more_epochs=False)
+    assert seconds(share=1 / 8) == pytest.approx(1.92 * whole, rel=0.1)  # whole steps
+    assert seconds(share=1 / 8, speedup=None) == whole
+    assert seconds(share=1.0) == whole
+
+
+def test_plans_know_how_far_a_student_is_pruned(make_run: Callable[..., Run]) -> None:
+    """At 95% it sees its rows 2.4 times (0.12 / 0.05), a step takes less than the usual one's."""
+    assert share_asked(Pruning("ziplm", sparsity=0.95)) == pytest.approx(0.05)
+    assert share_asked(Pruning("ziplm", speedup=4.0, after=(2.0,))) == pytest.approx(0.125)
+    assert share_asked(NOT_PRUNED) is None
+    context = open_context(make_run())
+    estimate = Estimate(context, read_inputs(context), Speeds(1.0, 1.0, 1.0, 1.0, 0.25))
+
+    def seconds(share: float | None) -> float:
+        return sum(estimate.recipe(signal=False, share=share).values())
+
+    assert seconds(0.25) == seconds(None)
+    step = (0.25 + 0.75 * 0.05) / (0.25 + 0.75 * 0.25)
+    assert seconds(0.05) == pytest.approx(2.4 * step * seconds(None), rel=0.1)  # whole steps
+    labels = [sum(estimate.labels_alone(share).values()) for share in (None, 0.05)]
+    assert labels[1] == pytest.approx(2.4 * step * labels[0], rel=0.1)

@@ -1,0 +1,128 @@
+"""What is refused before torch is loaded, and in which words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.files.checkpoints import check_checkpoint, is_local
+from kdnas.tasks import TaskData
+from kdnas.workflow.preparing import early
+from kdnas.workflow.preparing.early import (
+    check_choice,
+    check_model,
+    check_settings,
+    check_tasks,
+    task_data,
+)
+
+WITHOUT_TORCH = """
+import sys
+import kdnas.cli.app, kdnas.workflow.preparing.early, kdnas.runs.run_folder, kdnas.files.checkpoints
+large = ("torch", "transformers", "accelerate", "optuna", "pandas")
+print([name for name in large if name in sys.modules])
+"""
+
+
+def test_nothing_large_is_imported_to_refuse() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"task": "nope"}, "unknown task 'nope'"),
+        (
+            {"task": "stsb", "class_weights": "balanced"},
+            "^invalid --class-weights balanced: task 'stsb' is of type regression, .*leave it out$",
+        ),
+        ({"task": "absent.yaml"}, "cannot read absent.yaml"),
+        ({"teacher": "/nowhere"}, "folder '/nowhere' does not exist"),
+        ({"general_teacher": "./nowhere"}, "folder '.*/nowhere' does not exist"),
+        ({"task": "mrpc", "data_dir": "/nowhere"}, "the data folder /nowhere does not exist"),
+        ({"storage": "nonsense"}, "invalid --storage nonsense: expected sqlite:///"),
+        ({"storage": "postgresql:/me:hush3@h/db"}, "invalid --storage postgresql:.*@h/db"),
+    ],
+)
+def test_settings_that_are_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(KdnasError, match=told) as caught:
+        check_settings(Settings(**changes))  # type: ignore[arg-type]
+    assert "hush3" not in str(caught.value)
+
+
+def test_data_are_read_once(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    load = early.load_data
+
+    def counted(*given: object, **options: object) -> TaskData:
+        calls.append("read")
+        return load(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(early, "load_data", counted)
+    monkeypatch.setattr(early, "_read", {})
+    settings = Settings(task="mrpc", data_dir=data_folder)
+    check_settings(settings)
+    check_settings(settings)
+    assert len(task_data(settings).splits["train"]) == 240 and calls == ["read"]
+    task_data(settings)
+    task_data(settings.model_copy(update={"skip_malformed": True}))
+    assert len(calls) == 3
+    check_settings(settings)
+    file = data_folder / "MRPC" / "dev.tsv"
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))
+    check_settings(settings)
+    assert len(calls) == 5
+
+
+def test_a_variable_that_names_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KDNAS_DATA_DIR", "/nowhere\x1b")
+    for check in (check_settings, check_tasks):
+        with pytest.raises(KdnasError, match=r"invalid KDNAS_DATA_DIR '/nowhere\\x1b'"):
+            check(Settings(task="mrpc"))
+
+
+def test_a_folder_that_is_gone_is_no_hub_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run" / "students" / "trial-3" / "student").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    for name in ("run/student", "./x", "/x", "~/x", "a/b/c", "run"):
+        assert is_local(name)
+    for name in ("roberta-base", "someone/model"):
+        assert not is_local(name)
+        check_checkpoint(name)
+    refused: dict[str, tuple[Callable[[str], None], str]] = {
+        "run/student": (check_checkpoint, "folder 'run/student' does not exist"),
+        "file": (check_checkpoint, "'file' is a file"),
+        "my model": (check_checkpoint, "'my model' is no folder here and no hub id"),
+        "run/students/trial-3": (check_model, "has no config.json; give a folder"),
+        " ": (check_model, "invalid MODEL ' '"),
+        "runs/bert-mrpc": (check_model, "there is no run runs/bert-mrpc here; give a run"),
+    }
+    for name, (check, told) in refused.items():
+        with pytest.raises(KdnasError, match=told):
+            check(name)
+    (tmp_path / "run/students/trial-3/student/config.json").write_text("{}")
+    with pytest.raises(KdnasError, match="did you mean run/students/trial-3/student?"):
+        check_model("run/students/trial-3")
+    (tmp_path / "run" / "config.yaml").touch()
+    with pytest.raises(KdnasError, match="run/student does not exist yet; make it with `kdnas"):
+        check_model("run")
+
+
+def test_one_choice_of_a_trial() -> None:
+    assert check_choice(3, None) is None and check_choice(None, "2.5") == 2.5
+    for trial, speedup in ((None, None), (1, 2)):
+        with pytest.raises(KdnasError, match="give either --trial N or --speedup X"):
+            check_choice(trial, speedup)

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kdnas.config import Settings
+from kdnas.runs.run_folder import Run
+from kdnas.workflow.preparing.inputs import with_latency_input
+
+
+def test_timed_inputs_fit_the_teacher_unless_their_length_was_given(
+    tmp_path: Path, make_teacher: Callable[..., Path]
+) -> None:
+    short = str(make_teacher("roberta", max_position_embeddings=50, pad_token_id=1))
+    run = Run.create(with_latency_input(Settings(teacher=short, out=tmp_path / "run")))
+    assert run.settings.latency_length == 48
+    assert Run.open(tmp_path / "run").settings.latency_length == 48
+    Run.create(with_latency_input(Settings(teacher=short, out=tmp_path / "run")))  # the same study
+    given = Settings(teacher=short, latency_length=128, out=tmp_path / "other")
+    assert Run.create(with_latency_input(given)).settings.latency_length == 128
+    long = str(make_teacher(max_position_embeddings=200))
+    cut = Settings(teacher=long, max_length=32, out=tmp_path / "cut")
+    assert with_latency_input(cut).latency_length == 32
+    assert (
+        Run.create(
+            with_latency_input(Settings(teacher=long, out=tmp_path / "c"))
+        ).settings.latency_length
+        == 128
+    )
+
+
+def test_a_gpu_is_timed_with_a_batch_as_one_would_serve_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu: dict[str, Any] = {"out": tmp_path / "run", "device": "cuda"}
+    monkeypatch.setattr("kdnas.workflow.preparing.inputs.device_named", torch.device)
+    assert with_latency_input(Settings(**gpu)).latency_batch == 32
+    assert "latency is measured at batch 32 on cuda" in capsys.readouterr().out
+    others: list[dict[str, Any]]
+    others = [{"latency_batch": 1}, {"latency_runtime": "onnx"}, {"device": "cpu"}]
+    for given in others:
+        assert with_latency_input(Settings(**{**gpu, **given})).latency_batch == 1

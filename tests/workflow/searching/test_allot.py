@@ -1,0 +1,75 @@
+"""How a search divides its time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kdnas.errors import KdnasError
+from kdnas.runs.time_budget import RESERVE, TimeBudget
+from kdnas.runtime.plan import Plan, Step
+from kdnas.workflow.searching.allot import Allotment, allot, split
+
+STUDENT, CONTROL = Step("distil student", "", {"a": 100.0}), Step("control x", "", {"a": 60.0})
+
+
+def given(seconds: float, **changes: Any) -> Allotment:
+    known: dict[str, Any] = {
+        **{"before": 50.0, "trial": 10.0, "students": [STUDENT, CONTROL]},
+        **{"report": lambda count: 20.0 * count, "done": (0.0, 0.0), "most": 1e6},
+        **{"control": True, "begun": False},
+    }
+    return allot(seconds, seconds, **{**known, **changes})
+
+
+def test_the_parts_fill_the_time_but_for_the_reserve() -> None:
+    found = given(1000)
+    planned = 50 + 10 * (found.trials + found.random) + 100 + 60 + 2 * 20
+    assert 1000 * (1 - RESERVE) - 20 < planned <= 1000 * (1 - RESERVE)
+    assert abs(found.trials - found.random) <= 1
+    assert found.students == [STUDENT, CONTROL] and not found.left_out
+    alone = given(1000, control=False)
+    assert alone.random == 0 and alone.trials == pytest.approx(found.trials * 2, abs=2)
+
+
+def test_controls_give_way_to_trials_where_time_is_short() -> None:
+    found = given(320)
+    assert found.left_out == [CONTROL] and found.students == [STUDENT] and found.trials >= 3
+
+
+def test_too_little_time_is_refused_with_the_least_that_fits() -> None:
+    with pytest.raises(KdnasError, match="invalid --budget 2m: one trial, .* give --budget 4m or"):
+        given(120)
+    assert given(240).trials >= 1
+    # What has begun ends as soon as it can.
+    late = given(120, begun=True, done=(3.0, 0.0))
+    assert late.trials == 0 and late.students == [STUDENT]
+
+
+def test_a_number_of_trials_ends_it_as_well() -> None:
+    found = given(1000, most=5.0)
+    assert found.trials == 5 and found.random == 5
+
+
+def test_what_was_tried_before_counts() -> None:
+    assert split(20, (10, 0), control=True) == (5, 15)
+    assert split(4, (10, 0), control=True) == (0, 4)
+    assert split(20, (10, 0), control=False) == (20, 0)
+
+
+def test_a_step_is_afforded_where_the_report_fits_behind_it() -> None:
+    plan = Plan([CONTROL, Step("report", "", {"r": 30.0})], clock=lambda: 0.0)
+    assert TimeBudget(100.0, lambda: 9.0, plan).affords("control x")
+    assert not TimeBudget(100.0, lambda: 11.0, plan).affords("control x")
+    free = CONTROL.seconds + 30.0
+    for slower, needed in ((None, 2.0), (1.5, 1.5)):  # beside another
+        plan.steps[0] = replace(CONTROL, slower=slower)
+        left = needed * CONTROL.seconds + 30.0
+        assert TimeBudget(left, lambda: 0.0, plan).affords("control x", 2)
+        assert not TimeBudget(left - 1, lambda: 0.0, plan).affords("control x", 2)
+        assert TimeBudget(free, lambda: 0.0, plan).affords("control x")
+    outside = TimeBudget(100.0, lambda: 0.0, plan, [Step("distil y", "", {"a": 80.0})])
+    assert not outside.affords("distil y") and outside.expected("distil y") == 80
+    assert TimeBudget().affords("anything") and not TimeBudget().limited
