@@ -34,8 +34,13 @@ Compute = Callable[[Batch, ModelOutputs], tuple[Tensor, Tensor]]
 
 
 def captures(model: PreTrainedModel, objective: WeightedLosses, runtime: Runtime) -> bool:
-    """Whether steps of a training can be captured: nothing in them depends on a batch's values."""
+    """Whether steps of a training can be captured: nothing in them depends on a batch's values.
+
+    With dropout, attention is computed on padded rows, whose number differs between batches.
+    """
     if runtime.device.type != "cuda" or runtime.precision != "bf16" or runtime.team.size > 1:
+        return False
+    if model.training:
         return False
     of = family(model)
     heads = of.read(model.config, "num_attention_heads")

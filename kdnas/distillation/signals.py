@@ -85,5 +85,7 @@ class LiveSignal:
 
     @torch.no_grad()
     def fetch(self, batch: Batch, request: OutputRequest) -> ModelOutputs:
+        # In a process that trains beside the leading one it comes from there, on the CPU.
+        self.teacher.to(batch.inputs["input_ids"].device)
         with self.runtime.autocast():
             return forward(self.teacher, batch, request)

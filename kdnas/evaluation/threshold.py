@@ -7,9 +7,19 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.distillation.training import predict
+from kdnas.files.atomic import read_json
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.types import THRESHOLD
+
+STEP = "teacher threshold"  # of a run
+
+
+def threshold_of_teacher(run: Run) -> float | None:
+    """What a run chose for its teacher, which another one may not have in its config."""
+    found = read_json(run.step(STEP, {}).path)
+    return float(found) if isinstance(found, int | float) else None
 
 
 def keep_threshold(

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.generation import beams_of
 from kdnas.errors import KdnasError
+from kdnas.evaluation.threshold import threshold_of_teacher
 from kdnas.exporting.agreement import check_agreement
 from kdnas.exporting.scoring import Scores, Scoring, writing_rules
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
@@ -29,7 +30,7 @@ from kdnas.runtime.console import say
 from kdnas.students.pruning.facts import pruned_facts
 from kdnas.tasks import TaskSpec, task_type_of
 from kdnas.tasks.sequences.greedy import GreedyRules
-from kdnas.tasks.types import threshold_of
+from kdnas.tasks.types import THRESHOLD, threshold_of
 from kdnas.teachers.load import load_teacher, teacher_source
 from kdnas.teachers.tokenizer import longest_input
 
@@ -227,6 +228,8 @@ def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> l
     except KdnasError as error:
         say(f"no teacher beside it: {error}")
         return []
+    if (chosen := threshold_of_teacher(run)) is not None:
+        setattr(teacher.model.config, THRESHOLD, chosen)
     say(f"{who}: PyTorch to ONNX")
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"

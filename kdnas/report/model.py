@@ -434,6 +434,11 @@ class Report(Part):
     seconds: dict[str, float]  # wall time by step
     environment: Environment
 
+    @property
+    def ships_its_own(self) -> bool:
+        """Whether the student is the run's own, not a control that was better on held-out rows."""
+        return self.selection is None or self.selection.shipped in (SEARCHED, DISTILLED)
+
     @classmethod
     def read(cls, path: Path) -> Report:
         """The report in a file.

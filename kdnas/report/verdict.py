@@ -67,8 +67,10 @@ def _weak_teacher(report: Report) -> str:
     if metric not in teacher.intervals:
         return ""
     scores = {one.name: one.scores[metric] for one in report.baselines if metric in one.scores}
-    on_labels = (one for one in report.controls if one.name == ON_LABELS)
-    scores |= {one.name: one.scores[metric] for one in on_labels if metric in one.scores}
+    on_labels = [one.scores for one in report.controls if one.name == ON_LABELS]
+    if report.selection and report.selection.shipped == ON_LABELS:
+        on_labels.append(report.student.scores)
+    scores |= {ON_LABELS: one[metric] for one in on_labels if metric in one}
     best = max(scores, key=scores.__getitem__, default="")
     if not best or scores[best] <= teacher.intervals[metric][1]:
         return ""
@@ -81,7 +83,7 @@ def _weak_teacher(report: Report) -> str:
 def _chosen(report: Report) -> str:
     """Why it is not the run's own student, where it is not."""
     chosen = report.selection
-    if chosen is None or chosen.shipped in OWN:
+    if chosen is None or report.ships_its_own:
         return ""
     scores, rows = chosen.scores, several(f"{chosen.rows:,}", "training row")
     own = "".join(f", {who} {scores[name]:.4f}" for name, who in OWN.items() if name in scores)
@@ -117,7 +119,7 @@ def _nothing_learnt(report: Report) -> str:
 def _compared(report: Report) -> str:
     controls = {control.name: shown_name(control, report.speedup) for control in report.controls}
     names = {**controls, **{low.name: low.name for low in report.baselines}}
-    own = report.selection is None or report.selection.shipped in OWN
+    own = report.ships_its_own
     groups: dict[str, list[str]] = {}
     for one in report.comparisons:
         if not one.name.startswith("always "):

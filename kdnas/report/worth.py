@@ -95,8 +95,10 @@ def _trained_for(data: ReportData, report: Report) -> list[Trained]:
     """A report's student and controls, as far as they were distilled and have a score."""
     main, found = report.main_score, list[Trained]()
     rows = finished(data.table)
+    # Where a control ships, it is the student, and the search's own is among the controls.
+    own = report.ships_its_own and main in report.student.scores
     for row in records(rows[rows.number == report.student.trial]):
-        if main in report.student.scores:
+        if own:
             name = report.student.architecture.label
             found.append(Trained(name, float(row["score"]), report.student.scores[main]))
     for control in report.controls:

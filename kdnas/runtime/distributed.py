@@ -6,6 +6,7 @@ share of every batch.
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import pickle
@@ -24,6 +25,8 @@ from kdnas.errors import KdnasError
 
 # The others wait through a whole search; a process that dies breaks its connections at once.
 PATIENCE = timedelta(days=30)
+# What transformers marks a model with that has its hooks.
+HOOKED = "_output_capturing_hooks_installed"
 
 
 class LostError(KdnasError):
@@ -155,16 +158,43 @@ def _connected() -> Iterator[None]:
 
 
 class _Pickler(pickle.Pickler):
-    """Sends models as class, config and weights, and all tensors through the CPU."""
+    """Sends models as class, config and weights, and all tensors through the CPU.
+
+    A model that its config does not describe, such as a pruned student, is sent as it is.
+    """
 
     def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, PreTrainedModel) and not _is_of_its_config(value):
+            return pickle.loads, (pickle.dumps(_without_hooks(value)),)
         if isinstance(value, PreTrainedModel):
             return _model, (type(value), value.config, value.state_dict(), value.training)
         if isinstance(value, torch.Tensor) and value.device.type != "cpu":
-            copy = value.detach().cpu()
-            kind = type(value) if isinstance(value, torch.nn.Parameter) else torch.as_tensor
-            return kind, (copy,)
+            there = value.detach().cpu()
+            if isinstance(value, torch.nn.Parameter):
+                return torch.nn.Parameter, (there, value.requires_grad)
+            return torch.as_tensor, (there,)
         return NotImplemented
+
+
+def _is_of_its_config(model: PreTrainedModel) -> bool:
+    """Whether its config makes a model with the same weights, tied alike."""
+    with torch.device("meta"):
+        same = type(model)(model.config)
+    return _shapes(model) == _shapes(same)
+
+
+def _without_hooks(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy on the CPU without the hooks that transformers sets at its first use."""
+    found = copy.deepcopy(model).cpu()
+    for module in found.modules():
+        module._forward_hooks.clear()
+        module.__dict__.pop(HOOKED, None)
+    return found
+
+
+def _shapes(model: PreTrainedModel) -> dict[str, torch.Size]:
+    """Of each weight, and of tied ones by one of their names."""
+    return {name: weight.shape for name, weight in model.named_parameters()}
 
 
 def _packed(value: Any) -> bytes:

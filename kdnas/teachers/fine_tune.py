@@ -37,10 +37,12 @@ def fine_tune_teacher(
     runtime: Runtime,
     folder: Path,
     record: Record = forget,
+    finish: Callable[[], object] = lambda: None,
 ) -> None:
     """Trains a teacher on its task, in place, and saves it with its tokenizer in a folder.
 
-    A teacher that another run trained in the same way comes from the cache.
+    A teacher that another run trained in the same way comes from the cache. `finish` adds to its
+    config what the run alone knows, before it is saved.
     """
     name = _name_in_cache(teacher, data, schedule, runtime)
     checkpoint = folder.with_name("teacher.pt")
@@ -63,9 +65,10 @@ def fine_tune_teacher(
         elif path.exists():
             say(f"the fine-tuned teacher in {path} is damaged; training it again")
         teacher.model = cached.get(make)
+    teacher.has_head = True
+    finish()
     replace(cached, path=folder).write(teacher.model)
     checkpoint.unlink(missing_ok=True)
-    teacher.has_head = True
 
 
 def in_cache(teacher: Teacher, data: EncodedExamples, schedule: Schedule, runtime: Runtime) -> bool:

@@ -116,6 +116,11 @@ def test_a_verdict_warns_of_a_teacher_that_is_worse_than_none() -> None:
     )
     wide = {"accuracy": (0.8, 0.91)}
     assert "teacher itself" not in verdict(report_of(teacher__intervals=wide, baselines=learnt))
+    # Also where that ships.
+    shipped = {"rows": 90, "shipped": ON_LABELS, "scores": {ON_LABELS: 0.9, SEARCHED: 0.8}}
+    best = {"selection": shipped, "student__scores": {"accuracy": 0.9}}
+    told = verdict(report_of(teacher__intervals=intervals, **best))
+    assert 'The teacher itself is worse than "fine-tuned without KD" (0.9000)' in told
 
 
 def test_a_verdict_without_comparisons_says_so() -> None:

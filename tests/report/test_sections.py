@@ -22,7 +22,7 @@ from kdnas.report.figures.search import course_section, importance_section
 from kdnas.report.figures.style import clip, fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.markdown import markdown_of
-from kdnas.report.model import DataFacts
+from kdnas.report.model import ON_LABELS, DataFacts, Selection
 from kdnas.report.page import Section, write_page
 from kdnas.report.search_summary import progress_lines
 from kdnas.report.steps import step_in_words
@@ -289,6 +289,13 @@ def test_what_the_score_was_worth_has_a_count_or_a_command(
     made = [Trained(f"{i}x16", 0.1 * i, 0.2 * i) for i in range(4)]
     scores, finals = [one.score for one in made], [one.final for one in made]
     assert "tau 1.00 (n = 4" in Worth("mcc", made, agreement(scores, finals)).sentence
+    shipped = {"rows": 9, "shipped": ON_LABELS, "scores": {}}
+    assert data.report is not None
+    own = data.report.student.scores[data.report.main_score]
+    assert any(one.final == own for one in known.students)
+    other = data.report.model_copy(update={"selection": Selection(**shipped)})
+    without = worth(replace(data, report=other, others=[]))
+    assert without and all(one.final != own for one in without.students)
     equal = [one._replace(final=0.0) for one in made]
     told = Worth("mcc", equal, agreement(scores, [0.0] * 4)).sentence
     assert "all 4 final scores are equal (0.0000): no rank correlation" in told

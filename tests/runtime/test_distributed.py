@@ -18,6 +18,9 @@ import torch
 from conftest import QUICK, flags_of, sentence
 from support.postgresql import free_port
 from support.stepwise import Stepwise
+from support.tiny import small_config
+from support.tiny_pairs import tiny_pair
+from transformers import AutoModelForSequenceClassification
 
 from kdnas.config import Settings
 from kdnas.distillation.batches import collate, part_of
@@ -30,6 +33,8 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.distributed import Team, _packed
 from kdnas.students.checkpoint import load_student
+from kdnas.students.pruning import Kept, sliced
+from kdnas.students.pruning.kept import shape_of
 from kdnas.tasks import Examples, encode, load_spec
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.teachers.distillation_data import DistillationData
@@ -156,6 +161,32 @@ def test_what_the_others_get_is_the_same(kd_data: DistillationData, runtime: Run
     theirs, ours = source.fetch(batch, wanted), kd_data.source.fetch(batch, wanted)
     assert all(torch.equal(theirs.states[s], ours.states[s]) for s in ours.states)
     assert len(_packed(kd_data.source)) < 3_000  # the store itself stays on the disk
+
+
+@pytest.mark.parametrize("family", ["bert", "modernbert", "distilbert"])
+def test_a_pruned_student_gets_there(family: str) -> None:
+    """Its shapes are not those of its config, and it has been used before."""
+    whole = AutoModelForSequenceClassification.from_config(small_config(family)).eval()
+    shape = shape_of(whole.config)
+    few = [list(range(8))] * shape.num_hidden_layers
+    heads = [[0, 1], *[[0]] * (shape.num_hidden_layers - 1)]
+    ids = torch.randint(5, 20, (2, 7))
+    for model in (whole, sliced(whole, Kept.of(heads, few))):
+        with torch.no_grad():
+            expected = model(input_ids=ids, output_hidden_states=True)
+            copy = pickle.loads(_packed(model))
+            found = copy(input_ids=ids, output_hidden_states=True)
+        assert torch.equal(found.logits, expected.logits) and not copy.training
+        assert len(found.hidden_states) == len(expected.hidden_states)
+        assert torch.equal(found.hidden_states[-1], expected.hidden_states[-1])
+
+
+def test_weights_that_are_not_tied_get_there_apart() -> None:
+    model = tiny_pair("t5", feed_forward_proj="gated-gelu", tie_word_embeddings=False)
+    copy = pickle.loads(_packed(model))
+    ours, theirs = (dict(each.named_parameters()) for each in (model, copy))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_a_launch_that_would_split_the_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,4 +38,4 @@ def masks(model: PreTrainedModel, kept: Kept, device: torch.device) -> dict[str,
 
 
 def _multiply(mask: Tensor, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (args[0] * mask.to(args[0].dtype), *args[1:])
+    return (args[0] * mask.to(args[0]), *args[1:])

@@ -47,13 +47,16 @@ class Scores:
         """What is left once the lowest share of all layers' heads, and of their neurons, is gone.
 
         Heads and neurons are ranked apart. Each layer's neurons are rounded to a multiple of 8; a
-        layer that keeps fewer than 4 keeps none.
+        layer that keeps fewer than 4 keeps none. The best head of all stays in any case: without
+        any, no token knows of another.
 
         Raises:
             KdnasError: The sparsity is not from 0 up to, but not including, 1.
         """
         check_sparsity(sparsity)
         heads, neurons = (_left(scores, sparsity) for scores in (self.heads, self.neurons))
+        if not any(heads):
+            heads[int(self.heads.max(dim=1).values.argmax())] = 1
         rounded = [rounded_neurons(n, teacher.intermediate_size) for n in neurons]
         return PrunedArchitecture.of(teacher, heads, rounded)
 

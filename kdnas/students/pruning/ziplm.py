@@ -108,6 +108,8 @@ class SurgeryOrder:
         check_sparsity(sparsity)
         shape, damage = shape_of(self.teacher.config), self.damage()
         depth, heads = shape.num_hidden_layers, shape.num_attention_heads
+        if not sparsity:
+            return PrunedArchitecture.whole(shape)
         weights = unit_weights(self.teacher)
         levels = range(heads + 1), [*range(0, shape.intermediate_size, NEURON_MULTIPLE)]
         levels[1].append(shape.intermediate_size)

@@ -9,6 +9,7 @@ import numpy as np
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import baseline, scores_and_intervals, scores_of_logits
+from kdnas.evaluation.threshold import STEP as THRESHOLD_STEP
 from kdnas.evaluation.threshold import keep_threshold, threshold_for
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
@@ -82,7 +83,7 @@ def fit_threshold(context: Context, inputs: Inputs, teacher: Teacher) -> None:
             return None if rows.teacher_logits is None else threshold_for(rows.teacher_logits, rows)
         return keep_threshold(teacher.model, rows, exact, teacher.pad_id)
 
-    chosen = run_step(context, "teacher threshold", key, choose)
+    chosen = run_step(context, THRESHOLD_STEP, key, choose)
     setattr(teacher.model.config, THRESHOLD, chosen)
 
 

@@ -124,7 +124,10 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
                 with run.timed("teacher"):
                     say(f"fine-tuning the teacher on {len(train)} examples")
                     record = Curves(run.folder).record
-                    fine_tune_teacher(teacher, train, schedule, context.runtime, folder, record)
+                    # Its own folder has the threshold, too: people score it and label with it.
+                    finish = partial(fit_threshold, context, inputs, teacher)
+                    how = (schedule, context.runtime, folder, record, finish)
+                    fine_tune_teacher(teacher, train, *how)
     tuned = (folder / "config.json").exists()
     teacher.name = inputs.source
     fit_outputs(context, inputs, teacher, given=not tuned)

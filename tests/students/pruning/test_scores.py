@@ -85,6 +85,13 @@ def test_sparsity_0_keeps_all() -> None:
     )
 
 
+def test_the_best_head_stays() -> None:
+    teacher = Architecture(2, 2, 32, 16, "gelu")
+    scores = Scores(torch.tensor([[1.0, 2.0], [4.0, 3.0]]), torch.ones(2, 16))
+    counts = scores.at_sparsity(0.95, teacher)
+    assert counts.num_attention_heads == (0, 1) and scores.kept(counts).heads == ((), (0,))
+
+
 def loss_with(
     model: torch.nn.Module, path: str, factor: torch.Tensor, batch: Batch
 ) -> torch.Tensor:

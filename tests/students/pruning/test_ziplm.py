@@ -57,6 +57,9 @@ def test_what_is_left_makes_up_for_what_is_gone(
     for part in (damage.heads, damage.neurons):
         assert (part[:, 0] == 1).all() and (part[:, -1] == 0).all()
         assert (part.diff(dim=1) <= 1e-9).all()
+    whole = shape_of(model.config)
+    assert order.at_sparsity(0) == PrunedArchitecture.whole(whole)
+    assert sum(order.at_sparsity(0.99).num_attention_heads) >= 1
     counts = counts_of(model, (2, 0, 3), (24, 64, 0))
     student = order.student(counts)
     assert is_sliced(student) and Kept.read(student.config) == order.kept(counts)
