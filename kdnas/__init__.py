@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from kdnas.exporting.export import export
     from kdnas.space.candidate import Candidate
     from kdnas.tasks.types.base import TaskType
-    from kdnas.workflow.api import LoadedRun, distill, load_run, resume, search
+    from kdnas.workflow.api import Distilled, LoadedRun, distill, load_run, resume, search
 
 __version__ = "0.1.0"
 __all__ = [
     "Candidate",
+    "Distilled",
     "KdnasError",
     "LoadedRun",
     "TaskType",
@@ -43,7 +44,9 @@ _HOMES = {
     "evaluate": "kdnas.evaluation.evaluate",
     "export": "kdnas.exporting.export",
     "predict": "kdnas.evaluation.predict",
-    **dict.fromkeys(("LoadedRun", "distill", "load_run", "resume", "search"), "kdnas.workflow.api"),
+    **dict.fromkeys(
+        ("Distilled", "LoadedRun", "distill", "load_run", "resume", "search"), "kdnas.workflow.api"
+    ),
 }
 
 
@@ -55,3 +58,7 @@ def __getattr__(name: str) -> Any:
 
         load_plugins()
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

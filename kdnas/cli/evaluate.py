@@ -13,7 +13,7 @@ from kdnas.config import load_settings
 from kdnas.runtime.console import conclude
 
 OPTIONS = (
-    *("data_dir", "skip_malformed", "max_train_rows", "seed"),
+    *("data_dir", "skip_malformed", "max_train_rows", "max_eval_rows", "seed"),
     *("max_length", "window_stride", "max_target_length", "source_prefix"),
     *("precision", "threads", "device"),
 )

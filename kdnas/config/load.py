@@ -20,14 +20,14 @@ Origins = dict[str, Path]
 
 
 def load_settings(
-    files: Sequence[Path] | None,
+    files: str | Path | Sequence[str | Path] | None,
     flags: dict[str, Any],
     defaults: Mapping[str, Any] | Path | None = None,
 ) -> Settings:
     """Settings: defaults, then the recipe, then YAML files (a later one wins), then flags.
 
     Args:
-        files: Mappings of option names to values.
+        files: One or several, each a mapping of option names to values.
         flags: Options given on the command line.
         defaults: What holds where nothing else sets an option: values, or a run's config.yaml,
             whose recipe is resolved already.
@@ -38,7 +38,7 @@ def load_settings(
     """
     base, origins = _base(defaults)
     given: dict[str, Any] = {}
-    for file in files or ():
+    for file in map(Path, [files] if isinstance(files, str | Path) else files or ()):
         found = _options_in(file)
         given |= found
         origins |= dict.fromkeys(found, file)

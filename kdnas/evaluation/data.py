@@ -104,9 +104,13 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     config, tokenizer = load_parts(model)
     check_family(model, config, spec.task_type)
     settings = with_type_defaults(settings, spec)
-    skip = settings.skip_malformed
     task = load_data(
-        spec, settings.data_dir, splits=(), optional=spec.evaluation, skip_malformed=skip
+        spec,
+        settings.data_dir,
+        splits=(),
+        optional=spec.evaluation,
+        skip_malformed=settings.skip_malformed,
+        most_scored=settings.max_eval_rows,
     )
     if not task.splits:
         raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")

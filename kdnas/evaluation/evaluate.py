@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings, load_settings, read_yaml
+from kdnas.config.arguments import check_number, check_whole
+from kdnas.config.recipe import LEAST_EPOCHS, MOST_EPOCHS
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
@@ -36,7 +39,7 @@ VALIDATION, TEST = "validation", "test"
 
 
 def evaluate(
-    model: str | Path,
+    model: str | PathLike[str],
     task: str | None = None,
     *,
     data_dir: Path | str | None = None,
@@ -48,7 +51,7 @@ def evaluate(
     seeds: int = 1,
     out: Path | str | None = None,
     predictions: Path | str | None = None,
-    config: Sequence[Path] | None = None,
+    config: str | Path | Sequence[str | Path] | None = None,
     split: str = VALIDATION,
     dry_run: bool = False,
     **options: Any,
@@ -71,11 +74,11 @@ def evaluate(
         out: Keeps what was fine-tuned, so that a stopped evaluation goes on from there; default:
             runs/MODEL-evaluation.
         predictions: Folder for predictions on the test splits.
-        config: YAML files with settings.
+        config: YAML file or files with settings.
         split: `test` scores the test splits, with a checkpoint as it is; nothing is chosen there.
         dry_run: Only plans the fine-tunings.
-        options: Other settings: `max_length`, `max_train_rows`, `seed`, `precision`, `threads`,
-            `device`.
+        options: Other settings: `max_length`, `max_train_rows`, `max_eval_rows`, `seed`,
+            `precision`, `threads`, `device`.
 
     Returns:
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
@@ -89,6 +92,8 @@ def evaluate(
     Raises:
         KdnasError: The checkpoint, the data or an option cannot be used.
     """
+    check_whole("seeds", seeds, 1)
+    check_number("epochs", epochs, LEAST_EPOCHS, MOST_EPOCHS)
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
@@ -188,10 +193,10 @@ def _check_heads(name: str, subjects: Sequence[Subject]) -> None:
         )
 
 
-def _checkpoint_of(model: str | Path) -> str:
+def _checkpoint_of(model: str | PathLike[str]) -> str:
     """The checkpoint to score: a finished run's student, else what was given."""
     if not (Path(model) / "config.yaml").exists():
-        return str(model)
+        return fspath(model)
     tell_unfinished(Path(model))
     return str(finished_student(Path(model)))
 
@@ -353,9 +358,10 @@ def _of_run(folder: Path) -> dict[str, Any]:
     file = folder / "config.yaml"
     own = read_yaml(file) if file.exists() else {}
     encoding = {name for kind in TASK_TYPES.values() for name in kind.encode_settings}
-    names = ("task", "tasks", "data_dir", "max_length", "skip_malformed", *sorted(encoding))
+    names = ("task", "tasks", "data_dir", "max_length", "max_eval_rows", "skip_malformed")
     defaults = {"task": DEFAULT_TASK} if own else {}
-    return {**defaults, **{name: own[name] for name in names if own.get(name) is not None}}
+    known = {name: own.get(name) for name in (*names, *sorted(encoding))}
+    return {**defaults, **{name: value for name, value in known.items() if value is not None}}
 
 
 def _identity(model: str) -> str:

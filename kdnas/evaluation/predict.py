@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ class Classifier:
 
 
 def predict(
-    model: str | Path,
+    model: str | PathLike[str],
     texts: str | Sequence[str] | Sequence[Sequence[str]],
     *,
     pairs: str | Sequence[str] | None = None,
@@ -78,24 +79,29 @@ def predict(
         threads: CPU threads; default: torch's.
 
     Returns:
-        For each text, in order, `{"text", "label", "score", "probabilities"}`; for a regression
-        `{"text", "score"}`; for token classification `{"text", "entities"}`, each of these
-        `{"type", "text", "start", "end", "score"}`; for question answering `{"text", "text_pair",
-        "answer", "score", "start", "end"}`, with places in the second text, the context, and an
-        empty answer for none; for sequence-to-sequence `{"text", "generated"}`.
+        For each text, in order, `{"text", "label", "score", "probabilities"}`; for multi-label
+        `{"text", "labels", "probabilities"}`; for a regression `{"text", "score"}`; for token
+        classification `{"text", "entities"}`, each of these `{"type", "text", "start", "end",
+        "score"}`; for question answering `{"text", "text_pair", "answer", "score", "start",
+        "end"}`, with places in the second text, the context, and an empty answer for none; for
+        sequence-to-sequence `{"text", "generated"}`.
 
     Raises:
         KdnasError: The model cannot be used or has no head, or texts and pairs do not match.
     """
+    if not isinstance(texts, Iterable):
+        raise KdnasError(
+            f"invalid texts, {type(texts).__name__}: expected a text or a list of texts"
+        )
     classifier = load_classifier(model, device=device, threads=threads)
     seconds = [pairs] if isinstance(pairs, str) else pairs
-    given = [texts] if isinstance(texts, str) else texts
+    given = [texts] if isinstance(texts, str) else list(texts)
     rows = rows_of(given, seconds, classifier.task_type)
     return list(predict_rows(classifier, rows, probabilities=probabilities))
 
 
 def load_classifier(
-    model: str | Path, *, device: str | None = None, threads: int | str | None = None
+    model: str | PathLike[str], *, device: str | None = None, threads: int | str | None = None
 ) -> Classifier:
     """Loads the student of a run, a checkpoint folder or a hub id.
 
@@ -106,7 +112,7 @@ def load_classifier(
     if is_run:
         tell_unfinished(place)
     runtime = start_runtime(device=device, precision="fp32", threads=threads)
-    loaded, tokenizer = load_checked(place) if is_run else _load_checkpoint(str(model))
+    loaded, tokenizer = load_checked(place) if is_run else _load_checkpoint(fspath(model))
     longest = longest_input(loaded.config)
     length = min(longest, int(tokenizer.model_max_length))
     # A batch is padded to a multiple, which must fit, too.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from kdnas.config import nearest
+from kdnas.config.arguments import check_number, check_whole
 from kdnas.errors import KdnasError
 from kdnas.exporting.onnx import FILES, export_onnx
 from kdnas.exporting.push import check_login, push
@@ -25,7 +27,7 @@ FORMATS = ("torch", *FILES)
 
 
 def export(
-    run: Run | Path | str,
+    run: Run | PathLike[str] | str,
     formats: str | Iterable[str] = ("torch",),
     *,
     trial: int | None = None,
@@ -62,6 +64,8 @@ def export(
             missing, an ONNX file differs from PyTorch, int8 loses too much, or the hub refuses.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
+    check_whole("trial", trial, 0)
+    check_number("max_drop", max_drop, 0, 1)
     words = [formats] if isinstance(formats, str) else formats
     named = [name.strip() for word in words for name in word.split(",")]
     for name in named:

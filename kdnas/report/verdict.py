@@ -66,11 +66,11 @@ def _weak_teacher(report: Report) -> str:
     metric, teacher = report.main_score, report.teacher
     if metric not in teacher.intervals:
         return ""
-    scores = {one.name: one.scores[metric] for one in report.baselines if metric in one.scores}
-    on_labels = [one.scores for one in report.controls if one.name == ON_LABELS]
+    known = [(one.name, one.scores) for one in report.baselines]
+    known += [(one.name, one.scores) for one in report.controls if one.name == ON_LABELS]
     if report.selection and report.selection.shipped == ON_LABELS:
-        on_labels.append(report.student.scores)
-    scores |= {ON_LABELS: one[metric] for one in on_labels if metric in one}
+        known.append((ON_LABELS, report.student.scores))
+    scores = {name: found[metric] for name, found in known if metric in found}
     best = max(scores, key=scores.__getitem__, default="")
     if not best or scores[best] <= teacher.intervals[metric][1]:
         return ""

@@ -11,6 +11,9 @@ from pathlib import Path
 import psutil
 import torch
 
+from kdnas.errors import KdnasError
+from kdnas.runtime.shown import quoted
+
 # Of the container that this process may run in: `QUOTA PERIOD` in microseconds, or `max PERIOD`.
 CGROUP = Path("/sys/fs/cgroup")
 QUOTA = CGROUP / "cpu.max"
@@ -71,6 +74,9 @@ def resolve_threads(wanted: int | str | None) -> tuple[int | None, str | None]:
 
     Args:
         wanted: A number, `auto` for the cores without other work, or None.
+
+    Raises:
+        KdnasError: It is none of these.
     """
     cores = usable_cores()
     if wanted == "auto":
@@ -79,4 +85,8 @@ def resolve_threads(wanted: int | str | None) -> tuple[int | None, str | None]:
         return free, busy if free < cores else None
     if isinstance(wanted, int) and wanted > cores:
         return cores, f"--threads {wanted}: this machine has {cores} cores; computing with those"
-    return (None if wanted is None else int(wanted)), None
+    if wanted is None:
+        return None, None
+    if not str(wanted).isdecimal() or not int(wanted):
+        raise KdnasError(f"invalid --threads {quoted(wanted)}: expected 1 or more, or auto")
+    return int(wanted), None

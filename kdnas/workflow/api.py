@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ EMBEDDED = Path(__file__).parent.parent / "config/embedded.yaml"
 Paths = str | Path | Sequence[str | Path]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LoadedRun:
-    """A run folder, read.
+    """A run folder, read; `predict`, `evaluate`, `export` and `resume` take it as its path.
 
     Attributes:
         folder: The run folder.
@@ -59,6 +60,13 @@ class LoadedRun:
     report: Report | None
     student: Path | None
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+    def __repr__(self) -> str:
+        state = "no student yet" if self.report is None else self.report.verdict
+        return f"LoadedRun({str(self.folder)!r}: {state})"
+
     @property
     def scored(self) -> pd.DataFrame:
         """Trials that were scored, each candidate once."""
@@ -70,9 +78,9 @@ class LoadedRun:
         return front(self.trials)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Distilled:
-    """A student that `distill` made.
+    """A student that `distill` made; `predict` and `evaluate` take it as its checkpoint's path.
 
     Attributes:
         folder: Holds `student/`, `controls/` and `report.json`.
@@ -86,6 +94,12 @@ class Distilled:
     def student(self) -> Path:
         """The checkpoint."""
         return self.folder / "student"
+
+    def __fspath__(self) -> str:
+        return str(self.student)
+
+    def __repr__(self) -> str:
+        return f"Distilled({str(self.folder)!r}: {self.report.verdict})"
 
 
 def search(
@@ -117,7 +131,7 @@ def search(
 
 
 def resume(
-    run: str | Path, *, rebuild_study: bool = False, finish: bool = False, **changes: Any
+    run: str | PathLike[str], *, rebuild_study: bool = False, finish: bool = False, **changes: Any
 ) -> LoadedRun:
     """Goes on with a run that stopped, or gives it more trials or time.
 
@@ -138,7 +152,7 @@ def resume(
 
 
 def distill(
-    run: str | Path | None = None,
+    run: str | PathLike[str] | None = None,
     *,
     trial: int | None = None,
     speedup: float | None = None,
@@ -183,7 +197,7 @@ def distill(
     return Distilled(made.folder, report)
 
 
-def load_run(run: str | Path) -> LoadedRun:
+def load_run(run: str | PathLike[str]) -> LoadedRun:
     """Reads a run folder; nothing is computed or written.
 
     Raises:
@@ -211,11 +225,10 @@ def new_run(
     Raises:
         KdnasError: An option is wrong, or the folder holds something else.
     """
-    files = [Path(f) for f in ([config] if isinstance(config, str | Path) else config or ())]
-    settings = load_settings(files, flags)
+    settings = load_settings(config, flags)
     check_purpose(settings, searches=searches)
     if not (settings.teacher or settings.task):
-        settings = _embedded_example(files, flags, searches=searches)
+        settings = _embedded_example(config, flags, searches=searches)
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     settings = with_type_defaults(settings, spec)
     check_settings(settings)
@@ -245,7 +258,7 @@ def distill_trial(
     return Distilled(*distil_another(open_context(run), trial, speedup, assistants))
 
 
-def _embedded_example(files: list[Path], flags: dict[str, Any], *, searches: bool) -> Settings:
+def _embedded_example(files: Paths | None, flags: dict[str, Any], *, searches: bool) -> Settings:
     """The short settings of `config/embedded.yaml`, where neither teacher nor task is named."""
     short = read_yaml(EMBEDDED)
     if not searches:

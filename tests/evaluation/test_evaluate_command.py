@@ -143,9 +143,28 @@ def test_a_run_is_scored_on_its_own_task(
 ) -> None:
     shutil.copytree(make_classifier(("0", "1")), tmp_path / "student")
     (tmp_path / "config.yaml").write_text(f"task: sst2\ndata_dir: {glue_folder}\n")
-    assert list(evaluate(tmp_path)["tasks"]) == ["sst2"]
+    found = evaluate(tmp_path)["tasks"]
+    assert list(found) == ["sst2"] and found["sst2"]["rows"] == {"validation": 30}
     with pytest.raises(KdnasError, match="no folder for task 'sst2'"):
         evaluate(tmp_path, data_dir=tmp_path)
+
+
+def test_a_sample_is_scored_as_a_run_s_report_has_it(
+    glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    """With `max_eval_rows` of the call, of a YAML file however it is given, and of the run."""
+    model, given = make_classifier(("0", "1")), {"task": "sst2", "data_dir": glue_folder}
+    (tmp_path / "few.yaml").write_text("max_eval_rows: 20\n")
+    files = [str(tmp_path / "few.yaml"), tmp_path / "few.yaml", [tmp_path / "few.yaml"]]
+    options = [{"max_eval_rows": 20}, *({"config": file} for file in files)]
+    found = [evaluate(model, **given, **one)["tasks"]["sst2"] for one in options]
+    assert all(one["rows"] == {"validation": 20} for one in found)
+    assert all(one["scores"] == found[0]["scores"] for one in found)
+    shutil.copytree(model, tmp_path / "student")
+    run = f"task: sst2\ndata_dir: {glue_folder}\nmax_eval_rows: 20\n"
+    (tmp_path / "config.yaml").write_text(run)
+    of_run = evaluate(tmp_path)["tasks"]["sst2"]
+    assert of_run["rows"] == {"validation": 20} and of_run["scores"] == found[0]["scores"]
 
 
 def test_the_hub_is_not_asked_nine_times_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import kdnas
-from kdnas import Candidate, KdnasError, LoadedRun, distill, load_run, search
+from kdnas import Candidate, Distilled, KdnasError, LoadedRun, distill, load_run, search
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +71,40 @@ def test_unknown_options_and_folders_are_refused(tmp_path: Path) -> None:
         load_run(tmp_path / "nowhere")
 
 
+def test_what_search_and_distill_return_is_a_path(run: LoadedRun, tmp_path: Path) -> None:
+    assert Path(run) == run.folder and load_run(run).folder == run.folder
+    assert run.report is not None
+    assert repr(run).startswith("LoadedRun(") and len(repr(run)) < 1000
+    made = Distilled(run.folder, run.report)
+    assert Path(made) == run.student and len(repr(made)) < 1000
+    of_run, of_student = kdnas.predict(run, ["a"], pairs=["b"]), kdnas.predict(made, "a", pairs="b")
+    assert of_run == of_student
+    assert kdnas.export(run, out=tmp_path / "out")["folder"] == str(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda run: kdnas.predict(run, ["a"], threads=-1), "invalid --threads '-1': expected 1"),
+        (lambda run: kdnas.predict(run, None), "invalid texts, NoneType: expected a text"),
+        (lambda run: kdnas.evaluate(run, seeds="three"), "invalid seeds 'three': expected a whole"),
+        (lambda run: kdnas.evaluate(run, epochs="x"), "invalid epochs 'x': expected a number from"),
+        (lambda run: distill(run, trial="2"), "invalid --trial 2: expected the number of a trial"),
+        (lambda run: kdnas.export(run, max_drop="lots"), "invalid max_drop 'lots': expected a num"),
+        (lambda run: kdnas.export(run, trial="x"), "invalid trial 'x': expected a whole number"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(
+    call: Callable[[LoadedRun], object], message: str, run: LoadedRun
+) -> None:
+    with pytest.raises(KdnasError, match=re.escape(message)):
+        call(run)
+
+
 def test_every_public_name_is_there_and_none_is_slow_to_import() -> None:
     for name in kdnas.__all__:
         assert getattr(kdnas, name) is not None
+    assert {*kdnas.__all__} <= {*dir(kdnas)}
     with pytest.raises(AttributeError, match="nothing"):
         _ = kdnas.nothing
     code = "import sys, kdnas; sys.exit('torch' in sys.modules)"

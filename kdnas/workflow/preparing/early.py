@@ -145,7 +145,7 @@ def check_choice(trial: int | None, speedup: object) -> float | None:
     """
     if (trial is None) == (speedup is None):
         raise KdnasError("give either --trial N or --speedup X")
-    if trial is not None and trial < 0:
+    if trial is not None and (not isinstance(trial, int) or trial < 0):
         raise KdnasError(
             f"invalid --trial {shown(trial)}: expected the number of a trial, 0 or more"
         )

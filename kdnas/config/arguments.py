@@ -1,0 +1,25 @@
+"""Numbers that the Python API takes outside of the settings, checked as those are."""
+
+from __future__ import annotations
+
+from kdnas.errors import KdnasError
+from kdnas.runtime.shown import quoted
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raises KdnasError where a value is not None and no whole number of `least` or more."""
+    known = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    if value is not None and not known:
+        raise KdnasError(
+            f"invalid {name} {quoted(value)}: expected a whole number of {least} or more"
+        )
+
+
+def check_number(name: str, value: object, least: float, most: float) -> None:
+    """Raises KdnasError where a value is not None and no number from `least` to `most`."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    known = number is not None and least <= number <= most
+    if value is not None and not known:
+        raise KdnasError(
+            f"invalid {name} {quoted(value)}: expected a number from {least:g} to {most:g}"
+        )
