@@ -277,6 +277,14 @@ class Best(Part):
     reward: Score
 
 
+class TooSlow(Part):
+    """A trial with a better score than the winner that is too slow, timed at length."""
+
+    trial: int
+    name: str
+    speedup: Ratio  # at length; its trial says what it was in the search
+
+
 class Budget(Part):
     """The best student of either search that is at least `speedup` times as fast as the teacher."""
 
@@ -323,6 +331,7 @@ class Search(Found):
     budgets: list[Budget]
     random_search: Found | None
     bargains: list[Bargain] = []
+    too_slow: list[TooSlow] = []
     finalists: list[Finalist] = []  # where several were distilled, the best by the search first
     finalists_tau: float | None = None  # Kendall's, between their two scores
     rungs: int

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from kdnas.config import Settings
 from kdnas.config.duration import duration
-from kdnas.report.model import Bargain, Best, Budget, Found, Search, Spread
+from kdnas.report.model import Bargain, Best, Budget, Found, Search, Spread, TooSlow
 from kdnas.report.trials_table import finished, front, records
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
@@ -28,6 +30,7 @@ def search_summary(
     control: pd.DataFrame | None,
     space_size: int,
     winner: int | None,
+    at_length: Mapping[int, float] = MappingProxyType({}),
 ) -> Search:
     """The report's part on the search.
 
@@ -37,6 +40,7 @@ def search_summary(
         control: That of random search.
         space_size: Candidates of the space.
         winner: The trial that was distilled.
+        at_length: Speed-ups of trials that are too slow, timed at length, by their numbers.
     """
     each = finished(table).seconds.astype(float)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
@@ -58,7 +62,8 @@ def search_summary(
             for speedup in budgets_of(settings)
         ],
         random_search=None if control is None else found(control),
-        bargains=bargains(table, winner),
+        bargains=bargains(table[~table.number.isin(at_length)], winner),
+        too_slow=_too_slow(table, winner, at_length),
         speedup_wanted=settings.speedup,
         fastest=finished(table).speedup.max(),
     )
@@ -97,6 +102,25 @@ def bargains(table: pd.DataFrame, winner: int | None) -> list[Bargain]:
                 ),
             )
     return list(chosen.values())[:MOST]
+
+
+def _too_slow(
+    table: pd.DataFrame, winner: int | None, at_length: Mapping[int, float]
+) -> list[TooSlow]:
+    """Those of the trials that are too slow whose score is above the winner's, the best first."""
+    own = table[table.number == winner]
+    rows = finished(table[table.number.isin(at_length)])
+    if own.empty or own.score.isna().any():
+        return []
+    better = rows[rows.score > float(own.score.iloc[0])].sort_values("score", ascending=False)
+    return [
+        TooSlow(
+            trial=int(row["number"]),
+            name=candidate_of(row).label,
+            speedup=at_length[int(row["number"])],
+        )
+        for row in records(better)
+    ]
 
 
 def bargain_line(one: Bargain, run: str) -> str:

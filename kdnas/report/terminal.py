@@ -18,8 +18,6 @@ from kdnas.tasks import TASK_TYPES
 NAME, WIDEST = 24, 30
 # Of a mean with its standard deviation.
 SPREAD = 15
-# The interquartile range of a latency, as a share of its median, above which it tells little.
-SCATTER = 0.3
 
 
 def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list[str]:
@@ -35,22 +33,8 @@ def closing_lines(report: Report, run: Path, folder: Path | None = None) -> list
     wanted = report.speedup_wanted
     if wanted and report.speedup < wanted:
         lines.append(f"timed again at the end, the student misses the {wanted:g}x asked for")
-    lines += _scatter(report)
     lines += [""] * bool(lines[-1])
     return [*lines, *_next_steps(report, run, folder)]
-
-
-def _scatter(report: Report) -> list[str]:
-    """A warning where speed-ups were timed on a machine that was too busy to tell them."""
-    student = report.student
-    share = student.latency_iqr_ms / student.latency_ms if student.latency_ms else 0.0
-    if share <= SCATTER:
-        return []
-    told = (
-        f"timings scattered: half of the student's passes differ by {share:.0%} of their median, "
-        "as on a busy machine; speed-ups may be far off"
-    )
-    return wrap(told, WIDTH)
 
 
 def _next_steps(report: Report, run: Path, folder: Path | None) -> list[str]:

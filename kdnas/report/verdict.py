@@ -8,6 +8,8 @@ from kdnas.runtime.formatting import several
 
 # The student that the run is about, in a sentence.
 OWN = {SEARCHED: "the search's own student", DISTILLED: "the distilled student"}
+# Of timings: their interquartile range over their median, above which they are said to scatter.
+SCATTER = 0.3
 UNKNOWN = "how much of the differences is noise was not measured"
 
 
@@ -17,7 +19,8 @@ def verdict(report: Report) -> str:
     Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
     95%. One training of each model says nothing about other seeds; several have a sentence.
     """
-    parts = (_nothing_learnt, _kept, _weak_teacher, _chosen, _compared, _over_seeds)
+    parts = (_nothing_learnt, _kept, _scattered, _weak_teacher, _chosen, _passed_over, _compared)
+    parts = (*parts, _over_seeds)
     return " ".join(filter(None, (part(report) for part in parts)))
 
 
@@ -91,6 +94,30 @@ def _chosen(report: Report) -> str:
     return (
         f'The student is "{chosen.shipped}", {shape}: on {rows} held out, it scored '
         f"{scores[chosen.shipped]:.4f}{own}."
+    )
+
+
+def _passed_over(report: Report) -> str:
+    """The best trial of the search, where it is not the student because it is too slow."""
+    slow, wanted = report.search.too_slow if report.search else [], report.speedup_wanted
+    if not (slow and wanted):
+        return ""
+    best = slow[0]
+    return (
+        f"Trial {best.trial} ({best.name}) scored higher in the search, but is {best.speedup:.2f} "
+        f"times as fast, timed at length: less than the {wanted:g}x asked for."
+    )
+
+
+def _scattered(report: Report) -> str:
+    """A warning where speed-ups were timed on a machine that was too busy to tell them."""
+    student = report.student
+    share = student.latency_iqr_ms / student.latency_ms if student.latency_ms else 0.0
+    if share <= SCATTER:
+        return ""
+    return (
+        f"Timings scattered: half of the student's passes differ by {share:.0%} of their median, "
+        "as on a busy machine; speed-ups may be far off."
     )
 
 

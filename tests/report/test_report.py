@@ -18,6 +18,7 @@ from kdnas.report.model import HAND_PICKED, DataFacts
 from kdnas.report.search_summary import bargain_line, search_summary
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import finished, front, trial_table
+from kdnas.report.verdict import verdict
 from kdnas.students.checkpoint import card_at
 from kdnas.study.rows import COLUMNS
 
@@ -79,6 +80,13 @@ def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:
     assert (better.trial, better.difference) == (3, 0.2) and better.times < 1
     line = bargain_line(better, "runs/a")
     assert line.startswith("trial 3: score 0.2000 more, 0.") and line.endswith("--trial 3")
+    assert not told.too_slow
+    timed = search_summary(Settings(speedup=3), table, None, 50, 1, {3: 2.94, 0: 2.9})
+    [slow] = timed.too_slow  # trial 0 has a lower score than the winner
+    assert (slow.trial, slow.speedup, timed.bargains) == (3, 2.94, [])
+    assert f"Trial 3 ({slow.name}) scored higher in the search, but is 2.94 times as fast" in (
+        verdict(report_of(search=timed, speedup_wanted=3.0))
+    )
     free = search_summary(Settings(), table, None, 50, None)
     assert not free.bargains
     assert free.random_search is None
@@ -227,8 +235,8 @@ def test_the_speedup_has_the_decimals_of_the_students() -> None:
 @pytest.mark.parametrize(("iqr", "told"), [(2.0, False), (4.0, True)])
 def test_speeds_of_a_busy_machine_are_said_to_be_rough(iqr: float, told: bool) -> None:
     report = report_of(student__latency_iqr_ms=iqr, student__latency_ms=10.0)
-    said = " ".join(closing_lines(report, Path("a")))
-    assert ("timings scattered: half of the student's passes differ by 40%" in said) == told
+    told_of = "Timings scattered: half of the student's passes differ by 40%"
+    assert (told_of in verdict(report)) == told
 
 
 def test_a_missed_speedup_is_said() -> None:

@@ -67,6 +67,8 @@ T = TypeVar("T")
 
 # Steps about a saved student.
 MEASURED, SCORED = "evaluate", "score"
+# The event of a trial that is slower at length than its search is to be.
+TOO_SLOW = "too slow"
 
 
 @dataclass(frozen=True)
@@ -351,7 +353,11 @@ def _search(prepared: Prepared, study: Study, random: Study | None, winner: Winn
     """How the search went."""
     tables = trial_table(study), trial_table(random) if random else None
     size = len(prepared.inputs.space.candidates)
-    found = search_summary(prepared.context.settings, *tables, size, winner.trial)
+    settings, run = prepared.context.settings, prepared.context.run
+    timed = run.events(TOO_SLOW, trial=int, speedup=float)
+    slow = {one["trial"]: one["speedup"] for one in timed if one["trial"] != winner.trial}
+    slow = {k: fast for k, fast in slow.items() if fast < (settings.speedup or 0)}
+    found = search_summary(settings, *tables, size, winner.trial, slow)
     known = prepared.context.run.step("finalists", {})
     finalists = [Finalist(**one) for one in (known.read() if known.done() else [])]
     pairs = [one.score for one in finalists], [one.selection for one in finalists]

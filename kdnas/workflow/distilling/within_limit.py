@@ -19,6 +19,7 @@ from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
 from kdnas.report.search_summary import longer
 from kdnas.runs.context import Context, run_step
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.scoring.costs import FINAL, TOGETHER, margin_of
 from kdnas.scoring.reward import reward
@@ -26,7 +27,7 @@ from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.distilling.choose import ASIDE
 from kdnas.workflow.distilling.distil import FullTraining, finalist_step
-from kdnas.workflow.distilling.measure import measured
+from kdnas.workflow.distilling.measure import TOO_SLOW, measured
 from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
 from kdnas.workflow.preparing.prepare import Prepared
 from kdnas.workflow.preparing.records import recipe_record
@@ -191,7 +192,7 @@ def _keeps(
     fast = reached[winner.trial] = speedup_of(prepared, winner.candidate, where).get(timed)
     if fast < speedup:
         _put_beside(prepared, winner.trial, folder)
-        _say_slow(winner, fast, speedup)
+        _say_slow(prepared.context.run, winner, fast, speedup)
     return fast >= speedup
 
 
@@ -229,7 +230,7 @@ def best_at_length(
             each.sort(key=lambda one: one[0])
             late = [one for one in each if one[2] < _wanted(one[1], speedup)]
             for _, winner, fast in late:
-                _say_slow(winner, fast, speedup)
+                _say_slow(prepared.context.run, winner, fast, speedup)
             short += late
             each = [one for one in each if one not in late]
         if by_kind:
@@ -249,8 +250,9 @@ def _wanted(winner: Winner, speedup: float) -> float:
     return margin_of(winner.candidate.pruning, speedup) * speedup
 
 
-def _say_slow(winner: Winner, fast: float, speedup: float) -> None:
+def _say_slow(run: Run, winner: Winner, fast: float, speedup: float) -> None:
     """Says why a trial is passed over: too slow, or so near the limit that others go first."""
+    run.log(TOO_SLOW, trial=winner.trial, speedup=round(fast, 3))
     margin = _wanted(winner, speedup) / speedup
     how = "less than" if fast < speedup else f"not {margin - 1:.0%} above"
     say(

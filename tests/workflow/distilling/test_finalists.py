@@ -74,7 +74,10 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
     trials = numbered("pruning", ["none"] * 3 + ["ziplm"] * 2 + ["none"] * 3)
     for one in trials:
         one.set_user_attr("loss", one.number / 10)
-    prepared: Any = SimpleNamespace(context=SimpleNamespace(settings=Settings(speedup=8)))
+    logged: list[dict[str, Any]] = []
+    run = SimpleNamespace(log=lambda event, **fields: logged.append({"event": event, **fields}))
+    context = SimpleNamespace(settings=Settings(speedup=8), run=run)
+    prepared: Any = SimpleNamespace(context=context)
     too_slow = 0
     speeds = {one.number: 7.0 if one.number == too_slow else 9.0 for one in trials}
     asked: list[int] = []
@@ -90,6 +93,7 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
         asked.clear()
         found = best_at_length(prepared, trials, 8.0, Where("here", {}), by_kind=by_kind)
         assert [one.trial for one, _ in found] == expected
+    assert logged == [{"event": "too slow", "trial": 0, "speedup": 7.0}] * 2
 
 
 @pytest.mark.slow
