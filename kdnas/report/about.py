@@ -21,8 +21,8 @@ WORDS = Section("words", "What the words mean", "The numbers of this page in a p
 DATA = Section(
     "data",
     "Data",
-    "What was trained on and scored. Lengths are in tokens of the teacher's tokenizer, before "
-    "texts are cut.",
+    "What was trained on and scored. Lengths are in tokens of the teacher's tokenizer, of whole "
+    "texts.",
 )
 SAMPLES = Section("samples", "Where teacher and student differ", "")
 SETTINGS = Section(
@@ -172,7 +172,7 @@ def data_section(data: ReportData) -> Section:
         older = "Not known: the student was finished by a kdnas that did not write it down."
         missing = older if data.report else "Told once a student is finished (kdnas resume)."
         return replace(DATA, missing=missing)
-    head = ("split", "rows", "median length", "longest", f"cut at {facts.length}", "labels")
+    head = ("split", "rows", "median length", "longest", f"over {facts.length}", "labels")
     rows = [
         (
             name,
@@ -187,7 +187,9 @@ def data_section(data: ReportData) -> Section:
     told = f"{DATA.told} Short trainings see {several(f'{facts.proxy:,}', 'row')} of them."
     if facts.assumed:
         told += f" How files were read: {'. '.join(facts.assumed)}."
-    caption = "Rows, lengths in tokens, the share of texts that are cut, how often each label is."
+    beyond = TASK_TYPES[data.report.task_type].long_texts if data.report else "cut"
+    share = f"the share of texts that are {beyond}"
+    caption = f"Rows, lengths in tokens, {share}, how often each label is."
     return replace(DATA, told=told, table=Table(head, rows, caption=caption))
 
 

@@ -61,6 +61,7 @@ def model_card(report: Report, settings: Settings | None = None) -> str:
         seed=_seed(report, settings),
         environment=report.environment,
         written=f" read, {NEW_TOKENS} written" if TASK_TYPES[report.task_type].generates else "",
+        long_texts=TASK_TYPES[report.task_type].long_texts,
         made=made_in_words(report),
         teacher=_teacher(report),
         auto_class=TASK_TYPES[report.task_type].auto_class.__name__,

@@ -19,9 +19,9 @@ def verdict(report: Report) -> str:
     Better and worse are differences beyond the sampling of the evaluated rows: a paired test at
     95%. One training of each model says nothing about other seeds; several have a sentence.
     """
-    parts = (_nothing_learnt, _kept, _scattered, _weak_teacher, _chosen, _passed_over, _compared)
-    parts = (*parts, _over_seeds)
-    return " ".join(filter(None, (part(report) for part in parts)))
+    first = (_nothing_learnt, _kept, _scattered, _weak_teacher)
+    then = (_chosen, _passed_over, _compared, _over_seeds)
+    return " ".join(filter(None, (part(report) for part in (*first, *then))))
 
 
 def _over_seeds(report: Report) -> str:

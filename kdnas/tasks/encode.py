@@ -257,16 +257,24 @@ def uncut_lengths(
 ) -> Indices:
     """Tokens of each example before it was cut at max_length.
 
-    Of many that may have been cut, an even sample is tokenised whole and stands for the others.
-    Where an example has become several (windows), their own lengths are all that is known.
+    Of many that may have been cut, or have become several (windows), an even sample is tokenised
+    whole and stands for the others.
     """
+    if len(data) != len(examples):
+        some = _evenly(np.arange(len(examples)))
+        return np.resize(_whole_lengths(examples.take(some), tokenizer), len(examples))
     full = np.flatnonzero(data.lengths >= max_length)
     lengths = data.lengths.copy()
-    if len(full) and len(data) == len(examples):
-        sample = full[np.linspace(0, len(full) - 1, min(len(full), _LOOKED_AT)).astype(np.int64)]
-        whole = _whole_lengths(examples.take(sample), tokenizer)
+    if len(full):
+        whole = _whole_lengths(examples.take(_evenly(full)), tokenizer)
         lengths[full] = np.maximum(np.resize(whole, len(full)), max_length)
     return lengths
+
+
+def _evenly(positions: Indices) -> Indices:
+    """At most _LOOKED_AT of some positions, evenly spread."""
+    count = min(len(positions), _LOOKED_AT)
+    return positions[np.linspace(0, len(positions) - 1, count).astype(np.int64)]
 
 
 def _whole_lengths(examples: Examples, tokenizer: Any) -> Indices:

@@ -24,7 +24,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.space import FAMILIES, Architecture
 from kdnas.students import build_student
 from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, TaskSpec, encode, task_type_of
-from kdnas.tasks.encode import Units, offsets_of
+from kdnas.tasks.encode import Units, offsets_of, uncut_lengths
 from kdnas.tasks.questions.references import References
 from kdnas.teachers.load import load_teacher
 
@@ -331,3 +331,15 @@ def test_a_teacher_and_the_floor_are_better_than_nothing() -> None:
         task_type="question-answering",
     )
     assert floor[1](asked).tolist() == ["1889", "Gustave Eiffel", ""]
+
+
+def test_lengths_are_those_of_whole_contexts() -> None:
+    texts, contexts = ["the cat?", "what does the good dog see?"], [CONTEXT, f"{CONTEXT} {CONTEXT}"]
+    examples = Examples(
+        texts, contexts, KIND.label_array([DOG, DOG]), task_type="question-answering"
+    )
+    data = encode(examples, TOKENIZER, 16, options={"window_stride": 2})
+    assert len(data) > len(examples)
+    whole = TOKENIZER(examples.text, examples.text_pair)["input_ids"]
+    lengths = uncut_lengths(examples, data, TOKENIZER, 16)
+    assert lengths.tolist() == [len(row) for row in whole] and lengths.min() > 16

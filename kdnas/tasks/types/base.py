@@ -137,6 +137,7 @@ class TaskType:
     predict_does: ClassVar[str] = "label texts"  # what it is for, as an imperative
     told_texts: ClassVar[tuple[str, ...]] = ("text", "text_pair")  # beside an answer, in one line
     beside_label: ClassVar[tuple[str, ...]] = ()  # columns that `label_cell` reads, where there
+    long_texts: ClassVar[str] = "cut"  # what is done with those longer than a model is given
     # Whether the two texts of a pair are of one kind: either may come first.
     pairs_alike: ClassVar[bool] = True
     answers_by_id: ClassVar[bool] = False  # whether predictions name rows by their ids

@@ -64,6 +64,7 @@ class QuestionAnswering(TaskType):
     name = "question-answering"
     head = "ForQuestionAnswering"
     whole_texts = False
+    long_texts = "read in windows"
     has_classes = False
     no_label = -1
     label_dtype = object
