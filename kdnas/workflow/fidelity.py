@@ -22,6 +22,7 @@ from kdnas.config import settings_of
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import evaluate_model
+from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
@@ -195,6 +196,7 @@ def final_scores(
     ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
     key |= {"more_epochs": True} if settings.more_epochs else {}
+    key |= {"threshold": True} if inputs.data.spec.task_type.has_threshold else {}
     vocabulary = inputs.vocabularies[student["vocabulary"]]
     key |= {} if vocabulary.name == TEACHERS_VOCABULARY else {"vocabulary": vocabulary.name}
 
@@ -205,6 +207,9 @@ def final_scores(
         model, rows = vocabulary.cut(state.model), rows_of(context, inputs, vocabulary.name)
         scale, spec = job.resources.task_teacher.scale, inputs.data.spec
         exact = context.runtime.exact
+        keep_threshold(
+            model, rows.selection, exact, rows.pad_id
+        )  # as the student that ships has it
         return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
     scores = run_step(context, name, key, compute)

@@ -18,7 +18,9 @@ from support.tiny import TOPICS, save_topics
 from transformers import AutoConfig, pipeline
 
 import kdnas
+from kdnas.evaluation.threshold import threshold_of_teacher
 from kdnas.report.model import Report
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.shown import printable
 
 TASK = "task: topics\ntasks:\n  topics: {type: multi-label, text: text, label: topics}\n"
@@ -130,6 +132,9 @@ def test_evaluate_gives_the_scores_of_the_report(finished: Path) -> None:
     task = result["tasks"]["topics"]
     assert task["scores"] == pytest.approx(report.student.scores, abs=1e-5)
     assert [one["name"] for one in task["details"]["classes"]] == list(TOPICS)
+    settings = {"config": finished / "config.yaml", "device": "cpu"}
+    teacher = kdnas.evaluate(finished / "teacher", **settings)["tasks"]["topics"]
+    assert teacher["scores"] == pytest.approx(report.teacher.scores, abs=1e-5)
 
 
 def test_an_export_has_code_that_says_the_same(finished: Path, place: Path) -> None:
@@ -144,6 +149,8 @@ def test_an_export_has_code_that_says_the_same(finished: Path, place: Path) -> N
     )
     wanted = [said["labels"] for said in kdnas.predict(finished, TEXTS)]
     assert done.stdout.strip() == str(wanted)
+    chosen = AutoConfig.from_pretrained(finished / "teacher").kdnas_threshold
+    assert threshold_of_teacher(Run.open(finished)) == chosen
     scores = {row["runtime"]: row["scores"] for row in found["models"]}
     assert scores["ONNX"] == pytest.approx(scores["PyTorch"], abs=1e-4)
     assert np.isfinite(list(scores["int8"].values())).all()
