@@ -216,7 +216,7 @@ class _TeacherWeights:
     def _without_source(self, name: str, drawn: Tensor) -> Tensor:
         # A teacher whose embeddings are as wide as its layers has no map between them; the
         # student's map starts as the change of basis that the other weights assume.
-        if name.endswith("embeddings_project.weight"):
+        if name.endswith(("embeddings_project.weight", "embed_proj.weight")):
             return self.stacks[0].basis.T.contiguous()
         if name.endswith("embeddings_project.bias"):
             return torch.zeros_like(drawn)

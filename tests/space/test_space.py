@@ -122,22 +122,23 @@ def test_students_picked_by_hand_are_half_as_deep_and_keep_heads() -> None:
     assert hand_picked(alone, alone.architectures[0]) == []
 
 
-def test_electra_students_as_wide_as_the_embeddings_are_left_out() -> None:
+@pytest.mark.parametrize("family", ["electra", "deberta", "deberta-v2"])
+def test_students_as_wide_as_the_embeddings_are_left_out(family: str) -> None:
     """They would have no map from the embeddings, whose weights fit no other size."""
-    config = small_config("electra", embedding_size=16)
-    space = SearchSpace.from_teacher(config, "electra")
+    config = small_config(family, embedding_size=16)
+    space = SearchSpace.from_teacher(config, family)
     assert 16 in space.choices["hidden_size"]
     assert 16 not in {a.hidden_size for a in space.architectures}
     with pytest.raises(
         KdnasError, match="space: hidden_size 16 equals the embedding size, .* another"
     ):
-        SearchSpace.from_teacher(config, "electra", {"hidden_size": [16]})
+        SearchSpace.from_teacher(config, family, {"hidden_size": [16]})
     two = {"hidden_size": [16, 18], "num_attention_heads": [4]}
     with pytest.raises(
         KdnasError, match=r"size 16 equals .*; no num.* \(4,\) .* hidden_size of \(18,\)$"
     ):
-        SearchSpace.from_teacher(config, "electra", two)
-    whole = SearchSpace.from_teacher(small_config("electra", embedding_size=32), "electra")
+        SearchSpace.from_teacher(config, family, two)
+    whole = SearchSpace.from_teacher(small_config(family, embedding_size=32), family)
     assert 32 in {a.hidden_size for a in whole.architectures}
 
 

@@ -26,6 +26,9 @@ VARIANTS = [(name, {}) for name in sorted(FAMILIES)] + [
     ("deberta-v2", {**DISENTANGLED, "attention_head_size": 8}),
     ("deberta", {**DISENTANGLED, "max_relative_positions": 16}),
     ("electra", {"embedding_size": 32}),
+    ("deberta", {"embedding_size": 32}),
+    ("deberta-v2", {"embedding_size": 32}),
+    ("deberta-v2", {"embedding_size": 20}),
     ("modernbert", {"norm_bias": True, "attention_bias": True, "mlp_bias": True}),
     ("albert", {"embedding_size": 16}),
 ]

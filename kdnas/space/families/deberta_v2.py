@@ -7,4 +7,5 @@ FAMILY = Family(
     follows={"pooler_hidden_size": "hidden_size"},
     heads_out=("query_proj", "key_proj", "value_proj"),
     heads_also={"pos_key_proj": "key", "pos_query_proj": "query"},
+    drops_equal_map=True,
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class FullTraining:
             start = partial(after_mini_kd, own, candidate, known, title)
         else:  # of the run's teacher, whoever teaches it
             start = partial(own.mini.untrained, candidate)
+        if candidate.assistants:
+            start = partial(_without_parts, start)
         given = job.settings.follows_mini_kd or candidate.assistants
         return run_recipe(job, candidate, work, title, start if given else None)
 
@@ -104,6 +107,11 @@ class FullTraining:
         state = own.mini.untrained(self.candidate)
         train_on_labels(own.full(self.candidate.recipe), state, work, title)
         return state
+
+
+def _without_parts(start: Callable[[], StudentState]) -> StudentState:
+    """A student without what its losses learnt: means and scales of another teacher's states."""
+    return replace(start(), parts={})
 
 
 def distil(prepared: Prepared, candidate: Candidate, trial: int | None, folder: Path) -> None:
