@@ -62,6 +62,7 @@ def watch(
         KeyboardInterrupt: Ctrl-C; the page is then one that stays.
     """
     data: ReportData | None = None
+    idle = 0  # looks in a row at which nobody worked: between two trials a worker is not seen
     try:
         while True:
             run = Run.open(folder)
@@ -73,10 +74,12 @@ def watch(
                 if not goes_on:
                     raise
             goes_on = goes_on or bool(data and data.study and workers_here(data.study))
+            idle = 0 if goes_on else idle + 1
+            over = bool(data and (idle > 1 or (idle and data.report)))
             if data:
-                write_page_of(page, data, plotly, seconds if goes_on else None)
+                write_page_of(page, data, plotly, None if over else seconds)
                 written()
-            if not goes_on and data:
+            if data and over:
                 return data
             _sleep(max(seconds, (time.monotonic() - start) * (1 / SHARE - 1)))
     except KeyboardInterrupt:

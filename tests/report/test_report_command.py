@@ -124,6 +124,19 @@ def test_a_watched_page_follows_until_the_run_is_free(run: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_a_worker_between_two_trials_is_waited_for(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no trial at that moment, and the run no report: a second look tells."""
+    (run / "report.json").rename(tmp_path / "report.json")
+    working, pages = iter([1, 0, 1, 0, 0]), list[int]()
+    monkeypatch.setattr(watch, "workers_here", lambda _: next(working))
+    watch.watch(run, tmp_path / "page.html", seconds=0.01, written=lambda: pages.append(1))
+    (tmp_path / "report.json").rename(run / "report.json")
+    assert len(pages) == 5 and not list(working)
+
+
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_page_that_stays(run: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
 
