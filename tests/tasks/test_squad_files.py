@@ -141,6 +141,18 @@ def test_what_is_impossible_has_no_answer_whatever_is_plausible(tmp_path: Path) 
         assert labels[-1] == References((), ()) and labels[0].texts == ("1889",)
 
 
+def test_questions_of_no_article_are_no_article(tmp_path: Path) -> None:
+    articles = squad_articles(80, 1)
+    for article in articles[4:]:
+        del article["title"]
+    written(tmp_path, {"data": articles})
+    parts = load_data(spec(), tmp_path).splits
+    train, held = parts["train"], parts["validation"]
+    assert 8 * len(held) < len(train)
+    assert not set(train.groups or ()) & set(held.groups or ())
+    assert not set(train.text_pair or ()) & set(held.text_pair or ())
+
+
 def test_validation_rows_are_held_out_by_article_or_context(tmp_path: Path) -> None:
     articles = squad_articles(80, 1)
     written(tmp_path, {"data": articles})

@@ -128,9 +128,14 @@ class QuestionAnswering(TaskType):
         ]
 
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
-        """Questions on one context belong together where the source names no articles, or one."""
-        several = raw.groups is not None and len(set(raw.groups)) > 1
-        return raw if several else replace(raw, groups=raw.text_pair)
+        """Questions on one context belong together where no article, or one for all, is named."""
+        assert raw.text_pair is not None
+        given = raw.groups or ()
+        if len(set(given)) < 2:
+            return replace(raw, groups=raw.text_pair)
+        # Those of the rows that name none are not one article.
+        own = zip(given, raw.text_pair, strict=True)
+        return replace(raw, groups=[group or context for group, context in own])
 
     def expected(self, labels: Sequence[str]) -> str:
         return FORM
