@@ -214,6 +214,10 @@ def test_bad_input(
     assert "t.csv, line 3: has 1 fields instead of 2" in refused(model, "--file", table)
     assert "no such file" in refused(model, "--file", tmp_path / "gone.csv")
     assert "exclude each other" in refused(model, "a", "--file", table)
+    line = refused(model, "--file", table, "--text-pair", "b")
+    assert "--text-pair goes with TEXT, not with --file: name the file's column" in line
+    line = refused(model, "-", "--text-pair", "b", stdin=b"good\n")
+    assert "--text-pair goes with TEXT, not with standard input" in line
     assert "--text-column names a column of --file" in refused(model, "a", "--text-column", "txt")
     assert "one --text-pair a text" in refused(model, "a", "b", "--text-pair", "c")
     assert "input is not UTF-8: byte 0xe4 in line 2" in refused(model, stdin=b"good\nb\xe4d\n")
