@@ -13,7 +13,7 @@ from support.tiny import save_squad, squad_articles
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import TaskSpec, load_data, load_spec
-from kdnas.tasks.questions.references import References
+from kdnas.tasks.questions.references import References, read_references
 
 ENTRY = {"name": "ask", "type": "question-answering"}
 CONTEXT = "The tower was built in 1889, by Eiffel."
@@ -120,6 +120,20 @@ def test_tables_say_the_same_in_either_form(tmp_path: Path) -> None:
                 lines = "\n".join(map(json.dumps, rows))
                 path.write_text(lines if ending == "jsonl" else json.dumps(rows))
             assert read(folder) == [expected] * 6 + [References((), ())] * 3
+
+
+@pytest.mark.parametrize("start", ["null", "NaN", "1e999", "1.5", "true"])
+def test_answers_begin_at_a_whole_number(tmp_path: Path, start: str) -> None:
+    row = f'"question": "When?", "context": "{CONTEXT}"'
+    text = f'{{{row}, "answers": {{"text": ["1889"], "answer_start": [{start}]}}}}'
+    (tmp_path / "train.jsonl").write_text(f"{text}\n" * 3)
+    with pytest.raises(KdnasError, match="no whole number as `answer_start` of '1889'; expected"):
+        read(tmp_path)
+
+
+def test_a_start_far_behind_the_context_is_told_in_short() -> None:
+    found = read_references({"text": ["1889"], "answer_start": [10**400]}, CONTEXT)
+    assert found.example == f"'1889' at character 1{'0' * 36}... of a context of {len(CONTEXT)}"
 
 
 def test_what_is_impossible_has_no_answer_whatever_is_plausible(tmp_path: Path) -> None:
