@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NONE = "(no answer)"
+MOST_SPECIAL = 4  # special tokens of a window, for families of encoders
 
 
 def _mean(sums: Array) -> Array:
@@ -380,8 +381,12 @@ class QuestionAnswering(TaskType):
         ids = [one.id or str(place) for place, one in enumerate(data.references)]
         return json.dumps(dict(zip(ids, words, strict=True)), ensure_ascii=False) + "\n"
 
-    def onnx_truncation(self, longest: int) -> str:
-        return f', stride={min(STRIDE, longest // 4)}, strategy="only_second"'
+    def onnx_truncation(self, longest: int, **options: Any) -> str:
+        # The package refuses windows that share all that they hold beside the question, which takes
+        # up to half of them, and special tokens.
+        most = max(0, longest // 2 - MOST_SPECIAL - 1)
+        stride = min(int(options.get("window_stride", STRIDE)), most)
+        return f', stride={stride}, strategy="only_second"'
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return onnx_code(threshold)
