@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation.predict import load_classifier, predict, predict_rows, prediction_line
-from kdnas.evaluation.texts import rows_of
+from kdnas.evaluation.texts import Row, rows_of
 from kdnas.runs.run_folder import dump
 from kdnas.students.checkpoint import student_artifact
 from kdnas.tasks.types.classification import Classification
@@ -165,6 +165,14 @@ def test_many_rows_keep_their_order(model: Path) -> None:
     in_chunks = predict_rows(load_classifier(model), rows_of(TEXTS), chunk=7)
     for one, other in zip(in_chunks, predict(model, TEXTS), strict=True):
         assert one["text"] == other["text"] and one["score"] == pytest.approx(other["score"])
+
+
+def test_a_text_without_a_second_one_among_pairs_is_refused(model: Path) -> None:
+    classifier = load_classifier(model)
+    rows = [Row("good", "bad"), Row("the film"), Row("bird", "")]
+    with pytest.raises(KdnasError, match="the text 'the film' has no second text, and others"):
+        list(predict_rows(classifier, rows))
+    assert len(list(predict_rows(classifier, rows[::2]))) == 2
 
 
 def test_a_run_knows_its_columns(
