@@ -77,6 +77,14 @@ def test_a_hash_is_a_word_where_it_has_a_tag(tmp_path: Path) -> None:
     assert words_of(task)[0] == ["#", "#tag"]
 
 
+def test_a_hash_is_a_word_where_only_hashes_have_its_tag(tmp_path: Path) -> None:
+    text = f"# B-SIGN\n#tag B-TAG\n\n# B-TAG\nx O\n\n{TRAIN}"
+    task = load(tmp_path, {"train.conll": text, "dev.conll": TRAIN})
+    assert words_of(task)[:2] == [["#", "#tag"], ["#", "x"]]
+    plain = f"# one\n# S-12\n# I\n{TRAIN}\n# two\n{TRAIN}"
+    assert words_of(load(tmp_path, {"train.conll": plain})) == [*WORDS, *WORDS]
+
+
 def test_a_task_names_its_columns(tmp_path: Path) -> None:
     text = "1 EU NNP B-ORG _\n2-3 x _ _ _\n2 says VBZ O _\n\n1 Peter NNP B-PER _\n"
     entry = {
