@@ -70,9 +70,19 @@ def predict(
         raise KdnasError("--probabilities is for --json; give both or none")
     if file and given:
         raise KdnasError("--file and TEXT exclude each other; give one of them")
+    if file and text_pair:
+        raise KdnasError(
+            "--text-pair goes with TEXT, not with --file: name the file's column of second texts "
+            "by --pair-column"
+        )
     piped = given == [STDIN] or not (given or file or sys.stdin.isatty())
     if not (given or file or piped):
         raise KdnasError("no text: give TEXT, --file FILE, or - for lines on standard input")
+    if piped and text_pair:
+        raise KdnasError(
+            "--text-pair goes with TEXT, not with standard input: give pairs as TEXT and "
+            "--text-pair, or in a --file"
+        )
     if file and not file.is_file():
         raise KdnasError(f"invalid --file {shown(file)}: no such file")
     check_model(model)

@@ -54,7 +54,8 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
     Raises:
         KdnasError: A recipe is unknown, cannot be used, or contradicts what all share.
     """
-    words = split(joined(given.get("recipes") or "") or "")
+    names = joined(given.get("recipes"))
+    words = split(names) if isinstance(names, str) else []  # others are refused with the settings
     over = split(str(joined(given.get("search_over") or "")))
     if not words and RECIPE in over:
         words = [EVERY]

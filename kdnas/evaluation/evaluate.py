@@ -98,8 +98,9 @@ def evaluate(
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
     tests = _scores_tests(split, fine_tune, predictions)
+    tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
+    tuning["seeds"] = seeds > 1
     if tests or fine_tune is False:
-        tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
         _refuse_tuning("--split test" if tests else "--no-fine-tune", tuning)
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), _checkpoint_of(model)
@@ -112,6 +113,7 @@ def evaluate(
     subjects = [prepare(name, spec, settings, fine_tune) for spec in specs]
     if tests:
         _check_heads(name, subjects)
+    _refuse_idle(name, subjects, tuning)
     job = _Job(
         name=name,
         settings=settings,
@@ -182,6 +184,16 @@ def _refuse_tuning(given: str, tuning: dict[str, Any]) -> None:
     """Raises KdnasError where an option of fine-tuning was given beside one that rules it out."""
     for flag in [flag for flag, value in tuning.items() if value]:
         raise KdnasError(f"{given} and --{flag} contradict each other: give one of them")
+
+
+def _refuse_idle(name: str, subjects: Sequence[Subject], tuning: dict[str, Any]) -> None:
+    """Raises KdnasError where an option of fine-tuning was given and nothing is fine-tuned."""
+    given = next((flag for flag, value in tuning.items() if value), None)
+    if given and not any(one.tuned for one in subjects):
+        raise KdnasError(
+            f"--{given} is for fine-tuning, and {name!r} has a head for task "
+            f"{subjects[0].spec.name!r}: give --fine-tune, too, or leave --{given} out"
+        )
 
 
 def _check_heads(name: str, subjects: Sequence[Subject]) -> None:

@@ -24,6 +24,7 @@ from kdnas.students.checkpoint import load_checked
 from kdnas.students.pruning import sliced
 from kdnas.tasks import DEFAULT_TASK, Examples, TaskSpec, TaskType, encode, load_spec, task_type_of
 from kdnas.tasks.encode import padding_id
+from kdnas.tasks.examples import shown
 from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import check_family, load_config, load_teacher
 from kdnas.teachers.sound import check_inputs
@@ -160,20 +161,25 @@ def _predict_chunk(
     if spec and not is_paired(spec) and paired:
         raise KdnasError(f"task {spec.name!r} reads one text a row; leave out the second texts")
     model, tokenizer, kind = classifier.model, classifier.tokenizer, classifier.task_type
-    seconds = [row.text_pair or "" for row in rows] if paired else None
     if paired and kind.most_texts < 2:
         raise KdnasError(
             f"the model is for {kind.name}, which reads one text a row; give no second"
         )
-    if kind.least_texts > 1 and any(row.text_pair is None for row in rows):
+    lone = next((row for row in rows if row.text_pair is None), None)
+    if kind.least_texts > 1 and lone:
         raise KdnasError(
             f"the model is for {kind.name}, which reads two texts a row; give a second text for "
             "each text (--text-pair)"
         )
+    if paired and lone:
+        raise KdnasError(
+            f"the text {shown(lone.text)!r} has no second text, and others have one; give each one "
+            "(empty where there is none), or none"
+        )
     words = [kind.read_text(row.text)[1] if row.words is None else row.words for row in rows]
     examples = Examples(
         [row.text for row in rows],
-        seconds,
+        [row.text_pair or "" for row in rows] if paired else None,
         task_type=kind.name,
         words=[spans for spans in words if spans is not None] or None,
         classes=tuple(classifier.labels),

@@ -143,6 +143,7 @@ def _facts(
         },
         "pad_token": [tokenizer.convert_ids_to_tokens(scoring.pad_id), scoring.pad_id],
         "longest": min(longest, settings.max_length),
+        "encoded_by": {name: getattr(settings, name) for name in kind.encode_settings},
         "task_type": kind.name,
         "labels": kind.output_names(model.config),
         "threshold": threshold_of(model.config),

@@ -98,7 +98,7 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
             format=next(iter(by_format)),
             file=files[0],
             longest=summary["longest"],
-            truncation=task.onnx_truncation(summary["longest"]),
+            truncation=task.onnx_truncation(summary["longest"], **summary["encoded_by"]),
             pad_id=pad_id,
             pad_token=json.dumps(token),
         ),

@@ -19,7 +19,8 @@ from kdnas.report.trials_table import finished, front
 from kdnas.runtime.formatting import table_lines
 
 TOLD = "The front of each search; stars are the winners, timed again at the end."
-SHARES = "Scores are shares of the teacher's variance"
+SHARES = "shares of the teacher's variance"
+AGREEMENT = "how far students predict what the teacher predicts, after short runs of their recipes"
 AT = [f"at_{speedup:g}" for speedup in BUDGETS]
 COLUMNS = {
     **{"name": "run", "teacher": "teacher", "task": "task", "sampler": "sampler"},
@@ -70,7 +71,7 @@ def write_comparison(path: Path, runs: dict[str, ReportData], plotly: Plotly = "
     caption = "A row a run, by its folder; a dash is what is not known yet."
     table = Table(list(COLUMNS.values()), cells, open=True, caption=caption)
     missing = "" if searched else "None of these runs has a search, and so a front."
-    section = Section("fronts", "Pareto fronts", _told(rows), views, table, missing)
+    section = Section("fronts", "Pareto fronts", _told(rows, searched), views, table, missing)
     write_page(path, f"{len(runs)} runs compared", [section], plotly=plotly)
 
 
@@ -83,12 +84,25 @@ def comparison_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     return table_lines(head, cells)
 
 
-def _told(rows: Sequence[dict[str, Any]]) -> str:
+def _told(rows: Sequence[dict[str, Any]], searched: dict[str, ReportData]) -> str:
     """How to read the plot, and whether the scores of these runs compare at all."""
     values = {k: list(dict.fromkeys(str(row[k]) for row in rows)) for k in ("teacher", "task")}
     differ = [f"{key}s ({', '.join(names)})" for key, names in values.items() if len(names) > 1]
-    warning = f"; these runs have several {' and '.join(differ)}: do not compare them"
-    return f"{TOLD} {SHARES}{warning if differ else ''}."
+    if differ:
+        differ = [f"These runs have several {' and '.join(differ)}: do not compare them."]
+    return " ".join([TOLD, *_scores(searched), *differ])
+
+
+def _scores(searched: dict[str, ReportData]) -> list[str]:
+    """What the scores of the runs are, in a sentence or none."""
+    kinds: dict[str, list[str]] = {}
+    for name, data in searched.items():
+        kind = AGREEMENT if data.settings.scores_agreement else SHARES
+        kinds.setdefault(kind, []).append(name)
+    if len(kinds) < 2:
+        return [f"Scores are {kind}." for kind in kinds]
+    each = ", ".join(f"those of {', '.join(names)} {kind}" for kind, names in kinds.items())
+    return [f"Scores are not of one kind, {each}: do not compare them."]
 
 
 def _figure(runs: dict[str, ReportData], cost: str) -> go.Figure:

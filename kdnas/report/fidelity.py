@@ -10,8 +10,10 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from kdnas.config import Settings
 from kdnas.report.data import ReportData
 from kdnas.report.figures import style
+from kdnas.report.figures.front import AGREED, EXPLAINED
 from kdnas.report.history import beside_the_record
 from kdnas.report.page import Command, Section, Table, write_page
 from kdnas.report.worth import worth
@@ -21,9 +23,8 @@ from kdnas.scoring.rank_agreement import better_half
 TRUST = Section(
     "trust",
     "Can the scores be trusted?",
-    "Mini-KD's score (the share of the teacher's variance that a student explains) against the "
-    "score after full distillation of the same students. The closer Kendall's tau is to 1, the "
-    "better mini-KD ranks them.",
+    "A student's mini-KD score ({}) against its score after full distillation. The closer "
+    "Kendall's tau is to 1, the better mini-KD ranks students.",
 )
 NAMES = {
     **{"score": "mini-KD score", "reward": "reward", "params": "parameters", "macs": "MACs"},
@@ -56,13 +57,18 @@ def fidelity_lines(result: dict[str, Any], folder: str) -> list[str]:
     return [*lines, f"wrote {folder}/fidelity.json and {folder}/fidelity.html"]
 
 
-def write_fidelity(path: Path, result: dict[str, Any], name: str) -> None:
+def _told(settings: Settings) -> str:
+    """What is compared, by what the scores of a search are."""
+    return TRUST.told.format(AGREED if settings.scores_agreement else EXPLAINED)
+
+
+def write_fidelity(path: Path, result: dict[str, Any], name: str, settings: Settings) -> None:
     """Writes figure and table as one self-contained page."""
     tau, interval, *_ = _cells(result["statistics"]["all"]["score"])
     count = result["statistics"]["all"]["score"]["n"]
     known = any(character.isdigit() for character in interval)
     sure = f"95% interval {interval}" if known else "too few students for an interval"
-    told = f"{TRUST.told} Here it is {tau} ({count} students; {sure})."
+    told = f"{_told(settings)} Here it is {tau} ({count} students; {sure})."
     if ties := _ties(result, "all") or _equal_predictor(result):
         told = f"{ties[0].upper()}{ties[1:]}: no rank correlation."
     write_page(path, name, [_filled(Section("scores", "Scores", told), result)])
@@ -73,7 +79,7 @@ def fidelity_section(data: ReportData) -> Section:
     found = worth(data)
     kind = data.report.task_type if data.report else None
     beside = beside_the_record(data.record, data.folder, kind)
-    said = (TRUST.told, found.sentence if found else None, _finalists(data), beside)
+    said = (_told(data.settings), found.sentence if found else None, _finalists(data), beside)
     section = replace(TRUST, told=" ".join(filter(None, said)))
     if data.fidelity:
         return _filled(section, data.fidelity)

@@ -90,6 +90,7 @@ class RawSplit:
     words: list[Spans] | None = None  # as in `Examples`
     groups: list[str] | None = None  # likewise
     row_ids: list[str] | None = None  # likewise
+    train: RawSplit | None = None  # the training split of the same data, where that is read
 
 
 class NoLabel(Enum):

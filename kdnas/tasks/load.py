@@ -98,7 +98,11 @@ def load_data(
     found = spec.lacks_classes
     if found:
         spec = _with_classes(spec, kind.with_plain_labels(raw["train"], ()), skip)
-    raw = {s: _plain_labels(replace(rows, ids=not found), spec) for s, rows in raw.items()}
+    as_read = raw.get("train")
+    raw = {
+        split: _plain_labels(replace(rows, ids=not found, train=as_read), spec)
+        for split, rows in raw.items()
+    }
     if "train" in raw and _may_have_rare(spec):
         spec = _with_metric_of_rare(spec, raw["train"])
     parts = {

@@ -63,10 +63,17 @@ def numbers_of(
 def number_of(cell: Any, what: str) -> float:
     """A finite number; PredictionError where a cell holds something else."""
     sound = isinstance(cell, numbers.Real | np.number) and not isinstance(cell, bool | np.bool_)
-    if not sound or not math.isfinite(cell):
-        found = repr(cell) if sound else kind_of(cell) if cell is not None else "nothing"
+    if not sound or not _is_finite(cell):
+        found = shown(repr(cell)) if sound else kind_of(cell) if cell is not None else "nothing"
         raise PredictionError(f"{found} under {what!r}; give a number")
     return float(cell)
+
+
+def _is_finite(number: Any) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
 
 
 def share_of(cell: Any, what: str) -> float:

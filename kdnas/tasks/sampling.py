@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count as counting
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +15,10 @@ from kdnas.tasks.examples import Examples
 from kdnas.tasks.types import TASK_TYPES
 
 HELD_OUT_SHARE = 0.1
+# Of the rows that should be held out, as many may be so that groups stay whole; where all groups
+# are larger, one may be this share of all rows.
+_MOST_HELD_OUT = 2
+_MOST_SHARE = 1 / 3
 
 
 def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -> NDArray[np.int64]:
@@ -41,7 +48,8 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
     """Nine tenths to train on and one to validate on; rows of one group stay together.
 
-    Of examples that are all of one group, single rows are drawn.
+    A row whose group is empty belongs to none. Single rows are drawn where there are no groups, or
+    they are too large to hold about a tenth out.
 
     Raises:
         KdnasError: There are fewer than two examples.
@@ -49,20 +57,39 @@ def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
     if len(train) < 2:
         raise KdnasError("cannot split one training example; give a validation file")
     count = max(1, round(HELD_OUT_SHARE * len(train)))
-    if train.groups is None or len(set(train.groups)) < 2:
-        chosen = stratified_sample(train, count, seed)
-    else:
+    chosen = None
+    if train.groups is not None and any(train.groups):
         chosen = _whole_groups(train.groups, count, seed)
+    if chosen is None:
+        chosen = stratified_sample(train, count, seed)
     return train.take(np.setdiff1d(np.arange(len(train)), chosen)), train.take(chosen)
 
 
-def _whole_groups(groups: list[str], count: int, seed: int) -> NDArray[np.int64]:
-    """Indices of the rows of random groups, about `count`, of two groups or more."""
-    names, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.random.default_rng(seed).permutation(len(names))
-    before = np.cumsum(sizes[order]) - sizes[order]
-    taken = order[: max(1, min(len(names) - 1, int((before < count).sum())))]
+def _whole_groups(groups: Sequence[str], count: int, seed: int) -> NDArray[np.int64] | None:
+    """Indices of the rows of random groups, about `count`; None where that cannot be."""
+    member = _members(groups)
+    sizes = np.bincount(member)
+    if len(sizes) < 2:
+        return None
+    taken, held = list[int](), 0
+    for group in np.random.default_rng(seed).permutation(len(sizes)).tolist():
+        # A large group would leave little to train on.
+        if held < count and held + sizes[group] <= _MOST_HELD_OUT * count:
+            taken.append(group)
+            held += int(sizes[group])
+    if 2 * held < count:
+        least = min(set(range(len(sizes))) - set(taken), key=lambda one: sizes[one])
+        if held + sizes[least] > len(groups) * _MOST_SHARE:
+            return None
+        taken.append(least)
     return np.flatnonzero(np.isin(member, taken))
+
+
+def _members(groups: Sequence[str]) -> NDArray[np.int64]:
+    """The number of each row's group; a row whose group is empty has one of its own."""
+    numbers = {name: number for number, name in enumerate(sorted(set(groups) - {""}))}
+    own = counting(len(numbers))
+    return np.array([numbers[name] if name else next(own) for name in groups], np.int64)
 
 
 def draw_proxy(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import NoLabel, label_word
+from kdnas.tasks.examples import NoLabel, label_word, shown
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Metric, Submission, TaskType
 
 # Codecs of Python for names and literals, which no file is in.
@@ -291,8 +291,8 @@ class TaskSpec(_Part):
         ):
             raise ValueError(f"`type: {values['type']}` contradicts `regression: true`")
         kind = values.get("type", DEFAULT_TYPE)
-        if kind not in TASK_TYPES:
-            raise ValueError(f"unknown type {kind!r}{nearest(kind, TASK_TYPES)}")
+        if not isinstance(kind, str) or kind not in TASK_TYPES:
+            raise ValueError(f"unknown type {shown(repr(kind))}{nearest(kind, TASK_TYPES)}")
         columns = _columns(values.get("label"))
         several = TASK_TYPES[kind].several_labels and isinstance(columns, tuple)
         if several and len(columns) > 1 and values.get("labels") is None:

@@ -88,7 +88,7 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
                     advance("")
         result = summarise(students, metric)
         write_json(run.folder / "fidelity.json", result)
-        write_fidelity(run.folder / "fidelity.html", result, run.folder.name)
+        write_fidelity(run.folder / "fidelity.html", result, run.folder.name, settings)
         tau, seconds = result["statistics"]["all"]["score"]["tau"], _seconds_a_score(run)
         remember_tau(run, inputs.data.spec, "fidelity", tau, count, seconds)
     return result

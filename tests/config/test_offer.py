@@ -68,6 +68,8 @@ def test_recipes_that_ask_a_black_box_about_new_texts_are_not_offered() -> None:
             "recipe 'minilm' learns from a corpus, and no --corpus is given; leave",
         ),
         ({"recipes": "default,nope"}, "unknown recipe 'nope'"),
+        ({"recipes": True}, "invalid --recipes true: only switches take true or false"),
+        ({"recipes": {"pkd": 1}}, "invalid --recipes"),
         ({"recipes": "pkd,pkd"}, "invalid --recipes pkd,pkd: two are called 'pkd'"),
         ({"recipes": "pkd,default", "recipe": "pkd"}, "--recipe and --recipes contradict"),
         ({"recipes": "pkd,default", "mini_score": "hidden"}, "invalid --mini-score hidden: it"),

@@ -83,10 +83,22 @@ def test_a_checkpoint_without_a_head_is_not_scored_as_it_is(
         evaluate(teacher_folder, "mnli", data_dir=glue_folder, fine_tune=False)
 
 
-@pytest.mark.parametrize("options", [{"grid": True}, {"lrs": "1e-4"}, {"epochs": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"grid": True}, {"lrs": "1e-4"}, {"epochs": 1.0}, {"seeds": 4}]
+)
 def test_what_is_not_fine_tuned_has_no_grid(teacher_folder: Path, options: dict[str, Any]) -> None:
     with pytest.raises(KdnasError, match="--no-fine-tune and --[a-z]+ contradict each other"):
         evaluate(teacher_folder, "mrpc", fine_tune=False, **options)
+
+
+@pytest.mark.parametrize("options", [{"grid": True}, {"lrs": [1e-3]}, {"epochs": 2}, {"seeds": 5}])
+def test_a_grid_for_what_is_scored_as_it_is_is_refused(
+    glue_folder: Path, make_classifier: Callable[..., Path], options: dict[str, Any]
+) -> None:
+    model = make_classifier(("0", "1"))
+    told = "--[a-z]+ is for fine-tuning, and '.*' has a head for task 'sst2': give --fine-tune"
+    with pytest.raises(KdnasError, match=told):
+        evaluate(model, "sst2", data_dir=glue_folder, **options)
 
 
 def test_a_head_without_weights_is_not_scored(

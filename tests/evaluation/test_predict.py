@@ -20,7 +20,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation.predict import load_classifier, predict, predict_rows, prediction_line
-from kdnas.evaluation.texts import rows_of
+from kdnas.evaluation.texts import Row, rows_of
 from kdnas.runs.run_folder import dump
 from kdnas.students.checkpoint import student_artifact
 from kdnas.tasks.types.classification import Classification
@@ -167,6 +167,14 @@ def test_many_rows_keep_their_order(model: Path) -> None:
         assert one["text"] == other["text"] and one["score"] == pytest.approx(other["score"])
 
 
+def test_a_text_without_a_second_one_among_pairs_is_refused(model: Path) -> None:
+    classifier = load_classifier(model)
+    rows = [Row("good", "bad"), Row("the film"), Row("bird", "")]
+    with pytest.raises(KdnasError, match="the text 'the film' has no second text, and others"):
+        list(predict_rows(classifier, rows))
+    assert len(list(predict_rows(classifier, rows[::2]))) == 2
+
+
 def test_a_run_knows_its_columns(
     make_classifier: Callable[..., Path], tmp_path: Path, said: Callable[..., list[str]]
 ) -> None:
@@ -214,6 +222,10 @@ def test_bad_input(
     assert "t.csv, line 3: has 1 fields instead of 2" in refused(model, "--file", table)
     assert "no such file" in refused(model, "--file", tmp_path / "gone.csv")
     assert "exclude each other" in refused(model, "a", "--file", table)
+    line = refused(model, "--file", table, "--text-pair", "b")
+    assert "--text-pair goes with TEXT, not with --file: name the file's column" in line
+    line = refused(model, "-", "--text-pair", "b", stdin=b"good\n")
+    assert "--text-pair goes with TEXT, not with standard input" in line
     assert "--text-column names a column of --file" in refused(model, "a", "--text-column", "txt")
     assert "one --text-pair a text" in refused(model, "a", "b", "--text-pair", "c")
     assert "input is not UTF-8: byte 0xe4 in line 2" in refused(model, stdin=b"good\nb\xe4d\n")

@@ -254,6 +254,30 @@ def test_a_comparison_says_where_scores_do_not_compare(data: ReportData, tmp_pat
         assert ("several tasks (sst2, rte)" in page.read_text()) == told
 
 
+def test_a_comparison_says_what_scores_are(data: ReportData, tmp_path: Path) -> None:
+    page, agreed = tmp_path / "page.html", agreeing(data)
+    for runs, told in (
+        ({"one": data, "two": data}, "Scores are shares of the teacher"),
+        ({"one": agreed, "two": agreed}, "Scores are how far students predict what the teacher"),
+        ({"one": data, "two": agreed}, "Scores are not of one kind, those of one shares of"),
+    ):
+        write_comparison(page, runs, "cdn")
+        assert told in page.read_text()
+
+
+def test_fidelity_says_what_scores_are(data: ReportData) -> None:
+    explained, agreed = (fidelity_section(one).told for one in (data, agreeing(data)))
+    assert "score (the share of the teacher's variance that it explains) against" in explained
+    assert "variance" not in agreed
+    assert "score (how far it predicts what the teacher predicts, after a short run" in agreed
+
+
+def agreeing(data: ReportData) -> ReportData:
+    """The run with scores as of several recipes."""
+    settings = data.settings.model_copy(update={"mini_score": "agreement"})
+    return replace(data, settings=settings)
+
+
 def test_a_page_of_a_run_is_written_elsewhere_and_the_run_stays_as_it_is(
     data: ReportData, bare: ReportData, tmp_path: Path
 ) -> None:

@@ -145,6 +145,11 @@ def test_multi_label(cells: dict[str, Any], shares: list[float]) -> None:
         ),
         (
             "multi-label",
+            {"logits": [0.5, 10**400]},
+            f"1{'0' * 36}... under 'logits'; give a number",
+        ),
+        (
+            "multi-label",
             {"labels": ["positive", "positive"]},
             "the label 'positive' twice under 'labels'; give it once",
         ),
@@ -247,6 +252,7 @@ def test_answers() -> None:
         ({"answer": "1890"}, "the answer '1890' is not in its context; give its 'start'"),
         ({"answer": "1889", "start": 3}, "'1889' at character 3, where its context has"),
         ({"answer": "1889", "start": "x"}, "text under 'start'; give a number"),
+        ({"answer": "1889", "start": 10**400}, f"1{'0' * 36}... under 'start'; give a number"),
         ({"answer": 1889}, "a number under 'answer'; give a text, empty for none"),
         ({"score": 0.5}, "no 'answer'; give one, empty for none"),
         ({"answer": "", "score": 7}, "7 under 'score'; a probability is from 0 to 1"),

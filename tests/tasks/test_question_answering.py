@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -343,3 +345,28 @@ def test_lengths_are_those_of_whole_contexts() -> None:
     whole = TOKENIZER(examples.text, examples.text_pair)["input_ids"]
     lengths = uncut_lengths(examples, data, TOKENIZER, 16)
     assert lengths.tolist() == [len(row) for row in whole] and lengths.min() > 16
+
+
+@pytest.mark.parametrize("stride", [0, 4, 5])
+def test_code_of_an_export_reads_the_windows_that_were_scored(stride: int) -> None:
+    data = encode(squad_examples(12), TOKENIZER, 24, options={"window_stride": stride})
+    examples = squad_examples(12)
+    assert f"stride={stride}," in KIND.onnx_truncation(24, window_stride=stride)
+    plain = deepcopy(TOKENIZER.backend_tokenizer)
+    plain.no_padding()
+    plain.enable_truncation(24, stride=stride, strategy="only_second")
+    rows = plain.encode_batch(list(zip(examples.text, examples.text_pair or (), strict=True)))
+    windows = [part.ids for row in rows for part in (row, *row.overflowing)]
+    ends = data.offsets.tolist()
+    assert windows == [data.input_ids[a:b].tolist() for a, b in itertools.pairwise(ends)]
+    assert len(windows) > len(rows)
+
+
+def test_the_package_for_tokens_takes_the_stride_of_any_run() -> None:
+    plain = deepcopy(TOKENIZER.backend_tokenizer)
+    for longest, stride in ((384, 128), (384, 300), (128, 128), (16, 128)):
+        given = KIND.onnx_truncation(longest, window_stride=stride)
+        exec(f"plain.enable_truncation({longest}{given})")
+        asked = "the " * (longest // 2)
+        assert plain.encode(asked, "cat " * 2 * longest).overflowing
+    assert KIND.onnx_truncation(384, window_stride=128) == ', stride=128, strategy="only_second"'

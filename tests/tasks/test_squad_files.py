@@ -13,7 +13,7 @@ from support.tiny import save_squad, squad_articles
 
 from kdnas.errors import KdnasError
 from kdnas.tasks import TaskSpec, load_data, load_spec
-from kdnas.tasks.questions.references import References
+from kdnas.tasks.questions.references import References, read_references
 
 ENTRY = {"name": "ask", "type": "question-answering"}
 CONTEXT = "The tower was built in 1889, by Eiffel."
@@ -122,6 +122,20 @@ def test_tables_say_the_same_in_either_form(tmp_path: Path) -> None:
             assert read(folder) == [expected] * 6 + [References((), ())] * 3
 
 
+@pytest.mark.parametrize("start", ["null", "NaN", "1e999", "1.5", "true"])
+def test_answers_begin_at_a_whole_number(tmp_path: Path, start: str) -> None:
+    row = f'"question": "When?", "context": "{CONTEXT}"'
+    text = f'{{{row}, "answers": {{"text": ["1889"], "answer_start": [{start}]}}}}'
+    (tmp_path / "train.jsonl").write_text(f"{text}\n" * 3)
+    with pytest.raises(KdnasError, match="no whole number as `answer_start` of '1889'; expected"):
+        read(tmp_path)
+
+
+def test_a_start_far_behind_the_context_is_told_in_short() -> None:
+    found = read_references({"text": ["1889"], "answer_start": [10**400]}, CONTEXT)
+    assert found.example == f"'1889' at character 1{'0' * 36}... of a context of {len(CONTEXT)}"
+
+
 def test_what_is_impossible_has_no_answer_whatever_is_plausible(tmp_path: Path) -> None:
     impossible = question(9, is_impossible=True)
     for name, content in (
@@ -139,6 +153,18 @@ def test_what_is_impossible_has_no_answer_whatever_is_plausible(tmp_path: Path) 
         written(folder, content, name)
         labels = read(folder)
         assert labels[-1] == References((), ()) and labels[0].texts == ("1889",)
+
+
+def test_questions_of_no_article_are_no_article(tmp_path: Path) -> None:
+    articles = squad_articles(80, 1)
+    for article in articles[2:]:
+        del article["title"]
+    written(tmp_path, {"data": articles})
+    parts = load_data(spec(), tmp_path).splits
+    train, held = parts["train"], parts["validation"]
+    assert 8 * len(held) < len(train)
+    assert not set(train.groups or ()) & set(held.groups or ())
+    assert not set(train.text_pair or ()) & set(held.text_pair or ())
 
 
 def test_validation_rows_are_held_out_by_article_or_context(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from kdnas.errors import KdnasError
-from kdnas.tasks import TaskData, TaskSpec, load_data, load_spec
+from kdnas.tasks import TASK_TYPES, TaskData, TaskSpec, load_data, load_spec
+from kdnas.tasks.examples import RawSplit
 from kdnas.tasks.formats.conll import is_conll
 
 ENTRY: dict[str, Any] = {"name": "ner", "type": "token-classification"}
@@ -75,6 +77,14 @@ def test_a_hash_is_a_word_where_it_has_a_tag(tmp_path: Path) -> None:
     assert words_of(task)[0] == ["#", "#tag"]
 
 
+def test_a_hash_is_a_word_where_only_hashes_have_its_tag(tmp_path: Path) -> None:
+    text = f"# B-SIGN\n#tag B-TAG\n\n# B-TAG\nx O\n\n{TRAIN}"
+    task = load(tmp_path, {"train.conll": text, "dev.conll": TRAIN})
+    assert words_of(task)[:2] == [["#", "#tag"], ["#", "x"]]
+    plain = f"# one\n# S-12\n# I\n{TRAIN}\n# two\n{TRAIN}"
+    assert words_of(load(tmp_path, {"train.conll": plain})) == [*WORDS, *WORDS]
+
+
 def test_a_task_names_its_columns(tmp_path: Path) -> None:
     text = "1 EU NNP B-ORG _\n2-3 x _ _ _\n2 says VBZ O _\n\n1 Peter NNP B-PER _\n"
     entry = {
@@ -95,6 +105,24 @@ def test_iob1_is_read_as_iob2_and_said(tmp_path: Path) -> None:
     task = load(tmp_path, {"train.iob": iob1, "dev.conll": "EU B-ORG\n"})
     assert tags_of(task)[0] == ["B-ORG", "B-MISC", "B-LOC", "I-LOC", "B-LOC"]
     assert task.assumed == ("train.iob: tags in IOB1, read as IOB2",)
+
+
+def test_tags_without_b_stay_where_the_classes_have_none(tmp_path: Path) -> None:
+    text = "EU I-ORG\nNew I-LOC\nYork I-LOC\n\nhe O\n"
+    listed = ["O", "I-ORG", "I-LOC"]
+    task = load(tmp_path, {"train.iob": text, "dev.iob": text}, labels=listed)
+    assert task.spec.labels == tuple(listed) and task.assumed == ()
+    for split in ("train", "validation"):
+        assert tags_of(task, split) == [["I-ORG", "I-LOC", "I-LOC"], ["O"]]
+
+
+def test_train_decides_whether_tags_are_iob1(tmp_path: Path) -> None:
+    train = f"{TRAIN}\nBonn I-LOC\n\nRome B-LOC\n"
+    task = load(tmp_path, {"train.conll": train, "dev.conll": "Oslo I-LOC\n\nhe O\n"})
+    assert tags_of(task, "validation") == [["I-LOC"], ["O"]] and task.assumed == ()
+    iob1 = "Bonn I-LOC\nRome B-LOC\n\nhe O\n"
+    task = load(tmp_path, {"train.conll": iob1, "dev.conll": "Oslo I-LOC\n\nhe O\n"})
+    assert tags_of(task, "validation") == [["B-LOC"], ["O"]]
 
 
 def test_bioes_stays(tmp_path: Path) -> None:
@@ -301,3 +329,11 @@ def test_one_column_is_told_apart(tmp_path: Path) -> None:
     text = TRAIN.replace(" ", ";")
     with pytest.raises(KdnasError, match="separate each word and its tag by a space or a tab"):
         load(tmp_path, {"train.conll": text, "dev.conll": text})
+
+
+def test_tags_without_b_stay_where_the_set_has_no_such_class() -> None:
+    kind, rows = TASK_TYPES["token-classification"], [["I-LOC", "O"]]
+    raw = RawSplit("hub", ["a b"], None, rows, [1], classes=("O", "I-LOC"))
+    assert kind.with_plain_labels(raw, ()).cells == rows
+    known = kind.with_plain_labels(replace(raw, classes=("O", "B-LOC", "I-LOC")), ())
+    assert known.cells == [["B-LOC", "O"]]

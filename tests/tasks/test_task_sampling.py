@@ -75,6 +75,31 @@ def test_rows_of_one_group_are_held_out_together() -> None:
     assert (len(alone), len(one)) == (6, 1)
 
 
+def test_rows_without_a_group_are_no_group() -> None:
+    groups = ["" if i % 10 else f"article {i % 50}" for i in range(1000)]
+    kept, apart = hold_out(Examples([f"text {i}" for i in range(1000)], groups=groups))
+    assert 100 <= len(apart) <= 200
+    assert not set(kept.groups or ()) & set(apart.groups or ()) - {""}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "least", "most"),
+    [
+        ([900, *[2] * 50], 100, 101),  # of a large one and small ones the small ones
+        ([300, 300, 300, 300], 300, 300),  # a whole one where it leaves enough
+        ([500, 500], 100, 100),  # single rows where it does not
+        ([1, 500, 500], 100, 100),
+        ([2], 1, 1),
+        ([1, 1], 1, 1),
+    ],
+)
+def test_a_large_group_stays_in_train(sizes: list[int], least: int, most: int) -> None:
+    groups = [f"article {name}" for name, size in enumerate(sizes) for _ in range(size)]
+    for seed in range(5):
+        _, apart = hold_out(Examples(["text"] * len(groups), groups=groups), seed)
+        assert least <= len(apart) <= most
+
+
 def test_a_sample_has_all_windows_of_a_row() -> None:
     windows = np.repeat(np.arange(20), np.arange(20) % 3 + 1)
     data = EncodedExamples(

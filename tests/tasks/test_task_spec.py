@@ -62,6 +62,12 @@ def test_short_forms() -> None:
     assert (spec.metrics, spec.labels, spec.evaluation) == (("accuracy",), None, ("validation",))
 
 
+@pytest.mark.parametrize("kind", [["classification"], {"classification": 1}, 3])
+def test_a_type_that_is_no_name_is_refused(kind: Any) -> None:
+    with pytest.raises(KdnasError, match=r"task 'mine': unknown type [\[{3].*; (did you|known)"):
+        load_spec("mine", {"mine": {"type": kind}})
+
+
 def test_regression_has_its_own_default_metrics() -> None:
     spec = load_spec("mine", {"mine": {"text": ["a", "b"], "regression": True}})
     assert spec.metrics == ("pearson", "spearman")

@@ -25,6 +25,7 @@ BOM = "\ufeff"
 _BLANKS = re.compile(r"[ \t]+")
 _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[BIESLUM]([-_]\S+)?")
+_SURELY_TAG = re.compile(r"O|[BIESLUM][-_][^\W\d]\S*")  # no numeral, no number of a sentence
 # Of UD: a token that stands for several, and one that is not in the text.
 _RANGE = re.compile(r"\d+[-.]\d+", re.ASCII)
 _LOOKED_AT, _MOST_BYTES = 200, 1 << 18
@@ -163,12 +164,7 @@ def _without_comments(sentences: Iterable[list[Line]], width: int) -> list[list[
     A line of as many fields as others is a word where its last field is one of their tags.
     """
     sentences = list(sentences)
-    tags = {
-        line.fields[-1]
-        for lines in sentences
-        for line in lines
-        if len(line.fields) == width and not line.fields[0].startswith("#")
-    }
+    tags = _tags_of(sentences, width)
 
     def is_comment(line: Line) -> bool:
         fields = line.fields
@@ -181,6 +177,18 @@ def _without_comments(sentences: Iterable[list[Line]], width: int) -> list[list[
         begin = next((i for i, line in enumerate(lines) if not is_comment(line)), len(lines))
         found.append(lines[begin:])
     return [lines for lines in found if lines]
+
+
+def _tags_of(sentences: Sequence[list[Line]], width: int) -> set[str]:
+    """The last fields of all lines that are words: of those that begin with #, what is a tag.
+
+    A tag may stand at a # alone. Where others are no tags of entities, any word could be one.
+    """
+    whole = [line for lines in sentences for line in lines if len(line.fields) == width]
+    tags = {x.fields[-1] for x in whole if x.fields[0] != "#"}
+    beside = {x.fields[-1] for x in whole if x.fields[0] == "#"}
+    of_entities = all(_TAG.fullmatch(tag) for tag in tags)
+    return tags | {tag for tag in beside if of_entities and _SURELY_TAG.fullmatch(tag)}
 
 
 def _columns(

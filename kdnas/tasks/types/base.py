@@ -598,8 +598,11 @@ class TaskType:
         """
         return "\n".join(["index\tprediction", *(f"{i}\t{w}" for i, w in enumerate(words))]) + "\n"
 
-    def onnx_truncation(self, longest: int) -> str:
-        """What `enable_truncation` of the package tokenizers takes beside the longest input."""
+    def onnx_truncation(self, longest: int, **options: Any) -> str:
+        """What `enable_truncation` of the package tokenizers takes beside the longest input.
+
+        `options` are those of `encode_settings` that the run's rows were encoded by.
+        """
         return ""
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NONE = "(no answer)"
+MOST_SPECIAL = 4  # special tokens of a window, for families of encoders
 
 
 def _mean(sums: Array) -> Array:
@@ -129,9 +130,14 @@ class QuestionAnswering(TaskType):
         ]
 
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
-        """Questions on one context belong together where the source names no articles, or one."""
-        several = raw.groups is not None and len(set(raw.groups)) > 1
-        return raw if several else replace(raw, groups=raw.text_pair)
+        """Questions on one context belong together where no article, or one for all, is named."""
+        assert raw.text_pair is not None
+        given = raw.groups or ()
+        if len(set(given)) < 2:
+            return replace(raw, groups=raw.text_pair)
+        # Those of the rows that name none are not one article.
+        own = zip(given, raw.text_pair, strict=True)
+        return replace(raw, groups=[group or context for group, context in own])
 
     def expected(self, labels: Sequence[str]) -> str:
         return FORM
@@ -376,8 +382,12 @@ class QuestionAnswering(TaskType):
         ids = [one.id or str(place) for place, one in enumerate(data.references)]
         return json.dumps(dict(zip(ids, words, strict=True)), ensure_ascii=False) + "\n"
 
-    def onnx_truncation(self, longest: int) -> str:
-        return f', stride={min(STRIDE, longest // 4)}, strategy="only_second"'
+    def onnx_truncation(self, longest: int, **options: Any) -> str:
+        # The package refuses windows that share all that they hold beside the question, which takes
+        # up to half of them, and special tokens.
+        most = max(0, longest // 2 - MOST_SPECIAL - 1)
+        stride = min(int(options.get("window_stride", STRIDE)), most)
+        return f', stride={stride}, strategy="only_second"'
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return onnx_code(threshold)

@@ -136,17 +136,25 @@ class TokenClassification(Classification):
         return [_tag_words(cell, raw.unlabelled) for cell in raw.cells or ()]
 
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
-        """Tags in IOB1 become IOB2."""
+        """Tags in IOB1 become IOB2, where the classes have such tags, and train is in IOB1, too."""
         if raw.cells is None:
             return raw
         rows = self.label_cells(raw)
-        given = [row for row in rows if isinstance(row, list)]
-        changed = iob1_to_iob2(given)
+        changed = self._from_iob1(raw, labels or raw.classes)
+        if changed is not None and raw.train is not None and raw.train.cells is not None:
+            # A split with few rows may look like IOB1 by chance.
+            changed = changed if self._from_iob1(raw.train, labels) is not None else None
         if changed is None:
             return replace(raw, cells=rows)
         coming = iter(changed)
         cells = [next(coming) if isinstance(row, list) else row for row in rows]
         return replace(raw, cells=cells, assumed=(*raw.assumed, "tags in IOB1, read as IOB2"))
+
+    def _from_iob1(self, raw: RawSplit, classes: Sequence[str]) -> list[list[str]] | None:
+        """The tags of labelled rows in IOB2; None where they are not in IOB1."""
+        if classes and not any(label_word(name)[:1] in ("B", "b") for name in classes):
+            return None  # nothing but I-TYPE and O: that is their scheme
+        return iob1_to_iob2([row for row in self.label_cells(raw) if isinstance(row, list)])
 
     def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
         """O, and then the other tags by type; a hub data set says the order of its classes.
