@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.study.attributes import DEADLINE, UNITS
+from kdnas.study.attributes import CONTINUES, DEADLINE, RUNG, UNITS
 from kdnas.study.pruner import SuccessiveHalvingPruner
 
 Clock = Callable[[], float]
@@ -54,7 +54,18 @@ class Deadline:
         if not pruner.spent(trials):
             return pruner.full_cost
         each = seconds_a_unit(trials) or self.seconds / pruner.full_cost
-        return max(0, int((self.until - clock()) / each))
+        owed = pruner.full_cost - 1 if _lacks_its_end(trials) else 0
+        return max(owed, int((self.until - clock()) / each))
+
+
+def _lacks_its_end(trials: Sequence[FrozenTrial]) -> bool:
+    """Whether candidates wait on rungs, but none was trained to the end, nor goes on right now."""
+    under_way = (TrialState.RUNNING, TrialState.WAITING)
+    ends = any(
+        t.state == TrialState.COMPLETE or (t.state in under_way and CONTINUES in t.user_attrs)
+        for t in trials
+    )
+    return not ends and any(RUNG in t.user_attrs for t in trials)
 
 
 def seconds_a_unit(trials: Sequence[FrozenTrial]) -> float | None:
