@@ -5,8 +5,8 @@ from __future__ import annotations
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdnas.study.attributes import CONTINUES, RUNG, UNITS
-from kdnas.study.deadline import Deadline, seconds_a_unit
+from kdnas.study.attributes import CONTINUES, INFEASIBLE, RUNG, UNITS
+from kdnas.study.deadline import MAX_LATE, Deadline, seconds_a_unit
 from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 
@@ -65,3 +65,10 @@ def test_one_candidate_goes_on_to_the_end_however_late_it_is() -> None:
     three = SuccessiveHalvingPruner(3, 3)  # from either rung
     for share, needed in ((1 / 9, 8), (1 / 3, 6)):
         assert needed <= late.units_left([on_rung(**{RUNG: share})], three) < three.full_cost
+
+
+def test_where_none_keeps_the_limits_the_search_ends_with_its_time() -> None:
+    late = Deadline(until=100.0, trials=1, seconds=20.0)
+    broken = [create_trial(state=TrialState.PRUNED, user_attrs={UNITS: 0, INFEASIBLE: True})]
+    for count, clock, left in ((1, 101.0, 3), (MAX_LATE, 99.0, 3), (MAX_LATE, 101.0, 0)):
+        assert late.units_left(count * broken, RUNGS, lambda now=clock: now) == left
