@@ -30,10 +30,10 @@ class DistinctSampler(BaseSampler):
     """Asks another sampler until it proposes a valid architecture that no trial has had.
 
     A sampler that keeps repeating itself is overruled by a random untried architecture; only when
-    none is left does what failed once go through again, and then a repetition. The inner sampler is made afresh for each trial with
-    a seed from the run's seed and the trial's turn, so that a resumed study draws what an
-    uninterrupted one would have drawn (NSGA-II after an interrupted trial may not), and workers do
-    not draw the same.
+    none is left does what failed once go through again, and then a repetition. The inner sampler is
+    made afresh for each trial with a seed from the run's seed and the trial's turn, so that a
+    resumed study draws what an uninterrupted one would have drawn (NSGA-II after an interrupted
+    trial may not), and workers do not draw the same.
 
     Args:
         make: Makes the inner sampler from a seed.

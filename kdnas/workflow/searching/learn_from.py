@@ -33,8 +33,8 @@ def check_lessons(context: Context, space: SearchSpace) -> None:
 def teach(context: Context, space: SearchSpace, study: Study) -> None:
     """Gives a study that has no trial yet what earlier ones say of its candidates.
 
-    The run keeps it, so that a study that was made again has it, too, whatever became of the earlier
-    runs. A worker on another machine leaves this to the process that began the study.
+    The run keeps it, so that a study that was made again has it, too, whatever became of the
+    earlier runs. A worker on another machine leaves this to the process that began the study.
     """
     known = LESSONS in study.user_attrs
     if not context.settings.learn_from or known or identity(context.run):
