@@ -93,6 +93,7 @@ class Concordance:
 
     def add(self, said: torch.Tensor, wanted: torch.Tensor, rows: NDArray[np.int64]) -> None:
         """Adds predictions of student and teacher, shape (units, outputs), of these rows."""
+        said, wanted = _where_exact(said), _where_exact(wanted)
         each = _squares(said - wanted)
         np.add.at(self.squares, rows, each.cpu().numpy())
         np.add.at(self.counts, rows, 1)
@@ -113,6 +114,11 @@ class Concordance:
         high, low = np.percentile(means, (tail, 100 - tail)) / spread
         value = 1 - squares.sum() / units / spread
         return HeldoutAgreement(float(value), (float(1 - low), float(1 - high)))
+
+
+def _where_exact(values: torch.Tensor) -> torch.Tensor:
+    """The same values on a device that has double precision, which Apple's GPUs have not."""
+    return values.cpu() if values.device.type == "mps" else values
 
 
 def _squares(values: torch.Tensor) -> torch.Tensor:

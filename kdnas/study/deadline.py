@@ -9,12 +9,14 @@ from statistics import fmean
 from typing import Any
 
 from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
-from kdnas.study.attributes import DEADLINE, UNITS
+from kdnas.study.attributes import CONTINUES, DEADLINE, INFEASIBLE, RUNG, UNITS
 from kdnas.study.pruner import SuccessiveHalvingPruner
 
 Clock = Callable[[], float]
+# Students that break a limit after which no first one is asked for when the time is over.
+MAX_LATE = 10
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,25 @@ class Deadline:
     ) -> int:
         """Trainings to the first rung that one worker can still finish by then.
 
-        The first whole training is always paid for: without it there is no student.
+        The first whole training is always paid for: without it there is no student. Of what breaks
+        the limits, a few are tried once the time is over.
         """
         if not pruner.spent(trials):
-            return pruner.full_cost
+            broken = sum(INFEASIBLE in t.user_attrs for t in trials)
+            return 0 if broken >= MAX_LATE and clock() >= self.until else pruner.full_cost
         each = seconds_a_unit(trials) or self.seconds / pruner.full_cost
-        return max(0, int((self.until - clock()) / each))
+        owed = pruner.full_cost - 1 if _lacks_its_end(trials) else 0
+        return max(owed, int((self.until - clock()) / each))
+
+
+def _lacks_its_end(trials: Sequence[FrozenTrial]) -> bool:
+    """Whether candidates wait on rungs, but none was trained to the end, nor goes on right now."""
+    under_way = (TrialState.RUNNING, TrialState.WAITING)
+    ends = any(
+        t.state == TrialState.COMPLETE or (t.state in under_way and CONTINUES in t.user_attrs)
+        for t in trials
+    )
+    return not ends and any(RUNG in t.user_attrs for t in trials)
 
 
 def seconds_a_unit(trials: Sequence[FrozenTrial]) -> float | None:

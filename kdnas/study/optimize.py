@@ -145,7 +145,7 @@ class _Search:
         known = {space.candidate(t.params): t for t in settled}
         self.results = TrialWriter(study, settings, self.pruner, known)
         self.monitor = WorkerMonitor(study, settings.worker_timeout)
-        self.failures = 0
+        self.failed: set[Candidate] = set()  # since the last that did not
         # Trials of this process during which the storage was lost.
         self.interrupted: list[int] = []
 
@@ -241,7 +241,7 @@ class _Search:
         try:
             with heartbeat(trial, self.settings.worker_timeout):
                 self._work_on(trial, candidate)
-            self.failures = 0
+            self.failed.clear()
         except (KeyboardInterrupt, KdnasError):
             with suppress(*outages()):  # others see that this process is gone
                 if self._fail(trial):
@@ -259,10 +259,10 @@ class _Search:
             self._fail(trial)
             self._record(trial.number)
             self.say(f"trial {trial.number}  {candidate.label}  failed: {reason}")
-            self.failures += 1
-            if self.failures >= MAX_FAILURES:
+            self.failed.add(candidate)
+            if len(self.failed) >= MAX_FAILURES:
                 raise KdnasError(
-                    f"{self.failures} candidates in a row failed, the last with {reason}"
+                    f"{len(self.failed)} candidates in a row failed, the last with {reason}"
                 ) from None
 
     def _fail(self, trial: Trial) -> bool:

@@ -61,6 +61,25 @@ def test_the_interval_is_a_bootstrap_over_rows() -> None:
     assert perfect.interval == (1.0, 1.0)
 
 
+class OnApple(torch.Tensor):
+    """Values on a GPU that has no double precision, as far as a CPU can play it."""
+
+    device = torch.device("mps")
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (kwargs or {}).get("dtype") == torch.double or func is torch.Tensor.double:
+            raise TypeError("Cannot convert a MPS Tensor to float64")
+        found = super().__torch_function__(func, types, args, kwargs or {})
+        return found.as_subclass(torch.Tensor) if func is torch.Tensor.cpu else found
+
+
+def test_devices_without_double_precision_are_compared_on_the_cpu() -> None:
+    student = TEACHER / 2
+    there = agreement(student.as_subclass(OnApple), TEACHER.as_subclass(OnApple))
+    assert there == pytest.approx(0.8) == agreement(student, TEACHER)
+
+
 def test_units_of_one_row_count_together() -> None:
     whole, split = Concordance(2), Concordance(2)
     student = torch.zeros(4, 2).double()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from kdnas.study.attributes import UNITS
-from kdnas.study.deadline import Deadline, seconds_a_unit
+from kdnas.study.attributes import CONTINUES, INFEASIBLE, RUNG, UNITS
+from kdnas.study.deadline import MAX_LATE, Deadline, seconds_a_unit
 from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 
@@ -46,3 +46,29 @@ def test_workers_read_it_from_the_study() -> None:
     Deadline(123.0, 8, 2.0).write(study)
     assert Deadline.of(study) == Deadline(123.0, 8, 2.0)
     assert expected_trials(study, 20) == 8 and expected_trials(study, 5) == 5
+
+
+def on_rung(state: TrialState = TrialState.PRUNED, **attributes: object) -> FrozenTrial:
+    known = {UNITS: 1, RUNG: 1 / 3, "reward": 1.0, "seconds": 9.0, **attributes}
+    return create_trial(state=state, user_attrs=known)
+
+
+def test_one_candidate_goes_on_to_the_end_however_late_it_is() -> None:
+    late, waits = Deadline(until=0.0, trials=1, seconds=20.0), on_rung()
+    assert late.units_left([waits], RUNGS) == RUNGS.cost(1)
+    for state in (TrialState.WAITING, TrialState.RUNNING):
+        goes_on = create_trial(state=state, user_attrs={CONTINUES: 0, UNITS: 2})
+        assert late.units_left([waits, goes_on], RUNGS) == 0
+    lost = create_trial(state=TrialState.FAIL, user_attrs={CONTINUES: 0, UNITS: 2})
+    assert late.units_left([waits, lost], RUNGS) == RUNGS.cost(1)
+    assert late.units_left([waits, trial(18.0, units=2)], RUNGS) == 0
+    three = SuccessiveHalvingPruner(3, 3)  # from either rung
+    for share, needed in ((1 / 9, 8), (1 / 3, 6)):
+        assert needed <= late.units_left([on_rung(**{RUNG: share})], three) < three.full_cost
+
+
+def test_where_none_keeps_the_limits_the_search_ends_with_its_time() -> None:
+    late = Deadline(until=100.0, trials=1, seconds=20.0)
+    broken = [create_trial(state=TrialState.PRUNED, user_attrs={UNITS: 0, INFEASIBLE: True})]
+    for count, clock, left in ((1, 101.0, 3), (MAX_LATE, 99.0, 3), (MAX_LATE, 101.0, 0)):
+        assert late.units_left(count * broken, RUNGS, lambda now=clock: now) == left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate
 from kdnas.study.attributes import BORROWED, CONTINUES, REPEATS, RUNG, RUNG_VALUES
+from kdnas.study.deadline import Deadline
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.study import evaluated
 
@@ -157,3 +159,12 @@ def test_random_search_needs_no_control(run: Run) -> None:
     ):
         settings = run.settings.model_copy(update=changes)
         assert Stepwise(Run(run.folder, settings)).random_search() is None
+
+
+def test_a_search_out_of_time_trains_one_candidate_to_the_end(run: Run) -> None:
+    pipeline = Stepwise(run)
+    study = pipeline.open_study()
+    Deadline(time.time() - 1, 1, 1.0).write(study)
+    pipeline.work()
+    ended = [t.state for t in study.trials if t.state.is_finished()]
+    assert ended == [TrialState.PRUNED, TrialState.COMPLETE]

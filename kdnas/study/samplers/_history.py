@@ -160,17 +160,22 @@ def _is_interrupted(attributes: Mapping[str, Any]) -> bool:
     return GIVEN_BACK in attributes or (ASKED in attributes and ERROR not in attributes)
 
 
-def find_taken(trials: Sequence[FrozenTrial], space: CandidateSpace) -> set[Code]:
-    """The architectures that need no further trial; one that was interrupted does."""
+def find_taken(
+    trials: Sequence[FrozenTrial], space: CandidateSpace, failures: int = _MAX_FAILURES
+) -> set[Code]:
+    """The architectures that need no further trial; one that was interrupted does.
+
+    What failed with an error is among them from so many `failures` on.
+    """
     lost = Turns(trials).lost
     known = [
         (_code_of(t, space), t.state == TrialState.FAIL) for t in trials if t.number not in lost
     ]
-    failures = Counter(code for code, failed in known if failed)
+    count = Counter(code for code, failed in known if failed)
     return {
         code
         for code, failed in known
-        if code is not None and (not failed or failures[code] >= _MAX_FAILURES)
+        if code is not None and (not failed or count[code] >= failures)
     }
 
 

@@ -30,10 +30,10 @@ class DistinctSampler(BaseSampler):
     """Asks another sampler until it proposes a valid architecture that no trial has had.
 
     A sampler that keeps repeating itself is overruled by a random untried architecture; only when
-    none is left does a repetition go through. The inner sampler is made afresh for each trial with
-    a seed from the run's seed and the trial's turn, so that a resumed study draws what an
-    uninterrupted one would have drawn (NSGA-II after an interrupted trial may not), and workers do
-    not draw the same.
+    none is left does what failed once go through again, and then a repetition. The inner sampler is
+    made afresh for each trial with a seed from the run's seed and the trial's turn, so that a
+    resumed study draws what an uninterrupted one would have drawn (NSGA-II after an interrupted
+    trial may not), and workers do not draw the same.
 
     Args:
         make: Makes the inner sampler from a seed.
@@ -59,16 +59,18 @@ class DistinctSampler(BaseSampler):
     ) -> dict[str, Any]:
         """One architecture."""
         taken = taken_candidates(study, self._space, but=trial.number)
+        avoided = taken | failed_candidates(study, self._space)
         last: dict[str, Any] = {}
         for _ in range(ATTEMPTS):
             proposal = self._space.nearest(self._propose(study, trial))
-            if self._space.is_valid(proposal) and self._space.candidate(proposal) not in taken:
+            if self._space.is_valid(proposal) and self._space.candidate(proposal) not in avoided:
                 return proposal
             if proposal == last:  # it may say so for ever, and each time may cost a training
                 break
             last = proposal
         every = self._space.candidates
-        left = [c for c in every if c not in taken] or every
+        untried = [c for c in every if c not in avoided]
+        left = untried or [c for c in every if c not in taken] or every
         rng = np.random.default_rng((self._seed, _turn(study, trial)))
         return self._space.params(left[rng.integers(len(left))])
 
@@ -116,8 +118,7 @@ def taken_candidates(study: Study, space: SearchSpace, but: int | None = None) -
     Trial `but` does not count, nor does a failure that has no error: it was interrupted.
     """
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != but]
-    failed = [t for t in trials if t.state == TrialState.FAIL and ERROR in t.user_attrs]
-    failures = Counter(str(t.params) for t in failed)
+    failures = Counter(str(t.params) for t in trials if _has_error(t))
     params = [
         {**t.system_attrs.get(FIXED_ATTR, {}), **t.params}
         for t in trials
@@ -127,3 +128,13 @@ def taken_candidates(study: Study, space: SearchSpace, but: int | None = None) -
     ]
     names = set(space.distributions)
     return {space.candidate(p) for p in params if names <= p.keys()}
+
+
+def failed_candidates(study: Study, space: SearchSpace) -> set[Candidate]:
+    """Candidates that failed with an error, once at least: what else is left is tried first."""
+    failed = [t.params for t in study.get_trials(deepcopy=False) if _has_error(t)]
+    return {space.candidate(p) for p in failed if set(space.distributions) <= p.keys()}
+
+
+def _has_error(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and ERROR in trial.user_attrs

@@ -159,7 +159,9 @@ class LSTMControllerSampler(BaseSampler):
         trained = self._rewarded(seen, study.directions, turn)
         best = max(trained, key=lambda one: one.reward).code if trained else None
         codes = space.candidates(self._rng(turn, POOL_STREAM), best)
-        untried = codes[_not_in(find_taken(others, space), codes)]
+        untried = codes[_not_in(find_taken(others, space, failures=1), codes)]
+        if not len(untried):  # what failed once is tried again last
+            untried = codes[_not_in(find_taken(others, space), codes)]
         pool = untried if len(untried) else codes
         scores, lessons = None, Lessons.of(study, space)
         # Lessons choose the first trial; the random ones after it show what they are worth.

@@ -44,10 +44,11 @@ class OnItsOwnTokens:
 def can_agree(prepared: Prepared) -> bool:
     """Whether the teacher can be asked for what students of its task predict.
 
-    A black box cannot, and texts that are generated are compared as texts.
+    A black box cannot, nor can a teacher without a trained head, and texts that are generated are
+    compared as texts.
     """
-    kind = prepared.inputs.data.spec.task_type
-    return not (prepared.teacher.recorded or kind.generates)
+    teacher, kind = prepared.teacher, prepared.inputs.data.spec.task_type
+    return teacher.has_head and not (teacher.recorded or kind.generates)
 
 
 def agreement_of(prepared: Prepared, made: Control) -> float:

@@ -118,8 +118,9 @@ def forecast(
     tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
     tune = not tuned and is_tuned(context, inputs, given)
     cached = tune and is_tuned_in_cache(context, inputs, given)
-    left = trials_left(context) if searches else 0.0
-    random = trials_left(context, control=True) if searches else 0.0
+    space = inputs.space
+    left = trials_left(context, space=space) if searches else 0.0
+    random = trials_left(context, control=True, space=space) if searches else 0.0
     missing = [one for one in students if left > 0 or not one.is_made(settings)]
     trains = bool(left or random or missing or trainings)
     params = count_params(given.model)
@@ -215,7 +216,7 @@ def _allotted(
         students=wanted.students,
         report=lambda count: estimate.report(unmeasured + count),
         done=done,
-        most=float(settings.trials) if wanted.trials else done[0],
+        most=min(float(settings.trials), done[0] + wanted.trials),
         control=wanted.random > 0,
         begun=done[0] > 0,
     )

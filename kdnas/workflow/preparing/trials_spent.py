@@ -12,25 +12,38 @@ from kdnas.config.options.base import MOST_TRIALS
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact
 from kdnas.runs.context import Context
+from kdnas.space import SearchSpace
 from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.storage import storage_url
-from kdnas.study.study import load_control, load_run_study
+from kdnas.study.study import evaluated, infeasible, load_control, load_run_study
 from kdnas.study.whole import CONTROL
 
 ENDED = tuple(state for state in TrialState if state.is_finished())
 
 
-def trials_left(context: Context, *, control: bool = False) -> float:
+def trials_left(
+    context: Context, *, control: bool = False, space: SearchSpace | None = None
+) -> float:
     """Whole trials that the search, or random search beside it, has still to end.
 
-    Those that run or wait are among them: their process may be gone, and they are tried again.
+    Those that run or wait are among them: their process may be gone, and they are tried again. Of a
+    small space there are no more than it has candidates for.
     """
     settings = context.settings
     off = control and (settings.random_control == "off" or settings.sampler == "random")
     if off or not settings.searches or search_end(context, control=control).done():
         return 0.0
-    return max(0.0, settings.trials - trials_spent(context, control=control, ended=True))
+    left = max(0.0, settings.trials - trials_spent(context, control=control, ended=True))
+    return left if space is None else min(left, _candidates_left(context, space, control=control))
+
+
+def _candidates_left(context: Context, space: SearchSpace, *, control: bool) -> float:
+    """Candidates that were neither trained to the end nor found to break a limit."""
+    study, names = _own_or_control(context, control=control), set(space.distributions)
+    settled = [*evaluated(study), *infeasible(study)] if study else []
+    tried = {space.candidate(t.params) for t in settled if names <= t.params.keys()}
+    return float(len(set(space.candidates) - tried))
 
 
 def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
@@ -42,13 +55,10 @@ def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:
 
 def trials_spent(context: Context, *, control: bool = False, ended: bool = False) -> float:
     """What a study has spent, in whole trials, or what has `ended` of it; 0 where there is none."""
-    settings, folder = context.settings, context.run.folder
+    settings = context.settings
     if not settings.searches:
         return 0
-    study = study_of(context)
-    found = study
-    if study and control:
-        found = load_control(storage_url(settings.storage, folder), settings.study, CONTROL)
+    found = _own_or_control(context, control=control)
     pruner = SuccessiveHalvingPruner(1 if control else settings.rungs, settings.reduction)
     states = ENDED if ended else None
     trials = found.get_trials(deepcopy=False, states=states) if found else []
@@ -66,6 +76,15 @@ def with_expected_trials(context: Context) -> Context:
     trials = 0 if study is None else expected_trials(study, settings.trials)
     trials = trials if trials < MOST_TRIALS else 0
     return replace(context, settings=settings.model_copy(update={"trials": trials}))
+
+
+def _own_or_control(context: Context, *, control: bool) -> Study | None:
+    """The run's study, or that of random search beside it; None where there is none."""
+    settings, study = context.settings, study_of(context)
+    if study is None or not control:
+        return study
+    url = storage_url(settings.storage, context.run.folder)
+    return load_control(url, settings.study, CONTROL)
 
 
 def study_of(context: Context) -> Study | None:

@@ -26,18 +26,25 @@ from kdnas.workflow.preparing.trials_spent import study_of
 def check_lessons(context: Context, space: SearchSpace) -> None:
     """Raises KdnasError where a search that has not begun cannot learn from a run it names."""
     study = study_of(context)
-    if context.settings.learn_from and (study is None or not _is_taught(study)):
+    if context.settings.learn_from and (study is None or not _has_begun(study)):
         read_lessons(context, space)
 
 
 def teach(context: Context, space: SearchSpace, study: Study) -> None:
     """Gives a study that has no trial yet what earlier ones say of its candidates.
 
-    A worker on another machine leaves this to the process that began the study.
+    The run keeps it, so that a study that was made again has it, too, whatever became of the
+    earlier runs. A worker on another machine leaves this to the process that began the study.
     """
-    if not context.settings.learn_from or _is_taught(study) or identity(context.run):
+    known = LESSONS in study.user_attrs
+    if not context.settings.learn_from or known or identity(context.run):
         return
-    lessons = read_lessons(context, space)
+    kept = context.run.step("lessons", {})
+    if not _has_begun(study):
+        kept.write(read_lessons(context, space))
+    elif not kept.done():
+        return
+    lessons = kept.read()
     study.set_user_attr(LESSONS, lessons)
     count = len(split(context.settings.learn_from))
     runs = several(count, "earlier run")
@@ -90,6 +97,6 @@ def _earlier(folder: Path) -> EarlierStudy:
     return EarlierStudy(teacher, trials)
 
 
-def _is_taught(study: Study) -> bool:
+def _has_begun(study: Study) -> bool:
     """Whether a study has begun, with lessons or without."""
     return LESSONS in study.user_attrs or bool(study.get_trials(deepcopy=False))

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from optuna.study import Study
 
 from kdnas.runs.context import Context
+from kdnas.runtime.console import say
 from kdnas.study.deadline import Deadline, seconds_a_unit
 from kdnas.study.optimize import RANDOM_SEARCH
 from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.storage import wait_for_storage
 from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
 from kdnas.workflow.searching.allot import split
 
@@ -57,13 +59,17 @@ def keep_time(context: Context, study: Study, jobs: int, *, control: bool) -> Ca
     """Writes a search's end into its study; returns a function that corrects it now and then."""
     if not context.time.limited:
         return lambda: None
-    deadline_of(context, study, jobs, control=control).write(study)
+
+    def write() -> None:
+        deadline_of(context, study, jobs, control=control).write(study)
+
+    wait_for_storage(write, say)
     last = time.monotonic()
 
     def tick() -> None:
         nonlocal last
         if time.monotonic() - last >= EVERY_SECONDS:
             last = time.monotonic()
-            deadline_of(context, study, jobs, control=control).write(study)
+            wait_for_storage(write, say)
 
     return tick

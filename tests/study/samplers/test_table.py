@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from kdnas.errors import KdnasError
 from kdnas.space import Architecture, Candidate, SearchSpace
 from kdnas.space.derivation import derive_choices
-from kdnas.study.attributes import RUNG, RUNG_VALUES
+from kdnas.study.attributes import ERROR, RUNG, RUNG_VALUES
 from kdnas.study.samplers import SAMPLERS, make_sampler
 from kdnas.study.samplers.distinct import taken_candidates
 
@@ -84,6 +84,19 @@ def test_an_enqueued_architecture_is_taken(name: str) -> None:
     assert taken_candidates(study, TINY) == set(TINY.candidates) - {Candidate(left)}
     params = {name: running._suggest(name, d) for name, d in TINY.distributions.items()}
     assert Architecture.from_params(params) == left
+
+
+@pytest.mark.parametrize("name", ["lstm", "tpe", "random"])
+def test_what_failed_once_is_tried_again_last(name: str) -> None:
+    sampler = make_sampler(name, TINY, seed=7, trials=12)
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for _ in range(12):
+        trial = study.ask(TINY.distributions)
+        trial.set_user_attr(ERROR, "RuntimeError: out of memory")
+        study.tell(trial, state=TrialState.FAIL)
+    tried = [Architecture.from_params(t.params) for t in study.trials]
+    for turn in (tried[:6], tried[6:]):
+        assert set(turn) == set(TINY.architectures)
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLERS))

@@ -27,7 +27,8 @@ def pipeline(finished_run: Path, tmp_path: Path) -> Stepwise:
 def test_the_teacher_agrees_with_itself_and_a_student_less(pipeline: Stepwise) -> None:
     prepared, run = pipeline.prepared, pipeline.run.folder
     assert can_agree(prepared)
-    assert not can_agree(replace(prepared, teacher=replace(prepared.teacher, recorded=True)))
+    for other in ({"recorded": True}, {"has_head": False}):  # an untrained head says nothing
+        assert not can_agree(replace(prepared, teacher=replace(prepared.teacher, **other)))
     shape = Candidate(pipeline.space.teacher)
     whole = agreement_of(prepared, Control("teacher", shape, run / "teacher"))
     found = agreement_of(prepared, Control(SEARCHED, shape, run / "student"))

@@ -12,6 +12,7 @@ import made_runs
 import optuna
 import pytest
 from conftest import Said
+from optuna.trial import TrialState, create_trial
 from support.stepwise import Stepwise
 
 from kdnas.errors import KdnasError
@@ -45,6 +46,21 @@ def test_lessons_are_read_once_and_begin_the_search(
     warm_start(study, step.space, step.settings, step.meter)
     queued = [t.system_attrs["fixed_params"] for t in study.trials]
     assert queued == [step.space.params(one) for one in best_of(study, step.space)[:2]]
+
+
+def test_a_study_that_was_made_again_has_its_lessons(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    earlier = made(tmp_path / "earlier")
+    step = Stepwise(make_run(learn_from=str(earlier), sampler="tpe"))
+    lost, again = (optuna.create_study(direction="maximize") for _ in range(2))
+    again.add_trial(create_trial(state=TrialState.FAIL))
+    teach(step.context, step.space, again)
+    assert LESSONS not in again.user_attrs  # it began without
+    teach(step.context, step.space, lost)
+    shutil.rmtree(earlier)
+    teach(step.context, step.space, again)
+    assert again.user_attrs[LESSONS] == lost.user_attrs[LESSONS] != []
 
 
 def learning(run: Run, folder: Path) -> Stepwise:
