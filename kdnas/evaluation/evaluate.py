@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings, load_settings, read_yaml
-from kdnas.config.arguments import check_number, check_whole
-from kdnas.config.recipe import LEAST_EPOCHS, MOST_EPOCHS
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
@@ -92,17 +90,15 @@ def evaluate(
     Raises:
         KdnasError: The checkpoint, the data or an option cannot be used.
     """
-    check_whole("seeds", seeds, 1)
-    check_number("epochs", epochs, LEAST_EPOCHS, MOST_EPOCHS)
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))
     tests = _scores_tests(split, fine_tune, predictions)
+    points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
     tuning["seeds"] = seeds > 1
     if tests or fine_tune is False:
         _refuse_tuning("--split test" if tests else "--no-fine-tune", tuning)
-    points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     settings, name = resolve(settings), _checkpoint_of(model)
     load_config(name)  # fails early where there is no such checkpoint
     specs = find_tasks(settings, fine_tune, predictions is not None, tests)

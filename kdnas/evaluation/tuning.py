@@ -83,7 +83,7 @@ def plan(
     epochs = settings.teacher_epochs if epochs is None else epochs
     limits = (("--epochs", epochs, LEAST_EPOCHS, MOST_EPOCHS), ("--seeds", seeds, 1, MOST_SEEDS))
     for flag, value, least, most in limits:
-        if not least <= value <= most:
+        if not (isinstance(value, int | float) and least <= value <= most):
             raise KdnasError(
                 f"invalid {flag} {shown(value)}: expected a number from {least} to {most:g}"
             )

@@ -40,7 +40,7 @@ from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.importance import Importance
 from kdnas.students.pruning import PrunedStudents
 from kdnas.students.state import StudentState, state_artifact
-from kdnas.teachers.cache import hash_of, teacher_key
+from kdnas.teachers.cache import about, hash_of, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
 
 # One general student serves runs of all seeds.
@@ -225,8 +225,8 @@ def _general(
     """What trains a general student, and what its stages leave in the cache."""
     job = replace(job, settings=job.settings.model_copy(update={"seed": GENERAL_SEED}))
     keys = [general_key(job, candidate, stages[: i + 1]) for i in range(len(stages))]
-    about = f"{candidate.architecture.label}, of general stages"
-    return job, [state_artifact(use("students", hash_of(key), about), key) for key in keys]
+    told = f"{candidate.architecture.label}, of general stages"
+    return job, [state_artifact(use("students", hash_of(key), told), key) for key in keys]
 
 
 def _weights_key(settings: Settings, stage: Stage) -> dict[str, str]:
@@ -279,8 +279,7 @@ def _initialiser(job: RecipeRun, stage: Stage) -> StudentInitialiser:
     cached = None
     if stage.is_general and job.settings.inherit:
         key = {"teacher": teacher_key(teacher, rows), "precision": job.runtime.precision}
-        about = f"{teacher.name} on {len(rows):,} rows"
-        file = use("importance", f"{hash_of(key)}.safetensors", about)
+        file = use("importance", f"{hash_of(key)}.safetensors", about(teacher, rows))
         cached = Artifact(file, key, Importance.load, Importance.save, is_folder=False)
     inherit, seed = job.settings.inherit, job.settings.seed
     own = {} if stage.is_general else {"pruned": job.pruned}

@@ -23,7 +23,7 @@ from kdnas.files.locks import file_lock
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, EncodedExamples
-from kdnas.teachers.cache import teacher_key
+from kdnas.teachers.cache import about, teacher_key
 from kdnas.teachers.load import Teacher
 
 BEAMS = 4
@@ -64,7 +64,7 @@ def written_texts(teacher: Teacher, rows: EncodedExamples, runtime: Runtime) -> 
     """
     own = teacher.model.generation_config.to_dict()
     name = teacher_key(teacher, rows, beams=BEAMS, generation=own, precision=runtime.precision)
-    path = use("pseudo-labels", f"{name}.json", f"{teacher.name} on {len(rows):,} rows")
+    path = use("pseudo-labels", f"{name}.json", about(teacher, rows))
     whole: Artifact[list[str]] = json_artifact(path, {"texts": name})
     with file_lock(path.with_suffix(".lock"), "another process writes the same texts"):
         if whole.done():

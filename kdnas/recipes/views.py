@@ -22,7 +22,7 @@ from kdnas.files.curves import Record
 from kdnas.files.locks import file_lock
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import EncodedExamples
-from kdnas.teachers.cache import hash_of, teacher_key
+from kdnas.teachers.cache import about, hash_of, teacher_key
 from kdnas.teachers.distillation_data import DistillationData
 from kdnas.teachers.load import Teacher
 
@@ -79,8 +79,7 @@ def _artifact(
     def save(tensors: dict[str, Tensor], file: Path) -> None:
         save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, file)
 
-    about = f"{teacher.name} on {len(rows):,} rows"
-    file = use("views", f"{hash_of(key)}.safetensors", about)
+    file = use("views", f"{hash_of(key)}.safetensors", about(teacher, rows))
     return Artifact(file, key, load_file, save, is_folder=False)
 
 

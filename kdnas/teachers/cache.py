@@ -33,6 +33,11 @@ def teacher_key(teacher: Teacher, data: EncodedExamples, **what: Any) -> str:
     return hash_of([FORMAT, weights_digest(teacher.model), config, data.fingerprint(), what])
 
 
+def about(teacher: Teacher, rows: EncodedExamples) -> str:
+    """What was made from a teacher and some rows, as `kdnas cache list` tells it."""
+    return f"{teacher.name} on {len(rows):,} rows"
+
+
 def fingerprint(teacher: Teacher, *data: EncodedExamples) -> str:
     """Tells a teacher's weights and some data from others by their content, on any machine."""
     parts = [weights_digest(teacher.model), *(part.fingerprint() for part in data)]

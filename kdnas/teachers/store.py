@@ -38,7 +38,7 @@ from kdnas.runtime.interrupt import check
 from kdnas.space.families import SIDES
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, Units, ragged_rows
-from kdnas.teachers.cache import hash_of, teacher_key, tensors_digest
+from kdnas.teachers.cache import about, hash_of, teacher_key, tensors_digest
 from kdnas.teachers.load import Teacher
 from kdnas.teachers.stored_logits import KEEP, MANY, UNIT_BYTES, StoredTop, TopWriter
 
@@ -209,8 +209,7 @@ def open_or_build_store(
     Raises:
         KdnasError: The disk is too small for it.
     """
-    about = f"{teacher.name} on {len(data):,} rows"
-    root = use("signal", store_key(teacher, data, runtime.precision, views), about)
+    root = use("signal", store_key(teacher, data, runtime.precision, views), about(teacher, data))
     root.mkdir(parents=True, exist_ok=True)
     names = sorted(map(str, states))
     own = root / hash_of(names)

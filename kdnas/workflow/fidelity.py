@@ -207,9 +207,8 @@ def final_scores(
         model, rows = vocabulary.cut(state.model), rows_of(context, inputs, vocabulary.name)
         scale, spec = job.resources.task_teacher.scale, inputs.data.spec
         exact = context.runtime.exact
-        keep_threshold(
-            model, rows.selection, exact, rows.pad_id
-        )  # as the student that ships has it
+        # As the student that ships has it.
+        keep_threshold(model, rows.selection, exact, rows.pad_id)
         return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
     scores = run_step(context, name, key, compute)

@@ -87,8 +87,11 @@ def test_what_search_and_distill_return_is_a_path(run: LoadedRun, tmp_path: Path
     [
         (lambda run: kdnas.predict(run, ["a"], threads=-1), "invalid --threads '-1': expected 1"),
         (lambda run: kdnas.predict(run, None), "invalid texts, NoneType: expected a text"),
-        (lambda run: kdnas.evaluate(run, seeds="three"), "invalid seeds 'three': expected a whole"),
-        (lambda run: kdnas.evaluate(run, epochs="x"), "invalid epochs 'x': expected a number from"),
+        (
+            lambda run: kdnas.evaluate(run, seeds="three"),
+            "invalid --seeds three: expected a number from 1",
+        ),
+        (lambda run: kdnas.evaluate(run, epochs="x"), "invalid --epochs x: expected a number from"),
         (lambda run: distill(run, trial="2"), "invalid --trial 2: expected the number of a trial"),
         (lambda run: kdnas.export(run, max_drop="lots"), "invalid max_drop 'lots': expected a num"),
         (lambda run: kdnas.export(run, trial="x"), "invalid trial 'x': expected a whole number"),
