@@ -61,6 +61,11 @@ class Deadline:
         owed = pruner.full_cost - 1 if _lacks_its_end(trials) else 0
         return max(owed, int((self.until - clock()) / each))
 
+    def is_over(self, trials: Sequence[FrozenTrial], clock: Clock = time.time) -> bool:
+        """Whether nothing starts any more, not even what is queued: late, and a trial has ended."""
+        ended = any(t.state == TrialState.COMPLETE for t in trials)
+        return ended and clock() >= self.until
+
 
 def _lacks_its_end(trials: Sequence[FrozenTrial]) -> bool:
     """Whether candidates wait on rungs, but none was trained to the end, nor goes on right now."""

@@ -180,9 +180,7 @@ class _Search:
             before, rung = promotion
             attributes = {CONTINUES: before.number, UNITS: self.pruner.cost(rung)}
             self.study.enqueue_trial(before.params, user_attrs=attributes)
-        # Those with units were paid for when they were queued.
-        waits = any(left >= full or UNITS in t.user_attrs for t in self.trials(TrialState.WAITING))
-        if fresh or waits:
+        if fresh or self._queue_goes_on(left):
             self._run_trial()
         elif self.trials(TrialState.RUNNING):  # of other workers, one of which may die
             time.sleep(POLL_SECONDS)
@@ -191,6 +189,13 @@ class _Search:
                 self.say(f"all {len(self.space.candidates)} candidates of the space were tried")
             return False
         return True
+
+    def _queue_goes_on(self, left: int) -> bool:
+        """Whether a queued trial runs; those with units were paid for when they were queued."""
+        queued, deadline = self.trials(TrialState.WAITING), Deadline.of(self.study)
+        if deadline is not None and deadline.is_over(self.trials()):
+            return False
+        return any(left >= self.pruner.full_cost or UNITS in t.user_attrs for t in queued)
 
     def _units_left(self) -> int:
         """Trainings to the first rung that trials and time leave."""

@@ -72,3 +72,10 @@ def test_where_none_keeps_the_limits_the_search_ends_with_its_time() -> None:
     broken = [create_trial(state=TrialState.PRUNED, user_attrs={UNITS: 0, INFEASIBLE: True})]
     for count, clock, left in ((1, 101.0, 3), (MAX_LATE, 99.0, 3), (MAX_LATE, 101.0, 0)):
         assert late.units_left(count * broken, RUNGS, lambda now=clock: now) == left
+
+
+def test_what_is_queued_does_not_start_once_time_is_up() -> None:
+    deadline, queued = Deadline(100.0, 9, 20.0), create_trial(state=TrialState.WAITING)
+    assert not deadline.is_over([trial(5.0), queued], lambda: 99.0)
+    assert deadline.is_over([trial(5.0), queued], lambda: 100.0)
+    assert not deadline.is_over([on_rung(), queued], lambda: 101.0)  # no student yet

@@ -15,7 +15,7 @@ from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate
-from kdnas.study.attributes import BORROWED, CONTINUES, REPEATS, RUNG, RUNG_VALUES
+from kdnas.study.attributes import BORROWED, CONTINUES, REPEATS, RUNG, RUNG_VALUES, UNITS
 from kdnas.study.deadline import Deadline
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.study import evaluated
@@ -168,3 +168,14 @@ def test_a_search_out_of_time_trains_one_candidate_to_the_end(run: Run) -> None:
     pipeline.work()
     ended = [t.state for t in study.trials if t.state.is_finished()]
     assert ended == [TrialState.PRUNED, TrialState.COMPLETE]
+
+
+def test_what_was_given_back_is_not_begun_again_once_time_is_up(run: Run) -> None:
+    pipeline = Stepwise(run)
+    study = pipeline.open_study()
+    Deadline(time.time() - 1, 1, 1.0).write(study)
+    pipeline.work()
+    done, other = len(study.trials), pipeline.space.candidates[-1]
+    study.enqueue_trial(other.params, user_attrs={UNITS: 1})  # of a worker that died
+    pipeline.work()
+    assert [t.state for t in study.trials[done:]] == [TrialState.WAITING]

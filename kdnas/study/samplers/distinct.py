@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -118,15 +118,24 @@ def taken_candidates(study: Study, space: SearchSpace, but: int | None = None) -
     Trial `but` does not count, nor does a failure that has no error: it was interrupted.
     """
     trials = [t for t in study.get_trials(deepcopy=False) if t.number != but]
+    return _candidates(space, (t for t in trials if t.state != TrialState.FAIL)) | given_up(
+        trials, space
+    )
+
+
+def given_up(trials: Sequence[FrozenTrial], space: SearchSpace) -> set[Candidate]:
+    """Candidates that are not tried again: they failed twice, or were given up for good."""
     failures = Counter(str(t.params) for t in trials if _has_error(t))
-    params = [
-        {**t.system_attrs.get(FIXED_ATTR, {}), **t.params}
-        for t in trials
-        if t.state != TrialState.FAIL
-        or GIVEN_UP in t.user_attrs
-        or failures[str(t.params)] >= MAX_FAILURES
-    ]
+    failed = (t for t in trials if t.state == TrialState.FAIL)
+    lost = (
+        t for t in failed if GIVEN_UP in t.user_attrs or failures[str(t.params)] >= MAX_FAILURES
+    )
+    return _candidates(space, lost)
+
+
+def _candidates(space: SearchSpace, trials: Iterable[FrozenTrial]) -> set[Candidate]:
     names = set(space.distributions)
+    params = [{**t.system_attrs.get(FIXED_ATTR, {}), **t.params} for t in trials]
     return {space.candidate(p) for p in params if names <= p.keys()}
 
 

@@ -15,6 +15,7 @@ from kdnas.runs.context import Context
 from kdnas.space import SearchSpace
 from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
+from kdnas.study.samplers.distinct import given_up
 from kdnas.study.storage import storage_url
 from kdnas.study.study import evaluated, infeasible, load_control, load_run_study
 from kdnas.study.whole import CONTROL
@@ -39,11 +40,14 @@ def trials_left(
 
 
 def _candidates_left(context: Context, space: SearchSpace, *, control: bool) -> float:
-    """Candidates that were neither trained to the end nor found to break a limit."""
+    """Candidates that were not trained to the end, found to break a limit, or given up."""
     study, names = _own_or_control(context, control=control), set(space.distributions)
-    settled = [*evaluated(study), *infeasible(study)] if study else []
+    if study is None:
+        return float(len(space.candidates))
+    settled = [*evaluated(study), *infeasible(study)]
     tried = {space.candidate(t.params) for t in settled if names <= t.params.keys()}
-    return float(len(set(space.candidates) - tried))
+    lost = given_up(study.get_trials(deepcopy=False), space)
+    return float(len(set(space.candidates) - tried - lost))
 
 
 def search_end(context: Context, *, control: bool = False) -> Artifact[Any]:

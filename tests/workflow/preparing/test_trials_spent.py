@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from support.stepwise import Stepwise
 
 from kdnas.runs.run_folder import Run
-from kdnas.study.attributes import INFEASIBLE, UNITS
+from kdnas.study.attributes import ERROR, INFEASIBLE, UNITS
 from kdnas.study.workers import retry
 from kdnas.workflow.preparing.trials_spent import trials_left, trials_spent
 
@@ -50,3 +50,15 @@ def test_a_small_space_pays_for_no_more_trials_than_it_has_candidates(
     study.tell(second, state=TrialState.PRUNED)
     assert trials_left(step.context, space=space) == 0 < trials_left(step.context)
     assert trials_left(step.context, control=True, space=space) == 2
+
+
+def test_a_candidate_that_failed_twice_is_not_left_to_try(make_run: Callable[..., Run]) -> None:
+    step = Stepwise(make_run(trials=2000, random_control="off"))
+    study, space = step.open_study(), step.space
+    every = len(space.candidates)
+    for left in (every, every - 1):
+        study.enqueue_trial(space.params(space.candidates[0]))
+        trial = study.ask(space.distributions)
+        trial.set_user_attr(ERROR, "RuntimeError: no")
+        study.tell(trial, state=TrialState.FAIL)
+        assert trials_left(step.context, space=space) == left
