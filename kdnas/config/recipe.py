@@ -105,6 +105,13 @@ class Stage(BaseModel):
         "and neither the task nor embeddings are learnt.",
     )
     dropout: bool = Field(default=False, description="Whether the student's dropout is on.")
+    word_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of each text's tokens that a student without layers does not read at a "
+        "step.",
+    )
     freeze_student: bool = Field(
         default=False,
         description="Whether the student stays as it is, and what its losses learn beside it "

@@ -26,6 +26,7 @@ from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
 from kdnas.distillation.signals import KnownSignal, TeacherSignal
+from kdnas.distillation.word_dropout import word_dropout
 from kdnas.errors import DivergedError
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
@@ -62,6 +63,7 @@ def train(
     checkpoint: Path | None = None,
     until: float = 1.0,
     freeze_model: bool = False,
+    hidden_words: float = 0.0,
     team: Team = ALONE,
 ) -> TrainResult:
     """Trains a model, and the objective's own parameters, in place.
@@ -77,6 +79,7 @@ def train(
         until: Share of the training after which to pause; a later call with the same checkpoint
             goes on from there.
         freeze_model: Trains the objective's own parameters alone.
+        hidden_words: Share of each text that a static student does not read (`word_dropout`).
         team: Processes that share each batch; only the leading one need call this.
 
     Raises:
@@ -87,7 +90,7 @@ def train(
     with ExitStack() as stack:
         work = (model, objective, data, source, schedule, runtime)
         how: dict[str, Any] = {"pad_id": pad_id, "until": until, "freeze_model": freeze_model}
-        stack.enter_context(team.calling(train, *work, **how))
+        stack.enter_context(team.calling(train, *work, **how, hidden_words=hidden_words))
         model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
         objective.to(runtime.device)
         # The other processes wait for the leading one.
@@ -97,11 +100,13 @@ def train(
         stack.enter_context(stream_of_its_own(runtime.device))
         stack.enter_context(_frozen(model) if freeze_model else nullcontext())
         stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
+        stack.enter_context(word_dropout(model, hidden_words))
         precision = working_precision(model, runtime, objective, frozen=freeze_model)
         weights = stack.enter_context(precision)
         pace = Pace(schedule, schedule.steps(data.sizes), until)
         optimizer = _optimizer(weights.trained, schedule, runtime)
         key = f"{schedule} {objective.described}{' alone' if freeze_model else ''}"
+        key += f" without {hidden_words:g} of the words" if hidden_words else ""
         if data.class_weights is not None:
             key += f" {data.class_weights.tolist()}"
         state = Checkpoint(checkpoint, key, weights=weights, optimizer=optimizer, pace=pace)

@@ -43,6 +43,7 @@ def check_recipe(
     if teacher:
         _check_stacks(settings, teacher)
         _check_outputs_alone(settings, teacher, students, recorded=recorded)
+    _check_word_dropout(settings, students)
     for stage in _stages_taken(settings):
         scored = settings.scored_losses if stage == mini else ()
         for name in dict.fromkeys((*stage.weighed, *(n for n in scored if n in LOSSES))):
@@ -114,6 +115,17 @@ def _check_outputs_alone(
     layered = next((s for s in students if s.num_hidden_layers), teacher)
     for why in (OF_BLACK_BOX,) * recorded + (OF_STATIC,) * static:
         _check_states(settings, Shapes(teacher, layered), why)
+
+
+def _check_word_dropout(settings: Settings, students: Collection[AnyArchitecture]) -> None:
+    """Refuses to hide words from students with layers, whose attention would still read them."""
+    layered = any(s.num_hidden_layers for s in students)
+    for stage in settings.full_stages if layered else ():
+        if stage.word_dropout:
+            raise KdnasError(
+                f"stage {stage.name!r} has word_dropout, which is for students without layers; "
+                "leave it out"
+            )
 
 
 def _check_states(settings: Settings, shapes: Shapes, why: str) -> None:

@@ -147,6 +147,7 @@ def stage_on_labels(settings: Settings, stages: Iterable[Stage]) -> Stage:
         losses=dict(LABELS_ONLY),
         epochs=task_epochs(stages),
         lr=max(stage.lr for stage in own if trains_head(stage)),
+        word_dropout=max(stage.word_dropout for stage in own),
         **({"label_smoothing": max(smoothing)} if smoothing else {}),
     )
 
@@ -243,7 +244,8 @@ def _stage_key(stage: Stage, settings: Settings) -> dict[str, Any]:
         for name in losses_of(stage, has_head=True)
     }
     # What was made before the key existed is found.
-    later = {"decoder_losses"} | (set() if stage.freeze_student else {"freeze_student"})
+    later = {"decoder_losses"}
+    later |= {name for name in ("freeze_student", "word_dropout") if not getattr(stage, name)}
     longer = settings.more_epochs and stage.data == "task" and not stage.is_general
     return {
         **({"more_epochs": True} if longer else {}),

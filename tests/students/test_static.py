@@ -124,6 +124,17 @@ def test_what_it_lacks_is_refused_in_one_line(
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_students_with_layers_read_every_word(
+    teacher_folder: Path, data_folder: Path, tmp_path: Path
+) -> None:
+    stage = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}
+    given = {"architecture": "1x16", "data_dir": data_folder, "out": tmp_path / "run", **ONE}
+    with pytest.raises(KdnasError, match="'task' has word_dropout, which is for students without"):
+        distill(
+            teacher=teacher_folder, task="mrpc", **given, stages=[{**stage, "word_dropout": 0.3}]
+        )
+
+
 def test_tasks_on_words_are_refused(teacher_folder: Path, tmp_path: Path) -> None:
     save_animals(tmp_path)
     given = {**ONE, "data_dir": tmp_path, "out": tmp_path / "run"}
