@@ -10,17 +10,13 @@ import typer
 
 from kdnas.cli.options import ConfigFile, DryRun, interruptible, with_settings
 from kdnas.config import load_settings
+from kdnas.config.groups import OF_EVALUATION
 from kdnas.runtime.console import conclude
 
-OPTIONS = (
-    *("data_dir", "skip_malformed", "max_train_rows", "max_eval_rows", "seed"),
-    *("max_length", "window_stride", "max_target_length", "source_prefix"),
-    *("precision", "threads", "device"),
-)
 tuning = partial(typer.Option, rich_help_panel="Fine-tuning")
 
 
-@with_settings(*OPTIONS)
+@with_settings(*OF_EVALUATION)
 def evaluate(
     flags: dict[str, Any],
     model: str = typer.Argument(help="A checkpoint (hub id or folder) or a finished run."),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from kdnas.config.read import nearest
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
 
@@ -23,3 +26,11 @@ def check_number(name: str, value: object, least: float, most: float) -> None:
         raise KdnasError(
             f"invalid {name} {quoted(value)}: expected a number from {least:g} to {most:g}"
         )
+
+
+def check_known(name: str, options: Collection[str], known: Collection[str]) -> None:
+    """Raises KdnasError where a function that takes some settings is given another."""
+    for option in options:
+        if option not in known:
+            hint = nearest(option, known) or f"; it takes {', '.join(known)}"
+            raise KdnasError(f"kdnas.{name} has no option {quoted(option)}{hint}")

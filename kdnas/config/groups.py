@@ -36,6 +36,12 @@ OF_A_RECIPE = (
     *("transfer_rows", "transfer_methods", "transfer_tasks", "corpus_rows", "corpus_pairs"),
     *("mini_losses", "mini_score", "mini_epochs", "mini_lr", "mini_stride"),
 )
+# What `kdnas evaluate` takes.
+OF_EVALUATION = (
+    *("data_dir", "skip_malformed", "max_train_rows", "max_eval_rows", "seed"),
+    *("max_length", "window_stride", "max_target_length", "source_prefix"),
+    *("precision", "threads", "device"),
+)
 # Of a search alone, beside the panel Search: one student of a given shape has no use for them. The
 # last ones contradict a shape.
 OF_SEARCHING = ("trials", "budget")

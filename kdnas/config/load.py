@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.shown import shown
 
 Origins = dict[str, Path]
+# How far a student is pruned: one of these.
+HOW_FAR = ("speedup", "speedups", "sparsity")
 
 
 def load_settings(
@@ -37,12 +39,18 @@ def load_settings(
             or recipe and options contradict each other.
     """
     base, origins = _base(defaults)
+    if flags.get("recipe") is not None:
+        base = _without_recipe(base)
     given: dict[str, Any] = {}
     for file in map(Path, [files] if isinstance(files, str | Path) else files or ()):
         found = _options_in(file)
         given |= found
         origins |= dict.fromkeys(found, file)
     complete = given.keys() >= {"recipe", *OF_A_RECIPE}  # a run's config.yaml: resolved already
+    if complete and flags.get("recipe") is not None:
+        base, given = {**base, **_without_recipe(given)}, {}
+    if any(flags.get(name) is not None for name in HOW_FAR):  # else two of them contradict
+        base, given = _without(HOW_FAR, base), _without(HOW_FAR, given)
     given |= flags
     origins = {key: file for key, file in origins.items() if key not in flags}
     if not (complete and not {"recipes", "vocabularies", "search_over"} & flags.keys()):
@@ -56,7 +64,7 @@ def load_settings(
         _refuse_without_corpus(recipe, {**base, **given})
         base = _overlaid(base, recipe)
         if {**base, **given}.get("architecture") is not None:  # nothing is chosen from a space
-            base = {key: value for key, value in base.items() if key != "space"}
+            base = _without(("space",), base)
         given = _with_space(base, given)
         origins = {**dict.fromkeys(recipe.settings, recipe.file), **origins}
         origins.setdefault("stages", recipe.file)
@@ -98,6 +106,21 @@ def _base(defaults: Mapping[str, Any] | Path | None) -> tuple[dict[str, Any], Or
     return dict(defaults or {}), {}
 
 
+def _without_recipe(values: dict[str, Any]) -> dict[str, Any]:
+    """Resolved values without those that their recipe has set: another one takes its place."""
+    if "recipe" not in values or "stages" not in values:
+        return values
+    left = _without(("recipe", "stages"), values)
+    try:
+        old = find_recipe(values["recipe"])
+    except KdnasError:  # its file is gone
+        return left
+    alone = validated(old.overlay)
+    together = validated(_without_plain(values) if values["stages"] else values)
+    set_by_it = {key for key in old.settings if getattr(alone, key) == getattr(together, key)}
+    return _without(set_by_it, left)
+
+
 def _overlaid(values: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     kept = _without_plain(values) if recipe.stages else values
     return kept | _with_space(values, recipe.overlay)
@@ -113,7 +136,11 @@ def _with_space(before: Mapping[str, Any], later: dict[str, Any]) -> dict[str, A
 
 def _without_plain(values: dict[str, Any]) -> dict[str, Any]:
     """Without the options that stages take the place of."""
-    return {key: value for key, value in values.items() if key not in PLAIN_RECIPE}
+    return _without(PLAIN_RECIPE, values)
+
+
+def _without(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in names}
 
 
 def _refuse_other_stages(recipe: Recipe, given: Mapping[str, Any], origins: Origins) -> None:

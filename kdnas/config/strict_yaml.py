@@ -26,8 +26,8 @@ CORE = "tag:yaml.org,2002:"
 NODES = (yaml.ScalarEvent, yaml.AliasEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)
 PLAIN = {f"{CORE}{name}": name for name in ("str", "int", "float", "bool", "null")}
 TEXT, MERGE = f"{CORE}str", f"{CORE}merge"
-# YAML 1.1 reads 010 as 8 and 1:30 as 90; here they are texts, as they look.
-NO_NUMBER = re.compile(r"[-+]?0[0-9_]+|.*:.*")
+# YAML 1.1 reads 010 as 8, 1:30 as 90 and 0x128 as 296; here they are texts, as they look.
+NO_NUMBER = re.compile(r"[-+]?0[0-9_]+|[-+]?0[xb].*|.*:.*")
 
 
 class _RefusedError(Exception):

@@ -25,6 +25,8 @@ LEAST_WINDOWS = 4
 # Tokens of a forward pass; a GPU is not filled by fewer.
 FORWARD_TOKENS = 2048
 FORWARD_TOKENS_GPU = 32768
+# Numbers that a model which gives a whole vocabulary for each token may give in one of them: 1 GB.
+FORWARD_OUTPUTS = 2**28
 
 Indices = NDArray[np.int64]
 
@@ -144,9 +146,10 @@ def plan_once(lengths: Indices, tokens: int = FORWARD_TOKENS) -> list[Indices]:
     return _runs(np.argsort(lengths, kind="stable"), lengths, tokens)
 
 
-def forward_tokens(device: torch.device) -> int:
-    """Tokens of a batch that is not trained on."""
-    return FORWARD_TOKENS if device.type == "cpu" else FORWARD_TOKENS_GPU
+def forward_tokens(device: torch.device, outputs: int = 1) -> int:
+    """Tokens of a batch that is not trained on, where each gets so many outputs."""
+    most = FORWARD_TOKENS if device.type == "cpu" else FORWARD_TOKENS_GPU
+    return max(1, min(most, FORWARD_OUTPUTS // outputs))
 
 
 def part_of(
@@ -232,9 +235,11 @@ def _decoder_inputs(
     return ids
 
 
-def batches_once(data: EncodedExamples, pad_id: int, device: torch.device) -> Iterator[Batch]:
-    """The data once, by length, on a device; ends on Ctrl-C."""
-    for indices in plan_once(data.sizes, forward_tokens(device)):
+def batches_once(
+    data: EncodedExamples, pad_id: int, device: torch.device, outputs: int = 1
+) -> Iterator[Batch]:
+    """The data once, by length, on a device; ends on Ctrl-C. See `forward_tokens`."""
+    for indices in plan_once(data.sizes, forward_tokens(device, outputs)):
         check()
         yield collate(data, indices, pad_id).to(device)
 

@@ -49,6 +49,12 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     return nn.ModuleList(itertools.chain.from_iterable(stacks_of(model)))
 
 
+def outputs_a_token(model: PreTrainedModel) -> int:
+    """The size of the vocabulary that a model gives for each token; 1 where it gives none."""
+    head = model.get_output_embeddings()
+    return 1 if head is None else len(cast(nn.Linear, head).weight)
+
+
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether attention can be over packed tokens: it goes through transformers' interface."""
     return bool(model._supports_attention_backend)  # of no model with a decoder

@@ -22,6 +22,7 @@ from kdnas.distillation.embedding_rows import word_embeddings
 from kdnas.distillation.forward import forward
 from kdnas.distillation.generation import generate
 from kdnas.distillation.losses.base import WeightedLosses
+from kdnas.distillation.modules import outputs_a_token
 from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
@@ -243,7 +244,7 @@ def heldout_losses(
     objective.to(runtime.device)
     sums, totals = dict.fromkeys(objective.ends, 0.0), dict.fromkeys(objective.ends, 0)
     with computing(runtime.device) as let_pass, working_precision(model, runtime):
-        for batch in batches_once(data, pad_id, runtime.device):
+        for batch in batches_once(data, pad_id, runtime.device, outputs_a_token(model)):
             let_pass()
             with runtime.autocast():
                 losses = objective.heldout_values(model, batch, source)
@@ -274,7 +275,7 @@ def logits_of(
     model.to(runtime.device).eval()  # type: ignore[arg-type]
     logits = torch.empty(0, 0)
     with computing(runtime.device) as let_pass, working_precision(model, runtime):
-        for batch in batches_once(data, pad_id, runtime.device):
+        for batch in batches_once(data, pad_id, runtime.device, outputs_a_token(model)):
             let_pass()
             with runtime.autocast():
                 output = forward(model, batch, OutputRequest(logits=True))

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from kdnas.config import Settings, load_settings, read_yaml
+from kdnas.config.arguments import check_known
+from kdnas.config.groups import OF_EVALUATION
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
@@ -43,8 +45,8 @@ def evaluate(
     data_dir: Path | str | None = None,
     fine_tune: bool | None = None,
     grid: bool = False,
-    lrs: str | Sequence[float] | None = None,
-    batch_sizes: str | Sequence[int] | None = None,
+    lrs: str | float | Sequence[float] | None = None,
+    batch_sizes: str | int | Sequence[int] | None = None,
     epochs: float | None = None,
     seeds: int = 1,
     out: Path | str | None = None,
@@ -76,7 +78,7 @@ def evaluate(
         split: `test` scores the test splits, with a checkpoint as it is; nothing is chosen there.
         dry_run: Only plans the fine-tunings.
         options: Other settings: `max_length`, `max_train_rows`, `max_eval_rows`, `seed`,
-            `precision`, `threads`, `device`.
+            `precision`, `threads`, `device`, and the others of `kdnas evaluate`.
 
     Returns:
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
@@ -90,6 +92,7 @@ def evaluate(
     Raises:
         KdnasError: The checkpoint, the data or an option cannot be used.
     """
+    check_known("evaluate", options, OF_EVALUATION)
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
     settings = load_settings(config, flags, _of_run(Path(model)))

@@ -17,6 +17,7 @@ from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
 from kdnas.evaluation.texts import Row, is_paired, rows_of
 from kdnas.files.artifact import damage, manifest_of
+from kdnas.runs.run_folder import holds_run
 from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.device import Runtime, start_runtime
 from kdnas.runtime.shown import printable
@@ -226,9 +227,9 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
 def _task_of(place: Path) -> TaskSpec | None:
     """The task of the run that a folder is, or that its student lies in."""
     for folder in (place, *list(place.absolute().parents)[:3]):
-        if (folder / "config.yaml").exists():
-            settings = load_settings((), {}, folder / "config.yaml")
+        if holds_run(folder) or (folder == place and (folder / "config.yaml").exists()):
             try:
+                settings = load_settings((), {}, folder / "config.yaml")
                 return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
             except KdnasError:  # its YAML file has moved; the model works all the same
                 return None

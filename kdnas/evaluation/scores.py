@@ -135,7 +135,7 @@ def scored_answers(spec: TaskSpec, said: Answers, split: str) -> dict[str, dict[
 def baseline(
     spec: TaskSpec, train: Sequence[EncodedExamples], splits: Mapping[str, EncodedExamples]
 ) -> dict[str, Any] | None:
-    """The scores of one constant answer: the majority class, or the mean, of the `train` rows.
+    """The scores of one constant answer, the best for the task's first metric on `train` rows.
 
     Returns:
         Its `name`, and its `scores` and `rows` as `scores_and_intervals` gives them; None for
@@ -143,15 +143,21 @@ def baseline(
     """
     kind = spec.task_type
     truths = np.concatenate([kind.truths(data) for data in train])
-    constant = kind.constant_answer(truths[kind.known(truths)], spec.labels or ())
-    if constant is None:
+    constants = kind.constant_answers(truths[kind.known(truths)], spec.labels or ())
+    if not constants:
         return None
+    constant = constants[0]
+    if len(constants) > 1:
+        metric = spec.metric(spec.metrics[0])
+        said = [np.concatenate([one.predict(data) for data in train]) for one in constants]
+        told = [metric(*known_rows(spec, one, truths)) for one in said]
+        constant = constants[int(np.argmax(told))]
     scores: dict[str, float] = {}
     rows: dict[str, Any] = {}
     for split, data in splits.items():
-        said = known_rows(spec, constant.predict(data), kind.truths(data))
-        scores |= metrics_of(spec, said, split)
-        rows[split] = _plain(said)
+        answers = known_rows(spec, constant.predict(data), kind.truths(data))
+        scores |= metrics_of(spec, answers, split)
+        rows[split] = _plain(answers)
     return {"name": f"always {constant.name}", "scores": scores, "rows": rows}
 
 

@@ -46,16 +46,21 @@ def rows_of(
     A text is a string, or what else the task's type reads: a list of words.
     """
     if not pairs:
-        for text in texts:
-            if fault := kind.text_fault(text):
-                raise KdnasError(f"cannot label {fault}")
+        _refuse_faults(kind, texts)
         return [_row(kind, text) for text in texts]
     if len(pairs) != len(texts):
         raise KdnasError(
             f"{len(texts)} text(s) but {len(pairs)} second text(s); give one --text-pair a text"
         )
+    _refuse_faults(PLAIN, (*texts, *pairs))
     both = zip(texts, pairs, strict=True)
-    return [Row(clean_text(text), clean_text(pair)) for text, pair in both]
+    return [Row(_row(PLAIN, text).text, _row(PLAIN, pair).text) for text, pair in both]
+
+
+def _refuse_faults(kind: TaskType, cells: Iterable[Any]) -> None:
+    for cell in cells:
+        if fault := kind.text_fault(cell):
+            raise KdnasError(f"cannot label {fault}")
 
 
 def _row(kind: TaskType, cell: Any, second: str | None = None, identity: Any = None) -> Row:

@@ -74,8 +74,8 @@ class Outcome:
 def plan(
     settings: Settings,
     grid: bool = False,
-    lrs: str | Sequence[float] | None = None,
-    batch_sizes: str | Sequence[int] | None = None,
+    lrs: str | float | Sequence[float] | None = None,
+    batch_sizes: str | int | Sequence[int] | None = None,
     epochs: float | None = None,
     seeds: int = 1,
 ) -> list[Point]:
@@ -95,10 +95,11 @@ def plan(
 
 
 def _numbers(
-    flag: str, given: str | Sequence[Number], kind: Callable[[str], Number]
+    flag: str, given: str | Number | Sequence[Number], kind: Callable[[str], Number]
 ) -> tuple[Number, ...]:
-    """Positive numbers, also as text with commas between them."""
-    parts = given.split(",") if isinstance(given, str) else map(str, given)
+    """Positive numbers, also as text with commas between them, or one alone."""
+    several = [given] if isinstance(given, int | float) else given
+    parts = several.split(",") if isinstance(several, str) else map(str, several)
     try:
         values = tuple(dict.fromkeys(kind(part) for part in parts))
     except ValueError:

@@ -224,8 +224,10 @@ def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> l
     recorded = run.settings.teacher_predictions is not None
     who = "student base" if recorded else "teacher"
     try:
-        known = (tuned / "config.json").exists()
-        teacher = load_teacher(str(tuned) if known else teacher_source(run.settings.base), spec)
+        known, order = (tuned / "config.json").exists(), run.settings.label_map
+        words = order.split(",") if order and not known else ()
+        source = str(tuned) if known else teacher_source(run.settings.base)
+        teacher = load_teacher(source, spec, label_map=words)
     except KdnasError as error:
         say(f"no teacher beside it: {error}")
         return []

@@ -51,6 +51,8 @@ class RunData:
             none, as for `further_texts`.
         proxy_is_own: Whether `distillation` are the task's own rows.
         spare_texts: The texts of `spare`.
+        stands_in: The evaluation split that is a tenth of the training rows; None where all have
+            files of their own.
     """
 
     spec: TaskSpec
@@ -72,6 +74,7 @@ class RunData:
     further_texts: Examples | None = None
     proxy_is_own: bool = True
     spare_texts: Examples | None = None
+    stands_in: str | None = None
 
 
 def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any) -> RunData:
@@ -130,6 +133,7 @@ def prepare_data(task: TaskData, settings: Settings, tokenizer: Any, config: Any
         task.further,
         proxy_is_own=seen is encoded,
         spare_texts=few,
+        stands_in=task.held_out,
     )
 
 

@@ -40,7 +40,7 @@ HUB_SECONDS = 3.0
 # Options that name folders, services or the machine of whoever ran it, or stand elsewhere.
 PLACES = {
     *("teacher", "task", "out", "data_dir", "corpus", "general_teacher", "storage", "study"),
-    *("teacher_predictions", "student_base"),
+    *("teacher_predictions", "student_base", "learn_from"),
     *("tasks", "stages", "recipes", "offered", "cache_limit", "track", "worker_timeout"),
     *("threads", "jobs", "device", "force"),
 }
@@ -134,7 +134,7 @@ def _results(report: Report) -> list[EvalResult]:
                 dataset_type=report.dataset,
                 dataset_name=report.dataset_name,
                 dataset_config=report.dataset_config,
-                dataset_split=split,
+                dataset_split="train" if report.data and report.data.stands_in == split else split,
                 metric_type=metric.hub_type,
                 metric_name=f"{metric.hub_name} ({of_class}" if of_class else metric.hub_name,
                 metric_value=value,
@@ -161,8 +161,14 @@ def _options(settings: Settings) -> list[tuple[str, str]]:
     panels: dict[str, list[str]] = {}
     for panel, name, value in every_setting(settings):
         if name not in PLACES:
-            panels.setdefault(panel, []).append(f"{name} {shown(value)}")
+            panels.setdefault(panel, []).append(f"{name} {_without_folders(shown(value))}")
     return [(panel, _cell(", ".join(values))) for panel, values in panels.items()]
+
+
+def _without_folders(value: str) -> str:
+    """A setting, or several with commas between them, without folders of this machine."""
+    parts = value.split(",")
+    return ",".join(Path(part).name if Path(part).is_absolute() else part for part in parts)
 
 
 def _cell(text: str) -> str:

@@ -227,6 +227,7 @@ class DataFacts(Part):
     splits: dict[str, SplitFacts]
     proxy: int  # training rows (or corpus texts) that short trainings see
     assumed: list[str] = []  # how files were read where that is not the usual way
+    stands_in: str | None = None  # the split that is a held-out tenth of the training rows
     texts: int = 1  # that a row has
     example: list[str] = []  # one training text, or pair, that is neither scored nor long
 

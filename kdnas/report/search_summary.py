@@ -10,8 +10,10 @@ import pandas as pd
 
 from kdnas.config import Settings
 from kdnas.config.duration import duration
-from kdnas.report.model import Bargain, Best, Budget, Found, Search, Spread, TooSlow
+from kdnas.report.model import Bargain, Best, Budget, Finalist, Found, Search, Spread, TooSlow
 from kdnas.report.trials_table import finished, front, records
+from kdnas.runs.run_folder import Run
+from kdnas.scoring.rank_agreement import agreement
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
 from kdnas.study.rows import CANDIDATE, candidate_of
@@ -21,7 +23,29 @@ BUDGETS = (2.0, 4.0, 8.0)
 TIMES = (1.25, 1.6, 2.5)
 BETTER, WORSE = 0.002, 0.1
 MOST = 3
+# The event of a trial that, timed at length, is too slow to ship.
+TOO_SLOW = "too slow"
 SETTINGS = ("sampler", "objective", "rungs", "max_params", "alpha", "beta", "cost", "seed")
+
+
+def search_of(
+    run: Run,
+    settings: Settings,
+    table: pd.DataFrame,
+    control: pd.DataFrame | None,
+    space_size: int,
+    winner: int | None,
+) -> Search:
+    """The report's part on a run's search: its trials, what was timed at length, its finalists."""
+    timed = run.events(TOO_SLOW, trial=int, speedup=float)
+    slow = {one["trial"]: one["speedup"] for one in timed if one["trial"] != winner}
+    slow = {k: fast for k, fast in slow.items() if fast < (settings.speedup or 0)}
+    found = search_summary(settings, table, control, space_size, winner, slow)
+    known = run.step("finalists", {})
+    finalists = [Finalist(**one) for one in (known.read() if known.done() else [])]
+    pairs = [one.score for one in finalists], [one.selection for one in finalists]
+    tau = agreement(*pairs).tau if len(finalists) > 1 else None
+    return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})
 
 
 def search_summary(

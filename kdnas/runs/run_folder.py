@@ -287,6 +287,11 @@ def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:
             )
 
 
+def holds_run(folder: Path) -> bool:
+    """Whether a folder is a run's that has begun: others may have a config.yaml, too."""
+    return all((folder / name).exists() for name in ("config.yaml", LOG))
+
+
 def _refuse_fixed(ours: Settings, theirs: Settings, folder: Path) -> None:
     """Refuses a change that would make another run of it."""
     # The folder may have been moved, and where a study is read from may hold a password.

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.batches import Batch, batches_once
 from kdnas.distillation.forward import forward
+from kdnas.distillation.modules import outputs_a_token
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import TeacherSignal
@@ -56,7 +57,7 @@ def heldout_agreement(
     found = Concordance(int(rows.max(initial=0)) + 1)
     model.to(runtime.device).eval()  # type: ignore[arg-type]
     with computing(runtime.device) as let_pass, working_precision(model, runtime):
-        for batch in batches_once(data, pad_id, runtime.device):
+        for batch in batches_once(data, pad_id, runtime.device, outputs_a_token(model)):
             let_pass()
             with runtime.autocast():
                 ours = forward(model, batch, LOGITS).logits

@@ -123,6 +123,8 @@ def load_data(
         for split, rows in raw.items()
         if rows.assumed and (split in chosen or held_out in chosen)
     )
+    if held_out in chosen:
+        assumed += (f"no {held_out} file: a tenth of the training rows, held out, stands in",)
     return TaskData(
         spec, chosen, source.description, held_out if held_out in chosen else None, assumed
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from kdnas.distillation.batches import Batch, collate, plan_epoch
+from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_epoch, plan_once
 from kdnas.distillation.losses import TeacherStatistics
 from kdnas.distillation.outputs import OutputRequest, hidden_states
 from kdnas.distillation.signals import LiveSignal, NoSignal, TeacherSignal, ViewedSignal
@@ -79,6 +79,9 @@ def some_batches(
     if runtime.device.type != "cpu":
         count, size = 1, GPU_BATCH_SIZE
     plan = plan_epoch(data.sizes, size, seed, 0)[:count]
+    if runtime.device.type != "cpu":  # of long texts, one such batch would not fit
+        most = forward_tokens(runtime.device)
+        plan = [part[few] for part in plan for few in plan_once(data.sizes[part], most)]
     return [collate(data, indices, pad_id).to(runtime.device) for indices in plan]
 
 

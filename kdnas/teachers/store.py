@@ -24,6 +24,7 @@ from torch import Tensor
 from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_once
 from kdnas.distillation.losses import TeacherStatistics, TeacherView
 from kdnas.distillation.losses.logits import logit_variance
+from kdnas.distillation.modules import outputs_a_token
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import LiveSignal, ViewedSignal
@@ -45,7 +46,7 @@ from kdnas.teachers.stored_logits import KEEP, MANY, UNIT_BYTES, StoredTop, TopW
 ENDING = ".f16"
 # Tokens whose states are written at once.
 WINDOW_TOKENS = 32768
-HALF_MAX, HALF_BYTES = 65504.0, 2
+HALF_MAX, HALF_BYTES, LOGIT_BYTES = 65504.0, 2, 4
 DISK_SHARE = 0.5
 # The kinds of states of which a batch compares some tokens.
 COMPARED = ("hidden", "filtered")
@@ -121,12 +122,12 @@ class SignalStore:
         if device.type != "cuda":
             return None
         if (state, device) not in self._there:
-            whole = self.logits
-            if state is not None:
-                whole = torch.from_numpy(np.array(self.states[state]))
-            room = torch.cuda.mem_get_info(device)[0] * GPU_SHARE
-            fits = whole is not None and whole.nbytes <= room
-            self._there[state, device] = whole.to(device) if whole is not None and fits else None
+            # Read from the disk only where there is room for it.
+            whole = self.logits if state is None else self.states[state]
+            room, there = torch.cuda.mem_get_info(device)[0] * GPU_SHARE, None
+            if whole is not None and whole.nbytes <= room:
+                there = torch.as_tensor(np.array(whole)).to(device)
+            self._there[state, device] = there
         return self._there[state, device]
 
     def subset(self, indices: NDArray[np.int64] | None = None) -> StoredSignal:
@@ -191,6 +192,8 @@ def store_key(
     also: dict[str, Any] = {"views": made} if made else {}
     also |= {"recorded": teacher.scale} if teacher.recorded else {}
     also |= {"kept": asdict(KEEP)} if teacher.architecture.decoder else {}
+    if _logit_bytes(teacher) >= LOGIT_BYTES * MANY:  # once kept like those of a vocabulary
+        also["logits"] = "all"
     return teacher_key(teacher, data, head=teacher.has_head, precision=precision, **also)
 
 
@@ -262,12 +265,13 @@ def build_store(
             let_pass = stack.enter_context(computing(runtime.device))
             stack.enter_context(working_precision(teacher.model, runtime))
             stack.enter_context(torch.inference_mode())
+            tokens = forward_tokens(runtime.device, outputs_a_token(teacher.model))
             windows = _windows(data.sizes) if writer.request != OutputRequest() else []
             advance = stack.enter_context(progress("teacher signal", len(windows)))
             for window in windows:
                 writer.begin(window)
                 part = data.sizes[window.start : window.stop]
-                for places in plan_once(part, forward_tokens(runtime.device)):
+                for places in plan_once(part, tokens):
                     indices = places + window.start
                     batch = collate(data, indices, teacher.pad_id).to(runtime.device)
                     writer.add(batch, signal.fetch(batch, writer.request))
@@ -288,8 +292,15 @@ def store_bytes(
     """Size of a store, in bytes; of a vocabulary's outputs the most that it may take."""
     size, units = teacher.architecture.hidden_size, data.unit_offsets
     top = UNIT_BYTES * int(units[-1]) if teacher.architecture.decoder else 0
+    top += _logit_bytes(teacher) * int(units[-1])
     rows = {state: _rows(state, data.offsets, units) for state in states}
     return top + HALF_BYTES * sum(n * _width(s, size, views) for s, n in rows.items())
+
+
+def _logit_bytes(teacher: Teacher) -> int:
+    """What is stored of each unit's logits, where they are stored as they are."""
+    whole = teacher.gives_logits and not teacher.architecture.decoder
+    return LOGIT_BYTES * int(teacher.model.config.num_labels) if whole else 0
 
 
 def stored_states(teacher: Teacher, states: Iterable[State], views: Views) -> frozenset[State]:
@@ -354,7 +365,7 @@ class _Writer:
         layers = (hidden_states(range(n), side) for side, n in counts.items())
         every = frozenset(self.files).union(*layers)
         self.request = OutputRequest(every, teacher.has_head and not teacher.recorded)
-        self.gives_logits = teacher.gives_logits
+        self.gives_logits, self.is_vocabulary = teacher.gives_logits, bool(shape.decoder)
         self.widths = {state: _width(state, width, views) for state in self.files}
         self.window, self.rows = range(0), dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
@@ -390,7 +401,7 @@ class _Writer:
             self._add_logits(units, signal.logits)
 
     def _add_logits(self, units: NDArray[np.int64], logits: Tensor) -> None:
-        if logits.shape[1] >= MANY:
+        if self.is_vocabulary and logits.shape[1] >= MANY:
             self.top = self.top or TopWriter(self.stack, self.folder)
             self.top.add(units, logits)
             return

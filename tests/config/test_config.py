@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
+import yaml
 
 from kdnas.config import Settings, load_settings, validated
 from kdnas.config.options import PANELS
@@ -302,3 +303,21 @@ def test_two_processes_cannot_hold_a_run(tmp_path: Path) -> None:
         Run.open(run.folder).alone(),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("there", "given"),
+    [
+        ({"speedup": 4.0}, {"speedups": (2.0, 4.0)}),
+        ({"speedups": [2.0, 4.0]}, {"speedup": 4.0}),
+        ({"sparsity": 0.5}, {"speedup": 4.0}),
+    ],
+)
+def test_how_far_to_prune_is_as_the_flags_say(
+    there: dict[str, Any], given: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(yaml.safe_dump({"pruned": "ziplm", **there}))
+    found = load_settings(file, given)
+    asked = {name: getattr(found, name) for name in ("speedup", "speedups", "sparsity")}
+    assert asked == {"speedup": None, "speedups": (), "sparsity": None, **given}

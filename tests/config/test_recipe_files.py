@@ -17,7 +17,7 @@ from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
 from kdnas.recipes.spelled_out import spelled_out
-from kdnas.runs.run_folder import Run
+from kdnas.runs.run_folder import Run, dump
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import PrunedArchitecture
 from kdnas.tasks import load_spec
@@ -281,3 +281,39 @@ def test_outputs_alone_of_a_black_box_teach_students_without_layers() -> None:
     compared = load_settings(None, {"recipe": "states"})
     with pytest.raises(KdnasError, match="learns from hidden, which reads more of a teacher"):
         check_recipe(compared, TEACHER, [static], recorded=True)
+
+
+SWITCHED = [
+    *(("relations", "states"), ("relations", "default"), ("labels", "states"), ("pkd", "states")),
+    *(("wide", "relations"), ("states", "states"), ("default", "logits"), ("logits", "default")),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), SWITCHED)
+def test_another_recipe_takes_the_whole_place_of_a_runs(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    """Whether the run is resumed or its config.yaml given with --config."""
+    config = tmp_path / "config.yaml"
+    config.write_text(dump(load_settings(None, {"recipe": before, "batch_size": 16})))
+    wanted = load_settings(None, {"recipe": after, "batch_size": 16})
+    assert load_settings(config, {"recipe": after}) == wanted
+    assert load_settings((), {"recipe": after}, config) == wanted
+
+
+def test_what_a_person_set_beside_a_recipe_stays(tmp_path: Path) -> None:
+    config, own = tmp_path / "config.yaml", {"inherit": True, "mapping": "last"}
+    config.write_text(dump(load_settings(None, {"recipe": "labels", **own})))
+    found = load_settings((), {"recipe": "pkd"}, config)
+    assert found.mapping == "skip" and found.inherit  # what pkd says itself, and what it does not
+    assert load_settings((), {"recipe": "states"}, config).mapping == "last"
+
+
+def test_a_recipe_of_a_file_that_is_gone_is_left(tmp_path: Path) -> None:
+    file, config = tmp_path / "own.yaml", tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"stages": [STAGE]}))
+    config.write_text(dump(load_settings(None, {"recipe": str(file)})))
+    file.unlink()
+    assert load_settings((), {"recipe": "states"}, config) == load_settings(
+        None, {"recipe": "states"}
+    )

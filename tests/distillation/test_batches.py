@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from kdnas.distillation.batches import PAD_MULTIPLE, collate, plan_epoch, plan_once, tensors_of
+from kdnas.distillation.batches import (
+    FORWARD_TOKENS,
+    PAD_MULTIPLE,
+    collate,
+    forward_tokens,
+    plan_epoch,
+    plan_once,
+    tensors_of,
+)
 from kdnas.tasks import EncodedExamples
 from kdnas.tasks.encode import offsets_of
 
@@ -148,3 +156,10 @@ def test_parts_of_data_keep_what_the_decoder_reads() -> None:
     both = data.take([1]).joined(data.take([0]))
     assert both.decoder_ids.tolist() == [103, 100, 101, 102]  # type: ignore[union-attr]
     assert data.fingerprint() != replace(data, decoder_ids=data.decoder_ids + 1).fingerprint()  # type: ignore
+
+
+def test_a_batch_of_a_vocabularys_outputs_is_as_large_as_they_allow() -> None:
+    cpu = torch.device("cpu")
+    assert forward_tokens(cpu) == forward_tokens(cpu, 50_265) == FORWARD_TOKENS
+    assert forward_tokens(torch.device("cuda"), 50_265) == 2**28 // 50_265 == 5340
+    assert forward_tokens(cpu, 250_112) == 1073 and forward_tokens(cpu, 2**30) == 1

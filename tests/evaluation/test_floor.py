@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kdnas.evaluation.floor import floor_model
-from kdnas.tasks import Examples, load_spec
+from kdnas.evaluation.scores import baseline
+from kdnas.tasks import EncodedExamples, Examples, load_spec
 
 GOOD = ["a good film", "a fine film", "good and fine", "so good"] * 5
 BAD = ["a bad film", "a dull film", "bad and dull", "so bad"] * 5
@@ -36,3 +37,14 @@ def test_scores_are_regressed() -> None:
 def test_texts_without_words_have_no_floor(texts: list[str]) -> None:
     train = Examples(texts, None, np.array([0, 1]))
     assert floor_model(load_spec("sst2"), train, 0) is None
+
+
+def test_the_constant_answer_is_the_one_that_is_best_by_the_tasks_metric() -> None:
+    """Always the rare class, of which F1 asks; the frequent one would have an F1 of 0."""
+    labels = np.array([0] * 12 + [1] * 8)
+    rows = EncodedExamples(np.zeros(20, np.int32), None, np.arange(21), labels)
+    for metrics, name, score in ((["f1", "accuracy"], "spam", 4 / 7), (["accuracy"], "ham", 0.6)):
+        task = {"text": "text", "labels": ["ham", "spam"], "metrics": metrics}
+        found = baseline(load_spec("mine", {"mine": task}), [rows], {"validation": rows})
+        assert found is not None and found["name"] == f"always {name}"
+        assert found["scores"][metrics[0]] == pytest.approx(score)

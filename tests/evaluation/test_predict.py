@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -49,6 +50,7 @@ def make_run(folder: Path, classifier: Path, task: str) -> Path:
     student_artifact(folder / "student", {"trial": 1}, tokenizer).write(model)
     (folder / "config.yaml").write_text(dump(Settings(task=task, **QUICK)))
     (folder / "report.json").write_text("{}")
+    (folder / "log.jsonl").touch()
     return folder
 
 
@@ -173,6 +175,21 @@ def test_a_text_without_a_second_one_among_pairs_is_refused(model: Path) -> None
     with pytest.raises(KdnasError, match="the text 'the film' has no second text, and others"):
         list(predict_rows(classifier, rows))
     assert len(list(predict_rows(classifier, rows[::2]))) == 2
+
+
+def test_a_missing_second_text_is_an_empty_one(model: Path) -> None:
+    assert predict(model, ["a"], pairs=[None]) == predict(model, ["a"], pairs=[""])
+
+
+def test_files_of_other_programs_beside_a_model_say_nothing_of_its_task(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model, tmp_path / "clf")
+    monkeypatch.chdir(tmp_path)
+    told = predict("clf", ["a good film"])
+    for text in ("site_name: docs", "task: mrpc"):
+        Path("config.yaml").write_text(text)
+        assert predict("clf", ["a good film"]) == told
 
 
 def test_a_run_knows_its_columns(

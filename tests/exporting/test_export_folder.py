@@ -146,6 +146,22 @@ def test_a_score_that_int8_ruins_is_refused(run: Run, refused: Callable[..., str
     assert not (run.folder / "export").exists()
 
 
+def test_the_teachers_outputs_are_read_in_the_order_of_the_label_map(run: Run) -> None:
+    swapped = student_of(2)
+    swapped.config.id2label = {0: "LABEL_0", 1: "LABEL_1"}
+    with torch.no_grad():
+        for part in swapped.classifier.parameters():
+            part.copy_(part.flip(0))
+    folder = run.folder.parent / "swapped"
+    swapped.save_pretrained(folder)
+    small_tokenizer().save_pretrained(folder)
+    changes = {"teacher": str(folder), "label_map": "1,0", "teacher_as_is": True}
+    changed = Run(run.folder, run.settings.model_copy(update=changes))
+    rows = export(changed, ["onnx"], timing=False)["models"]
+    teachers = [row["scores"] for row in rows if row["model"] == "teacher"]
+    assert teachers == [{"accuracy": 1.0}] * 2
+
+
 def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run.settings.data_dir / "SST-2")
     gone = {"teacher": str(run.folder / "gone")}

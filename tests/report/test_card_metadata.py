@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import ModelCard
 from made_runs import report_of
 
+from kdnas.config import Settings
 from kdnas.report.card import model_card, origin_of
 from kdnas.tasks import TASK_TYPES
 
@@ -121,3 +122,18 @@ def test_the_embedded_teacher_is_a_hub_model_with_a_licence() -> None:
     data = card_of("sentence-transformers/all-MiniLM-L6-v2").data
     assert data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
     assert (data.license, data.language) == ("apache-2.0", "en")
+
+
+def test_scores_on_held_out_training_rows_are_not_those_of_a_split() -> None:
+    told = {"length": 64, "splits": {}, "proxy": 1, "stands_in": "validation"}
+    assert {r.dataset_split for r in card_of("a", data=told).data.eval_results} == {"train"}
+    assert {r.dataset_split for r in card_of("a").data.eval_results} == {"validation"}
+
+
+def test_folders_of_a_machine_stay_out_of_it(tmp_path: Path) -> None:
+    own, run = tmp_path / "own.yaml", tmp_path / "run"
+    text = model_card(report_of(), Settings(recipe=str(own), learn_from=str(run)))
+    assert str(tmp_path) not in text and "recipe own.yaml" in text
+    pruned = Settings(pruned="ziplm", sparsity=0.8, assistants=f"0.6,{run}")
+    text = model_card(report_of(), pruned)
+    assert str(tmp_path) not in text and "assistants 0.6,run" in text

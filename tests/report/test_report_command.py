@@ -18,7 +18,10 @@ from support.processes import Child
 from kdnas.report import watch
 from kdnas.report.compare import names_of
 from kdnas.report.data import read_run
+from kdnas.report.model import Finalist
+from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.worth import worth
+from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run
 
 
@@ -158,3 +161,18 @@ def test_the_worth_of_the_score_is_told_or_how_it_is_found_out(run: Path) -> Non
     known = worth(read_run(Run.open(run)))
     assert known is not None
     assert "cannot be told: 3 students" in known.sentence and "kdnas fidelity" in known.sentence
+
+
+def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) -> None:
+    found = Run.open(run)
+    Run(run, found.settings.model_copy(update={"speedup": 3.0})).save()
+    table = read_run(Run.open(run)).table.dropna(subset=["score"])
+    best = table.sort_values("score").iloc[-1]
+    found.log(TOO_SLOW, trial=int(best.number), speedup=2.9)
+    names = {"trial": 2, "name": "a", "score": 0.7, "selection": 0.8}, {"trial": 1, "name": "b"}
+    finalists = [names[0], {**names[1], "score": 0.6, "selection": 0.7}]
+    found.step("finalists", {}).write([Finalist(**one).model_dump() for one in finalists])
+    search = rewrite_report(Run.open(run)).report.search
+    assert [one.trial for one in search.finalists] == [2, 1] and search.finalists_tau == 1
+    assert [one.trial for one in search.too_slow] == [best.number]
+    assert best.number not in [one.trial for one in search.bargains]

@@ -29,6 +29,8 @@ def test_a_missing_validation_split_is_held_out_of_train(tmp_path: Path) -> None
     assert not set(train.text) & set(validation.text)
     assert validation.labels is not None
     assert np.bincount(validation.labels).tolist() == [5, 15]
+    stands = "no validation file: a tenth of the training rows, held out, stands in"
+    assert data.held_out == "validation" and data.assumed == (stands,)
 
 
 def test_the_held_out_rows_are_always_the_same(tmp_path: Path) -> None:

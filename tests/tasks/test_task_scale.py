@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kdnas.tasks import Examples
 from kdnas.tasks.types import TASK_TYPES, UNSCALED, LabelScale
 
 CLASSES, SCORES = TASK_TYPES["classification"], TASK_TYPES["regression"]
@@ -24,9 +25,13 @@ def test_what_has_no_scale_stays_the_same_object() -> None:
     assert UNSCALED.standard(labels) is labels is UNSCALED.restored(labels)
 
 
-def test_the_best_constant() -> None:
-    assert CLASSES.constant(np.array([1, -100, 2, 1]), 4).tolist() == [0, 1, 0, 0]
-    assert SCORES.constant(np.array([1.0, np.nan, 4.0]), 1).tolist() == [2.5]
+def test_constants_are_the_classes_by_their_rows_and_the_mean() -> None:
+    data = Examples(["a"] * 3, None, np.arange(3))
+    classes = CLASSES.constant_answers(np.array([1, 2, 1, 3, 3, 3]), [*"abcd"])
+    assert [one.name for one in classes] == ["d", "b", "c"]
+    assert classes[1].predict(data).tolist() == [1, 1, 1]
+    [mean] = SCORES.constant_answers(np.array([1.0, 4.0]), ())
+    assert mean.name == "2.5" and mean.predict(data).tolist() == [2.5] * 3
 
 
 def logits_of(guess: np.ndarray, size: int) -> np.ndarray:

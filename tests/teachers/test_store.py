@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import sentence
+from conftest import sentence, small_config, small_tokenizer
+from transformers import AutoModelForSequenceClassification
 
 from kdnas.distillation.batches import batches_once
 from kdnas.distillation.losses import LOSSES
@@ -18,10 +19,11 @@ from kdnas.distillation.training import train
 from kdnas.files import artifact
 from kdnas.files.cache import cache_folder
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.scoring.agreement import heldout_agreement
 from kdnas.tasks import EncodedExamples, Examples, encode, load_spec
 from kdnas.teachers import cache
 from kdnas.teachers.load import Teacher, load_teacher
-from kdnas.teachers.store import build_store, open_or_build_store, store_key
+from kdnas.teachers.store import build_store, open_or_build_store, store_bytes, store_key
 
 STATES = hidden_states((1, 3)) | attention_states(2)
 LAST = State("hidden", 3)
@@ -171,3 +173,42 @@ def test_weights_that_were_trained_are_hashed_anew(
     train(model, losses, data, NoSignal(), Schedule(1, 1e-2), runtime, pad_id=0)
     after = cache.weights_digest(model)
     assert after != before and after == cache._hash(sorted(model.state_dict().items()))
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "classification"])
+def test_many_classes_are_stored_as_they_are(kind: str, runtime: Runtime, tmp_path: Path) -> None:
+    """Those of a vocabulary alone are cut to the likeliest, which independent labels are not."""
+    torch.manual_seed(0)
+    config = small_config(num_labels=2100, kdnas_task_type=kind)
+    model = AutoModelForSequenceClassification.from_config(config).eval()
+    ids = np.arange(5, 45, dtype=np.int32)
+    few = EncodedExamples(ids, None, np.arange(0, 41, 4), None, kind)
+    teacher = Teacher("many", model, small_tokenizer(), has_head=True)
+    store = build_store(tmp_path / "s", teacher, few, [], runtime)
+    assert store.top is None and store.logits is not None and store.logits.shape == (10, 2100)
+    found = heldout_agreement(model, few, store.subset(), runtime, pad_id=0)
+    assert found.value == pytest.approx(1, abs=1e-5)
+    assert (tmp_path / "s" / "logits.npy").stat().st_size >= store_bytes(teacher, few, []) == 84_000
+
+
+class Card:
+    """The memory of a GPU as the store asks for it."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+
+    def __call__(self, _: torch.device) -> tuple[int, int]:
+        return self.room, self.room
+
+
+def test_a_state_without_room_on_the_card_is_not_read(
+    teacher: Teacher,
+    data: EncodedExamples,
+    runtime: Runtime,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = build_store(tmp_path / "s", teacher, data, STATES, runtime)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", Card(room=1000))
+    monkeypatch.setattr(np, "array", lambda *_: pytest.fail("read"))
+    assert store.on(torch.device("cuda"), LAST) is None

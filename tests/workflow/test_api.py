@@ -91,6 +91,22 @@ def test_what_search_and_distill_return_is_a_path(run: LoadedRun, tmp_path: Path
             lambda run: kdnas.evaluate(run, seeds="three"),
             "invalid --seeds three: expected a number from 1",
         ),
+        (
+            lambda run: kdnas.evaluate(run, trials=7),
+            "kdnas.evaluate has no option 'trials'; it takes data_dir, skip_malformed, max_train_r",
+        ),
+        (
+            lambda run: kdnas.evaluate(run, max_lenght=9),
+            "kdnas.evaluate has no option 'max_lenght'; did you mean 'max_length'?",
+        ),
+        (
+            lambda run: kdnas.evaluate(run, lrs=-1e-4),
+            "invalid --lrs '-0.0001': expected numbers above 0 such as 3e-5,1e-4",
+        ),
+        (
+            lambda run: kdnas.predict(run, ["a"], pairs=[3]),
+            "cannot label a number instead of text",
+        ),
         (lambda run: kdnas.evaluate(run, epochs="x"), "invalid --epochs x: expected a number from"),
         (lambda run: distill(run, trial="2"), "invalid --trial 2: expected the number of a trial"),
         (lambda run: kdnas.export(run, max_drop="lots"), "invalid max_drop 'lots': expected a num"),

@@ -333,19 +333,17 @@ class TaskType:
         """The scale of training labels; by default they have none."""
         return UNSCALED
 
-    def constant(self, labels: Array, outputs: int) -> Array | None:
-        """The best logits, shape (outputs,), of who knows training labels but no text, if any."""
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+        """The best answer that knows no text, from training rows; by default there is none."""
         return None
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
-        """The best answer that knows no text, from training rows; by default that of `constant`."""
-        logits = self.constant(truths, self.num_outputs(labels))
-        if logits is None:
-            return None
-        answer = self.answers(logits[None], labels)[0]
-        name = str(answer.get("label", format(answer["score"], ".4g")))
-        said = self.decode(logits[None])
-        return Constant(name, lambda data: np.repeat(said, len(self.truths(data)), axis=0))
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
+        """Those of which a metric may find one best, the most frequent first; none where none is.
+
+        By default `constant_answer` alone.
+        """
+        one = self.constant_answer(truths, labels)
+        return () if one is None else (one,)
 
     def linear_model(self, seed: int) -> Any:
         """An untrained model of scikit-learn for the floor; None where there is none."""

@@ -35,13 +35,15 @@ from kdnas.tasks.predicted import (
     share_of,
     smoothed,
 )
-from kdnas.tasks.types.base import RELATIONS, Submission, TaskType
+from kdnas.tasks.types.base import RELATIONS, Constant, Submission, TaskType
 from kdnas.tasks.types.joined_labels import hint_of_joined
 from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Classes that are tried as a constant answer.
+_CONSTANTS = 20
 _DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 # A whole number as a table of decimals writes it; one with leading zeros is a name.
 _WHOLE_DECIMAL = re.compile(r"(-?(0|[1-9]\d{0,17}))\.0*", re.ASCII)
@@ -178,10 +180,18 @@ class Classification(TaskType):
     def strata(self, labels: Array) -> NDArray[np.int64] | None:
         return labels
 
-    def constant(self, labels: Array, outputs: int) -> Array:
-        """All for the class with most rows."""
-        counts = np.bincount(labels[labels >= 0], minlength=outputs)
-        return np.where(np.arange(outputs) == counts.argmax(), 1.0, 0.0)
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
+        """The most frequent classes: which one has the best F1 depends on which is positive."""
+        counts = np.bincount(truths, minlength=len(labels))
+        usual = np.argsort(-counts, kind="stable")[:_CONSTANTS]
+
+        def always(number: int) -> Constant:
+            def predict(data: Any) -> Array:
+                return np.full(len(self.truths(data)), number)
+
+            return Constant(str(labels[number]), predict)
+
+        return [always(number) for number in usual.tolist() if counts[number]]
 
     def linear_model(self, seed: int) -> Any:
         from sklearn.linear_model import LogisticRegression

@@ -17,6 +17,7 @@ from kdnas.tasks.predicted import PredictionError, number_of
 from kdnas.tasks.types.base import (
     RELATIONS,
     UNSCALED,
+    Constant,
     LabelScale,
     LogitLoss,
     Submission,
@@ -123,9 +124,10 @@ class Regression(TaskType):
     def linear_logits(self, model: Any, features: Any, outputs: int) -> Array:
         return np.asarray(model.predict(features), np.float64)[:, None]
 
-    def constant(self, labels: Array, outputs: int) -> Array:
-        """Their mean."""
-        return np.array([labels[np.isfinite(labels)].astype(np.float64).mean()])
+    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant:
+        """The mean."""
+        mean = float(truths.astype(np.float64).mean())
+        return Constant(f"{mean:.4g}", lambda data: np.full(len(self.truths(data)), mean))
 
     def unit_of(self, logits: Array, labels: Array) -> LabelScale:
         """Slope and offset of the labels by the outputs, where these clearly have another unit.

@@ -31,6 +31,7 @@ def data_facts(data: RunData) -> DataFacts:
         splits=splits,
         proxy=len(data.proxy),
         assumed=list(data.assumed),
+        stands_in=data.stands_in,
         texts=2 if data.examples.text_pair else 1,
         example=_example(data.examples),
     )

@@ -31,7 +31,6 @@ from kdnas.report.model import (
     Details,
     Environment,
     EvaluatedModel,
-    Finalist,
     Kept,
     LatencyCell,
     PrunedFacts,
@@ -42,12 +41,11 @@ from kdnas.report.model import (
     Student,
     TrainedStage,
 )
-from kdnas.report.search_summary import search_summary
+from kdnas.report.search_summary import search_of
 from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.machine import machine
-from kdnas.scoring.rank_agreement import agreement
 from kdnas.space import AnyArchitecture, Candidate
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import architecture_of, sliced
@@ -67,8 +65,6 @@ T = TypeVar("T")
 
 # Steps about a saved student.
 MEASURED, SCORED = "evaluate", "score"
-# The event of a trial that is slower at length than its search is to be.
-TOO_SLOW = "too slow"
 
 
 @dataclass(frozen=True)
@@ -353,16 +349,8 @@ def _search(prepared: Prepared, study: Study, random: Study | None, winner: Winn
     """How the search went."""
     tables = trial_table(study), trial_table(random) if random else None
     size = len(prepared.inputs.space.candidates)
-    settings, run = prepared.context.settings, prepared.context.run
-    timed = run.events(TOO_SLOW, trial=int, speedup=float)
-    slow = {one["trial"]: one["speedup"] for one in timed if one["trial"] != winner.trial}
-    slow = {k: fast for k, fast in slow.items() if fast < (settings.speedup or 0)}
-    found = search_summary(settings, *tables, size, winner.trial, slow)
-    known = prepared.context.run.step("finalists", {})
-    finalists = [Finalist(**one) for one in (known.read() if known.done() else [])]
-    pairs = [one.score for one in finalists], [one.selection for one in finalists]
-    tau = agreement(*pairs).tau if len(finalists) > 1 else None
-    return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})
+    context = prepared.context
+    return search_of(context.run, context.settings, *tables, size, winner.trial)
 
 
 def _trial_of(study: Study, winner: Winner, candidate: Candidate) -> int | None:

@@ -17,7 +17,7 @@ from kdnas.config import Settings, settings_of
 from kdnas.errors import MissedLimitError
 from kdnas.files.artifact import Artifact
 from kdnas.files.atomic import move
-from kdnas.report.search_summary import longer
+from kdnas.report.search_summary import TOO_SLOW, longer
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
@@ -27,7 +27,7 @@ from kdnas.space import Candidate
 from kdnas.study.winner import Winner
 from kdnas.workflow.distilling.choose import ASIDE
 from kdnas.workflow.distilling.distil import FullTraining, finalist_step
-from kdnas.workflow.distilling.measure import TOO_SLOW, measured
+from kdnas.workflow.distilling.measure import measured
 from kdnas.workflow.distilling.train_side_by_side import train_side_by_side
 from kdnas.workflow.preparing.prepare import Prepared
 from kdnas.workflow.preparing.records import recipe_record

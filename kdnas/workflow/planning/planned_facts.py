@@ -70,7 +70,10 @@ def planned_facts(
     rows = {
         "train": for_students(data, settings).train.row_count,
         "selection": selection_rows(data, settings).row_count,
-        **{f"reported ({split})": part.row_count for split, part in data.evaluation.items()},
+        **{
+            f"reported ({split if split != data.stands_in else 'a held-out tenth'})": part.row_count
+            for split, part in data.evaluation.items()
+        },
     }
     chosen: dict[str, Any] = {}
     if not settings.searches:
