@@ -157,7 +157,7 @@ def test_the_teachers_outputs_are_read_in_the_order_of_the_label_map(run: Run) -
     small_tokenizer().save_pretrained(folder)
     changes = {"teacher": str(folder), "label_map": "1,0", "teacher_as_is": True}
     changed = Run(run.folder, run.settings.model_copy(update=changes))
-    rows = export(changed, ["onnx"], timing=False)["models"]
+    rows = export(changed, ["onnx"])["models"]
     teachers = [row["scores"] for row in rows if row["model"] == "teacher"]
     assert teachers == [{"accuracy": 1.0}] * 2
 

@@ -198,9 +198,9 @@ def test_the_threshold_is_chosen_by_f1_where_questions_have_no_answer() -> None:
 
 def test_whoever_knows_no_text_says_no_answer_where_some_have_none() -> None:
     data = questions([DOG, References((), ())])
-    assert KIND.constant_answer(KIND.truths(questions([DOG])), ()) is None
-    constant = KIND.constant_answer(KIND.truths(data), ())
-    assert constant is not None and constant.name == "no answer"
+    assert KIND.constant_answers(KIND.truths(questions([DOG])), ()) == ()
+    [constant] = KIND.constant_answers(KIND.truths(data), ())
+    assert constant.name == "no answer"
     assert constant.predict(data).tolist() == ["", ""]
 
 

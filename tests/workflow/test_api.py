@@ -92,8 +92,8 @@ def test_what_search_and_distill_return_is_a_path(run: LoadedRun, tmp_path: Path
             "invalid --seeds three: expected a number from 1",
         ),
         (
-            lambda run: kdnas.evaluate(run, trials=7),
-            "kdnas.evaluate has no option 'trials'; it takes data_dir, skip_malformed, max_train_r",
+            lambda run: kdnas.evaluate(run, class_weights="balanced"),
+            "kdnas.evaluate has no option 'class_weights'; ",
         ),
         (
             lambda run: kdnas.evaluate(run, max_lenght=9),

@@ -333,17 +333,12 @@ class TaskType:
         """The scale of training labels; by default they have none."""
         return UNSCALED
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
-        """The best answer that knows no text, from training rows; by default there is none."""
-        return None
-
     def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
-        """Those of which a metric may find one best, the most frequent first; none where none is.
+        """Answers that know no text, from training rows; by default there are none.
 
-        By default `constant_answer` alone.
+        Of several a metric says which is best; the first is the most frequent.
         """
-        one = self.constant_answer(truths, labels)
-        return () if one is None else (one,)
+        return ()
 
     def linear_model(self, seed: int) -> Any:
         """An untrained model of scikit-learn for the floor; None where there is none."""

@@ -191,7 +191,7 @@ class MultiLabel(TaskType):
         rarest = np.where(has, has.sum(0), np.inf).argmin(1)
         return np.asarray(np.where(has.any(1), rarest, labels.shape[1]))
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant:
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
         """The labels that, said of every row, have the best F1 (micro): the most frequent ones.
 
         Of all sets of k labels, the k most frequent labels are right most often.
@@ -204,7 +204,8 @@ class MultiLabel(TaskType):
         answer = np.full(len(counts), -1.0)
         answer[order[:best]] = 1.0
         name = ", ".join(labels[i] for i in sorted(order[:best]))
-        return Constant(name, lambda data: np.repeat(answer[None], len(self.truths(data)), axis=0))
+        said = answer[None]
+        return (Constant(name, lambda data: np.repeat(said, len(self.truths(data)), axis=0)),)
 
     def simple_model(
         self, train: Examples, labels: Sequence[str], seed: int

@@ -313,11 +313,11 @@ class QuestionAnswering(TaskType):
         ]
         return best_threshold(np.array(gains), spans.doubt[known])
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
         """No answer, where some questions have none."""
         if all(has_answer(one) for one in truths):
-            return None
-        return Constant("no answer", lambda data: object_rows([""] * len(self.truths(data))))
+            return ()
+        return (Constant("no answer", lambda data: object_rows([""] * len(self.truths(data)))),)
 
     def simple_model(
         self, train: Examples, labels: Sequence[str], seed: int

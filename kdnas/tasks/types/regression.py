@@ -124,10 +124,10 @@ class Regression(TaskType):
     def linear_logits(self, model: Any, features: Any, outputs: int) -> Array:
         return np.asarray(model.predict(features), np.float64)[:, None]
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant:
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
         """The mean."""
         mean = float(truths.astype(np.float64).mean())
-        return Constant(f"{mean:.4g}", lambda data: np.full(len(self.truths(data)), mean))
+        return (Constant(f"{mean:.4g}", lambda data: np.full(len(self.truths(data)), mean)),)
 
     def unit_of(self, logits: Array, labels: Array) -> LabelScale:
         """Slope and offset of the labels by the outputs, where these clearly have another unit.

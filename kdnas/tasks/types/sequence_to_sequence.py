@@ -259,15 +259,15 @@ class SequenceToSequence(TaskType):
         """The signatures of sacrebleu, without which its scores compare with no others."""
         return {"signatures": signatures(list(truth))}
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
         """The most frequent target, where many rows have it."""
         if not len(truths):
-            return None
+            return ()
         [(text, count)] = Counter(one[0] for one in truths).most_common(1)
         if count < max(2, _OFTEN * len(truths)):
-            return None
+            return ()
         name = self.row_in_words(text, labels, Examples([]), 0)
-        return Constant(name, lambda data: object_rows([text] * len(self.truths(data))))
+        return (Constant(name, lambda data: object_rows([text] * len(self.truths(data)))),)
 
     def simple_model(
         self, train: Examples, labels: Sequence[str], seed: int

@@ -370,15 +370,16 @@ class TokenClassification(Classification):
     def as_rows(self, values: Sequence[Any]) -> Array:
         return object_rows(values)
 
-    def constant_answer(self, truths: Array, labels: Sequence[str]) -> Constant | None:
+    def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
         """O for every word; where there is no O, the most frequent tag."""
         usual = Tags(labels).outside
         if usual < 0:
             usual = Counter(i for row in truths for i in row).most_common(1)[0][0]
-        return Constant(
-            labels[usual],
-            lambda data: object_rows([(usual,) * len(row.words) for row in data.references]),
-        )
+
+        def say(data: Any) -> Array:
+            return object_rows([(usual,) * len(row.words) for row in data.references])
+
+        return (Constant(labels[usual], say),)
 
     def linear_model(self, seed: int) -> None:
         return None
