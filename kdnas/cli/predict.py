@@ -63,28 +63,11 @@ def predict(
     from kdnas.workflow.preparing.early import check_model
 
     settings, given, out = load_settings(None, flags), list(texts or []), sys.stdout
-    for option, value in (("--text-column", text_column), ("--pair-column", pair_column)):
-        if value is not None and not file:
-            raise KdnasError(f"{option} names a column of --file; give both or none")
     if probabilities and not as_json:
         raise KdnasError("--probabilities is for --json; give both or none")
-    if file and given:
-        raise KdnasError("--file and TEXT exclude each other; give one of them")
-    if file and text_pair:
-        raise KdnasError(
-            "--text-pair goes with TEXT, not with --file: name the file's column of second texts "
-            "by --pair-column"
-        )
-    piped = given == [STDIN] or not (given or file or sys.stdin.isatty())
-    if not (given or file or piped):
-        raise KdnasError("no text: give TEXT, --file FILE, or - for lines on standard input")
-    if piped and text_pair:
-        raise KdnasError(
-            "--text-pair goes with TEXT, not with standard input: give pairs as TEXT and "
-            "--text-pair, or in a --file"
-        )
-    if file and not file.is_file():
-        raise KdnasError(f"invalid --file {shown(file)}: no such file")
+    columns = {"--text-column": text_column, "--pair-column": pair_column}
+    piped = _is_piped(given, file)
+    _check_source(given, file, text_pair, columns, piped=piped)
     check_model(model)
     from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
     from kdnas.evaluation.texts import read_file, read_lines, rows_of
@@ -93,8 +76,8 @@ def predict(
         classifier = load_classifier(model, device=settings.device, threads=settings.threads)
         total = 0
         if file:
-            columns, kind = (text_column, pair_column), classifier.task_type
-            rows, total = read_file(file, classifier.spec, *columns, kind)
+            kind = classifier.task_type
+            rows, total = read_file(file, classifier.spec, text_column, pair_column, kind)
         elif piped:
             rows = read_lines(sys.stdin.buffer, "standard input", classifier.spec)
         else:
@@ -109,6 +92,41 @@ def predict(
             for said in found
         )
         _print(lines, out, total)
+
+
+def _is_piped(given: list[str], file: Path | None) -> bool:
+    """Whether the texts come from standard input."""
+    return given == [STDIN] or not (given or file or sys.stdin.isatty())
+
+
+def _check_source(
+    given: list[str],
+    file: Path | None,
+    pairs: list[str] | None,
+    columns: dict[str, str | None],
+    *,
+    piped: bool,
+) -> None:
+    """Raises KdnasError where there are no texts, or options of a source that is not theirs."""
+    for option, value in columns.items():
+        if value is not None and not file:
+            raise KdnasError(f"{option} names a column of --file; give both or none")
+    if file and given:
+        raise KdnasError("--file and TEXT exclude each other; give one of them")
+    if file and pairs:
+        raise KdnasError(
+            "--text-pair goes with TEXT, not with --file: name the file's column of second texts "
+            "by --pair-column"
+        )
+    if not (given or file or piped):
+        raise KdnasError("no text: give TEXT, --file FILE, or - for lines on standard input")
+    if piped and pairs:
+        raise KdnasError(
+            "--text-pair goes with TEXT, not with standard input: give pairs as TEXT and "
+            "--text-pair, or in a --file"
+        )
+    if file and not file.is_file():
+        raise KdnasError(f"invalid --file {shown(file)}: no such file")
 
 
 def _print(lines: Iterator[str], out: TextIO, total: int) -> None:

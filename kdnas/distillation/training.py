@@ -117,23 +117,11 @@ def train(
         training = _Training(
             model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
         )
-        even = captures(model, objective, runtime)
-        step = training.in_graphs() if even else training.step
-        left = round(pace.until * pace.steps) - pace.step
-        with progress(title, left) if team.leads else nullcontext(_nothing) as advance:
-            try:
-                for indices in _plans(data.sizes, pace, even):
-                    # Afresh at each step: dropout then draws the same after an interruption.
-                    seed = schedule.seed + pace.step + team.rank * NEXT_SEED
-                    seed_all(seed, runtime.device)
-                    pace.advance(*step(indices))
-                    advance(f"loss {pace.curve[-1][1]:.4f}")
-                    state.save_if_due()
-                    let_pass()
-                _check_weights(weights)
-            except FloatingPointError as error:
-                state.drop()
-                raise DivergedError(f"{title} diverged: {error}; {remedy}") from None
+        try:
+            training.run(state, title, let_pass)
+        except FloatingPointError as error:
+            state.drop()
+            raise DivergedError(f"{title} diverged: {error}; {remedy}") from None
         if pace.progress < 1:
             state.save()
     for parameter in () if freeze_model else model.parameters():
@@ -156,6 +144,26 @@ class _Training:
     pace: Pace
     runtime: Runtime
     team: Team
+
+    def run(self, state: Checkpoint, title: str, let_pass: Callable[[], None]) -> None:
+        """Takes the steps that are left, and keeps a checkpoint; `let_pass` is called after each.
+
+        Raises:
+            FloatingPointError: A loss, or a weight in the end, is not finite.
+        """
+        pace, even = self.pace, captures(self.model, self.objective, self.runtime)
+        step = self.in_graphs() if even else self.step
+        left = round(pace.until * pace.steps) - pace.step
+        with progress(title, left) if self.team.leads else nullcontext(_nothing) as advance:
+            for indices in _plans(self.data.sizes, pace, even):
+                # Afresh at each step: dropout then draws the same after an interruption.
+                seed = pace.schedule.seed + pace.step + self.team.rank * NEXT_SEED
+                seed_all(seed, self.runtime.device)
+                pace.advance(*step(indices))
+                advance(f"loss {pace.curve[-1][1]:.4f}")
+                state.save_if_due()
+                let_pass()
+        _check_weights(self.weights)
 
     def step(self, indices: Indices) -> tuple[Tensor, Tensor]:
         """Forward, backward, update on some examples; returns loss and norm of the gradient."""
