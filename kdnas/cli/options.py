@@ -21,7 +21,7 @@ from kdnas.runtime.interrupt import continued_by
 # A longer choice (layer|dimension|raw) does not stand beside its option but ends its description.
 LONGEST_CHOICE = 20
 
-RunFolder = Annotated[Path, typer.Argument(help="A run folder made by kdnas search.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, made by kdnas search or distill.")]
 ConfigFile = Annotated[
     list[Path] | None,
     typer.Option(
@@ -142,7 +142,7 @@ def interruptible(command: str, work: Callable[[], Any]) -> Any:
 def _option(name: str, text: str | None = None, *, hidden: bool) -> inspect.Parameter | None:
     """A setting's flag; None for settings that only a YAML file can hold."""
     field = Settings.model_fields[name]
-    if get_origin(field.annotation) in (dict, tuple):
+    if get_origin(field.annotation) in (dict, tuple) or name == "students":  # recipes have it
         return None
     parts = (field.annotation, *get_args(field.annotation))
     words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]

@@ -46,6 +46,7 @@ class Batch:
         sample: Which of the real tokens have their hidden states compared; on the CPU.
         picked: The same on the batch's device, where it is no slice.
         class_weights: Shape (classes,), in the task's loss; None where all are 1.
+        whole: Of a part that one of several processes computes: the examples of the whole batch.
     """
 
     indices: Indices
@@ -57,6 +58,7 @@ class Batch:
     sample: slice | Indices = field(default_factory=lambda: slice(None))
     picked: Tensor | None = None
     class_weights: Tensor | None = None
+    whole: Indices | None = None
 
     @property
     def compared(self) -> Sample:
@@ -164,7 +166,8 @@ def part_of(
     own, first = parts[rank], sum(map(len, parts[:rank]))
     part = collate(data, own if len(own) else indices[:1], pad_id)
     before = int(data.lengths[indices[:first]].sum())
-    return replace(part, sample=slice((int(indices.sum()) - before) % stride, None, stride))
+    start = (int(indices.sum()) - before) % stride
+    return replace(part, sample=slice(start, None, stride), whole=indices)
 
 
 def padded(length: int, multiple: int = PAD_MULTIPLE) -> int:

@@ -63,8 +63,11 @@ class SandwichLosses(WeightedLosses):
         return self.with_total(means, shares)
 
     def parts_of(self, batch: Batch) -> Sequence[Part]:
-        """Those that a batch trains: its rows decide, so that a resumed training takes the same."""
+        """Those that a batch trains: its rows decide, so that a resumed training takes the same.
+
+        So do all processes that share a batch.
+        """
         if len(self.parts) <= A_STEP:
             return self.parts
-        rng = np.random.default_rng(batch.indices)
+        rng = np.random.default_rng(batch.indices if batch.whole is None else batch.whole)
         return [self.parts[i] for i in rng.choice(len(self.parts), A_STEP, replace=False)]

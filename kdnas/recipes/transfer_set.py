@@ -315,7 +315,8 @@ def _sources(settings: Settings, data: RunData, teacher: Teacher | None) -> Sour
     if teacher:
         table = teacher.model.get_input_embeddings().weight.detach().float().cpu().numpy()
     new = max(0, settings.transfer_rows - len(data.examples))
-    alike = data.spec.task_type.pairs_alike
+    alike = data.spec.pairs_alike
+    alike = data.spec.task_type.pairs_alike if alike is None else alike
     return Sources(rows_of(data.examples), data.tokenizer, table, data.corpus_texts, new, alike)
 
 

@@ -21,7 +21,7 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object, reduce
 from transformers import PreTrainedModel
 
-from kdnas.errors import KdnasError
+from kdnas.errors import DivergedError, KdnasError
 
 # The others wait through a whole search; a process that dies breaks its connections at once.
 PATIENCE = timedelta(days=30)
@@ -58,7 +58,11 @@ class Team:
             self.broadcast((function, args, options))
             self._check(None)
             self.working = True
-        yield
+        try:
+            yield
+        except DivergedError:  # at the same step in all processes, which wait for the next call
+            self.working = False
+            raise
         self.working = False  # stays true where the work broke off
 
     def serve(self) -> None:
@@ -78,7 +82,8 @@ class Team:
                 return
             if self._check(problem) and call:
                 function, args, options = call
-                function(*args, **options, team=self)
+                with suppress(DivergedError):  # in all at the same step; the leader goes on or not
+                    function(*args, **options, team=self)
 
     def broadcast(self, value: Any) -> Any:
         """The leading process's value, in every process; on the CPU where it has tensors."""

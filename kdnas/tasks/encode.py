@@ -315,6 +315,20 @@ def offsets_of(lengths: Indices) -> Indices:
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
+def same_units(one: EncodedExamples, other: EncodedExamples) -> Indices:
+    """The examples, encoded by two tokenizers, whose units are the same parts of their texts.
+
+    Where a text was cut, or each piece of a word is a unit, they may differ.
+    """
+    same = np.flatnonzero(np.diff(one.unit_offsets) == np.diff(other.unit_offsets))
+    if one.spans is None or other.spans is None:
+        return same
+    ours, theirs = one.take(same), other.take(same)
+    assert ours.spans is not None and theirs.spans is not None
+    example = np.repeat(np.arange(len(same)), np.diff(ours.unit_offsets))
+    return np.delete(same, np.unique(example[(ours.spans != theirs.spans).any(1)]))
+
+
 def ragged_rows(offsets: Indices, indices: Indices) -> Indices:
     """The rows of some ragged parts, one part after the other."""
     lengths = np.diff(offsets)[indices]

@@ -111,6 +111,11 @@ class TaskSpec(_Part):
         description="What stands between the labels of a cell, where a row may have several; null: "
         "found in the data.",
     )
+    pairs_alike: bool | None = Field(
+        None,
+        description="Whether both texts of a pair are of one kind, so that new pairs are made by "
+        "swapping them, unlike question and passage; null: as the type says.",
+    )
     group: Annotated[Column | None, BeforeValidator(_column)] = Field(
         None,
         description="The column that names what a row belongs to, such as an article: where "

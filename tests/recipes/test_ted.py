@@ -24,7 +24,7 @@ from support.stepwise import Stepwise
 from support.tiny import save_animals, save_squad, save_topics, sentence
 
 import kdnas.distillation.checkpoint as checkpoints
-from kdnas.config import validated
+from kdnas.config import load_settings, validated
 from kdnas.distillation import training as core
 from kdnas.distillation.batches import batches_once, collate
 from kdnas.distillation.losses.base import WeightedLosses
@@ -420,3 +420,10 @@ def test_what_cannot_be_is_refused_in_one_line(
     with pytest.raises(KdnasError) as caught:
         check_recipe(validated({"stages": given, "corpus": "a", **changes}))
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_encoder_decoders_have_no_filters() -> None:
+    """Their outputs are a vocabulary, their labels its words; a search over all leaves it out."""
+    pair = Architecture(2, 2, 16, 32, "gelu", num_decoder_layers=2)
+    with pytest.raises(KdnasError, match="filtered reads an encoder alone, and the teacher has"):
+        check_recipe(load_settings(None, {"recipe": "ted"}), pair)

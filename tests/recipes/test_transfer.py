@@ -7,6 +7,7 @@ import itertools
 import json
 import random
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import ADJECTIVES, NOUNS, sentence, small_config, small_tokenizer
+from support.stepwise import Stepwise
 from transformers import AutoModelForMaskedLM
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.recipes.augmentations import AUGMENTATIONS, obstacle
 from kdnas.recipes.refilling import _filled
@@ -25,12 +28,15 @@ from kdnas.recipes.sources import Sources
 from kdnas.recipes.transfer_set import (
     FILE,
     SHARES,
+    _sources,
     as_rows_like,
     check_methods,
     fill_transfer_set,
     rows_of,
 )
+from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
+from kdnas.tasks import load_spec
 from kdnas.tasks.examples import Examples
 from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
 
@@ -314,3 +320,14 @@ def test_a_checkpoint_without_a_masked_lm_head_is_told(
     broken = shutil.copytree(filler, tmp_path / "broken")
     shutil.copy(teacher_folder / "model.safetensors", broken)
     assert MaskedLM.load(str(broken), 32, runtime) is None
+
+
+def test_a_task_says_whether_the_texts_of_a_pair_are_of_one_kind(
+    make_run: Callable[..., Run],
+) -> None:
+    assert load_spec("qnli").pairs_alike is False and load_spec("mrpc").pairs_alike is None
+    data = Stepwise(make_run()).inputs.data
+    for said, alike in ((None, True), (False, False)):
+        spec = data.spec.model_copy(update={"pairs_alike": said})
+        found = _sources(Settings(), replace(data, spec=spec), None)
+        assert (obstacle("swap", found) is None) == alike

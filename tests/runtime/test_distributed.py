@@ -27,7 +27,7 @@ from kdnas.distillation.batches import collate, part_of
 from kdnas.distillation.losses import LOSSES, Shapes
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.outputs import OutputRequest, attention_states, hidden_states
-from kdnas.errors import KdnasError
+from kdnas.errors import DivergedError, KdnasError
 from kdnas.files.atomic import read_json
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime, start_runtime
@@ -312,3 +312,23 @@ def wait_for(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_a_training_that_diverges_leaves_its_team_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All see the same loss, so that all stop at the same step and wait for the next training."""
+
+    def diverges(**_: object) -> None:
+        raise DivergedError("it diverged")
+
+    leader, other = Team(0, 2), Team(1, 2)
+    calls = iter([(diverges, (), {}), (diverges, (), {}), None])
+    for team in (leader, other):
+        monkeypatch.setattr(team, "_check", lambda _: True)
+    monkeypatch.setattr(leader, "broadcast", lambda value: value)
+    monkeypatch.setattr(other, "broadcast", lambda _: next(calls))
+    other.serve()
+    assert next(calls, "all were served") == "all were served"
+    with pytest.raises(DivergedError), leader.calling(diverges):
+        assert leader.working
+        diverges()
+    assert not leader.working

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from kdnas.tasks import EncodedExamples, Examples, encode
-from kdnas.tasks.encode import padding_id
+from kdnas.tasks.encode import offsets_of, padding_id, same_units
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b", "c", "d", "e"]
 PAIRS = Examples(["a b", "c", "a b c d e"], ["d", "e e", "a"], np.array([1, 0, 1]), dropped=2)
@@ -147,3 +147,18 @@ def test_of_many_cut_texts_a_sample_is_looked_at(
     assert (
         said == "train: less than 1% of the texts are cut at 12 tokens; their median length is 3\n"
     )
+
+
+def test_units_of_two_tokenizers_that_are_the_same_words() -> None:
+    def of(counts: list[int], words: list[int] | None) -> EncodedExamples:
+        ends = offsets_of(np.array(counts))
+        spans = None if words is None else np.stack([words, np.add(words, 1)], 1).astype(np.int32)
+        many = int(ends[-1])
+        places = {"units": ends, "positions": np.zeros(many, np.int32), "spans": spans}
+        return EncodedExamples(np.zeros(many, np.int32), None, ends, **places)
+
+    one = of([2, 3, 2], [0, 1, 0, 1, 1, 0, 1])  # the last word of the second has two pieces
+    other = of([2, 3, 1], [0, 1, 0, 0, 1, 0])  # there the first has, and the third was cut
+    assert same_units(one, other).tolist() == [0]
+    assert same_units(one, one).tolist() == [0, 1, 2]
+    assert same_units(of([2, 3, 2], None), of([2, 3, 1], None)).tolist() == [0, 1]

@@ -40,9 +40,9 @@ class SearchOptions(Options):
         SHAPE,
         "What a search chooses: shape, with commas behind it any of recipe (of --recipes, by "
         "default all), vocabulary (of --vocabularies) and pruning (the teacher with fewer heads "
-        "and neurons, too), such as shape,recipe; default: shape, what --recipes and "
-        "--vocabularies give several of, and within --speedup pruning, where the teacher can be "
-        "pruned.",
+        "and neurons, too), such as shape,recipe; default: shape, and what --recipes "
+        "and --vocabularies give several of; without these and within --speedup also pruning, "
+        "where the teacher can be pruned.",
         main=True,
         form="LIST",
     )
@@ -90,7 +90,9 @@ class SearchOptions(Options):
         3, "Promote one candidate in this many from a rung to the next.", ge=2, le=100
     )
     warm_start: bool = setting(
-        True, "Start with the corners of the space and well-known student architectures."
+        True,
+        "Begin with a person's picks, the best of --screen and well-known shapes, not with what "
+        "the sampler proposes.",
     )
     screen: int = setting(
         24,

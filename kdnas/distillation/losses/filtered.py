@@ -128,8 +128,10 @@ class FilteredLoss(DistillationLoss):
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """A mapping that does not fit."""
+        """A mapping that does not fit; a decoder, whose outputs are no classes."""
         assert isinstance(options, FilteredOptions)
+        if teacher.decoder:
+            return "filtered reads an encoder alone, and the teacher has a decoder; leave it out"
         depths = {s.num_hidden_layers for s in students}
         return fixed_mapping_problem(options.mapping, teacher.num_hidden_layers, depths)
 

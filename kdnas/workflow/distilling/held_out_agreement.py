@@ -16,6 +16,7 @@ from kdnas.runs.context import run_step
 from kdnas.scoring.agreement import heldout_agreement
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.tasks import EncodedExamples
+from kdnas.tasks.encode import same_units
 from kdnas.teachers.head import to_standard_units
 from kdnas.workflow.distilling.measure import Control, saved_model
 from kdnas.workflow.preparing.prepare import Prepared
@@ -44,11 +45,14 @@ class OnItsOwnTokens:
 def can_agree(prepared: Prepared) -> bool:
     """Whether the teacher can be asked for what students of its task predict.
 
-    A black box cannot, nor can a teacher without a trained head, and texts that are generated are
-    compared as texts.
+    A black box cannot, nor can a teacher without a trained head, texts that are generated are
+    compared as texts, and windows on long texts differ with the vocabulary.
     """
-    teacher, kind = prepared.teacher, prepared.inputs.data.spec.task_type
-    return teacher.has_head and not (teacher.recorded or kind.generates)
+    teacher, data = prepared.teacher, prepared.inputs.data
+    windows = data.train.rows is not None
+    cut = prepared.context.settings.vocabulary != TEACHERS_VOCABULARY
+    known = teacher.has_head and not (teacher.recorded or data.spec.task_type.generates)
+    return known and not (windows and cut)
 
 
 def agreement_of(prepared: Prepared, made: Control) -> float:
@@ -60,10 +64,12 @@ def agreement_of(prepared: Prepared, made: Control) -> float:
     def compute() -> float:
         student = saved_model(made.folder, prepared.inputs.data.spec)
         to_standard_units(student, teacher.scale)  # as the teacher gives its outputs
-        rows = prepared.rows(TEACHERS_VOCABULARY).selection
-        source = OnItsOwnTokens(LiveSignal(teacher.model, runtime), rows, teacher.pad_id)
-        found = heldout_agreement(student, own.selection, source, runtime, pad_id=own.pad_id)
-        return found.value
+        theirs, ours = prepared.rows(TEACHERS_VOCABULARY).selection, own.selection
+        if vocabulary != TEACHERS_VOCABULARY:
+            same = same_units(ours, theirs)
+            theirs, ours = theirs.take(same), ours.take(same)
+        source = OnItsOwnTokens(LiveSignal(teacher.model, runtime), theirs, teacher.pad_id)
+        return heldout_agreement(student, ours, source, runtime, pad_id=own.pad_id).value
 
     parts = made.folder.relative_to(prepared.context.run.folder).parts
     key = {"content": content_of(made.folder), "rows": own.selection.fingerprint()}

@@ -35,19 +35,23 @@ def selection_texts(data: RunData, settings: Settings) -> Examples:
 
 def for_students(data: RunData, settings: Settings) -> RunData:
     """The data that students train on in full."""
-    if _has_spare(data):
-        return data
+    if _has_spare(data):  # no other texts that they train on may be those rows
+        assert data.spare_texts is not None
+        return replace(data, held_out=data.held_out | _texts_of(data.spare_texts))
     chosen = _held_out(data, settings)
     left = np.setdiff1d(np.arange(len(data.train)), chosen)
     apart = data.examples.take(data.train.rows_of(chosen))
-    texts = {*apart.text, *(apart.text_pair or ())}
     return replace(
         data,
         train=data.train.take(left),
         examples=data.examples.take(data.train.rows_of(left)),
         distillation=data.distillation.take(left) if data.proxy_is_own else data.distillation,
-        held_out=data.held_out | texts,
+        held_out=data.held_out | _texts_of(apart),
     )
+
+
+def _texts_of(rows: Examples) -> set[str]:
+    return {*rows.text, *(rows.text_pair or ())}
 
 
 def _has_spare(data: RunData) -> bool:

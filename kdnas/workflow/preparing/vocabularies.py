@@ -17,7 +17,7 @@ from kdnas.runtime.console import say
 from kdnas.scoring.proxy import Respelled
 from kdnas.students.vocabulary import Vocabulary, cut_vocabulary
 from kdnas.tasks import EncodedExamples, Examples, encode
-from kdnas.tasks.encode import Indices
+from kdnas.tasks.encode import Indices, same_units
 from kdnas.workflow.preparing.selection_rows import for_students, selection_rows, selection_texts
 
 Vocabularies = dict[str, Vocabulary]
@@ -104,8 +104,7 @@ def respelled_rows(
             continue
         rows = encode(texts, vocabulary.tokenizer, data.length, None, data.options)
         rows = replace(rows, input_ids=vocabulary.kept[rows.input_ids].astype(np.int32))
-        # Of a text that was cut, fewer words may be left to compare.
-        same = np.flatnonzero(np.diff(rows.unit_offsets) == np.diff(before.unit_offsets))
+        same = same_units(rows, before)
         found[name] = Respelled(rows.take(same), heldout[same])
     return found
 
@@ -128,8 +127,14 @@ def _check_task(settings: Settings, data: RunData) -> None:
             f"invalid --vocabulary {settings.vocabulary}: the outputs of an encoder-decoder are "
             "its vocabulary; give teacher"
         )
-    if asked and data.train.rows is not None:
+    if data.train.rows is None:
+        return
+    differ = f"windows on long texts differ with the vocabulary, and {kind.name} reads them"
+    if asked:
+        raise KdnasError(f"invalid --vocabularies {asked}: {differ}; give one --vocabulary")
+    if settings.searches and settings.scores_agreement:
         raise KdnasError(
-            f"invalid --vocabularies {asked}: windows on long texts differ with the vocabulary, "
-            f"and {kind.name} reads them; give one --vocabulary"
+            f"invalid --vocabulary {settings.vocabulary}: {differ}, so that agreement with the "
+            "teacher cannot be told; give --vocabulary teacher, or search one recipe by hidden "
+            "states"
         )

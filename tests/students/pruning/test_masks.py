@@ -11,7 +11,7 @@ import torch
 from support.tiny import small_config
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from kdnas.distillation.batches import Batch, collate
+from kdnas.distillation.batches import Batch, collate, part_of
 from kdnas.distillation.losses import LOSSES
 from kdnas.distillation.losses.base import WeightedLosses
 from kdnas.distillation.sandwich import A_STEP, SandwichLosses
@@ -82,3 +82,13 @@ def test_each_step_trains_some_of_many_parts_the_same_for_the_same_rows() -> Non
         drawn += [parts.index(part) for part in found]
     assert set(drawn) == set(range(7))
     assert losses.varies
+
+
+def test_processes_that_share_a_batch_train_the_same_parts() -> None:
+    parts = [lambda _: nullcontext() for _ in range(7)]
+    losses = SandwichLosses(WeightedLosses({"task": (1.0, LOSSES["task"]())}), parts)
+    ids, rows = np.arange(5, 45, dtype=np.int32), np.array([8, 3, 6, 1, 0])
+    data = EncodedExamples(ids, None, np.arange(0, 41, 4), np.zeros(10, np.int64))
+    whole = losses.parts_of(collate(data, rows, 0))
+    for rank in range(2):
+        assert losses.parts_of(part_of(data, rows, 0, 1, rank, 2)) == whole

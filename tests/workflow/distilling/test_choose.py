@@ -164,4 +164,6 @@ def test_rows_that_nobody_trains_on_anyway_are_taken_first(
     assert ENOUGH > 120 and len(for_students(few.data, few.settings).train) < 120
     monkeypatch.setattr("kdnas.workflow.preparing.selection_rows.ENOUGH", 100)
     assert selection_rows(few.data, few.settings) is few.data.spare
-    assert len(for_students(few.data, few.settings).train) == 120
+    seen, spare = for_students(few.data, few.settings), few.data.spare_texts
+    assert len(seen.train) == 120 and spare is not None and spare.text_pair is not None
+    assert {*spare.text, *spare.text_pair} <= seen.held_out  # nor do other sources give them

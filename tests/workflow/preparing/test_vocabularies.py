@@ -181,3 +181,9 @@ def test_windows_are_not_searched_over_vocabularies(
     data = replace(steps.data, train=windows)
     with pytest.raises(KdnasError, match="windows on long texts differ with the vocabulary"):
         read_vocabularies(steps.settings, data, steps.inputs.config)
+    one = {"vocabularies": None, "vocabulary": "task", "search_over": "shape"}
+    alone = steps.settings.model_copy(update=one)
+    with pytest.raises(KdnasError, match="so that agreement with the teacher cannot be told"):
+        read_vocabularies(alone, data, steps.inputs.config)
+    by_states = alone.model_copy(update={"mini_score": "hidden"})
+    assert set(read_vocabularies(by_states, data, steps.inputs.config)) >= {"task"}
