@@ -31,7 +31,7 @@ HARD = {
         "stages",
         "offered",
     ),
-    *("transfer_methods", "transfer_tasks", "tasks"),
+    *("transfer_methods", "transfer_tasks", "tasks", "students"),
 }
 
 
