@@ -107,7 +107,9 @@ def _finalists(data: ReportData) -> str:
     order = "" if tau is None else f" Kendall's tau between the two is {tau:.2f}."
     told = "Finalists by the score of the search and by held-out training rows after full KD"
     if any(one.agreement is not None for one in search.finalists):
-        told += ", then by agreement with the teacher on these rows, which decides"
+        told += (
+            ", then by agreement with the teacher on these rows, which decides where it is clear"
+        )
         order = order.replace("the two", "the first two")
     return f"{told}: {each}.{order}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -29,10 +29,25 @@ class HeldoutAgreement:
     """The concordance of a student's predictions with its teacher's, and its 95% interval.
 
     From -1 to 1: 1 where they are the same, 0 where the student predicts one thing for all.
+
+    Attributes:
+        parts: Shape (rows,): what each row takes from 1; together 1 - value.
     """
 
     value: float
     interval: Interval
+    parts: NDArray[np.float64] = field(compare=False, repr=False)
+
+    def clearly_above(self, other: HeldoutAgreement) -> bool:
+        """Whether it is above another's by more than the standard error of their difference.
+
+        That is of the same rows, where they have as many.
+        """
+        if len(self.parts) != len(other.parts):
+            return self.value > other.value
+        gains = other.parts - self.parts
+        error = np.sqrt(len(gains)) * gains.std(ddof=1) if len(gains) > 1 else 0.0
+        return bool(self.value - other.value > error)
 
 
 @torch.no_grad()
@@ -113,8 +128,8 @@ class Concordance:
         means = squares[drawn].sum(1) / counts[drawn].sum(1)
         tail = 50 * (1 - CONFIDENCE)
         high, low = np.percentile(means, (tail, 100 - tail)) / spread
-        value = 1 - squares.sum() / units / spread
-        return HeldoutAgreement(float(value), (float(1 - low), float(1 - high)))
+        parts = squares / units / spread
+        return HeldoutAgreement(float(1 - parts.sum()), (float(1 - low), float(1 - high)), parts)
 
 
 def _where_exact(values: torch.Tensor) -> torch.Tensor:

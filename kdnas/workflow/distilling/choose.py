@@ -88,7 +88,7 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
         return Choice(first, list(made[1:]))
     allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
     scores = {one.name: held_out_score(prepared, one) for one in allowed}
-    clear = [first, *(one for one in allowed[1:] if _is_clearly_better(prepared, one, first))]
+    clear = [first, *(one for one in allowed[1:] if is_clearly_better(prepared, one, first))]
     equal = [one for one in clear if scores[one.name] == max(scores[c.name] for c in clear)]
     best = equal[0] if len(equal) == 1 else max(equal, key=lambda one: _speedup(prepared, one))
     if best is not first:
@@ -130,7 +130,7 @@ def _moved(made: Control, before: Path, now: Path) -> Control:
     return replace(made, folder=folder, trainings=places)
 
 
-def _is_clearly_better(prepared: Prepared, one: Control, first: Control) -> bool:
+def is_clearly_better(prepared: Prepared, one: Control, first: Control) -> bool:
     """Whether a student is above another by more than a standard error, on the same rows."""
     spec = prepared.inputs.data.spec
     found = difference(spec, *(_on_held_out_rows(prepared, each)["rows"] for each in (one, first)))

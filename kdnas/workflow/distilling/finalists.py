@@ -16,10 +16,16 @@ from kdnas.files.atomic import move
 from kdnas.report.model import SEARCHED, Finalist
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
+from kdnas.scoring.agreement import HeldoutAgreement
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.winner import Winner, ranked_trials
-from kdnas.workflow.distilling.choose import ASIDE, checkpoint_of, held_out_score
+from kdnas.workflow.distilling.choose import (
+    ASIDE,
+    checkpoint_of,
+    held_out_score,
+    is_clearly_better,
+)
 from kdnas.workflow.distilling.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.distilling.within_limit import distil_within_limit, on_any_machine
@@ -30,9 +36,10 @@ from kdnas.workflow.preparing.records import record_of
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     """Distils the best trials that keep the limits, and puts the best in RUN/student.
 
-    The best is the one that agrees most with the teacher on training rows held out; where the
-    teacher cannot be asked, that of the best main score there, and without labels there is one
-    finalist. The others are in RUN/students/trial-N.
+    The best is the first of the search, unless others agree more with the teacher on training rows
+    held out, by more than a standard error: of these, the one that agrees most. Where the teacher
+    cannot be asked, main scores there say so, and without labels there is one finalist. The others
+    are in RUN/students/trial-N.
 
     Raises:
         MissedLimitError: No trial keeps the speed-up that is asked for.
@@ -52,12 +59,24 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
         run.step("finalists", {}).write([])
         return found[0]
     trials = {trial.number: trial for trial in best_first}
-    scored = [_scored(prepared, one, trials[one.trial or 0]) for one in found]
-    best = max(scored, key=lambda one: one.chosen_by)
-    winner = next(one for one in found if one.trial == best.trial)
+    made = [
+        Control(SEARCHED, one.candidate, place_of_finalist(context, one, False)) for one in found
+    ]
+    agreed = [agreement_of(prepared, one) if can_agree(prepared) else None for one in made]
+    scored = [
+        _scored(prepared, *each, trials[one.trial or 0])
+        for one, each in zip(found, zip(made, agreed, strict=True), strict=True)
+    ]
+    place_of_best = _best(prepared, made, agreed)
+    best, winner = scored[place_of_best], found[place_of_best]
     told = ", ".join(f"trial {one.trial} {one.chosen_by:.4f}" for one in scored)
     what = "score" if best.agreement is None else "agreement with the teacher"
-    say(f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the search's")
+    first = best.chosen_by < max(one.chosen_by for one in scored)
+    why = ", the first in the search: no other is above it by more than a standard error"
+    say(
+        f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the search's"
+        + why * first
+    )
     _put_in_place(context, winner, found)
     run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     return winner
@@ -77,14 +96,37 @@ def _beside(context: Context, one: Winner) -> Path:
     return context.run.folder / "students" / f"trial-{one.trial}" / "student"
 
 
-def _scored(prepared: Prepared, one: Winner, trial: FrozenTrial) -> Finalist:
-    made = Control(SEARCHED, one.candidate, place_of_finalist(prepared.context, one, False))
+def _best(
+    prepared: Prepared, made: Sequence[Control], agreed: Sequence[HeldoutAgreement | None]
+) -> int:
+    """The place of the best finalist among those in the search's order.
+
+    Few rows say little after a long training, and the short one said something, too: what they say
+    overrules the search's order where it is clear.
+    """
+
+    def value(place: int) -> float:
+        found = agreed[place]
+        return held_out_score(prepared, made[place]) if found is None else found.value
+
+    def is_above_the_first(place: int) -> bool:
+        one, first = agreed[place], agreed[0]
+        if one is None or first is None:
+            return is_clearly_better(prepared, made[place], made[0])
+        return one.clearly_above(first)
+
+    return max([0, *filter(is_above_the_first, range(1, len(made)))], key=value)
+
+
+def _scored(
+    prepared: Prepared, made: Control, agreed: HeldoutAgreement | None, trial: FrozenTrial
+) -> Finalist:
     return Finalist(
         trial=trial.number,
-        name=one.candidate.label,
+        name=made.candidate.label,
         score=1 - float(trial.user_attrs["loss"]),
         selection=held_out_score(prepared, made),
-        agreement=agreement_of(prepared, made) if can_agree(prepared) else None,
+        agreement=None if agreed is None else agreed.value,
     )
 
 

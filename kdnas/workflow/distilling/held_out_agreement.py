@@ -6,14 +6,17 @@ their score does (docs/results.md, Recipes).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
 
 from kdnas.distillation.batches import Batch, collate
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.signals import LiveSignal
 from kdnas.files.artifact import content_of
 from kdnas.runs.context import run_step
-from kdnas.scoring.agreement import heldout_agreement
+from kdnas.scoring.agreement import HeldoutAgreement, heldout_agreement
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.tasks import EncodedExamples
 from kdnas.tasks.encode import same_units
@@ -55,13 +58,13 @@ def can_agree(prepared: Prepared) -> bool:
     return known and not (windows and cut)
 
 
-def agreement_of(prepared: Prepared, made: Control) -> float:
+def agreement_of(prepared: Prepared, made: Control) -> HeldoutAgreement:
     """The concordance of a saved student with its teacher; see `heldout_agreement`."""
     teacher, runtime = prepared.teacher, prepared.context.runtime.exact
     vocabulary = made.candidate.vocabulary
     own = prepared.rows(vocabulary)
 
-    def compute() -> float:
+    def compute() -> dict[str, Any]:
         student = saved_model(made.folder, prepared.inputs.data.spec)
         to_standard_units(student, teacher.scale)  # as the teacher gives its outputs
         theirs, ours = prepared.rows(TEACHERS_VOCABULARY).selection, own.selection
@@ -69,9 +72,12 @@ def agreement_of(prepared: Prepared, made: Control) -> float:
             same = same_units(ours, theirs)
             theirs, ours = theirs.take(same), ours.take(same)
         source = OnItsOwnTokens(LiveSignal(teacher.model, runtime), theirs, teacher.pad_id)
-        return heldout_agreement(student, ours, source, runtime, pad_id=own.pad_id).value
+        found = heldout_agreement(student, ours, source, runtime, pad_id=own.pad_id)
+        return {**asdict(found), "parts": found.parts.tolist()}
 
     parts = made.folder.relative_to(prepared.context.run.folder).parts
-    key = {"content": content_of(made.folder), "rows": own.selection.fingerprint()}
+    key: dict[str, Any] = {"content": content_of(made.folder), "rows": own.selection.fingerprint()}
+    key["by_row"] = True  # earlier runs have the value alone
     name = " ".join(("agreement", *parts))
-    return float(run_step(prepared.context, name, key, compute))
+    known = run_step(prepared.context, name, key, compute)
+    return HeldoutAgreement(**{**known, "parts": np.array(known["parts"])})

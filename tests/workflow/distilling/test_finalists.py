@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from conftest import Said
 from optuna.distributions import CategoricalDistribution
@@ -17,6 +18,7 @@ from optuna.trial import FrozenTrial, create_trial
 from kdnas.config import Settings
 from kdnas.files.artifact import content_of, key_of
 from kdnas.report.model import SEARCHED
+from kdnas.scoring.agreement import HeldoutAgreement
 from kdnas.space import Candidate
 from kdnas.space.architecture import FIELDS
 from kdnas.workflow.distilling import choose, finalists, within_limit
@@ -40,7 +42,35 @@ def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
         return {"score": float(right), "rows": {"validation": part}}
 
     monkeypatch.setattr(choose, "_on_held_out_rows", scored)
-    monkeypatch.setattr(finalists, "agreement_of", lambda _, one: float(is_right(one)))
+
+    def agreed(_: object, one: Control) -> HeldoutAgreement:
+        return agreement(np.full(40, (1 - is_right(one)) / 40))
+
+    monkeypatch.setattr(finalists, "agreement_of", agreed)
+
+
+def agreement(parts: np.ndarray) -> HeldoutAgreement:
+    """One of which rows take these parts from 1."""
+    value = float(1 - parts.sum())
+    return HeldoutAgreement(value, (value, value), parts)
+
+
+def test_the_first_of_the_search_ships_unless_another_is_clearly_above_it() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.random(100) / 500
+
+    def best(*gains: float) -> int:
+        # Paired: what all rows gain alike has no error, however much they differ among themselves.
+        noise = rng.permutation(np.tile([1.0, -1.0], 50)) / 500
+        others = [first - gain / 100 + noise * (gain < 0.05) for gain in gains]
+        agreed = [agreement(one) for one in (first, *others)]
+        made: Any = [SimpleNamespace() for _ in agreed]
+        return finalists._best(cast(Any, None), made, agreed)
+
+    assert best(0.015) == 0  # within a standard error, 0.02
+    assert best(0.025) == 1
+    assert best(0.015, 0.06, 0.03) == 2
+    assert best(-0.1, -0.06) == 0
 
 
 def candidate_of(trial: FrozenTrial) -> Candidate:

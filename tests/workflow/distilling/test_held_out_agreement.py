@@ -32,12 +32,16 @@ def test_the_teacher_agrees_with_itself_and_a_student_less(pipeline: Stepwise) -
     shape = Candidate(pipeline.space.teacher)
     whole = agreement_of(prepared, Control("teacher", shape, run / "teacher"))
     found = agreement_of(prepared, Control(SEARCHED, shape, run / "student"))
-    assert whole == pytest.approx(1, abs=1e-6) and -1 <= found < 1
+    assert whole.value == pytest.approx(1, abs=1e-6) and -1 <= found.value < 1
+    assert found.parts.sum() == pytest.approx(1 - found.value) and len(found.parts) > 1
+    again = agreement_of(prepared, Control(SEARCHED, shape, run / "student"))  # from its step
+    assert again.value == found.value and again.parts.tolist() == found.parts.tolist()
+    assert whole.clearly_above(found) and not found.clearly_above(whole)
     rows = prepared.rows(shape.vocabulary)
     student = saved_model(run / "student", prepared.inputs.data.spec)
     given = (rows.selection, LiveSignal(prepared.teacher.model, pipeline.runtime.exact))
     expected = heldout_agreement(student, *given, pipeline.runtime.exact, pad_id=rows.pad_id)
-    assert found == pytest.approx(expected.value, abs=1e-6)
+    assert found.value == pytest.approx(expected.value, abs=1e-6)
 
 
 def test_a_teacher_reads_the_rows_in_its_own_tokens(pipeline: Stepwise) -> None:
