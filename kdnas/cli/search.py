@@ -48,7 +48,7 @@ PLACES = {
     "general_teacher": "Its teacher of general stages here; default: the study's.",
 }
 # Options of one student: a search refuses them and says what to use.
-OF_ONE_STUDENT = ("architecture", "pruned", "sparsity", "kept_layers", "assistants")
+OF_ONE_STUDENT = ("architecture", "sparsity", "kept_layers", "assistants")
 # The settings that stand beside --trial as well as beside --architecture.
 BESIDE_A_TRIAL = {
     "threads": "CPU threads, or auto; default: the run's; of a new run: torch decides.",

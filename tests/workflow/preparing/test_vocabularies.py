@@ -173,6 +173,20 @@ def test_entities_are_found_with_fewer_tokens(teacher_folder: Path, tmp_path: Pa
     assert again["tasks"]["animals"]["scores"] == pytest.approx(made.report.student.scores)
 
 
+@pytest.mark.slow
+def test_finalists_with_fewer_tokens_are_compared_on_the_words_that_both_read(
+    teacher_folder: Path, tmp_path: Path
+) -> None:
+    """Words have other pieces, each of them a unit, and fewer words fit into the length."""
+    save_animals(tmp_path)
+    given = {**QUICK, "data_dir": tmp_path, "out": tmp_path / "run", "vocabulary": "task-120"}
+    given |= {"finalists": 2, "space": SPACE, "label_all_pieces": True, "max_length": 16}
+    made = search(teacher_folder, tmp_path / "animals.yaml", trials=2, **given)
+    assert made.report is not None and made.report.search is not None
+    found = made.report.search.finalists
+    assert len(found) == 2 and all(-1 <= (one.agreement or 9) <= 1 for one in found)
+
+
 def test_windows_are_not_searched_over_vocabularies(
     make_vocabularies: Callable[..., Stepwise],
 ) -> None:
