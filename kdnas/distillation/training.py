@@ -27,7 +27,7 @@ from kdnas.distillation.outputs import OutputRequest
 from kdnas.distillation.precision import Masters, working_precision
 from kdnas.distillation.schedule import Pace, Schedule
 from kdnas.distillation.signals import KnownSignal, TeacherSignal
-from kdnas.distillation.word_dropout import word_dropout
+from kdnas.distillation.word_dropout import hidden_words
 from kdnas.errors import DivergedError
 from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress
@@ -64,7 +64,7 @@ def train(
     checkpoint: Path | None = None,
     until: float = 1.0,
     freeze_model: bool = False,
-    hidden_words: float = 0.0,
+    word_dropout: float = 0.0,
     team: Team = ALONE,
 ) -> TrainResult:
     """Trains a model, and the objective's own parameters, in place.
@@ -80,7 +80,7 @@ def train(
         until: Share of the training after which to pause; a later call with the same checkpoint
             goes on from there.
         freeze_model: Trains the objective's own parameters alone.
-        hidden_words: Share of each text that a static student does not read (`word_dropout`).
+        word_dropout: Share of each text that a static student does not read at a step.
         team: Processes that share each batch; only the leading one need call this.
 
     Raises:
@@ -91,7 +91,7 @@ def train(
     with ExitStack() as stack:
         work = (model, objective, data, source, schedule, runtime)
         how: dict[str, Any] = {"pad_id": pad_id, "until": until, "freeze_model": freeze_model}
-        stack.enter_context(team.calling(train, *work, **how, hidden_words=hidden_words))
+        stack.enter_context(team.calling(train, *work, **how, word_dropout=word_dropout))
         model.to(runtime.device).train(schedule.dropout)  # type: ignore[arg-type]
         objective.to(runtime.device)
         # The other processes wait for the leading one.
@@ -101,13 +101,13 @@ def train(
         stack.enter_context(stream_of_its_own(runtime.device))
         stack.enter_context(_frozen(model) if freeze_model else nullcontext())
         stack.enter_context(word_embeddings(model, data, pad_id, frozen=frozen))
-        stack.enter_context(word_dropout(model, hidden_words))
+        stack.enter_context(hidden_words(model, word_dropout))
         precision = working_precision(model, runtime, objective, frozen=freeze_model)
         weights = stack.enter_context(precision)
         pace = Pace(schedule, schedule.steps(data.sizes), until)
         optimizer = _optimizer(weights.trained, schedule, runtime)
         key = f"{schedule} {objective.described}{' alone' if freeze_model else ''}"
-        key += f" without {hidden_words:g} of the words" if hidden_words else ""
+        key += f" without {word_dropout:g} of the words" if word_dropout else ""
         if data.class_weights is not None:
             key += f" {data.class_weights.tolist()}"
         state = Checkpoint(checkpoint, key, weights=weights, optimizer=optimizer, pace=pace)

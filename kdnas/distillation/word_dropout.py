@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def word_dropout(model: nn.Module, share: float) -> Iterator[None]:
+def hidden_words(model: nn.Module, share: float) -> Iterator[None]:
     """Hides a share of the tokens of each text from a model that averages what its mask shows.
 
     Args:
@@ -38,7 +38,9 @@ def word_dropout(model: nn.Module, share: float) -> Iterator[None]:
 
 
 def thinned(mask: Tensor, share: float) -> Tensor:
-    """A mask, shape (texts, length), with a share of its tokens hidden; texts that lost all keep
-    all."""
+    """A mask, shape (texts, length), with a share of its tokens hidden.
+
+    A text that would lose all of them keeps all.
+    """
     kept = mask * (torch.rand(mask.shape, device=mask.device) >= share)
     return torch.where(kept.any(1, keepdim=True), kept, mask)

@@ -67,7 +67,7 @@ def train_by_stage(
         checkpoint=checkpoint,
         until=until,
         freeze_model=stage.freeze_student,
-        hidden_words=stage.word_dropout,
+        word_dropout=stage.word_dropout,
         team=team,
     )
     state.keep(losses.named)

@@ -13,7 +13,7 @@ from kdnas.distillation.losses.logits import TaskLoss
 from kdnas.distillation.schedule import Schedule
 from kdnas.distillation.signals import NoSignal
 from kdnas.distillation.training import train
-from kdnas.distillation.word_dropout import thinned, word_dropout
+from kdnas.distillation.word_dropout import hidden_words, thinned
 from kdnas.runtime.device import Runtime
 from kdnas.space import Architecture
 from kdnas.students.build import build_student
@@ -49,12 +49,12 @@ class Seen(torch.nn.Module):
 
 def test_a_model_reads_thinned_masks_meanwhile_only() -> None:
     model, mask = Seen(), MASK[:1]
-    with word_dropout(model, 0.5):
+    with hidden_words(model, 0.5):
         torch.manual_seed(1)
         one, other = model(attention_mask=mask), model(attention_mask=mask)
         torch.manual_seed(1)
         assert torch.equal(model(attention_mask=mask), one) and not torch.equal(one, other)
-    with word_dropout(model, 0.0):
+    with hidden_words(model, 0.0):
         assert model(attention_mask=mask) is mask
     assert model(attention_mask=mask) is mask
 
@@ -70,7 +70,7 @@ def test_trainings_with_it_repeat_themselves(teacher_folder: Path, runtime: Runt
         train(
             *(student, objective, data, NoSignal(), schedule, runtime),
             pad_id=0,
-            hidden_words=share,
+            word_dropout=share,
         )
         return student.get_input_embeddings().weight.detach()
 

@@ -64,18 +64,19 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     ]
     agreed = [agreement_of(prepared, one) if can_agree(prepared) else None for one in made]
     scored = [
-        _scored(prepared, *each, trials[one.trial or 0])
-        for one, each in zip(found, zip(made, agreed, strict=True), strict=True)
+        _scored(prepared, one, agreement, trials[winner.trial or 0])
+        for one, agreement, winner in zip(made, agreed, found, strict=True)
     ]
     place_of_best = _best(prepared, made, agreed)
     best, winner = scored[place_of_best], found[place_of_best]
     told = ", ".join(f"trial {one.trial} {one.chosen_by:.4f}" for one in scored)
     what = "score" if best.agreement is None else "agreement with the teacher"
-    first = best.chosen_by < max(one.chosen_by for one in scored)
-    why = ", the first in the search: no other is above it by more than a standard error"
+    why = ""
+    if best.chosen_by < max(one.chosen_by for one in scored):
+        why = ", the first in the search: no other is above it by more than a standard error"
     say(
-        f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the search's"
-        + why * first
+        f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the "
+        f"search's{why}"
     )
     _put_in_place(context, winner, found)
     run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
