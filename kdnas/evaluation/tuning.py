@@ -83,9 +83,10 @@ def plan(
     epochs = settings.teacher_epochs if epochs is None else epochs
     limits = (("--epochs", epochs, LEAST_EPOCHS, MOST_EPOCHS), ("--seeds", seeds, 1, MOST_SEEDS))
     for flag, value, least, most in limits:
-        if not (isinstance(value, int | float) and least <= value <= most):
+        kind, what = (int | float, "number") if flag == "--epochs" else (int, "whole number")
+        if not (isinstance(value, kind) and least <= value <= most):
             raise KdnasError(
-                f"invalid {flag} {shown(value)}: expected a number from {least} to {most:g}"
+                f"invalid {flag} {shown(value)}: expected a {what} from {least} to {most:g}"
             )
     rates: Sequence[float] = GRID_LRS if grid else (settings.teacher_lr,)
     rates = rates if lrs is None else _numbers("--lrs", lrs, float)

@@ -60,6 +60,7 @@ def test_the_grid_and_its_parts() -> None:
         {"lrs": ""},
         {"epochs": 0.0},
         {"seeds": 0},
+        {"seeds": 1.5},
     ):
         with pytest.raises(KdnasError, match="invalid --(lrs|batch-sizes|epochs|seeds)"):
             plan(Settings(), **wrong)  # type: ignore[arg-type]
