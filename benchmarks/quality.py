@@ -29,7 +29,7 @@ from support.stepwise import Stepwise
 from kdnas.config import validated
 from kdnas.distillation.signals import LiveSignal
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.evaluation.threshold import keep_threshold
+from kdnas.evaluation.threshold import settle_answers
 from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.recipes.full import run_recipe
@@ -138,7 +138,7 @@ def result_of(
     state = run_recipe(full, candidate, work, name)
     seconds = time.perf_counter() - start
     rows = selection_rows(pipeline.data, pipeline.settings)
-    keep_threshold(state.model, rows, pipeline.runtime.exact, pipeline.teacher.pad_id)
+    settle_answers(state.model, rows, pipeline.runtime.exact, pipeline.teacher.pad_id)
     scores = pipeline.score(state.model)
     # Recipes are chosen by these: the scores are of the split that is reported.
     held = evaluate_model(

@@ -1,4 +1,4 @@
-"""The threshold of a model's answers, chosen on training rows that it was not trained on."""
+"""How a model's outputs become answers, chosen on training rows that it was not trained on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.types import THRESHOLD
+from kdnas.teachers.head import shift_outputs
 
 STEP = "teacher threshold"  # of a run
 
@@ -37,6 +38,27 @@ def keep_threshold(
     if chosen is not None:
         setattr(model.config, THRESHOLD, chosen)
     return chosen
+
+
+def settle_answers(
+    model: PreTrainedModel, rows: EncodedExamples, runtime: Runtime, pad_id: int
+) -> None:
+    """Chooses a trained student's threshold, or the bias of its head, where its type has one.
+
+    Args:
+        model: Its outputs are in the order of the task's labels.
+        rows: Training rows that were held out.
+        runtime: Device and precision.
+        pad_id: Token that fills short rows.
+    """
+    keep_threshold(model, rows, runtime, pad_id)
+    kind = TASK_TYPES[rows.task_type]
+    if not kind.has_bias or rows.labels is None:
+        return
+    names = [model.config.id2label[i] for i in range(model.config.num_labels)]
+    chosen = kind.choose_bias(predict(model, rows, runtime, pad_id=pad_id).numpy(), rows, names)
+    if chosen is not None:
+        shift_outputs(model, chosen)
 
 
 def threshold_for(logits: NDArray[np.float32], rows: EncodedExamples) -> float | None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -33,6 +35,14 @@ def scale_outputs(model: PreTrainedModel, factor: float, shift: float) -> None:
     layer.weight.mul_(factor)
     if layer.bias is not None:
         layer.bias.mul_(factor).add_(shift)
+
+
+@torch.no_grad()
+def shift_outputs(model: PreTrainedModel, bias: NDArray[np.float32]) -> None:
+    """Adds `bias`, shape (outputs,), to the outputs, in place; not where a head has no bias."""
+    layer = last_layer(model)
+    if layer.bias is not None:
+        layer.bias.add_(torch.from_numpy(bias).to(layer.bias))
 
 
 def to_standard_units(model: PreTrainedModel, scale: LabelScale) -> None:

@@ -22,7 +22,7 @@ from kdnas.config import settings_of
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.evaluation.threshold import keep_threshold
+from kdnas.evaluation.threshold import settle_answers
 from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
@@ -196,7 +196,9 @@ def final_scores(
     ]
     key = {"architecture": student["architecture"], "seed": seed, "recipe": recipe}
     key |= {"more_epochs": True} if settings.more_epochs else {}
-    key |= {"threshold": True} if inputs.data.spec.task_type.has_threshold else {}
+    kind = inputs.data.spec.task_type
+    key |= {"threshold": True} if kind.has_threshold else {}
+    key |= {"bias": True} if kind.has_bias else {}
     vocabulary = inputs.vocabularies[student["vocabulary"]]
     key |= {} if vocabulary.name == TEACHERS_VOCABULARY else {"vocabulary": vocabulary.name}
 
@@ -208,7 +210,7 @@ def final_scores(
         scale, spec = job.resources.task_teacher.scale, inputs.data.spec
         exact = context.runtime.exact
         # As the student that ships has it.
-        keep_threshold(model, rows.selection, exact, rows.pad_id)
+        settle_answers(model, rows.selection, exact, rows.pad_id)
         return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
     scores = run_step(context, name, key, compute)

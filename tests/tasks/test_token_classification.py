@@ -214,6 +214,30 @@ def test_a_batch_without_a_word_costs_nothing(kind: Any, tokenizer: Any) -> None
         assert loss.item() == 0
 
 
+def test_as_many_words_are_in_entities_as_are_labelled_so(tokenizer: Any) -> None:
+    """Golden: of 60 words that lean to O by 1 to 60, the 30th and 31st are 30.5 from it."""
+    words = [["the", "cat", "sat"]] * 20
+    data = encode(
+        examples_of(
+            *((row, [0, 1, 1]) for row in words[:15]), *((row, [0, 0, 0]) for row in words[15:])
+        ),
+        tokenizer,
+        16,
+    )
+    assert data.labels is not None and (data.labels != 0).sum() == 30
+    logits = np.zeros((60, 4), np.float32)
+    logits[:, 0] = np.random.default_rng(0).permutation(np.arange(1, 61))
+    bias = NER.choose_bias(logits, data, LABELS)
+    assert bias is not None and bias.tolist() == [-30.5, 0, 0, 0]
+    assert ((logits + bias).argmax(1) != 0).sum() == 30
+    none_known = replace(data, labels=np.where(np.arange(60) < 30, data.labels, NER.no_label))
+    assert NER.choose_bias(logits, none_known, LABELS) is None  # 20 words are few
+    for names in (("X", "B-animal", "I-animal", "B-place"), ("O", "B-animal", "VERB", "ADJ")):
+        assert NER.choose_bias(logits, data, names) is None
+    assert NER.choose_bias(logits * np.nan, data, LABELS) is None
+    assert NER.choose_bias(logits, replace(data, labels=None), LABELS) is None
+
+
 @pytest.fixture(scope="module")
 def trained(
     task: TaskData, tokenizer: Any, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory

@@ -144,6 +144,7 @@ class TaskType:
     predictions_ending: ClassVar[str] = ".tsv"  # of a predictions file's name
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
+    has_bias: ClassVar[bool] = False  # whether `choose_bias` may
     # Of a file with a teacher's predictions: columns that `read_prediction` takes; none: no file.
     prediction_columns: ClassVar[tuple[str, ...]] = ()
     pipeline_tag: ClassVar[str]  # the hub's tag, also that of the pipeline of transformers
@@ -533,6 +534,18 @@ class TaskType:
         """The threshold with the best main score on labelled rows that a model was not trained on.
 
         A model keeps it in its config, under THRESHOLD. None for types without one.
+        """
+        return None
+
+    def choose_bias(
+        self, logits: Array, data: EncodedExamples, labels: Sequence[str]
+    ) -> Array | None:
+        """What to add to a student's outputs, by labelled rows that it was not trained on.
+
+        It is added to the bias of the head, so that any program that loads it answers likewise.
+
+        Returns:
+            Shape (outputs,); None where the outputs stay as they are.
         """
         return None
 

@@ -50,6 +50,9 @@ from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.entity_metrics import each_type, entity_metrics, precision, word_counts
 from kdnas.tasks.types.metric import Array, Metric
 
+# With fewer words in entities, how many a student finds is chance.
+LEAST_WORDS = 30
+
 
 class TokenClassification(Classification):
     """A tag for each word.
@@ -72,6 +75,7 @@ class TokenClassification(Classification):
     default_metrics = ("f1", "precision", "recall")
     metric_of_rare = None
     skill = "f1"
+    has_bias = True
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {"logits": {0: "batch", 1: "length"}}
     formats = ("conll", "table")
     defaults_with_heads: ClassVar[Mapping[str, Any]] = {}  # relations are below hidden states there
@@ -410,6 +414,29 @@ class TokenClassification(Classification):
     ) -> dict[str, Any] | None:
         """Precision, recall, F1 and the entities of each type."""
         return {"classes": each_type(Tags(labels), predicted, truth), "counted": "entities"}
+
+    def choose_bias(
+        self, logits: Array, data: EncodedExamples, labels: Sequence[str]
+    ) -> Array | None:
+        """Of O, so that as many words are in entities as are labelled so.
+
+        A small student that is not sure says O and finds too few entities: the answer that is most
+        often right is not the one with the best F1 (Lipton et al. 2014, Optimal Thresholding of
+        Classifiers to Maximize F1 Measure). Where as many are found as there are, precision equals
+        recall. None for tags that are no entities, and with few words in entities.
+        """
+        tags = Tags(labels)
+        if data.labels is None or tags.outside < 0 or tags.scheme is None:
+            return None
+        known = data.labels >= 0
+        count = int((data.labels[known] != tags.outside).sum())
+        if not LEAST_WORDS <= count < known.sum():
+            return None
+        others = np.delete(logits, tags.outside, axis=1).max(1)
+        above = np.sort((others - logits[:, tags.outside])[known])[::-1]
+        found = np.zeros(len(labels), np.float32)
+        found[tags.outside] = above[count - 1 : count + 1].mean()
+        return found if np.isfinite(found).all() else None
 
     # What leaves kdnas.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings
-from kdnas.evaluation.threshold import keep_threshold
+from kdnas.evaluation.threshold import settle_answers
 from kdnas.recipes.full import prepare_data, run_recipe, train_on_labels
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import FAMILY, Run
@@ -84,7 +84,7 @@ class FullTraining:
             own = prepared if seed is None else with_seed(prepared, seed)
             state = (self._distilled if self.distilled else self._tuned)(own, work, title)
             model, rows = vocabulary.cut(state.model), prepared.rows(vocabulary.name)
-            keep_threshold(model, rows.selection, context.runtime.exact, rows.pad_id)
+            settle_answers(model, rows.selection, context.runtime.exact, rows.pad_id)
             artifact.write(model)
         shutil.rmtree(work, ignore_errors=True)
 

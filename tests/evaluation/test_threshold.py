@@ -1,0 +1,49 @@
+"""What is chosen on held-out rows: the bias of a head that labels words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from conftest import small_config, small_tokenizer
+from support.tiny import save_animals
+from transformers import AutoModelForTokenClassification
+
+from kdnas.distillation.training import predict
+from kdnas.evaluation.threshold import settle_answers
+from kdnas.runtime.device import Runtime
+from kdnas.tasks import TASK_TYPES, encode, load_data, load_spec
+
+
+def test_a_students_head_finds_as_many_words_as_are_labelled(
+    tmp_path: Path, runtime: Runtime
+) -> None:
+    folder = save_animals(tmp_path)
+    task = load_data(load_spec(folder / "animals.yaml"), folder)
+    kind, names = TASK_TYPES["token-classification"], task.spec.labels
+    torch.manual_seed(0)
+    model: Any = AutoModelForTokenClassification.from_config(
+        small_config("bert", **kind.head_config(names))
+    )
+    rows = encode(task.splits["train"], small_tokenizer(), 64)
+    assert rows.labels is not None
+    outside = [name.upper() for name in names].index("O")
+    known = rows.labels >= 0
+    wanted = int((rows.labels[known] != outside).sum())
+
+    def found() -> int:
+        logits = predict(model, rows, runtime, pad_id=0).numpy()
+        return int((logits[known].argmax(1) != outside).sum())
+
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    assert found() != wanted
+    settle_answers(model, rows, runtime, 0)
+    assert abs(found() - wanted) <= 1 < wanted
+    changed = [n for n, v in model.state_dict().items() if not torch.equal(v, before[n])]
+    assert changed == ["classifier.bias"]
+    moved = (model.classifier.bias - before["classifier.bias"]).detach().numpy()
+    assert np.flatnonzero(moved).tolist() == [outside]
+    settle_answers(model, rows.take([]), runtime, 0)  # nothing to choose on: as it was
+    assert abs(found() - wanted) <= 1
