@@ -214,24 +214,22 @@ def test_a_batch_without_a_word_costs_nothing(kind: Any, tokenizer: Any) -> None
         assert loss.item() == 0
 
 
-def test_as_many_words_are_in_entities_as_are_labelled_so(tokenizer: Any) -> None:
-    """Golden: of 60 words that lean to O by 1 to 60, the 30th and 31st are 30.5 from it."""
-    words = [["the", "cat", "sat"]] * 20
-    data = encode(
-        examples_of(
-            *((row, [0, 1, 1]) for row in words[:15]), *((row, [0, 0, 0]) for row in words[15:])
-        ),
-        tokenizer,
-        16,
-    )
-    assert data.labels is not None and (data.labels != 0).sum() == 30
+def test_as_many_entities_are_found_as_are_labelled(tokenizer: Any) -> None:
+    """Golden: of 60 words that lean to O by 1/16 to 60/16, 30 are found at a bias of -1.875."""
+    tagged = [(["the", "cat", "sat"], [0, 1, 1])] * 15 + [(["the", "cat", "sat"], [0, 0, 0])] * 5
+    data = encode(examples_of(*tagged), tokenizer, 16)
     logits = np.zeros((60, 4), np.float32)
-    logits[:, 0] = np.random.default_rng(0).permutation(np.arange(1, 61))
+    logits[:, 0] = np.random.default_rng(0).permutation(np.arange(1, 61)) / 16
+    logits[:, 1] += 1e-3  # each word an entity of its own
     bias = NER.choose_bias(logits, data, LABELS)
-    assert bias is not None and bias.tolist() == [-30.5, 0, 0, 0]
+    assert bias is not None and bias.tolist() == [-1.875, 0, 0, 0]
     assert ((logits + bias).argmax(1) != 0).sum() == 30
-    none_known = replace(data, labels=np.where(np.arange(60) < 30, data.labels, NER.no_label))
-    assert NER.choose_bias(logits, none_known, LABELS) is None  # 20 words are few
+    assert NER.choose_bias(logits + bias, data, LABELS) == pytest.approx(np.zeros(4))
+    few = encode(examples_of(*tagged[1:]), tokenizer, 16)
+    assert NER.choose_bias(logits[3:], few, LABELS) is None  # 28 entities
+    unknown = encode(examples_of((["a"], None), *tagged), tokenizer, 16)
+    more = np.vstack([[[0.0, 9.0, 0.0, 0.0]], logits]).astype(np.float32)
+    assert NER.choose_bias(more, unknown, LABELS) == pytest.approx(bias)
     for names in (("X", "B-animal", "I-animal", "B-place"), ("O", "B-animal", "VERB", "ADJ")):
         assert NER.choose_bias(logits, data, names) is None
     assert NER.choose_bias(logits * np.nan, data, LABELS) is None
