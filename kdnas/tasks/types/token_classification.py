@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -52,8 +53,8 @@ from kdnas.tasks.types.metric import Array, Metric
 
 # With fewer labelled entities, how many a student finds is chance.
 LEAST_ENTITIES = 30
-# What may be added to the output for O, the least first.
-BIASES = np.array(sorted(np.arange(-4, 4.1, 0.125), key=abs), np.float32)
+# How much the output for O may be lowered or raised.
+BIASES = np.arange(0, 4.1, 0.125, dtype=np.float32)
 
 
 class TokenClassification(Classification):
@@ -441,8 +442,16 @@ class TokenClassification(Classification):
         if wanted < LEAST_ENTITIES or not np.isfinite(logits).all():
             return None
         alone = np.eye(len(labels), dtype=np.float32)[tags.outside]
-        apart = [abs(entities(logits + bias * alone) - wanted) for bias in BIASES]
-        found: Array = BIASES[int(np.argmin(apart))] * alone
+        few = 1 if entities(logits) < wanted else -1  # the lower O, the more entities
+
+        def missing(place: int) -> int:
+            return few * (entities(logits - few * BIASES[place] * alone) - wanted)
+
+        place = bisect_left(range(len(BIASES)), 0, key=missing)
+        near = min(
+            range(max(0, place - 1), min(place + 1, len(BIASES))), key=lambda i: abs(missing(i))
+        )
+        found: Array = -few * BIASES[near] * alone
         return found
 
     # What leaves kdnas.
