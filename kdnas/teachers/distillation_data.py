@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,6 @@ from kdnas.teachers.store import NO_VIEWS, Views, open_or_build_store, stored_st
 
 FEW_BATCHES = 8
 BATCH_SIZE = 32
-# On a GPU, where a batch of 32 takes as long.
-GPU_BATCH_SIZE = FEW_BATCHES * BATCH_SIZE
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,16 @@ class DistillationData:
 def some_batches(
     data: EncodedExamples, pad_id: int, runtime: Runtime, seed: int = 0
 ) -> list[Batch]:
-    """The first batches of an epoch over some data, on the runtime's device."""
-    count, size = FEW_BATCHES, BATCH_SIZE
+    """The rows of the first batches of an epoch over some data, on the runtime's device.
+
+    The rows are the same on every device. A GPU, where a batch of 32 takes as long as a larger one,
+    has them in fewer batches.
+    """
+    plan = plan_epoch(data.sizes, BATCH_SIZE, seed, 0)[:FEW_BATCHES]
     if runtime.device.type != "cpu":
-        count, size = 1, GPU_BATCH_SIZE
-    plan = plan_epoch(data.sizes, size, seed, 0)[:count]
-    if runtime.device.type != "cpu":  # of long texts, one such batch would not fit
-        most = forward_tokens(runtime.device)
-        plan = [part[few] for part in plan for few in plan_once(data.sizes[part], most)]
+        rows = np.concatenate(plan)
+        parts = plan_once(data.sizes[rows], forward_tokens(runtime.device))
+        plan = [rows[part] for part in parts]
     return [collate(data, indices, pad_id).to(runtime.device) for indices in plan]
 
 
