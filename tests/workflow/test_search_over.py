@@ -12,6 +12,13 @@ from kdnas.config import load_settings
 from kdnas.workflow.search_over import with_search_over, with_speed_limit
 
 BOTH = "shape,pruning"
+RELATIONS = {
+    "name": "relations",
+    "data": "task",
+    "losses": {"relations": 1, "logits": 1},
+    "epochs": 1,
+    "lr": 1e-3,
+}
 
 
 def chosen(teacher: Path, **options: Any) -> str:
@@ -22,6 +29,7 @@ def chosen(teacher: Path, **options: Any) -> str:
 def test_within_a_speed_up_pruned_students_are_tried_too(teacher_folder: Path) -> None:
     assert chosen(teacher_folder) == BOTH
     assert chosen(teacher_folder, budget="45m") == BOTH
+    assert chosen(teacher_folder, stages=[RELATIONS]) == BOTH
     assert chosen(teacher_folder, speedup=None) == "shape"
 
 
@@ -32,6 +40,7 @@ def test_within_a_speed_up_pruned_students_are_tried_too(teacher_folder: Path) -
         {"budget": "2m"},
         {"inherit": False},
         {"recipe": "tinybert-task"},
+        {"stages": [{**RELATIONS, "relation_student_layer": 1}]},
         {"architecture": "2x16", "speedup": None},
     ],
 )

@@ -118,7 +118,7 @@ class RelationsLoss(DistillationLoss):
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """A layer that teacher or student lacks, or heads that do not divide a size."""
+        """A layer that teacher or student lacks or may lack, or heads that do not divide a size."""
         assert isinstance(options, RelationsOptions)
         if problem := no_decoder(cls.name, cls.place, teacher):
             return problem
@@ -141,7 +141,8 @@ class RelationsLoss(DistillationLoss):
                 f"relation_heads {heads} does not divide the hidden size {uneven[0]}; "
                 "leave it out to use a number that divides"
             )
-        return None
+        pruned = any(isinstance(student, PrunedArchitecture) for student in students)
+        return _problem_of_pruned(teacher, options) if pruned else None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         if not self.student_layer:
@@ -204,8 +205,31 @@ def attention_size(teacher: Architecture, student: AnyArchitecture, layer: int) 
     """How wide the queries of a student's layer are, all heads together."""
     if not isinstance(student, PrunedArchitecture):
         return student.hidden_size
-    of_a_head = teacher.hidden_size // teacher.num_attention_heads
-    return student.num_attention_heads[layer - 1] * of_a_head
+    return student.num_attention_heads[layer - 1] * _size_of_a_head(teacher)
+
+
+def _size_of_a_head(teacher: Architecture) -> int:
+    return teacher.hidden_size // teacher.num_attention_heads
+
+
+def _problem_of_pruned(teacher: Architecture, options: RelationsOptions) -> str | None:
+    """What does not fit some student pruned from a teacher: its layers keep any numbers of heads.
+
+    How many is known only once it is made.
+    """
+    layer, heads = options.relation_student_layer, options.relation_heads
+    size = _size_of_a_head(teacher)
+    if layer:
+        return (
+            f"invalid relation_student_layer {layer}: a pruned student may have no heads left in "
+            "it; leave it out for the last layer that has some"
+        )
+    if heads and size % heads:
+        return (
+            f"relation_heads {heads} does not divide {size}, the size of one head, and pruned "
+            "students keep any number of them; leave it out to use a number that divides"
+        )
+    return None
 
 
 def common_heads(teacher: Architecture, *sizes: int) -> int:

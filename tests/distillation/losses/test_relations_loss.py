@@ -96,3 +96,22 @@ def test_the_held_out_value_is_a_share_of_knowing_nothing(teacher: Teacher, batc
 def test_relation_heads_that_do_not_divide_what_is_left_are_refused() -> None:
     with pytest.raises(KdnasError, match="relation_heads 16 does not divide 24, .* of layer 2"):
         RelationsLoss(Shapes(SHAPE, COUNTS), RelationsOptions(relation_heads=16))
+
+
+def test_what_may_not_fit_a_pruned_student_is_refused_before_there_is_one() -> None:
+    """A layer may lose its heads; of those left, however many, each is 8 wide."""
+    students = [SHAPE, PrunedArchitecture.whole(SHAPE)]
+
+    def said(**options: int) -> str:
+        return RelationsLoss.problem(RelationsOptions(**options), SHAPE, students) or ""
+
+    assert "invalid relation_student_layer 2: a pruned student may have no heads" in said(
+        relation_student_layer=2
+    )
+    assert "relation_heads 16 does not divide 8, the size of one head" in said(relation_heads=16)
+    assert said(relation_heads=8) == said(relation_layer=2) == ""
+    for options in (
+        RelationsOptions(relation_heads=16),
+        RelationsOptions(relation_student_layer=2),
+    ):
+        assert RelationsLoss.problem(options, SHAPE, [SHAPE]) is None
