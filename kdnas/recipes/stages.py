@@ -202,6 +202,13 @@ def teacher_request(
     return request
 
 
+def reads_teacher(stage: Stage, shapes: Shapes, settings: Settings) -> bool:
+    """Whether a stage reads outputs of its teacher, and not only rows and labels."""
+    options = {name: loss_options(name, stage, settings) for name in stage.weighed}
+    requests = (LOSSES[name].teacher_request(shapes, own) for name, own in options.items())
+    return any(request != OutputRequest() for request in requests)
+
+
 def problem_of_shapes(stage: Stage, shapes: Shapes, settings: Settings) -> str | None:
     """Why a student of one shape cannot learn from a teacher of another by a stage, if so."""
     for name in stage.weighed:

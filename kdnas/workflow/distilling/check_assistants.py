@@ -14,7 +14,7 @@ from kdnas.distillation.losses import Shapes
 from kdnas.errors import KdnasError
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.measure import count_params
-from kdnas.recipes.stages import problem_of_shapes
+from kdnas.recipes.stages import problem_of_shapes, reads_teacher
 from kdnas.runs.context import Context
 from kdnas.space import AnyArchitecture, Architecture, Candidate, PrunedArchitecture, family_of
 from kdnas.space.candidate import TEACHERS_VOCABULARY
@@ -37,7 +37,7 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
 
     Raises:
         KdnasError: There is none, it is of another task or vocabulary, is smaller than what it
-            teaches, or lacks what the recipe reads of it.
+            teaches, or lacks what the recipe reads of it; or the recipe reads nothing of it.
     """
     if not candidate.assistants:
         return
@@ -51,6 +51,13 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
             f"{wrong}: stage {stage.name!r} of the recipe learns from a general teacher, and "
             "students with assistants begin with the task's own; give a recipe without general "
             "stages, such as logits"
+        )
+    shapes = Shapes(inputs.space.teacher, _shape_of_student(inputs, candidate))
+    if not any(reads_teacher(stage, shapes, settings) for stage in settings.full_stages):
+        raise KdnasError(
+            f"{wrong}: no stage of the recipe compares the student with its teacher, and labels "
+            "and pseudo-labels are the same whoever teaches; give a recipe that does, such as "
+            "logits"
         )
     first, *others = assistants_of(context, candidate)
     if first.trial is None and first.source is None:

@@ -180,6 +180,17 @@ def test_checkpoints_that_cannot_teach_are_refused(
     assert not given["out"].exists()
 
 
+def test_a_recipe_that_reads_nothing_of_a_teacher_has_no_assistants(given: dict[str, Any]) -> None:
+    """A student taught by one would be the student without."""
+    plain = {k: v for k, v in given.items() if k not in ("epochs", "task_epochs")}
+    stage = {"name": "labels", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}
+    for assistants in ("0.5", "auto", str(given["teacher"])):
+        with pytest.raises(KdnasError) as error:
+            distill(**plain, stages=[stage], assistants=assistants)
+        assert f"invalid --assistants {assistants}: no stage of the recipe" in str(error.value)
+        assert "\n" not in str(error.value) and not given["out"].exists()
+
+
 @pytest.mark.parametrize(
     ("assistants", "message"),
     [
