@@ -51,6 +51,7 @@ class PrunedStudents:
         table: Gives the teacher's latency table.
         speedup: Times a shape beside the teacher.
         trained: Gives a trained student that another one is pruned from.
+        content: Plain values that tell that student from itself as trained otherwise.
         seed: Of the method that orders at random.
         at_best: Where no pruning reaches a speed-up, take the fastest, not refuse.
     """
@@ -63,6 +64,7 @@ class PrunedStudents:
     table: Callable[[], LatencyTable]
     speedup: Callable[[PrunedArchitecture], float]
     trained: Callable[[Pruning], PreTrainedModel]
+    content: Callable[[Pruning], Any]
     seed: int = 0
     at_best: bool = False
     _orders: dict[Pruning, PruningOrder] = field(default_factory=dict)
@@ -91,7 +93,7 @@ class PrunedStudents:
             MissedLimitError: No pruning reaches the speed-up, and it is not `at_best`.
         """
         name = f"shape-{pruning.label.replace(' ', '-')}.json"
-        kept: Artifact[Any] = json_artifact(self.folder / name, {**self.key, **pruning.params})
+        kept: Artifact[Any] = json_artifact(self.folder / name, self._key(pruning, pruning.params))
         return PrunedArchitecture.from_params(kept.get(lambda: self._choose(pruning).params))
 
     def shape(self, candidate: Candidate) -> AnyArchitecture:
@@ -103,12 +105,20 @@ class PrunedStudents:
         student = self.order(pruning).student(self.counts(pruning))
         return student.to("cpu").eval()  # type: ignore[arg-type]
 
+    def _key(self, pruning: Pruning, also: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides the teacher or the student that is pruned further, and the rows; and more.
+
+        That student is another one once it is trained by another recipe.
+        """
+        student = {"student": self.content(pruning.before)} if pruning.after else {}
+        return {**self.key, **student, **also}
+
     def _order_artifact(self, pruning: Pruning, model: PreTrainedModel) -> Artifact[PruningOrder]:
-        key = {**self.key, "method": pruning.method, "after": pruning.before.params}
+        which = {"method": pruning.method, "after": pruning.before.params, "seed": self.seed}
         layers = {"layers": pruning.layers} if pruning.layers else {}
         return Artifact(
             self.folder / order_file(pruning),
-            {**key, "seed": self.seed, **layers},
+            self._key(pruning, which | layers),
             load=lambda file: PRUNING_METHODS[pruning.method].load(file, model),
             save=lambda order, file: order.save(file),
             is_folder=False,

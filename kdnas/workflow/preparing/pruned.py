@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
+from kdnas.files.artifact import content_of
 from kdnas.measure import LatencySettings
 from kdnas.recipes.stages import in_standard_units
 from kdnas.runs.context import Context
@@ -40,8 +41,11 @@ def pruned_students(
         settings.latency_batch, settings.latency_length, TABLE_REPEATS, settings.latency_quiet
     )
 
+    def folder_of(pruning: Pruning) -> Path:
+        return home_of_pruned(context, pruning) / "student"
+
     def trained(pruning: Pruning) -> PreTrainedModel:
-        student = load_student(home_of_pruned(context, pruning) / "student")
+        student = load_student(folder_of(pruning))
         to_standard_units(student, teacher.scale)
         return student
 
@@ -60,6 +64,7 @@ def pruned_students(
         ),
         speedup=lambda shape: meter.of_model(meter.of_shape(shape)).speedup,
         trained=trained,
+        content=lambda pruning: content_of(folder_of(pruning)),
         seed=settings.seed,
         at_best=settings.searches,
     )

@@ -11,8 +11,10 @@ import torch
 
 from kdnas.distillation.batches import batches_once
 from kdnas.errors import MissedLimitError
+from kdnas.files.artifact import key_of
 from kdnas.runtime.device import Runtime
 from kdnas.space import PrunedArchitecture, Pruning
+from kdnas.space.pruning import gradually
 from kdnas.students.pruning import PrunedStudents
 from kdnas.students.pruning.speed import LatencyTable, neuron_levels
 from kdnas.students.pruning.students import MARGIN
@@ -41,6 +43,7 @@ def students(
         table=lambda: TABLE,
         speedup=speedup,
         trained=lambda _: teacher.model,
+        content=lambda _: "as trained first",
     )
 
 
@@ -91,3 +94,19 @@ def test_one_lucky_timing_is_not_enough(students: Callable[..., PrunedStudents])
 def test_a_speed_up_that_nothing_reaches_is_missed(students: Callable[..., PrunedStudents]) -> None:
     with pytest.raises(MissedLimitError, match="no pruning reaches 3 times .* is 1.50 times"):
         students(lambda _: 1.5).counts(Pruning("magnitude", speedup=3.0))
+
+
+def test_keys_name_the_student_that_is_pruned_further(
+    students: Callable[..., PrunedStudents], tmp_path: Path
+) -> None:
+    """Those of students of the teacher stay: runs go on with what they found out before."""
+    made, known = students(lambda _: 2.1), {"student": "as trained first"}
+    first, second = gradually("magnitude", (1.3, 2.0))
+    for pruning, names, own in (
+        (first, ("magnitude", "magnitude-1.3x"), {}),
+        (second, ("magnitude-after-1.3x", "magnitude-1.3x,2x"), known),
+    ):
+        made.counts(pruning)
+        which = {"method": "magnitude", "after": pruning.before.params, "seed": 0}
+        assert key_of(tmp_path / f"{names[0]}.safetensors") == {**which, **own}
+        assert key_of(tmp_path / f"shape-{names[1]}.json") == {**pruning.params, **own}

@@ -1,0 +1,56 @@
+"""What makes the pruned students of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from support.stepwise import Stepwise
+
+from kdnas.runs.run_folder import Run
+from kdnas.space import PrunedArchitecture
+from kdnas.space.pruning import gradually
+from kdnas.students.build import build_student
+from kdnas.students.checkpoint import student_artifact
+from kdnas.students.pruning.speed import LatencyTable, neuron_levels
+from kdnas.workflow.preparing.pruned import pruned_students
+
+ASKED = (1.3, 2.0)
+TABLE = LatencyTable(
+    38.0, 2.0, {n: float(n) for n in range(5)}, {n: n / 8 for n in neuron_levels(64)}, 3
+)
+
+
+def train_first(steps: Stepwise, scale: float) -> None:
+    """Puts the first of a family in its place, the first 32 neurons of each layer so large."""
+    whole = PrunedArchitecture.whole(steps.space.teacher)
+    student = build_student(steps.teacher.model, whole)
+    with torch.no_grad():
+        for name, weights in student.named_parameters():
+            if name.endswith("intermediate.dense.weight"):
+                weights[:32] *= scale
+    folder, key = steps.run.folder / "family" / "1.3x" / "student", {"recipe": scale}
+    student_artifact(folder, key, steps.data.tokenizer).write(student)
+
+
+def neurons_of_second(steps: Stepwise) -> set[int]:
+    """The neurons that the second keeps, in a process of its own."""
+    meter: Any = None
+    made = pruned_students(steps.context, steps.inputs, steps.teacher, meter)
+    made.table, made.speedup = lambda: TABLE, lambda _: 2.1
+    second = gradually("magnitude", ASKED)[1]
+    kept = made.order(second).kept(made.counts(second))
+    return {int(neuron) for layer in kept.neurons for neuron in layer}
+
+
+def test_of_a_student_that_was_trained_again_others_go_first(make_run: Callable[..., Run]) -> None:
+    """The second of a family is pruned by what matters in the first as it is now."""
+    steps = Stepwise(make_run(teacher_as_is=True, pruned="magnitude", speedups=ASKED))
+    found = []
+    for scale in (0.01, 100.0, 100.0):
+        train_first(steps, scale)
+        found.append(neurons_of_second(steps))
+    assert found[0] and min(found[0]) >= 32
+    assert found[1] and max(found[1]) < 32
+    assert found[1] == found[2]
