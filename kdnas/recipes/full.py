@@ -138,18 +138,27 @@ def train_on_labels(job: RecipeRun, state: StudentState, folder: Path, title: st
 
 
 def stage_on_labels(settings: Settings, stages: Iterable[Stage]) -> Stage:
-    """Labels alone, for as many epochs as these, a student's stages, have on the task's teacher."""
+    """Labels alone, for as many epochs as these, a student's stages, have on the task's teacher.
+
+    Batches and dropout are those of the stage whose rate it takes: the highest of those that train
+    the head.
+    """
     own = [stage for stage in settings.full_stages if not stage.is_general]
     smoothing = [s.options["label_smoothing"] for s in own if "label_smoothing" in s.options]
-    return Stage(
+    fastest = max((stage for stage in own if trains_head(stage)), key=lambda stage: stage.lr)
+    alone = Stage(
         name="labels-alone",
         data="task",
         losses=dict(LABELS_ONLY),
-        epochs=task_epochs(stages),
-        lr=max(stage.lr for stage in own if trains_head(stage)),
+        epochs=1,
+        lr=fastest.lr,
+        batch_size=fastest.batch_size,
+        dropout=fastest.dropout,
         word_dropout=max(stage.word_dropout for stage in own),
         **({"label_smoothing": max(smoothing)} if smoothing else {}),
     )
+    # Of several stages they may be more than one stage is allowed.
+    return alone.model_copy(update={"epochs": task_epochs(stages)})
 
 
 def train_stage(

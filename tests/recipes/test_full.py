@@ -14,12 +14,19 @@ from conftest import QUICK, small_config, small_tokenizer
 from support.stepwise import Stepwise
 from transformers import AutoModelForMaskedLM
 
-from kdnas.config import validated
+from kdnas.config import Settings, validated
+from kdnas.config.recipe import Stage
 from kdnas.distillation import training as core
 from kdnas.distillation.losses.hidden import HiddenLoss
 from kdnas.errors import KdnasError
 from kdnas.files.cache import cache_folder
-from kdnas.recipes.full import _initialiser, _with_task_head, general_student, run_recipe
+from kdnas.recipes.full import (
+    _initialiser,
+    _with_task_head,
+    general_student,
+    run_recipe,
+    stage_on_labels,
+)
 from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture
 from kdnas.space.candidate import Candidate
@@ -367,4 +374,31 @@ def test_a_finished_general_student_gets_the_head_that_fits_it(
     torch.testing.assert_close(student.classifier.weight, alike.classifier.weight)
     torch.testing.assert_close(
         student.base_model.pooler.dense.weight, alike.base_model.pooler.dense.weight
+    )
+
+
+TASK = {"name": "task", "data": "task", "losses": {"task": 1}, "epochs": 2, "lr": 1e-3}
+
+
+def on_labels(*stages: dict[str, Any]) -> Stage:
+    settings = Settings(stages=stages)
+    return stage_on_labels(settings, settings.full_stages)
+
+
+def test_the_control_on_labels_has_the_batches_and_the_dropout_of_its_rate() -> None:
+    slow = {**TASK, "name": "slow", "lr": 1e-4, "batch_size": 64}
+    fast = {**TASK, "batch_size": 8, "dropout": True}
+    frozen = {**TASK, "name": "frozen", "lr": 1e-2, "freeze_student": True, "batch_size": 4}
+    alone = on_labels(slow, frozen, fast)
+    assert (alone.lr, alone.batch_size, alone.dropout) == (1e-3, 8, True)
+
+
+def test_the_control_on_labels_of_a_plain_recipe_is_as_it_was() -> None:
+    said = on_labels(TASK).model_dump(exclude_defaults=True)
+    assert said == {**TASK, "name": "labels-alone"}
+
+
+def test_the_epochs_of_the_control_on_labels_may_be_more_than_a_stage_may_have() -> None:
+    assert (
+        on_labels({**TASK, "epochs": 900}, {**TASK, "name": "more", "epochs": 800}).epochs == 1700
     )
