@@ -53,7 +53,8 @@ class RecipeRun:
 
     `whole` is the run's teacher, also where an assistant teaches; `record` takes note of each
     training; `pruned` makes students that are pruned, where there are;
-    `parts` are those of a student that are trained together.
+    `parts` are those of a student that are trained together; `assisted` says that an assistant
+    teaches.
     """
 
     settings: Settings
@@ -64,6 +65,7 @@ class RecipeRun:
     record: Record = forget
     pruned: PrunedStudents | None = None
     parts: Sequence[Part] = ()
+    assisted: bool = False
 
 
 def run_recipe(
@@ -192,7 +194,7 @@ def stage_data(job: RecipeRun, stage: Stage, state: StudentState) -> Distillatio
             learn_views(views, teacher, labelled, size, job.runtime, job.record)
     with job.run.timed(f"signal {stage.name}"):
         data = DistillationData.prepare(teacher, rows, request, job.runtime, views)
-    if stage.data == "transfer":
+    if stage.data == "transfer" and not job.assisted:  # the file is of the run's own teacher
         assert job.resources.transfer is not None
         write_transfer(transfer_file(job), job.resources.transfer, data, job.runtime)
     return data

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import QUICK, Said, flags_of
+from support.stepwise import Stepwise
 from transformers import AutoConfig
 
 from kdnas import KdnasError, distill, load_run, search
 from kdnas.config import validated
+from kdnas.config.recipe import Stage
 from kdnas.files.artifact import key_of
+from kdnas.runs.run_folder import Run
 from kdnas.space import Architecture, Candidate, Pruning
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept
+from kdnas.workflow.distilling.assistants import assistants_of, copy_checkpoint
+from kdnas.workflow.distilling.distil import FullTraining
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 
@@ -189,6 +196,23 @@ def test_a_recipe_that_reads_nothing_of_a_teacher_has_no_assistants(given: dict[
             distill(**plain, stages=[stage], assistants=assistants)
         assert f"invalid --assistants {assistants}: no stage of the recipe" in str(error.value)
         assert "\n" not in str(error.value) and not given["out"].exists()
+
+
+def test_the_file_of_the_transfer_set_is_of_the_teacher_alone(make_run: Callable[..., Run]) -> None:
+    """An assistant that comes first leaves it to a student that the teacher itself teaches."""
+    stage = {"name": "transfer", "data": "transfer", "losses": {"logits": 1}, "epochs": 1}
+    plainly = {"epochs": 3, "task_epochs": 3}  # as by default: a recipe with stages has its own
+    given = {"stages": (Stage(**stage, lr=1e-3),), "transfer_rows": 250, **plainly}
+    steps = Stepwise(make_run(**given))
+    home, plain = steps.run.folder, Candidate(Architecture(1, 2, 16, 32, "gelu"))
+    steps.prepared  # noqa: B018
+    taught = replace(plain, assistants=(str(home / "teacher"),))
+    [assistant] = assistants_of(steps.context, taught)
+    copy_checkpoint(steps.prepared, home / "teacher", assistant.folder)
+    FullTraining(taught, home / "student").prepare(steps.prepared)
+    assert not (home / "transfer.jsonl.gz").exists()
+    FullTraining(plain, home / "student").prepare(steps.prepared)
+    assert (home / "transfer.jsonl.gz").exists()
 
 
 @pytest.mark.parametrize(
