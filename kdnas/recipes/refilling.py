@@ -66,5 +66,5 @@ def _filled(
     for i, word in enumerate(own):
         likely = [words[j] for j in best[i]] if i < len(best) else []
         others = [other for other in likely if other.lower() != word.lower()]
-        text = text.replace(mask, pick(others, rng) if others else word, 1)
+        text = text.replace(mask, pick(others[:NEAREST_WORDS], rng) if others else word, 1)
     return text

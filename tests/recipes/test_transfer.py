@@ -304,6 +304,8 @@ def test_refilled_words_are_the_likeliest_ones_but_the_word_itself() -> None:
     given = ("a [MASK] [MASK]", "[MASK]", ["Cat", "own"], logits, words, rng)
     made = {_filled(*given) for _ in range(90)}
     assert made == {f"a {word} own" for word in words[1:9]}
+    unlikely = ("a [MASK]", "[MASK]", ["w19"], logits, words, rng)
+    assert {_filled(*unlikely) for _ in range(90)} == {f"a {word}" for word in words[:8]}
 
 
 def test_texts_with_masks_of_their_own_stay(filler: Path, runtime: Runtime) -> None:
