@@ -12,7 +12,7 @@ from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted
 from kdnas.tasks.examples import Spans, clean_text, is_empty
 from kdnas.tasks.formats.endings import ending_of
-from kdnas.tasks.formats.files import find_format
+from kdnas.tasks.formats.files import read_texts
 from kdnas.tasks.formats.tables import SUFFIXES, Rows, find_column, read_rows, unnested
 from kdnas.tasks.formats.text import count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
@@ -83,8 +83,8 @@ def read_file(
     """The rows of a file, and how many they are.
 
     A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns; a
-    file in another format of the model's task is read as its data are; any other file has one text
-    a line, or for a task on pairs two with a tab between them.
+    file in another format of the model's task is read as its data are, but for labels in other
+    files; any other file has one text a line, or for a task on pairs two with a tab between them.
 
     Args:
         spec: The model's task: its text columns are taken.
@@ -103,8 +103,8 @@ def read_file(
     refuse_sheet(path)
     spec = spec or _usual_task(kind)
     own, paired = spec.text if spec else (), is_paired(spec)
-    if spec is not None and (found := find_format(path, spec)) is not None:
-        return _in_format(found.read(path, spec), spec, kind)
+    if spec is not None and (rows := read_texts(path, spec)) is not None:
+        return _in_format(rows, spec, kind)
     if not ending_of(path, SUFFIXES):
         return read_lines(path.open("rb"), str(path), spec), count_lines(path)
     columns = (*own[:1], TEXT)

@@ -181,6 +181,20 @@ def test_texts_to_predict_come_from_a_file_of_sources(tmp_path: Path) -> None:
     assert [row.text for row in rows] == ENGLISH
 
 
+@pytest.mark.parametrize("target", ["", lines(GERMAN[:1])])
+def test_texts_to_predict_need_no_targets(tmp_path: Path, target: str) -> None:
+    """`kdnas predict --file new.en > new.de`: the shell has made new.de by then."""
+    (tmp_path / "new.de").write_text(target, encoding="utf-8")
+    (tmp_path / "new.en").write_text(lines(ENGLISH), encoding="utf-8")
+    (tmp_path / "new.de.gz").write_bytes(b"")
+    (tmp_path / "old.en.gz").write_bytes(gzip.compress(lines(ENGLISH).encode()))
+    (tmp_path / "old.de").write_text(target, encoding="utf-8")
+    for name in ("new.en", "old.en.gz"):
+        kind = TASK_TYPES["sequence-to-sequence"]
+        rows, total = read_file(tmp_path / name, spec_of(), kind=kind)
+        assert [row.text for row in rows] == ENGLISH and total == 4
+
+
 def test_the_built_in_tasks_read_the_official_files(shared_data: Path) -> None:
     folder = shared_data.parent
     if not (folder / "multi30k").is_dir() or not (folder / "dialogsum").is_dir():

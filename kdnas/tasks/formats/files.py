@@ -23,12 +23,14 @@ class FileFormat:
         claims: Whether a file with one of the endings is in this format and no other, judged by
             its content; it raises nothing.
         any_suffix: Whether a file that a task names in full may have any other ending.
+        read_texts: The same as `read` without labels that stand in other files; None: none do.
     """
 
     endings: tuple[str, ...] | Callable[[TaskSpec], tuple[str, ...]]
     read: Callable[[Path, TaskSpec], Rows]
     claims: Callable[[Path], bool] = lambda _: True
     any_suffix: bool = False
+    read_texts: Callable[[Path, TaskSpec], Rows] | None = None
 
     def endings_of(self, spec: TaskSpec) -> tuple[str, ...]:
         """Of a task's files."""
@@ -53,7 +55,9 @@ FORMATS: dict[str, FileFormat] = {
     "table": FileFormat(SUFFIXES, _read_table),
     "conll": FileFormat(conll.SUFFIXES, conll.read_conll, conll.is_conll, any_suffix=True),
     "squad": FileFormat(squad.SUFFIXES, _read_squad, squad.is_squad),
-    "parallel": FileFormat(parallel.endings_of, parallel.read_parallel),
+    "parallel": FileFormat(
+        parallel.endings_of, parallel.read_parallel, read_texts=parallel.read_sources
+    ),
 }
 
 
@@ -70,11 +74,18 @@ def read_split(path: Path, spec: TaskSpec) -> Rows:
     return (fitting or whole or _formats(spec))[0].read(path, spec)
 
 
-def find_format(path: Path, spec: TaskSpec) -> FileFormat | None:
-    """The format of a task, beside tables, that a file of any use is in, judged by its content."""
+def read_texts(path: Path, spec: TaskSpec) -> Rows | None:
+    """The rows of a file of texts to label, which may have no labels.
+
+    None where it is in none of the task's formats beside tables, judged by its content.
+
+    Raises:
+        KdnasError: It cannot be read.
+    """
     others = [one for one in _formats(spec) if one is not FORMATS["table"]]
     fitting = (one for one in others if one.takes(path, spec) and one.claims(path))
-    return next(fitting, None)
+    found = next(fitting, None)
+    return None if found is None else (found.read_texts or found.read)(path, spec)
 
 
 def suffixes_of(spec: TaskSpec) -> tuple[str, ...]:

@@ -24,13 +24,26 @@ def read_parallel(path: Path, spec: TaskSpec) -> Rows:
     """The lines of a file of sources, each with its line in the files of targets beside it.
 
     Further references stand in files with a number: `test.de1`, `test.de2`. Without any file of
-    targets there are sources alone.
+    targets there are sources alone, as from `read_sources`.
 
     Raises:
         KdnasError: A file cannot be read, is there twice, or has another number of lines.
     """
+    return _read(path, spec, _targets(path, spec))
+
+
+def read_sources(path: Path, spec: TaskSpec) -> Rows:
+    """The lines of a file of sources alone.
+
+    Raises:
+        KdnasError: It cannot be read.
+    """
+    return _read(path, spec, {})
+
+
+def _read(path: Path, spec: TaskSpec, targets: dict[str, Path]) -> Rows:
     ending = ending_of(path, endings_of(spec))
-    files = {ending.removesuffix(PACKED).lstrip("."): path, **_targets(path, spec)}
+    files = {ending.removesuffix(PACKED).lstrip("."): path, **targets}
     columns, assumed = list[list[str]](), list[str]()
     for file in files.values():
         text = read_text(file, spec.encoding)
