@@ -194,8 +194,8 @@ def load_teacher(
         options: By which inputs are encoded for it; a model keeps what its users need.
 
     Raises:
-        KdnasError: Some part cannot be loaded, the encoder does not fit its config, or the label
-            map does not fit the head.
+        KdnasError: Some part cannot be loaded, the encoder does not fit its config, the label map
+            does not fit the head, or the model does not fit the options.
     """
     config = load_config(name)
     tokenizer = load_tokenizer(name)
@@ -212,7 +212,7 @@ def load_teacher(
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:
         model.config.kdnas_task_type = task.name
-        task.adapt(model, options or {})
+        task.adapt(model, options or {}, tokenizer)
     trained = check_weights(name, model, info)
     trained &= has_head(config, spec) if spec else has_class(config, task)
     order: list[int] = []

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from support.tiny_writers import BEGIN, END, GERMAN, PAD, writers_config, writers_tokenizer
-from transformers import AutoModelForSeq2SeqLM
+from support.tiny_writers import (
+    BEGIN,
+    END,
+    GERMAN,
+    PAD,
+    save_writer,
+    writers_config,
+    writers_tokenizer,
+)
+from transformers import (
+    AutoConfig,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    MBart50Tokenizer,
+    MBartTokenizer,
+)
 
 from kdnas.distillation.batches import collate
 from kdnas.errors import KdnasError
-from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, encode
+from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, encode, load_spec
 from kdnas.tasks.sequences import soft_targets
 from kdnas.tasks.sequences.floor import LEAD, NEAREST
 from kdnas.tasks.sequences.targets import first_read, read_targets
 from kdnas.tasks.types.base import object_rows
+from kdnas.teachers.load import Teacher, load_teacher
 
 KIND = TASK_TYPES["sequence-to-sequence"]
 UNITS: Any = None  # which its losses do not read
@@ -110,6 +127,87 @@ def test_a_config_that_does_not_say_how_a_decoder_begins() -> None:
         first_read(writers_config("t5", decoder_start_token_id=None))
     assert first_read(writers_config("mbart")) is None
     assert first_read(writers_config("bart")) == END and BEGIN != END
+
+
+def save_mbart(folder: Path, kind: Any = MBartTokenizer, **changes: Any) -> Path:
+    """A small mBART whose tokenizer marks texts with their language."""
+    tokenizer = kind(**changes.pop("languages", {"src_lang": "en_XX", "tgt_lang": "de_DE"}))
+    ids = {"pad_token_id": 1, "eos_token_id": 2, "vocab_size": len(tokenizer)}
+    config = writers_config("mbart", **{**ids, "decoder_start_token_id": None, **changes})
+    AutoModelForSeq2SeqLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def load_mbart(folder: Path) -> Teacher:
+    options = KIND.encode_options({}, AutoConfig.from_pretrained(folder))
+    return load_teacher(str(folder), load_spec("multi30k"), options=options)
+
+
+def test_a_tokenizer_without_the_language_of_targets_is_refused(tmp_path: Path) -> None:
+    save_mbart(tmp_path, languages={})
+    options = KIND.encode_options({}, AutoConfig.from_pretrained(tmp_path))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    encode(examples(None), tokenizer, 32, options=options)  # sources alone need none
+    with pytest.raises(KdnasError, match=r"has none for targets; set tokenizer\.src_lang and tok"):
+        encode(examples(), tokenizer, 32, options=options)
+    with pytest.raises(KdnasError, match="has none for targets"):
+        load_mbart(tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "first"), [(MBartTokenizer, "de_DE"), (MBart50Tokenizer, "</s>")])
+def test_texts_begin_as_they_are_learnt(kind: Any, first: str, tmp_path: Path) -> None:
+    teacher = load_mbart(save_mbart(tmp_path, kind))
+    start = teacher.model.generation_config.decoder_start_token_id
+    assert teacher.tokenizer.convert_ids_to_tokens(start) == first
+    teacher.model.save_pretrained(tmp_path / "again")
+    options = KIND.encode_options({}, teacher.model.config)
+    data = encode(examples(), teacher.tokenizer, 32, options=options)
+    assert data.decoder_ids is not None and data.decoder_ids[0] == start
+    mixed = save_mbart(tmp_path / "mixed", kind, decoder_start_token_id=5)
+    with pytest.raises(KdnasError, match=rf"trained to begin with what .*'{first}'.* to {start}$"):
+        load_mbart(mixed)
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        {"temperature": 0.7, "top_k": 20, "top_p": 0.9},
+        {"early_stopping": True, "length_penalty": 2.0},
+        {"output_scores": True},
+        {"use_cache": False, "cache_implementation": "static"},
+    ],
+)
+def test_settings_without_effect_leave_a_generation_config_that_can_be_saved(
+    idle: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = save_writer(tmp_path / "bart")
+    (folder / "generation_config.json").write_text(
+        json.dumps({"decoder_start_token_id": END, "no_repeat_ngram_size": 2, **idle})
+    )
+    model = AutoModelForSeq2SeqLM.from_pretrained(folder)
+    KIND.adapt(model, KIND.encode_options({}, model.config))
+    model.save_pretrained(tmp_path / "again")
+    own = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "again").generation_config
+    assert (own.max_new_tokens, own.no_repeat_ngram_size) == (128, 2)
+    kept = {"use_cache"} if "use_cache" in idle else set()
+    assert {name for name in idle if getattr(own, name) is not None} == kept
+
+
+def test_settings_that_take_effect_stay() -> None:
+    model = AutoModelForSeq2SeqLM.from_config(writers_config("bart"))
+    used = {"num_beams": 4, "length_penalty": 2.0, "do_sample": True, "temperature": 0.7}
+    model.generation_config.update(**used)
+    KIND.adapt(model, KIND.encode_options({}, model.config))
+    assert {name: getattr(model.generation_config, name) for name in used} == used
+
+
+def test_an_invalid_generation_config_is_refused_before_any_training() -> None:
+    model = AutoModelForSeq2SeqLM.from_config(writers_config("bart"))
+    model.generation_config.pad_token_id = -1
+    with pytest.raises(KdnasError, match=r"is invalid: `pad_token_id`.*mend its") as refusal:
+        KIND.adapt(model, KIND.encode_options({}, model.config))
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(

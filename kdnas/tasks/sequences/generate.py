@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
+
+from kdnas.errors import KdnasError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # What a generation config without a length of its own means: too short for most targets.
 _USUAL = (None, 20)
+# What only sampling reads, only a search with beams, and only a cache.
+_PROBABILITIES = ("top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+_SAMPLING = ("temperature", "top_k", *_PROBABILITIES)
+_BEAMS = ("early_stopping", "length_penalty")
+_CACHE = ("cache_implementation", "cache_config")
 
 
 def length_options(model: Any, longest: int) -> dict[str, int]:
@@ -17,6 +25,57 @@ def length_options(model: Any, longest: int) -> dict[str, int]:
     own = model.generation_config
     says = own.max_new_tokens is not None or own.max_length not in _USUAL
     return {} if says else {"max_new_tokens": longest}
+
+
+def start_option(model: Any, tokenizer: Any, read: int) -> dict[str, int]:
+    """The token that texts begin with, of a model whose decoder reads `read` first in training.
+
+    Raises:
+        KdnasError: Its checkpoint begins them with another one.
+    """
+    owners = (model.generation_config, model.config)
+    known = (getattr(owner, "decoder_start_token_id", None) for owner in owners)
+    start = next((token for token in known if token is not None), read)
+    if start != read:
+        trained, begun = tokenizer.convert_ids_to_tokens([read, start])
+        raise KdnasError(
+            f"the model begins texts with {begun!r} (decoder_start_token_id {start}), but is "
+            f"trained to begin with what ends targets, {trained!r}; set tokenizer.tgt_lang to "
+            "the language of the targets and save the tokenizer, or set decoder_start_token_id in "
+            f"generation_config.json to {read}"
+        )
+    return {"decoder_start_token_id": read}
+
+
+def change(own: Any, values: Mapping[str, Any]) -> None:
+    """Changes a generation config in place so that it can be saved.
+
+    Transformers saves one with settings that have no effect as it was loaded, and refuses it once
+    it is changed: they are dropped.
+
+    Raises:
+        KdnasError: It is invalid in another way.
+    """
+    if all(getattr(own, name) == value for name, value in values.items()):
+        return
+    uses: dict[tuple[str, ...], bool] = {
+        _SAMPLING: bool(own.do_sample),
+        _BEAMS: (own.num_beams or 1) > 1,
+        _CACHE: own.use_cache is not False,
+        tuple(own.extra_output_flags): bool(own.return_dict_in_generate),
+    }
+    for name in (name for names, used in uses.items() if not used for name in names):
+        if getattr(own, name, None) is not None:
+            setattr(own, name, None)
+    own.update(**values)
+    try:
+        own.validate(strict=True)
+    except ValueError as error:
+        faults = " ".join(str(error).split()).removeprefix("GenerationConfig is invalid: - ")
+        raise KdnasError(
+            f"the generation config of the model is invalid: {shorten(faults, 200)}; mend its "
+            "generation_config.json"
+        ) from None
 
 
 def generated(model: Any, inputs: Mapping[str, Tensor], longest: int) -> Tensor:

@@ -14,6 +14,7 @@ from kdnas.tasks.encode import EncodedExamples, offsets_of
 from kdnas.tasks.examples import BadLabel, Label, NoLabel, is_empty, kind_of
 
 FORM = "a text, or a list of texts"
+LONGEST = 128  # of a target, in tokens, by default
 _CHUNK = 4096
 
 References = tuple[str, ...]  # the first one is learnt
@@ -87,6 +88,8 @@ def _token_ids(
     """Tokens of each target; none where it is not known."""
     found = [np.zeros(0, np.int64)] * len(targets)
     known = [(row, text) for row, text in enumerate(targets) if text is not None]
+    if known:
+        check_language(tokenizer)
     for begin in range(0, len(known), _CHUNK):
         part = known[begin : begin + _CHUNK]
         chunk = tokenizer(
@@ -100,6 +103,32 @@ def _token_ids(
         for (row, _), ids in zip(part, chunk, strict=True):
             found[row] = np.array(ids, dtype=np.int64)
     return found
+
+
+def check_language(tokenizer: Any) -> None:
+    """Refuses a tokenizer that marks sources with their language, and does not know the targets'.
+
+    It would mark targets with the language of the sources.
+
+    Raises:
+        KdnasError: It is one.
+    """
+    source = getattr(tokenizer, "src_lang", None)
+    if source is not None and getattr(tokenizer, "tgt_lang", source) is None:
+        raise KdnasError(
+            f"the tokenizer ({type(tokenizer).__name__}) marks texts with their language and has "
+            "none for targets; set tokenizer.src_lang and tokenizer.tgt_lang, such as 'en_XX' and "
+            "'de_DE', and save it beside the model with tokenizer.save_pretrained"
+        )
+
+
+def last_token(tokenizer: Any) -> int:
+    """What every target ends with: its language, or the end token.
+
+    Raises:
+        KdnasError: See `check_language`.
+    """
+    return int(_token_ids(["a"], tokenizer, LONGEST)[0][-1])
 
 
 def first_read(config: Any) -> int | None:

@@ -296,8 +296,12 @@ class TaskType:
         """What `encode` takes by name, from values of `encode_settings` and a model's config."""
         return dict(given)
 
-    def adapt(self, model: Any, options: Mapping[str, Any]) -> None:
-        """Makes a loaded model, in place, one that knows by itself how its inputs are encoded."""
+    def adapt(self, model: Any, options: Mapping[str, Any], tokenizer: Any = None) -> None:
+        """Makes a loaded model, in place, one that knows by itself how its inputs are encoded.
+
+        Raises:
+            KdnasError: It and its tokenizer contradict each other.
+        """
 
     def encode(
         self, examples: Examples, tokenizer: Any, max_length: int, **options: Any

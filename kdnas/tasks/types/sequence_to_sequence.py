@@ -19,8 +19,16 @@ from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.sequences import snippets
-from kdnas.tasks.sequences.generate import generated, length_options
-from kdnas.tasks.sequences.targets import FORM, Pair, first_read, read_targets, with_targets
+from kdnas.tasks.sequences.generate import change, generated, length_options, start_option
+from kdnas.tasks.sequences.targets import (
+    FORM,
+    LONGEST,
+    Pair,
+    first_read,
+    last_token,
+    read_targets,
+    with_targets,
+)
 from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
 from kdnas.tasks.types.metric import Array, Metric
 from kdnas.tasks.types.text_metrics import METRICS, signatures
@@ -28,7 +36,6 @@ from kdnas.tasks.types.text_metrics import METRICS, signatures
 if TYPE_CHECKING:
     from torch import Tensor
 
-LONGEST = 128  # of a target, by default
 # A target that so many training rows share is a constant answer; else there is none.
 _OFTEN = 0.05
 BOTH_STACKS: Mapping[str, float] = {"hidden": 1.0, "decoder-hidden": 1.0}
@@ -142,13 +149,21 @@ class SequenceToSequence(TaskType):
             "start": first_read(config),
         }
 
-    def adapt(self, model: Any, options: Mapping[str, Any]) -> None:
-        """Its config keeps the prefix, its generation config how long a text may become."""
+    def adapt(self, model: Any, options: Mapping[str, Any], tokenizer: Any = None) -> None:
+        """Its config keeps the prefix, its generation config how texts begin and how long they are.
+
+        Raises:
+            KdnasError: Its generation config begins texts with another token than it is trained to
+                read first, or is invalid.
+        """
         if options.get("source_prefix"):
             model.config.prefix = options["source_prefix"]
-        if "max_target_length" in options:
-            own = length_options(model, options["max_target_length"])
-            model.generation_config.update(**own)
+        if "max_target_length" not in options:
+            return
+        own = length_options(model, options["max_target_length"])
+        if tokenizer is not None and options["start"] is None:
+            own |= start_option(model, tokenizer, last_token(tokenizer))
+        change(model.generation_config, own)
 
     def encode(
         self, examples: Examples, tokenizer: Any, max_length: int, **options: Any
