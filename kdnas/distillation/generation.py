@@ -109,7 +109,8 @@ def writing_by(model: PreTrainedModel, config: GenerationConfig) -> Iterator[Non
 def beam_search(model: PreTrainedModel, beams: int) -> AbstractContextManager[None]:
     """A model searches with so many beams meanwhile, or more where its own settings say so."""
     own = copy.deepcopy(model.generation_config)
-    own.update(num_beams=max(beams, own.num_beams or 1), do_sample=False)
+    beams = max(beams, own.num_beams or 1)
+    own.update(num_beams=beams, num_return_sequences=1, do_sample=False)
     return writing_by(model, own)
 
 
@@ -125,11 +126,11 @@ def seconds_a_row(
     batch = collate(data, few, pad_id).to(runtime.device)
     read = {name: batch.inputs[name] for name in ("input_ids", "attention_mask")}
     model.to(runtime.device).eval()  # type: ignore[arg-type]
-    times = []
+    lengths, times = ("min_new_tokens", "max_new_tokens"), []
     for tokens in (1, 1 + PROBED_TOKENS):
         start = time.perf_counter()
         with torch.random.fork_rng(devices=[]), runtime.autocast():
-            model.generate(**read, min_new_tokens=tokens, max_new_tokens=tokens).cpu()
+            model.generate(**read, **dict.fromkeys(lengths, tokens), num_return_sequences=1).cpu()
         times.append(time.perf_counter() - start)
     step = max(0.0, times[1] - times[0]) / PROBED_TOKENS
     length = float(np.diff(data.unit_offsets).mean()) if len(data) else 0.0

@@ -97,6 +97,7 @@ def _always(model: PreTrainedModel, new_tokens: int) -> GenerationConfig:
         min_new_tokens=new_tokens,  # what is None here is the model's own: its end, too
         do_sample=False,
         num_beams=1,
+        num_return_sequences=1,
         use_cache=True,
         decoder_start_token_id=start,
         pad_token_id=start,

@@ -26,7 +26,8 @@ CARD = "README.md"
 PROBE = "a text"
 # What the code of a card loads.
 _CODE = re.compile(r"```python\n[^`]*\.from_pretrained\([^`]*```\n\n?")
-_LOADED = re.compile(r'(?<=\.from_pretrained\()"(?:[^"\\]|\\.)*"')
+# Code that runs in the folder, "." being its place, runs there wherever that is.
+_LOADED = re.compile(r'(?<=\.from_pretrained\()"(?!\.")(?:[^"\\]|\\.)*"')
 
 
 def card_at(card: str, place: Path | str) -> str:

@@ -23,7 +23,7 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.exporting.push import check_login
 from kdnas.runs.run_folder import dump
-from kdnas.students.checkpoint import student_artifact
+from kdnas.students.checkpoint import card_at, student_artifact
 
 Request = tuple[str, str, str, bytes]
 
@@ -142,6 +142,12 @@ def test_the_student_and_its_card_are_uploaded(
     assert {"README.md", "config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     assert yaml.safe_load(files["README.md"].decode().split("---")[1]) == {"tags": ["kdnas"]}
     assert not (run / "export").exists()
+
+
+def test_code_that_runs_in_the_folder_stays_as_it_is() -> None:
+    here = 'AutoTokenizer.from_pretrained(".", model_max_length=9)'
+    card = f'{here}\nAutoModel.from_pretrained("/runs/a \\"b\\"")\n'
+    assert card_at(card, "me/student") == f'{here}\nAutoModel.from_pretrained("me/student")\n'
 
 
 def test_what_cannot_be_pushed_is_refused_in_one_line_before_any_work(

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from support.tiny_pairs import VOCABULARY, tiny_pair
+from support.tiny_pairs import PAD, VOCABULARY, pair_data, tiny_pair
 
+from kdnas.distillation.generation import beam_search, generate, seconds_a_row, writing_by
 from kdnas.measure import InTorch, LatencySettings, count_macs, measure_latency
 from kdnas.measure.latency import generates
+from kdnas.runtime.device import Runtime
+from kdnas.tasks.sequences.greedy import greedy_config, greedy_rules
 
 
 @pytest.mark.parametrize("model_type", ["mbart", "marian", "t5", "encoder-decoder"])
@@ -37,6 +40,21 @@ def test_latency_is_that_of_generation() -> None:
         InTorch(model, 2), InTorch(model, 12), LatencySettings(1, 8, 3, quiet=False)
     )
     assert latency.speedup > 1.5
+
+
+@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"do_sample": True}])
+def test_of_several_returned_sequences_one_is_written(
+    settings: dict[str, Any], runtime: Runtime
+) -> None:
+    model = tiny_pair("bart")
+    model.generation_config.update(num_return_sequences=3, max_new_tokens=4, **settings)
+    InTorch(model, 2).ready(2, 8)()
+    data = pair_data(examples=3)
+    assert seconds_a_row(model, data, runtime, PAD) > 0
+    greedily = writing_by(model, greedy_config(greedy_rules(model, 4)[0]))
+    for way in (greedily, beam_search(model, 2)):
+        with way:
+            assert len(generate(model, data, runtime, pad_id=PAD)) == len(data)
 
 
 def test_macs_are_those_of_both_stacks_and_the_head() -> None:

@@ -14,7 +14,7 @@ from transformers.models.auto.modeling_auto import (
 
 from kdnas.errors import KdnasError
 from kdnas.space import FAMILIES, SearchSpace, family_of
-from kdnas.space.families import UNSUPPORTED
+from kdnas.space.families import ENCODER_DECODERS, UNSUPPORTED
 
 # Decoders that transformers does not list among its causal models.
 DECODERS = {"mistral4"}
@@ -35,6 +35,15 @@ def test_a_refusal_says_why() -> None:
     assert str(refusal.value).startswith(
         "unsupported teacher 'mine': model type 'funnel': its layers pool the sequence; "
         "supported encoders: albert, bert, "
+    )
+
+
+def test_a_refusal_of_an_encoder_decoder_names_those_that_are_supported() -> None:
+    with pytest.raises(KdnasError) as refusal:
+        family_of("led", "mine")
+    names = ", ".join(sorted(ENCODER_DECODERS))
+    assert str(refusal.value) == (
+        f"unsupported teacher 'mine': model type 'led'; supported encoder-decoders: {names}"
     )
 
 

@@ -88,9 +88,13 @@ def family_of(model_type: str, name: str) -> Family:
     """
     found = FAMILIES.get(model_type) or ENCODER_DECODERS.get(model_type)
     if found is None:
-        reason = UNSUPPORTED.get(model_type)
+        from transformers.models.auto import modeling_auto
+
+        reason, kind, known = UNSUPPORTED.get(model_type), "encoders", FAMILIES
+        if model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+            kind, known = "encoder-decoders", ENCODER_DECODERS
         raise KdnasError(
             f"unsupported teacher {name!r}: model type {model_type!r}"
-            f"{': ' + reason if reason else ''}; supported encoders: {', '.join(sorted(FAMILIES))}"
+            f"{': ' + reason if reason else ''}; supported {kind}: {', '.join(sorted(known))}"
         )
     return found

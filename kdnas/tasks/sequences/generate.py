@@ -67,8 +67,8 @@ def change(own: Any, values: Mapping[str, Any]) -> None:
     for name in (name for names, used in uses.items() if not used for name in names):
         if getattr(own, name, None) is not None:
             setattr(own, name, None)
-    own.update(**values)
     try:
+        own.update(**values)
         own.validate(strict=True)
     except ValueError as error:
         faults = " ".join(str(error).split()).removeprefix("GenerationConfig is invalid: - ")

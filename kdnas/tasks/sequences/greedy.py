@@ -146,6 +146,7 @@ def greedy_config(rules: GreedyRules) -> Any:
         suppress_tokens=list(rules.banned) or None,
         no_repeat_ngram_size=rules.no_repeat or None,
         num_beams=1,
+        num_return_sequences=1,
         do_sample=False,
     )
 

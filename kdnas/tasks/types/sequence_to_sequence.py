@@ -161,7 +161,7 @@ class SequenceToSequence(TaskType):
         if "max_target_length" not in options:
             return
         own = length_options(model, options["max_target_length"])
-        if tokenizer is not None and options["start"] is None:
+        if tokenizer is not None and first_read(model.config) is None:
             own |= start_option(model, tokenizer, last_token(tokenizer))
         change(model.generation_config, own)
 
