@@ -24,8 +24,10 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
     if about["task_type"] in ("question-answering", "sequence-to-sequence"):
         raise SystemExit(f"{about['task_type']}: take the code of {folder / 'README.md'}")
     token, pad_id = about["pad_token"]
+    if not (folder / "tokenizer.json").exists():
+        raise SystemExit(f"{folder} has no tokenizer.json: take the code of its README.md")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.enable_truncation(about["longest"])
+    tokenizer.enable_truncation(about["longest"], direction=about.get("truncation_side", "right"))
     tokenizer.enable_padding(pad_id=pad_id, pad_token=token)
     file = folder / next(iter(about["files"].values()))
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])

@@ -25,13 +25,14 @@ from kdnas.measure.onnx import PACKAGES, InOnnx, input_names, open_onnx, to_onnx
 from kdnas.measure.onnx_graphs import onnx_files
 from kdnas.measure.onnx_sessions import Writer
 from kdnas.measure.quiet import computing, how_measured
+from kdnas.recipes.run_data import encode_options
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.students.pruning.facts import pruned_facts
 from kdnas.tasks import TaskSpec, task_type_of
 from kdnas.tasks.sequences.greedy import GreedyRules
 from kdnas.tasks.types import THRESHOLD, threshold_of
-from kdnas.teachers.load import load_teacher, teacher_source
+from kdnas.teachers.load import load_config, load_teacher, teacher_source
 from kdnas.teachers.tokenizer import longest_input
 
 # Where the hub's other tools look for such files, too.
@@ -94,8 +95,7 @@ def export_onnx(
     plain, small = (folder / FILES[name] for name in ("onnx", "int8"))
     plain.parent.mkdir()
     say("student: PyTorch to ONNX")
-    names = input_names(model, tokenizer)
-    to_onnx(model, plain, names)
+    to_onnx(model, plain, input_names(model, tokenizer))
     session = open_onnx(plain, rules)
     difference = check_agreement(model, session, longest)
     alike = scoring.compare_texts(model, session) if isinstance(session, Writer) else None
@@ -109,7 +109,7 @@ def export_onnx(
         change = scoring.change(entries[0].scores, entries[-1].scores, max_drop)
     points: list[tuple[int, int]] = []
     if timing:
-        entries[:0] = _teacher_entries(run, scoring.spec, names)
+        entries[:0] = _teacher_entries(run, scoring.spec)
         timed = (settings.latency_batch, settings.latency_length), THROUGHPUT
         points = [(batch, min(length, longest)) for batch, length in timed]
     compared = _compare(entries, points, settings.latency_quiet)
@@ -123,6 +123,7 @@ def export_onnx(
         "int8_change": change,
         "max_drop": max_drop,
         "main_score": scoring.spec.main_score if scoring.spec else None,
+        "rows_scored": {name: data.row_count for name, data in scoring.splits.items()},
         "models": compared,
         **_facts(model, tokenizer, scoring, longest),
         "writing": _writing(model, rules, left_out, alike) if rules else None,
@@ -143,6 +144,7 @@ def _facts(
         },
         "pad_token": [tokenizer.convert_ids_to_tokens(scoring.pad_id), scoring.pad_id],
         "longest": min(longest, settings.max_length),
+        "truncation_side": tokenizer.truncation_side,
         "encoded_by": {name: getattr(settings, name) for name in kind.encode_settings},
         "task_type": kind.name,
         "labels": kind.output_names(model.config),
@@ -215,7 +217,7 @@ def quantise(source: Path, target: Path) -> None:
         logging.getLogger().removeFilter(serious)
 
 
-def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> list[Entry]:
+def _teacher_entries(run: Run, spec: TaskSpec | None) -> list[Entry]:
     """The run's teacher in PyTorch and in ONNX Runtime; none, with a notice, without a teacher.
 
     A black-box teacher's student base stands there instead, without scores.
@@ -227,7 +229,8 @@ def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> l
         known, order = (tuned / "config.json").exists(), run.settings.label_map
         words = order.split(",") if order and not known else ()
         source = str(tuned) if known else teacher_source(run.settings.base)
-        teacher = load_teacher(source, spec, label_map=words)
+        options = encode_options(run.settings, spec, load_config(source)) if spec else {}
+        teacher = load_teacher(source, spec, label_map=words, options=options)
     except KdnasError as error:
         say(f"no teacher beside it: {error}")
         return []
@@ -236,7 +239,7 @@ def _teacher_entries(run: Run, spec: TaskSpec | None, names: Sequence[str]) -> l
     say(f"{who}: PyTorch to ONNX")
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"
-        to_onnx(teacher.model, path, names)
+        to_onnx(teacher.model, path, input_names(teacher.model, teacher.tokenizer))
         session = open_onnx(path, writing_rules(teacher.model, run.settings)[0])
         size = sum(file.stat().st_size for file in path.parent.iterdir())
     knows = teacher.has_head and not recorded

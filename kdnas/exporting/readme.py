@@ -10,7 +10,7 @@ from typing import Any
 from kdnas.files.atomic import write_text
 from kdnas.runtime.formatting import several
 from kdnas.students.pruning.facts import pruned_lines
-from kdnas.tasks import TASK_TYPES
+from kdnas.tasks import TASK_TYPES, TaskType
 
 USE = """
 ## In ONNX Runtime
@@ -41,6 +41,9 @@ PAIRS = '  # or pairs: [("a text", "another")]'
 # Columns of a table for names, and for scores.
 NAME = 17
 INPUTS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+FAST = "tokenizer.json"
+# Files that tokenizers without it read with the package sentencepiece.
+PIECES = ("*.spm", "*.model")
 ONLY_ONNX = """
 This folder holds no PyTorch weights: {files}.
 """
@@ -91,23 +94,27 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
     points = [f"{at['batch']} x {at['length']}" for at in summary["models"][0]["latency"]]
     task = TASK_TYPES[summary["task_type"]]
     head = ["", "MB", *points, score or "score"]
+    reading = task.onnx_reading(fast=(folder / FAST).exists())
+    *packages, last = packages_of(folder, task)
     text += USE.format(
         what=", ".join(f"`{name}`" for name in files),
-        packages="`{}`, `{}` and `{}`".format(*task.onnx_packages),
-        load=task.onnx_load.format(
+        packages=f"{', '.join(f'`{name}`' for name in packages)} and `{last}`",
+        load=reading.load.format(
             format=next(iter(by_format)),
             file=files[0],
             longest=summary["longest"],
-            truncation=task.onnx_truncation(summary["longest"], **summary["encoded_by"]),
+            truncation=task.onnx_truncation(
+                summary["longest"], side=summary["truncation_side"], **summary["encoded_by"]
+            ),
             pad_id=pad_id,
             pad_token=json.dumps(token),
         ),
         texts=task.onnx_texts,
-        rows_of_texts=task.onnx_rows,
+        rows_of_texts=reading.rows,
         pairs=PAIRS if task.least_texts < task.most_texts else "",
         run=task.onnx_run.format(
             inputs="\n".join(
-                f'    "{name}": np.array([row.{INPUTS[name]} for row in rows]),'
+                f'    "{name}": {reading.array.format(name=name, field=INPUTS[name])},'
                 for name in summary["inputs"]
             ),
             outputs=", ".join(task.onnx_outputs),
@@ -125,8 +132,15 @@ def append_readme(folder: Path, summary: dict[str, Any], *, whole: bool) -> None
         text += TIMES.format(
             threads=threads, processor=where["device_name"], written=_tokens_timed(summary)
         )
-    more = (*_int8_line(summary), *_pruned_lines(summary))
+    more = (*_scored_line(summary), *_int8_line(summary), *_pruned_lines(summary))
     write_text(file, text + "".join(f"\n{line}.\n" for line in more))
+
+
+def packages_of(folder: Path, task: TaskType) -> list[str]:
+    """The packages that the code for an export's folder needs."""
+    fast = (folder / FAST).exists()
+    pieces = not fast and any(any(folder.glob(form)) for form in PIECES)
+    return [*task.onnx_reading(fast=fast).packages, *(["sentencepiece"] if pieces else [])]
 
 
 def _listed(files: str | list[str]) -> list[str]:
@@ -160,6 +174,13 @@ def _int8_line(summary: dict[str, Any]) -> list[str]:
     score = summary["main_score"]
     change = summary["int8_change"].get(score)
     return [] if change is None else [f"int8 changes {score} by {change:+.4f}"]
+
+
+def _scored_line(summary: dict[str, Any]) -> list[str]:
+    """Of how many rows the scores are; nothing without scores."""
+    splits = summary["rows_scored"].items()
+    parts = [f"{several(f'{rows:,}', 'row')} of {name}" for name, rows in splits]
+    return [f"Scores are of {' and '.join(parts)}"] if parts else []
 
 
 def _tokens_timed(summary: dict[str, Any]) -> str:

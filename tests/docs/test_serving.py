@@ -42,13 +42,14 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-def save_run(folder: Path, **changes: Any) -> Path:
-    """A finished run with a student that nobody trained."""
+def save_run(folder: Path, side: str = "right", **changes: Any) -> Path:
+    """A finished run with a student that nobody trained; texts are cut on a side."""
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(small_config("bert", **changes))
     with torch.no_grad():
         model.classifier.weight.mul_(50)
-    student_artifact(folder / "student", {"trial": 1}, small_tokenizer()).write(model)
+    tokenizer = small_tokenizer(truncation_side=side)
+    student_artifact(folder / "student", {"trial": 1}, tokenizer).write(model)
     task = "sst2" if model.num_labels > 1 else "stsb"
     tasks = {}
     if model.config.problem_type == "multi_label_classification":
@@ -117,6 +118,21 @@ def test_pairs_numbers_and_int8(
     assert alike(label(PAIRS), predict(str(number), first, pairs=second))
     small = Path(export(number, "int8", out=tmp_path / "int8", timing=False)["folder"])
     assert student.load(small)(TEXTS)[0].keys() == {"score"}
+
+
+def test_texts_are_cut_where_the_tokenizer_cuts_them(
+    serving: Callable[[str], Any], tmp_path: Path
+) -> None:
+    kind = {"num_labels": 1, "problem_type": "regression", "initializer_range": 0.1}
+    run = save_run(tmp_path / "left", "left", **kind)
+    folder = Path(export(run, "onnx", timing=False)["folder"])
+    texts = ["the dull film " * 40 + end * 30 for end in ("cat ", "ein Wort ", "bank . ")]
+    wanted = predict(str(run / "student"), texts)
+    assert alike(serving("student").load(folder)(texts), wanted)
+    assert len({round(answer["score"], 3) for answer in wanted}) == 3
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(SystemExit, match=r"no tokenizer\.json: take the code of its README"):
+        serving("student").load(folder)
 
 
 def test_several_labels(serving: Callable[[str], Any], tmp_path: Path) -> None:

@@ -14,16 +14,19 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import QUICK, small_config, small_tokenizer
+from support.tiny_tokenizers import word_pieces
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from kdnas.cli.app import main
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.exporting.export import export
+from kdnas.exporting.onnx import _teacher_entries
 from kdnas.exporting.readme import table_lines
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.runs.run_folder import Run, dump
 from kdnas.students.checkpoint import load_student, student_artifact
+from kdnas.tasks import load_spec
 
 TEXTS = [f"the {a} {n} {v} the {b} bank" for a in ("good", "bad", "dull") for b in ("slow", "quick")
          for n in ("cat", "film", "city") for v in ("likes", "sells", "finds")]  # fmt: skip
@@ -104,6 +107,7 @@ def test_it_runs_without_torch(run: Run) -> None:
     summary = json.loads((target / "export.json").read_text())
     assert summary == found
     assert summary["formats"] == ["torch", "onnx", "int8"]
+    assert summary["rows_scored"] == {"validation": len(TEXTS)}
     assert 0 < summary["largest_difference"] < 1e-4
     rows = {(row["model"], row["runtime"]): row for row in summary["models"]}
     assert rows["student", "PyTorch"]["scores"] == {"accuracy": 1.0}
@@ -160,6 +164,19 @@ def test_the_teachers_outputs_are_read_in_the_order_of_the_label_map(run: Run) -
     rows = export(changed, ["onnx"])["models"]
     teachers = [row["scores"] for row in rows if row["model"] == "teacher"]
     assert teachers == [{"accuracy": 1.0}] * 2
+
+
+def test_the_teacher_has_its_own_inputs(run: Run) -> None:
+    """Those of a student without layers lack the kinds of tokens of a pair."""
+    folder = run.folder.parent / "kinds"
+    student_of(2).save_pretrained(folder)
+    word_pieces(200).save_pretrained(folder)
+    changes = {"teacher": str(folder), "teacher_as_is": True}
+    changed = Run(run.folder, run.settings.model_copy(update=changes))
+    found = export(changed, "onnx", timing=False)
+    assert found["inputs"] == ["input_ids", "attention_mask"]
+    in_onnx = _teacher_entries(changed, load_spec("sst2"))[1]
+    assert in_onnx.model.names == ("input_ids", "attention_mask", "token_type_ids")  # type: ignore[union-attr]
 
 
 def test_without_data_or_teacher_it_goes_on(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

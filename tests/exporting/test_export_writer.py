@@ -95,6 +95,7 @@ def test_it_writes_without_torch(run: Run) -> None:
     target = Path(found.pop("folder"))
     summary = json.loads((target / "export.json").read_text())
     assert summary == found and not list(target.glob("*.safetensors"))
+    assert summary["rows_scored"] == {"validation": len(TEXTS)}
     parts = ("encoder", "decoder", "decoder_with_past")
     assert summary["files"] == {
         "onnx": [f"onnx/{part}_model.onnx" for part in parts],
@@ -152,6 +153,8 @@ def test_int8_alone_and_a_limit_on_what_it_loses(run: Run) -> None:
 def test_the_command_says_what_was_checked(run: Run, command: Said) -> None:
     code, _ = command("export", run.folder, "--format", "onnx", "--no-timing")
     assert code == 0, command.all
+    card = (run.folder / "export" / "README.md").read_text()
+    assert "\nScores are of 24 rows of validation.\n" in card
     assert "ONNX writes the same texts as PyTorch for 24 evaluation rows" in " ".join(
         command.all.split()
     )

@@ -25,7 +25,7 @@ def sentence(rng: random.Random) -> str:
     return " ".join(["the", *words[:3], "the", *words[3:]])
 
 
-def small_tokenizer() -> PreTrainedTokenizerFast:
+def small_tokenizer(**changes: Any) -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer trained on such sentences."""
     rng = random.Random(0)
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -46,6 +46,7 @@ def small_tokenizer() -> PreTrainedTokenizerFast:
         sep_token="[SEP]",
         mask_token="[MASK]",
         model_max_length=64,
+        **changes,
     )
 
 

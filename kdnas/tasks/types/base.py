@@ -608,12 +608,18 @@ class TaskType:
         """
         return "\n".join(["index\tprediction", *(f"{i}\t{w}" for i, w in enumerate(words))]) + "\n"
 
-    def onnx_truncation(self, longest: int, **options: Any) -> str:
+    def onnx_reading(self, *, fast: bool) -> snippets.Reading:
+        """How the code of an export's README reads texts; `fast`: from a tokenizer.json."""
+        own = (self.onnx_packages, self.onnx_load, self.onnx_rows, snippets.ONNX_ARRAY)
+        return snippets.Reading(*own) if fast else snippets.SLOW
+
+    def onnx_truncation(self, longest: int, side: str = "right", **options: Any) -> str:
         """What `enable_truncation` of the package tokenizers takes beside the longest input.
 
-        `options` are those of `encode_settings` that the run's rows were encoded by.
+        `side` is where texts are cut, `options` are those of `encode_settings` that the run's rows
+        were encoded by.
         """
-        return ""
+        return "" if side == "right" else f', direction="{side}"'
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         """Python lines for an export's README that print the answers in what `onnx_run` made."""

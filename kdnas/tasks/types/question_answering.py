@@ -382,7 +382,8 @@ class QuestionAnswering(TaskType):
         ids = [one.id or str(place) for place, one in enumerate(data.references)]
         return json.dumps(dict(zip(ids, words, strict=True)), ensure_ascii=False) + "\n"
 
-    def onnx_truncation(self, longest: int, **options: Any) -> str:
+    def onnx_truncation(self, longest: int, side: str = "right", **options: Any) -> str:
+        # Windows have all of a context, whichever side is cut elsewhere.
         # The package refuses windows that share all that they hold beside the question, which takes
         # up to half of them, and special tokens.
         most = max(0, longest // 2 - MOST_SPECIAL - 1)

@@ -29,6 +29,7 @@ from kdnas.tasks.sequences.targets import (
     read_targets,
     with_targets,
 )
+from kdnas.tasks.snippets import Reading
 from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
 from kdnas.tasks.types.metric import Array, Metric
 from kdnas.tasks.types.text_metrics import METRICS, signatures
@@ -323,6 +324,9 @@ class SequenceToSequence(TaskType):
         threshold: float | None = None,
     ) -> list[str]:
         return [" ".join(text.split()) for text in self.predictions(logits, data)]
+
+    def onnx_reading(self, *, fast: bool) -> Reading:
+        return super().onnx_reading(fast=True)  # its code is for any tokenizer
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return snippets.ONNX_ANSWER
