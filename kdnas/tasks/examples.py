@@ -6,6 +6,7 @@ import math
 import numbers
 import re
 import reprlib
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -21,6 +22,8 @@ DEFAULT_TYPE = "classification"
 MISSING = {"NAType", "NaTType"}
 # Longer ones are names: no class has such a number, and Python refuses to read thousands of digits.
 WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+# A whole number as a table of decimals writes it; one with leading zeros is a name.
+WHOLE_DECIMAL = re.compile(r"(-?(0|[1-9]\d{0,17}))\.0*", re.ASCII)
 # Where the words of a text are: shape (words, 2), their first characters and those behind them.
 Spans = NDArray[np.int64]
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -84,7 +87,7 @@ class RawSplit:
     faults: tuple[Fault, ...] = ()  # rows left out
     classes: tuple[str, ...] = ()  # names in the order of their ids, where the source has them
     ids: bool = True  # whether cells may hold ids: where the task lists its classes
-    unlabelled: tuple[str, ...] = ()  # words that stand in a cell for no label
+    unlabelled: tuple[str, ...] = ()  # plain words of what stands in a cell for no label
     separator: str | None = None  # between the labels of a cell, where the task names it
     assumed: tuple[str, ...] = ()  # what a person should know of how the source was read
     words: list[Spans] | None = None  # as in `Examples`
@@ -136,7 +139,7 @@ def label_words(raw: RawSplit) -> list[str | NoLabel]:
                 + (", or set `type: multi-label` in the task" if several else "")
             )
         word = label_word(cell)
-        words.append(NoLabel.UNLABELLED if word in raw.unlabelled else word)
+        words.append(NoLabel.UNLABELLED if is_mark(word, raw.unlabelled) else word)
     return words
 
 
@@ -153,6 +156,20 @@ def label_word(cell: Any) -> str:
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     return clean_text(str(cell)).strip()
+
+
+def plain_word(word: str) -> str:
+    """What spellings of a class have in common: letter case, accents composed or not, `2.0` for 2.
+
+    Golden: 'NEG' -> 'neg', '2.0' -> '2', '02' -> '02'.
+    """
+    whole = WHOLE_DECIMAL.fullmatch(word)
+    return whole[1] if whole else unicodedata.normalize("NFC", word).casefold()
+
+
+def is_mark(word: str, marks: Sequence[str]) -> bool:
+    """Whether a label cell's word stands for no label, by the plain words of such marks."""
+    return bool(marks) and plain_word(word) in marks
 
 
 def shown(word: str) -> str:

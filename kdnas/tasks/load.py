@@ -195,9 +195,8 @@ def _with_classes(spec: TaskSpec, train: RawSplit, skip: bool) -> TaskSpec:
     of_class = any(metric.of_class for metric in kind.metrics.values())
     if positive is None and counts is not None and of_class:
         positive = labels[0 if counts[0] < counts[1] else 1]
-    own = spec.model_dump(exclude=None if spec.names_metrics else {"metrics"})
     try:
-        return TaskSpec.model_validate({**own, "labels": labels, "positive": positive})
+        return spec.changed(labels=labels, positive=positive)
     except ValidationError as error:
         problem = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise KdnasError(
@@ -228,8 +227,7 @@ def _with_metric_of_rare(spec: TaskSpec, train: RawSplit) -> TaskSpec:
         f"{train.source}: {shown(labels[least])!r} is {share:.1%} of the rows, so {metric} is the "
         f"main score; `metrics:` in the task sets another"
     )
-    metrics = (metric, *spec.metrics)
-    return TaskSpec.model_validate({**spec.model_dump(), "metrics": metrics})
+    return spec.changed(metrics=(metric, *spec.metrics))
 
 
 def _class_counts(

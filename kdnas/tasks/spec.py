@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from kdnas.config import nearest
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import NoLabel, label_word, shown
+from kdnas.tasks.examples import NoLabel, label_word, plain_word, shown
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, Metric, Submission, TaskType
 
 # Codecs of Python for names and literals, which no file is in.
@@ -211,6 +211,20 @@ class TaskSpec(_Part):
         """The same task, scored on its test splits, which then need labels."""
         return self.model_copy(update={"evaluation": self.test_splits})
 
+    def changed(self, **values: Any) -> TaskSpec:
+        """The same task with other values of some fields, checked as those of an entry are.
+
+        Metrics that no entry names stay those of the type. A task on its test splits stays there,
+        which no entry may ask for.
+
+        Raises:
+            ValidationError: The values contradict the others.
+        """
+        own = self.model_dump(exclude=None if self.names_metrics else {"metrics"})
+        plain = [split.replace("test", "validation", 1) for split in self.evaluation]
+        checked = TaskSpec.model_validate({**own, "evaluation": plain, **values})
+        return checked.model_copy(update={"evaluation": self.evaluation})
+
     @property
     def splits(self) -> tuple[str, ...]:
         return ("train", *self.evaluation, *self.test_splits)
@@ -373,7 +387,7 @@ class TaskSpec(_Part):
     def _problems_of_class(self) -> Iterator[str]:
         labels, kind = self.labels or (), self.task_type
         for mark in self.unlabelled:
-            if mark in labels:
+            if plain_word(mark) in map(plain_word, labels):
                 yield f"{mark!r} is a class under `labels` and no label under `unlabelled`"
         of_class = [name for name in self.metrics if kind.metrics[name].of_class]
         if of_class and len(labels) > 2 and self.positive is None:

@@ -202,6 +202,26 @@ def test_minus_one_is_a_score_unless_the_task_says_otherwise(tmp_path: Path) -> 
     assert load_data(marked, tmp_path, splits=["train"]).splits["test"].labels is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "mark", "cell", "labels"),
+    [
+        ("classification", -1.0, "-1.0", ["0", "1"]),
+        ("classification", "-1.0", -1, ["0", "1"]),
+        ("classification", "N/A", "n/a", ["0", "1"]),
+        ("regression", -1, "-1.0", [0, 1]),
+        ("multi-label", -1.0, "-1.0", ["0", "1"]),
+        ("sequence-to-sequence", -1.0, "-1.0", ["0", "1"]),
+    ],
+)
+def test_a_mark_is_found_however_its_number_is_written(
+    tmp_path: Path, kind: str, mark: Any, cell: Any, labels: list[Any]
+) -> None:
+    write_csv(tmp_path, labels * 150 + [cell] * 3)
+    text = {"label": "label"} if kind == "sequence-to-sequence" else {}
+    train = read(tmp_path, spec_of(type=kind, unlabelled=mark, **text))
+    assert (len(train), train.dropped) == (300, 3)
+
+
 @pytest.mark.parametrize("cells", [["+", "-", "0"], [-1, 0, 1], ["yes", "-", "no"]])
 def test_minus_is_a_class_where_the_task_names_no_mark(tmp_path: Path, cells: list[Any]) -> None:
     write_csv(tmp_path, cells * 20)
@@ -347,6 +367,24 @@ def test_f1_macro_is_the_main_score_where_one_of_many_classes_is_rare(
         assert ("so f1_macro is the main score" in capsys.readouterr().out) == (main == "f1_macro")
         assert "accuracy" in found.metrics or main in ("mcc", "pearson")
         assert TaskSpec.model_validate(found.model_dump()) == found
+
+
+@pytest.mark.parametrize(
+    ("names", "entry", "main"),
+    [
+        (["ham", "spam"] * 20, {}, "accuracy"),
+        (["ham", "spam"] * 20 + ["rare"], {"labels": ["ham", "spam", "rare"]}, "f1_macro"),
+        (["ham", "spam"] * 20, {"files": {"test": ["test"], "validation": ["dev"]}}, "accuracy"),
+    ],
+)
+def test_a_test_split_is_scored_like_one_to_validate_on(
+    tmp_path: Path, names: list[str], entry: Any, main: str
+) -> None:
+    write_csv(tmp_path, names)
+    write_csv(tmp_path, names[:6], "test.csv")
+    found = load_data(spec_of(**entry).on_tests, tmp_path, splits=(), optional=["test"])
+    assert labels(found.splits["test"]) == [0, 1] * 3
+    assert (found.spec.evaluation, found.spec.main_score) == (("test",), main)
 
 
 def test_without_training_rows_the_metrics_are_those_of_the_type(tmp_path: Path) -> None:

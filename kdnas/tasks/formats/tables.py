@@ -13,7 +13,7 @@ import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import Fault, NoLabel, RawSplit, label_word
+from kdnas.tasks.examples import Fault, NoLabel, RawSplit, label_word, plain_word
 from kdnas.tasks.formats.delimited import Delimited, named_width, without_padding
 from kdnas.tasks.formats.endings import unpacked_suffix
 from kdnas.tasks.formats.json_lines import json_records
@@ -237,7 +237,7 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         unit=rows.unit,
         faults=faults,
         classes=tuple(rows.classes.get(next(iter(labels.values())), ())) if labels else (),
-        unlabelled=spec.unlabelled,
+        unlabelled=tuple(map(plain_word, spec.unlabelled)),
         separator=spec.separator,
         assumed=rows.assumed,
         words=words if len(words) == len(kept) and words else None,

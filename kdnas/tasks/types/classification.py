@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +17,14 @@ from kdnas.errors import KdnasError
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import (
     WHOLE,
+    WHOLE_DECIMAL,
     Examples,
     Label,
     NoLabel,
     RawSplit,
     label_word,
     label_words,
+    plain_word,
     shown,
 )
 from kdnas.tasks.predicted import (
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 # Classes that are tried as a constant answer.
 _CONSTANTS = 20
 _DECIMAL = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
-# A whole number as a table of decimals writes it; one with leading zeros is a name.
-_WHOLE_DECIMAL = re.compile(r"(-?(0|[1-9]\d{0,17}))\.0*", re.ASCII)
 _ID = re.compile(r"0|[1-9]\d{0,8}", re.ASCII)
 _BOOLEANS = {"false": "0", "true": "1"}
 _MANY = 20
@@ -318,15 +317,6 @@ def in_order(names: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name.casefold(), name)))
 
 
-def plain_word(word: str) -> str:
-    """What spellings of a class have in common: letter case, accents composed or not, `2.0` for 2.
-
-    Golden: 'NEG' -> 'neg', '2.0' -> '2', '02' -> '02'.
-    """
-    whole = _WHOLE_DECIMAL.fullmatch(word)
-    return whole[1] if whole else unicodedata.normalize("NFC", word).casefold()
-
-
 def _words(raw: RawSplit) -> list[str]:
     """The label cells that hold a class."""
     return [word for word in label_words(raw) if word and isinstance(word, str)]
@@ -335,7 +325,7 @@ def _words(raw: RawSplit) -> list[str]:
 def _refuse_scores(raw: RawSplit, names: Sequence[str]) -> None:
     """Raises KdnasError where labels are decimals, or nearly every row has its own."""
     decimals = [n for n in names if _DECIMAL.fullmatch(n) and not WHOLE.fullmatch(n)]
-    broken = [name for name in decimals if not _WHOLE_DECIMAL.fullmatch(name)]
+    broken = [name for name in decimals if not WHOLE_DECIMAL.fullmatch(name)]
     rows = len(raw.cells or ())
     if broken or len(decimals) > _MANY or (len(names) > _MANY and 2 * len(names) > rows):
         looks = "this looks like a regression task: " if decimals else ""

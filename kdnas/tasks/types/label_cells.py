@@ -14,8 +14,16 @@ import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import NoLabel, RawSplit, is_empty, kind_of, label_word, shown
-from kdnas.tasks.types.classification import plain_word
+from kdnas.tasks.examples import (
+    NoLabel,
+    RawSplit,
+    is_empty,
+    is_mark,
+    kind_of,
+    label_word,
+    plain_word,
+    shown,
+)
 from kdnas.tasks.types.joined_labels import SEPARATORS
 
 _BIT = re.compile(r"([01])(?:\.0*)?|false|true")
@@ -91,14 +99,15 @@ class _CellReader:
                 raise self._error(f"labels {_brief(cell)}", place, wanted)
         words = [label_word(item) for item in items]
         marks = self.raw.unlabelled
-        return NoLabel.UNLABELLED if any(w in marks for w in words) else tuple(filter(None, words))
+        marked = any(is_mark(word, marks) for word in words)
+        return NoLabel.UNLABELLED if marked else tuple(filter(None, words))
 
     def _parts(self, cell: Any, place: int) -> list[Any]:
         """The labels in a cell that is a word or a number."""
         if not isinstance(cell, str | int | float | np.generic):
             raise self._error(f"label {kind_of(cell)}, {_brief(cell)}", place, "names of labels")
         word = label_word(cell)
-        if word in self.raw.unlabelled:
+        if is_mark(word, self.raw.unlabelled):
             return [NoLabel.UNLABELLED]
         return [word] if self.separator is None else list(word.split(self.separator))
 
@@ -109,7 +118,7 @@ class _CellReader:
         for name, cell in cells.items():
             single = not isinstance(cell, list | dict | tuple | np.ndarray | NoLabel)
             word = label_word(cell) if single else ""
-            if cell is NoLabel.UNLABELLED or (single and word in self.raw.unlabelled):
+            if cell is NoLabel.UNLABELLED or (single and is_mark(word, self.raw.unlabelled)):
                 return NoLabel.UNLABELLED
             if single and not word:
                 why = NoLabel.MISSING

@@ -19,11 +19,12 @@ from kdnas.tasks.examples import (
     Label,
     NoLabel,
     RawSplit,
+    plain_word,
     shown,
 )
 from kdnas.tasks.predicted import SMOOTHING, PredictionError, log_odds, numbers_of, one_of, shares
 from kdnas.tasks.types.base import MARKS, Constant, LogitLoss, Submission, TaskType
-from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order, plain_word
+from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order
 from kdnas.tasks.types.label_cells import with_words
 from kdnas.tasks.types.label_metrics import (
     average_precision,

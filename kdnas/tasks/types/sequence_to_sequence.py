@@ -17,7 +17,7 @@ import numpy as np
 
 from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
-from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
+from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, is_mark
 from kdnas.tasks.sequences import snippets
 from kdnas.tasks.sequences.generate import change, generated, length_options, start_option
 from kdnas.tasks.sequences.targets import (
@@ -120,7 +120,8 @@ class SequenceToSequence(TaskType):
     def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
         if raw.cells is None:
             return [NoLabel.UNLABELLED] * len(raw.text)
-        marked = (isinstance(cell, str) and cell.strip() in raw.unlabelled for cell in raw.cells)
+        marks = raw.unlabelled
+        marked = (isinstance(cell, str) and is_mark(cell.strip(), marks) for cell in raw.cells)
         return [
             NoLabel.UNLABELLED if mark else read_targets(cell)
             for cell, mark in zip(raw.cells, marked, strict=True)

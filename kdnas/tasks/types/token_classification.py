@@ -22,6 +22,7 @@ from kdnas.tasks.examples import (
     Spans,
     clean_text,
     is_empty,
+    is_mark,
     kind_of,
     label_word,
     shown,
@@ -519,7 +520,7 @@ def _tag_words(cell: Any, unlabelled: Sequence[str]) -> list[str] | NoLabel:
     if is_empty(cell):
         return NoLabel.MISSING
     words = [label_word(tag) for tag in cell]
-    return NoLabel.UNLABELLED if words and all(w in unlabelled for w in words) else words
+    return NoLabel.UNLABELLED if words and all(is_mark(w, unlabelled) for w in words) else words
 
 
 def _together(parts: Sequence[Array], dtype: Any) -> Array:
