@@ -16,7 +16,11 @@ from kdnas.runtime.console import conclude
 tuning = partial(typer.Option, rich_help_panel="Fine-tuning")
 
 
-@with_settings(*OF_EVALUATION)
+@with_settings(
+    *OF_EVALUATION,
+    label_map="The outputs of the checkpoint's head, by name or number and with commas between "
+    "them, in the order of the task's labels; default: matched by their names, else as they are.",
+)
 def evaluate(
     flags: dict[str, Any],
     model: str = typer.Argument(help="A checkpoint (hub id or folder) or a finished run."),

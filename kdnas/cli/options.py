@@ -81,7 +81,7 @@ def with_settings(
 
     def decorate(command: Command) -> Command:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-        wanted = (*names, *helps) or Settings.model_fields
+        wanted = dict.fromkeys((*names, *helps)) or Settings.model_fields
         added = [
             flag
             for name in wanted

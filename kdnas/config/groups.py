@@ -40,7 +40,7 @@ OF_A_RECIPE = (
 OF_EVALUATION = (
     *("data_dir", "skip_malformed", "max_train_rows", "max_eval_rows", "seed"),
     *("max_length", "window_stride", "max_target_length", "source_prefix"),
-    *("precision", "threads", "device"),
+    *("label_map", "precision", "threads", "device"),
 )
 # Of a search alone, beside the panel Search: one student of a given shape has no use for them. The
 # last ones contradict a shape.

@@ -20,13 +20,14 @@ from kdnas.tasks import (
     load_data,
     load_spec,
 )
+from kdnas.tasks.class_weights import with_class_weights
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.load import open_source
 from kdnas.tasks.sampling import stratified_sample
 from kdnas.teachers.load import check_family, load_parts
 from kdnas.teachers.sound import check_inputs
-from kdnas.teachers.trained_head import has_head, head_of_another_task
+from kdnas.teachers.trained_head import has_head, head_of_another_task, order_by_names
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Subject:
     options: Mapping[str, Any]  # by which the task's type encodes
     tuned: bool  # whether it has to be fine-tuned first
     held_out: bool  # whether a tenth of the training data stands in for a validation split
+    label_map: Sequence[str] = ()  # the head's outputs in the order of the labels
 
     @property
     def pad_id(self) -> int:
@@ -114,7 +116,8 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
     )
     if not task.splits:
         raise KdnasError(f"task {spec.name!r} has no {' or '.join(spec.evaluation)} split to score")
-    tuned = _needs_tuning(model, config, task.spec, tuned)
+    words = settings.label_map.split(",") if settings.label_map else []
+    tuned = _needs_tuning(model, config, task.spec, tuned, mapped=bool(words))
     length = input_length(settings, tokenizer, config)
     options = encode_options(settings, task.spec, config)
     splits = encode_evaluation(task, tokenizer, length, options)
@@ -122,11 +125,15 @@ def prepare(model: str, spec: TaskSpec, settings: Settings, tuned: bool | None) 
         check_inputs(data, config)
     held_out = task.held_out is not None
     parts = (model, task.spec, splits, tokenizer, config, length, options)
-    return Subject(*parts, tuned, held_out)
+    label_map = _label_map(words, model, config, task.spec, tuned=tuned)
+    return Subject(*parts, tuned, held_out, label_map)
 
 
 def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
-    """The training examples, at most `max_train_rows` of them; KdnasError where there are none."""
+    """The training examples, at most `max_train_rows` of them, with weights of classes.
+
+    Raises KdnasError where there are none, or weights are asked for and the task takes none.
+    """
     optional = subject.spec.evaluation if subject.held_out else ()
     task = load_data(
         subject.spec,
@@ -138,7 +145,8 @@ def read_train(subject: Subject, settings: Settings) -> EncodedExamples:
     train, rows = task.splits["train"], settings.max_train_rows
     if rows and rows < len(train):
         train = train.take(stratified_sample(train, rows, settings.seed))
-    return subject.encode(train, "train")
+    encoded = subject.encode(train, "train")
+    return with_class_weights(encoded, subject.spec, settings.class_weights)
 
 
 def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str, EncodedExamples]]:
@@ -160,7 +168,28 @@ def read_tests(subject: Subject, settings: Settings) -> list[tuple[TaskSpec, str
     return found
 
 
-def _needs_tuning(model: str, config: Any, spec: TaskSpec, tuned: bool | None) -> bool:
+def _label_map(
+    words: Sequence[str], model: str, config: Any, spec: TaskSpec, *, tuned: bool
+) -> Sequence[str]:
+    """A label map, where the head needs one: that of a config is often for the teacher alone.
+
+    Heads that kdnas saved have the labels as the names of their outputs.
+    """
+    why = "a new head is trained" if tuned else ""
+    if getattr(config, "kdnas_task_type", None) and order_by_names(config, spec):
+        why = "its outputs have the names of the labels"
+    if words and why:
+        say(f"--label-map is left out for {model}: {why}")
+    return () if why else words
+
+
+def _needs_tuning(
+    model: str, config: Any, spec: TaskSpec, tuned: bool | None, *, mapped: bool
+) -> bool:
+    """Whether a checkpoint is fine-tuned; `mapped`: its outputs are matched by a label map.
+
+    Raises KdnasError where it has no head for the task, or one of another, and needs it.
+    """
     headed = has_head(config, spec)
     if tuned is False and not headed:
         kind = f", {config.problem_type}" if getattr(config, "problem_type", None) else ""
@@ -171,12 +200,12 @@ def _needs_tuning(model: str, config: Any, spec: TaskSpec, tuned: bool | None) -
         raise KdnasError(
             f"{model!r} has no head {wanted}for task {spec.name!r}{found}; leave out --no-fine-tune"
         )
-    outputs = head_of_another_task(config, spec) if headed else None
+    outputs = head_of_another_task(config, spec) if headed and not mapped else None
     if tuned is None and outputs:
         raise KdnasError(
             f"the outputs of {model!r} are called {outputs}, the classes of task {spec.name!r} "
-            f"{', '.join(spec.labels or ())}; give --fine-tune to train it for the task, or "
-            "--no-fine-tune to match them by position"
+            f"{', '.join(spec.labels or ())}; give --fine-tune to train it for the task, "
+            "--label-map to say which is which, or --no-fine-tune to match them by position"
         )
     return not headed if tuned is None else tuned
 

@@ -77,8 +77,8 @@ def evaluate(
         config: YAML file or files with settings.
         split: `test` scores the test splits, with a checkpoint as it is; nothing is chosen there.
         dry_run: Only plans the fine-tunings.
-        options: Other settings: `max_length`, `max_train_rows`, `max_eval_rows`, `seed`,
-            `precision`, `threads`, `device`, and the others of `kdnas evaluate`.
+        options: Other settings: `label_map`, `max_length`, `max_train_rows`, `max_eval_rows`,
+            `seed`, `precision`, `threads`, `device`, and the others of `kdnas evaluate`.
 
     Returns:
         `tasks`: for each its mean `scores`, their `spread` over seeds, its `score` (the mean of
@@ -304,7 +304,8 @@ def _tuned(
 
 def _as_it_is(subject: Subject, runtime: Runtime) -> tuple[dict[str, Any], PreTrainedModel]:
     """Scores of a checkpoint with a head for the task; KdnasError where it has none."""
-    teacher = load_teacher(subject.model, subject.spec, options=subject.options)
+    words, options = subject.label_map, subject.options
+    teacher = load_teacher(subject.model, subject.spec, label_map=words, options=options)
     if not teacher.has_head:
         raise KdnasError(
             f"{subject.model!r} lacks weights of the head that its config describes; "

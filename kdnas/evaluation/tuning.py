@@ -216,9 +216,12 @@ class Tuner:
 
     def _key(self, point: Point) -> str:
         """A hash of everything that decides a fine-tuning's outcome."""
+        weights = self.train.class_weights
+        weighed = {} if weights is None else {"class_weights": weights.tolist()}
         return teacher_key(
             fresh(self.subject, point.seed),
             self.train,
+            **weighed,
             schedule=asdict(point.schedule),
             precision=self.runtime.precision,
             evaluation={split: data.fingerprint() for split, data in self.subject.splits.items()},

@@ -42,6 +42,7 @@ class Examples:
     groups: list[str] | None = None  # what rows belong to, such as an article, where known
     classes: tuple[str, ...] = ()  # names of the classes in the order of their ids, where known
     row_ids: list[str] | None = None  # what the source calls its rows, where it names them
+    left_out: frozenset[str] = frozenset()  # of rows that were left out, what the source calls them
     # What a black-box teacher says of each row, as `read_prediction` of its type gives it.
     predictions: list[Any] | None = None
 
@@ -61,6 +62,21 @@ class Examples:
             row_ids=None if self.row_ids is None else [self.row_ids[i] for i in chosen],
             predictions=self.predictions and [self.predictions[i] for i in chosen],
         )
+
+
+# The texts of a row, spaces aside.
+Key = tuple[str, ...]
+
+
+def key_of(texts: Sequence[str]) -> Key:
+    """What texts are compared by."""
+    return tuple(" ".join(text.split()) for text in texts)
+
+
+def keys_of(examples: Examples) -> list[Key]:
+    """What the texts of each row are compared by."""
+    texts = [examples.text] if examples.text_pair is None else [examples.text, examples.text_pair]
+    return [key_of(row) for row in zip(*texts, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,7 @@ class RawSplit:
     words: list[Spans] | None = None  # as in `Examples`
     groups: list[str] | None = None  # likewise
     row_ids: list[str] | None = None  # likewise
+    left_out: frozenset[str] = frozenset()  # as in `Examples`, of the faults
     train: RawSplit | None = None  # the training split of the same data, where that is read
 
 

@@ -115,8 +115,6 @@ def load_data(
             _tell_classes(split, raw[split].source, part, spec)
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
-    for split in set(spec.evaluation) & parts.keys():
-        parts[split] = _at_most(most_scored, split, parts[split])
     chosen = {split: parts[split] for split in wanted}
     assumed = tuple(
         f"{Path(rows.source).name}: {'; '.join(rows.assumed)}"
@@ -125,9 +123,18 @@ def load_data(
     )
     if held_out in chosen:
         assumed += (f"no {held_out} file: a tenth of the training rows, held out, stands in",)
-    return TaskData(
-        spec, chosen, source.description, held_out if held_out in chosen else None, assumed
-    )
+    of_train = held_out if held_out in chosen else None
+    data = TaskData(spec, chosen, source.description, of_train, assumed)
+    return fewer_scored(data, most_scored)
+
+
+def fewer_scored(data: TaskData, most: int | None) -> TaskData:
+    """The data with at most so many rows of each evaluation split; with all for None."""
+    parts = {
+        split: _at_most(most, split, part) if split in data.spec.evaluation else part
+        for split, part in data.splits.items()
+    }
+    return replace(data, splits=parts)
 
 
 def _wanted(
@@ -255,18 +262,22 @@ def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> 
     _check_left_out(*found, skip)
     if kind.has_classes:
         _tell_spellings(raw, values, spec.labels or ())
+    pairs = zip(raw.row_ids or (), values, strict=False)
+    without = {name for name, value in pairs if name and not is_label(value)}
     return replace(
         _unlabelled(raw, spec).take(labelled),
         labels=kind.label_array([values[i] for i in labelled]),
         dropped=sum(fault.count for fault in faults),
+        left_out=raw.left_out | without,
     )
 
 
 def _unlabelled(raw: RawSplit, spec: TaskSpec) -> Examples:
     """The texts of a split."""
     texts = {"text": raw.text, "text_pair": raw.text_pair, "words": raw.words}
-    own = {"groups": raw.groups, "row_ids": raw.row_ids, "task_type": spec.type}
-    return Examples(**texts, **own, classes=tuple(spec.labels or ()))  # type: ignore[arg-type]
+    own = {"groups": raw.groups, "row_ids": raw.row_ids, "left_out": raw.left_out}
+    named = {"task_type": spec.type, "classes": tuple(spec.labels or ())}
+    return Examples(**texts, **own, **named)  # type: ignore[arg-type]
 
 
 def _with_unlabelled(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples
-from kdnas.tasks.examples import Examples
+from kdnas.tasks.examples import Examples, Key, keys_of
 from kdnas.tasks.types import TASK_TYPES
 
 HELD_OUT_SHARE = 0.1
@@ -48,8 +48,8 @@ def stratified_sample(data: Examples | EncodedExamples, count: int, seed: int) -
 def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
     """Nine tenths to train on and one to validate on; rows of one group stay together.
 
-    A row whose group is empty belongs to none. Single rows are drawn where there are no groups, or
-    they are too large to hold about a tenth out.
+    A row whose group is empty belongs to none. Where there are no groups, or they are too large to
+    hold about a tenth out, rows with the same texts stay together.
 
     Raises:
         KdnasError: There are fewer than two examples.
@@ -61,7 +61,7 @@ def hold_out(train: Examples, seed: int = 0) -> tuple[Examples, Examples]:
     if train.groups is not None and any(train.groups):
         chosen = _whole_groups(train.groups, count, seed)
     if chosen is None:
-        chosen = stratified_sample(train, count, seed)
+        chosen = _whole_texts(train, count, seed)
     return train.take(np.setdiff1d(np.arange(len(train)), chosen)), train.take(chosen)
 
 
@@ -83,6 +83,22 @@ def _whole_groups(groups: Sequence[str], count: int, seed: int) -> NDArray[np.in
             return None
         taken.append(least)
     return np.flatnonzero(np.isin(member, taken))
+
+
+def _whole_texts(train: Examples, count: int, seed: int) -> NDArray[np.int64]:
+    """Indices of about `count` rows, stratified by the first row of each text, with all its rows.
+
+    A text of more rows than that stays in train. Where all are, single rows are drawn.
+    """
+    numbers: dict[Key, int] = {}
+    member = np.array([numbers.setdefault(key, len(numbers)) for key in keys_of(train)])
+    firsts = np.unique(member, return_index=True)[1]
+    drawn = firsts[np.bincount(member) <= count]
+    if not len(drawn):
+        member = drawn = np.arange(len(train))
+    share = max(1, round(count * len(drawn) / len(train)))
+    chosen = drawn[stratified_sample(train.take(drawn), share, seed)]
+    return np.flatnonzero(np.isin(member, member[chosen]))
 
 
 def _members(groups: Sequence[str]) -> NDArray[np.int64]:

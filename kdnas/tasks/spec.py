@@ -118,11 +118,11 @@ class TaskSpec(_Part):
     )
     group: Annotated[Column | None, BeforeValidator(_column)] = Field(
         None,
-        description="The column that names what a row belongs to, such as an article: where "
-        "validation rows are held out of the training rows, its rows stay together.",
+        description="The column of the training file that names what a row belongs to, such as an "
+        "article: where validation rows are held out of the training rows, its rows stay together.",
     )
     id: Annotated[Column | None, BeforeValidator(_column)] = Field(
-        None, description="The column that names each row, where its files have it."
+        None, description="The column that names each row, in the training file at least."
     )
     labels: tuple[str, ...] | None = Field(
         None, description="Class names in the order of their ids; null: found in the train split."
@@ -174,6 +174,13 @@ class TaskSpec(_Part):
     def label_words(self) -> str:
         """The label columns, as a message names them."""
         return " or ".join(repr(column.name) for column in self.label)
+
+    @property
+    def own_columns(self) -> tuple[Column, ...]:
+        """The columns of groups and ids that are its own, unlike those its type looks for."""
+        usual = self.task_type.entry_defaults
+        named = (("group", self.group), ("id", self.id))
+        return tuple(one for key, one in named if one and one.name != usual.get(key))
 
     @property
     def names_metrics(self) -> bool:

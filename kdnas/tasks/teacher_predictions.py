@@ -12,14 +12,8 @@ import numpy as np
 from kdnas.errors import KdnasError
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import Examples, shown
-from kdnas.tasks.formats.predictions import (
-    Key,
-    PredictedRow,
-    key_of,
-    open_predictions,
-    predicted_rows,
-)
+from kdnas.tasks.examples import Examples, Key, keys_of, shown
+from kdnas.tasks.formats.predictions import PredictedRow, open_predictions, predicted_rows
 from kdnas.tasks.formats.text import tell
 from kdnas.tasks.load import TaskData
 from kdnas.tasks.predicted import PredictionError
@@ -61,13 +55,16 @@ def with_predictions(data: TaskData, path: Path, *, labels_stand_in: bool = Fals
     found: dict[Place, tuple[Any, str]] = {}
     further: dict[Key, PredictedRow] = {}
     said: dict[Key, tuple[Any, str]] = {}
+    passed_over = 0
     for line in predicted_rows(table, spec):
-        targets = places.get(line.key, []) if line.key else _named(line, ids, splits)
+        targets = places.get(line.key, []) if line.key else _named(line, ids, data)
         if targets:
             split, row = targets[0]
             value = _value(line, spec, splits[split], row)
             for target in targets:
                 _keep(found, target, value, line)
+        elif not line.key:
+            passed_over += 1
         else:
             value = _value(line, spec, _examples([line], spec), 0)
             _keep(said, line.key, value, line)
@@ -77,19 +74,17 @@ def with_predictions(data: TaskData, path: Path, *, labels_stand_in: bool = Fals
         parts["train"] = _train(splits["train"], spec, found, path, labels_stand_in)
     others, barred = _further(further, said, spec, splits)
     _tell(path, parts, found, len(others), barred)
+    if passed_over:
+        rows = several(f"{passed_over:,}", "row")
+        say(f"{path}: passed over {rows} with ids of rows that the task leaves out")
     assumed = (*data.assumed, *(f"{path.name}: {one}" for one in table.assumed))
     return replace(data, splits=parts, further=others if len(others) else None, assumed=assumed)
-
-
-def _keys(examples: Examples) -> list[Key]:
-    texts = [examples.text] if examples.text_pair is None else [examples.text, examples.text_pair]
-    return [key_of(row) for row in zip(*texts, strict=True)]
 
 
 def _by_text(splits: Mapping[str, Examples]) -> dict[Key, list[Place]]:
     found: dict[Key, list[Place]] = {}
     for split, examples in splits.items():
-        for row, key in enumerate(_keys(examples)):
+        for row, key in enumerate(keys_of(examples)):
             found.setdefault(key, []).append((split, row))
     return found
 
@@ -102,10 +97,12 @@ def _by_id(splits: Mapping[str, Examples]) -> dict[str, list[Place]]:
     return found
 
 
-def _named(
-    line: PredictedRow, ids: Mapping[str, list[Place]], splits: Mapping[str, Examples]
-) -> list[Place]:
-    """The row of an id; KdnasError where there is none, or more than one."""
+def _named(line: PredictedRow, ids: Mapping[str, list[Place]], data: TaskData) -> list[Place]:
+    """The row of an id, none where the task leaves it out; KdnasError where it names no row or two.
+
+    Rows that were held out of the training file are also rows of train.
+    """
+    splits = data.splits
     if not ids:
         raise KdnasError(
             f"{line.where}: has an id and no text, but the task names no ids; give the text, or "
@@ -114,7 +111,12 @@ def _named(
     if line.split and line.split not in splits:
         known = ", ".join(splits)
         raise KdnasError(f"{line.where}: unknown split {shown(line.split)!r}; give one of {known}")
-    found = [place for place in ids.get(line.id, ()) if line.split in ("", place[0])]
+    meant = {line.split} if line.split else set(splits)
+    if line.split == "train" and data.held_out:
+        meant.add(data.held_out)
+    found = [place for place in ids.get(line.id, ()) if place[0] in meant]
+    if not found and any(line.id in splits[split].left_out for split in meant & splits.keys()):
+        return []
     if not found:
         of = f"the {line.split} split" if line.split else "the task"
         raise KdnasError(
@@ -233,11 +235,11 @@ def _further(
         text
         for split, examples in splits.items()
         if split != "train"
-        for key in _keys(examples)
+        for key in keys_of(examples)
         for text in key
     }
     if "train" in splits:
-        held -= {text for key in _keys(splits["train"]) for text in key}
+        held -= {text for key in keys_of(splits["train"]) for text in key}
     kept = [key for key in lines if not held.intersection(key)]
     found = _examples([lines[key] for key in kept], spec)
     return replace(found, predictions=[said[key][0] for key in kept]), len(lines) - len(kept)

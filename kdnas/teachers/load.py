@@ -201,6 +201,7 @@ def load_teacher(
     tokenizer = load_tokenizer(name)
     task = spec.task_type if spec else task_type_of(config)
     check_family(name, config, task)
+    order = mapped_outputs(name, config, label_map, spec) if label_map else []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = spec.head_config if spec else {}
@@ -215,10 +216,7 @@ def load_teacher(
         task.adapt(model, options or {}, tokenizer)
     trained = check_weights(name, model, info)
     trained &= has_head(config, spec) if spec else has_class(config, task)
-    order: list[int] = []
-    if label_map:
-        order = mapped_outputs(name, config, label_map)
-    elif spec and trained:
+    if spec and trained and not label_map:
         order = order_by_names(config, spec)
     if order:
         order_outputs(model, order)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.formatting import several
 from kdnas.tasks import TaskSpec, TaskType
 
 
@@ -44,14 +45,22 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name.lower())
 
 
-def mapped_outputs(name: str, config: Any, label_map: Sequence[str]) -> list[int]:
+def mapped_outputs(
+    name: str, config: Any, label_map: Sequence[str], spec: TaskSpec | None = None
+) -> list[int]:
     """The numbers of the outputs that a label map lists.
 
     Raises:
-        KdnasError: It is no order of the head's outputs.
+        KdnasError: It is no order of the head's outputs, or the task has not as many labels.
     """
     names = [str(config.id2label.get(i, i)) for i in range(config.num_labels)]
     words = [str(word).strip() for word in label_map]
+    if spec and spec.num_labels != len(names):
+        raise KdnasError(
+            f"invalid --label-map {','.join(words)}: the head of {name!r} has "
+            f"{several(len(names), 'output')} ({', '.join(names)}), and task {spec.name!r} is for "
+            f"one with {spec.num_labels}; leave --label-map out, and a new head is trained"
+        )
     order = [names.index(w) if w in names else int(w) if w.isdecimal() else -1 for w in words]
     if sorted(order) != list(range(len(names))):
         raise KdnasError(

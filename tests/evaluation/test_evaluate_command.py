@@ -126,6 +126,32 @@ def test_a_head_of_another_task_is_not_scored_without_a_flag(
     assert list(taken["tasks"]["sst2"]["scores"]) == ["accuracy"]
 
 
+def test_a_label_map_says_which_output_is_which_label(
+    glue_folder: Path,
+    make_classifier: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def accuracy(model: Path, **options: Any) -> float:
+        found = evaluate(model, "sst2", data_dir=glue_folder, **options)
+        return float(found["tasks"]["sst2"]["scores"]["accuracy"])
+
+    model, config = make_classifier(("joy", "anger")), tmp_path / "sst2.yaml"
+    config.write_text("label_map: anger,joy\n")
+    plain = accuracy(model, label_map="joy,anger")
+    assert accuracy(model, config=config) == pytest.approx(1 - plain) != plain
+    with pytest.raises(KdnasError, match="expected the outputs of .*: joy, anger"):
+        accuracy(model, label_map="joy,joy")
+    student = make_classifier(("negative", "positive"))
+    file = student / "config.json"
+    saved = {**json.loads(file.read_text()), "kdnas_task_type": "classification"}
+    file.write_text(json.dumps(saved))
+    own = accuracy(student)
+    assert accuracy(student, label_map="1,0") == own
+    told = f"--label-map is left out for {student}: its outputs have the names of the labels"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_the_command_prints_json_alone_and_writes_no_folder(
     glue_folder: Path, make_classifier: Callable[..., Path], tmp_path: Path

@@ -15,9 +15,10 @@ from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.evaluation import tuning
 from kdnas.evaluation.closing import closing_lines
-from kdnas.evaluation.data import prepare
+from kdnas.evaluation.data import prepare, read_train
 from kdnas.evaluation.evaluate import evaluate
-from kdnas.evaluation.tuning import fresh, metrics_line, point_lines
+from kdnas.evaluation.tuning import Tuner, fresh, metrics_line, plan, point_lines
+from kdnas.runtime.device import Runtime
 from kdnas.tasks import load_spec
 
 HERE = {"device": "cpu", "precision": "fp32", "threads": 1}
@@ -149,6 +150,24 @@ def test_a_fine_tuned_checkpoint_begins_with_a_fresh_head(
     assert not new.classifier.weight.equal(kept.classifier.weight)
     ours, theirs = new.base_model.state_dict(), kept.base_model.state_dict()
     assert all(ours[name].equal(theirs[name]) for name in theirs)
+
+
+def test_classes_are_weighed_where_a_config_asks_for_it(
+    teacher_folder: Path, glue_folder: Path, runtime: Runtime, tmp_path: Path
+) -> None:
+    keys = []
+    for asked in ("none", "balanced"):
+        settings = Settings(task="rte", data_dir=glue_folder, class_weights=asked)
+        subject = prepare(str(teacher_folder), load_spec("rte"), settings, True)
+        train = read_train(subject, settings)
+        assert (train.class_weights is None) == (asked == "none")
+        [point] = plan(settings)
+        keys.append(Tuner(subject, train, runtime, tmp_path)._key(point))
+    assert keys[0] != keys[1]
+    with pytest.raises(
+        KdnasError, match="invalid --class-weights balanced: task 'stsb' is of type"
+    ):
+        read_train(prepare(str(teacher_folder), load_spec("stsb"), settings, True), settings)
 
 
 def test_a_fine_tunings_line_fits_or_becomes_two() -> None:

@@ -93,6 +93,19 @@ def test_missing_label_column(broken: Callable[[str, bytes], str]) -> None:
     assert "lacks the column 'label'; found 'text'" in broken("train.csv", b"text\na\n")
 
 
+@pytest.mark.parametrize("key", ["group", "id"])
+def test_missing_columns_of_groups_and_ids(tmp_path: Path, key: str) -> None:
+    (tmp_path / "train.csv").write_text("text,label,articel\na,pos,1\nb,neg,2\n")
+    (tmp_path / "dev.csv").write_text("text,label\na,pos\nb,neg\n")
+    entry = {"text": "text", "labels": ["neg", "pos"]}
+    message = error_of(load_spec("m", {"m": {**entry, key: {"article": ["doc"]}}}), tmp_path)
+    assert "lacks the column 'article' or 'doc'; found 'text', 'label', 'articel'" in message
+    data = load_data(load_spec("m", {"m": {**entry, key: "articel"}}), tmp_path)
+    assert len(data.splits["train"]) == 2
+    usual = {"text": "text", "label": "label", "type": "sequence-to-sequence"}
+    assert len(load_data(load_spec("m", {"m": usual}), tmp_path).splits["train"]) == 2
+
+
 def test_missing_columns_name_every_accepted_header(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_bytes(b"a\tb\n1\t2\n")
     message = error_of(load_spec("mrpc"), tmp_path, splits=["train"])

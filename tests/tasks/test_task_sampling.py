@@ -100,6 +100,26 @@ def test_a_large_group_stays_in_train(sizes: list[int], least: int, most: int) -
         assert least <= len(apart) <= most
 
 
+def test_rows_of_one_text_are_held_out_together() -> None:
+    texts = [f"text {i // 3}" if i < 600 else "ok" if i < 800 else f"one {i}" for i in range(1000)]
+    labels = np.array([i % 30 == 0 for i in range(1000)], np.int64)
+    kept, apart = hold_out(
+        Examples([f" {t}" if i % 2 else t for i, t in enumerate(texts)], labels=labels)
+    )
+    assert not {t.strip() for t in kept.text} & {t.strip() for t in apart.text}
+    assert 60 <= len(apart) <= 120 and "ok" not in apart.text
+    assert apart.labels is not None and apart.labels.sum() >= 2
+    pairs = Examples(["same"] * 50, [f"other {i // 2}" for i in range(50)])
+    kept, apart = hold_out(pairs)
+    assert 4 <= len(apart) <= 6 and not set(kept.text_pair or ()) & set(apart.text_pair or ())
+
+
+def test_rows_of_different_texts_are_drawn_as_a_stratified_sample() -> None:
+    whole = Examples([f"text {i}" for i in range(500)], labels=np.arange(500) % 7 // 3)
+    _, apart = hold_out(whole, seed=3)
+    assert apart.text == whole.take(stratified_sample(whole, 50, 3)).text
+
+
 def test_a_sample_has_all_windows_of_a_row() -> None:
     windows = np.repeat(np.arange(20), np.arange(20) % 3 + 1)
     data = EncodedExamples(

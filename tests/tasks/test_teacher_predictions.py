@@ -91,6 +91,43 @@ def test_rows_are_matched_by_id(read: Callable[..., TaskData]) -> None:
     assert shares(read([*given, row("poor film")])) == [0.95, 0.95, 0.95, 0.75]
 
 
+def test_a_row_of_train_is_one_of_it_also_where_it_was_held_out(
+    task: TaskData, tmp_path: Path
+) -> None:
+    (tmp_path / "data" / "films" / "validation.jsonl").unlink()
+    alone = load_data(task.spec, tmp_path / "data")
+    given = [{"id": i, "split": "train", "label": y} for i, y in enumerate(LABELS)]
+    write(tmp_path / "said.jsonl", given)
+    found = with_predictions(alone, tmp_path / "said.jsonl")
+    assert [len(shares(found, split) or []) for split in ("train", "validation")] == [3, 1]
+
+
+def test_ids_of_rows_that_the_task_leaves_out_are_passed_over(
+    task: TaskData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = [
+        {"id": 50, "review": "what", "label": "?"},
+        {"id": 51, "review": " ", "label": "pos"},
+        {"id": 52, "review": "so", "label": None},
+    ]
+    rows = [
+        {"id": i, "review": t, "label": y}
+        for i, (t, y) in enumerate(zip(TEXTS, LABELS, strict=True))
+    ]
+    write(tmp_path / "data" / "films" / "train.jsonl", [*rows, *odd])
+    spec = task.spec.model_copy(update={"unlabelled": ("?",)})
+    data = load_data(spec, tmp_path / "data", skip_malformed=True)
+    given: list[Any] = [{"id": row["id"], "split": "train", "label": "pos"} for row in rows + odd]
+    write(tmp_path / "said.jsonl", given)
+    found = with_predictions(data, tmp_path / "said.jsonl")
+    assert shares(found) == [0.95] * 4 and found.further is None
+    told = "said.jsonl: passed over 3 rows with ids of rows that the task leaves out"
+    assert told in capsys.readouterr().out
+    write(tmp_path / "said.jsonl", [*given, {"id": 53, "label": "pos"}])
+    with pytest.raises(KdnasError, match="line 8: no row of the task has the id '53'"):
+        with_predictions(data, tmp_path / "said.jsonl")
+
+
 def test_a_text_says_more_than_an_id(read: Callable[..., TaskData]) -> None:
     found = read([row(text, 0.6, id=77) for text in TEXTS])
     assert shares(found) == [0.6] * 4

@@ -70,6 +70,16 @@ def test_a_head_that_answers_several_classes_at_once_is_another(tmp_path: Path) 
     assert not has_head(config, load_spec("sst2"))
 
 
+def test_a_label_map_is_for_as_many_outputs_as_labels(tmp_path: Path) -> None:
+    save_with_head(tmp_path, ["a", "b", "c"])
+    told = (
+        "^invalid --label-map c,a,b: the head of '.*' has 3 outputs .a, b, c., and task 'sst2' is "
+        "for one with 2; leave --label-map out, and a new head is trained$"
+    )
+    with pytest.raises(KdnasError, match=told):
+        load_teacher(str(tmp_path), load_spec("sst2"), label_map=["c", "a", "b"])
+
+
 def test_a_head_of_another_size_is_replaced(tmp_path: Path) -> None:
     save_with_head(tmp_path, ["a", "b", "c"])
     assert not load_teacher(str(tmp_path), load_spec("sst2")).has_head

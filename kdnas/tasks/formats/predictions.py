@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdnas.errors import KdnasError
-from kdnas.tasks.examples import is_empty, label_word
+from kdnas.tasks.examples import Key, is_empty, key_of, label_word
 from kdnas.tasks.formats.tables import Rows, find_column, read_rows
 from kdnas.tasks.spec import Column, TaskSpec
 
@@ -18,9 +18,6 @@ SUFFIXES = (".jsonl", ".json", ".parquet")
 # What `kdnas predict` calls texts, beside the names of the task's own columns.
 TEXTS = ("text", "text_pair")
 ID, SPLIT = Column(name="id", aliases=("idx", "index")), Column(name="split")
-
-# The texts of a row, spaces aside.
-Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -104,11 +101,6 @@ def _columns(table: Rows, spec: TaskSpec) -> _Columns:
         names = " or ".join(map(repr, lacking.headers))
         raise KdnasError(f"{source} lacks the column {names}; give each row its text, or its id")
     return _Columns(texts, key, find_column(SPLIT, table.header, source), says)
-
-
-def key_of(texts: Sequence[str]) -> Key:
-    """What texts are compared by."""
-    return tuple(" ".join(text.split()) for text in texts)
 
 
 def _is_nothing(cell: Any) -> bool:

@@ -206,12 +206,15 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
     A test row without a text stays, because it needs a prediction.
 
     Raises:
-        KdnasError: A column is missing (of a test split, a text column), or the table has no row.
+        KdnasError: A column is missing (of a test split, a text column; of the training split also
+            one of groups or ids that the task names itself), or the table has no row.
     """
     needs_labels = split not in spec.test_splits
     columns = (*spec.text, *spec.label)
     rows = unnested(rows, columns)
-    places = _places(rows, columns, columns if needs_labels else spec.text)
+    needed = columns if needs_labels else spec.text
+    needed = (*needed, *spec.own_columns) if split == "train" else needed
+    places = _places(rows, (*columns, *spec.own_columns), needed)
     texts = [at for column in spec.text if (at := places[column]) is not None]
     labels = {c.name: at for c in spec.label if (at := places[c]) is not None}
     kind, label_of = spec.task_type, _label_reader(labels, len(spec.label))
@@ -224,7 +227,7 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
             return fault
         return kind.label_fault(cells[texts[0]], label_of(cells))
 
-    kept, faults = _without_faults(rows, fault_of, key)
+    kept, faults, left_out = _without_faults(rows, fault_of, key)
     read = [[kind.read_text(cells[i]) for _, cells in kept] for i in texts]
     said = [[text for text, _ in column] for column in read]
     words = [spans for _, spans in read[0] if spans is not None]
@@ -243,6 +246,7 @@ def select_columns(rows: Rows, spec: TaskSpec, split: str) -> RawSplit:
         words=words if len(words) == len(kept) and words else None,
         groups=None if group is None else [label_word(cells[group]) for _, cells in kept],
         row_ids=None if key is None else [label_word(cells[key]) for _, cells in kept],
+        left_out=left_out,
     )
 
 
@@ -264,25 +268,28 @@ def _places(
 
 def _without_faults(
     rows: Rows, fault_of: Callable[[list[Any]], str], key: int | None
-) -> tuple[list[tuple[int, list[Any]]], tuple[Fault, ...]]:
-    """The sound rows with their numbers, and each fault with the first row that has it.
+) -> tuple[list[tuple[int, list[Any]]], tuple[Fault, ...], frozenset[str]]:
+    """The sound rows with their numbers, each fault with its first row, and the others' ids.
 
     Raises:
         KdnasError: There are no rows at all.
     """
     kept: list[tuple[int, list[Any]]] = []
     faulty: dict[str, list[tuple[int, str]]] = {}
+    left_out = set[str]()
     for number, fault in rows.faults:
         faulty.setdefault(fault, []).append((number, ""))
     for number, cells in rows.cells:
         if fault := fault_of(cells):
             named = key is not None and len(cells) == len(rows.header) and label_word(cells[key])
+            left_out |= {named} if named else set()
             faulty.setdefault(fault, []).append((number, f"id {named}" if named else ""))
         else:
             kept.append((number, cells))
     if not kept and not faulty:
         raise KdnasError(f"{rows.source} is empty: it has a header and no {rows.unit} below it")
-    return kept, tuple(Fault(reason, len(at), *at[0]) for reason, at in faulty.items())
+    found = tuple(Fault(reason, len(at), *at[0]) for reason, at in faulty.items())
+    return kept, found, frozenset(left_out)
 
 
 def _labels(

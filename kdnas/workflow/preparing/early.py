@@ -21,7 +21,7 @@ from kdnas.runtime.shown import quoted, shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
 from kdnas.tasks.formats.predictions import check_file
-from kdnas.tasks.load import open_source
+from kdnas.tasks.load import fewer_scored, open_source
 from kdnas.tasks.teacher_predictions import with_predictions
 
 # What was read to check it, for the one who reads it next.
@@ -174,12 +174,11 @@ def _check_data_variable() -> None:
 
 def _load(settings: Settings) -> TaskData:
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-    skip, most = settings.skip_malformed, settings.max_eval_rows
-    data = load_data(spec, settings.data_dir, skip_malformed=skip, most_scored=most)
-    if settings.teacher_predictions is None:
-        return data
-    alone = settings.labels_stand_in
-    return with_predictions(data, settings.teacher_predictions, labels_stand_in=alone)
+    data = load_data(spec, settings.data_dir, skip_malformed=settings.skip_malformed)
+    if said := settings.teacher_predictions:
+        data = with_predictions(data, said, labels_stand_in=settings.labels_stand_in)
+    # After the matching: rows that are not scored are still none to learn from.
+    return fewer_scored(data, settings.max_eval_rows)
 
 
 def _key(settings: Settings) -> tuple[object, ...]:

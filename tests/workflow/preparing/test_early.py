@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -126,3 +127,22 @@ def test_one_choice_of_a_trial() -> None:
     for trial, speedup in ((None, None), (1, 2)):
         with pytest.raises(KdnasError, match="give either --trial N or --speedup X"):
             check_choice(trial, speedup)
+
+
+@pytest.mark.parametrize("named", ["id", "text"])
+def test_rows_that_are_not_scored_are_none_to_learn_from(tmp_path: Path, named: str) -> None:
+    entry = {"text": "text", "labels": ["neg", "pos"], "id": "id"}
+    said = []
+    for split, count in (("train", 40), ("validation", 30)):
+        rows = [{"id": f"{split}{i}", "text": f"{split} row {i}"} for i in range(count)]
+        lines = [
+            json.dumps({**row, "label": "pos" if i % 2 else "neg"}) for i, row in enumerate(rows)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+        said += [json.dumps({named: row[named], "label": "pos"}) for row in rows]
+    (tmp_path / "said.jsonl").write_text("\n".join(said))
+    given = {"task": "mine", "tasks": {"mine": entry}, "data_dir": tmp_path, "max_eval_rows": 10}
+    data = task_data(Settings(**given, teacher_predictions=tmp_path / "said.jsonl"))
+    validation = data.splits["validation"]
+    assert len(validation) == len(validation.predictions or ()) == 10
+    assert len(data.splits["train"]) == 40 and data.further is None
