@@ -52,7 +52,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     place = partial(place_of_finalist, context)
     where = on_any_machine(context)
     found = distil_within_limit(
-        prepared, best_first, settings.speedup, place, where, count, by_kind=True
+        prepared, best_first, settings.speedup, place, where, count, of_run=True
     )
     if len(found) == 1:
         _put_in_place(context, found[0], found)

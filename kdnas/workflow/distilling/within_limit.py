@@ -75,7 +75,7 @@ def distil_within_limit(
     where: Where,
     count: int = 1,
     *,
-    by_kind: bool = False,
+    of_run: bool = False,
 ) -> list[Winner]:
     """Distils the best trials that keep a speed-up when they are timed at length.
 
@@ -90,13 +90,14 @@ def distil_within_limit(
         place_of: The folder for a trial's checkpoint.
         where: On which machine speed-ups must have been timed that are not timed anew.
         count: How many; fewer where there are no more, or no time.
-        by_kind: Whether the best of each kind come first (see `each_kind_first`).
+        of_run: Whether one of them will be the run's own student: the best of each kind come first
+            (see `each_kind_first`), and one that is too slow makes way where the run has its own.
 
     Raises:
         MissedLimitError: None of them keeps the speed-up.
     """
     found, reached = list[Winner](), dict[int, float]()
-    timed = best_at_length(prepared, trials, speedup, where, by_kind=by_kind)
+    timed = best_at_length(prepared, trials, speedup, where, by_kind=of_run)
     ahead = _fast_enough(prepared, timed, speedup, where, reached)
     while some := list(itertools.islice(ahead, count - len(found))):
         due = _trainings(some, place_of, len(found))
@@ -107,6 +108,8 @@ def distil_within_limit(
             training.fill(prepared)
             if _keeps(prepared, winner, training.folder, speedup, where, reached):
                 found.append(winner)
+            elif of_run:
+                _put_beside(prepared, winner, training.folder)
     if not found:
         raise MissedLimitError(_what_can_be_had(prepared, trials, reached, speedup or 0))
     return found
@@ -181,7 +184,7 @@ def _keeps(
     where: Where,
     reached: dict[int, float],
 ) -> bool:
-    """Whether the student of a trial keeps a speed-up; one that does not makes way."""
+    """Whether the student of a trial keeps a speed-up; says so where not."""
     if speedup is None:
         return True
     assert winner.trial is not None, "a shape that is given has no limit"
@@ -191,7 +194,6 @@ def _keeps(
 
     fast = reached[winner.trial] = speedup_of(prepared, winner.candidate, where).get(timed)
     if fast < speedup:
-        _put_beside(prepared, winner.trial, folder)
         _say_slow(prepared.context.run, winner, fast, speedup)
     return fast >= speedup
 
@@ -207,15 +209,15 @@ def best_at_length(
     """Trials in the order in which they are chosen, timed again beside each other.
 
     At a speed-up, those that exceed it by a margin come first, by their loss. Without one, rewards
-    are worked out anew where they depend on latency. With `by_kind`, the best of each kind are
-    timed first, and come before the others that they are timed with.
+    are worked out anew where they depend on latency. With `by_kind`, the best of each kind come
+    first; where trials are timed, before the others that they are timed with.
     """
     settings = prepared.context.settings
+    if by_kind:
+        trials = each_kind_first(trials, lambda trial: Winner.of(trial).candidate)
     if speedup is None and (settings.cost != "latency" or len(trials) == 1):
         yield from ((Winner.of(trial), None) for trial in trials)
         return
-    if by_kind:
-        trials = each_kind_first(trials, lambda trial: Winner.of(trial).candidate)
     short: list[tuple[float, Winner, float]] = []
     for start in range(0, len(trials), TOGETHER):
         some = trials[start : start + TOGETHER]
@@ -275,11 +277,11 @@ def _in_effect(settings: Settings, candidate: Candidate) -> object:
     return params, recipe_record(settings_of(settings, candidate.recipe))
 
 
-def _put_beside(prepared: Prepared, number: int, folder: Path) -> None:
+def _put_beside(prepared: Prepared, winner: Winner, folder: Path) -> None:
     """Moves a student that is too slow from where it would ship to where `--trial N` has it."""
     run = prepared.context.run.folder
     if folder in (run / "student", run / ASIDE):
-        move(folder, run / "students" / f"trial-{number}" / "student")
+        move(folder, run / "students" / f"trial-{winner.trial}" / "student")
 
 
 def _what_can_be_had(

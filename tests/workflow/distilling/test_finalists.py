@@ -126,6 +126,14 @@ def test_timing_at_length_leaves_the_best_of_each_kind_first(
     assert logged == [{"event": "too slow", "trial": 0, "speedup": 7.0}] * 2
 
 
+@pytest.mark.parametrize("cost", ["params", "macs"])
+def test_the_best_of_each_kind_comes_first_where_nothing_is_timed(cost: str) -> None:
+    prepared: Any = SimpleNamespace(context=SimpleNamespace(settings=Settings(cost=cost)))
+    trials = numbered("recipe", ["plain", "plain", "other"])
+    found = best_at_length(prepared, trials, None, Where("here", {}), by_kind=True)
+    assert [one.trial for one, _ in found] == [0, 2, 1]
+
+
 @pytest.mark.slow
 def test_the_best_finalist_ships_and_the_others_are_kept(
     finished_run: Path, tmp_path: Path, command: Said, monkeypatch: pytest.MonkeyPatch

@@ -61,6 +61,19 @@ def test_the_next_best_is_taken_where_the_best_is_too_slow(
     assert report["student"]["trial"] == second and report["speedup"] >= 0.05
 
 
+def test_another_speed_up_leaves_the_run_its_own_student(
+    run: Path, command: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: (run / "student" / name).read_bytes() for name in ("kdnas.json", "config.json")}
+    own = (key_of(run / "student") or {})["trial"]
+    monkeypatch.setattr(within_limit, "measured", lambda *_: {"costs": {"speedup": 0.04}})
+    code, error = command("distill", run, "--speedup", 0.05)
+    assert code == 3, error
+    assert f"trial {own}" in command.all, "it was the best, and is passed over"
+    assert before == {name: (run / "student" / name).read_bytes() for name in before}
+    assert not (run / "students" / f"trial-{own}").exists()
+
+
 @pytest.mark.slow
 def test_without_any_it_says_what_can_be_had(run: Path, command: Said) -> None:
     before = (run / "report.json").read_bytes()
