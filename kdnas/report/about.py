@@ -14,6 +14,7 @@ from kdnas.report.page import Command, Section, Table
 from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
 from kdnas.scoring.costs import MARGIN
+from kdnas.scoring.reward import limit_on_cost
 from kdnas.tasks import TASK_TYPES
 
 NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")
@@ -159,10 +160,14 @@ def _reward(s: Settings) -> str:
     cost = {"latency": "latency", "macs": "MACs", "params": "parameters"}[s.cost]
     how = "What the search maximises" if s.objective == "reward" else "Told beside the front"
     whose = "teacher's" if s.teacher_predictions is None else "student base's"
-    return (
+    found = (
         f"{how}: score x ({cost} / ({s.beta:g} x the {whose})) ^ {s.alpha:g}. Higher is better; "
-        f"half the {cost} at the same score earns {2**-s.alpha - 1:.1%} more."
     )
+    if (limit := limit_on_cost(s)) is None:
+        return f"{found}half the {cost} at the same score earns {2**-s.alpha - 1:.1%} more."
+    option = f"--speedup {limit:g}" if s.cost == "latency" else f"--max-params {limit:,.0f}"
+    less = "fewer parameters earn" if s.cost == "params" else "less latency earns"
+    return f"{found}within {option}, {less} nothing more: the best score wins."
 
 
 def data_section(data: ReportData) -> Section:

@@ -25,6 +25,7 @@ from kdnas.runtime.formatting import several
 from kdnas.space import AnyArchitecture, Architecture
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import family_of
+from kdnas.study.deadline import Deadline
 from kdnas.study.optimize import expected_trials
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.rows import candidate_of
@@ -100,7 +101,8 @@ class ReportData:
     def progress(self) -> dict[str, Any]:
         """Trials done and planned, in whole trainings; the best reward and student so far.
 
-        Empty without a search.
+        Planned are None until a search that ends by its time alone has worked out how many it has
+        time for. Empty without a search.
         """
         if self.study is None:
             return {}
@@ -109,9 +111,10 @@ class ReportData:
         trials = self.study.get_trials(deepcopy=False, states=ended)
         rows = finished(self.table)
         best = best_of(rows[rows.number == self.winner])
+        known = self.settings.ends_by_trials or Deadline.of(self.study) is not None
         return {
             "trials": round(pruner.spent(trials) / pruner.full_cost, 2),
-            "planned": expected_trials(self.study, self.settings.trials),
+            "planned": expected_trials(self.study, self.settings.trials) if known else None,
             "best_reward": None if rows.empty else round(float(rows.reward.max()), 5),
             "best": best and best.model_dump(mode="json"),
         }

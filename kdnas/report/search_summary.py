@@ -199,7 +199,8 @@ def progress_lines(progress: dict[str, Any]) -> list[str]:
     """
     if not progress:
         return []
-    first = f"{progress['trials']:g} of {progress['planned']} trials are done"
+    of = "" if progress["planned"] is None else f" of {progress['planned']}"
+    first = f"{progress['trials']:g}{of} trials are done"
     if progress["best_reward"] is not None:
         first += f"; best reward {progress['best_reward']:.4f}"
     best = progress["best"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kdnas.config import Settings
 from kdnas.scoring.costs import CostMeter, Costs
 
 ALPHA = -0.06
@@ -42,13 +43,17 @@ def candidate_reward(score: float, costs: Costs, meter: CostMeter) -> float:
     A limit on that cost asks for the best student that keeps it: costing less earns nothing more.
     """
     settings, kind = meter.settings, meter.settings.cost
+    limit = limit_on_cost(settings)
     student, teacher = {
         "latency": (costs.latency_ms, costs.teacher_latency_ms),
         "macs": (costs.macs, meter.teacher_macs),
         "params": (costs.params, meter.teacher_params),
     }[kind]
-    if kind == "latency" and settings.speedup is not None:
-        student = max(student, teacher / settings.speedup)
-    if kind == "params" and settings.max_params is not None:
-        student = max(student, settings.max_params)
+    if limit is not None:
+        student = max(student, teacher / limit if kind == "latency" else limit)
     return reward(1 - score, student, teacher, settings.alpha, settings.beta)
+
+
+def limit_on_cost(settings: Settings) -> float | None:
+    """The limit on the cost that the reward weighs: a speed-up, or parameters; None without one."""
+    return {"latency": settings.speedup, "params": settings.max_params}.get(settings.cost)

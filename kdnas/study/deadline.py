@@ -43,6 +43,12 @@ class Deadline:
         """Tells all workers."""
         study.set_user_attr(DEADLINE, asdict(self))
 
+    @staticmethod
+    def clear(study: Study) -> None:
+        """From now on a number of trials alone ends the search of a study."""
+        if study.user_attrs.get(DEADLINE) is not None:
+            study.set_user_attr(DEADLINE, None)  # Optuna cannot delete attributes
+
     def units_left(
         self,
         trials: Sequence[FrozenTrial],

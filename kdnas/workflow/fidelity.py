@@ -26,6 +26,7 @@ from kdnas.evaluation.threshold import settle_answers
 from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
+from kdnas.report.search_summary import longer
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import progress, say, step
@@ -121,10 +122,11 @@ def _check(
         say(f"{left_out} left out: only shapes are trained")
     if len(trials) < count:
         instead = f", or ask for --students {len(trials)}" if len(trials) >= LEAST else ""
-        more = settings.trials + count - len(trials)
+        more = f"--trials {settings.trials + count - len(trials)}"
+        more = more if settings.ends_by_trials else longer(settings)
         raise KdnasError(
             f"--students is {count} ({LEAST} at least), but the study has {len(trials)} finished "
-            f"trials of shapes; give it more with `kdnas resume {run.folder} --trials {more}`"
+            f"trials of shapes; give it more with `kdnas resume {run.folder} {more}`"
             f"{instead}"
         )
     students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -37,6 +38,9 @@ from kdnas.study.attributes import CONTINUES
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
     return read_run(make_run(tmp_path_factory.mktemp("runs") / "new"))
+
+
+BY_TIME = {"budget": "45m", "trials": Settings(budget="45m").trials}
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +202,9 @@ def test_an_unfinished_run_says_how_far_it_is(bare: ReportData) -> None:
     assert lead(bare)[0] == f"{first}. B{second[1:]}."
     empty = replace(bare, table=bare.table.head(0), winner=None)
     assert empty.progress["best"] is None and len(progress_lines(empty.progress)) == 1
+    lasting = replace(bare, settings=bare.settings.model_copy(update=BY_TIME))
+    assert lasting.progress["planned"] is None, "its search has not begun to count"
+    assert progress_lines(lasting.progress)[0].startswith("3 trials are done; best")
     lines = report_lines(bare, Path("runs/a"), None)
     assert lines[:2] == [first, second] and max(map(len, lines)) <= 80
 
@@ -302,6 +309,26 @@ def test_a_page_tells_commands_settings_and_words(data: ReportData, bare: Report
     assert table and {row[0] for row in table.rows} == set(Settings.model_fields)
     words = words_section(data).table
     assert words and [row[0] for row in words.rows][:2] == ["score", "reward"]
+
+
+@pytest.mark.parametrize(
+    ("given", "ends"),
+    [
+        ({"speedup": None}, "half the latency at the same score earns 4.2% more."),
+        ({"speedup": 2.0}, "within --speedup 2, less latency earns nothing more: the best score"),
+        ({"speedup": 2.0, "cost": "macs"}, "half the MACs at the same score earns 4.2% more."),
+        (
+            {"cost": "params", "max_params": 2_000_000},
+            "within --max-params 2,000,000, fewer parameters earn nothing more: the best score",
+        ),
+    ],
+)
+def test_the_word_reward_says_what_a_lower_cost_earns(
+    bare: ReportData, given: dict[str, Any], ends: str
+) -> None:
+    changed = replace(bare, settings=bare.settings.model_copy(update=given))
+    words = words_section(changed).table
+    assert words and ends in dict(words.rows)["reward"]
 
 
 def test_what_the_score_was_worth_has_a_count_or_a_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,10 @@ def test_too_much_is_refused_before_anything_is_trained(run: Run, tmp_path: Path
         KdnasError, match=r"16 .4 at least., but the study has 5 .*resume .* --trials 16`.* 5"
     ):
         fidelity(open_context(run), 16, 1)
+    only_time = {"budget": "45m", "trials": Settings(budget="45m").trials}
+    by_time = replace(open_context(run), settings=run.settings.model_copy(update=only_time))
+    with pytest.raises(KdnasError, match=r"give it more with `kdnas resume \S+ --budget 1h30m`"):
+        plan_fidelity(by_time, 6, 1)
     with pytest.raises(KdnasError, match="invalid --students 3: .* 4 or more"):
         fidelity(open_context(run), 3, 1)
     with pytest.raises(KdnasError, match="invalid --seeds 0"):

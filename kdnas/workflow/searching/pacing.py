@@ -56,8 +56,13 @@ def has_time(context: Context, jobs: int) -> bool:
 
 
 def keep_time(context: Context, study: Study, jobs: int, *, control: bool) -> Callable[[], None]:
-    """Writes a search's end into its study; returns a function that corrects it now and then."""
-    if not context.time.limited:
+    """Writes a search's end into its study; returns a function that corrects it now and then.
+
+    Of a run without --budget, the end that it had by an earlier one is taken out.
+    """
+    if not context.time.limited:  # nor is that of a worker: its first process tells the end
+        if context.settings.budget is None:
+            wait_for_storage(lambda: Deadline.clear(study), say)
         return lambda: None
 
     def write() -> None:

@@ -15,6 +15,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.study import storage
 from kdnas.study.deadline import Deadline
+from kdnas.study.optimize import expected_trials
 from kdnas.study.study import create_study
 from kdnas.workflow.searching import pacing
 
@@ -60,3 +61,15 @@ def test_the_end_of_a_search_is_written_once_the_storage_is_back(
     now = Deadline.of(study)
     assert first and now and now.until > first.until
     assert capsys.readouterr().out.count("waiting for it") == 1
+
+
+def test_a_run_that_goes_on_without_a_budget_has_no_end_by_time(context: Any) -> None:
+    settings = context.settings
+    study = create_study(settings.storage, settings.study, None, "reward", {})
+    Deadline(1.0, 7, 5.0).write(study)
+    context.time = TimeBudget()  # as a worker's, or without --budget
+    pacing.keep_time(context, study, 1, control=False)
+    assert Deadline.of(study) == Deadline(1.0, 7, 5.0), "a worker leaves the end of its search"
+    context.settings = settings.model_copy(update={"budget": None, "trials": 20})
+    pacing.keep_time(context, study, 1, control=False)
+    assert Deadline.of(study) is None and expected_trials(study, 20) == 20
