@@ -12,6 +12,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.files.artifact import damage, key_of
 from kdnas.files.atomic import move
 from kdnas.report.model import SEARCHED, Finalist
 from kdnas.runs.context import Context
@@ -28,9 +29,13 @@ from kdnas.workflow.distilling.choose import (
 )
 from kdnas.workflow.distilling.held_out_agreement import agreement_of, can_agree
 from kdnas.workflow.distilling.measure import Control
-from kdnas.workflow.distilling.within_limit import distil_within_limit, on_any_machine
+from kdnas.workflow.distilling.within_limit import (
+    distil_within_limit,
+    on_any_machine,
+    speed_of_student,
+)
 from kdnas.workflow.preparing.prepare import Prepared
-from kdnas.workflow.preparing.records import record_of
+from kdnas.workflow.preparing.records import is_made, record_of
 
 
 def distil_finalists(prepared: Prepared, study: Study) -> Winner:
@@ -38,8 +43,9 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
 
     The best is the first of the search, unless others agree more with the teacher on training rows
     held out, by more than a standard error: of these, the one that agrees most. Where the teacher
-    cannot be asked, main scores there say so, and without labels there is one finalist. The others
-    are in RUN/students/trial-N.
+    cannot be asked, main scores there say so, and without labels there is one finalist. Students of
+    other trials that are there already, by the same recipe, are among the finalists. The others are
+    in RUN/students/trial-N.
 
     Raises:
         MissedLimitError: No trial keeps the speed-up that is asked for.
@@ -54,8 +60,10 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     found = distil_within_limit(
         prepared, best_first, settings.speedup, place, where, count, of_run=True
     )
+    if labelled:
+        found += _made_before(prepared, best_first, found)
     if len(found) == 1:
-        _put_in_place(context, found[0], found)
+        _put_in_place(context, found[0])
         run.step("finalists", {}).write([])
         return found[0]
     trials = {trial.number: trial for trial in best_first}
@@ -78,23 +86,56 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
         f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the "
         f"search's{why}"
     )
-    _put_in_place(context, winner, found)
+    _put_in_place(context, winner)
     run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     return winner
 
 
 def place_of_finalist(context: Context, one: Winner, first: bool) -> Path:
-    """Where a finalist's checkpoint is or will be: of the first in the run's own place."""
+    """Where a finalist's checkpoint is or will be.
+
+    That of the first is in the run's own place, unless the student of another trial is there.
+    """
     own = checkpoint_of(context, one)
-    beside = _beside(context, one)
+    beside = _beside(context, one.trial)
     record = record_of(context.settings, one.candidate, one.trial)
-    if student_artifact(own, record).done() or (first and not beside.exists()):
+    if student_artifact(own, record).done():
         return own
-    return beside
+    return own if first and not (beside.exists() or _of_others(context, one)) else beside
 
 
-def _beside(context: Context, one: Winner) -> Path:
-    return context.run.folder / "students" / f"trial-{one.trial}" / "student"
+def _beside(context: Context, trial: int | None) -> Path:
+    return context.run.folder / "students" / f"trial-{trial}" / "student"
+
+
+def _of_others(context: Context, one: Winner) -> dict[Path, int]:
+    """The run's own places that have a whole student of another trial, and which trial that is."""
+    found = dict[Path, int]()
+    for place in (context.run.folder / "student", context.run.folder / ASIDE):
+        key = key_of(place) or {}
+        searched = key.get("method") == "distilled" and "seed" not in key
+        trial = key.get("trial") if searched else None
+        if trial not in (None, one.trial) and damage(place) is None:
+            found[place] = int(trial)
+    return found
+
+
+def _made_before(
+    prepared: Prepared, best_first: Sequence[FrozenTrial], found: Sequence[Winner]
+) -> list[Winner]:
+    """Further trials whose students are there, by the recipe as it is, and keep the speed-up."""
+    context, numbers = prepared.context, [one.trial for one in found]
+    settings, where = context.settings, on_any_machine(context)
+    made = list[Winner]()
+    for one in map(Winner.of, best_first):
+        place = place_of_finalist(context, one, False)
+        record = record_of(settings, one.candidate, one.trial)
+        if one.trial in numbers or not student_artifact(place, record).done():
+            continue
+        limit = settings.speedup
+        if limit is None or speed_of_student(prepared, one.candidate, place, where) >= limit:
+            made.append(one)
+    return made
 
 
 def _best(
@@ -131,20 +172,19 @@ def _scored(
     )
 
 
-def _put_in_place(context: Context, winner: Winner, found: Sequence[Winner]) -> None:
+def _put_in_place(context: Context, winner: Winner) -> None:
     """Puts the winner where the run's own student is, and that one beside.
 
     A kill between the two moves loses nothing: each checkpoint says which student it is.
     """
-    run = context.run.folder
-    own = (run / "student", run / ASIDE)
+    own = context.run.folder / "student"
     at = place_of_finalist(context, winner, False)
-    if at in own:
+    if at in (own, context.run.folder / ASIDE):
         return
-    target = own[0]
-    for one in found:
-        place = place_of_finalist(context, one, False)
-        if place in own:
-            move(place, _beside(context, one))
-            target = place
-    move(at, target)
+    others = _of_others(context, winner)
+    for place, trial in others.items():
+        beside = _beside(context, trial)
+        # One by an earlier recipe does not take the place of the one that was trained after it.
+        if is_made(place, context.settings) or not beside.exists():
+            move(place, beside)
+    move(at, next(iter(others), own))

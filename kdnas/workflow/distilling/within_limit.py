@@ -188,11 +188,7 @@ def _keeps(
     if speedup is None:
         return True
     assert winner.trial is not None, "a shape that is given has no limit"
-
-    def timed() -> float:
-        return float(measured(prepared, winner.candidate, folder)["costs"]["speedup"])
-
-    fast = reached[winner.trial] = speedup_of(prepared, winner.candidate, where).get(timed)
+    fast = reached[winner.trial] = speed_of_student(prepared, winner.candidate, folder, where)
     if fast < speedup:
         _say_slow(prepared.context.run, winner, fast, speedup)
     return fast >= speedup
@@ -239,6 +235,15 @@ def best_at_length(
             each = each_kind_first(each, lambda one: one[1].candidate)
         yield from ((winner, fast) for _, winner, fast in each)
     yield from ((winner, fast) for _, winner, fast in sorted(short, key=lambda one: one[0]))
+
+
+def speed_of_student(prepared: Prepared, candidate: Candidate, folder: Path, where: Where) -> float:
+    """The speed-up of a trained student, which is timed unless it was."""
+
+    def timed() -> float:
+        return float(measured(prepared, candidate, folder)["costs"]["speedup"])
+
+    return speedup_of(prepared, candidate, where).get(timed)
 
 
 def speedup_of(prepared: Prepared, candidate: Candidate, where: Where) -> Artifact[float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from kdnas.report.model import SEARCHED
 from kdnas.scoring.agreement import HeldoutAgreement
 from kdnas.space import Candidate
 from kdnas.space.architecture import FIELDS
+from kdnas.study.winner import Winner
 from kdnas.workflow.distilling import choose, finalists, within_limit
 from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.distilling.within_limit import (
@@ -28,6 +30,7 @@ from kdnas.workflow.distilling.within_limit import (
     best_at_length,
     each_kind_first,
 )
+from kdnas.workflow.preparing.records import record_of
 
 
 def prefer(monkeypatch: pytest.MonkeyPatch, label: str) -> None:
@@ -132,6 +135,68 @@ def test_the_best_of_each_kind_comes_first_where_nothing_is_timed(cost: str) -> 
     trials = numbered("recipe", ["plain", "plain", "other"])
     found = best_at_length(prepared, trials, None, Where("here", {}), by_kind=True)
     assert [one.trial for one, _ in found] == [0, 2, 1]
+
+
+def put(context: Any, one: Winner, folder: Path, text: str = "", **other: Any) -> None:
+    """A whole checkpoint of a trial's student, by the recipe of the run or another."""
+    folder.mkdir(parents=True)
+    key = {**record_of(context.settings, one.candidate, one.trial), **other}
+    (folder / "kdnas.json").write_text(json.dumps({"key": key, "files": {}}))
+    (folder / "text").write_text(text)
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> tuple[Any, list[FrozenTrial], list[Winner]]:
+    """The context of a run whose search found three students, the best first."""
+    runtime = SimpleNamespace(device=SimpleNamespace(type="cpu"), precision="fp32")
+    run = SimpleNamespace(folder=tmp_path)
+    context = SimpleNamespace(settings=Settings(), run=run, runtime=runtime)
+    trials = numbered("num_hidden_layers", cast(Any, [1, 2, 3]))
+    return context, trials, [*map(Winner.of, trials)]
+
+
+def test_a_new_first_finalist_overwrites_no_student_of_another_trial(three: Any) -> None:
+    context, _, (first, second, third) = three
+    run, place = context.run.folder, partial(finalists.place_of_finalist, context)
+    assert place(first, True) == run / "student"
+    for own in (run / "student", run / choose.ASIDE):
+        put(context, third, own, "third")
+        [new, _] = within_limit._trainings([first, second], place, 0)
+        assert new.folder == run / "students" / "trial-0" / "student"
+        put(context, first, new.folder, "first")
+        finalists._put_in_place(context, first)
+        assert (own / "text").read_text() == "first"
+        assert (run / "students" / "trial-2" / "student" / "text").read_text() == "third"
+        shutil.rmtree(own), shutil.rmtree(run / "students")
+
+
+def test_a_student_of_an_earlier_recipe_takes_no_place_of_a_later_one(three: Any) -> None:
+    context, _, (first, second, _) = three
+    run = context.run.folder
+    put(context, second, run / "student", "early", recipe=[])
+    for one in (first, second):
+        put(context, one, run / "students" / f"trial-{one.trial}" / "student", "late")
+    finalists._put_in_place(context, first)
+    assert (run / "students" / "trial-1" / "student" / "text").read_text() == "late"
+    assert key_of(run / "student") == record_of(context.settings, first.candidate, 0)
+
+
+def test_students_that_are_there_already_are_compared_too(
+    three: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, trials, (first, second, third) = three
+    run, speeds = context.run.folder, {second.candidate: 2.5, third.candidate: 1.5}
+    prepared: Any = SimpleNamespace(context=context)
+    monkeypatch.setattr(finalists, "speed_of_student", lambda _, one, *__: speeds[one])
+    assert finalists._made_before(prepared, trials, [first]) == []
+    put(context, second, run / "student")
+    put(context, third, run / "students" / "trial-2" / "student")
+    assert finalists._made_before(prepared, trials, [first]) == [second, third]
+    assert finalists._made_before(prepared, trials, [first, second]) == [third]
+    context.settings = Settings(speedup=2)
+    assert finalists._made_before(prepared, trials, [first]) == [second]
+    context.settings = Settings(epochs=1)
+    assert finalists._made_before(prepared, trials, [first]) == [], "by another recipe"
 
 
 @pytest.mark.slow
