@@ -38,4 +38,5 @@ FIXED_ATTR = "fixed_params"  # Optuna's own: the parameters of an enqueued trial
 SETTINGS = "settings"  # the settings of the run that began it
 FINGERPRINTS = "fingerprints"  # what its teacher and data are
 DEADLINE = "deadline"  # when its search ends, where it has a time
+WARM = "warm"  # set once all that it begins with is queued
 LESSONS = "lessons"  # what earlier studies say of its candidates

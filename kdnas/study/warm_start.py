@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from kdnas.config import Settings
 from kdnas.scoring.costs import CostMeter
@@ -14,6 +15,7 @@ from kdnas.scoring.limits import Limits, may_keep
 from kdnas.space import Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.known_shapes import known_shapes
+from kdnas.study.attributes import WARM
 from kdnas.study.lessons import best_of
 from kdnas.study.optimize import expected_trials
 from kdnas.study.samplers.table import LEARNING
@@ -35,7 +37,7 @@ def warm_start(
     meter: CostMeter,
     picked: Sequence[Candidate] = (),
 ) -> None:
-    """Queues candidates that a person would begin with, in a study that has no trial yet.
+    """Queues candidates that a person would begin with, in a study that `may_begin`.
 
     The best guesses come first (`picked`): what a person would pick, what was best of many before
     any training. Published shapes and the corners of the space follow; of limits those that cost
@@ -43,7 +45,7 @@ def warm_start(
     vocabularies are to be chosen, the best guess is tried with each. What was best in earlier
     studies comes before published shapes, unless the sampler learns from those studies itself.
     """
-    if study.get_trials(deepcopy=False):
+    if not may_begin(study):
         return
     limits = Limits.of(settings)
     count = expected_trials(study, settings.trials)
@@ -58,6 +60,17 @@ def warm_start(
     least = max(LEAST_WITHIN_LIMITS if limits else 0, min(len(guesses), count // PICKED_SHARE))
     for candidate in first[: min(count, max(least, count // WARM_START_SHARE))]:
         study.enqueue_trial(space.params(candidate), skip_if_exists=True)
+    study.set_user_attr(WARM, True)
+
+
+def may_begin(study: Study) -> bool:
+    """Whether what a study begins with is still to be queued, at least in part.
+
+    A process that is killed meanwhile leaves some of it queued, and no trial is begun before all of
+    it is. Studies that an earlier kdnas began have no mark that they are warm, but such trials.
+    """
+    trials = study.get_trials(deepcopy=False)
+    return WARM not in study.user_attrs and all(t.state == TrialState.WAITING for t in trials)
 
 
 def first_lessons(study: Study, space: SearchSpace, count: int) -> list[Candidate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -18,7 +19,7 @@ from kdnas.space import Architecture, Candidate, Pruning, SearchSpace
 from kdnas.space.derivation import derive_choices
 from kdnas.space.known_shapes import hand_picked, known_shapes
 from kdnas.study.study import evaluated
-from kdnas.study.warm_start import warm_start
+from kdnas.study.warm_start import may_begin, warm_start
 from kdnas.workflow.searching.hand_picked import first_picks, pick_by_hand
 
 
@@ -52,6 +53,41 @@ def test_an_eighth_of_the_trials_at_most_and_only_once(run: Run) -> None:
     warm_start(study, pipeline.space, pipeline.settings, pipeline.meter)
     queued = [t.system_attrs["fixed_params"] for t in study.trials]
     assert queued == [a.params for a in known_shapes(pipeline.space)[:1]]
+
+
+def test_a_kill_while_candidates_are_queued_loses_none_of_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = changed(run, trials=40)
+    study = pipeline.open_study()
+    queue, queued = study.enqueue_trial, list[dict[str, Any]]()
+
+    def killed(params: dict[str, Any], **given: Any) -> None:
+        if len(queued) == 2:
+            raise KeyboardInterrupt
+        queue(params, **given)
+        queued.append(params)
+
+    monkeypatch.setattr(study, "enqueue_trial", killed)
+    with pytest.raises(KeyboardInterrupt):
+        warm_start(study, pipeline.space, pipeline.settings, pipeline.meter)
+    again = pipeline.open_study()
+    for _ in range(2):
+        warm_start(again, pipeline.space, pipeline.settings, pipeline.meter)
+        found = [t.system_attrs["fixed_params"] for t in again.trials]
+        assert found == [a.params for a in known_shapes(pipeline.space)[:5]]
+    assert not may_begin(again)
+
+
+def test_a_study_whose_trials_have_begun_is_left_as_it_is(run: Run) -> None:
+    pipeline = Stepwise(run)
+    study = pipeline.open_study()  # by an earlier kdnas, which set no mark
+    study.enqueue_trial(pipeline.space.params(pipeline.space.candidates[0]))
+    assert may_begin(study)
+    study.ask(pipeline.space.distributions)
+    assert not may_begin(study)
+    warm_start(study, pipeline.space, pipeline.settings, pipeline.meter)
+    assert len(study.trials) == 1
 
 
 def test_shapes_beyond_the_limits_are_left_out(run: Run) -> None:

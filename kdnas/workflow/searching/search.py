@@ -31,7 +31,7 @@ from kdnas.study.record import rows_on_record
 from kdnas.study.samplers import make_sampler
 from kdnas.study.storage import disconnect, storage_url
 from kdnas.study.study import control_name, create_study, evaluated
-from kdnas.study.warm_start import published, usual_recipe, warm_start
+from kdnas.study.warm_start import may_begin, published, usual_recipe, warm_start
 from kdnas.study.whole import CONTROL, check_whole
 from kdnas.tasks import DEFAULT_TASK
 from kdnas.teachers.cache import fingerprint
@@ -99,7 +99,7 @@ def search(prepared: Prepared, study: Study) -> None:
     jobs = _jobs(prepared, control=False)
     tick = keep_time(context, study, jobs, control=False)
     teach(context, inputs.space, study)
-    if settings.warm_start and not study.get_trials(deepcopy=False):
+    if settings.warm_start and may_begin(study):
         warm_start(study, inputs.space, settings, prepared.meter, _first(prepared, study))
     with run.timed("search"):
         _optimize(prepared, study, jobs, tick)
