@@ -247,7 +247,7 @@ def deliver(
     student = checkpoint_of(context, winner, home)
     if pruned and winner.candidate.pruning.after:  # of a student that is trained now
         measure_pruning(context, pruned, winner.candidate.pruning)
-    trained = train_students(prepared, winner, student, random, home)
+    trained = train_students(prepared, winner, student, random, home, speedup)
     first, *others = (best_seed(prepared, one) for one in trained)
     choice = Choice(first, others)
     if home == context.run.folder:

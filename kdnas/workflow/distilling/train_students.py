@@ -10,6 +10,7 @@ from typing import Any
 from optuna.study import Study
 
 from kdnas.config import Settings
+from kdnas.errors import MissedLimitError
 from kdnas.report.model import (
     BY_MAGNITUDE,
     DISTILLED,
@@ -40,7 +41,12 @@ MAGNITUDE = "magnitude"
 
 
 def train_students(
-    prepared: Prepared, winner: Winner, student: Path, random: Study | None, home: Path
+    prepared: Prepared,
+    winner: Winner,
+    student: Path,
+    random: Study | None,
+    home: Path,
+    speedup: float | None = None,
 ) -> list[Control]:
     """The run's own student and what it is compared with, all trained.
 
@@ -50,13 +56,14 @@ def train_students(
         student: Gets its checkpoint.
         random: The study of random search, if there is one.
         home: Gets those of the controls, and of other seeds.
+        speedup: The limit that the winner was chosen under; default: the run's.
 
     Returns:
         The run's own student first; of the others, those that there was time for.
     """
     train_assistants(prepared, winner.candidate)
     own = own_student(winner, student)
-    controls = controls_of(prepared, winner, student, random, home)
+    controls = controls_of(prepared, winner, student, random, home, speedup)
     return train_all(prepared, own, winner.trial, controls, home)
 
 
@@ -130,13 +137,18 @@ def train_assistants(prepared: Prepared, candidate: Candidate) -> None:
 
 
 def controls_of(
-    prepared: Prepared, own: Winner, student: Path, random: Study | None, home: Path
+    prepared: Prepared,
+    own: Winner,
+    student: Path,
+    random: Study | None,
+    home: Path,
+    speedup: float | None = None,
 ) -> list[Control]:
     """What the winner is compared with: without KD, hand-picked, and random search's winner.
 
     A shape that is given has the first alone, a pruned student the teacher pruned by magnitude as
     well, one with assistants itself without them. The winner's checkpoint is or will be in
-    `student`; `home` gets those of the controls.
+    `student`; `home` gets those of the controls. Random search has the same limit as the winner.
     """
     settings, controls, winner = prepared.context.settings, list[Control](), own.candidate
 
@@ -159,9 +171,19 @@ def controls_of(
     if due and (picked := control_by_hand(prepared, own, student, home)) is not None:
         add(HAND_PICKED, picked, by_hand.title)
     if random and settings.random_control == "full":
-        best = choose_winner(random, speedup=settings.speedup)
-        add(RANDOM_SEARCH, Candidate.from_params(best.params), "random-search")
+        best = best_of_random(random, speedup or settings.speedup)
+        if best is not None:
+            add(RANDOM_SEARCH, best, "random-search")
     return controls
+
+
+def best_of_random(random: Study, speedup: float | None) -> Candidate | None:
+    """Random search's winner within a speed-up; says so where none of its students is so fast."""
+    try:
+        return Winner.of(choose_winner(random, speedup=speedup)).candidate
+    except MissedLimitError:
+        say(f"no control of {RANDOM_SEARCH}: none of its students is {speedup:g} times as fast")
+        return None
 
 
 def control_by_hand(
