@@ -70,7 +70,7 @@ def predict(
     _check_source(given, file, text_pair, columns, piped=piped)
     check_model(model)
     from kdnas.evaluation.predict import load_classifier, predict_rows, prediction_line
-    from kdnas.evaluation.texts import read_file, read_lines, rows_of
+    from kdnas.evaluation.texts import read_file, read_lines, rows_of, usual_task
 
     with redirect_stdout(sys.stderr):
         classifier = load_classifier(model, device=settings.device, threads=settings.threads)
@@ -79,7 +79,8 @@ def predict(
             kind = classifier.task_type
             rows, total = read_file(file, classifier.spec, text_column, pair_column, kind)
         elif piped:
-            rows = read_lines(sys.stdin.buffer, "standard input", classifier.spec)
+            spec = classifier.spec or usual_task(classifier.task_type)
+            rows = read_lines(sys.stdin.buffer, "standard input", spec)
         else:
             rows = iter(rows_of(given, text_pair, classifier.task_type))
         typed = piped and sys.stdin.isatty()  # a person waits for each answer

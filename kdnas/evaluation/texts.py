@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.errors import KdnasError
+from kdnas.runtime.console import say
 from kdnas.runtime.shown import quoted
-from kdnas.tasks.examples import Spans, clean_text, is_empty
+from kdnas.tasks.examples import Spans, clean_text, is_empty, shown
 from kdnas.tasks.formats.endings import ending_of
 from kdnas.tasks.formats.files import read_texts
-from kdnas.tasks.formats.tables import SUFFIXES, Rows, find_column, read_rows, unnested
+from kdnas.tasks.formats.tables import DELIMITED, SUFFIXES, Rows, find_column, read_rows, unnested
 from kdnas.tasks.formats.text import count_lines, refuse_sheet, tell, text_lines
 from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import DEFAULT_TYPE, TASK_TYPES, TaskType
@@ -45,7 +46,7 @@ def rows_of(
 
     A text is a string, or what else the task's type reads: a list of words.
     """
-    if not pairs:
+    if pairs is None or not len(pairs):  # an array or a column of pandas has no truth value
         _refuse_faults(kind, texts)
         return [_row(kind, text) for text in texts]
     if len(pairs) != len(texts):
@@ -82,9 +83,10 @@ def read_file(
 ) -> tuple[Iterator[Row], int]:
     """The rows of a file, and how many they are.
 
-    A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns; a
-    file in another format of the model's task is read as its data are, but for labels in other
-    files; any other file has one text a line, or for a task on pairs two with a tab between them.
+    A .csv, .tsv, .jsonl, .json or .parquet file is a table whose first row names its columns unless
+    the task does, with or without the label; a file in another format of the model's task is read
+    as its data are, but for labels in other files; any other file has one text a line, or for a
+    task on pairs two with a tab between them.
 
     Args:
         spec: The model's task: its text columns are taken.
@@ -101,7 +103,7 @@ def read_file(
         if name is not None and not name.strip():
             raise KdnasError(f"invalid {option} {quoted(name)}: expected the name of a column")
     refuse_sheet(path)
-    spec = spec or _usual_task(kind)
+    spec = spec or usual_task(kind)
     own, paired = spec.text if spec else (), is_paired(spec)
     if spec is not None and (rows := read_texts(path, spec)) is not None:
         return _in_format(rows, spec, kind)
@@ -109,17 +111,15 @@ def read_file(
         return read_lines(path.open("rb"), str(path), spec), count_lines(path)
     columns = (*own[:1], TEXT)
     wanted = _any_of(*([Column(name=text_column)] if text_column else columns))
-    table = read_rows(
-        path,
-        columns=[wanted],
-        quoting=spec is None or spec.quoting,
-        encoding=spec.encoding if spec else None,
-    )
+    table = _table(path, wanted, spec)
     tell(table.source, table.assumed)
     table = unnested(table, own)
     text, pair = _find(table, text_column, *columns), None
     if text is None and sum(map(bool, table.header)) == 1 and not text_column:
         text = next(at for at, name in enumerate(table.header) if name)
+        if ending_of(path, DELIMITED):
+            name = shown(table.header[text])
+            say(f"{table.source}: its first line, {name!r}, is read as the name of the column")
     if pair_column or spec is None or paired:
         pair = _find(table, pair_column, *own[1:], PAIR)
     if text is None:
@@ -129,6 +129,22 @@ def read_file(
     cells = list(table.cells)
     key = find_column(ID, table.header, table.source)
     return _rows(table, cells, kind, text, pair, key), len(cells)
+
+
+def _table(path: Path, wanted: Column, spec: TaskSpec | None) -> Rows:
+    """A table; where the task names the columns of files without a header, theirs count."""
+    quoting, encoding = (True, None) if spec is None else (spec.quoting, spec.encoding)
+
+    def read(headerless: Sequence[str] = ()) -> Rows:
+        return read_rows(path, headerless, [wanted], quoting=quoting, encoding=encoding)
+
+    if spec is None or not spec.headerless:
+        return read()
+    table = read(spec.headerless)
+    if find_column(wanted, table.header, table.source) is not None:
+        return table
+    labels = {name for column in spec.label for name in column.headers}
+    return read([name for name in spec.headerless if name not in labels])
 
 
 def read_lines(lines: Iterable[bytes], source: str, spec: TaskSpec | None = None) -> Iterator[Row]:
@@ -149,7 +165,7 @@ def is_paired(spec: TaskSpec | None) -> bool:
     return spec is not None and len(spec.text) > 1
 
 
-def _usual_task(kind: TaskType) -> TaskSpec | None:
+def usual_task(kind: TaskType) -> TaskSpec | None:
     """A task of this type with its usual columns, where it has such."""
     if "text" not in kind.entry_defaults:
         return None

@@ -37,6 +37,15 @@ def in_millions(number: float, digits: int = 1) -> str:
     return f"{number / MILLION:.{digits}f}M"
 
 
+def in_decimals(number: float, digits: int) -> str:
+    """A number with four decimal places, a small one with so many digits.
+
+    Golden: 3.14159 -> '3.1416'; with four digits 0.000131 -> '0.000131'.
+    """
+    few = 0 < abs(number) < 10.0 ** (digits - 5)
+    return f"{number:.{digits}g}" if few else f"{number:.4f}"
+
+
 def table_lines(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
 ) -> list[str]:

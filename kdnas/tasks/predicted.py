@@ -20,6 +20,10 @@ SMOOTHING = 0.1
 LEAST = 1e-6
 # By how much probabilities of several classes may miss a sum of one.
 TOLERANCE = 0.01
+# What floating-point numbers miss: 1 - (0.33 + 0.33 + 0.33) is a little more than 0.01.
+HAIR = 1e-6
+# By how much a probability of two decimal places may be too small.
+ROUNDED = 0.005
 
 
 class PredictionError(Exception):
@@ -83,16 +87,17 @@ def share_of(cell: Any, what: str) -> float:
 
 def shares(values: Array, what: str) -> Array:
     """Probabilities; PredictionError where one is none."""
-    bad = values[(values < 0) | (values > 1)]
+    bad = values[(values < -HAIR) | (values > 1 + HAIR)]
     if len(bad):
         raise PredictionError(f"{bad[0]:g} under {what!r}; a probability is from 0 to 1")
-    return values
+    found: Array = np.clip(values, 0, 1)
+    return found
 
 
 def distribution(values: Array, what: str) -> Array:
     """Probabilities of classes that exclude each other; PredictionError unless their sum is 1."""
     total = float(shares(values, what).sum())
-    if abs(total - 1) > TOLERANCE:
+    if abs(total - 1) > TOLERANCE + HAIR:
         raise PredictionError(
             f"the numbers under {what!r} add up to {total:.4g}; probabilities add up to 1 (give "
             "numbers of another kind as 'logits')"

@@ -170,6 +170,12 @@ def test_classes_are_weighed_where_a_config_asks_for_it(
         read_train(prepare(str(teacher_folder), load_spec("stsb"), settings, True), settings)
 
 
+def test_small_errors_have_digits() -> None:
+    assert metrics_line({"pearson": 0.81234, "mae": 0.000123}, {"mae": 0.0}) == (
+        "pearson 0.8123  mae 0.00012 ± 0.0000"
+    )
+
+
 def test_a_fine_tunings_line_fits_or_becomes_two() -> None:
     label = "lr 0.0001, batch 8, seed 0"
     (line,) = point_lines("rte 1/3", label, metrics_line({"accuracy": 0.7}), "12 s")

@@ -15,8 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import QUICK, Said, sentence
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from conftest import QUICK, Said, sentence, small_config, small_tokenizer
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
@@ -161,6 +165,16 @@ def test_lines_of_a_file_and_of_standard_input(
     assert [line.split(maxsplit=2)[2] for line in lines] == TEXTS
     for arguments in ((), ("-",)):
         assert said(model, *arguments, stdin=text.encode()) == lines
+
+
+def test_a_question_and_its_context_come_by_standard_input(
+    tmp_path: Path, said: Callable[..., list[str]]
+) -> None:
+    AutoModelForQuestionAnswering.from_config(small_config()).save_pretrained(tmp_path)
+    small_tokenizer().save_pretrained(tmp_path)
+    (line,) = said(tmp_path, "-", "--json", stdin=b"the cat sees what?\tthe cat sees the dog\n")
+    found = json.loads(line)
+    assert (found["text"], found["text_pair"]) == ("the cat sees what?", "the cat sees the dog")
 
 
 def test_many_rows_keep_their_order(model: Path) -> None:

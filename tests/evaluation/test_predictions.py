@@ -75,6 +75,17 @@ def test_words(task: str, logits: list[list[float]], words: list[str], tmp_path:
     assert path.read_text().splitlines() == ["index\tprediction", *rows]
 
 
+def test_numbers_of_ones_own_have_their_digits_in_any_unit(tmp_path: Path) -> None:
+    spec = TaskSpec.model_validate({"name": "rates", "text": "body", "type": "regression"})
+    logits = np.array([[0.000131], [-0.25], [1234567.5]], np.float32)
+    path = write_predictions(tmp_path, spec, "test", logits)
+    assert path.read_text().split()[2:] == ["0", "0.000131", "1", "-0.25", "2", "1234568"]
+    lines = [
+        spec.task_type.answer_line(answer, ()) for answer in spec.task_type.answers(logits, ())
+    ]
+    assert lines == ["0.000131", "-0.2500", "1234567.5000"]
+
+
 def test_a_task_of_ones_own_has_a_file_with_its_words(tmp_path: Path) -> None:
     spec = TaskSpec.model_validate({"name": "mail", "text": "body", "labels": ["ham", "spam"]})
     path = write_predictions(tmp_path, spec, "test", np.array([[0.0, 1.0]]))

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from kdnas.errors import KdnasError
@@ -137,8 +139,9 @@ def test_the_encoding_of_the_task_is_that_of_files_that_are_not_utf_8(
         ("id;text\n1;good, or bad\n2;b\n", ["good, or bad", "b"], "separated by semicolons"),
         ("id\tSentence\n1\ta; b\n", ["a; b"], "fields separated by tabs"),
         ("sep=|\r\ntext|b\r\na,b;c|1\r\n", ["a,b;c"], "fields separated by vertical bars"),
-        ("whatever\na; b\nc; d\n", ["a; b", "c; d"], ""),
-        ("whatever,\na; b,\n", ["a; b"], ""),
+        ("whatever\na; b\nc; d\n", ["a; b", "c; d"], "its first line, 'whatever', is read as the"),
+        ("whatever,\na; b,\n", ["a; b"], "its first line, 'whatever', is read as the name of"),
+        ("text\na\n", ["a"], ""),
         ("text;n;;\na;1;;\nb;2\n;;;\n;;;\n", ["a", "b"], "2 empty rows at the end left out"),
     ],
 )
@@ -154,3 +157,30 @@ def test_tables_as_they_come(
     assert texts(path) == expected
     out = capsys.readouterr().out
     assert said in out and bool(said) == bool(out)
+
+
+@pytest.mark.parametrize(
+    ("headerless", "content", "expected"),
+    [
+        (("src", "label", "note", "text"), "x\t1\t\tone\ny\t0\t\ttwo\n", ["one", "two"]),
+        (("src", "label", "note", "text"), "x\t\tone\ny\t\ttwo\n", ["one", "two"]),
+        (("text", "label"), "one\ntwo\n", ["one", "two"]),
+        (("label", "text"), "0\tone\n1\ttwo\n", ["one", "two"]),
+        (("label", "text"), "id\ttext\n1\tone\n", ["one"]),
+    ],
+)
+def test_the_task_names_the_columns_of_files_without_a_header(
+    tmp_path: Path, headerless: tuple[str, ...], content: str, expected: list[str]
+) -> None:
+    spec = load_spec("mine", {"mine": {"text": "text", "headerless": list(headerless)}})
+    path = tmp_path / "a.tsv"
+    path.write_text(content)
+    rows, count = read_file(path, spec)
+    assert [row.text for row in rows] == expected and count == len(expected)
+
+
+def test_second_texts_may_be_an_array() -> None:
+    first, second = ["a", "b"], ["c", "d"]
+    for kind in (np.array, pd.Series):
+        assert [row.text_pair for row in rows_of(first, kind(second))] == second
+    assert rows_of(first, pd.Series([], dtype=str))[0].text_pair is None

@@ -125,6 +125,24 @@ def test_columns_of_0_and_1(suffix: str, tmp_path: Path) -> None:
     assert data.splits["train"].labels[:, [2, 1, 0]].tolist() == WANTED
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_key_that_an_object_lacks_says_no(suffix: str, tmp_path: Path) -> None:
+    cells: list[Any] = [{"a": 1}, {"b": 1}, {"a": 1, "b": 1}, {"a": 0}]
+    rows = [{"text": f"text {i}", "label": cell} for i, cell in enumerate(cells)]
+    lines = "\n".join(map(json.dumps, rows))
+    data = load(tmp_path, pd.DataFrame(rows) if suffix == "parquet" else lines, suffix)
+    labels = data.splits["train"].labels
+    assert labels is not None and labels.tolist() == [[1, 0], [0, 1], [1, 1], [0, 0]]
+
+
+def test_empty_cells_of_columns_and_vectors_are_malformed(tmp_path: Path) -> None:
+    rows: list[Any] = [{"text": str(i), "a": 1, "b": i % 2} for i in range(4)]
+    table = pd.DataFrame([*rows, {"text": "x", "a": None, "b": 1}])
+    assert "1 of 5 rows cannot be used" in refusal(tmp_path, table, "parquet", label=["a", "b"])
+    lists = json_lines([[1, 0], [0, 1], [1, 1], [1, None]])
+    assert "1 of 4 lines cannot be used" in refusal(tmp_path, lists, labels=["a", "b"])
+
+
 def test_class_names_of_a_parquet_file(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

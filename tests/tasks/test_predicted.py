@@ -36,6 +36,9 @@ def read(kind: str, cells: dict[str, Any], labels: tuple[str, ...] = NAMES, **mo
         ({"probabilities": {"positive": 1.0}}, [LEAST, 1]),  # a teacher may tell the best alone
         ({"probabilities": {"positive": 1.0, "negative": None}}, [LEAST, 1]),  # as in Parquet
         ({"probabilities": [0.199, 0.796]}, [0.2, 0.8]),  # rounded
+        ({"probabilities": [0.0, 0.99]}, [LEAST, 1]),
+        ({"probabilities": [-1e-8, 1 + 1e-8]}, [LEAST, 1]),  # in single precision
+        ({"label": "positive", "score": 0.497}, [0.5, 0.5]),
         ({"logits": [1.0, 1.0 + math.log(4)]}, [0.2, 0.8]),
         ({"logits": {"negative": 0, "positive": math.log(4)}}, [0.2, 0.8]),
         ({"label": "positive"}, [0.05, 0.95]),
@@ -52,6 +55,14 @@ def test_classification(cells: dict[str, Any], shares: list[float]) -> None:
 def test_a_label_of_three() -> None:
     logits = read("classification", {"label": "b"}, ("a", "b", "c"))
     assert softmax(logits) == pytest.approx([0.1 / 3, 0.9 + 0.1 / 3, 0.1 / 3])
+
+
+def test_thirds_of_two_decimal_places() -> None:
+    names = ("a", "b", "c")
+    thirds = read("classification", {"probabilities": [0.33, 0.33, 0.33]}, names)
+    assert softmax(thirds) == pytest.approx([1 / 3] * 3)
+    third = read("classification", {"label": "b", "score": 0.33}, names)
+    assert softmax(third) == pytest.approx([1 / 3] * 3, rel=1e-5) and third.argmax() == 1
 
 
 @pytest.mark.parametrize(

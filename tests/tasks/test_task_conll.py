@@ -325,6 +325,22 @@ def test_many_words_and_no_empty_line_are_refused(tmp_path: Path) -> None:
         load(tmp_path, {"train.conll": text, "dev.conll": TRAIN})
 
 
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("Anna Schmidt met me and I\n", False),
+        ("Tell Anna Schmidt what B\nAsk John what I\n", False),
+        ("I met Anna and so did I\n\nShe and I\n", False),
+        ("She takes vitamin E\nHe takes vitamin B\n", False),
+        ("Anna B-PER\nSchmidt I-PER\n", True),
+        ("He O\nran O\n\nShe O\nsat O\n", True),
+    ],
+)
+def test_texts_that_end_like_tags_are_no_columns(tmp_path: Path, text: str, columns: bool) -> None:
+    (tmp_path / "a.txt").write_text(text)
+    assert is_conll(tmp_path / "a.txt") == columns
+
+
 def test_one_column_is_told_apart(tmp_path: Path) -> None:
     text = TRAIN.replace(" ", ";")
     with pytest.raises(KdnasError, match="separate each word and its tag by a space or a tab"):

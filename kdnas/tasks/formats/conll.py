@@ -26,6 +26,7 @@ _BLANKS = re.compile(r"[ \t]+")
 _DOCUMENT = "-DOCSTART-"
 _TAG = re.compile(r"O|[BIESLUM]([-_]\S+)?")
 _SURELY_TAG = re.compile(r"O|[BIESLUM][-_][^\W\d]\S*")  # no numeral, no number of a sentence
+_BEGINS = ("B-", "I-", "B_", "I_")
 # Of UD: a token that stands for several, and one that is not in the text.
 _RANGE = re.compile(r"\d+[-.]\d+", re.ASCII)
 _LOOKED_AT, _MOST_BYTES = 200, 1 << 18
@@ -106,10 +107,18 @@ def is_conll(path: Path) -> bool:
         return True
     words = [_BLANKS.split(line.strip(f" \t{BOM}")) for line in lines if _is_word(line)]
     tagged = sum(len(fields) > 1 and bool(_TAG.fullmatch(fields[-1])) for fields in words)
+    gaps = sum(not line.strip() for line in "\n".join(lines).strip().split("\n"))
     if tagged == 0:  # words without tags: one a line, with empty lines between some
-        gaps = sum(not line.strip() for line in "\n".join(lines).strip().split("\n"))
         return gaps > 0 and all(len(fields) == 1 for fields in words)
-    return tagged >= _REGULAR * len(words)
+    regular = tagged >= _REGULAR * len(words)
+    return regular and (path.suffix.lower() == ".tsv" or _are_columns(words, gaps))
+
+
+def _are_columns(words: Sequence[list[str]], gaps: int) -> bool:
+    """Whether lines that end like tags are no plain texts, which may also end in `I`."""
+    alike = max(Counter(map(len, words)).values(), default=0)
+    entities = any(fields[-1].startswith(_BEGINS) for fields in words)
+    return alike >= max(2, _REGULAR * len(words)) and (gaps > 0 or entities)
 
 
 def _is_word(line: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import several
-from kdnas.tasks.examples import Fault, NoLabel, RawSplit, label_word, plain_word
+from kdnas.tasks.examples import Fault, NoLabel, RawSplit, is_empty, label_word, plain_word
 from kdnas.tasks.formats.delimited import Delimited, named_width, without_padding
 from kdnas.tasks.formats.endings import unpacked_suffix
 from kdnas.tasks.formats.json_lines import json_records
@@ -23,6 +23,7 @@ from kdnas.tasks.spec import Column, TaskSpec
 from kdnas.tasks.types import TaskType
 
 _TEXTS = (".tsv", ".csv", ".jsonl", ".json")
+DELIMITED = (".tsv", ".csv", ".tsv.gz", ".csv.gz")
 SUFFIXES = (*_TEXTS, ".parquet", *(f"{suffix}.gz" for suffix in _TEXTS))
 _SEPARATOR = re.compile(r"[,;|\t]")
 
@@ -318,7 +319,9 @@ def _label_reader(places: Mapping[str, int], columns: int) -> Callable[[list[Any
     if columns == 1:
         [place] = places.values()
         return lambda cells: cells[place]
-    return lambda cells: {name: cells[at] for name, at in places.items()}
+    return lambda cells: {
+        name: NoLabel.MISSING if is_empty(cells[at]) else cells[at] for name, at in places.items()
+    }
 
 
 def _fault(

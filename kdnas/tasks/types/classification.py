@@ -28,6 +28,8 @@ from kdnas.tasks.examples import (
     shown,
 )
 from kdnas.tasks.predicted import (
+    HAIR,
+    ROUNDED,
     PredictionError,
     distribution,
     logarithms,
@@ -261,12 +263,15 @@ class Classification(TaskType):
             raise PredictionError("a score without a label; give both")
         label = one_of(cells["label"], labels, parse, "label")
         share = share_of(cells["score"], "score") if "score" in cells else None
-        if share is not None and share * len(labels) < 1:
+        even = 1 / len(labels)
+        if share is not None and share + ROUNDED + HAIR < even:
             raise PredictionError(
                 f"the score {share:g} of a label is below 1/{len(labels)}; give the probability of "
                 "the label that the teacher says"
             )
-        return smoothed(label, len(labels), share)
+        # What was rounded down is still the likeliest class.
+        least = even * (1 + HAIR)
+        return smoothed(label, len(labels), share if share is None else max(share, least))
 
     def prediction_of(self, label: Any, labels: Sequence[str]) -> Array:
         return smoothed(int(label), len(labels))

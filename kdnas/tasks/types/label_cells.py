@@ -89,7 +89,8 @@ class _CellReader:
                     place,
                     f"{len(self.names)} values of 0 or 1, for {', '.join(map(shown, self.names))}",
                 )
-            return self._bits(dict(zip(self.names, cell, strict=True)), place)
+            there = (NoLabel.MISSING if is_empty(one) else one for one in cell)
+            return self._bits(dict(zip(self.names, there, strict=True)), place)
         items = cell if isinstance(cell, list) else self._parts(cell, place)
         if NoLabel.UNLABELLED in items:
             return NoLabel.UNLABELLED
@@ -112,15 +113,20 @@ class _CellReader:
         return [word] if self.separator is None else list(word.split(self.separator))
 
     def _bits(self, cells: Mapping[str, Any], place: int) -> tuple[str, ...] | NoLabel:
-        """The names of the cells that hold a 1, of a row whose cells hold 0 or 1."""
+        """The names of the cells that hold a 1, of a row whose cells hold 0 or 1.
+
+        None stands for 0: Parquet writes it for a key that an object lacks.
+        """
         found: list[str] = []
         why: NoLabel | None = None
         for name, cell in cells.items():
+            if is_empty(cell):
+                continue
             single = not isinstance(cell, list | dict | tuple | np.ndarray | NoLabel)
             word = label_word(cell) if single else ""
             if cell is NoLabel.UNLABELLED or (single and is_mark(word, self.raw.unlabelled)):
                 return NoLabel.UNLABELLED
-            if single and not word:
+            if not word and (single or cell is NoLabel.MISSING):
                 why = NoLabel.MISSING
                 continue
             if (bit := _bit(word)) is None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kdnas.runtime.formatting import in_decimals
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.predicted import PredictionError, number_of
@@ -190,8 +191,13 @@ class Regression(TaskType):
         return [{"score": float(score)} for score in self.decode(logits)]
 
     def submission(self, logits: Array, labels: Sequence[str], form: Submission) -> list[str]:
-        low, high = form.bounds or (-np.inf, np.inf)
-        return [f"{score:.3f}" for score in np.clip(self.decode(logits), low, high)]
+        scores = self.decode(logits)
+        if form.bounds is None:  # whatever the unit: as many digits as a model computes in
+            return [f"{score:.7g}" for score in scores]
+        return [f"{score:.3f}" for score in np.clip(scores, *form.bounds)]
+
+    def answer_line(self, answer: dict[str, Any], labels: Sequence[str]) -> str:
+        return in_decimals(answer["score"], digits=4)
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return "print(logits[:, 0])"
