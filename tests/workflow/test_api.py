@@ -89,7 +89,7 @@ def test_what_search_and_distill_return_is_a_path(run: LoadedRun, tmp_path: Path
         (lambda run: kdnas.predict(run, None), "invalid texts, NoneType: expected a text"),
         (
             lambda run: kdnas.evaluate(run, seeds="three"),
-            "invalid --seeds three: expected a number from 1",
+            "invalid --seeds three: expected a whole number from 1",
         ),
         (
             lambda run: kdnas.evaluate(run, class_weights="balanced"),
