@@ -28,6 +28,11 @@ def run(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Run:
     return Run.create(Settings(**given, **quick, out=tmp_path / "run", trials=4, rungs=2))
 
 
+def with_budget(run: Run) -> Run:
+    """The same run, as a worker finds one whose time ends its search."""
+    return Run(run.folder, run.settings.model_copy(update={"budget": "1m"}))
+
+
 @pytest.mark.parametrize("objective", ["reward", pytest.param("pareto", marks=pytest.mark.slow)])
 def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str) -> None:
     changed = run.settings.model_copy(update={"objective": objective})
@@ -162,7 +167,7 @@ def test_random_search_needs_no_control(run: Run) -> None:
 
 
 def test_a_search_out_of_time_trains_one_candidate_to_the_end(run: Run) -> None:
-    pipeline = Stepwise(run)
+    pipeline = Stepwise(with_budget(run))
     study = pipeline.open_study()
     Deadline(time.time() - 1, 1, 1.0).write(study)
     pipeline.work()
@@ -171,7 +176,7 @@ def test_a_search_out_of_time_trains_one_candidate_to_the_end(run: Run) -> None:
 
 
 def test_what_was_given_back_is_not_begun_again_once_time_is_up(run: Run) -> None:
-    pipeline = Stepwise(run)
+    pipeline = Stepwise(with_budget(run))
     study = pipeline.open_study()
     Deadline(time.time() - 1, 1, 1.0).write(study)
     pipeline.work()
