@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from kdnas.distillation.training import predict
 from kdnas.files.atomic import read_json
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, EncodedExamples
 from kdnas.tasks.types import THRESHOLD
@@ -57,8 +58,11 @@ def settle_answers(
         return
     names = [model.config.id2label[i] for i in range(model.config.num_labels)]
     chosen = kind.choose_bias(predict(model, rows, runtime, pad_id=pad_id).numpy(), rows, names)
-    if chosen is not None:
-        shift_outputs(model, chosen)
+    if chosen is None or not chosen.any():
+        return
+    shift_outputs(model, chosen)
+    moved = (f"{name} {by:+.3g}" for name, by in zip(names, chosen, strict=True) if by)
+    say(f"the bias of the head, by training rows held out: {', '.join(moved)}")
 
 
 def threshold_for(logits: NDArray[np.float32], rows: EncodedExamples) -> float | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from conftest import small_config, small_tokenizer
 from support.tiny import save_animals
@@ -19,7 +20,7 @@ from kdnas.tasks.tagging.entities import Tags
 
 
 def test_a_students_head_finds_as_many_entities_as_are_labelled(
-    tmp_path: Path, runtime: Runtime
+    tmp_path: Path, runtime: Runtime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = save_animals(tmp_path)
     task = load_data(load_spec(folder / "animals.yaml"), folder)
@@ -47,5 +48,7 @@ def test_a_students_head_finds_as_many_entities_as_are_labelled(
     assert changed == ["classifier.bias"]
     moved = (model.classifier.bias - before["classifier.bias"]).detach().numpy()
     assert np.flatnonzero(moved).tolist() == [tags.outside]
+    told = f"the bias of the head, by training rows held out: O {moved[tags.outside]:+.3g}"
+    assert told in capsys.readouterr().out
     settle_answers(model, rows.take([]), runtime, 0)  # nothing to choose on: as it was
     assert apart() == best
