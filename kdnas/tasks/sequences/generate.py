@@ -47,7 +47,7 @@ def start_option(model: Any, tokenizer: Any, read: int) -> dict[str, int]:
     return {"decoder_start_token_id": read}
 
 
-def change(own: Any, values: Mapping[str, Any]) -> None:
+def update_config(own: Any, values: Mapping[str, Any]) -> None:
     """Changes a generation config in place so that it can be saved.
 
     Transformers saves one with settings that have no effect as it was loaded, and refuses it once

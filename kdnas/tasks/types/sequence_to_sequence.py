@@ -19,7 +19,7 @@ from kdnas.runtime.formatting import several
 from kdnas.tasks.encode import EncodedExamples, Units, tokenise
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit, is_mark
 from kdnas.tasks.sequences import snippets
-from kdnas.tasks.sequences.generate import change, generated, length_options, start_option
+from kdnas.tasks.sequences.generate import generated, length_options, start_option, update_config
 from kdnas.tasks.sequences.targets import (
     FORM,
     LONGEST,
@@ -165,7 +165,7 @@ class SequenceToSequence(TaskType):
         own = length_options(model, options["max_target_length"])
         if tokenizer is not None and first_read(model.config) is None:
             own |= start_option(model, tokenizer, last_token(tokenizer))
-        change(model.generation_config, own)
+        update_config(model.generation_config, own)
 
     def encode(
         self, examples: Examples, tokenizer: Any, max_length: int, **options: Any

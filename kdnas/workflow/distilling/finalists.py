@@ -43,9 +43,9 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
 
     The best is the first of the search, unless others agree more with the teacher on training rows
     held out, by more than a standard error: of these, the one that agrees most. Where the teacher
-    cannot be asked, main scores there say so, and without labels there is one finalist. Students of
-    other trials that are there already, by the same recipe, are among the finalists. The others are
-    in RUN/students/trial-N.
+    cannot be asked, main scores there say so, and without labels there is one finalist. Students
+    that this recipe made of other trials before are compared, too. All but the best are in
+    RUN/students/trial-N.
 
     Raises:
         MissedLimitError: No trial keeps the speed-up that is asked for.
