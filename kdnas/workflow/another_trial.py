@@ -27,6 +27,7 @@ from kdnas.workflow.distilling.within_limit import distil_within_limit, on_this_
 from kdnas.workflow.pipeline import deliver
 from kdnas.workflow.planning.forecast import Forecast, follow, forecast, share_of_time
 from kdnas.workflow.planning.trainings import before_training, trained_in_full
+from kdnas.workflow.preparing.epochs_left import as_trained
 from kdnas.workflow.preparing.inputs import Inputs, check_same_data, load_given_teacher, read_inputs
 from kdnas.workflow.preparing.prepare import prepare
 from kdnas.workflow.preparing.records import record_of
@@ -49,6 +50,7 @@ def distil_another(
         KdnasError: There is no study, or no such trial.
         MissedLimitError: No trial is so fast when it is timed at length.
     """
+    context = as_trained(context)  # all students of a run train alike
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
@@ -87,6 +89,7 @@ def plan_trial(
     Raises:
         KdnasError: There is no study, or no such trial.
     """
+    context = as_trained(context)
     with context.run.alone():
         return _check_trial(context, number, speedup, assistants)[-1]
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from kdnas.files.artifact import damage, key_of
+from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.atomic import move
 from kdnas.report.model import SEARCHED, Finalist
 from kdnas.runs.context import Context
@@ -65,6 +66,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     if len(found) == 1:
         _put_in_place(context, found[0])
         run.step("finalists", {}).write([])
+        all_found(context).write(len(found))
         return found[0]
     trials = {trial.number: trial for trial in best_first}
     made = [
@@ -88,7 +90,15 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     )
     _put_in_place(context, winner)
     run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
+    all_found(context).write(len(found))
     return winner
+
+
+def all_found(context: Context) -> Artifact[Any]:
+    """How many finalists there are, once a run has all that its trials and its time allow."""
+    settings = context.settings
+    key = {"finalists": settings.finalists, "budget": settings.budget}
+    return context.run.step("finalists-found", key)
 
 
 def place_of_finalist(context: Context, one: Winner, first: bool) -> Path:

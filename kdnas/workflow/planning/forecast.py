@@ -35,6 +35,7 @@ from kdnas.workflow.planning.probe import probe
 from kdnas.workflow.planning.trainings import FINALIST, Kind, Training
 from kdnas.workflow.preparing.check_teacher import SCORES, is_evaluated
 from kdnas.workflow.preparing.count_jobs import count_jobs
+from kdnas.workflow.preparing.epochs_left import as_trained
 from kdnas.workflow.preparing.inputs import Inputs
 from kdnas.workflow.preparing.prepare import is_tuned_in_cache
 from kdnas.workflow.preparing.pruned import LATENCY_TABLE, to_be_measured
@@ -114,14 +115,15 @@ def forecast(
     Raises:
         KdnasError: The budget is too short for one trial and its student.
     """
-    settings, folder = context.settings, context.run.folder
+    folder = context.run.folder
     tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
     tune = not tuned and is_tuned(context, inputs, given)
     cached = tune and is_tuned_in_cache(context, inputs, given)
     space = inputs.space
     left = trials_left(context, space=space) if searches else 0.0
     random = trials_left(context, control=True, space=space) if searches else 0.0
-    missing = [one for one in students if left > 0 or not one.is_made(settings)]
+    trained = as_trained(context).settings
+    missing = [one for one in students if left > 0 or not one.is_made(trained)]
     trains = bool(left or random or missing or trainings)
     params = count_params(given.model)
     jobs = count_jobs(context, math.ceil(max(left, random)), params)
@@ -145,15 +147,15 @@ def forecast(
     steps = [*before, *_in_order(estimate, todo, screens=screens)]
     reported = {str(one.place.parent) for one in missing if one.kind is Kind.REPORT}
     elsewhere = sum(one.is_student and one.group in reported for one in missing)
-    trained = sum(step.kind == "student" for step in todo.students)
+    to_train = sum(step.kind == "student" for step in todo.students)
     if students:
-        seconds = estimate.report(unmeasured + trained - elsewhere)
+        seconds = estimate.report(unmeasured + to_train - elsewhere)
         steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
     if trainings:
         seconds = trainings * sum(estimate.recipe(signal=False).values())
         title = several(trainings, "training") + " in full"
         steps.append(Step(TRAININGS, title, {TRAININGS: seconds}, "student"))
-    count = trained + bool(trainings)
+    count = to_train + bool(trainings)
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
     tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
     facts = planned_facts(context, inputs, given, todo.trials, tuning)

@@ -12,6 +12,7 @@ from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.study.winner import Winner, ranked_trials
 from kdnas.workflow.planning.forecast import DISTIL, foresee
+from kdnas.workflow.preparing.epochs_left import share_of, with_share
 from kdnas.workflow.preparing.prepare import Prepared
 
 # A student that trains for less than this share of its epochs would tell little of its recipe.
@@ -29,16 +30,16 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     foresee(study, best, context.settings)
     if not context.time.limited:
         return prepared
-    key = {"budget": context.settings.budget, "winner": Winner.of(best).candidate.params}
-    share = context.run.step("epochs-share", key).get(lambda: _share(context))
+    share = share_of(context, Winner.of(best).candidate).get(lambda: _share(context))
     if share == context.settings.epochs_share:
         return prepared
-    settings = context.settings.model_copy(update={"epochs_share": share})
+    context = with_share(context, share)
+    settings = context.settings
     say(f"full KD: {share:.0%} of the recipe's epochs, to end within --budget {settings.budget}")
     full = cache(
         lambda recipe: replace(prepared.full(recipe), settings=settings_of(settings, recipe))
     )
-    return replace(prepared, context=replace(context, settings=settings), full=full)
+    return replace(prepared, context=context, full=full)
 
 
 def _share(context: Context) -> float:

@@ -14,6 +14,7 @@ from kdnas.space import Candidate
 from kdnas.space.pruning import NOT_PRUNED, Pruning
 from kdnas.workflow.distilling.assistants import assistants_of
 from kdnas.workflow.distilling.distil import FINALIST, finalist_step, step_name
+from kdnas.workflow.distilling.finalists import all_found
 from kdnas.workflow.distilling.seeds import other_seeds, place_of_seed
 from kdnas.workflow.distilling.train_students import MAGNITUDE
 from kdnas.workflow.planning.estimate import share_asked
@@ -142,9 +143,14 @@ def trained_in_full(
 
 
 def _finalists(context: Context) -> list[Training]:
-    """The trainings of the search's further finalists; those that are over have their places."""
+    """The trainings of the search's further finalists.
+
+    Those that are over have the place of a student, and so have those that there are too few
+    trials for: they come again where students are trained again.
+    """
     known = context.run.step("finalists", {})
     made = len(known.read()) if known.done() else 0
+    made = context.settings.finalists if all_found(context).done() else made
     student, none = context.run.folder / "student", context.run.folder / "students" / "finalists"
     return [
         Training(

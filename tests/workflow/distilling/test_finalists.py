@@ -218,6 +218,9 @@ def test_the_best_finalist_ships_and_the_others_are_kept(
     labels |= {one["trial"]: one["name"] for one in found}
     tau = report["search"]["finalists_tau"]
     assert tau in (None, 1.0, -1.0)
+    command.all = ""
+    assert command("resume", run, "--dry-run") == (0, "")
+    assert "distil" not in command.all
     # Whichever is better by the held-out rows is the run's own, whoever was it before.
     for best in (other, other, first):
         prefer(monkeypatch, labels[best])
