@@ -105,7 +105,8 @@ def test_a_student_that_is_lost_is_made_again_alike(run: Path) -> None:
 def test_a_family_meets_each_speedup_as_timed(
     tmp_path: Path, teacher_folder: Path, data_folder: Path
 ) -> None:
-    given = {**ONE, "data_dir": data_folder, "latency_batch": 16, "latency_length": 64}
+    timing = {"latency_batch": 16, "latency_length": 64, "latency_repeats": 30}
+    given = {**ONE, "data_dir": data_folder, **timing}
     home = distill(
         teacher=teacher_folder,
         task="mrpc",
