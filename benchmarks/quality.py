@@ -28,8 +28,8 @@ from support.stepwise import Stepwise
 
 from kdnas.config import validated
 from kdnas.distillation.signals import LiveSignal
+from kdnas.evaluation.answers import settle_answers
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.evaluation.threshold import settle_answers
 from kdnas.files.atomic import read_json, write_json
 from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.recipes.full import run_recipe

@@ -16,9 +16,9 @@ from kdnas.config import Settings
 from kdnas.config.recipe import LEAST_EPOCHS, MOST_BATCH, MOST_EPOCHS
 from kdnas.distillation.schedule import Schedule
 from kdnas.errors import DivergedError, KdnasError
+from kdnas.evaluation.answers import keep_threshold
 from kdnas.evaluation.data import Subject
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.evaluation.threshold import keep_threshold
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.generation import beams_of
 from kdnas.errors import KdnasError
-from kdnas.evaluation.threshold import threshold_of_teacher
+from kdnas.evaluation.answers import threshold_of_teacher
 from kdnas.exporting.agreement import check_agreement
 from kdnas.exporting.scoring import Scores, Scoring, writing_rules
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns

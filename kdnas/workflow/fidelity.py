@@ -21,8 +21,8 @@ from scipy.optimize import linear_sum_assignment
 from kdnas.config import settings_of
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
+from kdnas.evaluation.answers import settle_answers
 from kdnas.evaluation.scores import evaluate_model
-from kdnas.evaluation.threshold import settle_answers
 from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity

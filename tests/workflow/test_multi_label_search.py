@@ -18,7 +18,7 @@ from support.tiny import TOPICS, save_topics
 from transformers import AutoConfig, pipeline
 
 import kdnas
-from kdnas.evaluation.threshold import threshold_of_teacher
+from kdnas.evaluation.answers import threshold_of_teacher
 from kdnas.report.model import Report
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.shown import printable

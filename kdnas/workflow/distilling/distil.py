@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kdnas.config import Settings
-from kdnas.evaluation.threshold import settle_answers
+from kdnas.evaluation.answers import settle_answers
 from kdnas.recipes.full import prepare_data, run_recipe, train_on_labels
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import FAMILY, Run

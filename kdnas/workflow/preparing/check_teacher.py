@@ -8,9 +8,9 @@ import numpy as np
 
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
+from kdnas.evaluation.answers import STEP as THRESHOLD_STEP
+from kdnas.evaluation.answers import keep_threshold, threshold_for
 from kdnas.evaluation.scores import baseline, scores_and_intervals, scores_of_logits
-from kdnas.evaluation.threshold import STEP as THRESHOLD_STEP
-from kdnas.evaluation.threshold import keep_threshold, threshold_for
 from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several

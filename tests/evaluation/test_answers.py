@@ -13,7 +13,7 @@ from support.tiny import save_animals
 from transformers import AutoModelForTokenClassification
 
 from kdnas.distillation.training import predict
-from kdnas.evaluation.threshold import settle_answers
+from kdnas.evaluation.answers import settle_answers
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, encode, load_data, load_spec
 from kdnas.tasks.tagging.entities import Tags
