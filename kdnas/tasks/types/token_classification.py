@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -45,17 +44,13 @@ from kdnas.tasks.tagging.answers import (
 )
 from kdnas.tasks.tagging.entities import OUTSIDE, Tags, iob1_to_iob2
 from kdnas.tasks.tagging.given_entities import further_pieces, tags_of_entities
+from kdnas.tasks.tagging.outside_bias import LEAST_ENTITIES, outside_bias
 from kdnas.tasks.tagging.word_tagger import tagger
 from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
 from kdnas.tasks.types.base import Constant, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.entity_metrics import each_type, entity_metrics, precision, word_counts
 from kdnas.tasks.types.metric import Array, Metric
-
-# With fewer labelled entities, how many a student finds is chance.
-LEAST_ENTITIES = 30
-# How much the output for O may be lowered or raised.
-BIASES = np.arange(0, 4.1, 0.125, dtype=np.float32)
 
 
 class TokenClassification(Classification):
@@ -422,12 +417,9 @@ class TokenClassification(Classification):
     def choose_bias(
         self, logits: Array, data: EncodedExamples, labels: Sequence[str]
     ) -> Array | None:
-        """Of O, so that as many entities are found as are labelled.
+        """Of O, so that as many entities are found as are labelled, where there are enough.
 
-        A small student that is not sure says O and finds too few: the answer that is most often
-        right is not the one with the best F1 (Lipton et al. 2014, Optimal Thresholding of
-        Classifiers to Maximize F1 Measure). Where as many are found as there are, precision equals
-        recall, and F1 is near its best. None for tags that are no entities, and with few of them.
+        None for tags that are no entities. See `kdnas.tasks.tagging.outside_bias`.
         """
         tags = Tags(labels)
         if data.labels is None or tags.outside < 0 or tags.scheme is None:
@@ -442,18 +434,7 @@ class TokenClassification(Classification):
         wanted = entities(np.eye(len(labels), dtype=np.float32)[np.maximum(data.labels, 0)])
         if wanted < LEAST_ENTITIES or not np.isfinite(logits).all():
             return None
-        alone = np.eye(len(labels), dtype=np.float32)[tags.outside]
-        few = 1 if entities(logits) < wanted else -1  # the lower O, the more entities
-
-        def missing(place: int) -> int:
-            return few * (entities(logits - few * BIASES[place] * alone) - wanted)
-
-        place = bisect_left(range(len(BIASES)), 0, key=missing)
-        near = min(
-            range(max(0, place - 1), min(place + 1, len(BIASES))), key=lambda i: abs(missing(i))
-        )
-        found: Array = -few * BIASES[near] * alone
-        return found
+        return outside_bias(lambda b: entities(logits + b), wanted, len(labels), tags.outside)
 
     # What leaves kdnas.
 
