@@ -18,23 +18,26 @@ FILE = "clock.json"
 EVERY_SECONDS = 5.0
 
 
-@contextmanager
-def run_clock(run: Run, began: float | None = None) -> Iterator[Callable[[], float]]:
-    """Yields a function that tells the seconds for which a run was worked on, sessions before too.
-
-    RUN/steps/clock.json keeps them while the block lasts, once there is a step: a run that is
-    refused leaves nothing.
+def time_spent(run: Run, began: float | None = None) -> Callable[[], float]:
+    """A function that tells the seconds for which a run was worked on, sessions before too.
 
     Args:
         run: Whose.
         began: When this session did, by `time.monotonic`; default: now.
     """
-    path = run.folder / "steps" / FILE
     began = time.monotonic() if began is None else began
-    before, stopped, process = seconds_before(run), threading.Event(), os.getpid()
+    before = seconds_before(run)
+    return lambda: before + time.monotonic() - began
 
-    def spent() -> float:
-        return before + time.monotonic() - began
+
+@contextmanager
+def run_clock(run: Run, spent: Callable[[], float]) -> Iterator[None]:
+    """RUN/steps/clock.json keeps the seconds spent on a run while the block lasts.
+
+    It is written once there is a step: a run that is refused leaves nothing.
+    """
+    path = run.folder / "steps" / FILE
+    stopped, process = threading.Event(), os.getpid()
 
     def keep() -> None:
         with suppress(KdnasError, OSError):  # a full disk: what needs the space says it better
@@ -48,7 +51,7 @@ def run_clock(run: Run, began: float | None = None) -> Iterator[Callable[[], flo
     thread = threading.Thread(target=keep_on, daemon=True)
     thread.start()
     try:
-        yield spent
+        yield
     finally:
         stopped.set()
         thread.join()

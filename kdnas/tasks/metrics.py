@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kdnas.errors import DivergedError
+from kdnas.errors import DivergedError, KdnasError
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.spec import TaskSpec
 from kdnas.tasks.types import Metric
@@ -47,6 +47,7 @@ def compute_metrics(
 
     Raises:
         DivergedError: A logit is not finite.
+        KdnasError: The rows have nothing that gets an answer.
         ValueError: The shapes do not fit the task.
     """
     return metrics_of(spec, example_answers(spec, logits, labels), split)
@@ -74,7 +75,13 @@ def answers_of(
     if kind.generates:
         outputs = np.asarray(logits)
     else:
-        outputs = _outputs(spec, logits, int(data.unit_offsets[-1]))
+        units = int(data.unit_offsets[-1])
+        if data.row_count and not units:
+            raise KdnasError(
+                f"nothing to score for task {spec.name!r}: its rows have no words; give "
+                "evaluation rows that have some"
+            )
+        outputs = _outputs(spec, logits, units)
     return known_rows(spec, kind.predictions(outputs, data, threshold), kind.truths(data))
 
 

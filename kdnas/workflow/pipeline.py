@@ -17,7 +17,7 @@ from optuna.study import Study
 
 from kdnas.report import Report, write_report
 from kdnas.report.family import family_of, with_exports
-from kdnas.runs.clock import run_clock, seconds_before
+from kdnas.runs.clock import run_clock, seconds_before, time_spent
 from kdnas.runs.context import Context
 from kdnas.runs.time_budget import TimeBudget
 from kdnas.runs.tracking import tracking
@@ -100,40 +100,47 @@ def find_student(
             the limits.
     """
     run = context.run
-    with run.alone(), run_clock(run, began) as spent:
+    with run.alone():
+        spent = time_spent(run, began)
         ready = _check(context, rebuild=rebuild, finish=finish, spent=spent)
-        context, inputs = ready.context, ready.inputs
-        settings = context.settings
-        study = open_run_study(context, inputs.space) if settings.searches else None
-        if ready.changed:
-            drop_teacher(run)
-        run.save()
-        say(f"run folder: {run.folder}")
-        with follow(ready.forecast), tracking(settings, run.folder) as track:
-            run.log("machine", host=platform.node(), **context.runtime.describe())
+        with run_clock(run, spent):  # what is refused changes nothing, nor does it take time
+            return _find(ready, finish=finish)
 
-            prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
+
+def _find(ready: _Ready, *, finish: bool) -> Report:
+    """The seven steps of a run that was checked."""
+    context, inputs = ready.context, ready.inputs
+    run, settings = context.run, context.settings
+    study = open_run_study(context, inputs.space) if settings.searches else None
+    if ready.changed:
+        drop_teacher(run)
+    run.save()
+    say(f"run folder: {run.folder}")
+    with follow(ready.forecast), tracking(settings, run.folder) as track:
+        run.log("machine", host=platform.node(), **context.runtime.describe())
+
+        prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
+        track.curves()
+        winner, random = Winner(asked_candidates(settings, inputs.space)[-1]), None
+        before: dict[str, Report] = {}
+        if study:
+            if not finish:
+                search(prepared, study)  # 4 search
+            track.trials(map(row_of, study.get_trials(deepcopy=False)))
+            prepared = within_time(prepared, study)
+            winner = distil_finalists(prepared, study)
+            random = random_search(prepared, study, finish=finish)
             track.curves()
-            winner, random = Winner(asked_candidates(settings, inputs.space)[-1]), None
-            before: dict[str, Report] = {}
-            if study:
-                if not finish:
-                    search(prepared, study)  # 4 search
-                track.trials(map(row_of, study.get_trials(deepcopy=False)))
-                prepared = within_time(prepared, study)
-                winner = distil_finalists(prepared, study)
-                random = random_search(prepared, study, finish=finish)
-                track.curves()
-            else:
-                check_same_data(context, inputs.data)
-                before = _deliver_before(prepared)
-            report = deliver(  # 5 distil, 6 evaluate, 7 report
-                *(prepared, study, random, winner),
-                *(run.folder, _limit(context, winner), before),
-            )
-            track.curves()
-            track.results({name: model.scores for name, model in report.models})
-            return report
+        else:
+            check_same_data(context, inputs.data)
+            before = _deliver_before(prepared)
+        report = deliver(  # 5 distil, 6 evaluate, 7 report
+            *(prepared, study, random, winner),
+            *(run.folder, _limit(context, winner), before),
+        )
+        track.curves()
+        track.results({name: model.scores for name, model in report.models})
+        return report
 
 
 def _deliver_before(prepared: Prepared) -> dict[str, Report]:

@@ -83,7 +83,7 @@ BAD_STAGES: Mapping[str, str] = {
     "a rate of nothing": STAGES.replace("1.0e-4", "0"),
     "no epochs": STAGES.replace("epochs: 1", "epochs: 0"),
     "a weight of three": STAGES.replace("logits: 1", "logits: [1, 2, 3]"),
-    "a learning rate beside stages": STAGES + "lr: 1.0e-3\n",
+    "a learning rate beside stages": STAGES + "lr: 2.0e-3\n",
 }
 BAD_TASKS: Mapping[str, str] = {
     "a task without text": TASK.replace("    text: [a]\n", ""),

@@ -53,6 +53,13 @@ def test_missing_split_file(tmp_path: Path) -> None:
     assert "has no train file for task 'mine'; found dev.csv; name it train" in message
 
 
+def test_a_link_to_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").symlink_to(tmp_path / "nowhere.csv")
+    (tmp_path / "dev.csv").write_bytes(GOOD)
+    message = error_of(SPEC, tmp_path)
+    assert message == f"cannot read {tmp_path / 'train.csv'}: No such file or directory"
+
+
 def test_missing_validation_of_a_task_with_two(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_bytes(b"premise,hypothesis,label\na,b,0\n")
     message = error_of(load_spec("mnli"), tmp_path)

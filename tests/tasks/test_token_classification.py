@@ -137,6 +137,9 @@ def test_words_behind_the_cut_are_told_and_count_as_misses(
     spec = TaskSpec.model_validate({**entry, "metrics": ["recall", "precision"]})
     found = metrics_of(spec, answers_of(spec, np.eye(4)[data.labels], data))
     assert found == {"recall": pytest.approx(6 / 11), "precision": 1.0}
+    nothing = encode(examples_of(([], [])), tokenizer, 12)
+    with pytest.raises(KdnasError, match="nothing to score for task 't': its rows have no words"):
+        answers_of(spec, np.zeros((0, 4)), nothing)
 
 
 @pytest.mark.parametrize("prefix", [False, True])

@@ -235,11 +235,13 @@ def test_nothing_on_record_is_said(run: Path, command: Said) -> None:
         (run / name).unlink()
     for name in ("trials",):
         shutil.rmtree(run / name)
-    before = (run / "student" / "model.safetensors").read_bytes()
+    before, clock = (run / "student" / "model.safetensors").read_bytes(), run / "steps/clock.json"
+    seconds = clock.read_bytes()
     for words in (("resume", run), ("resume", run, "--rebuild-study")):
         code, error = command(*words)
         assert code == 2 and error.count("\n") == 1, error
     assert (run / "student" / "model.safetensors").read_bytes() == before
+    assert clock.read_bytes() == seconds, "a refusal takes none of the run's time"
 
 
 def test_a_server_out_of_reach_is_no_lost_study(run: Path, command: Said) -> None:

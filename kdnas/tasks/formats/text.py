@@ -68,7 +68,9 @@ def read_text(path: Path, named: str | None = None) -> Text:
     try:
         raw = path.read_bytes()
         raw = gzip.decompress(raw) if path.suffix.lower() == ".gz" else raw
-    except (OSError, EOFError, zlib.error) as error:
+    except OSError as error:
+        raise KdnasError(f"cannot read {path}: {error.strerror or error}") from None
+    except (EOFError, zlib.error) as error:
         raise KdnasError(f"cannot read {path}: {error}") from None
     _refuse_other(raw, str(path))
     marked = find_encoding(raw[:_HEAD])
