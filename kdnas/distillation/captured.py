@@ -24,6 +24,7 @@ from kdnas.distillation.modules import can_pack, family
 from kdnas.distillation.outputs import ModelOutputs
 from kdnas.runtime.console import say
 from kdnas.runtime.device import Runtime
+from kdnas.space.derivation import teacher_architecture
 
 # Kinds of batches that are captured in one training; each takes memory.
 MOST = 12
@@ -42,10 +43,9 @@ def captures(model: PreTrainedModel, objective: WeightedLosses, runtime: Runtime
         return False
     if model.training:
         return False
-    of = family(model)
-    heads = of.read(model.config, "num_attention_heads")
-    size = of.read(model.config, "hidden_size") // heads
-    query = torch.empty(0, heads, size, dtype=torch.bfloat16, device=runtime.device)
+    shape = teacher_architecture(model.config, family(model))
+    sizes = (0, shape.num_attention_heads, shape.head_size)
+    query = torch.empty(*sizes, dtype=torch.bfloat16, device=runtime.device)
     fixed = not objective.varies
     fixed &= all(s.kind in ("hidden", "first") for s in objective.of_student.states)
     # Even batches leave some tokens out.

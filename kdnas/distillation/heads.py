@@ -14,6 +14,7 @@ from kdnas.distillation.batches import Batch
 from kdnas.distillation.modules import family, real_tokens
 from kdnas.distillation.outputs import HEADS, OutputRequest, State
 from kdnas.errors import KdnasError
+from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import SIDES, Place, Unit
 
 # By kind and place: a tensor a layer, with the layer's number from 0 where layers have weights of
@@ -46,8 +47,7 @@ def split_units(model: PreTrainedModel, path: str, outputs: Tensor) -> dict[Unit
     of, at = family(model), family(model).attention_at(path)
     units = at[1].units_of(path) if at else ()
     if of.by_head and len(units) > 1:
-        size = of.read(model.config, "hidden_size")
-        size //= of.read(model.config, "num_attention_heads")
+        size = teacher_architecture(model.config, of).head_size
         # Layers of a pruned student differ in their number of heads, not in the size of one.
         each = outputs.view(*outputs.shape[:-1], -1, len(units), size).unbind(-2)
         parts: Iterable[Tensor] = [part.flatten(-2) for part in each]

@@ -6,14 +6,22 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WrapSerializer,
+)
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
 from kdnas.runtime.formatting import in_millions
 from kdnas.space import AnyArchitecture
+from kdnas.space.architecture import HEAD_SIZE
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
@@ -32,6 +40,14 @@ Score = Annotated[float, AfterValidator(partial(round, ndigits=5))]
 Ratio = Annotated[float, AfterValidator(partial(round, ndigits=3))]
 Seconds = Annotated[float, AfterValidator(partial(round, ndigits=2))]
 Interval = tuple[float, float]
+
+
+def _fields(shape: AnyArchitecture, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    """A shape's fields; a size of heads where it is their own."""
+    return {name: value for name, value in whole(shape).items() if value or name != HEAD_SIZE}
+
+
+Shape = Annotated[AnyArchitecture, WrapSerializer(_fields)]
 
 
 class Part(BaseModel):
@@ -80,7 +96,7 @@ class EvaluatedModel(Part):
     """A model with its costs and its scores on the task."""
 
     name: str  # the teacher's as it was given, a student's label, a control's description
-    architecture: AnyArchitecture
+    architecture: Shape
     recipe: str | None = None  # its name, where a search chose between several
     params: int
     macs: int  # of one example
@@ -272,7 +288,7 @@ class Best(Part):
 
     trial: int
     name: str
-    architecture: AnyArchitecture
+    architecture: Shape
     score: Score
     speedup: Ratio
     reward: Score

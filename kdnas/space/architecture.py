@@ -15,6 +15,10 @@ FIELDS = (
     "hidden_act",
 )
 DECODER_FIELDS = ("num_decoder_layers", "decoder_attention_heads", "decoder_intermediate_size")
+# What is no choice: students have the teacher's.
+HEAD_SIZE = "own_head_size"
+# All that not every architecture has.
+FURTHER_FIELDS = (*DECODER_FIELDS, HEAD_SIZE)
 # What a decoder has where nothing else is said.
 ENCODERS = {
     "decoder_attention_heads": "num_attention_heads",
@@ -30,6 +34,8 @@ class Architecture:
         num_decoder_layers: 0 where there is no decoder; the first five fields are the encoder's.
         decoder_attention_heads: 0 for as many as the encoder's.
         decoder_intermediate_size: Likewise.
+        own_head_size: Dimensions of each head, where all heads together are not as wide as the
+            hidden size; 0 where they are.
     """
 
     num_hidden_layers: int
@@ -40,44 +46,53 @@ class Architecture:
     num_decoder_layers: int = 0
     decoder_attention_heads: int = 0
     decoder_intermediate_size: int = 0
+    own_head_size: int = 0
 
     def __post_init__(self) -> None:
-        """One shape has one spelling: 0 for what is as in the encoder, 1 for what no layer has."""
+        """One shape has one spelling: 0 for what follows from others, 1 for what no layer has."""
         if self.is_static:
             for name in ENCODERS.values():
                 object.__setattr__(self, name, 1)
         for name, encoders in ENCODERS.items():
             if not self.num_decoder_layers or getattr(self, name) == getattr(self, encoders):
                 object.__setattr__(self, name, 0)
+        widths = {heads * self.own_head_size for heads in self._heads}
+        if self.is_static or widths == {self.hidden_size}:
+            object.__setattr__(self, HEAD_SIZE, 0)
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Architecture:
         """The architecture that a trial's parameters spell."""
-        decoder = {name: params[name] for name in DECODER_FIELDS if params.get(name)}
-        return cls(**{name: params[name] for name in FIELDS}, **decoder)
+        further = {name: params[name] for name in FURTHER_FIELDS if params.get(name)}
+        return cls(**{name: params[name] for name in FIELDS}, **further)
 
     @property
     def params(self) -> dict[str, int | str]:
-        """The fields as a trial's parameters; those of a decoder where they say something."""
-        decoder = {name: getattr(self, name) for name in DECODER_FIELDS}
-        own = {name: value for name, value in decoder.items() if value}
+        """The fields as a trial's parameters; those that not all have where they say something."""
+        further = {name: getattr(self, name) for name in FURTHER_FIELDS}
+        own = {name: value for name, value in further.items() if value}
         return {**{name: getattr(self, name) for name in FIELDS}, **own}
 
     @property
     def values(self) -> dict[str, int | str]:
-        """All fields, those of a decoder filled in; 0 where there is no decoder."""
+        """All fields, those of a decoder filled in; 0 where there is no decoder.
+
+        A size of heads is among them where it is their own.
+        """
         found: dict[str, int | str] = {name: getattr(self, name) for name in FIELDS}
         for name in DECODER_FIELDS:
             value: int = getattr(self, name)
             if not value and self.num_decoder_layers and name in ENCODERS:
                 value = getattr(self, ENCODERS[name])
             found[name] = value
-        return found
+        return found | ({HEAD_SIZE: self.own_head_size} if self.own_head_size else {})
 
     @property
     def encoder(self) -> Architecture:
         """The encoder alone."""
-        return Architecture(*(getattr(self, name) for name in FIELDS))
+        return Architecture.from_params(
+            {name: getattr(self, name) for name in (*FIELDS, HEAD_SIZE)}
+        )
 
     @property
     def decoder(self) -> Architecture | None:
@@ -85,12 +100,23 @@ class Architecture:
         if not self.num_decoder_layers:
             return None
         layers, heads, neurons = (int(self.values[name]) for name in DECODER_FIELDS)
-        return Architecture(layers, heads, self.hidden_size, neurons, self.hidden_act)
+        own = (layers, heads, self.hidden_size, neurons, self.hidden_act)
+        return Architecture(*own, own_head_size=self.own_head_size)
 
     @property
     def stacks(self) -> tuple[Architecture, ...]:
         """The encoder and, where there is one, the decoder."""
         return (self.encoder, self.decoder) if self.decoder else (self.encoder,)
+
+    @property
+    def head_size(self) -> int:
+        """Dimensions of each of the encoder's heads."""
+        return self.own_head_size or self.hidden_size // self.num_attention_heads
+
+    @property
+    def heads_width(self) -> int:
+        """Dimensions of all heads of a layer of the encoder together."""
+        return self.own_head_size * self.num_attention_heads or self.hidden_size
 
     @property
     def is_static(self) -> bool:
@@ -114,12 +140,13 @@ class Architecture:
 
     @property
     def has_all_heads(self) -> bool:
-        """Whether the heads of every layer together are as wide as the hidden size."""
+        """Whether every layer has all of its heads."""
         return True
 
     def fits(self, teacher: Architecture) -> bool:
-        """Whether heads divide the hidden size and no dimension exceeds the teacher's.
+        """Whether heads fit the hidden size and no dimension exceeds the teacher's.
 
+        Heads divide the hidden size, or have the size of the teacher's where that is their own.
         Student and teacher have a decoder, or neither has.
         """
         ours, theirs = self._sizes, teacher._sizes
@@ -127,9 +154,20 @@ class Architecture:
             len(ours) == len(theirs)
             and all(a <= b for a, b in zip(ours, theirs, strict=True))
             and all(ours[1:] if self.is_static else ours)
-            and self.hidden_size % self.num_attention_heads == 0
-            and self.hidden_size % (self.decoder_attention_heads or 1) == 0
+            and self._has_heads_as(teacher)
         )
+
+    def _has_heads_as(self, teacher: Architecture) -> bool:
+        size = teacher.own_head_size
+        if not size or self.is_static:
+            return not (self.own_head_size or any(self.hidden_size % n for n in self._heads))
+        return all((self.own_head_size or self.hidden_size / n) == size for n in self._heads)
+
+    @property
+    def _heads(self) -> tuple[int, ...]:
+        """Of each stack."""
+        both = (self.num_attention_heads, self.decoder_attention_heads)
+        return both if self.decoder_attention_heads else both[:1]
 
     @property
     def _sizes(self) -> tuple[int, ...]:

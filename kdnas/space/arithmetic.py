@@ -8,10 +8,14 @@ from kdnas.space.pruned import AnyArchitecture, PrunedArchitecture
 
 def arithmetic(a: Architecture) -> int:
     """Weights of a shape's layers: what a pass over a token multiplies."""
-    attention, twice = 4 * a.hidden_size**2, 2 * a.hidden_size
-    encoder = a.num_hidden_layers * (attention + twice * a.intermediate_size)
+    twice = 2 * a.hidden_size
+    encoder = a.num_hidden_layers * twice * (2 * a.heads_width + a.intermediate_size)
+    if not a.num_decoder_layers:
+        return encoder
     neurons = a.decoder_intermediate_size or a.intermediate_size
-    return encoder + a.num_decoder_layers * (2 * attention + twice * neurons)
+    heads = a.decoder_attention_heads or a.num_attention_heads
+    width = a.own_head_size * heads or a.hidden_size
+    return encoder + a.num_decoder_layers * twice * (4 * width + neurons)
 
 
 def share_of_arithmetic(student: AnyArchitecture, teacher: Architecture) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, Architecture
+from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, HEAD_SIZE, Architecture
 from kdnas.space.families import Family, family_of
 
 DEPTH_STEPS = 6
@@ -27,6 +27,8 @@ Choices = dict[str, tuple[int | str, ...]]
 def teacher_architecture(config: Any, family: Family) -> Architecture:
     """The fields of a teacher's config."""
     own = {name: family.read(config, name) for name in FIELDS}
+    if field := family.fields.get(HEAD_SIZE):
+        own[HEAD_SIZE] = getattr(config, field, None) or 0
     if family.decoder is None:
         return Architecture(**own)
     theirs = (*FIELDS[:2], "intermediate_size")
@@ -46,8 +48,9 @@ def check_regular(config: Any, teacher: Architecture, name: str) -> None:
     """Refuses encoders whose layers the five fields do not describe.
 
     Raises:
-        KdnasError: A layer groups several inner layers, heads have a size of their own or share
-            keys and values, values are rotated or heads mixed, or two stacks do not fit together.
+        KdnasError: A layer groups several inner layers, heads have a size that their family cannot
+            have or share keys and values, values are rotated or heads mixed, or two stacks do not
+            fit together.
     """
     _check_stacks(config, name)
     inner = getattr(config, "inner_group_num", 1)
@@ -55,9 +58,10 @@ def check_regular(config: Any, teacher: Architecture, name: str) -> None:
         raise KdnasError(
             f"unsupported teacher {name!r}: inner_group_num is {inner}; kdnas supports 1"
         )
+    own = family_of(config.model_type, name).fields.get(HEAD_SIZE)
     for field in HEAD_SIZES:
         size = vars(config).get(field)
-        if size and size * teacher.num_attention_heads != teacher.hidden_size:
+        if field != own and size and size * teacher.num_attention_heads != teacher.hidden_size:
             raise KdnasError(
                 f"unsupported teacher {name!r}: {teacher.num_attention_heads} heads of {size} "
                 f"dimensions do not make up its hidden size, {teacher.hidden_size}"
@@ -118,7 +122,8 @@ def derive_choices(
     - `num_attention_heads`: the divisors of the teacher's head count, from a quarter of it up.
     - `hidden_size`: the teacher's head count times eighths of its head size. Every choice is a
       multiple of the teacher's head count, so each of its divisors divides it too. Heads are as
-      wide as a multiple of `multiple`.
+      wide as a multiple of `multiple`. Of a teacher whose heads have a size of their own, eighths
+      of its hidden size; `own_head_size` is the teacher's.
     - `intermediate_size`: quarters of the teacher's.
     - `hidden_act`: the teacher's own, and `relu`, the cheapest.
 
@@ -132,14 +137,16 @@ def derive_choices(
     """
     heads, depth = teacher.num_attention_heads, teacher.num_hidden_layers
     decoder = teacher.decoder
-    whole = math.lcm(heads, decoder.num_attention_heads if decoder else 1)
-    sizes = _shares(teacher.hidden_size // whole // multiple, WIDTH_STEPS)
+    unit = multiple * math.lcm(heads, decoder.num_attention_heads if decoder else 1)
+    unit = 1 if teacher.own_head_size else unit
+    sizes = _shares(teacher.hidden_size // unit, WIDTH_STEPS)
     choices: Choices = {
         "num_hidden_layers": _shares(depth, DEPTH_STEPS, up=True),
         "num_attention_heads": _divisors(heads),
-        "hidden_size": tuple(whole * multiple * size for size in sizes),
+        "hidden_size": tuple(unit * size for size in sizes),
         "intermediate_size": _shares(teacher.intermediate_size, NEURON_STEPS),
         "hidden_act": tuple(dict.fromkeys((teacher.hidden_act, "relu"))),
+        **head_size_choice(teacher),
     }
     if decoder is None:
         return choices
@@ -151,6 +158,11 @@ def derive_choices(
     if decoder.num_attention_heads != heads:
         own["decoder_attention_heads"] = _divisors(decoder.num_attention_heads)
     return choices | {name: own[name] for name in of_decoder if name in own}
+
+
+def head_size_choice(teacher: Architecture) -> Choices:
+    """The one size of heads in a teacher's space, where it is their own."""
+    return {HEAD_SIZE: (teacher.own_head_size,)} if teacher.own_head_size else {}
 
 
 def _divisors(heads: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from kdnas.config.shape import (
 )
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
-from kdnas.space.derivation import Choices, decoder_fields
+from kdnas.space.derivation import Choices, decoder_fields, head_size_choice
 from kdnas.space.families import family_of
 from kdnas.space.search_space import SearchSpace
 
@@ -41,6 +41,7 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
         return _static_space(given, space)
     shape = complete(given, space)
     choices: Choices = {field: (value,) for field, value in shape.params.items()}
+    choices |= head_size_choice(space.teacher)
     return SearchSpace(
         *(space.teacher, choices, space.excluded_sizes),
         head_multiple=space.head_multiple,
@@ -66,8 +67,9 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
     """A shape whose missing fields are derived from the teacher of a space.
 
     Layers (for `half` every second one), hidden size and activation are the teacher's; heads are as
-    wide as the teacher's, or nearly so where that does not divide the hidden size; the feed-forward
-    size is to the hidden size as the teacher's. So is the decoder of an encoder-decoder.
+    wide as the teacher's, or nearly so where that does not divide the hidden size; where they have
+    a size of their own, their number is to the hidden size as the teacher's. So is the feed-forward
+    size, and the decoder of an encoder-decoder.
 
     Raises:
         KdnasError: It exceeds the teacher, its heads do not divide its hidden size, or its
@@ -85,6 +87,7 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
         hidden_size=width,
         intermediate_size=_neurons(given, width, teacher, NEURONS),
         hidden_act=activation,
+        own_head_size=teacher.own_head_size,
         **(_decoder(given, width, space) if teacher.decoder else {}),
     )
     if space.shallow_decoder and found.num_decoder_layers > found.num_hidden_layers:
@@ -164,12 +167,13 @@ def _heads(given: Shape, width: int, space: SearchSpace, field: str = HEADS) -> 
     even = " of an even width" if multiple == 2 else ""
     theirs = int(teacher.values[field])
     most = range(1, theirs + 1)
-    possible = [n for n in most if width % (n * multiple) == 0]
+    own = bool(teacher.own_head_size)
+    possible = [n for n in most if own or width % (n * multiple) == 0]
     if not possible:
         raise _wrong(given, f"hidden size {width} has no heads{even}", f"give {width - width % 2}")
     if field not in given:
-        own = teacher.hidden_size / theirs
-        return min(possible, key=lambda n: abs(math.log(width / n / own)))
+        wide = teacher.hidden_size / theirs
+        return min(possible, key=lambda n: abs(math.log(width / n / wide)))
     heads = int(given[field])
     if heads not in possible:
         what = f"{heads} heads{even} do not divide the hidden size {width}"

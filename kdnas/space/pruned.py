@@ -93,9 +93,9 @@ class PrunedArchitecture:
     def share_of(self, teacher: Architecture) -> float:
         """The share of the weights of a teacher's layers that is left.
 
-        A head has its part of four square matrices, a neuron a row and a column.
+        A head has its part of four matrices, a neuron a row and a column.
         """
-        head, neuron = 4 * teacher.hidden_size / teacher.num_attention_heads, 2
+        head, neuron = 4 * teacher.heads_width / teacher.num_attention_heads, 2
         heads, neurons = teacher.num_attention_heads, teacher.intermediate_size
         whole = teacher.num_hidden_layers * (heads * head + neurons * neuron)
         left = sum(self.num_attention_heads) * head + sum(self.intermediate_size) * neuron
@@ -103,7 +103,7 @@ class PrunedArchitecture:
 
     @property
     def has_all_heads(self) -> bool:
-        """Whether the heads of every layer together are as wide as the hidden size."""
+        """Whether every layer has all of its heads."""
         return False
 
     def fits(self, teacher: Architecture) -> bool:

@@ -13,7 +13,7 @@ from transformers.activations import ACT2FN
 
 from kdnas.config.choices import RECIPE
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, Architecture
+from kdnas.space.architecture import ENCODERS, FIELDS, FURTHER_FIELDS, HEAD_SIZE, Architecture
 from kdnas.space.arithmetic import arithmetic
 from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, Candidate
 from kdnas.space.derivation import (
@@ -181,7 +181,7 @@ class SearchSpace:
     @property
     def dimensions(self) -> tuple[str, ...]:
         """The fields that are chosen; what else a decoder has is as in the encoder."""
-        return tuple(name for name in (*FIELDS, *DECODER_FIELDS) if name in self.choices)
+        return tuple(name for name in (*FIELDS, *FURTHER_FIELDS) if name in self.choices)
 
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
@@ -200,8 +200,8 @@ class SearchSpace:
             return False
         if arithmetic(a) * self.speedup > FASTER * arithmetic(self.teacher):
             return False
-        size = a.hidden_size // a.num_attention_heads
-        return a.hidden_size not in self.excluded_sizes and size % self.head_multiple == 0
+        even = a.head_size % self.head_multiple == 0
+        return even and a.hidden_size not in self.excluded_sizes
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -273,6 +273,7 @@ class SearchSpace:
     def params(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as the parameters of a trial."""
         whole = {METHOD: NONE, SPARSITY: 0.0, ASKED: 0.0, KEPT_LAYERS: 0}
+        whole[HEAD_SIZE] = self.teacher.own_head_size
         values = {**whole, **candidate.params, **candidate.architecture.values}
         if not candidate.architecture.num_hidden_layers:
             values |= self._of_no_layer

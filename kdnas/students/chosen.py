@@ -93,30 +93,28 @@ def top(importance: Tensor, count: int) -> Tensor:
 def best_heads(importance: Tensor, large: Architecture, small: Architecture) -> Tensor:
     """The teacher heads whose best rows matter most, as many as the student has, ascending.
 
-    `importance` is of the attention's rows, shape (teacher hidden size,).
+    `importance` is of the attention's rows, shape (width of all teacher heads,).
     """
     table = importance.view(large.num_attention_heads, -1)
-    rows = min(small.hidden_size // small.num_attention_heads, table.shape[1])
+    rows = min(small.head_size, table.shape[1])
     return top(table.topk(rows, dim=1).values.sum(dim=1), small.num_attention_heads)
 
 
 def head_rows(
     importance: Tensor, large: Architecture, small: Architecture, heads: Tensor | None = None
 ) -> Tensor:
-    """Rows of the attention maps that a student keeps: shape (student hidden size,), int64.
+    """Rows of the attention maps that a student keeps: shape (width of all its heads,), int64.
 
     A student head no wider than the teacher's keeps the best rows of one of the best teacher heads,
     or of those given. Wider heads are blocks of the best rows over all teacher heads, in the
-    teacher's order. `importance` has shape (teacher hidden size,).
+    teacher's order. `importance` has shape (width of all teacher heads,).
     """
-    large_size = large.hidden_size // large.num_attention_heads
-    small_size = small.hidden_size // small.num_attention_heads
-    if small_size > large_size:
-        return top(importance, small.hidden_size)
-    table = importance.view(large.num_attention_heads, large_size)
-    rows = top(table, small_size)
+    if small.head_size > large.head_size:
+        return top(importance, small.heads_width)
+    table = importance.view(large.num_attention_heads, large.head_size)
+    rows = top(table, small.head_size)
     heads = best_heads(importance, large, small) if heads is None else heads
-    rows = rows + torch.arange(large.num_attention_heads)[:, None] * large_size
+    rows = rows + torch.arange(large.num_attention_heads)[:, None] * large.head_size
     return rows[heads].flatten()
 
 
@@ -132,8 +130,8 @@ def rotary_rows(
     student's pair is that of the teacher with the nearest share; which head it is of decides the
     importance, as it does for values. A head wider than the teacher's joins several of them.
     """
-    heads, size = large.num_attention_heads, large.hidden_size // large.num_attention_heads
-    count, width = small.num_attention_heads, small.hidden_size // small.num_attention_heads
+    heads, size = large.num_attention_heads, large.head_size
+    count, width = small.num_attention_heads, small.head_size
     joined = -(-width // size)
     table = importance.view(heads, size)
     best = top(table.topk(min(width, size), dim=1).values.sum(dim=1), min(heads, count * joined))

@@ -30,5 +30,5 @@ def student_config(teacher_config: Any, family: Family, architecture: Architectu
         config.num_key_value_heads = architecture.num_attention_heads
     for name in HEAD_SIZES:
         if vars(teacher_config).get(name):
-            setattr(config, name, architecture.hidden_size // architecture.num_attention_heads)
+            setattr(config, name, architecture.head_size)
     return config

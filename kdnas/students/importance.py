@@ -40,8 +40,8 @@ class Importance:
     Attributes:
         residual: Shape (hidden size, hidden size): covariance of the residual stream's dimensions,
             each layer's as a share of its variance, averaged over layers.
-        rows: By layer, shape (hidden size,): of the attention's rows, head after head; those of a
-            decoder's cross-attention under the layer's path with `/cross` behind.
+        rows: By layer, shape (width of all heads,): of the attention's rows, head after head; those
+            of a decoder's cross-attention under the layer's path with `/cross` behind.
         neurons: By layer, shape (intermediate size,): of the feed-forward neurons.
         neuron_means: By layer, shape (intermediate size,): their mean activations.
         decoder_residual: As `residual`, which is then the encoder's; None without a decoder.

@@ -173,8 +173,7 @@ class _TeacherWeights:
         """
         units, stack = self._layer_units(source), self._stack(source)
         small, large = stack.small, stack.large
-        size = small.hidden_size / small.num_attention_heads
-        scale = (size / large.hidden_size * large.num_attention_heads) ** 0.5
+        scale = (small.head_size / large.heads_width * large.num_attention_heads) ** 0.5
         if not stack.family.scales_scores:
             scale = 1.0
         parts = [

@@ -20,6 +20,7 @@ from kdnas.config import Settings
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.reward import reward
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
+from kdnas.space.architecture import HEAD_SIZE
 from kdnas.space.arithmetic import arithmetic
 from kdnas.study.attributes import LESSONS
 from kdnas.study.samplers._targets import standardise
@@ -127,8 +128,8 @@ def _shares(shapes: Sequence[Architecture], teacher: Architecture) -> Floats:
 
 
 def _sizes(shape: Architecture) -> list[int]:
-    values = {name: value for name, value in shape.values.items() if name != "hidden_act"}
-    return [int(value) for value in values.values() if value]
+    others = ("hidden_act", HEAD_SIZE)
+    return [int(value) for name, value in shape.values.items() if value and name not in others]
 
 
 def _values(trial: FrozenTrial, teacher: Architecture, settings: Settings) -> list[float]:

@@ -19,7 +19,7 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
 from kdnas.space import Candidate, SearchSpace
-from kdnas.space.architecture import DECODER_FIELDS, FIELDS
+from kdnas.space.architecture import FIELDS, FURTHER_FIELDS
 from kdnas.study.record import rows_on_record, saved_students
 from kdnas.study.rows import Row, is_settled, row_of, trial_of
 from kdnas.study.storage import file_of, file_problem, make_storage, storage_failures, storage_url
@@ -96,7 +96,7 @@ def _whole_trials(study: Study | None, rows: Mapping[int, Row]) -> list[FrozenTr
         values = len(study.directions) if study else 0
         trials = [t for t in trials if t.state.is_finished() and not fault_of_trial(t, values)]
     both = [(row_of(t), rows[t.number]) for t in trials if t.number in rows]
-    fields = (*FIELDS, *DECODER_FIELDS)
+    fields = (*FIELDS, *FURTHER_FIELDS)
     same = all(one.get(name) == two.get(name) for one, two in both for name in fields)
     return trials if same else []
 

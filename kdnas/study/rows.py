@@ -12,7 +12,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.lines import is_finite
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, Pruning, SearchSpace
-from kdnas.space.architecture import DECODER_FIELDS, FIELDS
+from kdnas.space.architecture import FIELDS, FURTHER_FIELDS
 from kdnas.space.pruning import ASKED, KEPT_LAYERS, METHOD, SPARSITY
 from kdnas.study import attributes as attr
 from kdnas.study.pruner import SuccessiveHalvingPruner
@@ -32,10 +32,11 @@ MARKS = (
 # Who proposed a trial, the share of random trials in its episode, and the machine it ran on.
 ORIGINS = ("proposed", "epsilon", "machine")
 COLUMNS = ("number", "state", *CANDIDATE, *NUMBERS, *MARKS, *ORIGINS)
-# With the columns that rows of encoder-decoders, and of pruned students, alone have.
+# With the columns that rows of encoder-decoders, of heads that have a size of their own, and of
+# pruned students, alone have.
 SHAPE = 2 + len(FIELDS)
-ALL_COLUMNS = (*COLUMNS[:SHAPE], *DECODER_FIELDS, *PRUNING, *LEFT, *COLUMNS[SHAPE:])
-WHOLE = (*FIELDS[:-1], *DECODER_FIELDS, "params", "macs", *NUMBERS_OF_TRIALS)
+ALL_COLUMNS = (*COLUMNS[:SHAPE], *FURTHER_FIELDS, *PRUNING, *LEFT, *COLUMNS[SHAPE:])
+WHOLE = (*FIELDS[:-1], *FURTHER_FIELDS, "params", "macs", *NUMBERS_OF_TRIALS)
 PROMOTED, ENQUEUED = "promoted", "enqueued"
 # Without these, a trial that was scored, or was measured and breaks a limit, is of no use.
 OF_SCORED = ("params", "macs", "speedup", "loss", "reward")
@@ -147,7 +148,7 @@ def _violations(
 def candidate_of(row: Mapping[str, Any]) -> Candidate:
     """The candidate of a row."""
     plain = {name: row[name] if isinstance(row[name], str) else int(row[name]) for name in FIELDS}
-    plain |= {name: int(row[name]) for name in DECODER_FIELDS if is_finite(row.get(name))}
+    plain |= {name: int(row[name]) for name in FURTHER_FIELDS if is_finite(row.get(name))}
     names = {name: row[name] for name in CANDIDATE[len(FIELDS) :] if isinstance(row.get(name), str)}
     pruned = {METHOD: row[METHOD]} if isinstance(row.get(METHOD), str) else {}
     pruned |= {name: row[name] for name in PRUNING[1:] if is_finite(row.get(name))}

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
-from kdnas.space.architecture import DECODER_FIELDS, FIELDS
+from kdnas.space.architecture import FIELDS, FURTHER_FIELDS
 from kdnas.study import attributes as attr
 from kdnas.study.record import has_results, rows_on_record
 from kdnas.study.rows import Row, fault_of, is_settled, row_of
@@ -139,7 +139,7 @@ def _problem_of_trials(
         found = row_of(trials[number]) if number < len(trials) else {}
         if not is_settled(found):
             return f"{where} lacks trial {number}, which the run folder has"
-        if any(found.get(name) != row.get(name) for name in (*FIELDS, *DECODER_FIELDS)):
+        if any(found.get(name) != row.get(name) for name in (*FIELDS, *FURTHER_FIELDS)):
             return f"{where} is another run's: its trial {number} has another student"
     return None
 

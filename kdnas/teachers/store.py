@@ -25,7 +25,7 @@ from kdnas.distillation.batches import Batch, collate, forward_tokens, plan_once
 from kdnas.distillation.losses import TeacherStatistics, TeacherView
 from kdnas.distillation.losses.logits import logit_variance
 from kdnas.distillation.modules import outputs_a_token
-from kdnas.distillation.outputs import ModelOutputs, OutputRequest, State, hidden_states
+from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import LiveSignal, ViewedSignal
 from kdnas.errors import KdnasError
@@ -36,6 +36,7 @@ from kdnas.measure.quiet import computing
 from kdnas.runtime.console import progress, say
 from kdnas.runtime.device import Runtime, moved, moved_together
 from kdnas.runtime.interrupt import check
+from kdnas.space import Architecture
 from kdnas.space.families import SIDES
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.encode import EncodedExamples, Units, ragged_rows
@@ -64,9 +65,9 @@ class SignalStore:
     Attributes:
         offsets: Shape (examples + 1,): the first token of each example, and their number.
         units: Shape (examples + 1,): the first unit of each example, and their number.
-        states: The teacher's states in it, each of shape (tokens, hidden size), or as wide as the
-            view that made it; of first tokens (examples, hidden size), of a decoder (units, hidden
-            size).
+        states: The teacher's states in it, each of shape (tokens, hidden size), or as wide as all
+            heads, or as the view that made it; of first tokens (examples, hidden size), of a
+            decoder (units, hidden size).
         logits: Shape (units, outputs).
         mean: Shape (teacher layers + 1, hidden size): of each dimension over all real tokens.
         variance: Same shape.
@@ -254,8 +255,10 @@ def build_store(
         "states": sorted(map(str, states)),
         "hidden_size": teacher.architecture.hidden_size,
     }
-    if views:
-        key["widths"] = {str(state): view.width for state, view in views.items()}
+    shape = teacher.architecture
+    wide = [state for state in states if _width(state, shape, views) != shape.hidden_size]
+    if views or wide:
+        key["widths"] = {str(state): _width(state, shape, views) for state in (*views, *wide)}
 
     def fill(_: object, partial: Path) -> None:
         with ExitStack() as stack:
@@ -290,11 +293,11 @@ def store_bytes(
     teacher: Teacher, data: EncodedExamples, states: Iterable[State], views: Views = NO_VIEWS
 ) -> int:
     """Size of a store, in bytes; of a vocabulary's outputs the most that it may take."""
-    size, units = teacher.architecture.hidden_size, data.unit_offsets
+    shape, units = teacher.architecture, data.unit_offsets
     top = UNIT_BYTES * int(units[-1]) if teacher.architecture.decoder else 0
     top += _logit_bytes(teacher) * int(units[-1])
     rows = {state: _rows(state, data.offsets, units) for state in states}
-    return top + HALF_BYTES * sum(n * _width(s, size, views) for s, n in rows.items())
+    return top + HALF_BYTES * sum(n * _width(s, shape, views) for s, n in rows.items())
 
 
 def _logit_bytes(teacher: Teacher) -> int:
@@ -325,8 +328,11 @@ def _rows(state: State, offsets: NDArray[np.int64], units: NDArray[np.int64]) ->
     return int(ends[-1] - ends[0])
 
 
-def _width(state: State, hidden_size: int, views: Views) -> int:
-    return views[state].width if state in views else hidden_size
+def _width(state: State, teacher: Architecture, views: Views) -> int:
+    if state in views:
+        return views[state].width
+    stack = teacher.stacks[state.place != SIDES[0]]
+    return stack.heads_width if state.kind in HEADS else teacher.hidden_size
 
 
 def _windows(lengths: NDArray[np.int64]) -> list[range]:
@@ -366,7 +372,7 @@ class _Writer:
         every = frozenset(self.files).union(*layers)
         self.request = OutputRequest(every, teacher.has_head and not teacher.recorded)
         self.gives_logits, self.is_vocabulary = teacher.gives_logits, bool(shape.decoder)
-        self.widths = {state: _width(state, width, views) for state in self.files}
+        self.widths = {state: _width(state, shape, views) for state in self.files}
         self.window, self.rows = range(0), dict[State, NDArray[np.float16]]()
         self.logits = np.zeros((int(self.units[-1]), 0), np.float32)  # as wide as they turn out
         self.top: TopWriter | None = None

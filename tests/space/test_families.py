@@ -52,7 +52,7 @@ def test_a_refusal_of_an_encoder_decoder_names_those_that_are_supported() -> Non
     [
         ("albert", {"inner_group_num": 2}, "inner_group_num is 2; kdnas supports 1"),
         ("deberta-v2", {"attention_head_size": 16}, "4 heads of 16 dimensions do not make up its"),
-        ("eurobert", {"head_dim": 16}, "4 heads of 16 dimensions do not make up its hidden size"),
+        ("modernbert", {"head_dim": 16}, "4 heads of 16 dimensions do not make up its hidden size"),
         ("eurobert", {"num_key_value_heads": 2}, "its 4 heads share 2 keys and values; kdnas"),
         ("deberta", {"talking_head": True}, "talking_head is on; kdnas supports layers without it"),
         ("gte", {"rope_parameters": {"rope_type": "longrope"}}, "rope_type is longrope, whose fac"),

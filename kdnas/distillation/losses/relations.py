@@ -83,7 +83,7 @@ class RelationsLoss(DistillationLoss):
         self.student_layer, self.teacher_layer = self.layers(shapes, self.options)
         own = shapes.of(self.place)
         sizes = (
-            own.teacher.hidden_size,
+            own.teacher.heads_width,
             attention_size(own.teacher, own.student, self.student_layer),
         )
         self.heads = self.options.relation_heads or common_heads(own.teacher, *sizes)
@@ -134,11 +134,12 @@ class RelationsLoss(DistillationLoss):
                 f"invalid relation_student_layer {ours}: the space has students of {shallow[0]} "
                 "layers; give a layer that all have, or leave it out for the last"
             )
-        sizes = (teacher.hidden_size, *sorted({student.hidden_size for student in students}))
-        uneven = [size for size in sizes if heads and size % heads]
+        widths = {s.heads_width for s in students if isinstance(s, Architecture)}
+        uneven = [size for size in (teacher.heads_width, *sorted(widths)) if heads and size % heads]
         if uneven:
+            what = "width of all heads" if teacher.own_head_size else "hidden size"
             return (
-                f"relation_heads {heads} does not divide the hidden size {uneven[0]}; "
+                f"relation_heads {heads} does not divide the {what} {uneven[0]}; "
                 "leave it out to use a number that divides"
             )
         pruned = any(isinstance(student, PrunedArchitecture) for student in students)
@@ -204,12 +205,8 @@ def last_with_heads(student: AnyArchitecture) -> int:
 def attention_size(teacher: Architecture, student: AnyArchitecture, layer: int) -> int:
     """How wide the queries of a student's layer are, all heads together."""
     if not isinstance(student, PrunedArchitecture):
-        return student.hidden_size
-    return student.num_attention_heads[layer - 1] * _size_of_a_head(teacher)
-
-
-def _size_of_a_head(teacher: Architecture) -> int:
-    return teacher.hidden_size // teacher.num_attention_heads
+        return student.heads_width
+    return student.num_attention_heads[layer - 1] * teacher.head_size
 
 
 def _problem_of_pruned(teacher: Architecture, options: RelationsOptions) -> str | None:
@@ -218,7 +215,7 @@ def _problem_of_pruned(teacher: Architecture, options: RelationsOptions) -> str 
     How many is known only once it is made.
     """
     layer, heads = options.relation_student_layer, options.relation_heads
-    size = _size_of_a_head(teacher)
+    size = teacher.head_size
     if layer:
         return (
             f"invalid relation_student_layer {layer}: a pruned student may have no heads left in "

@@ -49,7 +49,8 @@ class Family:
     Attributes:
         model_types: What transformers calls its models in `config.json`.
         fields: The config's own names of fields, where they differ; `encoder.hidden_size` is a
-            field of a config within it.
+            field of a config within it. `own_head_size` is among them where heads need not make up
+            the hidden size.
         follows: Config fields that must equal another field (`pooler_hidden_size`).
         per_layer: Config fields that list something for each layer; a student's layer has what
             the teacher's layer has whose weights it inherits.

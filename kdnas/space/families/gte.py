@@ -4,6 +4,7 @@ from kdnas.space.families.family import Family
 
 FAMILY = Family(
     model_types=("gte", "nomic_bert"),
+    fields={"own_head_size": "head_dim"},
     span=("layers",),
     layers="layers",
     heads_out=("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),

@@ -10,6 +10,7 @@ FIELDS = {
     "hidden_size": "d_model",
     "intermediate_size": "d_ff",
     "hidden_act": "dense_act_fn",
+    "own_head_size": "d_kv",
 }
 STACK = Family(
     model_types=("mt5", "t5"),

@@ -27,10 +27,11 @@ def masked(model: PreTrainedModel, of_paths: Mapping[str, Tensor]) -> Iterator[N
 def masks(model: PreTrainedModel, kept: Kept, device: torch.device) -> dict[str, Tensor]:
     """By the path of a map that reads heads or neurons: 1 for each input that is kept, or 0."""
     shape, found = shape_of(model.config), dict[str, Tensor]()
-    size = shape.hidden_size // shape.num_attention_heads
     for path, (layer, kind) in unit_maps(model).items():
         heads = kind == "heads"
-        count, width = (shape.num_attention_heads, size) if heads else (shape.intermediate_size, 1)
+        count, width = (
+            (shape.num_attention_heads, shape.head_size) if heads else (shape.intermediate_size, 1)
+        )
         mask = torch.zeros(count)
         mask[list((kept.heads if heads else kept.neurons)[layer])] = 1
         found[path] = mask.repeat_interleave(width).to(device)

@@ -31,7 +31,7 @@ class Places:
     def __init__(self, config: Any, kept: Kept) -> None:
         self.family, self.kept = prunable_family(config), kept
         self.teacher: Architecture = shape_of(config)
-        self.head_size = self.teacher.hidden_size // self.teacher.num_attention_heads
+        self.head_size = self.teacher.head_size
         self._rows = cache(self._rows_of_layer)
 
     def of(self, name: str, rows: int) -> Place | None:
@@ -54,10 +54,10 @@ class Places:
         if kinds[0] == "neurons":
             size = self.teacher.intermediate_size
             return _parts(self.kept.neurons[layer], 1, size, len(kinds))
-        heads = self.kept.heads[layer]
+        heads, width = self.kept.heads[layer], self.teacher.heads_width
         if is_by_head(self.family, kinds):
-            return _parts(heads, self.head_size * len(UNITS), self.teacher.hidden_size, 1)
-        return _parts(heads, self.head_size, self.teacher.hidden_size, len(kinds))
+            return _parts(heads, self.head_size * len(UNITS), width, 1)
+        return _parts(heads, self.head_size, width, len(kinds))
 
 
 def _parts(units: Iterable[int], size: int, part: int, count: int) -> Tensor:

@@ -206,8 +206,10 @@ def unit_weights(model: PreTrainedModel) -> dict[str, int]:
 def _multiplied(model: PreTrainedModel, runtime: Runtime) -> Iterator[dict[Unit, Tensor]]:
     """Factors 1 behind all heads and neurons while the context lasts."""
     shape, factors = shape_of(model.config), dict[Unit, Tensor]()
-    size = shape.hidden_size // shape.num_attention_heads
-    widths = {"heads": (shape.num_attention_heads, size), "neurons": (shape.intermediate_size, 1)}
+    widths = {
+        "heads": (shape.num_attention_heads, shape.head_size),
+        "neurons": (shape.intermediate_size, 1),
+    }
 
     def multiply(unit: Unit, _: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         factor = factors[unit].repeat_interleave(widths[unit[1]][1])
