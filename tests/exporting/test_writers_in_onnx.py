@@ -33,10 +33,11 @@ from kdnas.runtime.device import Runtime
 from kdnas.tasks.sequences.greedy import GreedyRules, greedy_config, greedy_rules
 
 # An export of the three graphs takes three seconds a family.
-QUICK = [("bart", {}), ("t5", {})]
+QUICK: list[tuple[str, dict[str, Any]]] = [("bart", {}), ("t5", {}), ("t5", {"num_heads": 3})]
+# Heads of T5 that make up less than the hidden size, and more.
 SAMPLE = [
     pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow, id=f"{one[0]}-{i}")
-    for i, one in enumerate(VARIANTS)
+    for i, one in enumerate([*VARIANTS, QUICK[-1], ("mt5", {"d_kv": 16})])
 ]
 # What generation configs of checkpoints on the hub have.
 SETTINGS: list[dict[str, Any]] = [

@@ -27,6 +27,19 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert {"sampler", "trials", "distinct", "seconds"} <= content["search"].keys()
 
 
+def test_a_report_names_a_size_of_heads_where_it_is_their_own(tmp_path: Path) -> None:
+    report, path = report_of(), tmp_path / "report.json"
+    own = Architecture(2, 3, 32, 64, "relu", own_head_size=16)
+    report = report.model_copy(
+        update={"student": report.student.model_copy(update={"architecture": own})}
+    )
+    report.write(path)
+    content = json.loads(path.read_text())
+    assert content["student"]["architecture"]["own_head_size"] == 16
+    assert "own_head_size" not in content["teacher"]["architecture"]
+    assert Report.read(path) == report
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

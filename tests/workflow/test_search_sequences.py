@@ -238,3 +238,43 @@ def test_every_family_goes_the_whole_way(
     found = search(tmp_path / "teacher", folder / "captions.yaml", out=tmp_path / "run", **options)
     assert found.report is not None and found.report.student.params < found.report.teacher.params
     assert isinstance(predict(found.folder, ["the good film"])[0]["generated"], str)
+
+
+@pytest.mark.slow
+def test_heads_of_their_own_size_go_the_whole_way(
+    folder: Path, command: Said, tmp_path: Path
+) -> None:
+    """A T5 of three heads of 16 in a hidden size of 32: searched, resumed, exported."""
+    changes = {"num_heads": 3, "d_kv": 16, "feed_forward_proj": "gated-gelu"}
+    teacher = save_writer(folder / "own-heads", "t5", **changes)
+    space = {**FEW["space"], "hidden_size": [20, 32], "num_attention_heads": [1, 2, 3]}
+    options = {**FEW, "space": space, "data_dir": folder, "force": True}
+    found = search(teacher, folder / "captions.yaml", out=tmp_path / "run", **options)
+    assert found.report is not None
+    told = json.loads((found.folder / "report.json").read_text())
+    assert told["teacher"]["architecture"]["own_head_size"] == 16
+    assert set(found.trials.own_head_size.dropna()) <= {16}
+    config = AutoConfig.from_pretrained(found.student)
+    assert config.d_kv == 16 and config.num_heads in (1, 2, 3)
+    (found.folder / "study.db").unlink()  # its trials come back from the rows on record
+    again = resume(found.folder, trials=3)
+    assert len(again.scored) == 3
+    assert predict(again.folder, ["the good market"])[0]["generated"] is not None
+    code, _ = command("export", again.folder, "--format", "onnx", "--out", tmp_path / "out")
+    assert code == 0, command.all
+    rows = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert rows["writing"]["texts_compared"] == 24
+
+
+@pytest.mark.slow
+def test_a_given_shape_has_its_teachers_heads(folder: Path, tmp_path: Path) -> None:
+    teacher = save_writer(folder / "three-heads", "t5", num_heads=3, d_kv=16)
+    options = {name: value for name, value in FEW.items() if name not in ("trials", "space")}
+    options |= {"out": tmp_path / "one", "data_dir": folder, "force": True}
+    made = distill(
+        teacher=teacher, task=folder / "captions.yaml", architecture="2+1x20-h3", **options
+    )
+    assert made.report.student.name == "2+1x20 h3 f40 relu"
+    assert made.report.student.architecture.own_head_size == 16
+    config = AutoConfig.from_pretrained(made.student)
+    assert (config.d_model, config.num_heads, config.d_kv) == (20, 3, 16)
