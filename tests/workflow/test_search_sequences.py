@@ -257,7 +257,9 @@ def test_heads_of_their_own_size_go_the_whole_way(
     config = AutoConfig.from_pretrained(found.student)
     assert config.d_kv == 16 and config.num_heads in (1, 2, 3)
     (found.folder / "study.db").unlink()  # its trials come back from the rows on record
-    again = resume(found.folder, trials=3)
+    code, _ = command("resume", found.folder, "--rebuild-study", "--trials", 3)
+    assert code == 0, command.all
+    again = load_run(found.folder)
     assert len(again.scored) == 3
     assert predict(again.folder, ["the good market"])[0]["generated"] is not None
     code, _ = command("export", again.folder, "--format", "onnx", "--out", tmp_path / "out")
