@@ -7,7 +7,11 @@ A plan names tasks, students and variants (overrides of the settings); a student
 the teacher is pruned (`{pruning: ziplm, pruned_to_speedup: 4}`). Every student is trained by
 the same full KD as a search's winner. Results go to `OUT/results.jsonl`, one line each; what is
 there is not computed again, so that the command can be stopped and repeated, and run beside itself
-for other tasks (`--tasks`). `--json docs/results.json` writes the retention: `student-quality`.
+for other tasks (`--tasks`). `--json docs/results.json` writes the retention, `student-quality`, of
+the tasks that have results; speeds are beside the plan's teacher, on the first of these tasks.
+
+A plan's `settings` are those of `kdnas search`: `teacher` and `tasks` (entries, by name) point it
+at a teacher and tasks of one's own; a task of the plan may be the path of its YAML file, too.
 """
 
 from __future__ import annotations
@@ -16,7 +20,8 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,21 +31,24 @@ import tests_path  # noqa: F401
 import yaml
 from support.stepwise import Stepwise
 
-from kdnas.config import validated
+from kdnas.config import Settings, validated
+from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.distillation.signals import LiveSignal
+from kdnas.errors import KdnasError
 from kdnas.evaluation.answers import settle_answers
 from kdnas.evaluation.scores import evaluate_model
 from kdnas.files.atomic import read_json, write_json
-from kdnas.measure import InTorch, LatencySettings, count_params, measure_latency
 from kdnas.recipes.full import run_recipe
+from kdnas.recipes.transfer_set import check_transfer, reads_transfer
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.agreement import heldout_agreement
-from kdnas.scoring.costs import CostMeter
+from kdnas.scoring.costs import FINAL, CostMeter, given_shape
 from kdnas.space import Architecture, Candidate, Pruning
-from kdnas.students import empty_student
 from kdnas.students.pruning import PrunedStudents
-from kdnas.teachers.load import teacher_source
+from kdnas.tasks import TaskSpec, load_spec
+from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.preparing.floor import floor
+from kdnas.workflow.preparing.inputs import with_latency_input
 from kdnas.workflow.preparing.pruned import measure_pruning, pruned_students
 from kdnas.workflow.preparing.selection_rows import selection_rows
 
@@ -53,22 +61,72 @@ Make = Callable[[Stepwise, dict[str, Any], dict[str, Any], int], dict[str, Any]]
 
 
 def main() -> None:
+    """Trains what is missing; prints a table, writes the entry."""
     args = _arguments()
-    plan = yaml.safe_load(args.plan.read_text())
-    file = run_plan(plan, args)
-    if args.json or args.table:
-        _report(file, plan, args)
+    with in_one_line():
+        plan = read_plan(args.plan)
+        file = run_plan(plan, args)
+        if args.json or args.table:
+            _report(file, plan, args)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Bad input ends a benchmark in its own words."""
+    try:
+        yield
+    except KdnasError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+def read_plan(file: Path) -> dict[str, Any]:
+    """The plan in a YAML file, its tasks by their names, which folders and results have, too.
+
+    Raises:
+        KdnasError: It has no tasks, an unknown one, or two of one name.
+    """
+    plan: dict[str, Any] = yaml.safe_load(file.read_text()) or {}
+    if not plan.get("tasks"):
+        raise KdnasError(f"{file} names no tasks; give some, such as tasks: {{mrpc: {{}}}}")
+    known, tasks = (plan.get("settings") or {}).get("tasks"), dict[str, Any]()
+    for task, own in plan["tasks"].items():
+        name = load_spec(str(task), known).name
+        if name in tasks:
+            raise KdnasError(f"{file} has two tasks called {name!r}; rename one")
+        tasks[name] = {"task": str(task), **(own or {})}
+    return {**plan, "tasks": tasks}
+
+
+def wanted_tasks(plan: dict[str, Any], args: argparse.Namespace) -> list[str]:
+    """The plan's tasks, or those of them that are asked for, by their names.
+
+    Raises:
+        KdnasError: One that is asked for is not in the plan.
+    """
+    known = {name: {name, (own or {}).get("task")} for name, own in plan["tasks"].items()}
+    if unknown := [one for one in args.tasks or () if not any(one in n for n in known.values())]:
+        raise KdnasError(
+            f"--tasks {unknown[0]} is not in {args.plan}, which has {', '.join(known)}"
+        )
+    return [name for name, names in known.items() if not args.tasks or names & {*args.tasks}]
 
 
 def run_plan(plan: dict[str, Any], args: argparse.Namespace, make: Make | None = None) -> Path:
     """Trains what a plan names and is not done; returns the file with a line for each student.
 
     `make` takes a task's pipeline, the plan, a variant and a seed; default: `result_of`.
+
+    Raises:
+        KdnasError: A task or student is not in the plan, or it has settings that no run can have.
     """
+    wanted = wanted_tasks(plan, args)
+    if unknown := {v["student"] for v in plan["variants"] if "student" in v} - {*_students(plan)}:
+        raise KdnasError(
+            f"{args.plan} has no student {min(map(str, unknown))!r}, but a variant of it"
+        )
     out: Path = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     file = out / "results.jsonl"
-    wanted = [name for name in plan["tasks"] if name in (args.tasks or plan["tasks"])]
     for task in wanted:
         pipeline = pipeline_of(task, plan, args)
         for seed in range(args.from_seed, args.seeds):
@@ -103,35 +161,54 @@ def add_arguments(parser: argparse.ArgumentParser, plan: Path | None = None) -> 
 
 
 def pipeline_of(task: str, plan: dict[str, Any], args: argparse.Namespace) -> Stepwise:
-    """A task's teacher and data, shared by all its students; its scores are kept beside it."""
-    settings = {
+    """A task's teacher and data, shared by all its students; its scores are kept beside it.
+
+    Raises:
+        KdnasError: The plan has settings that no run can have, or no transfer set can be made.
+    """
+    given = {
         "task": task,
         "data_dir": str(args.data_dir),
         "corpus": args.corpus and str(args.corpus),
         "threads": args.threads,
         "out": str(args.out / task),
-        **plan.get("settings", {}),
-        **plan["tasks"][task],
+        **(plan.get("settings") or {}),
+        **(plan["tasks"][task] or {}),
     }
-    # Where any variant, or recipe of the plan, reads a transfer set, one is made for all.
-    own = (variant["settings"].get("stages", ()) for variant in plan["variants"])
-    recipes = (*own, *plan.get("stages", ()))
-    reading = (stages for stages in recipes if any(s["data"] == "transfer" for s in stages))
-    settings["stages"] = next(reading, None)
-    pipeline = Stepwise(Run.create(validated({k: v for k, v in settings.items() if v is not None})))
+    settings = validated({k: v for k, v in given.items() if v is not None})
+    spec = load_spec(settings.task or task, settings.tasks)
+    settings = with_latency_input(with_type_defaults(settings, spec))
+    pipeline = Stepwise(Run.create(settings))
+    # What variants, or recipes of the plan, cannot do shall show before a teacher is trained.
+    own = [variant["settings"] for variant in plan["variants"]]
+    own += [{"stages": stages} for stages in plan.get("stages", ())]
+    changed = [with_changes(settings, spec, changes) for changes in own]
+    if reading := next(filter(reads_transfer, changed), None):
+        check_transfer(reading, pipeline.data)
     model = pipeline.teacher.model
     pipeline.run.step("evaluate teacher", {}).get(lambda: pipeline.score(model))
     floor(pipeline.context, pipeline.inputs)
     return pipeline
 
 
+def with_changes(settings: Settings, spec: TaskSpec, changes: Mapping[str, Any]) -> Settings:
+    """A task's settings with those of a student, then the defaults of the task's type.
+
+    As in a search: stages take the place of what the plan says of the default recipe.
+    """
+    dropped = PLAIN_RECIPE if changes.get("stages") else ()
+    kept = {name: getattr(settings, name) for name in settings.model_fields_set - {*dropped}}
+    return with_type_defaults(validated({**kept, **changes}), spec)
+
+
 def result_of(
     pipeline: Stepwise, plan: dict[str, Any], variant: dict[str, Any], seed: int
 ) -> dict[str, Any]:
     """One student, from start to score."""
-    changed = {**pipeline.settings.model_dump(), **variant["settings"], "seed": seed}
+    changes = {**variant["settings"], "seed": seed}
+    settings = with_changes(pipeline.settings, pipeline.data.spec, changes)
     candidate, pruned = _student(pipeline, plan["students"][variant["student"]])
-    full = replace(pipeline.full, settings=validated(changed), pruned=pruned)
+    full = replace(pipeline.full_by(settings), pruned=pruned)
     name = f"{pipeline.settings.task} {variant['name']} {seed}"
     work = pipeline.run.folder / "work" / name.replace(" ", "-")
     start = time.perf_counter()
@@ -161,11 +238,16 @@ def result_of(
     }
 
 
+def _students(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of a plan, by name."""
+    return plan.get("students") or {}
+
+
 def _student(pipeline: Stepwise, given: dict[str, Any]) -> tuple[Candidate, PrunedStudents | None]:
     """A student of a plan, and what prunes it."""
     pruning = Pruning.from_params(given)
     if not pruning:
-        return Candidate(Architecture(**given)), None
+        return Candidate(Architecture.from_params(given)), None
     context, inputs, teacher = pipeline.context, pipeline.inputs, pipeline.teacher
     meter = CostMeter(teacher.model, context.settings, inputs.vocabularies)
     pruned = pruned_students(context, inputs, teacher, meter)
@@ -182,10 +264,15 @@ def rows_in(file: Path) -> list[dict[str, Any]]:
 
 
 def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
-    """Prints a Markdown table; the mean is over seeds that have every task."""
-    frame = pd.DataFrame(rows_in(file))
+    """Prints a Markdown table of the tasks with results; the mean is over seeds that have all."""
+    rows = [row for row in rows_in(file) if row["task"] in plan["tasks"]]
+    done = {row["task"] for row in rows}
+    tasks = [task for task in plan["tasks"] if task in done]
+    if not tasks:
+        print(f"{file} has no results yet")
+        return
+    frame = pd.DataFrame(rows)
     frame["score"] = [next(iter(scores.values())) for scores in frame.scores]
-    tasks = list(plan["tasks"])
     teachers = {
         task: next(iter((read_json(args.out / task / TEACHER) or {}).values())) for task in tasks
     }
@@ -198,11 +285,11 @@ def _report(file: Path, plan: dict[str, Any], args: argparse.Namespace) -> None:
     print("| teacher |", " | ".join(cells), "|")
     for name in (variant["name"] for variant in plan["variants"]):
         if name in table.index.get_level_values(0):
-            rows = table.loc[name]
-            cells = [spread(rows[task].dropna()) for task in tasks]
-            whole = rows.dropna().mean(axis=1)
+            part = table.loc[name]
+            cells = [spread(part[task].dropna()) for task in tasks]
+            whole = part.dropna().mean(axis=1)
             share = f"{whole.mean() / teacher_mean:.3f}" if len(whole) else ""
-            took = " / ".join(f"{value:.0f}" for value in seconds.loc[name, tasks])
+            took = " / ".join(f"{value:.0f}" for value in seconds.loc[name, tasks].dropna())
             print(f"| {name} |", " | ".join([*cells, spread(whole), share, took]), "|")
     if args.json:
         _write_retention(table, teacher_mean, plan, args)
@@ -219,15 +306,20 @@ def _write_retention(
     table: pd.DataFrame, teacher_mean: float, plan: dict[str, Any], args: argparse.Namespace
 ) -> None:
     """The best of a plan's `final` variants at each speed-up, as shares of the teacher's mean."""
-    costs = {name: costs_of(shape, args.threads) for name, shape in plan["students"].items()}
+    whole_seeds = table.dropna()  # those that have every task
+    done, tasks = {*whole_seeds.index.get_level_values(0)}, [str(task) for task in table.columns]
+    chosen = [v for v in plan["variants"] if v.get("final") and v["name"] in done]
+    finals = {v["name"]: v["student"] for v in chosen}
+    pipeline = pipeline_of(tasks[0], plan, args)
+    costs = {name: costs_of(pipeline, _students(plan)[name]) for name in {*finals.values()}}
+    speedups = {name: next(iter(found.values())) for name, found in costs.items()}
     retention, details = {}, {}
-    finals = {v["name"]: v["student"] for v in plan["variants"] if v.get("final")}
     for band in BANDS:
-        able = {name: student for name, student in finals.items() if costs[student]["1x128"] > band}
+        able = {name: student for name, student in finals.items() if speedups[student] > band}
         if not able:
             continue
-        nearest = min(able, key=lambda name: costs[able[name]]["1x128"])
-        mean = float(table.loc[nearest].dropna().mean(axis=1).mean())
+        nearest = min(able, key=lambda name: speedups[able[name]])
+        mean = float(whole_seeds.loc[nearest].mean(axis=1).mean())
         retention[f"{band}x"] = round(mean / teacher_mean, 4)
         details[f"{band}x"] = {
             "student": plan["students"][able[nearest]],
@@ -240,25 +332,34 @@ def _write_retention(
     whole["student-quality"] = {
         "retention": retention,
         "teacher_mean": round(teacher_mean, 4),
+        "tasks": tasks,
         "students": details,
         "command": f"{command} --out {args.out.name} --json {args.json}",
     }
     write_json(args.json, whole)
 
 
-def costs_of(shape: dict[str, Any], threads: int | None) -> dict[str, float]:
-    """Speed-ups at batch 1 and 128 tokens, and at 32 x 64."""
-    from kdnas.runtime.device import start_runtime
-    from kdnas.tasks import load_spec
-    from kdnas.teachers.load import load_teacher
+def costs_of(pipeline: Stepwise, given: dict[str, Any]) -> dict[str, float]:
+    """Speed-ups as the plan times one (usually `1x128`), then at 32 x 64; parameters.
 
-    start_runtime(threads=threads)
-    teacher = load_teacher(teacher_source(None), load_spec("sst2")).model
-    student = empty_student(teacher.config, Architecture(**shape)).eval()
-    single = measure_latency(InTorch(student), InTorch(teacher), LatencySettings(1, 128, 60))
-    batch = measure_latency(InTorch(student), InTorch(teacher), LatencySettings(32, 64, 5))
-    found = {"1x128": single.speedup, "32x64": batch.speedup, "params": count_params(student)}
-    return {name: round(value, 2) for name, value in found.items()}
+    Args:
+        pipeline: Has the teacher that a student is beside.
+        given: A student of the plan.
+    """
+    candidate, pruned = _student(pipeline, given)
+    settings, found = pipeline.settings, dict[str, float]()
+    usual = (settings.latency_batch, settings.latency_length, settings.latency_repeats)
+    for batch, length, repeats in (usual, (32, min(64, usual[1]), 5)):
+        timing = {"latency_batch": batch, "latency_length": length, "latency_repeats": repeats}
+        meter = CostMeter(
+            pipeline.teacher.model,
+            settings.model_copy(update=timing),
+            pipeline.inputs.vocabularies,
+            pruned.shape if pruned else given_shape,
+        )
+        costs = meter.of_model(meter.untrained(candidate), FINAL)
+        found[f"{batch}x{length}"] = round(costs.speedup, 2)
+    return {**found, "params": costs.params}
 
 
 if __name__ == "__main__":

@@ -17,18 +17,27 @@ rows puts above today's default, else that one: `relations` or `states`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
-from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
+from quality import (
+    FLOOR,
+    TEACHER,
+    add_arguments,
+    in_one_line,
+    read_plan,
+    rows_in,
+    run_plan,
+    spread,
+)
 from scipy.stats import ttest_1samp
 
 from kdnas.config import find_recipe
 from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import Recipe, built_in_names
+from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.scoring.rank_agreement import agreement as rank_agreement
 from kdnas.tasks import TaskType, load_spec
@@ -36,6 +45,9 @@ from kdnas.tasks import TaskType, load_spec
 FINE_TUNED = "fine-tuned"
 # A person who fine-tunes the student by itself takes this rate.
 LABELS = Stage(name="labels-alone", data="task", losses={"task": 1.0}, epochs=1, lr=2e-4)
+COLUMNS = [
+    *("task", "speed", "recipe", "seed", "metric", "score", "selection", "agreement", "seconds")
+]
 SIGNIFICANT, LEAST_PAIRS = 0.05, 3
 
 
@@ -47,13 +59,20 @@ def main() -> None:
     parser.add_argument("--speeds", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--epochs", type=float, default=6.0, help="Passes over the task's rows.")
     args = parser.parse_args()
-    plan = yaml.safe_load(args.plan.read_text())
+    with in_one_line():
+        _compare(args)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    plan = read_plan(args.plan)
     names = args.recipes or [
         name
         for name in built_in_names()
         if find_recipe(name).stages  # `default` is one of the others
         and not (find_recipe(name).needs_corpus or "students" in find_recipe(name).settings)
     ]
+    if bare := [name for name in names if not find_recipe(name).stages]:
+        raise KdnasError(f"--recipes {bare[0]} has no stages; relations or states is what it does")
     speeds = args.speeds or list(plan["students"])
     plan["variants"] = list(variants(names, speeds, args.epochs))
     frame = results(run_plan(plan, args))
@@ -62,7 +81,8 @@ def main() -> None:
     if args.json:
         whole = read_json(args.json) or {}
         command = f"python benchmarks/recipes.py --data-dir DATA --out OUT --epochs {args.epochs:g}"
-        whole["recipes"] = {**entry(frame), "command": f"{command} --json {args.json}"}
+        kinds = task_types(plan)
+        whole["recipes"] = {**entry(frame, kinds), "command": f"{command} --json {args.json}"}
         write_json(args.json, whole)
 
 
@@ -118,7 +138,7 @@ def results(file: Path) -> pd.DataFrame:
                 "seconds": row["seconds"],
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def table(frame: pd.DataFrame, out: Path) -> list[str]:
@@ -152,8 +172,14 @@ def told_apart(part: pd.DataFrame) -> str:
     )
 
 
-def entry(frame: pd.DataFrame) -> dict[str, Any]:
-    """As docs/results.json has it."""
+def task_types(plan: Mapping[str, Any]) -> dict[str, TaskType]:
+    """Of a plan's tasks, those of one's own among them, by name."""
+    known = (plan.get("settings") or {}).get("tasks")
+    return {name: load_spec(own["task"], known).task_type for name, own in plan["tasks"].items()}
+
+
+def entry(frame: pd.DataFrame, types: Mapping[str, TaskType]) -> dict[str, Any]:
+    """As docs/results.json has it; `types` are those of tasks."""
     found: dict[str, Any] = {}
     for (task, speed, recipe), rows in frame.groupby(["task", "speed", "recipe"], sort=False):
         std = rows.score.std() if len(rows) > 1 else None
@@ -162,7 +188,7 @@ def entry(frame: pd.DataFrame) -> dict[str, Any]:
             "std": None if std is None else round(float(std), 4),
             "seeds": sorted(map(int, rows.seed)),
         }
-    kinds = {task: load_spec(str(task)).task_type for task in frame.task.unique()}
+    kinds = {str(task): types[str(task)] for task in frame.task.unique()}
     names = {task: kind.name for task, kind in kinds.items()}
     best = {
         kind.name: best_recipe(frame[frame.task.map(names) == kind.name], usual_recipe(kind))

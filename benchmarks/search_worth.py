@@ -5,16 +5,23 @@
 For each task, speed and seed, each method has the same wall clock (`budget` of the plan):
 
 - `search`: as `kdnas search --budget` finds them, with the options in a plan's `search`;
-- `hand-picked`: half the teacher's layers, as wide as makes it as fast as the search's student,
-  by the recipe that is best in general; trained with one seed after another, the best ships;
+- `hand-picked`: half the teacher's layers, as wide as makes it as fast as the search's student (as
+  was asked, where the search has none), by the recipe that the plan has in `fixed` for a task (else
+  `default`); trained with one seed after another, the best ships;
 - `random recipes`: the same shape by one recipe after another, drawn at random;
 - `random search` and `tpe`: as `search`, by these samplers and without a warm start.
 
 Each seed has a teacher of its own, which no method's time includes. Everything ships by its score
 on held-out training rows; what is compared are scores on the split that nobody trained on. A pair
-counts where speeds, timed side by side, are within 5%. Each cell is a line of
-OUT/seed-N/results.jsonl, and a search in the middle of one goes on, so that the command can be
-stopped and repeated. `--json` writes the entry `search-worth`.
+counts where speeds, timed side by side, are within 5%. A search that keeps the speed-up with no
+student is `missed`. Each cell is a line of OUT/seed-N/results.jsonl, and a search in the middle of
+one goes on, so that the command can be stopped and repeated. `--json` writes the entry
+`search-worth`.
+
+A plan's `settings`, and those of each of its tasks, are options of `kdnas search`, for all methods:
+`teacher: FOLDER` and `tasks: {NAME: ENTRY}` point it at a teacher and tasks of one's own; a task of
+the plan may be the path of its YAML file, too. benchmarks/search_worth_own.yaml is an example. The
+plan is checked before anything is computed.
 """
 
 from __future__ import annotations
@@ -23,28 +30,37 @@ import argparse
 import itertools
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from quality import add_arguments, result_of, rows_in, run_plan
+from quality import (
+    add_arguments,
+    in_one_line,
+    read_plan,
+    result_of,
+    rows_in,
+    run_plan,
+    wanted_tasks,
+)
 from support.stepwise import Stepwise
 from worth_figures import BESIDE, METHODS, PICKED, SEARCH, entry, results, seed_folder, table
 
 from kdnas import search
-from kdnas.config import find_recipe
+from kdnas.config import find_recipe, load_settings
 from kdnas.config.duration import seconds_of
-from kdnas.config.groups import PLAIN_RECIPE, default_of
-from kdnas.errors import MissedLimitError
+from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import SEARCHED, Report
 from kdnas.scoring.costs import FINAL
 from kdnas.space import AnyArchitecture, Architecture, Candidate
+from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.pruned import architecture_from_params
+from kdnas.tasks import load_spec
+from kdnas.tasks.load import open_source
 
 SEARCHES: dict[str, dict[str, Any]] = {
     SEARCH: {"sampler": "lstm"},
@@ -52,7 +68,8 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "tpe": {"sampler": "tpe", "warm_start": False},
 }
 
-
+# What a search chooses, and a person does not.
+OF_CHOICE = ("recipes", "search_over")
 # How near a hand-picked shape shall come in speed, and by what its neurons are multiplied for that.
 NEAR, FACTORS = 0.02, (0.7, 0.85, 1.0, 1.15, 1.3)
 
@@ -79,11 +96,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_arguments(parser, Path(__file__).with_name("search_worth.yaml"))
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=METHODS)
-    parser.add_argument("--speeds", type=float, nargs="*", help="In place of the plan's.")
+    parser.add_argument("--speeds", type=_number, nargs="*", help="In place of the plan's.")
     parser.add_argument("--budget", help="In place of the plan's.")
     args = parser.parse_args()
-    plan = yaml.safe_load(args.plan.read_text())
+    with in_one_line():
+        _compare(args)
+
+
+def _number(text: str) -> float:
+    """As YAML reads it: a whole number has no point, in names of cells, too."""
+    return int(text) if text.isdigit() else float(text)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    plan = read_plan(args.plan)
+    names = {own["task"]: name for name, own in plan["tasks"].items()}
+    plan["fixed"] = {names.get(task, task): one for task, one in (plan.get("fixed") or {}).items()}
     plan |= {key: vars(args)[key] for key in ("speeds", "budget") if vars(args)[key]}
+    if wrong := list(dict.fromkeys(problems(plan, args))):
+        raise KdnasError("\n".join(wrong))
     whole_out = args.out
     for seed in range(args.from_seed, args.seeds):
         one = argparse.Namespace(**{**vars(args), "from_seed": seed, "seeds": seed + 1})
@@ -99,6 +130,33 @@ def main() -> None:
         write_json(args.json, whole)
 
 
+def problems(plan: dict[str, Any], args: argparse.Namespace) -> Iterator[str]:
+    """What is wrong with a plan, a line each, found before anything is computed."""
+    if missing := [key for key in ("budget", "speeds", "recipes") if not plan.get(key)]:
+        yield from (f"{args.plan} has no {key}" for key in missing)
+        return
+    if wrong := [one for one in plan["speeds"] if not isinstance(one, int | float)]:
+        yield f"{args.plan}: speeds has {wrong[0]!r}; give numbers, such as [2, 4]"
+        return
+    for task in plan["fixed"]:
+        if task not in plan["tasks"]:
+            known = ", ".join(plan["tasks"])
+            yield f"{args.plan}: fixed names {task}, which is none of its tasks: {known}"
+    methods = [one for one in args.methods if one in SEARCHES] or [SEARCH]
+    for task in wanted_tasks(plan, args):
+        searches = [
+            search_options(plan, args, task, {"speed": speed, "method": method}, args.from_seed)
+            for speed, method in itertools.product(plan["speeds"], methods)
+        ]
+        own = {key: value for key, value in searches[0].items() if key not in OF_CHOICE}
+        for given in (*searches, {**own, "recipe": fixed_recipe(plan, task)}):
+            try:
+                settings = load_settings((), given)
+                open_source(load_spec(given["task"], settings.tasks), settings.data_dir)
+            except KdnasError as error:
+                yield f"{args.plan}, {task}: {error}"
+
+
 def planned(
     plan: dict[str, Any], methods: Sequence[str] = METHODS, seed: int = 0
 ) -> dict[str, Any]:
@@ -108,12 +166,13 @@ def planned(
     """
     variants = [
         {"name": f"{speed}x {method}", "speed": speed, "method": method, "settings": {}}
-        for speed, method in itertools.product(plan["speeds"], methods)
+        for speed, method in itertools.product(plan["speeds"], sorted(methods, key=METHODS.index))
     ]
-    # Where any recipe reads a transfer set, `pipeline_of` makes one for all.
-    stages = [recipe_settings(name)["stages"] for name in plan["recipes"]]
+    # Where any recipe reads a transfer set, `pipeline_of` sees at once whether it can be made.
+    names = dict.fromkeys([*plan["recipes"], *plan.get("fixed", {}).values()])
+    stages = [recipe_settings(name)["stages"] for name in names]
     reading = [one for one in stages if any(stage["data"] == "transfer" for stage in one)]
-    settings = {**plan.get("settings", {}), "seed": seed}
+    settings = {**(plan.get("settings") or {}), "seed": seed}
     return {**plan, "settings": settings, "variants": variants, "stages": reading[:1]}
 
 
@@ -131,22 +190,22 @@ def cell(
         made = searched(args, pipeline, plan, variant, seed)
     else:
         like = searchs_row(args.out, task_of(pipeline), speed, seed)
-        if not like["scores"]:
-            return {**found, "scores": {}, "missed": True}
-        beside = [architecture_from_params(like["shape"])]
+        beside = [architecture_from_params(like["shape"])] if like.get("scores") else []
         names = recipes_for(plan, pipeline, method, seed)
-        made = by_hand(pipeline, plan, as_fast(pipeline, *beside), names, seed)
-    fast: list[float | None] = [None]
-    if made.scores:
-        own = architecture_from_params(made.shape)
-        fast = [round(one, 3) for one in speedups(pipeline, [own, *beside])]
+        shape = as_fast(pipeline, beside[0] if beside else float(speed))
+        made = by_hand(pipeline, plan, shape, names, seed)
+    if not made.scores:
+        return {**found, "speedup": None, "missed": True, **vars(made)}
+    own = architecture_from_params(made.shape)
+    fast = [round(one, 3) for one in speedups(pipeline, [own, *beside])]
     return {**found, **dict(zip(("speedup", BESIDE), fast, strict=False)), **vars(made)}
 
 
 def searchs_row(out: Path, task: str, speed: float, seed: int) -> dict[str, Any]:
-    """What the search came to in a cell."""
+    """What the search came to in a cell; empty where it did not run."""
     found = {"task": task, "variant": f"{speed}x {SEARCH}", "seed": seed}
-    return next(row for row in rows_in(out / "results.jsonl") if found.items() <= row.items())
+    rows = rows_in(out / "results.jsonl")
+    return next((row for row in rows if found.items() <= row.items()), {})
 
 
 def searched(
@@ -159,24 +218,10 @@ def searched(
     """The student of a search, which has the fine-tuned teacher from the cache."""
     task = task_of(pipeline)
     out = args.out.resolve() / "searches" / task / f"{variant['name']} {seed}".replace(" ", "-")
-    given = {
-        **plan.get("settings", {}),
-        **plan["tasks"][task],
-        **plan.get("search", {}),
-        **SEARCHES[variant["method"]],
-        "data_dir": args.data_dir,
-        "corpus": args.corpus and str(args.corpus),
-        "threads": args.threads,
-        "recipes": ",".join(plan["recipes"]),
-        "speedup": float(variant["speed"]),
-        "budget": plan["budget"],
-        "random_control": "off",
-        "seed": seed,
-    }
-    teacher = given.pop("teacher", None)
+    given = search_options(plan, args, task, variant, seed)
     start = time.perf_counter()
     try:
-        report = search(teacher, task, out=out, **given).report
+        report = search(out=out, **given).report
     except MissedLimitError:
         report = None
     seconds = time.perf_counter() - start
@@ -185,6 +230,36 @@ def searched(
     made = own_student(report, seconds)
     shutil.rmtree(out)
     return made
+
+
+def search_options(
+    plan: Mapping[str, Any],
+    args: argparse.Namespace,
+    task: str,
+    variant: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """The options of a search, but its folder."""
+    given = {
+        "task": task,
+        **plan_values(plan, task),
+        **(plan.get("search") or {}),
+        **SEARCHES[variant["method"]],
+        "data_dir": args.data_dir,
+        "corpus": args.corpus and str(args.corpus),
+        "threads": args.threads,
+        "recipes": ",".join(map(str, plan["recipes"])),
+        "speedup": float(variant["speed"]),
+        "budget": plan["budget"],
+        "random_control": "off",
+        "seed": seed,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def plan_values(plan: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """The options that a plan sets for a task, whatever the method."""
+    return {**(plan.get("settings") or {}), **(plan["tasks"][task] or {})}
 
 
 def own_student(report: Report, seconds: float) -> Made:
@@ -210,7 +285,8 @@ def by_hand(
         begun = time.perf_counter()
         recipe, again = next(recipes), seed + 1000 * tried
         variant = {"name": f"{shape.label} {recipe}", "student": "own"}
-        variant |= {"settings": recipe_settings(recipe)}  # type: ignore[dict-item]
+        settings = recipe_settings(recipe, plan_values(plan, task_of(pipeline)))
+        variant |= {"settings": settings}  # type: ignore[dict-item]
         own = {**plan, "students": {"own": shape.params}}
         row, tried = result_of(pipeline, own, variant, again), tried + 1
         took = time.perf_counter() - begun
@@ -226,24 +302,29 @@ def recipes_for(
 ) -> Iterator[str]:
     """The recipes that a person tries one after the other."""
     if method == PICKED:
-        return itertools.repeat(plan["fixed"][task_of(pipeline)])
+        return itertools.repeat(fixed_recipe(plan, task_of(pipeline)))
     drawn = np.random.default_rng(seed).permutation(plan["recipes"])
     return itertools.cycle(map(str, drawn))
 
 
-def recipe_settings(name: str) -> dict[str, Any]:
-    """A recipe as the settings of a variant."""
+def fixed_recipe(plan: Mapping[str, Any], task: str) -> str:
+    """The recipe that a person takes for a task."""
+    return str(plan.get("fixed", {}).get(task, DEFAULT_RECIPE))
+
+
+def recipe_settings(name: str, given: Collection[str] = ()) -> dict[str, Any]:
+    """A recipe as the settings of a variant; what a plan has `given` wins, as in a search."""
     recipe = find_recipe(name)
     stages = [stage.model_dump(mode="json", exclude_defaults=True) for stage in recipe.stages]
-    # Stages set what a plan may say of the default recipe.
-    plain = {key: default_of(key) for key in PLAIN_RECIPE} if stages else {}
-    return {**plain, **recipe.settings, "stages": stages}
+    own = {key: value for key, value in recipe.settings.items() if key not in given}
+    return {**own, "stages": stages}
 
 
-def as_fast(pipeline: Stepwise, like: AnyArchitecture) -> Architecture:
+def as_fast(pipeline: Stepwise, like: AnyArchitecture | float) -> Architecture:
     """Half the teacher's layers, of the width that comes nearest in speed, timed side by side.
 
     Where no width comes within `NEAR`, feed-forward sizes a little smaller and larger are tried.
+    `like` is the shape whose speed it shall have, or a speed-up.
     """
     teacher = pipeline.space.teacher
     heads, ratio = teacher.num_attention_heads, teacher.intermediate_size / teacher.hidden_size
@@ -253,7 +334,7 @@ def as_fast(pipeline: Stepwise, like: AnyArchitecture) -> Architecture:
     low, high = 0, len(widths) - 1
     while low < high:  # speed falls as width grows
         middle = (low + high) // 2
-        ours, theirs = speedups(pipeline, [_shape(teacher, depth, widths[middle], ratio), like])
+        [ours], theirs = _timed(pipeline, [_shape(teacher, depth, widths[middle], ratio)], like)
         low, high = (middle + 1, high) if ours > theirs else (low, middle)
     around = widths[max(0, low - 2) : low + 3]
     shape, apart = _nearest(pipeline, like, [_shape(teacher, depth, w, ratio) for w in around])
@@ -269,12 +350,22 @@ def as_fast(pipeline: Stepwise, like: AnyArchitecture) -> Architecture:
 
 
 def _nearest(
-    pipeline: Stepwise, like: AnyArchitecture, shapes: Sequence[Architecture]
+    pipeline: Stepwise, like: AnyArchitecture | float, shapes: Sequence[Architecture]
 ) -> tuple[Architecture, float]:
-    """The shape nearest in speed to another one, and how far it is, as a logarithm."""
-    *each, theirs = speedups(pipeline, [*shapes, like])
+    """The shape nearest to a speed, and how far it is, as a logarithm."""
+    each, theirs = _timed(pipeline, shapes, like)
     apart = np.abs(np.log(np.array(each) / theirs))
     return shapes[int(apart.argmin())], float(apart.min())
+
+
+def _timed(
+    pipeline: Stepwise, shapes: Sequence[Architecture], like: AnyArchitecture | float
+) -> tuple[list[float], float]:
+    """The speeds of shapes, and the one that they shall have."""
+    if isinstance(like, float):
+        return speedups(pipeline, shapes), like
+    *each, theirs = speedups(pipeline, [*shapes, like])
+    return each, theirs
 
 
 def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Architecture:

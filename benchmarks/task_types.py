@@ -18,8 +18,16 @@ from statistics import fmean
 from typing import Any
 
 import pandas as pd
-import yaml
-from quality import FLOOR, TEACHER, add_arguments, rows_in, run_plan, spread
+from quality import (
+    FLOOR,
+    TEACHER,
+    add_arguments,
+    in_one_line,
+    read_plan,
+    rows_in,
+    run_plan,
+    spread,
+)
 
 from kdnas.files.atomic import read_json, write_json
 
@@ -31,7 +39,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     add_arguments(parser)
     args = parser.parse_args()
-    plan = yaml.safe_load(args.plan.read_text())
+    with in_one_line():
+        _compare(args)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    plan = read_plan(args.plan)
     file = run_plan(plan, args)
     found = {task: _figures(task, file, plan, args.out) for task in plan["tasks"]}
     found = {task: figures for task, figures in found.items() if figures}

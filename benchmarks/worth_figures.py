@@ -19,6 +19,8 @@ AS_FAST = 0.05
 # The speed of the search's student, timed side by side with a picked shape.
 BESIDE = "searchs_speedup"
 CELL = ["task", "speed", "seed"]
+# Of each cell.
+COLUMNS = [*CELL, "method", "score", "teacher", "speedup", "tried", "seconds", "missed"]
 
 
 def seed_folder(out: Path, seed: int) -> Path:
@@ -27,13 +29,14 @@ def seed_folder(out: Path, seed: int) -> Path:
 
 
 def results(out: Path) -> pd.DataFrame:
-    """A line a cell, with its score and its teacher's; cells without a student are left out."""
+    """A line a cell, with its score and its teacher's; without a student it is `missed`."""
     files = sorted(out.glob("seed-*/results.jsonl"))
-    rows = [(row, file.parent) for file in files for row in rows_in(file) if row["scores"]]
+    rows = [(row, file.parent) for file in files for row in rows_in(file)]
     for row, folder in rows:
-        row["score"] = next(iter(row["scores"].values()))
+        row["missed"] = not row["scores"]
+        row["score"] = next(iter(row["scores"].values()), math.nan)
         row["teacher"] = _teacher(folder / row["task"] / TEACHER)
-    return pd.DataFrame([row for row, _ in rows])
+    return pd.DataFrame([row for row, _ in rows], columns=None if rows else COLUMNS)
 
 
 def pairs(frame: pd.DataFrame, rival: str, apart: float = AS_FAST) -> pd.DataFrame:
@@ -70,7 +73,8 @@ def gain(frame: pd.DataFrame, rival: str, apart: float = AS_FAST) -> dict[str, A
 
 
 def entry(frame: pd.DataFrame) -> dict[str, Any]:
-    """As docs/results.json has it."""
+    """As docs/results.json has it; `missed` counts cells in which a method kept no speed-up."""
+    every, frame = frame, frame[~frame.missed.astype(bool)]
     picked = gain(frame, PICKED)
     own = frame[frame.method == SEARCH]
     share = own.score / own.teacher
@@ -81,6 +85,7 @@ def entry(frame: pd.DataFrame) -> dict[str, Any]:
         "worst_task_gain": picked.get("worst_task_gain"),
         "retention": {f"{speed}x": round(float(value), 4) for speed, value in kept.items()},
         "seconds": frame.groupby("method").seconds.median().round(1).to_dict(),
+        "missed": every.groupby("method").missed.sum().astype(int).to_dict(),
         "against": {rival: gain(frame, rival) for rival in METHODS[1:]},
         "at_any_speed": gain(frame, PICKED, math.inf),
         "tasks": sorted(set(own.task)),
@@ -91,15 +96,20 @@ def entry(frame: pd.DataFrame) -> dict[str, Any]:
 def _teacher(file: Path) -> float:
     """A teacher's main score; a pipeline that measures students keeps more beside the scores."""
     known = read_json(file) or {}
-    return float(next(iter(known.get("scores", known).values())))
+    return float(next(iter(known.get("scores", known).values()), math.nan))
 
 
 def table(frame: pd.DataFrame) -> list[str]:
-    """Markdown: scores and speeds by task, speed and method."""
-    head = ("task", "asked", "method", "score", "speed", "tried", "seconds")
+    """Markdown: scores and speeds by task, speed and method, and how many cells missed theirs."""
+    head = ("task", "asked", "method", "score", "speed", "tried", "seconds", "missed")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (task, speed, method), rows in frame.groupby(["task", "speed", "method"], sort=False):
-        middle = rows[["speedup", "tried", "seconds"]].median()
-        cells = [str(task), f"{speed}x", str(method), spread(rows.score), f"{middle.speedup:.2f}x"]
-        lines.append(f"| {' | '.join([*cells, f'{middle.tried:.0f}', f'{middle.seconds:.0f}'])} |")
+        made = rows[~rows.missed.astype(bool)]
+        cells = ["-"] * 4
+        if len(made):
+            middle = made[["speedup", "tried", "seconds"]].astype(float).median()
+            cells = [spread(made.score), f"{middle.speedup:.2f}x"]
+            cells += [f"{middle.tried:.0f}", f"{middle.seconds:.0f}"]
+        cells = [str(task), f"{speed}x", str(method), *cells, str(len(rows) - len(made))]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines

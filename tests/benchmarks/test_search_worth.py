@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
+from kdnas.config import validated
 from kdnas.config.recipe_file import built_in_names, find_recipe
+from kdnas.errors import KdnasError, MissedLimitError
+from kdnas.space import Architecture, SearchSpace
+from kdnas.tasks import load_spec
+from kdnas.tasks.defaults import with_type_defaults
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -66,3 +73,123 @@ def test_the_plan_names_recipes_that_exist_and_a_fixed_one_for_each_task(cells: 
     whole = planned(plan)
     assert [v["name"] for v in whole["variants"][:2]] == ["2x search", "2x hand-picked"]
     assert len(whole["variants"]) == 15 and whole["stages"][0][0]["data"] == "transfer"
+
+
+def test_searches_that_missed_their_speed_are_counted(cells: Path) -> None:
+    from worth_figures import entry, results, table
+
+    frame = results(cells)
+    assert entry(frame)["missed"] == {"search": 1, "hand-picked": 0, "tpe": 0}
+    [search, picked, *_] = table(frame)[2:]
+    assert search.endswith("| 60 | 1 |") and picked.endswith("| 60 | 0 |")
+    alone = frame[frame.missed]
+    assert table(alone)[2:] == ["| mrpc | 4x | search | - | - | - | - | 1 |"]
+    assert entry(alone)["missed"] == {"search": 1} and entry(alone)["tasks"] == []
+
+
+def test_no_cell_at_all_has_a_table_and_an_entry(cells: Path) -> None:
+    from worth_figures import entry, results, table
+
+    frame = results(cells / "nowhere")
+    assert len(table(frame)) == 2
+    found = entry(frame)
+    assert found["gain_over_hand_picked"] is None and found["missed"] == found["retention"] == {}
+
+
+def test_beside_a_search_that_missed_a_person_picks_for_the_speed_asked(
+    cells: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import search_worth
+    from search_worth import Made, cell
+
+    def missed(*_: Any, **__: Any) -> Any:
+        raise MissedLimitError("none is so fast")
+
+    def by_hand(_: Any, __: Any, shape: Architecture, *___: Any) -> Made:
+        return Made({"accuracy": 0.8}, {"accuracy": 0.8}, shape.params, "default", 1.0, 1)
+
+    def speedups(_: Any, shapes: list[Architecture]) -> list[float]:
+        return [100 / shape.hidden_size for shape in shapes]
+
+    monkeypatch.setattr(search_worth, "search", missed)
+    monkeypatch.setattr(search_worth, "by_hand", by_hand)
+    monkeypatch.setattr(search_worth, "speedups", speedups)
+    teacher = Architecture(4, 4, 96, 192, "gelu")
+    run = SimpleNamespace(folder=cells / "seed-5" / "mrpc")
+    pipeline: Any = SimpleNamespace(space=SearchSpace(teacher, {}), run=run)
+    args = argparse.Namespace(out=cells / "seed-5", data_dir=cells, corpus=None, threads=1)
+    plan = {"tasks": {"mrpc": {}}, "recipes": ["default"], "budget": "1m"}
+    key = {"task": "mrpc", "variant": "4x search", "seed": 5}
+    own = cell(args, pipeline, plan, {"name": "4x search", "speed": 4, "method": "search"}, 5)
+    assert own["missed"] and own["scores"] == {}
+    args.out.mkdir(exist_ok=True)
+    (args.out / "results.jsonl").write_text(json.dumps(key | own))
+    picked = {"name": "4x hand-picked", "speed": 4, "method": "hand-picked"}
+    row = cell(args, pipeline, plan, picked, 5)
+    assert row["scores"] and row["shape"]["hidden_size"] == 24
+    assert row["speedup"] == pytest.approx(4, abs=0.2) and "searchs_speedup" not in row
+
+
+def test_a_person_trains_by_the_recipe_of_a_search(cells: Path) -> None:
+    from quality import with_changes
+    from search_worth import recipe_settings
+
+    spec = load_spec("mrpc")
+    given = validated({"task": "mrpc", "transfer_rows": 500, "task_epochs": 2})
+    for name in ("default", "transfer", "pkd"):
+        recipe = find_recipe(name)
+        own = {"task": "mrpc", "transfer_rows": 500}
+        own |= recipe.settings | {"stages": recipe.stages} if recipe.stages else {"task_epochs": 2}
+        searchs = with_type_defaults(validated({**own, "transfer_rows": 500}), spec)
+        settings = with_type_defaults(given, spec)
+        changes = recipe_settings(name, {"transfer_rows", "task_epochs"})
+        by_hand = with_changes(settings, spec, changes)
+        assert by_hand.full_stages == searchs.full_stages, name
+        assert by_hand.transfer_rows == 500 and by_hand.mapping == searchs.mapping
+    default = with_changes(settings, spec, recipe_settings("default"))
+    assert "relations" in default.full_stages[0].losses
+
+
+def test_plans_are_checked_before_anything_is_computed(cells: Path) -> None:
+    from quality import read_plan, wanted_tasks
+    from search_worth import problems, recipes_for
+
+    mine, file = cells / "mine.yaml", cells / "plan.yaml"
+    mine.write_text("{text: sentence, label: label}")
+    folder = cells / "mine"
+    folder.mkdir()
+    (folder / "train.csv").write_text("sentence,label\na,1\n")
+    plan = {
+        **{"budget": "1m", "speeds": [2], "recipes": ["default"]},
+        **{"settings": {"teacher": "T"}, "tasks": {str(mine): {"max_length": 16}}},
+    }
+    args = argparse.Namespace(
+        **{"plan": file, "data_dir": cells, "corpus": None, "threads": 1, "tasks": [str(mine)]},
+        **{"methods": ["search", "hand-picked"], "from_seed": 0},
+    )
+
+    def found(**changes: Any) -> list[str]:
+        file.write_text(yaml.safe_dump({**plan, **changes}))
+        return list(dict.fromkeys(problems({"fixed": {}, **read_plan(file)}, args)))
+
+    assert found() == []
+    whole = read_plan(file)
+    assert wanted_tasks(whole, args) == ["mine"] and whole["tasks"]["mine"]["task"] == str(mine)
+    pipeline: Any = SimpleNamespace(run=SimpleNamespace(folder=cells / "mine"))
+    assert next(recipes_for(whole, pipeline, "hand-picked", 0)) == "default"
+    assert "none of its tasks: mine" in found(fixed={"mrpc": "default"})[0]
+    assert "unknown recipe 'relation'" in found(fixed={"mine": "relation"})[0]
+    assert "has no speeds" in found(speeds=None)[0]
+    assert "budget" in found(budget="soon")[0]
+    [line] = found(settings={"teachr": "T"})
+    assert "did you mean" in line and "\n" not in line
+    with pytest.raises(KdnasError, match="--tasks other is not in"):
+        wanted_tasks(whole, argparse.Namespace(plan=file, tasks=["other"]))
+
+
+def test_the_example_of_a_plan_of_ones_own_is_one(cells: Path) -> None:
+    from quality import read_plan
+    from search_worth import planned
+
+    plan = read_plan(BENCHMARKS / "search_worth_own.yaml")
+    assert [*plan["tasks"]] == [*plan["fixed"]] == ["tickets"] and planned(plan)["variants"]

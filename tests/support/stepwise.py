@@ -10,8 +10,10 @@ from optuna.study import Study
 
 from kdnas.config import Settings
 from kdnas.evaluation.scores import evaluate_model
+from kdnas.files.curves import Curves
 from kdnas.recipes.full import RecipeRun
 from kdnas.recipes.run_data import RunData
+from kdnas.recipes.stages import StageResources, prepare_stage_resources
 from kdnas.report import Report
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
@@ -26,7 +28,14 @@ from kdnas.workflow import pipeline
 from kdnas.workflow.distilling import distil, measure
 from kdnas.workflow.preparing import inputs
 from kdnas.workflow.preparing.prepare import Prepared, prepare, prepare_full_kd, prepare_teacher
+from kdnas.workflow.preparing.selection_rows import for_students
 from kdnas.workflow.searching import search
+
+# What decides which rows and teachers stages read, beside the kinds of rows that they name.
+OF_ROWS = (
+    *("transfer_rows", "transfer_methods", "transfer_tasks"),
+    *("mask_probability", "general_teacher"),
+)
 
 
 class Stepwise:
@@ -38,6 +47,7 @@ class Stepwise:
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self._read: dict[str, StageResources] = {}
 
     @property
     def settings(self) -> Settings:
@@ -106,6 +116,21 @@ class Stepwise:
     def full(self) -> RecipeRun:
         """Takes students through the recipe; needs no signal for the proxy."""
         return prepare_full_kd(self.context, self.inputs, self.teacher)
+
+    def full_by(self, settings: Settings) -> RecipeRun:
+        """`full` by other settings, whose rows are made once for all that read the same.
+
+        The rows that it holds out are the run's, whatever the seed.
+        """
+        kinds = sorted({(stage.data, stage.is_general) for stage in settings.full_stages})
+        key = str((kinds, [getattr(settings, name) for name in OF_ROWS]))
+        if key not in self._read:
+            of_run = settings.model_copy(update={"seed": self.settings.seed})
+            data = for_students(self.data, self.settings)
+            given = (of_run, self.run, data, self.teacher, self.runtime)
+            self._read[key] = prepare_stage_resources(*given)
+        whole, record = self.space.teacher, Curves(self.run.folder).record
+        return RecipeRun(settings, self.run, self.runtime, self._read[key], whole, record)
 
     def check(self) -> None:
         """Refuses bad input."""
