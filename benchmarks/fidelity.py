@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -92,14 +92,20 @@ def scores(base: Stepwise, settings: Settings, students: list[Row]) -> Any:
     pipeline.teacher = base.teacher
     pipeline.check()
     mini = pipeline.mini
-    mini.train(
-        mini.start(Candidate(pipeline.space.smallest)), until=0.01
-    )  # the first one pays for much
+    small = replace(candidate_of(students[0]), architecture=pipeline.space.smallest)
+    mini.train(mini.start(small), small.recipe, small.vocabulary, until=0.01)  # pays for much
     for student in students:
-        start = time.perf_counter()
-        loss = mini.train(mini.start(Candidate(Architecture.from_params(student["architecture"]))))
+        start, own = time.perf_counter(), candidate_of(student)
+        loss = mini.train(mini.start(own), own.recipe, own.vocabulary)
         seconds = time.perf_counter() - start
         yield {"trial": student["trial"], "loss": loss, "seconds": round(seconds, 2)}
+
+
+def candidate_of(student: Row) -> Candidate:
+    """A student with the recipe and vocabulary that it was scored with."""
+    whole = Candidate(Architecture.from_params(student["architecture"]))
+    own = {name: student[name] for name in ("recipe", "vocabulary") if name in student}
+    return replace(whole, **own)
 
 
 def table(known: dict[str, Any], variants: list[str], rows: list[Row]) -> list[Row]:

@@ -30,6 +30,7 @@ from kdnas.space import Candidate
 from kdnas.space.known_shapes import hand_picked
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.workflow.preparing.inputs import with_latency_input
 
 Row = dict[str, Any]
 
@@ -38,6 +39,7 @@ def main() -> None:
     """Chooses the shapes, trains those that are missing."""
     args = _arguments()
     flags = {
+        "teacher": args.teacher,
         "task": args.task,
         "data_dir": args.data_dir,
         "out": args.out,
@@ -48,7 +50,8 @@ def main() -> None:
         "teacher_lr": 1e-4,
     }
     settings = load_settings((), {k: v for k, v in flags.items() if v is not None})
-    pipeline = Stepwise(Run.create(with_type_defaults(settings, load_spec(args.task))))
+    settings = with_latency_input(with_type_defaults(settings, load_spec(args.task)))
+    pipeline = Stepwise(Run.create(settings))
     pipeline.run.save()
     file = args.out / "fidelity.json"
     known = read_json(file) or {
@@ -66,6 +69,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--teacher", help="Folder or hub id; default: the embedded MiniLM.")
     parser.add_argument("--task", required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -109,6 +113,10 @@ def chosen(pipeline: Stepwise, args: argparse.Namespace) -> list[Row]:
         print(f"{len(found)}  {candidate.label}  {costs.speedup:.2f}x", flush=True)
         if len(found) == args.students:
             break
+    if not found:
+        raise SystemExit(
+            f"no student is {args.speedup:g} to {args.within * args.speedup:g} times as fast"
+        )
     return found
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-import yaml
+from quality import in_one_line, read_plan, wanted_tasks
 
 from kdnas.config import Settings, load_settings
 from kdnas.config.assistants import in_words, problem_of_assistants
@@ -34,6 +34,8 @@ from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
 from kdnas.space import Candidate, Pruning
 from kdnas.study.winner import Winner
+from kdnas.tasks import load_spec
+from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.distilling.assistants import assistants_of
 from kdnas.workflow.distilling.distil import distil, step_name
 from kdnas.workflow.distilling.measure import measured
@@ -61,9 +63,14 @@ class Method:
 def main() -> None:
     """Makes what is missing; prints a table, adds to the entry."""
     args = _arguments()
-    plan = yaml.safe_load(args.plan.read_text())
+    with in_one_line():
+        _compare(args)
+
+
+def _compare(args: Any) -> None:
+    plan = read_plan(args.plan)
     results: dict[str, Any] = {}
-    for task in args.tasks or plan["tasks"]:
+    for task in wanted_tasks(plan, args):
         cells: Cells = {}
         for seed in args.seeds:
             prepared = prepared_for(plan, args, task, seed)
@@ -77,13 +84,20 @@ def main() -> None:
 
 def prepared_for(plan: Mapping[str, Any], args: Any, task: str, seed: int) -> Prepared:
     """A run's teacher, space and proxy."""
-    flags = {**plan["settings"], **plan["tasks"].get(task, {}), "task": task, "seed": seed}
-    flags |= {"data_dir": args.data_dir, "out": args.out / task / str(seed), "pruned": "ziplm"}
-    flags |= {"sparsity": 0.0, "teacher": args.teacher, "threads": args.threads}
-    settings: Settings = load_settings((), {k: v for k, v in flags.items() if v is not None})
-    context = open_context(Run.create(with_latency_input(settings)))
+    context = open_context(Run.create(settings_of(plan, args, task, seed)))
     inputs = read_inputs(context)
     return prepare(context, inputs, load_given_teacher(context, inputs))
+
+
+def settings_of(plan: Mapping[str, Any], args: Any, task: str, seed: int) -> Settings:
+    """Those of a run that `kdnas distill --pruned` makes; the command's win over the plan's."""
+    flags = {"task": task, **(plan.get("settings") or {}), **plan["tasks"][task], "seed": seed}
+    flags |= {"data_dir": args.data_dir, "out": args.out / task / str(seed), "pruned": "ziplm"}
+    given = {"teacher": args.teacher, "threads": args.threads}
+    flags |= {"sparsity": 0.0, **{k: v for k, v in given.items() if v is not None}}
+    settings: Settings = load_settings((), flags)
+    spec = load_spec(settings.task or task, settings.tasks)
+    return with_latency_input(with_type_defaults(settings, spec))
 
 
 def cells_of(
@@ -106,12 +120,29 @@ def cells_of(
             except KdnasError as error:  # out of reach, or an assistant smaller than its student
                 say(f"{candidate.label}: {error}")
         if not args.methods or DENSE in args.methods:
-            near = target.speedup
-            if not near:
-                first = Pruning(methods[0].method, target.sparsity)
-                like = cell_of(prepared, Candidate(shape, pruning=first), methods[0].name)
-                near = like["speedup"]
-            yield target.target, DENSE, dense_cell(prepared, target, near)
+            try:
+                yield (
+                    target.target,
+                    DENSE,
+                    dense_cell(prepared, target, near_for(prepared, target, methods)),
+                )
+            except KdnasError as error:  # the student that it is to be as fast as is out of reach
+                say(f"{DENSE}, {target.target}: {error}")
+
+
+def near_for(prepared: Prepared, target: Pruning, methods: Sequence[Method]) -> float:
+    """The speed-up of a dense shape: what is asked, or that of a plan's first method.
+
+    Raises:
+        KdnasError: The plan has no method, or the student of it is out of reach.
+    """
+    if target.speedup:
+        return target.speedup
+    if not methods:
+        raise KdnasError("a plan of dense shapes alone has speedups, no sparsities")
+    first = Pruning(methods[0].method, target.sparsity)
+    whole = Candidate(prepared.inputs.space.teacher, pruning=first)
+    return float(cell_of(prepared, whole, methods[0].name)["speedup"])
 
 
 def methods_of(plan: Mapping[str, Any]) -> list[Method]:
@@ -244,7 +275,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plan", type=Path, default=Path(__file__).with_name("pruned.yaml"))
-    parser.add_argument("--teacher", help="Default: the embedded MiniLM.")
+    parser.add_argument("--teacher", help="Default: the plan's, else the embedded MiniLM.")
     parser.add_argument("--tasks", nargs="*", help="Default: all of the plan.")
     parser.add_argument("--targets", nargs="*", help="Such as 80%% or 4x; default: all.")
     parser.add_argument("--methods", nargs="*", help="Default: all of the plan.")

@@ -14,12 +14,14 @@ All is kept in run folders: the command can be stopped and repeated. `--json` wr
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kdnas import distill, load_run, resume, search
 from kdnas.config import read_yaml
-from kdnas.config.groups import AGAINST_A_SHAPE, is_of_a_search
+from kdnas.config.groups import AGAINST_A_SHAPE, PLAIN_RECIPE, is_of_a_search
+from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import DISTILLED, SEARCHED, EvaluatedModel, Report
 
@@ -36,7 +38,12 @@ ROWS = {
 def main() -> None:
     """Makes what is missing, prints the table, writes the entry."""
     args = _arguments()
-    found = {f"{speed:g}x": _at(speed, args) for speed in args.speeds}
+    found = dict[str, Any]()
+    for speed in args.speeds:
+        try:
+            found[f"{speed:g}x"] = _at(speed, args)
+        except MissedLimitError as error:  # other speeds have their figures
+            print(f"{speed:g}x is left out: {error}")
     print("\n".join(_table(found)))
     if args.json:
         whole = read_json(args.json) or {}
@@ -56,9 +63,12 @@ def _at(speed: float, args: argparse.Namespace) -> dict[str, Any]:
     more = {**common, "speedup": speed, "trials": args.trials, "config": args.config}
     report = finished(args.out / f"{speed:g}x", lambda out: search(*given, out=out, **more))
     own = next(m for name, m in _models(report).items() if name == SEARCHED)
-    plain = {key: value for file in args.config for key, value in read_yaml(file).items()}
-    plain = {k: v for k, v in plain.items() if k not in AGAINST_A_SHAPE and not is_of_a_search(k)}
-    texts = {**plain, **common, "architecture": own.architecture.label, "recipe": "sequence-level"}
+    texts = {
+        **of_one_recipe(args.config),
+        **common,
+        "architecture": own.architecture.label,
+        "recipe": "sequence-level",
+    }
     folder = args.out / f"{speed:g}x-sequence-level"
     alone = finished(
         folder, lambda out: distill(teacher=args.teacher, task=args.task, out=out, **texts)
@@ -68,6 +78,13 @@ def _at(speed: float, args: argparse.Namespace) -> dict[str, Any]:
         ROWS[name]: _figures(m, report.main_score) for name, m in models.items() if name in ROWS
     }
     return {"teacher": _figures(report.teacher, report.main_score), **figures}
+
+
+def of_one_recipe(files: Sequence[Path]) -> dict[str, Any]:
+    """The options in files that a student of a given shape and another recipe has, too."""
+    found = {key: value for file in files for key, value in read_yaml(file).items()}
+    other = {*AGAINST_A_SHAPE, *PLAIN_RECIPE, "recipe", "stages"}
+    return {k: v for k, v in found.items() if k not in other and not is_of_a_search(k)}
 
 
 def finished(folder: Path, make: Any) -> Report:
@@ -105,6 +122,8 @@ def _figures(model: EvaluatedModel, metric: str) -> dict[str, Any]:
 
 def _table(found: dict[str, dict[str, Any]]) -> list[str]:
     """Markdown; behind a mean over seeds stands its standard deviation."""
+    if not found:
+        return []
     metric = next(iter(next(iter(found.values()))["teacher"]))
     lines = [
         f"| wanted | model | shape | {metric} | parameters | speed |",

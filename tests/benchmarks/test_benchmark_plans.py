@@ -1,0 +1,180 @@
+"""Benchmarks by a plan of one's own: another teacher and tasks, some of which are not done yet."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from conftest import QUICK
+
+from kdnas.errors import KdnasError
+from kdnas.space import Candidate
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+HALF = {
+    **{"num_hidden_layers": 1, "num_attention_heads": 4, "hidden_size": 16},
+    **{"intermediate_size": 32, "hidden_act": "gelu"},
+}
+LABELS = {"name": "labels", "data": "task", "losses": {"task": 1}, "epochs": 0.1, "lr": 1e-3}
+TRANSFER = {**LABELS, "name": "transfer", "data": "transfer", "losses": {"logits": 1}}
+
+
+@pytest.fixture
+def plan(teacher_folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two tasks, a dense and a pruned student."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    entry = {"text": ["#1 String", "#2 String"], "label": "Quality"}
+    return {
+        "settings": {
+            **{k: v for k, v in QUICK.items() if k not in ("threads", "speedup")},
+            **{"teacher": str(teacher_folder), "teacher_epochs": 0.1, "tasks": {"mine": entry}},
+        },
+        "tasks": {"mine": {}, "rte": None},
+        "students": {"half": HALF, "pruned": {"pruning": "magnitude", "sparsity": 0.5}},
+        "variants": [
+            {"name": "half", "student": "half", "final": True, "settings": {"stages": [LABELS]}},
+            {"name": "pruned", "student": "pruned", "final": True, "settings": {"epochs": 0.1}},
+        ],
+    }
+
+
+@pytest.fixture
+def run(
+    plan: dict[str, Any], data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Runs benchmarks/quality.py; returns what it wrote."""
+    import quality
+
+    shutil.copytree(data_folder / "MRPC", tmp_path / "data" / "mine")
+    file, found = tmp_path / "plan.yaml", tmp_path / "found.json"
+
+    def command(*more: str) -> dict[str, Any]:
+        file.write_text(yaml.safe_dump(plan))
+        places = ["--plan", file, "--data-dir", tmp_path / "data", "--out", tmp_path / "out"]
+        given = [*map(str, places), "--seeds", "1", "--threads", "1", "--json", str(found), *more]
+        monkeypatch.setattr(sys, "argv", ["quality.py", *given])
+        quality.main()
+        return dict(json.loads(found.read_text())["student-quality"])
+
+    return command
+
+
+def test_speeds_are_beside_the_teacher_of_the_plan_and_of_tasks_that_are_done(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    import quality
+
+    seen: dict[str, float] = {}
+    costs_of = quality.costs_of
+
+    def noted(pipeline: Any, given: dict[str, Any]) -> dict[str, float]:
+        found = costs_of(pipeline, given)
+        seen["teacher"] = pipeline.teacher.model.num_parameters()
+        return {"16x16": 3.0 if given is not HALF and "pruning" in given else 5.0, **found}
+
+    monkeypatch.setattr(quality, "costs_of", noted)
+    entry = run("--tasks", "mine")
+    assert entry["tasks"] == ["mine"] and set(entry["students"]) == {"2x", "4x"}
+    assert entry["students"]["2x"]["student"] == {"pruning": "magnitude", "sparsity": 0.5}
+    costs = entry["students"]["4x"]["speedup"]
+    assert {"1x16", "32x16", "params"} <= costs.keys() and costs["params"] < seen["teacher"] < 1e5
+    assert "| | mine | mean |" in capsys.readouterr().out
+
+
+def test_what_no_run_can_have_is_refused_before_a_teacher_is_trained(
+    run: Callable[..., dict[str, Any]], plan: dict[str, Any], tmp_path: Path
+) -> None:
+    given = plan["variants"][0]
+    for changes, told in (
+        ({"student": "whole"}, "no student 'whole'"),
+        ({"settings": {"epoch": 1}}, "did you mean"),
+    ):
+        plan["variants"] = [given | changes]
+        with pytest.raises(SystemExit, match=told):
+            run("--tasks", "mine")
+    assert not (tmp_path / "out" / "mine" / "teacher").exists()
+
+
+def test_each_recipe_has_its_own_transfer_set_made_once(
+    plan: dict[str, Any], make_run: Callable[..., Any]
+) -> None:
+    from quality import with_changes
+    from support.stepwise import Stepwise
+
+    pipeline = Stepwise(make_run(teacher_epochs=0.1))
+    found = []
+    for rows, seed in ((230, 0), (240, 0), (230, 7)):
+        changes = {"transfer_rows": rows, "seed": seed, "stages": [TRANSFER]}
+        by = with_changes(pipeline.settings, pipeline.data.spec, changes)
+        found.append(pipeline.full_by(by).resources)
+    assert found[0] is found[2] and found[0] is not found[1]
+
+
+def test_pruned_students_are_of_the_teacher_and_the_recipe_of_their_type(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    from pruned import settings_of
+
+    args: Any = SimpleNamespace(data_dir=tmp_path, out=tmp_path / "out", teacher=None, threads=1)
+    tasks = {"mrpc": {"task": "mrpc"}}
+    settings = settings_of({**plan, "tasks": tasks}, args, "mrpc", 0)
+    assert settings.teacher == plan["settings"]["teacher"]
+    assert "relations" in settings.full_stages[0].losses
+    assert settings_of({"tasks": tasks}, args, "mrpc", 0).teacher is None
+
+
+def test_recipes_of_ones_own_tasks_have_an_entry_and_bare_ones_are_refused(
+    plan: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import recipes
+
+    file, out = tmp_path / "plan.yaml", tmp_path / "results.jsonl"
+    file.write_text(yaml.safe_dump(plan))
+    kinds = recipes.task_types(recipes.read_plan(file))
+    scores = {"scores": {"accuracy": 0.5}, "selection": {"accuracy": 0.5}, "seconds": 1}
+    out.write_text(json.dumps({"task": "mine", "variant": "2x logits", "seed": 0, **scores}))
+    found = recipes.entry(recipes.results(out), kinds)
+    assert found["mine"]["2x"]["logits"]["mean"] == 0.5
+    assert recipes.entry(recipes.results(tmp_path / "nothing"), kinds) == {"default": {}}
+    places = ["--plan", str(file), "--data-dir", str(tmp_path), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["recipes.py", *places, "--recipes", "default"])
+    with pytest.raises(SystemExit, match="default has no stages"):
+        recipes.main()
+
+
+def test_two_tasks_of_one_name_are_refused(plan: dict[str, Any], tmp_path: Path) -> None:
+    from quality import read_plan
+
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump({"tasks": {"sst2": {}, "SST-2": {}}}))
+    with pytest.raises(KdnasError, match="two tasks called 'sst2'"):
+        read_plan(file)
+    file.write_text("settings: {}")
+    with pytest.raises(KdnasError, match="names no tasks"):
+        read_plan(file)
+
+
+def test_students_are_scored_again_by_their_recipe(plan: dict[str, Any]) -> None:
+    from fidelity import candidate_of
+
+    student = {"architecture": HALF, "recipe": "pkd", "vocabulary": "task"}
+    found = candidate_of(student)
+    assert (found.recipe, found.vocabulary) == ("pkd", "task")
+    assert candidate_of({"architecture": HALF}) == Candidate(found.architecture)
+
+
+def test_options_of_a_search_by_another_recipe_are_left_to_it(
+    plan: dict[str, Any], tmp_path: Path
+) -> None:
+    from seq2seq import of_one_recipe
+
+    file = tmp_path / "own.yaml"
+    file.write_text("{epochs: 2, recipe: transfer, batch_size: 8, trials: 3}")
+    assert of_one_recipe([file]) == {"batch_size": 8}
