@@ -11,6 +11,9 @@ from transformers import PreTrainedModel
 from kdnas.errors import KdnasError
 from kdnas.tasks import EncodedExamples
 
+# What names of tensors have in them that belong to the head of an encoder-decoder.
+HEADS = ("lm_head", "cls.predictions", "final_logits_bias")
+
 
 def check_inputs(data: EncodedExamples, config: Any) -> EncodedExamples:
     """Refuses tokens and token types for which the teacher has no embedding; returns the data.
@@ -33,20 +36,19 @@ def check_inputs(data: EncodedExamples, config: Any) -> EncodedExamples:
 
 
 def check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) -> bool:
-    """Refuses an encoder that transformers filled up, and weights that are not numbers.
+    """Refuses a body that transformers filled up, and weights that are not numbers.
 
     The pooler counts as part of the head, which may be fresh.
 
     Returns:
         Whether every tensor of the head came from the checkpoint.
     """
-    prefix = f"{model.base_model_prefix}."
     missing = sorted(info["missing_keys"])
     unlike = {
         key: f"{key} is {_by(found)}, not {_by(expected)}"
         for key, found, expected in sorted(info["mismatched_keys"])
     }
-    inside = [key for key in (*missing, *unlike) if key.startswith(prefix) and "pooler" not in key]
+    inside = [key for key in (*missing, *unlike) if _is_of_body(model, key)]
     problems = []
     if lacking := [key for key in missing if key in inside]:
         problems.append(f"the checkpoint lacks {_some(lacking)}")
@@ -64,6 +66,14 @@ def check_weights(name: str, model: PreTrainedModel, info: Mapping[str, Any]) ->
                 "give an undamaged checkpoint"
             )
     return not (missing or unlike)
+
+
+def _is_of_body(model: PreTrainedModel, key: str) -> bool:
+    if "pooler" in key:
+        return False
+    if model.config.is_encoder_decoder:  # some have no base model below which names could begin
+        return not any(head in key for head in HEADS)
+    return key.startswith(f"{model.base_model_prefix}.")
 
 
 def _some(items: list[str]) -> str:

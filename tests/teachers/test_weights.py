@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import small_config, small_tokenizer
 from safetensors.torch import load_file, save_file
+from support.tiny_pairs import VARIANTS, tiny_pair
+from support.tiny_writers import WORDS, writers_tokenizer
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -118,3 +121,40 @@ def test_any_head_will_do(model_type: str, kind: type[AutoModel], tmp_path: Path
     assert not teacher.has_head
     table = teacher.model.get_input_embeddings().weight
     torch.testing.assert_close(table, model.get_input_embeddings().weight)
+
+
+def save_pair(folder: Path, model_type: str, **changes: Any) -> Path:
+    tiny_pair(model_type, vocab_size=WORDS, **changes).save_pretrained(folder)
+    writers_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("model_type", "changes"), VARIANTS)
+def test_every_encoder_decoder_is_whole(
+    model_type: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    """Though its head is tied, or its file lacks what the config says."""
+    assert load_teacher(str(save_pair(tmp_path, model_type, **dict(changes))), None).has_head
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "said"),
+    [
+        ("bart", {"encoder_ffn_dim": 48}, "model.encoder.layers.0.fc1.bias is 64, not 48"),
+        ("t5", {"num_layers": 6}, "lacks encoder.block.4.layer.0.SelfAttention.k.weight"),
+        ("t5", {"d_ff": 48}, "DenseReluDense.wi.weight is 64x32, not 48x32"),
+        ("mt5", {"num_decoder_layers": 5}, "lacks decoder.block.3.layer.0.SelfAttention.k.weight"),
+        ("encoder-decoder", {"num_hidden_layers": 6}, "lacks decoder.bert.encoder.layer.3."),
+        ("encoder-decoder", {"intermediate_size": 48}, "intermediate.dense.bias is 64, not 48"),
+    ],
+)
+def test_an_encoder_decoder_that_does_not_fit_its_config_is_refused(
+    model_type: str, changes: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    folder = save_pair(tmp_path, model_type)
+    if model_type == "encoder-decoder":
+        decoder = json.loads((folder / "config.json").read_text())["decoder"]
+        changes = {"decoder": decoder | changes}  # type: ignore[dict-item]
+    change_config(folder, **changes)
+    with pytest.raises(KdnasError, match=f"do not fit its config: .*{said}"):
+        load_teacher(str(folder), None)
