@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Temperatures at which the amount of the rest is exact.
-TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
+# Temperatures at which the amount of the rest is exact; at others it would be too large.
+TEMPERATURES = (1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 20.0)
 NEVER = -1e4
 
 
@@ -68,10 +68,13 @@ class TopLogits:
 
 
 def _rest_at(rest: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """The rest's amount: linear in 1 / T between known ones, the last of which is at infinity."""
+    """The rest's amount: linear in 1 / T between known ones, the last of which is at infinity.
+
+    Between them that is too large, as its logarithm is convex in 1 / T.
+    """
     exponent = 1 / temperature
     known = [*(1 / t for t in TEMPERATURES), 0.0]
-    if exponent >= known[0]:  # below the first temperature, where the rest is smaller still
+    if exponent >= known[0]:  # below the first temperature it is no larger than this
         return (rest[:, 0] * exponent).clamp_min(NEVER)
     values = torch.cat([rest, others.clamp_min(1).log()[:, None]], dim=1)
     i = next(i for i in range(len(known) - 1) if known[i + 1] <= exponent)
@@ -105,7 +108,8 @@ def top_divergence(
     """KL divergence from a teacher's kept outputs and its rest, times the temperature squared.
 
     A mean over units, 0 where there are none. The rest is one outcome to both, so that the value
-    is never above that of all outputs. Without `entropy` it is the soft cross-entropy.
+    at one of TEMPERATURES is never above that of all outputs. Without `entropy` it is the soft
+    cross-entropy.
 
     Args:
         student: All logits, shape (units, outputs).

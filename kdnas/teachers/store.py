@@ -28,6 +28,7 @@ from kdnas.distillation.modules import outputs_a_token
 from kdnas.distillation.outputs import HEADS, ModelOutputs, OutputRequest, State, hidden_states
 from kdnas.distillation.precision import working_precision
 from kdnas.distillation.signals import LiveSignal, ViewedSignal
+from kdnas.distillation.top_logits import TEMPERATURES
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.cache import use
@@ -192,7 +193,8 @@ def store_key(
     made = {str(state): tensors_digest(views[state].learnt()) for state in sorted(views)}
     also: dict[str, Any] = {"views": made} if made else {}
     also |= {"recorded": teacher.scale} if teacher.recorded else {}
-    also |= {"kept": asdict(KEEP)} if teacher.architecture.decoder else {}
+    if teacher.architecture.decoder:
+        also["kept"] = asdict(KEEP) | {"temperatures": TEMPERATURES}
     if _logit_bytes(teacher) >= LOGIT_BYTES * MANY:  # once kept like those of a vocabulary
         also["logits"] = "all"
     return teacher_key(teacher, data, head=teacher.has_head, precision=precision, **also)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kdnas.distillation.top_logits import NEVER, Keep, TopLogits, top_of
+from kdnas.distillation.top_logits import NEVER, TEMPERATURES, Keep, TopLogits, top_of
 from kdnas.tasks.encode import offsets_of, ragged_rows
 
 IDS, LOGS = "top-ids.i32", "top-logs.f16"
@@ -25,7 +25,7 @@ COUNTS, REST, OUTPUTS = "top-counts.npy", "top-rest.npy", "top-outputs.npy"
 MANY = 2048
 KEEP = Keep()
 # Bytes of a unit at most: of its kept outputs, how many they are, and of the rest.
-UNIT_BYTES = KEEP.most * 6 + 8 + 16
+UNIT_BYTES = KEEP.most * 6 + 8 + 4 * len(TEMPERATURES)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from support.tiny_pairs import pair_batch, tiny_pair
 from kdnas.distillation.forward import forward
 from kdnas.distillation.losses.logits import LogitsLoss, LogitsOptions
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest
-from kdnas.distillation.top_logits import Keep, TopLogits, top_divergence, top_of
+from kdnas.distillation.top_logits import TEMPERATURES, Keep, TopLogits, top_divergence, top_of
 from kdnas.space import Architecture
 
 
@@ -132,3 +132,24 @@ def test_squared_errors_of_a_vocabulary_are_refused() -> None:
     assert problem and problem.startswith("invalid logit_loss mse: of a vocabulary")
     assert LogitsLoss.problem(squared, pair.encoder, [pair.encoder]) is None
     assert LogitsLoss.problem(LogitsOptions(), pair, [pair]) is None
+
+
+@pytest.mark.parametrize("temperature", TEMPERATURES)
+def test_it_is_never_above_that_of_all_outputs_and_0_for_the_teacher(temperature: float) -> None:
+    torch.manual_seed(0)
+    teacher = 3 * torch.randn(50, 400)
+    top = top_of(teacher, Keep(0.9, 16))
+    assert top_divergence(teacher, top, temperature).item() == pytest.approx(0, abs=1e-5)
+    for student in (teacher + 0.1 * torch.randn(50, 400), torch.randn(50, 400)):
+        whole = divergence(student, teacher, temperature).item()
+        assert top_divergence(student, top, temperature).item() <= whole
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.5, 30.0])
+def test_temperatures_at_which_the_rest_is_not_known_are_refused(temperature: float) -> None:
+    pair = Architecture(4, 4, 32, 64, "gelu", 3)
+    options = LogitsOptions(temperature=temperature)
+    problem = LogitsLoss.problem(options, pair, [pair])
+    assert problem and problem.startswith(f"invalid temperature {temperature:g}: of a vocabulary")
+    assert problem.endswith("at temperatures 1, 2, 3, 4, 5, 8, 10 and 20; give one of these")
+    assert LogitsLoss.problem(options, pair.encoder, [pair.encoder]) is None

@@ -10,7 +10,7 @@ from torch import Tensor
 from kdnas.distillation.batches import Batch
 from kdnas.distillation.losses.base import DistillationLoss, LossOptions, Shapes
 from kdnas.distillation.outputs import ModelOutputs, OutputRequest
-from kdnas.distillation.top_logits import top_divergence
+from kdnas.distillation.top_logits import TEMPERATURES, top_divergence
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
 from kdnas.tasks.types.base import LogitLoss
@@ -87,14 +87,20 @@ class LogitsLoss(DistillationLoss):
     def problem(
         cls, options: LossOptions, teacher: Architecture, students: Collection[AnyArchitecture]
     ) -> str | None:
-        """Squared errors of a vocabulary's logits, of which a store has the likeliest alone."""
+        """What needs all logits of a vocabulary, of which a store has the likeliest alone."""
         assert isinstance(options, LogitsOptions)
-        if options.logit_loss != "mse" or teacher.decoder is None:
+        if teacher.decoder is None:
             return None
-        return (
-            "invalid logit_loss mse: of a vocabulary the likeliest outputs alone are stored; give "
-            "kl or ce"
-        )
+        alone = "of a vocabulary the likeliest outputs alone are stored"
+        if options.logit_loss == "mse":
+            return f"invalid logit_loss mse: {alone}; give kl or ce"
+        if options.temperature not in TEMPERATURES:
+            *some, last = (f"{known:g}" for known in TEMPERATURES)
+            return (
+                f"invalid temperature {options.temperature:g}: {alone}, the others as one at "
+                f"temperatures {', '.join(some)} and {last}; give one of these"
+            )
+        return None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
         own = self.options
