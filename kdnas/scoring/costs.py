@@ -17,7 +17,7 @@ from kdnas.measure.onnx import in_runtime
 from kdnas.measure.quiet import computing
 from kdnas.space import AnyArchitecture, Candidate, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
-from kdnas.students import empty_student
+from kdnas.students import empty_student, writing_as
 from kdnas.students.vocabulary import Vocabulary
 from kdnas.tasks import task_type_of
 
@@ -191,7 +191,8 @@ class CostMeter:
             task = task_type_of(config, type(self.teacher).__name__)
             with device:  # random numbers are drawn there: a GPU does it in no time
                 student = empty_student(config, shape, task).eval()
-            return student.to(device)  # type: ignore[arg-type,no-any-return]
+            student.to(device)  # type: ignore[arg-type]
+        return writing_as(student, self.teacher)
 
     def _config_of(self, vocabulary: str) -> Any:
         """The teacher's config with another vocabulary."""

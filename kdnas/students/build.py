@@ -66,6 +66,13 @@ def empty_student(
     return student
 
 
+def writing_as(student: PreTrainedModel, teacher: PreTrainedModel) -> PreTrainedModel:
+    """The student, which now writes with the teacher's settings of generation, if it writes."""
+    if student.can_generate():
+        student.generation_config = copy.deepcopy(teacher.generation_config)
+    return student
+
+
 def build_student(
     teacher: PreTrainedModel,
     architecture: AnyArchitecture,
@@ -107,9 +114,7 @@ def _drawn_student(teacher: PreTrainedModel, architecture: AnyArchitecture) -> P
     family = family_of(teacher.config.model_type, teacher.config.model_type)
     config = student_config(teacher.config, family, architecture)
     student: PreTrainedModel = type(teacher)._from_config(config, dtype=torch.float32)
-    if student.can_generate():
-        student.generation_config = copy.deepcopy(teacher.generation_config)
-    return student
+    return writing_as(student, teacher)
 
 
 @dataclass(frozen=True)

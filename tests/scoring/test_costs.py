@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from support.stepwise import Stepwise
+from support.tiny_pairs import tiny_pair
 from transformers import PreTrainedModel
 
+from kdnas.config import Settings
+from kdnas.measure.onnx import rules_of
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.costs import FINAL, TOGETHER, CostMeter, Costs
-from kdnas.space import Candidate
+from kdnas.space import Candidate, family_of
+from kdnas.space.derivation import teacher_architecture
 
 
 class Scripted(CostMeter):
@@ -80,3 +84,16 @@ def test_more_than_fit_into_memory_are_timed_in_several_goes(make_run: Callable[
     found = pipeline.meter.of_candidates([Candidate(pipeline.space.smallest)] * (TOGETHER + 1))
     assert len(found) == TOGETHER + 1
     assert len({each.teacher_latency_ms for each in found[:TOGETHER]}) == 1
+
+
+@pytest.mark.parametrize("family", ["bart", "t5", "encoder-decoder"])
+def test_candidates_write_with_their_teachers_settings(family: str) -> None:
+    """What these cost a token, such as a search for repeated words, is not part of a speed-up."""
+    teacher = tiny_pair(family)
+    teacher.generation_config.update(no_repeat_ngram_size=3, bad_words_ids=[[5], [6]])
+    meter = CostMeter(teacher, Settings(latency_length=8))
+    shape = teacher_architecture(teacher.config, family_of(family, family))
+    student = meter.untrained(Candidate(shape))
+    assert student.generation_config == teacher.generation_config
+    assert student.generation_config is not teacher.generation_config
+    assert rules_of(student) == rules_of(teacher)

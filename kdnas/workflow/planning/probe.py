@@ -24,7 +24,7 @@ from kdnas.runtime.working_time import working_seconds
 from kdnas.scoring.limits import Limits
 from kdnas.space import Architecture, SearchSpace
 from kdnas.space.arithmetic import arithmetic
-from kdnas.students import empty_student
+from kdnas.students import empty_student, writing_as
 from kdnas.study.record import rows_on_record
 from kdnas.teachers.load import Teacher
 from kdnas.workflow.preparing.inputs import Inputs
@@ -81,7 +81,8 @@ def probe(
     usual = usual_shape(space, Limits.of(context.settings), count_params(given.model))
 
     def made(shape: Architecture) -> PreTrainedModel:
-        return empty_student(given.model.config, shape, spec.task_type)
+        student = empty_student(given.model.config, shape, spec.task_type)
+        return writing_as(student, given.model)
 
     with silently(), torch.random.fork_rng(devices=[]):
         teacher_step = _training(context, inputs, given, made(space.teacher)) if tune else 0.0
