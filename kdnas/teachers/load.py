@@ -31,7 +31,12 @@ from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import UNSCALED, LabelScale
 from kdnas.teachers.head import order_outputs
 from kdnas.teachers.sound import check_weights, refuse_code
-from kdnas.teachers.tokenizer import as_used, fit_embeddings, vocabulary_size
+from kdnas.teachers.tokenizer import (
+    as_used,
+    fit_embeddings,
+    set_vocabulary_size,
+    vocabulary_size,
+)
 from kdnas.teachers.trained_head import has_class, has_head, mapped_outputs, order_by_names
 
 EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -170,7 +175,7 @@ def load_parts(name: str) -> tuple[Any, Any]:
             f"the tokenizer of {name} has {several(added, 'token')} without an embedding in the "
             "model; they are read as unknown"
         )
-        config.vocab_size = size
+        set_vocabulary_size(config, size)
     return config, tokenizer
 
 

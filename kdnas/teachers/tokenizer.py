@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from kdnas.config.options.base import MOST_TOKENS
 from kdnas.errors import KdnasError
 from kdnas.space import family_of
-from kdnas.space.families.family import Place
+from kdnas.space.families import SIDES, Place
 
 # Where a tokenizer names no padding token, one of its other special tokens serves.
 SPECIAL = ("sep_token_id", "eos_token_id", "cls_token_id", "unk_token_id")
@@ -86,8 +88,54 @@ def fit_embeddings(model: PreTrainedModel, tokenizer: Any, size: int) -> None:
     before = int(model.config.vocab_size)
     if size <= before:
         return
-    model.resize_token_embeddings(size, mean_resizing=False)
-    table = model.get_input_embeddings().weight
+    _resize(model, size)
+    set_vocabulary_size(model.config, size)
     unknown = tokenizer.unk_token_id
     known = unknown is not None and unknown < before
-    table[before:] = table[unknown] if known else table[:before].mean(0)
+    for table in _tables(model, size):
+        table[before:] = table[unknown] if known else table[:before].mean(0)
+
+
+def set_vocabulary_size(config: Any, size: int) -> None:
+    """Says how many tokens a model has, in each place of its config that does."""
+    family = family_of(config.model_type, config.model_type)
+    inner = [getattr(config, side) for side in SIDES] if family.inner else []
+    for one in (config, *inner):
+        one.vocab_size = size
+    if getattr(config, "decoder_vocab_size", None) is not None:  # Marian's
+        config.decoder_vocab_size = max(size, config.decoder_vocab_size)
+
+
+def _resize(model: Any, size: int) -> None:
+    family = family_of(model.config.model_type, model.config.model_type)
+    if family.inner:
+        for part in (model.encoder, model.decoder):
+            part.resize_token_embeddings(size, mean_resizing=False)
+        return
+    head, own = model.get_output_embeddings(), None
+    if head is not None and all(head.weight is not e.weight for e in _embeddings(model)):
+        own = head.weight
+    model.resize_token_embeddings(size, mean_resizing=False)
+    apart = not getattr(model.config, "share_encoder_decoder_embeddings", True)
+    if apart and model.config.decoder_vocab_size < size:
+        model.resize_decoder_token_embeddings(size)
+    if own is not None and len(own) < size:  # T5 1.1's, which a change of size ties to the others
+        more = own.new_zeros(size - len(own), own.shape[1])
+        model.get_output_embeddings().weight = nn.Parameter(torch.cat([own, more]))
+
+
+def _embeddings(model: Any) -> list[nn.Embedding]:
+    """Those that a model's stacks read tokens with; they may be one."""
+    two = model.config.is_encoder_decoder
+    stacks = (model.get_encoder(), model.get_decoder()) if two else (model,)
+    return [stack.get_input_embeddings() for stack in stacks]
+
+
+def _tables(model: Any, size: int) -> Iterator[Tensor]:
+    """Embeddings and head: whatever has a row for each of so many tokens."""
+    head = model.get_output_embeddings()
+    for module in (*_embeddings(model), *([] if head is None else [head])):
+        yield from (table for table in module.parameters() if len(table) == size)
+    bias = getattr(model, "final_logits_bias", None)
+    if bias is not None and bias.shape[1] == size:
+        yield bias[0]

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 import torch
 from conftest import small_tokenizer
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+from support.tiny_pairs import tiny_pair
+from support.tiny_writers import UNKNOWN, WORDS, writers_tokenizer
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
@@ -101,3 +108,38 @@ def test_a_tokenizer_of_another_model_is_refused(make_teacher: Callable[..., Pat
     folder = make_teacher("bert", vocab_size=30)
     with pytest.raises(KdnasError, match=r"tokens up to \d+, but the model's vocab_size is 30; gi"):
         load_parts(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("bart", {}),
+        ("marian", {"share_encoder_decoder_embeddings": False}),
+        ("t5", {"tie_word_embeddings": False}),
+        ("encoder-decoder", {}),
+        ("encoder-decoder", {"inner": "roberta"}),
+    ],
+)
+@torch.no_grad()
+def test_both_stacks_and_the_head_know_tokens_that_were_added_to_the_tokenizer(
+    family: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = tiny_pair(family, vocab_size=WORDS, **changes)
+    whole.save_pretrained(tmp_path / "old")
+    tokenizer = writers_tokenizer()
+    tokenizer.add_tokens(["[URL]"])
+    tokenizer.save_pretrained(tmp_path / "old")
+    config, _ = load_parts(str(tmp_path / "old"))
+    teacher = load_teacher(str(tmp_path / "old"), None)
+    planned = AutoModelForSeq2SeqLM.from_config(config).state_dict()
+    assert {k: v.shape for k, v in planned.items()} == {
+        k: v.shape for k, v in teacher.model.state_dict().items()
+    }
+    student_artifact(tmp_path / "new", {}, teacher.tokenizer).write(teacher.model)
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "new").eval()
+    ids = {token: torch.tensor([[5, token, 7]]) for token in (WORDS, UNKNOWN)}
+    new, unknown = (model(input_ids=i, decoder_input_ids=i).logits for i in ids.values())
+    expected = whole(input_ids=ids[UNKNOWN], decoder_input_ids=ids[UNKNOWN]).logits
+    torch.testing.assert_close(unknown[..., :WORDS], expected)
+    torch.testing.assert_close(new, unknown)
+    torch.testing.assert_close(new[..., WORDS], new[..., UNKNOWN])
