@@ -34,6 +34,7 @@ from kdnas.teachers.sound import check_weights, refuse_code
 from kdnas.teachers.tokenizer import (
     as_used,
     fit_embeddings,
+    longest_target,
     set_vocabulary_size,
     vocabulary_size,
 )
@@ -196,7 +197,8 @@ def load_teacher(
         seed: Draws missing tensors of the head.
         label_map: The head's outputs, by name or number, in the order of the task's labels;
             default: matched by their names, else as they are.
-        options: By which inputs are encoded for it; a model keeps what its users need.
+        options: By which inputs are encoded for it; a model keeps what its users need. Texts that
+            it writes are in any case no longer than its decoder has positions.
 
     Raises:
         KdnasError: Some part cannot be loaded, the encoder does not fit its config, the label map
@@ -218,7 +220,7 @@ def load_teacher(
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:
         model.config.kdnas_task_type = task.name
-        task.adapt(model, options or {}, tokenizer)
+    task.adapt(model, options or {}, tokenizer, longest_target(model.config))
     trained = check_weights(name, model, info)
     trained &= has_head(config, spec) if spec else has_class(config, task)
     if spec and trained and not label_map:

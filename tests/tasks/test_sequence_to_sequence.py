@@ -32,6 +32,7 @@ from kdnas.errors import KdnasError
 from kdnas.tasks import TASK_TYPES, EncodedExamples, Examples, encode, load_spec
 from kdnas.tasks.sequences import soft_targets
 from kdnas.tasks.sequences.floor import LEAD, NEAREST
+from kdnas.tasks.sequences.greedy import greedy_rules
 from kdnas.tasks.sequences.targets import first_read, read_targets
 from kdnas.tasks.types.base import object_rows
 from kdnas.teachers.load import Teacher, load_teacher
@@ -298,3 +299,42 @@ def test_a_constant_answer_where_many_rows_have_it() -> None:
     assert said.name == "yes"
     assert list(said.predict(examples())) == ["yes"] * 3
     assert KIND.constant_answers(object_rows([(str(i),) for i in range(50)]), ()) == ()
+
+
+def limited(folder: Path, **length: int) -> Teacher:
+    """A teacher whose decoder has 16 positions, and whose checkpoint says how long texts are."""
+    save_writer(folder, max_position_embeddings=16)
+    file = folder / "generation_config.json"
+    own = {**json.loads(file.read_text()), **length, "eos_token_id": None}
+    file.write_text(json.dumps(own))
+    return load_teacher(str(folder), None)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({}, {"max_new_tokens": 16}),
+        ({"max_length": 12}, {"max_length": 12}),
+        ({"max_length": 64}, {"max_length": 17}),
+        ({"max_new_tokens": 64}, {"max_new_tokens": 16}),
+    ],
+)
+@torch.no_grad()
+def test_texts_are_as_long_as_a_checkpoint_says_and_its_decoder_has_positions(
+    said: dict[str, int], kept: dict[str, int], tmp_path: Path
+) -> None:
+    model = limited(tmp_path, **said).model
+    found = {name: getattr(model.generation_config, name) for name in kept}
+    assert found == kept
+    ids = torch.full((1, 5), 7)
+    written = KIND.generate(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+    assert written.shape == (1, 12 if said == {"max_length": 12} else 17)
+    assert greedy_rules(model, 128)[0].max_new_tokens == written.shape[1] - 1
+
+
+def test_a_checkpoint_that_says_20_tokens_writes_as_many() -> None:
+    model = AutoModelForSeq2SeqLM.from_config(writers_config("bart"))
+    model.generation_config.update(max_length=20)
+    KIND.adapt(model, KIND.encode_options({}, model.config))
+    own = model.generation_config
+    assert (own.max_length, own.max_new_tokens) == (20, None)

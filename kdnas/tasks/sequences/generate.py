@@ -11,8 +11,6 @@ from kdnas.errors import KdnasError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# What a generation config without a length of its own means: too short for most targets.
-_USUAL = (None, 20)
 # What only sampling reads, only a search with beams, and only a cache.
 _PROBABILITIES = ("top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
 _SAMPLING = ("temperature", "top_k", *_PROBABILITIES)
@@ -20,11 +18,20 @@ _BEAMS = ("early_stopping", "length_penalty")
 _CACHE = ("cache_implementation", "cache_config")
 
 
-def length_options(model: Any, longest: int) -> dict[str, int]:
-    """New tokens at most, where the checkpoint's generation config says nothing of it."""
+def length_options(model: Any, longest: int, positions: int | None = None) -> dict[str, int]:
+    """How long texts are at most, where the checkpoint's generation config is to say it otherwise.
+
+    Args:
+        model: Of transformers.
+        longest: New tokens at most where it says nothing of them.
+        positions: Those of the decoder, which no text exceeds, whatever it says.
+    """
     own = model.generation_config
-    says = own.max_new_tokens is not None or own.max_length not in _USUAL
-    return {} if says else {"max_new_tokens": longest}
+    for name, more in (("max_new_tokens", 0), ("max_length", 1)):  # the latter with the first read
+        said = getattr(own, name)
+        if said is not None:
+            return {name: positions + more} if positions and said > positions + more else {}
+    return {"max_new_tokens": min(longest, positions or longest)}
 
 
 def start_option(model: Any, tokenizer: Any, read: int) -> dict[str, int]:

@@ -296,8 +296,16 @@ class TaskType:
         """What `encode` takes by name, from values of `encode_settings` and a model's config."""
         return dict(given)
 
-    def adapt(self, model: Any, options: Mapping[str, Any], tokenizer: Any = None) -> None:
+    def adapt(
+        self,
+        model: Any,
+        options: Mapping[str, Any],
+        tokenizer: Any = None,
+        positions: int | None = None,
+    ) -> None:
         """Makes a loaded model, in place, one that knows by itself how its inputs are encoded.
+
+        `options` are as `encode_options` gives them, or none; `positions` are those of a decoder.
 
         Raises:
             KdnasError: It and its tokenizer contradict each other.

@@ -151,7 +151,13 @@ class SequenceToSequence(TaskType):
             "start": first_read(config),
         }
 
-    def adapt(self, model: Any, options: Mapping[str, Any], tokenizer: Any = None) -> None:
+    def adapt(
+        self,
+        model: Any,
+        options: Mapping[str, Any],
+        tokenizer: Any = None,
+        positions: int | None = None,
+    ) -> None:
         """Its config keeps the prefix, its generation config how texts begin and how long they are.
 
         Raises:
@@ -160,10 +166,10 @@ class SequenceToSequence(TaskType):
         """
         if options.get("source_prefix"):
             model.config.prefix = options["source_prefix"]
-        if "max_target_length" not in options:
-            return
-        own = length_options(model, options["max_target_length"])
-        if tokenizer is not None and first_read(model.config) is None:
+        longest = options.get("max_target_length", LONGEST)
+        own = length_options(model, longest, positions)
+        begins = "max_target_length" in options and tokenizer is not None
+        if begins and first_read(model.config) is None:
             own |= start_option(model, tokenizer, last_token(tokenizer))
         update_config(model.generation_config, own)
 
