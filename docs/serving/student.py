@@ -6,13 +6,14 @@ onnxruntime, tokenizers and numpy. Answers as `kdnas predict --json` does.
 
 import json
 import sys
+from bisect import bisect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, pre_tokenizers
 
 Text = str | tuple[str, str]  # a text, or a pair of texts
 FIELDS = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
@@ -23,6 +24,9 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
     about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
     if about["task_type"] in ("question-answering", "sequence-to-sequence"):
         raise SystemExit(f"{about['task_type']}: take the code of {folder / 'README.md'}")
+    words = word_splitter(*about["words"]) if "words" in about else None
+    if about["task_type"] == "token-classification" and words is None:
+        raise SystemExit(f"{folder} is of an older kdnas: export the student again")
     token, pad_id = about["pad_token"]
     if not (folder / "tokenizer.json").exists():
         raise SystemExit(f"{folder} has no tokenizer.json: take the code of its README.md")
@@ -38,7 +42,7 @@ def load(folder: Path) -> Callable[[list[Text]], list[dict[str, Any]]]:
         [logits] = session.run(["logits"], {name: np.array(ids) for name, ids in inputs.items()})
         if about["task_type"] == "token-classification":
             each = zip(texts, rows, logits.astype(float), strict=True)
-            return [{"entities": entities(*one, about["labels"])} for one in each]
+            return [{"entities": entities(*one, about["tags"], words)} for one in each]
         if about["task_type"] == "multi-label":
             threshold = about["threshold"] or 0.5
             return [several(row, about["labels"], threshold) for row in logits.astype(float)]
@@ -64,25 +68,35 @@ def several(logits: np.ndarray, labels: list[str], threshold: float) -> dict[str
     return {"labels": said, "probabilities": shares}
 
 
-def entities(text: str, row: Any, logits: np.ndarray, labels: list[str]) -> list[dict[str, Any]]:
-    """Entities with their characters; the first piece of a tokenizer's word has its tag."""
+def word_splitter(run: str, in_run: str) -> pre_tokenizers.PreTokenizer:
+    """Finds the words of a text as `kdnas predict` does: what stands between spaces, in parts."""
+    split = pre_tokenizers.Split
+    parts = [split(Regex(run), "removed", invert=True), split(Regex(in_run), "isolated")]
+    return pre_tokenizers.Sequence(parts)
+
+
+def entities(
+    text: str, row: Any, logits: np.ndarray, tags: list[str], words: pre_tokenizers.PreTokenizer
+) -> list[dict[str, Any]]:
+    """Entities with their characters; the first piece of a word has its tag."""
     odds = np.exp(logits - logits.max(-1, keepdims=True))
     best, scores = logits.argmax(-1), odds.max(-1) / odds.sum(-1)
+    spans = [span for _, span in words.pre_tokenize_str(text)]
+    ends = [end for _, end in spans]
     found: list[dict[str, Any]] = []
-    word, part = None, "O"
-    for at, (number, (start, end)) in enumerate(zip(row.word_ids, row.offsets, strict=True)):
-        if number is None or start == end:  # special tokens and padding
-            continue
-        if number != word:
-            word, before, (part, _, kind) = number, part, labels[best[at]].partition("-")
-            goes_on = before in "BI" and part in "IE" and found[-1]["type"] == kind
-            if part != "O" and not goes_on:
-                space = len(text[start:end]) - len(text[start:end].lstrip())
-                found.append({"type": kind, "start": start + space, "scores": []})
-            if part != "O":
-                found[-1]["scores"].append(scores[at])
-        if part != "O":
-            found[-1]["end"] = end
+    last, part = -1, "O"
+    for at, (start, end) in enumerate(row.offsets):
+        word = bisect(ends, start)
+        if start == end or word == len(spans) or end <= spans[word][0] or word <= last:
+            continue  # special tokens, padding, and further pieces of a word
+        before, last = part if word == last + 1 else "O", word
+        part, _, kind = tags[best[at]].partition("-")
+        if not (before in "BI" and part in "IE" and found[-1]["type"] == kind):
+            if part == "O":
+                continue
+            found.append({"type": kind, "start": spans[word][0], "scores": []})
+        found[-1]["end"] = ends[word]
+        found[-1]["scores"].append(scores[at])
     return [
         {
             "type": one["type"],

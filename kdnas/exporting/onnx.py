@@ -135,6 +135,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What is known of a student without running it, and where it runs."""
     settings, kind = scoring.settings, task_type_of(model.config)
+    labels = kind.output_names(model.config)
     return {
         "pruned": pruned_facts(model, min(settings.latency_length, longest)),
         "environment": {
@@ -147,7 +148,8 @@ def _facts(
         "truncation_side": tokenizer.truncation_side,
         "encoded_by": {name: getattr(settings, name) for name in kind.encode_settings},
         "task_type": kind.name,
-        "labels": kind.output_names(model.config),
+        "labels": labels,
+        **kind.export_facts(labels or ()),
         "threshold": threshold_of(model.config),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import re
@@ -11,11 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
 from conftest import QUICK, small_config, small_tokenizer
-from transformers import AutoModelForSequenceClassification
+from support.tiny_tokenizers import MAKE
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from kdnas import predict
 from kdnas.config import Settings
@@ -23,6 +26,7 @@ from kdnas.exporting.export import export
 from kdnas.runs.run_folder import dump
 from kdnas.space import FAMILIES
 from kdnas.students.checkpoint import student_artifact
+from kdnas.tasks import TASK_TYPES, Examples, encode
 
 FOLDER = Path(__file__).parents[2] / "docs/serving"
 PAGE = FOLDER.with_suffix(".md").read_text(encoding="utf-8")
@@ -145,6 +149,79 @@ def test_several_labels(serving: Callable[[str], Any], tmp_path: Path) -> None:
     for said in wanted:
         likely = [name for name, share in said["probabilities"].items() if share >= 0.4]
         assert said["labels"] == likely
+
+
+ENTITIES = ["She likes Berlin.", '"Ann" (dog) sees\tAnn\'s cat...', "", "the good-old cat", "a" * 9]
+SCHEMES = [
+    ["O", "B-animal", "I-animal", "B-place", "I-place"],
+    ["O", "animal", "place", "person"],
+    ["O", "B_animal", "I_animal", "B_place"],
+    ["B-animal", "I-animal", "L-animal", "U-animal", "o", "U-place"],
+    ["NN", "VB", "DT"],
+]
+
+
+@pytest.mark.parametrize("labels", SCHEMES)
+@pytest.mark.parametrize("family", ["xlm-roberta", "roberta", "bert"])
+def test_entities_of_any_tokenizer_and_scheme(
+    serving: Callable[[str], Any],
+    labels: list[str],
+    family: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    student, kind, tokenizer = serving("student"), TASK_TYPES["token-classification"], MADE[family]
+    examples = Examples(ENTITIES, task_type=kind.name, classes=tuple(labels))
+    data = encode(examples, tokenizer, 64)
+    rows = tokenizer.backend_tokenizer.encode_batch(ENTITIES)
+    rng, facts = np.random.default_rng(0), kind.export_facts(labels)
+    logits = [rng.normal(size=(len(row.ids), len(labels))) for row in rows]
+    ends = data.unit_offsets
+    assert data.positions is not None
+    units = [each[data.positions[ends[i] : ends[i + 1]]] for i, each in enumerate(logits)]
+    wanted = [one["entities"] for one in kind.row_answers(np.concatenate(units), labels, data)]
+    assert any(one["text"] == "." for row in wanted for one in row) or labels[0] != "NN"
+    words = student.word_splitter(*facts["words"])
+    for text, row, scores, entities in zip(ENTITIES, rows, logits, wanted, strict=True):
+        found = student.entities(text, row, scores, facts["tags"], words)
+        assert [one.pop("score") for one in found] == pytest.approx(
+            [one.pop("score") for one in entities]
+        )
+        assert found == entities
+    capsys.readouterr()
+    exec(kind.onnx_answer(labels), {"texts": ENTITIES, "rows": rows, "logits": logits})
+    printed = [ast.literal_eval(line) for line in capsys.readouterr().out.splitlines()]
+    assert printed == [[(one["type"], one["text"]) for one in row] for row in wanted]
+
+
+MADE = {name: MAKE[name]() for name in ("xlm-roberta", "roberta", "bert")}
+
+
+def test_an_export_says_how_its_entities_are_read(
+    serving: Callable[[str], Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    labels = SCHEMES[1]
+    config = small_config("bert", **TASK_TYPES["token-classification"].head_config(labels))
+    model = AutoModelForTokenClassification.from_config(config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(50)
+    run = tmp_path / "run"
+    student_artifact(run / "student", {"trial": 1}, small_tokenizer()).write(model)
+    entry = {"type": "token-classification", "labels": labels}
+    settings = Settings(task="t", tasks={"t": entry}, data_dir=run, max_length=64, **QUICK)
+    (run / "config.yaml").write_text(dump(settings))
+    folder = Path(export(run, "onnx", timing=False)["folder"])
+    texts = ["the good cat likes the bank.", "(the dull film) ein Wort"]
+    wanted = [one["entities"] for one in predict(str(run), texts)]
+    found = [one["entities"] for one in serving("student").load(folder)(texts)]
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert [one | {"score": 0} for one in ours] == [one | {"score": 0} for one in theirs]
+    assert any(wanted)
+    about = json.loads((folder / "export.json").read_text(encoding="utf-8"))
+    del about["words"]
+    (folder / "export.json").write_text(json.dumps(about))
+    with pytest.raises(SystemExit, match="of an older kdnas: export the student again"):
+        serving("student").load(folder)
 
 
 def test_the_app_answers_as_the_page_says(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -10,25 +11,45 @@ from numpy.typing import NDArray
 
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import Examples
-from kdnas.tasks.tagging.entities import Entity
-from kdnas.tasks.tagging.words import split_words
+from kdnas.tasks.tagging.entities import Entity, Tag
+from kdnas.tasks.tagging.words import RUN, WORDS_IN_RUN, split_words
 
 ONNX_LOOP = """\
+from bisect import bisect
+
+from tokenizers import Regex, pre_tokenizers
+
 labels = {labels}
+# Words are what stands between spaces, without the marks at its ends.
+split, runs = pre_tokenizers.Split, Regex(r"{run}")
+in_run = Regex(
+{in_run}
+)
+words = pre_tokenizers.Sequence([split(runs, "removed", invert=True), split(in_run, "isolated")])
 for text, row, scores in zip(texts, rows, logits):
-    entities, word, part = [], None, "O"  # of each: [type, first character, the one behind]
-    for number, (start, end), tag in zip(row.word_ids, row.offsets, scores.argmax(-1)):
-        if number is None or start == end:
-            continue  # special tokens and padding belong to no word
-        if number != word:  # the first piece of a word has its tag
-            word, before, (part, _, kind) = number, part, labels[tag].partition("-")
-            goes_on = before in "BI" and part in "IE" and entities[-1][0] == kind
-            if part != "O" and not goes_on:
-                start += len(text[start:end]) - len(text[start:end].lstrip())
-                entities.append([kind, start, end])
-        if part != "O":
-            entities[-1][2] = end
+    spans = [span for _, span in words.pre_tokenize_str(text)]
+    ends = [end for _, end in spans]
+    entities, last, part = [], -1, "O"  # of each: [type, first character, the one behind]
+    for (start, end), tag in zip(row.offsets, scores.argmax(-1)):
+        word = bisect(ends, start)  # the one that the piece is of: its first piece has its tag
+        if start == end or word == len(spans) or end <= spans[word][0] or word <= last:
+            continue
+        before, last = part if word == last + 1 else "O", word
+        part, _, kind = labels[tag].partition("-")
+        if before in "BI" and part in "IE" and entities[-1][0] == kind:
+            entities[-1][2] = ends[word]
+        elif part != "O":
+            entities.append([kind, *spans[word]])
     print([(kind, text[start:end]) for kind, start, end in entities])"""
+
+
+def onnx_code(tags: Sequence[Tag]) -> str:
+    """Python lines that print the entities in the arrays `logits`, by the tags of the outputs."""
+    return ONNX_LOOP.format(
+        labels=json.dumps([tag.word for tag in tags], ensure_ascii=False),
+        run=RUN,
+        in_run="\n".join(f'    r"{one}"' for one in WORDS_IN_RUN),
+    )
 
 
 class Sentence(NamedTuple):

@@ -26,6 +26,31 @@ _GENITIVES = ("'s", "\u2019s", "'S", "\u2019S")
 _OF_NAMES = "@#$"  # they stay before a word: names and tags of social media, prices
 
 
+def _words_in_run() -> tuple[str, ...]:
+    mark = r"[\p{P}\p{S}&&[^_]]"
+    quote = r"['\x{2019}]"
+    ending = f"(?:{quote}[sS]|{mark})"
+    before = rf"(?<![^\p{{P}}\p{{S}}]{mark}*|_{mark}*)"
+    behind = rf"(?=(?>{ending}*)\z)"
+    unspaced = "".join(c if c == "-" else rf"\x{{{ord(c):x}}}" for c in UNSPACED)
+    return (
+        # Endings that stand alone, and marks before a word but for those that stay there.
+        rf"{before}{quote}(?i:s|m|d|t|re|ve|ll)\z",
+        rf"|{before}(?![{_OF_NAMES}][\p{{L}}\p{{N}}])({mark})\1*",
+        # Behind it genitives and marks.
+        rf"|{quote}[sS]{behind}|({mark})\2*{behind}",
+        # The word, or a character of scripts without spaces.
+        rf"|(?:(?!(?>{ending}+)\z)[^{unspaced}])+|.",
+    )
+
+
+# `split_words` for programs without kdnas, as expressions of the package tokenizers (`Regex`): what
+# stands between spaces, and the alternatives that part it. A run of more than 999 characters is
+# cut, since the time for it grows with its square.
+RUN = r"\S{1,999}"
+WORDS_IN_RUN = _words_in_run()
+
+
 def split_words(text: str) -> Places:
     """Where the words of a text are, shape (words, 2): what stands between spaces.
 

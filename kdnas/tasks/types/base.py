@@ -633,6 +633,10 @@ class TaskType:
         """Python lines for an export's README that print the answers in what `onnx_run` made."""
         raise NotImplementedError
 
+    def export_facts(self, labels: Sequence[str]) -> dict[str, Any]:
+        """What export.json says beside the labels' names, for programs without kdnas."""
+        return {}
+
     def torch_answer(self, threshold: float | None = None) -> str:
         """Python lines for a model card that print the answers of `model` and `tokenizer`."""
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,9 +34,9 @@ from kdnas.tasks.predicted import (
     smoothed,
 )
 from kdnas.tasks.tagging.answers import (
-    ONNX_LOOP,
     Sentence,
     in_text,
+    onnx_code,
     tagged_words,
     word_probabilities,
     words_of,
@@ -46,7 +45,13 @@ from kdnas.tasks.tagging.entities import OUTSIDE, Tags, iob1_to_iob2
 from kdnas.tasks.tagging.given_entities import further_pieces, tags_of_entities
 from kdnas.tasks.tagging.outside_bias import LEAST_ENTITIES, outside_bias
 from kdnas.tasks.tagging.word_tagger import tagger
-from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
+from kdnas.tasks.tagging.words import (
+    RUN,
+    WORDS_IN_RUN,
+    joined_words,
+    piece_words,
+    split_words,
+)
 from kdnas.tasks.types.base import Constant, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.entity_metrics import each_type, entity_metrics, precision, word_counts
@@ -487,8 +492,12 @@ class TokenClassification(Classification):
         return [" ".join(labels[i] if i >= 0 else OUTSIDE for i in row) for row in rows]
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
-        parts = [tag.word for tag in Tags(names or ()).tags]
-        return ONNX_LOOP.format(labels=json.dumps(parts, ensure_ascii=False))
+        return onnx_code(Tags(names or ()).tags)
+
+    def export_facts(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The tags as seqeval reads them, and the expressions that split a text into words."""
+        tags = [tag.word for tag in Tags(labels).tags]
+        return {"tags": tags, "words": [RUN, "".join(WORDS_IN_RUN)]}
 
 
 def _is_tag(tag: Any) -> bool:
