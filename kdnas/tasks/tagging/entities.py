@@ -135,7 +135,8 @@ class Tags:
 def iob1_to_iob2(rows: Sequence[Sequence[str]]) -> list[list[str]] | None:
     """Rows of tags that are clearly IOB1, in IOB2; None where they are not.
 
-    In IOB1 an entity begins with I-, and with B- only right behind another of its type.
+    In IOB1 an entity begins with I-, and with B- only right behind another of its type. Tags are
+    spelled as `Tags` reads them.
 
     Golden: [I-A, I-A, B-A, O, I-A] -> [B-A, I-A, B-A, O, B-A]; [B-A, I-A] -> None.
     """
@@ -144,12 +145,17 @@ def iob1_to_iob2(rows: Sequence[Sequence[str]]) -> list[list[str]] | None:
         changed = list[str]()
         last: str | None = None
         for word in row:
-            part, _, kind = word.partition("-")
-            if part not in ("B", "I", OUTSIDE) or (part == "B" and kind != last):
+            if word.upper() == OUTSIDE:
+                changed.append(word)
+                last = None
+                continue
+            parts = _PREFIXED.fullmatch(word)
+            part, kind = (parts[1].upper(), (parts[2] or "").casefold()) if parts else ("", "")
+            if part not in ("B", "I") or (part == "B" and kind != last):
                 return None
             first = part == "I" and kind != last
             begins |= first
             changed.append(f"B{word[1:]}" if first else word)
-            last = kind if part != OUTSIDE else None
+            last = kind
         converted.append(changed)
     return converted if begins else None

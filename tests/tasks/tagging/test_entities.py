@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 from seqeval import metrics as seqeval
 from seqeval.scheme import BILOU, IOB2, IOBES
+from tokenizers import Regex, pre_tokenizers
 
 from kdnas.tasks import TASK_TYPES, TaskSpec
 from kdnas.tasks.metrics import Answers, metrics_of, score_intervals
 from kdnas.tasks.tagging.entities import Entity, Tags, iob1_to_iob2
-from kdnas.tasks.tagging.words import joined_words, piece_words, split_words
+from kdnas.tasks.tagging.words import (
+    RUN,
+    WORDS_IN_RUN,
+    joined_words,
+    piece_words,
+    split_words,
+)
 from kdnas.tasks.types.base import object_rows
 
 NER = TASK_TYPES["token-classification"]
@@ -129,7 +136,18 @@ def test_iob1_is_told_from_iob2() -> None:
         ["B-B"],
     ]
     assert iob1_to_iob2([["I", "I", "O", "I"]]) == [["B", "I", "O", "B"]]
-    for rows in (["B-A", "I-A"], ["O", "B-A"], ["I-A", "O", "B-A"], ["S-A", "I-B"], ["O"]):
+    assert iob1_to_iob2([["I_A", "B_A", "o", "i_a"]]) == [["B_A", "B_A", "o", "B_a"]]
+    assert iob1_to_iob2([["I-A", "B-a", "O"]]) == [["B-A", "B-a", "O"]]
+    for rows in (
+        ["B_A", "I_A"],
+        ["o", "B-A"],
+        ["I_A", "X"],
+        ["B-A", "I-A"],
+        ["O", "B-A"],
+        ["I-A", "O", "B-A"],
+        ["S-A", "I-B"],
+        ["O"],
+    ):
         assert iob1_to_iob2([rows]) is None
 
 
@@ -151,6 +169,39 @@ def test_iob1_is_told_from_iob2() -> None:
 )
 def test_words_of_a_text(text: str, words: list[str]) -> None:
     assert [text[start:end] for start, end in split_words(text)] == words
+
+
+PARTS = [
+    *'asS1_.-()"@#$% ',
+    "'",
+    "\u2019",
+    "'s",
+    "'ve",
+    "..",
+    "\u65e5",
+    "\u30fb",
+    "\u0e3f",
+    "\u093e",
+]
+
+
+def test_the_expression_for_other_programs_finds_the_same_words() -> None:
+    rng = random.Random(0)
+    words = splitter()
+    for _ in range(5000):
+        text = "".join(rng.choices(PARTS, k=rng.randint(0, 9)))
+        found = [span for _, span in words.pre_tokenize_str(text)]
+        assert found == [tuple(span) for span in split_words(text).tolist()], text
+    for mark in ("-=.", "'s", "-", "\u30fb."):  # what would take it long is cut
+        [*_, (last, (_, end))] = words.pre_tokenize_str(f"a{mark * 9000}a")
+        assert last.endswith("a") and end == 2 + 9000 * len(mark)
+
+
+def splitter() -> pre_tokenizers.PreTokenizer:
+    """The words of a text, as the code of exports finds them."""
+    runs, in_run = Regex(RUN), Regex("".join(WORDS_IN_RUN))
+    split = pre_tokenizers.Split
+    return pre_tokenizers.Sequence([split(runs, "removed", invert=True), split(in_run, "isolated")])
 
 
 def test_pieces_belong_to_the_word_with_their_first_character() -> None:
