@@ -273,6 +273,11 @@ def test_answers_are_entities_with_their_characters(trained: Path) -> None:
     assert row["entities"][0] == pytest.approx(predict(trained, "the dull cat")[0]["entities"][0])
 
 
+def test_tags_go_to_a_file_a_line_for_each_text(task: TaskData) -> None:
+    assert task.spec.predictions_file("test").endswith(".txt")
+    assert NER.predictions_text(["O B-animal", "", "O"], None) == "O B-animal\n\nO\n"
+
+
 @pytest.mark.parametrize("strategy", ["simple", "first"])
 def test_the_pipeline_of_transformers_agrees(trained: Path, task: TaskData, strategy: str) -> None:
     tagger = pipeline("token-classification", str(trained), aggregation_strategy=strategy)

@@ -89,6 +89,7 @@ class TokenClassification(Classification):
     }
     most_texts = 1
     prediction_columns = ("logits", "probabilities", "tags", "entities")
+    predictions_ending = ".txt"
     encode_settings = ("label_all_pieces",)
     predict_does = "label words"
     pipeline_tag = "token-classification"
@@ -490,6 +491,10 @@ class TokenClassification(Classification):
         """The tags of each text with spaces between them."""
         rows = self.predictions(logits, data, threshold)
         return [" ".join(labels[i] if i >= 0 else OUTSIDE for i in row) for row in rows]
+
+    def predictions_text(self, words: Sequence[str], data: EncodedExamples | None) -> str:
+        """A line for each text, as scorers read tags."""
+        return "".join(f"{one}\n" for one in words)
 
     def onnx_answer(self, names: Sequence[str] | None, threshold: float | None = None) -> str:
         return onnx_code(Tags(names or ()).tags)
