@@ -251,6 +251,8 @@ def _examples(raw: RawSplit, spec: TaskSpec, skip: bool, needs_labels: bool) -> 
     kind = spec.task_type
     values = kind.parse_labels(raw, spec.labels or ())
     labelled = [i for i, value in enumerate(values) if is_label(value)]
+    for note in kind.label_notes(raw, values):
+        say(f"{raw.source}: {note}")
     if not needs_labels:
         labels = None
         if values and len(labelled) == len(values):

@@ -155,6 +155,20 @@ def test_what_is_impossible_has_no_answer_whatever_is_plausible(tmp_path: Path) 
         assert labels[-1] == References((), ()) and labels[0].texts == ("1889",)
 
 
+def test_wrong_answers_are_left_out_of_questions_that_have_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = {"text": "Eiffel", "answer_start": 32}
+    wrong = {"text": "Eiffel", "answer_start": 4}
+    written(tmp_path, squad(question(9, answers=[wrong, right, wrong, right])))
+    assert read(tmp_path)[-1][:2] == (("Eiffel", "Eiffel"), (32, 32))
+    told = capsys.readouterr().out
+    assert "left out 2 answers not in the context, of 1 question with others that are" in told
+    assert "(the first: question 10, 'Eiffel' at character 4, where" in told
+    refused = refusal(tmp_path, squad(question(9, answers=[wrong, wrong])))
+    assert "1 of 10 questions cannot be used" in refused
+
+
 def test_questions_of_no_article_are_no_article(tmp_path: Path) -> None:
     articles = squad_articles(80, 1)
     for article in articles[2:]:

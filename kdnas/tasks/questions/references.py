@@ -16,10 +16,14 @@ FORM = '{"text": ["..."], "answer_start": [0]} or a list of {"text": "...", "ans
 
 
 class References(NamedTuple):
-    """The answers that are right, and where they begin in the context; none: there is no answer."""
+    """The answers that are right, and where they begin in the context; none: there is no answer.
+
+    `left_out` says of each other one of the cell that it is not in the context.
+    """
 
     texts: tuple[str, ...]
     starts: tuple[int, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def usual(self) -> tuple[int, int]:
@@ -42,7 +46,7 @@ class Passage(NamedTuple):
 
 
 def read_references(cell: Any, context: str) -> Label:
-    """The references in a cell, NoLabel where it holds none, BadLabel where they do not fit.
+    """The references in a cell, NoLabel where it holds none, BadLabel where none of them fits.
 
     Golden, in 'built in 1889': {"text": ["1889"], "answer_start": [9]} -> (('1889',), (9,));
     [] -> no reference.
@@ -51,17 +55,20 @@ def read_references(cell: Any, context: str) -> Label:
         return cell
     if is_empty(cell) or (isinstance(cell, str) and not cell.strip()):
         return NoLabel.MISSING
-    texts, starts = list[str](), list[int]()
+    texts, starts, wrong = list[str](), list[int](), list[str]()
     for text, start in _pairs(cell):
         problem = _fault(text, start)
         if problem:
             return BadLabel("answers in another form", f"{problem}; expected {FORM}")
         found = place_of(text, int(start), context)
         if found is None:
-            return _misplaced(text, int(start), context)
+            wrong.append(_misplaced(text, int(start), context))
+            continue
         texts.append(context[found : found + len(text)])
         starts.append(found)
-    return References(tuple(texts), tuple(starts))
+    if wrong and not texts:
+        return BadLabel("an answer that is not in its context", wrong[0])
+    return References(tuple(texts), tuple(starts), tuple(wrong))
 
 
 def place_of(text: str, start: int, context: str) -> int | None:
@@ -86,13 +93,11 @@ def _alike(there: str, text: str) -> bool:
     return all(a == b or (a.isspace() and b.isspace()) for a, b in pairs)
 
 
-def _misplaced(text: str, start: int, context: str) -> BadLabel:
+def _misplaced(text: str, start: int, context: str) -> str:
     where = f"{shown(text)!r} at character {shown(str(start))}"
     if not 0 <= start < len(context):
-        told = f"{where} of a context of {len(context)}"
-    else:
-        told = f"{where}, where its context has {shown(context[start : start + len(text)])!r}"
-    return BadLabel("an answer that is not in its context", told)
+        return f"{where} of a context of {len(context)}"
+    return f"{where}, where its context has {shown(context[start : start + len(text)])!r}"
 
 
 def _pairs(cell: Any) -> Iterator[tuple[Any, Any]]:

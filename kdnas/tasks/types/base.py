@@ -271,6 +271,10 @@ class TaskType:
                 known[word] = value
         return [known[word] for word in words]
 
+    def label_notes(self, raw: RawSplit, labels: Sequence[Label]) -> Iterator[str]:
+        """What a person should know of how the rows' labels were parsed; by default nothing."""
+        yield from ()
+
     def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32] | None:
         """Weights of the classes in `task_loss`, shape (classes,); None where it takes none."""
         return None

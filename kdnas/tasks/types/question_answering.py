@@ -129,6 +129,19 @@ class QuestionAnswering(TaskType):
             for cell, context in zip(raw.cells, raw.text_pair, strict=True)
         ]
 
+    def label_notes(self, raw: RawSplit, labels: Sequence[Label]) -> Iterator[str]:
+        """How many answers are left out of questions that have others."""
+        places = zip(raw.places, labels, strict=True)
+        found = [(at, one) for at, one in places if isinstance(one, References) and one.left_out]
+        if found:
+            first, references = found[0]
+            count = sum(len(one.left_out) for _, one in found)
+            yield (
+                f"left out {several(f'{count:,}', 'answer')} not in the context, of "
+                f"{several(f'{len(found):,}', 'question')} with others that are (the first: "
+                f"{raw.unit} {first}, {references.left_out[0]})"
+            )
+
     def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
         """Questions on one context belong together where no article, or one for all, is named."""
         assert raw.text_pair is not None
