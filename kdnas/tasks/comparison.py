@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdnas.tasks.metrics import CONFIDENCE, RESAMPLES, Interval
+from kdnas.tasks.metrics import RESAMPLES, Interval, interval_of
 from kdnas.tasks.spec import TaskSpec
 from kdnas.tasks.types import Metric
 
@@ -39,7 +39,7 @@ def difference(spec: TaskSpec, ours: Scored, theirs: Scored) -> Difference | Non
         theirs: The other model's, of the same rows.
 
     Returns:
-        None where the rows differ, or fewer than two are labelled.
+        None where the rows differ, fewer than two are labelled, or the metric is about none.
     """
     pair = _pair(spec, ours, theirs)
     if pair is None:
@@ -47,10 +47,12 @@ def difference(spec: TaskSpec, ours: Scored, theirs: Scored) -> Difference | Non
     first, second, truth = pair
     metric = spec.metric(spec.metrics[0])
     value = metric(first, truth) - metric(second, truth)
+    if np.isnan(value):
+        return None
     found = _resampled(metric, first, second, truth)
     differences = found[0] - found[1]
     p = _mcnemar(first == truth, second == truth) if spec.metrics[0] == "accuracy" else None
-    return Difference(value, _interval(differences), _share(differences) if p is None else p)
+    return Difference(value, interval_of(differences), _share(differences) if p is None else p)
 
 
 def share_kept(spec: TaskSpec, student: Scored, teacher: Scored) -> Difference | None:
@@ -66,10 +68,10 @@ def share_kept(spec: TaskSpec, student: Scored, teacher: Scored) -> Difference |
     metric = spec.metric(spec.metrics[0])
     ours, theirs = _resampled(metric, first, second, truth)
     whole = metric(second, truth)
-    if whole <= 0 or (theirs <= 0).any():
+    if not whole > 0 or (theirs <= 0).any():
         return None
     shares = ours / theirs
-    return Difference(metric(first, truth) / whole, _interval(shares), _share(shares - 1))
+    return Difference(metric(first, truth) / whole, interval_of(shares), _share(shares - 1))
 
 
 def _pair(
@@ -97,13 +99,9 @@ def _resampled(
         rows = rng.integers(0, size, (min(BATCH, RESAMPLES - start), size))
         for values, of_side in zip(found, on_rows, strict=True):
             values.append(of_side(rows))
-    return np.concatenate(found[0]), np.concatenate(found[1])
-
-
-def _interval(values: np.ndarray) -> Interval:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+    ours, theirs = np.concatenate(found[0]), np.concatenate(found[1])
+    there = ~np.isnan(ours + theirs)  # both have the same rows
+    return ours[there], theirs[there]
 
 
 def _share(differences: np.ndarray) -> float:

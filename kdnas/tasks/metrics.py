@@ -23,9 +23,26 @@ Interval = tuple[float, float]
 
 
 def task_score(spec: TaskSpec, scores: Mapping[str, float]) -> float:
-    """One number for a task: the mean of its metrics over all splits, as GLUE's mean takes it."""
+    """One number for a task: the mean of its metrics over all splits, as GLUE's mean takes it.
+
+    Raises:
+        KdnasError: None of its metrics has a score; see `metrics_of`.
+    """
     keys = (spec.score_name(m, split) for m in spec.metrics for split in spec.evaluation)
-    return fmean(scores[key] for key in keys if key in scores)
+    found = [scores[key] for key in keys if key in scores]
+    if not found:
+        raise not_told(spec)
+    return fmean(found)
+
+
+def not_told(spec: TaskSpec) -> KdnasError:
+    """Says that the main metric of a task is about none of its rows."""
+    first = spec.metrics[0]
+    others = ", ".join(name for name in spec.task_type.default_metrics if name != first)
+    return KdnasError(
+        f"task {spec.name!r}: no row of {spec.evaluation[0]} is one that {first!r} is about; name "
+        f"another of `metrics` first ({others})"
+    )
 
 
 class Answers(NamedTuple):
@@ -98,8 +115,12 @@ def known_rows(spec: TaskSpec, predicted: NDArray[Any], truth: NDArray[Any]) -> 
 
 
 def metrics_of(spec: TaskSpec, found: Answers, split: str | None = None) -> dict[str, float]:
-    """The task's metrics, each between -1 (or 0) and 1, and the errors of its type."""
-    return {spec.score_name(name, split): spec.metric(name)(*found) for name in _told(spec)}
+    """The task's metrics, each between -1 (or 0) and 1, and the errors of its type.
+
+    Those that are about none of the rows are left out, as in the official script of SQuAD 2.0.
+    """
+    scores = {spec.score_name(name, split): spec.metric(name)(*found) for name in _told(spec)}
+    return {name: score for name, score in scores.items() if not np.isnan(score)}
 
 
 def score_intervals(
@@ -110,7 +131,8 @@ def score_intervals(
     Accuracy has Wilson's interval (Wilson 1927, Probable Inference, the Law of Succession, and
     Statistical Inference); other metrics a percentile bootstrap over rows (Efron and Tibshirani
     1993, An Introduction to the Bootstrap, chapter 13). They cover the sampling of the evaluated
-    rows, not the noise of training. There is none for fewer than two labelled rows.
+    rows, not the noise of training. There is none for fewer than two labelled rows, nor of metrics
+    that are about none.
     """
     from scipy import stats
 
@@ -119,11 +141,13 @@ def score_intervals(
     for name in _told(spec) if len(truth) > 1 else ():
         if name == "accuracy":
             right = int((predicted == truth).sum())
-            ends = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
+            wilson = stats.binomtest(right, len(truth)).proportion_ci(CONFIDENCE, method="wilson")
+            low, high = wilson.low, wilson.high
         else:
-            ends = _bootstrap(spec.metric(name), found)
-        key = spec.score_name(name, split)
-        intervals[key] = round(float(ends.low), 5), round(float(ends.high), 5)
+            low, high = _bootstrap(spec.metric(name), found)
+        if not np.isnan(low):
+            key = spec.score_name(name, split)
+            intervals[key] = round(float(low), 5), round(float(high), 5)
     return intervals
 
 
@@ -135,8 +159,7 @@ def skill_interval(spec: TaskSpec, found: Answers) -> Interval | None:
     kind = spec.task_type
     if kind.skill is None or len(found.truth) < 2:
         return None
-    ends = _bootstrap(spec.metric(kind.skill), found)
-    return float(ends.low), float(ends.high)
+    return _bootstrap(spec.metric(kind.skill), found)
 
 
 def _told(spec: TaskSpec) -> tuple[str, ...]:
@@ -163,13 +186,14 @@ def _outputs(spec: TaskSpec, logits: ArrayLike, units: int) -> NDArray[np.float6
     return outputs
 
 
-def _bootstrap(metric: Metric, found: Answers) -> Any:
+def _bootstrap(metric: Metric, found: Answers) -> Interval:
+    """The interval of a metric; nan where it is about none of the rows."""
     from scipy import stats
 
     on_rows = metric.on(*found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a resample may lack a class, or not vary
-        return stats.bootstrap(
+        resamples = stats.bootstrap(
             (np.arange(len(found.truth)),),
             lambda rows, axis: on_rows(np.moveaxis(rows, axis, -1)),
             n_resamples=RESAMPLES,
@@ -178,4 +202,12 @@ def _bootstrap(metric: Metric, found: Answers) -> Any:
             method="percentile",
             vectorized=True,
             rng=np.random.default_rng(0),
-        ).confidence_interval
+        ).bootstrap_distribution
+        return interval_of(resamples)
+
+
+def interval_of(resamples: NDArray[np.float64]) -> Interval:
+    """The percentile interval of what some resamples gave, those that are nan aside."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(resamples, [tail, 1 - tail])
+    return float(low), float(high)

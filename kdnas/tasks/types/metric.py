@@ -18,12 +18,13 @@ class Metric:
     """A metric, the hub's identifier of it, and the hub's name of it.
 
     `compute` takes the rows' predictions and labels, in this order, to a number; higher is better,
-    but for the `errors` of a task type. One with a parameter `axis` takes the resamples of a
-    bootstrap all at once. One `of_class` has a parameter `positive`, the id of the class that it is
-    about. With `counts`, which takes predictions and labels to shape (rows, k), `compute` takes
-    sums over rows, shape (..., k), to shape (...). `on_times` takes predictions and labels to a
-    function that bootstraps use instead, e.g. because it sorts the rows only once: from how often
-    each row counts, shape (..., rows), to shape (...).
+    but for the `errors` of a task type. It is nan where none of the rows is one that it is about:
+    then it is not told, and resamples without such a row do not count. One with a parameter `axis`
+    takes the resamples of a bootstrap all at once. One `of_class` has a parameter `positive`, the
+    id of the class that it is about. With `counts`, which takes predictions and labels to shape
+    (rows, k), `compute` takes sums over rows, shape (..., k), to shape (...). `on_times` takes
+    predictions and labels to a function that bootstraps use instead, e.g. because it sorts the
+    rows only once: from how often each row counts, shape (..., rows), to shape (...).
     """
 
     compute: Callable[..., Any]

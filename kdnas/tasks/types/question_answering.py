@@ -51,8 +51,9 @@ MOST_SPECIAL = 4  # special tokens of a window, for families of encoders
 
 
 def _mean(sums: Array) -> Array:
-    """Of summed scores and counts, shape (..., 2); 0 without a row."""
-    return ratio(sums[..., 0], sums[..., 1])
+    """Of summed scores and counts, shape (..., 2); nan without a row."""
+    rows = sums[..., 1]
+    return np.where(rows > 0, ratio(sums[..., 0], rows), np.nan)
 
 
 def _metric(score: Callable[[str, str], float], name: str, answered: bool | None = None) -> Metric:

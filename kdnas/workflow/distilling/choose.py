@@ -169,7 +169,7 @@ def _on_held_out_rows(prepared: Prepared, control: Control) -> dict[str, Any]:
         rows = {split: own.selection}
         found = scores_and_intervals(model, rows, data.spec, exact, own.pad_id)
         scores = found["scores"]
-        score = scores.get(data.spec.main_score, fmean(scores.values()))
+        score = scores.get(data.spec.main_score, fmean([*scores.values()] or [0.0]))
         return {"score": score if math.isfinite(score) else 0.0, "rows": found["rows"]}
 
     parts = folder.relative_to(prepared.context.run.folder).parts

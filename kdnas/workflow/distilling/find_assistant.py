@@ -90,4 +90,4 @@ def _score(prepared: Prepared, student: PreTrainedModel) -> float:
         *(student, {spec.evaluation[0]: rows.selection}, spec, prepared.context.runtime.exact),
         *(rows.pad_id, prepared.teacher.scale),
     )["scores"]
-    return float(found.get(spec.main_score, fmean(found.values())))
+    return float(found.get(spec.main_score, fmean([*found.values()] or [0.0])))

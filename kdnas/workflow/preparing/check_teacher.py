@@ -15,7 +15,7 @@ from kdnas.runs.context import Context, run_step
 from kdnas.runtime.console import say
 from kdnas.runtime.formatting import several
 from kdnas.runtime.shown import shown
-from kdnas.tasks.metrics import answers_of
+from kdnas.tasks.metrics import answers_of, not_told
 from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale, threshold_of
 from kdnas.teachers.fine_tune import scale_of
 from kdnas.teachers.head import scale_outputs, to_standard_units
@@ -101,6 +101,8 @@ def check_teacher(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     if not constant:
         return
     main, scores = spec.main_score, found["scores"]
+    if main not in scores:
+        raise not_told(spec)
     low, high = found["intervals"].get(main, (scores[main], scores[main]))
     told = (
         f"{main} {scores[main]:.4f} (95% interval {low:.3f} to {high:.3f}), "

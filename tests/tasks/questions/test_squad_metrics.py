@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kdnas.errors import KdnasError
+from kdnas.tasks.comparison import difference, share_kept
+from kdnas.tasks.metrics import Answers, metrics_of, score_intervals, task_score
 from kdnas.tasks.questions.squad_metrics import (
     against,
     best_threshold,
@@ -20,7 +23,9 @@ from kdnas.tasks.questions.squad_metrics import (
     overlap,
     plain_answer,
 )
+from kdnas.tasks.registry import load_spec
 from kdnas.tasks.types import TASK_TYPES
+from kdnas.tasks.types.base import object_rows
 
 METRICS = TASK_TYPES["question-answering"].metrics
 STORED = Path(__file__).parent / "squad_predictions.json.gz"
@@ -129,7 +134,7 @@ def test_resamples_are_scored_at_once() -> None:
     of_rows = METRICS["f1"].on(np.array(["x", "", "q"], object), golds)
     assert of_rows(np.array([[0, 0, 1], [2, 2, 2]])) == pytest.approx([(4 / 3 + 1) / 3, 0])
     none = METRICS["f1_no_answer"].on(np.array(["x", "", "q"], object), golds)
-    assert none(np.array([[0, 1, 2], [0, 2, 2]])) == pytest.approx([1, 0])
+    assert none(np.array([[0, 1, 2], [0, 2, 2]])) == pytest.approx([1, np.nan], nan_ok=True)
 
 
 def test_the_threshold_is_where_most_is_gained() -> None:
@@ -141,3 +146,33 @@ def test_the_threshold_is_where_most_is_gained() -> None:
     gains, doubts = rng.choice([-1.0, -0.4, 0, 1], 60), rng.integers(-9, 9, 60) / 2
     best = max(gains[doubts > t].sum() for t in np.arange(-6, 6, 0.25))
     assert gains[doubts > best_threshold(gains, doubts)].sum() == pytest.approx(best)
+
+
+def test_metrics_of_no_question_are_not_told() -> None:
+    spec = load_spec("squad2")
+    truth = object_rows([["a"], ["b"], ["c"], ["d"]])
+    found = Answers(object_rows(["a", "b", "c", "x"]), truth)
+    scores = metrics_of(spec, found)
+    assert set(scores) == {"f1", "exact_match", "f1_has_answer", "exact_has_answer"}
+    assert set(score_intervals(spec, found)) == set(scores)
+    assert task_score(spec, scores) == 0.75
+    lone = spec.changed(metrics=("f1_no_answer",))
+    assert metrics_of(lone, found) == {}
+    with pytest.raises(KdnasError, match="no row of validation is one that 'f1_no_answer' is abo"):
+        task_score(lone, {})
+    rows = {"validation": {"predicted": ["a"] * 4, "truth": truth.tolist()}}
+    assert difference(lone, rows, rows) is None and share_kept(lone, rows, rows) is None
+
+
+def test_resamples_without_such_a_question_do_not_count() -> None:
+    spec = load_spec("squad2").changed(metrics=("f1_no_answer",))
+    truth = object_rows([["a"], ["b"], ["c"], []])
+    found = Answers(object_rows(["a", "b", "c", ""]), truth)  # a third of resamples lacks the last
+    assert metrics_of(spec, found) == {"f1_no_answer": 1.0}
+    assert score_intervals(spec, found) == {"f1_no_answer": (1.0, 1.0)}
+    ours, theirs = (
+        {"validation": {"predicted": ["a", "b", "c", said], "truth": truth.tolist()}}
+        for said in ("", "x")
+    )
+    apart = difference(spec, ours, theirs)
+    assert apart is not None and apart[:2] == (1.0, (1.0, 1.0))
