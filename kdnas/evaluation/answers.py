@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from kdnas.distillation.training import predict
 from kdnas.files.atomic import read_json
@@ -24,25 +24,39 @@ def threshold_of_teacher(run: Run) -> float | None:
     return float(found) if isinstance(found, int | float) else None
 
 
+def restore_threshold(run: Run, config: PreTrainedConfig) -> None:
+    """Gives the config of a run's teacher what the run chose for it, be it none."""
+    if run.step(STEP, {}).path.exists():
+        setattr(config, THRESHOLD, threshold_of_teacher(run))
+
+
 def keep_threshold(
-    model: PreTrainedModel, rows: EncodedExamples, runtime: Runtime, pad_id: int
+    model: PreTrainedModel,
+    rows: EncodedExamples,
+    runtime: Runtime,
+    pad_id: int,
+    learnt: EncodedExamples | None = None,
 ) -> float | None:
     """Chooses a model's threshold on labelled rows, and keeps it in the model's config.
 
     Returns:
-        The threshold; None, with nothing kept, for types of tasks that have none.
+        The threshold; None for types of tasks that have none, and where answers need none.
     """
-    kind = TASK_TYPES[rows.task_type]
-    if not kind.has_threshold or rows.labels is None:
+    if not TASK_TYPES[rows.task_type].has_threshold:
         return None
-    chosen = threshold_for(predict(model, rows, runtime, pad_id=pad_id).numpy(), rows)
-    if chosen is not None:
-        setattr(model.config, THRESHOLD, chosen)
+    known = rows.labels is not None
+    logits = predict(model, rows, runtime, pad_id=pad_id).numpy() if known else None
+    chosen = threshold_for(logits, rows, learnt)
+    setattr(model.config, THRESHOLD, chosen)
     return chosen
 
 
 def settle_answers(
-    model: PreTrainedModel, rows: EncodedExamples, runtime: Runtime, pad_id: int
+    model: PreTrainedModel,
+    rows: EncodedExamples,
+    runtime: Runtime,
+    pad_id: int,
+    learnt: EncodedExamples | None = None,
 ) -> None:
     """Chooses a trained student's threshold, or the bias of its head, where its type has one.
 
@@ -51,8 +65,9 @@ def settle_answers(
         rows: Training rows that were held out.
         runtime: Device and precision.
         pad_id: Token that fills short rows.
+        learnt: The others, where there are some; in any vocabulary.
     """
-    keep_threshold(model, rows, runtime, pad_id)
+    keep_threshold(model, rows, runtime, pad_id, learnt)
     kind = TASK_TYPES[rows.task_type]
     if not kind.has_bias or rows.labels is None:
         return
@@ -65,7 +80,18 @@ def settle_answers(
     say(f"the bias of the head, by training rows held out: {', '.join(moved)}")
 
 
-def threshold_for(logits: NDArray[np.float32], rows: EncodedExamples) -> float | None:
-    """The threshold that the logits of labelled rows choose, as a config has it; None: no one."""
-    chosen = TASK_TYPES[rows.task_type].choose_threshold(logits, rows)
+def threshold_for(
+    logits: NDArray[np.float32] | None,
+    rows: EncodedExamples,
+    learnt: EncodedExamples | None = None,
+) -> float | None:
+    """The threshold that the logits of labelled rows choose, as a config has it; None: no one.
+
+    Where they choose none, or are not known, it is the usual one of models that learnt from the
+    rows `learnt` (default: from these).
+    """
+    kind = TASK_TYPES[rows.task_type]
+    chosen = None if logits is None else kind.choose_threshold(logits, rows)
+    if chosen is None:
+        chosen = kind.usual_threshold(rows if learnt is None else learnt)
     return None if chosen is None else float(f"{chosen:.5g}")  # people read it

@@ -194,7 +194,7 @@ class Tuner:
         schedule, remedy = point.schedule, "lower --lrs"
         train, apart = self._split()
         fine_tune(tuned, train, schedule, self.runtime, checkpoint, title, remedy)
-        keep_threshold(tuned.model, apart, self.runtime.exact, tuned.pad_id)
+        keep_threshold(tuned.model, apart, self.runtime.exact, tuned.pad_id, self.train)
         return tuned
 
     def _split(self) -> tuple[EncodedExamples, EncodedExamples]:

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from kdnas.distillation.generation import beams_of
 from kdnas.errors import KdnasError
-from kdnas.evaluation.answers import threshold_of_teacher
+from kdnas.evaluation.answers import restore_threshold
 from kdnas.exporting.agreement import check_agreement
 from kdnas.exporting.scoring import Scores, Scoring, writing_rules
 from kdnas.measure import InTorch, LatencySettings, count_params, take_turns
@@ -31,7 +31,7 @@ from kdnas.runtime.console import say
 from kdnas.students.pruning.facts import pruned_facts
 from kdnas.tasks import TaskSpec, task_type_of
 from kdnas.tasks.sequences.greedy import GreedyRules
-from kdnas.tasks.types import THRESHOLD, threshold_of
+from kdnas.tasks.types import threshold_of
 from kdnas.teachers.load import load_config, load_teacher, teacher_source
 from kdnas.teachers.tokenizer import longest_input
 
@@ -236,8 +236,7 @@ def _teacher_entries(run: Run, spec: TaskSpec | None) -> list[Entry]:
     except KdnasError as error:
         say(f"no teacher beside it: {error}")
         return []
-    if (chosen := threshold_of_teacher(run)) is not None:
-        setattr(teacher.model.config, THRESHOLD, chosen)
+    restore_threshold(run, teacher.model.config)
     say(f"{who}: PyTorch to ONNX")
     with TemporaryDirectory(prefix="kdnas-onnx-") as folder:
         path = Path(folder) / "model.onnx"

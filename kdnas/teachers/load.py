@@ -28,7 +28,7 @@ from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import FAMILIES
 from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import padding_id
-from kdnas.tasks.types import UNSCALED, LabelScale
+from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
 from kdnas.teachers.head import order_outputs
 from kdnas.teachers.sound import check_weights, refuse_code
 from kdnas.teachers.tokenizer import (
@@ -216,6 +216,9 @@ def load_teacher(
             task.auto_class.from_pretrained, name, ignore_mismatched_sizes=True, **head
         )
     model.config.architectures = [type(model).__name__]
+    known = any(hasattr(config, name) for name in ("kdnas_task_type", THRESHOLD))
+    if task.given_threshold is not None and not known:
+        setattr(model.config, THRESHOLD, task.given_threshold)
     _tell_vocabulary(name, model.config)
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:

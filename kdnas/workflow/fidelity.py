@@ -212,7 +212,7 @@ def final_scores(
         scale, spec = job.resources.task_teacher.scale, inputs.data.spec
         exact = context.runtime.exact
         # As the student that ships has it.
-        settle_answers(model, rows.selection, exact, rows.pad_id)
+        settle_answers(model, rows.selection, exact, rows.pad_id, inputs.data.train)
         return evaluate_model(model, rows.evaluation, spec, exact, rows.pad_id, scale)
 
     scores = run_step(context, name, key, compute)

@@ -1,7 +1,8 @@
-"""What is chosen on held-out rows: the bias of a head that labels words."""
+"""What is chosen on held-out rows: the bias of a head that labels words, a threshold."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import small_config, small_tokenizer
-from support.tiny import save_animals
-from transformers import AutoModelForTokenClassification
+from support.tiny import save_animals, save_squad
+from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 from kdnas.distillation.training import predict
 from kdnas.evaluation.answers import settle_answers
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, encode, load_data, load_spec
 from kdnas.tasks.tagging.entities import Tags
+from kdnas.tasks.types import threshold_of
+from kdnas.teachers.load import load_teacher
 
 
 def test_a_students_head_finds_as_many_entities_as_are_labelled(
@@ -52,3 +55,42 @@ def test_a_students_head_finds_as_many_entities_as_are_labelled(
     assert told in capsys.readouterr().out
     settle_answers(model, rows.take([]), runtime, 0)  # nothing to choose on: as it was
     assert apart() == best
+
+
+def test_who_learnt_questions_without_an_answer_keeps_a_threshold(
+    tmp_path: Path, runtime: Runtime
+) -> None:
+    folder = save_squad(tmp_path, train=40, dev=8, impossible=0.3)
+    task = load_data(load_spec("squad2"), folder)
+    kind, train = TASK_TYPES["question-answering"], task.splits["train"]
+    model: Any = AutoModelForQuestionAnswering.from_config(small_config("bert"))
+    tokenizer = small_tokenizer()
+    rows = encode(train, tokenizer, 64)
+    has_answer = np.array([bool(one) for one in kind.truths(rows)])
+    assert 0 < has_answer.sum() < len(has_answer)
+    answered = encode(train.take(np.flatnonzero(has_answer)), tokenizer, 64)
+    settle_answers(model, answered, runtime, 0)
+    assert model.config.kdnas_threshold is None  # each question is answered
+    settle_answers(model, answered, runtime, 0, rows)
+    assert model.config.kdnas_threshold == 0  # nothing to choose it by
+    settle_answers(model, rows, runtime, 0)
+    assert model.config.kdnas_threshold
+
+
+def test_a_checkpoint_from_elsewhere_is_scored_as_it_predicts(tmp_path: Path) -> None:
+    config = small_config("bert", architectures=["BertForQuestionAnswering"])
+    AutoModelForQuestionAnswering.from_config(config).save_pretrained(tmp_path)
+    small_tokenizer().save_pretrained(tmp_path)
+    spec = load_spec("squad2")
+    for given in (None, spec):
+        assert threshold_of(load_teacher(str(tmp_path), given).model.config) == 0
+    file = tmp_path / "config.json"
+    plain = json.loads(file.read_text())
+    for more, threshold in (
+        ({"kdnas_task_type": "question-answering"}, None),  # a student that has none
+        ({"kdnas_threshold": None}, None),
+        ({"kdnas_threshold": 1.5}, 1.5),
+    ):
+        file.write_text(json.dumps(plain | more))
+        for given in (None, spec):
+            assert threshold_of(load_teacher(str(tmp_path), given).model.config) == threshold

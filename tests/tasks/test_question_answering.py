@@ -180,7 +180,17 @@ def test_no_answer_is_said_above_the_threshold_alone() -> None:
     assert (said["answer"], said["start"], said["end"]) == ("", 0, 0)
     assert 0 < said["score"] < 1
     mixed = questions([DOG, References((), ())])
-    assert KIND.predictions(pointing(mixed, "", 2.0), mixed).tolist() == ["", ""]
+    unsure = pointing(mixed, "", 2.0)
+    # Who scores and who predicts read a model alike, whatever the questions.
+    for threshold, answers in ((KIND.usual_threshold(mixed), False), (None, True)):
+        said = KIND.predictions(unsure, mixed, threshold).tolist()
+        assert said == [one["answer"] for one in KIND.row_answers(unsure, (), mixed, threshold)]
+        assert [bool(one) for one in said] == [answers] * 2
+
+
+def test_who_learnt_that_questions_have_no_answer_has_a_threshold() -> None:
+    assert KIND.usual_threshold(questions([DOG])) is None
+    assert KIND.usual_threshold(questions([DOG, References((), ()), None])) == 0
 
 
 def test_the_threshold_is_chosen_by_f1_where_questions_have_no_answer() -> None:

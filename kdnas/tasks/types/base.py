@@ -144,6 +144,8 @@ class TaskType:
     predictions_ending: ClassVar[str] = ".tsv"  # of a predictions file's name
     encode_settings: ClassVar[tuple[str, ...]] = ()  # settings of a run that `encode` takes by name
     has_threshold: ClassVar[bool] = False  # whether `choose_threshold` chooses one
+    # That of models from elsewhere, whose config keeps none; None: a type's answers need none.
+    given_threshold: ClassVar[float | None] = None
     has_bias: ClassVar[bool] = False  # whether `choose_bias` may
     # Of a file with a teacher's predictions: columns that `read_prediction` takes; none: no file.
     prediction_columns: ClassVar[tuple[str, ...]] = ()
@@ -551,6 +553,10 @@ class TaskType:
 
         A model keeps it in its config, under THRESHOLD. None for types without one.
         """
+        return None
+
+    def usual_threshold(self, learnt: EncodedExamples) -> float | None:
+        """That of a model that learnt from some rows, where `choose_threshold` chooses none."""
         return None
 
     def choose_bias(

@@ -104,6 +104,7 @@ class QuestionAnswering(TaskType):
     encode_settings = ("window_stride",)
     prediction_columns = ("starts", "ends", "answer", "start", "score")
     has_threshold = True
+    given_threshold = 0.0
     predict_does = "answer questions"
     pipeline_tag = "question-answering"
     hub_name = "Question Answering"
@@ -284,14 +285,7 @@ class QuestionAnswering(TaskType):
     def predictions(
         self, logits: Array, data: EncodedExamples, threshold: float | None = None
     ) -> Array:
-        """Each question's answer, empty for none.
-
-        Where a model has no threshold, it is 0 if some of the questions are known to have no
-        answer; else all are answered.
-        """
-        assert data.references is not None
-        if threshold is None and any(one.answers == () for one in data.references):
-            threshold = 0.0
+        """Each question's answer, empty for none; without a threshold all are answered."""
         said = [answer for answer, _, _ in _answers(best_spans(logits, data), data, threshold)]
         return object_rows(said)
 
@@ -326,6 +320,10 @@ class QuestionAnswering(TaskType):
             for row in known
         ]
         return best_threshold(np.array(gains), spans.doubt[known])
+
+    def usual_threshold(self, learnt: EncodedExamples) -> float | None:
+        """0 where some of the questions have no answer."""
+        return 0.0 if any(one == () for one in self.truths(learnt)) else None
 
     def constant_answers(self, truths: Array, labels: Sequence[str]) -> Sequence[Constant]:
         """No answer, where some questions have none."""

@@ -84,7 +84,8 @@ class FullTraining:
             own = prepared if seed is None else with_seed(prepared, seed)
             state = (self._distilled if self.distilled else self._tuned)(own, work, title)
             model, rows = vocabulary.cut(state.model), prepared.rows(vocabulary.name)
-            settle_answers(model, rows.selection, context.runtime.exact, rows.pad_id)
+            learnt = prepared.inputs.data.train
+            settle_answers(model, rows.selection, context.runtime.exact, rows.pad_id, learnt)
             artifact.write(model)
         shutil.rmtree(work, ignore_errors=True)
 

@@ -76,12 +76,13 @@ def fit_threshold(context: Context, inputs: Inputs, teacher: Teacher) -> None:
     if not (teacher.gives_logits and inputs.data.spec.task_type.has_threshold):
         return
     rows, exact = selection_rows(inputs.data, context.settings), context.runtime.exact
+    learnt = inputs.data.train
     key = {"teacher": inputs.source, "label_map": context.settings.label_map}
 
     def choose() -> float | None:
         if teacher.recorded:
-            return None if rows.teacher_logits is None else threshold_for(rows.teacher_logits, rows)
-        return keep_threshold(teacher.model, rows, exact, teacher.pad_id)
+            return threshold_for(rows.teacher_logits, rows, learnt)
+        return keep_threshold(teacher.model, rows, exact, teacher.pad_id, learnt)
 
     chosen = run_step(context, THRESHOLD_STEP, key, choose)
     setattr(teacher.model.config, THRESHOLD, chosen)
