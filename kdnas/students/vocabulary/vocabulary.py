@@ -55,15 +55,20 @@ class Vocabulary:
         return {int(old): new for new, old in enumerate(self.kept)}
 
     def config_of(self, config: Any) -> Any:
-        """A model's config for this vocabulary: its size, and ids of special tokens."""
+        """A model's config for this vocabulary: its size, and ids of special tokens.
+
+        Ids of no token, as a class's defaults may be, become the padding's: some classes refuse
+        None.
+        """
         if len(self) == config.vocab_size:  # nothing is left out
             return config
         config = copy.deepcopy(config)
+        padding = self.place.get(config.pad_token_id)
         for name, value in vars(config).items():
-            if name.endswith(ENDS) and value is not None:
-                several = isinstance(value, list)
-                found = [self.place.get(old) for old in (value if several else [value])]
-                setattr(config, name, found if several else found[0])
+            if isinstance(value, list) and name.endswith(ENDS):
+                setattr(config, name, [self.place[old] for old in value if old in self.place])
+            elif name.endswith(ENDS) and value is not None:
+                setattr(config, name, self.place.get(value, padding))
         config.vocab_size = len(self)
         return config
 

@@ -14,6 +14,7 @@ from support.tiny import small_config
 from support.tiny_tokenizers import MAKE, texts
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
@@ -104,6 +105,22 @@ def test_a_cut_model_says_the_same_and_loads_plainly(family: str, tmp_path: Path
         said = loaded(**again(SEEN, return_tensors="pt", padding=True)).logits
         wanted = model(**tokenizer(SEEN, return_tensors="pt", padding=True)).logits
     torch.testing.assert_close(said, wanted)
+
+
+@pytest.mark.parametrize("family", ["eurobert", "modernbert"])
+def test_ids_outside_the_tokenizer_become_the_paddings(family: str) -> None:
+    """As a class's own defaults are, for a smaller tokenizer: EuroBERT's mask is 128002."""
+    _, tokenizer = teacher_parts("bert")
+    padding = tokenizer.pad_token_id
+    config = AutoConfig.for_model(
+        *(family,), vocab_size=len(tokenizer), pad_token_id=padding, eos_token_id=[padding, 128001]
+    )
+    made = cut(config, tokenizer, SEEN)
+    own = made.config_of(config)
+    assert own.pad_token_id == made.place[padding]
+    name = "mask_token_id" if family == "eurobert" else "cls_token_id"
+    assert getattr(config, name) > len(tokenizer) and getattr(own, name) == own.pad_token_id
+    assert own.eos_token_id == [own.pad_token_id]
 
 
 def test_tokens_must_occur_often_enough() -> None:
