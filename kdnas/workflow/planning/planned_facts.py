@@ -12,7 +12,8 @@ from kdnas.config import Settings
 from kdnas.config.names import split
 from kdnas.measure import count_params
 from kdnas.runs.context import Context
-from kdnas.runtime.formatting import WIDTH
+from kdnas.runs.time_budget import TimeBudget
+from kdnas.runtime.formatting import WIDTH, in_time
 from kdnas.teachers.load import Teacher, name_of_base, name_of_teacher
 from kdnas.teachers.trained_head import head_of_another_task
 from kdnas.workflow.preparing.inputs import Inputs
@@ -43,6 +44,8 @@ class Facts:
     sampler: str | None = None
     budget: str | None = None  # the time that all of it may take
     recipes: int = 1  # to choose from
+    rungs: int = 1  # of successive halving
+    reserve: float = 0.0  # seconds of the budget that are planned for nothing
     learns_from: tuple[str, ...] = ()  # earlier runs
 
     @property
@@ -57,6 +60,10 @@ class Facts:
         found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
         if self.recipes > 1:
             found["recipes"] = f"{self.recipes}; full trainings as by the one that takes longest"
+        if self.rungs > 1:
+            found["rungs"] = f"{self.rungs}: all train a little, the better part goes on"
+        if self.reserve:
+            found["reserve"] = f"{in_time(self.reserve, rough=True)} of --budget {self.budget}"
         if self.learns_from:
             found["learns"] = f"from {', '.join(self.learns_from)}"
         return found
@@ -83,7 +90,9 @@ def planned_facts(
         trials = settings.trials if settings.ends_by_trials else None
         chosen = {"space": len(inputs.space.candidates), "trials": trials, "trials_left": left}
         chosen |= {"sampler": settings.sampler, "budget": settings.budget}
-        chosen["recipes"] = len(inputs.space.recipes)
+        chosen["recipes"] = len(inputs.space.every_recipe)
+        chosen["rungs"] = settings.rungs
+        chosen["reserve"] = TimeBudget(settings.budget_seconds).reserve
         chosen["learns_from"] = tuple(split(settings.learn_from or ""))
     return Facts(
         task=spec.name,

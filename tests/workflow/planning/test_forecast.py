@@ -62,6 +62,21 @@ def test_a_dry_run_of_a_search_says_all_and_leaves_nothing(
     assert not out.exists()
 
 
+def test_a_plan_has_every_recipe_the_rungs_and_what_is_kept_in_reserve(
+    make_run: Callable[..., Run],
+) -> None:
+    context = open_context(make_run(rungs=2, budget="10m"))
+    inputs = read_inputs(context)
+    space = inputs.space.with_recipes(["default", "logits"], ["static"])
+    given = load_given_teacher(context, inputs)
+    told = forecast(context, replace(inputs, space=space), given)
+    known = {name: told.described[name] for name in ("recipes", "rungs", "reserve")}
+    assert known == {"recipes": 3, "rungs": 2, "reserve": 30.0}
+    words = "\n".join(told.lines)
+    assert re.search(r"^  rungs +2: all train a little", words, re.MULTILINE)
+    assert re.search(r"^  reserve +30 s of --budget 10m$", words, re.MULTILINE)
+
+
 def test_a_teacher_that_another_run_fine_tuned_is_known(
     make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
