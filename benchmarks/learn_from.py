@@ -123,7 +123,7 @@ def earlier_study(table: Table, count: int, seed: int) -> EarlierStudy:
             value=0.0, params=params, distributions=table.distributions, user_attrs=known
         )
 
-    return EarlierStudy(table.teacher, [trial(int(row)) for row in drawn])
+    return EarlierStudy(table.teacher, [trial(int(row)) for row in drawn], Settings())
 
 
 def figures(

@@ -49,8 +49,7 @@ class Recipe(BaseModel):
     @property
     def short_name(self) -> str:
         """The name, without folder and ending where it is a file's."""
-        base, factor = _split(self.name)
-        return f"{Path(base).stem if is_file_name(base) else base}{factor}"
+        return short_name(self.name)
 
     @property
     def has_own_rates(self) -> bool:
@@ -92,6 +91,12 @@ def find_recipe(word: str) -> Recipe:
 def is_file_name(word: str) -> bool:
     """Whether a word is the path of a recipe's file rather than a name."""
     return Path(_split(word)[0]).suffix.lower() in (".yaml", ".yml")
+
+
+def short_name(name: str) -> str:
+    """That of a recipe, without folder and ending where it is a file's."""
+    base, factor = _split(name)
+    return f"{Path(base).stem if is_file_name(base) else base}{factor}"
 
 
 def _split(word: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import pandas as pd
 from optuna.study import Study
 from optuna.trial import TrialState
 
+from kdnas.config import Settings
 from kdnas.runtime.formatting import in_millions
 from kdnas.study import attributes as attr
 from kdnas.study.rows import ALL_COLUMNS, COLUMNS, WHOLE, Row, row_of
@@ -20,13 +21,14 @@ FORMATS: dict[str, Callable[[Any], str]] = {
 }
 
 
-def trial_table(study: Study) -> pd.DataFrame:
+def trial_table(study: Study, settings: Settings) -> pd.DataFrame:
     """One row a trial; enqueued trials that have not started are left out.
 
-    Columns are COLUMNS, and those of ALL_COLUMNS in which some row has a value.
+    `settings` are the search's. Columns are COLUMNS, and those of ALL_COLUMNS in which some row has
+    a value.
     """
     trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
-    return _table([row_of(trial) for trial in trials])
+    return _table([row_of(trial, settings) for trial in trials])
 
 
 def no_trials() -> pd.DataFrame:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from kdnas.config import Settings
 from kdnas.config.assistants import in_words
 from kdnas.config.names import split
 from kdnas.config.vocabulary import TEACHERS
@@ -37,9 +38,9 @@ class Candidate:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Candidate:
-        """The candidate that a trial's parameters, or a row of YAML, spell.
+        """The candidate that plain values spell, as `params` gives them, or a row of YAML.
 
-        A dimension that a study does not search over is left out of its trials.
+        Of a trial's parameters, see `of_trial`.
 
         Raises:
             KeyError: A field of the architecture is missing.
@@ -51,6 +52,18 @@ class Candidate:
             Pruning.from_params(params),
             tuple(split(str(params.get(ASSISTANTS) or ""))),
         )
+
+    @classmethod
+    def of_trial(cls, params: Mapping[str, Any], settings: Settings) -> Candidate:
+        """The candidate that the parameters of a trial spell, in a search with these settings.
+
+        They leave out what the search does not choose: a vocabulary that all students have. One
+        recipe for all is the settings' own, which candidates call the default.
+
+        Raises:
+            KeyError: A field of the architecture is missing.
+        """
+        return cls.from_params({"vocabulary": settings.vocabulary_names[0], **params})
 
     @property
     def params(self) -> dict[str, int | float | str]:

@@ -239,7 +239,8 @@ class SearchSpace:
     def distributions(self) -> dict[str, BaseDistribution]:
         """The space as Optuna's distributions.
 
-        A recipe or vocabulary without alternative is left out; `Candidate.from_params` fills it in.
+        A recipe or vocabulary without alternative is left out; `candidate` and `Candidate.of_trial`
+        fill it in.
         A pruned student has the shape of its teacher, and one that is not pruned the sparsity, or
         the speed-up to prune to, 0.
         """

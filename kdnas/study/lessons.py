@@ -17,6 +17,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.config import Settings
+from kdnas.config.recipe_file import short_name
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.reward import reward
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
@@ -36,10 +37,16 @@ Lesson = dict[str, Any]
 
 @dataclass(frozen=True)
 class EarlierStudy:
-    """A study that was searched before: its teacher's shape and its scored trials."""
+    """A study that was searched before: its teacher's shape, its scored trials, its settings."""
 
     teacher: Architecture
     trials: Sequence[FrozenTrial]
+    settings: Settings
+
+    def candidate(self, trial: FrozenTrial) -> Candidate:
+        """What a trial tried; a recipe that all of them had is called by its own name."""
+        own = short_name(self.settings.recipe)
+        return Candidate.of_trial({"recipe": own, **trial.params}, self.settings)
 
 
 def make_lessons(
@@ -62,12 +69,12 @@ def make_lessons(
         number: Of the study among several.
     """
     space = space.whole  # slow shapes stand for slow shapes
-    seen = {Candidate.from_params(trial.params): trial for trial in earlier.trials}
+    seen = {earlier.candidate(trial): trial for trial in earlier.trials}
     known = [(here, t) for one, t in seen.items() if (here := _recipe_here(one, space)) is not None]
     if not known or bool(earlier.teacher.decoder) != bool(space.teacher.decoder):
         return []
     places = _nearest([one.architecture for one, _ in known], earlier.teacher, space)
-    values = [_values(trial, earlier.teacher, settings) for _, trial in known]
+    values = [_values(trial, earlier, settings) for _, trial in known]
     scores = np.stack([standardise(column)[0] for column in np.array(values).T], axis=1)
     limits = Limits(speedup=settings.speedup)
     order = np.argsort(-scores.sum(axis=1), kind="stable")
@@ -132,16 +139,16 @@ def _sizes(shape: Architecture) -> list[int]:
     return [int(value) for name, value in shape.values.items() if value and name not in others]
 
 
-def _values(trial: FrozenTrial, teacher: Architecture, settings: Settings) -> list[float]:
+def _values(trial: FrozenTrial, earlier: EarlierStudy, settings: Settings) -> list[float]:
     """What a trial would be told for this study's objective, higher is better.
 
     Of costs in multiply-accumulates or parameters, the share in the layers' weights stands for
     the share in all: what a teacher costs is not on record.
     """
-    shape, loss = Candidate.from_params(trial.params).architecture, trial.user_attrs["loss"]
+    shape, loss = earlier.candidate(trial).architecture, trial.user_attrs["loss"]
     cost = 1 / float(trial.user_attrs["speedup"])
     if settings.cost != "latency" and isinstance(shape, Architecture):
-        cost = arithmetic(shape) / arithmetic(teacher)
+        cost = arithmetic(shape) / arithmetic(earlier.teacher)
     elif settings.speedup is not None:  # as in `kdnas.scoring.reward.candidate_reward`
         cost = max(cost, 1 / settings.speedup)
     if settings.objective == "reward":

@@ -324,7 +324,7 @@ class _Search:
         """Logs how trials ended, so that the run folder knows without the study."""
         trials = self.trials()
         for number in numbers:
-            row = as_event(row_of(trials[number]))
+            row = as_event(row_of(trials[number], self.settings))
             self.log(EVENT, study=self.study.study_name, control=self.is_control, **row)
 
     def record_missing(self, known: Collection[int]) -> None:

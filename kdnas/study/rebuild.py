@@ -12,6 +12,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from kdnas.config import Settings
 from kdnas.config.storage_url import sqlite_url
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import replace_file, set_aside
@@ -81,24 +82,28 @@ def _found(run: Run, rows: Mapping[int, Row], *, control: bool) -> Found:
     if file_problem(url) is None:
         with suppress(Exception):  # a damaged study gives nothing
             old = study_in(url, name_of(run, control=control))
-    for trial in _whole_trials(old, rows):
-        known.setdefault(trial.number, row_of(trial))
+    for number, row in _whole_trials(old, rows, run.settings).items():
+        known.setdefault(number, row)
     students = {} if control else saved_students(run)
     again = {n: c for n, c in students.items() if n not in known or not is_settled(known[n])}
     return Found(known, again)
 
 
-def _whole_trials(study: Study | None, rows: Mapping[int, Row]) -> list[FrozenTrial]:
+def _whole_trials(
+    study: Study | None, rows: Mapping[int, Row], settings: Settings
+) -> dict[int, Row]:
     """The ended trials of an old study that lack nothing; none where it is another run's."""
     trials: list[FrozenTrial] = []
     with suppress(Exception):
         trials = study.get_trials(deepcopy=False) if study else []
         values = len(study.directions) if study else 0
-        trials = [t for t in trials if t.state.is_finished() and not fault_of_trial(t, values)]
-    both = [(row_of(t), rows[t.number]) for t in trials if t.number in rows]
+        ended = [t for t in trials if t.state.is_finished()]
+        trials = [t for t in ended if not fault_of_trial(t, values, settings)]
+    found = {trial.number: row_of(trial, settings) for trial in trials}
+    both = [(found[number], rows[number]) for number in found.keys() & rows.keys()]
     fields = (*FIELDS, *FURTHER_FIELDS)
     same = all(one.get(name) == two.get(name) for one, two in both for name in fields)
-    return trials if same else []
+    return found if same else {}
 
 
 def _filled(run: Run, space: SearchSpace, url: str, found: Mapping[bool, Found]) -> bool:

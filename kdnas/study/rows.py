@@ -47,8 +47,11 @@ LEAST = {**dict.fromkeys(FIELDS[:-1], 1), FIELDS[0]: 0}
 Row = dict[str, Any]
 
 
-def row_of(trial: FrozenTrial) -> Row:
-    """The row of a trial, keys as in ALL_COLUMNS; None where there is no value."""
+def row_of(trial: FrozenTrial, settings: Settings) -> Row:
+    """The row of a trial, keys as in ALL_COLUMNS; None where there is no value.
+
+    `settings` are its search's.
+    """
     known = {name: trial.user_attrs.get(name) for name in (*NUMBERS, *MARKS)}
     if known["score"] is None and known["loss"] is not None:
         known["score"] = 1 - known["loss"]
@@ -61,7 +64,7 @@ def row_of(trial: FrozenTrial) -> Row:
     complete = set(FIELDS) <= trial.params.keys()
     return {
         **{"number": trial.number, "state": trial.state.name},
-        **(Candidate.from_params(trial.params).params if complete else trial.params),
+        **(Candidate.of_trial(trial.params, settings).params if complete else trial.params),
         **known,
         **{"proposed": proposed, "epsilon": trial.system_attrs.get(attr.EPSILON_ATTR)},
         "machine": str(trial.user_attrs.get(attr.WORKER, "")).partition(":")[0] or None,

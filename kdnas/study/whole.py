@@ -9,6 +9,7 @@ import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import several
@@ -101,7 +102,9 @@ def problem_of(run: Run, rows: Mapping[int, Row], *, control: bool) -> str | Non
         return f"study {name!r} in {_place(url)} {DAMAGED}: {' '.join(str(error).split())[:200]}"
     if directions != DIRECTIONS[run.settings.objective] and (begun or trials):
         return f"study {name!r} in {_place(url)} has the directions {directions}"
-    return _problem_of_trials(trials, settled, f"study {name!r} in {_place(url)}", len(directions))
+    return _problem_of_trials(
+        trials, settled, f"study {name!r} in {_place(url)}", len(directions), run.settings
+    )
 
 
 def study_in(url: str, name: str) -> Study | None:
@@ -112,11 +115,14 @@ def study_in(url: str, name: str) -> Study | None:
         return optuna.load_study(study_name=name, storage=storage) if name in names else None
 
 
-def fault_of_trial(trial: FrozenTrial, values: int) -> str | None:
-    """What a trial lacks that a worker of kdnas gives it; None where it is whole."""
+def fault_of_trial(trial: FrozenTrial, values: int, settings: Settings) -> str | None:
+    """What a trial lacks that a worker of kdnas gives it; None where it is whole.
+
+    `values` is how many it has been told, `settings` are its search's.
+    """
     if not trial.state.is_finished():
         return None
-    row = row_of(trial)
+    row = row_of(trial, settings)
     if fault := fault_of(row):
         return fault
     if not is_settled(row):
@@ -130,13 +136,17 @@ def fault_of_trial(trial: FrozenTrial, values: int) -> str | None:
 
 
 def _problem_of_trials(
-    trials: list[FrozenTrial], settled: Mapping[int, Row], where: str, values: int
+    trials: list[FrozenTrial],
+    settled: Mapping[int, Row],
+    where: str,
+    values: int,
+    settings: Settings,
 ) -> str | None:
     for trial in trials:
-        if fault := fault_of_trial(trial, values):
+        if fault := fault_of_trial(trial, values, settings):
             return f"{where} {DAMAGED}: its trial {trial.number} {fault}"
     for number, row in settled.items():
-        found = row_of(trials[number]) if number < len(trials) else {}
+        found = row_of(trials[number], settings) if number < len(trials) else {}
         if not is_settled(found):
             return f"{where} lacks trial {number}, which the run folder has"
         if any(found.get(name) != row.get(name) for name in (*FIELDS, *FURTHER_FIELDS)):

@@ -10,6 +10,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config import Settings
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.scoring.costs import margin_of
 from kdnas.scoring.limits import Limits
@@ -25,9 +26,9 @@ class Winner:
     trial: int | None = None
 
     @classmethod
-    def of(cls, trial: FrozenTrial) -> Winner:
-        """The candidate of a trial."""
-        return cls(Candidate.from_params(trial.params), trial.number)
+    def of(cls, trial: FrozenTrial, settings: Settings) -> Winner:
+        """The candidate of a trial, in a search with these settings."""
+        return cls(Candidate.of_trial(trial.params, settings), trial.number)
 
 
 def choose_winner(

@@ -11,6 +11,7 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from kdnas.config import Settings
 from kdnas.config.assistants import in_words
 from kdnas.report import Report
 from kdnas.runs.context import Context
@@ -62,7 +63,7 @@ def distil_another(
             prepared = prepare(context, inputs, given)
             place = partial(place_of, context)
             if assistants:
-                trial = _taught(best_first[0], assistants)
+                trial = _taught(best_first[0], settings, assistants)
             else:
                 where = on_this_machine(context)
                 [trial] = distil_within_limit(prepared, best_first, speedup, place, where)
@@ -75,9 +76,9 @@ def distil_another(
             return home, deliver(prepared, study, random, trial, home, limit)
 
 
-def _taught(trial: FrozenTrial, assistants: Sequence[str]) -> Winner:
+def _taught(trial: FrozenTrial, settings: Settings, assistants: Sequence[str]) -> Winner:
     """A trial whose student has assistants."""
-    own = Winner.of(trial)
+    own = Winner.of(trial, settings)
     return replace(own, candidate=replace(own.candidate, assistants=tuple(assistants)))
 
 
@@ -104,7 +105,7 @@ def _check_trial(
     given = load_given_teacher(context, inputs)
     study = open_run_study(context, inputs.space)
     best_first = ranked_trials(study, number=number, speedup=speedup)
-    winner = _taught(best_first[0], assistants)
+    winner = _taught(best_first[0], context.settings, assistants)
     check_assistants(context, inputs, winner.candidate)
     students = before_training(context, winner.candidate)
     students += trained_in_full(context, home_of(context, winner), assistants)

@@ -18,7 +18,7 @@ import numpy as np
 from optuna.trial import FrozenTrial
 from scipy.optimize import linear_sum_assignment
 
-from kdnas.config import settings_of
+from kdnas.config import Settings, settings_of
 from kdnas.config.choices import Cost
 from kdnas.errors import KdnasError
 from kdnas.evaluation.answers import settle_answers
@@ -129,7 +129,8 @@ def _check(
             f"trials of shapes; give it more with `kdnas resume {run.folder} {more}`"
             f"{instead}"
         )
-    students = [student_of(trial) for trial in choose_students(trials, count, settings.cost)]
+    chosen = choose_students(trials, count, settings.cost)
+    students = [student_of(trial, settings) for trial in chosen]
     inputs = read_inputs(context)
     check_inputs(context, inputs)
     given = load_given_teacher(context, inputs)
@@ -158,9 +159,9 @@ def choose_students(trials: Sequence[FrozenTrial], count: int, cost: Cost) -> li
     return [pool[i] for i in sorted(chosen)]
 
 
-def student_of(trial: FrozenTrial) -> Student:
-    """What the study knows of a trial, with an empty mapping of final scores by seed."""
-    candidate = Candidate.from_params(trial.params)
+def student_of(trial: FrozenTrial, settings: Settings) -> Student:
+    """What the study of a run with these settings knows of a trial; no final scores by seed."""
+    candidate = Candidate.of_trial(trial.params, settings)
     architecture = candidate.architecture
     numbers = ("params", "macs", "speedup", "loss", "reward")
     return {

@@ -126,7 +126,7 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
         if study:
             if not finish:
                 search(prepared, study)  # 4 search
-            track.trials(map(row_of, study.get_trials(deepcopy=False)))
+            track.trials(row_of(trial, settings) for trial in study.get_trials(deepcopy=False))
             prepared = within_time(prepared, study)
             winner = distil_finalists(prepared, study)
             random = random_search(prepared, study, finish=finish)

@@ -47,7 +47,7 @@ def table() -> pd.DataFrame:
         study.add_trial(trial)
     study.add_trial(optuna.create_trial(state=optuna.trial.TrialState.FAIL))
     study.enqueue_trial({"hidden_size": 1})
-    return trial_table(study)
+    return trial_table(study, Settings())
 
 
 def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:

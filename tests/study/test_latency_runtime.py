@@ -39,7 +39,9 @@ def test_trials_say_where_they_were_timed(begun: Run) -> None:
     trial = pipeline.open_study().trials[0]
     assert trial.user_attrs[RUNTIME].startswith("onnxruntime ")
     assert trial.user_attrs["latency_ms"] > 0 and trial.user_attrs["speedup"] > 0
-    assert trial_table(pipeline.open_study())[RUNTIME].tolist() == [trial.user_attrs[RUNTIME]]
+    assert trial_table(pipeline.open_study(), pipeline.settings)[RUNTIME].tolist() == [
+        trial.user_attrs[RUNTIME]
+    ]
     with pytest.raises(KdnasError, match="its --latency-runtime is 'onnx', not 'torch'"):
         Run.create(begun.settings.model_copy(update={"latency_runtime": "torch"}))
 

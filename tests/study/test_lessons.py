@@ -39,7 +39,9 @@ def trial(shape: Architecture, loss: float, speedup: float, **more: Any) -> Froz
 
 SHALLOW, DEEP = Architecture(1, 3, 96, 384, "relu"), Architecture(6, 12, 384, 1536, "gelu")
 HALF = Architecture(3, 6, 192, 768, "gelu")
-THREE = EarlierStudy(MINILM, [trial(SHALLOW, 0.8, 9), trial(HALF, 0.3, 4), trial(DEEP, 0.2, 1)])
+THREE = EarlierStudy(
+    MINILM, [trial(SHALLOW, 0.8, 9), trial(HALF, 0.3, 4), trial(DEEP, 0.2, 1)], Settings()
+)
 
 
 def test_shapes_are_read_as_shares_of_their_teacher() -> None:
@@ -70,10 +72,21 @@ def test_what_has_no_counterpart_is_left_out() -> None:
     assert make_lessons(THREE, pair, Settings()) == []
     both = HERE.with_recipes(["logits", "pkd"])
     assert make_lessons(THREE, both, Settings()) == []
-    named = EarlierStudy(MINILM, [*THREE.trials, trial(HALF, 0.1, 4, recipe="pkd")])
+    named = EarlierStudy(MINILM, [*THREE.trials, trial(HALF, 0.1, 4, recipe="pkd")], Settings())
     [lesson] = make_lessons(named, both, Settings())
     assert lesson["params"]["recipe"] == "pkd"
     assert len(make_lessons(named, HERE, Settings(), most=2)) == 2
+
+
+def test_a_recipe_that_all_students_had_is_matched_by_its_name() -> None:
+    shapes = [trial(SHALLOW, 0.8, 9), trial(HALF, 0.3, 4)]
+    offered = HERE.with_recipes(["default", "transfer", "mine@0.3"])
+    for recipe in ("transfer", "default", "recipes/mine.yaml@0.3"):
+        earlier = EarlierStudy(MINILM, shapes, Settings(recipe=recipe))
+        found = {one["params"]["recipe"] for one in make_lessons(earlier, offered, Settings())}
+        assert found == {recipe.replace("recipes/mine.yaml", "mine")}
+    other = EarlierStudy(MINILM, shapes, Settings(recipe="pkd"))
+    assert make_lessons(other, offered, Settings()) == []
 
 
 def test_their_weight_fades_as_trials_come() -> None:
@@ -104,7 +117,9 @@ def test_the_controller_begins_where_earlier_students_were_good() -> None:
             direction="maximize", sampler=make_sampler("lstm", HERE, seed=1, trials=12)
         )
         if learns:
-            study.set_user_attr(LESSONS, make_lessons(EarlierStudy(MINILM, wide), HERE, Settings()))
+            study.set_user_attr(
+                LESSONS, make_lessons(EarlierStudy(MINILM, wide, Settings()), HERE, Settings())
+            )
         found[learns] = [study.ask(HERE.distributions).params["hidden_size"] for _ in range(3)]
     assert np.mean(found[False]) < 600 < found[True][0]
 
@@ -118,6 +133,8 @@ def test_a_student_without_layers_says_nothing_of_those_with() -> None:
         distributions=space.distributions,
         user_attrs={"loss": 0.1, "speedup": 200},
     )
-    lessons = make_lessons(EarlierStudy(MINILM, [*THREE.trials, spelled]), HERE, Settings())
+    lessons = make_lessons(
+        EarlierStudy(MINILM, [*THREE.trials, spelled], Settings()), HERE, Settings()
+    )
     assert len(lessons) == 3
-    assert make_lessons(EarlierStudy(MINILM, [spelled]), HERE, Settings()) == []
+    assert make_lessons(EarlierStudy(MINILM, [spelled], Settings()), HERE, Settings()) == []

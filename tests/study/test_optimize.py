@@ -55,7 +55,7 @@ def test_a_repeated_architecture_is_told_again_and_not_trained(
     assert again.user_attrs[REPEATS] == first.number and again.value == first.value
     assert again.user_attrs["seconds"] == 0
     assert len(evaluated(study)) == 3 and len(study.trials) == 4
-    table = trial_table(study)
+    table = trial_table(study, pipeline.settings)
     assert len(table) == 4 and len(finished(table)) == 3
     assert set(front(table).number) <= set(finished(table).number)
 
@@ -198,7 +198,7 @@ def test_only_students_that_may_win_are_kept(pipeline: Stepwise) -> None:
     study = pipeline.open_study()
     kept = {int(p.name) for p in (pipeline.run.folder / "trials").iterdir()}
     best = max(evaluated(study), key=lambda t: t.user_attrs["reward"])
-    assert kept == set(front(trial_table(study)).number) | {best.number}
+    assert kept == set(front(trial_table(study, pipeline.settings)).number) | {best.number}
 
 
 def test_the_score_is_a_share_of_variance_and_the_teacher_itself_scores_best(

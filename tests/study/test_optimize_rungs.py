@@ -56,7 +56,7 @@ def test_the_better_part_goes_on_and_the_budget_is_kept(run: Run, objective: str
                    for t in whole)  # fmt: skip
     architectures = [Architecture.from_params(t.params) for t in ended]
     assert len(set(architectures)) == len(architectures)
-    table = trial_table(study)
+    table = trial_table(study, pipeline.settings)
     assert table[RUNG].notna().sum() == len(ended) and len(table) == len(study.trials)
 
 

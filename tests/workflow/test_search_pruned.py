@@ -135,14 +135,17 @@ def test_a_row_keeps_how_a_student_is_pruned_and_what_is_left(tmp_path: Path) ->
         trial = study.ask(space.distributions)
         found = Evaluation(costs, {}, score, 0.6, 1.0, shape)
         TrialWriter(study, settings, pruner, {}).write(trial, found, 0)
-    dense, pruned = map(row_of, study.get_trials())
+    dense, pruned = (row_of(trial, settings) for trial in study.get_trials())
     assert "pruning" not in dense and "heads_by_layer" not in dense
     assert (pruned["pruning"], pruned["sparsity"]) == ("ziplm", 0.75)
     assert (pruned["heads_by_layer"], pruned["neurons_by_layer"]) == ("3,0,2", "64,8,0")
     for row, candidate in ((dense, space.candidates[0]), (pruned, space.candidates[-1])):
         assert fault_of(row) is None and candidate_of(row) == candidate
         again = trial_of(row, space, settings)
-        assert space.candidate(again.params) == candidate and row_of(again) == {**row, "number": -1}
+        assert space.candidate(again.params) == candidate and row_of(again, settings) == {
+            **row,
+            "number": -1,
+        }
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,7 @@ def _of_trial(context: Context, number: int) -> Assistant:
             "give the folder of a checkpoint, such as OTHER_RUN/student"
         )
     try:
-        winner = Winner.of(choose_winner(open_study_of(run), number=number))
+        winner = Winner.of(choose_winner(open_study_of(run), number=number), settings)
     except KdnasError as error:
         raise KdnasError(f"invalid --assistants trial-{number}: {error}") from None
     record = record_of(settings, winner.candidate, number)

@@ -137,7 +137,7 @@ def _made_before(
     context, numbers = prepared.context, [one.trial for one in found]
     settings, where = context.settings, on_any_machine(context)
     made = list[Winner]()
-    for one in map(Winner.of, best_first):
+    for one in (Winner.of(trial, settings) for trial in best_first):
         place = place_of_finalist(context, one, False)
         record = record_of(settings, one.candidate, one.trial)
         if one.trial in numbers or not student_artifact(place, record).done():

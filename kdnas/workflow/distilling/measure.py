@@ -13,7 +13,7 @@ from optuna.study import Study
 from transformers import AutoConfig, PreTrainedModel
 
 from kdnas import __version__
-from kdnas.config import settings_of
+from kdnas.config import Settings, settings_of
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.files.artifact import content_of, key_of
 from kdnas.files.atomic import read_json
@@ -257,7 +257,7 @@ def make_report(
         teacher=_teacher_model(prepared, known, costs["teacher_latency_ms"]),
         student=Student(
             name=candidate.label,
-            trial=_trial_of(study, winner, candidate) if study else None,
+            trial=_trial_of(study, settings, winner, candidate) if study else None,
             latency_iqr_ms=costs["latency_iqr_ms"],
             threshold=(read_json(folder / "config.json") or {}).get(THRESHOLD),
             seeds=seeds.get(shipped.name),
@@ -347,15 +347,15 @@ def _environment(context: Context) -> Environment:
 
 def _search(prepared: Prepared, study: Study, random: Study | None, winner: Winner) -> Search:
     """How the search went."""
-    tables = trial_table(study), trial_table(random) if random else None
-    size = len(prepared.inputs.space.candidates)
-    context = prepared.context
-    return search_of(context.run, context.settings, *tables, size, winner.trial)
+    context, size = prepared.context, len(prepared.inputs.space.candidates)
+    settings = context.settings
+    tables = trial_table(study, settings), trial_table(random, settings) if random else None
+    return search_of(context.run, settings, *tables, size, winner.trial)
 
 
-def _trial_of(study: Study, winner: Winner, candidate: Candidate) -> int | None:
+def _trial_of(study: Study, settings: Settings, winner: Winner, candidate: Candidate) -> int | None:
     """The trial that tried a candidate, the winner first; None where none did."""
-    trials = [winner, *map(Winner.of, evaluated(study))]
+    trials = [winner, *(Winner.of(trial, settings) for trial in evaluated(study))]
     return next((one.trial for one in trials if one.candidate == candidate), None)
 
 

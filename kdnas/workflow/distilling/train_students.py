@@ -171,16 +171,16 @@ def controls_of(
     if due and (picked := control_by_hand(prepared, own, student, home)) is not None:
         add(HAND_PICKED, picked, by_hand.title)
     if random and settings.random_control == "full":
-        best = best_of_random(random, speedup or settings.speedup)
+        best = best_of_random(random, settings, speedup or settings.speedup)
         if best is not None:
             add(RANDOM_SEARCH, best, "random-search")
     return controls
 
 
-def best_of_random(random: Study, speedup: float | None) -> Candidate | None:
+def best_of_random(random: Study, settings: Settings, speedup: float | None) -> Candidate | None:
     """Random search's winner within a speed-up; says so where none of its students is so fast."""
     try:
-        return Winner.of(choose_winner(random, speedup=speedup)).candidate
+        return Winner.of(choose_winner(random, speedup=speedup), settings).candidate
     except MissedLimitError:
         say(f"no control of {RANDOM_SEARCH}: none of its students is {speedup:g} times as fast")
         return None

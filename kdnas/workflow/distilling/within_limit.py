@@ -210,14 +210,14 @@ def best_at_length(
     """
     settings = prepared.context.settings
     if by_kind:
-        trials = each_kind_first(trials, lambda trial: Winner.of(trial).candidate)
+        trials = each_kind_first(trials, lambda trial: Winner.of(trial, settings).candidate)
     if speedup is None and (settings.cost != "latency" or len(trials) == 1):
-        yield from ((Winner.of(trial), None) for trial in trials)
+        yield from ((Winner.of(trial, settings), None) for trial in trials)
         return
     short: list[tuple[float, Winner, float]] = []
     for start in range(0, len(trials), TOGETHER):
         some = trials[start : start + TOGETHER]
-        winners = [*map(Winner.of, some)]
+        winners = [Winner.of(trial, settings) for trial in some]
         speeds = _timed(prepared, [winner.candidate for winner in winners], where)
         losses = [float(trial.user_attrs["loss"]) for trial in some]
         each = [*zip(losses, winners, speeds, strict=True)]
@@ -292,9 +292,10 @@ def _put_beside(prepared: Prepared, winner: Winner, folder: Path) -> None:
 def _what_can_be_had(
     prepared: Prepared, trials: Sequence[FrozenTrial], reached: dict[int, float], speedup: float
 ) -> str:
-    run = prepared.context.run
+    run, settings = prepared.context.run, prepared.context.settings
     number = max(reached, key=lambda n: reached[n])
-    label = next(Winner.of(t).candidate.label for t in trials if t.number == number)
+    chosen = next(Winner.of(t, settings) for t in trials if t.number == number)
+    label = chosen.candidate.label
     least = math.floor(100 * reached[number]) / 100
     return (
         f"no student keeps --speedup {speedup:g}: timed at length, the fastest of those tried, "

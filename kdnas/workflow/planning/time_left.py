@@ -30,7 +30,9 @@ def within_time(prepared: Prepared, study: Study) -> Prepared:
     foresee(study, best, context.settings)
     if not context.time.limited:
         return prepared
-    share = share_of(context, Winner.of(best).candidate).get(lambda: _share(context))
+    share = share_of(context, Winner.of(best, context.settings).candidate).get(
+        lambda: _share(context)
+    )
     if share == context.settings.epochs_share:
         return prepared
     context = with_share(context, share)

@@ -94,7 +94,7 @@ def _earlier(folder: Path) -> EarlierStudy:
     teacher = report.teacher.architecture if report else teacher_shape(run)
     if not isinstance(teacher, Architecture):
         raise KdnasError("the shape of its teacher is not on this machine; leave it out")
-    return EarlierStudy(teacher, trials)
+    return EarlierStudy(teacher, trials, run.settings)
 
 
 def _has_begun(study: Study) -> bool:

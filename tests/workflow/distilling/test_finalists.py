@@ -152,7 +152,7 @@ def three(tmp_path: Path) -> tuple[Any, list[FrozenTrial], list[Winner]]:
     run = SimpleNamespace(folder=tmp_path)
     context = SimpleNamespace(settings=Settings(), run=run, runtime=runtime)
     trials = numbered("num_hidden_layers", cast(Any, [1, 2, 3]))
-    return context, trials, [*map(Winner.of, trials)]
+    return context, trials, [Winner.of(trial, context.settings) for trial in trials]
 
 
 def test_a_new_first_finalist_overwrites_no_student_of_another_trial(three: Any) -> None:

@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
 
+from kdnas.config import Settings
 from kdnas.space import Architecture, Candidate
 from kdnas.workflow.distilling.train_students import best_of_random
 
@@ -22,7 +23,11 @@ def test_random_search_has_the_limit_that_the_student_was_chosen_under(
             value=found["reward"], params=shape.params, distributions=kinds, user_attrs=found
         )
         study.add_trial(trial)
-    assert best_of_random(study, None) == best_of_random(study, 1.5) == Candidate(shapes[2])
-    assert best_of_random(study, 4) == Candidate(shapes[6])
-    assert best_of_random(study, 8) is None
+    assert (
+        best_of_random(study, Settings(), None)
+        == best_of_random(study, Settings(), 1.5)
+        == Candidate(shapes[2])
+    )
+    assert best_of_random(study, Settings(), 4) == Candidate(shapes[6])
+    assert best_of_random(study, Settings(), 8) is None
     assert "none of its students is 8 times as fast" in capsys.readouterr().out
