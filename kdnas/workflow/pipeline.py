@@ -72,7 +72,7 @@ from kdnas.workflow.preparing.run_space import asked_candidates
 from kdnas.workflow.preparing.trials_spent import with_expected_trials
 from kdnas.workflow.remember import remember_finalists
 from kdnas.workflow.searching.learn_from import check_lessons
-from kdnas.workflow.searching.search import open_run_study, random_search, search
+from kdnas.workflow.searching.search import finish_search, open_run_study, random_search, search
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
         winner, random = Winner(asked_candidates(settings, inputs.space)[-1]), None
         before: dict[str, Report] = {}
         if study:
-            if not finish:
-                search(prepared, study)  # 4 search
+            (finish_search if finish else search)(prepared, study)  # 4 search
             track.trials(row_of(trial, settings) for trial in study.get_trials(deepcopy=False))
             prepared = within_time(prepared, study)
             winner = distil_finalists(prepared, study)

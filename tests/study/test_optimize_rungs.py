@@ -13,12 +13,15 @@ from support.stepwise import Stepwise
 from kdnas.config import Settings
 from kdnas.report.trials_table import trial_table
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.costs import Costs
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Architecture, Candidate
 from kdnas.study.attributes import BORROWED, CONTINUES, REPEATS, RUNG, RUNG_VALUES, UNITS
 from kdnas.study.deadline import Deadline
 from kdnas.study.pruner import SuccessiveHalvingPruner
 from kdnas.study.study import evaluated
+from kdnas.workflow.preparing.inputs import check_has_trials
+from kdnas.workflow.searching.search import finish_search
 
 
 @pytest.fixture
@@ -79,6 +82,33 @@ def test_a_candidate_in_two_parts_is_as_good_as_in_one(run: Run, tmp_path: Path)
     part = scorer.score(small, Budget(1 / 3, file)).value
     rest = scorer.score(small, Budget(1.0, file)).value
     assert rest == pytest.approx(whole, abs=1e-4) and part < rest
+
+
+def test_a_search_that_is_to_end_takes_its_best_candidate_to_the_end(run: Run) -> None:
+    pipeline, asked = Stepwise(run), list[tuple[Candidate, float]]()
+
+    def scored(candidate: Candidate, budget: Budget) -> Score:
+        asked.append((candidate, budget.share))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return Score(1 - len(asked) / 10)
+
+    alike = Costs(9, 8, 1.0, 0.0, 2.0, 2.0)
+    pipeline.scorer.score = scored  # type: ignore[method-assign]
+    pipeline.meter.of_candidate = lambda _: alike  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.search()
+    study, context = pipeline.open_study(), pipeline.context
+    assert not evaluated(study)
+    check_has_trials(context)
+    finish_search(pipeline.prepared, study)
+    [whole] = evaluated(study)
+    assert pipeline.space.candidate(whole.params) == asked[0][0]
+    assert [share for _, share in asked].count(1) == 1 and asked[-1] == (asked[0][0], 1)
+    assert {one for one, _ in asked[3:-1]} <= {asked[2][0]}  # nothing but what was begun
+    assert Deadline.of(study) is None
+    finish_search(pipeline.prepared, study)
+    assert len(evaluated(study)) == 1
 
 
 @pytest.mark.slow

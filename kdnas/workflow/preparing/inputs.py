@@ -26,7 +26,7 @@ from kdnas.scoring.scorers import find_scorer
 from kdnas.space import NOT_PRUNED, SearchSpace
 from kdnas.students import empty_student
 from kdnas.students.static import check_static
-from kdnas.study.study import evaluated
+from kdnas.study.study import has_score
 from kdnas.teachers.load import (
     Teacher,
     check_family,
@@ -160,12 +160,12 @@ def check_total(context: Context) -> None:
 
 
 def check_has_trials(context: Context) -> None:
-    """Raises KdnasError where there is nothing to finish: no search, or no scored trial."""
+    """Raises KdnasError where there is nothing to finish: no search, or no scored candidate."""
     folder = context.run.folder
     if not context.settings.searches:
         raise KdnasError(f"{folder} has no search to finish; leave --finish out")
     study = study_of(context)
-    if study is None or not evaluated(study):
+    if study is None or not has_score(study):
         raise KdnasError(f"{folder} has no finished trial yet to ship; leave --finish out")
 
 

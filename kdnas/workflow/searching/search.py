@@ -19,6 +19,7 @@ from kdnas.runtime.side_by_side import Ask, side_by_side
 from kdnas.scoring.limits import Limits
 from kdnas.space import Candidate, SearchSpace
 from kdnas.study.attributes import INITIAL
+from kdnas.study.deadline import Deadline
 from kdnas.study.join import check_same_teacher, identity, publish
 from kdnas.study.optimize import (
     RANDOM_SEARCH,
@@ -89,11 +90,8 @@ def search(prepared: Prepared, study: Study) -> None:
         KdnasError: The teacher or the data are not those that the study began with.
     """
     context, inputs = prepared.context, prepared.inputs
-    settings, run, data = context.settings, context.run, inputs.data
-    check_same_data(context, data)
-    now = fingerprint(prepared.teacher, data.train, data.distillation)
-    before = source_fingerprint(context, inputs)
-    check_same_teacher(study, before.read() if before.done() else None, now)
+    settings, run = context.settings, context.run
+    _check_same(prepared, study)
     if trials_left(context) == 0:
         return
     jobs = _jobs(prepared, control=False)
@@ -106,6 +104,37 @@ def search(prepared: Prepared, study: Study) -> None:
     for line in wrap(too_short(study.get_trials(deepcopy=False), settings), WIDTH):
         say(line)
     _ended(context, control=False)
+
+
+def finish_search(prepared: Prepared, study: Study) -> None:
+    """Sees to it that a search that is to end now has a student to ship.
+
+    Where candidates wait on rungs, and none was trained to the end, the best goes on to it, as
+    where time ends a search. What is queued at that moment is still scored on its first rung.
+
+    Raises:
+        KdnasError: As of `search`.
+    """
+    if evaluated(study):
+        return
+    _check_same(prepared, study)
+    say("no candidate was trained to the end yet: the best of those on rungs goes on")
+    before, over = Deadline.of(study), Deadline(until=0.0, trials=1, seconds=1.0)
+    over.write(study)
+    try:
+        with prepared.context.run.timed("search"):
+            _optimize(prepared, study, 1, lambda: None)
+    finally:
+        before.write(study) if before else Deadline.clear(study)
+
+
+def _check_same(prepared: Prepared, study: Study) -> None:
+    """Refuses a teacher or data other than those that a study began with."""
+    context, inputs, data = prepared.context, prepared.inputs, prepared.inputs.data
+    check_same_data(context, data)
+    now = fingerprint(prepared.teacher, data.train, data.distillation)
+    before = source_fingerprint(context, inputs)
+    check_same_teacher(study, before.read() if before.done() else None, now)
 
 
 def too_short(trials: Sequence[FrozenTrial], settings: Settings) -> str:
