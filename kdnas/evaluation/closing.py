@@ -6,7 +6,7 @@ from textwrap import wrap
 from typing import Any
 
 from kdnas.evaluation.tuning import WIDTH, metrics_line
-from kdnas.runtime.formatting import several, table_lines
+from kdnas.runtime.formatting import in_digits, several, table_lines
 
 # What a speed of a pruned checkpoint is of.
 SLICED = (
@@ -37,7 +37,7 @@ def _circumstances(task: dict[str, Any]) -> list[str]:
         count = sum(task["rows"].values())
         lines += wrap(f"n = {count:,}; 95% intervals: {told}", WIDTH - 10)
     if seconds := task.get("seconds_per_1000"):
-        lines.append(f"1,000 rows take {seconds:.3g} s, from token ids to answers")
+        lines.append(f"1,000 rows take {in_digits(seconds, 3)} s, from token ids to answers")
         lines += wrap(SLICED, WIDTH - 10) if task.get("sliced") else []
     if constant := task["baseline"]:
         lines.append(f"{constant['name']}: {metrics_line(constant['scores'])}")

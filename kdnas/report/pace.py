@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kdnas.report.model import Report
+from kdnas.runtime.formatting import in_digits
 
 
 def pace_words(report: Report) -> str:
@@ -10,8 +11,9 @@ def pace_words(report: Report) -> str:
     ours, theirs = report.student.seconds_per_1000, report.teacher.seconds_per_1000
     if ours is None:
         return ""
-    teacher = "" if theirs is None else f", with the teacher {theirs:.3g} s"
+    teacher = "" if theirs is None else f", with the teacher {in_digits(theirs, 3)} s"
+    splits, own = " and ".join(report.evaluation), in_digits(ours, 3)
     return (
-        f"1,000 rows of {' and '.join(report.evaluation)} take the student {ours:.3g} s{teacher} "
+        f"1,000 rows of {splits} take the student {own} s{teacher} "
         "(fp32, from token ids to answers)"
     )

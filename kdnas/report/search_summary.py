@@ -11,8 +11,9 @@ import pandas as pd
 from kdnas.config import Settings
 from kdnas.config.duration import duration
 from kdnas.report.model import Bargain, Best, Budget, Finalist, Found, Search, Spread, TooSlow
-from kdnas.report.trials_table import finished, front, records
+from kdnas.report.trials_table import finished, front, records, seconds_of_scores
 from kdnas.runs.run_folder import Run
+from kdnas.runtime.formatting import in_digits
 from kdnas.scoring.rank_agreement import agreement
 from kdnas.study.attributes import INFEASIBLE, RUNG
 from kdnas.study.pareto import hypervolume
@@ -66,7 +67,7 @@ def search_summary(
         winner: The trial that was distilled.
         at_length: Speed-ups of trials that are too slow, timed at length, by their numbers.
     """
-    each = finished(table).seconds.astype(float)
+    each = seconds_of_scores(table)
     scored = table[(table.state == "COMPLETE") | table[RUNG].notna()]
     return Search(
         **{name: getattr(settings, name) for name in SETTINGS},
@@ -156,7 +157,7 @@ def bargain_line(one: Bargain, run: str) -> str:
 def bargain_words(one: Bargain) -> str:
     """`score 0.0010 less, 1.5 times as fast`, beside the winner."""
     how = "less" if one.difference <= 0 else "more"
-    return f"score {abs(one.difference):.4f} {how}, {one.times:.2g} times as fast"
+    return f"score {abs(one.difference):.4f} {how}, {in_digits(one.times, 2)} times as fast"
 
 
 def found(table: pd.DataFrame) -> Found:

@@ -47,6 +47,18 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table.state == "COMPLETE") & table[attr.REPEATS].isna()]
 
 
+def seconds_of_scores(table: pd.DataFrame) -> pd.Series[float]:
+    """What the score of each finished row took, in seconds: on all rungs that led to it."""
+    known = {int(row["number"]): row for row in records(table)}
+
+    def seconds(row: dict[str, Any]) -> float:
+        before = row[attr.CONTINUES]
+        earlier = 0.0 if pd.isna(before) else seconds(known[int(before)])
+        return earlier + (0.0 if pd.isna(row["seconds"]) else float(row["seconds"]))
+
+    return pd.Series([seconds(row) for row in records(finished(table))], dtype=float)
+
+
 def front(table: pd.DataFrame, cost: str = "speedup") -> pd.DataFrame:
     """Finished rows that no other beats in both score and a column of costs, the cheapest first."""
     ordered = finished(table).sort_values([cost, "score"], ascending=[cost != "speedup", False])

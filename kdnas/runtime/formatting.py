@@ -46,6 +46,15 @@ def in_decimals(number: float, digits: int) -> str:
     return f"{number:.{digits}g}" if few else f"{number:.4f}"
 
 
+def in_digits(number: float, digits: int) -> str:
+    """A number with so many digits, or all those before its point: never with an exponent.
+
+    Golden: with two digits 1.25 -> '1.2', 187.3 -> '187', 1234 -> '1,234'.
+    """
+    many = abs(number) >= 10**digits - 0.5
+    return f"{number:,.0f}" if many else f"{number:.{digits}g}"
+
+
 def table_lines(
     head: Sequence[str], rows: Iterable[Sequence[str]], *, first: int | None = None
 ) -> list[str]:

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from kdnas.files.atomic import write_json
 from kdnas.recipes.full import RecipeRun, run_recipe
 from kdnas.report.fidelity import write_fidelity
 from kdnas.report.search_summary import longer
+from kdnas.report.trials_table import seconds_of_scores, trial_table
 from kdnas.runs.context import Context, run_step
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import progress, say, step
@@ -96,8 +97,8 @@ def fidelity(context: Context, count: int, seeds: int) -> dict[str, Any]:
 
 
 def _seconds_a_score(run: Run) -> float:
-    """The median of what the trials of a run's study took."""
-    return median(float(t.user_attrs["seconds"]) for t in evaluated(open_study_of(run)))
+    """The median of what the scores of a run's study took."""
+    return float(seconds_of_scores(trial_table(open_study_of(run), run.settings)).median())
 
 
 def plan_fidelity(context: Context, count: int, seeds: int) -> Forecast:

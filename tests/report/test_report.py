@@ -14,10 +14,10 @@ from made_runs import report_of
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
-from kdnas.report.model import HAND_PICKED, DataFacts
-from kdnas.report.search_summary import bargain_line, search_summary
+from kdnas.report.model import HAND_PICKED, Bargain, DataFacts
+from kdnas.report.search_summary import bargain_line, bargain_words, search_summary
 from kdnas.report.terminal import closing_lines
-from kdnas.report.trials_table import finished, front, trial_table
+from kdnas.report.trials_table import finished, front, seconds_of_scores, trial_table
 from kdnas.report.verdict import verdict
 from kdnas.students.checkpoint import card_at
 from kdnas.study.rows import COLUMNS
@@ -64,6 +64,21 @@ def test_the_table_has_a_row_a_trial(table: pd.DataFrame) -> None:
     assert table.state.tolist() == ["COMPLETE"] * 4 + ["FAIL"]
     assert len(finished(table)) == 4
     assert front(table).number.tolist() == [0, 1, 3]
+
+
+def test_a_score_on_the_last_rung_took_the_time_of_all_its_rungs(table: pd.DataFrame) -> None:
+    low, middle = table.index[:2]
+    table.loc[low, ["state", "rung"]] = ["PRUNED", 1 / 9]
+    table.loc[middle, ["state", "rung", "continues"]] = ["PRUNED", 1 / 3, 0]
+    table.loc[2, "continues"] = 1
+    assert seconds_of_scores(table).tolist() == [4.5, 1.5]
+    told = search_summary(Settings(rungs=3), table, None, 50, None).seconds_per_trial
+    assert (told.median, told.least, told.most) == (3.0, 1.5, 4.5)
+
+
+def test_much_faster_students_are_told_without_an_exponent() -> None:
+    one = Bargain(trial=1, name="a", difference=-0.01, times=187.3)
+    assert bargain_words(one) == "score 0.0100 less, 187 times as fast"
 
 
 def test_search_and_random_search_side_by_side(table: pd.DataFrame) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kdnas.runtime.formatting import in_millions, several
+from kdnas.runtime.formatting import in_digits, in_millions, several
 
 
 def test_nouns_follow_their_count() -> None:
@@ -25,3 +25,11 @@ def test_nouns_follow_their_count() -> None:
 )
 def test_small_models_are_not_rounded_to_nothing(number: int, digits: int, shown: str) -> None:
     assert in_millions(number, digits) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "shown"),
+    [(1.25, 2, "1.2"), (0.913, 3, "0.913"), (99.4, 2, "99"), (99.6, 2, "100"), (1234, 2, "1,234")],
+)
+def test_large_numbers_have_no_exponent(number: float, digits: int, shown: str) -> None:
+    assert in_digits(number, digits) == shown
