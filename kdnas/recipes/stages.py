@@ -25,7 +25,7 @@ from kdnas.runtime.device import Runtime
 from kdnas.space import AnyArchitecture, Architecture, PrunedArchitecture
 from kdnas.space.arithmetic import share_of_arithmetic
 from kdnas.space.pruned import LAYERS_KEY
-from kdnas.students.pruning import shape_of
+from kdnas.students.pruning import Kept, shape_of
 from kdnas.students.state import StudentState
 from kdnas.tasks import EncodedExamples, encode
 from kdnas.teachers.distillation_data import DistillationData, some_batches
@@ -172,7 +172,12 @@ def losses_of(stage: Stage, has_head: bool) -> tuple[str, ...]:
 def shapes_of(teacher: Teacher, state: StudentState) -> Shapes:
     """The shapes that losses are made for."""
     config: Any = state.model.config
-    return Shapes(teacher.architecture, state.architecture, int(config.num_labels))
+    return _shapes(teacher, state.architecture, int(config.num_labels))
+
+
+def _shapes(teacher: Teacher, student: AnyArchitecture, outputs: int = 0) -> Shapes:
+    kept = Kept.read(teacher.model.config)
+    return Shapes(teacher.architecture, student, outputs, kept.heads if kept else ())
 
 
 def views_of(stage: Stage, shapes: Shapes, settings: Settings) -> dict[State, TeacherView]:
@@ -193,7 +198,7 @@ def teacher_request(
     also: Iterable[str] = (),
 ) -> OutputRequest:
     """What a stage's losses, and others that score its students, read of the teacher."""
-    shapes = Shapes(teacher.architecture, student)
+    shapes = _shapes(teacher, student)
     request = OutputRequest()
     names = [(name, False) for name in losses_of(stage, teacher.gives_logits)]
     for name, scoring in (*names, *((name, True) for name in also)):

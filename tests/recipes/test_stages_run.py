@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kdnas.config import Settings, validated
+from kdnas.config import Settings, load_settings, validated
 from kdnas.config.recipe import Stage, Weight
 from kdnas.errors import KdnasError
 from kdnas.recipes.check import check_recipe
-from kdnas.recipes.stages import loss_options, schedule_of
+from kdnas.recipes.stages import loss_options, schedule_of, shapes_of, teacher_request
+from kdnas.space import PrunedArchitecture
+from kdnas.students.checkpoint import student_artifact
+from kdnas.students.pruning import Kept, sliced
+from kdnas.students.state import StudentState
+from kdnas.tasks import load_spec
+from kdnas.teachers.load import load_teacher
 
 
 @pytest.mark.parametrize(
@@ -86,3 +93,24 @@ def test_losses_that_cannot_be_are_refused_in_one_line(
     with pytest.raises(KdnasError) as caught:
         check_recipe(validated(values))
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_a_pruned_teacher_is_asked_for_a_layer_that_has_heads(
+    teacher_folder: Path, tmp_path: Path
+) -> None:
+    """Its checkpoint is dense, with zeros for the heads that are gone."""
+    whole, spec = load_teacher(str(teacher_folder), load_spec("sst2")), load_spec("sst2")
+    kept = Kept.of([[0, 1, 2, 3], [1], []], [range(64)] * 3)
+    student_artifact(tmp_path / "pruned", {"a": 1}, whole.tokenizer).write(
+        sliced(whole.model, kept)
+    )
+    pruned, settings = (
+        load_teacher(str(tmp_path / "pruned"), spec),
+        load_settings(None, {"recipe": "relations"}),
+    )
+    stage = next(one for one in settings.full_stages if "relations" in one.losses)
+    shape = PrunedArchitecture((1, 1, 1), 32, (8, 8, 8), "gelu")
+    for teacher, layer in ((whole, 3), (pruned, 2)):
+        states = teacher_request(stage, shape, teacher, settings).states
+        assert {state.layer for state in states} == {layer}
+    assert shapes_of(pruned, StudentState(whole.model)).heads_left == kept.heads

@@ -52,7 +52,8 @@ class AttentionLoss(DistillationLoss):
     Natural Language Understanding.
 
     The share of variance is that of the teacher's scores on some batches, which `fit` measures: 1
-    for a student whose scores are each head's mean.
+    for a student whose scores are each head's mean. Heads that a pruned teacher has lost teach
+    nothing: means are over those that it has.
 
     Queries and keys are what the layer's maps give. Positions that a family brings in later, as
     angles (RoFormer, ModernBERT), relative ones (MPNet, DeBERTa) or as a window of local attention,
@@ -74,9 +75,15 @@ class AttentionLoss(DistillationLoss):
     ) -> None:
         super().__init__(shapes, options, statistics)
         self.layer_map = self.map_layers(shapes, self.options)
-        teacher = shapes.of(self.place).teacher
-        self.heads = teacher.num_attention_heads
-        self.register_buffer("scale", torch.ones(teacher.num_hidden_layers + 1, self.heads))
+        own = shapes.of(self.place)
+        self.heads = own.teacher.num_attention_heads
+        # By layer, from 1, and head: what its errors count, so that a mean over all heads is one
+        # over those that the teacher has.
+        self.counts = torch.ones(own.teacher.num_hidden_layers + 1, self.heads)
+        for layer, left in enumerate(own.heads_left, start=1):
+            self.counts[layer] = 0
+            self.counts[layer, list(left)] = self.heads / max(1, len(left))
+        self.register_buffer("scale", self.counts.sqrt())
 
     @classmethod
     def map_layers(cls, shapes: Shapes, options: LossOptions) -> LayerMap:
@@ -150,9 +157,10 @@ class AttentionLoss(DistillationLoss):
                 sums[1, i] += head_sums(found.square(), queries, keys)
         mean, square = sums / max(1, tokens)
         variance = (square - mean.square()).clamp_min(1e-12)
+        counts = self.counts[list(layers)].to(variance.device)
         if self.options.normalisation == "layer":
-            variance = variance.mean(1, keepdim=True).expand_as(variance)
-        self.scale[list(layers)] = variance.rsqrt()
+            variance = (variance * counts).mean(1, keepdim=True).clamp_min(1e-12)
+        self.scale[list(layers)] = counts.sqrt() * variance.rsqrt()
 
 
 def scores(

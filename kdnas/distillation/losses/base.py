@@ -25,11 +25,17 @@ from kdnas.space.pruned import AnyArchitecture
 
 @dataclass(frozen=True)
 class Shapes:
-    """The architectures of a teacher and of its student, and the outputs of a head for the task."""
+    """The architectures of a teacher and of its student, and the outputs of a head for the task.
+
+    A teacher that is pruned itself has its dense form, in which heads that are gone are zeros:
+    `heads_left` has the numbers, from 0, of those that each of its layers has left; empty where the
+    teacher is whole.
+    """
 
     teacher: Architecture
     student: AnyArchitecture
     outputs: int = 0
+    heads_left: tuple[tuple[int, ...], ...] = ()
 
     def of(self, place: Place) -> Shapes:
         """Those of the stack at a place: the decoder's, also of its cross-attention."""
@@ -37,6 +43,12 @@ class Shapes:
             return self
         teacher, (student,) = stacks_at(place, self.teacher, [self.student])
         return replace(self, teacher=teacher, student=student)
+
+    @property
+    def teacher_heads(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of the heads that the teacher's layers have, layer by layer."""
+        every = tuple(range(self.teacher.num_attention_heads))
+        return self.heads_left or (every,) * self.teacher.num_hidden_layers
 
     @property
     def depths(self) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -37,7 +38,10 @@ class RelationsOptions(LossOptions):
         description="Default: the teacher's attention heads, or fewer that divide both sizes.",
     )
     relation_layer: int | None = Field(
-        default=None, ge=1, description="Teacher layer; default: its last."
+        default=None,
+        ge=1,
+        description="Teacher layer; default: its last. Of a pruned teacher, the last up to it that "
+        "has heads.",
     )
     relation_student_layer: int | None = Field(
         default=None, ge=1, description="Student layer; default: its last."
@@ -65,8 +69,9 @@ class RelationsLoss(DistillationLoss):
     Task-Agnostic Compression of Pre-Trained Transformers. As there, its heads are the teacher's
     own where the student has as many; else both are cut into `relation_heads`.
 
-    Of a pruned student, the last layer that has heads learns from the teacher's last. Without any
-    there is nothing to compare, and the loss is 0.
+    Of a pruned student, the last layer that has heads learns from the teacher's last; of a pruned
+    teacher, the last layer that has heads teaches, and only with those. Without any there is
+    nothing to compare, and the loss is 0.
     """
 
     Options = RelationsOptions
@@ -82,32 +87,41 @@ class RelationsLoss(DistillationLoss):
         super().__init__(shapes, options, statistics)
         self.student_layer, self.teacher_layer = self.layers(shapes, self.options)
         own = shapes.of(self.place)
-        sizes = (
-            own.teacher.heads_width,
-            attention_size(own.teacher, own.student, self.student_layer),
+        left = own.teacher_heads[self.teacher_layer - 1] if self.teacher_layer else ()
+        size = own.teacher.head_size
+        whole = len(left) == own.teacher.num_attention_heads
+        # The columns of the teacher's states that are of heads it has; None: all of them.
+        self.columns = None if whole else [h * size + i for h in left for i in range(size)]
+        widths = {
+            f"layer {self.teacher_layer} of the teacher": len(left) * size,
+            f"layer {self.student_layer} of {own.student.label}": attention_size(
+                own.teacher, own.student, self.student_layer
+            ),
+        }
+        self.heads = self.options.relation_heads or common_heads(
+            replace(own.teacher, num_attention_heads=len(left)), *widths.values()
         )
-        self.heads = self.options.relation_heads or common_heads(own.teacher, *sizes)
-        if uneven := [size for size in sizes if size % self.heads]:
+        if uneven := [name for name, width in widths.items() if width % self.heads]:
             raise KdnasError(
-                f"relation_heads {self.heads} does not divide {uneven[0]}, the width of all heads "
-                f"of layer {self.student_layer} of {own.student.label}; leave it out to use a "
-                "number that divides"
+                f"relation_heads {self.heads} does not divide {widths[uneven[0]]}, the width of "
+                f"all heads of {uneven[0]}; leave it out to use a number that divides"
             )
 
     @classmethod
     def layers(cls, shapes: Shapes, options: LossOptions) -> tuple[int, int]:
-        """The student's layer and the teacher's."""
+        """The student's layer and the teacher's; 0 where none has heads."""
         assert isinstance(options, RelationsOptions)
         own = shapes.of(cls.place)
+        theirs = [len(heads) for heads in own.teacher_heads[: options.relation_layer]]
         return (
             options.relation_student_layer or last_with_heads(own.student),
-            options.relation_layer or own.teacher.num_hidden_layers,
+            _last(theirs),
         )
 
     @classmethod
     def teacher_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
         layer = cls.layers(shapes, options)[1]
-        return OutputRequest(attention_states(layer, place=cls.place))
+        return OutputRequest(attention_states(layer, place=cls.place)) if layer else OutputRequest()
 
     @classmethod
     def student_request(cls, shapes: Shapes, options: LossOptions) -> OutputRequest:
@@ -146,8 +160,8 @@ class RelationsLoss(DistillationLoss):
         return _problem_of_pruned(teacher, options) if pruned else None
 
     def loss(self, output: ModelOutputs, batch: Batch, signal: ModelOutputs) -> Tensor:
-        if not self.student_layer:
-            return torch.zeros((), device=self._device(signal), requires_grad=True)
+        if not (self.student_layer and self.teacher_layer):
+            return torch.zeros((), device=batch.packing.bias.device, requires_grad=True)
         ours = self._by_head(output, self.student_layer, batch)
         return self._divergence(ours, batch, signal)
 
@@ -156,8 +170,8 @@ class RelationsLoss(DistillationLoss):
 
         As with hidden states, 0 is the teacher's relations and 1 is to know nothing of them.
         """
-        if not self.student_layer:
-            return torch.ones((), device=self._device(signal))
+        if not (self.student_layer and self.teacher_layer):
+            return torch.ones((), device=batch.packing.bias.device)
         ours = self._by_head(output, self.student_layer, batch)
         even = {kind: torch.zeros_like(states) for kind, states in ours.items()}
         own, whole = (self._divergence(each, batch, signal) for each in (ours, even))
@@ -168,26 +182,25 @@ class RelationsLoss(DistillationLoss):
         queries, keys = real_places(batch, self.place)
         seen = keys[:, None, None] if keys.ndim == 2 else keys[:, None]
         bias = torch.zeros_like(seen).masked_fill(seen == 0, NEVER)
-        theirs = self._by_head(signal, self.teacher_layer, batch)
+        theirs = self._by_head(signal, self.teacher_layer, batch, self.columns)
         losses = [
             relation_loss(ours[a], theirs[a], bias, (ours[b], theirs[b]), queries[:, None] == 1)
             for a, b in PAIRS[self.options.relations]
         ]
         return torch.stack(losses).sum()
 
-    def _by_head(self, outputs: ModelOutputs, layer: int, batch: Batch) -> dict[str, Tensor]:
+    def _by_head(
+        self, outputs: ModelOutputs, layer: int, batch: Batch, columns: list[int] | None = None
+    ) -> dict[str, Tensor]:
         """Queries, keys and values of a layer, shape (blocks, heads, length, size)."""
-        found = {kind: State(kind, layer, self.place) for kind in HEADS}
-        return {
+        found: dict[str, Tensor] = {}
+        for kind in HEADS:
+            state = State(kind, layer, self.place)
             # Stores hold half precision, which bf16 autocast does not mix with its own.
-            kind: spread_heads(
-                batch, outputs.states[state].float(), self.heads, of_decoder=state.of_decoder
-            )
-            for kind, state in found.items()
-        }
-
-    def _device(self, signal: ModelOutputs) -> torch.device:
-        return signal.states[State("query", self.teacher_layer, self.place)].device
+            states = outputs.states[state].float()
+            states = states if columns is None else states[:, columns]
+            found[kind] = spread_heads(batch, states, self.heads, of_decoder=state.of_decoder)
+        return found
 
     def count(self, batch: Batch) -> int:
         """Real tokens."""
@@ -198,8 +211,12 @@ def last_with_heads(student: AnyArchitecture) -> int:
     """A student's last layer, counted from 1; of a pruned one the last that has heads, else 0."""
     if not isinstance(student, PrunedArchitecture):
         return student.num_hidden_layers
-    layers = enumerate(student.num_attention_heads, start=1)
-    return max((layer for layer, heads in layers if heads), default=0)
+    return _last(student.num_attention_heads)
+
+
+def _last(heads: Sequence[int]) -> int:
+    """The last layer that has heads, counted from 1, of their numbers by layer; 0: none has."""
+    return max((layer for layer, count in enumerate(heads, start=1) if count), default=0)
 
 
 def attention_size(teacher: Architecture, student: AnyArchitecture, layer: int) -> int:
@@ -230,9 +247,9 @@ def _problem_of_pruned(teacher: Architecture, options: RelationsOptions) -> str 
 
 
 def common_heads(teacher: Architecture, *sizes: int) -> int:
-    """The largest number up to the teacher's heads that divides some sizes."""
+    """The largest number up to the teacher's heads that divides some sizes; 1 without heads."""
     heads = range(1, teacher.num_attention_heads + 1)
-    return max(n for n in heads if not any(size % n for size in sizes))
+    return max((n for n in heads if not any(size % n for size in sizes)), default=1)
 
 
 def relation_loss(

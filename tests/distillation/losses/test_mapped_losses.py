@@ -20,6 +20,7 @@ from kdnas.distillation.losses.attention import (
     AttentionLoss,
     AttentionOptions,
     attention_loss,
+    real_places,
     scores,
 )
 from kdnas.distillation.losses.base import DistillationLoss, Fitting
@@ -136,6 +137,35 @@ def test_scores_are_those_that_the_softmax_of_bert_reads(
         torch.testing.assert_close(
             said[i, :, :length], expected[i, :, :length], atol=1e-5, rtol=1e-4
         )
+
+
+def test_heads_that_a_pruned_teacher_has_lost_do_not_count(
+    make_teacher: Callable[..., Path], data: EncodedExamples, runtime: Runtime
+) -> None:
+    """Of one head of four left, the loss is what that head's is; without any it is 0."""
+    teacher, batch = teacher_of(make_teacher()), collate(data, np.arange(9), PAD)
+    shape = replace(teacher.architecture, num_hidden_layers=1)
+    student = build_student(teacher.model, shape, inherit=False)
+    source = LiveSignal(teacher.model, runtime)
+    for name in ("raw", "layer", "dimension"):
+        options = AttentionOptions(normalisation=name)
+        values = []
+        for left in ((0, 1, 2, 3), (2,), ()):
+            heads = ((), (), left)
+            loss = AttentionLoss(Shapes(teacher.architecture, shape, heads_left=heads), options)
+            loss.fit(Fitting(student, [batch], source, runtime))
+            signal = source.fetch(batch, loss.of_teacher)
+            for kind in ("query", "key"):  # zeros, as in the dense form
+                states = signal.states[State(kind, 3)].view(-1, 4, 8)
+                states[:, [h for h in range(4) if h not in left]] = 0
+            output = forward(student, batch, loss.of_student)
+            values.append(loss.loss(output, batch, signal).item())
+            of_one = [scores(one, n, batch, 4)[:, 2:3] for one, n in ((output, 1), (signal, 3))]
+            real = torch.stack([real_places(batch)[0]] * 2)
+            if left == (2,) and name == "raw":
+                alone = attention_loss(*of_one, *real, torch.ones(1))
+                assert values[-1] == pytest.approx(alone.item(), rel=1e-5)
+        assert values[2] == 0 and 0.05 < values[1] / values[0] < 20
 
 
 def losses_for(shapes: Shapes) -> dict[str, DistillationLoss]:

@@ -23,7 +23,7 @@ from kdnas.distillation.signals import LiveSignal
 from kdnas.errors import KdnasError
 from kdnas.runtime.device import start_runtime
 from kdnas.space import Architecture, PrunedArchitecture
-from kdnas.students.pruning import Kept, sliced
+from kdnas.students.pruning import Kept, dense, sliced
 from kdnas.tasks import EncodedExamples, load_spec
 from kdnas.teachers.load import Teacher, load_teacher
 
@@ -115,3 +115,40 @@ def test_what_may_not_fit_a_pruned_student_is_refused_before_there_is_one() -> N
         RelationsOptions(relation_student_layer=2),
     ):
         assert RelationsLoss.problem(options, SHAPE, [SHAPE]) is None
+
+
+def test_a_pruned_teacher_teaches_from_the_last_layer_and_the_heads_that_it_has(
+    teacher: Teacher, batch: Batch
+) -> None:
+    """In its dense form, heads that are gone are zeros, which relate all tokens alike."""
+    heads = ((0, 1, 2, 3), (1, 3), ())
+    kept = Kept.of(heads, [range(64)] * 3)
+    shapes = Shapes(teacher.architecture, COUNTS, heads_left=heads)
+    loss = RelationsLoss(shapes)
+    pruned = sliced(teacher.model, kept)
+    assert (loss.teacher_layer, loss.heads) == (2, 2)
+    signal = forward(dense(pruned), batch, loss.of_teacher)
+    output = forward(sliced(teacher.model, Kept.first(COUNTS)), batch, loss.of_student)
+    # The same as of the states that the sliced form has, without any zeros.
+    small = PrunedArchitecture.of(SHAPE, map(len, heads), [64] * 3)
+    own = RelationsLoss(Shapes(teacher.architecture, small), RelationsOptions(relation_heads=2))
+    states = forward(pruned, batch, own.of_student)
+    assert float(loss.heldout_value(states, batch, signal)) == pytest.approx(0, abs=1e-6)
+    assert float(loss.heldout_value(output, batch, signal)) > 0.01
+
+
+def test_of_a_pruned_teacher_a_layer_without_heads_stands_for_the_last_below_it() -> None:
+    shapes = Shapes(SHAPE, COUNTS, heads_left=((), (1,), ()))
+    assert RelationsLoss(shapes, RelationsOptions(relation_layer=3)).teacher_layer == 2
+    without = RelationsLoss(shapes, RelationsOptions(relation_layer=1))
+    assert without.teacher_layer == 0 and not without.of_teacher.states
+
+
+def test_a_teacher_below_which_nothing_has_heads_gives_nothing_to_compare(
+    teacher: Teacher, batch: Batch
+) -> None:
+    shapes = Shapes(teacher.architecture, COUNTS, heads_left=((), (), ()))
+    loss = RelationsLoss(shapes)
+    output, signal = outputs(loss, teacher, COUNTS, batch)
+    assert float(loss.loss(output, batch, signal)) == 0
+    assert float(loss.heldout_value(output, batch, signal)) == 1
