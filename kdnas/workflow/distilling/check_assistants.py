@@ -24,6 +24,7 @@ from kdnas.students.checkpoint import load_student
 from kdnas.teachers.load import load_config, load_tokenizer
 from kdnas.teachers.trained_head import has_head, head_of_another_task
 from kdnas.workflow.distilling.assistants import Assistant, assistants_of, copied_artifact
+from kdnas.workflow.distilling.find_assistant import sparsities_between
 from kdnas.workflow.preparing.inputs import Inputs
 
 ShapeOf = Callable[[Candidate], AnyArchitecture]
@@ -42,9 +43,12 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
     if not candidate.assistants:
         return
     settings = settings_of(context.settings, candidate.recipe)
-    pruned, share = bool(candidate.pruning), candidate.pruning.sparsity or None
+    pruned, asked = bool(candidate.pruning), candidate.pruning
+    share = asked.sparsity if pruned and not asked.speedup else None
     if problem := problem_of_assistants(candidate.assistants, share, pruned=pruned):
         raise KdnasError(problem)
+    if AUTO in candidate.assistants and not asked.speedup:
+        sparsities_between(inputs.space.teacher, asked)
     wrong = f"invalid --assistants {','.join(candidate.assistants)}"
     for stage in (stage for stage in settings.full_stages if stage.is_general):
         raise KdnasError(

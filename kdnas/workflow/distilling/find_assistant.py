@@ -16,10 +16,11 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from kdnas.errors import KdnasError
 from kdnas.evaluation.scores import scores_and_intervals
 from kdnas.recipes.full import run_recipe
 from kdnas.runtime.console import say
-from kdnas.space import Candidate
+from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
 from kdnas.space.candidate import TEACHERS_VOCABULARY
 from kdnas.space.pruning import SPARSITIES
 from kdnas.students.checkpoint import student_artifact
@@ -47,16 +48,19 @@ def find_assistant(
         candidate: What it will teach.
         folder: Gets its checkpoint.
         record: What decides it, beside the sparsities.
+
+    Raises:
+        KdnasError: None is between the teacher and what it will teach.
     """
     context, teacher = prepared.context, prepared.teacher
-    aim = candidate.pruning.sparsity or max(SANDWICH)
-    tried = [one for one in SANDWICH if one < aim] or [aim / 2]
+    pruned, work = prepared.mini.pruned, context.run.folder / "work" / folder.name
+    assert pruned is not None, "made for a space with pruned students"
+    counts = pruned.counts(candidate.pruning) if candidate.pruning.speedup else None
+    tried = sparsities_between(teacher.architecture, candidate.pruning, counts)
     key = {**record, "sandwich": tried, "lambda": LAMBDA}
     artifact = student_artifact(folder, key, teacher.tokenizer, teacher.scale)
     if artifact.done():
         return
-    pruned, work = prepared.mini.pruned, context.run.folder / "work" / folder.name
-    assert pruned is not None, "made for a space with pruned students"
     order = pruned.order(replace(candidate.pruning, layers=0))  # an assistant has all layers
     kept = {one: order.kept(order.at_sparsity(one)) for one in tried}
     with context.run.timed(step_of(folder)):
@@ -73,6 +77,32 @@ def find_assistant(
         say(f"{folder.name}: {100 * best:g}% teaches; on held-out rows: {told}")
         artifact.write(students[best])
     shutil.rmtree(work, ignore_errors=True)
+
+
+def sparsities_between(
+    teacher: Architecture, pruning: Pruning, counts: PrunedArchitecture | None = None
+) -> list[float]:
+    """The sparsities of assistants that are larger than a student pruned from a teacher.
+
+    Assistants keep all layers: of a student that does not, those count as pruned.
+
+    Args:
+        teacher: What is pruned.
+        pruning: The student's.
+        counts: What a speed-up leaves; not needed for a sparsity.
+
+    Raises:
+        KdnasError: Nothing of the teacher is pruned, so that none is between them.
+    """
+    depth = pruning.layers or teacher.num_hidden_layers
+    asked = (1 - pruning.sparsity) * depth / teacher.num_hidden_layers
+    aim = round(1 - (asked if counts is None else counts.share_of(teacher)), 9)
+    if aim <= 0:
+        raise KdnasError(
+            f"invalid --assistants auto: {pruning.target} leaves all of the teacher, and no "
+            "assistant is between them; leave --assistants out, or prune further"
+        )
+    return [one for one in SANDWICH if one < aim] or [aim / 2]
 
 
 def choose_assistant(scores: Mapping[float, float]) -> float:

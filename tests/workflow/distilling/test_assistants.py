@@ -19,11 +19,12 @@ from kdnas.config import validated
 from kdnas.config.recipe import Stage
 from kdnas.files.artifact import key_of
 from kdnas.runs.run_folder import Run
-from kdnas.space import Architecture, Candidate, Pruning
+from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept
 from kdnas.workflow.distilling.assistants import assistants_of, copy_checkpoint
 from kdnas.workflow.distilling.distil import FullTraining
+from kdnas.workflow.distilling.find_assistant import sparsities_between
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 
@@ -158,6 +159,29 @@ def test_an_assistant_is_found_in_a_sandwich(given: dict[str, Any]) -> None:
     distill(**given, assistants="auto")
     after = (found / "model.safetensors").stat().st_mtime_ns
     assert before == after and (home / "student" / "model.safetensors").exists()
+
+
+def test_assistants_that_are_tried_are_larger_than_their_student() -> None:
+    """Three layers of 4 heads and 64 neurons: a third of the weights are heads'."""
+    teacher = Architecture(3, 4, 32, 64, "gelu")
+    assert sparsities_between(teacher, Pruning("ziplm", sparsity=0.8)) == [0.5, 0.6, 0.7]
+    assert sparsities_between(teacher, Pruning("ziplm", sparsity=0.4)) == [0.2]
+    assert sparsities_between(teacher, Pruning("ziplm", layers=1)) == [0.5, 0.6]
+    fast, half = Pruning("ziplm", speedup=2), PrunedArchitecture((2, 2, 2), 32, (32,) * 3, "gelu")
+    assert sparsities_between(teacher, fast, half) == [0.25]
+    third = PrunedArchitecture((2, 1, 1), 32, (16, 24, 24), "gelu")
+    assert sparsities_between(teacher, fast, third) == [0.5, 0.6]
+    for whole, counts in ((Pruning("ziplm"), None), (fast, PrunedArchitecture.whole(teacher))):
+        with pytest.raises(KdnasError, match="invalid --assistants auto: .* leaves all of the tea"):
+            sparsities_between(teacher, whole, counts)
+
+
+def test_the_whole_teacher_has_no_assistants(given: dict[str, Any]) -> None:
+    for assistants, message in (("auto", "0% leaves all"), ("0.5", "give each once")):
+        with pytest.raises(KdnasError) as error:
+            distill(**{**given, "sparsity": 0.0}, assistants=assistants)
+        assert f"invalid --assistants {assistants}: {message}" in str(error.value)
+        assert not given["out"].exists()
 
 
 def test_checkpoints_that_cannot_teach_are_refused(
