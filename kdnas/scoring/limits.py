@@ -23,9 +23,9 @@ class Limits:
     max_params: int | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> Limits:
-        """Those of a run."""
-        return cls(settings.speedup, settings.max_params)
+    def of(cls, settings: Settings, pruning: Pruning = NOT_PRUNED) -> Limits:
+        """Those of a run; where it asks for several speed-ups, that of a student pruned to one."""
+        return cls(settings.speedup or pruning.speedup or None, settings.max_params)
 
     def __bool__(self) -> bool:
         return self.speedup is not None or self.max_params is not None

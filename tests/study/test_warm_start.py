@@ -185,6 +185,13 @@ def test_within_limits_the_first_trials_are_what_a_person_would_pick(run: Run) -
     }
 
 
+def test_the_limit_of_a_family_is_what_its_student_is_pruned_to() -> None:
+    of_family, last = Settings(pruned="ziplm", speedups=(2, 4, 8)), Pruning("ziplm", speedup=8.0)
+    assert Limits.of(of_family, last) == Limits(speedup=8.0)
+    assert not Limits.of(of_family) and not Limits.of(Settings(), Pruning("ziplm", sparsity=0.5))
+    assert Limits.of(Settings(speedup=4), Pruning("ziplm", speedup=4.32)) == Limits(speedup=4.0)
+
+
 def test_what_is_pruned_to_a_speed_up_has_no_margin() -> None:
     limits, pruned = Limits(speedup=4.0), Pruning("ziplm", speedup=4.32)
     assert limits.violations(4.05, 500)["speedup"] > 0

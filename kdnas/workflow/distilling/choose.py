@@ -86,7 +86,8 @@ def choose_student(prepared: Prepared, made: Sequence[Control]) -> Choice:
     rows = prepared.rows(TEACHERS_VOCABULARY).selection
     if rows.labels is None:
         return Choice(first, list(made[1:]))
-    allowed = [first, *(one for one in made[1:] if _keeps_limits(prepared, one))]
+    limits = Limits.of(prepared.context.settings, first.candidate.pruning)
+    allowed = [first, *(one for one in made[1:] if _keeps(limits, prepared, one))]
     scores = {one.name: held_out_score(prepared, one) for one in allowed}
     clear = [first, *(one for one in allowed[1:] if is_clearly_better(prepared, one, first))]
     equal = [one for one in clear if scores[one.name] == max(scores[c.name] for c in clear)]
@@ -144,9 +145,7 @@ def _speedup(prepared: Prepared, one: Control) -> float:
     return float(measured(prepared, one.candidate, one.folder)["costs"]["speedup"])
 
 
-def _keeps_limits(prepared: Prepared, control: Control) -> bool:
-    settings = prepared.context.settings
-    limits = Limits.of(settings)
+def _keeps(limits: Limits, prepared: Prepared, control: Control) -> bool:
     if not limits:
         return True
     costs = measured(prepared, control.candidate, control.folder)["costs"]

@@ -27,7 +27,7 @@ def first_picks(prepared: Prepared, like: Candidate) -> list[Candidate]:
 
     Half the teacher's layers first. `like` has the recipe and the vocabulary.
     """
-    space, limits = prepared.inputs.space, _limits(prepared)
+    space, limits = prepared.inputs.space, Limits.of(prepared.context.settings)
 
     def compute() -> list[dict[str, Any]]:
         say("timing what a person would pick")
@@ -74,9 +74,10 @@ def pick_by_hand(prepared: Prepared, like: Candidate, near: float) -> list[Candi
     Args:
         prepared: Of the run.
         like: Has the recipe, where it is for shapes, and the vocabulary; its own shape is left out.
+            What it is pruned to is a limit, too, where the run asks for several speed-ups.
         near: The speed-up that they shall have.
     """
-    space, limits = prepared.inputs.space, _limits(prepared)
+    space, limits = prepared.inputs.space, Limits.of(prepared.context.settings, like.pruning)
     shapes = hand_picked(space, like.architecture)
     # One without layers has a recipe that is not for these.
     recipe = like.recipe if like.recipe in space.recipes else space.recipes[0]
@@ -109,11 +110,6 @@ def nearest_first(costs: Sequence[Costs], near: float) -> list[int]:
 
 def _breaks(limits: Limits, costs: Costs) -> bool:
     return limits.breaks(costs.speedup, costs.params)
-
-
-def _limits(prepared: Prepared) -> Limits:
-    settings = prepared.context.settings
-    return Limits.of(settings)
 
 
 def _machine(prepared: Prepared) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from support.stepwise import Stepwise
 from kdnas.files.artifact import content_of
 from kdnas.report.model import SEARCHED
 from kdnas.runs.run_folder import Run
-from kdnas.space import Candidate
+from kdnas.space import Candidate, Pruning
 from kdnas.workflow.distilling import choose
 from kdnas.workflow.distilling.measure import Control
 from kdnas.workflow.preparing.selection_rows import ENOUGH, for_students, selection_rows
@@ -121,6 +121,27 @@ def test_a_control_ships_if_it_is_better_by_more_than_a_standard_error(
     assert (
         chosen.selection and chosen.selection.scores["control"] > chosen.selection.scores[SEARCHED]
     )
+
+
+def test_in_a_family_no_control_ships_that_misses_the_last_speed_up(
+    make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--speedup 2,4,8` is a list, so that the run itself has no limit."""
+    pipeline = Stepwise(make_run())
+    assert pipeline.settings.speedup is None
+    shape, folder = pipeline.space.smallest, pipeline.run.folder
+    own = Candidate(shape, pruning=Pruning("ziplm", speedup=8.0, after=(2.0, 4.0)))
+    fast = {"slow": 5.0, "fast": 8.2}
+
+    def timed(prepared: object, candidate: Candidate, at: Path) -> dict[str, Any]:
+        return {"costs": {"speedup": fast[at.name], "params": 1}}
+
+    monkeypatch.setattr(choose, "measured", timed)
+    for better, ships in (("slow", SEARCHED), ("fast", "fast")):
+        prefer(monkeypatch, better)
+        made = [Control(SEARCHED, own, folder / "student")]
+        made += [Control(name, Candidate(shape), folder / name) for name in fast]
+        assert choose.choose_student(pipeline.prepared, made).shipped.name == ships
 
 
 @pytest.mark.slow
