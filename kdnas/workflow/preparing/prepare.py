@@ -28,6 +28,7 @@ from kdnas.scoring.scorer import Scorer
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import Candidate
 from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.space.pruned import LAYERS_KEY
 from kdnas.students.pruning import PrunedStudents
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.teachers.cache import fingerprint
@@ -130,6 +131,8 @@ def prepare_teacher(context: Context, inputs: Inputs, given: Teacher) -> Teacher
                     fine_tune_teacher(teacher, train, *how)
     tuned = (folder / "config.json").exists()
     teacher.name = inputs.source
+    # Of a student that was pruned before: for this run's it is the whole teacher.
+    vars(teacher.model.config).pop(LAYERS_KEY, None)
     fit_outputs(context, inputs, teacher, given=not tuned)
     fit_threshold(context, inputs, teacher)
     teacher.model.to(context.runtime.device)  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from kdnas.recipes.full import run_recipe
 from kdnas.recipes.stages import rates_of
 from kdnas.runs.run_folder import Run
 from kdnas.space import AnyArchitecture, Architecture, Candidate, PrunedArchitecture
+from kdnas.space.pruned import LAYERS_KEY
 from kdnas.students.checkpoint import load_student, student_artifact
 from kdnas.students.pruning import is_sliced
 from kdnas.students.state import StudentState
@@ -62,6 +65,18 @@ def test_what_is_near_its_teacher_has_lower_rates(
         not torch.equal(a, b)
         for a, b in zip(state.model.parameters(), others.model.parameters(), strict=True)
     )
+
+
+def test_a_teacher_that_lost_layers_itself_counts_as_whole(
+    make_run: Callable[..., Run], make_teacher: Callable[..., Path], tmp_path: Path
+) -> None:
+    """It notes how many layers its own teacher had."""
+    folder = Path(shutil.copytree(make_teacher(), tmp_path / "shallow"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, LAYERS_KEY: 6}))
+    pipeline = Stepwise(make_run(teacher=str(folder)))
+    whole = Candidate(PrunedArchitecture((4, 4, 4), 32, (64, 64, 64), "gelu"))
+    assert rates_of(pipeline.mini.start(whole), pipeline.settings) == 0.15
 
 
 def test_others_and_what_is_far_from_its_teacher_have_the_recipe_s_rates(
