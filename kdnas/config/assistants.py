@@ -14,8 +14,8 @@ from kdnas.config.names import split
 
 AUTO = "auto"
 EXPECTED = (
-    "expected sparsities with commas between them, such as 0.6,0.8; a trial of the run, such as "
-    "trial-3, or the folder of a checkpoint may stand first"
+    "expected sparsities with commas between them, such as 0.6,0.8 or 60%,80%; a trial of the run, "
+    "such as trial-3, or the folder of a checkpoint may stand first"
 )
 
 
@@ -25,9 +25,9 @@ def assistants_in(text: str | None) -> tuple[str, ...]:
 
 
 def sparsity_of(word: str) -> float | None:
-    """That of an assistant that is pruned for this; None of another one."""
+    """That of an assistant that is pruned for this, 0.6 or 60%; None of another one."""
     try:
-        return float(word)
+        return float(word[:-1]) / 100 if word.endswith("%") else float(word)
     except ValueError:
         return None
 
@@ -74,7 +74,7 @@ def problem_of_assistants(
     found = [share for word in words if (share := sparsity_of(word)) is not None]
     problem = _of_words(words)
     if not problem and any(not 0 < share < 1 for share in found):
-        problem = "expected shares above 0 and below 1, such as 0.6,0.8"
+        problem = "expected shares above 0 and below 1, such as 0.6,0.8 or 60%,80%"
     elif not problem and not pruned and (found or AUTO in words):
         problem = (
             "sparsities are those of pruned students, and this one is not pruned; give a trial, "

@@ -71,15 +71,16 @@ class DistillationData:
 
 
 def some_batches(
-    data: EncodedExamples, pad_id: int, runtime: Runtime, seed: int = 0
+    data: EncodedExamples, pad_id: int, runtime: Runtime, seed: int = 0, *, merge: bool = True
 ) -> list[Batch]:
     """The rows of the first batches of an epoch over some data, on the runtime's device.
 
     The rows are the same on every device. A GPU, where a batch of 32 takes as long as a larger one,
-    has them in fewer batches.
+    has them in fewer batches, unless they are not to `merge`: where what is measured depends on
+    which rows are in a batch.
     """
     plan = plan_epoch(data.sizes, BATCH_SIZE, seed, 0)[:FEW_BATCHES]
-    if runtime.device.type != "cpu":
+    if merge and runtime.device.type != "cpu":
         rows = np.concatenate(plan)
         parts = plan_once(data.sizes[rows], forward_tokens(runtime.device))
         plan = [rows[part] for part in parts]

@@ -55,6 +55,14 @@ def test_a_gpu_has_the_same_rows(data: EncodedExamples, runtime: Runtime, elsewh
         assert int(data.lengths[batch.indices].sum()) < 1.1 * FORWARD_TOKENS_GPU
 
 
+def test_where_batches_matter_a_gpu_has_those_of_the_cpu(
+    data: EncodedExamples, runtime: Runtime, elsewhere: Any
+) -> None:
+    theirs = some_batches(data, 0, elsewhere, seed=3, merge=False)
+    for one, other in zip(theirs, some_batches(data, 0, runtime, seed=3), strict=True):
+        assert np.array_equal(one.indices, other.indices)
+
+
 def test_of_few_rows_a_gpu_has_all_once(data: EncodedExamples, elsewhere: Any) -> None:
     few = data.take(np.arange(40))
     assert rows_of(some_batches(few, 0, elsewhere)) == list(range(40))

@@ -41,8 +41,8 @@ class PruningOptions(Options):
         None,
         "Of kdnas distill: students that teach in the teacher's place, each the next one, the last "
         "the student: a trial of RUN, such as trial-3, or the folder of a checkpoint, behind it "
-        "sparsities of --pruned, such as 0.6,0.8; or auto: one whose sparsity is found by training "
-        "several in one network.",
+        "sparsities of --pruned, such as 0.6,0.8 or 60%,80%; or auto: one whose sparsity is found "
+        "by training several in one network.",
         form="LIST|auto",
     )
     lower_rates: bool = setting(

@@ -96,7 +96,9 @@ def check_sparsity(sparsity: float) -> None:
 
 
 def rounded_neurons(count: int, size: int) -> int:
-    """The nearest multiple of 8, a half up, but no more than there are."""
+    """The nearest multiple of 8, a half up, but no more than there are; all where none is gone."""
+    if count == size:
+        return size
     return min(size, (count + NEURON_MULTIPLE // 2) // NEURON_MULTIPLE * NEURON_MULTIPLE)
 
 
@@ -164,11 +166,16 @@ def magnitude_scores(
 def random_scores(
     model: PreTrainedModel, batches: Iterable[Batch] = (), runtime: Any = None, seed: int = 0
 ) -> Scores:
-    """Random numbers, the same for the same seed."""
+    """Random numbers, the same for the same seed; 0 for what a pruned model has lost already."""
     shape, generator = shape_of(model.config), torch.Generator().manual_seed(seed)
     prunable_family(model.config)
     sizes = shape.num_attention_heads, shape.intermediate_size
-    return Scores(*(torch.rand(shape.num_hidden_layers, n, generator=generator) for n in sizes))
+    drawn = [torch.rand(shape.num_hidden_layers, n, generator=generator) for n in sizes]
+    if kept := Kept.read(model.config):
+        for scores, left in zip(drawn, (kept.heads, kept.neurons), strict=True):
+            for own, numbers in zip(scores, left, strict=True):
+                own[[i for i in range(len(own)) if i not in set(numbers)]] = 0
+    return Scores(*drawn)
 
 
 def unit_maps(model: PreTrainedModel) -> dict[str, Unit]:

@@ -51,7 +51,8 @@ def pruned_students(
 
     return PrunedStudents(
         teacher=teacher.model,
-        rows=lambda: some_batches(rows, teacher.pad_id, runtime, settings.seed),
+        # Importance by gradients is a sum over batches of absolute values.
+        rows=lambda: some_batches(rows, teacher.pad_id, runtime, settings.seed, merge=False),
         runtime=runtime,
         folder=folder,
         key={"teacher": teacher_key(teacher, rows), "seed": settings.seed},

@@ -22,6 +22,7 @@ from kdnas.students.pruning import (
     gradient_scores,
     magnitude_scores,
     random_scores,
+    shape_of,
     sliced,
 )
 from kdnas.students.pruning.kept import numbers, prunable_family, runs
@@ -67,6 +68,16 @@ def test_a_layer_of_zeros_stays_zero() -> None:
 )
 def test_neurons_are_multiples_of_eight(count: int, rounded: int) -> None:
     assert rounded_neurons(count, 60) == rounded
+
+
+@pytest.mark.parametrize("size", [1, 3, 33, 35, 60])
+def test_sparsity_0_is_the_whole_teacher_whatever_its_neurons(size: int) -> None:
+    teacher, scores = Architecture(2, 2, 32, size, "gelu"), Scores(torch.ones(2, 2), _counted(size))
+    assert scores.at_sparsity(0, teacher) == PrunedArchitecture.whole(teacher)
+
+
+def _counted(size: int) -> torch.Tensor:
+    return torch.arange(2.0 * size).view(2, size)
 
 
 @pytest.mark.parametrize("sparsity", [1.0, 1.5, -0.1, float("nan")])
@@ -179,6 +190,17 @@ def test_random_numbers_follow_the_seed(make_teacher: Callable[..., Path]) -> No
     model = load_teacher(str(make_teacher()), load_spec("sst2")).model
     first, again, other = (random_scores(model, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.heads, again.heads) and not torch.equal(first.heads, other.heads)
+
+
+def test_at_random_what_is_dead_already_goes_first(make_teacher: Callable[..., Path]) -> None:
+    model = load_teacher(str(make_teacher()), load_spec("sst2")).model
+    kept = Kept.of([[0, 2], [], [1, 2, 3]], [range(8, 24), [], range(40)])
+    before = random_scores(model, seed=5)
+    zero_pruned(model, kept)
+    scores = random_scores(model, seed=5)
+    assert scores.kept(kept.architecture(shape_of(model.config))) == kept
+    assert torch.equal(scores.heads[0, [0, 2]], before.heads[0, [0, 2]])
+    assert not scores.heads[0, [1, 3]].any() and not scores.neurons[1].any()
 
 
 def test_rows_without_labels_are_refused(

@@ -16,6 +16,7 @@ from transformers import AutoConfig
 
 from kdnas import KdnasError, distill, load_run, search
 from kdnas.config import validated
+from kdnas.config.assistants import assistants_in, sparsity_of
 from kdnas.config.recipe import Stage
 from kdnas.files.artifact import key_of
 from kdnas.runs.run_folder import Run
@@ -255,6 +256,16 @@ def test_lists_that_contradict_themselves_are_refused(assistants: str, message: 
     with pytest.raises(KdnasError) as error:
         validated({"pruned": "ziplm", "sparsity": 0.8, "assistants": assistants})
     assert f"invalid --assistants {assistants}: {message}" in str(error.value)
+
+
+def test_sparsities_are_shares_or_in_percent() -> None:
+    for words in ("0.6,0.85", "60%,85%", "60%,0.85"):
+        assert assistants_in(words) == ("0.6", "0.85")
+        validated({"pruned": "ziplm", "sparsity": 0.9, "assistants": words})
+    for words in ("60%,120%", "0%", "-5%"):
+        with pytest.raises(KdnasError, match="expected shares above 0 and below 1, .* or 60%,80%"):
+            validated({"pruned": "ziplm", "sparsity": 0.9, "assistants": words})
+    assert sparsity_of("%") is None and sparsity_of("a%") is None
 
 
 def test_a_search_has_no_assistants(flags: list[str], command: Said, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -54,3 +56,18 @@ def test_of_a_student_that_was_trained_again_others_go_first(make_run: Callable[
     assert found[0] and min(found[0]) >= 32
     assert found[1] and max(found[1]) < 32
     assert found[1] == found[2]
+
+
+def test_importance_is_measured_on_the_same_batches_on_every_device(
+    make_run: Callable[..., Run],
+) -> None:
+    """A sum of absolute values over batches depends on which rows are in one."""
+    steps = Stepwise(make_run(teacher_as_is=True, pruned="gradient", speedups=ASKED))
+    sizes = []
+    for device in ("cpu", "meta"):  # the latter in a GPU's place
+        runtime: Any = SimpleNamespace(device=torch.device(device))
+        meter: Any = None
+        context = replace(steps.context, runtime=runtime)
+        made = pruned_students(context, steps.inputs, steps.teacher, meter)
+        sizes.append([batch.indices.tolist() for batch in made.rows()])
+    assert sizes[0] == sizes[1] and len(sizes[0]) > 1
