@@ -180,6 +180,11 @@ def load_parts(name: str) -> tuple[Any, Any]:
     return config, tokenizer
 
 
+def keeps_threshold(config: Any) -> bool:
+    """Whether a checkpoint says how its outputs become answers, be it by a threshold or by none."""
+    return any(hasattr(config, name) for name in ("kdnas_task_type", THRESHOLD))
+
+
 def load_teacher(
     name: str,
     spec: TaskSpec | None,
@@ -216,8 +221,7 @@ def load_teacher(
             task.auto_class.from_pretrained, name, ignore_mismatched_sizes=True, **head
         )
     model.config.architectures = [type(model).__name__]
-    known = any(hasattr(config, name) for name in ("kdnas_task_type", THRESHOLD))
-    if task.given_threshold is not None and not known:
+    if task.given_threshold is not None and not keeps_threshold(config):
         setattr(model.config, THRESHOLD, task.given_threshold)
     _tell_vocabulary(name, model.config)
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from support.tiny import save_animals, save_squad
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 from kdnas.distillation.training import predict
+from kdnas.evaluation import evaluate as evaluate_module
 from kdnas.evaluation.answers import settle_answers
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, encode, load_data, load_spec
@@ -75,6 +77,23 @@ def test_who_learnt_questions_without_an_answer_keeps_a_threshold(
     assert model.config.kdnas_threshold == 0  # nothing to choose it by
     settle_answers(model, rows, runtime, 0)
     assert model.config.kdnas_threshold
+
+
+@pytest.mark.parametrize(("impossible", "threshold"), [(0.0, None), (0.3, 0.0)])
+def test_a_checkpoint_from_elsewhere_answers_all_that_have_answers(
+    tmp_path: Path, impossible: float, threshold: float | None
+) -> None:
+    """As the official script of SQuAD 1.1 has it, which knows no other questions."""
+    config = small_config("bert", architectures=["BertForQuestionAnswering"])
+    AutoModelForQuestionAnswering.from_config(config).save_pretrained(tmp_path / "model")
+    small_tokenizer().save_pretrained(tmp_path / "model")
+    folder = save_squad(tmp_path, train=20, dev=20, impossible=impossible)
+    spec = load_spec("squad2" if impossible else "squad")
+    rows = encode(load_data(spec, folder).splits["train"], small_tokenizer(), 64)
+    subject = SimpleNamespace(spec=spec, model=str(tmp_path / "model"), splits={"train": rows})
+    model = load_teacher(subject.model, spec).model
+    evaluate_module._settle_threshold(cast(Any, subject), model)
+    assert threshold_of(model.config) == threshold
 
 
 def test_a_checkpoint_from_elsewhere_is_scored_as_it_predicts(tmp_path: Path) -> None:
