@@ -94,21 +94,6 @@ class CandidateSpace:
             for choices, distribution in zip(self._choices, self._distributions, strict=True)
         ]
 
-    @functools.cached_property
-    def unordered(self) -> list[int]:
-        """The places of parameters whose choices have no order, such as recipes."""
-        return [i for i, choices in enumerate(self._choices) if not are_numbers(choices)]
-
-    def newest(self, codes: Codes, tried: Iterable[Code]) -> Codes:
-        """Those among some architectures with the most choices that none of the tried ones has.
-
-        Of parameters without order alone: nothing is learnt of a recipe from its neighbours, so
-        that one that is never tried is passed over for good.
-        """
-        known = np.array(list(tried), np.int64).reshape(-1, len(self.names))
-        fresh = sum(~np.isin(codes[:, i], known[:, i]) for i in self.unordered)
-        return codes[fresh == np.max(fresh)] if self.unordered and len(codes) else codes
-
     def decode(self, code: Code) -> dict[str, Any]:
         """The parameters of a code, as plain Python values."""
         return self.decode_choice(dict(zip(self.names, code, strict=True)))

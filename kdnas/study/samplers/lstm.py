@@ -43,11 +43,10 @@ _LIKELY = 0.2
 class LSTMControllerSampler(BaseSampler):
     """Proposes the architecture that an ensemble of LSTMs predicts to be the best.
 
-    Trials come in episodes. The first is random, though of choices without order (recipes) it takes
-    those that no trial had, as strata of a Latin hypercube are taken in turn. Afterwards every
-    valid architecture that was not tried yet is scored by controllers trained on all finished
-    trials, see `kdnas.study.samplers._controller`. The score is the mean prediction plus a share of
-    the ensemble's spread.
+    Trials come in episodes. The first is random; afterwards every valid architecture that was not
+    tried yet is scored by controllers trained on all finished trials, see
+    `kdnas.study.samplers._controller`. The score is the mean prediction plus a share of the
+    ensemble's spread.
 
     It learns from more than complete trials. Infeasible ones (`trial.set_constraint`, above 0)
     teach where the constraints hold: the score falls where that is unlikely.
@@ -155,7 +154,7 @@ class LSTMControllerSampler(BaseSampler):
         trials = study.get_trials(deepcopy=False)
         turns = Turns(trials)
         turn = turns.of(trial.number)
-        others = _but(trials, trial)
+        others = [other for other in trials if other.number != trial.number]
         seen = [replace(one, number=turns.of(one.number)) for one in observe(others, space)]
         trained = self._rewarded(seen, study.directions, turn)
         best = max(trained, key=lambda one: one.reward).code if trained else None
@@ -190,15 +189,15 @@ class LSTMControllerSampler(BaseSampler):
         rng = self._rng(turn, PICK_STREAM)
         while True:
             if scores is None:
-                codes = space.newest(pool, _tried(study, trial, space))
-                index = int(rng.integers(len(codes)))
+                index = int(rng.integers(len(pool)))
             else:
-                codes, order = pool, np.argsort(-scores, kind="stable")
+                order = np.argsort(-scores, kind="stable")
                 index = int(order[min(ahead, len(order) - 1)])
-            code: Code = tuple(codes[index].tolist())
+            code: Code = tuple(pool[index].tolist())
             kind = "random" if scores is None else "controller"
             self._mark(study, trial, kind, dict(zip(space.names, code, strict=True)))
-            taken = find_taken(_but(study.get_trials(deepcopy=False), trial), space)
+            others = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
+            taken = find_taken(others, space)
             left = _not_in(taken, pool)
             if code not in taken or not left.any():
                 return code
@@ -283,17 +282,6 @@ class LSTMControllerSampler(BaseSampler):
             storage.set_trial_system_attr(trial._trial_id, CHOICE_ATTR, choice)
         storage.set_trial_system_attr(trial._trial_id, PROPOSAL_ATTR, kind)
         storage.set_trial_system_attr(trial._trial_id, EPSILON_ATTR, epsilon)
-
-
-def _but(trials: Sequence[FrozenTrial], trial: FrozenTrial) -> list[FrozenTrial]:
-    return [other for other in trials if other.number != trial.number]
-
-
-def _tried(study: Study, trial: FrozenTrial, space: CandidateSpace) -> set[Code]:
-    """What other trials have, but for those that were infeasible: nobody learnt how good it is."""
-    others = _but(study.get_trials(deepcopy=False), trial)
-    untrained = {one.code for one in observe(others, space) if one.values is None}
-    return find_taken(others, space) - untrained
 
 
 def refuse_below(least: float, name: str, value: float) -> None:

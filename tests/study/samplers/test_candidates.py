@@ -122,21 +122,3 @@ def test_choices_that_optuna_takes_for_the_same_have_one_code() -> None:
         (2,),
     ]
     assert [space.decode((i,))["x"] for i in range(3)] == [0, "a", 1]
-
-
-def test_the_newest_have_the_most_choices_without_order_that_were_not_tried() -> None:
-    given = {
-        "act": CategoricalDistribution(["gelu", "relu"]),
-        "recipe": CategoricalDistribution(["a", "b", "c"]),
-        "size": CategoricalDistribution([16, 32]),
-    }
-    space = CandidateSpace(given)
-    every = space.candidates(np.random.default_rng(0), None)
-    assert space.unordered == [0, 1]
-    assert len(space.newest(every, [])) == len(every) == 12
-    found = space.newest(every, [(0, 0, 0)])
-    assert {tuple(row[:2]) for row in found.tolist()} == {(1, 1), (1, 2)} and len(found) == 4
-    all_seen = [(0, 0, 0), (1, 1, 0), (0, 2, 1)]
-    assert len(space.newest(every, all_seen)) == 12
-    sizes = CandidateSpace({"size": given["size"]})
-    assert len(sizes.newest(sizes.candidates(np.random.default_rng(0), None), [(0,)])) == 2

@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pytest
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study
@@ -188,27 +188,6 @@ def test_many_threads_never_try_an_architecture_twice() -> None:
     study = optuna.create_study(sampler=SpacedSampler(SMALL, n_trials=40, steps=2, members=2))
     study.optimize(objective, n_trials=40, n_jobs=4)
     assert len({tuple(sorted(trial.params.items())) for trial in study.trials}) == 40
-
-
-def test_random_trials_take_each_choice_without_order_early() -> None:
-    space: Space = {
-        "recipe": CategoricalDistribution(list("abcde")),
-        "size": CategoricalDistribution([16, 32, 64]),
-        "act": CategoricalDistribution(["gelu", "relu"]),
-    }
-    for seed in range(3):
-        study = optuna.create_study(sampler=LSTMControllerSampler(seed, n_trials=40))
-        for number in range(5):
-            trial = study.ask(space)
-            if number == 1:  # nobody learns what a student that is too slow is worth
-                slow = trial.params["recipe"]
-                trial.set_constraint("speedup", 1.0)
-                study.tell(trial, state=TrialState.PRUNED)
-            else:
-                study.tell(trial, float(number))
-        learnt = [t.params["recipe"] for t in study.trials if t.value is not None]
-        assert len(set(learnt)) == 4 and slow in study.ask(space).params["recipe"] + "".join(learnt)
-        assert {t.params["act"] for t in study.trials[:2]} == {"gelu", "relu"}
 
 
 def test_enqueued_architectures_are_not_proposed() -> None:
