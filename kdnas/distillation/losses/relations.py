@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
@@ -98,9 +97,7 @@ class RelationsLoss(DistillationLoss):
                 own.teacher, own.student, self.student_layer
             ),
         }
-        self.heads = self.options.relation_heads or common_heads(
-            replace(own.teacher, num_attention_heads=len(left)), *widths.values()
-        )
+        self.heads = self.options.relation_heads or common_heads(len(left), *widths.values())
         if uneven := [name for name, width in widths.items() if width % self.heads]:
             raise KdnasError(
                 f"relation_heads {self.heads} does not divide {widths[uneven[0]]}, the width of "
@@ -246,10 +243,9 @@ def _problem_of_pruned(teacher: Architecture, options: RelationsOptions) -> str 
     return None
 
 
-def common_heads(teacher: Architecture, *sizes: int) -> int:
-    """The largest number up to the teacher's heads that divides some sizes; 1 without heads."""
-    heads = range(1, teacher.num_attention_heads + 1)
-    return max((n for n in heads if not any(size % n for size in sizes)), default=1)
+def common_heads(most: int, *sizes: int) -> int:
+    """The largest number up to that of the teacher's heads that divides some sizes; at least 1."""
+    return max((n for n in range(1, most + 1) if not any(size % n for size in sizes)), default=1)
 
 
 def relation_loss(

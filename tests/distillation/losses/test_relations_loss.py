@@ -60,8 +60,8 @@ def outputs(
 def test_layer_and_heads_of_a_pruned_student() -> None:
     assert (last_with_heads(SHAPE), last_with_heads(COUNTS), last_with_heads(NOTHING)) == (3, 2, 0)
     assert attention_size(SHAPE, COUNTS, 2) == 24 and attention_size(SHAPE, SHAPE, 2) == 32
-    assert common_heads(SHAPE, 32, 24) == 4 and common_heads(SHAPE, 32, 16) == 4
-    assert common_heads(Architecture(6, 12, 384, 1, "gelu"), 384, 160) == 8
+    assert common_heads(SHAPE.num_attention_heads, 32, 24) == 4 and common_heads(4, 32, 16) == 4
+    assert common_heads(12, 384, 160) == 8
     assert RelationsLoss.problem(RelationsOptions(), SHAPE, [COUNTS, NOTHING]) is None
 
 
