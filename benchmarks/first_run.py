@@ -39,7 +39,9 @@ def main() -> None:
         def make(folder: Path, seed: int = seed) -> Any:
             return search(seed=seed, out=folder, **more)
 
-        rows.append({"seed": seed, **figures(finished(args.out / str(seed), make))})
+        report = finished(args.out / str(seed), make).report
+        assert report is not None, "the run is finished"
+        rows.append({"seed": seed, **figures(report)})
     print("\n".join(table(rows)))
     if args.json:
         whole = read_json(args.json) or {}

@@ -6,78 +6,123 @@
 
 For each speed-up one search; its winner, the same student on references alone, and the hand-picked
 shape nearest in speed are trained with every seed, and so is the winner on the teacher's texts
-alone (recipe `sequence-level`). Scores are of the validation split, speed is that of `generate()`.
-All is kept in run folders: the command can be stopped and repeated. `--json` writes the entry
-`seq2seq`.
+alone (recipe `sequence-level`). Without a search, `--shapes 2=6+2x256,3+3x256 4=6+1x192,2+2x192`
+gives the student and the hand-picked one of each speed-up. Scores are of the validation split;
+`--test` adds those of the test split, as each checkpoint writes by itself. Speed is that of
+`generate()`. All is kept in run folders: the command can be stopped and repeated. `--json` writes
+the entry `seq2seq`; what it has of other speed-ups stays.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdnas import distill, load_run, resume, search
+from kdnas import LoadedRun, distill, evaluate, load_run, resume, search
 from kdnas.config import read_yaml
 from kdnas.config.groups import AGAINST_A_SHAPE, PLAIN_RECIPE, is_of_a_search
 from kdnas.errors import MissedLimitError
 from kdnas.files.atomic import read_json, write_json
-from kdnas.report.model import DISTILLED, SEARCHED, EvaluatedModel, Report
+from kdnas.report.model import DISTILLED, ON_LABELS, SEARCHED, EvaluatedModel
+
+Figures = dict[str, Any]
 
 SPEEDS = (2.0, 4.0)
-FINE_TUNED = "fine-tuned without KD"
-ROWS = {
-    SEARCHED: "student by KD",
-    FINE_TUNED: "references alone",
-    DISTILLED: "sequence-level alone",
-    "hand-picked": "hand-picked by KD",
-}
+TEACHER, STUDENT, REFERENCES = "teacher", "student by KD", "references alone"
+TEXTS, BY_HAND = "sequence-level alone", "hand-picked by KD"
+KEYS = {STUDENT: "", REFERENCES: "references_only", TEXTS: "sequence_level_only"}
+KEYS |= {BY_HAND: "hand_picked", TEACHER: "teacher"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of a run: what its report says of it, and its checkpoint if it was kept."""
+
+    model: EvaluatedModel
+    metric: str  # the task's main one
+    checkpoint: Path | None
 
 
 def main() -> None:
     """Makes what is missing, prints the table, writes the entry."""
     args = _arguments()
-    found = dict[str, Any]()
-    for speed in args.speeds:
+    found = dict[str, dict[str, Figures]]()
+    for speed in args.shapes or args.speeds:
         try:
-            found[f"{speed:g}x"] = _at(speed, args)
+            models = _given(speed, args) if args.shapes else _searched(speed, args)
         except MissedLimitError as error:  # other speeds have their figures
             print(f"{speed:g}x is left out: {error}")
+            continue
+        found[f"{speed:g}x"] = {name: _figures(model, args) for name, model in models.items()}
     print("\n".join(_table(found)))
-    if args.json:
+    if args.json and found:
         whole = read_json(args.json) or {}
-        command = "python benchmarks/seq2seq.py --teacher TEACHER --data-dir DATA --out OUT"
-        more = f" --seeds {args.seeds} --trials {args.trials} --json {args.json}"
-        whole["seq2seq"] = {"task": args.task, **found, "command": command + more}
+        whole["seq2seq"] = {**(whole.get("seq2seq") or {}), **entry(found)}
+        whole["seq2seq"] |= {"task": args.task, "command": _command(args)}
         write_json(args.json, whole)
 
 
-def _at(speed: float, args: argparse.Namespace) -> dict[str, Any]:
-    """The figures of one speed-up: by name of a model its score, size and speed."""
-    common: dict[str, Any] = {"data_dir": args.data_dir, "final_seeds": args.seeds}
-    common |= {"max_train_rows": args.rows, "threads": args.threads, "device": args.device}
-    common |= {"force": args.rows is not None}
-    common = {name: value for name, value in common.items() if value is not None}
-    given = (args.teacher, args.task)
-    more = {**common, "speedup": speed, "trials": args.trials, "config": args.config}
-    report = finished(args.out / f"{speed:g}x", lambda out: search(*given, out=out, **more))
-    own = next(m for name, m in _models(report).items() if name == SEARCHED)
-    texts = {
-        **of_one_recipe(args.config),
-        **common,
-        "architecture": own.architecture.label,
-        "recipe": "sequence-level",
-    }
-    folder = args.out / f"{speed:g}x-sequence-level"
-    alone = finished(
-        folder, lambda out: distill(teacher=args.teacher, task=args.task, out=out, **texts)
+def _command(args: argparse.Namespace) -> str:
+    """This command line without the folders of one machine."""
+    private = {"TEACHER": args.teacher, "DATA": args.data_dir, "OUT": args.out}
+    names = {str(value): name for name, value in private.items()}
+    return shlex.join(["python", *(names.get(word, word) for word in sys.argv)])
+
+
+def _searched(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
+    """The models of a search at a speed-up, and its winner on the teacher's texts alone."""
+    options = {**_common(args), "speedup": speed, "trials": args.trials, "config": args.config}
+    folder = args.out / f"{speed:g}x"
+    run = finished(
+        folder, lambda out: search(teacher=args.teacher, task=args.task, out=out, **options)
     )
-    models = {**_models(report), DISTILLED: _models(alone)[DISTILLED]}
-    figures = {
-        ROWS[name]: _figures(m, report.main_score) for name, m in models.items() if name in ROWS
+    found = _of_run(run, SEARCHED)
+    names = {SEARCHED: STUDENT, ON_LABELS: REFERENCES, "hand-picked": BY_HAND}
+    models = {names[name]: model for name, model in found.items() if name in names}
+    label = models[STUDENT].model.architecture.label
+    return {TEACHER: _teacher(run, args), **models, TEXTS: _on_texts(speed, label, args)}
+
+
+def _given(speed: float, args: argparse.Namespace) -> dict[str, Trained]:
+    """The models of a speed-up whose shapes are given: the student's and the hand-picked one's."""
+    own, by_hand = args.shapes[speed]
+    options = {**_common(args), "config": args.config}
+    run = _distilled(args.out / f"{speed:g}x", {**options, "architecture": own}, args)
+    other = _distilled(args.out / f"{speed:g}x-by-hand", {**options, "architecture": by_hand}, args)
+    found = _of_run(run, DISTILLED)
+    return {
+        TEACHER: _teacher(run, args),
+        STUDENT: found[DISTILLED],
+        REFERENCES: found[ON_LABELS],
+        BY_HAND: _of_run(other, DISTILLED)[DISTILLED],
+        TEXTS: _on_texts(speed, own, args),
     }
-    return {"teacher": _figures(report.teacher, report.main_score), **figures}
+
+
+def _on_texts(speed: float, shape: str, args: argparse.Namespace) -> Trained:
+    """A student of the same shape that learns the teacher's texts and nothing else."""
+    options = {**of_one_recipe(args.config), **_common(args), "architecture": shape}
+    folder = args.out / f"{speed:g}x-sequence-level"
+    run = _distilled(folder, {**options, "recipe": "sequence-level"}, args)
+    return _of_run(run, DISTILLED)[DISTILLED]
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of every run."""
+    found = {"data_dir": args.data_dir, "final_seeds": args.seeds, "max_train_rows": args.rows}
+    found |= {"threads": args.threads, "device": args.device, "force": True if args.rows else None}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _distilled(folder: Path, options: dict[str, Any], args: argparse.Namespace) -> LoadedRun:
+    return finished(
+        folder, lambda out: distill(teacher=args.teacher, task=args.task, out=out, **options)
+    )
 
 
 def of_one_recipe(files: Sequence[Path]) -> dict[str, Any]:
@@ -87,55 +132,95 @@ def of_one_recipe(files: Sequence[Path]) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k not in other and not is_of_a_search(k)}
 
 
-def finished(folder: Path, make: Any) -> Report:
-    """The report of a run, which is finished first where it began, made where it did not."""
+def finished(folder: Path, make: Callable[[Path], Any]) -> LoadedRun:
+    """A run, which is finished first where it began, made where it did not."""
     if not (folder / "config.yaml").exists():
         make(folder)
     elif load_run(folder).report is None:
         resume(folder)
-    report = load_run(folder).report
+    return load_run(folder)
+
+
+def _of_run(run: LoadedRun, own: str) -> dict[str, Trained]:
+    """The models of a run by what they were (`own`: its student) before one of them shipped."""
+    report = run.report
     assert report is not None, "the run is finished"
-    return report
-
-
-def _models(report: Report) -> dict[str, EvaluatedModel]:
-    """All students of a report by what they were before one of them shipped."""
-    own = SEARCHED if report.search else DISTILLED
-    named: dict[str, EvaluatedModel] = {c.name.partition(",")[0]: c for c in report.controls}
     shipped = report.selection.shipped if report.selection else own
-    return {shipped.partition(",")[0]: report.student, **named}
+    models = {shipped: report.student, **{c.name: c for c in report.controls}}
+    return {
+        name.partition(",")[0]: Trained(
+            model, report.main_score, run.student if name == shipped else None
+        )
+        for name, model in models.items()
+    }
 
 
-def _figures(model: EvaluatedModel, metric: str) -> dict[str, Any]:
-    """Mean over seeds and its deviation, size and speed."""
+def _teacher(run: LoadedRun, args: argparse.Namespace) -> Trained:
+    assert run.report is not None, "the run is finished"
+    return Trained(run.report.teacher, run.report.main_score, Path(args.teacher))
+
+
+def _figures(trained: Trained, args: argparse.Namespace) -> Figures:
+    """Mean over seeds and its deviation, interval, size and speed."""
+    model, metric = trained.model, trained.metric
     seeds = model.seeds
-    found: dict[str, Any] = {
+    found: Figures = {
         metric: round(seeds.mean[metric] if seeds else model.scores[metric], 2),
         "params": model.params,
         "speedup": round(model.speedup, 2),
+        "architecture": model.architecture.label,
     }
-    found |= {"architecture": model.architecture.label}
+    if interval := model.intervals.get(metric):
+        found |= {"interval": [round(bound, 2) for bound in interval]}
     if seeds:
         found |= {"deviation": round(seeds.deviation[metric], 2), "seeds": len(seeds.scores)}
+    if args.test and trained.checkpoint:
+        options = {k: v for k, v in _common(args).items() if k in ("data_dir", "threads", "device")}
+        (scored,) = evaluate(trained.checkpoint, args.task, split="test", **options)[
+            "tasks"
+        ].values()
+        found |= {"test": round(scored["scores"][metric], 2)}
+        found |= {"test_interval": [round(bound, 2) for bound in scored["intervals"][metric]]}
     return found
 
 
-def _table(found: dict[str, dict[str, Any]]) -> list[str]:
+def entry(found: dict[str, dict[str, Figures]]) -> dict[str, Any]:
+    """The entry: of each speed-up the scores by name; the student's is that of the metric."""
+    made = dict[str, Any]()
+    for speed, models in found.items():
+        metric = next(iter(models[TEACHER]))
+        made[f"teacher_{metric}"] = models[TEACHER][metric]
+        made[speed] = {KEYS[n] or metric: m[metric] for n, m in models.items() if n != TEACHER}
+        made[speed] |= {key: models[STUDENT][key] for key in ("architecture", "speedup")}
+        made[speed] |= {"models": models}
+    return made
+
+
+def _table(found: dict[str, dict[str, Figures]]) -> list[str]:
     """Markdown; behind a mean over seeds stands its standard deviation."""
     if not found:
         return []
-    metric = next(iter(next(iter(found.values()))["teacher"]))
+    metric = next(iter(next(iter(found.values()))[TEACHER]))
     lines = [
-        f"| wanted | model | shape | {metric} | parameters | speed |",
-        "|---|---|---|---|---|---|",
+        f"| wanted | model | shape | {metric} | test | parameters | speed |",
+        "|---|---|---|---|---|---|---|",
     ]
     for speed, models in found.items():
         for name, figures in models.items():
             spread = f" ± {figures['deviation']}" if "deviation" in figures else ""
-            size = f"{figures['params'] / 1e6:.1f}M"
-            cells = [speed, name, figures["architecture"], f"{figures[metric]}{spread}", size]
+            cells = [speed, name, figures["architecture"], f"{figures[metric]}{spread}"]
+            cells += [str(figures.get("test", "")), f"{figures['params'] / 1e6:.1f}M"]
             lines.append(f"| {' | '.join([*cells, str(figures['speedup']) + 'x'])} |")
     return lines
+
+
+def _speed_and_shapes(text: str) -> tuple[float, tuple[str, str]]:
+    """`2=6+2x256,3+3x256`: a speed-up, the student's shape and the hand-picked one's."""
+    speed, _, shapes = text.partition("=")
+    own, _, by_hand = shapes.partition(",")
+    if not (own and by_hand):
+        raise argparse.ArgumentTypeError(f"{text}: expected SPEED=SHAPE,HAND-PICKED SHAPE")
+    return float(speed), (own, by_hand)
 
 
 def _arguments() -> argparse.Namespace:
@@ -145,6 +230,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--speeds", type=float, nargs="*", default=SPEEDS)
+    parser.add_argument("--shapes", type=_speed_and_shapes, nargs="*", metavar="SPEED=OWN,BY-HAND")
+    parser.add_argument("--test", action="store_true", help="Score the test split, too.")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rows", type=int, help="Training rows at most.")
@@ -152,7 +239,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", type=Path, help="Write the figures into this file.")
-    return parser.parse_args()
+    args = parser.parse_args()
+    args.shapes = dict(args.shapes or ())
+    return args
 
 
 if __name__ == "__main__":

@@ -178,3 +178,24 @@ def test_options_of_a_search_by_another_recipe_are_left_to_it(
     file = tmp_path / "own.yaml"
     file.write_text("{epochs: 2, recipe: transfer, batch_size: 8, trials: 3}")
     assert of_one_recipe([file]) == {"batch_size": 8}
+
+
+def test_an_entry_of_translations_names_each_control_by_its_key(plan: dict[str, Any]) -> None:
+    from seq2seq import BY_HAND, REFERENCES, STUDENT, TEACHER, TEXTS, entry
+
+    scores = {TEACHER: 37.0, STUDENT: 36.5, REFERENCES: 33.0, TEXTS: 35.0, BY_HAND: 36.0}
+    models = {
+        name: {"bleu": score, "architecture": "6+2x256", "speedup": 2.1}
+        for name, score in scores.items()
+    }
+    found = entry({"2x": models})
+    assert found["teacher_bleu"] == 37.0
+    at_2x = {key: value for key, value in found["2x"].items() if key != "models"}
+    assert at_2x == {
+        "bleu": 36.5,
+        "references_only": 33.0,
+        "sequence_level_only": 35.0,
+        "hand_picked": 36.0,
+        "architecture": "6+2x256",
+        "speedup": 2.1,
+    }
