@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Temperatures at which the amount of the rest is exact; at others it would be too large.
+# Temperatures at which the amount of the rest is stored; it follows from no others.
 TEMPERATURES = (1.0, 2.0, 3.0, 4.0, 5.0, 8.0, 10.0, 20.0)
 NEVER = -1e4
 
@@ -60,27 +60,15 @@ class TopLogits:
         return each.repeat(1, outputs).scatter_add_(1, self.ids, more)
 
     def at(self, temperature: float) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of the kept outputs and of the rest: (units, kept) and (units,)."""
+        """Log-probabilities of the kept outputs and of the rest: (units, kept) and (units,).
+
+        Raises:
+            ValueError: The amount of the rest is not known at this temperature.
+        """
         kept = torch.where(self.logs > NEVER, self.logs.float() / temperature, NEVER)
-        rest = _rest_at(self.rest.float(), self.others, temperature)
+        rest = self.rest[:, TEMPERATURES.index(temperature)].float()
         whole = torch.logsumexp(torch.cat([kept, rest[:, None]], dim=1), dim=1)
         return kept - whole[:, None], rest - whole
-
-
-def _rest_at(rest: Tensor, others: Tensor, temperature: float) -> Tensor:
-    """The rest's amount: linear in 1 / T between known ones, the last of which is at infinity.
-
-    Between them that is too large, as its logarithm is convex in 1 / T.
-    """
-    exponent = 1 / temperature
-    known = [*(1 / t for t in TEMPERATURES), 0.0]
-    if exponent >= known[0]:  # below the first temperature it is no larger than this
-        return (rest[:, 0] * exponent).clamp_min(NEVER)
-    values = torch.cat([rest, others.clamp_min(1).log()[:, None]], dim=1)
-    i = next(i for i in range(len(known) - 1) if known[i + 1] <= exponent)
-    part = (exponent - known[i + 1]) / (known[i] - known[i + 1])
-    mixed: Tensor = part * values[:, i] + (1 - part) * values[:, i + 1]
-    return torch.where(others > 0, mixed, NEVER).clamp_min(NEVER)
 
 
 def top_of(logits: Tensor, keep: Keep) -> TopLogits:
@@ -107,15 +95,17 @@ def top_divergence(
 ) -> Tensor:
     """KL divergence from a teacher's kept outputs and its rest, times the temperature squared.
 
-    A mean over units, 0 where there are none. The rest is one outcome to both, so that the value
-    at one of TEMPERATURES is never above that of all outputs. Without `entropy` it is the soft
-    cross-entropy.
+    A mean over units, 0 where there are none. The rest is one outcome to both, so that the value is
+    never above that of all outputs. Without `entropy` it is the soft cross-entropy.
 
     Args:
         student: All logits, shape (units, outputs).
         teacher: Of the same units.
-        temperature: Of both softmaxes.
+        temperature: Of both softmaxes, one of TEMPERATURES.
         entropy: Whether the teacher's entropy is subtracted.
+
+    Raises:
+        ValueError: The temperature is another one.
     """
     if not len(student):
         return student.sum()
