@@ -213,7 +213,7 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
     config = load_config(name)
     problem, kind = getattr(config, "problem_type", None), task_type_of(config)
     check_family(name, config, kind)
-    if problem not in (None, kind.problem_type):
+    if kind.problem_type and problem not in (None, kind.problem_type):
         raise KdnasError(f"{name} is for {problem}, which kdnas does not know yet")
     teacher = load_teacher(name, None)
     if not teacher.has_head:

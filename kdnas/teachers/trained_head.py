@@ -15,10 +15,19 @@ def has_head(config: Any, spec: TaskSpec) -> bool:
     """Whether a checkpoint has a head for the task, judged by its config."""
     task = spec.task_type
     trained = has_class(config, task)
-    problem = getattr(config, "problem_type", None)
-    same_problem = problem == task.problem_type or (problem is None and task.unnamed_problem)
     fits = not task.has_outputs or config.num_labels == spec.num_labels
-    return trained and same_problem and fits
+    return trained and same_problem(config, task) and fits
+
+
+def same_problem(config: Any, task: TaskType) -> bool:
+    """Whether what a config says of its labels is true of a type of tasks.
+
+    Of heads that transformers tells apart by their class it says nothing, or what was true of
+    the classifier that they were trained from.
+    """
+    problem = getattr(config, "problem_type", None)
+    unnamed = problem is None and task.unnamed_problem
+    return task.problem_type is None or problem == task.problem_type or unnamed
 
 
 def head_of_another_task(config: Any, spec: TaskSpec) -> str | None:

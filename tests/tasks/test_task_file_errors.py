@@ -384,3 +384,14 @@ def test_all_that_is_malformed_is_told_at_once(broken: Callable[[str, bytes], st
     assert (
         "2 of 20 lines cannot be used: line 20 has 5 fields instead of 2; line 21 has no" in message
     )
+
+
+def test_scores_that_float32_would_merge_are_refused(tmp_path: Path) -> None:
+    spec = load_spec("mine", {"mine": {"type": "regression", "text": "text"}})
+    rows = [f"t{i},{1_700_000_000 + i}" for i in range(20)]
+    for name in ("train.csv", "dev.csv"):
+        (tmp_path / name).write_text("text,label\n" + "\n".join(rows))
+    assert error_of(spec, tmp_path) == (
+        f"{tmp_path / 'train.csv'}: labels from 1700000000 to 1700000019 are too near each other "
+        "for their size, and float32 would merge them; subtract a number such as 1700000000"
+    )

@@ -12,6 +12,7 @@ from support.tiny_pairs import pair_config
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from kdnas.errors import KdnasError
+from kdnas.evaluation.predict import load_classifier
 from kdnas.space import FAMILIES, family_of
 from kdnas.tasks import load_spec
 from kdnas.teachers.load import check_family, load_config, load_teacher, load_tokenizer
@@ -68,6 +69,29 @@ def test_a_head_that_answers_several_classes_at_once_is_another(tmp_path: Path) 
     assert has_head(config, load_spec("sst2"))
     config.problem_type = "multi_label_classification"
     assert not has_head(config, load_spec("sst2"))
+
+
+@pytest.mark.parametrize("kind", ["token-classification", "question-answering"])
+def test_what_a_classifier_said_of_its_labels_says_nothing_of_tags_and_spans(
+    kind: str, tmp_path: Path
+) -> None:
+    labels = {"labels": ["O", "B-a"]} if kind == "token-classification" else {}
+    spec = load_spec("mine", {"mine": {"type": kind, **labels}})
+    save_with_head(tmp_path / "classifier", ["a", "b"])
+    config = json.loads((tmp_path / "classifier/config.json").read_text())
+    config["problem_type"] = "single_label_classification"
+    (tmp_path / "classifier/config.json").write_text(json.dumps(config))
+    teacher = load_teacher(str(tmp_path / "classifier"), spec)
+    assert not teacher.has_head
+    teacher.model.save_pretrained(tmp_path / "tuned")
+    teacher.tokenizer.save_pretrained(tmp_path / "tuned")
+    saved = AutoConfig.from_pretrained(tmp_path / "tuned")
+    assert saved.problem_type is None and has_head(saved, spec)
+    # As plain transformers leaves it.
+    saved.problem_type = "single_label_classification"
+    assert has_head(saved, spec)
+    saved.save_pretrained(tmp_path / "tuned")
+    assert load_classifier(tmp_path / "tuned", device="cpu").task_type.name == kind
 
 
 def test_a_label_map_is_for_as_many_outputs_as_labels(tmp_path: Path) -> None:

@@ -186,9 +186,9 @@ class TaskType:
 
     def head_config(self, labels: Sequence[str]) -> dict[str, Any]:
         """Config fields that describe the head."""
+        # Where transformers has none for such heads, what a teacher's config says of another goes.
         fields: dict[str, Any] = {"num_labels": self.num_outputs(labels)}
-        if self.problem_type:
-            fields["problem_type"] = self.problem_type
+        fields["problem_type"] = self.problem_type
         if self.has_classes:
             fields["id2label"] = dict(enumerate(labels))
             fields["label2id"] = {name: i for i, name in enumerate(labels)}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from kdnas.errors import KdnasError
 from kdnas.runtime.formatting import in_decimals
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _STRATA = 10
 _LARGEST = float(np.finfo(np.float32).max)
+# How far float32 may round a label, as a share of the labels' standard deviation.
+_ROUNDING = 1e-3
 # Outputs whose squared error is so many times what it would be with the labels' mean and spread
 # have another unit.
 CLEARLY = 1.5
@@ -96,6 +99,11 @@ class Regression(TaskType):
 
     def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
         return _score
+
+    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
+        found = super().parse_labels(raw, labels)
+        _check_float32(raw, np.array([one for one in found if not isinstance(one, NoLabel)], float))
+        return found
 
     def expected(self, labels: Sequence[str]) -> str:
         return "a number, such as 3.5 or 1500"
@@ -208,3 +216,14 @@ def _score(word: str) -> Label | None:
         return NoLabel.MISSING
     value = float(word) if _NUMBER.fullmatch(word) else math.inf
     return value if abs(value) <= _LARGEST else None
+
+
+def _check_float32(raw: RawSplit, labels: NDArray[np.float64]) -> None:
+    """Refuses labels that differ by less than a checkpoint's outputs can tell at their size."""
+    off = np.abs(labels.astype(np.float32) - labels).max(initial=0)
+    if len(labels) and off > _ROUNDING * labels.std() > 0:
+        low, high = labels.min(), labels.max()
+        raise KdnasError(
+            f"{raw.source}: labels from {low:.12g} to {high:.12g} are too near each other for "
+            f"their size, and float32 would merge them; subtract a number such as {low:.12g}"
+        )
