@@ -52,12 +52,14 @@ from worth_figures import BESIDE, METHODS, PICKED, SEARCH, entry, results, seed_
 from kdnas import search
 from kdnas.config import find_recipe, load_settings
 from kdnas.config.duration import seconds_of
+from kdnas.config.shape import HEADS, LAYERS, NEURONS, WIDTH
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.files.atomic import read_json, write_json
 from kdnas.report.model import SEARCHED, Report
 from kdnas.scoring.costs import FINAL
-from kdnas.space import AnyArchitecture, Architecture, Candidate
+from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
 from kdnas.space.candidate import DEFAULT_RECIPE
+from kdnas.space.given_shape import complete
 from kdnas.space.pruned import architecture_from_params
 from kdnas.tasks import load_spec
 from kdnas.tasks.load import open_source
@@ -326,23 +328,25 @@ def as_fast(pipeline: Stepwise, like: AnyArchitecture | float) -> Architecture:
     Where no width comes within `NEAR`, feed-forward sizes a little smaller and larger are tried.
     `like` is the shape whose speed it shall have, or a speed-up.
     """
-    teacher = pipeline.space.teacher
+    space = pipeline.space
+    teacher = space.teacher
     heads, ratio = teacher.num_attention_heads, teacher.intermediate_size / teacher.hidden_size
     depth = -(-teacher.num_hidden_layers // 2)
-    step = heads * pipeline.space.head_multiple  # the finest there is: speeds shall be near
-    widths = list(range(2 * step, teacher.hidden_size + 1, step))
+    step = heads * space.head_multiple  # the finest there is: speeds shall be near
+    every = range(2 * step, teacher.hidden_size + 1, step)
+    widths = [width for width in every if width not in space.excluded_sizes]
     low, high = 0, len(widths) - 1
     while low < high:  # speed falls as width grows
         middle = (low + high) // 2
-        [ours], theirs = _timed(pipeline, [_shape(teacher, depth, widths[middle], ratio)], like)
+        [ours], theirs = _timed(pipeline, [picked_shape(space, depth, widths[middle], ratio)], like)
         low, high = (middle + 1, high) if ours > theirs else (low, middle)
     around = widths[max(0, low - 2) : low + 3]
-    shape, apart = _nearest(pipeline, like, [_shape(teacher, depth, w, ratio) for w in around])
+    shape, apart = _nearest(pipeline, like, [picked_shape(space, depth, w, ratio) for w in around])
     if apart <= NEAR:
         return shape
     at = around.index(shape.hidden_size)
     some = [
-        _shape(teacher, depth, width, factor * ratio)
+        picked_shape(space, depth, width, factor * ratio)
         for width, factor in itertools.product(around[max(0, at - 1) : at + 2], FACTORS)
     ]
     other, still = _nearest(pipeline, like, some)
@@ -368,10 +372,17 @@ def _timed(
     return each, theirs
 
 
-def _shape(teacher: Architecture, depth: int, width: int, ratio: float) -> Architecture:
-    heads, neurons = teacher.num_attention_heads, round(ratio * width)
-    neurons = min(neurons, teacher.intermediate_size)
-    return Architecture(depth, heads, width, neurons, teacher.hidden_act)
+def picked_shape(space: SearchSpace, depth: int, width: int, ratio: float) -> Architecture:
+    """A shape in the teacher's proportions, with a decoder where it has one.
+
+    Heads are as many as the teacher's, or as wide where they have a size of their own.
+    """
+    teacher, neurons = space.teacher, round(ratio * width)
+    given: dict[str, int | str] = {LAYERS: depth, WIDTH: width}
+    given |= {NEURONS: min(neurons, teacher.intermediate_size)}
+    if not teacher.own_head_size:
+        given |= {HEADS: teacher.num_attention_heads}
+    return complete(given, space)
 
 
 def speedups(pipeline: Stepwise, shapes: Sequence[AnyArchitecture]) -> list[float]:

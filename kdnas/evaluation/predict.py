@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from os import PathLike, fspath
@@ -11,7 +12,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from kdnas.config import load_settings
+from kdnas.config import Settings, load_settings
 from kdnas.distillation import training
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
@@ -115,11 +116,14 @@ def load_classifier(
         tell_unfinished(place)
     runtime = start_runtime(device=device, precision="fp32", threads=threads)
     loaded, tokenizer = load_checked(place) if is_run else _load_checkpoint(fspath(model))
+    settings = _settings_of(place)
     longest = longest_input(loaded.config)
     length = min(longest, int(tokenizer.model_max_length))
+    if settings is not None:  # what was trained and scored
+        length = min(length, settings.max_length)
     # A batch is padded to a multiple, which must fit, too.
     length = length if padded(length) <= longest else longest // PAD_MULTIPLE * PAD_MULTIPLE
-    return Classifier(loaded, tokenizer, length, runtime, _task_of(place))
+    return Classifier(loaded, tokenizer, length, runtime, _task_of(settings))
 
 
 def predict_rows(
@@ -224,13 +228,19 @@ def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
     return sliced(teacher.model), teacher.tokenizer
 
 
-def _task_of(place: Path) -> TaskSpec | None:
-    """The task of the run that a folder is, or that its student lies in."""
+def _settings_of(place: Path) -> Settings | None:
+    """Those of the run that a folder is, or that its student lies in."""
     for folder in (place, *list(place.absolute().parents)[:3]):
         if holds_run(folder) or (folder == place and (folder / "config.yaml").exists()):
-            try:
-                settings = load_settings((), {}, folder / "config.yaml")
-                return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
-            except KdnasError:  # its YAML file has moved; the model works all the same
-                return None
+            with suppress(KdnasError):  # of another version; the model works all the same
+                return load_settings((), {}, folder / "config.yaml")
+            return None
+    return None
+
+
+def _task_of(settings: Settings | None) -> TaskSpec | None:
+    """The task of a run, unless the YAML file that defines it has moved."""
+    if settings is not None:
+        with suppress(KdnasError):
+            return load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     return None

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 import yaml
+from transformers import AutoConfig
 
 from kdnas.config import validated
 from kdnas.config.recipe_file import built_in_names, find_recipe
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.space import Architecture, SearchSpace
+from kdnas.students import empty_student
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.tasks.types import TASK_TYPES
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -193,3 +196,28 @@ def test_the_example_of_a_plan_of_ones_own_is_one(cells: Path) -> None:
 
     plan = read_plan(BENCHMARKS / "search_worth_own.yaml")
     assert [*plan["tasks"]] == [*plan["fixed"]] == ["tickets"] and planned(plan)["variants"]
+
+
+@pytest.mark.parametrize("kind", ["bert", "bart", "t5", "eurobert"])
+def test_a_shape_by_hand_is_one_that_the_teacher_can_have(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from search_worth import picked_shape
+
+    stack = {"num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes: dict[str, dict[str, Any]] = {
+        "bert": {**stack, "hidden_size": 32},
+        "bart": {"d_model": 32, "encoder_layers": 4, "decoder_layers": 2}
+        | {f"{side}_attention_heads": 2 for side in ("encoder", "decoder")}
+        | {f"{side}_ffn_dim": 64 for side in ("encoder", "decoder")},
+        "t5": {"d_model": 32, "num_layers": 4, "num_heads": 2, "d_kv": 8, "d_ff": 64},
+        "eurobert": {**stack, "hidden_size": 32, "num_key_value_heads": 2, "head_dim": 8},
+    }
+    config = AutoConfig.for_model(kind, vocab_size=50, pad_token_id=0, **sizes[kind])
+    space = SearchSpace.from_teacher(config, kind)
+    shape = picked_shape(space, 2, 16, 1.4)
+    task = "sequence-to-sequence" if shape.decoder else "classification"
+    assert (shape.num_hidden_layers, shape.hidden_size, shape.intermediate_size) == (2, 16, 22)
+    assert shape.fits(space.teacher)
+    assert empty_student(config, shape, TASK_TYPES[task]).num_parameters()

@@ -225,6 +225,23 @@ def test_a_run_knows_its_columns(
         predict(run, TEXTS)
 
 
+def test_a_run_cuts_texts_where_it_was_scored(
+    make_classifier: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", make_classifier(("0", "1")), "sst2")
+    long = " ".join(TEXTS)
+    settings = {"task": "sst2", **QUICK, "max_length": 8}
+    (run / "config.yaml").write_text(dump(Settings(**settings)))
+    (tmp_path / "alone").mkdir()
+    for file in (run / "student").glob("*.*"):
+        shutil.copy(file, tmp_path / "alone")
+    [whole], [cut] = predict(tmp_path / "alone", [long]), predict(run, [long])
+    classifier = load_classifier(run, device="cpu")
+    assert classifier.length == 8
+    assert cut["probabilities"] != whole["probabilities"]
+    assert predict(run / "student", [long]) == [cut]
+
+
 def test_an_unfinished_run_is_said_to_be_one(
     make_classifier: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
