@@ -17,8 +17,10 @@ from kdnas.recipes.stages import longer, schedule_of, teacher_schedule
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.scoring.costs import FINAL
+from kdnas.scoring.limits import Limits
 from kdnas.scoring.proxy import split_heldout
 from kdnas.space import Pruning
+from kdnas.space.known_shapes import DEPTHS
 from kdnas.students.pruning import PRUNING_METHODS, count_cells
 from kdnas.tasks.encode import EncodedExamples, Indices
 from kdnas.workflow.planning.probe import Speeds
@@ -101,10 +103,21 @@ class Estimate:
         scoring = int(proxy.sizes[heldout].sum()) * self.speeds.token * self.speeds.share
         return START_SECONDS + self._timed(often=UNTIL_KNOWN) + seconds + scoring
 
-    def screening(self, trials: float) -> float:
-        """Seconds of scoring candidates untrained, before so many trials; 0 where none are."""
+    def warm_start(self, trials: float) -> float:
+        """Seconds of finding out what so many trials begin with; 0 where they begin by chance."""
         if not self.settings.warm_start:
             return 0.0
+        return self._picks() + self._screening(trials)
+
+    def _picks(self) -> float:
+        """Timing what a person would pick within limits: each time one of each depth."""
+        if not Limits.of(self.settings):
+            return 0.0
+        rounds = math.ceil(math.log2(self.widths + 1))
+        return rounds * self._timed(often=UNTIL_KNOWN, students=len(DEPTHS))
+
+    def _screening(self, trials: float) -> float:
+        """Scoring candidates untrained."""
         data, count = self.data, count_screened(self.settings.screen, math.ceil(trials))
         proxy = data.distillation.take(data.proxy)
         scored = int(proxy.sizes.sum()) * self.speeds.token * self.speeds.share
@@ -218,12 +231,12 @@ class Estimate:
         times = 1.0 if share is None else of_a_step(share) / of_a_step(self.speeds.share)
         return times * steps * self.speeds.student_step / self.shared
 
-    def _timed(self, repeats: int | None = None, often: float = AGAIN) -> float:
-        """Timing a student beside its teacher, so often on the mean."""
+    def _timed(self, repeats: int | None = None, often: float = AGAIN, students: int = 1) -> float:
+        """Timing students beside their teacher, so often on the mean."""
         repeats = repeats_for(
             repeats or self.settings.latency_repeats, writes=self.speeds.row is not None
         )
-        return often * repeats * self.speeds.latency * (1 + self.speeds.share)
+        return often * repeats * self.speeds.latency * (1 + students * self.speeds.share)
 
     def _grid(self) -> float:
         """The table of latencies by batch size and length."""

@@ -142,7 +142,7 @@ def forecast(
     screens = left > 0 and not trials_spent(context)
     if spent is not None and (left or random):
         ahead = sum(step.seconds for step in before)
-        ahead += estimate.screening(left) if screens else 0.0
+        ahead += estimate.warm_start(left) if screens else 0.0
         todo = _allotted(context, estimate, todo, ahead, spent, unmeasured)
     steps = [*before, *_in_order(estimate, todo, screens=screens)]
     reported = {str(one.place.parent) for one in missing if one.kind is Kind.REPORT}
@@ -228,7 +228,7 @@ def _trials(name: str, left: float, estimate: Estimate, *, screens: bool = False
     if not left:
         return []
     title = f"{name}, {several(f'{left:g}', 'trial')}"
-    parts = {SCREENING: estimate.screening(left)} if screens else {}
+    parts = {SCREENING: estimate.warm_start(left)} if screens else {}
     return [Step(name, title, {**parts, name: left * estimate.trial()}, "trial")]
 
 

@@ -231,3 +231,21 @@ def test_plans_know_how_far_a_student_is_pruned(make_run: Callable[..., Run]) ->
     assert seconds(0.05) == pytest.approx(2.4 * step * seconds(None), rel=0.1)  # whole steps
     labels = [sum(estimate.labels_alone(share).values()) for share in (None, 0.05)]
     assert labels[1] == pytest.approx(2.4 * step * labels[0], rel=0.1)
+
+
+def test_plans_know_that_what_a_person_would_pick_is_timed(make_run: Callable[..., Run]) -> None:
+    """Within a limit, one shape of each of four depths beside the teacher, each time anew."""
+
+    def seconds(**changes: Any) -> float:
+        settings = context.settings.model_copy(update={"speedup": None, **changes})
+        own = replace(context, settings=settings)
+        return Estimate(own, inputs, Speeds(1.0, 1.0, 1.0, 2.0, 0.5)).warm_start(20)
+
+    context = open_context(make_run(latency_repeats=10))
+    inputs = read_inputs(context)
+    widths = len({shape.hidden_size for shape in inputs.space.architectures})
+    rounds = (widths + 1 - 1).bit_length()
+    timed = rounds * 0.6 * 10 * 2.0 * (1 + 4 * 0.5)
+    free = seconds()
+    assert seconds(max_params="1M") == pytest.approx(free + timed)
+    assert seconds(max_params="1M", warm_start=False) == 0
