@@ -83,7 +83,7 @@ def top_of(logits: Tensor, keep: Keep) -> TopLogits:
     """The likeliest outputs of logits of shape (units, outputs)."""
     numbers = AT_ONCE if logits.device.type == "cpu" else AT_ONCE_ON_CARD
     units = max(1, numbers // logits.shape[1])
-    parts = [_top_of(some, keep) for some in logits.split(units)]
+    parts = [_top_of(some, keep) for some in torch.split(logits, units)]
     return parts[0] if len(parts) == 1 else parts[0].followed_by(parts[1:])
 
 
