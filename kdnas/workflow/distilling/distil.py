@@ -95,7 +95,7 @@ class FullTraining:
         known = None if self.seed is not None else self.trial
         job = taught_by_assistant(own, own.full(candidate.recipe), candidate)
         if job.settings.follows_mini_kd:
-            start = partial(after_mini_kd, own, candidate, known, title)
+            start = partial(after_mini_kd, own, candidate, known, work, title)
         else:  # of the run's teacher, whoever teaches it
             start = partial(own.mini.untrained, candidate)
         if candidate.assistants:
@@ -138,15 +138,22 @@ def step_name(run: Run, step: str, folder: Path, seed: int | None = None) -> str
 
 
 def after_mini_kd(
-    prepared: Prepared, candidate: Candidate, trial: int | None, title: str
+    prepared: Prepared, candidate: Candidate, trial: int | None, work: Path, title: str
 ) -> StudentState:
-    """A student after its short training: the trial's where it was saved, else trained now."""
+    """A student after its short training: the trial's where it was saved, else trained now.
+
+    What is trained now is kept in `work`, so that a run that is stopped goes on from it.
+    """
     folder = prepared.context.run.folder / "trials" / str(trial)
     saved = state_artifact(folder, candidate.params)
     if trial is not None and saved.done():
         return saved.read()
+    kept = state_artifact(work / "mini-KD", candidate.params)
+    if kept.done():
+        return kept.read()
     state = prepared.mini.start(candidate)
     prepared.mini.train(state, candidate.recipe, candidate.vocabulary, title=title)
+    kept.write(state)
     return state
 
 
