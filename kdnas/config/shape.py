@@ -1,5 +1,6 @@
 """The shape of one student as given: `6x256`, `6x256-h8-f1024-relu`, `half`, or a mapping.
 
+`6x256-e64` has factorised embeddings, a table of width 64.
 That of an encoder-decoder has its decoder behind a plus: `6+2x256-h8+4-f1024+512`.
 
 What is left out is derived from the teacher (`kdnas.space.given_shape`).
@@ -20,8 +21,10 @@ DECODERS = {
     HEADS: "decoder_attention_heads",
     NEURONS: "decoder_intermediate_size",
 }
-# In the order of a label.
 FIELDS = (LAYERS, WIDTH, HEADS, NEURONS, ACTIVATION, *DECODERS.values())
+# Which not every family has.
+EMBEDDINGS = "embedding_size"
+KNOWN = (*FIELDS, EMBEDDINGS)
 # In place of a number of layers: every second one of the teacher, as in DistilBERT (Sanh et al.
 # 2019), or as many as it has.
 HALF, ALL = "half", "all"
@@ -38,13 +41,14 @@ TOLD = {
     DECODERS[LAYERS]: "{} decoder layers are",
     DECODERS[HEADS]: "{} decoder heads are",
     DECODERS[NEURONS]: "decoder feed-forward size {} is",
+    EMBEDDINGS: "embedding size {} is",
 }
 
 Shape = dict[str, int | str]
 
 
 def read_shape(value: object) -> Shape:
-    """The fields that a text or a mapping gives, in the order of FIELDS.
+    """The fields that a text or a mapping gives, in the order of KNOWN.
 
     Raises:
         ValueError: What is wrong, in one line.
@@ -63,12 +67,12 @@ def read_shape(value: object) -> Shape:
     for name in (LAYERS, DECODERS[LAYERS]):
         if found.get(name) == ALL:
             del found[name]
-    return {name: found[name] for name in FIELDS if name in found}
+    return {name: found[name] for name in KNOWN if name in found}
 
 
 def shape_text(shape: Mapping[str, int | str]) -> str:
     """A shape as a shell takes it: `6x256-h8-f1024-relu`."""
-    marks = {WIDTH: "x", HEADS: "-h", NEURONS: "-f", ACTIVATION: "-"}
+    marks = {WIDTH: "x", HEADS: "-h", NEURONS: "-f", EMBEDDINGS: "-e", ACTIVATION: "-"}
 
     def both(name: str, own: int | str) -> str:
         decoder = shape.get(DECODERS.get(name, ""))
@@ -98,6 +102,8 @@ def _of_text(value: object) -> Iterator[tuple[str, int | str]]:
             yield name, int(number[2])
             if number[3]:
                 yield DECODERS[name], int(number[3])
+        elif number := re.fullmatch(r"e(\d{1,9})", part):
+            yield EMBEDDINGS, int(number[1])
         elif re.fullmatch(r"[a-z]\w*", part):
             yield ACTIVATION, part
         else:
@@ -105,9 +111,9 @@ def _of_text(value: object) -> Iterator[tuple[str, int | str]]:
 
 
 def _checked(value: object, name: object, given: object) -> int | str:
-    if name not in FIELDS:
-        near = difflib.get_close_matches(str(name), FIELDS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(FIELDS)}"
+    if name not in KNOWN:
+        near = difflib.get_close_matches(str(name), KNOWN, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(KNOWN)}"
         raise _wrong(value, f"unknown field {quoted(str(name))}; {hint}")
     if name == ACTIVATION:
         if not isinstance(given, str) or not re.fullmatch(r"[a-z]\w*", given):

@@ -15,6 +15,7 @@ from kdnas.report.search_summary import bargain_words, longer
 from kdnas.runtime.formatting import several
 from kdnas.scoring.costs import MARGIN
 from kdnas.scoring.reward import limit_on_cost
+from kdnas.space import Architecture
 from kdnas.tasks import TASK_TYPES
 
 NEXT = Section("next", "What next", "Each line is a command for a terminal; Copy takes it along.")
@@ -91,7 +92,10 @@ def _smaller(report: Report, data: ReportData) -> str:
         return _pruned_further(report, data)
     shape, folder = report.student.architecture, data.folder
     deep, wide = shape.num_hidden_layers, shape.hidden_size
-    half = f"{deep // 2}x{wide}" if deep > 1 else f"{deep}x{max(1, wide // 2)}"
+    wide = wide if deep > 1 else max(1, wide // 2)
+    half = f"{max(1, deep // 2)}x{wide}"
+    if isinstance(shape, Architecture) and 0 < shape.embedding_size < wide:
+        half += f"-e{shape.embedding_size}"
     config, out = quote(str(folder / "config.yaml")), quote(f"{folder}-{half}")
     return f"kdnas distill --config {config} --architecture {half} --out {out}"
 

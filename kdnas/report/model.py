@@ -21,7 +21,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
 from kdnas.runtime.formatting import in_millions
 from kdnas.space import AnyArchitecture
-from kdnas.space.architecture import HEAD_SIZE
+from kdnas.space.architecture import OWN_SIZES
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
@@ -43,8 +43,8 @@ Interval = tuple[float, float]
 
 
 def _fields(shape: AnyArchitecture, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    """A shape's fields; a size of heads where it is their own."""
-    return {name: value for name, value in whole(shape).items() if value or name != HEAD_SIZE}
+    """A shape's fields; a size of heads or of embeddings where it is their own."""
+    return {name: value for name, value in whole(shape).items() if value or name not in OWN_SIZES}
 
 
 Shape = Annotated[AnyArchitecture, WrapSerializer(_fields)]

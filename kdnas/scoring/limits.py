@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from transformers import PreTrainedModel
+
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
 from kdnas.measure import count_macs, count_params
 from kdnas.scoring.costs import CostMeter, margin_of
-from kdnas.space import NOT_PRUNED, Candidate, PrunedArchitecture, Pruning, SearchSpace
+from kdnas.space import (
+    NOT_PRUNED,
+    Architecture,
+    Candidate,
+    PrunedArchitecture,
+    Pruning,
+    SearchSpace,
+)
 
 # The smallest student need not be the fastest, and timings are noisy.
 REACHABLE_SHARE = 0.7
@@ -122,19 +131,27 @@ def check_reachable(limits: Limits, space: SearchSpace, meter: CostMeter) -> Non
     """
     if not limits:
         return
-    every = (Candidate(space.smallest, vocabulary=name) for name in space.vocabularies)
-    smallest = min(map(meter.untrained, every), key=count_params)
-    params, label = count_params(smallest), space.smallest.label
+    # Narrow embeddings may save more than narrow layers.
+    shapes = dict.fromkeys((space.smallest, space.narrowest))
+    models = {shape: _least(shape, space, meter) for shape in shapes}
+    fewest = min(models, key=lambda shape: count_params(models[shape]))
+    params = count_params(models[fewest])
     if limits.max_params is not None and params > limits.max_params:
         raise KdnasError(
             f"--max-params {limits.max_params:,} is out of reach: the smallest student of the "
-            f"space, {label}, has {params:,} parameters"
+            f"space, {fewest.label}, has {params:,} parameters"
         )
     if limits.speedup is None:
         return
-    speedup = meter.of_model(smallest).speedup
+    speedup, label = meter.of_model(models[space.smallest]).speedup, space.smallest.label
     if speedup < REACHABLE_SHARE * limits.speedup:
         raise KdnasError(
             f"--speedup {limits.speedup:g} is out of reach: the smallest student of the space, "
             f"{label}, is {speedup:.2f} times as fast as the teacher; give less, or none"
         )
+
+
+def _least(shape: Architecture, space: SearchSpace, meter: CostMeter) -> PreTrainedModel:
+    """The untrained student of a shape with the smallest of a space's vocabularies."""
+    every = (Candidate(shape, vocabulary=name) for name in space.vocabularies)
+    return min(map(meter.untrained, every), key=count_params)

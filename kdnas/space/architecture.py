@@ -17,8 +17,12 @@ FIELDS = (
 DECODER_FIELDS = ("num_decoder_layers", "decoder_attention_heads", "decoder_intermediate_size")
 # What is no choice: students have the teacher's.
 HEAD_SIZE = "own_head_size"
+# The width of factorised token embeddings (ALBERT, Lan et al. 2020).
+EMBEDDINGS = "embedding_size"
+# What is spelled only where it says something.
+OWN_SIZES = (HEAD_SIZE, EMBEDDINGS)
 # All that not every architecture has.
-FURTHER_FIELDS = (*DECODER_FIELDS, HEAD_SIZE)
+FURTHER_FIELDS = (*DECODER_FIELDS, *OWN_SIZES)
 # What a decoder has where nothing else is said.
 ENCODERS = {
     "decoder_attention_heads": "num_attention_heads",
@@ -36,6 +40,8 @@ class Architecture:
         decoder_intermediate_size: Likewise.
         own_head_size: Dimensions of each head, where all heads together are not as wide as the
             hidden size; 0 where they are.
+        embedding_size: Width of the table of token embeddings, which a map widens to the hidden
+            size; 0 for the table that students of the family have otherwise.
     """
 
     num_hidden_layers: int
@@ -47,12 +53,14 @@ class Architecture:
     decoder_attention_heads: int = 0
     decoder_intermediate_size: int = 0
     own_head_size: int = 0
+    embedding_size: int = 0
 
     def __post_init__(self) -> None:
         """One shape has one spelling: 0 for what follows from others, 1 for what no layer has."""
         if self.is_static:
             for name in ENCODERS.values():
                 object.__setattr__(self, name, 1)
+            object.__setattr__(self, EMBEDDINGS, 0)
         for name, encoders in ENCODERS.items():
             if not self.num_decoder_layers or getattr(self, name) == getattr(self, encoders):
                 object.__setattr__(self, name, 0)
@@ -77,7 +85,7 @@ class Architecture:
     def values(self) -> dict[str, int | str]:
         """All fields, those of a decoder filled in; 0 where there is no decoder.
 
-        A size of heads is among them where it is their own.
+        A size of heads or of embeddings is among them where it is their own.
         """
         found: dict[str, int | str] = {name: getattr(self, name) for name in FIELDS}
         for name in DECODER_FIELDS:
@@ -85,13 +93,14 @@ class Architecture:
             if not value and self.num_decoder_layers and name in ENCODERS:
                 value = getattr(self, ENCODERS[name])
             found[name] = value
-        return found | ({HEAD_SIZE: self.own_head_size} if self.own_head_size else {})
+        own = {name: getattr(self, name) for name in OWN_SIZES}
+        return found | {name: size for name, size in own.items() if size}
 
     @property
     def encoder(self) -> Architecture:
         """The encoder alone."""
         return Architecture.from_params(
-            {name: getattr(self, name) for name in (*FIELDS, HEAD_SIZE)}
+            {name: getattr(self, name) for name in (*FIELDS, *OWN_SIZES)}
         )
 
     @property
@@ -127,15 +136,17 @@ class Architecture:
     def label(self) -> str:
         """Short name, `6x384 h12 f1536 gelu`; with a decoder of 2 layers `6+2x384 ...`.
 
-        Without layers `0x128`: the other fields say nothing.
+        With embeddings of 64 `6x384 h12 f1536 e64 gelu`. Without layers `0x128`: the other fields
+        say nothing.
         """
         if self.is_static:
             return f"0x{self.hidden_size}"
         heads, neurons = (getattr(self, name) for name in ENCODERS)
+        narrow = f"e{self.embedding_size} " if self.embedding_size else ""
         return (
             f"{_both(self.num_hidden_layers, self.num_decoder_layers)}x{self.hidden_size} "
             f"h{_both(self.num_attention_heads, heads)} "
-            f"f{_both(self.intermediate_size, neurons)} {self.hidden_act}"
+            f"f{_both(self.intermediate_size, neurons)} {narrow}{self.hidden_act}"
         )
 
     @property
@@ -147,6 +158,7 @@ class Architecture:
         """Whether heads fit the hidden size and no dimension exceeds the teacher's.
 
         Heads divide the hidden size, or have the size of the teacher's where that is their own.
+        Embeddings that are factorised are narrower than the hidden size.
         Student and teacher have a decoder, or neither has.
         """
         ours, theirs = self._sizes, teacher._sizes
@@ -154,6 +166,7 @@ class Architecture:
             len(ours) == len(theirs)
             and all(a <= b for a, b in zip(ours, theirs, strict=True))
             and all(ours[1:] if self.is_static else ours)
+            and 0 <= self.embedding_size < self.hidden_size
             and self._has_heads_as(teacher)
         )
 

@@ -7,8 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, HEAD_SIZE, Architecture
-from kdnas.space.families import Family, family_of
+from kdnas.space.architecture import (
+    DECODER_FIELDS,
+    ENCODERS,
+    FIELDS,
+    HEAD_SIZE,
+    Architecture,
+)
+from kdnas.space.families import FAMILIES, Family, family_of
 
 DEPTH_STEPS = 6
 WIDTH_STEPS = 8
@@ -42,6 +48,15 @@ def decoder_fields(family: Family) -> tuple[str, ...]:
         return ()
     own = {n: (family.field_name(e), family.decoder.field_name(e)) for n, e in ENCODERS.items()}
     return (DECODER_FIELDS[0], *(name for name, (ours, theirs) in own.items() if ours != theirs))
+
+
+def embeddings_problem(model_type: str) -> str:
+    """Why students of a family cannot have factorised embeddings, and of which they can."""
+    able = sorted(name for name, family in FAMILIES.items() if family.embedding_map)
+    return (
+        f"token embeddings of {model_type} are as wide as its hidden states in transformers; only "
+        f"students of {', '.join(able)} have narrower ones"
+    )
 
 
 def check_regular(config: Any, teacher: Architecture, name: str) -> None:
@@ -175,22 +190,23 @@ def replace_choices(
     choices: Choices,
     replacements: Mapping[str, Sequence[int | float | str]],
     teacher: Architecture,
-    of_decoder: Sequence[str] = (),
+    further: Sequence[str] = (),
 ) -> Choices:
     """Replaces derived choices by the user's, in which the word `teacher` is the teacher's own.
 
-    `of_decoder` as in `derive_choices`.
+    `further` fields may be chosen, too, which not every family has.
 
     Raises:
         KdnasError: A field is unknown, its list is empty, or a value has the wrong type.
     """
     replaced = dict(choices)
     for name, values in replacements.items():
-        if name not in (*FIELDS, *of_decoder):
-            known = ", ".join((*FIELDS, *of_decoder))
+        if name not in (*FIELDS, *further):
+            known = ", ".join((*FIELDS, *further))
             raise KdnasError(f"unknown field in space: {name!r}; known: {known}")
         kind = str if name == "hidden_act" else int
-        own: list[Any] = [teacher.values[name] if v == TEACHERS else v for v in values]
+        theirs = teacher.values.get(name, 0)  # 0: as the teacher's, of what is rarely chosen
+        own: list[Any] = [theirs if v == TEACHERS else v for v in values]
         if not own or any(type(value) is not kind for value in own):
             raise KdnasError(
                 f"invalid space.{name}: {values!r}; expected a list of {kind.__name__} values"

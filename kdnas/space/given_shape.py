@@ -12,6 +12,7 @@ from kdnas.config import nearest
 from kdnas.config.shape import (
     ACTIVATION,
     DECODERS,
+    EMBEDDINGS,
     HALF,
     HEADS,
     LAYERS,
@@ -22,7 +23,7 @@ from kdnas.config.shape import (
 )
 from kdnas.errors import KdnasError
 from kdnas.space.architecture import Architecture
-from kdnas.space.derivation import Choices, decoder_fields, head_size_choice
+from kdnas.space.derivation import Choices, decoder_fields, embeddings_problem, head_size_choice
 from kdnas.space.families import family_of
 from kdnas.space.search_space import SearchSpace
 
@@ -37,6 +38,8 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
     """
     space = SearchSpace.from_teacher(config, name)
     _check_decoder(given, config, name)
+    if EMBEDDINGS in given and given.get(LAYERS) != 0 and not space.own_embeddings:
+        raise _wrong(given, embeddings_problem(config.model_type), f"leave {EMBEDDINGS} out")
     if given.get(LAYERS) == 0:
         return _static_space(given, space)
     shape = complete(given, space)
@@ -46,6 +49,7 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
         *(space.teacher, choices, space.excluded_sizes),
         head_multiple=space.head_multiple,
         shallow_decoder=space.shallow_decoder,
+        own_embeddings=space.own_embeddings,
     )
 
 
@@ -69,7 +73,7 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
     Layers (for `half` every second one), hidden size and activation are the teacher's; heads are as
     wide as the teacher's, or nearly so where that does not divide the hidden size; where they have
     a size of their own, their number is to the hidden size as the teacher's. So is the feed-forward
-    size, and the decoder of an encoder-decoder.
+    size, and the decoder of an encoder-decoder. Embeddings are factorised only where that is given.
 
     Raises:
         KdnasError: It exceeds the teacher, its heads do not divide its hidden size, or its
@@ -88,6 +92,7 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
         intermediate_size=_neurons(given, width, teacher, NEURONS),
         hidden_act=activation,
         own_head_size=teacher.own_head_size,
+        embedding_size=_embeddings(given, space),
         **(_decoder(given, width, space) if teacher.decoder else {}),
     )
     if space.shallow_decoder and found.num_decoder_layers > found.num_hidden_layers:
@@ -129,19 +134,29 @@ def _check_decoder(given: Shape, config: Any, name: str) -> None:
 
 def _check_sizes(given: Shape, space: SearchSpace) -> None:
     """Refuses what exceeds the teacher, and a hidden size for which it has no weights."""
+    whole = {EMBEDDINGS: space.own_embeddings, **space.teacher.values}
     for name, told in TOLD.items():
-        value, most = given.get(name, 0), int(space.teacher.values[name])
+        value, most = given.get(name, 0), int(whole[name])
         if value != HALF and int(value) > most:
             what = f"{told.format(value)} more than the teacher's {most}"
             raise _wrong(given, what, f"give 1 to {most}")
-    width = _width(given, space.teacher)
-    if width in space.excluded_sizes:
+    width, narrow = _width(given, space.teacher), _embeddings(given, space)
+    if narrow >= width:
+        what = f"embedding size {narrow} is not below the hidden size {width}"
+        raise _wrong(given, what, "give less, or leave it out")
+    if width in space.excluded_sizes and not narrow:
         what = f"hidden size {width} is the size of the teacher's embeddings, which are then not"
         raise _wrong(given, f"{what} mapped, unlike the teacher's", "give another hidden size")
 
 
 def _width(given: Shape, teacher: Architecture) -> int:
     return int(given.get(WIDTH, teacher.hidden_size))
+
+
+def _embeddings(given: Shape, space: SearchSpace) -> int:
+    """The width of the embeddings where they are narrower than the teacher's, 0 elsewhere."""
+    narrow = int(given.get(EMBEDDINGS, 0))
+    return 0 if narrow == space.own_embeddings else narrow
 
 
 def _layers(given: Shape, space: SearchSpace, field: str) -> int:

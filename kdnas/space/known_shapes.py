@@ -8,7 +8,7 @@ from typing import Any
 
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
-from kdnas.space.search_space import SearchSpace
+from kdnas.space.search_space import SearchSpace, embedding_rank
 
 # Layers, heads, hidden size and neurons of students of BERT-base, relative to its own.
 SHAPES = (
@@ -47,7 +47,7 @@ def known_shapes(space: SearchSpace) -> list[Architecture]:
 
     def distance(one: tuple[tuple[int, ...], Architecture], wanted: list[float]) -> Any:
         gap = sum(abs(math.log(size / part)) for size, part in zip(one[0], wanted, strict=True))
-        return gap, one[1].hidden_act != space.teacher.hidden_act
+        return gap, one[1].hidden_act != space.teacher.hidden_act, -embedding_rank(one[1])
 
     shapes = TWO_STACKS if space.teacher.decoder else SHAPES
     parts = [[whole * part for whole, part in zip(own, shape, strict=True)] for shape in shapes]
@@ -73,6 +73,7 @@ def hand_picked(
             a.decoder_intermediate_size,  # 0: the encoder's
             abs(a.num_attention_heads - teacher.num_attention_heads),
             a.hidden_act != teacher.hidden_act,
+            -embedding_rank(a),
         )
 
     layers = _nearest(depth * teacher.num_hidden_layers, space.architectures, "num_hidden_layers")

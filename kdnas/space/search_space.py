@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,14 +14,23 @@ from transformers.activations import ACT2FN
 
 from kdnas.config.choices import RECIPE
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import ENCODERS, FIELDS, FURTHER_FIELDS, HEAD_SIZE, Architecture
+from kdnas.space.architecture import (
+    EMBEDDINGS,
+    ENCODERS,
+    FIELDS,
+    FURTHER_FIELDS,
+    HEAD_SIZE,
+    Architecture,
+)
 from kdnas.space.arithmetic import arithmetic
 from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, Candidate
 from kdnas.space.derivation import (
+    TEACHERS,
     Choices,
     check_regular,
     decoder_fields,
     derive_choices,
+    embeddings_problem,
     replace_choices,
     teacher_architecture,
 )
@@ -40,7 +50,8 @@ class SearchSpace:
     Attributes:
         teacher: The teacher's architecture, the largest that is allowed.
         choices: Allowed values by field of the architecture.
-        excluded_sizes: Hidden sizes that students cannot have.
+        excluded_sizes: Hidden sizes that students cannot have, unless their embeddings are
+            factorised.
         head_multiple: What the size of a head is a multiple of: 2 where pairs of its dimensions are
             rotated.
         shallow_decoder: Whether decoders must not be deeper than encoders.
@@ -51,6 +62,8 @@ class SearchSpace:
         prunings: How the teacher may be pruned.
         has_dense: Whether shapes that are not pruned are candidates, too.
         speedup: How many times as fast as the teacher a shape must be by its arithmetic; 0: any.
+        own_embeddings: How wide the teacher's token embeddings are, where students may have
+            narrower ones; 0 where their classes cannot have them.
     """
 
     def __init__(
@@ -66,6 +79,7 @@ class SearchSpace:
         has_dense: bool = True,
         static_recipes: Sequence[str] = (),
         speedup: float = 0.0,
+        own_embeddings: int = 0,
     ) -> None:
         self.teacher = teacher
         self.choices = choices
@@ -78,6 +92,7 @@ class SearchSpace:
         self.has_dense = has_dense
         self.static_recipes = tuple(static_recipes)
         self.speedup = speedup
+        self.own_embeddings = own_embeddings
 
     @classmethod
     def from_teacher(
@@ -98,12 +113,23 @@ class SearchSpace:
         check_regular(config, teacher, name)
         multiple, decoders = 2 if family.rotary else 1, decoder_fields(family)
         choices = derive_choices(teacher, multiple, decoders)
-        choices = replace_choices(choices, replacements or {}, teacher, decoders)
-        own = getattr(config, "embedding_size", teacher.hidden_size)
+        replaced, own = dict(replacements or {}), family.embedding_size(config)
+        if EMBEDDINGS in replaced:
+            if not family.embedding_map:
+                raise KdnasError(
+                    f"invalid space.{EMBEDDINGS}: {embeddings_problem(config.model_type)}"
+                )
+            # The teacher's own size has one spelling: embeddings that are not factorised.
+            replaced[EMBEDDINGS] = [TEACHERS if v == own else v for v in replaced[EMBEDDINGS]]
+            decoders = (*decoders, EMBEDDINGS)
+        choices = replace_choices(choices, replaced, teacher, decoders)
         dropped = family.drops_equal_map and own != teacher.hidden_size
-        excluded = frozenset({own} if dropped else ())
-        shallow = family.shallow_decoder
-        space = cls(teacher, choices, excluded, head_multiple=multiple, shallow_decoder=shallow)
+        space = cls(
+            *(teacher, choices, frozenset({own} if dropped else ())),
+            head_multiple=multiple,
+            shallow_decoder=family.shallow_decoder,
+            own_embeddings=own if family.embedding_map else 0,
+        )
         space.check()
         return space
 
@@ -134,7 +160,7 @@ class SearchSpace:
         names = (
             *("teacher", "choices", "excluded_sizes", "recipes", "vocabularies"),
             *("head_multiple", "shallow_decoder", "prunings", "has_dense", "static_recipes"),
-            "speedup",
+            *("speedup", "own_embeddings"),
         )
         return SearchSpace(**{**{name: getattr(self, name) for name in names}, **changes})
 
@@ -149,12 +175,12 @@ class SearchSpace:
             KdnasError: A value exceeds the teacher's, an activation is unknown, or no combination
                 is valid.
         """
-        limits = self.teacher.values
+        limits = {EMBEDDINGS: self.own_embeddings, **self.teacher.values}
         for name in self.dimensions:
             if name == "hidden_act":
                 continue
-            limit = int(limits[name])
-            wrong = [v for v in self.choices[name] if not 0 < int(v) <= limit]
+            limit, least = int(limits[name]), int(name != EMBEDDINGS)  # 0: not factorised
+            wrong = [v for v in self.choices[name] if not least <= int(v) <= limit]
             if wrong:
                 raise KdnasError(
                     f"invalid space.{name}: {wrong[0]}; expected 1 to {limit}, the teacher's"
@@ -164,6 +190,12 @@ class SearchSpace:
                 raise KdnasError(f"invalid space.hidden_act: {act!r} is unknown to transformers")
         if not self.architectures:
             heads, sizes = self.choices["num_attention_heads"], self.choices["hidden_size"]
+            narrow = self.choices.get(EMBEDDINGS, (0,))
+            if min(map(int, narrow)) >= max(map(int, sizes)):
+                raise KdnasError(
+                    f"no valid student in the space: no embedding_size of {narrow} is below a "
+                    f"hidden_size of {sizes}"
+                )
             left = tuple(size for size in sizes if size not in self.excluded_sizes)
             reasons = [
                 f"hidden_size {size} equals the embedding size, and the teacher has no weights for "
@@ -183,6 +215,11 @@ class SearchSpace:
         """The fields that are chosen; what else a decoder has is as in the encoder."""
         return tuple(name for name in (*FIELDS, *FURTHER_FIELDS) if name in self.choices)
 
+    @property
+    def embedding_sizes(self) -> tuple[int, ...]:
+        """The widths of factorised embeddings to choose from; empty where there are none."""
+        return tuple(int(size) for size in self.choices.get(EMBEDDINGS, ()) if size)
+
     @cached_property
     def architectures(self) -> tuple[Architecture, ...]:
         """Every valid shape, smallest choices first, each once."""
@@ -201,7 +238,7 @@ class SearchSpace:
         if arithmetic(a) * self.speedup > FASTER * arithmetic(self.teacher):
             return False
         even = a.head_size % self.head_multiple == 0
-        return even and a.hidden_size not in self.excluded_sizes
+        return even and (a.embedding_size > 0 or a.hidden_size not in self.excluded_sizes)
 
     @cached_property
     def candidates(self) -> tuple[Candidate, ...]:
@@ -249,14 +286,15 @@ class SearchSpace:
         }
         if self.static_recipes:
             act = self.teacher.hidden_act
-            for name, value in ((LAYERS, 0), ("hidden_act", act)):
-                dimensions[name] = _with_own(dimensions[name], value)
+            for name, value in ((LAYERS, 0), ("hidden_act", act), (EMBEDDINGS, 0)):
+                if name in dimensions:
+                    dimensions[name] = _with_own(dimensions[name], value)
         more: dict[str, Sequence[int | float | str]] = {
             RECIPE: self.every_recipe,
             "vocabulary": self.vocabularies,
         }
         if self.prunings:
-            own = self.teacher.values
+            own = self._teachers
             dimensions = {name: _with_own(dimensions[name], own[name]) for name in dimensions}
             methods = dict.fromkeys((NONE, *(p.method for p in self.prunings)))
             more[METHOD] = tuple(methods)
@@ -274,7 +312,7 @@ class SearchSpace:
     def params(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as the parameters of a trial."""
         whole = {METHOD: NONE, SPARSITY: 0.0, ASKED: 0.0, KEPT_LAYERS: 0}
-        whole[HEAD_SIZE] = self.teacher.own_head_size
+        whole |= {HEAD_SIZE: self.teacher.own_head_size, EMBEDDINGS: 0}
         values = {**whole, **candidate.params, **candidate.architecture.values}
         if not candidate.architecture.num_hidden_layers:
             values |= self._of_no_layer
@@ -294,7 +332,7 @@ class SearchSpace:
         teacher, another one the sparsity 0; one without layers has a recipe for such students.
         """
         if params.get(METHOD, NONE) != NONE:
-            shape = {name: self.teacher.values[name] for name in self.dimensions}
+            shape = {name: self._teachers[name] for name in self.dimensions}
             whole = self._with_recipe({**params, **shape}, self.recipes)
             return whole if self.is_valid(whole) else self._pruned(whole)
         near = {**params, **self._unpruned(params)}
@@ -330,7 +368,13 @@ class SearchSpace:
         """The parameters that say nothing of a student without layers, as trials spell them."""
         named = self.distributions
         told = {name: named[name].choices[0] for name in ENCODERS.values()}  # type: ignore[attr-defined]
-        return {**told, "hidden_act": self.teacher.hidden_act}
+        none = {EMBEDDINGS: 0} if EMBEDDINGS in named else {}
+        return {**told, "hidden_act": self.teacher.hidden_act, **none}
+
+    @property
+    def _teachers(self) -> dict[str, int | str]:
+        """The teacher's shape as trials spell it."""
+        return {EMBEDDINGS: 0, **self.teacher.values}
 
     @cached_property
     def _valid(self) -> frozenset[Candidate]:
@@ -346,6 +390,11 @@ class SearchSpace:
         """The valid shape with the most multiply-accumulates."""
         return max(self.architectures, key=_size)
 
+    @property
+    def narrowest(self) -> Architecture:
+        """The smallest of the valid shapes with the narrowest embeddings."""
+        return min(self.architectures, key=lambda a: (embedding_rank(a), _size(a)))
+
 
 def _with_own(values: Sequence[int | float | str], own: int | str) -> list[int | float | str]:
     """Choices with the teacher's own among them, numbers in their order."""
@@ -355,6 +404,12 @@ def _with_own(values: Sequence[int | float | str], own: int | str) -> list[int |
     return both if isinstance(own, str) else sorted(both, key=float)
 
 
-def _size(a: Architecture) -> tuple[int, ...]:
+def embedding_rank(a: Architecture) -> float:
+    """Orders shapes by the width of their embeddings; those not factorised are the widest."""
+    return a.embedding_size or math.inf
+
+
+def _size(a: Architecture) -> tuple[float, ...]:
     heads = a.num_attention_heads
-    return (arithmetic(a), a.hidden_size, heads, a.decoder_attention_heads or heads)
+    size = (arithmetic(a), a.hidden_size, heads, a.decoder_attention_heads or heads)
+    return (*size, embedding_rank(a))

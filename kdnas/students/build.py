@@ -22,6 +22,7 @@ from kdnas.space import (
     family_of,
 )
 from kdnas.students.configs import student_config
+from kdnas.students.factorised import embedding_moments
 from kdnas.students.importance import Importance, measure_importance
 from kdnas.students.inherit import inherit_weights
 from kdnas.students.pruning import (
@@ -81,12 +82,14 @@ def build_student(
     importance: Importance | None = None,
     seed: int = 0,
     vectors: Callable[[], Tensor] | None = None,
+    moments: Callable[[], Tensor] | None = None,
 ) -> PreTrainedModel:
     """A student, its weights taken from the teacher, as far as they fit, or drawn from a seed.
 
     `importance` says which parts of the teacher to keep first; the teacher is not changed. Of a
     pruned student it keeps the heads and neurons around which weights are largest; other ways to
-    choose them are in `kdnas.students.pruning`. `vectors` makes the token vectors of a static one.
+    choose them are in `kdnas.students.pruning`. `vectors` makes the token vectors of a static one;
+    `moments` gives those of the teacher's embeddings for one whose own are factorised.
     """
     if inherit and isinstance(architecture, PrunedArchitecture):
         whole = shallower(teacher, architecture.num_hidden_layers)
@@ -97,7 +100,7 @@ def build_student(
     if inherit and is_static(architecture):
         take_token_vectors(student, vectors() if vectors else token_vectors(teacher))
     elif inherit:
-        inherit_weights(student, teacher, importance)
+        inherit_weights(student, teacher, importance, moments)
     return student.eval()
 
 
@@ -137,6 +140,11 @@ class StudentInitialiser:
         """What the teacher makes of each token alone, shape (tokens, hidden size)."""
         return token_vectors(self.teacher, self.ends())
 
+    @cached_property
+    def moments(self) -> Tensor:
+        """Those of the teacher's embeddings: some seconds where it has many tokens."""
+        return embedding_moments(self.teacher)
+
     def student(self, candidate: Candidate) -> StudentState:
         """An untrained student."""
         if candidate.pruning:
@@ -149,6 +157,7 @@ class StudentInitialiser:
             importance=self.importance,
             seed=self.seed,
             vectors=lambda: self.vectors,
+            moments=lambda: self.moments,
         )
         return StudentState(model)
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from kdnas.errors import KdnasError
 from kdnas.space import Architecture, Family
-from kdnas.space.derivation import HEAD_SIZES
+from kdnas.space.derivation import HEAD_SIZES, embeddings_problem
 from kdnas.space.pruned import CONFIG_KEY, LAYERS_KEY
 from kdnas.students.inherit import inherited_layers
 
 
 def student_config(teacher_config: Any, family: Family, architecture: Architecture) -> Any:
-    """The teacher's config with the fields of an architecture, and those that follow them."""
+    """The teacher's config with the fields of an architecture, and those that follow them.
+
+    Raises:
+        KdnasError: Its embeddings are factorised, and the family's classes have no such students.
+    """
+    if architecture.embedding_size and not family.embedding_map:
+        raise KdnasError(embeddings_problem(teacher_config.model_type))
     config = copy.deepcopy(teacher_config)
     for key in (CONFIG_KEY, LAYERS_KEY):  # of a teacher that is itself pruned
         vars(config).pop(key, None)

@@ -8,12 +8,13 @@ gives all its outputs together the same length, whatever their number; a gain ma
 that directions keep their size. Attention heads and feed-forward neurons are chosen by what they do
 on real examples or, where nothing was measured, by the norms of their weights; of rotated heads,
 pairs that turn as fast as the student's are kept. What neurons that are left out add on average
-goes into the bias, where there is one. A student of the teacher's shape is an exact copy.
+goes into the bias, where there is one. Embeddings narrower than the teacher's are factorised
+(`kdnas.students.factorised`). A student of the teacher's shape is an exact copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,6 +39,7 @@ from kdnas.students.chosen import (
     top,
     without_mean,
 )
+from kdnas.students.factorised import factorised_weights
 from kdnas.students.importance import Importance, spectrum_of
 from kdnas.students.roles import CROSS, Kind, Role, is_by_head, layer_at, role_of
 from kdnas.students.words import WordTables, untie
@@ -47,7 +49,10 @@ SHARED_BIAS = "relative_attention_bias.weight"
 
 
 def inherit_weights(
-    student: PreTrainedModel, teacher: PreTrainedModel, importance: Importance | None = None
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    importance: Importance | None = None,
+    moments: Callable[[], Tensor] | None = None,
 ) -> None:
     """Fills a student with its teacher's weights, in place.
 
@@ -56,9 +61,10 @@ def inherit_weights(
         importance: Which parts matter; default: the norms of weights and, for the residual stream,
             single dimensions by how they vary over the word embeddings or, where these have a size
             of their own, by the norms of the first weights that read them.
+        moments: Those of the teacher's embeddings, as `factorised_weights` takes them.
     """
     untie(student, teacher.state_dict())
-    source = _TeacherWeights(student, teacher, importance)
+    source = _TeacherWeights(student, teacher, importance, moments)
     drawn = student.state_dict()
     student.load_state_dict({name: source.part(name, value) for name, value in drawn.items()})
 
@@ -102,7 +108,11 @@ class _TeacherWeights:
     """The teacher's weights, and which part of them a student takes."""
 
     def __init__(
-        self, student: PreTrainedModel, teacher: PreTrainedModel, importance: Importance | None
+        self,
+        student: PreTrainedModel,
+        teacher: PreTrainedModel,
+        importance: Importance | None,
+        moments: Callable[[], Tensor] | None,
     ) -> None:
         self.family = family_of(teacher.config.model_type, teacher.config.model_type)
         # Copies: what a product rounds to depends on how its factors lie in memory.
@@ -123,6 +133,8 @@ class _TeacherWeights:
         ]
         self.words = WordTables.of(teacher, self.family)
         self.stacks = self._stacks(student, teacher)
+        basis = self.stacks[0].basis
+        self.factorised = factorised_weights(student, teacher, self.weights, basis, moments)
         self.units: dict[str, dict[str, Tensor]] = {}
         self.heads: dict[_Stack, Tensor] = {}
 
@@ -146,6 +158,8 @@ class _TeacherWeights:
         Raises:
             KdnasError: The teacher lacks the tensor, or its own does not fit.
         """
+        if name in self.factorised:
+            return self.factorised[name]
         source, stack = self._source_name(name), self._stack(name)
         if any(is_at(name.rpartition(".")[0], end) for end in stack.family.computed):
             return drawn
@@ -215,10 +229,11 @@ class _TeacherWeights:
     def _without_source(self, name: str, drawn: Tensor) -> Tensor:
         # A teacher whose embeddings are as wide as its layers has no map between them; the
         # student's map starts as the change of basis that the other weights assume.
-        if name.endswith(("embeddings_project.weight", "embed_proj.weight")):
-            return self.stacks[0].basis.T.contiguous()
-        if name.endswith("embeddings_project.bias"):
-            return torch.zeros_like(drawn)
+        module, _, kind = name.rpartition(".")
+        if self.family.embedding_map and is_at(module, self.family.embedding_map):
+            return (
+                self.stacks[0].basis.T.contiguous() if kind == "weight" else torch.zeros_like(drawn)
+            )
         return self._drawn_head(name, drawn, "is missing in the teacher")
 
     def _drawn_head(self, name: str, drawn: Tensor, problem: str) -> Tensor:

@@ -7,6 +7,7 @@ one's rank among the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from kdnas.config.recipe_file import short_name
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.reward import reward
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
-from kdnas.space.architecture import HEAD_SIZE
+from kdnas.space.architecture import OWN_SIZES
 from kdnas.space.arithmetic import arithmetic
 from kdnas.study.attributes import LESSONS
 from kdnas.study.samplers._targets import standardise
@@ -127,16 +128,26 @@ def _nearest(
 
 
 def _shares(shapes: Sequence[Architecture], teacher: Architecture) -> Floats:
-    """Logarithms of shares of the teacher's sizes, and whether the activation is another's."""
+    """Logarithms of shares of the teacher's sizes, whether the activation is another's, and how
+    much narrower than the hidden size embeddings are.
+    """
     own = np.log(_sizes(teacher))
     sizes = np.array([np.log(_sizes(shape)) for shape in shapes]) - own
-    others = [[OTHER_ACTIVATION * (shape.hidden_act != teacher.hidden_act)] for shape in shapes]
+    others = [
+        [OTHER_ACTIVATION * (shape.hidden_act != teacher.hidden_act), _narrowing(shape)]
+        for shape in shapes
+    ]
     return np.hstack([sizes, np.array(others)])
 
 
 def _sizes(shape: Architecture) -> list[int]:
-    others = ("hidden_act", HEAD_SIZE)
+    others = ("hidden_act", *OWN_SIZES)
     return [int(value) for name, value in shape.values.items() if value and name not in others]
+
+
+def _narrowing(shape: Architecture) -> float:
+    """The logarithm of the share of the hidden size that embeddings have; 0 where all of it."""
+    return math.log((shape.embedding_size or shape.hidden_size) / shape.hidden_size)
 
 
 def _values(trial: FrozenTrial, earlier: EarlierStudy, settings: Settings) -> list[float]:

@@ -7,6 +7,8 @@ from typing import Any
 from kdnas.config import Settings
 from kdnas.measure import count_macs, count_params
 from kdnas.space import Architecture
+from kdnas.space.architecture import EMBEDDINGS
+from kdnas.space.derivation import TEACHERS
 from kdnas.students import empty_student
 from kdnas.teachers.load import load_config, teacher_source
 from kdnas.teachers.tokenizer import longest_input
@@ -62,9 +64,12 @@ def lines(described: dict[str, Any]) -> list[str]:
     searched = {name: values for name, values in lists.items() if len(values) > 1}
     wide = max(20, *map(len, described["choices"]))
     in_all = [f"{count:,} candidates in all"] if count != described["students"] else []
+    choices = {name: [*map(str, values)] for name, values in described["choices"].items()}
+    if EMBEDDINGS in choices:
+        choices[EMBEDDINGS] = [TEACHERS if v == "0" else v for v in choices[EMBEDDINGS]]
     return [
         *(f"teacher   {described['teacher']['name']}", f"          {row('teacher')}"),
-        *(f"{name:<{wide}} {', '.join(map(str, v))}" for name, v in described["choices"].items()),
+        *(f"{name:<{wide}} {', '.join(values)}" for name, values in choices.items()),
         *(f"{name:<{wide}} {', '.join(values)}" for name, values in searched.items()),
         f"{described['students']:,} valid students",
         *([f"pruned    {', '.join(pruned)}"] if pruned else []),

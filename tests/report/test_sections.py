@@ -19,7 +19,7 @@ from kdnas.report.data import ReportData, read_run
 from kdnas.report.fidelity import fidelity_section
 from kdnas.report.figures.front import front_figure, front_section
 from kdnas.report.figures.scores import latency_section, scores_section
-from kdnas.report.figures.search import course_section, importance_section
+from kdnas.report.figures.search import course_section, importance_section, parallel_section
 from kdnas.report.figures.style import clip, fixed
 from kdnas.report.figures.training import layers_section, losses_section, seconds_section
 from kdnas.report.markdown import markdown_of
@@ -64,6 +64,17 @@ def test_the_front_has_teacher_winner_controls_and_budgets(data: ReportData) -> 
     views = front_section(data).views
     assert list(views) == ["speed-up", "parameters", "MACs", "final score"]
     assert HOSTILE not in views["final score"].to_json()
+
+
+def test_widths_of_factorised_embeddings_are_shown(data: ReportData) -> None:
+    sizes = [8.0 if number % 2 else float("nan") for number in data.table.number]
+    narrow = replace(data, table=data.table.assign(embedding_size=sizes))
+    students = {trace.name: trace for trace in front_figure(narrow).data}["students"]
+    told = {point[0]: point[11] for point in students.customdata}
+    assert told[3] == told[1] == ", embeddings of 8" and told[2] == ""
+    [lines] = parallel_section(narrow).views["all"].data
+    axis = {one.label: one for one in lines.dimensions}["embedding size"]
+    assert list(axis.ticktext) == ["0", "8"] and min(axis["values"]) == 0
 
 
 def test_the_star_is_where_the_winner_was_timed_again(data: ReportData, bare: ReportData) -> None:

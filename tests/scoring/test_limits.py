@@ -47,3 +47,24 @@ def test_the_smallest_student_keeps_a_limit_of_its_own_size(make_run: Callable[.
         else:
             with pytest.raises(KdnasError, match=f"has {params:,}"):
                 pipeline.check_limits()
+
+
+def test_narrow_embeddings_may_keep_a_limit_that_the_smallest_layers_break(
+    make_run: Callable[..., Run], make_teacher: Callable[..., Path]
+) -> None:
+    given = {"embedding_size": ["teacher", 4], "hidden_size": [4, 8]}
+    electra = {"teacher": str(make_teacher("electra", embedding_size=32)), "space": given}
+    free = Stepwise(make_run(**electra))
+    small, narrow = (
+        count_params(free.mini.start(Candidate(shape)).model)
+        for shape in (free.space.smallest, free.space.narrowest)
+    )
+    assert narrow < small, "a table of width 32 has most of the parameters"
+    for limit, reached in ((narrow, True), (narrow - 1, False)):
+        shutil.rmtree(free.run.folder)
+        pipeline = Stepwise(make_run(**electra, max_params=limit))
+        if reached:
+            pipeline.check_limits()
+        else:
+            with pytest.raises(KdnasError, match=f"1x8 .* e4 .*, has {narrow:,}"):
+                pipeline.check_limits()

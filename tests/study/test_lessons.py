@@ -138,3 +138,21 @@ def test_a_student_without_layers_says_nothing_of_those_with() -> None:
     )
     assert len(lessons) == 3
     assert make_lessons(EarlierStudy(MINILM, [spelled], Settings()), HERE, Settings()) == []
+
+
+def test_factorised_students_stand_for_factorised_ones() -> None:
+    narrow = derive_choices(BERT_BASE) | {"embedding_size": (0, 64, 192)}
+    here = SearchSpace(BERT_BASE, narrow, own_embeddings=768)
+    shape = replace(HALF, embedding_size=48)  # a quarter of its hidden size
+    earlier = SearchSpace(MINILM, derive_choices(MINILM) | {"embedding_size": (0, 48)})
+    trials = [
+        create_trial(
+            value=0.0,
+            params=earlier.params(Candidate(one)),
+            distributions=earlier.distributions,
+            user_attrs={"loss": loss, "speedup": 2.0},
+        )
+        for one, loss in ((HALF, 0.5), (shape, 0.1))
+    ]
+    found = make_lessons(EarlierStudy(MINILM, trials, Settings()), here, Settings())
+    assert [one["params"]["embedding_size"] for one in found] == [64, 0]  # the best first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from conftest import Said
@@ -53,3 +54,18 @@ def test_students_without_layers_have_their_recipe_alone(
     assert command(*flags)[0] == 0
     found = json.loads(command.all)
     assert found["candidates"] == found["students"] + len(found["choices"]["hidden_size"])
+
+
+def test_widths_of_factorised_embeddings_are_choices(
+    make_teacher: Callable[..., Path], tmp_path: Path, command: Said
+) -> None:
+    config = tmp_path / "narrow.yaml"
+    config.write_text("space: {embedding_size: [teacher, 8], hidden_size: [16, 32]}\n")
+    flags = ("space", "--teacher", make_teacher("deberta-v2"), "--config", config)
+    assert command(*flags) == (0, "")
+    assert "embedding_size teacher, 8" in " ".join(command.all.split())
+    command.all = ""
+    assert command(*flags, "--json")[0] == 0
+    found = json.loads(command.all)
+    assert found["choices"]["embedding_size"] == [0, 8]
+    assert found["smallest"]["architecture"]["embedding_size"] == 8

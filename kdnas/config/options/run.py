@@ -47,7 +47,8 @@ class RunOptions(Options):
         None,
         "Shape of the one student of kdnas distill: 6x256 (layers x hidden size), with heads, "
         "feed-forward size and activation 6x256-h8-f1024-relu, or half; an encoder-decoder's "
-        "decoder behind a plus, 6+2x256; what is left out is in the teacher's proportions; "
+        "decoder behind a plus, 6+2x256; factorised embeddings of width 64 with -e64; what is left "
+        "out is in the teacher's proportions; "
         "0x128 has no layers and averages token vectors.",
         main=True,
         form="SHAPE",

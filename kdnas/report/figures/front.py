@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shlex import quote
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -15,6 +16,7 @@ from kdnas.report.page import Section, Table
 from kdnas.report.search_summary import budgets_of
 from kdnas.report.trials_table import cells, finished, front, records
 from kdnas.report.worth import control_score
+from kdnas.space.architecture import EMBEDDINGS
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.study.rows import candidate_of
 
@@ -138,9 +140,12 @@ def dots(
         mode="markers",
         name=style.plain(name),
         customdata=[
-            [*values, _recipe(name)]
-            for values, name in zip(
-                rows[HOVER_COLUMNS].astype(object).to_numpy().tolist(), rows.recipe, strict=True
+            [*values, _recipe(recipe) + _embeddings(size)]
+            for values, recipe, size in zip(
+                rows[HOVER_COLUMNS].astype(object).to_numpy().tolist(),
+                rows.recipe,
+                rows.get(EMBEDDINGS, pd.Series(0, rows.index)),
+                strict=True,
             )
         ],
         hovertemplate=f"{HOVER}<extra>{style.plain(name)}</extra>",
@@ -152,6 +157,11 @@ def _recipe(name: object) -> str:
     """A trial's recipe under the pointer, where it is not the default."""
     named = isinstance(name, str) and name != DEFAULT_RECIPE
     return f", {style.plain(name)}" if named else ""
+
+
+def _embeddings(size: Any) -> str:
+    """The width of a trial's embeddings under the pointer, where they are factorised."""
+    return f", embeddings of {size:.0f}" if pd.notna(size) and size else ""
 
 
 def winner_rows(data: ReportData) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from kdnas.report.figures import style
 from kdnas.report.page import Section, Table
 from kdnas.report.trials_table import cells, finished, records
 from kdnas.runtime.formatting import several
-from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS
+from kdnas.space.architecture import DECODER_FIELDS, EMBEDDINGS, ENCODERS, FIELDS
 from kdnas.study.attributes import CONTINUES, INFEASIBLE, REPEATS, RUNG
 from kdnas.study.rows import candidate_of
 from kdnas.study.study import evaluated
@@ -56,10 +56,10 @@ TREES = 32
 RECIPE = "recipe"
 NAMES = dict(
     zip(
-        (*FIELDS, *DECODER_FIELDS),
+        (*FIELDS, *DECODER_FIELDS, EMBEDDINGS),
         (
             *("layers", "heads", "hidden size", "neurons", "activation"),
-            *("decoder layers", "decoder heads", "decoder neurons"),
+            *("decoder layers", "decoder heads", "decoder neurons", "embedding size"),
         ),
         strict=True,
     )
@@ -265,8 +265,10 @@ def parallel_section(data: ReportData) -> Section:
 
 
 def _fields(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns of what is chosen; of a decoder, filled in."""
+    """The columns of what is chosen; of a decoder, filled in, and 0 for embeddings left whole."""
     found = {name: rows[name] for name in NAMES if name in rows}
+    if EMBEDDINGS in found:
+        found[EMBEDDINGS] = found[EMBEDDINGS].fillna(0).astype(int)
     return {
         name: column.fillna(rows[ENCODERS[name]]) if name in ENCODERS else column
         for name, column in found.items()

@@ -8,4 +8,5 @@ FAMILY = Family(
     heads_in="attention.dense",
     neurons_in=("ffn",),
     neurons_out="ffn_output",
+    embedding_map="encoder.embedding_hidden_mapping_in",
 )

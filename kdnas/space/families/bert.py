@@ -2,4 +2,4 @@
 
 from kdnas.space.families.family import Family
 
-FAMILY = Family(model_types=("bert", "ernie", "megatron-bert", "rembert"))
+FAMILY = Family(model_types=("bert", "ernie", "megatron-bert"))

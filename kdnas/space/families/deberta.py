@@ -8,5 +8,6 @@ FAMILY = Family(
     heads_out=("in_proj", "in_proj", "in_proj"),
     heads_also={"pos_proj": "key", "pos_q_proj": "query", "q_bias": "query", "v_bias": "value"},
     by_head=True,
+    embedding_map="embeddings.embed_proj",
     drops_equal_map=True,
 )

@@ -7,5 +7,6 @@ FAMILY = Family(
     follows={"pooler_hidden_size": "hidden_size"},
     heads_out=("query_proj", "key_proj", "value_proj"),
     heads_also={"pos_key_proj": "key", "pos_query_proj": "query"},
+    embedding_map="embeddings.embed_proj",
     drops_equal_map=True,
 )

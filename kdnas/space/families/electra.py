@@ -2,4 +2,8 @@
 
 from kdnas.space.families.family import Family
 
-FAMILY = Family(model_types=("electra",), drops_equal_map=True)
+FAMILY = Family(
+    model_types=("electra",),
+    embedding_map="embeddings_project",
+    drops_equal_map=True,
+)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from kdnas.space.architecture import FIELDS
+from kdnas.space.architecture import EMBEDDINGS, FIELDS
 
 __all__ = ["FIELDS", "SIDES", "UNITS", "Attention", "Family", "Place", "Unit", "is_at"]
 Unit = Literal["query", "key", "value"]
@@ -70,6 +70,8 @@ class Family:
         rotary: Which dimensions of a head are rotated together, where positions are angles: those
             of its two halves, or neighbours.
         first_without: Name of a norm ahead of the attention that the first layer lacks.
+        embedding_map: Path of the linear map from token embeddings to hidden states, where they may
+            differ in size.
         computed: Names of modules whose weights follow from the config; nobody inherits them.
         drops_equal_map: Whether the model has no map from embeddings to hidden states where the
             two sizes are equal, so that weights of other sizes do not fit.
@@ -105,6 +107,7 @@ class Family:
     by_head: bool = False
     rotary: Literal["halves", "neighbours"] | None = None
     first_without: str | None = None
+    embedding_map: str | None = None
     computed: tuple[str, ...] = ()
     drops_equal_map: bool = False
     position_offset: bool = False
@@ -168,6 +171,11 @@ class Family:
         """A config's value of a field of the search space."""
         holder, own = _holder(config, self.field_name(name))
         return getattr(holder, own)
+
+    def embedding_size(self, config: Any) -> int:
+        """How wide a model's token embeddings are."""
+        holder, own = _holder(config, self.field_name(EMBEDDINGS))
+        return int(getattr(holder, own, None) or self.read(config, "hidden_size"))
 
     def write(self, config: Any, name: str, value: int | str) -> None:
         """Sets it."""

@@ -6,5 +6,6 @@ FAMILY = Family(
     model_types=("roformer",),
     rotary="neighbours",
     computed=("embed_positions",),
+    embedding_map="embeddings_project",
     drops_equal_map=True,
 )

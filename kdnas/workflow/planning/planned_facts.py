@@ -47,17 +47,21 @@ class Facts:
     rungs: int = 1  # of successive halving
     reserve: float = 0.0  # seconds of the budget that are planned for nothing
     learns_from: tuple[str, ...] = ()  # earlier runs
+    embedding_sizes: tuple[int, ...] = ()  # of factorised embeddings
 
     @property
     def students(self) -> dict[str, str]:
         """What is distilled: one shape, or the best of many."""
+        sizes = ", ".join(map(str, self.embedding_sizes))
+        narrow = {"embeddings": f"factorised, of width {sizes} (e{sizes.split(',')[0]} in a label)"}
+        narrow = narrow if sizes else {}
         if self.student:
-            return {"student": f"{self.student}; {LEGEND}"}
+            return {"student": f"{self.student}; {LEGEND}", **narrow}
         about = "" if self.budget is None else "about "
         left = (
             f"{about}{self.trials_left:g} to be tried" if self.trials_left else "none left to try"
         )
-        found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}"}
+        found = {"candidates": f"{self.space:,}, {left} ({self.sampler}); {LEGEND}", **narrow}
         if self.recipes > 1:
             found["recipes"] = f"{self.recipes}; full trainings as by the one that takes longest"
         if self.rungs > 1:
@@ -100,6 +104,7 @@ def planned_facts(
         classes=None if spec.labels is None else [str(label) for label in spec.labels],
         teacher=_teacher_in_words(settings, inputs),
         teacher_params=count_params(given.model),
+        embedding_sizes=inputs.space.embedding_sizes,
         **tuning,
         **chosen,
     )

@@ -117,9 +117,15 @@ def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Arch
 
 
 def _may_keep(space: SearchSpace, limits: Limits, teacher_params: int, a: Architecture) -> bool:
-    """Tables of vectors are taken to shrink with the hidden size, and all else to be arithmetic."""
+    """Tables of vectors are taken to shrink with their width, and all else to be arithmetic.
+
+    Their width is the hidden size, unless they are factorised.
+    """
     tables = max(0, teacher_params - arithmetic(space.teacher))
-    params = round(tables * a.hidden_size / space.teacher.hidden_size) + arithmetic(a)
+    share = a.hidden_size / space.teacher.hidden_size
+    if a.embedding_size:
+        share = a.embedding_size / space.own_embeddings
+    params = round(tables * share) + a.embedding_size * a.hidden_size + arithmetic(a)
     own = arithmetic(a)  # 0 without layers
     return limits.keeps(arithmetic(space.teacher) / own if own else math.inf, params)
 

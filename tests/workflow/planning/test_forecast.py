@@ -249,3 +249,12 @@ def test_plans_know_that_what_a_person_would_pick_is_timed(make_run: Callable[..
     free = seconds()
     assert seconds(max_params="1M") == pytest.approx(free + timed)
     assert seconds(max_params="1M", warm_start=False) == 0
+
+
+def test_a_usual_student_of_few_parameters_has_factorised_embeddings() -> None:
+    replaced = {"hidden_size": [24, 32], "embedding_size": ["teacher", 4]}
+    space = SearchSpace.from_teacher(small_config("deberta-v2"), "t", replaced)
+    params, tables = arithmetic(space.teacher), 40_000
+    limits = Limits(max_params=tables // 8 + 32 * 4 + params)
+    assert usual_shape(space, limits, params + tables).embedding_size == 4
+    assert space.embedding_sizes == (4,)
