@@ -113,7 +113,8 @@ class SearchSpace:
         check_regular(config, teacher, name)
         multiple, decoders = 2 if family.rotary else 1, decoder_fields(family)
         choices = derive_choices(teacher, multiple, decoders)
-        replaced, own = dict(replacements or {}), family.embedding_size(config)
+        replaced, further = dict(replacements or {}), decoders
+        own = family.embedding_size(config)
         if EMBEDDINGS in replaced:
             if not family.embedding_map:
                 raise KdnasError(
@@ -121,8 +122,8 @@ class SearchSpace:
                 )
             # The teacher's own size has one spelling: embeddings that are not factorised.
             replaced[EMBEDDINGS] = [TEACHERS if v == own else v for v in replaced[EMBEDDINGS]]
-            decoders = (*decoders, EMBEDDINGS)
-        choices = replace_choices(choices, replaced, teacher, decoders)
+            further = (*decoders, EMBEDDINGS)
+        choices = replace_choices(choices, replaced, teacher, further)
         dropped = family.drops_equal_map and own != teacher.hidden_size
         space = cls(
             *(teacher, choices, frozenset({own} if dropped else ())),
