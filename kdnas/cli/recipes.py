@@ -15,7 +15,7 @@ def recipes(
     name: str | None = typer.Argument(
         None,
         help="A recipe, to print its YAML; the start of one's own. NAME@0.3 has so many times the "
-        "learning rates.",
+        "learning rates, NAME@logits=2 twice the weight of that loss.",
         metavar="[NAME|FILE]",
     ),
 ) -> None:
@@ -28,7 +28,7 @@ def recipes(
         conclude([_about(recipe) for recipe in found], _lines(found))
         return
     recipe = find_recipe(name)
-    if recipe.stages and recipe.has_own_rates:
+    if recipe.stages and recipe.is_as_written:
         text = recipe.file.read_text(encoding="utf-8")
         stages = [stage.model_dump(mode="json", exclude_unset=True) for stage in recipe.stages]
     else:

@@ -145,7 +145,7 @@ def _without(names: Collection[str], values: Mapping[str, Any]) -> dict[str, Any
 
 def _refuse_other_stages(recipe: Recipe, given: Mapping[str, Any], origins: Origins) -> None:
     """A recipe with other stages would no longer be that recipe."""
-    if recipe.stages and "stages" in given:
+    if "stages" in given and (recipe.stages or not recipe.is_as_written):
         where = f"{shown(origins['stages'])} has" if "stages" in origins else "there are"
         raise KdnasError(
             f"invalid --recipe {shown(recipe.name)}: {where} stages, too; leave one of them out"

@@ -84,7 +84,7 @@ def _with_recipes(given: dict[str, Any], base: Mapping[str, Any]) -> dict[str, A
         **{"search_over": ",".join(dict.fromkeys([SHAPE, RECIPE, *over]))},
         **{"mini_score": AGREEMENT},
         **given,
-        "recipes": ",".join(words),
+        "recipes": EVERY if words == [EVERY] else ",".join(r.name for r in found.values()),
         "offered": {name: _plain(recipe, given) for name, recipe in found.items()},
     }
 

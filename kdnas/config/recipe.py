@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from kdnas.config.choices import Augmentation
+from kdnas.errors import KdnasError
 
 # Settings that are the defaults of losses' options of the same name.
 LOSS_SETTINGS = ("mapping", "normalisation", "shared_projection", "temperature")
@@ -61,6 +63,13 @@ Shares = Annotated[
 def weighs(weight: Weight) -> bool:
     """Whether a weight counts at some time."""
     return any(weight) if isinstance(weight, tuple) else bool(weight)
+
+
+def times(factor: float, weight: Weight) -> Weight:
+    """A weight, or both ends of one that changes, times a factor."""
+    if isinstance(weight, tuple):
+        return factor * weight[0], factor * weight[1]
+    return factor * weight
 
 
 class Stage(BaseModel):
@@ -132,6 +141,24 @@ class Stage(BaseModel):
     def weighed(self) -> tuple[str, ...]:
         """Its losses that count at some time."""
         return tuple(name for name, weight in self.losses.items() if weighs(weight))
+
+    def weighed_as(self, factors: Mapping[str, float]) -> Stage:
+        """The stage with so many times the weights of some losses, where it has them.
+
+        Raises:
+            KdnasError: A weight would be above its limit.
+        """
+        changes: dict[str, dict[str, Weight]] = {}
+        for key, own in (("losses", self.losses), ("decoder_losses", self.decoder_losses)):
+            new = {name: times(factors[name], own[name]) for name in factors if name in own}
+            for name, weight in new.items():
+                if (most := max(weight) if isinstance(weight, tuple) else weight) > MOST_WEIGHT:
+                    raise KdnasError(
+                        f"invalid weight {most:g} of {name} in stage {self.name!r}, "
+                        f"{factors[name]:g} times the recipe's: expected at most {MOST_WEIGHT:,.0f}"
+                    )
+            changes |= {key: {**own, **new}} if new else {}
+        return self.model_copy(update=changes)
 
     @property
     def of_two_stacks(self) -> Stage:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kdnas.config.groups import OF_A_RECIPE
 from kdnas.config.read import OF_A_RECIPE_FILE, nearest, one_line_of, read_yaml
-from kdnas.config.recipe import LEAST_LR, MOST_LR, Stage
+from kdnas.config.recipe import LEAST_LR, MOST_LR, Stage, weighs
+from kdnas.config.recipe_name import RecipeName
 from kdnas.config.settings import Settings
 from kdnas.errors import KdnasError
 from kdnas.runtime.shown import quoted, shown
 
-# A recipe with other learning rates: `relations@0.3` has three tenths of those of relations.
-RATES = re.compile(r"(?P<recipe>.+)@(?P<factor>[^@/\\]*)")
 BUILT_IN = Path(__file__).parent.parent / "recipes" / "built_in"
 
 
@@ -27,7 +25,8 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = Field(
-        description="That of a built-in recipe, or the path of a file; @0.3 behind it scales rates."
+        description="That of a built-in recipe, or the path of a file; @0.3 behind it scales "
+        "rates, @logits=2 the weight of a loss."
     )
     file: Path = Field(description="Where it stands.")
     summary: str = Field(default="", max_length=100, description="One line.")
@@ -49,12 +48,12 @@ class Recipe(BaseModel):
     @property
     def short_name(self) -> str:
         """The name, without folder and ending where it is a file's."""
-        return short_name(self.name)
+        return RecipeName.read(self.name).short
 
     @property
-    def has_own_rates(self) -> bool:
-        """Whether its learning rates are those of its file."""
-        return not _split(self.name)[1]
+    def is_as_written(self) -> bool:
+        """Whether its learning rates and weights are those of its file."""
+        return not RecipeName.read(self.name).changes
 
     @property
     def needs_corpus(self) -> bool:
@@ -69,68 +68,59 @@ def built_in_names() -> list[str]:
 
 
 def find_recipe(word: str) -> Recipe:
-    """The recipe of this name, or in this YAML file; `@0.3` behind it scales its learning rates.
+    """The recipe of this name, or in this YAML file.
+
+    `@0.3` behind it scales its learning rates, `@logits=2` the weight of a loss.
 
     Raises:
         KdnasError: There is no such recipe, or the file holds something else; or it has no stages
-            whose rates could be scaled.
+            whose rates could be scaled, or no such loss.
     """
-    if match := RATES.fullmatch(word.strip()):
-        return _with_rates(find_recipe(match["recipe"]), match["factor"])
-    if is_file_name(word):
-        return _read(word, Path(word).expanduser())
-    name = word.strip().lower().replace("_", "-")
-    if name not in (known := built_in_names()):
+    name = RecipeName.read(word)
+    recipe = _as_written(name)
+    name = replace(name, base=recipe.name)
+    stages = _with_rates(recipe.stages, name)
+    if stages:
+        name.check_losses([loss for stage in stages for loss in _weighed(stage)])
+        stages = tuple(stage.weighed_as(name.weights) for stage in stages)
+    return recipe.model_copy(update={"name": str(name), "stages": stages})
+
+
+def _as_written(name: RecipeName) -> Recipe:
+    """A recipe as its file has it."""
+    if name.is_file:
+        return _read(name.base, Path(name.base).expanduser())
+    own = name.base.lower().replace("_", "-")
+    if own not in (known := built_in_names()):
         raise KdnasError(
-            f"unknown recipe {quoted(word)}{nearest(name, known)} (`kdnas recipes` lists them; the "
-            "name of a file ends in .yaml)"
+            f"unknown recipe {quoted(name.base)}{nearest(own, known)} (`kdnas recipes` lists them; "
+            "the name of a file ends in .yaml)"
         )
-    return _read(name, BUILT_IN / f"{name}.yaml")
+    return _read(own, BUILT_IN / f"{own}.yaml")
 
 
-def is_file_name(word: str) -> bool:
-    """Whether a word is the path of a recipe's file rather than a name."""
-    return Path(_split(word)[0]).suffix.lower() in (".yaml", ".yml")
+def _weighed(stage: Stage) -> list[str]:
+    """The losses of a stage that count, of whatever teacher."""
+    return [n for n, weight in {**stage.losses, **stage.decoder_losses}.items() if weighs(weight)]
 
 
-def short_name(name: str) -> str:
-    """That of a recipe, without folder and ending where it is a file's."""
-    base, factor = _split(name)
-    return f"{Path(base).stem if is_file_name(base) else base}{factor}"
-
-
-def _split(word: str) -> tuple[str, str]:
-    """A recipe, and what stands behind it: `@0.3` or nothing."""
-    match = RATES.fullmatch(word.strip())
-    return (match["recipe"], f"@{match['factor']}") if match else (word, "")
-
-
-def _with_rates(recipe: Recipe, text: str) -> Recipe:
-    """A recipe whose stages have so many times their learning rates."""
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    word = f"{recipe.name}@{text}"
-    if not 0 < factor < math.inf or "@" in recipe.name:
+def _with_rates(stages: tuple[Stage, ...], name: RecipeName) -> tuple[Stage, ...]:
+    """Stages with so many times their learning rates."""
+    if name.rate == 1:
+        return stages
+    if not stages:
         raise KdnasError(
-            f"invalid recipe {quoted(word)}: expected one number above 0 behind the @, such as "
-            f"{_split(recipe.name)[0]}@0.3"
-        )
-    if not recipe.stages:
-        raise KdnasError(
-            f"invalid recipe {quoted(word)}: {recipe.name} has no stages whose rates could be "
+            f"invalid recipe {quoted(str(name))}: {name.base} has no stages whose rates could be "
             "scaled; give --lr and --task-lr, or a recipe with stages, such as relations@0.3"
         )
-    rates = [factor * one.lr for one in recipe.stages]
+    rates = [name.rate * one.lr for one in stages]
     if not LEAST_LR <= min(rates) <= max(rates) <= MOST_LR:
         raise KdnasError(
-            f"invalid recipe {quoted(word)}: learning rates of {min(rates):g} to {max(rates):g}; "
-            f"expected {LEAST_LR:g} to {MOST_LR:g}"
+            f"invalid recipe {quoted(str(name))}: learning rates of {min(rates):g} to "
+            f"{max(rates):g}; expected {LEAST_LR:g} to {MOST_LR:g}"
         )
-    both = zip(recipe.stages, rates, strict=True)
-    scaled = tuple(stage.model_copy(update={"lr": lr}) for stage, lr in both)
-    return recipe.model_copy(update={"name": f"{recipe.name}@{factor:g}", "stages": scaled})
+    both = zip(stages, rates, strict=True)
+    return tuple(stage.model_copy(update={"lr": lr}) for stage, lr in both)
 
 
 def _read(name: str, file: Path) -> Recipe:

@@ -19,7 +19,8 @@ from kdnas.config.options import (
     TeacherOptions,
 )
 from kdnas.config.options.base import MOST_TRIALS
-from kdnas.config.recipe import LEAST_EPOCHS, Stage, Weight
+from kdnas.config.recipe import LEAST_EPOCHS, Stage, times
+from kdnas.config.recipe_name import RecipeName
 from kdnas.config.shape import LAYERS, Shape, read_shape
 
 # The scores that are means of several losses, beside that of logits.
@@ -98,10 +99,15 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
     def _whole_stages(self) -> tuple[Stage, ...]:
         """By default hidden states or relations, then the task with these and the logits.
 
-        Of a black-box teacher: its logits, then the task with them.
+        Of a black-box teacher: its logits, then the task with them. Those that options make have
+        the weights that the recipe's name multiplies; stages of a recipe were read with them.
         """
+        if self.stages:
+            return self.stages
         recorded = self.teacher_predictions is not None
-        return self.stages or (self._of_logits if recorded else self._of_intermediate)
+        made = self._of_logits if recorded else self._of_intermediate
+        weights = RecipeName.read(self.recipe).weights
+        return tuple(stage.weighed_as(weights) for stage in made) if weights else made
 
     @property
     def outputs_alone(self) -> bool:
@@ -153,7 +159,7 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
             epochs=self.epochs or 1,
             lr=self.lr,
         )
-        kept = {name: _times(self.hidden_weight, weight) for name, weight in losses.items()}
+        kept = {name: times(self.hidden_weight, weight) for name, weight in losses.items()}
         task = Stage(
             name="task",
             data="task",
@@ -213,10 +219,3 @@ class Values(  # fields stand in the order of --help: pydantic takes those of th
             stage.model_copy(update={"epochs": self.mini_epochs * stage.epochs / whole})
             for stage in self.full_stages
         )
-
-
-def _times(factor: float, weight: Weight) -> Weight:
-    """A weight, or both ends of one that changes, times a factor."""
-    if isinstance(weight, tuple):
-        return factor * weight[0], factor * weight[1]
-    return factor * weight

@@ -8,9 +8,10 @@ from kdnas.config import Settings
 from kdnas.config.choices import AGREEMENT
 from kdnas.config.read import nearest
 from kdnas.config.recipe import Stage
+from kdnas.config.recipe_name import RecipeName
 from kdnas.distillation.losses import LOSSES, Shapes
 from kdnas.errors import KdnasError
-from kdnas.recipes.stages import loss_options, trains_head
+from kdnas.recipes.stages import loss_options, losses_of, trains_head
 from kdnas.space.architecture import Architecture
 from kdnas.space.candidate import DEFAULT_RECIPE
 from kdnas.space.pruned import AnyArchitecture
@@ -70,6 +71,19 @@ def check_recipe(
                 f"stage {stage.name!r} learns from {name}, but the teacher has no head for the "
                 "task; leave that loss or --teacher-as-is out"
             )
+
+
+def check_weights(settings: Settings, *, has_head: bool = True) -> None:
+    """Refuses a recipe by whose name losses weigh more or less that its stages do not have.
+
+    It is of settings with the defaults of a task's type, which make the stages of recipes that have
+    none. `has_head` says whether the teacher has a head for the task.
+
+    Raises:
+        KdnasError: Names the losses that there are.
+    """
+    names = [name for stage in settings.full_stages for name in losses_of(stage, has_head)]
+    RecipeName.read(settings.recipe).check_losses(names)
 
 
 def _check_names(stage: Stage) -> None:

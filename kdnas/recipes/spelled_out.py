@@ -7,13 +7,16 @@ from typing import Any
 
 import yaml
 
+from kdnas.config.groups import PLAIN_RECIPE
 from kdnas.config.read import validated
 from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import Recipe
+from kdnas.recipes.check import check_weights
 from kdnas.tasks import TASK_TYPES
 from kdnas.tasks.types import DEFAULT_TYPE
 
 LOSSES = "intermediate_losses"
+ABOUT = ("summary", "paper", "needs", "without_corpus")
 
 
 def spelled_out(recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
@@ -21,17 +24,25 @@ def spelled_out(recipe: Recipe) -> tuple[str, list[dict[str, Any]]]:
 
     A recipe that leaves them to plain options has those of the usual type. It trains as the recipe
     does: where mini-KD learns from other states, students start afresh.
+
+    Raises:
+        KdnasError: A loss whose weight its name multiplies is not among those of the usual type.
     """
-    own = {} if recipe.stages else TASK_TYPES[DEFAULT_TYPE].defaults_with_heads
-    settings = validated({**own, **recipe.settings, "stages": recipe.stages})
-    stages = [_plain(stage) for stage in settings.full_stages]
-    about = {"summary": recipe.summary, "paper": recipe.paper}
-    content: dict[str, Any] = {key: value for key, value in about.items() if value}
-    content |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
+    if recipe.stages:
+        content, made, comment = recipe.settings, recipe.stages, ""
+    else:
+        own = TASK_TYPES[DEFAULT_TYPE].defaults_with_heads
+        settings = validated({**own, **recipe.settings, "recipe": recipe.name})
+        check_weights(settings)
+        content = {k: v for k, v in recipe.settings.items() if k not in PLAIN_RECIPE}
+        content |= {} if settings.follows_mini_kd else {"after_mini_kd": False}
+        made, comment = settings.full_stages, f"{_comment(recipe.name)}\n"
+    about = {name: getattr(recipe, name) for name in ABOUT}
+    content = {**{key: value for key, value in about.items() if value}, **content}
+    stages = [_plain(stage) for stage in made]
     head = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=1000)
     listed = yaml.safe_dump(stages, sort_keys=False, default_flow_style=None, width=1000)
-    comment = "" if recipe.stages else f"{_comment(recipe.name)}\n"
-    return f"{comment}{head}stages:\n{indent(listed, '  ')}", stages
+    return f"{comment}{head if content else ''}stages:\n{indent(listed, '  ')}", stages
 
 
 def _comment(name: str) -> str:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from kdnas.config.assistants import assistants_in, is_checkpoint
 from kdnas.config.groups import CHANGEABLE, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.config.names import split
 from kdnas.config.read import read_yaml
+from kdnas.config.recipe_name import RecipeName
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact, json_artifact
 from kdnas.files.atomic import append_line, check_writable, make_writable, write_text
@@ -225,7 +227,8 @@ def resolve(settings: Settings) -> Settings:
     earlier = [_absolute(name) or name for name in split(settings.learn_from or "")]
     changes = {
         **{k: _absolute(getattr(settings, k)) for k in MODELS_AND_TEXTS},
-        **{k: _absolute_file(getattr(settings, k)) for k in ("task", "recipe")},
+        "task": _absolute_file(settings.task),
+        "recipe": _absolute_recipe(settings.recipe),
         "learn_from": ",".join(earlier) or None,
         "assistants": absolute_assistants(settings.assistants),
         "storage": storage_url.absolute(settings.storage) if settings.storage else None,
@@ -266,6 +269,12 @@ def absolute_assistants(text: str | None) -> str | None:
 def _absolute_file(name: str | None) -> str | None:
     """The path of a YAML file; another name stays, also where there is a folder of that name."""
     return _absolute(name) if name and name.endswith((".yaml", ".yml")) else name
+
+
+def _absolute_recipe(word: str) -> str:
+    """The name of a recipe, that of a file by its absolute path."""
+    name = RecipeName.read(word)
+    return str(replace(name, base=str(_absolute_file(name.base))))
 
 
 def _refuse_another(ours: Settings, theirs: Settings, folder: Path) -> None:

@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.config import Settings
-from kdnas.config.recipe_file import short_name
+from kdnas.config.recipe_name import RecipeName
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.reward import reward
 from kdnas.space import AnyArchitecture, Architecture, Candidate, SearchSpace
@@ -46,7 +46,7 @@ class EarlierStudy:
 
     def candidate(self, trial: FrozenTrial) -> Candidate:
         """What a trial tried; a recipe that all of them had is called by its own name."""
-        own = short_name(self.settings.recipe)
+        own = RecipeName.read(self.settings.recipe).short
         return Candidate.of_trial({"recipe": own, **trial.params}, self.settings)
 
 

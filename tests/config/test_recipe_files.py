@@ -11,17 +11,18 @@ import pytest
 import yaml
 from conftest import Said
 
-from kdnas.config import Settings, find_recipe, load_settings
+from kdnas.config import Settings, find_recipe, load_settings, settings_of
 from kdnas.config.recipe import Stage
 from kdnas.config.recipe_file import BUILT_IN, built_in_names
 from kdnas.errors import KdnasError
-from kdnas.recipes.check import check_recipe
+from kdnas.recipes.check import check_recipe, check_weights
 from kdnas.recipes.spelled_out import spelled_out
 from kdnas.runs.run_folder import Run, dump
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import PrunedArchitecture
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
+from kdnas.workflow.preparing.records import recipe_record
 
 TEACHER = Architecture(6, 12, 384, 1536, "gelu")
 STAGE = {"name": "a", "data": "task", "losses": {"task": 1}, "epochs": 1, "lr": 1e-3}
@@ -55,6 +56,133 @@ def test_a_factor_scales_the_rates_of_all_stages(tmp_path: Path) -> None:
     assert own.stages[0].lr == 2e-3 and own.short_name == "mine@2" and own.name == f"{file}@2"
     offered = load_settings((), {"recipes": f"relations,relations@0.3,{file}@2"}).offered
     assert [one["stages"][0]["lr"] for one in offered.values()] == [1e-3, pytest.approx(3e-4), 2e-3]
+
+
+def test_a_name_multiplies_the_weights_of_losses_in_all_stages(tmp_path: Path) -> None:
+    plain, other = find_recipe("states"), find_recipe("states@task=3@0.3@hidden=0.5")
+    assert other.name == other.short_name == "states@0.3@hidden=0.5@task=3"
+    assert [s.losses for s in other.stages] == [
+        {"hidden": 0.5},
+        {"task": 3.0, "logits": 1.0, "hidden": 0.5},
+    ]
+    assert [s.lr for s in other.stages] == pytest.approx([0.3 * s.lr for s in plain.stages])
+    assert other == find_recipe("states@hidden=0.50@0.3@task=3") and other.stages != plain.stages
+    file, losses = tmp_path / "mine.yaml", {"task": 1, "hidden": [1, 0]}
+    file.write_text(yaml.safe_dump({"stages": [{**STAGE, "losses": losses}]}))
+    given = f"relations,{file}@hidden=4,{file}"
+    offered = load_settings((), {"recipes": given}).offered
+    assert list(offered) == ["relations", "mine@hidden=4", "mine"]
+    assert offered["mine@hidden=4"]["stages"][0]["losses"] == {"task": 1.0, "hidden": [4.0, 0.0]}
+    decoders = find_recipe("transfer@decoder-hidden=2").stages
+    plain_ones = find_recipe("transfer").stages
+    assert [s.decoder_losses.get("decoder-hidden") for s in decoders] != [
+        s.decoder_losses.get("decoder-hidden") for s in plain_ones
+    ]
+
+
+def test_stages_that_options_make_have_such_weights_too(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"logit_weight": 0.5, "hidden_weight": 4}
+    word = "default@task=3@hidden=0.5@logits=2"
+    settings = load_settings((), {"recipe": word, **given})
+    assert settings.recipe == "default@hidden=0.5@logits=2@task=3"
+    wanted = [{"hidden": 0.5}, {"task": 3.0, "logits": 1.0, "hidden": 2.0}]
+    assert [stage.losses for stage in settings.full_stages] == wanted
+    config, file = tmp_path / "config.yaml", tmp_path / "own.yaml"
+    config.write_text(dump(settings))
+    again = load_settings(config, {})
+    assert again == settings and load_settings((), {}, config).full_stages == again.full_stages
+    file.write_text("logit_weight: 3\n")
+    offered = load_settings((), {"recipes": f"{file}@logits=2,default"})
+    assert settings_of(offered, "own@logits=2").full_stages[1].losses["logits"] == 6
+    assert settings_of(offered, "default").full_stages == Settings().full_stages
+    several = load_settings((), {"recipes": [word, "default@logits=2"], **given})
+    assert settings_of(several, settings.recipe).full_stages == settings.full_stages
+    recorded = {"recipe": "default@logits=2", "teacher_predictions": "said.jsonl"}
+    assert load_settings((), recorded).full_stages[0].losses == {"logits": 2.0}
+    assert load_settings((), {"recipe": "default"}, config).full_stages[1].losses["logits"] == 0.5
+
+
+def test_the_score_of_one_recipe_does_not_hang_on_its_weights() -> None:
+    for name in ("states@hidden=9", "default@hidden=9"):
+        settings = load_settings((), {"recipe": name})
+        assert settings.mini_stage == Settings().mini_stage == settings.short_stages[0]
+        assert settings.scored_losses == Settings().scored_losses
+
+
+def test_weights_decide_a_student_and_their_order_does_not() -> None:
+    words = ("relations@logits=2@task=3", "relations@task=3@logits=2", "relations@logits=2")
+    first, second, third = (recipe_record(load_settings((), {"recipe": w})) for w in words)
+    assert first == second != third
+    plain = recipe_record(load_settings((), {"recipe": "default@logits=2"}))
+    assert plain != recipe_record(Settings())
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("relations@hidden=2", "relations has no loss 'hidden'; it has relations, task, logits"),
+        ("relations@logit=2", "relations has no loss 'logit'; it has relations, task, logits"),
+        ("relations@0.3@=2", "relations has no loss ''; it has relations"),
+        ("relations@logits=1e7", "1e+07 times the recipe's: expected at most 1,000,000"),
+        ("default@logits=1e7", "1e+07 times the recipe's: expected at most 1,000,000"),
+        ("relation@logits=2", "unknown recipe 'relation'; did you mean 'relations'?"),
+    ],
+)
+def test_weights_of_other_losses_are_refused(word: str, message: str) -> None:
+    with pytest.raises(KdnasError) as caught:
+        load_settings((), {"recipe": word})
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_one_recipe_by_two_spellings_is_no_choice() -> None:
+    given = "relations@logits=2@task=3,relations@task=3.0@logits=2"
+    with pytest.raises(KdnasError, match="two are called 'relations@logits=2@task=3'; leave one"):
+        load_settings((), {"recipes": given})
+    found = load_settings((), {"recipes": "Relations@task=3.0@logits=2,pkd"})
+    assert found.recipes == "relations@logits=2@task=3,pkd"
+    with pytest.raises(KdnasError, match="--recipe default@logits=2: there are stages, too"):
+        load_settings((), {"recipe": "default@logits=2", "stages": [STAGE]})
+
+
+def test_losses_that_a_teacher_cannot_give_have_no_weight() -> None:
+    spec = load_spec("mrpc")
+    usual = with_type_defaults(load_settings((), {"recipe": "default@relations=2"}), spec)
+    check_weights(usual)
+    for word, head in (("default@hidden=2", True), ("default@logits=2", False)):
+        settings = with_type_defaults(load_settings((), {"recipe": word}), spec)
+        with pytest.raises(KdnasError, match="default has no loss '.*'; it has relations, task"):
+            check_weights(settings, has_head=head)
+    with pytest.raises(KdnasError, match="has no loss 'decoder-hidden'"):
+        check_weights(load_settings((), {"recipe": "transfer@decoder-hidden=2"}))
+
+
+def test_a_file_has_an_absolute_path_whatever_stands_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(yaml.safe_dump({"stages": [STAGE]}))
+    run = Run.create(load_settings((), {"recipe": "own.yaml@2@task=3", "out": "run"}))
+    assert run.settings.recipe == f"{tmp_path.resolve() / 'own.yaml'}@2@task=3"
+    assert Run.create(load_settings((), {"recipe": "pkd@task=3", "out": "b"})).settings.recipe == (
+        "pkd@task=3"
+    )
+
+
+@pytest.mark.parametrize("name", ["tinybert@0.5", "tinybert-task@logits=2", "default@logits=2"])
+def test_what_is_printed_with_changes_is_the_whole_recipe(
+    name: str, command: Said, tmp_path: Path
+) -> None:
+    assert command("recipes", name)[0] == 0
+    file = tmp_path / "own.yaml"
+    file.write_text(command.all)
+    found, meant = find_recipe(str(file)), find_recipe(name)
+    assert (found.needs, found.without_corpus) == (meant.needs, meant.without_corpus)
+    if meant.stages:
+        assert found.settings == meant.settings
+        assert [s.model_dump() for s in found.stages] == [s.model_dump() for s in meant.stages]
+    else:
+        assert found.stages[1].losses == {"task": 1, "logits": 2, "relations": 1}
+    assert command("recipes", "default@hidden=2")[0] == 2
 
 
 def test_printed_with_a_factor_a_recipe_has_its_rates(command: Said, tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ def test_a_recipe_that_all_students_had_is_matched_by_its_name() -> None:
     assert make_lessons(other, offered, Settings()) == []
 
 
+def test_weights_of_losses_are_part_of_a_recipes_name() -> None:
+    offered = HERE.with_recipes(["pkd", "mine@0.3@logits=2"])
+    shapes = [trial(SHALLOW, 0.8, 9), trial(HALF, 0.3, 4)]
+    earlier = EarlierStudy(MINILM, shapes, Settings(recipe="recipes/mine.yaml@logits=2@0.3"))
+    found = {one["params"]["recipe"] for one in make_lessons(earlier, offered, Settings())}
+    assert found == {"mine@0.3@logits=2"}
+    other = EarlierStudy(MINILM, shapes, Settings(recipe="recipes/mine.yaml@0.3"))
+    assert make_lessons(other, offered, Settings()) == []
+
+
 def test_their_weight_fades_as_trials_come() -> None:
     study = optuna.create_study(direction="maximize")
     space = CandidateSpace(HERE.distributions)

@@ -20,6 +20,8 @@ from kdnas.config.groups import default_of
 from kdnas.errors import KdnasError
 from kdnas.runs.run_folder import Run
 from kdnas.scoring.mini_kd import MiniKD
+from kdnas.scoring.scorer import Budget
+from kdnas.space import Candidate
 from kdnas.tasks import load_spec
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.planning.estimate import Estimate
@@ -197,6 +199,23 @@ def test_recipes_that_cannot_apply_are_refused_by_name(make: Callable[..., Stepw
     assert make("other", recipes="default,tinybert-task", space=equal).space.recipes[1]
     with pytest.raises(KdnasError, match="of predictions, but the teacher has no head"):
         make("headless", recipes="default,pkd", teacher_as_is=True).inputs  # noqa: B018
+
+
+def test_weights_of_losses_are_recipes_to_choose_from(make: Callable[..., Stepwise]) -> None:
+    steps = make(recipes="relations,relations@logits=4,default@task=3@relations=2")
+    names = ("relations", "relations@logits=4", "default@relations=2@task=3")
+    assert steps.space.distributions["recipe"].choices == names  # type: ignore[union-attr]
+    weights = [steps.mini.settings_of(name).short_stages[1].losses for name in names]
+    assert weights == [
+        {"task": 1, "logits": 1, "relations": 1},
+        {"task": 1, "logits": 4, "relations": 1},
+        {"task": 3, "logits": 1, "relations": 2},
+    ]
+    shape = steps.space.architectures[0]
+    values = [steps.mini.score(Candidate(shape, name), Budget()).value for name in names[:2]]
+    assert values[0] != values[1], "they train otherwise"
+    with pytest.raises(KdnasError, match="'default@hidden=2' of --recipes: .* has no loss"):
+        make("other", recipes="default,default@hidden=2").inputs  # noqa: B018
 
 
 def test_a_refusal_at_the_command_line_takes_one_line(

@@ -26,7 +26,8 @@ class FullKDOptions(Options):
     recipe: str = setting(
         "default",
         "How students are trained in full: the name of a recipe (kdnas recipes lists them), or a "
-        "YAML file in their form.",
+        "YAML file in their form; NAME@0.3 multiplies its learning rates, NAME@logits=2 the weight "
+        "of a loss.",
         main=True,
         form="NAME|FILE",
     )

@@ -26,7 +26,8 @@ class SearchOptions(Options):
     recipes: str | None = setting(
         None,
         "Recipes to choose from beside shapes: names (kdnas recipes lists them) or files with "
-        "commas between them, or all; default: --recipe alone.",
+        "commas between them, such as relations,relations@logits=2, or all; default: --recipe "
+        "alone.",
         main=True,
         form="LIST",
     )

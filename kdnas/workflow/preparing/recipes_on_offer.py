@@ -11,7 +11,7 @@ from kdnas.config.groups import OF_A_RECIPE, PLAIN_RECIPE
 from kdnas.config.offer import EVERY, why_not_offered
 from kdnas.config.recipe_file import built_in_names, find_recipe
 from kdnas.errors import KdnasError
-from kdnas.recipes.check import check_recipe
+from kdnas.recipes.check import check_recipe, check_weights
 from kdnas.recipes.run_data import RunData
 from kdnas.recipes.transfer_set import check_transfer
 from kdnas.runtime.console import say
@@ -111,6 +111,7 @@ def check_one_recipe(
             check_static(space.statics, data.spec.task_type)
     check_recipe(settings, space.teacher, students, has_head=headed, recorded=recorded)
     if data is not None:
+        check_weights(settings, has_head=headed or recorded)
         _check_type(settings, data.spec.task_type)
         check_transfer(settings, data)
     elif not space.teacher.decoder:
