@@ -8,7 +8,7 @@ machine that does other things, too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -175,10 +175,11 @@ class Plan:
         self._count()
         self.running = [one for one in self.running if one is not step]
 
-    def rescale(self, kind: str, factor: float) -> None:
-        """Corrects the estimates of the steps of a kind that have not begun."""
+    def rescale(self, kind: str, factor: float, but: Collection[str] = ()) -> None:
+        """Corrects the estimates of a kind of steps, `but` of some names, that have not begun."""
         for step in self.steps:
-            if step.kind == kind and not step.done and not self._runs(step):
+            due = step.name not in but and not step.done and not self._runs(step)
+            if step.kind == kind and due:
                 step.parts = {name: factor * seconds for name, seconds in step.parts.items()}
 
     @property

@@ -91,6 +91,11 @@ def test_estimates_of_a_kind_can_be_replaced(clock: Clock) -> None:
     plan = plan_of(clock)
     plan.rescale("student", 2)
     assert plan.seconds_left == 1150 + 650
+    one = next(step for step in plan.steps if step.kind == "student")
+    others = [step.name for step in plan.steps if step is not one]
+    before = one.seconds
+    plan.rescale("student", 0.5, but=others)
+    assert plan.seconds_left == 1150 + 650 - before / 2
 
 
 def test_steps_side_by_side_take_longer_each_and_less_together(clock: Clock) -> None:
