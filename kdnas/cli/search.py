@@ -258,8 +258,8 @@ def distill(
     With RUN and --trial or --speedup, the student of that trial goes to RUN/students/trial-N. Its
     controls are trained beside it: the same student on labels alone, and a hand-picked one.
 
-    With --assistants, students teach in the teacher's place: pruned ones that are trained for it,
-    other trials of RUN, or any checkpoint.
+    With --assistants, students teach in the teacher's place: ones of a shape (4x384) or pruned ones
+    that are trained for it, other trials of RUN, or any checkpoint.
     """
     from kdnas.workflow.preparing.early import check_trial_options
 

@@ -16,6 +16,8 @@ from kdnas.runtime.shown import quoted, shown
 
 LAYERS, WIDTH, HEADS = "num_hidden_layers", "hidden_size", "num_attention_heads"
 NEURONS, ACTIVATION = "intermediate_size", "hidden_act"
+# No choice, but part of a shape that is spelled in full: `-d64`.
+HEAD_SIZE = "own_head_size"
 DECODERS = {
     LAYERS: "num_decoder_layers",
     HEADS: "decoder_attention_heads",
@@ -24,7 +26,7 @@ DECODERS = {
 FIELDS = (LAYERS, WIDTH, HEADS, NEURONS, ACTIVATION, *DECODERS.values())
 # Which not every family has.
 EMBEDDINGS = "embedding_size"
-KNOWN = (*FIELDS, EMBEDDINGS)
+KNOWN = (*FIELDS, EMBEDDINGS, HEAD_SIZE)
 # In place of a number of layers: every second one of the teacher, as in DistilBERT (Sanh et al.
 # 2019), or as many as it has.
 HALF, ALL = "half", "all"
@@ -72,7 +74,8 @@ def read_shape(value: object) -> Shape:
 
 def shape_text(shape: Mapping[str, int | str]) -> str:
     """A shape as a shell takes it: `6x256-h8-f1024-relu`."""
-    marks = {WIDTH: "x", HEADS: "-h", NEURONS: "-f", EMBEDDINGS: "-e", ACTIVATION: "-"}
+    marks = {WIDTH: "x", HEADS: "-h", NEURONS: "-f", EMBEDDINGS: "-e"}
+    marks |= {ACTIVATION: "-", HEAD_SIZE: "-d"}
 
     def both(name: str, own: int | str) -> str:
         decoder = shape.get(DECODERS.get(name, ""))
@@ -104,6 +107,8 @@ def _of_text(value: object) -> Iterator[tuple[str, int | str]]:
                 yield DECODERS[name], int(number[3])
         elif number := re.fullmatch(r"e(\d{1,9})", part):
             yield EMBEDDINGS, int(number[1])
+        elif size := re.fullmatch(r"d(\d{1,9})", part):
+            yield HEAD_SIZE, int(size[1])
         elif re.fullmatch(r"[a-z]\w*", part):
             yield ACTIVATION, part
         else:
@@ -124,7 +129,8 @@ def _checked(value: object, name: object, given: object) -> int | str:
     if type(given) is not int:
         raise _wrong(value, f"{name} {shown(given)}: give a whole number")
     if given < 1 and not (name == LAYERS and given == 0):  # a static student
-        raise _wrong(value, f"{TOLD[str(name)].format(given)} less than 1; give 1 or more")
+        told = TOLD.get(str(name), "head size {} is").format(given)
+        raise _wrong(value, f"{told} less than 1; give 1 or more")
     return given
 
 

@@ -33,7 +33,7 @@ from kdnas.scoring.agreement import heldout_agreement
 from kdnas.scoring.proxy import Proxy
 from kdnas.scoring.scorer import Budget, Score
 from kdnas.space import Candidate, SearchSpace
-from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY
+from kdnas.space.candidate import DEFAULT_RECIPE, TEACHERS_VOCABULARY, shape_of_assistant
 from kdnas.students.build import StudentInitialiser, initialiser_of
 from kdnas.students.pruning import PrunedStudents
 from kdnas.students.state import StudentState
@@ -273,7 +273,8 @@ def states_for(
 ) -> frozenset[State]:
     """The states of the teacher, or of the `general` one, that short runs read for any student.
 
-    Stages that read views of a teacher have a store of their own.
+    Stages that read views of a teacher have a store of their own. Assistants of given shapes are no
+    students of the space, but may begin with such a run, too.
     """
     depths = [space.choices.get(name, (0,)) for name in ("num_hidden_layers", "num_decoder_layers")]
     pruned = {space.pruned_teacher(one).num_hidden_layers for one in space.prunings}
@@ -282,12 +283,14 @@ def states_for(
         replace(space.teacher, num_hidden_layers=int(layers), num_decoder_layers=int(decoders))
         for layers, decoders in itertools.product(*depths)
     ]
+    taught = [shape for word in space.assistants if (shape := shape_of_assistant(word))]
     found = frozenset[State]()
     for recipe in space.every_recipe:
         own = settings_of(settings, recipe)
+        trained = [*shapes, *(taught if own.follows_mini_kd else ())]
         scored = () if general else own.scored_losses
         stages = [stage for stage in own.short_stages if stage.is_general == general]
         stages = [stage for stage in stages if not has_views(stage)]
-        for stage, shape in ((stage, shape) for stage in stages for shape in shapes):
+        for stage, shape in ((stage, shape) for stage in stages for shape in trained):
             found |= teacher_request(stage, shape, teacher, own, scored).states
     return found

@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from kdnas.config import Settings
-from kdnas.config.assistants import in_words
+from kdnas.config.assistants import in_words, shape_in
 from kdnas.config.names import split
 from kdnas.config.vocabulary import TEACHERS
+from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture, architecture_from_params
 from kdnas.space.pruning import NOT_PRUNED, Pruning
 
@@ -27,7 +28,7 @@ class Candidate:
 
     That of a pruned student is the teacher's shape and how it is pruned. `assistants` name the
     students that teach it in the teacher's place, each taught by the one before it, as
-    `kdnas.config.assistants` reads them. Equality is the key.
+    `kdnas.config.assistants` reads them; shapes are spelled in full. Equality is the key.
     """
 
     architecture: AnyArchitecture
@@ -90,3 +91,9 @@ class Candidate:
         parts += [self.vocabulary] * (self.vocabulary != TEACHERS_VOCABULARY)
         parts += [f"taught by {in_words(self.assistants)}"] * bool(self.assistants)
         return " ".join(parts)
+
+
+def shape_of_assistant(word: str) -> Architecture | None:
+    """The shape of an assistant that is named by it, spelled in full; None of another one."""
+    shape = shape_in(word)
+    return None if shape is None else Architecture.from_params(shape)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from transformers.activations import ACT2FN
 
 from kdnas.config import nearest
+from kdnas.config.assistants import shape_in
 from kdnas.config.shape import (
     ACTIVATION,
     DECODERS,
     EMBEDDINGS,
     HALF,
+    HEAD_SIZE,
     HEADS,
     LAYERS,
     NEURONS,
@@ -30,6 +34,10 @@ from kdnas.space.search_space import SearchSpace
 Shape = Mapping[str, int | str]
 
 
+class _NoSuchStudentError(ValueError):
+    """No student of a teacher has the shape; whoever gave it is told by the option."""
+
+
 def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
     """A space that holds one shape, for the config of a teacher, named in messages as `name`.
 
@@ -37,12 +45,11 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
         KdnasError: The teacher is not a supported encoder, or no student of it has this shape.
     """
     space = SearchSpace.from_teacher(config, name)
-    _check_decoder(given, config, name)
-    if EMBEDDINGS in given and given.get(LAYERS) != 0 and not space.own_embeddings:
-        raise _wrong(given, embeddings_problem(config.model_type), f"leave {EMBEDDINGS} out")
-    if given.get(LAYERS) == 0:
-        return _static_space(given, space)
-    shape = complete(given, space)
+    with _refused_as("architecture"):
+        _check_fields(given, config, name)
+        if given.get(LAYERS) == 0:
+            return _static_space(given, space)
+        shape = _completed(given, space)
     choices: Choices = {field: (value,) for field, value in shape.params.items()}
     choices |= head_size_choice(space.teacher)
     return SearchSpace(
@@ -51,6 +58,31 @@ def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:
         shallow_decoder=space.shallow_decoder,
         own_embeddings=space.own_embeddings,
     )
+
+
+def with_assistants(
+    space: SearchSpace, words: Sequence[str], config: Any, name: str
+) -> SearchSpace:
+    """A space whose students are taught by others, as `kdnas.config.assistants` reads them.
+
+    Shapes are completed in the teacher's proportions and spelled in full, so that one shape is one
+    word. Teacher as for `space_of_shape`.
+
+    Raises:
+        KdnasError: No student of the teacher has one of the shapes, or it has no layers.
+    """
+    shapes = {word: shape for word in words if (shape := shape_in(word)) is not None}
+    whole = SearchSpace.from_teacher(config, name) if shapes else space
+    found = dict[str, str]()
+    for word, given in shapes.items():
+        # What looks like a shape may have been meant as a folder of that name.
+        also = f"; the folder of that name is ./{word}" if Path(word).is_dir() else ""
+        with _refused_as("assistants", also):
+            _check_fields(given, config, name)
+            if given.get(LAYERS) == 0:
+                raise _wrong(given, "a student without layers teaches none", "give 1 layer or more")
+            found[word] = shape_text(_completed(given, whole).params)
+    return space.with_assistants([found.get(word, word) for word in words])
 
 
 def _static_space(given: Shape, space: SearchSpace) -> SearchSpace:
@@ -79,6 +111,11 @@ def complete(given: Shape, space: SearchSpace) -> Architecture:
         KdnasError: It exceeds the teacher, its heads do not divide its hidden size, or its
             activation is unknown.
     """
+    with _refused_as("architecture"):
+        return _completed(given, space)
+
+
+def _completed(given: Shape, space: SearchSpace) -> Architecture:
     teacher = space.teacher
     _check_sizes(given, space)
     width = _width(given, teacher)
@@ -120,9 +157,12 @@ def _decoder(given: Shape, width: int, space: SearchSpace) -> dict[str, int]:
     return found
 
 
-def _check_decoder(given: Shape, config: Any, name: str) -> None:
-    """Refuses what a family's configs cannot say of its decoders."""
-    of_decoder = decoder_fields(family_of(config.model_type, name))
+def _check_fields(given: Shape, config: Any, name: str) -> None:
+    """Refuses what a family's configs cannot say of its embeddings and decoders."""
+    family = family_of(config.model_type, name)
+    if EMBEDDINGS in given and given.get(LAYERS) != 0 and not family.embedding_map:
+        raise _wrong(given, embeddings_problem(config.model_type), f"leave {EMBEDDINGS} out")
+    of_decoder = decoder_fields(family)
     for own, theirs in DECODERS.items():
         if theirs not in given or theirs in of_decoder:
             continue
@@ -140,6 +180,11 @@ def _check_sizes(given: Shape, space: SearchSpace) -> None:
         if value != HALF and int(value) > most:
             what = f"{told.format(value)} more than the teacher's {most}"
             raise _wrong(given, what, f"give 1 to {most}")
+    size, own = given.get(HEAD_SIZE), space.teacher.own_head_size
+    if size is not None and size != own:
+        theirs = f"{own} dimensions each" if own else "no size of their own"
+        what = f"heads of {size} dimensions are not the teacher's, which have {theirs}"
+        raise _wrong(given, what, f"leave -d{size} out")
     width, narrow = _width(given, space.teacher), _embeddings(given, space)
     if narrow >= width:
         what = f"embedding size {narrow} is not below the hidden size {width}"
@@ -203,5 +248,14 @@ def _hint(activation: str) -> str:
     return nearest(activation, ACT2FN).removeprefix("; ") or "give gelu, relu or silu"
 
 
-def _wrong(given: Shape, what: str, instead: str) -> KdnasError:
-    return KdnasError(f"invalid --architecture {shape_text(given)}: {what}; {instead}")
+def _wrong(given: Shape, what: str, instead: str) -> _NoSuchStudentError:
+    return _NoSuchStudentError(f"{shape_text(given)}: {what}; {instead}")
+
+
+@contextmanager
+def _refused_as(option: str, also: str = "") -> Iterator[None]:
+    """Says of which option a shape is that no student of the teacher has."""
+    try:
+        yield
+    except _NoSuchStudentError as error:
+        raise KdnasError(f"invalid --{option} {error}{also}") from None

@@ -64,6 +64,7 @@ class SearchSpace:
         speedup: How many times as fast as the teacher a shape must be by its arithmetic; 0: any.
         own_embeddings: How wide the teacher's token embeddings are, where students may have
             narrower ones; 0 where their classes cannot have them.
+        assistants: Who teaches the student that is asked for in the teacher's place.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class SearchSpace:
         static_recipes: Sequence[str] = (),
         speedup: float = 0.0,
         own_embeddings: int = 0,
+        assistants: Sequence[str] = (),
     ) -> None:
         self.teacher = teacher
         self.choices = choices
@@ -93,6 +95,7 @@ class SearchSpace:
         self.static_recipes = tuple(static_recipes)
         self.speedup = speedup
         self.own_embeddings = own_embeddings
+        self.assistants = tuple(assistants)
 
     @classmethod
     def from_teacher(
@@ -161,13 +164,17 @@ class SearchSpace:
         names = (
             *("teacher", "choices", "excluded_sizes", "recipes", "vocabularies"),
             *("head_multiple", "shallow_decoder", "prunings", "has_dense", "static_recipes"),
-            *("speedup", "own_embeddings"),
+            *("speedup", "own_embeddings", "assistants"),
         )
         return SearchSpace(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def with_vocabularies(self, vocabularies: Sequence[str]) -> SearchSpace:
         """The same students with these vocabularies."""
         return self._with(vocabularies=tuple(vocabularies))
+
+    def with_assistants(self, words: Sequence[str]) -> SearchSpace:
+        """The same students, taught by these; shapes among them are spelled in full."""
+        return self._with(assistants=tuple(words))
 
     def check(self) -> None:
         """Refuses choices that no student can have.

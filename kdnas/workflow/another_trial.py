@@ -12,10 +12,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.config import Settings
-from kdnas.config.assistants import in_words
+from kdnas.config.assistants import in_a_path
 from kdnas.report import Report
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
+from kdnas.space.given_shape import with_assistants
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.storage import storage_url
 from kdnas.study.study import load_control
@@ -63,7 +64,7 @@ def distil_another(
             prepared = prepare(context, inputs, given)
             place = partial(place_of, context)
             if assistants:
-                trial = _taught(best_first[0], settings, assistants)
+                trial = _taught(best_first[0], settings, inputs.space.assistants)
             else:
                 where = on_this_machine(context)
                 [trial] = distil_within_limit(prepared, best_first, speedup, place, where)
@@ -101,23 +102,27 @@ def _check_trial(
     """What distilling a trial begins with: data, teacher, study, trials and plan."""
     open_study_of(context.run)  # refuses where there is none
     inputs = read_inputs(context)
+    space = with_assistants(inputs.space, assistants, inputs.config, inputs.source)
+    inputs = replace(inputs, space=space)
     check_same_data(context, inputs.data)
     given = load_given_teacher(context, inputs)
     study = open_run_study(context, inputs.space)
     best_first = ranked_trials(study, number=number, speedup=speedup)
-    winner = _taught(best_first[0], context.settings, assistants)
+    winner = _taught(best_first[0], context.settings, space.assistants)
     check_assistants(context, inputs, winner.candidate)
-    students = before_training(context, winner.candidate)
-    students += trained_in_full(context, home_of(context, winner), assistants)
+    before = before_training(context, space.teacher, winner.candidate)
+    students = [*before, *trained_in_full(context, home_of(context, winner), assistants)]
     planned = forecast(context, inputs, given, searches=False, students=students)
-    planned.plan.rescale("student", share_of_time(study, best_first[0], context.settings))
+    # A trial's time tells that of its own student; assistants are of sizes that are known.
+    factor = share_of_time(study, best_first[0], context.settings)
+    planned.plan.rescale("student", factor, [one.step for one in before])
     return inputs, given, study, best_first, planned
 
 
 def home_of(context: Context, trial: Winner) -> Path:
     """The folder for a trial's results: the run's own where the run distilled this trial."""
     folder, words = context.run.folder, trial.candidate.assistants
-    taught = f"-taught-by-{in_words(words)}".replace("%", "").replace(",", "-") if words else ""
+    taught = f"-taught-by-{in_a_path(words)}" if words else ""
     beside = folder / "students" / f"trial-{trial.trial}{taught}"
     record = record_of(context.settings, trial.candidate, trial.trial)
     own = student_artifact(checkpoint_of(context, trial), record)

@@ -121,7 +121,7 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
 
         prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
         track.curves()
-        winner, random = Winner(asked_candidates(settings, inputs.space)[-1]), None
+        winner, random = Winner(asked_candidates(inputs.space)[-1]), None
         before: dict[str, Report] = {}
         if study:
             (finish_search if finish else search)(prepared, study)  # 4 search
@@ -216,10 +216,10 @@ def _asked_trainings(context: Context, inputs: Inputs) -> list[Training]:
     found = list[Training]()
     if context.settings.searches:
         return trained_in_full(context, context.run.folder)
-    for candidate in asked_candidates(context.settings, inputs.space):
+    for candidate in asked_candidates(inputs.space):
         check_assistants(context, inputs, candidate)
         home = home_of_pruned(context, candidate.pruning)
-        found += before_training(context, candidate)
+        found += before_training(context, inputs.space.teacher, candidate)
         found += trained_in_full(context, home, candidate.assistants, candidate.pruning)
         found += report_before(context, home)
     return found

@@ -40,6 +40,9 @@ LAYERS, WIDTH = "num_hidden_layers", "hidden_size"
         ("6x256-e64-e32", None, "embedding_size stands twice; give it once"),
         ("6x256-e64+32", None, "expected LAYERSxWIDTH"),
         ({"embeding_size": 3}, None, "unknown field 'embeding_size'; did you mean 'embedding_size"),
+        ("6x256 d64 gelu_new", "6x256-gelu_new-d64", (6, 256, None, None, "gelu_new")),
+        ("6x256-d0", None, "head size 0 is less than 1; give 1 or more"),
+        ("6x256-d64+32", None, "expected LAYERSxWIDTH"),
         ("6x0", None, "invalid --architecture 6x0: hidden size 0 is less than 1; give 1 or more"),
         ("6x256-h0", None, "0 heads are less than 1; give 1 or more"),
         ("6x256-h8-h4", None, "num_attention_heads stands twice; give it once"),
@@ -78,6 +81,7 @@ def test_a_shape_has_one_spelling(given: Any, text: str | None, fields: Any) -> 
     if isinstance(fields, tuple):
         expected = dict(zip(FIELDS, fields, strict=False))
         fields = {k: "half" if v == LAYERS else v for k, v in expected.items() if v is not None}
+        fields |= {"own_head_size": 64} if text.endswith("-d64") else {}
     assert found == fields
 
 

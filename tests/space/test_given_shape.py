@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from support.tiny import small_config
@@ -9,9 +11,10 @@ from support.tiny_pairs import pair_config
 
 from kdnas.config.shape import read_shape
 from kdnas.errors import KdnasError
-from kdnas.space import FAMILIES, Architecture, SearchSpace
+from kdnas.space import FAMILIES, Architecture, Candidate, SearchSpace
+from kdnas.space.candidate import shape_of_assistant
 from kdnas.space.derivation import derive_choices
-from kdnas.space.given_shape import complete, space_of_shape
+from kdnas.space.given_shape import complete, space_of_shape, with_assistants
 from kdnas.students import empty_student
 from kdnas.tasks.types import TASK_TYPES
 
@@ -121,3 +124,55 @@ def test_a_decoder_that_cannot_be_is_refused(model_type: str, given: str, messag
     config = small_config() if model_type == "bert" else pair_config(model_type)
     with pytest.raises(KdnasError, match=message.replace("+", r"\+")):
         space_of_shape(config, model_type, read_shape(given))
+
+
+def test_two_spellings_of_an_assistant_are_one() -> None:
+    config = small_config()  # 3x32 h4 f64 gelu
+    space = space_of_shape(config, "bert", read_shape("1x16"))
+    found = [
+        with_assistants(space, words, config, "bert").assistants
+        for words in (["half", "0.5", "2x24"], ["2x32-h4", "0.5", "2x24-gelu"])
+    ]
+    assert found[0] == found[1] == ("2x32-h4-f64-gelu", "0.5", "2x24-h3-f48-gelu")
+    assert shape_of_assistant(found[0][0]) == Architecture(2, 4, 32, 64, "gelu")
+    assert shape_of_assistant("0.5") is shape_of_assistant("trial-3") is None
+    one, other = (Candidate(space.teacher, assistants=words) for words in found)
+    assert one.key == other.key and Candidate.from_params(one.params) == other
+    assert one.label.endswith("taught by 2x32,50%,2x24")
+
+
+def test_a_static_student_has_assistants_of_its_teachers_proportions() -> None:
+    """Its space knows nothing of heads."""
+    config = small_config("roformer")
+    space = space_of_shape(config, "r", read_shape("0x18"))
+    [word] = with_assistants(space, ["2x18"], config, "r").assistants
+    shape = shape_of_assistant(word)
+    assert shape is not None and shape.head_size % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("4x32", "4x32: 4 layers are more than the teacher's 3; give 1 to 3"),
+        ("2x32-h3", "2x32-h3: 3 heads do not divide the hidden size 32; give 1, 2 or 4"),
+        ("2+1x32", "2+1x32: the teacher has no decoder; leave what is behind + out"),
+        ("0x32", "0x32: a student without layers teaches none; give 1 layer or more"),
+        ("all-minilm", "all-minilm: transformers knows no activation 'minilm'; give .* or silu$"),
+    ],
+)
+def test_an_assistant_that_no_student_of_the_teacher_is(given: str, message: str) -> None:
+    config = small_config()
+    space = space_of_shape(config, "bert", read_shape("1x16"))
+    with pytest.raises(KdnasError, match="^invalid --assistants " + message.replace("+", r"\+")):
+        with_assistants(space, ["2x32", given], config, "bert")
+
+
+def test_a_folder_called_like_a_shape_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "all-minilm").mkdir()
+    config = small_config()
+    space = space_of_shape(config, "bert", read_shape("1x16"))
+    with pytest.raises(KdnasError, match="'minilm'; .*; the folder of that name is ./all-minilm$"):
+        with_assistants(space, ["all-minilm"], config, "bert")

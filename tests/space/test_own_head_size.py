@@ -14,8 +14,9 @@ from kdnas.config.shape import read_shape
 from kdnas.errors import KdnasError
 from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning, SearchSpace, family_of
 from kdnas.space.arithmetic import arithmetic
+from kdnas.space.candidate import shape_of_assistant
 from kdnas.space.derivation import teacher_architecture
-from kdnas.space.given_shape import space_of_shape
+from kdnas.space.given_shape import space_of_shape, with_assistants
 
 SMALL = Architecture(8, 6, 512, 1024, "gelu_new", 8, own_head_size=64)
 # Below and above the hidden size of 32; encoders of every file that has such heads.
@@ -117,6 +118,33 @@ def test_a_given_shape_has_the_teachers_heads(given: str, label: str) -> None:
     assert space.candidate(space.params(space.candidates[0])) == space.candidates[0]
     with pytest.raises(KdnasError, match="7 heads are more than the teacher's 6; give 1 to 6"):
         space_of_shape(t5_small(), "t", read_shape("6+2x256-h7"))
+
+
+def test_a_shape_that_is_spelled_in_full_has_the_size_of_its_heads() -> None:
+    [shape] = space_of_shape(t5_small(), "t", read_shape("6+2x256-h3-d64")).architectures
+    assert shape.own_head_size == 64
+    with pytest.raises(KdnasError, match="heads of 32 dim.*, which have 64 dimensions each; leave"):
+        space_of_shape(t5_small(), "t", read_shape("6+2x256-d32"))
+    with pytest.raises(
+        KdnasError, match="of 16 dim.*, which have no size of their own; leave -d16"
+    ):
+        space_of_shape(small_config(), "b", read_shape("2x32-d16"))
+
+
+@pytest.mark.parametrize(("model_type", "changes"), ENCODERS + PAIRS)
+def test_the_word_of_an_assistant_tells_its_whole_shape(
+    model_type: str, changes: dict[str, Any]
+) -> None:
+    make = pair_config if model_type in ("t5", "mt5") else small_config
+    config = make(model_type, **changes)
+    own = SearchSpace.from_teacher(config, model_type).teacher.own_head_size
+    space = space_of_shape(config, model_type, read_shape("1x16"))
+    for given in ("half", "2x24-h3", "allx16-relu"):
+        [word] = with_assistants(space, [given], config, model_type).assistants
+        shape = shape_of_assistant(word)
+        [known] = space_of_shape(config, model_type, read_shape(given)).architectures
+        assert shape == known and shape.head_size == own
+        assert with_assistants(space, [word], config, model_type).assistants == (word,)
 
 
 def test_nobody_chooses_the_size_of_heads() -> None:

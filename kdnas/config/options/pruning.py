@@ -41,8 +41,9 @@ class PruningOptions(Options):
         None,
         "Of kdnas distill: students that teach in the teacher's place, each the next one, the last "
         "the student: a trial of RUN, such as trial-3, or the folder of a checkpoint, behind it "
+        "students trained for this, of shapes as for --architecture, such as 4x384,3x384, or of "
         "sparsities of --pruned, such as 0.6,0.8 or 60%,80%; or auto: one whose sparsity is found "
-        "by training several in one network.",
+        "by training several in one network. A folder called like a shape: ./4x384.",
         form="LIST|auto",
     )
     lower_rates: bool = setting(

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from transformers import PreTrainedModel
 
-from kdnas.config.assistants import AUTO, name_of, sparsity_of, trial_of
+from kdnas.config.assistants import AUTO, as_given, in_a_path, sparsity_of, trial_of
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact
 from kdnas.recipes.full import RecipeRun
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
-from kdnas.space import Candidate, Pruning
-from kdnas.space.candidate import TEACHERS_VOCABULARY
+from kdnas.space import NOT_PRUNED, Candidate, Pruning
+from kdnas.space.candidate import TEACHERS_VOCABULARY, shape_of_assistant
 from kdnas.students.checkpoint import student_artifact
 from kdnas.study.whole import open_study_of
 from kdnas.study.winner import Winner, choose_winner
@@ -48,6 +48,11 @@ class Assistant:
     candidate: Candidate | None = None
     trial: int | None = None
     source: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person gave, or nearly so: of a shape no more than its layers and width."""
+        return as_given([self.word])
 
     @property
     def step(self) -> str:
@@ -83,14 +88,17 @@ def assistants_of(context: Context, candidate: Candidate) -> list[Assistant]:
     """
     found = list[Assistant]()
     for i, word in enumerate(candidate.assistants):
-        number, share = trial_of(word), sparsity_of(word)
+        number, share, shape = trial_of(word), sparsity_of(word), shape_of_assistant(word)
         folder = _folder(context, candidate, candidate.assistants[: i + 1])
+        before = candidate.assistants[:i]
+        taught = replace(candidate, vocabulary=TEACHERS_VOCABULARY, assistants=before)
         if number is not None:
             found.append(_of_trial(context, number))
         elif share is not None:
-            pruned = replace(candidate, pruning=Pruning(candidate.pruning.method, share))
-            before = candidate.assistants[:i]
-            own = replace(pruned, vocabulary=TEACHERS_VOCABULARY, assistants=before)
+            pruning = Pruning(candidate.pruning.method, share)
+            found.append(Assistant(word, folder, replace(taught, pruning=pruning)))
+        elif shape is not None:
+            own = replace(taught, architecture=shape, pruning=NOT_PRUNED)
             found.append(Assistant(word, folder, own))
         else:
             source = None if word == AUTO else Path(word)
@@ -133,7 +141,7 @@ def assistant_teacher(prepared: Prepared, folder: Path) -> Teacher:
 
 def _folder(context: Context, candidate: Candidate, words: Sequence[str]) -> Path:
     """`RUN/assistants/assistant-ziplm-60-80` of 80%, taught by 60%."""
-    parts = [name_of(word).strip("%") for word in words]
+    parts = [in_a_path(words)]
     pruned = [word for word in words if word == AUTO or sparsity_of(word) is not None]
     parts = [candidate.pruning.method] * bool(pruned) + parts
     # Which sparsities are tried depends on what the one that is found will teach.

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-from kdnas.config import settings_of
-from kdnas.config.assistants import AUTO, is_checkpoint, problem_of_assistants
+from kdnas.config import Settings, settings_of
+from kdnas.config.assistants import AUTO, as_given, is_checkpoint, problem_of_assistants
+from kdnas.config.choices import STATIC
 from kdnas.distillation.losses import Shapes
 from kdnas.errors import KdnasError
 from kdnas.files.checkpoints import check_checkpoint
 from kdnas.measure import count_params
+from kdnas.recipes.check import check_recipe
 from kdnas.recipes.stages import problem_of_shapes, reads_teacher
 from kdnas.runs.context import Context
 from kdnas.space import AnyArchitecture, Architecture, Candidate, PrunedArchitecture, family_of
-from kdnas.space.candidate import TEACHERS_VOCABULARY
+from kdnas.space.candidate import TEACHERS_VOCABULARY, shape_of_assistant
 from kdnas.space.derivation import teacher_architecture
 from kdnas.students import empty_student
 from kdnas.students.checkpoint import load_student
@@ -33,12 +35,10 @@ ShapeOf = Callable[[Candidate], AnyArchitecture]
 def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> None:
     """Refuses assistants that cannot teach a candidate.
 
-    Those that are pruned for it have its teacher's layers, and their order was checked with the
-    settings; one that is a student already may be anything.
-
     Raises:
         KdnasError: There is none, it is of another task or vocabulary, is smaller than what it
-            teaches, or lacks what the recipe reads of it; or the recipe reads nothing of it.
+            teaches, or lacks what the recipe reads of it; or the recipe reads nothing of it, or is
+            for other students.
     """
     if not candidate.assistants:
         return
@@ -49,7 +49,7 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
         raise KdnasError(problem)
     if AUTO in candidate.assistants and not asked.speedup:
         sparsities_between(inputs.space.teacher, asked)
-    wrong = f"invalid --assistants {','.join(candidate.assistants)}"
+    wrong = f"invalid --assistants {as_given(candidate.assistants)}"
     for stage in (stage for stage in settings.full_stages if stage.is_general):
         raise KdnasError(
             f"{wrong}: stage {stage.name!r} of the recipe learns from a general teacher, and "
@@ -63,9 +63,15 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
             "and pseudo-labels are the same whoever teaches; give a recipe that does, such as "
             "logits"
         )
-    first, *others = assistants_of(context, candidate)
-    if first.trial is None and first.source is None:
-        return
+    made = assistants_of(context, candidate)
+    _check_first(inputs, made[0], wrong)
+    _check_shapes(settings, inputs, made, wrong)
+    _check_comparable(settings, inputs, made, candidate, wrong)
+    check_larger(context, inputs, candidate)
+
+
+def _check_first(inputs: Inputs, first: Assistant, wrong: str) -> None:
+    """Refuses a student that exists already, and reads other tokens or answers other questions."""
     if first.source:
         _check_checkpoint(inputs, first, wrong)
     elif first.candidate and first.candidate.vocabulary != TEACHERS_VOCABULARY:
@@ -73,15 +79,54 @@ def check_assistants(context: Context, inputs: Inputs, candidate: Candidate) -> 
             f"{wrong}: {first.word} reads the vocabulary {first.candidate.vocabulary}; give one "
             "that reads the teacher's"
         )
-    taught = next((one.candidate for one in others if one.candidate), candidate)
-    teacher, student = _shape(inputs, first), _shape_of_student(inputs, taught)
-    for stage in settings.full_stages:
-        if problem := problem_of_shapes(stage, Shapes(teacher, student), settings):
-            raise KdnasError(
-                f"{wrong}: stage {stage.name!r} cannot learn from {first.word}: {problem}; give "
-                "one with more layers, or --recipe logits, which compares predictions alone"
-            )
-    check_larger(context, inputs, candidate)
+
+
+def _check_shapes(
+    settings: Settings, inputs: Inputs, made: Sequence[Assistant], wrong: str
+) -> None:
+    """Refuses assistants of given shapes that the recipe cannot train."""
+    shapes = {i: shape for i, one in enumerate(made) if (shape := shape_of_assistant(one.word))}
+    if shapes and settings.students == STATIC:
+        raise KdnasError(
+            f"{wrong}: recipe {settings.recipe!r} is for students without layers; give --recipe "
+            "logits, or the folder of a checkpoint"
+        )
+    try:
+        check_recipe(settings, students=shapes.values())
+    except KdnasError as error:
+        raise KdnasError(f"{wrong}: {error}") from None
+    # A short training is by the run's teacher, whoever teaches after it.
+    short = settings.short_stages if settings.follows_mini_kd else ()
+    for i, shape in shapes.items():
+        for stage in short if i else (*short, *settings.full_stages):
+            if problem := problem_of_shapes(stage, Shapes(inputs.space.teacher, shape), settings):
+                name = made[i].name
+                raise KdnasError(f"{wrong}: stage {stage.name!r} cannot train {name}: {problem}")
+
+
+def _check_comparable(
+    settings: Settings,
+    inputs: Inputs,
+    made: Sequence[Assistant],
+    candidate: Candidate,
+    wrong: str,
+) -> None:
+    """Refuses assistants that a stage cannot compare with what they teach."""
+    for one, taught in zip(made, _taught(made, candidate), strict=True):
+        if one.word == AUTO:  # it is of the teacher's shape
+            continue
+        shapes = Shapes(_shape(inputs, one), _shape_of_student(inputs, taught))
+        for stage in settings.full_stages:
+            if problem := problem_of_shapes(stage, shapes, settings):
+                raise KdnasError(
+                    f"{wrong}: stage {stage.name!r} cannot learn from {one.name}: {problem}; give "
+                    "one with more layers, or --recipe logits, which compares predictions alone"
+                )
+
+
+def _taught(made: Sequence[Assistant], candidate: Candidate) -> list[Candidate]:
+    """What each of some assistants teaches: the next one, and the last the candidate."""
+    return [*(one.candidate for one in made[1:] if one.candidate), candidate]
 
 
 def check_larger(
@@ -89,18 +134,17 @@ def check_larger(
 ) -> None:
     """Refuses an assistant that is smaller than the student it teaches.
 
-    Sparsities are in order already. What a speed-up leaves of a teacher is known once `shape_of`
-    tells it; embeddings do not count.
+    Sparsities that follow each other are in order already. What a speed-up leaves of a teacher is
+    known once `shape_of` tells it; embeddings do not count.
 
     Raises:
         KdnasError: It is so.
     """
     made = assistants_of(context, candidate)
-    taught = [*(one.candidate for one in made[1:]), candidate]
-    for one, student in zip(made, taught, strict=True):
-        known = student and (shape_of or not student.pruning.speedup)
-        ordered = one.is_pruned and student and student.pruning.sparsity
-        if student and known and not ordered and one.word != AUTO:
+    for one, student in zip(made, _taught(made, candidate), strict=True):
+        known = shape_of or not student.pruning.speedup
+        ordered = one.is_pruned and student.pruning.sparsity
+        if known and not ordered and one.word != AUTO:
             _refuse_smaller(inputs, one, student, shape_of)
 
 
@@ -114,7 +158,7 @@ def _refuse_smaller(
     needed = _weights(inputs, student, shape_of)
     if own < needed:
         raise KdnasError(
-            f"invalid --assistants {one.word}: it has {own:,} parameters without embeddings, what "
+            f"invalid --assistants {one.name}: it has {own:,} parameters without embeddings, what "
             f"it teaches ({student.label}) {needed:,}; give one that is larger"
         )
 

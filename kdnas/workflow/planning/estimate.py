@@ -228,7 +228,8 @@ class Estimate:
 
     def _training(self, stage: Stage, lengths: Indices, share: float | None) -> float:
         steps = schedule_of(stage, self.full).steps(lengths)
-        times = 1.0 if share is None else of_a_step(share) / of_a_step(self.speeds.share)
+        usual = self.speeds.arithmetic or self.speeds.share
+        times = 1.0 if share is None else of_a_step(share) / of_a_step(usual)
         return times * steps * self.speeds.student_step / self.shared
 
     def _timed(self, repeats: int | None = None, often: float = AGAIN, students: int = 1) -> float:

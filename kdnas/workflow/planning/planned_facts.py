@@ -88,7 +88,7 @@ def planned_facts(
     }
     chosen: dict[str, Any] = {}
     if not settings.searches:
-        asked = asked_candidates(settings, inputs.space)
+        asked = asked_candidates(inputs.space)
         chosen["student"] = ", then ".join(candidate.label for candidate in asked)
     else:
         trials = settings.trials if settings.ends_by_trials else None

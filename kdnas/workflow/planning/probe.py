@@ -49,6 +49,8 @@ class Speeds:
         trial: A trial, where the run has some on record.
         one_thread: How many times as long a student's step takes with one thread; None where that
             was not asked for.
+        arithmetic: The usual student's share by its arithmetic, also where `share` is one of time;
+            None for `share`.
     """
 
     teacher_step: float
@@ -59,6 +61,7 @@ class Speeds:
     row: float | None = None
     trial: float | None = None
     one_thread: float | None = None
+    arithmetic: float | None = None
 
 
 def probe(
@@ -93,12 +96,14 @@ def probe(
                 one_thread = _training(context, inputs, given, made(usual)) / student_step
         token = _forward(context, inputs, given)
         latency = _latency(context, given.model)
-        share, row = arithmetic(usual) / arithmetic(space.teacher), None
+        share = of_arithmetic = arithmetic(usual) / arithmetic(space.teacher)
+        row = None
         if spec.task_type.generates:
             row = seconds_a_row(given.model, inputs.data.train, context.runtime, given.pad_id)
             share = min(1.0, _latency(context, made(usual).to(given.model.device)) / latency)
     known = _recorded(context.run)
-    return Speeds(teacher_step, student_step, token, latency, share, row, known, one_thread)
+    measured = (teacher_step, student_step, token, latency)
+    return Speeds(*measured, share, row, known, one_thread, of_arithmetic)
 
 
 def usual_shape(space: SearchSpace, limits: Limits, teacher_params: int) -> Architecture:

@@ -10,7 +10,8 @@ from pathlib import Path
 from kdnas.config import Settings
 from kdnas.config.assistants import AUTO
 from kdnas.runs.context import Context
-from kdnas.space import Candidate
+from kdnas.space import Architecture, Candidate
+from kdnas.space.arithmetic import share_of_arithmetic
 from kdnas.space.pruning import NOT_PRUNED, Pruning
 from kdnas.workflow.distilling.assistants import assistants_of
 from kdnas.workflow.distilling.distil import FINALIST, finalist_step, step_name
@@ -83,9 +84,11 @@ def report_before(context: Context, home: Path) -> list[Training]:
     return [Training(f"{REPORT} {name}", title, home / "report.json", Kind.REPORT)]
 
 
-def before_training(context: Context, candidate: Candidate) -> list[Training]:
-    """What a student needs first: which heads and neurons go, where it is pruned from a student
-    that is trained before it, and its assistants."""
+def before_training(
+    context: Context, teacher: Architecture, candidate: Candidate
+) -> list[Training]:
+    """What a student of a teacher needs first: which heads and neurons go, where it is pruned from
+    a student that is trained before it, and its assistants."""
     found, pruning = list[Training](), candidate.pruning
     if pruning.after:
         step = importance_step(pruning)
@@ -93,10 +96,17 @@ def before_training(context: Context, candidate: Candidate) -> list[Training]:
     for one in assistants_of(context, candidate):
         kind = Kind.SANDWICH if one.word == AUTO else Kind.RECIPE
         if not one.source:
-            share = None if one.candidate is None else share_asked(one.candidate.pruning)
+            share = None if one.candidate is None else _share_of(one.candidate, teacher)
             title = f"assistant: {one.title}"
             found.append(Training(one.step, title, one.folder, kind, share=share))
     return found
+
+
+def _share_of(candidate: Candidate, teacher: Architecture) -> float | None:
+    """A student's layers' arithmetic as a share of its teacher's; None where nobody knows yet."""
+    if candidate.pruning:
+        return share_asked(candidate.pruning)
+    return share_of_arithmetic(candidate.architecture, teacher)
 
 
 def trained_in_full(

@@ -24,6 +24,7 @@ from kdnas.scoring.costs import CostMeter
 from kdnas.scoring.limits import Limits, check_prunable_to, check_reachable
 from kdnas.scoring.scorers import find_scorer
 from kdnas.space import NOT_PRUNED, SearchSpace
+from kdnas.space.given_shape import with_assistants
 from kdnas.students import empty_student
 from kdnas.students.static import check_static
 from kdnas.study.study import has_score
@@ -102,6 +103,7 @@ def read_inputs(context: Context) -> Inputs:
     if settings.offered:
         space = with_usable_recipes(settings, space, data, config)
     space = space.with_vocabularies(settings.vocabulary_names)
+    space = with_assistants(space, settings.assistant_words, config, source)
     return Inputs(source, config, data, space, read_vocabularies(settings, data, config))
 
 

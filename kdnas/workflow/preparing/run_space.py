@@ -48,10 +48,9 @@ def space_of(settings: Settings, config: Any, source: str) -> SearchSpace:
     )
 
 
-def asked_candidates(settings: Settings, space: SearchSpace) -> list[Candidate]:
+def asked_candidates(space: SearchSpace) -> list[Candidate]:
     """The students of a run without a search, with who teaches them; the last is the run's own."""
-    words = settings.assistant_words
-    return [replace(candidate, assistants=words) for candidate in space.candidates]
+    return [replace(one, assistants=space.assistants) for one in space.candidates]
 
 
 def searched_prunings(settings: Settings, depth: int) -> tuple[Pruning, ...]:

@@ -12,20 +12,28 @@ from typing import Any
 import pytest
 from conftest import QUICK, Said, flags_of
 from support.stepwise import Stepwise
+from support.tiny import save_animals, save_teacher
+from support.tiny_writers import save_captions, save_writer
 from transformers import AutoConfig
 
-from kdnas import KdnasError, distill, load_run, search
+from kdnas import KdnasError, distill, load_run, resume, search
 from kdnas.config import validated
 from kdnas.config.assistants import assistants_in, sparsity_of
 from kdnas.config.recipe import Stage
-from kdnas.files.artifact import key_of
+from kdnas.files.artifact import content_of, key_of
+from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
+from kdnas.scoring.mini_kd import states_for
 from kdnas.space import Architecture, Candidate, PrunedArchitecture, Pruning
 from kdnas.students.checkpoint import load_student
 from kdnas.students.pruning import Kept
 from kdnas.workflow.distilling.assistants import assistants_of, copy_checkpoint
+from kdnas.workflow.distilling.check_assistants import check_assistants
 from kdnas.workflow.distilling.distil import FullTraining
 from kdnas.workflow.distilling.find_assistant import sparsities_between
+from kdnas.workflow.preparing.inputs import read_inputs
+from kdnas.workflow.preparing.prepare import Prepared
+from kdnas.workflow.preparing.run_space import asked_candidates
 
 ONE = {k: v for k, v in QUICK.items() if k not in ("random_control", "finalists", "screen")}
 
@@ -145,6 +153,88 @@ def test_assistants_teach_one_after_the_other(given: dict[str, Any]) -> None:
     assert taught.keys() == alone.keys()
     if report.selection is not None and report.selection.shipped == "distilled":
         assert any(not taught[name].equal(alone[name]) for name in taught)
+
+
+@pytest.mark.slow
+def test_shapes_teach_one_after_the_other_also_after_a_stop(
+    given: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is stopped between them goes on behind the first, and ends as another does."""
+    del given["pruned"], given["sparsity"]
+    words, fill = ["2x32", "2x24-gelu"], FullTraining.fill
+    first = "assistant-2x32-h4-f64-gelu"
+    second = f"{first}-2x24-h3-f48-gelu"
+
+    def stopped(training: FullTraining, prepared: Prepared) -> None:
+        if training.folder.name == second:
+            raise KeyboardInterrupt
+        fill(training, prepared)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FullTraining, "fill", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            distill(**given, architecture="1x16", assistants=words)
+    before = content_of(given["out"] / "assistants" / first)
+    time = (given["out"] / "assistants" / first / "model.safetensors").stat().st_mtime_ns
+    resume(given["out"])
+    assert (given["out"] / "assistants" / first / "model.safetensors").stat().st_mtime_ns == time
+    other = {**given, "out": tmp_path / "other"}
+    whole = distill(**other, architecture="1x16", assistants="half,2x24").folder
+    assert content_of(whole / "assistants" / first) == before
+    for place in (f"assistants/{second}", "controls/without-assistants"):
+        one, same = (load_student(run / place).state_dict() for run in (given["out"], whole))
+        assert all(one[name].equal(same[name]) for name in one)
+    report = load_run(whole).report
+    assert report is not None and report.student.name == "1x16 h2 f32 gelu taught by 2x32,2x24"
+    assert [control.name for control in report.controls][1] == "without assistants"
+    shipped = [load_student(run / "student").state_dict() for run in (given["out"], whole)]
+    assert all(shipped[0][name].equal(shipped[1][name]) for name in shipped[0])
+
+
+@pytest.mark.slow
+def test_a_shape_and_a_sparsity_teach(given: dict[str, Any]) -> None:
+    home = distill(**given, assistants="allx24,0.5").folder
+    report = load_run(home).report
+    assert report is not None and report.student.name.endswith("taught by 3x24,50%")
+    folders = {folder.name for folder in (home / "assistants").iterdir()}
+    first = "3x24-h3-f48-gelu"
+    assert folders == {f"assistant-{first}", f"assistant-gradient-{first}-50"}
+    assert heads_of(home / "assistants" / f"assistant-gradient-{first}-50") == 6
+
+
+@pytest.mark.slow
+def test_a_shape_teaches_a_trial(run: Path) -> None:
+    large, small = trial_of_depth(run, 3), trial_of_depth(run, 1)
+    made = distill(run, trial=small, assistants=[f"trial-{large}", "half"])
+    name = f"trial-{small}-taught-by-trial-{large}-2x32-h4-f64-gelu"
+    assert made.folder == run / "students" / name
+    assert made.report.student.name.endswith(f"taught by trial-{large},2x32")
+    [between] = [one for one in (run / "assistants").iterdir() if one.is_dir()]
+    assert AutoConfig.from_pretrained(between).num_hidden_layers == 2
+    key = key_of(between)
+    assert key is not None and key["candidate"]["assistants"] == f"trial-{large}"
+    before = (made.student / "model.safetensors").stat().st_mtime_ns
+    distill(run, trial=small, assistants=f"trial-{large},2x32-gelu")
+    assert (made.student / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_words_and_texts_have_assistants_of_shapes(tmp_path: Path) -> None:
+    """The former go on from mini-KD; heads of the writer have a size of their own."""
+    save_animals(tmp_path)
+    save_captions(tmp_path)
+    own = {**ONE, "data_dir": tmp_path, "proxy_fraction": 1.0}
+    teachers = (save_teacher(tmp_path / "bert"), save_writer(tmp_path / "t5", "t5", num_heads=3))
+    tasks = (("animals", "1x16", "2x24-h2", ""), ("captions", "1+1x16", "2+1x24-h2", "-d8"))
+    for teacher, (task, shape, word, end) in zip(teachers, tasks, strict=True):
+        given = {**own, "teacher": teacher, "task": tmp_path / f"{task}.yaml"}
+        run = distill(**given, architecture=shape, assistants=word, out=tmp_path / f"of-{task}")
+        name = word.partition("-")[0]
+        assert run.report.student.name.endswith(f"taught by {name}")
+        [folder] = [one for one in (run.folder / "assistants").iterdir() if one.is_dir()]
+        assert folder.name.startswith(f"assistant-{word}-f48-") and folder.name.endswith(end)
+        wide = getattr(AutoConfig.from_pretrained(folder), "d_kv", 12)
+        assert wide == (8 if end else 12)
 
 
 @pytest.mark.slow
@@ -288,3 +378,102 @@ def test_a_candidate_with_assistants_comes_back_from_its_parameters() -> None:
     others = (Candidate(shape, pruning=pruning), Candidate(shape, assistants=("/runs/a/student",)))
     assert len({candidate.key, *(one.key for one in others)}) == 3
     assert others[1].label.endswith("taught by a")
+
+
+def test_shapes_are_trained_in_full_for_this(make_run: Callable[..., Run]) -> None:
+    """Each by the student's recipe, in the teacher's vocabulary; its word tells its shape."""
+    context = open_context(make_run())
+    small = Architecture(1, 2, 16, 32, "gelu")
+    student = Candidate(small, "logits", "2000", assistants=("2x32-h4-f64-gelu", "2x24-h2-f9-relu"))
+    first, second = assistants_of(context, student)
+    shapes = (Architecture(2, 4, 32, 64, "gelu"), Architecture(2, 2, 24, 9, "relu"))
+    assert first.candidate == Candidate(shapes[0], "logits")
+    assert second.candidate == Candidate(shapes[1], "logits", assistants=student.assistants[:1])
+    name = "assistant-2x32-h4-f64-gelu-2x24-h2-f9-relu"
+    assert second.folder == context.run.folder / "assistants" / name
+    assert (second.title, second.step) == (
+        "2x24 h2 f9 relu logits taught by 2x32",
+        f"distil {name}",
+    )
+    pruned = Candidate(small, pruning=Pruning("ziplm", 0.9), assistants=("2x32-h4-f64-gelu", "0.5"))
+    first, second = assistants_of(context, pruned)
+    assert first.candidate == Candidate(shapes[0])
+    assert second.candidate is not None and second.candidate.pruning == Pruning("ziplm", 0.5)
+    assert second.folder.name == "assistant-ziplm-2x32-h4-f64-gelu-50"
+
+
+LOGITS = {"name": "task", "data": "task", "losses": {"task": 1, "logits": 1}, "epochs": 1}
+HIDDEN = {**LOGITS, "losses": {**LOGITS["losses"], "hidden": 1}}
+ATTENTION = {**LOGITS, "losses": {**LOGITS["losses"], "attention": 1}}
+
+
+@pytest.mark.parametrize(
+    ("shape", "words", "loss", "message"),
+    [
+        ("1x16", "half,3x32", LOGITS, "what it teaches (3x32 h4 f64 gelu taught by 2x32) 26,818;"),
+        ("2x32", "1x32", LOGITS, "assistants 1x32: it has 9,730 parameters without embeddings, wh"),
+        ("2x16", "2x32,1x32", HIDDEN, "stage 'task' cannot learn from 1x32: a student of 2 layers"),
+        (
+            "1x16-h4",
+            "2x32-h2",
+            ATTENTION,
+            "'task' cannot train 2x32: the loss attention compares 4",
+        ),
+        ("1x16-h4", "2x32,2x24-h2", ATTENTION, "'task' cannot learn from 2x32: the loss attention"),
+        ("1x16-h2", "2x32", ATTENTION, "'task' cannot learn from 2x32: the loss attention"),
+    ],
+)
+def test_neighbours_that_do_not_fit_are_refused(
+    make_run: Callable[..., Run], shape: str, words: str, loss: dict[str, Any], message: str
+) -> None:
+    plainly = {"epochs": 3, "task_epochs": 3}  # as by default: a recipe with stages has its own
+    stages = (Stage(**loss, lr=1e-3),)
+    run = make_run(architecture=shape, assistants=words, stages=stages, **plainly)
+    context = open_context(run)
+    inputs = read_inputs(context)
+    [student] = asked_candidates(inputs.space)
+    with pytest.raises(KdnasError) as error:
+        check_assistants(context, inputs, student)
+    assert str(error.value).startswith("invalid --assistants ") and message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_short_trainings_of_shapes_are_looked_after(make_run: Callable[..., Run]) -> None:
+    """Where the recipe goes on from mini-KD, an assistant begins with one, at its own depth."""
+    given = {"architecture": "1x16", "assistants": "2x24", "mini_losses": {"hidden": 1}}
+    given |= {"hidden_losses": {"hidden": 1}, "mini_score": "hidden", "after_mini_kd": True}
+    steps = Stepwise(make_run(**given))
+    assert steps.settings.follows_mini_kd
+    found = states_for(steps.space, steps.teacher, steps.settings)
+    assert {state.layer for state in found} == {1, 2, 3}  # of one layer 3, of two 1 + 2 and 3
+    mapped = make_run(**given, mapping={1: [[3]]}, out=steps.run.folder / "mapped")
+    context = open_context(mapped)
+    inputs = read_inputs(context)
+    with pytest.raises(KdnasError, match="assistants 2x24: stage 'mini-kd' cannot train 2x24: inv"):
+        check_assistants(context, inputs, asked_candidates(inputs.space)[0])
+
+
+def test_a_recipe_for_students_without_layers_trains_no_assistant(given: dict[str, Any]) -> None:
+    plain = ("epochs", "task_epochs", "pruned", "sparsity")
+    own = {name: value for name, value in given.items() if name not in plain}
+    with pytest.raises(KdnasError, match="2x32: recipe 'static' is for students without layers; "):
+        distill(**own, architecture="0x16", assistants="half")
+    assert not given["out"].exists()
+
+
+def test_a_plan_has_shapes_with_their_time(
+    teacher_folder: Path, data_folder: Path, command: Said, tmp_path: Path
+) -> None:
+    own = {"teacher": teacher_folder, "task": "mrpc", "data_dir": data_folder, **ONE}
+    flags = flags_of(own)
+    given = ("--architecture", "1x16", "--assistants", "half,2x24 h2", "--out", tmp_path / "run")
+    assert command("distill", *flags, *given, "--dry-run", "--json")[0] == 0
+    found = json.loads(command.all[command.all.index("{") :])
+    assert found["student"] == "1x16 h2 f32 gelu taught by 2x32,2x24"
+    steps = {step["title"]: step["seconds"] for step in found["steps"]}
+    titles = ["assistant: 2x32 h4 f64 gelu", "assistant: 2x24 h2 f48 gelu taught by 2x32"]
+    titles += ["distil the student", "control: the student without assistants"]
+    assert [title for title in steps if title in titles] == titles
+    first, second, *_ = (steps[title] for title in titles)
+    assert first > second > steps["control: the student without assistants"]
+    assert not (tmp_path / "run").exists()
