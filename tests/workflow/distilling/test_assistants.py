@@ -468,7 +468,7 @@ def test_a_plan_has_shapes_with_their_time(
     flags = flags_of(own)
     given = ("--architecture", "1x16", "--assistants", "half,2x24 h2", "--out", tmp_path / "run")
     assert command("distill", *flags, *given, "--dry-run", "--json")[0] == 0
-    found = json.loads(command.all[command.all.index("{") :])
+    found = json.JSONDecoder().raw_decode(command.all[command.all.index("{") :])[0]
     assert found["student"] == "1x16 h2 f32 gelu taught by 2x32,2x24"
     steps = {step["title"]: step["seconds"] for step in found["steps"]}
     titles = ["assistant: 2x32 h4 f64 gelu", "assistant: 2x24 h2 f48 gelu taught by 2x32"]
