@@ -28,6 +28,7 @@ from kdnas.runs.run_folder import RUNS, resolve
 from kdnas.runs.student import finished_student, tell_unfinished
 from kdnas.runtime.console import following, say, step
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.jobs import job
 from kdnas.students.pruning import is_sliced, sliced
 from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
@@ -38,6 +39,7 @@ RESULTS = "evaluation.json"
 VALIDATION, TEST = "validation", "test"
 
 
+@job()
 def evaluate(
     model: str | PathLike[str],
     task: str | None = None,

@@ -21,6 +21,7 @@ from kdnas.files.artifact import damage, manifest_of
 from kdnas.runs.run_folder import holds_run
 from kdnas.runs.student import tell_unfinished
 from kdnas.runtime.device import Runtime, start_runtime
+from kdnas.runtime.jobs import job
 from kdnas.runtime.shown import printable
 from kdnas.students.checkpoint import load_checked
 from kdnas.students.pruning import sliced
@@ -59,6 +60,7 @@ class Classifier:
         return self.task_type.output_names(self.model.config) or []
 
 
+@job(alone=False)
 def predict(
     model: str | PathLike[str],
     texts: str | Sequence[str] | Sequence[Sequence[str]],

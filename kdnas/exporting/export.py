@@ -20,12 +20,14 @@ from kdnas.files.atomic import replace_folder, write_json, write_text
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
 from kdnas.runs.student import finished_student, tell_unfinished
+from kdnas.runtime.jobs import job
 from kdnas.students.checkpoint import CARD, card_at, card_without_code, load_checked
 
 # torch: the plain checkpoint; the others are files that ONNX Runtime reads.
 FORMATS = ("torch", *FILES)
 
 
+@job()
 def export(
     run: Run | PathLike[str] | str,
     formats: str | Iterable[str] = ("torch",),

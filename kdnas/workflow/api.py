@@ -21,6 +21,7 @@ from kdnas.report.trials_table import finished, front
 from kdnas.runs.context import Context, open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.console import say
+from kdnas.runtime.jobs import job
 from kdnas.tasks import DEFAULT_TASK, load_spec
 from kdnas.tasks.defaults import with_type_defaults
 from kdnas.workflow.another_trial import distil_another
@@ -102,6 +103,7 @@ class Distilled:
         return f"Distilled({str(self.folder)!r}: {self.report.verdict})"
 
 
+@job()
 def search(
     teacher: str | Path | None = None,
     task: str | Path | None = None,
@@ -123,13 +125,15 @@ def search(
         The finished run.
 
     Raises:
-        KdnasError: Bad input, before anything is computed; or no candidate meets the limits.
+        KdnasError: Bad input, before anything is computed; another thread has a job; or no
+            candidate meets the limits.
     """
     named = {"teacher": teacher, "task": task}
     flags = {k: str(v) for k, v in named.items() if v is not None} | options
     return load_run(complete(new_run(config, flags)).folder)
 
 
+@job()
 def resume(
     run: str | PathLike[str], *, rebuild_study: bool = False, finish: bool = False, **changes: Any
 ) -> LoadedRun:
@@ -151,6 +155,7 @@ def resume(
     return load_run(complete(opened, rebuild_study=rebuild_study, finish=finish).folder)
 
 
+@job()
 def distill(
     run: str | PathLike[str] | None = None,
     *,

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 import kdnas
 from kdnas import Candidate, Distilled, KdnasError, LoadedRun, distill, load_run, search
+from kdnas.runtime.jobs import job
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,35 @@ def test_arguments_of_another_kind_are_refused(
 ) -> None:
     with pytest.raises(KdnasError, match=re.escape(message)):
         call(run)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda run, out: search(run.folder / "teacher", "mrpc", out=out),
+        lambda run, out: kdnas.resume(run, trials=3),
+        lambda run, out: distill(run, trial=0),
+        lambda run, out: distill(task="mrpc", architecture="half", out=out),
+        lambda run, out: kdnas.evaluate(run, out=out),
+        lambda run, out: kdnas.export(run, out=out),
+        lambda run, out: kdnas.predict(run, ["a"], pairs=["b"]),
+    ],
+)
+def test_a_thread_is_refused_while_another_works(
+    call: Callable[[LoadedRun, Path], object], run: LoadedRun, tmp_path: Path
+) -> None:
+    told: list[object] = []
+
+    def tried() -> None:
+        with pytest.raises(KdnasError, match="another kdnas job runs in this process") as refusal:
+            call(run, tmp_path / "out")
+        told.append(refusal)
+
+    thread = threading.Thread(target=tried)
+    with job():
+        thread.start()
+        thread.join()
+    assert told and not (tmp_path / "out").exists()
 
 
 def test_every_public_name_is_there_and_none_is_slow_to_import() -> None:
