@@ -36,14 +36,20 @@ def search_of(
     control: pd.DataFrame | None,
     space_size: int,
     winner: int | None,
+    before: Search | None = None,
 ) -> Search:
-    """The report's part on a run's search: its trials, what was timed at length, its finalists."""
+    """The report's part on a run's search: its trials, what was timed at length, its finalists.
+
+    Finalists are those of `before`, the last report, where a person has deleted `steps/`.
+    """
     timed = run.events(TOO_SLOW, trial=int, speedup=float)
     slow = {one["trial"]: one["speedup"] for one in timed if one["trial"] != winner}
     slow = {k: fast for k, fast in slow.items() if fast < (settings.speedup or 0)}
     found = search_summary(settings, table, control, space_size, winner, slow)
     known = run.step("finalists", {})
-    finalists = [Finalist(**one) for one in (known.read() if known.done() else [])]
+    finalists = before.finalists if before else []
+    if known.done():
+        finalists = [Finalist(**one) for one in known.read()]
     pairs = [one.score for one in finalists], [one.selection for one in finalists]
     tau = agreement(*pairs).tau if len(finalists) > 1 else None
     return found.model_copy(update={"finalists": finalists, "finalists_tau": tau})

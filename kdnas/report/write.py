@@ -103,7 +103,7 @@ def rewrite_report(run: Run, plotly: Plotly = "inline") -> ReportData:
         search = data.report.search
         if search:
             tables, winner = (data.table, data.control), data.report.student.trial
-            search = search_of(run, run.settings, *tables, search.space, winner)
+            search = search_of(run, run.settings, *tables, search.space, winner, search)
         family = with_exports(data.report.family, run.folder)
         changes = {"search": search, "seconds": run.seconds(), "family": family}
         report = data.report.model_copy(update=changes)

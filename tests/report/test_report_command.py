@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import resource
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from support.processes import Child
 from kdnas.report import watch
 from kdnas.report.compare import names_of
 from kdnas.report.data import read_run
-from kdnas.report.model import Finalist
+from kdnas.report.model import Finalist, Report
 from kdnas.report.search_summary import TOO_SLOW
 from kdnas.report.worth import worth
 from kdnas.report.write import rewrite_report
@@ -176,3 +177,7 @@ def test_what_was_found_at_the_end_of_a_search_stays_in_its_report(run: Path) ->
     assert [one.trial for one in search.finalists] == [2, 1] and search.finalists_tau == 1
     assert [one.trial for one in search.too_slow] == [best.number]
     assert best.number not in [one.trial for one in search.bargains]
+    shutil.rmtree(run / "steps")  # as docs/run-folder.md allows
+    rewrite_report(Run.open(run))
+    again = Report.read(run / "report.json").search
+    assert again is not None and again == search
