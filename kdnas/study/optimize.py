@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from kdnas.config import Settings
 from kdnas.errors import KdnasError, MissedLimitError
 from kdnas.runtime.console import progress, say
+from kdnas.runtime.formatting import several
 from kdnas.scoring.evaluate import Evaluate
 from kdnas.scoring.limits import Limits
 from kdnas.scoring.scorer import Budget
@@ -31,12 +32,21 @@ from kdnas.study.samplers.distinct import taken_candidates
 from kdnas.study.storage import outages, wait_for_storage
 from kdnas.study.study import evaluated, has_score, infeasible
 from kdnas.study.winner import none_feasible, possible_winners
-from kdnas.study.workers import LostTrialError, WorkerMonitor, claim, heartbeat, retry
+from kdnas.study.workers import (
+    LostTrialError,
+    WorkerMonitor,
+    claim,
+    described,
+    heartbeat,
+    retry,
+)
 
 MAX_FAILURES = 3
 # Infeasible students in a row after which no more are asked for.
 MAX_INFEASIBLE = 100
 POLL_SECONDS = 2.0
+# After which a wait for other workers is told.
+ANNOUNCE_SECONDS = 10.0
 RANDOM_SEARCH = "random search"
 
 T = TypeVar("T")
@@ -146,6 +156,7 @@ class _Search:
         self.results = TrialWriter(study, settings, self.pruner, known)
         self.monitor = WorkerMonitor(study, settings.worker_timeout)
         self.failed: set[Candidate] = set()  # since the last that did not
+        self.waited = 0.0  # seconds for other workers, since there was something to do
         # Trials of this process during which the storage was lost.
         self.interrupted: list[int] = []
 
@@ -181,14 +192,26 @@ class _Search:
             attributes = {CONTINUES: before.number, UNITS: self.pruner.cost(rung)}
             self.study.enqueue_trial(before.params, user_attrs=attributes)
         if fresh or self._queue_goes_on(left):
+            self.waited = 0.0
             self._run_trial()
-        elif self.trials(TrialState.RUNNING):  # of other workers, one of which may die
-            time.sleep(POLL_SECONDS)
+        elif running := self.trials(TrialState.RUNNING):
+            self._wait_for(running)
         else:
             if left >= full and not hopeless:
                 self.say(f"all {len(self.space.candidates)} candidates of the space were tried")
             return False
         return True
+
+    def _wait_for(self, running: Sequence[FrozenTrial]) -> None:
+        """Waits for other workers, one of which may die; says so once that takes long."""
+        time.sleep(POLL_SECONDS)
+        before, self.waited = self.waited, self.waited + POLL_SECONDS
+        if before < ANNOUNCE_SECONDS <= self.waited:
+            self.say(
+                f"waiting for {several(len(running), 'trial')} of other processes: "
+                f"{described(running)}; what gives no sign of life for "
+                f"{self.settings.worker_timeout} s is tried again"
+            )
 
     def _queue_goes_on(self, left: int) -> bool:
         """Whether a queued trial runs; those with units were paid for when they were queued."""

@@ -47,6 +47,25 @@ def workers_here(study: Study) -> int:
     return sum(is_here(name) and lives(name) for name in names - {process_name()})
 
 
+def described(running: Sequence[FrozenTrial]) -> str:
+    """Trials with the processes that work on them: `2 (process 4711 on host)`."""
+    return ", ".join(f"{trial.number} ({_process_of(trial)})" for trial in running)
+
+
+def _worker_of(trial: FrozenTrial) -> str | None:
+    """The name of the process that works on a trial, or asked for it; None where none is known."""
+    name = trial.user_attrs.get(WORKER, trial.user_attrs.get(ASKED))
+    return None if name is None else str(name)
+
+
+def _process_of(trial: FrozenTrial) -> str:
+    name = _worker_of(trial)
+    if name is None:
+        return "not signed yet"
+    parts = name.split(":")
+    return f"process {parts[-2:][0]} on {parts[0]}"
+
+
 @contextmanager
 def heartbeat(trial: Trial, timeout: float) -> Iterator[None]:
     """Signs a trial, and shows others that this process lives for as long as it works on it.
@@ -84,8 +103,9 @@ def heartbeat(trial: Trial, timeout: float) -> Iterator[None]:
 class WorkerMonitor:
     """Finds trials whose worker died, and queues their candidates again.
 
-    A worker that is not known to run on this machine counts as dead after `timeout` seconds without
-    a heartbeat.
+    A worker counts as dead after `timeout` seconds without a heartbeat, also where its process is
+    known to live: it may be stopped, or at work on the study that this one is a copy of. One of
+    this machine whose process is gone counts as dead at once.
     """
 
     def __init__(self, study: Study, timeout: float) -> None:
@@ -105,10 +125,11 @@ class WorkerMonitor:
             _release(self._study, trial, died=False)
 
     def _died(self, trial: FrozenTrial) -> bool:
-        worker = trial.user_attrs.get(WORKER, trial.user_attrs.get(ASKED))
+        worker = _worker_of(trial)
         if worker is None:
             return self._silent(trial, UNSIGNED_SECONDS)
-        return not lives(worker) if is_here(worker) else self._silent(trial, self._timeout)
+        gone = is_here(worker) and not lives(worker)
+        return gone or self._silent(trial, self._timeout)
 
     def _silent(self, trial: FrozenTrial, seconds: float) -> bool:
         """Whether a trial's heartbeat stood still, by this process's own clock.

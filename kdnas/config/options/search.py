@@ -128,8 +128,8 @@ class SearchOptions(Options):
     study: str = setting("kdnas", "Name of the study in the storage.")
     worker_timeout: int = setting(
         120,
-        "Seconds without a heartbeat after which a worker on another machine counts as dead and "
-        "its candidate is queued again.",
+        "Seconds without a heartbeat after which a worker counts as dead and its candidate is "
+        "queued again.",
         ge=4,
         le=MOST_SECONDS,
     )
