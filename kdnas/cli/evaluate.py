@@ -73,7 +73,7 @@ def evaluate(
     A checkpoint with a head for the task is scored as it is; another is fine-tuned first.
     Scores are computed in fp32.
     """
-    from kdnas.workflow.preparing.early import check_model, check_tasks
+    from kdnas.evaluation.early import check_model, check_tasks
 
     check_model(model)
     check_tasks(load_settings(config, {**flags, **({"task": task} if task else {})}))

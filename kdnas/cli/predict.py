@@ -60,7 +60,7 @@ def predict(
     question; for sequence-to-sequence the text that the model writes. Results go to standard
     output, progress to standard error.
     """
-    from kdnas.workflow.preparing.early import check_model
+    from kdnas.evaluation.early import check_model
 
     settings, given, out = load_settings(None, flags), list(texts or []), sys.stdout
     if probabilities and not as_json:

@@ -111,17 +111,11 @@ def resume(
     training may change until its result is there; with other settings of full KD the student is
     trained again.
     """
-    from kdnas.runs.run_folder import Run
+    from kdnas.workflow.preparing.early import open_to_resume
 
     if dry_run and rebuild_study:
         raise KdnasError("--dry-run and --rebuild-study contradict each other: give one of them")
-    for name in ("trials", "budget") if finish else ():
-        if name in flags:
-            raise KdnasError(f"--finish and --{name} contradict each other: give one of them")
-    opened = Run.open(run, config or (), **flags)
-    from kdnas.workflow.preparing.early import check_settings
-
-    check_settings(opened.settings)
+    opened = open_to_resume(run, config or (), finish=finish, **flags)
     _finish(opened, rebuild_study=rebuild_study, finish=finish, dry_run=dry_run)
 
 

@@ -19,6 +19,7 @@ from kdnas.config.groups import OF_EVALUATION
 from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
+from kdnas.evaluation.early import check_model, check_tasks
 from kdnas.evaluation.foresee import foresee
 from kdnas.evaluation.scores import baseline, scores_and_intervals
 from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
@@ -97,7 +98,9 @@ def evaluate(
     check_known("evaluate", options, OF_EVALUATION)
     given = {"task": task, "data_dir": data_dir, **options}
     flags = {k: v for k, v in given.items() if v is not None}
+    check_model(fspath(model))
     settings = load_settings(config, flags, _of_run(Path(model)))
+    check_tasks(settings)
     tests = _scores_tests(split, fine_tune, predictions)
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}

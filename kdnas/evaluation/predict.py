@@ -16,6 +16,7 @@ from kdnas.config import Settings, load_settings
 from kdnas.distillation import training
 from kdnas.distillation.batches import PAD_MULTIPLE, padded
 from kdnas.errors import KdnasError
+from kdnas.evaluation.early import check_model
 from kdnas.evaluation.texts import Row, is_paired, rows_of
 from kdnas.files.artifact import damage, manifest_of
 from kdnas.runs.run_folder import holds_run
@@ -112,6 +113,7 @@ def load_classifier(
 
     Raises KdnasError where it is not there, not finished, damaged, or without a head.
     """
+    check_model(fspath(model))
     place = Path(model)
     is_run = (place / "config.yaml").exists()
     if is_run:
@@ -209,11 +211,6 @@ def _predict_chunk(
 
 def _load_checkpoint(name: str) -> tuple[PreTrainedModel, Any]:
     folder = Path(name)
-    if folder.is_dir() and not (folder / "config.json").exists():
-        raise KdnasError(
-            f"{name} is neither a run (no config.yaml) nor a checkpoint (no config.json); give the "
-            "folder of a finished kdnas search, or a checkpoint"
-        )
     if manifest_of(folder).exists() and (problem := damage(folder)):
         raise KdnasError(f"{problem}; make or copy the checkpoint again")
     config = load_config(name)

@@ -33,6 +33,7 @@ from kdnas.workflow.preparing.early import (
     check_purpose,
     check_settings,
     check_trial_options,
+    open_to_resume,
     shape_flags,
 )
 from kdnas.workflow.preparing.inputs import with_latency_input
@@ -149,9 +150,10 @@ def resume(
             then trained again.
 
     Raises:
-        KdnasError: The folder holds no run, its study is lost, or a change is not possible.
+        KdnasError: The folder holds no run, its study is lost, a change is not possible, or a new
+            total stands beside `finish`.
     """
-    opened = Run.open(Path(run), **changes)
+    opened = open_to_resume(Path(run), finish=finish, **changes)
     return load_run(complete(opened, rebuild_study=rebuild_study, finish=finish).folder)
 
 

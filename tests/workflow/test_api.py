@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +121,37 @@ def test_arguments_of_another_kind_are_refused(
 ) -> None:
     with pytest.raises(KdnasError, match=re.escape(message)):
         call(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"finish": True, "trials": 9}, "--finish and --trials contradict each other"),
+        ({"finish": True, "budget": "1h"}, "--finish and --budget contradict each other"),
+        ({"cache_limit": "x"}, "invalid --cache-limit 'x': expected a size"),
+        ({"device": "xpu"}, "this machine has none"),
+    ],
+)
+def test_a_refused_resume_changes_nothing(
+    changes: dict[str, Any], message: str, run: LoadedRun
+) -> None:
+    before = (run.folder / "config.yaml").read_text()
+    with pytest.raises(KdnasError, match=message):
+        kdnas.resume(run, **changes)
+    assert (run.folder / "config.yaml").read_text() == before
+
+
+def test_what_the_commands_refuse_at_once_the_functions_refuse(
+    run: LoadedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for call in (kdnas.predict, kdnas.evaluate):
+        with pytest.raises(KdnasError, match="there is no run runs/none here; give a run"):
+            call("runs/none", "mrpc")
+        with pytest.raises(KdnasError, match="invalid MODEL '': give a run, a checkpoint"):
+            call("", "mrpc")
+    monkeypatch.setenv("KDNAS_DATA_DIR", "/nowhere")
+    with pytest.raises(KdnasError, match="invalid KDNAS_DATA_DIR '/nowhere'"):
+        kdnas.evaluate(run)
 
 
 @pytest.mark.parametrize(

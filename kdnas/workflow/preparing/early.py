@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,12 @@ from kdnas.config.assistants import assistants_in, problem_of_assistants
 from kdnas.config.groups import OF_A_TRIAL
 from kdnas.config.names import joined
 from kdnas.errors import KdnasError
+from kdnas.evaluation.early import check_data_variable
 from kdnas.files.cache import check_cache, limit_in_bytes
 from kdnas.files.checkpoints import check_checkpoint
-from kdnas.runs.run_folder import RUNS, absolute_assistants, resolve
-from kdnas.runs.student import finished_student
+from kdnas.runs.run_folder import Run, absolute_assistants, resolve
 from kdnas.runs.tracking import check_tracker
-from kdnas.runtime.shown import quoted, shown
+from kdnas.runtime.shown import shown
 from kdnas.tasks import DEFAULT_TASK, TaskData, load_data, load_spec
 from kdnas.tasks.class_weights import check_class_weights
 from kdnas.tasks.formats.predictions import check_file
@@ -37,7 +36,7 @@ def check_settings(settings: Settings) -> None:
     for name in (settings.teacher, settings.student_base, settings.general_teacher):
         if name:
             check_checkpoint(name)
-    _check_data_variable()
+    check_data_variable()
     spec = load_spec(settings.task or DEFAULT_TASK, settings.tasks)
     check_class_weights(spec, settings.class_weights)
     if settings.teacher_predictions:
@@ -49,6 +48,22 @@ def check_settings(settings: Settings) -> None:
             _read[key] = _load(settings)
 
 
+def open_to_resume(
+    folder: Path, files: Sequence[Path] = (), *, finish: bool = False, **changes: Any
+) -> Run:
+    """A run that is to go on with changes to its settings; `finish`: with no further candidate.
+
+    Raises:
+        KdnasError: As of `Run.open` and `check_settings`; or `finish` stands beside a new total.
+    """
+    for name in ("trials", "budget") if finish else ():
+        if changes.get(name) is not None:
+            raise KdnasError(f"--finish and --{name} contradict each other: give one of them")
+    run = Run.open(folder, files, **changes)
+    check_settings(run.settings)
+    return run
+
+
 def task_data(settings: Settings) -> TaskData:
     """The data of a run's task, as read by `check_settings` or now.
 
@@ -56,28 +71,6 @@ def task_data(settings: Settings) -> TaskData:
         KdnasError: The task is unknown, or its data cannot be used.
     """
     return _read.pop(_key(settings), None) or _load(settings)
-
-
-def check_model(model: str) -> None:
-    """Raises KdnasError where a model is no run with a student, no checkpoint and no hub id."""
-    if not model.strip():
-        raise KdnasError(f"invalid MODEL {quoted(model)}: give a run, a checkpoint or a hub id")
-    if RUNS in Path(model).parents and not Path(model).exists():  # by its form also a hub's id
-        raise KdnasError(
-            f"there is no run {shown(model)} here; give a run, a checkpoint or a hub id"
-        )
-    if (Path(model) / "config.yaml").exists():
-        finished_student(Path(model))
-    else:
-        check_checkpoint(model)
-
-
-def check_tasks(settings: Settings) -> None:
-    """Raises KdnasError where an evaluation names an unknown task."""
-    _check_data_variable()
-    if settings.task and settings.task != "all":
-        for name in settings.task.split(","):
-            load_spec(name.strip(), settings.tasks)
 
 
 def check_purpose(settings: Settings, *, searches: bool) -> None:
@@ -164,12 +157,6 @@ def check_assistants_of_trial(trial: int | None, given: object) -> tuple[str, ..
     if problem := problem_of_assistants(words):
         raise KdnasError(problem)
     return words
-
-
-def _check_data_variable() -> None:
-    folder = os.environ.get("KDNAS_DATA_DIR")
-    if folder and not Path(folder).expanduser().is_dir():
-        raise KdnasError(f"invalid KDNAS_DATA_DIR {quoted(folder)}: there is no such folder")
 
 
 def _load(settings: Settings) -> TaskData:

@@ -13,14 +13,13 @@ import pytest
 
 from kdnas.config import Settings
 from kdnas.errors import KdnasError
+from kdnas.evaluation.early import check_model, check_tasks
 from kdnas.files.checkpoints import check_checkpoint, is_local
 from kdnas.tasks import TaskData
 from kdnas.workflow.preparing import early
 from kdnas.workflow.preparing.early import (
     check_choice,
-    check_model,
     check_settings,
-    check_tasks,
     task_data,
 )
 
