@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -24,7 +25,7 @@ from kdnas.cli.report import report
 from kdnas.cli.search import distill, resume, search, space, worker
 from kdnas.config.read import in_our_words
 from kdnas.errors import KdnasError
-from kdnas.files.atomic import is_full
+from kdnas.files.atomic import TOO_LARGE, lacks_room
 from kdnas.runtime.environment import check_environment, flush_streams, prepare_process
 from kdnas.runtime.interrupt import exit_code, listening, message
 from kdnas.runtime.plugins import load_plugins
@@ -122,10 +123,8 @@ def run() -> int:
     except KdnasError as error:
         return _failed(str(error), error.exit_code)
     except OSError as error:  # a file that no room has a better message for
-        if is_full(error):
-            return _failed(f"no space left on the disk of {error.filename or 'standard output'}")
-        if error.filename and error.strerror:
-            return _failed(f"cannot use {error.filename}: {error.strerror}")
+        if told := _of_a_file(error):
+            return _failed(told)
         raise
     except (KeyboardInterrupt, typer.Abort):
         return _failed(message(), exit_code())
@@ -138,6 +137,16 @@ def _of_usage(message: str) -> str:
         return message
     reason = re.sub(", unable to parse .*", "", found[2])
     return f"invalid {found[1]}: {in_our_words(reason)}"
+
+
+def _of_a_file(error: OSError) -> str | None:
+    """What an error says of a file or a stream; None where it names none."""
+    number, where = lacks_room(error), error.filename or "standard output"
+    if number == errno.EFBIG:
+        return f"cannot write {where}: {TOO_LARGE}"
+    if number:
+        return f"no space left on the disk of {where}"
+    return f"cannot use {where}: {error.strerror}" if error.filename and error.strerror else None
 
 
 def _failed(message: str, code: int = 2) -> int:

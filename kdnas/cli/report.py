@@ -75,6 +75,10 @@ def report(
         _markdown(runs, out)
         return
     page = out or (runs[0] / "report.html" if len(runs) == 1 else Path("compare.html"))
+    if out is None:
+        from kdnas.files.atomic import check_writable
+
+        check_writable(page.parent, "give --out FILE")
     if watch:
         _watch(runs[0], page, plotly_js, open_=open_)
         return

@@ -16,7 +16,8 @@ from kdnas.exporting.onnx import FILES, export_onnx
 from kdnas.exporting.push import check_login, push
 from kdnas.exporting.readme import append_readme
 from kdnas.files.artifact import MANIFEST
-from kdnas.files.atomic import replace_folder, write_json, write_text
+from kdnas.files.atomic import check_writable, replace_folder, write_json, write_text
+from kdnas.files.disk import existing
 from kdnas.measure.onnx import require_onnx
 from kdnas.runs.run_folder import Run
 from kdnas.runs.student import finished_student, tell_unfinished
@@ -62,8 +63,9 @@ def export(
         repository's address.
 
     Raises:
-        KdnasError: The student is missing or damaged, `out` is not empty, ONNX Runtime is
-            missing, an ONNX file differs from PyTorch, int8 loses too much, or the hub refuses.
+        KdnasError: The student is missing or damaged, `out` is not empty or cannot be written, ONNX
+            Runtime is missing, an ONNX file differs from PyTorch, int8 loses too much, or the hub
+            refuses.
     """
     run = run if isinstance(run, Run) else Run.open(Path(run))
     check_whole("trial", trial, 0)
@@ -79,6 +81,8 @@ def export(
     target = Path(out or source.with_name("export")) if out or files or not push_to_hub else None
     if target and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise KdnasError(f"{target} is not empty; choose another --out")
+    if target:
+        check_writable(existing(target.parent), "choose another --out")
     if files:
         require_onnx(f"--format {','.join(files)}")
     if push_to_hub:

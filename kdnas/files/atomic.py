@@ -20,8 +20,11 @@ from kdnas.runtime.console import say
 from kdnas.runtime.process import is_here, lives, process_name
 from kdnas.runtime.shown import quoted
 
-# No space; no quota; larger than this process may write (`ulimit -f`).
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# No space; no quota.
+FULL = {errno.ENOSPC, errno.EDQUOT}
+TOO_LARGE = "larger than this process may write (ulimit -f)"
+# A disk, a folder or a file that this user may only read.
+READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 # What other machines left is theirs to sweep, unless it is older than this.
 ABANDONED_SECONDS = 7 * 24 * 3600.0
 # A writer needs no longer between moving an old folder away and its new one into place.
@@ -40,10 +43,10 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
         private: Whether its owner alone may read it.
 
     Raises:
-        KdnasError: The disk is full.
+        KdnasError: The disk is full, or `path` cannot be written.
     """
     partial = _beside(path, PARTIAL)
-    with disk_full_in_words(path, needed):
+    with written_in_words(path, needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         try:
@@ -60,7 +63,7 @@ def replace_file(path: Path, needed: int | None = None, *, private: bool = False
 def make_file(path: Path) -> Iterator[Path]:
     """Like `replace_file`, but a file that another process made meanwhile stays."""
     partial = _beside(path, PARTIAL)
-    with disk_full_in_words(path):
+    with written_in_words(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path)
         try:
@@ -84,10 +87,10 @@ def replace_folder(path: Path, needed: int | None = None) -> Iterator[Path]:
     between. Arguments and errors are those of `replace_file`.
     """
     partial = _beside(path, PARTIAL)
-    _remove(partial)
-    restore(path)
-    sweep(path)
-    with disk_full_in_words(path, needed):
+    with written_in_words(path, needed):
+        _remove(partial)
+        restore(path)
+        sweep(path)
         try:
             partial.mkdir(parents=True)
             yield partial
@@ -140,14 +143,15 @@ def make_writable(folder: Path) -> None:
     check_writable(folder)
 
 
-def check_writable(folder: Path) -> None:
-    """Raises KdnasError where files cannot be written to a folder."""
+def check_writable(folder: Path, instead: str = "") -> None:
+    """Raises KdnasError where files cannot be written to a folder; `instead` says what to give."""
     probe = folder / f".writable.{process_name().replace(':', '~')}"
     try:
         probe.touch()
         probe.unlink(missing_ok=True)
     except OSError as error:
-        raise KdnasError(f"cannot write to {folder}: {error.strerror}") from None
+        hint = f"; {instead}" if instead else ""
+        raise KdnasError(f"cannot write to {folder}: {error.strerror}{hint}") from None
 
 
 def write_text(path: Path, text: str, private: bool = False) -> None:
@@ -173,10 +177,10 @@ def append_line(path: Path, line: str) -> None:
     """Adds a line to a text file, apart from what a crash cut short before it.
 
     Raises:
-        KdnasError: The disk is full.
+        KdnasError: The disk is full, or the file cannot be written.
     """
     set_aside_unless_file(path)
-    with disk_full_in_words(path), path.open("ab+") as file:
+    with written_in_words(path), path.open("ab+") as file:
         end = file.seek(0, os.SEEK_END)
         cut_short = end > 0 and file.seek(end - 1) >= 0 and file.read(1) != b"\n"
         file.write(f"{NEWLINE * cut_short}{line}\n".encode())
@@ -204,35 +208,60 @@ def set_aside(path: Path) -> Path:
 
 
 @contextmanager
-def disk_full_in_words(path: Path, needed: int | None = None) -> Iterator[None]:
-    """Turns the many errors of a full disk, met while the block writes `path`, into one line.
+def written_in_words(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turns the errors, met while the block writes `path`, that are no mistake into one line.
+
+    Of a full disk there are many.
 
     Raises:
-        KdnasError: The disk, or this user's quota, is full.
+        KdnasError: The disk, or this user's quota, is full; the file is larger than this process
+            may write; or this user may only read there.
     """
     try:
         yield
     except Exception as error:
-        if not is_full(error):
-            raise
-        existing = next(f for f in (path, *path.absolute().parents) if f.exists())
-        free = f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB"
-        size = f"it takes {needed / 1e6:,.1f} MB, " if needed else ""
-        raise KdnasError(
-            f"no space left to write {path}: {size}{free} are free there; make room, then "
-            "continue with kdnas resume (finished steps are kept)"
-        ) from None
+        if told := _in_words(error, path, needed):
+            raise KdnasError(told) from None
+        raise
 
 
-def is_full(error: BaseException | None) -> bool:
-    """Whether a full disk is behind an error; libraries wrap it in errors of their own."""
+def _in_words(error: Exception, path: Path, needed: int | None) -> str | None:
+    number = lacks_room(error)
+    if number is None:
+        if isinstance(error, OSError) and _forbids(error, path):
+            return f"cannot write to {path.parent}: {error.strerror}"
+        return None
+    size = f"it takes {needed / 1e6:,.1f} MB, " if needed else ""
+    again = "then continue with kdnas resume (finished steps are kept)"
+    if number == errno.EFBIG:
+        return f"cannot write {path}: {size}{TOO_LARGE}; raise that limit, {again}"
+    existing = next(f for f in (path, *path.absolute().parents) if f.exists())
+    free = f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB"
+    return f"no space left to write {path}: {size}{free} are free there; make room, {again}"
+
+
+def lacks_room(error: BaseException | None) -> int | None:
+    """The number of the error behind another that says that a file has no room; None for others.
+
+    Libraries wrap it in errors of their own.
+    """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
-            return True
-        if any(f"(os error {number})" in str(error) for number in FULL):  # from Rust
-            return True
+        for number in (*FULL, errno.EFBIG):
+            if isinstance(error, OSError) and error.errno == number:
+                return number
+            if f"(os error {number})" in str(error):  # from Rust
+                return number
         error = error.__cause__ or error.__context__
-    return False
+    return None
+
+
+def _forbids(error: OSError, path: Path) -> bool:
+    """Whether an error says that a path may not be written; others concern what was read."""
+    if error.errno not in READ_ONLY or not isinstance(error.filename, str):
+        return False
+    at, own = Path(error.filename).absolute(), path.absolute()
+    partial = _beside(own, PARTIAL)
+    return at in (own, *own.parents) or partial in (at, *at.parents)
 
 
 def _beside(path: Path, kind: str) -> Path:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from kdnas.errors import KdnasError
+from kdnas.files.atomic import written_in_words
 from kdnas.runtime.console import say
 
 DAY = 24 * 3600.0
@@ -28,18 +29,14 @@ def file_lock(
         refusal: The error message after that; default: what was waited for and where.
 
     Raises:
-        KdnasError: The lock was not free in time, or the file system has no locks.
+        KdnasError: The lock was not free in time, its file cannot be written, or the file system
+            has no locks.
     """
     lock = FileLock(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        try:
-            lock.acquire(timeout=min(timeout, SAY_AFTER))
-        except Timeout:
-            if timeout <= SAY_AFTER:
-                raise
-            say(f"waiting: {waiting_for}")
-            lock.acquire(timeout=timeout - SAY_AFTER)
+        with written_in_words(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _acquire(lock, waiting_for, timeout)
     except Timeout:
         raise KdnasError(
             refusal
@@ -54,3 +51,14 @@ def file_lock(
         yield
     finally:
         lock.release()
+
+
+def _acquire(lock: BaseFileLock, waiting_for: str, timeout: float) -> None:
+    """Waits for a lock, and says so once that takes long; raises Timeout in the end."""
+    try:
+        lock.acquire(timeout=min(timeout, SAY_AFTER))
+    except Timeout:
+        if timeout <= SAY_AFTER:
+            raise
+        say(f"waiting: {waiting_for}")
+        lock.acquire(timeout=timeout - SAY_AFTER)

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -167,11 +167,22 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Locks the run for this process; raises KdnasError where another holds it."""
+        """Locks the run for this process.
+
+        Raises:
+            KdnasError: Another process holds it, or its folder cannot be written.
+        """
+        check_writable(self.folder)
         what = f"another process works on {self.folder}"
         instead = f"join it with `kdnas worker {self.folder}`"
         refusal = f"{what}; {instead if self.settings.searches else 'wait until it is done'}"
         with file_lock(self.folder / ".lock", what, 0, refusal):
+            yield
+
+    @contextmanager
+    def looked_at(self) -> Iterator[None]:
+        """As `alone`, for who only reads: a folder that cannot be written needs no lock."""
+        with self.alone() if os.access(self.folder, os.W_OK) else nullcontext():
             yield
 
     def step(self, name: str, key: Mapping[str, Any]) -> Artifact[Any]:

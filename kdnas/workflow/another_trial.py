@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from kdnas.config import Settings
@@ -56,9 +55,8 @@ def distil_another(
     run, settings = context.run, context.settings
     url = storage_url(settings.storage, run.folder)
     with run.alone():
-        inputs, given, study, best_first, planned = _check_trial(
-            context, number, speedup, assistants
-        )
+        inputs, given, best_first, planned = _check_trial(context, number, speedup, assistants)
+        study = open_run_study(context, inputs.space)
         run.log("machine", host=platform.node(), **context.runtime.describe())
         with follow(planned):
             prepared = prepare(context, inputs, given)
@@ -92,21 +90,20 @@ def plan_trial(
         KdnasError: There is no study, or no such trial.
     """
     context = as_trained(context)
-    with context.run.alone():
+    with context.run.looked_at():
         return _check_trial(context, number, speedup, assistants)[-1]
 
 
 def _check_trial(
     context: Context, number: int | None, speedup: float | None, assistants: Sequence[str]
-) -> tuple[Inputs, Teacher, Study, list[FrozenTrial], Forecast]:
-    """What distilling a trial begins with: data, teacher, study, trials and plan."""
-    open_study_of(context.run)  # refuses where there is none
+) -> tuple[Inputs, Teacher, list[FrozenTrial], Forecast]:
+    """What distilling a trial begins with: data, teacher, trials and plan. Nothing is written."""
+    study = open_study_of(context.run)
     inputs = read_inputs(context)
     space = with_assistants(inputs.space, assistants, inputs.config, inputs.source)
     inputs = replace(inputs, space=space)
     check_same_data(context, inputs.data)
     given = load_given_teacher(context, inputs)
-    study = open_run_study(context, inputs.space)
     best_first = ranked_trials(study, number=number, speedup=speedup)
     winner = _taught(best_first[0], context.settings, space.assistants)
     check_assistants(context, inputs, winner.candidate)
@@ -116,7 +113,7 @@ def _check_trial(
     # A trial's time tells that of its own student; assistants are of sizes that are known.
     factor = share_of_time(study, best_first[0], context.settings)
     planned.plan.rescale("student", factor, [one.step for one in before])
-    return inputs, given, study, best_first, planned
+    return inputs, given, best_first, planned
 
 
 def home_of(context: Context, trial: Winner) -> Path:

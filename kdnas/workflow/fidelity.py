@@ -103,7 +103,7 @@ def _seconds_a_score(run: Run) -> float:
 
 def plan_fidelity(context: Context, count: int, seeds: int) -> Forecast:
     """What `fidelity` would do."""
-    with context.run.alone():
+    with context.run.looked_at():
         return _check(context, count, seeds)[-1]
 
 

@@ -166,7 +166,7 @@ def plan_search(context: Context, *, finish: bool = False) -> Forecast:
     Raises:
         KdnasError: Bad input or a lost study.
     """
-    with context.run.alone():
+    with context.run.looked_at():
         before = seconds_before(context.run)
         return _check(context, finish=finish, spent=lambda: before).forecast
 

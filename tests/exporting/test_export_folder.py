@@ -266,7 +266,7 @@ def test_a_full_disk_leaves_nothing(run: Run, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        with pytest.raises(KdnasError, match="no space left to write"):
+        with pytest.raises(KdnasError, match="cannot write .*/out: larger than this process"):
             export(run, "torch", out=tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
