@@ -84,6 +84,7 @@ class Run:
             if planned:
                 check_writable(existing(folder))
                 run.folder = Path(tempfile.mkdtemp(prefix="kdnas-plan-"))
+                run.settings = _lying_in(run.folder, run.settings)
                 run._made_here = [run.folder]
             run._begun_here = True
             run.save()
@@ -93,6 +94,8 @@ class Run:
     @classmethod
     def open(cls, folder: Path, files: Sequence[Path] = (), **changes: Any) -> Run:
         """Opens an existing run, with changes to its settings that `save` keeps.
+
+        Its `out` is where it lies, also where it was moved.
 
         Args:
             folder: The run folder.
@@ -121,6 +124,7 @@ class Run:
             _refuse_fixed(found, load_settings((), {}, folder / "config.yaml"), folder)
         if "more_epochs" not in {**known, **given}:  # begun before there was such an option
             found = found.model_copy(update={"more_epochs": False})
+        found = _lying_in(folder, found)
         run = cls(folder, _without_password(found))
         storage_url.keep_password(found.storage, folder)
         if run.settings != found:
@@ -253,6 +257,11 @@ def resolve(settings: Settings) -> Settings:
 def dump(settings: Settings) -> str:
     """Settings as YAML."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _lying_in(folder: Path, settings: Settings) -> Settings:
+    """The settings of a run in a folder, which may have been moved."""
+    return settings.model_copy(update={"out": folder.resolve()})
 
 
 def _without_password(settings: Settings) -> Settings:
