@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 from conftest import kdnas
 from support.stepwise import Stepwise
@@ -68,3 +69,18 @@ def test_narrow_embeddings_may_keep_a_limit_that_the_smallest_layers_break(
         else:
             with pytest.raises(KdnasError, match=f"1x8 .* e4 .*, has {narrow:,}"):
                 pipeline.check_limits()
+
+
+def test_a_limit_that_a_trial_kept_is_not_timed_again(make_run: Callable[..., Run]) -> None:
+    steps = Stepwise(make_run(speedup=500))
+    study = steps.open_study()
+    for scored in (False, True):  # one that was measured, then one that kept the limit
+        known = {"speedup": 501.0, **({"loss": 0.5} if scored else {})}
+        state = optuna.trial.TrialState.COMPLETE if scored else optuna.trial.TrialState.PRUNED
+        value = 0.5 if scored else None
+        study.add_trial(optuna.create_trial(state=state, value=value, user_attrs=known))
+        if scored:
+            steps.check_limits()
+        else:
+            with pytest.raises(KdnasError, match="--speedup 500 is out of reach"):
+                steps.check_limits()

@@ -217,7 +217,9 @@ def drop_teacher(run: Run) -> None:
 def check_limits(context: Context, inputs: Inputs) -> None:
     """Raises KdnasError where no candidate can meet the limits, before the teacher is trained."""
     settings, spec, space = context.settings, inputs.data.spec, inputs.space
-    limits = Limits.of(settings)
+    limits, study = Limits.of(settings), study_of(context) if settings.searches else None
+    if study is not None and has_score(study):  # one of its trials kept them
+        return
     asked = () if settings.searches else space.prunings  # a search may do without
     fastest = max(asked, key=lambda one: one.speedup, default=NOT_PRUNED)
     if limits or fastest.speedup:
