@@ -82,7 +82,7 @@ class _Ready:
     context: Context
     inputs: Inputs
     given: Teacher
-    changed: bool  # whether its fine-tuned teacher was trained with other settings
+    changed: bool  # whether its fine-tuned teacher is of other settings or data
     forecast: Forecast
 
 
@@ -118,6 +118,7 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
     say(f"run folder: {run.folder}")
     with follow(ready.forecast), tracking(settings, run.folder) as track:
         run.log("machine", host=platform.node(), **context.runtime.describe())
+        check_same_data(context, inputs.data)  # from here on things are made of them
 
         prepared = prepare(context, inputs, ready.given)  # 1 teacher, 2 space, 3 signal
         track.curves()
@@ -131,7 +132,6 @@ def _find(ready: _Ready, *, finish: bool) -> Report:
             random = random_search(prepared, study, finish=finish)
             track.curves()
         else:
-            check_same_data(context, inputs.data)
             before = _deliver_before(prepared)
         report = deliver(  # 5 distil, 6 evaluate, 7 report
             *(prepared, study, random, winner),
@@ -190,7 +190,7 @@ def _check(
     check_inputs(context, inputs)
     check_total(context)
     check_lessons(context, inputs.space)
-    changed = check_changes(context)
+    changed = check_changes(context, inputs.data)
     given = load_given_teacher(context, inputs, afresh=changed)
     tuned = (run.folder / "teacher" / "config.json").exists() and not changed
     if not tuned and (told := without_effect(context, inputs, given)):
@@ -281,6 +281,7 @@ def work_on_study(context: Context, *, check: bool) -> None:
     """
     inputs, given, planned = _check_work(context, check=check)
     study = open_run_study(context, inputs.space)
+    check_same_data(context, inputs.data)
     with follow(planned):
         prepared = prepare(context, inputs, given)
         search(prepared, study)

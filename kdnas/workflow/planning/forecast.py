@@ -109,7 +109,7 @@ def forecast(
         searches: Whether candidates are tried.
         students: Those to be trained for a report, with their assistants.
         trainings: Students to be trained in full beside those.
-        retrain_teacher: Whether its fine-tuned teacher was trained with other settings.
+        retrain_teacher: Whether its fine-tuned teacher is of other settings or data.
         spent: Seconds of the run's budget that are over; None where it does not limit this.
 
     Raises:

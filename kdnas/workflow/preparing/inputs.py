@@ -14,6 +14,7 @@ import torch
 from kdnas.config import Settings, every_recipe
 from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_TEACHER
 from kdnas.errors import KdnasError
+from kdnas.files.artifact import Artifact
 from kdnas.recipes.run_data import RunData, prepare_data
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
@@ -27,6 +28,7 @@ from kdnas.space import NOT_PRUNED, SearchSpace
 from kdnas.space.given_shape import with_assistants
 from kdnas.students import empty_student
 from kdnas.students.static import check_static
+from kdnas.study.attributes import FINGERPRINTS
 from kdnas.study.study import has_score
 from kdnas.teachers.load import (
     Teacher,
@@ -51,6 +53,11 @@ from kdnas.workflow.preparing.trials_spent import study_of, trials_spent
 from kdnas.workflow.preparing.vocabularies import Vocabularies, read_vocabularies
 
 GPU_BATCH = 32
+# The steps about a teacher and the data that it learns and is scored on.
+OF_THE_DATA = (
+    *("teacher-outputs", "teacher-threshold", "evaluate-teacher", "floor"),
+    *("fingerprint", "data"),
+)
 
 
 @dataclass(frozen=True)
@@ -171,11 +178,11 @@ def check_has_trials(context: Context) -> None:
         raise KdnasError(f"{folder} has no finished trial yet to ship; leave --finish out")
 
 
-def check_changes(context: Context) -> bool:
-    """Whether a setting changed that the teacher was trained with.
+def check_changes(context: Context, data: RunData) -> bool:
+    """Whether a setting, or the data, changed that the teacher was trained and scored with.
 
     Raises:
-        KdnasError: Settings changed that the scores of the study already depend on.
+        KdnasError: Settings or data changed that the scores of the study already depend on.
     """
     settings, run = context.settings, context.run
     before = Run.open(run.folder).settings
@@ -195,7 +202,13 @@ def check_changes(context: Context) -> bool:
             f"invalid --{names[0].replace('_', '-')} {new}: {depends} with {old} already; start "
             "another run with --out"
         )
-    return any(map(changed, of_teacher))
+    other = changed_part(context, data)
+    if other and _has_used_data(context):
+        raise _other_data(context, other)
+    if other:
+        told = f"the {other} data changed since {context.run.folder} began"
+        say(f"{told}: its teacher is prepared and scored again")
+    return bool(other) or any(map(changed, of_teacher))
 
 
 def _depends(context: Context) -> str:
@@ -207,11 +220,19 @@ def _depends(context: Context) -> str:
     return "the student was trained" if begun else ""
 
 
+def _has_used_data(context: Context) -> bool:
+    """Whether more than the teacher and its scores were made of the data."""
+    study = study_of(context) if context.settings.searches else None
+    # A search that has begun chooses its first candidates by them.
+    return bool(_depends(context)) or (study is not None and FINGERPRINTS in study.user_attrs)
+
+
 def drop_teacher(run: Run) -> None:
-    """Removes the run's fine-tuned teacher and what was found out about it."""
+    """Removes the run's fine-tuned teacher and what was found out about it and the data."""
     shutil.rmtree(run.folder / "teacher", ignore_errors=True)
-    for step in ("teacher-outputs", "teacher-threshold", "evaluate-teacher"):
-        (run.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
+    made = [run.folder / "steps" / f"{step}.json" for step in OF_THE_DATA]
+    for file in made:
+        file.unlink(missing_ok=True)
 
 
 def check_limits(context: Context, inputs: Inputs) -> None:
@@ -236,14 +257,33 @@ def check_limits(context: Context, inputs: Inputs) -> None:
 
 
 def check_same_data(context: Context, data: RunData) -> None:
-    """Raises KdnasError where the data are not those that the run began with."""
-    now = {"train": data.train, "distillation": data.distillation, **data.evaluation}
-    now |= {} if data.further is None else {"further": data.further}
-    found = {name: examples.fingerprint() for name, examples in now.items()}
-    before = context.run.step("data", {}).get(lambda: found)
-    for name, content in found.items():
-        if before.get(name, content) != content:
-            raise KdnasError(
-                f"the {name} data changed since {context.run.folder} began; restore the old files, "
-                "or start another run with --out"
-            )
+    """Raises KdnasError where the data are not those that the run began with, which it keeps."""
+    if changed := changed_part(context, data):
+        raise _other_data(context, changed)
+    _record_of_data(context).get(lambda: _contents(data))
+
+
+def changed_part(context: Context, data: RunData) -> str:
+    """A part of the data that is not as it was when the run began; empty where none is known."""
+    record = _record_of_data(context)
+    before, now = record.read() if record.done() else {}, _contents(data)
+    return next((name for name in now if before.get(name, now[name]) != now[name]), "")
+
+
+def _record_of_data(context: Context) -> Artifact[dict[str, str]]:
+    return context.run.step("data", {})
+
+
+def _contents(data: RunData) -> dict[str, str]:
+    """Fingerprints of the data, by part."""
+    parts = {"train": data.train, "distillation": data.distillation, **data.evaluation}
+    others = {"further": data.further, "selection": data.spare}
+    parts |= {name: part for name, part in others.items() if part is not None}
+    return {name: part.fingerprint() for name, part in parts.items()}
+
+
+def _other_data(context: Context, changed: str) -> KdnasError:
+    return KdnasError(
+        f"the {changed} data changed since {context.run.folder} began; restore the old files, or "
+        "start another run with --out"
+    )

@@ -115,9 +115,9 @@ def finish_search(prepared: Prepared, study: Study) -> None:
     Raises:
         KdnasError: As of `search`.
     """
+    _check_same(prepared, study)
     if evaluated(study):
         return
-    _check_same(prepared, study)
     say("no candidate was trained to the end yet: the best of those on rungs goes on")
     before, over = Deadline.of(study), Deadline(until=0.0, trials=1, seconds=1.0)
     over.write(study)

@@ -1,0 +1,154 @@
+"""Data that change between two sessions: the teacher is made again, or the data are refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import pytest
+from conftest import QUICK
+from support.stepwise import Stepwise
+
+from kdnas.config import Settings
+from kdnas.errors import KdnasError
+from kdnas.files.artifact import content_of, manifest_of
+from kdnas.files.atomic import read_json
+from kdnas.runs.context import open_context
+from kdnas.runs.run_folder import Run
+from kdnas.runtime.plan import Plan
+from kdnas.study.attributes import FINGERPRINTS
+from kdnas.workflow.pipeline import find_student, plan_search, work_on_study
+from kdnas.workflow.planning.forecast import Forecast
+from kdnas.workflow.preparing import prepare
+from kdnas.workflow.preparing.inputs import check_same_data
+from kdnas.workflow.searching.search import finish_search
+
+CHANGED = "data changed since"
+SCORED = {
+    **{"loss": 0.5, "reward": 0.5, "speedup": 2.0, "params": 1, "macs": 1, "seconds": 1.0},
+    **{"latency_ms": 1.0, "latency_iqr_ms": 0.1, "teacher_latency_ms": 2.0},
+}
+OF_A_SEARCH = ("random_control", "finalists", "screen", "mini_epochs")
+
+
+class StoppedError(Exception):
+    """As by Ctrl-C."""
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise StoppedError
+
+
+def go_on(run: Run, **changes: Any) -> None:
+    """Another session of a run, which is interrupted."""
+    with pytest.raises(StoppedError):
+        find_student(open_context(Run.open(run.folder, **changes)))
+
+
+def flip(file: Path) -> None:
+    """Turns the labels of MRPC the other way round."""
+    head, *lines = file.read_text().splitlines()
+    turned = [f"{1 - int(line[0])}{line[1:]}" for line in lines]
+    file.write_text("\n".join([head, *turned]) + "\n")
+
+
+@pytest.fixture(autouse=True)
+def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions begin at once: nothing is timed for a plan."""
+    facts: Any = None
+    empty = Forecast(facts, Plan([]), [])
+    monkeypatch.setattr("kdnas.workflow.pipeline.forecast", lambda *_, **__: empty)
+
+
+@pytest.fixture
+def rows(data_folder: Path, tmp_path: Path) -> Path:
+    """A copy of MRPC that a test may change."""
+    return Path(shutil.copytree(data_folder / "MRPC", tmp_path / "data" / "MRPC"))
+
+
+@pytest.fixture
+def make_one(teacher_folder: Path, data_folder: Path, tmp_path: Path) -> Callable[..., Run]:
+    """Makes a run of one student of a given shape."""
+
+    def make(**changes: Any) -> Run:
+        given: dict[str, Any] = {"teacher": str(teacher_folder), "task": "mrpc", **QUICK}
+        given |= {"data_dir": data_folder, "out": tmp_path / "run", "architecture": "1x16"}
+        left_out = {*OF_A_SEARCH, *(("epochs", "task_epochs") if "stages" in changes else ())}
+        kept = {name: value for name, value in given.items() if name not in left_out}
+        return Run.create(Settings(**{**kept, **changes}))
+
+    return make
+
+
+def test_the_teacher_of_mended_data_is_trained_and_scored_again(
+    rows: Path,
+    make_one: Callable[..., Run],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(prepare, "prepare_mini_kd", interrupt)  # the teacher has its scores
+    run = make_one(data_dir=rows.parent)
+    teacher, scores = run.folder / "teacher", run.folder / "steps" / "evaluate-teacher.json"
+    go_on(run)
+    before, said = content_of(teacher), read_json(scores)
+    for name in ("train", "dev"):
+        flip(rows / f"{name}.tsv")
+    plan_search(open_context(Run.open(run.folder)))
+    assert read_json(scores) == said and content_of(teacher) == before  # a plan changes nothing
+    capsys.readouterr()
+    go_on(run)
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"the train {CHANGED} {run.folder} began: its teacher is prepared and scored" in told
+    steps, now = Stepwise(Run.open(run.folder)), read_json(scores)
+    labels = steps.data.evaluation["validation"].labels
+    assert labels is not None and now["rows"]["validation"]["truth"] == labels.tolist()
+    assert now["scores"] == steps.score(steps.teacher.model) and content_of(teacher) != before
+    # A run that was begun before there was a record has none: its teacher stays.
+    trained, record = (teacher / "model.safetensors").stat(), run.folder / "steps" / "data.json"
+    for file in (record, manifest_of(record)):
+        file.unlink()
+    go_on(run)
+    assert CHANGED not in capsys.readouterr().out and read_json(scores) == now and record.exists()
+    assert (teacher / "model.safetensors").stat().st_mtime_ns == trained.st_mtime_ns
+
+
+def test_a_search_that_has_begun_refuses_other_data(
+    rows: Path, make_run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdnas.workflow.pipeline.prepare", interrupt)
+    steps = Stepwise(make_run(data_dir=rows.parent))
+    check_same_data(steps.context, steps.data)
+    study = steps.open_study()
+    flip(rows / "dev.tsv")
+    old = pytest.raises(KdnasError, match=f"the validation {CHANGED} .*run began; restore the old")
+    with old:  # a worker may not train this run's teacher again
+        work_on_study(open_context(Run.open(steps.run.folder)), check=False)
+    go_on(steps.run)
+    study.set_user_attr(FINGERPRINTS, {"source": "a", "tuned": "b"})
+    flip(rows / "dev.tsv")
+    with old:
+        find_student(open_context(Run.open(steps.run.folder)))
+
+
+@pytest.mark.parametrize("finish", [False, True])
+def test_a_search_with_a_scored_candidate_refuses_other_data(
+    rows: Path, make_run: Callable[..., Run], finish: bool
+) -> None:
+    steps = Stepwise(make_run(data_dir=rows.parent, trials=1))
+    check_same_data(steps.context, steps.data)
+    study = steps.open_study()
+    spaces, best = steps.space.distributions, steps.space.candidates[0].params
+    known = {"params": {name: best[name] for name in spaces}, "distributions": spaces}
+    study.add_trial(optuna.create_trial(**known, value=0.5, user_attrs=SCORED))
+    flip(rows / "dev.tsv")
+    old = pytest.raises(KdnasError, match=f"the validation {CHANGED} .*run began; restore the old")
+    again = Stepwise(Run.open(steps.run.folder))
+    with old:
+        find_student(again.context, finish=finish)
+    prepared: Any = SimpleNamespace(context=again.context, inputs=again.inputs)
+    with old:
+        finish_search(prepared, study)
