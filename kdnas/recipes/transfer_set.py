@@ -30,6 +30,8 @@ from kdnas.teachers.masked_lm import MaskedLM, has_masked_lm
 from kdnas.teachers.store import StoredSignal
 
 FILE = "transfer.jsonl.gz"
+# Those of several recipes on offer, too.
+FILES = "transfer*.jsonl.gz"
 TRIES = 20
 # The shares of those that nobody chose; refill is slow, and few checkpoints have its head.
 SHARES: dict[Any, float] = {

@@ -16,6 +16,7 @@ from kdnas.config.groups import OF_FINE_TUNING, OF_FULL_KD, OF_SCORING, OF_THE_T
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import Artifact
 from kdnas.recipes.run_data import RunData, prepare_data
+from kdnas.recipes.transfer_set import FILES as TRANSFER_FILES
 from kdnas.recipes.transfer_set import reads_transfer
 from kdnas.runs.context import Context
 from kdnas.runs.run_folder import Run, resolve
@@ -231,7 +232,7 @@ def drop_teacher(run: Run) -> None:
     """Removes the run's fine-tuned teacher and what was found out about it and the data."""
     shutil.rmtree(run.folder / "teacher", ignore_errors=True)
     made = [run.folder / "steps" / f"{step}.json" for step in OF_THE_DATA]
-    for file in made:
+    for file in (*run.folder.glob(TRANSFER_FILES), *made):
         file.unlink(missing_ok=True)
 
 

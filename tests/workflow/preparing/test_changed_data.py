@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from conftest import QUICK
 from support.stepwise import Stepwise
 
 from kdnas.config import Settings
+from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.files.artifact import content_of, manifest_of
 from kdnas.files.atomic import read_json
+from kdnas.recipes import full
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plan import Plan
@@ -152,3 +157,20 @@ def test_a_search_with_a_scored_candidate_refuses_other_data(
     prepared: Any = SimpleNamespace(context=again.context, inputs=again.inputs)
     with old:
         finish_search(prepared, study)
+
+
+def test_the_transfer_set_holds_the_logits_of_the_teacher_that_replaced_another(
+    make_one: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full, "train_by_stage", interrupt)  # the file is written
+    stage = {"name": "a", "data": "transfer", "losses": {"logits": 1}, "epochs": 1, "lr": 1e-3}
+    run = make_one(stages=[stage], transfer_rows=250)
+    go_on(run)
+    go_on(run, teacher_epochs=1.0)
+    steps = Stepwise(Run.open(run.folder))
+    lines = gzip.decompress((run.folder / "transfer.jsonl.gz").read_bytes()).splitlines()
+    kept = np.array([json.loads(line)["logits"] for line in lines])
+    own = steps.full.resources.transfer_rows
+    assert own is not None
+    theirs = predict(steps.teacher.model, own, steps.runtime, pad_id=steps.teacher.pad_id).numpy()
+    assert np.allclose(kept, theirs, atol=1e-5)
