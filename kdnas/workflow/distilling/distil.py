@@ -21,6 +21,7 @@ from kdnas.students.state import StudentState, state_artifact
 from kdnas.workflow.distilling.assistants import FOLDER as ASSISTANTS
 from kdnas.workflow.distilling.assistants import taught_by_assistant
 from kdnas.workflow.distilling.seeds import SEEDS, named, with_seed
+from kdnas.workflow.preparing.inputs import SHORT
 from kdnas.workflow.preparing.prepare import Prepared
 from kdnas.workflow.preparing.records import record_of
 
@@ -148,7 +149,7 @@ def after_mini_kd(
     saved = state_artifact(folder, candidate.params)
     if trial is not None and saved.done():
         return saved.read()
-    kept = state_artifact(work / "mini-KD", candidate.params)
+    kept = state_artifact(work / SHORT, candidate.params)
     if kept.done():
         return kept.read()
     state = prepared.mini.start(candidate)

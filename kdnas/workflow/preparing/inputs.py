@@ -54,6 +54,8 @@ from kdnas.workflow.preparing.trials_spent import study_of, trials_spent
 from kdnas.workflow.preparing.vocabularies import Vocabularies, read_vocabularies
 
 GPU_BATCH = 32
+# Where RUN/work keeps a student behind its short training; nothing depends on that yet.
+SHORT = "mini-KD"
 # The steps about a teacher and the data that it learns and is scored on.
 OF_THE_DATA = (
     *("teacher-outputs", "teacher-threshold", "evaluate-teacher", "floor"),
@@ -217,7 +219,9 @@ def _depends(context: Context) -> str:
     folder = context.run.folder
     if context.settings.searches:
         return "the study's candidates were scored" if trials_spent(context) > 0 else ""
-    begun = any((folder / name).exists() for name in ("work", "student", "controls"))
+    begun = any((folder / name).exists() for name in ("student", "controls"))
+    files = (at.relative_to(folder) for at in folder.glob("work/**/*") if at.is_file())
+    begun = begun or any(SHORT not in file.parts for file in files)
     return "the student was trained" if begun else ""
 
 
@@ -229,8 +233,12 @@ def _has_used_data(context: Context) -> bool:
 
 
 def drop_teacher(run: Run) -> None:
-    """Removes the run's fine-tuned teacher and what was found out about it and the data."""
-    shutil.rmtree(run.folder / "teacher", ignore_errors=True)
+    """Removes the run's fine-tuned teacher and what was found out about it and the data.
+
+    What a student learnt of it in its short training goes, too.
+    """
+    for name in ("teacher", "work"):
+        shutil.rmtree(run.folder / name, ignore_errors=True)
     made = [run.folder / "steps" / f"{step}.json" for step in OF_THE_DATA]
     for file in (*run.folder.glob(TRANSFER_FILES), *made):
         file.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ from kdnas.errors import KdnasError
 from kdnas.files.artifact import content_of, manifest_of
 from kdnas.files.atomic import read_json
 from kdnas.recipes import full
+from kdnas.workflow.distilling import distil
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plan import Plan
@@ -174,3 +175,17 @@ def test_the_transfer_set_holds_the_logits_of_the_teacher_that_replaced_another(
     assert own is not None
     theirs = predict(steps.teacher.model, own, steps.runtime, pad_id=steps.teacher.pad_id).numpy()
     assert np.allclose(kept, theirs, atol=1e-5)
+
+
+def test_a_teacher_that_was_replaced_leaves_nothing_that_students_learnt_of_it(
+    make_one: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_one(recipe="states")
+    with monkeypatch.context() as patched:
+        patched.setattr(full, "train_by_stage", interrupt)  # behind mini-KD
+        go_on(run)
+    assert [*run.folder.glob("work/**/mini-KD")]
+    with monkeypatch.context() as patched:
+        patched.setattr(distil, "after_mini_kd", interrupt)
+        go_on(run, teacher_epochs=1.0)
+    assert not [*run.folder.glob("work/**/*")]
