@@ -22,11 +22,11 @@ from kdnas.errors import KdnasError
 from kdnas.files.artifact import content_of, manifest_of
 from kdnas.files.atomic import read_json
 from kdnas.recipes import full
-from kdnas.workflow.distilling import distil
 from kdnas.runs.context import open_context
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.plan import Plan
 from kdnas.study.attributes import FINGERPRINTS
+from kdnas.workflow.distilling import distil
 from kdnas.workflow.pipeline import find_student, plan_search, work_on_study
 from kdnas.workflow.planning.forecast import Forecast
 from kdnas.workflow.preparing import prepare
