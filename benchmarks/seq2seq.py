@@ -36,7 +36,7 @@ SPEEDS = (2.0, 4.0)
 TEACHER, STUDENT, REFERENCES = "teacher", "student by KD", "references alone"
 TEXTS, BY_HAND = "sequence-level alone", "hand-picked by KD"
 KEYS = {STUDENT: "", REFERENCES: "references_only", TEXTS: "sequence_level_only"}
-KEYS |= {BY_HAND: "hand_picked", TEACHER: "teacher"}
+KEYS |= {BY_HAND: "hand_picked"}
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ def main() -> None:
     print("\n".join(_table(found)))
     if args.json and found:
         whole = read_json(args.json) or {}
-        whole["seq2seq"] = {**(whole.get("seq2seq") or {}), **entry(found)}
-        whole["seq2seq"] |= {"task": args.task, "command": _command(args)}
+        made = entry(found)
+        for speed in found:
+            made[speed] |= {"task": args.task, "command": _command(args)}
+        whole["seq2seq"] = {**(whole.get("seq2seq") or {}), **made}
         write_json(args.json, whole)
 
 

@@ -7,13 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kdnas.errors import KdnasError
-from kdnas.space.architecture import (
-    DECODER_FIELDS,
-    ENCODERS,
-    FIELDS,
-    HEAD_SIZE,
-    Architecture,
-)
+from kdnas.space.architecture import DECODER_FIELDS, ENCODERS, FIELDS, HEAD_SIZE, Architecture
 from kdnas.space.families import FAMILIES, Family, family_of
 
 DEPTH_STEPS = 6

@@ -35,7 +35,7 @@ Shape = Mapping[str, int | str]
 
 
 class _NoSuchStudentError(ValueError):
-    """No student of a teacher has the shape; whoever gave it is told by the option."""
+    """No student of the teacher has this shape; the message names the option that gave it."""
 
 
 def space_of_shape(config: Any, name: str, given: Shape) -> SearchSpace:

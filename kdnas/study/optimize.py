@@ -45,7 +45,7 @@ MAX_FAILURES = 3
 # Infeasible students in a row after which no more are asked for.
 MAX_INFEASIBLE = 100
 POLL_SECONDS = 2.0
-# After which a wait for other workers is told.
+# Seconds after which a search says which workers it waits for.
 ANNOUNCE_SECONDS = 10.0
 RANDOM_SEARCH = "random search"
 
