@@ -1,8 +1,15 @@
-"""The figures of benchmarks/search_worth.py: pairs of equally fast students, and what they show."""
+"""The figures of benchmarks/search_worth.py: pairs of equally fast students, and what they show.
+
+    python benchmarks/worth_figures.py docs/results.json
+
+prints the first table of docs/results.md, from all pairs of the entry `search-worth`.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +26,9 @@ AS_FAST = 0.05
 # The speed of the search's student, timed side by side with a picked shape.
 BESIDE = "searchs_speedup"
 CELL = ["task", "speed", "seed"]
+# How much of its teacher a search's student shall keep, by speed-up.
+AIMS = {2: 0.995, 4: 0.985, 8: 0.975}
+TASKS = {"mrpc": "MRPC", "wnut17": "WNUT-17", "qqp": "QQP", "stsb": "STS-B", "sst2": "SST-2"}
 # Of each cell.
 COLUMNS = [*CELL, "method", "score", "teacher", "speedup", "tried", "seconds", "missed"]
 
@@ -113,3 +123,47 @@ def table(frame: pd.DataFrame) -> list[str]:
         cells = [str(task), f"{speed}x", str(method), *cells, str(len(rows) - len(made))]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def published(found: Mapping[str, Any]) -> list[str]:
+    """Markdown: the pairs of an entry by task and speed, whatever their speeds; what is kept."""
+    both = pd.DataFrame([*found["pairs"], *found["slow_cores"]["pairs"]])
+    both["gain"] = both.search - both.hand_picked
+    rows = [_published(TASKS[task], both[both.task == task]) for task in TASKS]
+    rows.append(["**all**", *(f"**{cell}**" for cell in _published("all", both)[1:])])
+    by_speed = [both[both.speed == speed] for speed in AIMS]
+    kept = [found["retention"][f"{speed}x"] for speed in AIMS]
+    missed = (share < aim for share, aim in zip(kept, AIMS.values(), strict=True))
+    rows.append(_aside("won", (str(int((own.gain > 0).sum())) for own in by_speed)))
+    rows.append(_aside("p", map(_p_value, by_speed)))
+    rows.append(_aside("**kept of the teacher**", (f"**{share:.1%}**" for share in kept)))
+    rows.append(_aside("goal", (f"{aim:.1%}" for aim in AIMS.values())))
+    rows.append(_aside("", ("**missed**" if one else "reached" for one in missed)))
+    head = ["task", "pairs", "won", "gain, points", "p", *(f"at {speed}x" for speed in AIMS)]
+    lines = [f"| {' | '.join(row)} |".replace("  ", " ") for row in (head, *rows)]
+    return [lines[0], "|---" * len(head) + "|", *lines[1:]]
+
+
+def _published(name: str, own: pd.DataFrame) -> list[str]:
+    at = [own[own.speed == speed] for speed in AIMS]
+    cells = [f"{100 * one.gain.mean():+.1f} ({len(one)})" if len(one) else "-" for one in at]
+    won = str(int((own.gain > 0).sum()))
+    return [name, str(len(own)), won, f"{100 * own.gain.mean():+.1f}", _p_value(own), *cells]
+
+
+def _aside(name: str, cells: Iterable[str]) -> list[str]:
+    return [name, "", "", "", "", *cells]
+
+
+def _p_value(own: pd.DataFrame) -> str:
+    """Of a paired t-test, two-sided; of one pair there is none."""
+    if len(own) < 2:
+        return "-"
+    return f"{ttest_rel(own.search, own.hand_picked).pvalue:.3f}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The first table of docs/results.md.")
+    parser.add_argument("file", type=Path, help="docs/results.json")
+    whole = read_json(parser.parse_args().file) or {}
+    print("\n".join(published(whole["search-worth"])))
