@@ -62,7 +62,7 @@ def hand_picked(
 
     A person without a search takes every other layer, and the width that is fast enough. They keep
     the teacher's heads, as DistilBERT, TinyBERT and MiniLM do: among students of one speed, those
-    with fewer were worse (docs/results.md). One shape (`but`) is left out.
+    with fewer were worse (docs/results/students-of-one-speed.md). One shape (`but`) is left out.
     """
     teacher, space = space.teacher, space.whole  # nobody counts arithmetic by hand
     ratio = teacher.intermediate_size / teacher.hidden_size

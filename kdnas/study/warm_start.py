@@ -21,7 +21,7 @@ from kdnas.study.optimize import expected_trials
 from kdnas.study.samplers.table import LEARNING
 
 # One planned trial in this many; more of them cost a search more than they gave
-# (docs/results.md).
+# (docs/results/samplers.md).
 WARM_START_SHARE = 8
 # Within limits, few trials find little that is better than what a person would pick: those picks,
 # or two shapes at least. They leave the sampler half of the trials.

@@ -12,8 +12,8 @@ from kdnas.distillation.losses.base import DistillationLoss, Fitting
 from kdnas.distillation.outputs import ModelOutputs
 from kdnas.distillation.precision import working_precision
 
-# Shares of the states' variance: what held-out sentences preferred (docs/results.md), more where
-# few tokens would be learnt by heart.
+# Shares of the states' variance: what held-out sentences preferred (docs/results/decisions.md),
+# more where few tokens would be learnt by heart.
 RIDGE = 1e-2
 FEW_TOKENS = 45
 # How far bf16 may round a state, as a share of it. What varies by less is no signal (a first token

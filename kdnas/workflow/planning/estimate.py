@@ -39,7 +39,7 @@ OF_A_SPEED = 0.5
 # Where the student is frozen, a step is its forward pass: a third of the arithmetic.
 FROZEN = 1 / 3
 # Times that scatter are taken again; those of candidates end once their speed-up is known, on the
-# mean after this share of the passes (docs/results.md, Candidates side by side).
+# mean after this share of the passes (docs/results/speed.md, Timing until the speed-up is known).
 AGAIN, UNTIL_KNOWN = 1.5, 0.6
 # Building a student; intervals of a model's scores; tables, plots and pages.
 START_SECONDS, INTERVAL_SECONDS, PAGE_SECONDS = 0.3, 1.0, 5.0
