@@ -50,6 +50,19 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_the_first_table_of_the_results_is_of_all_published_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from worth_figures import published
+
+    docs = BENCHMARKS.parent / "docs"
+    found = json.loads((docs / "results.json").read_text(encoding="utf-8"))["search-worth"]
+    page = (docs / "results.md").read_text(encoding="utf-8")
+    first = page[page.index("|") :].split("\n\n")[0]
+    assert first.splitlines() == published(found)
+
+
 def test_gains_are_over_equally_fast_students_of_the_same_cell(cells: Path) -> None:
     from worth_figures import entry, results, table
 
