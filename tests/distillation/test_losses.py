@@ -10,7 +10,7 @@ from kdnas.distillation.losses.logits import logit_variance, unexplained_logits
 from kdnas.distillation.losses.relations import relation_loss
 from kdnas.tasks import TASK_TYPES, TaskType
 from kdnas.tasks.encode import Units
-from kdnas.tasks.types.base import LogitLoss
+from kdnas.tasks.types.values import LogitLoss
 
 CLASSES, SCORES = TASK_TYPES["classification"], TASK_TYPES["regression"]
 ONE = Units(torch.zeros(1, dtype=torch.long))

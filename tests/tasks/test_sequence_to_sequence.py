@@ -34,7 +34,7 @@ from kdnas.tasks.sequences import soft_targets
 from kdnas.tasks.sequences.floor import LEAD, NEAREST
 from kdnas.tasks.sequences.greedy import greedy_rules
 from kdnas.tasks.sequences.targets import first_read, read_targets
-from kdnas.tasks.types.base import object_rows
+from kdnas.tasks.types.values import object_rows
 from kdnas.teachers.load import Teacher, load_teacher
 
 KIND = TASK_TYPES["sequence-to-sequence"]

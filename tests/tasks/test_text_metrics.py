@@ -11,8 +11,8 @@ from sacrebleu.metrics import BLEU, CHRF
 
 from kdnas.tasks import TASK_TYPES, load_spec
 from kdnas.tasks.metrics import known_rows, score_intervals
-from kdnas.tasks.types.base import object_rows
 from kdnas.tasks.types.text_metrics import METRICS, signatures
+from kdnas.tasks.types.values import object_rows
 
 SAID = [
     "The dog bit the man.",

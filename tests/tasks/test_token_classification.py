@@ -44,7 +44,7 @@ from kdnas.tasks.load import TaskData
 from kdnas.tasks.metrics import answers_of, metrics_of
 from kdnas.tasks.sampling import hold_out, stratified_sample
 from kdnas.tasks.tagging.words import joined_words
-from kdnas.tasks.types.base import object_rows
+from kdnas.tasks.types.values import object_rows
 from kdnas.teachers.load import Teacher, load_teacher
 
 NER = TASK_TYPES["token-classification"]

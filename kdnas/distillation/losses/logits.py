@@ -13,7 +13,7 @@ from kdnas.distillation.outputs import ModelOutputs, OutputRequest
 from kdnas.distillation.top_logits import TEMPERATURES, top_divergence
 from kdnas.space.architecture import Architecture
 from kdnas.space.pruned import AnyArchitecture
-from kdnas.tasks.types.base import LogitLoss
+from kdnas.tasks.types.values import LogitLoss
 
 
 class TaskOptions(LossOptions):

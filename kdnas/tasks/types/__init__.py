@@ -9,14 +9,7 @@ from typing import Any
 from kdnas.runtime.console import say
 from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import DEFAULT_TYPE, Examples
-from kdnas.tasks.types.base import (
-    THRESHOLD,
-    UNSCALED,
-    LabelScale,
-    Submission,
-    TaskType,
-    threshold_of,
-)
+from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.metric import Metric
 from kdnas.tasks.types.multi_label import MultiLabel
@@ -24,6 +17,7 @@ from kdnas.tasks.types.question_answering import QuestionAnswering
 from kdnas.tasks.types.regression import Regression
 from kdnas.tasks.types.sequence_to_sequence import SequenceToSequence
 from kdnas.tasks.types.token_classification import TokenClassification
+from kdnas.tasks.types.values import THRESHOLD, UNSCALED, LabelScale, Submission, threshold_of
 
 TASK_TYPES: dict[str, TaskType] = {
     one.name: one

@@ -38,9 +38,10 @@ from kdnas.tasks.predicted import (
     share_of,
     smoothed,
 )
-from kdnas.tasks.types.base import RELATIONS, Constant, Submission, TaskType
+from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.joined_labels import hint_of_joined
 from kdnas.tasks.types.metric import Array, Metric, correlation, ratio
+from kdnas.tasks.types.values import RELATIONS, Constant, Submission
 
 if TYPE_CHECKING:
     from torch import Tensor

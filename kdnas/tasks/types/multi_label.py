@@ -23,7 +23,7 @@ from kdnas.tasks.examples import (
     shown,
 )
 from kdnas.tasks.predicted import SMOOTHING, PredictionError, log_odds, numbers_of, one_of, shares
-from kdnas.tasks.types.base import MARKS, Constant, LogitLoss, Submission, TaskType
+from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order
 from kdnas.tasks.types.label_cells import with_words
 from kdnas.tasks.types.label_metrics import (
@@ -38,6 +38,7 @@ from kdnas.tasks.types.label_metrics import (
     share_right,
 )
 from kdnas.tasks.types.metric import Array, Metric, ratio
+from kdnas.tasks.types.values import MARKS, Constant, LogitLoss, Submission
 
 if TYPE_CHECKING:
     from torch import Tensor

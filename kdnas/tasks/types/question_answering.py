@@ -40,8 +40,9 @@ from kdnas.tasks.questions.squad_metrics import (
     overlap,
 )
 from kdnas.tasks.questions.windows import NO_ANSWER, STRIDE, UNKNOWN, long_questions, windows_of
-from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
+from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.metric import Array, Metric, ratio
+from kdnas.tasks.types.values import Constant, LogitLoss, Submission, object_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

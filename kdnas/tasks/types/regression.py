@@ -16,16 +16,16 @@ from kdnas.runtime.formatting import in_decimals
 from kdnas.tasks.encode import Units
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.predicted import PredictionError, number_of
-from kdnas.tasks.types.base import (
+from kdnas.tasks.types.base import TaskType
+from kdnas.tasks.types.metric import Array, Metric, correlation
+from kdnas.tasks.types.values import (
     RELATIONS,
     UNSCALED,
     Constant,
     LabelScale,
     LogitLoss,
     Submission,
-    TaskType,
 )
-from kdnas.tasks.types.metric import Array, Metric, correlation
 
 if TYPE_CHECKING:
     from torch import Tensor

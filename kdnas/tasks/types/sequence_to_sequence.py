@@ -30,9 +30,10 @@ from kdnas.tasks.sequences.targets import (
     with_targets,
 )
 from kdnas.tasks.snippets import Reading
-from kdnas.tasks.types.base import Constant, LogitLoss, Submission, TaskType, object_rows
+from kdnas.tasks.types.base import TaskType
 from kdnas.tasks.types.metric import Array, Metric
 from kdnas.tasks.types.text_metrics import METRICS, signatures
+from kdnas.tasks.types.values import Constant, LogitLoss, Submission, object_rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -52,10 +52,10 @@ from kdnas.tasks.tagging.words import (
     piece_words,
     split_words,
 )
-from kdnas.tasks.types.base import Constant, Submission, object_rows
 from kdnas.tasks.types.classification import Classification
 from kdnas.tasks.types.entity_metrics import each_type, entity_metrics, precision, word_counts
 from kdnas.tasks.types.metric import Array, Metric
+from kdnas.tasks.types.values import Constant, Submission, object_rows
 
 
 class TokenClassification(Classification):

@@ -25,7 +25,7 @@ from kdnas.tasks.questions.squad_metrics import (
 )
 from kdnas.tasks.registry import load_spec
 from kdnas.tasks.types import TASK_TYPES
-from kdnas.tasks.types.base import object_rows
+from kdnas.tasks.types.values import object_rows
 
 METRICS = TASK_TYPES["question-answering"].metrics
 STORED = Path(__file__).parent / "squad_predictions.json.gz"

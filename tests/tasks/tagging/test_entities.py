@@ -22,7 +22,7 @@ from kdnas.tasks.tagging.words import (
     piece_words,
     split_words,
 )
-from kdnas.tasks.types.base import object_rows
+from kdnas.tasks.types.values import object_rows
 
 NER = TASK_TYPES["token-classification"]
 SCHEMES = {"BI": IOB2, "BIES": IOBES, "BILU": BILOU}
