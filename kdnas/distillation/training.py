@@ -106,14 +106,9 @@ def train(
         weights = stack.enter_context(precision)
         pace = Pace(schedule, schedule.steps(data.sizes), until)
         optimizer = _optimizer(weights.trained, schedule, runtime)
-        key = f"{schedule} {objective.described}{' alone' if freeze_model else ''}"
-        key += f" without {word_dropout:g} of the words" if word_dropout else ""
-        if data.class_weights is not None:
-            key += f" {data.class_weights.tolist()}"
+        key = _key(objective, data, schedule, freeze_model=freeze_model, word_dropout=word_dropout)
         state = Checkpoint(checkpoint, key, weights=weights, optimizer=optimizer, pace=pace)
-        resumed = team.broadcast(state.state_dict() if state.load() else None)
-        if resumed and not team.leads:
-            state.load_state_dict(resumed)
+        _resume(state, team)
         training = _Training(
             model, objective, data, source, pad_id, weights, optimizer, pace, runtime, team
         )
@@ -128,6 +123,27 @@ def train(
         increment_version(parameter)  # fused optimisers leave no trace of their changes
     model.eval()
     return TrainResult(pace.step, time.perf_counter() - start, pace.curve)
+
+
+def _key(
+    objective: WeightedLosses,
+    data: EncodedExamples,
+    schedule: Schedule,
+    *,
+    freeze_model: bool,
+    word_dropout: float,
+) -> str:
+    """What a checkpoint must be of for a training to go on from it."""
+    key = f"{schedule} {objective.described}{' alone' if freeze_model else ''}"
+    key += f" without {word_dropout:g} of the words" if word_dropout else ""
+    return key if data.class_weights is None else f"{key} {data.class_weights.tolist()}"
+
+
+def _resume(state: Checkpoint, team: Team) -> None:
+    """Loads a checkpoint where there is one; the team's other processes take the leader's."""
+    resumed = team.broadcast(state.state_dict() if state.load() else None)
+    if resumed and not team.leads:
+        state.load_state_dict(resumed)
 
 
 @dataclass(frozen=True)

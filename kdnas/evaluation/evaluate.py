@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
@@ -20,7 +20,7 @@ from kdnas.distillation.training import predict
 from kdnas.errors import KdnasError
 from kdnas.evaluation.data import Subject, find_tasks, prepare, read_tests, read_train
 from kdnas.evaluation.early import check_model, check_tasks
-from kdnas.evaluation.foresee import foresee
+from kdnas.evaluation.foresee import Foreseen, foresee
 from kdnas.evaluation.scores import baseline, scores_and_intervals
 from kdnas.evaluation.tuning import Outcome, Point, Tuner, plan
 from kdnas.files.atomic import make_writable, read_json, write_json, write_text
@@ -96,11 +96,7 @@ def evaluate(
         KdnasError: The checkpoint, the data or an option cannot be used.
     """
     check_known("evaluate", options, OF_EVALUATION)
-    given = {"task": task, "data_dir": data_dir, **options}
-    flags = {k: v for k, v in given.items() if v is not None}
-    check_model(fspath(model))
-    settings = load_settings(config, flags, _of_run(Path(model)))
-    check_tasks(settings)
+    settings = _settings_of(model, config, {"task": task, "data_dir": data_dir, **options})
     tests = _scores_tests(split, fine_tune, predictions)
     points = plan(settings, grid, lrs, batch_sizes, epochs, seeds)
     tuning = {"grid": grid, "lrs": lrs, "batch-sizes": batch_sizes, "epochs": epochs}
@@ -130,15 +126,7 @@ def evaluate(
         stays=out is not None,
         predictions=None if predictions is None else Path(predictions),
     )
-    if not dry_run:
-        _check_folders(job)
-    planned = foresee(subjects, job.trains, points, seeds, runtime, job.folder)
-    if dry_run:
-        return planned.described
-    for line in planned.lines if job.trains else ():
-        say(line)
-    with following(planned.plan) if job.trains else nullcontext():
-        return _evaluate_all(job)
+    return _planned(job).described if dry_run else _carry_out(job)
 
 
 @dataclass(frozen=True)
@@ -163,6 +151,19 @@ class _Job:
     folder: Path
     stays: bool
     predictions: Path | None
+
+
+def _settings_of(
+    model: str | PathLike[str],
+    config: str | Path | Sequence[str | Path] | None,
+    given: Mapping[str, Any],
+) -> Settings:
+    """Settings from files and from the options that were given, else those of a run."""
+    flags = {name: value for name, value in given.items() if value is not None}
+    check_model(fspath(model))
+    settings = load_settings(config, flags, _of_run(Path(model)))
+    check_tasks(settings)
+    return settings
 
 
 def _scores_tests(split: str, fine_tune: bool | None, predictions: Path | str | None) -> bool:
@@ -230,6 +231,21 @@ def _check_folders(job: _Job) -> None:
             pass
     if job.predictions:
         make_writable(job.predictions)
+
+
+def _planned(job: _Job) -> Foreseen:
+    """What an evaluation will do, after a few steps of training where it trains."""
+    return foresee(job.subjects, job.trains, job.points, job.seeds, job.runtime, job.folder)
+
+
+def _carry_out(job: _Job) -> dict[str, Any]:
+    """Says the plan, and does it."""
+    _check_folders(job)
+    planned = _planned(job)
+    for line in planned.lines if job.trains else ():
+        say(line)
+    with following(planned.plan) if job.trains else nullcontext():
+        return _evaluate_all(job)
 
 
 def _evaluate_all(job: _Job) -> dict[str, Any]:

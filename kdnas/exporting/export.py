@@ -70,38 +70,23 @@ def export(
     run = run if isinstance(run, Run) else Run.open(Path(run))
     check_whole("trial", trial, 0)
     check_number("max_drop", max_drop, 0, 1)
-    words = [formats] if isinstance(formats, str) else formats
-    named = [name.strip() for word in words for name in word.split(",")]
-    for name in named:
-        if name not in FORMATS:
-            raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
-    wanted = [name for name in FORMATS if name in named]
+    wanted = _wanted(formats)
     source = finished_student(run.folder, trial, student)
     files = [name for name in wanted if name in FILES]
     target = Path(out or source.with_name("export")) if out or files or not push_to_hub else None
-    if target and target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise KdnasError(f"{target} is not empty; choose another --out")
     if target:
-        check_writable(existing(target.parent), "choose another --out")
+        _check_target(target)
     if files:
         require_onnx(f"--format {','.join(files)}")
     if push_to_hub:
-        if not (source / CARD).exists():
-            raise KdnasError(
-                f"{source} has no model card yet; finish the run: `kdnas resume {run.folder}`"
-            )
-        check_login(push_to_hub)
+        _check_push(run, source, push_to_hub)
     if source.parent == run.folder:
         tell_unfinished(run.folder)
     model, tokenizer = load_checked(run.folder, trial, student)
     result: dict[str, Any] = {}
     if target:
         with replace_folder(target) as partial:
-            weights = () if "torch" in wanted else ("*.safetensors*", MANIFEST)
-            _copy(source, partial, weights)
-            if (card := partial / CARD).exists():
-                text = card_at(card.read_text(encoding="utf-8"), target.resolve())
-                write_text(card, text if "torch" in wanted else card_without_code(text))
+            _copy_student(source, partial, target, whole="torch" in wanted)
             if files:
                 size = sum(file.stat().st_size for file in source.glob("*.safetensors"))
                 given = (run, model, tokenizer, size, partial, files)
@@ -113,6 +98,40 @@ def export(
     if push_to_hub:
         result["pushed"] = push(target or source, push_to_hub, private)
     return result
+
+
+def _wanted(formats: str | Iterable[str]) -> list[str]:
+    """The formats that are named, in the order of FORMATS; KdnasError for an unknown one."""
+    words = [formats] if isinstance(formats, str) else formats
+    named = [name.strip() for word in words for name in word.split(",")]
+    for name in named:
+        if name not in FORMATS:
+            raise KdnasError(f"invalid --format {name!r}{nearest(name, FORMATS)}")
+    return [name for name in FORMATS if name in named]
+
+
+def _check_target(target: Path) -> None:
+    """Raises KdnasError where a folder holds something or cannot be written."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise KdnasError(f"{target} is not empty; choose another --out")
+    check_writable(existing(target.parent), "choose another --out")
+
+
+def _check_push(run: Run, source: Path, repository: str) -> None:
+    """Raises KdnasError where a student has no card yet, or the hub would refuse it."""
+    if not (source / CARD).exists():
+        raise KdnasError(
+            f"{source} has no model card yet; finish the run: `kdnas resume {run.folder}`"
+        )
+    check_login(repository)
+
+
+def _copy_student(source: Path, folder: Path, target: Path, *, whole: bool) -> None:
+    """Copies a student, its card as it reads in the target; unless `whole` without weights."""
+    _copy(source, folder, () if whole else ("*.safetensors*", MANIFEST))
+    if (card := folder / CARD).exists():
+        text = card_at(card.read_text(encoding="utf-8"), target.resolve())
+        write_text(card, text if whole else card_without_code(text))
 
 
 def _copy(source: Path, folder: Path, left_out: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from kdnas.config import Settings
 from kdnas.distillation.generation import beams_of
 from kdnas.errors import KdnasError
 from kdnas.evaluation.answers import restore_threshold
@@ -107,15 +108,12 @@ def export_onnx(
     if "int8" in formats:
         entries.append(_in_int8(plain, small, rules, scoring))
         change = scoring.change(entries[0].scores, entries[-1].scores, max_drop)
-    points: list[tuple[int, int]] = []
     if timing:
         entries[:0] = _teacher_entries(run, scoring.spec)
-        timed = (settings.latency_batch, settings.latency_length), THROUGHPUT
-        points = [(batch, min(length, longest)) for batch, length in timed]
+    points = _points(settings, longest) if timing else []
     compared = _compare(entries, points, settings.latency_quiet)
     if "onnx" not in formats:
-        for file in onnx_files(plain, writes=rules is not None):
-            file.unlink()
+        _remove(plain, rules)
     return {
         "files": {name: _names(folder, name, rules) for name in formats},
         "inputs": list(session.names),
@@ -128,6 +126,18 @@ def export_onnx(
         **_facts(model, tokenizer, scoring, longest),
         "writing": _writing(model, rules, left_out, alike) if rules else None,
     }
+
+
+def _points(settings: Settings, longest: int) -> list[tuple[int, int]]:
+    """The batches and lengths at which models are timed."""
+    timed = (settings.latency_batch, settings.latency_length), THROUGHPUT
+    return [(batch, min(length, longest)) for batch, length in timed]
+
+
+def _remove(path: Path, rules: GreedyRules | None) -> None:
+    """Removes the files of a model in ONNX."""
+    for file in onnx_files(path, writes=rules is not None):
+        file.unlink()
 
 
 def _facts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -87,17 +87,12 @@ def load_data(
     names = set(wanted) - {held_out}
     if held_out in wanted or spec.lacks_classes or (_may_have_rare(spec) and source.has("train")):
         names.add("train")
-    kind = spec.task_type
-    raw = {split: source.read(split) for split in spec.splits if split in names}
     skip = skip_malformed or spec.skip_malformed
-    for split, rows in raw.items():
-        # Before anything is said of labels, which may be few because the texts are.
-        _check_rows(rows, spec, skip, needs_labels=split not in spec.test_splits)
-        if kind.answers_by_id and split != "train":
-            _check_ids(rows)
+    raw = _read(source, spec, names, skip)
     found = spec.lacks_classes
     if found:
-        spec = _with_classes(spec, kind.with_plain_labels(raw["train"], ()), skip)
+        plain = spec.task_type.with_plain_labels(raw["train"], ())
+        spec = _with_classes(spec, plain, skip)
     as_read = raw.get("train")
     raw = {
         split: _plain_labels(replace(rows, ids=not found, train=as_read), spec)
@@ -116,16 +111,41 @@ def load_data(
     if held_out and "train" in parts:
         parts["train"], parts[held_out] = hold_out(parts["train"])
     chosen = {split: parts[split] for split in wanted}
-    assumed = tuple(
+    of_train = held_out if held_out in chosen else None
+    data = TaskData(spec, chosen, source.description, of_train, _assumed(raw, chosen, of_train))
+    return fewer_scored(data, most_scored)
+
+
+def _read(source: Source, spec: TaskSpec, names: Set[str], skip: bool) -> dict[str, RawSplit]:
+    """The splits of these names, their rows checked.
+
+    Raises:
+        KdnasError: Rows are malformed, and not to be skipped, or have the same id.
+    """
+    raw = {split: source.read(split) for split in spec.splits if split in names}
+    for split, rows in raw.items():
+        # Before anything is said of labels, which may be few because the texts are.
+        _check_rows(rows, spec, skip, needs_labels=split not in spec.test_splits)
+        if spec.task_type.answers_by_id and split != "train":
+            _check_ids(rows)
+    return raw
+
+
+def _assumed(
+    raw: Mapping[str, RawSplit], chosen: Container[str], held_out: str | None
+) -> tuple[str, ...]:
+    """How the files of the chosen splits were read where that is not the usual way.
+
+    `held_out` is the split that was taken from the training rows, if one was.
+    """
+    found = tuple(
         f"{Path(rows.source).name}: {'; '.join(rows.assumed)}"
         for split, rows in raw.items()
-        if rows.assumed and (split in chosen or held_out in chosen)
+        if rows.assumed and (split in chosen or held_out)
     )
-    if held_out in chosen:
-        assumed += (f"no {held_out} file: a tenth of the training rows, held out, stands in",)
-    of_train = held_out if held_out in chosen else None
-    data = TaskData(spec, chosen, source.description, of_train, assumed)
-    return fewer_scored(data, most_scored)
+    if held_out is None:
+        return found
+    return (*found, f"no {held_out} file: a tenth of the training rows, held out, stands in")
 
 
 def fewer_scored(data: TaskData, most: int | None) -> TaskData:

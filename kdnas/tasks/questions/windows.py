@@ -97,27 +97,23 @@ def windows_of(
     heads = {question: _head(frame, ids) for question, ids in short.items()}
     after = np.array(frame.after, np.int32)
     ids, types, positions, spans, labels = [], [], [], [], []
-    for row, first, last in places:
-        head, piece = heads[questions[row]], known[contexts[row]]
-        count = last - first
-        ids += [head, piece.ids[first:last], after]
+    for window in places:
+        head, piece = heads[questions[window.row]], known[contexts[window.row]]
+        part, count = slice(window.first, window.last), window.last - window.first
+        ids.append(np.concatenate([head, piece.ids[part], after]))
+        spans.append(_spans(piece, part))
+        positions.append(_positions(len(head), count))
         if frame.types is not None:
             types.append(_types(frame.types, len(head), count))
-        positions += [np.zeros(1, np.int32), np.arange(count, dtype=np.int32) + len(head)]
-        span = np.zeros((count + 1, 2), np.int32)
-        span[1:, 0], span[1:, 1] = piece.starts[first:last], piece.ends[first:last]
-        spans.append(span)
         if answers is not None:
-            labels.append(_labels(piece, first, last, answers[row]))
-    sizes = np.array([len(s) for s in spans], np.int64)
-    lengths = sizes - 1 + [len(heads[questions[w.row]]) + len(after) for w in places]
+            labels.append(_labels(piece, window.first, window.last, answers[window.row]))
     return EncodedExamples(
         input_ids=np.concatenate([np.zeros(0, np.int32), *ids]),
         token_type_ids=np.concatenate(types) if types else None,
-        offsets=offsets_of(lengths.astype(np.int64)),
+        offsets=offsets_of(np.array([len(one) for one in ids], np.int64)),
         labels=np.concatenate(labels) if labels else None,
         task_type=examples.task_type,
-        units=offsets_of(sizes),
+        units=offsets_of(np.array([len(one) for one in spans], np.int64)),
         positions=np.concatenate([np.zeros(0, np.int32), *positions]),
         rows=np.array([window.row for window in places], np.int64),
         spans=np.concatenate([np.zeros((0, 2), np.int32), *spans]),
@@ -220,6 +216,18 @@ def _parts(tokens: int, room: int, stride: int) -> list[tuple[int, int]]:
 def _head(frame: Frame, question: Ids) -> Ids:
     """All that comes before the context."""
     return np.concatenate([frame.before, question, frame.between]).astype(np.int32)
+
+
+def _spans(piece: Pieces, part: slice) -> NDArray[np.int32]:
+    """Where the units of a window are in its context, shape (units, 2); that of no answer at 0."""
+    spans = np.zeros((part.stop - part.start + 1, 2), np.int32)
+    spans[1:, 0], spans[1:, 1] = piece.starts[part], piece.ends[part]
+    return spans
+
+
+def _positions(head: int, context: int) -> NDArray[np.int32]:
+    """The places of a window's units among its tokens: the first, and those behind its head."""
+    return np.concatenate([np.zeros(1, np.int32), np.arange(context, dtype=np.int32) + head])
 
 
 def _types(

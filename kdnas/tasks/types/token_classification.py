@@ -34,7 +34,6 @@ from kdnas.tasks.predicted import (
     smoothed,
 )
 from kdnas.tasks.tagging.answers import (
-    Sentence,
     in_text,
     onnx_code,
     tagged_words,
@@ -44,12 +43,12 @@ from kdnas.tasks.tagging.answers import (
 from kdnas.tasks.tagging.entities import OUTSIDE, Tags, iob1_to_iob2
 from kdnas.tasks.tagging.given_entities import further_pieces, tags_of_entities
 from kdnas.tasks.tagging.outside_bias import LEAST_ENTITIES, outside_bias
+from kdnas.tasks.tagging.units import sentences, tags_of_pieces, unit_pieces
 from kdnas.tasks.tagging.word_tagger import tagger
 from kdnas.tasks.tagging.words import (
     RUN,
     WORDS_IN_RUN,
     joined_words,
-    piece_words,
     split_words,
 )
 from kdnas.tasks.types.classification import Classification
@@ -268,35 +267,23 @@ class TokenClassification(Classification):
         data = tokenise(examples, tokenizer, max_length, places)
         words = examples.words or [split_words(text) for text in examples.text]
         tags = Tags(examples.classes)
-        inside = np.array([*tags.inside, self.no_label], np.int64)
-        positions, spans, labels = list[Array](), list[Array](), list[Array]()
         truths = [None] * len(examples) if examples.labels is None else examples.labels
-        for offsets, of_text, truth in zip(places, words, truths, strict=True):
-            word = piece_words(offsets, of_text)
-            highest = np.maximum.accumulate(np.concatenate([[-1], word]))[:-1]
-            first = word > highest
-            at = np.flatnonzero(word >= 0 if label_all_pieces else first)
-            ids = np.full(len(at), self.no_label)
-            if truth is not None:
-                ids = np.array(truth, np.int64)[word[at]]
-                ids = np.where(first[at], ids, inside[ids]) if label_all_pieces else ids
-            positions.append(at.astype(np.int32))
-            spans.append(np.stack([word[at], word[at] + 1], -1).astype(np.int32))
-            labels.append(ids.astype(np.int64))
-        rows = zip(examples.text, words, truths, strict=True)
-        references = [
-            Sentence(text, tuple(ends.reshape(-1).tolist()), truth, tags.outside)
-            for text, ends, truth in rows
+        units = [
+            unit_pieces(offsets, of_text, further=label_all_pieces)
+            for offsets, of_text in zip(places, words, strict=True)
         ]
-        found = np.empty(len(references), dtype=object)
-        found[:] = references
+        inside = np.array([*tags.inside, self.no_label], np.int64)
+        labels = [
+            tags_of_pieces(pieces, truth, inside, self.no_label)
+            for pieces, truth in zip(units, truths, strict=True)
+        ]
         return replace(
             data,
             labels=None if examples.labels is None else _together(labels, np.int64),
-            units=offsets_of(np.array([len(part) for part in positions], np.int64)),
-            positions=_together(positions, np.int32),
-            spans=np.concatenate([np.zeros((0, 2), np.int32), *spans]),
-            references=found,
+            units=offsets_of(np.array([len(one.positions) for one in units], np.int64)),
+            positions=_together([one.positions for one in units], np.int32),
+            spans=np.concatenate([np.zeros((0, 2), np.int32), *(one.spans for one in units)]),
+            references=sentences(examples.text, words, truths, tags.outside),
         )
 
     def encoding_notes(

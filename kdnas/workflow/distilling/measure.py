@@ -22,6 +22,7 @@ from kdnas.measure.latency import cells_for, latency_grid
 from kdnas.measure.onnx import runtime_name
 from kdnas.measure.quiet import how_measured
 from kdnas.recipes.full import stage_on_labels
+from kdnas.recipes.run_data import RunData
 from kdnas.recipes.stages import longer_for
 from kdnas.report.model import (
     VERSION,
@@ -230,40 +231,24 @@ def make_report(
         seeds: By the name of a student, the scores of its trainings with several seeds.
     """
     context, inputs, teacher = prepared.context, prepared.inputs, prepared.teacher
-    settings, spec = context.settings, inputs.data.spec
-    candidate, folder = shipped.candidate, shipped.folder
-    student = _model_fields(prepared, shipped)
-    costs = measured(prepared, candidate, folder)["costs"]
+    spec, candidate, folder = inputs.data.spec, shipped.candidate, shipped.folder
+    student = _student(prepared, study, winner, shipped, seeds.get(shipped.name))
     known = evaluated_teacher(context, inputs, teacher)
     lows = [low for low in (known["baseline"], floor(context, inputs)) if low]
-    rows = measured(prepared, candidate, folder)["rows"]
+    made = measured(prepared, candidate, folder)
+    rows = made["rows"]
     others = {c.name: measured(prepared, c.candidate, c.folder)["rows"] for c in controls}
     others |= {low["name"]: low["rows"] for low in lows}
     grid = latency_table(prepared, candidate, folder)
     report = Report(
         version=VERSION,
         kdnas=__version__,
-        task=spec.name,
-        task_type=spec.type,
-        dataset=spec.hub.path if spec.hub else spec.name,
-        dataset_config=spec.hub.name if spec.hub else None,
-        dataset_name=" ".join(filter(None, (spec.benchmark, spec.name.upper()))),
-        evaluation=list(spec.evaluation),
-        examples={split: part.row_count for split, part in inputs.data.evaluation.items()},
-        main_score=spec.main_score,
+        **_task_fields(inputs.data),
         verdict="",
-        speedup=student["speedup"],
+        speedup=student.speedup,
         speedup_wanted=speedup,
-        teacher=_teacher_model(prepared, known, costs["teacher_latency_ms"]),
-        student=Student(
-            name=candidate.label,
-            trial=_trial_of(study, settings, winner, candidate) if study else None,
-            latency_iqr_ms=costs["latency_iqr_ms"],
-            threshold=(read_json(folder / "config.json") or {}).get(THRESHOLD),
-            seeds=seeds.get(shipped.name),
-            pruned=_pruned(prepared, shipped),
-            **student,
-        ),
+        teacher=_teacher_model(prepared, known, made["costs"]["teacher_latency_ms"]),
+        student=student,
         baselines=[Baseline(name=b["name"], scores=b["scores"]) for b in lows],
         comparisons=comparisons(spec, rows, others),
         kept=kept(spec, rows, known["rows"]),
@@ -271,15 +256,47 @@ def make_report(
         selection=selection,
         data=data_facts(inputs.data),
         disagreement=disagreement(spec, inputs.data.scored, rows, known["rows"]),
-        student_base=name_of_base(settings),
+        student_base=name_of_base(context.settings),
         controls=[_control_model(prepared, c, seeds.get(c.name)) for c in controls],
         search=_search(prepared, study, random, winner) if study else None,
         latency=[LatencyCell(**cell) for cell in grid],
-        recipe=_stages(prepared, shipped, student["architecture"]),
+        recipe=_stages(prepared, shipped, student.architecture),
         seconds=context.run.seconds(),
         environment=_environment(context),
     )
     return report.model_copy(update={"verdict": verdict(report)})
+
+
+def _task_fields(data: RunData) -> dict[str, Any]:
+    """What a report says of the task, and of the rows that are scored."""
+    spec = data.spec
+    return {
+        "task": spec.name,
+        "task_type": spec.type,
+        "dataset": spec.hub.path if spec.hub else spec.name,
+        "dataset_config": spec.hub.name if spec.hub else None,
+        "dataset_name": " ".join(filter(None, (spec.benchmark, spec.name.upper()))),
+        "evaluation": list(spec.evaluation),
+        "examples": {split: part.row_count for split, part in data.evaluation.items()},
+        "main_score": spec.main_score,
+    }
+
+
+def _student(
+    prepared: Prepared, study: Study | None, winner: Winner, made: Control, seeds: Seeds | None
+) -> Student:
+    """What a report says of the student that ships."""
+    fields, candidate = _model_fields(prepared, made), made.candidate
+    settings = prepared.context.settings
+    return Student(
+        name=candidate.label,
+        trial=_trial_of(study, settings, winner, candidate) if study else None,
+        latency_iqr_ms=measured(prepared, candidate, made.folder)["costs"]["latency_iqr_ms"],
+        threshold=(read_json(made.folder / "config.json") or {}).get(THRESHOLD),
+        seeds=seeds,
+        pruned=_pruned(prepared, made),
+        **fields,
+    )
 
 
 def _stages(prepared: Prepared, made: Control, shape: AnyArchitecture) -> list[TrainedStage]:

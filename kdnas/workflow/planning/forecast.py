@@ -115,13 +115,8 @@ def forecast(
     Raises:
         KdnasError: The budget is too short for one trial and its student.
     """
-    folder = context.run.folder
-    tuned = (folder / "teacher" / "config.json").exists() and not retrain_teacher
-    tune = not tuned and is_tuned(context, inputs, given)
-    cached = tune and is_tuned_in_cache(context, inputs, given)
-    space = inputs.space
-    left = trials_left(context, space=space) if searches else 0.0
-    random = trials_left(context, control=True, space=space) if searches else 0.0
+    tune, cached = _is_to_be_tuned(context, inputs, given, retrain_teacher)
+    left, random = _trials_to_come(context, inputs) if searches else (0.0, 0.0)
     trained = as_trained(context).settings
     missing = [one for one in students if left > 0 or not one.is_made(trained)]
     trains = bool(left or random or missing or trainings)
@@ -144,23 +139,52 @@ def forecast(
         ahead = sum(step.seconds for step in before)
         ahead += estimate.warm_start(left) if screens else 0.0
         todo = _allotted(context, estimate, todo, ahead, spent, unmeasured)
-    steps = [*before, *_in_order(estimate, todo, screens=screens)]
-    reported = {str(one.place.parent) for one in missing if one.kind is Kind.REPORT}
-    elsewhere = sum(one.is_student and one.group in reported for one in missing)
     to_train = sum(step.kind == "student" for step in todo.students)
+    steps = [*before, *_in_order(estimate, todo, screens=screens)]
     if students:
-        seconds = estimate.report(unmeasured + to_train - elsewhere)
-        steps.append(Step("report", "evaluate and report", {"report": seconds}, "report"))
+        steps.append(_report(estimate, unmeasured + to_train - _reported_elsewhere(missing)))
     if trainings:
-        seconds = trainings * sum(estimate.recipe(signal=False).values())
-        title = several(trainings, "training") + " in full"
-        steps.append(Step(TRAININGS, title, {TRAININGS: seconds}, "student"))
+        steps.append(_trainings(estimate, trainings))
     count = to_train + bool(trainings)
     disks = disk_needed(context, inputs, given, tunes=tune, students=count)
     tuning = {"tunes_teacher": tune and not cached, "tuned_in_cache": cached}
     facts = planned_facts(context, inputs, given, todo.trials, tuning)
     each = estimate.trial() if left or random else math.inf
     return Forecast(facts, Plan(steps), disks, todo.left_out, each)
+
+
+def _is_to_be_tuned(
+    context: Context, inputs: Inputs, given: Teacher, afresh: bool
+) -> tuple[bool, bool]:
+    """Whether the teacher is still to be fine-tuned, and whether the cache has it fine-tuned."""
+    there = (context.run.folder / "teacher" / "config.json").exists() and not afresh
+    tune = not there and is_tuned(context, inputs, given)
+    return tune, tune and is_tuned_in_cache(context, inputs, given)
+
+
+def _trials_to_come(context: Context, inputs: Inputs) -> tuple[float, float]:
+    """Trials that are left of the search and of random search."""
+    space = inputs.space
+    return trials_left(context, space=space), trials_left(context, control=True, space=space)
+
+
+def _reported_elsewhere(missing: Sequence[Training]) -> int:
+    """How many of the students to be trained stand in a report of their own."""
+    reported = {str(one.place.parent) for one in missing if one.kind is Kind.REPORT}
+    return sum(one.is_student and one.group in reported for one in missing)
+
+
+def _report(estimate: Estimate, unmeasured: int) -> Step:
+    """The run's report, with so many models to be measured."""
+    parts = {"report": estimate.report(unmeasured)}
+    return Step("report", "evaluate and report", parts, "report")
+
+
+def _trainings(estimate: Estimate, count: int) -> Step:
+    """Trainings in full that stand in no report."""
+    seconds = count * sum(estimate.recipe(signal=False).values())
+    title = several(count, "training") + " in full"
+    return Step(TRAININGS, title, {TRAININGS: seconds}, "student")
 
 
 def _in_order(estimate: Estimate, todo: Allotment, *, screens: bool) -> list[Step]:
