@@ -5,7 +5,7 @@ The score of a search ranks students after a short training; the order after a l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
         MissedLimitError: No trial keeps the speed-up that is asked for.
     """
     context = prepared.context
-    settings, run = context.settings, context.run
+    settings = context.settings
     best_first = ranked_trials(study, speedup=settings.speedup)
     labelled = prepared.rows(TEACHERS_VOCABULARY).selection.labels is not None
     count = settings.finalists if labelled else 1
@@ -63,33 +63,11 @@ def distil_finalists(prepared: Prepared, study: Study) -> Winner:
     )
     if labelled:
         found += _made_before(prepared, best_first, found)
-    if len(found) == 1:
-        _put_in_place(context, found[0])
-        run.step("finalists", {}).write([])
-        all_found(context).write(len(found))
-        return found[0]
-    trials = {trial.number: trial for trial in best_first}
-    made = [
-        Control(SEARCHED, one.candidate, place_of_finalist(context, one, False)) for one in found
-    ]
-    agreed = [agreement_of(prepared, one) if can_agree(prepared) else None for one in made]
-    scored = [
-        _scored(prepared, one, agreement, trials[winner.trial or 0])
-        for one, agreement, winner in zip(made, agreed, found, strict=True)
-    ]
-    place_of_best = _best(prepared, made, agreed)
-    best, winner = scored[place_of_best], found[place_of_best]
-    told = ", ".join(f"trial {one.trial} {one.chosen_by:.4f}" for one in scored)
-    what = "score" if best.agreement is None else "agreement with the teacher"
-    why = ""
-    if best.chosen_by < max(one.chosen_by for one in scored):
-        why = ", the first in the search: no other is above it by more than a standard error"
-    say(
-        f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the "
-        f"search's{why}"
-    )
+    winner, scored = found[0], list[Finalist]()
+    if len(found) > 1:  # of one alone nothing is asked
+        winner, scored = _chosen(prepared, {trial.number: trial for trial in best_first}, found)
     _put_in_place(context, winner)
-    run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
+    context.run.step("finalists", {}).write([one.model_dump(mode="json") for one in scored])
     all_found(context).write(len(found))
     return winner
 
@@ -146,6 +124,41 @@ def _made_before(
         if limit is None or speed_of_student(prepared, one.candidate, place, where) >= limit:
             made.append(one)
     return made
+
+
+def _chosen(
+    prepared: Prepared, trials: Mapping[int, FrozenTrial], found: Sequence[Winner]
+) -> tuple[Winner, list[Finalist]]:
+    """The best of several finalists, and what each was judged by; says so.
+
+    Args:
+        prepared: Of the run.
+        trials: By number, those of the finalists among them.
+        found: The finalists in the search's order.
+    """
+    places = [place_of_finalist(prepared.context, one, False) for one in found]
+    made = [Control(SEARCHED, one.candidate, at) for one, at in zip(found, places, strict=True)]
+    agreed = [agreement_of(prepared, one) if can_agree(prepared) else None for one in made]
+    scored = [
+        _scored(prepared, one, agreement, trials[winner.trial or 0])
+        for one, agreement, winner in zip(made, agreed, found, strict=True)
+    ]
+    place = _best(prepared, made, agreed)
+    _tell(scored, scored[place])
+    return found[place], scored
+
+
+def _tell(scored: Sequence[Finalist], best: Finalist) -> None:
+    """Says by what the best of some finalists was chosen."""
+    told = ", ".join(f"trial {one.trial} {one.chosen_by:.4f}" for one in scored)
+    what = "score" if best.agreement is None else "agreement with the teacher"
+    why = ""
+    if best.chosen_by < max(one.chosen_by for one in scored):
+        why = ", the first in the search: no other is above it by more than a standard error"
+    say(
+        f"finalists' {what} on training rows held out: {told}; trial {best.trial} is the "
+        f"search's{why}"
+    )
 
 
 def _best(
