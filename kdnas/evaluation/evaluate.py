@@ -33,8 +33,8 @@ from kdnas.runtime.jobs import job
 from kdnas.students.pruning import is_sliced, sliced
 from kdnas.tasks import DEFAULT_TASK, TASK_TYPES, EncodedExamples, TaskSpec
 from kdnas.tasks.metrics import task_score
-from kdnas.tasks.types import THRESHOLD, threshold_of
-from kdnas.teachers.load import keeps_threshold, load_config, load_teacher
+from kdnas.tasks.types import threshold_of
+from kdnas.teachers.load import load_config, load_teacher
 
 RESULTS = "evaluation.json"
 VALIDATION, TEST = "validation", "test"
@@ -326,24 +326,17 @@ def _tuned(
 def _as_it_is(subject: Subject, runtime: Runtime) -> tuple[dict[str, Any], PreTrainedModel]:
     """Scores of a checkpoint with a head for the task; KdnasError where it has none."""
     words, options = subject.label_map, subject.options
-    teacher = load_teacher(subject.model, subject.spec, label_map=words, options=options)
+    scored = list(subject.splits.values())
+    teacher = load_teacher(
+        subject.model, subject.spec, label_map=words, options=options, scored=scored
+    )
     if not teacher.has_head:
         raise KdnasError(
             f"{subject.model!r} lacks weights of the head that its config describes; "
             "--fine-tune trains one"
         )
-    _settle_threshold(subject, teacher.model)
     model = sliced(teacher.model)
     return {**_scored(subject, model, runtime), "sliced": is_sliced(model)}, model
-
-
-def _settle_threshold(subject: Subject, model: PreTrainedModel) -> None:
-    """A checkpoint from elsewhere answers every question of a task in which all have answers."""
-    kind = subject.spec.task_type
-    if kind.given_threshold is None or keeps_threshold(load_config(subject.model)):
-        return
-    usual = [kind.usual_threshold(data) for data in subject.splits.values()]
-    setattr(model.config, THRESHOLD, next((one for one in usual if one is not None), None))
 
 
 def _scored(subject: Subject, model: PreTrainedModel, runtime: Runtime) -> dict[str, Any]:

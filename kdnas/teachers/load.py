@@ -26,7 +26,7 @@ from kdnas.runtime.formatting import several
 from kdnas.space import Architecture, family_of
 from kdnas.space.derivation import teacher_architecture
 from kdnas.space.families import FAMILIES
-from kdnas.tasks import TaskSpec, TaskType, embedded_teacher, task_type_of
+from kdnas.tasks import EncodedExamples, TaskSpec, TaskType, embedded_teacher, task_type_of
 from kdnas.tasks.encode import padding_id
 from kdnas.tasks.types import THRESHOLD, UNSCALED, LabelScale
 from kdnas.teachers.head import order_outputs
@@ -180,17 +180,13 @@ def load_parts(name: str) -> tuple[Any, Any]:
     return config, tokenizer
 
 
-def keeps_threshold(config: Any) -> bool:
-    """Whether a checkpoint says how its outputs become answers, be it by a threshold or by none."""
-    return any(hasattr(config, name) for name in ("kdnas_task_type", THRESHOLD))
-
-
 def load_teacher(
     name: str,
     spec: TaskSpec | None,
     seed: int = 0,
     label_map: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    scored: Sequence[EncodedExamples] = (),
 ) -> Teacher:
     """A teacher with a head for the task: its own where it has one, else a fresh one.
 
@@ -204,6 +200,7 @@ def load_teacher(
             default: matched by their names, else as they are.
         options: By which inputs are encoded for it; a model keeps what its users need. Texts that
             it writes are in any case no longer than its decoder has positions.
+        scored: The splits that it is loaded to answer, where they are known.
 
     Raises:
         KdnasError: Some part cannot be loaded, the encoder does not fit its config, the label map
@@ -221,8 +218,7 @@ def load_teacher(
             task.auto_class.from_pretrained, name, ignore_mismatched_sizes=True, **head
         )
     model.config.architectures = [type(model).__name__]
-    if task.given_threshold is not None and not keeps_threshold(config):
-        setattr(model.config, THRESHOLD, task.given_threshold)
+    _settle_threshold(model, config, task, scored)
     _tell_vocabulary(name, model.config)
     fit_embeddings(model, tokenizer, vocabulary_size(name, config, tokenizer))
     if spec:
@@ -235,6 +231,21 @@ def load_teacher(
     if order:
         order_outputs(model, order)
     return Teacher(name, model.eval(), tokenizer, trained, order=order)
+
+
+def _settle_threshold(
+    model: Any, config: Any, task: TaskType, scored: Sequence[EncodedExamples]
+) -> None:
+    """Gives a checkpoint from elsewhere a threshold: that of the rows to answer, where known.
+
+    So it answers every question of a task in which all have answers. What kdnas saved says itself
+    how its outputs become answers, be it by a threshold or by none.
+    """
+    says = any(hasattr(config, name) for name in ("kdnas_task_type", THRESHOLD))
+    if task.given_threshold is None or says:
+        return
+    usual = [task.usual_threshold(data) for data in scored] if scored else [task.given_threshold]
+    setattr(model.config, THRESHOLD, next((one for one in usual if one is not None), None))
 
 
 def has_decoder(config: Any) -> bool:

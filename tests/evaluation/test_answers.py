@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from support.tiny import save_animals, save_squad
 from transformers import AutoModelForQuestionAnswering, AutoModelForTokenClassification
 
 from kdnas.distillation.training import predict
-from kdnas.evaluation import evaluate as evaluate_module
 from kdnas.evaluation.answers import settle_answers
 from kdnas.runtime.device import Runtime
 from kdnas.tasks import TASK_TYPES, encode, load_data, load_spec
@@ -90,9 +88,7 @@ def test_a_checkpoint_from_elsewhere_answers_all_that_have_answers(
     folder = save_squad(tmp_path, train=20, dev=20, impossible=impossible)
     spec = load_spec("squad2" if impossible else "squad")
     rows = encode(load_data(spec, folder).splits["train"], small_tokenizer(), 64)
-    subject = SimpleNamespace(spec=spec, model=str(tmp_path / "model"), splits={"train": rows})
-    model = load_teacher(subject.model, spec).model
-    evaluate_module._settle_threshold(cast(Any, subject), model)
+    model = load_teacher(str(tmp_path / "model"), spec, scored=[rows]).model
     assert threshold_of(model.config) == threshold
 
 
