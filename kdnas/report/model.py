@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     ConfigDict,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    WrapSerializer,
 )
 
 from kdnas.errors import KdnasError
 from kdnas.files.atomic import read_json, write_text
+from kdnas.report.part import Interval, Part, Ratio, Score, Shape
+from kdnas.report.searched import Search
 from kdnas.runtime.formatting import in_millions
-from kdnas.space import AnyArchitecture
-from kdnas.space.architecture import OWN_SIZES
 
 VERSION = 1
 HAND_PICKED = "hand-picked, as fast"
@@ -34,26 +28,6 @@ ON_LABELS = "fine-tuned without KD"
 AS_FAST = 0.15
 P_VALUE = 0.05
 NEAREST = "hand-picked, nearest in speed"
-
-# Decimals that are written.
-Score = Annotated[float, AfterValidator(partial(round, ndigits=5))]
-Ratio = Annotated[float, AfterValidator(partial(round, ndigits=3))]
-Seconds = Annotated[float, AfterValidator(partial(round, ndigits=2))]
-Interval = tuple[float, float]
-
-
-def _fields(shape: AnyArchitecture, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-    """A shape's fields; a size of heads or of embeddings where it is their own."""
-    return {name: value for name, value in whole(shape).items() if value or name not in OWN_SIZES}
-
-
-Shape = Annotated[AnyArchitecture, WrapSerializer(_fields)]
-
-
-class Part(BaseModel):
-    """A part of the report; unknown keys are an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Seeds(Part):
@@ -264,101 +238,6 @@ class Disagreement(Part):
     rows: int
     of: int
     samples: list[Sample]
-
-
-class Spread(Part):
-    """Seconds that trials took."""
-
-    median: Seconds
-    least: Seconds
-    most: Seconds
-
-
-class Found(Part):
-    """What one search found; `seconds` are its trials', summed over all processes."""
-
-    evaluated: int
-    best_reward: Score
-    hypervolume: Score
-    seconds: Seconds
-
-
-class Best(Part):
-    """The best student of a search, at some speed-up or of all."""
-
-    trial: int
-    name: str
-    architecture: Shape
-    score: Score
-    speedup: Ratio
-    reward: Score
-
-
-class TooSlow(Part):
-    """A trial with a better score than the winner that is too slow, timed at length."""
-
-    trial: int
-    name: str
-    speedup: Ratio  # at length; its trial says what it was in the search
-
-
-class Budget(Part):
-    """The best student of either search that is at least `speedup` times as fast as the teacher."""
-
-    speedup: float
-    search: Best | None
-    random_search: Best | None
-
-
-class Bargain(Part):
-    """A student of the search beside the winner: how much its score differs, how fast it is."""
-
-    trial: int
-    name: str
-    difference: Score  # its score less the winner's
-    times: Ratio  # its speed-up over the winner's
-
-
-class Finalist(Part):
-    """One of the best trials of a search, distilled in full."""
-
-    trial: int
-    name: str
-    score: Score  # of the search, after a short training
-    selection: Score  # its main score after full KD, on training rows held out
-    agreement: float | None = None  # with the teacher, on the same rows; None where none is known
-
-    @property
-    def chosen_by(self) -> float:
-        """What the best finalist has most of."""
-        return self.selection if self.agreement is None else self.agreement
-
-
-class Search(Found):
-    """How the search went, and its settings."""
-
-    sampler: str
-    objective: str
-    trials: int
-    distinct: int
-    seen: int
-    infeasible: int
-    space: int
-    seconds_per_trial: Spread
-    budgets: list[Budget]
-    random_search: Found | None
-    bargains: list[Bargain] = []
-    too_slow: list[TooSlow] = []
-    finalists: list[Finalist] = []  # where several were distilled, the best by the search first
-    finalists_tau: float | None = None  # Kendall's, between their two scores
-    rungs: int
-    speedup_wanted: float | None
-    fastest: float | None = None  # speed-up of the fastest student tried
-    max_params: int | None
-    alpha: float
-    beta: float
-    cost: str
-    seed: int
 
 
 class LatencyCell(Part):

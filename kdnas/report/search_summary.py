@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdnas.config import Settings
 from kdnas.config.duration import duration
-from kdnas.report.model import Bargain, Best, Budget, Finalist, Found, Search, Spread, TooSlow
+from kdnas.report.searched import Bargain, Best, Budget, Finalist, Found, Search, Spread, TooSlow
 from kdnas.report.trials_table import finished, front, records, seconds_of_scores
 from kdnas.runs.run_folder import Run
 from kdnas.runtime.formatting import in_digits

@@ -8,9 +8,10 @@ from textwrap import wrap
 from kdnas.report.about import faster_line, predict_line
 from kdnas.report.data import ReportData
 from kdnas.report.family import family_lines
-from kdnas.report.model import Best, Found, Report, Search
+from kdnas.report.model import Report
 from kdnas.report.pace import pace_words
 from kdnas.report.search_summary import bargain_line, progress_lines
+from kdnas.report.searched import Best, Found, Search
 from kdnas.runtime.formatting import WIDTH, short_path, table_lines
 from kdnas.tasks import TASK_TYPES
 

@@ -14,8 +14,9 @@ from made_runs import report_of
 
 from kdnas.config import Settings
 from kdnas.report.card import model_card
-from kdnas.report.model import HAND_PICKED, Bargain, DataFacts
+from kdnas.report.model import HAND_PICKED, DataFacts
 from kdnas.report.search_summary import bargain_line, bargain_words, search_summary
+from kdnas.report.searched import Bargain
 from kdnas.report.terminal import closing_lines
 from kdnas.report.trials_table import finished, front, seconds_of_scores, trial_table
 from kdnas.report.verdict import verdict

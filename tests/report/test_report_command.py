@@ -19,8 +19,9 @@ from support.processes import Child
 from kdnas.report import watch
 from kdnas.report.compare import names_of
 from kdnas.report.data import read_run
-from kdnas.report.model import Finalist, Report
+from kdnas.report.model import Report
 from kdnas.report.search_summary import TOO_SLOW
+from kdnas.report.searched import Finalist
 from kdnas.report.worth import worth
 from kdnas.report.write import rewrite_report
 from kdnas.runs.run_folder import Run

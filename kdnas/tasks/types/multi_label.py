@@ -10,22 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from kdnas.errors import KdnasError
 from kdnas.tasks.bag_of_words import BagOfWords
 from kdnas.tasks.encode import EncodedExamples, Units
 from kdnas.tasks.examples import (
-    WHOLE,
     Examples,
-    Label,
-    NoLabel,
-    RawSplit,
-    plain_word,
     shown,
 )
 from kdnas.tasks.predicted import SMOOTHING, PredictionError, log_odds, numbers_of, one_of, shares
 from kdnas.tasks.types.base import TaskType
-from kdnas.tasks.types.classification import FAR, KNOWING, class_names, in_order
-from kdnas.tasks.types.label_cells import with_words
+from kdnas.tasks.types.classification import FAR, KNOWING
 from kdnas.tasks.types.label_metrics import (
     average_precision,
     average_precision_of,
@@ -37,21 +30,21 @@ from kdnas.tasks.types.label_metrics import (
     pooled_correlation,
     share_right,
 )
+from kdnas.tasks.types.label_sets import LabelSets
 from kdnas.tasks.types.metric import Array, Metric, ratio
-from kdnas.tasks.types.values import MARKS, Constant, LogitLoss, Submission
+from kdnas.tasks.types.values import Constant, LogitLoss, Submission
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT_THRESHOLD = 0.5
 _LOWEST = 1e-4  # of thresholds that are chosen, and 1 less the highest
-_MANY = 20
 # Rows times labels that the floor learns.
 _FLOOR_CELLS, _FLOOR_ROWS = 1_000_000, 2_000
 _NONE = "(none)"
 
 
-class MultiLabel(TaskType):
+class MultiLabel(LabelSets, TaskType):
     """Any of several labels for each example; labels are float32 of 0 and 1, (rows, labels).
 
     Predictions are logits less that of the threshold, of the same shape: a row has the labels
@@ -89,88 +82,6 @@ class MultiLabel(TaskType):
     pipeline_tag = "text-classification"
     hub_name = "Text Classification"
 
-    # Raw cells.
-
-    def with_plain_labels(self, raw: RawSplit, labels: Sequence[str]) -> RawSplit:
-        """Cells as tuples of words, whatever they were: columns of 0 and 1, lists, joined words."""
-        return with_words(raw, labels)
-
-    def label_cells(self, raw: RawSplit) -> list[Any]:
-        return raw.cells or []
-
-    def find_classes(self, raw: RawSplit) -> tuple[str, ...]:
-        """The different words of the cells, as in classification.
-
-        Raises:
-            KdnasError: There are fewer than two, or nearly as many as rows.
-        """
-        cells = [cell for cell in raw.cells or () if isinstance(cell, tuple)]
-        names = class_names([word for cell in cells for word in cell])
-        if len(names) > _MANY and 2 * len(names) > len(cells):
-            raise KdnasError(
-                f"{raw.source}: found {len(names)} different labels in {len(cells)} rows, such as "
-                f"{shown(names[0])!r}; name what stands between the labels of a row with "
-                "`separator:` in the task, or list the classes under `labels:`"
-            )
-        known = in_order(names, raw.classes)
-        if len(known) < 2:
-            found = f"only the label {shown(known[0])!r}" if known else "no label"
-            raise KdnasError(f"{raw.source}: found {found}; multi-label needs two or more")
-        return known
-
-    def parser(self, labels: Sequence[str]) -> Callable[[str], Label | None]:
-        """Class names, letter case aside, or ids; where names are numbers, a number is a name."""
-        ids = {plain_word(label): i for i, label in enumerate(labels)}
-        numbered = any(map(WHOLE.fullmatch, ids))
-
-        def parse(word: str) -> Label | None:
-            name = plain_word(word)
-            if name in ids or numbered or not (name.isascii() and name.isdecimal()):
-                return ids.get(name)
-            return int(name) if int(name[:9]) < len(labels) and len(name) < 9 else None
-
-        return parse
-
-    def expected(self, labels: Sequence[str]) -> str:
-        ids = "" if any(map(WHOLE.fullmatch, labels)) else f", or ids from 0 to {len(labels) - 1}"
-        return f"some of {', '.join(map(shown, labels))}{ids}"
-
-    def parse_labels(self, raw: RawSplit, labels: Sequence[str]) -> list[Label]:
-        """Each row's labels, as 0 or 1 for each class; KdnasError for one unknown or twice."""
-        if raw.cells is None:
-            return [NoLabel.UNLABELLED] * len(raw.text)
-        parse, names = self.parser(labels), {plain_word(label) for label in labels}
-        known: dict[Any, Label] = {}
-        for cell, place in zip(raw.cells, raw.places, strict=True):
-            if cell in known:
-                continue
-            if isinstance(cell, NoLabel):
-                known[cell] = cell
-                continue
-            row, where = [0] * len(labels), f"{raw.source}, {raw.unit} {place}"
-            for word in cell:
-                found = parse(word) if raw.ids or plain_word(word) in names else None
-                if not isinstance(found, int):
-                    raise KdnasError(f"{where}: {self._unknown(word, raw, labels)}")
-                if row[found]:
-                    raise KdnasError(
-                        f"{where}: the label {shown(labels[found])!r} stands there twice; give "
-                        "each label of a row once"
-                    )
-                row[found] = 1
-            known[cell] = tuple(row)
-        return [known[cell] for cell in raw.cells]
-
-    def _unknown(self, word: str, raw: RawSplit, labels: Sequence[str]) -> str:
-        told = f"invalid label {shown(word)!r}; expected "
-        if not raw.ids:
-            names = ", ".join(map(shown, labels))
-            return (
-                f"{told}some of {names} (found in train; list others under `labels:` in the task)"
-            )
-        mark = f"; if {word!r} stands for none, set `unlabelled: {word!r}` in the task"
-        return f"{told}{self.expected(labels)}{mark if word in MARKS else ''}"
-
     def balanced_weights(self, labels: Array, classes: int) -> NDArray[np.float32]:
         """Of each label, rows without it / rows with it; 1 where there are none of either.
 
@@ -184,8 +95,6 @@ class MultiLabel(TaskType):
 
     def class_counts(self, labels: Array, classes: int) -> NDArray[np.int64]:
         return np.asarray((_known(labels, classes) > 0).sum(0))
-
-    # Examples.
 
     def strata(self, labels: Array) -> NDArray[np.int64]:
         """The rarest of a row's labels; of rows without one, a number of their own."""

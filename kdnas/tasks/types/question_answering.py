@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kdnas.runtime.formatting import several
-from kdnas.tasks.encode import EncodedExamples, Units
+from kdnas.tasks.encode import EncodedExamples
 from kdnas.tasks.examples import Examples, Label, NoLabel, RawSplit
 from kdnas.tasks.questions.answer_spans import AnswerSpans, best_spans
 from kdnas.tasks.questions.predicted_spans import (
@@ -34,34 +34,22 @@ from kdnas.tasks.questions.span_floor import NAME, answers_by_overlap
 from kdnas.tasks.questions.squad_metrics import (
     against,
     best_threshold,
-    counts_of,
     exact,
     has_answer,
     overlap,
 )
 from kdnas.tasks.questions.windows import NO_ANSWER, STRIDE, UNKNOWN, long_questions, windows_of
+from kdnas.tasks.types.answer_metrics import answer_metrics
 from kdnas.tasks.types.base import TaskType
-from kdnas.tasks.types.metric import Array, Metric, ratio
-from kdnas.tasks.types.values import Constant, LogitLoss, Submission, object_rows
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from kdnas.tasks.types.metric import Array, Metric
+from kdnas.tasks.types.span_losses import SpanLosses
+from kdnas.tasks.types.values import Constant, Submission, object_rows
 
 NONE = "(no answer)"
 MOST_SPECIAL = 4  # special tokens of a window, for families of encoders
 
 
-def _mean(sums: Array) -> Array:
-    """Of summed scores and counts, shape (..., 2); nan without a row."""
-    rows = sums[..., 1]
-    return np.where(rows > 0, ratio(sums[..., 0], rows), np.nan)
-
-
-def _metric(score: Callable[[str, str], float], name: str, answered: bool | None = None) -> Metric:
-    return Metric(_mean, "squad_v2", name, counts=counts_of(score, answered))
-
-
-class QuestionAnswering(TaskType):
+class QuestionAnswering(SpanLosses, TaskType):
     """A span of the context for each question; labels are `References`, None where unknown."""
 
     name = "question-answering"
@@ -71,14 +59,7 @@ class QuestionAnswering(TaskType):
     has_classes = False
     no_label = -1
     label_dtype = object
-    metrics: ClassVar[Mapping[str, Metric]] = {
-        "f1": _metric(overlap, "F1"),
-        "exact_match": _metric(exact, "Exact match"),
-        "f1_has_answer": _metric(overlap, "F1 (questions with an answer)", True),
-        "exact_has_answer": _metric(exact, "Exact match (questions with an answer)", True),
-        "f1_no_answer": _metric(overlap, "F1 (questions without an answer)", False),
-        "exact_no_answer": _metric(exact, "Exact match (questions without an answer)", False),
-    }
+    metrics: ClassVar[Mapping[str, Metric]] = answer_metrics()
     default_metrics = ("f1", "exact_match")
     onnx_outputs: ClassVar[Mapping[str, Mapping[int, str]]] = {
         "start_logits": {0: "batch", 1: "length"},
@@ -214,57 +195,6 @@ class QuestionAnswering(TaskType):
         held[data.rows[~first]] = True
         answered = np.array([bool(one.answers) for one in data.references])
         return int((answered & ~held).sum())
-
-    # Training.
-
-    def pick_logits(self, output: Any, units: Units) -> Tensor:
-        import torch
-
-        both = torch.stack([output.start_logits, output.end_logits], dim=-1).float()
-        return both[units.example, units.position]
-
-    def labelled(self, labels: Tensor) -> Tensor:
-        """Which units are of a window with a label; of JSON's rows, which have one."""
-        return (labels >= 0).all(-1)
-
-    def count(self, units: Units, labels: Tensor | None = None) -> int:
-        """Windows, or those with a label."""
-        return units.examples if labels is None else int((labels[:, 0] > 0).sum())
-
-    def task_loss(self, logits: Tensor, labels: Tensor, units: Units) -> Tensor:
-        """Cross-entropy of start and of end, halved and summed: a mean over labelled windows."""
-        import torch
-
-        chances = _log_softmax(logits.float(), units)
-        wanted = (labels > 0).to(torch.float32)
-        # Each labelled window has one start.
-        return -(chances * wanted).sum() / 2 / wanted[:, 0].sum().clamp_min(1)
-
-    def logit_loss(
-        self, student: Tensor, teacher: Tensor, units: Units, temperature: float, kind: LogitLoss
-    ) -> Tensor:
-        """The mean over windows of the mean of both softmaxes' distances, times T squared.
-
-        Golden, T = 2: of starts [1, 0] and the teacher's [0, 1] 0.4898373, of ends [2, 0, 1] and
-        [0, 1, 1] 0.7255156.
-        """
-        student, teacher = student.float(), teacher.float()
-        if kind == "mse":
-            return _window_means((student - teacher).square(), units).mean()
-        given = _log_softmax(student / temperature, units)
-        wanted = _log_softmax(teacher / temperature, units)
-        entropy = wanted if kind == "kl" else 0.0
-        distance = (wanted.exp() * (entropy - given)).sum()
-        return distance / 2 / units.examples * temperature**2
-
-    def centred(self, logits: Tensor, units: Units) -> Tensor:
-        """Without each window's mean start and mean end, which no softmax sees."""
-        logits = logits.float()
-        return logits - _window_means(logits, units)[units.example]
-
-    def predicted(self, logits: Tensor, units: Units) -> Tensor:
-        """Each unit's probabilities of being its window's start and its end."""
-        return _log_softmax(logits.float(), units).exp()
 
     # Scores, and what leaves kdnas.
 
@@ -412,25 +342,6 @@ class QuestionAnswering(TaskType):
 
 def _are(count: int, noun: str) -> str:
     return f"{several(f'{count:,}', noun)} {'is' if count == 1 else 'are'}"
-
-
-def _log_softmax(logits: Tensor, units: Units) -> Tensor:
-    """Of each window's units alone, shape (units, outputs), without a wait for a GPU."""
-    import torch
-
-    table = logits.new_full((units.examples, units.length, logits.shape[-1]), -torch.inf)
-    place = units.example, units.position
-    return table.index_put(place, logits).log_softmax(1)[place]  # type: ignore[arg-type]
-
-
-def _window_means(values: Tensor, units: Units) -> Tensor:
-    """Means over each window's units, shape (windows, outputs)."""
-    import torch
-
-    sums = values.new_zeros(units.examples, values.shape[-1]).index_add(0, units.example, values)
-    ones = values.new_ones(len(values))
-    counts = values.new_zeros(units.examples).index_add(0, units.example, ones)
-    return sums / torch.clamp_min(counts, 1)[:, None]
 
 
 def _answers(

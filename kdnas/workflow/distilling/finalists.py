@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 
 from kdnas.files.artifact import Artifact, damage, key_of
 from kdnas.files.atomic import move
-from kdnas.report.model import SEARCHED, Finalist
+from kdnas.report.model import SEARCHED
+from kdnas.report.searched import Finalist
 from kdnas.runs.context import Context
 from kdnas.runtime.console import say
 from kdnas.scoring.agreement import HeldoutAgreement

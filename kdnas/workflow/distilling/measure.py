@@ -36,13 +36,13 @@ from kdnas.report.model import (
     LatencyCell,
     PrunedFacts,
     Report,
-    Search,
     Seeds,
     Selection,
     Student,
     TrainedStage,
 )
 from kdnas.report.search_summary import search_of
+from kdnas.report.searched import Search
 from kdnas.report.trials_table import trial_table
 from kdnas.report.verdict import verdict
 from kdnas.runs.context import Context, run_step
